@@ -1,0 +1,1 @@
+"""The files an operator starts from: settings, and what belongs beside the server."""

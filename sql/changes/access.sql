@@ -1,0 +1,71 @@
+-- May this actor do this here? Asked inside each change, with the lock that keeps the answer true until the commit.
+
+create or replace function role_rank(role_ text) returns integer language sql immutable as $$
+select case role_ when 'viewer' then 1 when 'member' then 2 when 'admin' then 3 when 'owner' then 4 else 0 end
+$$;
+
+-- A user's role in a project, from the global role and the membership; null to strangers. Global admins are as owners; a
+-- global viewer is never more than a viewer; service roles see no project.
+create or replace function effective_role(global_role_ text, project_role_ text) returns text language sql immutable as $$
+select case
+    when global_role_ = 'admin' then 'owner'
+    when global_role_ = 'user' then project_role_
+    when global_role_ = 'viewer' and project_role_ is not null then 'viewer'
+end
+$$;
+
+-- The project, if the actor has the role in it: 404 to strangers, 403 below it, 422 when it is archived (unless `archived_`
+-- allows that). Locks the membership (or a global admin's account) and the project; `counting_` takes the project for a
+-- change that also counts on it.
+create or replace function require_role(
+    actor_ bigint, project_ bigint, need_ text, archived_ boolean default false, counting_ boolean default false
+) returns projects language plpgsql as $$
+declare
+    mine text;
+    account users;
+    p projects;
+begin
+    select m.role into mine from project_members m where m.project_id = project_ and m.user_id = actor_ for share;
+    select * into account from users u where u.id = actor_;
+    if account.global_role = 'admin' then
+        select * into account from users u where u.id = actor_ for share;
+    end if;
+    if account.id is null or not account.is_active or account.deleted_at is not null then
+        perform refuse(401, 'the account is not active');
+    end if;
+    if account.global_role in ('metrics', 'backup') then
+        perform refuse(403, 'a service account cannot do this');
+    end if;
+    mine := effective_role(account.global_role, mine);
+    if mine is null then
+        perform refuse(404, 'project not found');
+    end if;
+    if counting_ then
+        select * into p from projects where id = project_ for no key update;
+    else
+        select * into p from projects where id = project_ for share;
+    end if;
+    if p.id is null then
+        perform refuse(404, 'project not found');
+    end if;
+    if role_rank(mine) < role_rank(need_) then
+        perform refuse(403, 'your role does not allow this');
+    end if;
+    if p.is_archived and not archived_ then
+        perform refuse(422, 'the project is archived', '{"code":"project_archived"}');
+    end if;
+    return p;
+end
+$$;
+
+-- A version the client saw, against the present one: 412 for If-Match, 409 for a version in the body.
+create or replace function require_version(
+    seen_ integer, present_ integer, status_ integer, noun_ text, current_ json
+) returns void language plpgsql as $$
+begin
+    if seen_ is not null and seen_ <> present_ then
+        perform refuse(status_, noun_ || ' was changed by someone else',
+            json_build_object('code', 'version_conflict', 'current', current_));
+    end if;
+end
+$$;

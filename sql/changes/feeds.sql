@@ -1,0 +1,69 @@
+-- What every change ends with: its events, numbered.
+
+-- A refusal that the door turns into its status: WD404 is a 404. `extra` holds the machine's keys beside "error".
+create or replace function refuse(status_ integer, message_ text, extra_ json default null) returns void
+language plpgsql as $$
+begin
+    raise exception using errcode = 'WD' || status_, message = message_, detail = coalesce(extra_::text, '');
+end
+$$;
+
+-- One event to be recorded. Its entity is what it tells of, as kind:id: card:7.
+create or replace function new_event(channel_ text, type_ text, payload_ json, entity_ text default null) returns new_event
+language sql immutable as $$
+select row(channel_, type_, payload_::text, entity_)::new_event
+$$;
+
+-- Writes a change's events to their feeds: seq n+1 … n+k in each channel, in the order given. The last act of a change: the
+-- feeds' rows stay locked until the commit, so seq order is commit order without holes. All channels in one call, locked in
+-- one order. An event whose type ends in "deleted" blanks what was told of its entity before.
+-- Gives each event as the bus carries it: "channel seq type entity", a line feed, the envelope.
+create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
+language plpgsql as $$
+declare
+    told text[];
+begin
+    if exists (select 1 from unnest(events_) e where octet_length(e.payload) > 1048576) then
+        perform refuse(422, 'the change is too large for one event (1 MiB)');
+    end if;
+    insert into feeds (channel) select distinct e.channel from unnest(events_) e order by 1 on conflict do nothing;
+    perform 1 from feeds f where f.channel in (select e.channel from unnest(events_) e)
+    order by f.channel for no key update;
+    update events o set type = 'gone', payload = '{}'
+    from unnest(events_) e
+    where e.type ~ '[._]deleted$' and o.channel = e.channel and o.entity = e.entity and o.type <> 'gone';
+    with numbered as (
+        select e.*, row_number() over (partition by e.channel order by e.place) as nth
+        from unnest(events_) with ordinality e (channel, type, payload, entity, place)
+    ), counted as (
+        select n.channel, max(n.nth) as total from numbered n group by n.channel
+    ), heads as (
+        update feeds f set seq = f.seq + c.total from counted c where f.channel = c.channel
+        returning f.channel, f.seq - c.total as base
+    ), written as (
+        insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
+        select n.channel, h.base + n.nth, n.type, n.payload, actor_, client_, n.entity, clock_timestamp()
+        from numbered n inner join heads h on h.channel = n.channel
+        order by n.place
+        returning *
+    )
+    select array_agg(
+        w.channel || ' ' || w.seq || ' ' || w.type || ' ' || coalesce(w.entity, '-') || E'\n' || envelope(w::events)
+        order by w.channel, w.seq
+    ) into told from written w;
+    return coalesce(told, '{}');
+end
+$$;
+
+-- The same for changes written in Python, which hold their events as columns.
+create or replace function record_each(
+    channels_ text[], types_ text[], payloads_ text[], entities_ text[], actor_ bigint, client_ text
+) returns text[] language sql as $$
+select record(
+    array(
+        select row(e.channel, e.type, e.payload, e.entity)::new_event
+        from unnest(channels_, types_, payloads_, entities_) with ordinality e (channel, type, payload, entity, place)
+        order by e.place
+    ), actor_, client_
+)
+$$;

@@ -1,0 +1,76 @@
+-- name: record -> value
+-- Writes events and gives their bus messages.
+select record_each(:channels::text[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text);
+
+-- name: heads -> many
+-- The head and floor of feeds; a channel without events has none.
+select channel, seq, oldest from feeds where channel = any(:channels::text[]);
+
+-- name: after -> one
+-- A page of a feed after a seq, with head and floor, all of one moment. `rows`: [seq, type, entity, envelope], in order.
+select
+    coalesce(f.seq, 0) as seq,
+    coalesce(f.oldest, 1) as oldest,
+    epoch() as epoch,
+    page.seqs,
+    page.types,
+    page.entities,
+    page.envelopes
+from (select :channel::text as channel) as c
+left join feeds as f on f.channel = c.channel
+cross join lateral (
+    select
+        coalesce(array_agg(p.seq order by p.seq), '{}') as seqs,
+        coalesce(array_agg(p.type order by p.seq), '{}') as types,
+        coalesce(array_agg(coalesce(p.entity, '-') order by p.seq), '{}') as entities,
+        coalesce(array_agg(envelope(p) order by p.seq), '{}') as envelopes
+    from (
+        select e.* from events as e
+        where e.channel = c.channel and e.seq > :since
+        order by e.seq
+        limit :limit
+    ) as p
+) as page;
+
+-- name: epoch -> value
+select epoch();
+
+-- name: oldest_due -> many
+-- Feeds whose oldest events are past their time, with the seq up to which they may go: a prefix, at most `batch` long. The
+-- first event too young ends it, so no hole can come.
+select
+    f.channel,
+    f.oldest,
+    (
+        select coalesce(min(e.seq) filter (where e.created_at >= now() - :age::interval) - 1, max(e.seq))
+        from (
+            select p.seq, p.created_at from events as p
+            where p.channel = f.channel and p.seq >= f.oldest
+            order by p.seq limit :batch
+        ) as e
+    ) as upto
+from feeds as f
+where exists (
+    select 1 from events as e
+    where e.channel = f.channel and e.seq = f.oldest and e.created_at < now() - :age::interval
+)
+limit 100;
+
+-- name: trim -> value
+-- Takes a prefix away: the floor is raised in the same statement as the rows go. Gives how many went.
+with raised as (
+    update feeds set oldest = :upto::bigint + 1 where channel = :channel and oldest <= :upto::bigint returning channel
+), gone as (
+    delete from events using raised where events.channel = raised.channel and events.seq <= :upto::bigint returning 1
+)
+select count(*) from gone;
+
+-- name: forget_keys -> value
+-- Idempotency keys past their 24 hours, a batch at a time.
+with old as (
+    select user_id, path, key from idempotency_keys where created_at < now() - interval '24 hours' limit 1000
+), gone as (
+    delete from idempotency_keys as k using old
+    where k.user_id = old.user_id and k.path = old.path and k.key = old.key returning 1
+)
+select count(*) from gone;

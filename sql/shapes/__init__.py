@@ -1,0 +1,1 @@
+"""Every statement that reaches PostgreSQL. Read by warmdesk.db through importlib.resources."""

@@ -1,0 +1,18 @@
+-- The form of times, and of an event on the wire.
+
+create or replace function iso(at timestamptz) returns text language sql stable as $$
+select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+-- The envelope of an event: what sockets, the bus and REST show.
+create or replace function envelope(e events) returns text language sql stable as $$
+select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || (e).seq || ',"ts":"' || iso((e).created_at)
+    || '","actor_id":' || coalesce((e).actor_id::text, 'null')
+    || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
+$$;
+
+-- Changes when history may have gone backwards: another installation, another cluster, another timeline.
+create or replace function epoch() returns text language sql stable as $$
+select substr(md5(i.id::text || c.system_identifier::text || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)), 1, 12)
+from install i, pg_control_system() c
+$$;

@@ -1,0 +1,72 @@
+"""Who acts now: a user with a session, or an API key with its owner's rights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Role(IntEnum):
+    """A role in a project; a higher one may what a lower one may."""
+
+    VIEWER = 1
+    MEMBER = 2
+    ADMIN = 3
+    OWNER = 4
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Role:
+        return cls[word.upper()]
+
+
+class GlobalRole(StrEnum):
+    """A role in the whole installation."""
+
+    ADMIN = "admin"
+    USER = "user"
+    VIEWER = "viewer"
+    METRICS = "metrics"
+    BACKUP = "backup"
+
+
+PEOPLE = frozenset({GlobalRole.ADMIN, GlobalRole.USER, GlobalRole.VIEWER})
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. ``session_id`` for a session's token, ``key_id`` for an API key (``key_project_id``: the key's only project).
+
+    ``expires_at`` is the credential's end in seconds since 1970; None when it has none.
+    """
+
+    user_id: int
+    username: str
+    global_role: GlobalRole
+    session_id: str | None = None
+    key_id: int | None = None
+    key_project_id: int | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as a door sees it after `enter_project`."""
+
+    id: int
+    slug: str
+    is_archived: bool
+    key_prefix: str
+    role: Role
+
+
+def effective_role(global_role: GlobalRole, project_role: str | None) -> Role | None:
+    """A user's role in a project; None to strangers. The same rule as effective_role in sql/changes/access.sql."""
+    if global_role is GlobalRole.ADMIN:
+        return Role.OWNER
+    if project_role is None or global_role not in PEOPLE:
+        return None
+    return Role.VIEWER if global_role is GlobalRole.VIEWER else Role.of(project_role)

@@ -1,0 +1,1 @@
+"""PostgreSQL: a pool, SQL files as functions, migrations."""

@@ -1,0 +1,100 @@
+"""Migrations: plain SQL files, each once, in order, in its own transaction; shapes and changes are replaced each time.
+
+An advisory lock lets one process migrate and makes the others wait. A file that was edited after it ran is refused. A
+database that is newer than this program is served only if its newest migration names this program or an older one
+(``-- oldest program: 0.1``): expand first, contract a release later, so that hosts can be upgraded one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import re
+from typing import Any
+
+import asyncpg
+
+import warmdesk
+
+LOCK = 0x5741524D
+OLDEST = re.compile(r"^-- oldest program: (\d+(?:\.\d+)*)$", re.MULTILINE)
+LEDGER = """
+create table if not exists schema_migrations (
+    version integer primary key,
+    name text not null,
+    sha256 text not null,
+    oldest_program text not null,
+    applied_at timestamptz not null default now()
+)
+"""
+
+
+class MigrationError(Exception):
+    """The schema and this program do not fit; the message says what to do."""
+
+
+def files(folder: str) -> list[tuple[str, str]]:
+    """Name and text of each SQL file in a folder of ``sql/``, in order."""
+    found = importlib.resources.files("warmdesk.sql").joinpath(folder).iterdir()
+    return sorted((f.name, f.read_text("utf-8")) for f in found if f.name.endswith(".sql"))
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text))
+
+
+async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
+    """Bring the schema up to this program. Gives the names of the migrations that ran; `limit` in seconds for all."""
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=limit)
+    try:
+        await connection.execute("select pg_advisory_lock($1)", LOCK)
+        await connection.execute("set lock_timeout = '10s'")
+        await connection.execute("set client_min_messages = warning")
+        await connection.execute(LEDGER)
+        return await _bring_up(connection)
+    finally:
+        await connection.close()
+
+
+async def _bring_up(connection: Any) -> list[str]:
+    done = {row["version"]: row for row in await connection.fetch("select * from schema_migrations")}
+    known = {int(name.split("_")[0]): (name, text) for name, text in files("migrations")}
+    for version, row in sorted(done.items()):
+        if version not in known and numbers(row["oldest_program"]) > numbers(warmdesk.__version__):
+            raise MigrationError(
+                f"the database is at migration {row['name']}, which needs WarmDesk {row['oldest_program']} or newer;"
+                f" this is {warmdesk.__version__}"
+            )
+    newer = any(version not in known for version in done)
+    ran = []
+    for version, (name, text) in sorted(known.items()):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if version in done:
+            if done[version]["sha256"] != digest:
+                raise MigrationError(f"migration {name} was edited after it ran on this database; restore the file")
+            continue
+        oldest = OLDEST.search(text)
+        if oldest is None:
+            raise MigrationError(f"migration {name} does not name its oldest program")
+        async with connection.transaction():
+            await connection.execute(text)
+            await connection.execute(
+                "insert into schema_migrations (version, name, sha256, oldest_program) values ($1, $2, $3, $4)",
+                version,
+                name,
+                digest,
+                oldest[1],
+            )
+        ran.append(name)
+    if not newer:
+        await _replace_functions(connection)
+    return ran
+
+
+async def _replace_functions(connection: Any) -> None:
+    """Shapes and changes, in one transaction; bodies are not checked then, because they call each other."""
+    async with connection.transaction():
+        await connection.execute("set local check_function_bodies = off")
+        for folder in ("shapes", "changes"):
+            for _, text in files(folder):
+                await connection.execute(text)

@@ -1,0 +1,183 @@
+"""A change: one transaction whose last act records its events; they are published after the commit.
+
+Two kinds, one promise: the rows and the events are kept or lost together, and nothing is said of what was rolled back.
+`Changes.hot` calls a PL/pgSQL function that locks, writes, shapes and records in one round trip (a single statement would
+see one snapshot, taken before it waited for any lock). `Changes.run` does the same four steps from Python.
+
+Locks have one order, so that changes cannot wait for each other in a circle: idempotency key, membership, a global admin's
+account, project, columns, cards by id, and last the feeds, all in one call. What loses all the same (deadlock,
+serialization, lock timeout) is tried again, three times within the change's 4.5 seconds, then 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import asyncpg
+
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import Query, sql
+from warmdesk.errors import Unavailable, WarmDeskError, refusal
+from warmdesk.realtime.bus import Bus
+from warmdesk.realtime.events import Event
+
+SECONDS = 4.5
+TRIES = 4
+LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
+TOO_SLOW = frozenset({"57014"})
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class Wish:
+    """Who wants a change, and what its door knows of the request."""
+
+    actor_id: int | None
+    client_id: str | None = None
+    key: str | None = None
+    path: str = ""
+    body_hash: str = ""
+    version: int | None = None
+    mismatch: int = 409
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The parameters that every hot change takes, by name."""
+        return {
+            "actor": self.actor_id,
+            "client": self.client_id,
+            "key": self.key,
+            "path": self.path,
+            "body_hash": self.body_hash,
+            "version": self.version,
+            "mismatch": self.mismatch,
+        }
+
+
+def body_hash(body: bytes) -> str:
+    """What tells two bodies under one Idempotency-Key apart."""
+    return hashlib.sha256(body).hexdigest()
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """What a change answers: the JSON text that PostgreSQL made, its status, and whether it is an answer given before."""
+
+    status: int
+    answer: str
+    replay: bool = False
+
+
+@dataclass(slots=True)
+class Change:
+    """A change under way in Python: its connection, who wants it, the events it will record."""
+
+    connection: Any
+    wish: Wish
+    told: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+
+    def emit(self, channel: str, event: Event, payload: str, *, entity: str | None = None) -> None:
+        """Say that an event happened; its payload is JSON text. Recorded with the commit, in this order."""
+        if not event.stored:
+            raise TypeError(f"{event.name} is a signal; only events are recorded")
+        self.told.append((channel, event.name, payload, entity))
+
+    async def record(self) -> list[str]:
+        if not self.told:
+            return []
+        channels, types, payloads, entities = (list(part) for part in zip(*self.told, strict=True))
+        messages: list[str] = await sql.feeds.record(
+            self.connection,
+            channels=channels,
+            types=types,
+            payloads=payloads,
+            entities=entities,
+            actor=self.wish.actor_id,
+            client=self.wish.client_id,
+        )
+        return messages
+
+
+class Settled(Protocol):
+    """Hears of each change right after its commit (tests, metrics)."""
+
+    def __call__(self, messages: list[str]) -> None: ...
+
+
+class Changes:
+    """Makes changes: a database to write to and a bus to publish on."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self.database = database
+        self.bus = bus
+
+    async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
+        """One function call: it gives ``status, answer, replay, messages``. See sql/changes/."""
+
+        async def once(connection: Any) -> tuple[Outcome, list[str]]:
+            row = await query(connection, **wish.asked, **params)
+            return Outcome(row["status"], row["answer"], row["replay"]), row["messages"]
+
+        return await self._try(once, in_transaction=False)
+
+    async def run(self, wish: Wish, work: Callable[[Change], Awaitable[T]]) -> T:
+        """A transaction in Python; `work` may be called again when it lost a race, so it changes nothing but the database."""
+
+        async def once(connection: Any) -> tuple[T, list[str]]:
+            change = Change(connection, wish)
+            result = await work(change)
+            return result, await change.record()
+
+        return await self._try(once, in_transaction=True)
+
+    async def _try(
+        self, once: Callable[[Any], Awaitable[tuple[T, list[str]]]], *, in_transaction: bool
+    ) -> T:
+        try:
+            async with asyncio.timeout(SECONDS):
+                for attempt in range(1, TRIES + 1):
+                    try:
+                        result, messages = await self._once(once, in_transaction=in_transaction)
+                    except asyncpg.PostgresError as error:
+                        if error.sqlstate not in LOST_A_RACE or attempt == TRIES:
+                            raise
+                        await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)
+                        continue
+                    except asyncpg.InvalidCachedStatementError:
+                        if attempt == TRIES:
+                            raise
+                        continue
+                    self.bus.publish_all(messages)
+                    return result
+        except asyncpg.PostgresError as error:
+            raise as_refusal(error) from error
+        except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
+            raise Unavailable("the change could not be finished in time", code="unknown_outcome") from error
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, once: Callable[[Any], Awaitable[tuple[T, list[str]]]], *, in_transaction: bool
+    ) -> tuple[T, list[str]]:
+        async with self.database.connection() as connection:
+            if not in_transaction:
+                return await once(connection)
+            async with connection.transaction():
+                return await once(connection)
+
+
+def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
+    """A refusal that an SQL function raised; a race lost too often or a server that is away, as a 503; else the error itself."""
+    state = error.sqlstate or ""
+    if state.startswith("WD"):
+        return refusal(state, str(error.args[0]), error.detail)
+    if state in LOST_A_RACE or state in TOO_SLOW:
+        return Unavailable("too many changes at once, try again")
+    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError) or state[:2] in ("57", "53"):
+        return Unavailable("the database is away, try again", code="unknown_outcome")
+    return error

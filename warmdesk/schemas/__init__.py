@@ -1,0 +1,33 @@
+"""Bodies that come in and answers that go out: one file per resource. A `msgspec.Struct` is type, validation and schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+MAX_ID = 2**53 - 1
+
+Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
+Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Position = Annotated[float, Meta(ge=-1e15, le=1e15)]
+Timestamp = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-04-04T10:00:00.000000Z"])]
+Day = Annotated[str, Meta(description="YYYY-MM-DD", examples=["2026-04-04"])]
+Color = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", examples=["#6366f1"])]
+
+
+class Body(msgspec.Struct, kw_only=True):
+    """What a client sends. Unknown keys are ignored; a key that is absent changes nothing."""
+
+
+class StrictBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same where an unknown key is refused, to catch typing errors."""
+
+
+class Shape(msgspec.Struct, kw_only=True):
+    """What the server sends. Made in SQL; declared here so that the document and the tests know it."""
+
+
+Anything = Any

@@ -1,0 +1,104 @@
+"""What sockets carry beside the events of the resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warmdesk.schemas import Shape, Timestamp
+from warmdesk.schemas.users import UserRef
+
+
+class Nothing(Shape):
+    """An empty object."""
+
+
+class Place(Shape):
+    """A project in `hello`."""
+
+    id: int
+    slug: str
+
+
+class Hello(Shape):
+    """The first frame of all."""
+
+    connection_id: str
+    user: UserRef
+    project: Place | None
+    role: str | None
+    seq: int
+    epoch: str
+    server_time: Timestamp
+    ping_interval: int
+    resumed: bool
+    unread_notifications: int | None = None
+    unread_conversations: int | None = None
+
+
+class PresenceList(Shape):
+    """Everybody present, most recent first, up to 200; `count` is the whole number."""
+
+    users: list[UserRef]
+    count: int
+    more: bool
+
+
+class PresenceJoin(UserRef):
+    """A user who opened the project."""
+
+    user_id: int
+
+
+class PresenceLeave(Shape):
+    user_id: int
+
+
+class PresenceChanged(Shape):
+    joined: list[UserRef]
+    left: list[int]
+    count: int
+
+
+class Typing(Shape):
+    user_id: int
+
+
+class Pong(Shape):
+    server_time: Timestamp
+    seq: int
+
+
+class Ack(Shape):
+    id: Any
+    message_id: int | None = None
+
+
+class SocketError(Shape):
+    code: str
+    message: str
+    id: Any = None
+
+
+class SyncReset(Shape):
+    seq: int
+    epoch: str
+    reason: str
+
+
+class AuthExpiring(Shape):
+    expires_at: Timestamp
+
+
+class Reconnect(Shape):
+    min_ms: int
+    max_ms: int
+
+
+class Events(Shape):
+    """A page of a feed."""
+
+    events: list[Any]
+    seq: int
+    oldest: int
+    epoch: str
+    reset: bool
