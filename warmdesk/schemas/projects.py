@@ -1,0 +1,121 @@
+"""Projects, their members and stars: what a client sends and what the server shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from warmdesk.schemas import Body, Color, Id, Shape, Timestamp
+from warmdesk.schemas.cards import CardSummary
+from warmdesk.schemas.columns import Column
+from warmdesk.schemas.labels import Label
+from warmdesk.schemas.members import Member, RoleWord
+from warmdesk.schemas.members import MemberRemoved as MemberRemoved
+from warmdesk.schemas.users import UserRef
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
+Description = Annotated[str, Meta(max_length=100_000)]
+ClearableColor = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$", examples=["#6366f1"])]
+KeyPrefix = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9]{0,9}$", examples=["MYPROJ"])]
+
+
+class PlainProject(Shape):
+    """A project as everybody on it sees it."""
+
+    id: Id
+    name: str
+    description: str
+    slug: str
+    color: Color
+    key_prefix: str
+    is_archived: bool
+    archived_at: Timestamp | None
+    created_by_id: Id
+    created_at: Timestamp
+    updated_at: Timestamp
+    open_card_count: int
+    member_count: int
+
+
+class Project(PlainProject):
+    """A project with the reader's own view of it."""
+
+    my_role: RoleWord
+    starred: bool
+
+
+class BoardColumn(Column):
+    """A column with its first 500 cards by position; `cards_more` says that it has others."""
+
+    cards: list[CardSummary] | UnsetType = UNSET
+    cards_more: bool | UnsetType = UNSET
+
+
+class ProjectDetail(Project):
+    """The whole board, true for `seq` of `epoch`.
+
+    A socket opened with the two gets exactly what came after.
+    """
+
+    created_by: UserRef
+    columns: list[BoardColumn] | UnsetType = UNSET
+    labels: list[Label] | UnsetType = UNSET
+    members: list[Member] | UnsetType = UNSET
+    seq: int
+    epoch: str
+
+
+class ProjectUpdated(Shape):
+    """The project after a change, and the names of the fields that changed."""
+
+    project: PlainProject
+    changes: list[str]
+
+
+class ProjectSlug(Shape):
+    slug: str
+
+
+class Starred(Shape):
+    starred: bool
+
+
+class NewProject(Body):
+    """A project to be made; its slug, and its key prefix if none is given, come from the name."""
+
+    name: Name
+    description: Description | None = None
+    color: ClearableColor | None = None
+    key_prefix: KeyPrefix | None = None
+
+
+class ProjectChanges(Body):
+    """What to change of a project.
+
+    `slug` and `key_prefix` stay as they are: another value is refused.
+    """
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    color: ClearableColor | UnsetType | None = UNSET
+    is_archived: bool | UnsetType = UNSET
+    slug: str | UnsetType = UNSET
+    key_prefix: str | UnsetType = UNSET
+
+
+class ListProjects(msgspec.Struct, kw_only=True):
+    """The query of the list of projects."""
+
+    include_archived: bool = False
+    mine: bool = False
+    q: Annotated[str, Meta(max_length=200)] = ""
+    limit: int = 100
+    cursor: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class ShowProject(msgspec.Struct, kw_only=True):
+    """The query of a project: which parts to include, separated by commas; all by default."""
+
+    include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
