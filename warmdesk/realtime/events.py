@@ -13,6 +13,7 @@ from warmdesk.schemas import cards as card
 from warmdesk.schemas import chat
 from warmdesk.schemas import columns as column
 from warmdesk.schemas import control as ctl
+from warmdesk.schemas import members as member
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
 from warmdesk.schemas import users as user
@@ -61,9 +62,9 @@ CHAT_REACTION_UPDATED = event("chat.reaction_updated", chat.ReactionUpdated, "A 
 PROJECT_UPDATED = event("project.updated", project.ProjectUpdated, "Fields of the project were changed.")
 PROJECT_ARCHIVED = event("project.archived", project.ProjectSlug, "The project was archived: read-only from now on.")
 PROJECT_UNARCHIVED = event("project.unarchived", project.ProjectSlug, "The project may be written to again.")
-MEMBER_ADDED = event("project.member_added", project.Member, "Somebody became a member.")
-MEMBER_UPDATED = event("project.member_updated", project.Member, "A member's role, name or picture changed.")
-MEMBER_REMOVED = event("project.member_removed", project.MemberRemoved, "Somebody is no longer a member.")
+MEMBER_ADDED = event("project.member_added", member.Member, "Somebody became a member.")
+MEMBER_UPDATED = event("project.member_updated", member.Member, "A member's role, name or picture changed.")
+MEMBER_REMOVED = event("project.member_removed", member.MemberRemoved, "Somebody is no longer a member.")
 
 # To every socket of one user.
 PROJECT_CREATED = event("project.created", project.ProjectSlug, "You created a project.")

@@ -12,7 +12,6 @@ from warmdesk.schemas.cards import CardSummary
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.members import Member, RoleWord
-from warmdesk.schemas.members import MemberRemoved as MemberRemoved
 from warmdesk.schemas.users import UserRef
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
