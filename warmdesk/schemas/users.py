@@ -1,0 +1,202 @@
+"""Users: as everybody sees them, as they see themselves, as an administrator keeps them."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from warmdesk.schemas import Body, Id, Shape, Timestamp
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+Email = Annotated[
+    str,
+    Meta(
+        max_length=255,
+        pattern=r"^[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+$",
+        examples=["alice@example.com"],
+    ),
+]
+Username = Annotated[
+    str,
+    Meta(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9._-]+\Z", examples=["alice"]),
+]
+Password = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=128,
+        description="8 to 128 characters, compared whole",
+        examples=["correct horse battery"],
+    ),
+]
+Name = Annotated[str, Meta(max_length=100, pattern=PRINTABLE, examples=["Alice"])]
+DisplayName = Annotated[str, Meta(max_length=150, pattern=PRINTABLE, examples=["Alice Liddell"])]
+AvatarUrl = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=r"^(https?://[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*|/([^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*)?)?\Z",
+        description="http, https, or a path of this server",
+        examples=["https://example.com/alice.png"],
+    ),
+]
+Locale = Literal["en", "nl", "de", "fr", "es", "da", "sv", "nb", "fi", "is", "pt", "it"]
+Theme = Literal["light", "dark", "system"]
+SidebarPosition = Literal["left", "right"]
+AccentColor = Literal["blue", "red", "green", "orange"]
+WeekStart = Literal["monday", "sunday"]
+TimeNotation = Literal["decimal", "hhmm"]
+GlobalRoleName = Literal["admin", "user", "viewer", "metrics", "backup"]
+DateTimeFormat = Annotated[
+    str, Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["YYYY-MM-DD HH:mm"])
+]
+Timezone = Annotated[
+    str, Meta(min_length=1, max_length=64, description="IANA name", examples=["Europe/Amsterdam"])
+]
+Font = Annotated[str, Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["system"])]
+FontSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]?\Z", examples=["14"])]
+
+ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}")
+
+
+def is_timezone(name: str) -> bool:
+    """Whether it is an IANA zone that this host knows."""
+    if not ZONE.fullmatch(name):
+        return False
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+class UserRef(Shape):
+    """A user wherever another one appears: nothing private."""
+
+    id: int
+    username: str
+    display_name: str
+    avatar_url: str | None
+
+
+class FoundUser(UserRef):
+    """A user in a picker. `online` is only told of those who share a project with the reader."""
+
+    online: bool
+
+
+class Me(UserRef):
+    """An account as its owner sees it."""
+
+    email: str
+    first_name: str
+    last_name: str
+    gravatar_url: str | None
+    global_role: GlobalRoleName
+    locale: str
+    theme: str
+    date_time_format: str
+    timezone: str
+    font: str
+    font_size: str
+    sidebar_position: str
+    accent_color: str
+    week_start: str
+    time_notation: str
+    show_breadcrumbs: bool
+    email_notifications: bool
+    is_active: bool
+    totp_enabled: bool
+    must_change_password: bool
+    can_view_reports: bool
+    last_login_at: Timestamp | None
+    settings_updated_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Account(Me):
+    """An account as an administrator sees it."""
+
+    deleted_at: Timestamp | None
+
+
+class UpdateMe(Body):
+    """What a user may change of the own account. A name that is null or empty is cleared."""
+
+    email: Email | UnsetType = UNSET
+    first_name: Name | None | UnsetType = UNSET
+    last_name: Name | None | UnsetType = UNSET
+    display_name: DisplayName | None | UnsetType = UNSET
+    avatar_url: AvatarUrl | None | UnsetType = UNSET
+    locale: Locale | UnsetType = UNSET
+    theme: Theme | UnsetType = UNSET
+    date_time_format: DateTimeFormat | UnsetType = UNSET
+    timezone: Timezone | UnsetType = UNSET
+    font: Font | UnsetType = UNSET
+    font_size: FontSize | UnsetType = UNSET
+    sidebar_position: SidebarPosition | UnsetType = UNSET
+    accent_color: AccentColor | UnsetType = UNSET
+    week_start: WeekStart | UnsetType = UNSET
+    time_notation: TimeNotation | UnsetType = UNSET
+    show_breadcrumbs: bool | UnsetType = UNSET
+    email_notifications: bool | UnsetType = UNSET
+
+
+class UpdateUser(UpdateMe):
+    """What an administrator may change of an account."""
+
+    username: Username | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+    global_role: GlobalRoleName | UnsetType = UNSET
+    is_active: bool | UnsetType = UNSET
+    must_change_password: bool | UnsetType = UNSET
+
+
+class CreateUser(Body):
+    """A new account, made by an administrator."""
+
+    email: Email
+    username: Username
+    password: Password
+    first_name: Name | None = None
+    last_name: Name | None = None
+    display_name: DisplayName | None = None
+    global_role: GlobalRoleName = "user"
+    is_active: bool = True
+    must_change_password: bool = False
+
+
+class ListUsers(Body):
+    """Which accounts: `q` is part of a name or e-mail address; `before` an id from the page before."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    role: GlobalRoleName | None = None
+    active: bool | None = None
+    include_deleted: bool = False
+    limit: int = 100
+    before: Id | None = None
+
+
+class SearchUsers(Body):
+    """Whom a picker looks for: `q` is part of a user's name."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    limit: int = 20
+
+
+class ChangePassword(Body):
+    """The present password and the next one."""
+
+    current_password: Annotated[str, Meta(max_length=128)]
+    new_password: Password
+
+
+class Said(Shape):
+    """A sentence for people."""
+
+    message: str
