@@ -6,7 +6,9 @@ $$;
 -- What a user is called when they did not say: "First Last", else the username.
 create or replace function display_name_of(display_ text, first_ text, last_ text, username_ text) returns text
 language sql immutable as $$
-select coalesce(nullif(btrim(display_), ''), nullif(btrim(concat_ws(' ', btrim(first_), btrim(last_))), ''), username_)
+select left(
+    coalesce(nullif(btrim(display_), ''), nullif(btrim(concat_ws(' ', btrim(first_), btrim(last_))), ''), username_), 150
+)
 $$;
 
 -- The picture that belongs to an e-mail address, when the installation allows to ask for it.

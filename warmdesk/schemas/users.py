@@ -10,19 +10,20 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+# `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 
 Email = Annotated[
     str,
     Meta(
         max_length=255,
-        pattern=r"^[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+$",
+        pattern=r"^[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+$(?!\n)",
         examples=["alice@example.com"],
     ),
 ]
 Username = Annotated[
     str,
-    Meta(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9._-]+\Z", examples=["alice"]),
+    Meta(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9._-]+$(?!\n)", examples=["alice"]),
 ]
 Password = Annotated[
     str,
@@ -39,7 +40,7 @@ AvatarUrl = Annotated[
     str,
     Meta(
         max_length=500,
-        pattern=r"^(https?://[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*|/([^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*)?)?\Z",
+        pattern=r"^(https?://[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*|/([^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*)?)?$(?!\n)",
         description="http, https, or a path of this server",
         examples=["https://example.com/alice.png"],
     ),
@@ -58,7 +59,7 @@ Timezone = Annotated[
     str, Meta(min_length=1, max_length=64, description="IANA name", examples=["Europe/Amsterdam"])
 ]
 Font = Annotated[str, Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["system"])]
-FontSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]?\Z", examples=["14"])]
+FontSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]?$(?!\n)", examples=["14"])]
 
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}")
 
@@ -129,10 +130,10 @@ class UpdateMe(Body):
     """What a user may change of the own account. A name that is null or empty is cleared."""
 
     email: Email | UnsetType = UNSET
-    first_name: Name | None | UnsetType = UNSET
-    last_name: Name | None | UnsetType = UNSET
-    display_name: DisplayName | None | UnsetType = UNSET
-    avatar_url: AvatarUrl | None | UnsetType = UNSET
+    first_name: Name | UnsetType | None = UNSET
+    last_name: Name | UnsetType | None = UNSET
+    display_name: DisplayName | UnsetType | None = UNSET
+    avatar_url: AvatarUrl | UnsetType | None = UNSET
     locale: Locale | UnsetType = UNSET
     theme: Theme | UnsetType = UNSET
     date_time_format: DateTimeFormat | UnsetType = UNSET
@@ -172,7 +173,7 @@ class CreateUser(Body):
 
 
 class ListUsers(Body):
-    """Which accounts: `q` is part of a name or e-mail address; `before` an id from the page before."""
+    """Which accounts: `q` is part of a name or address; `before` is the last page's last id."""
 
     q: Annotated[str, Meta(max_length=100)] = ""
     role: GlobalRoleName | None = None
