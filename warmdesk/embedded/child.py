@@ -1,8 +1,9 @@
-"""A server process that belongs to us: it ends when we end, however we end, and a successor waits until it is gone.
+"""A server process of ours: it ends when we end, however we end, and its successor waits for that.
 
-*Ends with us*: on Linux the kernel signals it when the thread that started it ends (PR_SET_PDEATHSIG), so start servers from the
-main thread. *Waits for its predecessor*: a server holds a lock on a file from before its first instruction until the last of
-its own children is gone; process ids in files can lie (they are used again), the lock cannot.
+*Ends with us*: on Linux the kernel signals it when the thread that started it ends
+(PR_SET_PDEATHSIG), so start servers from the main thread. *Waits for its predecessor*: a server
+holds a lock on a file from before its first instruction until the last of its own children is gone;
+process ids in files can lie (they are used again), the lock cannot.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 PREDECESSOR_SECONDS = 30.0
-"""How long a server that lost its supervisor may take to shut down before its successor gives up."""
+"""How long a server that lost its supervisor may take to end before its successor gives up."""
 LONGEST_SOCKET_DIRECTORY = 80
-"""Bytes: the address of a unix socket has 104 (macOS) or 108 (Linux), and a name is still to come."""
+"""Bytes: a unix socket's address has 104 (macOS) or 108 (Linux), and a name is still to come."""
 LARGEST_LOG = 16 * 2**20
 
 _libc: Any = ctypes.CDLL(None, use_errno=True) if LINUX else None
@@ -51,8 +52,9 @@ def wheel(package: str, setting: str) -> Path:
 def before_exec(*, death: int = 0, nobody: int | None = None) -> Callable[[], None]:
     """What a child does between fork and exec.
 
-    `death` is the signal it gets when we end. With `nobody` it enters a user namespace in which root is that user: files stay
-    root's outside, and PostgreSQL, which refuses root, sees an ordinary user inside.
+    `death` is the signal it gets when we end. With `nobody` it enters a user namespace in which
+    root is that user: files stay root's outside, and PostgreSQL, which refuses root, sees an
+    ordinary user inside.
     """
     parent = os.getpid()
 
@@ -76,7 +78,7 @@ def before_exec(*, death: int = 0, nobody: int | None = None) -> Callable[[], No
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory only we can enter; an existing one must be ours, or a server's that root runs for us."""
+    """Make a directory only we can enter; an existing one must be ours (root's: anybody's)."""
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     ours = found.st_uid == os.geteuid() or os.geteuid() == 0
@@ -88,9 +90,10 @@ def private_directory(path: Path) -> Path:
 
 
 def socket_directory(base: Path) -> Path:
-    """A private directory for a server's socket: ``base/run``, or a short one when the address would be too long.
+    """A private directory for sockets: ``base/run``, or a short one when that is too long.
 
-    The short name depends on `base` alone, so that a server that starts again is found at the same address.
+    The short name depends on `base` alone, so that a server that starts again is found at the same
+    address.
     """
     base = base.resolve()
     if len(os.fsencode(base / "run")) <= LONGEST_SOCKET_DIRECTORY:
@@ -116,7 +119,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def lock(self, *, limit: float = PREDECESSOR_SECONDS) -> int:
-        """The file descriptor of the lock, taken when the predecessor is gone. `start` passes it on and closes it."""
+        """The lock's descriptor, taken when the predecessor is gone. `start` passes it on."""
         fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end = time.monotonic() + limit
         while True:
@@ -158,7 +161,7 @@ class Child:
             os.close(lock)
 
     def wait_until(self, ready: Callable[[], bool], *, limit: float) -> None:
-        """Wait until the server is ready; `EmbeddedError` with its last words when it ends or takes too long."""
+        """Wait until it is ready; `EmbeddedError` with its last words when it is not."""
         end = time.monotonic() + limit
         while not ready():
             if not self.alive():

