@@ -1,0 +1,366 @@
+"""Numbers for Prometheus: one row of doubles a worker, in memory that all workers of a host share.
+
+A worker writes only its own row, so counting needs no lock and costs a fraction of a microsecond;
+whoever is asked for the metrics adds the rows up, so one scrape of any worker tells of all. The row
+of a worker that died stays, and its successor counts on in it: counters never fall while the
+supervisor lives. Only the gauges of the dead are cleared.
+
+Every metric is declared here, once, with the closed set of each label's values: no client can make
+a new series. A value outside its set is counted as ``other``. aioprometheus, whose counters know
+one process only, writes the text format.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import mmap
+import os
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aioprometheus import collectors
+from aioprometheus.histogram import Histogram as Buckets
+from aioprometheus.renderer import render as render_registry
+
+ROOM = 8192
+"""Doubles in a row, 64 KiB: four times what the metrics of this release take."""
+
+OTHER = "other"
+PID, CPU_BEFORE, CPU_NOW, FIRST = 0, 1, 2, 3
+
+Across = Literal["sum", "max", "min"]
+Labels = Mapping[str, str]
+
+
+class Rows:
+    """The rows of all workers and, last, the supervisor's; alone, a process has one private row."""
+
+    def __init__(self) -> None:
+        self.taken = FIRST
+        self.mine: Any = array("d", bytes(8 * ROOM))
+        self.all: list[Any] = [self.mine]
+        self.workers = 1
+        self.shared = False
+
+    def take(self, places: int) -> int:
+        """The first of so many places side by side, the same in each row."""
+        if self.taken + places > ROOM:
+            raise ValueError("no room for another metric: raise ROOM")
+        first, self.taken = self.taken, self.taken + places
+        return first
+
+    def share(self, workers: int) -> None:
+        memory = memoryview(mmap.mmap(-1, (workers + 1) * ROOM * 8)).cast("d")
+        self.all = [memory[n * ROOM : (n + 1) * ROOM] for n in range(workers + 1)]
+        self.workers = workers
+        self.mine = self.all[-1]
+        self.shared = True
+
+    def living(self) -> list[Any]:
+        """The rows of the workers that run now."""
+        if not self.shared:
+            return self.all
+        return [row for row in self.all[: self.workers] if row[PID]]
+
+
+ROWS = Rows()
+METRICS: dict[str, Metric] = {}
+
+
+@dataclass(slots=True)
+class Series:
+    """One line of a metric: its labels are settled, so using it costs no look-up."""
+
+    place: int
+    buckets: Sequence[float] = ()
+
+    def inc(self, amount: float = 1.0) -> None:
+        ROWS.mine[self.place] += amount
+
+    def set(self, value: float) -> None:
+        ROWS.mine[self.place] = value
+
+    def observe(self, value: float) -> None:
+        row, place = ROWS.mine, self.place
+        row[place + bisect_left(self.buckets, value)] += 1
+        row[place + len(self.buckets) + 1] += value
+
+
+class Metric:
+    """A metric and its series. A label whose set is empty gets its values at start, by `at`."""
+
+    kind = ""
+
+    def __init__(self, name: str, doc: str, labels: Mapping[str, Sequence[str]], width: int = 1):
+        if name in METRICS:
+            raise ValueError(f"{name} is declared twice")
+        self.name, self.doc, self.names, self.width = name, doc, tuple(labels), width
+        self.series: dict[tuple[str, ...], Series] = {}
+        self.found: dict[tuple[tuple[str, Any], ...], Series] = {}
+        METRICS[name] = self
+        for values in itertools.product(*labels.values()):
+            self.at(**dict(zip(self.names, values, strict=True)))
+        self.other = self.at(**dict.fromkeys(self.names, OTHER))
+
+    def at(self, **labels: str) -> Series:
+        """The series of these labels, made if it is new: at start only, in every worker alike."""
+        key = tuple([labels[name] for name in self.names])
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = self._new(ROWS.take(self.width))
+        return series
+
+    def _new(self, place: int) -> Series:
+        return Series(place)
+
+    def _find(self, labels: dict[str, Any]) -> Series:
+        found = self.found.get(tuple(labels.items()))
+        if found is not None:
+            return found
+        series = self.series.get(tuple([str(labels[name]) for name in self.names]))
+        if series is None:
+            return self.other
+        return self.found.setdefault(tuple(labels.items()), series)
+
+
+class Counter(Metric):
+    """What only grows; its name ends in ``_total``."""
+
+    kind = "counter"
+
+    def inc(self, amount: float = 1.0, **labels: Any) -> None:
+        ROWS.mine[self._find(labels).place] += amount
+
+
+class Gauge(Metric):
+    """What goes up and down. ``across``: what workers have together, the sum, the most, the least."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, doc: str, labels: Mapping[str, Sequence[str]], across: Across):
+        super().__init__(name, doc, labels)
+        self.across: Across = across
+
+    def set(self, value: float, **labels: Any) -> None:
+        ROWS.mine[self._find(labels).place] = value
+
+    def inc(self, amount: float = 1.0, **labels: Any) -> None:
+        ROWS.mine[self._find(labels).place] += amount
+
+    def dec(self, amount: float = 1.0, **labels: Any) -> None:
+        ROWS.mine[self._find(labels).place] -= amount
+
+
+class Histogram(Metric):
+    """How often, in which bucket: ``buckets`` are rising upper bounds in the unit of the name."""
+
+    kind = "histogram"
+
+    def __init__(
+        self, name: str, doc: str, buckets: Sequence[float], labels: Mapping[str, Sequence[str]]
+    ):
+        self.buckets = tuple(buckets)
+        super().__init__(name, doc, labels, width=len(self.buckets) + 2)
+
+    def _new(self, place: int) -> Series:
+        return Series(place, self.buckets)
+
+    def observe(self, value: float, **labels: Any) -> None:
+        self._find(labels).observe(value)
+
+
+def counter(name: str, doc: str, **labels: Sequence[str]) -> Counter:
+    return Counter(name, doc, labels)
+
+
+def gauge(name: str, doc: str, *, across: Across = "sum", **labels: Sequence[str]) -> Gauge:
+    return Gauge(name, doc, labels, across)
+
+
+def histogram(name: str, doc: str, buckets: Sequence[float], **labels: Sequence[str]) -> Histogram:
+    return Histogram(name, doc, buckets, labels)
+
+
+def share(workers: int) -> None:
+    """Before the workers are forked: rows that all of them see, and one for the caller itself."""
+    ROWS.share(workers)
+
+
+def attach(index: int) -> None:
+    """In a worker, first of all: this process counts in row `index`, where a predecessor stopped."""
+    row = ROWS.all[index]
+    clear_gauges(index)
+    row[PID] = os.getpid()
+    ROWS.mine = row
+    gc.callbacks.append(_collected)
+
+
+def clear_gauges(index: int) -> None:
+    """When the worker of row `index` has ended: what it counted stays, what it held is gone."""
+    row = ROWS.all[index]
+    row[PID] = 0
+    row[CPU_BEFORE] += row[CPU_NOW]
+    row[CPU_NOW] = 0
+    for metric in METRICS.values():
+        if isinstance(metric, Gauge):
+            for series in metric.series.values():
+                row[series.place] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric whose values were read elsewhere: its labels may hold anything, they are escaped."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    doc: str
+    samples: Sequence[tuple[Labels, float]]
+
+
+def render(families: Iterable[Family] = ()) -> bytes:
+    """The text format 0.0.4: everything declared here, summed over the workers, and `families`."""
+    registry = collectors.Registry()
+    for metric in METRICS.values():
+        if isinstance(metric, Histogram):
+            _add_histogram(registry, metric)
+        else:
+            _add_family(registry, _summed(metric))
+    for family in (*_process(), *families):
+        _add_family(registry, family)
+    text, _ = render_registry(registry, ["text/plain"])
+    return bytes(text)
+
+
+def _summed(metric: Metric) -> Family:
+    """A counter or gauge over all rows. Of many series only those that counted are shown."""
+    samples = []
+    for key, series in metric.series.items():
+        value = _across(metric, series.place)
+        if value or (len(metric.series) <= 32 and not (metric.names and series is metric.other)):
+            samples.append((dict(zip(metric.names, key, strict=True)), value))
+    kind: Literal["counter", "gauge"] = "gauge" if isinstance(metric, Gauge) else "counter"
+    return Family(kind, metric.name, metric.doc, samples)
+
+
+def _across(metric: Metric, place: int) -> float:
+    across = metric.across if isinstance(metric, Gauge) else "sum"
+    if across == "sum":
+        return _total(place)
+    values = [row[place] for row in ROWS.living()] or [0.0]
+    return float(max(values) if across == "max" else min(values))
+
+
+def _total(place: int) -> float:
+    return float(sum(row[place] for row in ROWS.all))
+
+
+def _add_histogram(registry: collectors.Registry, metric: Histogram) -> None:
+    collector = collectors.Histogram(
+        metric.name, metric.doc, registry=registry, buckets=list(metric.buckets)
+    )
+    for key, series in metric.series.items():
+        counts = [int(_total(series.place + n)) for n in range(len(metric.buckets) + 1)]
+        if not any(counts) and metric.names:
+            continue
+        kept = Buckets(*metric.buckets)
+        for bound, so_far in zip(kept.buckets, itertools.accumulate(counts), strict=True):
+            kept.buckets[bound] = so_far
+        kept.sum = _total(series.place + len(metric.buckets) + 1)
+        kept.observations = sum(counts)
+        collector.set_value(dict(zip(metric.names, key, strict=True)), kept)
+
+
+def _add_family(registry: collectors.Registry, family: Family) -> None:
+    kind = collectors.Counter if family.kind == "counter" else collectors.Gauge
+    collector = kind(family.name, family.doc, registry=registry)
+    for labels, value in family.samples:
+        whole = int(value) if float(value).is_integer() else value
+        collector.set_value({name: escaped(text) for name, text in labels.items()}, whole)
+
+
+def escaped(text: str) -> str:
+    r"""A label's value with ``\``, ``"`` and line ends escaped, which aioprometheus does not do."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _collected(phase: str, told: dict[str, Any]) -> None:
+    if phase == "stop":
+        COLLECTIONS.inc(generation=str(told["generation"]))
+
+
+STARTED = time.time()
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def _process() -> list[Family]:
+    """What the operating system says of the workers; only where it has ``/proc``."""
+    memory = files = threads = 0
+    for row in ROWS.living():
+        here = Path("/proc") / str(int(row[PID]) or os.getpid())
+        try:
+            fields = (here / "stat").read_text().rpartition(")")[2].split()
+            files += len(os.listdir(here / "fd"))
+        except OSError:
+            continue
+        row[CPU_NOW] = max(row[CPU_NOW], (int(fields[11]) + int(fields[12])) / TICKS)
+        threads += int(fields[17])
+        memory += int(fields[21]) * PAGE
+    if not memory:
+        return []
+    cpu = sum(row[CPU_BEFORE] + row[CPU_NOW] for row in ROWS.all)
+    return [
+        Family("counter", "process_cpu_seconds_total", "CPU time of the workers.", [({}, cpu)]),
+        Family("gauge", "process_resident_memory_bytes", "Memory of the workers.", [({}, memory)]),
+        Family("gauge", "process_open_fds", "Open files of the workers.", [({}, files)]),
+        Family("gauge", "process_threads", "Threads of the workers.", [({}, threads)]),
+        Family(
+            "gauge",
+            "process_start_time_seconds",
+            "When the server started, in seconds since 1970.",
+            [({}, round(STARTED, 3))],
+        ),
+    ]
+
+
+# The declarations. Names carry their unit; each sentence is what an operator reads.
+
+HTTP_REQUESTS = counter(
+    "warmdesk_http_requests_total",
+    "Requests answered, by route and class of status.",
+    method=(),
+    route=(),
+    status=(),
+)
+HTTP_SECONDS = histogram(
+    "warmdesk_http_request_duration_seconds",
+    "Time from a request's head to its answer, by route.",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    method=(),
+    route=(),
+)
+COLLECTIONS = counter(
+    "python_gc_collections_total",
+    "Runs of the garbage collector.",
+    generation=("0", "1", "2"),
+)
+LOOP_LAG = gauge(
+    "warmdesk_loop_lag_seconds",
+    "How late a timer of the last second fired, in the worst worker.",
+    across="max",
+)
+POOL_CONNECTIONS = gauge(
+    "warmdesk_db_pool_connections",
+    "Connections to PostgreSQL that the requests' pools hold.",
+    state=("idle", "busy"),
+)
+POOL_LIMIT = gauge(
+    "warmdesk_db_pool_limit_connections",
+    "Connections to PostgreSQL that the requests' pools may hold.",
+)
