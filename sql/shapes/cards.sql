@@ -1,0 +1,109 @@
+-- A card as boards, lists and events show it. What hangs on the row comes in as arguments: PostgreSQL inlines one expression.
+create or replace function shape(
+    c cards, key_prefix text, column_name text, assignee_id bigint, assignees json, labels json, tags json
+) returns json language sql stable as $$
+select json_build_object(
+    'id', c.id, 'key', key_prefix || '-' || c.card_number, 'card_number', c.card_number, 'project_id', c.project_id,
+    'column_id', c.column_id, 'column_name', column_name, 'title', c.title, 'description', c.description,
+    'position', c.position, 'priority', c.priority, 'start_date', c.start_date, 'due_date', c.due_date,
+    'closed', c.closed, 'closed_at', iso(c.closed_at), 'archived_at', iso(c.archived_at),
+    'assignee_id', assignee_id, 'assignees', coalesce(assignees, '[]'), 'labels', coalesce(labels, '[]'),
+    'tags', coalesce(tags, '[]'), 'time_spent_minutes', c.time_spent_minutes, 'comment_count', c.comment_count,
+    'checklist_total', c.checklist_total, 'checklist_done', c.checklist_done, 'attachment_count', c.attachment_count,
+    'created_by_id', c.created_by_id, 'created_at', iso(c.created_at), 'updated_at', iso(c.updated_at), 'version', c.version
+)
+$$;
+
+create or replace function shape(t card_tags) returns json language sql stable as $$
+select json_build_object('id', t.id, 'card_id', t.card_id, 'name', t.name)
+$$;
+
+-- A fact about a card; the names of its columns are today's.
+create or replace function shape(h card_history, author json, from_column text, to_column text) returns json
+language sql stable as $$
+select json_build_object(
+    'id', h.id, 'card_id', h.card_id, 'user', author, 'event_type', h.event_type, 'field', h.field,
+    'from_value', h.from_value, 'to_value', h.to_value, 'detail', h.detail, 'from_column_id', h.from_column_id,
+    'to_column_id', h.to_column_id, 'from_column', from_column, 'to_column', to_column, 'created_at', iso(h.created_at)
+)
+$$;
+
+-- Cards by their ids, deleted ones too, each with its shape; what hangs on them is read once for all.
+create or replace function cards_json(ids_ bigint[]) returns table (id bigint, card json) language sql stable as $$
+select c.id, shape(c, p.key_prefix, k.name, a.first_id, a.list, l.list, t.list)
+from cards c
+inner join projects p on p.id = c.project_id
+inner join columns k on k.id = c.column_id
+left join (
+    select
+        ca.card_id,
+        (array_agg(ca.user_id order by ca.created_at, ca.user_id))[1] as first_id,
+        json_agg(shape(u) order by ca.created_at, ca.user_id) as list
+    from card_assignees ca
+    inner join users u on u.id = ca.user_id
+    where ca.card_id = any(ids_)
+    group by ca.card_id
+) a on a.card_id = c.id
+left join (
+    select cl.card_id, json_agg(shape(b) order by b.id) as list
+    from card_labels cl
+    inner join labels b on b.id = cl.label_id
+    where cl.card_id = any(ids_) and b.deleted_at is null
+    group by cl.card_id
+) l on l.card_id = c.id
+left join (
+    select ct.card_id, json_agg(shape(ct) order by ct.id) as list
+    from card_tags ct
+    where ct.card_id = any(ids_)
+    group by ct.card_id
+) t on t.card_id = c.id
+where c.id = any(ids_)
+$$;
+
+-- One card, as in events and most answers. PL/pgSQL keeps the plan for the session.
+create or replace function card_json(id_ bigint) returns json language plpgsql stable as $$
+begin
+    return (
+        select shape(
+            c, p.key_prefix, k.name,
+            (
+                select ca.user_id from card_assignees ca where ca.card_id = c.id
+                order by ca.created_at, ca.user_id limit 1
+            ),
+            (
+                select json_agg(shape(u) order by ca.created_at, ca.user_id)
+                from card_assignees ca inner join users u on u.id = ca.user_id where ca.card_id = c.id
+            ),
+            (
+                select json_agg(shape(b) order by b.id)
+                from card_labels cl inner join labels b on b.id = cl.label_id
+                where cl.card_id = c.id and b.deleted_at is null
+            ),
+            (select json_agg(shape(ct) order by ct.id) from card_tags ct where ct.card_id = c.id)
+        )
+        from cards c
+        inner join projects p on p.id = c.project_id
+        inner join columns k on k.id = c.column_id
+        where c.id = id_
+    );
+end
+$$;
+
+-- A card with everything that hangs on it, and the reader's own `watching` before it.
+create or replace function card_detail(id_ bigint, reader_ bigint) returns text language plpgsql stable as $$
+begin
+    return (
+        select '{"watching":' || exists (
+                select 1 from card_watchers w where w.card_id = c.id and w.user_id = reader_
+            )::text
+            || ',"created_by":' || coalesce((select shape(u)::text from users u where u.id = c.created_by_id), 'null')
+            || ',"watchers":' || coalesce((
+                select json_agg(shape(u) order by w.created_at, w.user_id)::text
+                from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id
+            ), '[]')
+            || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[],'
+            || substr(card_json(c.id)::text, 2)
+        from cards c where c.id = id_
+    );
+end
+$$;

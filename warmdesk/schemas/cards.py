@@ -1,0 +1,314 @@
+"""Cards: what clients may write of them, and how they look."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from warmdesk.errors import BadRequest
+from warmdesk.schemas import Body, Day, Id, Index, Position, Shape, Timestamp, Version
+from warmdesk.schemas.labels import Label
+from warmdesk.schemas.users import UserRef
+
+MAX_ASSIGNEES = 100
+MAX_LABELS = 100
+MAX_TAGS = 100
+MAX_TAG = 100
+MAX_MINUTES = 10_000_000
+
+Priority = Literal["none", "low", "medium", "high", "critical"]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+Description = Annotated[str, Meta(max_length=100_000)]
+DayIn = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        description="YYYY-MM-DD, or RFC 3339 of which the date is kept",
+        examples=["2026-04-04"],
+    ),
+]
+AssigneeIds = Annotated[list[Id], Meta(max_length=MAX_ASSIGNEES)]
+LabelIds = Annotated[list[Id], Meta(max_length=MAX_LABELS)]
+TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(max_length=MAX_TAGS)]
+Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)]
+
+DAY = re.compile(
+    r"^(\d{4}-\d{2}-\d{2})"
+    r"(?:[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?$",
+    re.ASCII,
+)
+
+
+def day(text: str, field: str) -> date:
+    """The calendar date of ``YYYY-MM-DD`` or of an RFC 3339 time, as written there; 400 otherwise."""
+    found = DAY.match(text)
+    try:
+        if found is None:
+            raise ValueError
+        return date.fromisoformat(found[1])
+    except ValueError as error:
+        raise BadRequest(
+            f"{field}: must be a date, YYYY-MM-DD", fields={field: "must be YYYY-MM-DD"}
+        ) from error
+
+
+def tag_names(names: list[str]) -> list[str]:
+    """Tags as they are kept: no leading ``#``, trimmed, lower case, each once; 400 for an empty or over-long one."""
+    kept: dict[str, None] = {}
+    for name in names:
+        word = name.strip().lstrip("#").strip().lower()
+        if not 1 <= len(word) <= MAX_TAG:
+            reason = f"a tag has 1 to {MAX_TAG} characters"
+            raise BadRequest(f"tags: {reason}", fields={"tags": reason})
+        kept[word] = None
+    return list(kept)
+
+
+class Place(Body):
+    """Where among the column's other cards; at most one of the four. None of them: the end."""
+
+    position: Position | None = None
+    index: Index | None = None
+    before_card_id: Id | None = None
+    after_card_id: Id | None = None
+
+
+class CardFields(Body):
+    """What members write on a card. `null` or "" clears."""
+
+    description: Description | None | UnsetType = UNSET
+    priority: Priority | Literal[""] | None | UnsetType = UNSET
+    start_date: DayIn | None | UnsetType = UNSET
+    due_date: DayIn | None | UnsetType = UNSET
+    assignee_id: Id | None | UnsetType = UNSET
+    assignee_ids: AssigneeIds | None | UnsetType = UNSET
+    label_ids: LabelIds | None | UnsetType = UNSET
+    tags: TagNames | None | UnsetType = UNSET
+
+
+class CreateCard(Place, CardFields):
+    """A new card; at the end of its column unless a place is given."""
+
+    title: Title
+
+
+class UpdateCard(CardFields):
+    """Only the keys that are sent are changed. `column_id` moves the card to that column's end."""
+
+    title: Title | UnsetType = UNSET
+    closed: bool | UnsetType = UNSET
+    time_spent_minutes: Minutes | UnsetType = UNSET
+    column_id: Id | UnsetType = UNSET
+    version: Version | UnsetType = UNSET
+
+
+class MoveCard(Place):
+    """Where a card should go: to a column's end, to a place in it, or beside another card."""
+
+    column_id: Id
+    version: Version | UnsetType = UNSET
+
+
+class ReorderCard(Place):
+    """Another place in the same column: exactly one of the four."""
+
+    version: Version | UnsetType = UNSET
+
+
+class CardsQuery(Body):
+    """Which cards of a column."""
+
+    include_closed: bool = True
+    include_archived: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+class CardFilter(Body):
+    """Which cards of a project."""
+
+    column_id: Id | None = None
+    assignee: (
+        Annotated[str, Meta(pattern=r"^(me|[0-9]{1,15})$", description="A user's id, or `me`")]
+        | None
+    ) = None
+    label: (
+        Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
+        | None
+    ) = None
+    q: (
+        Annotated[str, Meta(max_length=500, description="Text in title or description, or a key")]
+        | None
+    ) = None
+    closed: bool | None = None
+    due_before: DayIn | None = None
+    include_archived: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+class DeletedQuery(Body):
+    """A page of deleted cards."""
+
+    limit: int = 100
+    cursor: str | None = None
+
+
+class HistoryQuery(Body):
+    """A page of a card's history: what is older than `before`."""
+
+    limit: int = 100
+    before: Id | None = None
+
+
+class Tag(Shape):
+    id: int
+    card_id: int
+    name: str
+
+
+class CardSummary(Shape):
+    """A card as boards, lists and events show it."""
+
+    id: int
+    key: str
+    card_number: int
+    project_id: int
+    column_id: int
+    column_name: str
+    title: str
+    description: str
+    position: float
+    priority: Priority
+    start_date: Day | None
+    due_date: Day | None
+    closed: bool
+    closed_at: Timestamp | None
+    archived_at: Timestamp | None
+    assignee_id: int | None
+    assignees: list[UserRef]
+    labels: list[Label]
+    tags: list[Tag]
+    time_spent_minutes: int
+    comment_count: int
+    checklist_total: int
+    checklist_done: int
+    attachment_count: int
+    created_by_id: int | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int
+
+
+class Comment(Shape):
+    """What somebody wrote on a card."""
+
+    id: int
+    card_id: int
+    user_id: int
+    user: UserRef
+    body: str
+    is_edited: bool
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int
+
+
+class ChecklistItem(Shape):
+    id: int
+    card_id: int
+    body: str
+    is_completed: bool
+    position: float
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class Attachment(Shape):
+    id: int
+    filename: str
+    mime_type: str
+    size_bytes: int
+    uploader_id: int
+    created_at: Timestamp
+    url: str
+
+
+class CardLink(Shape):
+    id: int
+    card_id: int
+    platform: str
+    link_type: str
+    title: str
+    url: str
+    created_at: Timestamp
+
+
+class CardDetail(CardSummary):
+    """A card with everything that hangs on it; `watching` is the reader's own."""
+
+    created_by: UserRef | None
+    watchers: list[UserRef]
+    comments: list[Comment]
+    comments_more: bool
+    checklist: list[ChecklistItem]
+    attachments: list[Attachment]
+    links: list[CardLink]
+    watching: bool
+
+
+class CardUpdated(CardSummary):
+    """A card and the names of its keys that were changed."""
+
+    changes: list[str]
+
+
+class CardMoved(Shape):
+    """Where a card was and where it is; its position after the columns were spaced anew."""
+
+    card_id: int
+    key: str
+    from_column_id: int
+    to_column_id: int
+    position: float
+    version: int
+    card: CardSummary
+
+
+class CardDeleted(Shape):
+    card_id: int
+    column_id: int
+    key: str
+
+
+class CardPosition(Shape):
+    id: int
+    position: float
+
+
+class CardsReordered(Shape):
+    """All cards of a column, in order, with their new positions."""
+
+    column_id: int
+    cards: list[CardPosition]
+
+
+class History(Shape):
+    """A fact about a card. `user` is null for what a webhook did."""
+
+    id: int
+    card_id: int
+    user: UserRef | None
+    event_type: str
+    field: str | None
+    from_value: str | None
+    to_value: str | None
+    detail: str
+    from_column_id: int | None
+    to_column_id: int | None
+    from_column: str | None
+    to_column: str | None
+    created_at: Timestamp

@@ -1,0 +1,90 @@
+"""Chat: a project's talk."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
+from warmdesk.schemas.cards import Attachment
+from warmdesk.schemas.users import UserRef
+
+MessageBody = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=r"\S")]
+Nonce = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class SendMessage(Body):
+    """A message. The same `nonce` from the same author within ten minutes is the same message."""
+
+    body: MessageBody
+    nonce: Nonce | None = None
+
+
+class EditMessage(Body):
+    """Another text for one's own message."""
+
+    body: MessageBody
+    version: Version | None = None
+
+
+class AddReaction(Body):
+    """One emoji."""
+
+    emoji: Annotated[str, Meta(min_length=1, max_length=32, examples=["👍"])]
+
+
+class MessagesQuery(Body):
+    """A page of messages, oldest first: the newest, those before or after a message, or those around it."""
+
+    limit: int = 50
+    before: Id | None = None
+    after: Id | None = None
+    around: Id | None = None
+
+
+class Reaction(Shape):
+    """An emoji and who used it, in the order of first use."""
+
+    emoji: str
+    count: int
+    user_ids: list[int]
+
+
+class ChatMessage(Shape):
+    """A message. `user` is null for bots. A deleted one has no text."""
+
+    id: int
+    project_id: int
+    user_id: int | None
+    user: UserRef | None
+    body: str
+    is_edited: bool
+    is_deleted: bool
+    is_bot: bool
+    bot_name: str | None
+    attachments: list[Attachment]
+    reactions: list[Reaction]
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int
+    nonce: str | None = None
+
+
+class ChatMessageDeleted(Shape):
+    id: int
+
+
+class ReactionUpdated(Shape):
+    """A message's reactions, all of them."""
+
+    message_id: int
+    reactions: list[Reaction]
+
+
+class ReactionAdded(Shape):
+    """The reaction, and its message's reactions."""
+
+    id: int
+    message_id: int
+    reactions: list[Reaction]
