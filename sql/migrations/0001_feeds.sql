@@ -2,7 +2,7 @@
 -- The numbered events of each channel. Taking a seq locks the feed's row until the commit: seq order is commit order.
 
 create table install (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     id uuid not null default gen_random_uuid()
 );
 insert into install default values;

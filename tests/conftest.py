@@ -1,0 +1,333 @@
+"""Fixtures: real servers for the session, a database of its own for each test, people with names.
+
+A test that asks for ``alice`` and ``board`` gets a server in this process on a real port, with the
+project "demo": olga owns it, alice is a member, bob a viewer, eve a stranger; root administers the
+installation. ``@pytest.mark.settings(rate_limits=True)`` changes settings for one test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+import redis.asyncio
+import uvloop
+from aiohttp import web
+
+from tests.person import PASSWORD, Person
+from warmdesk.auth import passwords
+from warmdesk.config import Settings
+from warmdesk.db.migrations import migrate
+from warmdesk.embedded import Postgres, Valkey
+
+if TYPE_CHECKING:
+    from warmdesk.desk import Desk
+
+PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
+NAMES = itertools.count(1)
+
+passwords.COST = 4
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "settings(**changes): settings of this test's server")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The loop that the server runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The session's PostgreSQL (not durable) and Valkey, and how to reach them."""
+
+    postgres: Postgres
+    valkey: Valkey
+
+    def dsn(self, database: str) -> str:
+        return self.postgres.dsn.replace("@/warmdesk?", f"@/{database}?")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    base = Path(tempfile.mkdtemp(prefix="wd-"))
+    postgres, valkey = Postgres(base, durable=False), Valkey(base)
+    postgres.start()
+    valkey.start()
+    yield Servers(postgres, valkey)
+    valkey.stop()
+    postgres.stop()
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def keeper(servers: Servers) -> AsyncIterator[Any]:
+    """The connection that makes and drops databases."""
+    connection = await asyncpg.connect(servers.postgres.dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def empty_template(servers: Servers, keeper: Any) -> str:
+    """A migrated database without rows."""
+    await keeper.execute("create database empty")
+    await migrate(servers.dsn("empty"))
+    return "empty"
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers, keeper: Any, empty_template: str) -> str:
+    """A migrated database with the people; their ids are 1 to 5."""
+    await keeper.execute(f"create database people template {empty_template}")
+    connection = await asyncpg.connect(servers.dsn("people"))
+    secret = await passwords.hash_password(PASSWORD)
+    for username, role in PEOPLE.items():
+        await connection.execute(
+            "insert into users (email, username, password_hash, display_name, global_role)"
+            " values ($1, $2, $3, $4, $5)",
+            f"{username}@example.org",
+            username,
+            secret,
+            username.title(),
+            role,
+        )
+    await connection.close()
+    return "people"
+
+
+@asynccontextmanager
+async def cloned(servers: Servers, keeper: Any, template: str) -> AsyncIterator[str]:
+    """A copy of a database for a moment: its dsn."""
+    name = f"t{next(NAMES)}"
+    await keeper.execute(f"create database {name} template {template} strategy file_copy")
+    try:
+        yield servers.dsn(name)
+    finally:
+        await keeper.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def database_url(servers: Servers, keeper: Any, template: str) -> AsyncIterator[str]:
+    async with cloned(servers, keeper, template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def empty_database_url(
+    servers: Servers, keeper: Any, empty_template: str
+) -> AsyncIterator[str]:
+    """A migrated database without anybody in it."""
+    async with cloned(servers, keeper, empty_template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def redis_url(servers: Servers) -> str:
+    """The session's Valkey, emptied."""
+    url = servers.valkey.url
+    async with redis.asyncio.from_url(url) as connection:
+        await connection.flushall()
+    return url
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    """A bare connection to the test's database."""
+    connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, database_url: str, redis_url: str) -> Settings:
+    """The test's settings: no rate limits unless it asks for them."""
+    return changed_settings(request, database_url=database_url, redis_url=redis_url)
+
+
+def changed_settings(request: pytest.FixtureRequest, **given: Any) -> Settings:
+    """Settings for a test, with what its marker changes."""
+    marker = request.node.get_closest_marker("settings")
+    usual = {"rate_limits": False, "jwt_secret": "j" * 32, "secret_key": "s" * 32}
+    return Settings(**(usual | given | (marker.kwargs if marker else {})))
+
+
+@dataclass(frozen=True)
+class Door:
+    """The application on a port of this process."""
+
+    desk: Desk
+    url: str
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Door]:
+    """Open a desk and serve it. Two at once are two processes in one."""
+    from warmdesk.app import build_app
+
+    from warmdesk.desk import open_desk
+
+    async with open_desk(settings) as desk:
+        runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        assert runner.addresses
+        try:
+            yield Door(desk, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        finally:
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def door(settings: Settings) -> AsyncIterator[Door]:
+    async with serving(settings) as door:
+        yield door
+
+
+@pytest.fixture
+def desk(door: Door) -> Desk:
+    return door.desk
+
+
+@pytest.fixture
+def url(door: Door) -> str:
+    return door.url
+
+
+@pytest.fixture
+async def twin(door: Door, settings: Settings) -> AsyncIterator[Door]:
+    """A second server on the same database and Valkey, as another process would be."""
+    async with serving(settings) as second:
+        yield second
+
+
+Invite = Callable[..., Person]
+
+
+@pytest.fixture
+async def person(url: str) -> AsyncIterator[Invite]:
+    """Makes people: ``person("bob")``, ``person("bob", url=twin.url)``, ``person(api_key=…)``."""
+    async with AsyncExitStack() as stack:
+
+        def invite(username: str = "somebody", **options: Any) -> Person:
+            known = {name: number for number, name in enumerate(PEOPLE, start=1)}
+            options.setdefault("id", known.get(username, 0))
+            made = Person(options.pop("url", url), username, **options)
+            stack.push_async_callback(made.close)
+            return made
+
+        yield invite
+
+
+@pytest.fixture
+def root(person: Invite) -> Person:
+    """The global admin, no member of anything."""
+    return person("root")
+
+
+@pytest.fixture
+def olga(person: Invite) -> Person:
+    """The owner of demo."""
+    return person("olga")
+
+
+@pytest.fixture
+def alice(person: Invite) -> Person:
+    """A member of demo."""
+    return person("alice")
+
+
+@pytest.fixture
+def bob(person: Invite) -> Person:
+    """A viewer of demo."""
+    return person("bob")
+
+
+@pytest.fixture
+def eve(person: Invite) -> Person:
+    """A stranger."""
+    return person("eve")
+
+
+@dataclass
+class Board:
+    """The project demo: its ids, and how its cards are made and named."""
+
+    id: int
+    slug: str
+    backlog: int
+    progress: int
+    review: int
+    done: int
+    labels: dict[str, int]
+    maker: Person
+
+    @property
+    def path(self) -> str:
+        return f"/projects/{self.slug}"
+
+    async def card(self, title: str = "Fix the door", column: int = 0, **fields: Any) -> Any:
+        """A new card, made by alice, in the backlog unless a column is named."""
+        return await self.maker.post(
+            f"{self.path}/columns/{column or self.backlog}/cards", {"title": title, **fields}
+        )
+
+
+@pytest.fixture
+async def board(olga: Person, alice: Person) -> Board:
+    """The project demo with its four columns, made through the API."""
+    return await make_board(olga, alice)
+
+
+async def make_board(olga: Person, alice: Person, name: str = "Demo") -> Board:
+    project = await olga.post("/projects", {"name": name})
+    path = f"/projects/{project['slug']}"
+    await olga.post(f"{path}/members", {"username": "alice", "role": "member"})
+    await olga.post(f"{path}/members", {"username": "bob", "role": "viewer"})
+    shown = await olga.get(path)
+    backlog, progress, review, done = (column["id"] for column in shown["columns"])
+    return Board(
+        project["id"],
+        project["slug"],
+        backlog,
+        progress,
+        review,
+        done,
+        {label["name"]: label["id"] for label in shown["labels"]},
+        alice,
+    )
+
+
+Wait = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+def eventually() -> Wait:
+    """``await eventually(lambda: condition)``: until it holds, or fails after `limit` seconds."""
+    return until
+
+
+async def until(condition: Callable[[], Any], *, limit: float = 5.0, every: float = 0.01) -> Any:
+    """Wait until a condition (a function, or an async one) gives something true; gives it."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limit
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert loop.time() < end, f"it did not become true within {limit} s"
+        await asyncio.sleep(every)
