@@ -46,3 +46,12 @@ def problem(error: WarmDeskError, request_id: str | None = None) -> web.Response
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+SECRETS = ("api_key", "token")
+
+
+def next_page(request: web.Request, **place: object) -> dict[str, str]:
+    """The ``Link`` to a list's next page: this request's path and query, with another place in the list."""
+    url = request.rel_url.without_query_params(*SECRETS).update_query({name: str(value) for name, value in place.items()})
+    return {"Link": f'<{url}>; rel="next"'}
