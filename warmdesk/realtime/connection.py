@@ -1,0 +1,608 @@
+"""One open socket, taken over from aiohttp after its handshake: RFC 6455 in, frames out, what it has seen.
+
+The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON errors are the same for sockets
+as for REST. Then `adopt` gives the transport to a `Connection`, answers 101 and makes aiohttp forget the socket: its task,
+parsers, request and timers are freed, and an idle viewer costs a transport and one object with slots, 2 KiB instead of 14.
+
+A door does it in this order::
+
+    check_handshake(request)            400 or 426 before anybody is asked
+    await …                             who is it, may they; whatever needs the database
+    connection = Connection(received=…, refused=…, closed=…)
+    adopted = adopt(request, connection, first=hello)      nothing is awaited from here …
+    room.join(connection)                                  … to here, so nothing falls in between
+    return adopted
+
+No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second and `ping` every 30 s, and
+decides about slow readers from `paused_since` and `stalled_since`. All times are `time.monotonic()` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+import secrets
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Literal, Protocol, cast
+
+from aiohttp import web
+
+from warmdesk.errors import BadRequest, WarmDeskError
+from warmdesk.realtime.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    CONTROL_LIMIT,
+    MESSAGE_LIMIT,
+    PING,
+    PONG,
+    TEXT,
+    Close,
+    accept_key,
+    close_frame,
+    frame,
+)
+
+log = logging.getLogger(__name__)
+
+BUFFER_LIMIT = 1 << 20
+"""Bytes waiting to be written past which a socket is a slow reader; it is one no more when all of them are gone."""
+
+SEND_BUFFER = 256 * 1024
+"""Bytes of a socket's buffer in the kernel: without a cap a slow reader hides megabytes there before anybody notices."""
+
+CLOSE_SECONDS = 2.0
+"""How long a peer has to answer our Close, and then to take what is still to be written."""
+
+BURST, EVERY = 30, 1 / 3
+"""The flood limit: a bucket of 30 messages that gets one back every third of a second."""
+
+REFUSALS, REFUSALS_SECONDS = 30, 10.0
+"""So many messages beyond the bucket within so many seconds end the socket."""
+
+STRIKES, STRIKES_SECONDS = 3, 60.0
+"""So many messages that make no sense within so many seconds end the socket."""
+
+NO_STATUS, LOST = 1005, 1006
+"""What a close code is called when the peer's Close had none, and when there was no Close (RFC 6455, 7.4.1)."""
+
+PING_FRAME = frame(b"", PING)
+
+Kind = Literal["text", "control"]
+
+
+class Room(Protocol):
+    """What a connection tells its room."""
+
+    def paused(self, connection: Connection) -> None:
+        """More than `BUFFER_LIMIT` waits to be written: write nothing more until it is resumed."""
+
+    def resumed(self, connection: Connection) -> None:
+        """Everything is written: bring what it missed. May pause it again at once."""
+
+
+class ClientGone(WarmDeskError, ConnectionResetError):
+    """The client went away before its handshake was answered; nobody will read this answer."""
+
+    status = 499
+    message = "the client went away"
+
+
+class Connection(asyncio.Protocol):
+    """One socket. The door sets who it is (`user_id` … `kind`), the hub sets where it is (`room`, `seen`).
+
+    received   called with each whole text message: UTF-8, at most `MESSAGE_LIMIT` bytes, not yet known to be JSON
+    refused    called instead for a message beyond the flood limit, with ``"text"`` (answer ``rate_limited``) or ``"control"``
+               (a ping or pong: nothing to answer)
+    closed     called once, when the socket is gone, with the code: ours, else the peer's, 1005 without one, 1006 without a Close
+    limits     False switches the flood limit off
+
+    Write only through `write` and `send_text`: they keep the promise that nothing follows a Close frame.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_control_at",
+        "_control_refusals",
+        "_deadline",
+        "_deaf",
+        "_level",
+        "_limits",
+        "_message",
+        "_need",
+        "_pending",
+        "_received",
+        "_refused",
+        "_strikes",
+        "_text_at",
+        "_text_refusals",
+        "alive",
+        "closing",
+        "expires_at",
+        "id",
+        "key_id",
+        "kind",
+        "last_heard",
+        "opened_at",
+        "paused_since",
+        "room",
+        "seen",
+        "session_id",
+        "stalled_since",
+        "transport",
+        "user_id",
+        "wants_changed",
+    )
+
+    def __init__(
+        self,
+        *,
+        received: Callable[[Connection, bytes], None],
+        refused: Callable[[Connection, Kind], None],
+        closed: Callable[[Connection, int], None],
+        limits: bool = True,
+    ) -> None:
+        self._received, self._refused, self._closed, self._limits = (
+            received,
+            refused,
+            closed,
+            limits,
+        )
+        self.transport: asyncio.Transport | None = None
+        self.id = secrets.token_urlsafe(9)
+        self.user_id = 0
+        self.session_id: str | None = None
+        self.key_id: int | None = None
+        self.expires_at: float | None = None
+        self.kind: Literal["project", "user"] = "project"
+        self.room: Room | None = None
+        self.seen = 0
+        self.wants_changed = False
+        self.alive = True  # something was heard since the last ping
+        self.opened_at = self.last_heard = monotonic()
+        self.closing = 0  # 0, or the code that the socket closes with
+        self.paused_since = self.stalled_since = (
+            0.0  # 0, or since when it is a slow reader / took nothing
+        )
+        self._deadline = 0.0
+        self._deaf = False  # the peer broke the protocol: what it says from now on means nothing
+        self._level = 0  # how far the buffer, or the count of taken bytes, was at the last tick
+        self._pending: bytearray | None = None  # the beginning of a frame
+        self._need = 0  # bytes `_pending` must have before it is worth looking again
+        self._message: bytearray | None = None  # the fragments so far
+        self._text_at = self._control_at = 0.0  # when the bucket will be full again
+        self._text_refusals: deque[float] | None = None
+        self._control_refusals: deque[float] | None = None
+        self._strikes: deque[float] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} user={self.user_id} closing={self.closing}>"
+
+    # Out.
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait in this process to be written (over TLS: those not yet encrypted)."""
+        return self.transport.get_write_buffer_size() if self.transport else 0
+
+    def write(self, frames: bytes) -> None:
+        """Write frames that are made already. Dropped when the socket closes or is gone."""
+        transport = self.transport
+        if not self.closing and transport is not None and not transport.is_closing():
+            transport.write(frames)
+
+    def send_text(self, text: bytes) -> None:
+        """Write one text message."""
+        self.write(frame(text))
+
+    def ping(self) -> None:
+        """Ask whether it is still there; `alive` and `last_heard` tell. A slow reader is not asked: nothing would come."""
+        self.alive = False
+        if not self.paused_since:
+            self.write(PING_FRAME)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a Close frame behind all that waits, once. The socket ends when the peer answers, or by `tick`."""
+        if not self.closing:
+            self.write(close_frame(code, reason))
+            self._begin_to_close(code)
+
+    def abort(self) -> None:
+        """End the socket now; what waits to be written is lost."""
+        self.closing = self.closing or LOST
+        if self.transport is not None:
+            self.transport.abort()
+
+    def tick(self, now: float) -> None:
+        """The sweeper's visit: ends a socket whose time to close is over, and measures a slow reader's progress."""
+        transport = self.transport
+        if transport is None:
+            return
+        if self.closing:
+            if now < self._deadline:
+                return
+            if transport.is_closing() or transport.get_write_buffer_size():
+                transport.abort()
+            else:
+                self._deadline = (
+                    now + CLOSE_SECONDS
+                )  # TLS says goodbye, too, and the peer may not answer
+                transport.close()
+        elif self.paused_since:
+            level = self._measure(transport)
+            if level < self._level:
+                self.stalled_since = now
+            self._level = level
+
+    def strike(self, now: float) -> bool:
+        """Note a message that made no sense; True when it was one too many and the socket should be closed."""
+        if self._strikes is None:
+            self._strikes = deque(maxlen=STRIKES)
+        return _too_many(self._strikes, now, STRIKES_SECONDS)
+
+    def _begin_to_close(self, code: int) -> None:
+        self.closing = code
+        self._deadline = monotonic() + CLOSE_SECONDS
+        self._message = None
+        if self.paused_since and self.transport is not None:
+            self.transport.resume_reading()  # to see the peer's Close
+
+    def _fail(self, code: Close, reason: str) -> None:
+        """Close because of what the peer sent. The rest of it cannot be understood and is thrown away, but it is still read:
+        a socket closed over unread bytes is reset, and the reset can overtake our Close frame."""
+        self.close(code, reason)
+        self._deaf, self._pending = True, None
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.can_write_eof():
+            transport.write_eof()
+
+    @staticmethod
+    def _measure(transport: asyncio.Transport) -> int:
+        """A number that falls whenever the peer takes something.
+
+        The buffer's size tells it, but not over TLS: there a whole megabyte leaves it at once and then waits in a transport
+        below that cannot be asked. The kernel counts what was acknowledged (tcpi_bytes_acked, Linux).
+        """
+        if transport.get_extra_info("sslcontext") is not None:
+            inside = transport.get_extra_info("socket")
+            try:
+                taken = inside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)[120:128]
+                return -int(struct.unpack("=Q", taken)[0])
+            except (AttributeError, OSError, struct.error):
+                pass
+        return transport.get_write_buffer_size()
+
+    # In.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=BUFFER_LIMIT, low=0)
+        inside = transport.get_extra_info("socket")
+        if inside is not None:
+            inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+    def read_early(self, data: bytes) -> None:
+        """Read in the loop's next turn, but before all that is still to arrive, what came with the handshake."""
+        self._pending, self._need = bytearray(data), 0
+        asyncio.get_running_loop().call_soon(self.data_received, b"")
+
+    def data_received(self, data: bytes) -> None:
+        self.alive = True
+        self.last_heard = monotonic()
+        try:
+            self._read(data)
+        except Exception:
+            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+            self._fail(Close.SERVER_ERROR, "the server failed")
+
+    def eof_received(self) -> None:
+        # The transport closes itself now; a peer that does not take what is left must not keep it for ever.
+        if not self.closing:
+            self._begin_to_close(LOST)
+
+    def _read(self, data: bytes | bytearray) -> None:
+        """Read all whole frames; keep the beginning of the next one."""
+        if self._deaf:
+            return
+        if self._pending is not None:
+            self._pending += data
+            if len(self._pending) < self._need:
+                return
+            data = self._pending
+        at, end, need = 0, len(data), 2
+        # A peer that does not take its answers may not ask more.
+        while end - at >= 2 and not (self.paused_since and not self.closing):
+            first, size = data[at], data[at + 1]
+            opcode = first & 0x0F
+            if wrong := self._objection(first, size):
+                return self._fail(*wrong)
+            size &= 0x7F
+            body = at + 6
+            if size == 126:
+                body = at + 8
+                need = 8
+                if end < body:
+                    break
+                size = data[at + 2] << 8 | data[at + 3]
+                if size < 126:
+                    return self._fail(Close.PROTOCOL_ERROR, "a length has its shortest form")
+            elif size == 127:
+                body = at + 14
+                need = 14
+                if end < body:
+                    break
+                size = int.from_bytes(data[at + 2 : at + 10], "big")
+                if size < 65_536 or size >> 63:
+                    return self._fail(Close.PROTOCOL_ERROR, "a length has its shortest form")
+            if opcode < CLOSE:
+                whole = size + len(self._message) if self._message else size
+                if whole > MESSAGE_LIMIT:
+                    return self._fail(Close.TOO_BIG, f"a message has at most {MESSAGE_LIMIT} bytes")
+            need = body - at + size
+            if end - at < need:
+                break
+            payload = _unmask(data[body : body + size], data[body - 4 : body])
+            at, need = at + need, 2
+            self._take(first, payload)
+            if self._deaf or self.transport is None or self.transport.is_closing():
+                self._pending = None
+                return None
+        if at == end:
+            self._pending = None
+        elif data is self._pending:
+            del self._pending[:at]
+        else:
+            self._pending = bytearray(data[at:])
+        self._need = need
+        return None
+
+    def _objection(self, first: int, second: int) -> tuple[Close, str] | None:
+        """What is wrong with a frame's first two bytes: said as soon as they are here, however long the frame will be."""
+        opcode = first & 0x0F
+        if first & 0x70:
+            return Close.PROTOCOL_ERROR, "no extension was agreed on"
+        if not second & 0x80:
+            return Close.PROTOCOL_ERROR, "a client masks its frames"
+        if opcode >= CLOSE:
+            if opcode > PONG:
+                return Close.PROTOCOL_ERROR, "an unknown kind of frame"
+            if not first & 0x80 or second & 0x7F > CONTROL_LIMIT:
+                return Close.PROTOCOL_ERROR, "a control frame is short and whole"
+        elif opcode == TEXT:
+            if self._message is not None:
+                return Close.PROTOCOL_ERROR, "the message before is not finished"
+        elif opcode == CONTINUATION:
+            if self._message is None:
+                return Close.PROTOCOL_ERROR, "there is no message to continue"
+        elif opcode == BINARY:
+            return Close.BINARY_FRAME, "only text is understood"
+        else:
+            return Close.PROTOCOL_ERROR, "an unknown kind of frame"
+        return None
+
+    def _take(self, first: int, payload: bytes) -> None:
+        """One frame whose form is right."""
+        opcode = first & 0x0F
+        if opcode == CLOSE:
+            self._take_close(payload)
+        elif self.closing:
+            pass  # we have said goodbye: only the answer to it still counts
+        elif opcode >= PING:
+            if self._allowed("control") and opcode == PING:
+                self.write(frame(payload, PONG))
+        elif first & 0x80:
+            if self._message is not None:
+                self._message += payload
+                payload, self._message = bytes(self._message), None
+            self._take_text(payload)
+        elif self._message is None:
+            self._message = bytearray(payload)
+        elif payload or self._allowed("control"):  # empty fragments could go on for ever
+            self._message += payload
+
+    def _take_text(self, payload: bytes) -> None:
+        if not payload.isascii():
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                return self._fail(Close.NOT_UTF8, "a text is UTF-8")
+        if self._allowed("text"):
+            self._received(self, payload)
+        return None
+
+    def _take_close(self, body: bytes) -> None:
+        """The peer's Close: an answer to ours, or the first, which is answered with the same code."""
+        code = NO_STATUS
+        if len(body) == 1:
+            return self._fail(Close.PROTOCOL_ERROR, "a close code has two bytes")
+        if body:
+            code = int.from_bytes(body[:2], "big")
+            if not (1000 <= code <= 1003 or 1007 <= code <= 1011 or 3000 <= code <= 4999):
+                return self._fail(Close.PROTOCOL_ERROR, "a close code that may not be sent")
+            try:
+                body[2:].decode()
+            except UnicodeDecodeError:
+                return self._fail(Close.NOT_UTF8, "a close reason is UTF-8")
+        if not self.closing:
+            self.write(frame(body[:2], CLOSE))
+            self._begin_to_close(code)
+        if self.transport is not None:
+            self.transport.close()
+        return None
+
+    def _allowed(self, kind: Kind) -> bool:
+        """Whether the bucket has room for one more; says so to the door, or ends a flood, when it has not."""
+        if not self._limits:
+            return True
+        now = self.last_heard
+        # A bucket is one number: when it will be full again. Each message moves that moment away.
+        full_at = max(now, self._text_at if kind == "text" else self._control_at) + EVERY
+        if full_at - now <= BURST * EVERY + 1e-6:
+            if kind == "text":
+                self._text_at = full_at
+            else:
+                self._control_at = full_at
+            return True
+        refusals = self._text_refusals if kind == "text" else self._control_refusals
+        if refusals is None:
+            refusals = deque(maxlen=REFUSALS)
+            if kind == "text":
+                self._text_refusals = refusals
+            else:
+                self._control_refusals = refusals
+        if _too_many(refusals, now, REFUSALS_SECONDS):
+            self._fail(Close.FLOODING, "too many messages")
+        else:
+            self._refused(self, kind)
+        return False
+
+    # What the transport says.
+
+    def pause_writing(self) -> None:
+        transport = self.transport
+        if self.closing or transport is None:
+            return
+        self.paused_since = self.stalled_since = monotonic()
+        self._level = self._measure(transport)
+        transport.pause_reading()
+        self._tell_room(paused=True)
+
+    def resume_writing(self) -> None:
+        if not self.paused_since:
+            return
+        self.paused_since = self.stalled_since = 0.0
+        if self.closing or self.transport is None:
+            return
+        self.last_heard, self.alive = monotonic(), True  # it took a megabyte: it is there
+        self._tell_room(paused=False)
+        if not self.paused_since and self.transport is not None:
+            self.transport.resume_reading()
+            if self._pending is not None:
+                self.data_received(b"")
+
+    def _tell_room(self, *, paused: bool) -> None:
+        try:
+            if self.room is not None:
+                (self.room.paused if paused else self.room.resumed)(self)
+        except Exception:
+            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+            self.close(Close.SERVER_ERROR, "the server failed")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = self._pending = self._message = None
+        self.paused_since = self.stalled_since = 0.0
+        self.closing = self.closing or LOST
+        try:
+            self._closed(self, self.closing)
+        except Exception:
+            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+
+
+def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
+    """The payload xor its mask, as one big integer: no loop in Python."""
+    size = len(payload)
+    if not size:
+        return b""
+    key = (mask * ((size + 3) // 4))[:size]
+    number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
+    return number.to_bytes(size, "little")
+
+
+def _too_many(moments: deque[float], now: float, seconds: float) -> bool:
+    """Note a moment; True when the deque is full of moments within the last `seconds`."""
+    moments.append(now)
+    return len(moments) == moments.maxlen and now - moments[0] <= seconds
+
+
+class Adopted(web.StreamResponse):
+    """The answer that writes nothing: the socket is no longer aiohttp's."""
+
+    def __init__(self) -> None:
+        super().__init__(status=101)
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def check_handshake(request: web.Request) -> None:
+    """Raise 400 or 426 unless this is a WebSocket handshake of RFC 6455 (4.2.1), version 13."""
+    headers = request.headers
+    if headers.get("Upgrade", "").strip().lower() != "websocket":
+        raise WarmDeskError(
+            "this is a WebSocket: ask for an upgrade",
+            status=426,
+            headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        )
+    if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
+        raise WarmDeskError(
+            "Sec-WebSocket-Version must be 13",
+            status=426,
+            headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+        )
+    options = ",".join(headers.getall("Connection", [])).lower().split(",")
+    if "upgrade" not in (option.strip() for option in options):
+        raise BadRequest("the Connection header must contain Upgrade")
+    keys = headers.getall("Sec-WebSocket-Key", [])
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64")
+    # A body would be read as the first frames.
+    if request.body_exists or not cast("Any", request.protocol)._upgraded:
+        raise BadRequest("a handshake is a GET over HTTP/1.1 without a body")
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def adopt(
+    request: web.Request,
+    connection: Connection,
+    *,
+    first: bytes = b"",
+    protocol: str | None = None,
+) -> Adopted:
+    """Answer a checked handshake with 101 and make `connection` the owner of its socket. Returns what the handler returns.
+
+    first      frames written together with the answer
+    protocol   the sub-protocol that was chosen from those the client offered
+
+    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who registers the connection
+    right after this call misses nothing. Raises `ClientGone` when the client did not wait.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ClientGone
+    # From here on it leans on aiohttp's inside; tests/realtime/test_adopt.py pins each name.
+    http = cast("Any", request.protocol)
+    early, held = http._message_tail, http._buffer_paused or http._reading_paused
+    http._message_tail = b""
+    transport.set_protocol(connection)
+    http._task_handler = None  # or it may be cancelled, and it is us
+    http.transport = None  # or it would be closed
+    http.connection_lost(None)
+
+    answer = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_key(request.headers["Sec-WebSocket-Key"]) + b"\r\n"
+    )
+    if protocol is not None:
+        answer += b"Sec-WebSocket-Protocol: " + protocol.encode() + b"\r\n"
+    if held:
+        transport.resume_reading()
+    connection.connection_made(transport)
+    transport.write(answer + b"\r\n" + first)
+    if early:
+        connection.read_early(early)
+    return Adopted()
