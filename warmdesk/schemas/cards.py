@@ -36,27 +36,27 @@ TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(m
 Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)]
 
 DAY = re.compile(
-    r"^(\d{4}-\d{2}-\d{2})"
-    r"(?:[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?$",
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,9})?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?",
     re.ASCII,
 )
 
 
 def day(text: str, field: str) -> date:
-    """The calendar date of ``YYYY-MM-DD`` or of an RFC 3339 time, as written there; 400 otherwise."""
-    found = DAY.match(text)
+    """The date of ``YYYY-MM-DD`` or of an RFC 3339 time, as written there; 400 otherwise."""
+    found = DAY.fullmatch(text)
     try:
         if found is None:
             raise ValueError
         return date.fromisoformat(found[1])
     except ValueError as error:
-        raise BadRequest(
-            f"{field}: must be a date, YYYY-MM-DD", fields={field: "must be YYYY-MM-DD"}
-        ) from error
+        reason = "must be a date, YYYY-MM-DD"
+        raise BadRequest(f"{field}: {reason}", fields={field: reason}) from error
 
 
 def tag_names(names: list[str]) -> list[str]:
-    """Tags as they are kept: no leading ``#``, trimmed, lower case, each once; 400 for an empty or over-long one."""
+    """Tags as they are kept: without ``#``, trimmed, lower case, each once; else 400."""
     kept: dict[str, None] = {}
     for name in names:
         word = name.strip().lstrip("#").strip().lower()
@@ -67,7 +67,7 @@ def tag_names(names: list[str]) -> list[str]:
     return list(kept)
 
 
-class Place(Body):
+class Place(Body, kw_only=True):
     """Where among the column's other cards; at most one of the four. None of them: the end."""
 
     position: Position | None = None
@@ -76,26 +76,30 @@ class Place(Body):
     after_card_id: Id | None = None
 
 
-class CardFields(Body):
+class CardFields(Body, kw_only=True):
     """What members write on a card. `null` or "" clears."""
 
-    description: Description | None | UnsetType = UNSET
-    priority: Priority | Literal[""] | None | UnsetType = UNSET
-    start_date: DayIn | None | UnsetType = UNSET
-    due_date: DayIn | None | UnsetType = UNSET
-    assignee_id: Id | None | UnsetType = UNSET
-    assignee_ids: AssigneeIds | None | UnsetType = UNSET
-    label_ids: LabelIds | None | UnsetType = UNSET
-    tags: TagNames | None | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    priority: Priority | Literal[""] | UnsetType | None = UNSET
+    start_date: DayIn | UnsetType | None = UNSET
+    due_date: DayIn | UnsetType | None = UNSET
+    assignee_id: Id | UnsetType | None = UNSET
+    assignee_ids: AssigneeIds | UnsetType | None = UNSET
+    label_ids: LabelIds | UnsetType | None = UNSET
+    tags: TagNames | UnsetType | None = UNSET
 
 
-class CreateCard(Place, CardFields):
-    """A new card; at the end of its column unless a place is given."""
+class CreateCard(CardFields, kw_only=True):
+    """A new card; at the end of its column unless a place is given, as in a move."""
 
     title: Title
+    position: Position | None = None
+    index: Index | None = None
+    before_card_id: Id | None = None
+    after_card_id: Id | None = None
 
 
-class UpdateCard(CardFields):
+class UpdateCard(CardFields, kw_only=True):
     """Only the keys that are sent are changed. `column_id` moves the card to that column's end."""
 
     title: Title | UnsetType = UNSET
@@ -105,14 +109,14 @@ class UpdateCard(CardFields):
     version: Version | UnsetType = UNSET
 
 
-class MoveCard(Place):
+class MoveCard(Place, kw_only=True):
     """Where a card should go: to a column's end, to a place in it, or beside another card."""
 
     column_id: Id
     version: Version | UnsetType = UNSET
 
 
-class ReorderCard(Place):
+class ReorderCard(Place, kw_only=True):
     """Another place in the same column: exactly one of the four."""
 
     version: Version | UnsetType = UNSET
@@ -247,7 +251,7 @@ class CardLink(Shape):
     created_at: Timestamp
 
 
-class CardDetail(CardSummary):
+class CardDetail(CardSummary, kw_only=True):
     """A card with everything that hangs on it; `watching` is the reader's own."""
 
     created_by: UserRef | None
@@ -260,7 +264,7 @@ class CardDetail(CardSummary):
     watching: bool
 
 
-class CardUpdated(CardSummary):
+class CardUpdated(CardSummary, kw_only=True):
     """A card and the names of its keys that were changed."""
 
     changes: list[str]

@@ -35,7 +35,7 @@ class AddReaction(Body):
 
 
 class MessagesQuery(Body):
-    """A page of messages, oldest first: the newest, those before or after a message, or those around it."""
+    """A page, oldest first: the newest messages, or those before, after or around one."""
 
     limit: int = 50
     before: Id | None = None
