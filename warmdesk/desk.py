@@ -44,7 +44,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     bus = Bus(redis)
     hub = Hub(database, bus)
     access = Access()
-    identity = Identity(settings, database)
+    identity = Identity(settings, database, redis)
     limits = Limits(redis, on=settings.rate_limits)
     presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
     control = Control(hub, database, presence=presence, forgetful=(access, identity))

@@ -63,3 +63,16 @@ $$;
 create or replace function account_json(u users) returns json language sql stable as $$
 select ('{"deleted_at":' || coalesce('"' || iso(u.deleted_at) || '"', 'null') || ',' || substr(me_json(u)::text, 2))::json
 $$;
+
+-- A session as its user sees it; `current_` is the one that asks.
+create or replace function session_json(s sessions, current_ uuid) returns json language sql stable as $$
+select json_build_object(
+    'id', s.id,
+    'created_at', iso(s.created_at),
+    'last_used_at', iso(s.last_used_at),
+    'expires_at', iso(s.expires_at),
+    'user_agent', s.user_agent,
+    'ip', s.ip,
+    'current', s.id is not distinct from current_
+)
+$$;

@@ -1,0 +1,181 @@
+-- name: session_holder -> many
+-- The user of a session, if the session lives and the account is active; at most one row.
+select u.username, u.global_role
+from sessions as s
+inner join users as u on u.id = s.user_id
+where
+    s.id = :session_id::uuid and s.user_id = :user_id
+    and s.revoked_at is null and s.expires_at > now()
+    and u.is_active and u.deleted_at is null;
+
+-- name: key_owner -> many
+-- An API key by its hash or its id, with its owner, if both are good; at most one row.
+select k.id, k.user_id, k.project_id, k.expires_at, u.username, u.global_role
+from api_keys as k
+inner join users as u on u.id = k.user_id
+where
+    (k.key_hash = :key_hash::text or k.id = :key_id::bigint)
+    and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+    and u.is_active and u.deleted_at is null;
+
+-- name: note_key_use -> nothing
+-- Writes a key's last use, at most once a minute; never waits for somebody else's lock.
+update api_keys set last_used_at = now()
+where id in (
+    select k.id from api_keys as k
+    where k.id = :key_id and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute')
+    for no key update skip locked
+);
+
+-- name: by_login -> many
+-- The account that signs in with this username or e-mail address; at most one row. `known`: whether the address signed in
+-- to it in the last 30 days.
+select
+    u.id,
+    u.password_hash,
+    u.is_active,
+    exists (
+        select 1 from login_events as e
+        where
+            e.user_id = u.id and e.event = 'login_ok' and e.ip = :ip::text
+            and e.created_at > now() - interval '30 days'
+    ) as known
+from users as u
+where (lower(u.username) = lower(:login) or lower(u.email) = lower(:login)) and u.deleted_at is null;
+
+-- name: note_login -> nothing
+-- A line of the login history.
+insert into login_events (user_id, actor_id, event, ip, user_agent)
+values (:user_id::bigint, :actor_id::bigint, :event, :ip, :user_agent);
+
+-- name: enter -> many
+-- Marks a sign-in, if the account is active and has still the password that was checked: no row otherwise. A new hash is
+-- kept when one is given.
+update users set
+    last_login_at = now(),
+    password_hash = coalesce(:new_hash::text, password_hash)
+where id = :user_id and password_hash = :checked_hash and is_active and deleted_at is null
+returning me_json(users)::text as me;
+
+-- name: open_session -> value
+-- A new session with its first refresh token; takes the user's long expired ones away. Gives its id.
+with old as (
+    delete from sessions where user_id = :user_id and expires_at < now() - interval '30 days'
+), opened as (
+    insert into sessions (user_id, expires_at, user_agent, ip)
+    values (:user_id, now() + :ttl::interval, :user_agent, :ip)
+    returning id
+), given as (
+    insert into refresh_tokens (token_hash, session_id, expires_at)
+    select :token_hash, o.id, now() + :ttl::interval from opened as o
+)
+select o.id::text from opened as o;
+
+-- name: session_of_token -> many
+-- The session that a refresh token belongs to, locked for its rotation; at most one row.
+select s.id::text as id, s.user_id
+from refresh_tokens as r
+inner join sessions as s on s.id = r.session_id
+where r.token_hash = :token_hash
+for no key update of s;
+
+-- name: refresh_state -> one
+-- What a refresh token is good for, read after its session was locked: fresh; rotated a moment ago (two tabs at once);
+-- reused; or dead.
+select case
+    when s.revoked_at is not null or s.expires_at <= clock_timestamp() or r.expires_at <= clock_timestamp() then 'dead'
+    when not u.is_active or u.deleted_at is not null then 'dead'
+    when r.rotated_at is null then 'fresh'
+    when r.rotated_at > clock_timestamp() - :grace::interval then 'fresh'
+    else 'reused'
+end as state
+from refresh_tokens as r
+inner join sessions as s on s.id = r.session_id
+inner join users as u on u.id = s.user_id
+where r.token_hash = :token_hash;
+
+-- name: rotate -> nothing
+-- Exchanges a refresh token for the next one of its session, which lives as long as that from now on; takes the session's
+-- expired tokens away.
+with used as (
+    update refresh_tokens set rotated_at = coalesce(rotated_at, clock_timestamp()) where token_hash = :token_hash
+), old as (
+    delete from refresh_tokens
+    where session_id = :session_id::uuid and expires_at < now() and token_hash <> :token_hash
+), given as (
+    insert into refresh_tokens (token_hash, session_id, expires_at)
+    values (:next_hash, :session_id::uuid, now() + :ttl::interval)
+)
+update sessions set last_used_at = now(), expires_at = now() + :ttl::interval, ip = :ip, user_agent = :user_agent
+where id = :session_id::uuid;
+
+-- name: end_sessions -> many
+-- Ends sessions of a user: the one, all but one, or all. Gives the ids of those that lived.
+update sessions set revoked_at = now()
+where
+    user_id = :user_id and revoked_at is null
+    and (:only::uuid is null or id = :only::uuid)
+    and (:but::uuid is null or id <> :but::uuid)
+returning id::text as id;
+
+-- name: list_sessions -> one
+-- The user's living sessions, latest first, as a JSON array; `before` is the last id of the page before. `next` is the last
+-- id of this page when there are more.
+with page as (
+    select s.id, s.created_at, session_json(s, :current::uuid) as shaped
+    from sessions as s
+    where
+        s.user_id = :user_id and s.revoked_at is null and s.expires_at > now()
+        and (
+            :before::uuid is null
+            or (s.created_at, s.id) < (select b.created_at, b.id from sessions as b where b.id = :before::uuid)
+        )
+    order by s.created_at desc, s.id desc
+    limit :limit::integer + 1
+), cut as (
+    select * from page order by created_at desc, id desc limit :limit::integer
+)
+select
+    coalesce(json_agg(c.shaped order by c.created_at desc, c.id desc), '[]')::text as page,
+    case
+        when (select count(*) from page) > :limit::integer
+            then (array_agg(c.id::text order by c.created_at, c.id))[1]
+    end as next
+from cut as c;
+
+-- name: registration_open -> value
+-- Whether somebody may register: the very first user always, others unless the settings say no.
+select
+    not exists (select 1 from users)
+    or not exists (select 1 from system_settings as s where s.key = 'registration_enabled' and s.value = 'false');
+
+-- name: nobody_yet -> value
+select not exists (select 1 from users);
+
+-- name: lock_admins -> nothing
+-- Until the commit nobody else becomes the first user, and nobody else changes who is an administrator.
+select pg_advisory_xact_lock(hashtext('warmdesk.admins'));
+
+-- name: register -> one
+-- A new account; the first one of all is an administrator.
+insert into users (email, username, password_hash, first_name, last_name, display_name, locale, global_role, last_login_at, password_changed_at)
+values (
+    lower(:email), :username, :password_hash, btrim(:first_name), btrim(:last_name),
+    display_name_of(:display_name, :first_name, :last_name, :username), :locale,
+    case when exists (select 1 from users) then 'user' else 'admin' end,
+    now(), now()
+)
+returning id, me_json(users)::text as me;
+
+-- name: password_of -> one
+select u.password_hash from users as u where u.id = :user_id and u.deleted_at is null;
+
+-- name: change_password -> many
+-- Sets the user's password, if it is still the one that was checked: no row otherwise.
+update users set
+    password_hash = :new_hash,
+    password_changed_at = now(),
+    must_change_password = false,
+    updated_at = now()
+where id = :user_id and password_hash = :checked_hash and deleted_at is null
+returning me_json(users)::text as me;

@@ -1,0 +1,132 @@
+-- name: me -> value
+-- The account as its owner sees it.
+select me_json(u)::text from users as u where u.id = :user_id and u.deleted_at is null;
+
+-- name: account -> value
+-- Any account as an administrator sees it, deleted ones too.
+select account_json(u)::text from users as u where u.id = :user_id;
+
+-- name: list -> one
+-- Accounts, latest first, as a JSON array; `next` is the last id of this page when there are more.
+with page as (
+    select u.id, account_json(u) as shaped
+    from users as u
+    where
+        (:before::bigint is null or u.id < :before::bigint)
+        and (:include_deleted::boolean or u.deleted_at is null)
+        and (:role::text is null or u.global_role = :role::text)
+        and (:active::boolean is null or u.is_active = :active::boolean)
+        and (
+            :q::text = ''
+            or strpos(lower(u.username), lower(:q::text)) > 0
+            or strpos(lower(u.display_name), lower(:q::text)) > 0
+            or strpos(lower(u.email), lower(:q::text)) > 0
+        )
+    order by u.id desc
+    limit :limit::integer + 1
+), cut as (
+    select * from page order by id desc limit :limit::integer
+)
+select
+    coalesce(json_agg(c.shaped order by c.id desc), '[]')::text as page,
+    case when (select count(*) from page) > :limit::integer then min(c.id) end as next
+from cut as c;
+
+-- name: search -> many
+-- Active people whose name holds `q`, those whose name begins with it first. `near`: whether they share a project with the
+-- reader (an administrator is near everybody).
+select
+    u.id,
+    shape(u)::text as shaped,
+    (:everybody::boolean or u.id = :reader or exists (
+        select 1 from project_members as mine
+        inner join project_members as theirs on theirs.project_id = mine.project_id
+        where mine.user_id = :reader and theirs.user_id = u.id
+    )) as near
+from users as u
+where
+    u.is_active and u.deleted_at is null and u.global_role in ('admin', 'user', 'viewer')
+    and (
+        :q::text = ''
+        or strpos(lower(u.username), lower(:q::text)) > 0
+        or strpos(lower(u.display_name), lower(:q::text)) > 0
+    )
+order by
+    not (starts_with(lower(u.username), lower(:q::text)) or starts_with(lower(u.display_name), lower(:q::text))),
+    lower(u.display_name), u.id
+limit :limit::integer;
+
+-- name: lock_memberships -> nothing
+-- Before a user's name changes: nobody changes the user's memberships until the commit.
+select 1 from project_members as m where m.user_id = :user_id order by m.project_id for share;
+
+-- name: lock_administrator -> many
+-- The account of the administrator who acts, held as it is until the commit.
+select u.global_role, u.is_active and u.deleted_at is null as is_active from users as u where u.id = :user_id for share;
+
+-- name: lock -> one
+-- The account that will change. `for update` also holds back who is just becoming a member, so that no event tells an old
+-- name after the new one. `fields` are the present values as JSON.
+select
+    u.id,
+    u.password_hash,
+    shape(u)::text as shaped,
+    me_json(u)::text as me,
+    (to_jsonb(u) - 'password_hash')::text as fields
+from users as u
+where u.id = :user_id and u.deleted_at is null
+for update;
+
+-- name: change -> one
+-- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew.
+update users as u set
+    email = lower(p.email),
+    username = p.username,
+    first_name = coalesce(btrim(p.first_name), ''),
+    last_name = coalesce(btrim(p.last_name), ''),
+    display_name = display_name_of(p.display_name, p.first_name, p.last_name, p.username),
+    avatar_url = nullif(p.avatar_url, ''),
+    global_role = p.global_role,
+    is_active = p.is_active,
+    must_change_password = p.must_change_password,
+    locale = p.locale,
+    theme = p.theme,
+    date_time_format = p.date_time_format,
+    timezone = p.timezone,
+    font = p.font,
+    font_size = p.font_size,
+    sidebar_position = p.sidebar_position,
+    accent_color = p.accent_color,
+    week_start = p.week_start,
+    time_notation = p.time_notation,
+    show_breadcrumbs = p.show_breadcrumbs,
+    email_notifications = p.email_notifications,
+    settings_updated_at = case when :settings::boolean then now() else u.settings_updated_at end,
+    password_hash = coalesce(:new_hash::text, u.password_hash),
+    password_changed_at = case when :new_hash::text is not null then now() else u.password_changed_at end,
+    updated_at = now()
+from users as o, jsonb_populate_record(o, :fields::jsonb) as p
+where u.id = :user_id and o.id = u.id
+returning shape(u)::text as shaped, me_json(u)::text as me, account_json(u)::text as account;
+
+-- name: memberships -> many
+-- The user in each project, as everybody there sees them.
+select m.project_id, shape(m, u)::text as shaped
+from project_members as m
+inner join users as u on u.id = m.user_id
+where m.user_id = :user_id
+order by m.project_id
+for share of m;
+
+-- name: create -> one
+-- A new account.
+insert into users (
+    email, username, password_hash, first_name, last_name, display_name, locale,
+    global_role, is_active, must_change_password, password_changed_at
+)
+values (
+    lower(:email), :username, :password_hash, btrim(:first_name), btrim(:last_name),
+    display_name_of(:display_name, :first_name, :last_name, :username), :locale,
+    :global_role, :is_active, :must_change_password, now()
+)
+returning id, account_json(users)::text as account;

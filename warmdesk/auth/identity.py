@@ -1,0 +1,230 @@
+"""Who is asking? Credentials become an `Actor`: a session's access token, an API key, a ticket for a socket.
+
+A token's signature is checked once and then remembered; role, activity and the session's life are read from PostgreSQL and
+remembered until news comes on the control feed (`Identity.forget`). So a busy client costs no query and no signature check,
+and a revocation anywhere acts here within two seconds, whatever Redis does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from warmdesk.auth.actor import Actor, GlobalRole
+from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import sql
+from warmdesk.errors import NotFound, Unauthorized, Unavailable
+
+KEPT = 20_000
+"""Tokens and keys remembered by one process; the longest unused goes first."""
+TICKET_SECONDS = 30
+REDIS_SECONDS = 0.25
+KEY_START = "wd_"
+KEY_LONGEST = 200
+USED_EVERY = 60.0
+"""Seconds between two writes of a key's last use."""
+
+T = TypeVar("T")
+
+
+class Secrets(Protocol):
+    """What of the settings is needed here."""
+
+    @property
+    def jwt_secret(self) -> str: ...
+
+    @property
+    def access_token_ttl(self) -> int: ...
+
+
+class Recent(Generic[T]):
+    """The most recently used entries, at most so many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: OrderedDict[str, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def take(self, key: str) -> T | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def keep(self, key: str, entry: T) -> None:
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._most:
+            self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+class Identity:
+    """Knows who holds a credential. `generation` guards a look-up against news that came meanwhile."""
+
+    def __init__(self, settings: Secrets, database: Database, redis: Any) -> None:
+        self.tokens = AccessTokens(settings.jwt_secret, ttl=settings.access_token_ttl)
+        self.database = database
+        self.redis = redis
+        self.generation = 0
+        self._claims: Recent[Claims] = Recent(KEPT)
+        self._actors: Recent[Actor] = Recent(KEPT)
+        self._used: Recent[float] = Recent(KEPT)
+
+    def forget(self) -> None:
+        """A session, an account or a key changed somewhere: all of them are looked up anew."""
+        self.generation += 1
+        self._actors.clear()
+
+    async def who(self, request: web.BaseRequest) -> Actor:
+        """The request's actor, or `Unauthorized`. The first credential there decides; a bad one is not passed over.
+
+        In this order: ``Authorization: Bearer`` (an access token, or an API key), ``Authorization: ApiKey``,
+        ``X-API-Key``, ``?api_key=``.
+        """
+        scheme, _, credential = request.headers.get("Authorization", "").strip().partition(" ")
+        credential = credential.strip()
+        if scheme.lower() == "bearer":
+            if credential.startswith(KEY_START):
+                return await self.by_key(credential)
+            return await self.by_token(credential)
+        if scheme.lower() == "apikey":
+            return await self.by_key(credential)
+        key = request.headers.get("X-API-Key")
+        if key is None:
+            key = request.query.get("api_key")
+        if key is None:
+            raise Unauthorized()
+        return await self.by_key(key)
+
+    async def by_token(self, token: str) -> Actor:
+        """The holder of an access token, if its session lives and its account is active; else `Unauthorized`."""
+        actor = self._actors.take(token)
+        if actor is not None:
+            return _still_good(actor)
+        claims = self._claims.take(token)
+        if claims is None:
+            claims = self.tokens.read(token)
+            self._claims.keep(token, claims)
+        elif claims.expires_at <= time.time():
+            raise expired()
+
+        async def look_up() -> Actor | None:
+            return await self._by_session(claims.session_id, claims.user_id, claims.expires_at)
+
+        return await self._remembered(token, look_up, "the session has ended")
+
+    async def by_key(self, key: str) -> Actor:
+        """The owner of an API key, with the owner's rights; `Unauthorized` when key or account is dead."""
+        if not key.startswith(KEY_START) or len(key) > KEY_LONGEST:
+            raise Unauthorized("the API key is not valid")
+        hashed = digest(key)
+
+        async def look_up() -> Actor | None:
+            return await self._by_key(key_hash=hashed, key_id=None)
+
+        actor = self._actors.take(hashed)
+        if actor is None:
+            actor = await self._remembered(hashed, look_up, "the API key is not valid")
+        await self._note_use(_still_good(actor))
+        return actor
+
+    async def ws_ticket(self, actor: Actor) -> str:
+        """A ticket that opens one socket within 30 seconds, so that no token stands in an address."""
+        ticket = new_secret()
+        facts = json.dumps([actor.user_id, actor.session_id, actor.key_id, actor.expires_at])
+        await self._ask_redis(self.redis.set(_ticket_key(ticket), facts, ex=TICKET_SECONDS))
+        return ticket
+
+    async def by_ticket(self, ticket: str) -> Actor:
+        """Who asked for the ticket; it is used up. What they may is looked up now, not when they asked."""
+        facts = await self._ask_redis(self.redis.getdel(_ticket_key(ticket)))
+        if facts is None:
+            raise Unauthorized("the ticket is not valid")
+        user_id, session_id, key_id, expires_at = json.loads(facts)
+        if session_id is not None:
+            actor = await self._by_session(session_id, user_id, expires_at)
+        else:
+            actor = await self._by_key(key_hash=None, key_id=key_id)
+        if actor is None:
+            raise Unauthorized("the session has ended")
+        return _still_good(actor)
+
+    async def _remembered(
+        self, credential: str, look_up: Callable[[], Awaitable[Actor | None]], refusal: str
+    ) -> Actor:
+        generation = self.generation
+        actor = await look_up()
+        if actor is None:
+            raise Unauthorized(refusal)
+        if generation == self.generation:
+            self._actors.keep(credential, actor)
+        return actor
+
+    async def _by_session(
+        self, session_id: str, user_id: int, expires_at: float | None
+    ) -> Actor | None:
+        async with self.database.connection() as connection:
+            rows = await sql.auth.session_holder(connection, session_id=session_id, user_id=user_id)
+        if not rows:
+            return None
+        return Actor(
+            user_id=user_id,
+            username=rows[0]["username"],
+            global_role=GlobalRole(rows[0]["global_role"]),
+            session_id=session_id,
+            expires_at=expires_at,
+        )
+
+    async def _by_key(self, *, key_hash: str | None, key_id: int | None) -> Actor | None:
+        async with self.database.connection() as connection:
+            rows = await sql.auth.key_owner(connection, key_hash=key_hash, key_id=key_id)
+        if not rows:
+            return None
+        row = rows[0]
+        return Actor(
+            user_id=row["user_id"],
+            username=row["username"],
+            global_role=GlobalRole(row["global_role"]),
+            key_id=row["id"],
+            key_project_id=row["project_id"],
+            expires_at=row["expires_at"].timestamp() if row["expires_at"] else None,
+        )
+
+    async def _note_use(self, actor: Actor) -> None:
+        key, now = str(actor.key_id), time.monotonic()
+        noted = self._used.take(key)
+        if noted is not None and now - noted < USED_EVERY:
+            return
+        self._used.keep(key, now)
+        async with self.database.connection() as connection:
+            await sql.auth.note_key_use(connection, key_id=actor.key_id)
+
+    async def _ask_redis(self, command: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                return await command
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable("tickets cannot be given now, try again") from error
+
+
+def _still_good(actor: Actor) -> Actor:
+    if actor.expires_at is not None and actor.expires_at <= time.time():
+        raise expired()
+    return actor
+
+
+def _ticket_key(ticket: str) -> str:
+    return f"warmdesk:ticket:{digest(ticket)}"

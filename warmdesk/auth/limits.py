@@ -1,0 +1,127 @@
+"""Rate limits: at most so many in any so many seconds, counted in Redis by Redis' clock for all processes together.
+
+What was let through is kept as a list of moments: exact, and never longer than the limit. Each process also keeps what it
+let through itself; when Redis is away or slow it goes on with that, so limits hold, per process, with Redis dead. After a
+failure Redis is asked again once a second, by one caller, so a hung Redis costs one request a second a quarter second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import OrderedDict, deque
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from warmdesk.errors import TooMany
+
+log = logging.getLogger(__name__)
+
+REDIS_SECONDS = 0.25
+PAUSE = 1.0
+"""Seconds between two attempts while Redis is away."""
+KEPT = 10_000
+"""Counted keys in one process; the longest unused goes first."""
+
+TAKE = """
+local t = redis.call('time')
+local now = t[1] * 1000000 + t[2]
+local most, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local first = redis.call('lindex', KEYS[1], 0)
+while first and tonumber(first) <= now - window do
+  redis.call('lpop', KEYS[1])
+  first = redis.call('lindex', KEYS[1], 0)
+end
+if redis.call('llen', KEYS[1]) >= most then
+  return tonumber(first) + window - now
+end
+redis.call('rpush', KEYS[1], string.format('%.0f', now))
+redis.call('pexpire', KEYS[1], math.ceil(window / 1000))
+return 0
+"""
+
+FAILURES = (RedisError, OSError, TimeoutError)
+
+
+class Limits:
+    """Counts by name and key. With ``on=False`` nothing is ever refused."""
+
+    def __init__(self, redis: Any, *, on: bool = True) -> None:
+        self.redis = redis
+        self.on = on
+        self._take = redis.register_script(TAKE)
+        self._here: OrderedDict[str, deque[float]] = OrderedDict()
+        self._ask_again_at = 0.0
+
+    async def take(self, name: str, key: object, *, limit: int, seconds: float) -> None:
+        """Count one more, or raise `TooMany` with the seconds until there is room."""
+        if not self.on:
+            return
+        place = f"{name}:{key}"
+        wait = await self._ask(place, limit, seconds)
+        here = self._counted_here(place, seconds)
+        if wait is None:
+            wait = here[0] + seconds - time.monotonic() if len(here) >= limit else 0.0
+        if wait > 0:
+            raise TooMany(math.ceil(wait))
+        here.append(time.monotonic())
+        if len(here) > limit:
+            here.popleft()
+
+    async def clear(self, name: str, key: object) -> None:
+        """Forget what was counted. With Redis away only here."""
+        if not self.on:
+            return
+        place = f"{name}:{key}"
+        self._here.pop(place, None)
+        if time.monotonic() < self._ask_again_at:
+            return
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                await self.redis.delete(_redis_key(place))
+        except FAILURES as error:
+            self._lost(error)
+
+    async def _ask(self, place: str, limit: int, seconds: float) -> float | None:
+        """Seconds to wait by Redis, 0 when counted; None when Redis cannot say."""
+        now = time.monotonic()
+        if now < self._ask_again_at:
+            return None
+        was_lost = self._ask_again_at > 0
+        if was_lost:
+            self._ask_again_at = now + PAUSE
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                wait = await self._take(
+                    keys=[_redis_key(place)], args=[limit, round(seconds * 1_000_000)]
+                )
+        except FAILURES as error:
+            self._lost(error)
+            return None
+        if was_lost:
+            self._ask_again_at = 0.0
+            log.info("limits.redis_back")
+        return int(wait) / 1_000_000
+
+    def _lost(self, error: BaseException) -> None:
+        if self._ask_again_at == 0:
+            log.warning("limits.redis_away error=%s", type(error).__name__)
+        self._ask_again_at = time.monotonic() + PAUSE
+
+    def _counted_here(self, place: str, seconds: float) -> deque[float]:
+        """The moments this process let through within the window, oldest first."""
+        here = self._here.setdefault(place, deque())
+        self._here.move_to_end(place)
+        if len(self._here) > KEPT:
+            self._here.popitem(last=False)
+        oldest = time.monotonic() - seconds
+        while here and here[0] <= oldest:
+            here.popleft()
+        return here
+
+
+def _redis_key(place: str) -> str:
+    return f"warmdesk:limit:{place}"

@@ -1,0 +1,100 @@
+"""Access tokens: signed, short-lived, and only that. Every other secret is random and kept as its hash.
+
+An access token says who and which session, never what they may: role, activity and the session's life are looked up (see
+`warmdesk.auth.identity`). Refresh tokens, tickets and API keys are not signed, so none of them can pass for an access token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import jwt
+
+from warmdesk.errors import Unauthorized
+
+ALGORITHM = "HS256"
+KIND = "access"
+CLAIMS = ["sub", "jti", "iat", "exp", "typ", "sid"]
+LONGEST = 2048
+"""Characters; ours have about 300."""
+CLOCK_SKEW = 30.0
+"""Seconds that another host's clock may be ahead when it issues a token."""
+BAD_TOKEN = "the token is not valid"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an access token says. ``expires_at`` in seconds since 1970."""
+
+    user_id: int
+    session_id: str
+    expires_at: float
+
+
+class AccessTokens:
+    """Signs and reads access tokens with the installation's secret; ``ttl`` in seconds."""
+
+    def __init__(self, secret: str, *, ttl: int) -> None:
+        self._secret = secret
+        self.ttl = ttl
+
+    def issue(self, user_id: int, session_id: str) -> str:
+        """A new token for a session."""
+        now = int(time.time())
+        claims = {
+            "sub": str(user_id),
+            "sid": session_id,
+            "jti": secrets.token_hex(16),
+            "iat": now,
+            "exp": now + self.ttl,
+            "typ": KIND,
+        }
+        return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
+
+    def read(self, token: str) -> Claims:
+        """What a token says, or `Unauthorized`: another algorithm, key or kind, a missing claim, expired, from the future."""
+        if len(token) > LONGEST:
+            raise Unauthorized(BAD_TOKEN)
+        try:
+            # PyJWT has one leeway for all times and would refuse a token from a clock three seconds ahead.
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                options={"require": CLAIMS, "verify_iat": False},
+            )
+            session_id, user_id = str(UUID(claims["sid"])), int(claims["sub"])
+            issued_at, expires_at = float(claims["iat"]), float(claims["exp"])
+        except jwt.ExpiredSignatureError as error:
+            raise expired() from error
+        except (
+            jwt.PyJWTError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise Unauthorized(BAD_TOKEN) from error
+        if claims["typ"] != KIND or not issued_at <= time.time() + CLOCK_SKEW:
+            raise Unauthorized(BAD_TOKEN)
+        return Claims(user_id, session_id, expires_at)
+
+
+def expired() -> Unauthorized:
+    """The token was good once: the client refreshes and asks again."""
+    return Unauthorized("the token has expired", code="token_expired")
+
+
+def new_secret() -> str:
+    """A random 256-bit secret for a refresh token or a ticket."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """How a random secret is kept: its SHA-256 in hex. Enough, because nobody can guess 256 bits."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
