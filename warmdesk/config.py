@@ -1,34 +1,260 @@
-"""Settings: config/warmdesk.toml (or --config FILE), overridden by ``WARMDESK_*`` in the environment. Unknown keys are an error."""
+"""Settings: config/warmdesk.toml (or ``--config FILE``), overridden by ``WARMDESK_*`` in the
+environment.
+
+A key or variable that is not known is an error that names it, and so is a value that cannot be: a
+misspelt setting would otherwise be a default that nobody chose.
+"""
 
 from __future__ import annotations
 
+import importlib.resources
+import ipaddress
+import os
+import re
+import secrets
+import tempfile
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
+
+PREFIX = "WARMDESK_"
+FILE_VARIABLE = "WARMDESK_CONFIG"
+SHORTEST_SECRET = 32
+"""Bytes: shorter keys make HMAC-SHA256 weaker than its digest."""
+DATABASE_SCHEMES = ("postgresql", "postgres")
+REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+ON_OFF = {"on": "true", "off": "false"}
+
+Count = Annotated[int, Meta(ge=1, le=1000)]
+Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86400)]
+
+
+class ConfigError(Exception):
+    """The settings cannot be; the message names the one and says what it may be."""
 
 
 class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Every setting with its default; config/warmdesk.toml explains each in a sentence."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
     data_dir: Path = Path("var")
     database_url: str = ""
     redis_url: str = ""
     jwt_secret: str = ""
     secret_key: str = ""
-    database_pool: int = 10
+    database_pool: Count = 10
     base_url: str = ""
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: bool = True
-    access_token_ttl: int = 900
-    refresh_token_ttl: int = 604800
-    presence_leave_delay: float = 5.0
-    event_retention_days: float = 7.0
-    default_locale: str = "en"
-    log_level: str = "info"
-    log_format: str = "text"
+    access_token_ttl: Seconds = 900
+    refresh_token_ttl: Seconds = 604800
+    presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    event_retention_days: Annotated[float, Meta(ge=0, le=3660)] = 7.0
+    default_locale: Annotated[str, Meta(pattern="^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
     tls_cert: str = ""
     tls_key: str = ""
+
+
+SECRETS = ("jwt_secret", "secret_key")
+PATHS = ("data_dir", "tls_cert", "tls_key")
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def home() -> Path:
+    """What relative paths in settings are relative to: the checkout, or the user's own data when
+    there is none.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "bin" / "serve").exists():
+        return checkout
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "warmdesk"
+
+
+def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Settings from `file` (without one: config/warmdesk.toml as it ships) and then `environ`.
+    Raises `ConfigError`.
+
+    An empty variable counts as unset.
+    """
+    raw: dict[str, tuple[str, Any]] = {}
+    for key, value in _read(file).items():
+        if key not in Settings.__struct_fields__:
+            raise ConfigError(f"{key} in {file} is not a setting of WarmDesk; remove or correct it")
+        raw[key] = (f"{key} in {file}", value)
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name == FILE_VARIABLE:
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        if key not in Settings.__struct_fields__ or name != variable(key):
+            raise ConfigError(f"{name} is not a setting of WarmDesk; remove or correct it")
+        if value != "":
+            raw[key] = (name, value)
+    kinds = get_type_hints(Settings, include_extras=True)
+    settings = Settings(
+        **{key: _converted(name, value, kinds[key]) for key, (name, value) in raw.items()}
+    )
+    settings = msgspec.structs.replace(
+        settings,
+        data_dir=home() / settings.data_dir,
+        tls_cert=_below_home(settings.tls_cert),
+        tls_key=_below_home(settings.tls_key),
+    )
+    _check(settings)
+    return settings
+
+
+def with_secrets(settings: Settings) -> Settings:
+    """Settings with the secrets that are unset: kept in the data directory, made there the first
+    time.
+
+    Only with the embedded database: several hosts that share one must share its secrets too, so
+    there an operator sets them.
+    """
+    found = {}
+    for field in SECRETS:
+        if getattr(settings, field):
+            continue
+        if settings.database_url:
+            raise ConfigError(
+                f"{variable(field)} must be set when WARMDESK_DATABASE_URL is:"
+                f" at least {SHORTEST_SECRET} random bytes"
+            )
+        found[field] = _kept(settings.data_dir / field, field)
+    return msgspec.structs.replace(settings, **found)
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    try:
+        if file is not None:
+            text = file.read_text("utf-8")
+        else:
+            folder = importlib.resources.files("warmdesk.config_files")
+            text = folder.joinpath("warmdesk.toml").read_text("utf-8")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"the settings file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file {file} is not TOML: {error}") from error
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    if isinstance(value, str) and kind is bool:
+        value = ON_OFF.get(value.lower(), value)
+    try:
+        return msgspec.convert(value, kind, strict=False, dec_hook=lambda to, raw: to(raw))
+    except msgspec.ValidationError as error:
+        allowed = str(error)
+        if kind is bool:
+            allowed = "it is on or off"
+        elif get_origin(kind) is Literal:
+            allowed = f"it is one of {', '.join(get_args(kind))}"
+        raise ConfigError(f"{name} cannot be {value!r}: {allowed}") from None
+
+
+def _below_home(path: str) -> str:
+    return str(home() / path) if path else ""
+
+
+def _check(settings: Settings) -> None:
+    """What a type alone cannot say."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise ConfigError("WARMDESK_TLS_CERT and WARMDESK_TLS_KEY go together; set both or none")
+    for field in SECRETS:
+        if 0 < len(getattr(settings, field).encode()) < SHORTEST_SECRET:
+            raise ConfigError(f"{variable(field)} must have at least {SHORTEST_SECRET} bytes")
+    if settings.database_url and urlsplit(settings.database_url).scheme not in DATABASE_SCHEMES:
+        raise ConfigError("WARMDESK_DATABASE_URL must begin with postgresql://")
+    if settings.redis_url:
+        _check_redis(settings.redis_url)
+    if settings.base_url and not _is_origin(settings.base_url, path=True):
+        raise ConfigError("WARMDESK_BASE_URL must be an address like https://desk.example.org")
+    for origin in listed(settings.allowed_origins):
+        if not _is_origin(origin):
+            raise ConfigError(
+                f"WARMDESK_ALLOWED_ORIGINS: {origin!r} is not an origin like https://desk.example.org"
+            )
+    for proxy in listed(settings.trusted_proxies):
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"WARMDESK_TRUSTED_PROXIES: {proxy!r} is not an address or a network"
+            ) from None
+
+
+def listed(value: str) -> list[str]:
+    """The parts of a setting that is a list with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _check_redis(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in REDIS_SCHEMES:
+        kinds = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
+        raise ConfigError(f"WARMDESK_REDIS_URL must begin with one of {kinds}")
+    if parts.scheme == "unix":
+        return
+    login, _, hosts = parts.netloc.rpartition("@")
+    remote = not all(_is_loopback(host) for host in hosts.split(","))
+    if remote and not login.partition(":")[2] and "password=" not in parts.query:
+        raise ConfigError(
+            "WARMDESK_REDIS_URL names a Redis on another host without a password;"
+            " give it one (redis://:PASSWORD@host)"
+        )
+    if parts.scheme == "sentinel" and not parts.path.strip("/"):
+        raise ConfigError("WARMDESK_REDIS_URL must name the primary: sentinel://host1,host2/NAME")
+
+
+def _is_loopback(host: str) -> bool:
+    name = re.sub(r":\d+$", "", host.strip()).strip("[]")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name in ("localhost", "")
+
+
+def _is_origin(text: str, *, path: bool = False) -> bool:
+    parts = urlsplit(text)
+    rest = bool(parts.query or parts.fragment or (parts.path.strip("/") and not path))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not rest
+
+
+def _kept(file: Path, field: str) -> str:
+    """The secret in a file, made once: two that make it at the same time end with the same one."""
+    try:
+        if not file.exists():
+            fd, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+            fresh = Path(name)
+            with os.fdopen(fd, "w") as opened:
+                opened.write(secrets.token_urlsafe(48))
+                opened.flush()
+                os.fsync(opened.fileno())
+            try:
+                os.link(fresh, file)
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        secret = file.read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"the secret {file} cannot be kept: {error.strerror}") from error
+    if len(secret.encode()) < SHORTEST_SECRET:
+        raise ConfigError(
+            f"{file} has fewer than {SHORTEST_SECRET} bytes;"
+            f" delete it to have a new one made, or set {variable(field)}"
+        )
+    return secret

@@ -1,0 +1,190 @@
+"""Settings come from one file and the environment, and what cannot be is refused by name."""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from warmdesk.config import ConfigError, Settings, home, load, with_secrets
+
+LONG = "s" * 32
+
+
+def test_the_file_that_ships_names_every_setting_with_its_default() -> None:
+    text = importlib.resources.files("warmdesk.config_files").joinpath("warmdesk.toml").read_text()
+    offered = dict(re.findall(r"^# (\w+) = (.+)$", text, re.MULTILINE))
+
+    assert list(offered) == list(Settings.__struct_fields__)
+    for name, value in offered.items():
+        default = getattr(Settings(), name)
+        if name == "rate_limits":
+            assert (value, default) == ('"on"', True)
+        else:
+            assert ast.literal_eval(value) == (str(default) if name == "data_dir" else default)
+
+
+def test_the_file_that_ships_changes_nothing_and_explains_each_setting() -> None:
+    text = importlib.resources.files("warmdesk.config_files").joinpath("warmdesk.toml").read_text()
+
+    assert load(None, {}) == Settings(data_dir=home() / "var")
+    for block in text.strip().split("\n\n")[1:]:
+        sentence, setting = block.splitlines()
+        assert re.fullmatch(r"# .+\.", sentence), block
+        assert re.match(r"# \w+ = ", setting), block
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text('port = 9000\nworkers = 3\nrate_limits = "off"\n')
+
+    settings = load(file, {"WARMDESK_PORT": "9001", "HOME": "/home/eve", "WARMDESK_CONFIG": "x"})
+
+    assert (settings.port, settings.workers, settings.rate_limits) == (9001, 3, False)
+
+
+def test_an_empty_variable_is_an_unset_one() -> None:
+    assert load(None, {"WARMDESK_PORT": "", "WARMDESK_DATABASE_URL": ""}).port == 8080
+
+
+def test_relative_paths_never_depend_on_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load(None, {"WARMDESK_DATA_DIR": "elsewhere"}).data_dir
+    monkeypatch.chdir(tmp_path)
+
+    assert load(None, {"WARMDESK_DATA_DIR": "elsewhere"}).data_dir == before == home() / "elsewhere"
+    assert load(None, {"WARMDESK_DATA_DIR": "/srv/desk"}).data_dir == Path("/srv/desk")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WARMDESK_PORT", "eighty"),
+        ("WARMDESK_PORT", "65536"),
+        ("WARMDESK_WORKERS", "0"),
+        ("WARMDESK_DATABASE_POOL", "-1"),
+        ("WARMDESK_RATE_LIMITS", "maybe"),
+        ("WARMDESK_LOG_LEVEL", "loud"),
+        ("WARMDESK_LOG_FORMAT", "xml"),
+        ("WARMDESK_ACCESS_TOKEN_TTL", "0"),
+        ("WARMDESK_EVENT_RETENTION_DAYS", "-1"),
+        ("WARMDESK_DEFAULT_LOCALE", "klingon"),
+        ("WARMDESK_DATABASE_URL", "mysql://localhost/desk"),
+        ("WARMDESK_REDIS_URL", "memcached://localhost"),
+        ("WARMDESK_REDIS_URL", "sentinel://localhost"),
+        ("WARMDESK_BASE_URL", "desk.example.org"),
+        ("WARMDESK_ALLOWED_ORIGINS", "https://desk.example.org, *"),
+        ("WARMDESK_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
+        ("WARMDESK_TLS_CERT", "/etc/desk.pem"),
+        ("WARMDESK_JWT_SECRET", "short"),
+        ("WARMDESK_SECRET_KEY", "short"),
+    ],
+)
+def test_a_value_that_cannot_be_names_its_setting(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {name: value})
+
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["WARMDESK_PROT", "WARMDESK_port", "WARMDESK_"])
+def test_an_unknown_variable_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is not a setting"):
+        load(None, {name: "1"})
+
+
+@pytest.mark.parametrize("line", ["prot = 8080", "[server]\nport = 8080", "port = 'x'"])
+def test_a_wrong_line_in_the_file_is_refused_by_name(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text(line)
+
+    with pytest.raises(ConfigError) as refused:
+        load(file, {})
+
+    assert re.match(r"(prot|server|port) in ", str(refused.value))
+    assert str(file) in str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_one_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("port: 8080")
+
+    for file in (tmp_path / "none.toml", broken, tmp_path):
+        with pytest.raises(ConfigError, match="the settings file"):
+            load(file, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("redis://127.0.0.1:6379/0", True),
+        ("redis://localhost", True),
+        ("redis://[::1]:6379", True),
+        ("unix:///run/redis.sock", True),
+        ("rediss://:word@redis.example.org:6380", True),
+        ("redis://10.0.0.5?password=word", True),
+        ("sentinel://:word@one:26379,two:26379/main", True),
+        ("sentinel://localhost,127.0.0.1/main", True),
+        ("redis://redis.example.org", False),
+        ("redis://user@redis.example.org", False),
+        ("rediss://10.0.0.5", False),
+        ("sentinel://localhost,two/main", False),
+    ],
+)
+def test_a_redis_on_another_host_needs_a_password(url: str, fine: bool) -> None:
+    if fine:
+        assert load(None, {"WARMDESK_REDIS_URL": url}).redis_url == url
+    else:
+        with pytest.raises(ConfigError, match="password"):
+            load(None, {"WARMDESK_REDIS_URL": url})
+
+
+def test_secrets_are_made_once_and_only_we_can_read_them(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    with ThreadPoolExecutor(8) as threads:
+        made = set(threads.map(lambda _: with_secrets(settings), range(8)))
+
+    assert len(made) == 1
+    (once,) = made
+    assert once.jwt_secret != once.secret_key
+    for name in ("jwt_secret", "secret_key"):
+        file = tmp_path / name
+        assert file.read_text() == getattr(once, name)
+        assert len(file.read_text()) >= 32
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jwt_secret", "secret_key"]
+
+
+def test_secrets_that_are_set_are_not_written_down(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, jwt_secret=LONG, secret_key=LONG)
+
+    assert with_secrets(settings) == settings
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "secret_key"])
+def test_an_external_database_without_a_secret_is_refused(tmp_path: Path, name: str) -> None:
+    settings = msgspec.structs.replace(
+        Settings(data_dir=tmp_path, database_url="postgresql://db/desk"),
+        **{"jwt_secret": LONG, "secret_key": LONG, name: ""},
+    )
+
+    with pytest.raises(ConfigError, match=f"WARMDESK_{name.upper()} must be set"):
+        with_secrets(settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kept_secret_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "jwt_secret").write_text("cut")
+
+    with pytest.raises(ConfigError, match="jwt_secret has fewer than 32 bytes"):
+        with_secrets(Settings(data_dir=tmp_path))
