@@ -1,8 +1,9 @@
-"""One open socket, taken over from aiohttp after its handshake: RFC 6455 in, frames out, what it has seen.
+"""One open socket, taken over from aiohttp after its handshake: RFC 6455 in, frames out.
 
-The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON errors are the same for sockets
-as for REST. Then `adopt` gives the transport to a `Connection`, answers 101 and makes aiohttp forget the socket: its task,
-parsers, request and timers are freed, and an idle viewer costs a transport and one object with slots, 2 KiB instead of 14.
+The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON errors
+are the same for sockets as for REST. Then `adopt` gives the transport to a `Connection`, answers 101
+and makes aiohttp forget the socket: its task, parsers, request and timers are freed, and an idle
+viewer costs a transport and one object with slots, 2 KiB instead of 14.
 
 A door does it in this order::
 
@@ -13,8 +14,9 @@ A door does it in this order::
     room.join(connection)                                  … to here, so nothing falls in between
     return adopted
 
-No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second and `ping` every 30 s, and
-decides about slow readers from `paused_since` and `stalled_since`. All times are `time.monotonic()` seconds.
+No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second and
+`ping` every 30 s, and decides about slow readers from `paused_since` and `stalled_since`. All times
+are `time.monotonic()` seconds.
 """
 
 from __future__ import annotations
@@ -52,10 +54,10 @@ from warmdesk.realtime.frames import (
 log = logging.getLogger(__name__)
 
 BUFFER_LIMIT = 1 << 20
-"""Bytes waiting to be written past which a socket is a slow reader; it is one no more when all of them are gone."""
+"""Bytes waiting to be written that make a socket a slow reader, until all of them are gone."""
 
 SEND_BUFFER = 256 * 1024
-"""Bytes of a socket's buffer in the kernel: without a cap a slow reader hides megabytes there before anybody notices."""
+"""Bytes of a socket's buffer in the kernel: without a cap a slow reader hides megabytes there."""
 
 CLOSE_SECONDS = 2.0
 """How long a peer has to answer our Close, and then to take what is still to be written."""
@@ -70,7 +72,7 @@ STRIKES, STRIKES_SECONDS = 3, 60.0
 """So many messages that make no sense within so many seconds end the socket."""
 
 NO_STATUS, LOST = 1005, 1006
-"""What a close code is called when the peer's Close had none, and when there was no Close (RFC 6455, 7.4.1)."""
+"""The code when the peer's Close had none, and when there was no Close (RFC 6455, 7.4.1)."""
 
 PING_FRAME = frame(b"", PING)
 
@@ -95,15 +97,17 @@ class ClientGone(WarmDeskError, ConnectionResetError):
 
 
 class Connection(asyncio.Protocol):
-    """One socket. The door sets who it is (`user_id` … `kind`), the hub sets where it is (`room`, `seen`).
+    """One socket. The door sets who it is (`user_id` … `kind`), the hub where (`room`, `seen`).
 
-    received   called with each whole text message: UTF-8, at most `MESSAGE_LIMIT` bytes, not yet known to be JSON
-    refused    called instead for a message beyond the flood limit, with ``"text"`` (answer ``rate_limited``) or ``"control"``
-               (a ping or pong: nothing to answer)
-    closed     called once, when the socket is gone, with the code: ours, else the peer's, 1005 without one, 1006 without a Close
+    received   called with each whole text message: UTF-8, at most `MESSAGE_LIMIT` bytes, not yet
+               known to be JSON
+    refused    called instead for what is beyond the flood limit: ``"text"`` (answer it with
+               ``rate_limited``) or ``"control"`` (a ping or pong: nothing to answer)
+    closed     called once, when the socket is gone, with the code: ours, else the peer's, 1005
+               without one, 1006 without a Close
     limits     False switches the flood limit off
 
-    Write only through `write` and `send_text`: they keep the promise that nothing follows a Close frame.
+    Write only through `write` and `send_text`: they promise that nothing follows a Close frame.
     """
 
     __slots__ = (
@@ -202,13 +206,13 @@ class Connection(asyncio.Protocol):
         self.write(frame(text))
 
     def ping(self) -> None:
-        """Ask whether it is still there; `alive` and `last_heard` tell. A slow reader is not asked: nothing would come."""
+        """Ask whether it is still there; `alive` and `last_heard` tell. A slow reader is not asked."""
         self.alive = False
         if not self.paused_since:
             self.write(PING_FRAME)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a Close frame behind all that waits, once. The socket ends when the peer answers, or by `tick`."""
+        """Send a Close frame behind all that waits; the peer's answer, or `tick`, ends the socket."""
         if not self.closing:
             self.write(close_frame(code, reason))
             self._begin_to_close(code)
@@ -220,7 +224,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def tick(self, now: float) -> None:
-        """The sweeper's visit: ends a socket whose time to close is over, and measures a slow reader's progress."""
+        """The sweeper's visit: end what had its time to close, measure a slow reader's progress."""
         transport = self.transport
         if transport is None:
             return
@@ -241,7 +245,7 @@ class Connection(asyncio.Protocol):
             self._level = level
 
     def strike(self, now: float) -> bool:
-        """Note a message that made no sense; True when it was one too many and the socket should be closed."""
+        """Note a message that made no sense; True when it was one too many: close the socket."""
         if self._strikes is None:
             self._strikes = deque(maxlen=STRIKES)
         return _too_many(self._strikes, now, STRIKES_SECONDS)
@@ -254,8 +258,11 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()  # to see the peer's Close
 
     def _fail(self, code: Close, reason: str) -> None:
-        """Close because of what the peer sent. The rest of it cannot be understood and is thrown away, but it is still read:
-        a socket closed over unread bytes is reset, and the reset can overtake our Close frame."""
+        """Close because of what the peer sent.
+
+        What it says from now on is read and thrown away: a socket closed over unread bytes is reset,
+        and the reset can overtake our Close frame.
+        """
         self.close(code, reason)
         self._deaf, self._pending = True, None
         transport = self.transport
@@ -266,8 +273,9 @@ class Connection(asyncio.Protocol):
     def _measure(transport: asyncio.Transport) -> int:
         """A number that falls whenever the peer takes something.
 
-        The buffer's size tells it, but not over TLS: there a whole megabyte leaves it at once and then waits in a transport
-        below that cannot be asked. The kernel counts what was acknowledged (tcpi_bytes_acked, Linux).
+        The buffer's size tells it, but not over TLS: there a whole megabyte leaves it at once and
+        waits in a transport below that cannot be asked. But the kernel counts what was acknowledged
+        (tcpi_bytes_acked, Linux).
         """
         if transport.get_extra_info("sslcontext") is not None:
             inside = transport.get_extra_info("socket")
@@ -288,7 +296,7 @@ class Connection(asyncio.Protocol):
             inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
     def read_early(self, data: bytes) -> None:
-        """Read in the loop's next turn, but before all that is still to arrive, what came with the handshake."""
+        """Read what came with the handshake: in the loop's next turn, before what is to arrive."""
         self._pending, self._need = bytearray(data), 0
         asyncio.get_running_loop().call_soon(self.data_received, b"")
 
@@ -302,7 +310,7 @@ class Connection(asyncio.Protocol):
             self._fail(Close.SERVER_ERROR, "the server failed")
 
     def eof_received(self) -> None:
-        # The transport closes itself now; a peer that does not take what is left must not keep it for ever.
+        # The transport closes itself now, but a peer that takes nothing must not keep it for ever.
         if not self.closing:
             self._begin_to_close(LOST)
 
@@ -363,7 +371,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _objection(self, first: int, second: int) -> tuple[Close, str] | None:
-        """What is wrong with a frame's first two bytes: said as soon as they are here, however long the frame will be."""
+        """What is wrong with a frame's first two bytes, however long the frame will be."""
         opcode = first & 0x0F
         if first & 0x70:
             return Close.PROTOCOL_ERROR, "no extension was agreed on"
@@ -417,7 +425,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _take_close(self, body: bytes) -> None:
-        """The peer's Close: an answer to ours, or the first, which is answered with the same code."""
+        """The peer's Close: an answer to ours, or the first one, answered with the same code."""
         code = NO_STATUS
         if len(body) == 1:
             return self._fail(Close.PROTOCOL_ERROR, "a close code has two bytes")
@@ -437,7 +445,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _allowed(self, kind: Kind) -> bool:
-        """Whether the bucket has room for one more; says so to the door, or ends a flood, when it has not."""
+        """Whether the bucket has room for one more; if not, the door is told, or the flood ended."""
         if not self._limits:
             return True
         now = self.last_heard
@@ -573,13 +581,14 @@ def adopt(
     first: bytes = b"",
     protocol: str | None = None,
 ) -> Adopted:
-    """Answer a checked handshake with 101 and make `connection` the owner of its socket. Returns what the handler returns.
+    """Answer a checked handshake with 101: `connection` owns the socket. For the handler to return.
 
     first      frames written together with the answer
     protocol   the sub-protocol that was chosen from those the client offered
 
-    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who registers the connection
-    right after this call misses nothing. Raises `ClientGone` when the client did not wait.
+    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who
+    registers the connection right after this call misses nothing. Raises `ClientGone` when the
+    client did not wait.
     """
     transport = request.transport
     if transport is None or transport.is_closing():

@@ -1,7 +1,7 @@
 """RFC 6455 frames: the bytes that go out, made once and written to thousands of sockets.
 
-What comes in is read by `connection.Connection`. A server's frames are not masked, so one event's frame is the same bytes
-for all its receivers.
+What comes in is read by `connection.Connection`. A server's frames are not masked, so one event's
+frame is the same bytes for all its receivers.
 """
 
 from __future__ import annotations
@@ -75,6 +75,6 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 def accept_key(key: str) -> bytes:
     """What ``Sec-WebSocket-Accept`` answers to ``Sec-WebSocket-Key``."""
-    # SHA-1 is what RFC 6455 asks for; it proves that a WebSocket server answered and protects nothing.
+    # SHA-1 is what RFC 6455 asks for: it shows that a WebSocket server answered, it hides nothing.
     digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
     return base64.b64encode(digest)
