@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from warmdesk.client import BASE, FRAME_LIMIT, Answer, Client
+from warmdesk.client import FRAME_LIMIT, Answer, Client
 
 PASSWORD = "correct horse battery"
 LIMIT = 5.0
@@ -156,7 +156,7 @@ class Person:
         if self.client.api_key is None:
             await self.token()
         async with self.client.session.ws_connect(
-            f"{self.url}{BASE}/ws/{place}",
+            f"{self.client.url}/ws/{place}",
             params={name: str(value) for name, value in params.items()},
             headers=self.client.credentials,
             max_msg_size=FRAME_LIMIT,
