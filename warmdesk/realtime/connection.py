@@ -1,9 +1,9 @@
 """One open socket, taken over from aiohttp after its handshake: RFC 6455 in, frames out.
 
-The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON errors
-are the same for sockets as for REST. Then `adopt` gives the transport to a `Connection`, answers 101
-and makes aiohttp forget the socket: its task, parsers, request and timers are freed, and an idle
-viewer costs a transport and one object with slots, 2 KiB instead of 14.
+The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON
+errors are the same for sockets as for REST. Then `adopt` gives the transport to a `Connection`,
+answers 101 and makes aiohttp forget the socket: its task, parsers, request and timers are freed,
+and an idle viewer costs a transport and one object with slots, 2 KiB instead of 14.
 
 A door does it in this order::
 
@@ -14,9 +14,9 @@ A door does it in this order::
     room.join(connection)                                  … to here, so nothing falls in between
     return adopted
 
-No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second and
-`ping` every 30 s, and decides about slow readers from `paused_since` and `stalled_since`. All times
-are `time.monotonic()` seconds.
+No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second
+and `ping` every 30 s, and decides about slow readers from `paused_since` and `stalled_since`. All
+times are `time.monotonic()` seconds.
 """
 
 from __future__ import annotations
@@ -206,13 +206,13 @@ class Connection(asyncio.Protocol):
         self.write(frame(text))
 
     def ping(self) -> None:
-        """Ask whether it is still there; `alive` and `last_heard` tell. A slow reader is not asked."""
+        """Ask whether it is there; `alive` and `last_heard` tell. A slow reader is not asked."""
         self.alive = False
         if not self.paused_since:
             self.write(PING_FRAME)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a Close frame behind all that waits; the peer's answer, or `tick`, ends the socket."""
+        """Send a Close frame after all that waits; the peer's answer or `tick` ends the socket."""
         if not self.closing:
             self.write(close_frame(code, reason))
             self._begin_to_close(code)
@@ -260,8 +260,8 @@ class Connection(asyncio.Protocol):
     def _fail(self, code: Close, reason: str) -> None:
         """Close because of what the peer sent.
 
-        What it says from now on is read and thrown away: a socket closed over unread bytes is reset,
-        and the reset can overtake our Close frame.
+        What it says from now on is read and thrown away: a socket closed over unread bytes is
+        reset, and the reset can overtake our Close frame.
         """
         self.close(code, reason)
         self._deaf, self._pending = True, None
@@ -445,7 +445,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _allowed(self, kind: Kind) -> bool:
-        """Whether the bucket has room for one more; if not, the door is told, or the flood ended."""
+        """Whether the bucket has room for one more; if not, tell the door, or end the flood."""
         if not self._limits:
             return True
         now = self.last_heard
