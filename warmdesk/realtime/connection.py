@@ -128,11 +128,13 @@ class Connection(asyncio.Protocol):
         "_text_refusals",
         "alive",
         "closing",
+        "due",
         "expires_at",
         "id",
         "key_id",
         "kind",
         "last_heard",
+        "last_ping",
         "opened_at",
         "paused_since",
         "room",
@@ -142,6 +144,7 @@ class Connection(asyncio.Protocol):
         "transport",
         "user_id",
         "wants_changed",
+        "warned",
     )
 
     def __init__(
@@ -169,7 +172,9 @@ class Connection(asyncio.Protocol):
         self.seen = 0
         self.wants_changed = False
         self.alive = True  # something was heard since the last ping
-        self.opened_at = self.last_heard = monotonic()
+        self.opened_at = self.last_heard = self.last_ping = monotonic()
+        self.due = 0.0  # when the sweeper should look again
+        self.warned = False  # it knows that its token runs out
         self.closing = 0  # 0, or the code that the socket closes with
         self.paused_since = self.stalled_since = (
             0.0  # 0, or since when it is a slow reader / took nothing
@@ -253,6 +258,7 @@ class Connection(asyncio.Protocol):
     def _begin_to_close(self, code: int) -> None:
         self.closing = code
         self._deadline = monotonic() + CLOSE_SECONDS
+        self.due = 0.0
         self._message = None
         if self.paused_since and self.transport is not None:
             self.transport.resume_reading()  # to see the peer's Close
