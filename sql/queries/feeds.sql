@@ -3,11 +3,13 @@
 select record_each(:channels::text[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text);
 
 -- name: heads -> many
--- The head and floor of feeds; a channel without events has none.
-select channel, seq, oldest from feeds where channel = any(:channels::text[]);
+-- The heads of feeds, and the epoch in every row; always at least one row. A channel without events has none of its own.
+select e.epoch, f.channel, f.seq
+from (select epoch() as epoch) as e
+left join feeds as f on f.channel = any(:channels::text[]);
 
 -- name: after -> one
--- A page of a feed after a seq, with head and floor, all of one moment. `rows`: [seq, type, entity, envelope], in order.
+-- A page of a feed after a seq, with head, floor and epoch, all of one moment; it ends after about 1 MiB.
 select
     coalesce(f.seq, 0) as seq,
     coalesce(f.oldest, 1) as oldest,
@@ -23,13 +25,20 @@ cross join lateral (
         coalesce(array_agg(p.seq order by p.seq), '{}') as seqs,
         coalesce(array_agg(p.type order by p.seq), '{}') as types,
         coalesce(array_agg(coalesce(p.entity, '-') order by p.seq), '{}') as entities,
-        coalesce(array_agg(envelope(p) order by p.seq), '{}') as envelopes
+        coalesce(array_agg(p.envelope order by p.seq), '{}') as envelopes
     from (
-        select e.* from events as e
-        where e.channel = c.channel and e.seq > :since
-        order by e.seq
-        limit :limit
+        select
+            q.seq, q.type, q.entity, q.envelope,
+            sum(octet_length(q.envelope)) over (order by q.seq) - octet_length(q.envelope) as before
+        from (
+            select e.seq, e.type, e.entity, envelope(e) as envelope
+            from events as e
+            where e.channel = c.channel and e.seq > :since::bigint
+            order by e.seq
+            limit :limit::integer
+        ) as q
     ) as p
+    where p.before < 1048576
 ) as page;
 
 -- name: epoch -> value

@@ -1,0 +1,305 @@
+"""Redis pub/sub between the processes: it makes delivery instant, never certain.
+
+A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader need not parse JSON. Publishing
+is never awaited by a change: messages go into a bounded queue, and one task sends what a loop tick collected as one
+pipeline. What cannot be published is handed to this process's own listener; the others find it in the feed.
+
+redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so this listener owns its
+connection, sends itself a beat every second and counts the connection as lost when three seconds pass without one. After
+each new connection `on_doubt` is called: whatever was said meanwhile has to be read from the feeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis_asyncio
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
+from warmdesk.realtime.events import Event
+from warmdesk.tasks import Tasks
+
+PREFIX = "warmdesk:"
+CALL_SECONDS = 0.25
+CONFIRM_SECONDS = 1.0
+BEAT_SECONDS = 1.0
+SILENCE_SECONDS = 3.0
+QUEUE_MESSAGES = 10_000
+QUEUE_BYTES = 16 << 20
+BATCH = 500
+
+REDIS_AWAY = (RedisError, OSError, TimeoutError)
+
+log = logging.getLogger(__name__)
+
+Heard = Callable[[str, int, str, str, bytes], None]
+
+
+def connect_redis(url: str, *, listening: bool = False) -> Any:
+    """A client for ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://[:password@]host:port,host:port/name``.
+
+    Calls end after 250 ms and are not repeated: who calls has something better to do when Redis is away. A listening client
+    waits without end.
+    """
+    options: dict[str, Any] = {
+        "socket_connect_timeout": 1.0,
+        "socket_timeout": None if listening else CALL_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    if listening:
+        options["protocol"] = 2
+    if url.startswith("sentinel://"):
+        parts = urlsplit(url)
+        hosts = []
+        for place in parts.netloc.rpartition("@")[2].split(","):
+            host, _, port = place.partition(":")
+            hosts.append((host, int(port or 26379)))
+        password = parts.password
+        sentinel = Sentinel(hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password})
+        return sentinel.master_for(parts.path.strip("/") or "mymaster", **options)
+    return redis_asyncio.from_url(url, **options)
+
+
+class Bus:
+    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope)`` is called for each message."""
+
+    def __init__(self, redis: Any, listening: Any) -> None:
+        self.redis = redis
+        self.process = secrets.token_hex(6)
+        self.heard: Heard = lambda *message: None
+        self.on_doubt: Callable[[], None] = lambda: None
+        self._listening = listening
+        self._connection: Any = None
+        self._wanted: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._confirming: dict[str, list[asyncio.Future[None]]] = {}
+        self._asks: list[tuple[str, str]] = []
+        self._ask = asyncio.Event()
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queued_bytes = 0
+        self._more = asyncio.Event()
+        self._beat_heard = 0.0
+        self._tasks = Tasks()
+
+    async def start(self) -> None:
+        """Begin to listen and to publish; gives up waiting for Redis after a second, and goes on trying."""
+        self._tasks.start("bus.listen", self._listen)
+        self._tasks.start("bus.publish", self._publish)
+        self._tasks.start("bus.beat", self._beat)
+        self._tasks.start("bus.subscribe", self._subscribe)
+        limit = time.monotonic() + CONFIRM_SECONDS
+        while not self.good and time.monotonic() < limit:
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Send what waits (a quarter second at most), then end."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                while self._queue:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            pass
+        await self._tasks.stop()
+        await self._drop_connection()
+        await self._listening.aclose()
+
+    @property
+    def good(self) -> bool:
+        """Whether this process hears its own beat: then it hears the others too."""
+        return self._connection is not None and time.monotonic() - self._beat_heard < SILENCE_SECONDS
+
+    @property
+    def trouble(self) -> str | None:
+        return self._tasks.trouble()
+
+    # Publishing
+
+    def publish_all(self, messages: Iterable[str]) -> None:
+        """Queue a change's events, as ``record`` gave them: ``channel seq type entity``, a line feed, the envelope."""
+        for message in messages:
+            channel, _, rest = message.partition(" ")
+            self._put(channel, rest.encode())
+            EVENTS_PUBLISHED.inc()
+
+    def signal(self, channel: str, event: Event, payload: bytes, *, entity: str = "-") -> None:
+        """Queue a signal; its payload is JSON."""
+        envelope = b'{"type":"%s","payload":%s}' % (event.name.encode(), payload)
+        self._put(channel, b"0 %s %s\n%s" % (event.name.encode(), entity.encode(), envelope))
+
+    def hint(self, channel: str, word: str) -> None:
+        """Queue a word for the processes alone; it never reaches a socket."""
+        self._put(channel, b"0 %s -\n" % word.encode())
+
+    def _put(self, channel: str, message: bytes) -> None:
+        if len(self._queue) >= QUEUE_MESSAGES or self._queued_bytes >= QUEUE_BYTES:
+            self._keep(channel, message)
+            return
+        self._queue.append((channel, message))
+        self._queued_bytes += len(message)
+        self._more.set()
+
+    async def _publish(self) -> None:
+        while True:
+            await self._more.wait()
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._queued_bytes -= sum(len(message) for _, message in batch)
+            if not self._queue:
+                self._more.clear()
+            try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    pipeline = self.redis.pipeline(transaction=False)
+                    for channel, message in batch:
+                        pipeline.publish(PREFIX + channel, message)
+                    await pipeline.execute()
+            except REDIS_AWAY as error:
+                log.warning("bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__)
+                for channel, message in batch:
+                    self._keep(channel, message)
+                await asyncio.sleep(0)
+
+    def _keep(self, channel: str, message: bytes) -> None:
+        """What Redis did not take goes to the own listener; but a beat is only heard when it really came round."""
+        BUS_DROPPED.inc()
+        if not channel.startswith("beat:"):
+            self._hear(channel, message)
+
+    async def _beat(self) -> None:
+        while True:
+            self._put("beat:" + self.process, b"0 beat -\n")
+            REDIS_UP.set(1.0 if self.good else 0.0)
+            if self._connection is not None and time.monotonic() - self._beat_heard > SILENCE_SECONDS:
+                log.warning("bus.silent seconds=%.1f", time.monotonic() - self._beat_heard)
+                await self._drop_connection()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    # Listening
+
+    async def subscribe(self, channel: str) -> bool:
+        """Hear a channel from now on. True once Redis confirmed it (at most a second); False: it will be, later."""
+        self._wanted.add(channel)
+        if channel in self._confirmed:
+            return True
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._confirming.setdefault(channel, []).append(waiting)
+        self._asks.append(("SUBSCRIBE", channel))
+        self._ask.set()
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS if self._connection is not None else 0):
+                await waiting
+        except TimeoutError:
+            return False
+        return True
+
+    def unsubscribe(self, channel: str) -> None:
+        """Stop hearing a channel, soon."""
+        self._wanted.discard(channel)
+        self._confirmed.discard(channel)
+        self._asks.append(("UNSUBSCRIBE", channel))
+        self._ask.set()
+
+    def hears(self, channel: str) -> bool:
+        """Whether the channel's messages reach this process now, as far as it can know."""
+        return self.good and channel in self._confirmed
+
+    async def _subscribe(self) -> None:
+        """Sends subscriptions; those of one tick in one command."""
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            asks, self._asks = self._asks, []
+            connection = self._connection
+            if connection is None:
+                continue
+            last = {channel: verb for verb, channel in asks}
+            try:
+                for verb in ("UNSUBSCRIBE", "SUBSCRIBE"):
+                    channels = [PREFIX + channel for channel, wanted in last.items() if wanted == verb]
+                    for at in range(0, len(channels), 1000):
+                        await connection.send_command(verb, *channels[at : at + 1000])
+            except REDIS_AWAY:
+                await self._drop_connection()
+
+    async def _listen(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                await self._follow()
+            except REDIS_AWAY as error:
+                log.warning("bus.lost error=%s", type(error).__name__)
+            await self._drop_connection()
+            await asyncio.sleep(pause)
+            pause = 0.05 if self._beat_heard > time.monotonic() - SILENCE_SECONDS else min(1.0, pause * 2)
+
+    async def _follow(self) -> None:
+        """One connection, from its beginning to its end."""
+        connection = await self._connect()
+        try:
+            beat = "beat:" + self.process
+            await connection.send_command("SUBSCRIBE", *(PREFIX + c for c in {beat, *self._wanted}))
+            self._connection = connection
+            self._beat_heard = time.monotonic()
+            self._ask.set()
+            missing = set(self._wanted)
+            while True:
+                kind, name, content = await connection.read_response()
+                channel = name.decode().removeprefix(PREFIX)
+                if kind == b"message":
+                    self._hear(channel, content)
+                elif kind == b"subscribe":
+                    self._confirm(channel)
+                    if channel in missing or channel == beat:
+                        missing.discard(channel)
+                        if not missing:
+                            self.on_doubt()
+        finally:
+            if self._connection is connection:
+                self._connection = None
+            await connection.disconnect(nowait=True)
+
+    async def _connect(self) -> Any:
+        connection = self._listening.connection_pool.make_connection()
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            await connection.connect()
+        return connection
+
+    def _confirm(self, channel: str) -> None:
+        if channel in self._wanted:
+            self._confirmed.add(channel)
+        for waiting in self._confirming.pop(channel, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def _hear(self, channel: str, message: bytes) -> None:
+        head, _, envelope = message.partition(b"\n")
+        try:
+            seq, kind, entity = head.decode().split(" ")
+            number = int(seq)
+        except ValueError:
+            BUS_DROPPED.inc()
+            log.warning("bus.garbage channel=%s bytes=%d", channel, len(message))
+            return
+        if kind == "beat":
+            self._beat_heard = time.monotonic()
+            return
+        try:
+            self.heard(channel, number, kind, entity, envelope)
+        except Exception:
+            log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
+
+    async def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        self._confirmed.clear()
+        if connection is not None:
+            await connection.disconnect(nowait=True)

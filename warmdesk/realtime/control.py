@@ -1,0 +1,149 @@
+"""Follows the control feed: what a process cached is forgotten, and sockets whose right is gone are ended.
+
+`control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by the hub's check within a
+second when the bus lost it. A role that changed keeps the socket open, because each write reads the role anew; an account that
+was deactivated, a session or key that was ended, a membership that is gone end theirs. Every half minute all sockets are asked
+about in one query all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import orjson
+
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import sql
+from warmdesk.metrics import REVOCATIONS
+from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import (
+    CONTROL_KEY,
+    CONTROL_MEMBER,
+    CONTROL_RESTORED,
+    CONTROL_SESSION,
+    CONTROL_USER,
+)
+from warmdesk.realtime.feed import Entry
+from warmdesk.realtime.frames import Close
+from warmdesk.realtime.hub import DATABASE_AWAY, Hub
+from warmdesk.realtime.presence import Presence
+from warmdesk.realtime.room import Room
+from warmdesk.tasks import Tasks
+
+EVERY_SECONDS = 30.0
+IN_BAND_SECONDS = 1.0
+SOCKETS_A_QUERY = 2000
+
+log = logging.getLogger(__name__)
+
+
+class Forgetful(Protocol):
+    """A cache that lives only as long as no control event came."""
+
+    def forget(self) -> None: ...
+
+
+class Control:
+    """Ends what has no right any more; tells caches to forget."""
+
+    def __init__(self, hub: Hub, database: Database, *, presence: Presence, forgetful: Iterable[Forgetful]) -> None:
+        self.hub = hub
+        self.database = database
+        self.presence = presence
+        self.forgetful = tuple(forgetful)
+        self._asks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+
+    async def start(self) -> None:
+        await self.hub.follow(CONTROL, self._hear)
+        self._tasks.start("control.review", self._review)
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
+        for task in list(self._asks):
+            task.cancel()
+        await asyncio.gather(*self._asks, return_exceptions=True)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._tasks.trouble()
+
+    def _hear(self, entry: Entry) -> None:
+        for cache in self.forgetful:
+            cache.forget()
+        payload = orjson.loads(entry.body).get("payload", {})
+        if entry.type == CONTROL_SESSION.name:
+            self._end(lambda c: c.session_id == payload["session_id"], self.hub.of_user(payload["user_id"]))
+        elif entry.type == CONTROL_KEY.name:
+            self._end(lambda c: c.key_id == payload["key_id"], list(self.hub.connections))
+        elif entry.type == CONTROL_USER.name:
+            self._later(self._user_changed(payload["user_id"]))
+        elif entry.type == CONTROL_MEMBER.name:
+            self._later(self._ask_about(self.hub.of_user(payload["user_id"]), after=IN_BAND_SECONDS))
+        elif entry.type == CONTROL_RESTORED.name:
+            self.hub.close_all(Close.RESTART, "the data was restored")
+
+    def _end(self, concerned: Any, among: list[Connection]) -> None:
+        for connection in among:
+            if concerned(connection):
+                REVOCATIONS.inc(cause="session" if connection.session_id else "key")
+                connection.close(Close.SIGNED_OUT, "signed out")
+
+    async def _user_changed(self, user_id: int) -> None:
+        await self.presence.renamed(user_id)
+        await self._ask_about(self.hub.of_user(user_id))
+
+    async def _review(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            open_now = list(self.hub.connections)
+            for at in range(0, len(open_now), SOCKETS_A_QUERY):
+                await self._ask_about(open_now[at : at + SOCKETS_A_QUERY])
+            self._tasks.recovered("control.review")
+
+    async def review(self, connection: Connection) -> None:
+        """Ask about one socket: it was let in on what may have changed meanwhile."""
+        await self._ask_about([connection])
+
+    async def _ask_about(self, connections: list[Connection], *, after: float = 0.0) -> None:
+        """Close those that have no right any more. A removed member's sockets are ended by the room at the seq of the removal;
+        what is still open a second later is ended here."""
+        if after:
+            await asyncio.sleep(after)
+        connections = [c for c in connections if not c.closing]
+        if not connections:
+            return
+        try:
+            rows = await sql.sockets.refused(
+                self.database.healing,
+                users=[c.user_id for c in connections],
+                sessions=[c.session_id for c in connections],
+                keys=[c.key_id for c in connections],
+                projects=[project_of(c) for c in connections],
+            )
+        except DATABASE_AWAY as error:
+            log.warning("control.not_reviewed sockets=%d error=%s", len(connections), type(error).__name__)
+            return
+        for row in rows:
+            connection = connections[row["place"] - 1]
+            REVOCATIONS.inc(cause=row["cause"])
+            connection.close(Close.SIGNED_OUT if row["cause"] in ("session", "key") else Close.NO_ACCESS, "access ended")
+
+    def _later(self, run: Any) -> None:
+        task = asyncio.create_task(run)
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)
+
+
+def project_of(connection: Connection) -> int | None:
+    """The project a socket is on; None for a user socket."""
+    room = connection.room
+    if isinstance(room, Room) and room.channel.startswith("project:"):
+        return int(room.channel.removeprefix("project:"))
+    return None
+
+

@@ -1,0 +1,71 @@
+"""The numbered events of a channel, in PostgreSQL.
+
+Why a feed and not only pub/sub: a pub/sub message that nobody heard is gone, and nobody knows that it was. A feed is written
+in the transaction of the change itself, so a fact and its event are kept or lost together; and taking the next seq locks the
+feed's row until the commit, so seq order is commit order and 1, 2, 3 … has no holes: when 18 is visible, 17 is too. Whoever
+has seen n and reads n+1 … has missed nothing, after a lost message, a dead Redis, a closed laptop. The price: one channel's
+events per second are bounded by the time of a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from warmdesk.db.queries import sql
+
+PAGE = 200
+TRIM_BATCH = 1000
+
+
+class Entry(NamedTuple):
+    """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` what it tells of, ``-`` for nothing."""
+
+    seq: int
+    type: str
+    entity: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events after a seq (at most 200, about 1 MiB), with the head, the floor and the epoch of the same moment."""
+
+    entries: list[Entry]
+    seq: int
+    oldest: int
+    epoch: str
+
+    def reaches_back_to(self, since: int) -> bool:
+        """Whether everything after `since` is still kept."""
+        return self.oldest - 1 <= since <= self.seq
+
+
+async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE) -> Page:
+    """What came after `since`, in order. A client far behind asks again from the last entry's seq."""
+    row = await sql.feeds.after(connection, channel=channel, since=since, limit=limit)
+    parts = zip(row["seqs"], row["types"], row["entities"], row["envelopes"], strict=True)
+    entries = [Entry(seq, kind, entity, body.encode()) for seq, kind, entity, body in parts]
+    return Page(entries, row["seq"], row["oldest"], row["epoch"])
+
+
+async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str, int]]:
+    """The epoch, and the head of each channel (0 where nothing happened yet), in one query."""
+    wanted = list(channels)
+    rows = await sql.feeds.heads(connection, channels=wanted)
+    known = {row["channel"]: row["seq"] for row in rows if row["channel"] is not None}
+    return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
+
+
+async def trim(connection: Any, *, days: float) -> int:
+    """Take away events older than `days`, a prefix of each feed and a small batch at a time; gives how many went.
+
+    A prefix, because rows carry the time of their writing and a cut by age alone could leave a hole.
+    """
+    gone = 0
+    age = timedelta(days=days)
+    for row in await sql.feeds.oldest_due(connection, age=age, batch=TRIM_BATCH):
+        gone += await sql.feeds.trim(connection, channel=row["channel"], upto=row["upto"])
+    return gone

@@ -1,0 +1,531 @@
+"""The hub: all rooms of one process, from the bus to its connections, in order, exactly once.
+
+A room delivers seq n+1 after n and drops what it has seen. One healing function, `Hub.catch_up`, covers every trouble (messages
+out of order, lost, Redis gone, readers that were slow): it reads the missing rows from the feed. A lost, late, reordered or
+doubled message therefore costs a read and never an event.
+
+Silence is checked, because a Redis restart is nearly silent: every second (every quarter while the bus is known bad) one query
+compares all rooms with their feeds. A head below a room's, or another epoch, means that history went backwards: every socket is
+closed with 1012 and told to fetch again when it comes back.
+
+A process that was frozen wakes up with old messages in its buffers. When its own clock shows a gap of more than three seconds,
+it delivers nothing until it has compared everything with the feeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from warmdesk.db.pool import Database
+from warmdesk.metrics import (
+    DELIVERY_GAP,
+    EPOCH_CHANGES,
+    FEED_REPAIRS,
+    LOOP_LAG,
+    RESUMES,
+    WS_BUFFER_BYTES,
+    WS_CONNECTIONS,
+)
+from warmdesk.realtime import feed
+from warmdesk.realtime.bus import Bus
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, SYNC_RESET, Event
+from warmdesk.realtime.feed import Entry, Page
+from warmdesk.realtime.frames import Close, frame
+from warmdesk.realtime.room import Room
+from warmdesk.tasks import Tasks
+
+CHECK_SECONDS = 1.0
+CHECK_SECONDS_BAD = 0.25
+CHECK_LIMIT = 2.0
+HOLD_SECONDS = 0.02
+FREEZE_SECONDS = 3.0
+READS_AT_ONCE = 4
+KEEP_EMPTY_SECONDS = 5.0
+PING_SECONDS = 30.0
+SILENT_SECONDS = 60.0
+EXPIRY_WARNING_SECONDS = 60.0
+EXPIRY_GRACE_SECONDS = 30.0
+WRITE_TIMEOUT = 10.0
+DRAIN_SECONDS = 60.0
+SLOW_BUDGET = 256 << 20
+CONNECTIONS_EACH = 20
+STOP_SPREAD_SECONDS = 1.5
+
+DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[Entry], None]
+
+
+def signal_frame(event: Event, payload: bytes) -> bytes:
+    """The frame of a signal; its payload is JSON."""
+    return frame(b'{"type":"%s","payload":%s}' % (event.name.encode(), payload))
+
+
+class Reset(Exception):
+    """What a client has cannot be carried on from: it must fetch again. The reason goes into `sync.reset`."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Hub:
+    """Rooms by channel; connections by user. `on_*` are the ears of presence and control."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self.database = database
+        self.bus = bus
+        self.rooms: dict[str, Room] = {}
+        self.people: dict[int, list[Connection]] = {}
+        self.connections: dict[Connection, None] = {}
+        self.epoch = ""
+        self.listeners: dict[str, list[Listener]] = {}
+        self.on_hint: Callable[[Room, str], None] = lambda room, word: None
+        self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
+        self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
+        self.on_woken: Callable[[], None] = lambda: None
+        self._tasks = Tasks()
+        self._heals: set[asyncio.Task[None]] = set()
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._doubt = asyncio.Event()
+        self._ticked_at = time.monotonic()
+        self._frozen = False
+        bus.heard = self.hear
+        bus.on_doubt = self._doubt.set
+
+    async def start(self) -> None:
+        """Learn the epoch and begin to check and sweep."""
+        self.epoch, _ = await feed.heads(self.database.healing, [])
+        self._ticked_at = time.monotonic()
+        self._tasks.start("hub.check", self._check)
+        self._tasks.start("hub.sweep", self._sweep)
+
+    async def stop(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
+        """Tell every socket to come back at a random moment, then close them with 1001, spread over `spread` seconds."""
+        goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":3000}')
+        leaving = list(self.connections)
+        for connection in leaving:
+            connection.write(goodbye)
+        for place, connection in enumerate(leaving):
+            connection.close(Close.GOING_AWAY)
+            if place % 100 == 99:
+                await asyncio.sleep(spread / max(1, len(leaving) // 100))
+        limit = time.monotonic() + 2.0
+        while self.connections and time.monotonic() < limit:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()
+        await self._tasks.stop()
+        for task in list(self._heals):
+            task.cancel()
+        await asyncio.gather(*self._heals, return_exceptions=True)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._tasks.trouble()
+
+    # From the bus
+
+    def hear(self, channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
+        """One message of the bus: an event, a signal (seq 0) or a hint (a signal without envelope)."""
+        room = self.rooms.get(channel)
+        if room is None or not room.opened:
+            return
+        if time.monotonic() - self._ticked_at > FREEZE_SECONDS:
+            self._frozen = True
+        if seq == 0:
+            if not envelope:
+                self.on_hint(room, kind)
+            elif not self._frozen:
+                self._pass_on(room, entity, envelope)
+        elif not self._frozen and room.hear(Entry(seq, kind, entity, envelope)):
+            self._hold(room)
+
+    def _pass_on(self, room: Room, entity: str, envelope: bytes) -> None:
+        """A signal to everybody in the room but the user it tells of."""
+        made = frame(envelope)
+        about = int(entity[5:]) if entity.startswith("user:") else 0
+        for connection in list(room.ready):
+            if connection.user_id != about:
+                connection.write(made)
+
+    def _hold(self, room: Room) -> None:
+        """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of order)."""
+        if room.held_timer is None and room.catching is None:
+            loop = asyncio.get_running_loop()
+            room.held_timer = loop.call_later(HOLD_SECONDS, self._held_long_enough, room)
+
+    def _held_long_enough(self, room: Room) -> None:
+        room.held_timer = None
+        if room.held:
+            self.catch_up(room, cause="gap")
+
+    def _taken(self, room: Room, entry: Entry) -> None:
+        """An event, in its order: a removed member's sockets end at this very seq; followers inside the process hear it."""
+        if entry.type == MEMBER_REMOVED.name:
+            removed = int(entry.entity.removeprefix("user:"))
+            gone = [c for c in room.connections() if c.user_id == removed]
+            if gone:
+                room.flush()
+            for connection in gone:
+                room.drop(connection)
+                connection.close(Close.NO_ACCESS, "no longer a member")
+        for listener in self.listeners.get(room.channel, ()):
+            listener(entry)
+
+    # Healing
+
+    def catch_up(self, room: Room, *, cause: str) -> asyncio.Task[None]:
+        """Read what a room misses from its feed, page by page; one reader a room, four a process."""
+        if room.catching is None:
+            FEED_REPAIRS.inc(cause=cause)
+            room.catching = asyncio.create_task(self._catch_up(room, cause))
+            self._keep(room.catching)
+        return room.catching
+
+    async def _catch_up(self, room: Room, cause: str) -> None:
+        began = room.last
+        try:
+            while True:
+                async with self._reads:
+                    page = await feed.after(self.database.healing, room.channel, room.last)
+                if self._history_changed(room, page.seq, page.epoch):
+                    return
+                if not self._apply(room, page):
+                    return
+                if room.last >= page.seq:
+                    break
+            log.info("hub.caught_up channel=%s from=%d to=%d cause=%s", room.channel, began, room.last, cause)
+        except DATABASE_AWAY as error:
+            log.warning("hub.catch_up_failed channel=%s error=%s", room.channel, type(error).__name__)
+        finally:
+            room.catching = None
+
+    def _apply(self, room: Room, page: Page) -> bool:
+        """Deliver a page to its room. False when the feed no longer reaches back to the room: then everybody is reset."""
+        for entry in page.entries:
+            if entry.seq > room.last + 1:
+                break
+            room.hear(entry)
+        missing = room.last < page.seq and (not page.entries or page.entries[-1].seq > room.last)
+        if not missing:
+            return True
+        DELIVERY_GAP.inc()
+        log.error("hub.hole channel=%s last=%d head=%d oldest=%d", room.channel, room.last, page.seq, page.oldest)
+        room.begin(page.seq)
+        for connection in room.connections():
+            connection.seen = page.seq
+            connection.write(self.reset_frame(page.seq, "retention"))
+        return False
+
+    def _history_changed(self, room: Room | None, head: int, epoch: str) -> bool:
+        """Whether history went backwards; then every socket is closed with 1012 and every room forgotten."""
+        if epoch == self.epoch and (room is None or head >= room.last):
+            return False
+        EPOCH_CHANGES.inc()
+        log.warning("hub.history_changed epoch=%s was=%s", epoch, self.epoch)
+        self.epoch = epoch
+        self.close_all(Close.RESTART, "history changed")
+        for other in self.rooms.values():
+            other.begin(0)
+            other.opened = False
+        for channel in self.listeners:
+            self._keep(asyncio.create_task(self._reopen(channel)))
+        return True
+
+    async def _reopen(self, channel: str) -> None:
+        await self.open(channel)
+
+    def close_all(self, code: Close, reason: str) -> None:
+        """Close every socket of this process."""
+        for connection in list(self.connections):
+            connection.close(code, reason)
+
+    async def _check(self) -> None:
+        """Compare all rooms with their feeds, one query for all."""
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS if self.bus.good else CHECK_SECONDS_BAD):
+                    await self._doubt.wait()
+            except TimeoutError:
+                pass
+            self._doubt.clear()
+            try:
+                async with asyncio.timeout(CHECK_LIMIT):
+                    await self.check()
+            except DATABASE_AWAY as error:
+                log.warning("hub.check_failed error=%s", type(error).__name__)
+            self._tasks.recovered("hub.check")
+
+    async def check(self) -> None:
+        """One comparison. What is behind while the bus is good gets 20 ms to arrive, then is read."""
+        rooms = [room for room in self.rooms.values() if room.opened]
+        began = time.monotonic()
+        epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
+        for room in rooms:
+            if self.rooms.get(room.channel) is room and room.opened and self._history_changed(
+                room if began > self._ticked_at - FREEZE_SECONDS else None, heads[room.channel], epoch
+            ):
+                return
+        if self._history_changed(None, 0, epoch):
+            return
+        behind = [room for room in rooms if room.last < heads[room.channel]]
+        if behind and self.bus.good and not self._frozen:
+            await asyncio.sleep(HOLD_SECONDS)
+        waiting = [self.catch_up(room, cause="check") for room in behind if room.opened and room.last < heads[room.channel]]
+        if waiting:
+            await asyncio.wait(waiting, timeout=CHECK_LIMIT)
+        if self._frozen and time.monotonic() - self._ticked_at <= FREEZE_SECONDS:
+            self._frozen = False
+            log.warning("hub.woken rooms=%d", len(rooms))
+            self.on_woken()
+
+    # Rooms
+
+    async def open(self, channel: str) -> Room:
+        """The channel's room, subscribed and at its feed's head. Somebody must enter it soon, or it closes again."""
+        room = self.rooms.get(channel)
+        if room is None:
+            room = self.rooms[channel] = Room(channel, rejoin=self._rejoin, taken=self._taken)
+        while not room.opened:
+            if room.opening is None:
+                room.opening = asyncio.ensure_future(self._open(room))
+            await asyncio.shield(room.opening)
+        room.empty_since = time.monotonic() if not len(room) else None
+        return room
+
+    async def _open(self, room: Room) -> None:
+        """Subscribe, await the confirmation, read the head: in this order nothing falls between head and subscription."""
+        try:
+            await self.bus.subscribe(room.channel)
+            _, heads = await feed.heads(self.database.healing, [room.channel])
+            room.begin(heads[room.channel])
+            room.opened = True
+        finally:
+            room.opening = None
+
+    async def follow(self, channel: str, listener: Listener) -> None:
+        """Hear a channel's events inside this process, in order, as long as it lives."""
+        self.listeners.setdefault(channel, []).append(listener)
+        await self.open(channel)
+
+    # Connections
+
+    async def plan(self, room: Room, since: int, epoch: str | None) -> None:
+        """Whether a client at `since` can be carried on from; raises `Reset` when it cannot."""
+        if epoch is not None and epoch != self.epoch:
+            raise Reset("epoch")
+        if since > room.last:
+            await self.catch_up(room, cause="resume")
+        if since > room.last:
+            raise Reset("ahead")
+        if room.missed(since) is not None:
+            return
+        async with self._reads:
+            page = await feed.after(self.database.healing, room.channel, since, limit=1)
+        if not page.reaches_back_to(since):
+            raise Reset("retention")
+
+    def enter(self, room: Room, connection: Connection, since: int) -> None:
+        """Let a connection follow a room from `since` on. Without an await: nothing falls between."""
+        connection.room = room
+        connection.seen = since
+        room.empty_since = None
+        self.connections[connection] = None
+        mine = self.people.setdefault(connection.user_id, [])
+        mine.append(connection)
+        same = [c for c in mine if c.room is room and not c.closing]
+        if len(same) > CONNECTIONS_EACH:
+            same[0].close(Close.REPLACED, "opened too often")
+        WS_CONNECTIONS.set(len(self.connections))
+        connection.due = time.monotonic() + PING_SECONDS
+        self._set_expiry(connection)
+        self._rejoin(room, connection)
+
+    def _rejoin(self, room: Room, connection: Connection) -> None:
+        if connection.closing:
+            return
+        if room.join(connection):
+            self.on_rejoined(room, connection)
+        else:
+            room.behind[connection] = None
+            self._keep(asyncio.create_task(self._heal(room, connection)))
+
+    async def _heal(self, room: Room, connection: Connection) -> None:
+        """Bring one connection up to its room from the feed, at the pace it reads."""
+        FEED_REPAIRS.inc(cause="slow")
+        try:
+            while connection in room.behind and not connection.closing:
+                if connection.buffered:
+                    room.behind.pop(connection)
+                    room.slow[connection] = None
+                    if connection.buffered:
+                        return
+                    del room.slow[connection]
+                    room.behind[connection] = None
+                since = connection.seen
+                async with self._reads:
+                    page = await feed.after(self.database.healing, room.channel, since)
+                if connection not in room.behind or connection.seen != since:
+                    return
+                if page.epoch != self.epoch or not page.reaches_back_to(since) or (since < page.seq and not page.entries):
+                    connection.seen = room.last
+                    connection.write(self.reset_frame(room.last, "retention"))
+                else:
+                    fresh = [entry for entry in page.entries if entry.seq <= room.last]
+                    if fresh:
+                        connection.seen = fresh[-1].seq
+                        connection.write(b"".join(frame(entry.body) for entry in fresh))
+                    elif page.seq > room.last:
+                        await asyncio.shield(self.catch_up(room, cause="slow"))
+                if connection in room.behind and room.join(connection):
+                    self.on_rejoined(room, connection)
+                    return
+        except DATABASE_AWAY:
+            connection.close(Close.OVERLOADED, "the past cannot be read now")
+
+    async def resync(self, connection: Connection, since: int, epoch: str | None) -> None:
+        """What a client asks with `sync`: replay after `since`, or a reset."""
+        room = connection.room
+        assert isinstance(room, Room)
+        try:
+            await self.plan(room, since, epoch)
+        except Reset as reset:
+            RESUMES.inc(result="reset")
+            if not connection.closing:
+                room.flush()
+                room.drop(connection)
+                connection.seen = room.last
+                connection.write(self.reset_frame(room.last, reset.reason))
+                self._rejoin(room, connection)
+            return
+        RESUMES.inc(result="replay")
+        if not connection.closing and connection.room is room:
+            room.flush()
+            room.drop(connection)
+            connection.seen = since
+            self._rejoin(room, connection)
+
+    def reset_frame(self, seq: int, reason: str) -> bytes:
+        payload = b'{"seq":%d,"epoch":"%s","reason":"%s"}' % (seq, self.epoch.encode(), reason.encode())
+        return signal_frame(SYNC_RESET, payload)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection ended, for whatever reason."""
+        room = connection.room
+        self.connections.pop(connection, None)
+        WS_CONNECTIONS.set(len(self.connections))
+        mine = self.people.get(connection.user_id)
+        if mine is not None and connection in mine:
+            mine.remove(connection)
+            if not mine:
+                del self.people[connection.user_id]
+        if isinstance(room, Room):
+            room.drop(connection)
+            connection.room = None
+            if not len(room):
+                room.empty_since = time.monotonic()
+            self.on_left(room, connection)
+
+    def of_user(self, user_id: int) -> list[Connection]:
+        """A user's open connections in this process."""
+        return list(self.people.get(user_id, ()))
+
+    def set_expiry(self, connection: Connection, expires_at: float | None) -> None:
+        """A new token: the socket lives as long as it, and half a minute more."""
+        connection.expires_at = expires_at
+        connection.warned = False
+        self._set_expiry(connection)
+
+    def _set_expiry(self, connection: Connection) -> None:
+        if connection.expires_at is not None:
+            left = connection.expires_at - time.time()
+            connection.due = min(connection.due, time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS))
+
+    # The sweeper: one for all connections, no timer each
+
+    async def _sweep(self) -> None:
+        turn = 0
+        expected = time.monotonic()
+        while True:
+            now = time.monotonic()
+            late = now - expected
+            LOOP_LAG.observe(max(0.0, late))
+            if late > FREEZE_SECONDS or now - self._ticked_at > FREEZE_SECONDS:
+                self._frozen = True
+                self._doubt.set()
+            self._ticked_at = now
+            if turn % 2 == 0:
+                self._visit(now)
+            turn += 1
+            expected = now + 0.5
+            await asyncio.sleep(0.5)
+
+    def _visit(self, now: float) -> None:
+        """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed; empty rooms close."""
+        for connection in [c for c in self.connections if c.due <= now]:
+            self._turn(connection, now)
+        buffered = 0
+        slow: list[tuple[int, Connection]] = []
+        for channel, room in list(self.rooms.items()):
+            for connection in [*room.slow, *room.behind]:
+                size = connection.buffered
+                buffered += size
+                slow.append((size, connection))
+                connection.tick(now)
+                if connection in room.slow and (
+                    (connection.stalled_since and now - connection.stalled_since > WRITE_TIMEOUT)
+                    or (connection.paused_since and now - connection.paused_since > DRAIN_SECONDS)
+                ):
+                    connection.close(Close.SLOW_READER, "too slow")
+            empty = room.empty_since
+            if channel not in self.listeners and empty is not None and not len(room) and now - empty > KEEP_EMPTY_SECONDS:
+                if room.opening is None and room.catching is None:
+                    del self.rooms[channel]
+                    room.opened = False
+                    self.bus.unsubscribe(channel)
+        WS_BUFFER_BYTES.set(buffered)
+        slow.sort(key=lambda pair: pair[0])
+        while buffered > SLOW_BUDGET and slow:
+            size, connection = slow.pop()
+            connection.close(Close.SLOW_READER, "the budget for slow readers is spent")
+            buffered -= size
+
+    def _turn(self, connection: Connection, now: float) -> None:
+        """What is due for one connection; sets when to come again."""
+        if connection.closing:
+            connection.tick(now)
+            connection.due = now + 1.0
+            return
+        if now - connection.last_heard > SILENT_SECONDS:
+            connection.close(Close.HEARTBEAT, "no answer to pings")
+            connection.due = now + 1.0
+            return
+        if now - connection.last_ping >= PING_SECONDS - 1:
+            connection.last_ping = now
+            connection.ping()
+        due = connection.last_ping + PING_SECONDS
+        if connection.expires_at is not None:
+            left = connection.expires_at - time.time()
+            if left <= -EXPIRY_GRACE_SECONDS:
+                connection.close(Close.SIGNED_OUT, "the token expired")
+            elif left <= EXPIRY_WARNING_SECONDS and not connection.warned:
+                connection.warned = True
+                moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(connection.expires_at))
+                connection.write(signal_frame(AUTH_EXPIRING, b'{"expires_at":"%s"}' % moment.encode()))
+            next_look = left + EXPIRY_GRACE_SECONDS if connection.warned else left - EXPIRY_WARNING_SECONDS
+            due = min(due, now + max(0.0, next_look))
+        connection.due = now + 1.0 if connection.closing else due
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._heals.add(task)
+        task.add_done_callback(self._heals.discard)

@@ -1,0 +1,385 @@
+"""Presence: who has a channel open, across all processes.
+
+Being present is a lease, per user and process, in Redis and by Redis' clock. Each process renews the leases of its own users;
+when nobody renews one it runs out, and whoever looks next takes it away. A closed tab, a crash and a lost network end the same
+way. What a closed connection leaves as its lease is the leave delay, so a reload is no event at all.
+
+Every process compares its rooms with Redis every two seconds and makes joins and leaves from the difference; a hint on the bus
+only makes it faster. So a lost signal, or an announcer that died, leaves no ghost. When Redis was away, or is another one than
+before, nobody is said to have left for the length of one lease: presence is frozen rather than wrong.
+
+Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board cost 2,000 writes and not
+2,000 × 2,000. A connection is told what changed since its own list was made, never its own join.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import itertools
+import logging
+import secrets
+import time
+from typing import Any
+
+import orjson
+
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import sql
+from warmdesk.metrics import PRESENCE_CORRECTIONS
+from warmdesk.realtime.bus import REDIS_AWAY, Bus
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
+from warmdesk.realtime.hub import DATABASE_AWAY, Hub, signal_frame
+from warmdesk.realtime.room import Room
+from warmdesk.tasks import Tasks
+
+LEASE_SECONDS = 8.0
+TURN_SECONDS = 2.0
+TURN_LIMIT = 1.0
+WINDOW_SECONDS = 0.2
+LIST_LIMIT = 200
+PEOPLE_KEPT = 50_000
+USERS_A_CALL = 2000
+ONLINE = "online"
+HINT = "presence.look"
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """Who is here, as one process sees it. A room's view is in its `present`: user id → UserRef, earliest first."""
+
+    def __init__(self, redis: Any, database: Database, hub: Hub, bus: Bus, *, leave_delay: float) -> None:
+        self.redis = redis
+        self.database = database
+        self.hub = hub
+        self.bus = bus
+        self.leave_delay = leave_delay
+        self._people: dict[int, bytes] = {}
+        self._script = redis.register_script(importlib.resources.files("warmdesk.realtime").joinpath("presence.lua").read_text("utf-8"))
+        self._fresh_run = secrets.token_hex(8)
+        self._run = ""
+        self._frozen_until = 0.0
+        self._lowered: dict[str, dict[int, float]] = {}
+        self._joining: dict[str, set[int]] = {}
+        self._join_turn: asyncio.Task[None] | None = None
+        self._later: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._tasks = Tasks()
+        hub.on_hint = self._hinted
+        hub.on_left = self._left
+        hub.on_rejoined = self._rejoined
+        hub.on_woken = self._woken
+
+    async def start(self) -> None:
+        self._tasks.start("presence.turn", self._turns)
+
+    async def stop(self) -> None:
+        """After the hub: what its sockets left is lowered to the leave delay, so whoever comes back elsewhere never left."""
+        await self._tasks.stop()
+        self._stopping = True
+        for task in list(self._later):
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
+        try:
+            await self._turn()
+        except (*REDIS_AWAY, *DATABASE_AWAY):
+            log.warning("presence.not_lowered")
+
+    @property
+    def trouble(self) -> str | None:
+        return self._tasks.trouble()
+
+    # Coming and going
+
+    async def come(self, room: Room, user_id: int) -> None:
+        """The user is about to enter: take the leases and know who is there. Those who come in one moment share one call."""
+        await self.refs([user_id])
+        self._joining.setdefault(room.channel, set()).add(user_id)
+        if self._join_turn is None or self._join_turn.done():
+            self._join_turn = self._keep(self._join_together())
+        await asyncio.shield(self._join_turn)
+        if room.present is None:
+            room.present = {}
+
+    async def _join_together(self) -> None:
+        await asyncio.sleep(0)
+        while self._joining:
+            joining, self._joining = self._joining, {}
+            try:
+                await self._turn(only=joining)
+            except (*REDIS_AWAY, *DATABASE_AWAY) as error:
+                self._freeze()
+                log.warning("presence.frozen error=%s", type(error).__name__)
+            for channel in joining:
+                self.bus.hint(channel, HINT)
+
+    def welcome(self, room: Room, connection: Connection) -> bytes:
+        """The newcomer's list; everybody else is told, unless the user was here already. The connection enters at once after."""
+        assert room.present is not None
+        if connection.user_id not in room.present:
+            self._tell(room, "join", connection.user_id)
+        connection.presence_seen = room.deltas_base + len(room.deltas)
+        return self.list_frame(room)
+
+    def _left(self, room: Room, connection: Connection) -> None:
+        user_id = connection.user_id
+        lowered = []
+        if not any(c.room is room for c in self.hub.of_user(user_id)):
+            lowered.append(room.channel)
+        if not self.hub.of_user(user_id):
+            lowered.append(ONLINE)
+        moment = time.monotonic() + self.leave_delay
+        for channel in lowered:
+            self._lowered.setdefault(channel, {})[user_id] = moment
+        if lowered and not self._stopping:
+            self._look_soon(room, 0.0)
+            self._look_soon(room, self.leave_delay + 0.05, announce=True)
+
+    # What viewers are told
+
+    def list_frame(self, room: Room) -> bytes:
+        """`presence.list`: everybody, most recent first, up to 200; the whole number beside it."""
+        present = room.present or {}
+        users = b",".join(itertools.islice(reversed(present.values()), LIST_LIMIT))
+        more = b"true" if len(present) > LIST_LIMIT else b"false"
+        return signal_frame(PRESENCE_LIST, b'{"users":[%s],"count":%d,"more":%s}' % (users, len(present), more))
+
+    def _tell(self, room: Room, what: str, user_id: int) -> None:
+        present = room.present
+        assert present is not None
+        if what == "join":
+            present[user_id] = ref = self._people.get(user_id, b"")
+        else:
+            ref = present.pop(user_id, b"")
+        room.deltas.append((what, user_id, ref))
+        if room.deltas_timer is None:
+            room.deltas_timer = asyncio.get_running_loop().call_later(WINDOW_SECONDS, self._flush, room)
+
+    def _flush(self, room: Room) -> None:
+        """Tell each connection what changed since it was told last; those who were told alike get the same bytes."""
+        room.deltas_timer = None
+        base, end = room.deltas_base, room.deltas_base + len(room.deltas)
+        made: dict[tuple[int, bool], bytes] = {}
+        room.flush()
+        for connection in list(room.ready):
+            seen = max(connection.presence_seen, base)
+            connection.presence_seen = end
+            if seen >= end:
+                continue
+            kind = (seen, connection.wants_changed)
+            if kind not in made:
+                deltas = room.deltas[seen - base :]
+                made[kind] = self._changed(room, deltas) if connection.wants_changed else self._singles(deltas)
+            connection.write(made[kind])
+        room.deltas.clear()
+        room.deltas_base = end
+
+    @staticmethod
+    def _singles(deltas: list[tuple[str, int, bytes]]) -> bytes:
+        frames = []
+        for what, user_id, ref in deltas:
+            if what == "join":
+                frames.append(signal_frame(PRESENCE_JOIN, b'{"user_id":%d,%s' % (user_id, ref[1:])))
+            else:
+                frames.append(signal_frame(PRESENCE_LEAVE, b'{"user_id":%d}' % user_id))
+        return b"".join(frames)
+
+    @staticmethod
+    def _changed(room: Room, deltas: list[tuple[str, int, bytes]]) -> bytes:
+        last = {user_id: (what, ref) for what, user_id, ref in deltas}
+        joined = b",".join(ref for what, ref in last.values() if what == "join")
+        left = b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave")
+        payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (joined, left, len(room.present or ()))
+        return signal_frame(PRESENCE_CHANGED, payload)
+
+    def _rejoined(self, room: Room, connection: Connection) -> None:
+        """A reader that was slow missed signals: it gets the list anew."""
+        if room.present is not None and connection.presence_seen < room.deltas_base:
+            connection.presence_seen = room.deltas_base + len(room.deltas)
+            connection.write(self.list_frame(room))
+
+    # Turns
+
+    async def _turns(self) -> None:
+        while True:
+            await asyncio.sleep(TURN_SECONDS)
+            try:
+                await self._turn()
+            except (*REDIS_AWAY, *DATABASE_AWAY) as error:
+                self._freeze()
+                log.warning("presence.frozen error=%s", type(error).__name__)
+            self._tasks.recovered("presence.turn")
+
+    def _freeze(self) -> None:
+        self._frozen_until = time.monotonic() + LEASE_SECONDS
+
+    def _woken(self) -> None:
+        """This process slept: its leases ran out meanwhile. Take them again before anybody's turn says more."""
+        self._freeze()
+        self._keep(self._look_now(None))
+
+    def _hinted(self, room: Room, word: str) -> None:
+        if word == HINT:
+            self._look_soon(room, 0.05)
+
+    def _look_soon(self, room: Room, delay: float, *, announce: bool = False) -> None:
+        if announce:
+            self._keep(self._look_later(room, delay))
+        elif room.look_soon is None:
+            loop = asyncio.get_running_loop()
+            room.look_soon = loop.call_later(delay, lambda: self._keep(self._look_now(room)))
+
+    async def _look_later(self, room: Room, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await self._look_now(room)
+        self.bus.hint(room.channel, HINT)
+
+    async def _look_now(self, room: Room | None) -> None:
+        if room is not None:
+            room.look_soon = None
+        try:
+            await self._turn(only={room.channel: set()} if room is not None else None)
+        except (*REDIS_AWAY, *DATABASE_AWAY):
+            self._freeze()
+
+    async def _turn(self, *, only: dict[str, set[int]] | None = None) -> None:
+        """Renew, lower and look, for the channels named (with who joins), or for all."""
+        lowered, self._lowered = self._lowered, {}
+        now = time.monotonic()
+        channels = set(only) if only is not None else set(self.hub.rooms)
+        asked: list[dict[str, Any]] = []
+        for channel in channels | set(lowered):
+            if not channel.startswith("project:"):
+                continue
+            room = self.hub.rooms.get(channel)
+            here = only.get(channel, set()) if only is not None else {c.user_id for c in room.connections()} if room else set()
+            leaving = {u: m for u, m in lowered.get(channel, {}).items() if not self._is_here(channel, u)}
+            if here or leaving or (room is not None and room.present is not None):
+                asked.append(self._ask(channel, room, here, leaving, now))
+        online = set(self.hub.people) if only is None else set().union(*only.values())
+        leaving = {u: m for u, m in lowered.get(ONLINE, {}).items() if u not in self.hub.people}
+        if online or leaving:
+            asked.append(self._ask(ONLINE, None, online, leaving, now))
+        try:
+            await self._call(asked)
+        except BaseException:
+            for channel, people in lowered.items():
+                self._lowered.setdefault(channel, {}).update(people)
+            raise
+
+    def _is_here(self, channel: str, user_id: int) -> bool:
+        if channel == ONLINE:
+            return user_id in self.hub.people
+        return any(isinstance(c.room, Room) and c.room.channel == channel for c in self.hub.of_user(user_id))
+
+    def _ask(
+        self, channel: str, room: Room | None, here: set[int], leaving: dict[int, float], now: float
+    ) -> dict[str, Any]:
+        return {
+            "channel": channel,
+            "known": -1 if room is None or room.present is None else room.presence_version,
+            "renew": sorted(here),
+            "lower": [[user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()],
+            "look": room is not None and channel.startswith("project:"),
+        }
+
+    async def _call(self, asked: list[dict[str, Any]]) -> None:
+        batch: list[dict[str, Any]] = []
+        size = 0
+        for room in asked:
+            batch.append(room)
+            size += len(room["renew"]) + 10
+            if size >= USERS_A_CALL:
+                await self._call_once(batch)
+                batch, size = [], 0
+        if batch:
+            await self._call_once(batch)
+
+    async def _call_once(self, asked: list[dict[str, Any]]) -> None:
+        request = orjson.dumps(
+            {"process": self.bus.process, "lease": round(LEASE_SECONDS * 1000), "run": self._fresh_run, "rooms": asked}
+        )
+        async with asyncio.timeout(TURN_LIMIT):
+            answer = orjson.loads(await self._script(args=[request]))
+        if answer["run"] != self._run:
+            if self._run:
+                self._freeze()
+                log.warning("presence.other_redis")
+            self._run = answer["run"]
+            self._fresh_run = secrets.token_hex(8)
+        for seen in answer["rooms"]:
+            room = self.hub.rooms.get(seen["channel"])
+            if room is not None and "users" in seen:
+                await self._compare(room, seen)
+
+    async def _compare(self, room: Room, seen: dict[str, Any]) -> None:
+        """Make joins and leaves from the difference between Redis and what this room was told."""
+        there = dict.fromkeys(int(user) for user in seen["users"].split(",") if user)
+        await self.refs(there)
+        if room.present is None:
+            room.present = {}
+            for user_id in there:
+                room.present[user_id] = self._people.get(user_id, b"")
+            room.presence_version = seen["version"]
+            return
+        if seen["version"] < room.presence_version and self._frozen_until < time.monotonic():
+            return
+        frozen = time.monotonic() < self._frozen_until
+        for user_id in there:
+            if user_id not in room.present and self._people.get(user_id):
+                self._tell(room, "join", user_id)
+        for user_id in [u for u in room.present if u not in there]:
+            if not frozen and not self._is_here(room.channel, user_id):
+                self._tell(room, "leave", user_id)
+                PRESENCE_CORRECTIONS.inc()
+        room.presence_version = -1 if frozen else seen["version"]
+
+    # People
+
+    async def refs(self, user_ids: Any) -> list[bytes]:
+        """The UserRefs of users, as JSON, in the order asked; from memory where known."""
+        wanted = list(user_ids)
+        unknown = [user_id for user_id in wanted if user_id not in self._people]
+        if unknown:
+            if len(self._people) > PEOPLE_KEPT:
+                self._people.clear()
+                unknown = wanted
+            for row in await sql.sockets.people(self.database.healing, ids=unknown):
+                self._people[row["id"]] = row["ref"].encode()
+        return [self._people[user_id] for user_id in wanted if user_id in self._people]
+
+    async def renamed(self, user_id: int) -> None:
+        """A name or picture changed: lists made from now on show it."""
+        self._people.pop(user_id, None)
+        places = [room for room in self.hub.rooms.values() if room.present is not None and user_id in room.present]
+        if places:
+            ref = await self.refs([user_id])
+            for room in places:
+                if ref and room.present is not None and user_id in room.present:
+                    room.present[user_id] = ref[0]
+
+    async def users(self, channel: str) -> list[int]:
+        """Who is in a channel, most recent first, also where this process has no such room. Raises what Redis raises."""
+        request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
+        body = orjson.dumps({"process": self.bus.process, "lease": 1, "run": self._fresh_run, "rooms": [request]})
+        async with asyncio.timeout(TURN_LIMIT):
+            answer = orjson.loads(await self._script(args=[body]))
+        return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
+
+    async def online(self, user_ids: list[int]) -> set[int]:
+        """Which of these have any socket open, anywhere. With Redis away: those of this process."""
+        if not user_ids:
+            return set()
+        try:
+            counts = await self.redis.hmget(f"warmdesk:presence:counts:{ONLINE}", user_ids)
+        except REDIS_AWAY:
+            return {user_id for user_id in user_ids if user_id in self.hub.people}
+        return {user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None}
+
+    def _keep(self, run: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(run)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return task

@@ -1,0 +1,68 @@
+"""Tasks that run as long as the process: an error ends one turn, never the task.
+
+A task that raised is started again within a second, counted and logged. What stays dead for more than five seconds makes
+`Tasks.trouble` say so, which turns `/health` to 503 so that the worker is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from warmdesk.metrics import TASK_RESTARTS
+
+RESTART_SECONDS = 0.5
+DEAD_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """The tasks of one part of a process."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._failed_at: dict[str, float] = {}
+
+    def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` until `stop`; again after each error."""
+        self._running[name] = asyncio.create_task(self._tend(name, run), name=f"warmdesk.{name}")
+
+    async def _tend(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await run()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("task.failed task=%s", name)
+                TASK_RESTARTS.inc(task=name)
+            else:
+                return
+            if time.monotonic() - began > DEAD_SECONDS:
+                self._failed_at.pop(name, None)
+            self._failed_at.setdefault(name, time.monotonic())
+            await asyncio.sleep(RESTART_SECONDS)
+
+    def recovered(self, name: str) -> None:
+        """A turn of this task went well."""
+        self._failed_at.pop(name, None)
+
+    def trouble(self) -> str | None:
+        """The name of a task that has failed again and again for more than five seconds, or None."""
+        now = time.monotonic()
+        for name, since in self._failed_at.items():
+            if now - since > DEAD_SECONDS:
+                return name
+        return None
+
+    async def stop(self) -> None:
+        """Cancel all and wait for their ends."""
+        running = list(self._running.values())
+        self._running.clear()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
