@@ -32,6 +32,11 @@ def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -
     return response
 
 
+def json_text(**fields: Any) -> str:
+    """A small JSON object, as an event's payload."""
+    return encode(fields).decode()
+
+
 def no_content() -> web.Response:
     """204: done, nothing to say."""
     return web.Response(status=204)

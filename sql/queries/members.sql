@@ -1,0 +1,51 @@
+-- name: page -> many
+-- A page of the members in the order they came, `limit` + 1 rows: id and JSON, with the e-mail before it for who may see it.
+select
+    m.id,
+    case when :emails::boolean then '{"email":' || to_json(u.email)::text || ',' || substr(shape(m, u)::text, 2)
+        else shape(m, u)::text end as json
+from project_members as m
+inner join users as u on u.id = m.user_id
+where m.project_id = :project_id and m.id > :after
+order by m.id
+limit :limit::integer + 1;
+
+-- name: find_user -> many
+-- The user meant by an id, a username, an e-mail, or either of the two; only people who could be a member.
+select u.id from users as u
+where u.is_active and u.deleted_at is null and u.global_role in ('admin', 'user', 'viewer') and (
+    u.id = :user_id::bigint
+    or lower(u.username) = lower(:username::text) or lower(u.email) = lower(:email::text)
+    or lower(u.username) = lower(:login::text) or lower(u.email) = lower(:login::text)
+)
+order by u.id
+limit 2;
+
+-- name: lock -> one
+-- The target's membership (nulls when there is none), with it and the actor's locked.
+select m.* from lock_members(:project_id::bigint, :actor::bigint, :target::bigint) as m;
+
+-- name: add -> many
+-- No row when the user already is a member.
+insert into project_members (project_id, user_id, role, invited_by) values (:project_id, :user_id, :role, :actor)
+on conflict do nothing
+returning id;
+
+-- name: owners -> value
+select count(*) from project_members where project_id = :project_id and role = 'owner';
+
+-- name: set_role -> nothing
+update project_members set role = :role where project_id = :project_id and user_id = :user_id;
+
+-- name: remove -> nothing
+delete from project_members where project_id = :project_id and user_id = :user_id;
+
+-- name: unassign -> nothing
+-- Takes a user from the cards of a project. Boards learn it from the member's removal, so no card is written.
+delete from card_assignees as a using cards as c where c.id = a.card_id and c.project_id = :project_id and a.user_id = :user_id;
+
+-- name: unwatch -> nothing
+delete from card_watchers as w using cards as c where c.id = w.card_id and c.project_id = :project_id and w.user_id = :user_id;
+
+-- name: one -> value
+select member_json(:project_id, :user_id);

@@ -1,0 +1,138 @@
+-- name: page -> many
+-- A page of the projects a user may see, by name: `limit` + 1 rows with what the next page begins after, and the JSON with the
+-- reader's own view before it. `starred_only`: those with the reader's star.
+with seen as (
+    select
+        p.id,
+        lower(p.name) as lower_name,
+        effective_role(:global_role::text, m.role) as my_role,
+        s.user_id is not null as starred
+    from projects as p
+    left join project_members as m on m.project_id = p.id and m.user_id = :user_id::bigint
+    left join starred_projects as s on s.project_id = p.id and s.user_id = :user_id::bigint
+    where effective_role(:global_role::text, m.role) is not null
+        and (m.id is not null or not :mine::boolean)
+        and (s.user_id is not null or not :starred_only::boolean)
+        and (not p.is_archived or :include_archived::boolean)
+        and (
+            :q::text = '' or strpos(lower(p.name), lower(:q::text)) > 0
+            or strpos(p.slug, lower(:q::text)) > 0 or p.key_prefix = upper(:q::text)
+        )
+        and (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
+    order by lower(p.name) collate "C", p.id
+    limit :limit::integer + 1
+)
+select
+    seen.id,
+    seen.lower_name,
+    '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || ','
+        || substr(shape(p, c.open_card_count, n.member_count)::text, 2) as json
+from seen
+inner join projects as p on p.id = seen.id
+left join (
+    select k.project_id, count(*) as open_card_count from cards as k
+    where k.project_id in (select seen.id from seen) and k.deleted_at is null and k.archived_at is null and not k.closed
+    group by k.project_id
+) as c on c.project_id = p.id
+left join (
+    select k.project_id, count(*) as member_count from project_members as k
+    where k.project_id in (select seen.id from seen)
+    group by k.project_id
+) as n on n.project_id = p.id
+order by seen.lower_name collate "C", seen.id;
+
+-- name: create -> one
+select p.id, p.slug, project_json(p.id)
+from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
+
+-- name: update -> nothing
+update projects
+set
+    name = :name,
+    description = :description,
+    color = :color,
+    is_archived = :is_archived,
+    archived_at = case when :is_archived then coalesce(archived_at, clock_timestamp()) end,
+    updated_at = clock_timestamp()
+where id = :project_id;
+
+-- name: one -> value
+-- A project as everybody on it sees it.
+select project_json(:project_id);
+
+-- name: seen -> value
+-- A project with the reader's own view before it.
+select project_seen(:project_id, :user_id, :role);
+
+-- name: star -> nothing
+insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing;
+
+-- name: unstar -> nothing
+delete from starred_projects where user_id = :user_id and project_id = :project_id;
+
+-- name: board_mark -> one
+-- Whether a kept board still holds, and the reader's star: one indexed read.
+select
+    coalesce((select f.seq from feeds as f where f.channel = :channel), 0) as seq,
+    epoch() as epoch,
+    exists(select 1 from starred_projects as s where s.project_id = :project_id and s.user_id = :user_id) as starred;
+
+-- name: board -> one
+-- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
+-- one moment. One pass over the live cards; a column shows its first `most`.
+with at as (
+    select coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq, epoch() as epoch
+), ranked as (
+    select
+        c.id,
+        c.column_id,
+        c.closed,
+        row_number() over (partition by c.column_id order by c.position, c.id) as place,
+        count(*) over (partition by c.column_id) as card_count
+    from cards as c
+    where c.project_id = :project_id::bigint and c.deleted_at is null and c.archived_at is null
+), shown as (
+    select array_agg(r.id) as ids from ranked as r where r.place <= :most::bigint and :cards::boolean
+), filled as (
+    select
+        r.column_id,
+        max(r.card_count) as card_count,
+        json_agg(j.card order by r.place) filter (where j.card is not null) as cards
+    from ranked as r
+    left join (select s.id, s.card from shown, lateral cards_json(shown.ids) as s) as j on j.id = r.id
+    group by r.column_id
+)
+select
+    at.seq,
+    at.epoch,
+    convert_to(
+        '"seq":' || at.seq || ',"epoch":"' || at.epoch || '","created_by":' || shape(u)::text || ','
+        || case when :columns::boolean then '"columns":[' || coalesce((
+            select string_agg(
+                case when :cards::boolean
+                    then left(shape(k, f.card_count)::text, -1) || ',"cards_more":' || (coalesce(f.card_count, 0) > :most::bigint)::text
+                        || ',"cards":' || coalesce(f.cards::text, '[]') || '}'
+                    else shape(k, f.card_count)::text end,
+                ',' order by k.position, k.id
+            )
+            from columns as k left join filled as f on f.column_id = k.id
+            where k.project_id = p.id and k.deleted_at is null
+        ), '') || '],' else '' end
+        || case when :labels::boolean then '"labels":' || (
+            select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
+            where l.project_id = p.id and l.deleted_at is null
+        ) || ',' else '' end
+        || case when :members::boolean then '"members":' || (
+            select coalesce(json_agg(shape(m, w) order by m.id), '[]')::text
+            from project_members as m inner join users as w on w.id = m.user_id
+            where m.project_id = p.id
+        ) || ',' else '' end
+        || substr(shape(
+            p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)
+        )::text, 2),
+        'UTF8'
+    ) as board
+from projects as p
+inner join users as u on u.id = p.created_by_id
+cross join at
+where p.id = :project_id::bigint;

@@ -1,0 +1,307 @@
+"""Projects: the list, the board, what may be changed of them, and the stars."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET
+
+from warmdesk.auth.actor import Actor, GlobalRole, Role
+from warmdesk.boards import BOARDS, PARTS
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, Impossible
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.events import (
+    CONTROL_MEMBER,
+    CONTROL_PROJECT,
+    PROJECT_ARCHIVED,
+    PROJECT_CREATED,
+    PROJECT_UNARCHIVED,
+    PROJECT_UPDATED,
+)
+from warmdesk.rest.answers import answer, encode, json_text, next_page, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, route
+from warmdesk.schemas.projects import (
+    ListProjects,
+    NewProject,
+    Project,
+    ProjectChanges,
+    ProjectDetail,
+    ShowProject,
+    Starred,
+)
+
+PAGE = 500
+COLOR = "#6366f1"
+ARCHIVED = "the project is archived"
+
+
+@route("GET", "/projects", query=ListProjects, answer=list[Project], tag="projects")
+async def list_projects(request: web.Request) -> web.Response:
+    """List the projects you can see, by name.
+
+    Archived ones only with `include_archived`; `mine` leaves out what a global administrator sees without being a member.
+    """
+    return await _page(request, starred_only=False)
+
+
+@route("GET", "/starred-projects", query=ListProjects, answer=list[Project], tag="projects")
+async def list_starred_projects(request: web.Request) -> web.Response:
+    """List the projects that have your star, by name."""
+    return await _page(request, starred_only=True)
+
+
+async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
+    query: ListProjects = request[QUERY]
+    actor = request[ACTOR]
+    limit = max(1, min(query.limit, PAGE))
+    after_name, after_id = _place(query.cursor)
+    rows = await sql.projects.page(
+        request.app[DESK].database.requests,
+        user_id=actor.user_id,
+        global_role=actor.global_role,
+        mine=query.mine,
+        starred_only=starred_only,
+        include_archived=query.include_archived,
+        q=query.q.strip(),
+        after_name=after_name,
+        after_id=after_id,
+        limit=limit,
+    )
+    headers = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        headers = next_page(request, cursor=_cursor(rows[-1]["lower_name"], rows[-1]["id"]))
+    return answer("[" + ",".join(row["json"] for row in rows) + "]", headers=headers)
+
+
+def _cursor(name: str, project_id: int) -> str:
+    """A place in the list: the name itself, not only an id, whose name a stranger could then find out."""
+    return base64.urlsafe_b64encode(encode([name, project_id])).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[str, int]:
+    if not cursor:
+        return "", 0
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        name, project_id = msgspec.json.decode(raw, type=tuple[str, int])
+        name.encode()
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        raise BadRequest("cursor: not one of ours", fields={"cursor": "invalid"}) from error
+    if "\0" in name or not 0 <= project_id < 2**63:
+        raise BadRequest("cursor: not one of ours", fields={"cursor": "invalid"})
+    return name, project_id
+
+
+@route(
+    "POST",
+    "/projects",
+    need=frozenset({GlobalRole.ADMIN, GlobalRole.USER}),
+    body=NewProject,
+    answer=Project,
+    status=201,
+    tag="projects",
+    example={"name": "My Project", "description": "What it is for", "color": "#6366f1"},
+    errors=(409,),
+)
+async def create_project(request: web.Request) -> web.Response:
+    """Create a project: you are its owner, and it starts with the usual columns and labels.
+
+    The slug is made of the name and never changes; so is the key prefix, unless you choose one.
+    """
+    desk, body, wish = request.app[DESK], request[BODY], request[WISH]
+
+    async def work(change: Change) -> str:
+        made = await sql.projects.create(
+            change.connection,
+            actor=wish.actor_id,
+            name=body.name.strip(),
+            description=body.description or "",
+            color=body.color or COLOR,
+            key_prefix=body.key_prefix,
+        )
+        project_id = made["id"]
+        change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=wish.actor_id, project_id=project_id))
+        change.emit(
+            user_channel(wish.actor_id),
+            PROJECT_CREATED,
+            json_text(slug=made["slug"]),
+            entity=f"project:{project_id}",
+        )
+        return '{"my_role":"owner","starred":false,' + made["project_json"][1:]
+
+    created = await desk.changes.run(wish, work)
+    desk.access.forget()
+    return answer(created, status=201)
+
+
+@route(
+    "GET", "/projects/{slug}", need=Role.VIEWER, query=ShowProject, answer=ProjectDetail, tag="projects"
+)
+async def show_project(request: web.Request) -> web.Response:
+    """Show the board: project, columns with their first 500 cards each, labels, members.
+
+    `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came after. The ETag answers 304
+    while nothing changed.
+    """
+    seen = request.headers.get("If-None-Match", "")
+    board = await request.app[BOARDS].read(
+        request[PROJECT],
+        request[ACTOR].user_id,
+        _parts(request[QUERY].include),
+        seen={tag.strip().removeprefix("W/") for tag in seen.split(",")},
+    )
+    headers = {"ETag": board.etag, "Cache-Control": "private, no-cache"}
+    if board.content is None:
+        return web.Response(status=304, headers=headers)
+    return answer(board.content, headers=headers)
+
+
+def _parts(include: Any) -> frozenset[str]:
+    """The parts that were asked for. Cards hang in columns, so they bring them."""
+    if include is UNSET:
+        return PARTS
+    parts = {part.strip() for part in include.split(",")} - {""}
+    if not parts <= PARTS:
+        raise BadRequest(
+            f"include: {', '.join(sorted(PARTS))}, separated by commas", fields={"include": "invalid"}
+        )
+    return frozenset(parts | {"columns"} if "cards" in parts else parts)
+
+
+@route(
+    "PUT",
+    "/projects/{slug}",
+    need=Role.OWNER,
+    body=ProjectChanges,
+    answer=Project,
+    tag="projects",
+    example={"name": "My Project", "is_archived": False},
+)
+async def change_project(request: web.Request) -> web.Response:
+    """Change a project's name, description or color, archive it or take it out of the archive."""
+    body: ProjectChanges = request[BODY]
+    return answer(await _change(request, body))
+
+
+@route("DELETE", "/projects/{slug}", need=Role.OWNER, status=204, tag="projects")
+async def archive_project(request: web.Request) -> web.Response:
+    """Archive a project: it stays readable, and PUT with `is_archived` false brings it back."""
+    await _change(request, ProjectChanges(is_archived=True))
+    return no_content()
+
+
+async def _change(request: web.Request, body: ProjectChanges) -> str:
+    desk, wish, project_id = request.app[DESK], request[WISH], request[PROJECT].id
+    actor: Actor = request[ACTOR]
+
+    async def work(change: Change) -> str:
+        old = await sql.access.require_role(
+            change.connection,
+            actor=actor.user_id,
+            project_id=project_id,
+            need="owner",
+            archived=True,
+            counting=True,
+        )
+        new = _wanted(body, old)
+        changes = [name for name, value in new.items() if value != old[name]]
+        if changes:
+            await sql.projects.update(change.connection, project_id=project_id, **new)
+            await _tell(change, old, changes)
+        seen: str = await sql.projects.seen(
+            change.connection, project_id=project_id, user_id=actor.user_id, role="owner"
+        )
+        return seen
+
+    changed = await desk.changes.run(wish, work)
+    desk.access.forget()
+    return changed
+
+
+def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
+    """The project's fields as they should be; refuses what never changes, and all but its return for an archived project."""
+    for name in ("slug", "key_prefix"):
+        if getattr(body, name) not in (UNSET, old[name]):
+            raise Impossible(f"{name} never changes", fields={name: "immutable"})
+    wanted: dict[str, Any] = {name: old[name] for name in ("name", "description", "color", "is_archived")}
+    if body.name is not UNSET:
+        wanted["name"] = body.name.strip()
+    if body.description is not UNSET:
+        wanted["description"] = body.description or ""
+    if body.color is not UNSET:
+        wanted["color"] = body.color or COLOR
+    if body.is_archived is not UNSET:
+        wanted["is_archived"] = body.is_archived
+    if old["is_archived"] and wanted["is_archived"]:
+        others = (body.name, body.description, body.color)
+        if body.is_archived is UNSET or any(value is not UNSET for value in others):
+            raise Impossible(ARCHIVED, code="project_archived")
+    return wanted
+
+
+async def _tell(change: Change, old: Any, changes: list[str]) -> None:
+    project_id = old["id"]
+    channel, entity = project_channel(project_id), f"project:{project_id}"
+    fields = [name for name in changes if name != "is_archived"]
+    if "is_archived" in changes and old["is_archived"]:
+        change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=entity)
+    if fields:
+        shape = await sql.projects.one(change.connection, project_id=project_id)
+        payload = '{"project":' + shape + ',"changes":' + encode(fields).decode() + "}"
+        change.emit(channel, PROJECT_UPDATED, payload, entity=entity)
+    if "is_archived" in changes and not old["is_archived"]:
+        change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=entity)
+    change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
+
+
+@route(
+    "POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag="projects"
+)
+async def star_project(request: web.Request) -> web.Response:
+    """Give a project your star."""
+    await _set_star(request, starred=True)
+    return answer(Starred(starred=True))
+
+
+@route("DELETE", "/projects/{slug}/star", need=Role.VIEWER, status=204, tag="projects")
+async def unstar_project(request: web.Request) -> web.Response:
+    """Take your star away."""
+    await _set_star(request, starred=False)
+    return no_content()
+
+
+async def _set_star(request: web.Request, *, starred: bool) -> None:
+    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    query = sql.projects.star if starred else sql.projects.unstar
+
+    async def work(change: Change) -> None:
+        await sql.access.require_role(
+            change.connection,
+            actor=user_id,
+            project_id=project_id,
+            need="viewer",
+            archived=True,
+            counting=False,
+        )
+        await query(change.connection, user_id=user_id, project_id=project_id)
+
+    await request.app[DESK].changes.run(request[WISH], work)
+
+
+routes = [
+    list_projects,
+    create_project,
+    list_starred_projects,
+    show_project,
+    change_project,
+    archive_project,
+    star_project,
+    unstar_project,
+]
