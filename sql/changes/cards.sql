@@ -1,0 +1,464 @@
+-- Hot changes of cards: created, updated, moved. Each locks, writes, shapes and records in one round trip.
+
+-- A card by what a path calls it: its id, or its key with a prefix in any case. Null when the project has no such card.
+create or replace function card_id(p projects, ref_ text) returns bigint language sql stable as $$
+select case
+    when ref_ ~ '^[0-9]{1,18}$' then (
+        select c.id from cards c where c.id = ref_::bigint and c.project_id = (p).id
+    )
+    when ref_ ~ '^[A-Za-z0-9]+-[0-9]{1,9}$' and upper(split_part(ref_, '-', 1)) = (p).key_prefix then (
+        select c.id from cards c where c.project_id = (p).id and c.card_number = split_part(ref_, '-', 2)::integer
+    )
+end
+$$;
+
+-- Locks the memberships of the actor and of those a change would assign, in one order and at once.
+create or replace function lock_assignees(actor_ bigint, project_ bigint, fields_ jsonb) returns void language plpgsql as $$
+begin
+    if jsonb_array_length(fields_ -> 'assignee_ids') > 0 then
+        perform 1 from project_members m
+        where m.project_id = project_ and (
+            m.user_id = actor_ or m.user_id in (select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e)
+        )
+        order by m.user_id for share;
+    end if;
+end
+$$;
+
+-- Locks a live column, so that places in it are given one after the other. `status_`: 404 for a column of the path, 422 for
+-- one of the body.
+create or replace function lock_column(project_ bigint, column_ bigint, status_ integer) returns void language plpgsql as $$
+begin
+    perform 1 from columns k
+    where k.id = column_ and k.project_id = project_ and k.deleted_at is null for no key update;
+    if not found then
+        perform refuse(status_, case status_ when 404 then 'column not found' else 'column_id: no such column in this project' end,
+            case status_ when 422 then '{"fields":{"column_id":"unknown"}}'::json end);
+    end if;
+end
+$$;
+
+-- Locks a live card and its column, and the column it should go to, in the order that all changes keep. Somebody may move the
+-- card while this waits for its column: then the new one is taken only if nobody holds it, and else the change starts again.
+create or replace function lock_card(p projects, ref_ text, target_ bigint) returns cards language plpgsql as $$
+declare
+    id_ bigint := card_id(p, ref_);
+    from_ bigint;
+    c cards;
+begin
+    select k.column_id into from_ from cards k where k.id = id_ and k.deleted_at is null;
+    if from_ is null then
+        perform refuse(404, 'card not found');
+    end if;
+    if target_ is not null then
+        perform 1 from columns k where k.id in (from_, target_) and k.project_id = p.id order by k.id for no key update;
+    end if;
+    select * into c from cards k where k.id = id_ and k.deleted_at is null for no key update;
+    if c.id is null then
+        perform refuse(404, 'card not found');
+    end if;
+    if target_ is not null and c.column_id not in (from_, target_) then
+        perform 1 from columns k where k.id = c.column_id for no key update nowait;
+    end if;
+    return c;
+end
+$$;
+
+-- Where a card comes to stand among the other cards of a locked column: at the end, at an index, before the first card with a
+-- greater position, or beside a card. `low` and `high` are the neighbours' positions, null at the ends.
+create or replace function place_in(
+    column_ bigint, card_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
+    out place double precision, out low double precision, out high double precision
+) language plpgsql as $$
+declare
+    beside_ double precision;
+    noun_ text := case when before_ is not null then 'before_card_id' else 'after_card_id' end;
+begin
+    if before_ is not null or after_ is not null then
+        select o.position into beside_ from cards o
+        where o.id = coalesce(before_, after_) and o.id is distinct from card_ and o.column_id = column_
+            and o.deleted_at is null and o.archived_at is null;
+        if beside_ is null then
+            perform refuse(422, noun_ || ': no other card of this column', json_build_object('fields', json_build_object(noun_, 'unknown')));
+        end if;
+    end if;
+    if before_ is not null then
+        high := beside_;
+    elsif after_ is not null then
+        select min(o.position) into high from cards o
+        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+            and o.id is distinct from card_ and o.position > beside_;
+    elsif index_ is not null then
+        select o.position into high from cards o
+        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null and o.id is distinct from card_
+        order by o.position, o.id offset index_ limit 1;
+    elsif position_ is not null then
+        select min(o.position) into high from cards o
+        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+            and o.id is distinct from card_ and o.position > position_;
+    end if;
+    select max(o.position) into low from cards o
+    where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+        and o.id is distinct from card_ and (high is null or o.position < high);
+    place := case
+        when high is null then coalesce(low, 0) + 1000
+        when low is not null then low + (high - low) / 2
+        when high > 0 then high / 2
+        else high - 1000
+    end;
+end
+$$;
+
+-- Whether a place has come too close to a neighbour for others to fit between.
+create or replace function is_crowded(place_ double precision, low_ double precision, high_ double precision) returns boolean
+language sql immutable as $$
+select coalesce(place_ - low_ < 1e-6, false) or coalesce(high_ - place_ < 1e-6, false)
+$$;
+
+-- Spaces a locked column's cards anew: 1000, 2000, 3000 … Raises no version: nobody wrote these cards.
+create or replace function space_column(column_ bigint) returns void language sql as $$
+with ordered as (
+    select o.id, row_number() over (order by o.position, o.id) as nth from cards o
+    where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+)
+update cards c set position = 1000 * ordered.nth from ordered where c.id = ordered.id
+$$;
+
+-- The event that tells of it.
+create or replace function cards_reordered(column_ bigint) returns new_event language sql stable as $$
+select new_event(
+    'project:' || k.project_id, 'board.cards_reordered', json_build_object('column_id', k.id, 'cards', (
+        select json_agg(json_build_object('id', o.id, 'position', o.position) order by o.position, o.id) from cards o
+        where o.column_id = k.id and o.deleted_at is null and o.archived_at is null
+    ))
+)
+from columns k where k.id = column_
+$$;
+
+create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql immutable as $$
+select new_event(
+    'project:' || c.project_id, 'board.card_moved', json_build_object(
+        'card_id', c.id, 'key', card_ ->> 'key', 'from_column_id', from_, 'to_column_id', c.column_id,
+        'position', c.position, 'version', c.version, 'card', card_
+    ), 'card:' || c.id
+)
+$$;
+
+-- Makes a card's assignees, labels and tags what the fields say; keys that are absent stay. Gives the names of what changed.
+-- What cannot be is refused; what comes and goes is written to the card's history unless the card is new.
+create or replace function write_lists(p projects, card_ bigint, fields_ jsonb, actor_ bigint, is_new_ boolean) returns text[]
+language plpgsql as $$
+declare
+    changes text[] := '{}';
+    wanted bigint[];
+    words text[];
+    missing bigint;
+begin
+    if fields_ ? 'assignee_ids' then
+        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e);
+        select w into missing from unnest(wanted) w
+        where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w)
+            and not exists (
+                select 1 from users u
+                left join project_members m on m.user_id = u.id and m.project_id = p.id
+                where u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
+            )
+        limit 1;
+        if missing is not null then
+            perform refuse(422, 'assignee_ids: user ' || missing || ' is no member of this project',
+                '{"fields":{"assignee_ids":"not a member"}}');
+        end if;
+        with gone as (
+            delete from card_assignees a where a.card_id = card_ and a.user_id <> all(wanted) returning a.user_id
+        ), come as (
+            insert into card_assignees (card_id, user_id, created_at)
+            select card_, w.id, clock_timestamp() + w.nth * interval '1 microsecond'
+            from unnest(wanted) with ordinality w (id, nth)
+            on conflict do nothing returning user_id
+        ), told as (
+            insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+            select
+                p.id, card_, actor_, x.event_type, 'assignees', case when x.event_type = 'unassigned' then x.user_id::text end,
+                case when x.event_type = 'assigned' then x.user_id::text end, u.display_name
+            from (
+                select 'unassigned' as event_type, gone.user_id from gone
+                union all select 'assigned', come.user_id from come
+            ) x inner join users u on u.id = x.user_id
+            where not is_new_
+        )
+        select changes || array(select 'assignees' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
+    end if;
+    if fields_ ? 'label_ids' then
+        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'label_ids') e);
+        perform 1 from labels b where b.id = any(wanted) and b.project_id = p.id order by b.id for share;
+        select w into missing from unnest(wanted) w
+        where not exists (select 1 from labels b where b.id = w and b.project_id = p.id and b.deleted_at is null) limit 1;
+        if missing is not null then
+            perform refuse(422, 'label_ids: no label ' || missing || ' in this project', '{"fields":{"label_ids":"unknown"}}');
+        end if;
+        with gone as (
+            delete from card_labels cl where cl.card_id = card_ and cl.label_id <> all(wanted) returning cl.label_id
+        ), come as (
+            insert into card_labels (card_id, label_id) select card_, w from unnest(wanted) w
+            on conflict do nothing returning label_id
+        ), told as (
+            insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+            select
+                p.id, card_, actor_, x.event_type, 'labels', case when x.event_type = 'label_removed' then x.label_id::text end,
+                case when x.event_type = 'label_added' then x.label_id::text end, b.name
+            from (
+                select 'label_removed' as event_type, gone.label_id from gone
+                union all select 'label_added', come.label_id from come
+            ) x inner join labels b on b.id = x.label_id
+            where not is_new_
+        )
+        select changes || array(select 'labels' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
+    end if;
+    if fields_ ? 'tags' then
+        words := array(select e from jsonb_array_elements_text(fields_ -> 'tags') e);
+        with gone as (
+            delete from card_tags ct where ct.card_id = card_ and ct.name <> all(words) returning ct.name
+        ), come as (
+            insert into card_tags (card_id, name)
+            select card_, w.name from unnest(words) with ordinality w (name, nth) order by w.nth
+            on conflict do nothing returning name
+        ), told as (
+            insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+            select
+                p.id, card_, actor_, x.event_type, 'tags', case when x.event_type = 'tag_removed' then x.name end,
+                case when x.event_type = 'tag_added' then x.name end, x.name
+            from (
+                select 'tag_removed' as event_type, gone.name from gone
+                union all select 'tag_added', come.name from come
+            ) x
+            where not is_new_
+        )
+        select changes || array(select 'tags' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
+    end if;
+    return changes;
+end
+$$;
+
+-- A new card in a column: numbered by its project's counter, at the end unless a place is given. `fields_` holds the keys that
+-- were sent, already of the right type; null clears.
+create or replace function create_card(
+    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
+    out status integer, out answer text, out replay boolean, out messages text[]
+) language plpgsql as $$
+declare
+    p projects;
+    c cards;
+    spot record;
+    card json;
+    told new_event[];
+begin
+    replay := false;
+    messages := '{}';
+    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+    if found then
+        replay := true;
+        return;
+    end if;
+    perform lock_assignees(actor_, project_, fields_);
+    p := require_role(actor_, project_, 'member', counting_ => true);
+    perform lock_column(p.id, column_, 404);
+    if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
+    end if;
+    spot := place_in(column_, null, index_, position_, before_, after_);
+    update projects set card_counter = card_counter + 1 where id = p.id returning * into p;
+    insert into cards (
+        project_id, column_id, card_number, position, created_by_id, title, description, priority, start_date, due_date,
+        created_at, updated_at
+    )
+    select
+        p.id, column_, p.card_counter, spot.place, actor_, fields_ ->> 'title', coalesce(fields_ ->> 'description', ''),
+        coalesce(fields_ ->> 'priority', 'none'), (fields_ ->> 'start_date')::date, (fields_ ->> 'due_date')::date,
+        moment.now, moment.now
+    from (select clock_timestamp() as now) moment
+    returning * into c;
+    perform write_lists(p, c.id, fields_, actor_, true);
+    insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
+    values (p.id, c.id, actor_, 'created', column_, c.title);
+    if is_crowded(spot.place, spot.low, spot.high) then
+        perform space_column(column_);
+        told := array[cards_reordered(column_)];
+    end if;
+    card := card_json(c.id);
+    told := new_event('project:' || p.id, 'board.card_created', card, 'card:' || c.id) || coalesce(told, '{}');
+    messages := record(told, actor_, client_);
+    status := 201;
+    answer := card::text;
+    perform once_store(actor_, path_, key_, status, answer);
+end
+$$;
+
+-- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end. Answers with the
+-- card and all that hangs on it; nothing that differs is no event and no new version.
+create or replace function update_card(
+    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    project_ bigint, card_ text, fields_ jsonb,
+    out status integer, out answer text, out replay boolean, out messages text[]
+) language plpgsql as $$
+declare
+    p projects;
+    old cards;
+    c cards;
+    spot record;
+    card json;
+    changes text[] := '{}';
+    lists text[];
+    told new_event[] := '{}';
+begin
+    replay := false;
+    messages := '{}';
+    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+    if found then
+        replay := true;
+        return;
+    end if;
+    perform lock_assignees(actor_, project_, fields_);
+    p := require_role(actor_, project_, 'member');
+    old := lock_card(p, card_, (fields_ ->> 'column_id')::bigint);
+    if version_ <> old.version then
+        perform require_version(version_, old.version, mismatch_, 'card', card_json(old.id));
+    end if;
+    c := old;
+    if fields_ ? 'title' then
+        c.title := fields_ ->> 'title';
+    end if;
+    if fields_ ? 'description' then
+        c.description := coalesce(fields_ ->> 'description', '');
+    end if;
+    if fields_ ? 'priority' then
+        c.priority := coalesce(fields_ ->> 'priority', 'none');
+    end if;
+    if fields_ ? 'start_date' then
+        c.start_date := (fields_ ->> 'start_date')::date;
+    end if;
+    if fields_ ? 'due_date' then
+        c.due_date := (fields_ ->> 'due_date')::date;
+    end if;
+    if c.due_date < c.start_date and (c.due_date, c.start_date) is distinct from (old.due_date, old.start_date) then
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
+    end if;
+    if fields_ ? 'closed' then
+        c.closed := (fields_ ->> 'closed')::boolean;
+    end if;
+    if fields_ ? 'time_spent_minutes' then
+        c.time_spent_minutes := (fields_ ->> 'time_spent_minutes')::integer;
+        c.manual_minutes := old.manual_minutes + c.time_spent_minutes - old.time_spent_minutes;
+        if c.manual_minutes < 0 then
+            perform refuse(422, 'time_spent_minutes: less than the time logged on the card',
+                '{"fields":{"time_spent_minutes":"less than the time logged"}}');
+        end if;
+    end if;
+    if fields_ ? 'column_id' and (fields_ ->> 'column_id')::bigint <> old.column_id then
+        c.column_id := (fields_ ->> 'column_id')::bigint;
+        perform lock_column(p.id, c.column_id, 422);
+        spot := place_in(c.column_id, c.id, null, null, null, null);
+        c.position := spot.place;
+    end if;
+    with changed as (
+        insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+        select p.id, c.id, actor_, x.event_type, x.field, x.old_value, x.new_value, x.detail
+        from (
+            values
+            ('title_changed', 'title', old.title, c.title, left(old.title || ' → ' || c.title, 500), old.title <> c.title),
+            ('description_changed', 'description', null, null, '', old.description <> c.description),
+            ('priority_changed', 'priority', old.priority, c.priority, old.priority || ' → ' || c.priority, old.priority <> c.priority),
+            ('start_date_changed', 'start_date', old.start_date::text, c.start_date::text,
+                coalesce(old.start_date::text, '–') || ' → ' || coalesce(c.start_date::text, '–'), old.start_date is distinct from c.start_date),
+            ('due_date_changed', 'due_date', old.due_date::text, c.due_date::text,
+                coalesce(old.due_date::text, '–') || ' → ' || coalesce(c.due_date::text, '–'), old.due_date is distinct from c.due_date),
+            (case when c.closed then 'closed' else 'reopened' end, 'closed', old.closed::text, c.closed::text, '', old.closed <> c.closed),
+            ('time_logged', 'time_spent_minutes', old.time_spent_minutes::text, c.time_spent_minutes::text,
+                old.time_spent_minutes || ' → ' || c.time_spent_minutes || ' minutes', old.time_spent_minutes <> c.time_spent_minutes)
+        ) x (event_type, field, old_value, new_value, detail, differs)
+        where x.differs
+        returning card_history.field
+    )
+    select coalesce(array_agg(changed.field), '{}') into changes from changed;
+    lists := write_lists(p, c.id, fields_, actor_, false);
+    changes := changes || lists;
+    if changes <> '{}' or c.column_id <> old.column_id then
+        update cards k set
+            title = c.title, description = c.description, priority = c.priority, start_date = c.start_date, due_date = c.due_date,
+            closed = c.closed,
+            closed_at = case when not c.closed then null when old.closed then old.closed_at else clock_timestamp() end,
+            time_spent_minutes = c.time_spent_minutes, manual_minutes = c.manual_minutes,
+            column_id = c.column_id, position = c.position, version = k.version + 1, updated_at = clock_timestamp()
+        where k.id = c.id returning * into c;
+        card := card_json(c.id);
+        if c.column_id <> old.column_id then
+            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+            values (p.id, c.id, actor_, 'column_move', old.column_id, c.column_id);
+            told := told || card_moved(c, old.column_id, card);
+        end if;
+        if changes <> '{}' then
+            told := told || new_event('project:' || p.id, 'board.card_updated',
+                (left(card::text, -1) || ',"changes":' || to_json(changes) || '}')::json, 'card:' || c.id);
+        end if;
+        messages := record(told, actor_, client_);
+    end if;
+    status := 200;
+    answer := card_detail(c.id, actor_);
+    perform once_store(actor_, path_, key_, status, answer);
+end
+$$;
+
+-- Puts a card at another place: of `column_`, or of its own column when that is null. The same place is no event.
+create or replace function move_card(
+    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    project_ bigint, card_ text, column_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
+    out status integer, out answer text, out replay boolean, out messages text[]
+) language plpgsql as $$
+declare
+    p projects;
+    c cards;
+    from_ bigint;
+    spot record;
+    card json;
+    told new_event[] := '{}';
+begin
+    replay := false;
+    messages := '{}';
+    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+    if found then
+        replay := true;
+        return;
+    end if;
+    p := require_role(actor_, project_, 'member');
+    c := lock_card(p, card_, coalesce(column_, 0));
+    if version_ <> c.version then
+        perform require_version(version_, c.version, mismatch_, 'card', card_json(c.id));
+    end if;
+    from_ := c.column_id;
+    column_ := coalesce(column_, from_);
+    perform lock_column(p.id, column_, 422);
+    spot := place_in(column_, c.id, index_, position_, before_, after_);
+    if column_ <> from_ or spot.low >= c.position or spot.high <= c.position then
+        update cards k set
+            column_id = column_, position = spot.place, version = k.version + 1, updated_at = clock_timestamp()
+        where k.id = c.id;
+        if column_ <> from_ then
+            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+            values (p.id, c.id, actor_, 'column_move', from_, column_);
+        end if;
+        if is_crowded(spot.place, spot.low, spot.high) then
+            perform space_column(column_);
+            told := array[cards_reordered(column_)];
+        end if;
+        select * into c from cards k where k.id = c.id;
+        card := card_json(c.id);
+        told := card_moved(c, from_, card) || told;
+        messages := record(told, actor_, client_);
+    else
+        card := card_json(c.id);
+    end if;
+    status := 200;
+    answer := card::text;
+    perform once_store(actor_, path_, key_, status, answer);
+end
+$$;

@@ -1,0 +1,211 @@
+-- name: create -> one
+-- A new card: see create_card in sql/changes/cards.sql.
+select status, answer, replay, messages
+from create_card(
+    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :project_id::bigint, :column_id::bigint, :fields::jsonb,
+    :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
+);
+
+-- name: update -> one
+-- Other values for a card's fields: see update_card in sql/changes/cards.sql.
+select status, answer, replay, messages
+from update_card(
+    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :project_id::bigint, :card::text, :fields::jsonb
+);
+
+-- name: move -> one
+-- Another place for a card: see move_card in sql/changes/cards.sql.
+select status, answer, replay, messages
+from move_card(
+    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :project_id::bigint, :card::text, :column_id::bigint,
+    :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
+);
+
+-- name: lock -> one
+-- A live card, locked.
+select k.id, k.column_id, k.version, p.key_prefix || '-' || k.card_number as key
+from projects as p
+cross join lock_card(p, :card::text, null) as k
+where p.id = :project_id::bigint;
+
+-- name: require_version -> nothing
+-- Refuses when the client saw another version than the present one.
+select require_version(:version::integer, k.version, :mismatch::integer, 'card', card_json(k.id))
+from cards as k
+where k.id = :id::bigint and k.version <> :version::integer;
+
+-- name: delete -> nothing
+-- Hides a locked card everywhere.
+update cards set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1 where id = :id::bigint;
+
+-- name: deleted_one -> one
+-- A deleted card, not yet locked, and the column it would come back to: its own, or the first when that is gone.
+select
+    k.id,
+    (
+        select c.id from columns as c
+        where c.project_id = p.id and c.deleted_at is null
+        order by c.id <> k.column_id, c.position, c.id
+        limit 1
+    ) as column_id
+from projects as p
+inner join cards as k on k.id = card_id(p, :card::text)
+where p.id = :project_id::bigint and k.deleted_at is not null;
+
+-- name: lock_column -> nothing
+select lock_column(:project_id::bigint, :column_id::bigint, 422);
+
+-- name: restore -> value
+-- Puts a deleted card at the end of a locked column; no row when somebody was faster.
+update cards as k set
+    deleted_at = null, archived_at = null, column_id = :column_id::bigint, version = k.version + 1,
+    updated_at = clock_timestamp(),
+    position = (select spot.place from place_in(:column_id::bigint, k.id, null, null, null, null) as spot)
+where k.id = :id::bigint and k.deleted_at is not null
+returning k.id;
+
+-- name: tell -> nothing
+-- A fact for a card's history.
+insert into card_history (project_id, card_id, user_id, event_type)
+values (:project_id::bigint, :card_id::bigint, :actor::bigint, :event_type);
+
+-- name: shape -> value
+-- One card as JSON text.
+select card_json(:id::bigint)::text;
+
+-- name: detail -> one
+-- A live card with everything that hangs on it, for one reader, and its version.
+select k.version, card_detail(k.id, :reader::bigint) as card
+from projects as p
+inner join cards as k on k.id = card_id(p, :card::text)
+where p.id = :project_id::bigint and k.deleted_at is null;
+
+-- name: in_column -> one
+-- A page of a column's cards by position, as one JSON array, after a position and id; with the last one's, and whether there
+-- are more. No row when the project has no such column.
+select page.cards, page.position, page.id, page.more
+from columns as k
+cross join lateral (
+    with ordered as (
+        select c.id, c.position, row_number() over (order by c.position, c.id) as nth
+        from cards as c
+        where
+            c.column_id = k.id and c.deleted_at is null
+            and (c.archived_at is null or :include_archived::boolean)
+            and (not c.closed or :include_closed::boolean)
+            and (
+                :after_id::bigint is null
+                or (c.position, c.id) > (:after_position::double precision, :after_id::bigint)
+            )
+        order by c.position, c.id
+        limit :limit::integer + 1
+    )
+    select
+        coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
+        max(o.position) filter (where o.nth = :limit::integer) as position,
+        max(o.id) filter (where o.nth = :limit::integer) as id,
+        count(*) > :limit::integer as more
+    from ordered as o
+    inner join cards_json(array(select ordered.id from ordered)) as j on j.id = o.id
+) as page
+where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.deleted_at is null;
+
+-- name: in_project -> one
+-- A page of a project's live cards that fit every filter given, by id, as one JSON array; with the last id, and whether there
+-- are more.
+with chosen as (
+    select c.id, row_number() over (order by c.id) as nth
+    from cards as c
+    inner join projects as p on p.id = c.project_id
+    where
+        c.project_id = :project_id::bigint and c.deleted_at is null
+        and c.id > :after_id::bigint
+        and (c.archived_at is null or :include_archived::boolean)
+        and (:column_id::bigint is null or c.column_id = :column_id::bigint)
+        and (:closed::boolean is null or c.closed = :closed::boolean)
+        and (:due_before::date is null or c.due_date < :due_before::date)
+        and (
+            :assignee::bigint is null
+            or exists (
+                select 1 from card_assignees as a where a.card_id = c.id and a.user_id = :assignee::bigint
+            )
+        )
+        and (
+            :label::text is null
+            or exists (
+                select 1 from card_labels as cl
+                inner join labels as b on b.id = cl.label_id
+                where
+                    cl.card_id = c.id and b.deleted_at is null
+                    and (b.id::text = :label::text or lower(b.name) = lower(:label::text))
+            )
+        )
+        and (
+            :q::text is null
+            or strpos(lower(c.title), lower(:q::text)) > 0
+            or strpos(lower(c.description), lower(:q::text)) > 0
+            or p.key_prefix || '-' || c.card_number = upper(btrim(:q::text))
+        )
+    order by c.id
+    limit :limit::integer + 1
+)
+select
+    coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
+    max(o.id) filter (where o.nth = :limit::integer) as id,
+    count(*) > :limit::integer as more
+from chosen as o
+inner join cards_json(array(select chosen.id from chosen)) as j on j.id = o.id;
+
+-- name: deleted -> one
+-- A page of a project's deleted cards, the last deleted first, older than a moment and id; with the last one's, and whether
+-- there are more.
+with chosen as (
+    select c.id, c.deleted_at, row_number() over (order by c.deleted_at desc, c.id desc) as nth
+    from cards as c
+    where
+        c.project_id = :project_id::bigint and c.deleted_at is not null
+        and (
+            :before_id::bigint is null
+            or (c.deleted_at, c.id) < (to_timestamp(0) + :before_us::bigint * interval '1 microsecond', :before_id::bigint)
+        )
+    order by c.deleted_at desc, c.id desc
+    limit :limit::integer + 1
+)
+select
+    coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
+    (extract(epoch from max(o.deleted_at) filter (where o.nth = :limit::integer)) * 1000000)::bigint as us,
+    max(o.id) filter (where o.nth = :limit::integer) as id,
+    count(*) > :limit::integer as more
+from chosen as o
+inner join cards_json(array(select chosen.id from chosen)) as j on j.id = o.id;
+
+-- name: history -> one
+-- A page of what happened to a live card, newest first, older than an id; with the last id, and whether there are more.
+select page.facts, page.id, page.more
+from projects as p
+inner join cards as k on k.id = card_id(p, :card::text)
+cross join lateral (
+    select
+        coalesce(
+            json_agg(
+                shape(h::card_history, case when u.id is not null then shape(u) end, f.name, t.name) order by h.id desc
+            ) filter (where n.nth <= :limit::integer), '[]'
+        )::text as facts,
+        max(n.id) filter (where n.nth = :limit::integer) as id,
+        count(*) > :limit::integer as more
+    from (
+        select c.id, row_number() over (order by c.id desc) as nth
+        from card_history as c
+        where c.card_id = k.id and (:before::bigint is null or c.id < :before::bigint)
+        order by c.id desc
+        limit :limit::integer + 1
+    ) as n
+    inner join card_history as h on h.id = n.id
+    left join users as u on u.id = h.user_id
+    left join columns as f on f.id = h.from_column_id
+    left join columns as t on t.id = h.to_column_id
+) as page
+where p.id = :project_id::bigint and k.deleted_at is null;

@@ -1,0 +1,122 @@
+"""Cards made, written and moved: each one call of a function in ``sql/changes/cards.sql``.
+
+A struct's keys that were sent become the function's fields, of the right type: dates as dates, tags
+as they are kept, lists without doubles, and null for what is cleared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.json import Encoder
+
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest
+from warmdesk.realtime.change import Changes, Outcome, Wish
+from warmdesk.schemas.cards import (
+    CardFields,
+    CreateCard,
+    MoveCard,
+    Place,
+    ReorderCard,
+    UpdateCard,
+    day,
+    tag_names,
+)
+
+encode = Encoder().encode
+PLACES = ("position", "index", "before_card_id", "after_card_id")
+
+
+async def create(
+    changes: Changes, wish: Wish, project_id: int, column_id: int, body: CreateCard
+) -> Outcome:
+    """A new card: 201 and its shape."""
+    return await changes.hot(
+        sql.cards.create,
+        wish,
+        project_id=project_id,
+        column_id=column_id,
+        fields=fields(body),
+        **place(body),
+    )
+
+
+async def update(
+    changes: Changes, wish: Wish, project_id: int, card: str, body: UpdateCard
+) -> Outcome:
+    """Other values for what was sent: 200 and the card with all that hangs on it."""
+    return await changes.hot(
+        sql.cards.update, wish, project_id=project_id, card=card, fields=fields(body)
+    )
+
+
+async def move(
+    changes: Changes, wish: Wish, project_id: int, card: str, body: MoveCard | ReorderCard
+) -> Outcome:
+    """Another place, in a column or, without one, in the card's own: 200 and its shape."""
+    return await changes.hot(
+        sql.cards.move,
+        wish,
+        project_id=project_id,
+        card=card,
+        column_id=body.column_id if isinstance(body, MoveCard) else None,
+        **place(body),
+    )
+
+
+def place(body: CreateCard | Place) -> dict[str, Any]:
+    """Where a card should stand, as parameters of the hot functions; 400 for two places at once."""
+    given = [name for name in PLACES if getattr(body, name) is not None]
+    if len(given) > 1:
+        raise BadRequest(
+            f"give only one of {', '.join(PLACES)}", fields=dict.fromkeys(given, "only one")
+        )
+    return {
+        "index": body.index,
+        "position": body.position,
+        "before_id": body.before_card_id,
+        "after_id": body.after_card_id,
+    }
+
+
+def _date(field: str) -> Callable[[str], str]:
+    return lambda text: day(text, field).isoformat()
+
+
+def _distinct(ids: list[int]) -> list[int]:
+    return list(dict.fromkeys(ids))
+
+
+WRITTEN: dict[str, Callable[[Any], Any]] = {
+    "title": str.strip,
+    "description": str,
+    "priority": str,
+    "start_date": _date("start_date"),
+    "due_date": _date("due_date"),
+    "closed": bool,
+    "time_spent_minutes": int,
+    "column_id": int,
+    "assignee_ids": _distinct,
+    "label_ids": _distinct,
+    "tags": tag_names,
+}
+LISTS = ("assignee_ids", "label_ids", "tags")
+
+
+def fields(body: CardFields) -> str:
+    """The keys that were sent, as JSON. `assignee_id` stands for a list of one."""
+    sent: dict[str, Any] = {}
+    for name, written in WRITTEN.items():
+        value = getattr(body, name, UNSET)
+        if value is UNSET:
+            continue
+        if value is None or value == "":
+            sent[name] = [] if name in LISTS else None
+        else:
+            sent[name] = written(value)
+    if body.assignee_id is not UNSET and "assignee_ids" not in sent:
+        sent["assignee_ids"] = [body.assignee_id] if body.assignee_id is not None else []
+    return encode(sent).decode()

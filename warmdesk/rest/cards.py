@@ -1,0 +1,388 @@
+"""Cards: a column's, a project's, one with everything on it; written, moved, deleted, restored."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from aiohttp import web
+
+from warmdesk.auth.actor import Role
+from warmdesk.changes import cards
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, NotFound
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
+from warmdesk.rest.answers import answer, answer_outcome, json_text, next_page, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.cards import (
+    CardDetail,
+    CardFilter,
+    CardsQuery,
+    CardSummary,
+    CreateCard,
+    DeletedQuery,
+    History,
+    HistoryQuery,
+    MoveCard,
+    ReorderCard,
+    UpdateCard,
+    day,
+)
+
+MOST = 500
+REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
+PLACE = re.compile(r"(-?[0-9.e+-]{1,30})_([0-9]{1,16})", re.ASCII)
+MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
+
+
+@route(
+    "GET",
+    "/projects/{slug}/columns/{column_id}/cards",
+    need=Role.VIEWER,
+    query=CardsQuery,
+    answer=list[CardSummary],
+    tag="cards",
+)
+async def list_cards(request: web.Request) -> web.Response:
+    """List a column's cards by position."""
+    query: CardsQuery = request[QUERY]
+    after_position, after_id = _place(query.cursor)
+    page = await sql.cards.in_column(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        column_id=path_id(request, "column_id"),
+        include_closed=query.include_closed,
+        include_archived=query.include_archived,
+        after_position=after_position,
+        after_id=after_id,
+        limit=_limit(query.limit),
+    )
+    return _page(request, page["cards"], page, cursor=f"{page['position']!r}_{page['id']}")
+
+
+@route(
+    "POST",
+    "/projects/{slug}/columns/{column_id}/cards",
+    need=Role.MEMBER,
+    body=CreateCard,
+    answer=CardSummary,
+    status=201,
+    tag="cards",
+    example={"title": "Fix the door", "priority": "high", "due_date": "2026-05-01"},
+)
+async def create_card(request: web.Request) -> web.Response:
+    """Create a card in a column: at its end, or at the place given."""
+    return answer_outcome(
+        await cards.create(
+            request.app[DESK].changes,
+            request[WISH],
+            request[PROJECT].id,
+            path_id(request, "column_id"),
+            request[BODY],
+        )
+    )
+
+
+@route(
+    "GET",
+    "/projects/{slug}/cards",
+    need=Role.VIEWER,
+    query=CardFilter,
+    answer=list[CardSummary],
+    tag="cards",
+)
+async def find_cards(request: web.Request) -> web.Response:
+    """List a project's cards that fit every filter, oldest first."""
+    query: CardFilter = request[QUERY]
+    assignee = query.assignee
+    page = await sql.cards.in_project(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        column_id=query.column_id,
+        assignee=request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
+        label=_text(query.label, "label"),
+        q=_text(query.q, "q") or None,
+        closed=query.closed,
+        due_before=day(query.due_before, "due_before") if query.due_before else None,
+        include_archived=query.include_archived,
+        after_id=_id(query.cursor),
+        limit=_limit(query.limit),
+    )
+    return _page(request, page["cards"], page, cursor=page["id"])
+
+
+@route(
+    "GET",
+    "/projects/{slug}/cards/deleted",
+    need=Role.ADMIN,
+    query=DeletedQuery,
+    answer=list[CardSummary],
+    tag="cards",
+)
+async def list_deleted_cards(request: web.Request) -> web.Response:
+    """List the cards that were deleted, the last one first."""
+    query: DeletedQuery = request[QUERY]
+    before_us, before_id = _moment(query.cursor)
+    page = await sql.cards.deleted(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        before_us=before_us,
+        before_id=before_id,
+        limit=_limit(query.limit),
+    )
+    return _page(request, page["cards"], page, cursor=f"{page['us']}_{page['id']}")
+
+
+@route("GET", "/projects/{slug}/cards/{card_id}", need=Role.VIEWER, answer=CardDetail, tag="cards")
+async def show_card(request: web.Request) -> web.Response:
+    """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""
+    card = await sql.cards.detail(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        card=card_ref(request),
+        reader=request[ACTOR].user_id,
+    )
+    return answer(card["card"], headers={"ETag": f'"{card["version"]}"'})
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/cards/{card_id}",
+    need=Role.MEMBER,
+    body=UpdateCard,
+    answer=CardDetail,
+    tag="cards",
+    example={"title": "Fix the front door", "closed": True},
+    errors=(409, 412),
+)
+async def update_card(request: web.Request) -> web.Response:
+    """Change the fields that are sent. `column_id` moves the card to that column's end."""
+    return answer_outcome(
+        await cards.update(
+            request.app[DESK].changes,
+            request[WISH],
+            request[PROJECT].id,
+            card_ref(request),
+            request[BODY],
+        )
+    )
+
+
+@route(
+    "PATCH",
+    "/projects/{slug}/cards/{card_id}/move",
+    need=Role.MEMBER,
+    body=MoveCard,
+    answer=CardSummary,
+    tag="cards",
+    example={"column_id": 2, "index": 0},
+    errors=(409, 412),
+)
+async def move_card(request: web.Request) -> web.Response:
+    """Move a card to a column: to its end, to an index counted from 0, or beside another card."""
+    return await _move(request)
+
+
+@route(
+    "PATCH",
+    "/projects/{slug}/cards/{card_id}/reorder",
+    need=Role.MEMBER,
+    body=ReorderCard,
+    answer=CardSummary,
+    tag="cards",
+    example={"index": 0},
+    errors=(409, 412),
+)
+async def reorder_card(request: web.Request) -> web.Response:
+    """Give a card another place in its column: an index from 0, or beside another card."""
+    if all(getattr(request[BODY], name) is None for name in cards.PLACES):
+        raise BadRequest(f"give one of {', '.join(cards.PLACES)}")
+    return await _move(request)
+
+
+async def _move(request: web.Request) -> web.Response:
+    return answer_outcome(
+        await cards.move(
+            request.app[DESK].changes,
+            request[WISH],
+            request[PROJECT].id,
+            card_ref(request),
+            request[BODY],
+        )
+    )
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/cards/{card_id}",
+    need=Role.MEMBER,
+    status=204,
+    tag="cards",
+    errors=(412,),
+)
+async def delete_card(request: web.Request) -> web.Response:
+    """Delete a card; a project admin can bring it back."""
+    project_id, ref, wish = request[PROJECT].id, card_ref(request), request[WISH]
+
+    async def work(change: Change) -> None:
+        await _require(change, project_id, "member")
+        card = await sql.cards.lock(change.connection, project_id=project_id, card=ref)
+        await sql.cards.require_version(
+            change.connection, id=card["id"], version=wish.version, mismatch=wish.mismatch
+        )
+        await sql.cards.delete(change.connection, id=card["id"])
+        await _tell(change, project_id, card["id"], "deleted")
+        change.emit(
+            project_channel(project_id),
+            CARD_DELETED,
+            json_text(card_id=card["id"], column_id=card["column_id"], key=card["key"]),
+            entity=f"card:{card['id']}",
+        )
+
+    await request.app[DESK].changes.run(wish, work)
+    return no_content()
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/restore",
+    need=Role.ADMIN,
+    answer=CardSummary,
+    tag="cards",
+)
+async def restore_card(request: web.Request) -> web.Response:
+    """Bring a deleted card back: to the end of its column, or of the first if that is gone."""
+    project_id, ref = request[PROJECT].id, card_ref(request)
+
+    async def work(change: Change) -> str:
+        await _require(change, project_id, "admin")
+        card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+        column_id = card["column_id"]
+        await sql.cards.lock_column(change.connection, project_id=project_id, column_id=column_id)
+        await sql.cards.restore(change.connection, id=card["id"], column_id=column_id)
+        await _tell(change, project_id, card["id"], "restored")
+        shape: str = await sql.cards.shape(change.connection, id=card["id"])
+        change.emit(project_channel(project_id), CARD_RESTORED, shape, entity=f"card:{card['id']}")
+        return shape
+
+    return answer(await request.app[DESK].changes.run(request[WISH], work))
+
+
+@route(
+    "GET",
+    "/projects/{slug}/cards/{card_id}/history",
+    need=Role.VIEWER,
+    query=HistoryQuery,
+    answer=list[History],
+    tag="cards",
+)
+async def show_history(request: web.Request) -> web.Response:
+    """Show what happened to a card, newest first."""
+    query: HistoryQuery = request[QUERY]
+    page = await sql.cards.history(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        card=card_ref(request),
+        before=query.before,
+        limit=_limit(query.limit),
+    )
+    return _page(request, page["facts"], page, before=page["id"])
+
+
+def card_ref(request: web.Request) -> str:
+    """What the path calls a card, an id or a key; 404 for what can be neither."""
+    ref = request.match_info["card_id"]
+    if not REF.fullmatch(ref):
+        raise NotFound("card not found")
+    return ref
+
+
+async def _require(change: Change, project_id: int, need: str) -> None:
+    await sql.access.require_role(
+        change.connection,
+        actor=change.wish.actor_id,
+        project_id=project_id,
+        need=need,
+        archived=False,
+        counting=False,
+    )
+
+
+async def _tell(change: Change, project_id: int, card_id: int, event_type: str) -> None:
+    await sql.cards.tell(
+        change.connection,
+        project_id=project_id,
+        card_id=card_id,
+        actor=change.wish.actor_id,
+        event_type=event_type,
+    )
+
+
+def _page(request: web.Request, content: str, page: Any, **place: object) -> web.Response:
+    return answer(content, headers=next_page(request, **place) if page["more"] else None)
+
+
+def _limit(wanted: int) -> int:
+    return max(1, min(wanted, MOST))
+
+
+def _text(text: str | None, field: str) -> str | None:
+    """A text of the query; PostgreSQL knows no NUL."""
+    if text is not None and "\0" in text:
+        raise BadRequest(f"{field}: must not hold NUL", fields={field: "invalid"})
+    return text
+
+
+def _bad_cursor() -> BadRequest:
+    return BadRequest("cursor: not one of ours", fields={"cursor": "invalid"})
+
+
+def _id(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and int(cursor[:20]) <= MAX_ID):
+        raise _bad_cursor()
+    return int(cursor)
+
+
+def _place(cursor: str | None) -> tuple[float | None, int | None]:
+    """A position and an id, from ``2000.0_7``."""
+    if cursor is None:
+        return None, None
+    found = PLACE.fullmatch(cursor)
+    try:
+        position = float(found[1]) if found else math.inf
+    except ValueError as error:
+        raise _bad_cursor() from error
+    if found is None or not math.isfinite(position):
+        raise _bad_cursor()
+    return position, int(found[2])
+
+
+def _moment(cursor: str | None) -> tuple[int | None, int | None]:
+    """Microseconds since 1970 and an id."""
+    if cursor is None:
+        return None, None
+    found = MOMENT.fullmatch(cursor)
+    if found is None:
+        raise _bad_cursor()
+    return int(found[1]), int(found[2])
+
+
+routes = [
+    list_cards,
+    create_card,
+    find_cards,
+    list_deleted_cards,
+    show_card,
+    update_card,
+    move_card,
+    reorder_card,
+    delete_card,
+    restore_card,
+    show_history,
+]
