@@ -24,6 +24,8 @@ import redis.asyncio
 import uvloop
 from aiohttp import web
 
+from tests.closed import check_event
+from tests.mirror import mirror
 from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
 from warmdesk.config import Settings
@@ -40,7 +42,11 @@ passwords.COST = 4
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "settings(**changes): settings of this test's server")
+    for line in (
+        "settings(**changes): settings of this test's server",
+        "foul: writes rows or events that the server would not write; feeds and board go unchecked",
+    ):
+        config.addinivalue_line("markers", line)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
@@ -119,9 +125,23 @@ async def cloned(servers: Servers, keeper: Any, template: str) -> AsyncIterator[
 
 
 @pytest.fixture
-async def database_url(servers: Servers, keeper: Any, template: str) -> AsyncIterator[str]:
+async def database_url(
+    request: pytest.FixtureRequest, servers: Servers, keeper: Any, template: str
+) -> AsyncIterator[str]:
+    """The test's database. What it left in the feeds must be what the catalogue declares."""
     async with cloned(servers, keeper, template) as dsn:
         yield dsn
+        if request.node.get_closest_marker("foul") is None:
+            await check_feeds(dsn)
+
+
+async def check_feeds(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for row in await connection.fetch("select type, payload from events"):
+            check_event(row["type"], row["payload"])
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
@@ -286,9 +306,19 @@ class Board:
 
 
 @pytest.fixture
-async def board(olga: Person, alice: Person) -> Board:
-    """The project demo with its four columns, made through the API."""
-    return await make_board(olga, alice)
+async def board(
+    request: pytest.FixtureRequest, olga: Person, alice: Person, person: Invite
+) -> AsyncIterator[Board]:
+    """The project demo with its four columns, made through the API.
+
+    Under tests/rest a mirror follows it: what the test did must show by events alone.
+    """
+    made = await make_board(olga, alice)
+    if request.path.parent.name != "rest" or request.node.get_closest_marker("foul"):
+        yield made
+        return
+    async with mirror(person("root"), made.slug):
+        yield made
 
 
 async def make_board(olga: Person, alice: Person, name: str = "Demo") -> Board:

@@ -1,4 +1,5 @@
-"""People of the tests: each talks to the server as a program outside would.
+"""People of the tests: each talks to the server as a program outside would, and checks that every
+answer and frame is what the server declares.
 
 ``await alice.post("/projects/demo/columns", {"name": "Ideas"})`` signs in at the first request,
 checks the status and gives the decoded JSON. ``async with alice.socket("demo") as socket`` opens
@@ -16,6 +17,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tests.closed import check_answer, check_frame
 from warmdesk.client import FRAME_LIMIT, Answer, Client
 
 PASSWORD = "correct horse battery"
@@ -34,13 +36,20 @@ class Wire:
         self._task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
+        try:
+            await self._take_in()
+        finally:
+            async with self._news:
+                self._news.notify_all()
+
+    async def _take_in(self) -> None:
         async for message in self.socket:
             assert message.type is aiohttp.WSMsgType.TEXT, message
+            frame = orjson.loads(message.data)
+            check_frame(frame)
             async with self._news:
-                self.frames.append(orjson.loads(message.data))
+                self.frames.append(frame)
                 self._news.notify_all()
-        async with self._news:
-            self._news.notify_all()
 
     async def next(self, type: str | None = None, *, limit: float = LIMIT) -> dict[str, Any]:
         """The next frame, or the next of this type (those before it are passed over)."""
@@ -52,6 +61,8 @@ class Wire:
                         self._read += 1
                         if type is None or frame["type"] == type:
                             return frame
+                    if self._task.done():
+                        self._task.result()
                     assert not self._task.done(), (
                         f"closed with {self.socket.close_code} before {type or 'a frame'};"
                         f" it said {[frame['type'] for frame in self.frames]}"
@@ -96,7 +107,8 @@ class Wire:
 
     async def close(self) -> None:
         await self.socket.close()
-        self._task.cancel()
+        if not self._task.done():
+            self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
@@ -128,6 +140,7 @@ class Person:
     async def _checked(self, method: str, path: str, body: Any, options: dict[str, Any]) -> Any:
         status = options.pop("status", SUCCESS[method])
         answer = await self.request(method, path, body, **options)
+        check_answer(method, path, answer.status, answer.body)
         said = f"{self.username}: {method} {path} gave {answer.status}, not {status}: {answer.body}"
         assert answer.status == status, said
         if status >= 400:

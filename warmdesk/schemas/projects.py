@@ -52,7 +52,7 @@ class BoardColumn(Column):
     cards_more: bool | UnsetType = UNSET
 
 
-class ProjectDetail(Project):
+class ProjectDetail(Project, kw_only=True):
     """The whole board, true for `seq` of `epoch`.
 
     A socket opened with the two gets exactly what came after.

@@ -1,0 +1,85 @@
+"""What the server says fits what it declares, and nothing more: an undeclared key is a leak.
+
+Used on everything that passes by in a test: events in the feeds, frames on sockets, REST answers.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+from typing import Any
+
+import msgspec
+
+from warmdesk.realtime.events import CATALOGUE
+from warmdesk.rest import RESOURCES
+
+ENVELOPE = {"type", "payload", "seq", "ts", "actor_id", "client_id", "id"}
+
+
+def undeclared(given: Any, declared: Any, place: str = "") -> list[str]:
+    """The places in `given` that are not in `declared` (the same after a trip through its type)."""
+    if isinstance(given, dict) and isinstance(declared, dict):
+        found = [f"{place}.{key}" for key in given if key not in declared]
+        for key in given.keys() & declared.keys():
+            found += undeclared(given[key], declared[key], f"{place}.{key}")
+        return found
+    if isinstance(given, list) and isinstance(declared, list):
+        pairs = zip(given, declared, strict=True)
+        return [
+            there
+            for number, (one, other) in enumerate(pairs)
+            for there in undeclared(one, other, f"{place}[{number}]")
+        ]
+    return [] if given == declared else [f"{place} ({given!r} became {declared!r})"]
+
+
+def check(given: Any, kind: Any, name: str) -> None:
+    """Fail unless `given` is of this type, with every key declared."""
+    try:
+        declared = msgspec.to_builtins(msgspec.convert(given, kind))
+    except msgspec.ValidationError as error:
+        raise AssertionError(f"{name} does not fit {kind}: {error}; it is {given}") from None
+    leaks = undeclared(given, declared)
+    assert not leaks, f"{name} says more than {kind} declares: {', '.join(leaks)}"
+
+
+def check_frame(frame: dict[str, Any]) -> None:
+    """Fail unless a frame is one of the catalogue, with its payload and nothing else."""
+    kind = CATALOGUE.get(frame["type"])
+    assert kind is not None, f"{frame['type']} is not in the catalogue: {frame}"
+    assert kind.stored == ("seq" in frame), f"{frame['type']} has a seq if it is stored: {frame}"
+    assert frame.keys() <= ENVELOPE, f"unknown keys beside the payload: {frame.keys() - ENVELOPE}"
+    check(frame["payload"], kind.payload, frame["type"])
+
+
+def check_event(type: str, payload: str) -> None:
+    """The same for a row of a feed."""
+    kind = CATALOGUE.get(type)
+    assert kind is not None, f"the feed has {type}, which is not in the catalogue"
+    assert kind.stored, f"{type} is a signal, but stands in a feed"
+    check(msgspec.json.decode(payload), kind.payload, type)
+
+
+@functools.cache
+def routes() -> list[tuple[str, re.Pattern[str], Any]]:
+    """Method, pattern and declaration of every route, fixed paths first, as in the application."""
+    found = []
+    for name in RESOURCES:
+        for handler in importlib.import_module(f"warmdesk.rest.{name}").routes:
+            declared = handler.route
+            pattern = re.sub(r"\{(\w+)(:[^}]*)?\}", r"[^/]+", declared.path)
+            found.append((declared.method, re.compile(pattern), declared))
+    return found
+
+
+def check_answer(method: str, path: str, status: int, body: Any) -> None:
+    """Fail unless a successful answer is what its route declares."""
+    if status >= 300 or not isinstance(body, dict | list):
+        return
+    for declared_method, pattern, route in routes():
+        if declared_method == method and pattern.fullmatch(path.split("?", maxsplit=1)[0]):
+            if route.answer is not None:
+                check(body, route.answer, f"{method} {route.path}")
+            return

@@ -1,0 +1,353 @@
+"""A client that only follows frames. What it holds must equal what a fresh fetch shows.
+
+`State` is a board by the documented rules: what each event means, what follows from it, and the
+counters that no event tells. `Mirror` keeps one in step through a socket of the reference client.
+``async with mirror(alice, "demo")`` around a test compares the two at its end.
+
+States share the dicts that came in frames and never write to them: fifty viewers of one board hold
+its cards once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.person import Person
+from warmdesk.client import Client, Socket
+
+LIMIT = 5.0
+OWN_VIEW = ("my_role", "starred", "watching", "unread_count", "last_read_message_id", "email")
+APART = ("columns", "labels", "members", "seq", "epoch", "open_card_count", "member_count")
+
+Json = dict[str, Any]
+
+
+class Some:
+    """Equals any text: a time that the event does not carry."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str | Some)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "some text"
+
+
+SOME = Some()
+
+
+class State:
+    """A board with its chat, true for `seq` of `epoch`."""
+
+    def __init__(self, board: Json, messages: list[Json]) -> None:
+        self.seq: int = board["seq"]
+        self.epoch: str = board["epoch"]
+        self.project = {k: v for k, v in board.items() if k not in APART and k not in OWN_VIEW}
+        self.columns: dict[int, Json] = {}
+        self.cards: dict[int, Json] = {}
+        for column in board["columns"]:
+            self.columns[column["id"]] = {
+                k: v for k, v in column.items() if k not in ("cards", "cards_more")
+            }
+            self.cards.update({card["id"]: card for card in column["cards"]})
+        self.labels: dict[int, Json] = {label["id"]: label for label in board["labels"]}
+        self.members: dict[int, Json] = {m["user_id"]: m for m in board["members"]}
+        self.messages: dict[int, Json] = {message["id"]: message for message in messages}
+
+    def apply(self, frame: Json) -> None:
+        """Take the next event in. An event without a rule here is a mistake."""
+        assert frame["seq"] == self.seq + 1, f"{frame['seq']} came after {self.seq}"
+        self.seq += 1
+        rule = RULES.get(frame["type"])
+        assert rule is not None, f"no rule for {frame['type']}: a mirror would be wrong"
+        rule(self, frame["payload"])
+
+    def shown(self) -> Json:
+        """What a fetch would show, with the counters that follow."""
+        by_column: dict[int, list[Json]] = {column_id: [] for column_id in self.columns}
+        for card in self.cards.values():
+            by_column[card["column_id"]].append(card)
+        columns = [
+            column
+            | {
+                "card_count": len(by_column[column["id"]]),
+                "cards": sorted(by_column[column["id"]], key=in_order),
+            }
+            for column in sorted(self.columns.values(), key=in_order)
+        ]
+        return self.project | {
+            "columns": columns,
+            "labels": by_id(self.labels.values()),
+            "members": by_id(self.members.values()),
+            "messages": by_id(self.messages.values()),
+            "open_card_count": sum(not card["closed"] for card in self.cards.values()),
+            "member_count": len(self.members),
+        }
+
+    # What events mean.
+
+    def card_is(self, card: Json) -> None:
+        self.cards[card["id"]] = card
+
+    def card_updated(self, payload: Json) -> None:
+        assert payload["id"] in self.cards, f"an unknown card was updated: {payload}"
+        self.card_is({key: value for key, value in payload.items() if key != "changes"})
+
+    def card_moved(self, payload: Json) -> None:
+        card = payload["card"]
+        told = (payload["card_id"], payload["key"], payload["to_column_id"], payload["version"])
+        assert told == (card["id"], card["key"], card["column_id"], card["version"])
+        assert payload["position"] == card["position"]
+        assert self.cards[card["id"]]["column_id"] == payload["from_column_id"]
+        self.card_is(card)
+
+    def card_deleted(self, payload: Json) -> None:
+        card = self.cards.pop(payload["card_id"], None)
+        if card is not None:
+            assert (card["column_id"], card["key"]) == (payload["column_id"], payload["key"])
+
+    def cards_reordered(self, payload: Json) -> None:
+        for place in payload["cards"]:
+            card = self.cards[place["id"]]
+            assert card["column_id"] == payload["column_id"]
+            self.cards[place["id"]] = card | {"position": place["position"]}
+
+    def column_is(self, column: Json) -> None:
+        old = self.columns.get(column["id"])
+        self.columns[column["id"]] = column
+        if old is not None and old["name"] != column["name"]:
+            for card in list(self.cards.values()):
+                if card["column_id"] == column["id"]:
+                    self.card_is(card | {"column_name": column["name"]})
+
+    def column_deleted(self, payload: Json) -> None:
+        del self.columns[payload["column_id"]]
+        stranded = [c["key"] for c in self.cards.values() if c["column_id"] not in self.columns]
+        assert not stranded, f"a column was deleted under {stranded}"
+
+    def columns_reordered(self, payload: Json) -> None:
+        for place in payload["columns"]:
+            self.columns[place["id"]] = self.columns[place["id"]] | {"position": place["position"]}
+
+    def message_is(self, message: Json) -> None:
+        self.messages[message["id"]] = message
+
+    def message_deleted(self, payload: Json) -> None:
+        self.messages.pop(payload["id"], None)
+
+    def reactions_are(self, payload: Json) -> None:
+        message = self.messages[payload["message_id"]]
+        self.message_is(message | {"reactions": payload["reactions"]})
+
+    def project_updated(self, payload: Json) -> None:
+        told = {key: value for key, value in payload["project"].items() if key not in APART}
+        self.project = self.project | told
+
+    def project_archived(self, payload: Json) -> None:
+        changed = {"is_archived": True, "archived_at": SOME, "updated_at": SOME}
+        self.project = self.project | changed
+
+    def project_unarchived(self, payload: Json) -> None:
+        changed = {"is_archived": False, "archived_at": None, "updated_at": SOME}
+        self.project = self.project | changed
+
+    def member_is(self, member: Json) -> None:
+        self.members[member["user_id"]] = member
+
+    def member_updated(self, member: Json) -> None:
+        """Whatever shows that user shows the new name and picture."""
+        if member["user_id"] in self.members:
+            self.member_is(member)
+        user = member["user"]
+        self.project = replaced(self.project, "created_by", user)
+        for other in list(self.members.values()):
+            self.member_is(replaced(other, "user", user))
+        for message in list(self.messages.values()):
+            self.message_is(replaced(message, "user", user))
+        for card in list(self.cards.values()):
+            if any(one["id"] == user["id"] for one in card["assignees"]):
+                people = [user if one["id"] == user["id"] else one for one in card["assignees"]]
+                self.card_is(card | {"assignees": people})
+
+    def member_removed(self, payload: Json) -> None:
+        """The user is taken from the cards; the next earliest is the first assignee then."""
+        self.members.pop(payload["user_id"])
+        for card in list(self.cards.values()):
+            people = [one for one in card["assignees"] if one["id"] != payload["user_id"]]
+            if len(people) < len(card["assignees"]):
+                first = people[0]["id"] if people else None
+                self.card_is(card | {"assignees": people, "assignee_id": first})
+
+    def gone(self, payload: Json) -> None:
+        """Its text was deleted; the event that deleted it comes later."""
+
+
+RULES: dict[str, Callable[[State, Json], None]] = {
+    "board.card_created": State.card_is,
+    "board.card_updated": State.card_updated,
+    "board.card_moved": State.card_moved,
+    "board.card_deleted": State.card_deleted,
+    "board.card_restored": State.card_is,
+    "board.cards_reordered": State.cards_reordered,
+    "board.column_created": State.column_is,
+    "board.column_updated": State.column_is,
+    "board.column_deleted": State.column_deleted,
+    "board.columns_reordered": State.columns_reordered,
+    "chat.message": State.message_is,
+    "chat.message_updated": State.message_is,
+    "chat.message_deleted": State.message_deleted,
+    "chat.reaction_updated": State.reactions_are,
+    "project.updated": State.project_updated,
+    "project.archived": State.project_archived,
+    "project.unarchived": State.project_unarchived,
+    "project.member_added": State.member_is,
+    "project.member_updated": State.member_updated,
+    "project.member_removed": State.member_removed,
+    "gone": State.gone,
+}
+
+
+def in_order(thing: Json) -> tuple[float, int]:
+    return thing["position"], thing["id"]
+
+
+def by_id(things: Any) -> list[Json]:
+    return sorted(things, key=lambda thing: thing["id"])
+
+
+def replaced(thing: Json, key: str, user: Json) -> Json:
+    """The thing, with this user where it shows the same one."""
+    return thing | {key: user} if (thing[key] or {}).get("id") == user["id"] else thing
+
+
+async def fetch(client: Client, slug: str) -> tuple[Json, list[Json]]:
+    """Board and chat of one moment: fetched until no event came between."""
+    for _ in range(50):
+        board = await client.get(f"/projects/{slug}")
+        for column in board["columns"]:
+            if column.get("cards_more"):
+                path = f"/projects/{slug}/columns/{column['id']}/cards?limit=500"
+                column["cards"] = [card async for card in client.items(path)]
+        messages: list[Json] = []
+        page: list[Json] = [{}]
+        while page:
+            before = f"&before={messages[0]['id']}" if messages else ""
+            page = await client.get(f"/projects/{slug}/chat/messages?limit=200{before}")
+            messages = page + messages
+        again = await client.get(f"/projects/{slug}?include=labels")
+        if (again["seq"], again["epoch"]) == (board["seq"], board["epoch"]):
+            return board, messages
+    raise AssertionError(f"{slug} is never quiet")
+
+
+def shown(board: Json, messages: list[Json]) -> Json:
+    """A fetch in the form of `State.shown`, with the server's own order and counters."""
+    kept = {k: v for k, v in board.items() if k not in OWN_VIEW and k not in ("seq", "epoch")}
+    columns = [{k: v for k, v in c.items() if k != "cards_more"} for c in board["columns"]]
+    return kept | {
+        "columns": columns,
+        "labels": by_id(board["labels"]),
+        "members": by_id(board["members"]),
+        "messages": messages,
+    }
+
+
+def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
+    """Where two JSON values differ, a line for each place."""
+    if isinstance(mirrored, dict) and isinstance(fetched, dict):
+        found = [f"{place}.{key}: only followed" for key in mirrored.keys() - fetched.keys()]
+        found += [f"{place}.{key}: only fetched" for key in fetched.keys() - mirrored.keys()]
+        for key in sorted(mirrored.keys() & fetched.keys()):
+            found += differences(mirrored[key], fetched[key], f"{place}.{key}")
+        return found
+    if isinstance(mirrored, list) and isinstance(fetched, list):
+        names = [
+            [thing.get("id") for thing in some if isinstance(thing, dict)]
+            for some in (mirrored, fetched)
+        ]
+        if names[0] != names[1] or len(mirrored) != len(fetched):
+            return [f"{place}: followed {names[0]}, fetched {names[1]}"]
+        return [
+            line
+            for number, (one, other) in enumerate(zip(mirrored, fetched, strict=True))
+            for line in differences(one, other, f"{place}[{number}]")
+        ]
+    return [] if mirrored == fetched else [f"{place}: followed {mirrored!r}, fetched {fetched!r}"]
+
+
+class Mirror:
+    """A board kept in step by a socket alone."""
+
+    def __init__(
+        self, client: Client, slug: str, *, checked: Callable[[Json], None] | None = None
+    ) -> None:
+        self.client, self.slug, self.checked = client, slug, checked
+        self.frames: list[Json] = []
+        self.resets = 0
+        self.state: State
+        self.socket: Socket
+        self._moved = asyncio.Condition()
+
+    async def follow(self) -> None:
+        """Take in what the socket says until it ends."""
+        async for frame in self.socket:
+            self.frames.append(frame)
+            if frame["type"] == "reset":
+                self.resets += 1
+                self.state = State(*await fetch(self.client, self.slug))
+                self.socket.fetched(self.state.seq, self.state.epoch)
+            elif self.checked is not None:
+                self.checked(frame)
+            if "seq" in frame:
+                self.state.apply(frame)
+            async with self._moved:
+                self._moved.notify_all()
+
+    async def reaches(self, seq: int, *, limit: float = LIMIT) -> None:
+        """Wait until the mirror is at this seq."""
+        try:
+            async with asyncio.timeout(limit), self._moved:
+                await self._moved.wait_for(lambda: self.state.seq >= seq)
+        except TimeoutError:
+            raise AssertionError(f"the mirror stands at {self.state.seq}, not at {seq}") from None
+
+    async def compare(self, *, limit: float = LIMIT) -> None:
+        """Fail, with every difference on a line, unless following equals fetching."""
+        while True:
+            board, messages = await fetch(self.client, self.slug)
+            await self.reaches(board["seq"], limit=limit)
+            if self.state.seq == board["seq"]:
+                break
+        lines = differences(self.state.shown(), shown(board, messages))
+        assert not lines, f"at seq {self.state.seq} the mirror is not the board:\n" + "\n".join(
+            lines
+        )
+
+
+@asynccontextmanager
+async def mirror(reader: Person, slug: str = "demo", **options: Any) -> AsyncIterator[Mirror]:
+    """Follow a board while a test changes it, and compare at the end with a fresh fetch."""
+    from tests.closed import check_frame
+
+    await reader.token()
+    followed = Mirror(reader.client, slug, checked=check_frame)
+    followed.state = State(*await fetch(reader.client, slug))
+    since, epoch = followed.state.seq, followed.state.epoch
+    async with reader.client.socket(slug, since=since, epoch=epoch, **options) as followed.socket:
+        follow = asyncio.create_task(followed.follow())
+        try:
+            yield followed
+            compare = asyncio.create_task(followed.compare())
+            await asyncio.wait([follow, compare], return_when=asyncio.FIRST_COMPLETED)
+            if follow.done():
+                compare.cancel()
+                follow.result()
+                raise AssertionError(f"the mirror's socket closed with {followed.socket.code}")
+            await compare
+        finally:
+            follow.cancel()
+            await asyncio.gather(follow, return_exceptions=True)
