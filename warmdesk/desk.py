@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001 first."""
     database = await Database.open(settings.database_url, size=settings.database_pool)
     redis = connect_redis(settings.redis_url)
-    bus = Bus(redis)
+    bus = Bus(redis, connect_redis(settings.redis_url, listening=True))
     hub = Hub(database, bus)
     access = Access()
     identity = Identity(settings, database, redis)
@@ -61,16 +61,12 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         identity=identity,
         limits=limits,
     )
-    try:
-        await bus.start()
-        await hub.start()
-        await control.start()
-        await presence.start()
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(database.close)
+        closing.push_async_callback(redis.aclose)
+        for part in (bus, hub, presence, control):
+            await part.start()
+            closing.push_async_callback(part.stop)
+        # Sockets go first, so that the leases they leave are lowered and their last frames are written.
+        closing.push_async_callback(hub.close_sockets)
         yield desk
-    finally:
-        await presence.stop()
-        await control.stop()
-        await hub.stop()
-        await bus.stop()
-        await redis.aclose()
-        await database.close()

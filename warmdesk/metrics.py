@@ -364,3 +364,70 @@ POOL_LIMIT = gauge(
     "warmdesk_db_pool_limit_connections",
     "Connections to PostgreSQL that the requests' pools may hold.",
 )
+
+# The centre.
+TASK_RESTARTS = counter(
+    "warmdesk_task_restarts_total",
+    "Tasks of the centre that failed and were started again.",
+    task=(
+        "bus.listen",
+        "bus.publish",
+        "bus.beat",
+        "bus.subscribe",
+        "hub.check",
+        "hub.sweep",
+        "presence.turn",
+        "control.review",
+        "retention",
+    ),
+)
+EVENTS_PUBLISHED = counter("warmdesk_events_published_total", "Events that changes recorded here.")
+BUS_DROPPED = counter(
+    "warmdesk_bus_dropped_total", "Messages that Redis did not take, or that made no sense."
+)
+REDIS_UP = gauge(
+    "warmdesk_redis_up", "1 while a worker hears its own beat, in the worst worker.", across="min"
+)
+FEED_REPAIRS = counter(
+    "warmdesk_feed_repairs_total",
+    "Reads of a feed that made good what the bus did not bring.",
+    cause=("gap", "check", "resume", "slow"),
+)
+DELIVERY_GAP = counter(
+    "warmdesk_delivery_gap_total", "Times a feed no longer held what a room had to deliver."
+)
+EPOCH_CHANGES = counter("warmdesk_epoch_changes_total", "Times history was found to be another.")
+RESUMES = counter(
+    "warmdesk_resume_total", "Sockets that asked for what they missed.", result=("replay", "reset")
+)
+PRESENCE_CORRECTIONS = counter(
+    "warmdesk_presence_corrections_total", "Users found gone by comparing with the leases."
+)
+REVOCATIONS = counter(
+    "warmdesk_revocations_total",
+    "Open sockets closed because a right was gone.",
+    cause=("user", "session", "key", "project"),
+)
+WS_CONNECTIONS = gauge(
+    "warmdesk_ws_connections", "Open sockets.", kind=("project", "user")
+)
+WS_MESSAGES = counter(
+    "warmdesk_ws_messages_total", "Text messages on sockets.", direction=("in", "out")
+)
+WS_CLOSED = counter(
+    "warmdesk_ws_closed_total",
+    "Sockets closed, by code; 1005 and 1006 as in RFC 6455.",
+    code=tuple(
+        str(code)
+        for code in (
+            *(1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013),
+            *(4400, 4401, 4403, 4404, 4408, 4409, 4429, 4431),
+        )
+    ),
+)
+WS_BUFFER_BYTES = gauge("warmdesk_ws_buffer_bytes", "Bytes that wait for slow readers.")
+DB_RETRIES = counter(
+    "warmdesk_db_retries_total",
+    "Changes tried again, by SQLSTATE.",
+    state=("40P01", "40001", "55P03", "0A000"),
+)

@@ -16,12 +16,13 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query, sql
+from warmdesk.metrics import DB_RETRIES
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.events import Event
@@ -29,6 +30,7 @@ from warmdesk.realtime.events import Event
 SECONDS = 4.5
 TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
+PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 TOO_SLOW = frozenset({"57014"})
 
 T = TypeVar("T")
@@ -104,12 +106,6 @@ class Change:
         return messages
 
 
-class Settled(Protocol):
-    """Hears of each change right after its commit (tests, metrics)."""
-
-    def __call__(self, messages: list[str]) -> None: ...
-
-
 class Changes:
     """Makes changes: a database to write to and a bus to publish on."""
 
@@ -145,13 +141,12 @@ class Changes:
                     try:
                         result, messages = await self._once(once, in_transaction=in_transaction)
                     except asyncpg.PostgresError as error:
-                        if error.sqlstate not in LOST_A_RACE or attempt == TRIES:
+                        if error.sqlstate not in LOST_A_RACE and not isinstance(error, PLAN_IS_OLD):
                             raise
-                        await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)
-                        continue
-                    except asyncpg.InvalidCachedStatementError:
                         if attempt == TRIES:
                             raise
+                        DB_RETRIES.inc(state=error.sqlstate or "other")
+                        await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)
                         continue
                     self.bus.publish_all(messages)
                     return result

@@ -137,6 +137,7 @@ class Connection(asyncio.Protocol):
         "last_ping",
         "opened_at",
         "paused_since",
+        "presence_seen",
         "room",
         "seen",
         "session_id",
@@ -170,6 +171,7 @@ class Connection(asyncio.Protocol):
         self.kind: Literal["project", "user"] = "project"
         self.room: Room | None = None
         self.seen = 0
+        self.presence_seen = 0
         self.wants_changed = False
         self.alive = True  # something was heard since the last ping
         self.opened_at = self.last_heard = self.last_ping = monotonic()
@@ -257,6 +259,7 @@ class Connection(asyncio.Protocol):
 
     def _begin_to_close(self, code: int) -> None:
         self.closing = code
+        self.due = 0.0
         self._deadline = monotonic() + CLOSE_SECONDS
         self.due = 0.0
         self._message = None

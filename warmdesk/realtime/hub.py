@@ -97,6 +97,7 @@ class Hub:
         self._heals: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._doubt = asyncio.Event()
+        self._open = {"project": 0, "user": 0}
         self._ticked_at = time.monotonic()
         self._frozen = False
         bus.heard = self.hear
@@ -109,7 +110,7 @@ class Hub:
         self._tasks.start("hub.check", self._check)
         self._tasks.start("hub.sweep", self._sweep)
 
-    async def stop(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
+    async def close_sockets(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
         """Tell every socket to come back at a random moment, then close them with 1001, spread over `spread` seconds."""
         goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":3000}')
         leaving = list(self.connections)
@@ -124,6 +125,9 @@ class Hub:
             await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.abort()
+
+    async def stop(self) -> None:
+        """End the hub's tasks; its sockets were closed before."""
         await self._tasks.stop()
         for task in list(self._heals):
             task.cancel()
@@ -346,7 +350,7 @@ class Hub:
         same = [c for c in mine if c.room is room and not c.closing]
         if len(same) > CONNECTIONS_EACH:
             same[0].close(Close.REPLACED, "opened too often")
-        WS_CONNECTIONS.set(len(self.connections))
+        self._count(connection, 1)
         connection.due = time.monotonic() + PING_SECONDS
         self._set_expiry(connection)
         self._rejoin(room, connection)
@@ -422,8 +426,8 @@ class Hub:
     def gone(self, connection: Connection) -> None:
         """A connection ended, for whatever reason."""
         room = connection.room
-        self.connections.pop(connection, None)
-        WS_CONNECTIONS.set(len(self.connections))
+        if self.connections.pop(connection, 0) is None:
+            self._count(connection, -1)
         mine = self.people.get(connection.user_id)
         if mine is not None and connection in mine:
             mine.remove(connection)
@@ -435,6 +439,10 @@ class Hub:
             if not len(room):
                 room.empty_since = time.monotonic()
             self.on_left(room, connection)
+
+    def _count(self, connection: Connection, change: int) -> None:
+        self._open[connection.kind] += change
+        WS_CONNECTIONS.set(self._open[connection.kind], kind=connection.kind)
 
     def of_user(self, user_id: int) -> list[Connection]:
         """A user's open connections in this process."""
@@ -459,7 +467,7 @@ class Hub:
         while True:
             now = time.monotonic()
             late = now - expected
-            LOOP_LAG.observe(max(0.0, late))
+            LOOP_LAG.set(max(0.0, late))
             if late > FREEZE_SECONDS or now - self._ticked_at > FREEZE_SECONDS:
                 self._frozen = True
                 self._doubt.set()

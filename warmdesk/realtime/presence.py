@@ -76,7 +76,7 @@ class Presence:
         self._tasks.start("presence.turn", self._turns)
 
     async def stop(self) -> None:
-        """After the hub: what its sockets left is lowered to the leave delay, so whoever comes back elsewhere never left."""
+        """After the sockets: what they left is lowered to the leave delay, so whoever comes back elsewhere never left."""
         await self._tasks.stop()
         self._stopping = True
         for task in list(self._later):

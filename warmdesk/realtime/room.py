@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from warmdesk.metrics import WS_MESSAGES_OUT
+from warmdesk.metrics import WS_MESSAGES
 from warmdesk.realtime.frames import frame
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ HELD = 256
 JOINED = 8
 
 GONE = "gone"
+SENT = WS_MESSAGES.at(direction="out")
 
 
 class Kept(NamedTuple):
@@ -149,7 +150,7 @@ class Room:
         self.tick.clear()
         self.sent = self.last
         self.write(out)
-        WS_MESSAGES_OUT.inc(count * len(self.ready))
+        SENT.inc(count * len(self.ready))
 
     def write(self, out: bytes) -> None:
         """Write to all that are ready. A copy of the list: a write may call `paused`, which changes it."""

@@ -31,8 +31,6 @@ class Hello(Shape):
     server_time: Timestamp
     ping_interval: int
     resumed: bool
-    unread_notifications: int | None = None
-    unread_conversations: int | None = None
 
 
 class PresenceList(Shape):

@@ -1,0 +1,85 @@
+"""What changed since: the same events and seqs as the sockets, over REST; and who is here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from warmdesk.auth.actor import Role
+from warmdesk.errors import Unavailable
+from warmdesk.realtime import feed
+from warmdesk.realtime.bus import REDIS_AWAY
+from warmdesk.realtime.channels import project_channel, user_channel
+from warmdesk.rest.answers import answer
+from warmdesk.rest.routing import ACTOR, DESK, PROJECT, QUERY, SIGNED_IN, route
+from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.sockets import Events, PresenceList
+
+PAGE = 100
+PAGE_LIMIT = 500
+
+
+class Since(msgspec.Struct, kw_only=True):
+    """Where to go on."""
+
+    since: Annotated[int, Meta(ge=0, le=MAX_ID, description="the last seq you have; absent: the oldest kept")] | None = None
+    epoch: Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None = None
+    limit: Annotated[int, Meta(description="1 to 500")] = PAGE
+
+
+class PresencePage(msgspec.Struct, kw_only=True):
+    """A page of who is here."""
+
+    limit: Annotated[int, Meta(description="1 to 500")] = PAGE
+    cursor: Annotated[int, Meta(ge=0, le=MAX_ID, description="how many to pass over")] = 0
+
+
+@route("GET", "/projects/{slug}/events", need=Role.VIEWER, query=Since, answer=Events, tag="events")
+async def list_project_events(request: web.Request) -> web.Response:
+    """List what happened in a project after a seq, oldest first.
+
+    `reset` says that what came after `since` is no longer kept, or belongs to another history: fetch the project again.
+    """
+    return await _page(request, project_channel(request[PROJECT].id))
+
+
+@route("GET", "/users/me/events", need=SIGNED_IN, query=Since, answer=Events, tag="events")
+async def list_user_events(request: web.Request) -> web.Response:
+    """List what happened to you after a seq, oldest first."""
+    return await _page(request, user_channel(request[ACTOR].user_id))
+
+
+async def _page(request: web.Request, channel: str) -> web.Response:
+    asked: Since = request[QUERY]
+    limit = min(max(asked.limit, 1), PAGE_LIMIT)
+    page = await feed.after(request.app[DESK].database.requests, channel, asked.since or 0, limit=limit)
+    reset = asked.epoch is not None and asked.epoch != page.epoch
+    if asked.since is not None and not page.reaches_back_to(asked.since):
+        reset = True
+    events = b"" if reset else b",".join(entry.body for entry in page.entries)
+    return answer(
+        b'{"events":[%s],"seq":%d,"oldest":%d,"epoch":"%s","reset":%s}'
+        % (events, page.seq, page.oldest, page.epoch.encode(), b"true" if reset else b"false")
+    )
+
+
+@route("GET", "/projects/{slug}/presence", need=Role.VIEWER, query=PresencePage, answer=PresenceList, tag="events")
+async def list_present(request: web.Request) -> web.Response:
+    """List who has the project open, most recent first."""
+    asked: PresencePage = request[QUERY]
+    desk = request.app[DESK]
+    limit = min(max(asked.limit, 1), PAGE_LIMIT)
+    try:
+        everybody = await desk.presence.users(project_channel(request[PROJECT].id))
+    except REDIS_AWAY as error:
+        raise Unavailable("presence is not known now, try again") from error
+    end = asked.cursor + limit
+    users = b",".join(await desk.presence.refs(everybody[asked.cursor : end]))
+    more = b"true" if len(everybody) > end else b"false"
+    return answer(b'{"users":[%s],"count":%d,"more":%s}' % (users, len(everybody), more))
+
+
+routes = [list_project_events, list_user_events, list_present]

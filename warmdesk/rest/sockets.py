@@ -1,0 +1,433 @@
+"""The WebSocket doors ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
+
+Whoever may not come in gets an ordinary HTTP answer before the upgrade. After it nothing is awaited between "what is the room's
+last" and "it follows the room", so nothing falls in between.
+
+Messages of one socket are carried out one after another, in their order. Its role is not remembered: every write reads it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
+from warmdesk.changes.chat import CHAT, Chat
+from warmdesk.desk import Desk
+from warmdesk.errors import BadRequest, Forbidden, Unauthorized, Unavailable, WarmDeskError
+from warmdesk.metrics import RESUMES, WS_CLOSED, WS_MESSAGES
+from warmdesk.realtime.change import Wish, body_hash
+from warmdesk.realtime.channels import project_channel, user_channel
+from warmdesk.realtime.connection import Connection, adopt, check_handshake
+from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG
+from warmdesk.realtime.frames import Close
+from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
+from warmdesk.realtime.room import Room
+from warmdesk.rest.middleware import origin_allowed
+from warmdesk.rest.routing import DESK, PUBLIC, check_text, route
+from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.chat import Body as MessageBody
+from warmdesk.schemas.sockets import Hello, Place
+
+SUB_PROTOCOL = "warmdesk"
+TOKEN_PREFIX = "bearer."
+OPENING_AT_ONCE = 100
+OPENING_SECONDS = 8.0
+TYPING_SECONDS = 3.0
+INBOX = 64
+MESSAGE_RATE = 60
+MESSAGE_RATE_SECONDS = 60
+
+HEARD = WS_MESSAGES.at(direction="in")
+
+log = logging.getLogger(__name__)
+encode = msgspec.json.encode
+
+
+class OpenSocket(msgspec.Struct, kw_only=True):
+    """How a socket is opened."""
+
+    token: Annotated[str, Meta(description="an access token")] | None = None
+    ticket: Annotated[str, Meta(description="a one-time ticket of POST /auth/ws-ticket")] | None = None
+    api_key: Annotated[str, Meta(description="an API key")] | None = None
+    since: Annotated[int, Meta(ge=0, le=MAX_ID, description="the last seq you have: only what came after is sent")] | None = None
+    epoch: Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None = None
+    presence: Annotated[str, Meta(pattern="^changed$", description="`changed`: joins and leaves in one frame")] | None = None
+
+
+class Incoming(msgspec.Struct):
+    """What a client sends: ``{"type", "payload", "id"}``."""
+
+    type: str
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    id: str | int | None = None
+
+
+class SendMessage(msgspec.Struct):
+    body: MessageBody
+    nonce: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class EditMessage(msgspec.Struct):
+    message_id: Annotated[int, Meta(ge=1, le=MAX_ID)]
+    body: MessageBody
+
+
+class DeleteMessage(msgspec.Struct):
+    message_id: Annotated[int, Meta(ge=1, le=MAX_ID)]
+
+
+class RefreshToken(msgspec.Struct):
+    token: str
+
+
+class Sync(msgspec.Struct):
+    since: Annotated[int, Meta(ge=0, le=MAX_ID)]
+    epoch: str | None = None
+
+
+class Made(msgspec.Struct):
+    """The id of what a change answered with."""
+
+    id: int
+
+
+decode = msgspec.json.Decoder(Incoming).decode
+
+
+class Socket(Connection):
+    """A connection with a door: who opened it, and the messages that wait to be carried out."""
+
+    __slots__ = ("actor", "chat", "desk", "inbox", "project_id", "slug", "typed_at")
+
+    def __init__(self, desk: Desk, chat: Chat, actor: Actor, project: Project | None) -> None:
+        super().__init__(received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits)
+        self.desk = desk
+        self.chat = chat
+        self.actor = actor
+        self.user_id = actor.user_id
+        self.session_id = actor.session_id
+        self.key_id = actor.key_id
+        self.expires_at = actor.expires_at
+        self.kind = "project" if project is not None else "user"
+        self.project_id = project.id if project is not None else 0
+        self.slug = project.slug if project is not None else ""
+        self.inbox: deque[Incoming] | None = None
+        self.typed_at = 0.0
+
+
+@route("GET", "/ws/user", need=PUBLIC, query=OpenSocket, status=101, tag="sockets", errors=(401, 403, 426, 429, 503))
+async def open_user_socket(request: web.Request) -> web.StreamResponse:
+    """Open a WebSocket on your own events.
+
+    Direct messages, notifications, your sessions and profile. Sub-protocols: `warmdesk, bearer.<token>`.
+    """
+    return await _open(request, None)
+
+
+@route("GET", "/ws/{slug}", need=PUBLIC, query=OpenSocket, status=101, tag="sockets", errors=(401, 403, 404, 426, 429, 503))
+async def open_project_socket(request: web.Request) -> web.StreamResponse:
+    """Open a WebSocket on a project: its board, its chat, who is here.
+
+    The first frame is `hello`, then `presence.list`, then what you missed since `since`, then what happens.
+    """
+    return await _open(request, request.match_info["slug"])
+
+
+async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
+    desk = request.app[DESK]
+    if not origin_allowed(request, desk.settings):
+        raise Forbidden("this origin is not allowed to open sockets")
+    check_handshake(request)
+    if desk.draining:
+        raise Unavailable("the server is stopping, try again")
+    wish = _wish_to_open(request)
+    actor, protocol = await _who(request, desk, wish)
+    if actor.global_role not in PEOPLE:
+        raise Forbidden("a service account opens no sockets")
+    try:
+        async with asyncio.timeout(OPENING_SECONDS), _turnstile(request.app):
+            return await _enter(request, desk, actor, slug, wish, protocol)
+    except TimeoutError as error:
+        raise Unavailable("too many sockets open at once, try again", retry_after=2) from error
+
+
+TURNSTILE: web.AppKey[asyncio.Semaphore] = web.AppKey("turnstile", asyncio.Semaphore)
+
+
+def _turnstile(app: web.Application) -> asyncio.Semaphore:
+    """At most 100 sockets are being opened at once: a storm waits its turn instead of drowning the database."""
+    return app[TURNSTILE]
+
+
+def _wish_to_open(request: web.Request) -> OpenSocket:
+    try:
+        return msgspec.convert(dict(request.query), OpenSocket, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error)) from error
+
+
+async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
+    """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to answer with."""
+    offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
+    token = next((p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), wish.token)
+    if wish.ticket is not None:
+        return await desk.identity.by_ticket(wish.ticket), protocol
+    if token is not None:
+        return await desk.identity.by_token(token), protocol
+    return await desk.identity.who(request), protocol
+
+
+async def _enter(
+    request: web.Request, desk: Desk, actor: Actor, slug: str | None, wish: OpenSocket, protocol: str | None
+) -> web.StreamResponse:
+    generation = desk.access.generation
+    project = None
+    if slug is not None:
+        project = await desk.access.enter_project(desk.database.requests, actor, slug, Role.VIEWER)
+    elif actor.key_project_id is not None:
+        raise Forbidden("key is scoped to a specific project")
+    room = await desk.hub.open(project_channel(project.id) if project else user_channel(actor.user_id))
+    await desk.presence.come(room, actor.user_id)
+    reset: str | None = None
+    if wish.since is not None:
+        try:
+            await desk.hub.plan(room, wish.since, wish.epoch)
+        except Reset as problem:
+            reset = problem.reason
+        RESUMES.inc(result="reset" if reset else "replay")
+    (me,) = await desk.presence.refs([actor.user_id])
+    if desk.hub.rooms.get(room.channel) is not room or not room.opened:
+        raise Unavailable("the server is busy, try again")
+
+    # From here on nothing is awaited.
+    connection = Socket(desk, request.app[CHAT], actor, project)
+    connection.wants_changed = wish.presence == "changed"
+    room.flush()
+    hello = Hello(
+        connection_id=connection.id,
+        user=msgspec.Raw(me),  # type: ignore[arg-type]
+        project=Place(id=project.id, slug=project.slug) if project else None,
+        role=project.role.word if project else None,
+        seq=room.last,
+        epoch=desk.hub.epoch,
+        server_time=moment(),
+        ping_interval=int(PING_SECONDS),
+        resumed=wish.since is not None and reset is None,
+    )
+    first = signal_frame(HELLO, encode(hello))
+    if project is not None:
+        first += desk.presence.welcome(room, connection)
+    if reset is not None:
+        first += desk.hub.reset_frame(room.last, reset)
+    answer = adopt(request, connection, first=first, protocol=protocol)
+    since = wish.since if wish.since is not None and reset is None else room.last
+    desk.hub.enter(room, connection, since)
+    if generation != desk.access.generation:
+        connection_review = asyncio.create_task(desk.control.review(connection))
+        _kept.add(connection_review)
+        connection_review.add_done_callback(_kept.discard)
+    return answer
+
+
+_kept: set[asyncio.Task[None]] = set()
+
+
+def moment() -> str:
+    """Now, RFC 3339 in UTC."""
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
+
+
+# What clients send
+
+
+def closed(connection: Connection, code: int) -> None:
+    assert isinstance(connection, Socket)
+    WS_CLOSED.inc(code=str(code))
+    connection.inbox = None
+    connection.desk.hub.gone(connection)
+
+
+def refused(connection: Connection, kind: str) -> None:
+    if kind == "text":
+        _error(connection, None, "rate_limited", "too many messages, slow down")
+
+
+def received(connection: Connection, text: bytes) -> None:
+    """One text message. Pings are answered at once; the rest is carried out in order."""
+    assert isinstance(connection, Socket)
+    HEARD.inc()
+    try:
+        message = decode(text)
+        check_text(text)
+    except (msgspec.DecodeError, RecursionError, BadRequest, UnicodeDecodeError) as error:
+        well_formed = isinstance(error, BadRequest)
+        code = "invalid_payload" if well_formed else "parse_error"
+        _error(connection, None, code, str(error) if well_formed else "send a JSON object with a text `type`")
+        if connection.strike(time.monotonic()):
+            connection.close(Close.BAD_MESSAGES, "not the protocol")
+        return
+    if message.type == "ping" and not connection.inbox:
+        _pong(connection, message)
+        return
+    if connection.inbox is None:
+        connection.inbox = deque((message,))
+        _keep(_carry_out(connection))
+    elif len(connection.inbox) >= INBOX:
+        _error(connection, message.id, "rate_limited", "too many messages are waiting")
+    else:
+        connection.inbox.append(message)
+
+
+def _keep(run: Any) -> None:
+    task = asyncio.create_task(run)
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+
+
+async def _carry_out(connection: Socket) -> None:
+    """One message after another, until none waits."""
+    while connection.inbox:
+        message = connection.inbox[0]
+        try:
+            await _obey(connection, message)
+        except WarmDeskError as error:
+            code = error.extra.get("code") or CODES.get(error.status, "invalid_payload")
+            _error(connection, message.id, code, error.message)
+        except msgspec.ValidationError as error:
+            _error(connection, message.id, "invalid_payload", str(error))
+        except Exception:
+            log.exception("socket.message_failed type=%s", message.type if message.type in OBEYED else "?")
+            _error(connection, message.id, "internal", "internal error")
+        if connection.inbox:
+            connection.inbox.popleft()
+    connection.inbox = None
+
+
+CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    429: "rate_limited",
+    503: "unavailable",
+}
+
+
+async def _obey(connection: Socket, message: Incoming) -> None:
+    obey = OBEYED.get(message.type)
+    if obey is None or (obey in PROJECT_ONLY and not connection.project_id):
+        raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
+    await obey(connection, message)
+
+
+async def ping(connection: Socket, message: Incoming) -> None:
+    _pong(connection, message)
+
+
+def _pong(connection: Socket, message: Incoming) -> None:
+    room = connection.room
+    seq = room.last if isinstance(room, Room) else 0
+    _answer(connection, PONG.name, {"server_time": moment(), "seq": seq}, message.id)
+
+
+async def send_message(connection: Socket, message: Incoming) -> None:
+    """chat.send: stored, told to everybody, acknowledged. The same nonce again is the same message."""
+    wanted = msgspec.json.decode(message.payload, type=SendMessage)
+    await connection.desk.limits.take(
+        "message", connection.user_id, limit=MESSAGE_RATE, seconds=MESSAGE_RATE_SECONDS
+    )
+    wish = _wish(connection)
+    if wanted.nonce is not None:
+        path = f"chat.send {connection.project_id}"
+        wish = _wish(connection, key=wanted.nonce, path=path, body_hash=body_hash(wanted.body.encode()))
+    outcome = await connection.chat.send(wish, connection.project_id, wanted.body, wanted.nonce)
+    made = msgspec.json.decode(outcome.answer, type=Made)
+    _answer(connection, ACK.name, {"id": message.id, "message_id": made.id}, message.id)
+
+
+async def edit_message(connection: Socket, message: Incoming) -> None:
+    wanted = msgspec.json.decode(message.payload, type=EditMessage)
+    await connection.chat.edit(_wish(connection), connection.project_id, wanted.message_id, wanted.body)
+    _answer(connection, ACK.name, {"id": message.id, "message_id": wanted.message_id}, message.id)
+
+
+async def delete_message(connection: Socket, message: Incoming) -> None:
+    wanted = msgspec.json.decode(message.payload, type=DeleteMessage)
+    await connection.chat.delete(_wish(connection), connection.project_id, wanted.message_id)
+    _answer(connection, ACK.name, {"id": message.id, "message_id": wanted.message_id}, message.id)
+
+
+async def typing(connection: Socket, message: Incoming) -> None:
+    """chat.typing: told to the others, at most once in three seconds."""
+    desk = connection.desk
+    now = time.monotonic()
+    if now - connection.typed_at < TYPING_SECONDS:
+        return
+    connection.typed_at = now
+    await desk.access.enter_project(desk.database.requests, connection.actor, connection.slug, Role.MEMBER)
+    payload = b'{"user_id":%d}' % connection.user_id
+    desk.bus.signal(project_channel(connection.project_id), CHAT_TYPING, payload, entity=f"user:{connection.user_id}")
+
+
+async def refresh_token(connection: Socket, message: Incoming) -> None:
+    """auth.refresh: the socket lives as long as the new token. It must be of the same user and session."""
+    wanted = msgspec.json.decode(message.payload, type=RefreshToken)
+    actor = await connection.desk.identity.by_token(wanted.token)
+    if actor.user_id != connection.user_id or actor.session_id != connection.session_id:
+        raise Forbidden("the token belongs to another session")
+    connection.actor = actor
+    connection.desk.hub.set_expiry(connection, actor.expires_at)
+    _answer(connection, ACK.name, {"id": message.id}, message.id)
+
+
+async def sync(connection: Socket, message: Incoming) -> None:
+    wanted = msgspec.json.decode(message.payload, type=Sync)
+    await connection.desk.hub.resync(connection, wanted.since, wanted.epoch)
+
+
+OBEYED: dict[str, Callable[[Socket, Incoming], Awaitable[None]]] = {
+    "ping": ping,
+    "chat.send": send_message,
+    "chat.edit": edit_message,
+    "chat.delete": delete_message,
+    "chat.typing": typing,
+    "auth.refresh": refresh_token,
+    "sync": sync,
+}
+PROJECT_ONLY = frozenset({send_message, edit_message, delete_message, typing})
+
+
+def _wish(connection: Socket, *, key: str | None = None, path: str = "", body_hash: str = "") -> Wish:
+    return Wish(actor_id=connection.user_id, key=key, path=path, body_hash=body_hash)
+
+
+def _answer(connection: Connection, kind: str, payload: dict[str, Any], message_id: Any) -> None:
+    frame: dict[str, Any] = {"type": kind, "payload": payload}
+    if message_id is not None:
+        frame["id"] = message_id
+    connection.send_text(encode(frame))
+
+
+def _error(connection: Connection, message_id: Any, code: str, text: str) -> None:
+    _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)
+
+
+async def make_turnstile(app: web.Application) -> None:
+    """On start: the turnstile belongs to the loop that serves."""
+    app[TURNSTILE] = asyncio.Semaphore(OPENING_AT_ONCE)
+
+
+on_startup = make_turnstile
+routes = [open_user_socket, open_project_socket]
