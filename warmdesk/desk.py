@@ -34,6 +34,12 @@ class Desk:
     access: Access
     identity: Identity
     limits: Limits
+    draining: bool = False
+
+    def healthy(self) -> str | None:
+        """The task of the centre that does not come back, or None. Asks nobody: it only looks."""
+        parts = (self.bus, self.hub, self.presence, self.control)
+        return next((part.trouble for part in parts if part.trouble), None)
 
 
 @asynccontextmanager
