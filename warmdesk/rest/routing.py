@@ -1,16 +1,22 @@
-"""@route: a handler's path, role, body and answer on one line; permission, validation and Swagger are read from it.
+"""@route: a handler's path, role, body and answer on one line; permission, validation and Swagger
+are read from it.
 
-What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless public); ``PROJECT`` where the
-path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes: actor, client id, Idempotency-Key, If-Match). Path ids are
-read with `path_id`, cards with the queries' ``card_ref``.
+What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
+public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
+actor, client id, Idempotency-Key, If-Match). Path ids are read with `path_id`, cards with the
+queries' ``card_ref``. ``ADDRESS`` and ``REQUEST_ID`` are there for every request, before all else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import json
 import re
-from collections.abc import Awaitable, Callable
+from array import array
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -29,10 +35,20 @@ PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
+ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 BASE = "/api/v1"
 BODY_LIMIT = 1 << 20
+"""Bytes of a JSON body."""
 NESTING_LIMIT = 64
+"""Objects and arrays inside each other; far below what would exhaust the decoder's stack."""
+IDLE_SECONDS = 10.0
+"""A body that brings nothing for so long is not waited for: aiohttp itself would wait for ever."""
+BODY_SECONDS = 60.0
+"""A whole body may take so long, however evenly it trickles."""
+QUERY_LIMIT = 4096
+"""Characters of one query parameter."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Need = Role | GlobalRole | frozenset[GlobalRole] | None
@@ -71,12 +87,13 @@ def route(
     example: Any = None,
     errors: tuple[int, ...] = (),
 ) -> Callable[[Handler], Handler]:
-    """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a `GlobalRole` or a set of them.
+    """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a
+    `GlobalRole` or a set of them.
 
-    ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs; ``answer`` is what the
-    document promises. The docstring's first line is the summary. ``errors`` are statuses beside the usual ones.
+    ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs;
+    ``answer`` is what the document promises. The docstring's first line is the summary. ``errors``
+    are statuses beside the usual ones.
     """
-
 
     def declare(handler: Handler) -> Handler:
         entered = _entered(handler, need=need, path=path, body=body, query=query)
@@ -92,7 +109,9 @@ def route(
 
 def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) -> Handler:
     decode = msgspec.json.Decoder(body).decode if body is not None else None
-    in_project = isinstance(need, Role)
+    read_query = query_reader(query) if query is not None else None
+    if isinstance(need, Role) and "{slug}" not in path:
+        raise TypeError(f"{path} asks for a role in a project that it does not name")
 
     @functools.wraps(handler)
     async def enter(request: web.Request) -> web.StreamResponse:
@@ -105,7 +124,9 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
                 request[PROJECT] = await desk.access.enter_project(
                     desk.database.requests, actor, request.match_info["slug"], need
                 )
-            elif actor.global_role != need and not (isinstance(need, frozenset) and actor.global_role in need):
+            elif actor.global_role != need and not (
+                isinstance(need, frozenset) and actor.global_role in need
+            ):
                 raise Forbidden()
             elif actor.key_project_id is not None:
                 raise Forbidden("key is scoped to a specific project")
@@ -113,102 +134,253 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
         if decode is not None:
             raw = await read_body(request)
             request[BODY] = decode_body(decode, raw)
-        if query is not None:
-            request[QUERY] = decode_query(query, request)
+        if read_query is not None:
+            request[QUERY] = read_query(request)
         if request.method not in ("GET", "HEAD"):
             request[WISH] = wish(request, actor, raw)
         return await handler(request)
 
-    assert in_project == ("{slug}" in path) or not in_project
     return enter
 
 
+def named(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
+    """An error that says which field it is about, for people and for programs."""
+    return error(f"{name}: {reason}", fields={name: reason})
+
+
+# Bodies
+
+
 async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
-    """The body's bytes: JSON by its content type (415), at most `limit` (413)."""
-    if request.content_type not in ("application/json", "application/octet-stream") and request.can_read_body:
-        raise WarmDeskError("send JSON, with Content-Type: application/json", status=415)
+    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408)."""
+    content = request.content
+    if request.body_exists and not content.at_eof():
+        _check_type(request)
+    length = request.content_length
+    if length is not None and length > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
+    if content.is_eof() and limit <= BODY_LIMIT:
+        # Small bodies have come with their head.
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise TooLarge(f"the body is larger than {limit} bytes") from error
+    parts, size = [], 0
     try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge(f"the body is larger than {limit} bytes") from error
+        async with asyncio.timeout(BODY_SECONDS):
+            while not content.at_eof():
+                async with asyncio.timeout(IDLE_SECONDS):
+                    part = await content.readany()
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"the body is larger than {limit} bytes")
+                parts.append(part)
+    except TimeoutError as error:
+        # aiohttp would go on waiting for the rest after the answer.
+        content.feed_eof()
+        raise WarmDeskError(
+            "the body did not come in time", status=408, headers={"Connection": "close"}
+        ) from error
+    return b"".join(parts)
+
+
+def _check_type(request: web.Request) -> None:
+    kind = request.headers.get("Content-Type", "application/json")
+    if kind != "application/json":
+        charset = request.charset
+        of_json = request.content_type == "application/json" or (
+            request.content_type.startswith("application/")
+            and request.content_type.endswith("+json")
+        )
+        if not of_json or (charset is not None and charset.lower() not in ("utf-8", "utf8")):
+            raise WarmDeskError("send JSON, with Content-Type: application/json", status=415)
+    # Inflating is where a small body becomes a large one.
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise WarmDeskError("send the body without Content-Encoding", status=415)
 
 
 def decode_body(decode: Callable[[bytes], Any], raw: bytes) -> Any:
-    """The body as its type, or 400 with the field's name."""
+    """The body as its type, or 400 with the field's name. No body is an empty object."""
     check_text(raw)
     try:
         return decode(raw or b"{}")
     except msgspec.ValidationError as error:
         raise as_bad_request(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("the body is not valid JSON") from error
+        raise _not_json(raw) from error
 
 
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+BRACKETS = bytes(range(256)).translate(None, b"[]{}")
+STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 def check_text(raw: bytes) -> None:
-    """400 for what PostgreSQL cannot keep or nobody means: NUL, lone surrogates, nesting deeper than 64."""
-    if b"\\u0000" in raw and re.search(rb"(?<!\\)(?:\\\\)*\\u0000", raw):
-        raise BadRequest("text must not hold NUL characters")
-    if SURROGATE.search(raw):
-        try:
-            msgspec.json.decode(raw).__repr__().encode()
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-            raise BadRequest("text must not hold lone surrogates") from error
-    depth = deepest = 0
-    for mark in re.findall(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', raw):
-        if mark in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in (b"]", b"}"):
-            depth -= 1
-    if deepest > NESTING_LIMIT:
+    """400 for what PostgreSQL cannot keep or nobody means: NUL in text, nesting deeper than 64.
+
+    Linear in the body's length; the depth is only counted where there are brackets enough. Lone
+    surrogates, NaN and numbers without end are refused by the decoder.
+    """
+    if b"\\u0000" in raw and NUL.search(raw):
+        raise _with_place(raw, "\0", "text must not hold NUL characters")
+    if raw.count(b"[") + raw.count(b"{") > NESTING_LIMIT and depth(raw) > NESTING_LIMIT:
         raise BadRequest(f"the body is nested deeper than {NESTING_LIMIT}")
 
 
-FIELD = re.compile(r" - at `\$\.?([^`]*)`$|field `(\w+)`")
+def depth(raw: bytes) -> int:
+    """How deep JSON is nested. Brackets in strings do not count."""
+    if b"\\" in raw:
+        raw = re.sub(rb"\\.", b"", raw, flags=re.DOTALL)
+    outside = b"".join(raw.split(b'"')[::2])
+    steps = array("b", outside.translate(STEPS, BRACKETS))
+    return max(accumulate(steps), default=0)
 
 
-def as_bad_request(error: msgspec.ValidationError) -> BadRequest:
+def _not_json(raw: bytes) -> WarmDeskError:
+    """Why a body could not be read. The field of a lone surrogate is named."""
+    if re.search(rb"\\u[dD][89a-fA-F]", raw):
+        return _with_place(raw, "\ud800-\udfff", "text must not hold lone surrogates")
+    return BadRequest("the body is not valid JSON")
+
+
+def _with_place(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
+    """The error for text that holds an unwanted character, with the name of its field if found."""
+    try:
+        for name, text in texts(json.loads(raw)):
+            if re.search(f"[{unwanted}]", text):
+                return named(BadRequest, name, reason) if name else BadRequest(reason)
+    except (ValueError, RecursionError):
+        return BadRequest("the body is not valid JSON")
+    return BadRequest(reason)
+
+
+def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each text of a decoded body and the path of its field: ``labels[2].name``."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield name, key
+            yield from texts(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from texts(inner, f"{name}[{place}]")
+
+
+PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+FIELD = re.compile(r"field `(\w+)`")
+
+
+def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
     """msgspec's sentence, with the field's name as a machine key."""
     text = str(error)
-    found = FIELD.search(text)
-    name = (found[1] or found[2] or "") if found else ""
-    if not name:
+    place = PLACE.search(text)
+    missing = FIELD.search(text)
+    words = [found[1] for found in (place, missing) if found and found[1]]
+    if not words:
         return BadRequest(text)
-    reason = text.split(" - at ")[0]
-    return BadRequest(f"{name}: {reason}", fields={name: reason})
+    name = ".".join(words)
+    reason = "required" if missing and "missing" in text else PLACE.sub("", text)
+    return named(BadRequest, name, reason)
 
 
-def decode_query(kind: Any, request: web.Request) -> Any:
-    """The query string as its type, or 400 with the parameter's name."""
-    try:
-        return msgspec.convert(dict(request.query), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise as_bad_request(error) from error
+# Queries
 
 
-ETAG = re.compile(r'^(?:W/)?"(\d{1,10})"$')
-HEADER_TEXT = re.compile(r"^[\x21-\x7e]{1,200}$")
-CLIENT_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+def query_reader(kind: Any) -> Callable[[web.Request], Any]:
+    """What reads a query string as its type, or raises 400 with the parameter's name.
+
+    A number called ``limit`` is brought into its bounds. A parameter may come twice only where the
+    type has a list for it.
+    """
+    described = msgspec.inspect.type_info(kind)
+    assert isinstance(described, msgspec.inspect.StructType)
+    known = {each.encode_name: each for each in described.fields}
+    lists = {name for name, f in known.items() if _has_list(f.type)}
+    bounds = _bounds(known["limit"].type) if "limit" in known else None
+
+    def read(request: web.Request) -> Any:
+        if not request.query_string:
+            return msgspec.convert({}, kind)
+        sent: dict[str, Any] = {}
+        for name, text in request.query.items():
+            if name not in known:
+                continue
+            _check_parameter(name, text)
+            if name in lists:
+                sent.setdefault(name, []).append(text)
+            elif name in sent:
+                raise named(BadRequest, name, "given twice")
+            else:
+                sent[name] = text
+        if bounds is not None and "limit" in sent:
+            sent["limit"] = _clamped(sent["limit"], *bounds)
+        try:
+            return msgspec.convert(sent, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise as_bad_request(error) from error
+
+    return read
+
+
+def _has_list(kind: Any) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_has_list(each) for each in kind.types)
+    return isinstance(kind, msgspec.inspect.ListType)
+
+
+def _bounds(kind: Any) -> tuple[int, int]:
+    """What a limit may be; without a declared bound, what fits an integer of PostgreSQL."""
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    number = next(each for each in kinds if isinstance(each, msgspec.inspect.IntType))
+    least = 1 if number.ge is None else number.ge
+    return least, 2**31 - 1 if number.le is None else number.le
+
+
+def _clamped(text: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise named(BadRequest, "limit", "must be a whole number")
+    if len(text) > 18:
+        return least if text.startswith("-") else most
+    return max(least, min(int(text), most))
+
+
+UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def _check_parameter(name: str, text: str) -> None:
+    if len(text) > QUERY_LIMIT:
+        raise named(BadRequest, name, f"longer than {QUERY_LIMIT} characters")
+    if UNKEEPABLE.search(text):
+        raise named(BadRequest, name, "text must not hold NUL characters or lone surrogates")
+
+
+# Headers and paths
+
+ETAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
+HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,200}")
+CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+HIGHEST_VERSION = 2**31 - 1
 
 
 def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
     """What a change needs to know of its request. If-Match goes before a version in the body."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not HEADER_TEXT.match(key):
-        raise BadRequest("Idempotency-Key: 1 to 200 visible ASCII characters", fields={"Idempotency-Key": "invalid"})
-    client = request.headers.get("X-Client-Id")
+    headers = request.headers
+    key = headers.get("Idempotency-Key")
+    if key is not None and not HEADER_TEXT.fullmatch(key):
+        raise named(BadRequest, "Idempotency-Key", "1 to 200 visible ASCII characters")
+    client = headers.get("X-Client-Id")
     version, mismatch = getattr(request.get(BODY), "version", None), 409
     if not isinstance(version, int):
         version = None
-    if (match := request.headers.get("If-Match")) not in (None, "*"):
-        tag = ETAG.match(match or "")
-        version, mismatch = (int(tag[1]), 412) if tag else (-1, 412)
+    if (match := headers.get("If-Match")) not in (None, "*"):
+        tag = ETAG.fullmatch(match.strip()) if match else None
+        version, mismatch = int(tag[1]) if tag else -1, 412
+        if version > HIGHEST_VERSION:
+            version = -1
     return Wish(
         actor_id=actor.user_id if actor else None,
-        client_id=client if client and CLIENT_ID.match(client) else None,
+        client_id=client if client and CLIENT_ID.fullmatch(client) else None,
         key=key,
         path=f"{request.method} {request.path}" if key else "",
         body_hash=body_hash(raw) if key else "",
@@ -217,9 +389,12 @@ def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
     )
 
 
+PATH_ID = re.compile(r"[0-9]{1,16}")
+
+
 def path_id(request: web.Request, name: str) -> int:
     """A numeric id of the path; anything else is not there: 404."""
     text = request.match_info[name]
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= MAX_ID:
+    if not PATH_ID.fullmatch(text) or not 1 <= int(text) <= MAX_ID:
         raise NotFound()
     return int(text)
