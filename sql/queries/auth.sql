@@ -79,7 +79,7 @@ inner join sessions as s on s.id = r.session_id
 where r.token_hash = :token_hash
 for no key update of s;
 
--- name: refresh_state -> one
+-- name: refresh_state -> value
 -- What a refresh token is good for, read after its session was locked: fresh; rotated a moment ago (two tabs at once);
 -- reused; or dead.
 select case

@@ -72,6 +72,7 @@ select
     u.password_hash,
     shape(u)::text as shaped,
     me_json(u)::text as me,
+    account_json(u)::text as account,
     (to_jsonb(u) - 'password_hash')::text as fields
 from users as u
 where u.id = :user_id and u.deleted_at is null

@@ -1,8 +1,8 @@
 """May this actor do this here? One policy: strangers do not learn that a thing exists.
 
-Doors ask here first, from a cache tied to the control feed (a revocation forgets the entry within two seconds); every change
-asks again inside its transaction, with a lock (``require_role`` in sql/changes/access.sql), so a cache is never what decides
-a write.
+Doors ask here first, from a cache tied to the control feed (a revocation forgets the entry within
+two seconds); every change asks again inside its transaction, with a lock (``require_role`` in
+sql/changes/access.sql), so a cache is never what decides a write.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ ENTRIES = 20_000
 
 
 class Access:
-    """Memberships that this process looked up, by user and slug. `generation` guards a look-up against news that came meanwhile."""
+    """Memberships that this process looked up, by user and slug. `generation` guards a look-up
+    against news that came meanwhile.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[tuple[int, str], Project | None] = {}
@@ -29,7 +31,8 @@ class Access:
         self.entries.clear()
 
     async def enter_project(self, connection: Any, actor: Actor, slug: str, need: Role) -> Project:
-        """The project, if the actor has the role: 404 to strangers, 403 below it, 403 to service accounts.
+        """The project, if the actor has the role: 404 to strangers, 403 below it, 403 to service
+        accounts.
 
         `connection` may be anything with `fetch`: a pool, or one connection.
         """

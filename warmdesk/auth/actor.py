@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from warmdesk.errors import Forbidden
+
 
 class Role(IntEnum):
     """A role in a project; a higher one may what a lower one may."""
@@ -34,11 +36,13 @@ class GlobalRole(StrEnum):
 
 
 PEOPLE = frozenset({GlobalRole.ADMIN, GlobalRole.USER, GlobalRole.VIEWER})
+EVERYBODY = frozenset(GlobalRole)
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts. ``session_id`` for a session's token, ``key_id`` for an API key (``key_project_id``: the key's only project).
+    """Who acts. ``session_id`` for a session's token, ``key_id`` for an API key
+    (``key_project_id``: the key's only project).
 
     ``expires_at`` is the credential's end in seconds since 1970; None when it has none.
     """
@@ -50,6 +54,13 @@ class Actor:
     key_id: int | None = None
     key_project_id: int | None = None
     expires_at: float | None = None
+
+
+def require_session(actor: Actor) -> str:
+    """The actor's session, or `Forbidden` to an API key: for what only who signed in may do."""
+    if actor.session_id is None:
+        raise Forbidden("an API key cannot do this; sign in")
+    return actor.session_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,9 @@ class Project:
 
 
 def effective_role(global_role: GlobalRole, project_role: str | None) -> Role | None:
-    """A user's role in a project; None to strangers. The same rule as effective_role in sql/changes/access.sql."""
+    """A user's role in a project; None to strangers. The same rule as effective_role in
+    sql/changes/access.sql.
+    """
     if global_role is GlobalRole.ADMIN:
         return Role.OWNER
     if project_role is None or global_role not in PEOPLE:

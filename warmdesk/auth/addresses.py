@@ -2,60 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+import re
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Protocol
+
+from aiohttp import web
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
-UNIX = "unix"
 MOST_HOPS = 20
+AGENT_LONGEST = 255
+UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
-class Headers(Protocol):
-    def getall(self, key: str, default: Sequence[str], /) -> Iterable[str]: ...
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from, as the login history keeps it."""
+
+    ip: str
+    user_agent: str
 
 
-class Asked(Protocol):
-    """What of a request is needed here."""
-
-    @property
-    def remote(self) -> str | None: ...
-
-    @property
-    def headers(self) -> Headers: ...
+def origin(request: web.BaseRequest, trusted: str) -> Origin:
+    """The client's address, and what it says it is in at most 255 visible characters."""
+    agent = UNPRINTABLE.sub("?", request.headers.get("User-Agent", ""))[:AGENT_LONGEST]
+    return Origin(client_address(request, trusted), agent)
 
 
-class Trusted:
-    """The proxies whose X-Forwarded-For counts: addresses, networks, and ``unix`` for those on a local socket."""
-
-    def __init__(self, text: str) -> None:
-        """Raises ValueError for what is none of them."""
-        words = text.replace(",", " ").split()
-        self.local = UNIX in words
-        self.networks: tuple[Network, ...] = tuple(
-            ip_network(word, strict=False) for word in words if word != UNIX
-        )
-
-    def __contains__(self, address: Address | None) -> bool:
-        if address is None:
-            return self.local
-        return any(address in network for network in self.networks)
-
-
-def client_address(request: Asked, trusted: Trusted) -> str:
-    """The address of the client: the peer, or, while that is a trusted proxy, whom it says it speaks for.
-
-    X-Forwarded-For is read from the right, because everything left of the first proxy that we do not trust may be
-    invented. Empty for a local socket.
+@functools.lru_cache(maxsize=8)
+def networks(trusted: str) -> tuple[Network, ...]:
+    """A setting's addresses and networks, with commas between them. ValueError for anything
+    else.
     """
+    words = trusted.replace(",", " ").split()
+    return tuple(ip_network(word, strict=False) for word in words)
+
+
+def client_address(request: web.BaseRequest, trusted: str) -> str:
+    """The address of the client: the peer, or, while that is a trusted proxy, whom it speaks for.
+
+    `trusted` is the setting ``trusted_proxies``. X-Forwarded-For is read from the right, because
+    everything left of the first proxy that we do not trust may be invented. Empty for a local
+    socket.
+    """
+    proxies = networks(trusted)
     address = parsed(request.remote or "")
     hops = [
         hop for line in request.headers.getall("X-Forwarded-For", ()) for hop in line.split(",")
     ]
     for hop in reversed(hops[-MOST_HOPS:]):
-        if address not in trusted:
+        if address is None or not any(address in proxy for proxy in proxies):
             break
         before = parsed(hop)
         if before is None:
@@ -65,7 +63,9 @@ def client_address(request: Asked, trusted: Trusted) -> str:
 
 
 def parsed(text: str) -> Address | None:
-    """An address as proxies write it, perhaps with a port; IPv4 in IPv6 as IPv4. None when it is none."""
+    """An address as proxies write it, perhaps with a port; IPv4 in IPv6 as IPv4. None when it is
+    none.
+    """
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,8 +1,10 @@
-"""Who is asking? Credentials become an `Actor`: a session's access token, an API key, a ticket for a socket.
+"""Who is asking? Credentials become an `Actor`: a session's access token, an API key, a ticket for
+a socket.
 
-A token's signature is checked once and then remembered; role, activity and the session's life are read from PostgreSQL and
-remembered until news comes on the control feed (`Identity.forget`). So a busy client costs no query and no signature check,
-and a revocation anywhere acts here within two seconds, whatever Redis does.
+A token's signature is checked once and then remembered; role, activity and the session's life are
+read from PostgreSQL and remembered until news comes on the control feed (`Identity.forget`). So a
+busy client costs no query and no signature check, and a revocation anywhere acts here within two
+seconds, whatever Redis does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
-from warmdesk.errors import NotFound, Unauthorized, Unavailable
+from warmdesk.errors import Unauthorized, Unavailable
 
 KEPT = 20_000
 """Tokens and keys remembered by one process; the longest unused goes first."""
@@ -72,7 +74,9 @@ class Recent(Generic[T]):
 
 
 class Identity:
-    """Knows who holds a credential. `generation` guards a look-up against news that came meanwhile."""
+    """Knows who holds a credential. `generation` guards a look-up against news that came
+    meanwhile.
+    """
 
     def __init__(self, settings: Secrets, database: Database, redis: Any) -> None:
         self.tokens = AccessTokens(settings.jwt_secret, ttl=settings.access_token_ttl)
@@ -89,10 +93,11 @@ class Identity:
         self._actors.clear()
 
     async def who(self, request: web.BaseRequest) -> Actor:
-        """The request's actor, or `Unauthorized`. The first credential there decides; a bad one is not passed over.
+        """The request's actor, or `Unauthorized`. The first credential there decides; a bad one is
+        not passed over.
 
-        In this order: ``Authorization: Bearer`` (an access token, or an API key), ``Authorization: ApiKey``,
-        ``X-API-Key``, ``?api_key=``.
+        In this order: ``Authorization: Bearer`` (an access token, or an API key), ``Authorization:
+        ApiKey``, ``X-API-Key``, ``?api_key=``.
         """
         scheme, _, credential = request.headers.get("Authorization", "").strip().partition(" ")
         credential = credential.strip()
@@ -110,7 +115,9 @@ class Identity:
         return await self.by_key(key)
 
     async def by_token(self, token: str) -> Actor:
-        """The holder of an access token, if its session lives and its account is active; else `Unauthorized`."""
+        """The holder of an access token, if its session lives and its account is active; else
+        `Unauthorized`.
+        """
         actor = self._actors.take(token)
         if actor is not None:
             return _still_good(actor)
@@ -127,7 +134,9 @@ class Identity:
         return await self._remembered(token, look_up, "the session has ended")
 
     async def by_key(self, key: str) -> Actor:
-        """The owner of an API key, with the owner's rights; `Unauthorized` when key or account is dead."""
+        """The owner of an API key, with the owner's rights; `Unauthorized` when key or account is
+        dead.
+        """
         if not key.startswith(KEY_START) or len(key) > KEY_LONGEST:
             raise Unauthorized("the API key is not valid")
         hashed = digest(key)
@@ -142,14 +151,18 @@ class Identity:
         return actor
 
     async def ws_ticket(self, actor: Actor) -> str:
-        """A ticket that opens one socket within 30 seconds, so that no token stands in an address."""
+        """A ticket that opens one socket within 30 seconds, so that no token stands in an
+        address.
+        """
         ticket = new_secret()
         facts = json.dumps([actor.user_id, actor.session_id, actor.key_id, actor.expires_at])
         await self._ask_redis(self.redis.set(_ticket_key(ticket), facts, ex=TICKET_SECONDS))
         return ticket
 
     async def by_ticket(self, ticket: str) -> Actor:
-        """Who asked for the ticket; it is used up. What they may is looked up now, not when they asked."""
+        """Who asked for the ticket; it is used up. What they may is looked up now, not when they
+        asked.
+        """
         facts = await self._ask_redis(self.redis.getdel(_ticket_key(ticket)))
         if facts is None:
             raise Unauthorized("the ticket is not valid")

@@ -1,8 +1,9 @@
-"""Passwords: bcrypt over a SHA-256 of the whole password, on a few threads that give way to everything else.
+"""Passwords: bcrypt over a SHA-256 of the whole password, on a few threads that give way to
+everything else.
 
-bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. A hash takes a fifth of a second of CPU on
-purpose, so it runs on threads with a lower priority, and what waits for them is bounded: a flood of sign-ins is refused
-with 429 and the board stays fast.
+bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. A hash takes a fifth
+of a second of CPU on purpose, so it runs on threads with a lower priority, and what waits for them
+is bounded: a flood of sign-ins is refused with 429 and the board stays fast.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ async def hash_password(password: str) -> str:
 
 
 async def check_password(password: str, kept: str | None) -> bool:
-    """Whether it is the password. Without a hash (nobody has that name) it takes as long and is False."""
+    """Whether it is the password. Without a hash (nobody has that name) it takes as long and is
+    False.
+    """
     if kept is None:
         await hash_password(password)
         return False

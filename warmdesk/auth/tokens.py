@@ -1,7 +1,9 @@
-"""Access tokens: signed, short-lived, and only that. Every other secret is random and kept as its hash.
+"""Access tokens: signed, short-lived, and only that. Every other secret is random and kept as its
+hash.
 
-An access token says who and which session, never what they may: role, activity and the session's life are looked up (see
-`warmdesk.auth.identity`). Refresh tokens, tickets and API keys are not signed, so none of them can pass for an access token.
+An access token says who and which session, never what they may: role, activity and the session's
+life are looked up (see `warmdesk.auth.identity`). Refresh tokens, tickets and API keys are not
+signed, so none of them can pass for an access token.
 """
 
 from __future__ import annotations
@@ -56,11 +58,14 @@ class AccessTokens:
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def read(self, token: str) -> Claims:
-        """What a token says, or `Unauthorized`: another algorithm, key or kind, a missing claim, expired, from the future."""
+        """What a token says, or `Unauthorized`: another algorithm, key or kind, a missing claim,
+        expired, from the future.
+        """
         if len(token) > LONGEST:
             raise Unauthorized(BAD_TOKEN)
         try:
-            # PyJWT has one leeway for all times and would refuse a token from a clock three seconds ahead.
+            # PyJWT has one leeway for all times and would refuse a token from a clock three seconds
+            # ahead.
             claims = jwt.decode(
                 token,
                 self._secret,
@@ -96,5 +101,7 @@ def new_secret() -> str:
 
 
 def digest(secret: str) -> str:
-    """How a random secret is kept: its SHA-256 in hex. Enough, because nobody can guess 256 bits."""
+    """How a random secret is kept: its SHA-256 in hex. Enough, because nobody can guess 256
+    bits.
+    """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,64 @@
+"""What several doors do to accounts: end sessions, write the login history, refuse a taken name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import asyncpg
+
+from warmdesk.auth.addresses import Origin
+from warmdesk.db.queries import sql
+from warmdesk.errors import Conflict
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import CONTROL, user_channel
+from warmdesk.realtime.events import CONTROL_SESSION, SESSION_REVOKED
+
+
+async def end_sessions(
+    change: Change, user_id: int, *, only: str | None = None, but: str | None = None
+) -> list[str]:
+    """End sessions of a user: the one, all but one, or all. Gives the ids of those that lived.
+
+    Their tokens are dead with the commit, their sockets as soon as the control feed is read.
+    """
+    rows = await sql.auth.end_sessions(change.connection, user_id=user_id, only=only, but=but)
+    ended = [row["id"] for row in rows]
+    for session_id in ended:
+        change.emit(user_channel(user_id), SESSION_REVOKED, json.dumps({"session_id": session_id}))
+        change.emit(
+            CONTROL, CONTROL_SESSION, json.dumps({"session_id": session_id, "user_id": user_id})
+        )
+    return ended
+
+
+async def note_login(
+    change: Change, event: str, origin: Origin, *, user_id: int, actor_id: int | None = None
+) -> None:
+    """A line of the user's login history, kept or lost with the change."""
+    await sql.auth.note_login(
+        change.connection,
+        user_id=user_id,
+        actor_id=actor_id,
+        event=event,
+        ip=origin.ip,
+        user_agent=origin.user_agent,
+    )
+
+
+def act_as(change: Change, user_id: int) -> None:
+    """The change found out only now who wants it."""
+    change.wish = replace(change.wish, actor_id=user_id)
+
+
+@contextmanager
+def unique_names() -> Iterator[None]:
+    """`Conflict` when an e-mail address or a username written inside is somebody else's."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "users_email":
+            raise Conflict("the e-mail address is taken", fields={"email": "taken"}) from error
+        raise Conflict("the username is taken", fields={"username": "taken"}) from error

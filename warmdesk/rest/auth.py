@@ -1,0 +1,398 @@
+"""Signing in and out: registration, login, refresh, sessions, tickets for sockets.
+
+A session is a family of refresh tokens. Each is good once and gives the next; one that comes back
+later than two tabs can race was stolen, by its first or its second user, and ends the family.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from warmdesk.auth import passwords
+from warmdesk.auth.actor import EVERYBODY, Actor, require_session
+from warmdesk.auth.addresses import Origin, neighbourhood, origin
+from warmdesk.auth.identity import TICKET_SECONDS
+from warmdesk.auth.tokens import digest, new_secret
+from warmdesk.changes import accounts
+from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
+from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from warmdesk.realtime.change import Change
+from warmdesk.rest.answers import answer, next_page, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PUBLIC, QUERY, SIGNED_IN, WISH, route
+from warmdesk.schemas.auth import (
+    ListSessions,
+    Login,
+    Logout,
+    NewTokens,
+    Refresh,
+    Register,
+    Registered,
+    Session,
+    Ticket,
+    Tokens,
+)
+
+LOGIN_SECONDS = 15 * 60
+LOGINS_BY_ACCOUNT_AND_ADDRESS = 10
+LOGINS_BY_ADDRESS = 100
+LOGINS_BY_ACCOUNT = 100
+REGISTER_SECONDS = 60 * 60
+REGISTRATIONS_BY_ADDRESS = 5
+GRACE = timedelta(seconds=30)
+"""How long a used refresh token still gives a new one, so that two tabs may race."""
+UNSEEN = {"Cache-Control": "no-store"}
+PAGE, LONGEST_PAGE = 100, 500
+
+
+@route(
+    "POST",
+    "/auth/register",
+    need=PUBLIC,
+    body=Register,
+    answer=Registered,
+    status=201,
+    tag="auth",
+    example={
+        "email": "alice@example.com",
+        "username": "alice",
+        "password": "correct horse battery",
+        "first_name": "Alice",
+    },
+    errors=(403, 409, 429),
+)
+async def register_user(request: web.Request) -> web.Response:
+    """Register and be signed in.
+
+    The first user of an installation is its administrator.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    came = origin(request, desk.settings.trusted_proxies)
+    await desk.limits.take(
+        "register",
+        neighbourhood(came.ip),
+        limit=REGISTRATIONS_BY_ADDRESS,
+        seconds=REGISTER_SECONDS,
+    )
+    async with desk.database.connection() as connection:
+        if not await sql.auth.registration_open(connection):
+            raise Forbidden("registration is disabled")
+    kept = await passwords.hash_password(body.password)
+
+    async def work(change: Change) -> tuple[int, str, str, str]:
+        if await sql.auth.nobody_yet(change.connection):
+            await sql.auth.lock_admins(change.connection)
+        if not await sql.auth.registration_open(change.connection):
+            raise Forbidden("registration is disabled")
+        with accounts.unique_names():
+            row = await sql.auth.register(
+                change.connection,
+                email=body.email,
+                username=body.username,
+                password_hash=kept,
+                first_name=body.first_name or "",
+                last_name=body.last_name or "",
+                display_name=body.display_name or "",
+                locale=desk.settings.default_locale,
+            )
+        accounts.act_as(change, row["id"])
+        session_id, refresh_token = await _open_session(desk, change, row["id"], came)
+        return row["id"], row["me"], session_id, refresh_token
+
+    user_id, me, session_id, refresh_token = await desk.changes.run(request[WISH], work)
+    return _tokens(desk, user_id, me, session_id, refresh_token, status=201, id=user_id)
+
+
+@route(
+    "POST",
+    "/auth/login",
+    need=PUBLIC,
+    body=Login,
+    answer=Tokens,
+    tag="auth",
+    example={"username": "alice", "password": "correct horse battery"},
+    errors=(401, 403, 429),
+)
+async def log_in(request: web.Request) -> web.Response:
+    """Sign in with a username or an e-mail address and a password.
+
+    `username`, `login` and `email` mean the same: each may be either.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    name = body.username or body.login or body.email
+    if not name:
+        raise BadRequest("username: required", fields={"username": "required"})
+    if not body.password:
+        raise BadRequest("password: required", fields={"password": "required"})
+    came = origin(request, desk.settings.trusted_proxies)
+    async with desk.database.connection() as connection:
+        found = await sql.auth.by_login(connection, login=name, ip=came.ip)
+    account = found[0] if found else None
+    # An unknown name is limited like an account, so that limits do not tell which names exist.
+    counted = str(account["id"]) if account else hashlib.sha256(name.lower().encode()).hexdigest()
+    pair = await _count_login(desk, counted, came, known=bool(account and account["known"]))
+
+    kept = account["password_hash"] if account else None
+    right = await passwords.check_password(body.password, kept)
+    if account is None or not right or not account["is_active"]:
+        async with desk.database.connection() as connection:
+            await sql.auth.note_login(
+                connection,
+                user_id=account["id"] if account else None,
+                actor_id=None,
+                event="login_failed",
+                ip=came.ip,
+                user_agent=came.user_agent,
+            )
+        if account is not None and right:
+            raise Forbidden("account deactivated")
+        raise Unauthorized("invalid credentials")
+
+    user_id = account["id"]
+    outdated = passwords.is_outdated(account["password_hash"])
+    renewed = await passwords.hash_password(body.password) if outdated else None
+
+    async def work(change: Change) -> tuple[str, str, str] | None:
+        # The password may have been changed while it was checked; then that session must not be.
+        rows = await sql.auth.enter(
+            change.connection, user_id=user_id, checked_hash=kept, new_hash=renewed
+        )
+        if not rows:
+            return None
+        accounts.act_as(change, user_id)
+        return rows[0]["me"], *await _open_session(desk, change, user_id, came)
+
+    opened = await desk.changes.run(request[WISH], work)
+    if opened is None:
+        raise Unauthorized("invalid credentials")
+    await desk.limits.clear("login", pair)
+    me, session_id, refresh_token = opened
+    return _tokens(desk, user_id, me, session_id, refresh_token)
+
+
+async def _count_login(desk: Desk, account: str, came: Origin, *, known: bool) -> str:
+    """Count an attempt by address, by account and address, by account; gives the second's key.
+
+    The account's own count is spared to addresses that signed in to it lately: somebody who
+    guesses from afar can then not lock out its owner.
+    """
+    place = neighbourhood(came.ip)
+    pair = f"{account}:{place}"
+    await desk.limits.take("login.address", place, limit=LOGINS_BY_ADDRESS, seconds=LOGIN_SECONDS)
+    await desk.limits.take(
+        "login", pair, limit=LOGINS_BY_ACCOUNT_AND_ADDRESS, seconds=LOGIN_SECONDS
+    )
+    if not known:
+        await desk.limits.take(
+            "login.account", account, limit=LOGINS_BY_ACCOUNT, seconds=LOGIN_SECONDS
+        )
+    return pair
+
+
+async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) -> tuple[str, str]:
+    """A new session: its id, and its first refresh token."""
+    refresh_token = new_secret()
+    session_id = await sql.auth.open_session(
+        change.connection,
+        user_id=user_id,
+        token_hash=digest(refresh_token),
+        ttl=timedelta(seconds=desk.settings.refresh_token_ttl),
+        ip=came.ip,
+        user_agent=came.user_agent,
+    )
+    await accounts.note_login(change, "login_ok", came, user_id=user_id)
+    return session_id, refresh_token
+
+
+def _tokens(
+    desk: Desk,
+    user_id: int,
+    me: str | None,
+    session_id: str,
+    refresh_token: str,
+    *,
+    status: int = 200,
+    **more: Any,
+) -> web.Response:
+    content: dict[str, Any] = {
+        **more,
+        "access_token": desk.identity.tokens.issue(user_id, session_id),
+        "refresh_token": refresh_token,
+        "token_type": "Bearer",
+        "expires_in": desk.settings.access_token_ttl,
+        "refresh_expires_in": desk.settings.refresh_token_ttl,
+    }
+    if me is not None:
+        content["must_change_password"] = msgspec.json.decode(me)["must_change_password"]
+        content["user"] = msgspec.Raw(me.encode())
+    return answer(content, status=status, headers=UNSEEN)
+
+
+@route(
+    "POST",
+    "/auth/refresh",
+    need=PUBLIC,
+    body=Refresh,
+    answer=NewTokens,
+    tag="auth",
+    example={"refresh_token": "Zx3u…"},
+    errors=(401,),
+)
+async def refresh_tokens(request: web.Request) -> web.Response:
+    """Exchange a refresh token for a new access token and the next refresh token.
+
+    A refresh token is good once. Used again within 30 seconds it gives another one of the same
+    session, so that two tabs may race; later, it ends the session.
+    """
+    desk = request.app[DESK]
+    used, following = digest(request[BODY].refresh_token), new_secret()
+    came = origin(request, desk.settings.trusted_proxies)
+
+    async def work(change: Change) -> tuple[int, str] | None:
+        rows = await sql.auth.session_of_token(change.connection, token_hash=used)
+        if not rows:
+            return None
+        session_id, user_id = rows[0]["id"], rows[0]["user_id"]
+        state = await sql.auth.refresh_state(change.connection, token_hash=used, grace=GRACE)
+        if state == "reused":
+            await accounts.end_sessions(change, user_id, only=session_id)
+            await accounts.note_login(change, "refresh_reused", came, user_id=user_id)
+        if state != "fresh":
+            return None
+        await sql.auth.rotate(
+            change.connection,
+            token_hash=used,
+            next_hash=digest(following),
+            session_id=session_id,
+            ttl=timedelta(seconds=desk.settings.refresh_token_ttl),
+            ip=came.ip,
+            user_agent=came.user_agent,
+        )
+        return user_id, session_id
+
+    renewed = await desk.changes.run(request[WISH], work)
+    if renewed is None:
+        raise Unauthorized("the refresh token is not valid")
+    user_id, session_id = renewed
+    return _tokens(desk, user_id, None, session_id, following)
+
+
+@route(
+    "POST",
+    "/auth/logout",
+    need=PUBLIC,
+    body=Logout,
+    status=204,
+    tag="auth",
+    example={"refresh_token": "Zx3u…"},
+)
+async def log_out(request: web.Request) -> web.Response:
+    """End the session of a refresh token.
+
+    Without one, the session of the access token; with `all`, every session of its user. Says
+    nothing of whether there was one: always 204.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    came = origin(request, desk.settings.trusted_proxies)
+    bearer = await _bearer(request)
+
+    async def work(change: Change) -> None:
+        user_id, session_id = (bearer.user_id, bearer.session_id) if bearer else (None, None)
+        if body.refresh_token is not None and not (body.all and bearer):
+            rows = await sql.auth.session_of_token(
+                change.connection, token_hash=digest(body.refresh_token)
+            )
+            user_id, session_id = (rows[0]["user_id"], rows[0]["id"]) if rows else (None, None)
+        if user_id is None:
+            return
+        accounts.act_as(change, user_id)
+        only = None if body.all else session_id
+        if await accounts.end_sessions(change, user_id, only=only):
+            await accounts.note_login(change, "logout", came, user_id=user_id)
+
+    await desk.changes.run(request[WISH], work)
+    return no_content()
+
+
+async def _bearer(request: web.Request) -> Actor | None:
+    """Whoever holds the request's access token; nobody, if it is not good."""
+    if "Authorization" not in request.headers:
+        return None
+    try:
+        actor = await request.app[DESK].identity.who(request)
+    except Unauthorized:
+        return None
+    return actor if actor.session_id is not None else None
+
+
+@route(
+    "GET", "/auth/sessions", need=EVERYBODY, query=ListSessions, answer=list[Session], tag="auth"
+)
+async def list_sessions(request: web.Request) -> web.Response:
+    """Where you are signed in."""
+    actor, query = request[ACTOR], request[QUERY]
+    before = None
+    if query.before is not None:
+        before = _uuid(query.before)
+        if before is None:
+            raise BadRequest("before: not an id of a session", fields={"before": "invalid"})
+    async with request.app[DESK].database.connection() as connection:
+        row = await sql.auth.list_sessions(
+            connection,
+            user_id=actor.user_id,
+            current=require_session(actor),
+            before=before,
+            limit=min(max(query.limit, 1), LONGEST_PAGE),
+        )
+    headers = next_page(request, before=row["next"]) if row["next"] else None
+    return answer(row["page"], headers=headers)
+
+
+@route("DELETE", "/auth/sessions/{session_id}", need=EVERYBODY, status=204, tag="auth")
+async def end_session(request: web.Request) -> web.Response:
+    """End a session of yours: its tokens and sockets are dead at once."""
+    desk, actor = request.app[DESK], request[ACTOR]
+    session_id = _uuid(request.match_info["session_id"])
+    came = origin(request, desk.settings.trusted_proxies)
+    require_session(actor)
+
+    async def work(change: Change) -> None:
+        if session_id is None or not await accounts.end_sessions(
+            change, actor.user_id, only=session_id
+        ):
+            raise NotFound("session not found")
+        await accounts.note_login(change, "logout", came, user_id=actor.user_id)
+
+    await desk.changes.run(request[WISH], work)
+    return no_content()
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+@route("POST", "/auth/ws-ticket", need=SIGNED_IN, answer=Ticket, status=201, tag="auth")
+async def create_ticket(request: web.Request) -> web.Response:
+    """Get a ticket that opens one socket within 30 seconds, so that no token stands in its URL."""
+    ticket = await request.app[DESK].identity.ws_ticket(request[ACTOR])
+    return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201, headers=UNSEEN)
+
+
+routes = [
+    register_user,
+    log_in,
+    refresh_tokens,
+    log_out,
+    list_sessions,
+    end_session,
+    create_ticket,
+]

@@ -1,0 +1,432 @@
+"""Users: the own account, finding people, and what administrators do to accounts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET
+
+from warmdesk.auth import passwords
+from warmdesk.auth.actor import EVERYBODY, Actor, GlobalRole, require_session
+from warmdesk.auth.addresses import origin
+from warmdesk.changes import accounts
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
+from warmdesk.rest.answers import answer, next_page
+from warmdesk.rest.routing import ACTOR, BODY, DESK, QUERY, SIGNED_IN, WISH, path_id, route
+from warmdesk.schemas.users import (
+    Account,
+    ChangePassword,
+    CreateUser,
+    FoundUser,
+    ListUsers,
+    Me,
+    Said,
+    SearchUsers,
+    UpdateMe,
+    UpdateUser,
+    is_timezone,
+)
+
+SHOWN = frozenset({"username", "display_name", "avatar_url"})
+"""What of a user everybody sees."""
+NAMES = frozenset({"first_name", "last_name", "display_name"})
+PAGE_LONGEST = 500
+SEARCH_LONGEST = 100
+PASSWORD_TRIES = 10
+PASSWORD_SECONDS = 15 * 60
+PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
+PASSWORDS = {"current_password": "correct horse battery", "new_password": "staple it all together"}
+
+
+@route("GET", "/users/me", need=EVERYBODY, answer=Me, tag="users")
+async def show_me(request: web.Request) -> web.Response:
+    """Your account."""
+    return await _show_me(request)
+
+
+@route("GET", "/auth/me", need=EVERYBODY, answer=Me, tag="users")
+async def show_own_account(request: web.Request) -> web.Response:
+    """Your account; the same as /users/me."""
+    return await _show_me(request)
+
+
+async def _show_me(request: web.Request) -> web.Response:
+    async with request.app[DESK].database.connection() as connection:
+        return answer(await sql.users.me(connection, user_id=request[ACTOR].user_id))
+
+
+@route(
+    "PUT",
+    "/users/me",
+    need=EVERYBODY,
+    body=UpdateMe,
+    answer=Me,
+    tag="users",
+    example=PROFILE,
+    errors=(409,),
+)
+async def update_me(request: web.Request) -> web.Response:
+    """Change your profile and preferences: the keys that are sent, and no others."""
+    return await _update_me(request)
+
+
+@route(
+    "PUT",
+    "/auth/me",
+    need=EVERYBODY,
+    body=UpdateMe,
+    answer=Me,
+    tag="users",
+    example=PROFILE,
+    errors=(409,),
+)
+async def update_own_account(request: web.Request) -> web.Response:
+    """Change your profile and preferences; the same as /users/me."""
+    return await _update_me(request)
+
+
+async def _update_me(request: web.Request) -> web.Response:
+    desk, actor = request.app[DESK], request[ACTOR]
+    fields = _sent(request[BODY])
+    if "email" in fields and actor.session_id is None:
+        # Whoever has the address can set a new password by mail, and a key must not do that.
+        raise Forbidden("an API key cannot change the e-mail address; sign in")
+    came = origin(request, desk.settings.trusted_proxies)
+
+    async def work(change: Change) -> str:
+        before = await _lock(change, actor.user_id, fields)
+        after = await _rewrite(change, before, fields, settings=True)
+        if after is None:
+            return str(before["me"])
+        if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
+            await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
+        return str(after["me"])
+
+    return answer(await desk.changes.run(request[WISH], work))
+
+
+@route(
+    "PUT",
+    "/users/me/password",
+    need=EVERYBODY,
+    body=ChangePassword,
+    answer=Said,
+    tag="users",
+    example=PASSWORDS,
+    errors=(422, 429),
+)
+async def change_password(request: web.Request) -> web.Response:
+    """Change your password. Your other sessions end."""
+    return await _change_password(request)
+
+
+@route(
+    "PUT",
+    "/auth/me/password",
+    need=EVERYBODY,
+    body=ChangePassword,
+    answer=Said,
+    tag="users",
+    example=PASSWORDS,
+    errors=(422, 429),
+)
+async def change_own_password(request: web.Request) -> web.Response:
+    """Change your password; the same as /users/me/password."""
+    return await _change_password(request)
+
+
+async def _change_password(request: web.Request) -> web.Response:
+    desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
+    user_id, session_id = actor.user_id, require_session(actor)
+    came = origin(request, desk.settings.trusted_proxies)
+    await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
+    async with desk.database.connection() as connection:
+        kept = await sql.auth.password_of(connection, user_id=user_id)
+    if not await passwords.check_password(body.current_password, kept):
+        raise _wrong_password()
+    new_hash = await passwords.hash_password(body.new_password)
+
+    async def work(change: Change) -> None:
+        rows = await sql.auth.change_password(
+            change.connection, user_id=user_id, checked_hash=kept, new_hash=new_hash
+        )
+        if not rows:
+            raise _wrong_password()
+        await accounts.end_sessions(change, user_id, but=session_id)
+        await accounts.note_login(
+            change, "password_changed", came, user_id=user_id, actor_id=user_id
+        )
+        _tell_user(change, user_id, rows[0]["me"])
+
+    await desk.changes.run(request[WISH], work)
+    await desk.limits.clear("password", user_id)
+    return answer({"message": "the password was changed"})
+
+
+def _wrong_password() -> Impossible:
+    return Impossible("incorrect current password", fields={"current_password": "incorrect"})
+
+
+@route(
+    "GET",
+    "/users/search",
+    need=SIGNED_IN,
+    query=SearchUsers,
+    answer=list[FoundUser],
+    tag="users",
+)
+async def search_users(request: web.Request) -> web.Response:
+    """Find active people by a part of their name, for pickers.
+
+    `online` is true only of those who share a project with you.
+    """
+    desk, actor, query = request.app[DESK], request[ACTOR], request[QUERY]
+    async with desk.database.connection() as connection:
+        rows = await sql.users.search(
+            connection,
+            q=query.q.strip(),
+            reader=actor.user_id,
+            everybody=actor.global_role is GlobalRole.ADMIN,
+            limit=min(max(query.limit, 1), SEARCH_LONGEST),
+        )
+    near = [row["id"] for row in rows if row["near"]]
+    online = await desk.presence.online(near) if near else set()
+    found = (
+        f'{{"online":{"true" if row["id"] in online else "false"},{row["shaped"][1:]}'
+        for row in rows
+    )
+    return answer(f"[{','.join(found)}]")
+
+
+@route(
+    "GET",
+    "/users",
+    need=GlobalRole.ADMIN,
+    query=ListUsers,
+    answer=list[Account],
+    tag="users",
+)
+async def list_users(request: web.Request) -> web.Response:
+    """List accounts, latest first."""
+    query = request[QUERY]
+    async with request.app[DESK].database.connection() as connection:
+        row = await sql.users.list(
+            connection,
+            q=query.q.strip(),
+            role=query.role,
+            active=query.active,
+            include_deleted=query.include_deleted,
+            before=query.before,
+            limit=min(max(query.limit, 1), PAGE_LONGEST),
+        )
+    headers = next_page(request, before=row["next"]) if row["next"] is not None else None
+    return answer(row["page"], headers=headers)
+
+
+@route(
+    "POST",
+    "/users",
+    need=GlobalRole.ADMIN,
+    body=CreateUser,
+    answer=Account,
+    status=201,
+    tag="users",
+    example={
+        "email": "bob@example.com",
+        "username": "bob",
+        "password": "correct horse battery",
+        "global_role": "user",
+    },
+    errors=(409,),
+)
+async def create_user(request: web.Request) -> web.Response:
+    """Create an account."""
+    desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
+    came = origin(request, desk.settings.trusted_proxies)
+    kept = await passwords.hash_password(body.password)
+
+    async def work(change: Change) -> str:
+        await _require_administrator(change, actor)
+        with accounts.unique_names():
+            row = await sql.users.create(
+                change.connection,
+                email=body.email,
+                username=body.username,
+                password_hash=kept,
+                first_name=body.first_name or "",
+                last_name=body.last_name or "",
+                display_name=body.display_name or "",
+                locale=desk.settings.default_locale,
+                global_role=body.global_role,
+                is_active=body.is_active,
+                must_change_password=body.must_change_password,
+            )
+        await accounts.note_login(
+            change, "admin_user_created", came, user_id=row["id"], actor_id=actor.user_id
+        )
+        return str(row["account"])
+
+    return answer(await desk.changes.run(request[WISH], work), status=201)
+
+
+@route("GET", "/users/{user_id}", need=GlobalRole.ADMIN, answer=Account, tag="users")
+async def show_user(request: web.Request) -> web.Response:
+    """Show an account, a deleted one too."""
+    async with request.app[DESK].database.connection() as connection:
+        return answer(await sql.users.account(connection, user_id=path_id(request, "user_id")))
+
+
+@route(
+    "PUT",
+    "/users/{user_id}",
+    need=GlobalRole.ADMIN,
+    body=UpdateUser,
+    answer=Account,
+    tag="users",
+    example={"global_role": "viewer", "is_active": True},
+    errors=(409, 422),
+)
+async def update_user(request: web.Request) -> web.Response:
+    """Change an account: the keys that are sent, and no others.
+
+    Deactivating it or giving it a password ends its sessions; a role acts at once.
+    """
+    desk, actor = request.app[DESK], request[ACTOR]
+    user_id, fields = path_id(request, "user_id"), _sent(request[BODY])
+    password = fields.pop("password", None)
+    if user_id == actor.user_id:
+        _refuse_stepping_down(fields)
+    if password is not None and actor.session_id is None:
+        raise Forbidden("an API key cannot change a password; sign in")
+    new_hash = await passwords.hash_password(password) if password is not None else None
+    came = origin(request, desk.settings.trusted_proxies)
+
+    async def work(change: Change) -> str:
+        # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
+        # administrator always remains, however many demote each other at once.
+        await sql.auth.lock_admins(change.connection)
+        await _require_administrator(change, actor)
+        before = await _lock(change, user_id, fields)
+        after = await _rewrite(change, before, fields, new_hash=new_hash)
+        if after is None:
+            return str(before["account"])
+        if fields.get("is_active") is False or new_hash is not None:
+            own = actor.session_id if user_id == actor.user_id else None
+            await accounts.end_sessions(change, user_id, but=own)
+        await accounts.note_login(
+            change, "admin_user_updated", came, user_id=user_id, actor_id=actor.user_id
+        )
+        return str(after["account"])
+
+    return answer(await desk.changes.run(request[WISH], work))
+
+
+def _refuse_stepping_down(fields: dict[str, Any]) -> None:
+    if fields.get("global_role", "admin") != "admin":
+        raise Impossible(
+            "you cannot take your own administrator role away",
+            fields={"global_role": "your own"},
+        )
+    if fields.get("is_active") is False:
+        raise Impossible("you cannot deactivate yourself", fields={"is_active": "your own"})
+
+
+async def _require_administrator(change: Change, actor: Actor) -> None:
+    rows = await sql.users.lock_administrator(change.connection, user_id=actor.user_id)
+    if not rows or not rows[0]["is_active"]:
+        raise Unauthorized("the account is not active")
+    if rows[0]["global_role"] != GlobalRole.ADMIN:
+        raise Forbidden()
+
+
+def _sent(body: msgspec.Struct) -> dict[str, Any]:
+    """The keys that were sent, with their values; 400 for a time zone that is none."""
+    fields: dict[str, Any] = {
+        name: value
+        for name in body.__struct_fields__
+        if (value := getattr(body, name)) is not UNSET
+    }
+    for name in fields.keys() & NAMES:
+        fields[name] = (fields[name] or "").strip()
+    if "avatar_url" in fields:
+        fields["avatar_url"] = fields["avatar_url"] or None
+    if "email" in fields:
+        fields["email"] = fields["email"].lower()
+    zone = fields.get("timezone")
+    if zone is not None and not is_timezone(zone):
+        raise BadRequest("timezone: not an IANA time zone", fields={"timezone": "unknown"})
+    return fields
+
+
+async def _lock(change: Change, user_id: int, fields: dict[str, Any]) -> Any:
+    """The account before its change, locked; memberships first when the change will name them."""
+    if fields.keys() & SHOWN:
+        await sql.users.lock_memberships(change.connection, user_id=user_id)
+    return await sql.users.lock(change.connection, user_id=user_id)
+
+
+async def _rewrite(
+    change: Change,
+    before: Any,
+    fields: dict[str, Any],
+    *,
+    settings: bool = False,
+    new_hash: str | None = None,
+) -> Any:
+    """Write what differs and tell of it; None when nothing does.
+
+    The user hears of the own account; everybody in the user's projects of another name or picture.
+    """
+    present = json.loads(before["fields"])
+    differing = {name: value for name, value in fields.items() if present[name] != value}
+    if not differing and new_hash is None:
+        return None
+    user_id = before["id"]
+    with accounts.unique_names():
+        after = await sql.users.change(
+            change.connection,
+            user_id=user_id,
+            fields=json.dumps(differing),
+            settings=settings,
+            new_hash=new_hash,
+        )
+    renamed = after["shaped"] != before["shaped"]
+    if renamed:
+        rows = await sql.users.memberships(change.connection, user_id=user_id)
+        for row in rows:
+            change.emit(
+                project_channel(row["project_id"]),
+                MEMBER_UPDATED,
+                row["shaped"],
+                entity=f"user:{user_id}",
+            )
+    _tell_user(change, user_id, after["me"])
+    if renamed or differing.keys() & {"global_role", "is_active"}:
+        change.emit(CONTROL, CONTROL_USER, json.dumps({"user_id": user_id}))
+    return after
+
+
+def _tell_user(change: Change, user_id: int, me: str) -> None:
+    change.emit(user_channel(user_id), USER_UPDATED, me, entity=f"user:{user_id}")
+
+
+routes = [
+    show_me,
+    show_own_account,
+    update_me,
+    update_own_account,
+    change_password,
+    change_own_password,
+    search_users,
+    list_users,
+    create_user,
+    show_user,
+    update_user,
+]

@@ -1,0 +1,99 @@
+"""Signing in and out, sessions, tickets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from warmdesk.schemas import Body, Shape, Timestamp
+from warmdesk.schemas.users import DisplayName, Email, Me, Name, Password, Username
+
+LoginName = Annotated[
+    str,
+    Meta(max_length=255, description="a username or an e-mail address", examples=["alice"]),
+]
+GivenPassword = Annotated[str, Meta(max_length=128, examples=["correct horse battery"])]
+RefreshToken = Annotated[str, Meta(max_length=200)]
+
+
+class Register(Body):
+    """A new account."""
+
+    email: Email
+    username: Username
+    password: Password
+    display_name: DisplayName | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+
+
+class Login(Body):
+    """Who signs in: a username or an e-mail address under any of three names, and the password."""
+
+    username: LoginName | None = None
+    login: LoginName | None = None
+    email: LoginName | None = None
+    password: GivenPassword | None = None
+
+
+class Refresh(Body):
+    """The refresh token; it is exchanged for the next one."""
+
+    refresh_token: RefreshToken
+
+
+class Logout(Body):
+    """Which session ends: the refresh token's, else the access token's; `all`: every one."""
+
+    refresh_token: RefreshToken | None = None
+    all: bool = False
+
+
+class NewTokens(Shape):
+    """What a session's owner needs to go on: the access token, and the token for the next one."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Meta(description="seconds")]
+    refresh_expires_in: Annotated[int, Meta(description="seconds")]
+
+
+class Tokens(NewTokens):
+    """A new session."""
+
+    must_change_password: bool
+    user: Me
+
+
+class Registered(Tokens):
+    """A new account and its first session."""
+
+    id: int
+
+
+class Session(Shape):
+    """A place where the user is signed in. `current`: the one that asks."""
+
+    id: str
+    created_at: Timestamp
+    last_used_at: Timestamp
+    expires_at: Timestamp
+    user_agent: str
+    ip: str
+    current: bool
+
+
+class ListSessions(Body):
+    """A page of sessions; `before` is the last id of the page before."""
+
+    limit: int = 100
+    before: Annotated[str, Meta(max_length=36)] | None = None
+
+
+class Ticket(Shape):
+    """Opens one socket, once, within `expires_in` seconds: ``/api/v1/ws/…?ticket=``."""
+
+    ticket: str
+    expires_in: int
