@@ -1,0 +1,161 @@
+"""Migrations run once, in order, alone; what was interrupted leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from warmdesk.db import migrations
+from warmdesk.db.migrations import MigrationError, files, migrate
+
+NAMES = [name for name, _ in files("migrations")]
+FIRST = "-- oldest program: 0.1\ncreate table one (id int);"
+SECOND = "-- oldest program: 0.1\ncreate table two (id int);"
+
+KILLED_IN_THE_MIDDLE = """
+import asyncio, sys
+from warmdesk.db import migrations
+found = migrations.files
+slow = ("0002_slow.sql", '''-- oldest program: 0.1
+create table half_done (id int);
+select pg_sleep(1.5);
+''')
+first = ("0001_first.sql", '''-- oldest program: 0.1
+create table one (id int);''')
+migrations.files = lambda folder: [first, slow] if folder == "migrations" else []
+asyncio.run(migrations.migrate(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+async def bare_url(servers: Any, keeper: Any) -> AsyncIterator[str]:
+    """A database with nothing in it at all."""
+    await keeper.execute("create database bare strategy file_copy")
+    try:
+        yield servers.dsn("bare")
+    finally:
+        await keeper.execute("drop database bare with (force)")
+
+
+@pytest.fixture
+def schema(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The migrations this program has, to be changed by a test; no shapes, no changes."""
+    held = {"0001_first.sql": FIRST}
+
+    def some_files(folder: str) -> list[tuple[str, str]]:
+        return sorted(held.items()) if folder == "migrations" else []
+
+    monkeypatch.setattr(migrations, "files", some_files)
+    return held
+
+
+async def ask(dsn: str, question: str) -> Any:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(question)
+    finally:
+        await connection.close()
+
+
+async def test_an_empty_database_gets_everything_and_a_second_time_nothing(bare_url: str) -> None:
+    assert await migrate(bare_url) == NAMES
+    assert await migrate(bare_url) == []
+    assert await ask(bare_url, "select count(*) from schema_migrations") == len(NAMES)
+
+
+async def test_two_at_once_take_turns(bare_url: str) -> None:
+    ran = await asyncio.gather(*(migrate(bare_url) for _ in range(4)))
+    assert sorted(ran, key=len) == [[], [], [], NAMES]
+
+
+async def test_an_edited_migration_is_refused(bare_url: str, schema: dict[str, str]) -> None:
+    await migrate(bare_url)
+    schema["0001_first.sql"] += " -- better"
+    with pytest.raises(MigrationError, match=r"0001_first\.sql was edited"):
+        await migrate(bare_url)
+
+
+async def test_a_migration_that_fails_leaves_the_ones_before_it(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    schema["0002_second.sql"] = SECOND + "select 1 / 0;"
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(bare_url)
+    assert await ask(bare_url, "select to_regclass('one')::text") == "one"
+    assert await ask(bare_url, "select to_regclass('two')::text") is None
+
+    schema["0002_second.sql"] = SECOND
+    assert await migrate(bare_url) == ["0002_second.sql"]
+
+
+async def test_a_migration_must_name_its_oldest_program(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    schema["0001_first.sql"] = "create table one (id int);"
+    with pytest.raises(MigrationError, match="does not name its oldest program"):
+        await migrate(bare_url)
+    assert await ask(bare_url, "select to_regclass('one')::text") is None
+
+
+async def test_a_newer_schema_that_allows_this_program_is_served_as_it_is(
+    bare_url: str, schema: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema["0002_second.sql"] = SECOND
+    await migrate(bare_url)
+    del schema["0002_second.sql"]
+
+    def no_replacing(connection: Any) -> Any:
+        raise AssertionError("an older program must not replace a newer one's functions")
+
+    monkeypatch.setattr(migrations, "_replace_functions", no_replacing)
+    assert await migrate(bare_url) == []
+
+
+async def test_a_newer_schema_that_needs_a_newer_program_is_refused(
+    bare_url: str, schema: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema["0002_second.sql"] = SECOND.replace("0.1", "99.0")
+    await migrate(bare_url)
+    del schema["0002_second.sql"]
+    with pytest.raises(MigrationError, match=r"needs WarmDesk 99\.0 or newer"):
+        await migrate(bare_url)
+
+
+async def test_kill_9_in_the_middle_leaves_nothing_half_done(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED_IN_THE_MIDDLE, bare_url
+    )
+    async with asyncio.timeout(20):
+        asleep = "select count(*) from pg_stat_activity where datname = 'bare' and query ~ 'half_'"
+        while not await ask(bare_url, f"{asleep} and wait_event = 'PgSleep'"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+    schema["0002_slow.sql"] = SECOND
+    assert await migrate(bare_url) == ["0002_slow.sql"]
+    assert await ask(bare_url, "select to_regclass('half_done')::text") is None
+    assert await ask(bare_url, "select count(*) from schema_migrations") == 2
+
+
+async def test_shapes_are_replaced_together_or_not_at_all(
+    bare_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that reads between the two statements would see half of a new form."""
+    answer = "create or replace function answer() returns int language sql as 'select {}'"
+    held = {"shapes": [("a.sql", answer.format(1))], "changes": []}
+    monkeypatch.setattr(migrations, "files", lambda folder: held.get(folder, []))
+    await migrate(bare_url)
+
+    held["shapes"] = [("a.sql", answer.format(2)), ("b.sql", "create function broken")]
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        await migrate(bare_url)
+    assert await ask(bare_url, "select answer()") == 1
