@@ -20,6 +20,16 @@ $$;
 -- Gives each event as the bus carries it: "channel seq type entity", a line feed, the envelope.
 create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
 language plpgsql as $$
+begin
+    return record_by(
+        events_, array_fill(actor_, array[cardinality(events_)]), array_fill(client_, array[cardinality(events_)])
+    );
+end
+$$;
+
+-- The same for a group of changes: each event by its own actor and client.
+create or replace function record_by(events_ new_event[], actors_ bigint[], clients_ text[]) returns text[]
+language plpgsql as $$
 declare
     told text[];
 begin
@@ -34,7 +44,7 @@ begin
     where e.type ~ '[._]deleted$' and o.channel = e.channel and o.entity = e.entity and o.type <> 'gone';
     with numbered as (
         select e.*, row_number() over (partition by e.channel order by e.place) as nth
-        from unnest(events_) with ordinality e (channel, type, payload, entity, place)
+        from unnest(events_, actors_, clients_) with ordinality e (channel, type, payload, entity, actor, client, place)
     ), counted as (
         select n.channel, max(n.nth) as total from numbered n group by n.channel
     ), heads as (
@@ -42,7 +52,7 @@ begin
         returning f.channel, f.seq - c.total as base
     ), written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-        select n.channel, h.base + n.nth, n.type, n.payload, actor_, client_, n.entity, clock_timestamp()
+        select n.channel, h.base + n.nth, n.type, n.payload, n.actor, n.client, n.entity, clock_timestamp()
         from numbered n inner join heads h on h.channel = n.channel
         order by n.place
         returning *
