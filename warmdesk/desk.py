@@ -1,4 +1,6 @@
-"""What a process holds: its settings, its database and Redis, and the parts of the centre that live on them."""
+"""What a process holds: its settings, its database and Redis, and the parts of the centre that
+live on them.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
-    """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001 first."""
+    """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001
+    first.
+    """
     database = await Database.open(settings.database_url, size=settings.database_pool)
     redis = connect_redis(settings.redis_url)
     bus = Bus(redis, connect_redis(settings.redis_url, listening=True))
@@ -73,6 +77,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         for part in (bus, hub, presence, control):
             await part.start()
             closing.push_async_callback(part.stop)
-        # Sockets go first, so that the leases they leave are lowered and their last frames are written.
+        # Sockets go first, so that the leases they leave are lowered and their last frames are
+        # written.
         closing.push_async_callback(hub.close_sockets)
         yield desk

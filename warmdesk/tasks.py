@@ -1,7 +1,8 @@
 """Tasks that run as long as the process: an error ends one turn, never the task.
 
-A task that raised is started again within a second, counted and logged. What stays dead for more than five seconds makes
-`Tasks.trouble` say so, which turns `/health` to 503 so that the worker is replaced.
+A task that raised is started again within a second, counted and logged. What stays dead for more
+than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
+replaced.
 """
 
 from __future__ import annotations

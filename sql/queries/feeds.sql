@@ -83,3 +83,7 @@ with old as (
     where k.user_id = old.user_id and k.path = old.path and k.key = old.key returning 1
 )
 select count(*) from gone;
+
+-- name: may_trim -> value
+-- Takes the lock of the one process that trims, until the transaction ends.
+select pg_try_advisory_xact_lock(x'77645452'::integer);

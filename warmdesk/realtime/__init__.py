@@ -1,15 +1,16 @@
 """The centre. Read it in this order:
 
-=================  =====================================================================================
+=================  ==============================================================================
 ``events.py``      the catalogue: every event and signal of the protocol, a line each
 ``channels.py``    the names events are sent to: ``project:42``, ``user:7``, ``control``
 ``change.py``      a transaction and the events it makes; published after the commit
-``feed.py``        the numbered events of a channel in PostgreSQL: why a feed and not only pub/sub
+``feed.py``        the numbered events of a channel in PostgreSQL: why not only pub/sub
 ``bus.py``         Redis pub/sub between processes: makes delivery instant, never certain
-``hub.py``         rooms: from the bus to this process's sockets, in order, exactly once; catch-up
+``room.py``        one channel as this process sees it: who follows, what was delivered last
+``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket, taken over from aiohttp after its handshake
-``presence.py``    who is here: leases in Redis
+``presence.py``    who is here: leases in Redis (``presence.lua`` is one turn of it)
 ``control.py``     follows the control feed: forgets caches, ends sockets
-=================  =====================================================================================
+=================  ==============================================================================
 """

@@ -1,12 +1,14 @@
 """Redis pub/sub between the processes: it makes delivery instant, never certain.
 
-A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader need not parse JSON. Publishing
-is never awaited by a change: messages go into a bounded queue, and one task sends what a loop tick collected as one
-pipeline. What cannot be published is handed to this process's own listener; the others find it in the feed.
+A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader
+need not parse JSON. Publishing is never awaited by a change: messages go into a bounded queue, and
+one task sends what a loop tick collected as one pipeline. What cannot be published is handed to
+this process's own listener; the others find it in the feed.
 
-redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so this listener owns its
-connection, sends itself a beat every second and counts the connection as lost when three seconds pass without one. After
-each new connection `on_doubt` is called: whatever was said meanwhile has to be read from the feeds.
+redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
+this listener owns its connection, sends itself a beat every second and counts the connection as
+lost when three seconds pass without one. After each new connection `on_doubt` is called: whatever
+was said meanwhile has to be read from the feeds.
 """
 
 from __future__ import annotations
@@ -47,10 +49,11 @@ Heard = Callable[[str, int, str, str, bytes], None]
 
 
 def connect_redis(url: str, *, listening: bool = False) -> Any:
-    """A client for ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://[:password@]host:port,host:port/name``.
+    """A client for ``redis://``, ``rediss://``, ``unix://`` or
+    ``sentinel://[:password@]host:port,host:port/name``.
 
-    Calls end after 250 ms and are not repeated: who calls has something better to do when Redis is away. A listening client
-    waits without end.
+    Calls end after 250 ms and are not repeated: who calls has something better to do when Redis is
+    away. A listening client waits without end.
     """
     options: dict[str, Any] = {
         "socket_connect_timeout": 1.0,
@@ -67,13 +70,17 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
             host, _, port = place.partition(":")
             hosts.append((host, int(port or 26379)))
         password = parts.password
-        sentinel = Sentinel(hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password})
+        sentinel = Sentinel(
+            hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password}
+        )
         return sentinel.master_for(parts.path.strip("/") or "mymaster", **options)
     return redis_asyncio.from_url(url, **options)
 
 
 class Bus:
-    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope)`` is called for each message."""
+    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope)`` is called
+    for each message.
+    """
 
     def __init__(self, redis: Any, listening: Any) -> None:
         self.redis = redis
@@ -94,7 +101,9 @@ class Bus:
         self._tasks = Tasks()
 
     async def start(self) -> None:
-        """Begin to listen and to publish; gives up waiting for Redis after a second, and goes on trying."""
+        """Begin to listen and to publish; gives up waiting for Redis after a second, and goes on
+        trying.
+        """
         self._tasks.start("bus.listen", self._listen)
         self._tasks.start("bus.publish", self._publish)
         self._tasks.start("bus.beat", self._beat)
@@ -118,7 +127,9 @@ class Bus:
     @property
     def good(self) -> bool:
         """Whether this process hears its own beat: then it hears the others too."""
-        return self._connection is not None and time.monotonic() - self._beat_heard < SILENCE_SECONDS
+        return (
+            self._connection is not None and time.monotonic() - self._beat_heard < SILENCE_SECONDS
+        )
 
     @property
     def trouble(self) -> str | None:
@@ -127,7 +138,9 @@ class Bus:
     # Publishing
 
     def publish_all(self, messages: Iterable[str]) -> None:
-        """Queue a change's events, as ``record`` gave them: ``channel seq type entity``, a line feed, the envelope."""
+        """Queue a change's events, as ``record`` gave them: ``channel seq type entity``, a line
+        feed, the envelope.
+        """
         for message in messages:
             channel, _, rest = message.partition(" ")
             self._put(channel, rest.encode())
@@ -164,13 +177,17 @@ class Bus:
                         pipeline.publish(PREFIX + channel, message)
                     await pipeline.execute()
             except REDIS_AWAY as error:
-                log.warning("bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__)
+                log.warning(
+                    "bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__
+                )
                 for channel, message in batch:
                     self._keep(channel, message)
                 await asyncio.sleep(0)
 
     def _keep(self, channel: str, message: bytes) -> None:
-        """What Redis did not take goes to the own listener; but a beat is only heard when it really came round."""
+        """What Redis did not take goes to the own listener; but a beat is only heard when it
+        really came round.
+        """
         BUS_DROPPED.inc()
         if not channel.startswith("beat:"):
             self._hear(channel, message)
@@ -179,7 +196,10 @@ class Bus:
         while True:
             self._put("beat:" + self.process, b"0 beat -\n")
             REDIS_UP.set(1.0 if self.good else 0.0)
-            if self._connection is not None and time.monotonic() - self._beat_heard > SILENCE_SECONDS:
+            if (
+                self._connection is not None
+                and time.monotonic() - self._beat_heard > SILENCE_SECONDS
+            ):
                 log.warning("bus.silent seconds=%.1f", time.monotonic() - self._beat_heard)
                 await self._drop_connection()
             await asyncio.sleep(BEAT_SECONDS)
@@ -187,7 +207,9 @@ class Bus:
     # Listening
 
     async def subscribe(self, channel: str) -> bool:
-        """Hear a channel from now on. True once Redis confirmed it (at most a second); False: it will be, later."""
+        """Hear a channel from now on. True once Redis confirmed it (at most a second); False: it
+        will be, later.
+        """
         self._wanted.add(channel)
         if channel in self._confirmed:
             return True
@@ -225,7 +247,9 @@ class Bus:
             last = {channel: verb for verb, channel in asks}
             try:
                 for verb in ("UNSUBSCRIBE", "SUBSCRIBE"):
-                    channels = [PREFIX + channel for channel, wanted in last.items() if wanted == verb]
+                    channels = [
+                        PREFIX + channel for channel, wanted in last.items() if wanted == verb
+                    ]
                     for at in range(0, len(channels), 1000):
                         await connection.send_command(verb, *channels[at : at + 1000])
             except REDIS_AWAY:
@@ -240,7 +264,11 @@ class Bus:
                 log.warning("bus.lost error=%s", type(error).__name__)
             await self._drop_connection()
             await asyncio.sleep(pause)
-            pause = 0.05 if self._beat_heard > time.monotonic() - SILENCE_SECONDS else min(1.0, pause * 2)
+            pause = (
+                0.05
+                if self._beat_heard > time.monotonic() - SILENCE_SECONDS
+                else min(1.0, pause * 2)
+            )
 
     async def _follow(self) -> None:
         """One connection, from its beginning to its end."""

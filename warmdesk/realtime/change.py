@@ -1,12 +1,14 @@
 """A change: one transaction whose last act records its events; they are published after the commit.
 
-Two kinds, one promise: the rows and the events are kept or lost together, and nothing is said of what was rolled back.
-`Changes.hot` calls a PL/pgSQL function that locks, writes, shapes and records in one round trip (a single statement would
-see one snapshot, taken before it waited for any lock). `Changes.run` does the same four steps from Python.
+Two kinds, one promise: the rows and the events are kept or lost together, and nothing is said of
+what was rolled back. `Changes.hot` calls a PL/pgSQL function that locks, writes, shapes and
+records in one round trip (a single statement would see one snapshot, taken before it waited for
+any lock). `Changes.run` does the same four steps from Python.
 
-Locks have one order, so that changes cannot wait for each other in a circle: idempotency key, membership, a global admin's
-account, project, columns, cards by id, and last the feeds, all in one call. What loses all the same (deadlock,
-serialization, lock timeout) is tried again, three times within the change's 4.5 seconds, then 503.
+Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
+membership, a global admin's account, project, columns, cards by id, and last the feeds, all in one
+call. What loses all the same (deadlock, serialization, lock timeout) is tried again, three times
+within the change's 4.5 seconds, then 503.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import asyncpg
 
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query, sql
-from warmdesk.metrics import DB_RETRIES
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
+from warmdesk.metrics import DB_RETRIES
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.events import Event
 
@@ -69,7 +71,9 @@ def body_hash(body: bytes) -> str:
 
 @dataclass(slots=True, frozen=True)
 class Outcome:
-    """What a change answers: the JSON text that PostgreSQL made, its status, and whether it is an answer given before."""
+    """What a change answers: the JSON text that PostgreSQL made, its status, and whether it is an
+    answer given before.
+    """
 
     status: int
     answer: str
@@ -85,7 +89,9 @@ class Change:
     told: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     def emit(self, channel: str, event: Event, payload: str, *, entity: str | None = None) -> None:
-        """Say that an event happened; its payload is JSON text. Recorded with the commit, in this order."""
+        """Say that an event happened; its payload is JSON text. Recorded with the commit, in this
+        order.
+        """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
         self.told.append((channel, event.name, payload, entity))
@@ -123,7 +129,9 @@ class Changes:
         return await self._try(once, in_transaction=False)
 
     async def run(self, wish: Wish, work: Callable[[Change], Awaitable[T]]) -> T:
-        """A transaction in Python; `work` may be called again when it lost a race, so it changes nothing but the database."""
+        """A transaction in Python; `work` may be called again when it lost a race, so it changes
+        nothing but the database.
+        """
 
         async def once(connection: Any) -> tuple[T, list[str]]:
             change = Change(connection, wish)
@@ -153,7 +161,9 @@ class Changes:
         except asyncpg.PostgresError as error:
             raise as_refusal(error) from error
         except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
-            raise Unavailable("the change could not be finished in time", code="unknown_outcome") from error
+            raise Unavailable(
+                "the change could not be finished in time", code="unknown_outcome"
+            ) from error
         raise AssertionError("unreachable")
 
     async def _once(
@@ -167,12 +177,17 @@ class Changes:
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
-    """A refusal that an SQL function raised; a race lost too often or a server that is away, as a 503; else the error itself."""
+    """A refusal that an SQL function raised; a race lost too often or a server that is away, as a
+    503; else the error itself.
+    """
     state = error.sqlstate or ""
     if state.startswith("WD"):
         return refusal(state, str(error.args[0]), error.detail)
     if state in LOST_A_RACE or state in TOO_SLOW:
         return Unavailable("too many changes at once, try again")
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError) or state[:2] in ("57", "53"):
+    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError) or state[:2] in (
+        "57",
+        "53",
+    ):
         return Unavailable("the database is away, try again", code="unknown_outcome")
     return error

@@ -1,9 +1,11 @@
-"""Follows the control feed: what a process cached is forgotten, and sockets whose right is gone are ended.
+"""Follows the control feed: what a process cached is forgotten, and sockets whose right is gone
+are ended.
 
-`control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by the hub's check within a
-second when the bus lost it. A role that changed keeps the socket open, because each write reads the role anew; an account that
-was deactivated, a session or key that was ended, a membership that is gone end theirs. Every half minute all sockets are asked
-about in one query all the same.
+`control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by
+the hub's check within a second when the bus lost it. A role that changed keeps the socket open,
+because each write reads the role anew; an account that was deactivated, a session or key that was
+ended, a membership that is gone end theirs. Every half minute all sockets are asked about in one
+query all the same.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Forgetful(Protocol):
 class Control:
     """Ends what has no right any more; tells caches to forget."""
 
-    def __init__(self, hub: Hub, database: Database, *, presence: Presence, forgetful: Iterable[Forgetful]) -> None:
+    def __init__(
+        self, hub: Hub, database: Database, *, presence: Presence, forgetful: Iterable[Forgetful]
+    ) -> None:
         self.hub = hub
         self.database = database
         self.presence = presence
@@ -77,13 +81,18 @@ class Control:
             cache.forget()
         payload = orjson.loads(entry.body).get("payload", {})
         if entry.type == CONTROL_SESSION.name:
-            self._end(lambda c: c.session_id == payload["session_id"], self.hub.of_user(payload["user_id"]))
+            self._end(
+                lambda c: c.session_id == payload["session_id"],
+                self.hub.of_user(payload["user_id"]),
+            )
         elif entry.type == CONTROL_KEY.name:
             self._end(lambda c: c.key_id == payload["key_id"], list(self.hub.connections))
         elif entry.type == CONTROL_USER.name:
             self._later(self._user_changed(payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
-            self._later(self._ask_about(self.hub.of_user(payload["user_id"]), after=IN_BAND_SECONDS))
+            self._later(
+                self._ask_about(self.hub.of_user(payload["user_id"]), after=IN_BAND_SECONDS)
+            )
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
@@ -110,8 +119,9 @@ class Control:
         await self._ask_about([connection])
 
     async def _ask_about(self, connections: list[Connection], *, after: float = 0.0) -> None:
-        """Close those that have no right any more. A removed member's sockets are ended by the room at the seq of the removal;
-        what is still open a second later is ended here."""
+        """Close those that have no right any more. A removed member's sockets are ended by the
+        room at the seq of the removal; what is still open a second later is ended here.
+        """
         if after:
             await asyncio.sleep(after)
         connections = [c for c in connections if not c.closing]
@@ -126,12 +136,17 @@ class Control:
                 projects=[project_of(c) for c in connections],
             )
         except DATABASE_AWAY as error:
-            log.warning("control.not_reviewed sockets=%d error=%s", len(connections), type(error).__name__)
+            log.warning(
+                "control.not_reviewed sockets=%d error=%s", len(connections), type(error).__name__
+            )
             return
         for row in rows:
             connection = connections[row["place"] - 1]
             REVOCATIONS.inc(cause=row["cause"])
-            connection.close(Close.SIGNED_OUT if row["cause"] in ("session", "key") else Close.NO_ACCESS, "access ended")
+            connection.close(
+                Close.SIGNED_OUT if row["cause"] in ("session", "key") else Close.NO_ACCESS,
+                "access ended",
+            )
 
     def _later(self, run: Any) -> None:
         task = asyncio.create_task(run)
@@ -145,5 +160,3 @@ def project_of(connection: Connection) -> int | None:
     if isinstance(room, Room) and room.channel.startswith("project:"):
         return int(room.channel.removeprefix("project:"))
     return None
-
-

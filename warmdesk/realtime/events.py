@@ -1,7 +1,8 @@
 """The catalogue: every event and signal of the protocol, a line each.
 
-An *event* is a fact with a seq that stays in its channel's feed. A *signal* is ephemeral: no seq, not stored. An event whose
-name ends in ``deleted`` blanks, in the feed, what was told of its entity before. The documents are compared with this list.
+An *event* is a fact with a seq that stays in its channel's feed. A *signal* is ephemeral: no seq,
+not stored. An event whose name ends in ``deleted`` blanks, in the feed, what was told of its
+entity before. The documents are compared with this list.
 """
 
 from __future__ import annotations
@@ -46,30 +47,50 @@ CARD_UPDATED = event("board.card_updated", card.CardUpdated, "Fields of a card w
 CARD_MOVED = event("board.card_moved", card.CardMoved, "A card went to another column or position.")
 CARD_DELETED = event("board.card_deleted", card.CardDeleted, "A card was deleted.")
 CARD_RESTORED = event("board.card_restored", card.CardSummary, "A deleted card came back.")
-CARDS_REORDERED = event("board.cards_reordered", card.CardsReordered, "A column's positions were spaced anew.")
+CARDS_REORDERED = event(
+    "board.cards_reordered", card.CardsReordered, "A column's positions were spaced anew."
+)
 COLUMN_CREATED = event("board.column_created", column.Column, "A column was created.")
 COLUMN_UPDATED = event("board.column_updated", column.Column, "A column was changed.")
 COLUMN_DELETED = event("board.column_deleted", column.ColumnDeleted, "An empty column was deleted.")
-COLUMNS_REORDERED = event("board.columns_reordered", column.ColumnsReordered, "The columns have a new order.")
+COLUMNS_REORDERED = event(
+    "board.columns_reordered", column.ColumnsReordered, "The columns have a new order."
+)
 
 # The talk.
 CHAT_MESSAGE = event("chat.message", chat.ChatMessage, "A chat message was posted.")
 CHAT_MESSAGE_UPDATED = event("chat.message_updated", chat.ChatMessage, "A chat message was edited.")
-CHAT_MESSAGE_DELETED = event("chat.message_deleted", chat.ChatMessageDeleted, "A chat message was deleted.")
-CHAT_REACTION_UPDATED = event("chat.reaction_updated", chat.ReactionUpdated, "A message's reactions changed.")
+CHAT_MESSAGE_DELETED = event(
+    "chat.message_deleted", chat.ChatMessageDeleted, "A chat message was deleted."
+)
+CHAT_REACTION_UPDATED = event(
+    "chat.reaction_updated", chat.ReactionUpdated, "A message's reactions changed."
+)
 
 # The project itself.
-PROJECT_UPDATED = event("project.updated", project.ProjectUpdated, "Fields of the project were changed.")
-PROJECT_ARCHIVED = event("project.archived", project.ProjectSlug, "The project was archived: read-only from now on.")
-PROJECT_UNARCHIVED = event("project.unarchived", project.ProjectSlug, "The project may be written to again.")
+PROJECT_UPDATED = event(
+    "project.updated", project.ProjectUpdated, "Fields of the project were changed."
+)
+PROJECT_ARCHIVED = event(
+    "project.archived", project.ProjectSlug, "The project was archived: read-only from now on."
+)
+PROJECT_UNARCHIVED = event(
+    "project.unarchived", project.ProjectSlug, "The project may be written to again."
+)
 MEMBER_ADDED = event("project.member_added", member.Member, "Somebody became a member.")
-MEMBER_UPDATED = event("project.member_updated", member.Member, "A member's role, name or picture changed.")
-MEMBER_REMOVED = event("project.member_removed", member.MemberRemoved, "Somebody is no longer a member.")
+MEMBER_UPDATED = event(
+    "project.member_updated", member.Member, "A member's role, name or picture changed."
+)
+MEMBER_REMOVED = event(
+    "project.member_removed", member.MemberRemoved, "Somebody is no longer a member."
+)
 
 # To every socket of one user.
 PROJECT_CREATED = event("project.created", project.ProjectSlug, "You created a project.")
 PROJECT_JOINED = event("project.joined", project.ProjectSlug, "You became a member of a project.")
-PROJECT_LEFT = event("project.left", project.ProjectSlug, "You are no longer a member of a project.")
+PROJECT_LEFT = event(
+    "project.left", project.ProjectSlug, "You are no longer a member of a project."
+)
 USER_UPDATED = event("user.updated", user.Me, "Your profile changed.")
 SESSION_REVOKED = event("session.revoked", ctl.SessionRevoked, "A session of yours was ended.")
 
@@ -77,24 +98,42 @@ SESSION_REVOKED = event("session.revoked", ctl.SessionRevoked, "A session of you
 GONE = event("gone", socket.Nothing, "An event whose text was deleted: only its seq is left.")
 
 # Between the processes, on the channel `control`; never sent to a socket.
-CONTROL_SESSION = event("control.session", ctl.SessionEnded, "A session was ended: its tokens and sockets are dead.")
-CONTROL_USER = event("control.user", ctl.UserChanged, "An account's role, activity or name changed.")
+CONTROL_SESSION = event(
+    "control.session", ctl.SessionEnded, "A session was ended: its tokens and sockets are dead."
+)
+CONTROL_USER = event(
+    "control.user", ctl.UserChanged, "An account's role, activity or name changed."
+)
 CONTROL_KEY = event("control.key", ctl.KeyEnded, "An API key was revoked.")
-CONTROL_MEMBER = event("control.member", ctl.MemberChanged, "A membership was made, changed or ended.")
-CONTROL_PROJECT = event("control.project", ctl.ProjectChanged, "A project was archived, un-archived or renamed.")
+CONTROL_MEMBER = event(
+    "control.member", ctl.MemberChanged, "A membership was made, changed or ended."
+)
+CONTROL_PROJECT = event(
+    "control.project", ctl.ProjectChanged, "A project was archived, un-archived or renamed."
+)
 CONTROL_SETTINGS = event("control.settings", ctl.SettingsChanged, "System settings changed.")
 CONTROL_RESTORED = event("control.restored", socket.Nothing, "The data was restored from a backup.")
 
 # Signals.
-HELLO = signal("hello", socket.Hello, "The first frame: who you are, where, and the seq and epoch that hold.")
+HELLO = signal(
+    "hello", socket.Hello, "The first frame: who you are, where, and the seq and epoch that hold."
+)
 PRESENCE_LIST = signal("presence.list", socket.PresenceList, "Who is here, the newcomer included.")
 PRESENCE_JOIN = signal("presence.join", socket.PresenceJoin, "A user opened the project.")
 PRESENCE_LEAVE = signal("presence.leave", socket.PresenceLeave, "A user left the project.")
-PRESENCE_CHANGED = signal("presence.changed", socket.PresenceChanged, "Joins and leaves of a quarter second, in one.")
+PRESENCE_CHANGED = signal(
+    "presence.changed", socket.PresenceChanged, "Joins and leaves of a quarter second, in one."
+)
 CHAT_TYPING = signal("chat.typing", socket.Typing, "Somebody writes a chat message.")
 PONG = signal("pong", socket.Pong, "The answer to ping, with the channel's head.")
 ACK = signal("ack", socket.Ack, "A message of yours was carried out.")
 ERROR = signal("error", socket.SocketError, "A message of yours was refused.")
-SYNC_RESET = signal("sync.reset", socket.SyncReset, "What you missed is no longer here: fetch again.")
-AUTH_EXPIRING = signal("auth.expiring", socket.AuthExpiring, "Your token runs out; send auth.refresh.")
-RECONNECT = signal("reconnect", socket.Reconnect, "A planned stop: come back at a random moment in between.")
+SYNC_RESET = signal(
+    "sync.reset", socket.SyncReset, "What you missed is no longer here: fetch again."
+)
+AUTH_EXPIRING = signal(
+    "auth.expiring", socket.AuthExpiring, "Your token runs out; send auth.refresh."
+)
+RECONNECT = signal(
+    "reconnect", socket.Reconnect, "A planned stop: come back at a random moment in between."
+)

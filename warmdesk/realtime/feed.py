@@ -1,10 +1,11 @@
 """The numbered events of a channel, in PostgreSQL.
 
-Why a feed and not only pub/sub: a pub/sub message that nobody heard is gone, and nobody knows that it was. A feed is written
-in the transaction of the change itself, so a fact and its event are kept or lost together; and taking the next seq locks the
-feed's row until the commit, so seq order is commit order and 1, 2, 3 … has no holes: when 18 is visible, 17 is too. Whoever
-has seen n and reads n+1 … has missed nothing, after a lost message, a dead Redis, a closed laptop. The price: one channel's
-events per second are bounded by the time of a commit.
+Why a feed and not only pub/sub: a pub/sub message that nobody heard is gone, and nobody knows that
+it was. A feed is written in the transaction of the change itself, so a fact and its event are kept
+or lost together; and taking the next seq locks the feed's row until the commit, so seq order is
+commit order and 1, 2, 3 … has no holes: when 18 is visible, 17 is too. Whoever has seen n and
+reads n+1 … has missed nothing, after a lost message, a dead Redis, a closed laptop. The price: one
+channel's events per second are bounded by the time of a commit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ TRIM_BATCH = 1000
 
 
 class Entry(NamedTuple):
-    """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` what it tells of, ``-`` for nothing."""
+    """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` what it tells of,
+    ``-`` for nothing.
+    """
 
     seq: int
     type: str
@@ -31,7 +34,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events after a seq (at most 200, about 1 MiB), with the head, the floor and the epoch of the same moment."""
+    """Events after a seq (at most 200, about 1 MiB), with the head, the floor and the epoch of the
+    same moment.
+    """
 
     entries: list[Entry]
     seq: int
@@ -60,9 +65,11 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
 
 
 async def trim(connection: Any, *, days: float) -> int:
-    """Take away events older than `days`, a prefix of each feed and a small batch at a time; gives how many went.
+    """Take away events older than `days`, a prefix of each feed and a small batch at a time; gives
+    how many went.
 
-    A prefix, because rows carry the time of their writing and a cut by age alone could leave a hole.
+    A prefix, because rows carry the time of their writing and a cut by age alone could leave a
+    hole.
     """
     gone = 0
     age = timedelta(days=days)

@@ -1,15 +1,17 @@
 """The hub: all rooms of one process, from the bus to its connections, in order, exactly once.
 
-A room delivers seq n+1 after n and drops what it has seen. One healing function, `Hub.catch_up`, covers every trouble (messages
-out of order, lost, Redis gone, readers that were slow): it reads the missing rows from the feed. A lost, late, reordered or
-doubled message therefore costs a read and never an event.
+A room delivers seq n+1 after n and drops what it has seen. One healing function, `Hub.catch_up`,
+covers every trouble (messages out of order, lost, Redis gone, readers that were slow): it reads
+the missing rows from the feed. A lost, late, reordered or doubled message therefore costs a read
+and never an event.
 
-Silence is checked, because a Redis restart is nearly silent: every second (every quarter while the bus is known bad) one query
-compares all rooms with their feeds. A head below a room's, or another epoch, means that history went backwards: every socket is
-closed with 1012 and told to fetch again when it comes back.
+Silence is checked, because a Redis restart is nearly silent: every second (every quarter while the
+bus is known bad) one query compares all rooms with their feeds. A head below a room's, or another
+epoch, means that history went backwards: every socket is closed with 1012 and told to fetch again
+when it comes back.
 
-A process that was frozen wakes up with old messages in its buffers. When its own clock shows a gap of more than three seconds,
-it delivers nothing until it has compared everything with the feeds.
+A process that was frozen wakes up with old messages in its buffers. When its own clock shows a gap
+of more than three seconds, it delivers nothing until it has compared everything with the feeds.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
+OPENING_AT_ONCE = 100
 KEEP_EMPTY_SECONDS = 5.0
 PING_SECONDS = 30.0
 SILENT_SECONDS = 60.0
@@ -71,7 +74,9 @@ def signal_frame(event: Event, payload: bytes) -> bytes:
 
 
 class Reset(Exception):
-    """What a client has cannot be carried on from: it must fetch again. The reason goes into `sync.reset`."""
+    """What a client has cannot be carried on from: it must fetch again. The reason goes into
+    `sync.reset`.
+    """
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -96,8 +101,10 @@ class Hub:
         self._tasks = Tasks()
         self._heals: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        # A storm of newcomers waits its turn instead of drowning the database.
+        self.turnstile = asyncio.Semaphore(OPENING_AT_ONCE)
         self._doubt = asyncio.Event()
-        self._open = {"project": 0, "user": 0}
+        self._count_open = {"project": 0, "user": 0}
         self._ticked_at = time.monotonic()
         self._frozen = False
         bus.heard = self.hear
@@ -111,7 +118,9 @@ class Hub:
         self._tasks.start("hub.sweep", self._sweep)
 
     async def close_sockets(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
-        """Tell every socket to come back at a random moment, then close them with 1001, spread over `spread` seconds."""
+        """Tell every socket to come back at a random moment, then close them with 1001, spread
+        over `spread` seconds.
+        """
         goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":3000}')
         leaving = list(self.connections)
         for connection in leaving:
@@ -163,7 +172,9 @@ class Hub:
                 connection.write(made)
 
     def _hold(self, room: Room) -> None:
-        """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of order)."""
+        """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of
+        order).
+        """
         if room.held_timer is None and room.catching is None:
             loop = asyncio.get_running_loop()
             room.held_timer = loop.call_later(HOLD_SECONDS, self._held_long_enough, room)
@@ -174,7 +185,9 @@ class Hub:
             self.catch_up(room, cause="gap")
 
     def _taken(self, room: Room, entry: Entry) -> None:
-        """An event, in its order: a removed member's sockets end at this very seq; followers inside the process hear it."""
+        """An event, in its order: a removed member's sockets end at this very seq; followers
+        inside the process hear it.
+        """
         if entry.type == MEMBER_REMOVED.name:
             removed = int(entry.entity.removeprefix("user:"))
             gone = [c for c in room.connections() if c.user_id == removed]
@@ -208,14 +221,24 @@ class Hub:
                     return
                 if room.last >= page.seq:
                     break
-            log.info("hub.caught_up channel=%s from=%d to=%d cause=%s", room.channel, began, room.last, cause)
+            log.info(
+                "hub.caught_up channel=%s from=%d to=%d cause=%s",
+                room.channel,
+                began,
+                room.last,
+                cause,
+            )
         except DATABASE_AWAY as error:
-            log.warning("hub.catch_up_failed channel=%s error=%s", room.channel, type(error).__name__)
+            log.warning(
+                "hub.catch_up_failed channel=%s error=%s", room.channel, type(error).__name__
+            )
         finally:
             room.catching = None
 
     def _apply(self, room: Room, page: Page) -> bool:
-        """Deliver a page to its room. False when the feed no longer reaches back to the room: then everybody is reset."""
+        """Deliver a page to its room. False when the feed no longer reaches back to the room: then
+        everybody is reset.
+        """
         for entry in page.entries:
             if entry.seq > room.last + 1:
                 break
@@ -224,7 +247,13 @@ class Hub:
         if not missing:
             return True
         DELIVERY_GAP.inc()
-        log.error("hub.hole channel=%s last=%d head=%d oldest=%d", room.channel, room.last, page.seq, page.oldest)
+        log.error(
+            "hub.hole channel=%s last=%d head=%d oldest=%d",
+            room.channel,
+            room.last,
+            page.seq,
+            page.oldest,
+        )
         room.begin(page.seq)
         for connection in room.connections():
             connection.seen = page.seq
@@ -232,7 +261,9 @@ class Hub:
         return False
 
     def _history_changed(self, room: Room | None, head: int, epoch: str) -> bool:
-        """Whether history went backwards; then every socket is closed with 1012 and every room forgotten."""
+        """Whether history went backwards; then every socket is closed with 1012 and every room
+        forgotten.
+        """
         if epoch == self.epoch and (room is None or head >= room.last):
             return False
         EPOCH_CHANGES.inc()
@@ -276,8 +307,14 @@ class Hub:
         began = time.monotonic()
         epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
         for room in rooms:
-            if self.rooms.get(room.channel) is room and room.opened and self._history_changed(
-                room if began > self._ticked_at - FREEZE_SECONDS else None, heads[room.channel], epoch
+            if (
+                self.rooms.get(room.channel) is room
+                and room.opened
+                and self._history_changed(
+                    room if began > self._ticked_at - FREEZE_SECONDS else None,
+                    heads[room.channel],
+                    epoch,
+                )
             ):
                 return
         if self._history_changed(None, 0, epoch):
@@ -285,7 +322,11 @@ class Hub:
         behind = [room for room in rooms if room.last < heads[room.channel]]
         if behind and self.bus.good and not self._frozen:
             await asyncio.sleep(HOLD_SECONDS)
-        waiting = [self.catch_up(room, cause="check") for room in behind if room.opened and room.last < heads[room.channel]]
+        waiting = [
+            self.catch_up(room, cause="check")
+            for room in behind
+            if room.opened and room.last < heads[room.channel]
+        ]
         if waiting:
             await asyncio.wait(waiting, timeout=CHECK_LIMIT)
         if self._frozen and time.monotonic() - self._ticked_at <= FREEZE_SECONDS:
@@ -296,7 +337,9 @@ class Hub:
     # Rooms
 
     async def open(self, channel: str) -> Room:
-        """The channel's room, subscribed and at its feed's head. Somebody must enter it soon, or it closes again."""
+        """The channel's room, subscribed and at its feed's head. Somebody must enter it soon, or
+        it closes again.
+        """
         room = self.rooms.get(channel)
         if room is None:
             room = self.rooms[channel] = Room(channel, rejoin=self._rejoin, taken=self._taken)
@@ -308,7 +351,9 @@ class Hub:
         return room
 
     async def _open(self, room: Room) -> None:
-        """Subscribe, await the confirmation, read the head: in this order nothing falls between head and subscription."""
+        """Subscribe, await the confirmation, read the head: in this order nothing falls between
+        head and subscription.
+        """
         try:
             await self.bus.subscribe(room.channel)
             _, heads = await feed.heads(self.database.healing, [room.channel])
@@ -381,7 +426,11 @@ class Hub:
                     page = await feed.after(self.database.healing, room.channel, since)
                 if connection not in room.behind or connection.seen != since:
                     return
-                if page.epoch != self.epoch or not page.reaches_back_to(since) or (since < page.seq and not page.entries):
+                if (
+                    page.epoch != self.epoch
+                    or not page.reaches_back_to(since)
+                    or (since < page.seq and not page.entries)
+                ):
                     connection.seen = room.last
                     connection.write(self.reset_frame(room.last, "retention"))
                 else:
@@ -420,7 +469,11 @@ class Hub:
             self._rejoin(room, connection)
 
     def reset_frame(self, seq: int, reason: str) -> bytes:
-        payload = b'{"seq":%d,"epoch":"%s","reason":"%s"}' % (seq, self.epoch.encode(), reason.encode())
+        payload = b'{"seq":%d,"epoch":"%s","reason":"%s"}' % (
+            seq,
+            self.epoch.encode(),
+            reason.encode(),
+        )
         return signal_frame(SYNC_RESET, payload)
 
     def gone(self, connection: Connection) -> None:
@@ -441,8 +494,8 @@ class Hub:
             self.on_left(room, connection)
 
     def _count(self, connection: Connection, change: int) -> None:
-        self._open[connection.kind] += change
-        WS_CONNECTIONS.set(self._open[connection.kind], kind=connection.kind)
+        self._count_open[connection.kind] += change
+        WS_CONNECTIONS.set(self._count_open[connection.kind], kind=connection.kind)
 
     def of_user(self, user_id: int) -> list[Connection]:
         """A user's open connections in this process."""
@@ -457,7 +510,9 @@ class Hub:
     def _set_expiry(self, connection: Connection) -> None:
         if connection.expires_at is not None:
             left = connection.expires_at - time.time()
-            connection.due = min(connection.due, time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS))
+            connection.due = min(
+                connection.due, time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS)
+            )
 
     # The sweeper: one for all connections, no timer each
 
@@ -479,7 +534,9 @@ class Hub:
             await asyncio.sleep(0.5)
 
     def _visit(self, now: float) -> None:
-        """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed; empty rooms close."""
+        """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed;
+        empty rooms close.
+        """
         for connection in [c for c in self.connections if c.due <= now]:
             self._turn(connection, now)
         buffered = 0
@@ -496,11 +553,17 @@ class Hub:
                 ):
                     connection.close(Close.SLOW_READER, "too slow")
             empty = room.empty_since
-            if channel not in self.listeners and empty is not None and not len(room) and now - empty > KEEP_EMPTY_SECONDS:
-                if room.opening is None and room.catching is None:
-                    del self.rooms[channel]
-                    room.opened = False
-                    self.bus.unsubscribe(channel)
+            if (
+                channel not in self.listeners
+                and empty is not None
+                and not len(room)
+                and now - empty > KEEP_EMPTY_SECONDS
+                and room.opening is None
+                and room.catching is None
+            ):
+                del self.rooms[channel]
+                room.opened = False
+                self.bus.unsubscribe(channel)
         WS_BUFFER_BYTES.set(buffered)
         slow.sort(key=lambda pair: pair[0])
         while buffered > SLOW_BUDGET and slow:
@@ -529,8 +592,12 @@ class Hub:
             elif left <= EXPIRY_WARNING_SECONDS and not connection.warned:
                 connection.warned = True
                 moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(connection.expires_at))
-                connection.write(signal_frame(AUTH_EXPIRING, b'{"expires_at":"%s"}' % moment.encode()))
-            next_look = left + EXPIRY_GRACE_SECONDS if connection.warned else left - EXPIRY_WARNING_SECONDS
+                connection.write(
+                    signal_frame(AUTH_EXPIRING, b'{"expires_at":"%s"}' % moment.encode())
+                )
+            next_look = (
+                left + EXPIRY_GRACE_SECONDS if connection.warned else left - EXPIRY_WARNING_SECONDS
+            )
             due = min(due, now + max(0.0, next_look))
         connection.due = now + 1.0 if connection.closing else due
 

@@ -1,15 +1,18 @@
 """Presence: who has a channel open, across all processes.
 
-Being present is a lease, per user and process, in Redis and by Redis' clock. Each process renews the leases of its own users;
-when nobody renews one it runs out, and whoever looks next takes it away. A closed tab, a crash and a lost network end the same
-way. What a closed connection leaves as its lease is the leave delay, so a reload is no event at all.
+Being present is a lease, per user and process, in Redis and by Redis' clock. Each process renews
+the leases of its own users; when nobody renews one it runs out, and whoever looks next takes it
+away. A closed tab, a crash and a lost network end the same way. What a closed connection leaves as
+its lease is the leave delay, so a reload is no event at all.
 
-Every process compares its rooms with Redis every two seconds and makes joins and leaves from the difference; a hint on the bus
-only makes it faster. So a lost signal, or an announcer that died, leaves no ghost. When Redis was away, or is another one than
-before, nobody is said to have left for the length of one lease: presence is frozen rather than wrong.
+Every process compares its rooms with Redis every two seconds and makes joins and leaves from the
+difference; a hint on the bus only makes it faster. So a lost signal, or an announcer that died,
+leaves no ghost. When Redis was away, or is another one than before, nobody is said to have left
+for the length of one lease: presence is frozen rather than wrong.
 
-Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board cost 2,000 writes and not
-2,000 × 2,000. A connection is told what changed since its own list was made, never its own join.
+Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
+cost 2,000 writes and not 2,000 × 2,000. A connection is told what changed since its own list was
+made, never its own join.
 """
 
 from __future__ import annotations
@@ -48,16 +51,24 @@ log = logging.getLogger(__name__)
 
 
 class Presence:
-    """Who is here, as one process sees it. A room's view is in its `present`: user id → UserRef, earliest first."""
+    """Who is here, as one process sees it. A room's view is in its `present`: user id → UserRef,
+    earliest first.
+    """
 
-    def __init__(self, redis: Any, database: Database, hub: Hub, bus: Bus, *, leave_delay: float) -> None:
+    def __init__(
+        self, redis: Any, database: Database, hub: Hub, bus: Bus, *, leave_delay: float
+    ) -> None:
         self.redis = redis
         self.database = database
         self.hub = hub
         self.bus = bus
         self.leave_delay = leave_delay
         self._people: dict[int, bytes] = {}
-        self._script = redis.register_script(importlib.resources.files("warmdesk.realtime").joinpath("presence.lua").read_text("utf-8"))
+        self._script = redis.register_script(
+            importlib.resources.files("warmdesk.realtime")
+            .joinpath("presence.lua")
+            .read_text("utf-8")
+        )
         self._fresh_run = secrets.token_hex(8)
         self._run = ""
         self._frozen_until = 0.0
@@ -76,7 +87,9 @@ class Presence:
         self._tasks.start("presence.turn", self._turns)
 
     async def stop(self) -> None:
-        """After the sockets: what they left is lowered to the leave delay, so whoever comes back elsewhere never left."""
+        """After the sockets: what they left is lowered to the leave delay, so whoever comes back
+        elsewhere never left.
+        """
         await self._tasks.stop()
         self._stopping = True
         for task in list(self._later):
@@ -94,7 +107,9 @@ class Presence:
     # Coming and going
 
     async def come(self, room: Room, user_id: int) -> None:
-        """The user is about to enter: take the leases and know who is there. Those who come in one moment share one call."""
+        """The user is about to enter: take the leases and know who is there. Those who come in one
+        moment share one call.
+        """
         await self.refs([user_id])
         self._joining.setdefault(room.channel, set()).add(user_id)
         if self._join_turn is None or self._join_turn.done():
@@ -116,7 +131,9 @@ class Presence:
                 self.bus.hint(channel, HINT)
 
     def welcome(self, room: Room, connection: Connection) -> bytes:
-        """The newcomer's list; everybody else is told, unless the user was here already. The connection enters at once after."""
+        """The newcomer's list; everybody else is told, unless the user was here already. The
+        connection enters at once after.
+        """
         assert room.present is not None
         if connection.user_id not in room.present:
             self._tell(room, "join", connection.user_id)
@@ -144,7 +161,9 @@ class Presence:
         present = room.present or {}
         users = b",".join(itertools.islice(reversed(present.values()), LIST_LIMIT))
         more = b"true" if len(present) > LIST_LIMIT else b"false"
-        return signal_frame(PRESENCE_LIST, b'{"users":[%s],"count":%d,"more":%s}' % (users, len(present), more))
+        return signal_frame(
+            PRESENCE_LIST, b'{"users":[%s],"count":%d,"more":%s}' % (users, len(present), more)
+        )
 
     def _tell(self, room: Room, what: str, user_id: int) -> None:
         present = room.present
@@ -155,10 +174,14 @@ class Presence:
             ref = present.pop(user_id, b"")
         room.deltas.append((what, user_id, ref))
         if room.deltas_timer is None:
-            room.deltas_timer = asyncio.get_running_loop().call_later(WINDOW_SECONDS, self._flush, room)
+            room.deltas_timer = asyncio.get_running_loop().call_later(
+                WINDOW_SECONDS, self._flush, room
+            )
 
     def _flush(self, room: Room) -> None:
-        """Tell each connection what changed since it was told last; those who were told alike get the same bytes."""
+        """Tell each connection what changed since it was told last; those who were told alike get
+        the same bytes.
+        """
         room.deltas_timer = None
         base, end = room.deltas_base, room.deltas_base + len(room.deltas)
         made: dict[tuple[int, bool], bytes] = {}
@@ -171,7 +194,11 @@ class Presence:
             kind = (seen, connection.wants_changed)
             if kind not in made:
                 deltas = room.deltas[seen - base :]
-                made[kind] = self._changed(room, deltas) if connection.wants_changed else self._singles(deltas)
+                made[kind] = (
+                    self._changed(room, deltas)
+                    if connection.wants_changed
+                    else self._singles(deltas)
+                )
             connection.write(made[kind])
         room.deltas.clear()
         room.deltas_base = end
@@ -191,7 +218,11 @@ class Presence:
         last = {user_id: (what, ref) for what, user_id, ref in deltas}
         joined = b",".join(ref for what, ref in last.values() if what == "join")
         left = b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave")
-        payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (joined, left, len(room.present or ()))
+        payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (
+            joined,
+            left,
+            len(room.present or ()),
+        )
         return signal_frame(PRESENCE_CHANGED, payload)
 
     def _rejoined(self, room: Room, connection: Connection) -> None:
@@ -216,7 +247,9 @@ class Presence:
         self._frozen_until = time.monotonic() + LEASE_SECONDS
 
     def _woken(self) -> None:
-        """This process slept: its leases ran out meanwhile. Take them again before anybody's turn says more."""
+        """This process slept: its leases ran out meanwhile. Take them again before anybody's turn
+        says more.
+        """
         self._freeze()
         self._keep(self._look_now(None))
 
@@ -254,8 +287,16 @@ class Presence:
             if not channel.startswith("project:"):
                 continue
             room = self.hub.rooms.get(channel)
-            here = only.get(channel, set()) if only is not None else {c.user_id for c in room.connections()} if room else set()
-            leaving = {u: m for u, m in lowered.get(channel, {}).items() if not self._is_here(channel, u)}
+            here = (
+                only.get(channel, set())
+                if only is not None
+                else {c.user_id for c in room.connections()}
+                if room
+                else set()
+            )
+            leaving = {
+                u: m for u, m in lowered.get(channel, {}).items() if not self._is_here(channel, u)
+            }
             if here or leaving or (room is not None and room.present is not None):
                 asked.append(self._ask(channel, room, here, leaving, now))
         online = set(self.hub.people) if only is None else set().union(*only.values())
@@ -272,7 +313,10 @@ class Presence:
     def _is_here(self, channel: str, user_id: int) -> bool:
         if channel == ONLINE:
             return user_id in self.hub.people
-        return any(isinstance(c.room, Room) and c.room.channel == channel for c in self.hub.of_user(user_id))
+        return any(
+            isinstance(c.room, Room) and c.room.channel == channel
+            for c in self.hub.of_user(user_id)
+        )
 
     def _ask(
         self, channel: str, room: Room | None, here: set[int], leaving: dict[int, float], now: float
@@ -281,7 +325,9 @@ class Presence:
             "channel": channel,
             "known": -1 if room is None or room.present is None else room.presence_version,
             "renew": sorted(here),
-            "lower": [[user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()],
+            "lower": [
+                [user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()
+            ],
             "look": room is not None and channel.startswith("project:"),
         }
 
@@ -299,7 +345,12 @@ class Presence:
 
     async def _call_once(self, asked: list[dict[str, Any]]) -> None:
         request = orjson.dumps(
-            {"process": self.bus.process, "lease": round(LEASE_SECONDS * 1000), "run": self._fresh_run, "rooms": asked}
+            {
+                "process": self.bus.process,
+                "lease": round(LEASE_SECONDS * 1000),
+                "run": self._fresh_run,
+                "rooms": asked,
+            }
         )
         async with asyncio.timeout(TURN_LIMIT):
             answer = orjson.loads(await self._script(args=[request]))
@@ -353,7 +404,11 @@ class Presence:
     async def renamed(self, user_id: int) -> None:
         """A name or picture changed: lists made from now on show it."""
         self._people.pop(user_id, None)
-        places = [room for room in self.hub.rooms.values() if room.present is not None and user_id in room.present]
+        places = [
+            room
+            for room in self.hub.rooms.values()
+            if room.present is not None and user_id in room.present
+        ]
         if places:
             ref = await self.refs([user_id])
             for room in places:
@@ -361,9 +416,13 @@ class Presence:
                     room.present[user_id] = ref[0]
 
     async def users(self, channel: str) -> list[int]:
-        """Who is in a channel, most recent first, also where this process has no such room. Raises what Redis raises."""
+        """Who is in a channel, most recent first, also where this process has no such room. Raises
+        what Redis raises.
+        """
         request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
-        body = orjson.dumps({"process": self.bus.process, "lease": 1, "run": self._fresh_run, "rooms": [request]})
+        body = orjson.dumps(
+            {"process": self.bus.process, "lease": 1, "run": self._fresh_run, "rooms": [request]}
+        )
         async with asyncio.timeout(TURN_LIMIT):
             answer = orjson.loads(await self._script(args=[body]))
         return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
@@ -376,7 +435,9 @@ class Presence:
             counts = await self.redis.hmget(f"warmdesk:presence:counts:{ONLINE}", user_ids)
         except REDIS_AWAY:
             return {user_id for user_id in user_ids if user_id in self.hub.people}
-        return {user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None}
+        return {
+            user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None
+        }
 
     def _keep(self, run: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(run)

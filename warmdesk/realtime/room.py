@@ -1,12 +1,13 @@
 """A room: one channel as this process sees it: its connections and the last seq delivered.
 
-The frames of one loop tick are joined and written once to each connection, so a burst costs one system call each and a quiet
-event waits for nobody. A connection is in exactly one of three places: `ready` (written to), `slow` (its buffer is full; it
-is not written to and, once drained, catches up), `behind` (a task is reading the feed for it). Nobody's buffer is asked on the
-hot path: `pause_writing` takes a connection out of `ready` by itself.
+The frames of one loop tick are joined and written once to each connection, so a burst costs one
+system call each and a quiet event waits for nobody. A connection is in exactly one of three
+places: `ready` (written to), `slow` (its buffer is full; it is not written to and, once drained,
+catches up), `behind` (a task is reading the feed for it). Nobody's buffer is asked on the hot
+path: `pause_writing` takes a connection out of `ready` by itself.
 
-Each connection has its own `seen`. There is no await between "seen is the room's last" and joining `ready`, so nothing falls in
-between and nothing comes twice.
+Each connection has its own `seen`. There is no await between "seen is the room's last" and joining
+`ready`, so nothing falls in between and nothing comes twice.
 """
 
 from __future__ import annotations
@@ -44,15 +45,44 @@ class Kept(NamedTuple):
 
 
 class Room:
-    """One channel. `rejoin` is called for a connection that drained; `taken` hears each event in order."""
+    """One channel. `rejoin` is called for a connection that drained; `taken` hears each event in
+    order.
+    """
 
     __slots__ = (
-        "behind", "catching", "channel", "deltas", "deltas_base", "deltas_timer", "empty_since", "held", "held_timer",
-        "joined", "last", "look_soon", "opened", "opening", "present", "presence_version", "ready", "rejoin", "sent", "slow",
-        "tail", "tail_bytes", "taken", "tick",
+        "behind",
+        "catching",
+        "channel",
+        "deltas",
+        "deltas_base",
+        "deltas_timer",
+        "empty_since",
+        "held",
+        "held_timer",
+        "joined",
+        "last",
+        "look_soon",
+        "opened",
+        "opening",
+        "presence_version",
+        "present",
+        "ready",
+        "rejoin",
+        "sent",
+        "slow",
+        "tail",
+        "tail_bytes",
+        "taken",
+        "tick",
     )  # fmt: skip
 
-    def __init__(self, channel: str, *, rejoin: Callable[[Room, Connection], None], taken: Callable[[Room, Entry], None]) -> None:
+    def __init__(
+        self,
+        channel: str,
+        *,
+        rejoin: Callable[[Room, Connection], None],
+        taken: Callable[[Room, Entry], None],
+    ) -> None:
         self.channel = channel
         self.rejoin = rejoin
         self.taken = taken
@@ -98,7 +128,9 @@ class Room:
     # Events
 
     def hear(self, entry: Entry) -> bool:
-        """Take an event that is next, drop one already seen, hold one that is early. True when something is missing."""
+        """Take an event that is next, drop one already seen, hold one that is early. True when
+        something is missing.
+        """
         if entry.seq <= self.last:
             return False
         if entry.seq != self.last + 1:
@@ -131,7 +163,9 @@ class Room:
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing is not told again: its frames in the tail keep their seq alone."""
+        """What was told of a deleted thing is not told again: its frames in the tail keep their
+        seq alone.
+        """
         for place, kept in enumerate(self.tail):
             if kept.entity == entity:
                 start = kept.frame.index(b"{")
@@ -142,7 +176,9 @@ class Room:
                 self.tail[place] = Kept(kept.seq, kept.entity, blank)
 
     def flush(self) -> None:
-        """Write what this tick collected. Also called before somebody joins, who would get it twice otherwise."""
+        """Write what this tick collected. Also called before somebody joins, who would get it
+        twice otherwise.
+        """
         if not self.tick:
             return
         count = len(self.tick)
@@ -153,14 +189,18 @@ class Room:
         SENT.inc(count * len(self.ready))
 
     def write(self, out: bytes) -> None:
-        """Write to all that are ready. A copy of the list: a write may call `paused`, which changes it."""
+        """Write to all that are ready. A copy of the list: a write may call `paused`, which
+        changes it.
+        """
         for connection in list(self.ready):
             connection.write(out)
 
     # Who follows
 
     def missed(self, since: int) -> bytes | None:
-        """All frames after `since` as one, or None when the tail does not reach back so far. Bounded: clients choose `since`."""
+        """All frames after `since` as one, or None when the tail does not reach back so far.
+        Bounded: clients choose `since`.
+        """
         self.flush()
         if since == self.last:
             return b""
@@ -175,7 +215,9 @@ class Room:
         return made
 
     def join(self, connection: Connection) -> bool:
-        """Bring a connection up to date from the tail and let it follow. False when the feed has to be read for it."""
+        """Bring a connection up to date from the tail and let it follow. False when the feed has
+        to be read for it.
+        """
         behind = self.missed(connection.seen)
         if behind is None:
             return False
@@ -188,7 +230,9 @@ class Room:
         return True
 
     def paused(self, connection: Connection) -> None:
-        """Its buffer is full: it is skipped from now on. What was written so far is what it has seen."""
+        """Its buffer is full: it is skipped from now on. What was written so far is what it has
+        seen.
+        """
         if connection in self.ready:
             del self.ready[connection]
             connection.seen = self.sent

@@ -25,8 +25,15 @@ PAGE_LIMIT = 500
 class Since(msgspec.Struct, kw_only=True):
     """Where to go on."""
 
-    since: Annotated[int, Meta(ge=0, le=MAX_ID, description="the last seq you have; absent: the oldest kept")] | None = None
-    epoch: Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None = None
+    since: (
+        Annotated[
+            int, Meta(ge=0, le=MAX_ID, description="the last seq you have; absent: the oldest kept")
+        ]
+        | None
+    ) = None
+    epoch: (
+        Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None
+    ) = None
     limit: Annotated[int, Meta(description="1 to 500")] = PAGE
 
 
@@ -41,7 +48,8 @@ class PresencePage(msgspec.Struct, kw_only=True):
 async def list_project_events(request: web.Request) -> web.Response:
     """List what happened in a project after a seq, oldest first.
 
-    `reset` says that what came after `since` is no longer kept, or belongs to another history: fetch the project again.
+    `reset` says that what came after `since` is no longer kept, or belongs to another history:
+    fetch the project again.
     """
     return await _page(request, project_channel(request[PROJECT].id))
 
@@ -55,7 +63,9 @@ async def list_user_events(request: web.Request) -> web.Response:
 async def _page(request: web.Request, channel: str) -> web.Response:
     asked: Since = request[QUERY]
     limit = min(max(asked.limit, 1), PAGE_LIMIT)
-    page = await feed.after(request.app[DESK].database.requests, channel, asked.since or 0, limit=limit)
+    page = await feed.after(
+        request.app[DESK].database.requests, channel, asked.since or 0, limit=limit
+    )
     reset = asked.epoch is not None and asked.epoch != page.epoch
     if asked.since is not None and not page.reaches_back_to(asked.since):
         reset = True
@@ -66,7 +76,14 @@ async def _page(request: web.Request, channel: str) -> web.Response:
     )
 
 
-@route("GET", "/projects/{slug}/presence", need=Role.VIEWER, query=PresencePage, answer=PresenceList, tag="events")
+@route(
+    "GET",
+    "/projects/{slug}/presence",
+    need=Role.VIEWER,
+    query=PresencePage,
+    answer=PresenceList,
+    tag="events",
+)
 async def list_present(request: web.Request) -> web.Response:
     """List who has the project open, most recent first."""
     asked: PresencePage = request[QUERY]

@@ -1,9 +1,10 @@
 """The WebSocket doors ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
 
-Whoever may not come in gets an ordinary HTTP answer before the upgrade. After it nothing is awaited between "what is the room's
-last" and "it follows the room", so nothing falls in between.
+Whoever may not come in gets an ordinary HTTP answer before the upgrade. After it nothing is
+awaited between "what is the room's last" and "it follows the room", so nothing falls in between.
 
-Messages of one socket are carried out one after another, in their order. Its role is not remembered: every write reads it anew.
+Messages of one socket are carried out one after another, in their order. Its role is not
+remembered: every write reads it anew.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from msgspec import Meta
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Unauthorized, Unavailable, WarmDeskError
+from warmdesk.errors import BadRequest, Forbidden, Unavailable, WarmDeskError
 from warmdesk.metrics import RESUMES, WS_CLOSED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
@@ -39,7 +40,6 @@ from warmdesk.schemas.sockets import Hello, Place
 
 SUB_PROTOCOL = "warmdesk"
 TOKEN_PREFIX = "bearer."
-OPENING_AT_ONCE = 100
 OPENING_SECONDS = 8.0
 TYPING_SECONDS = 3.0
 INBOX = 64
@@ -56,11 +56,28 @@ class OpenSocket(msgspec.Struct, kw_only=True):
     """How a socket is opened."""
 
     token: Annotated[str, Meta(description="an access token")] | None = None
-    ticket: Annotated[str, Meta(description="a one-time ticket of POST /auth/ws-ticket")] | None = None
+    ticket: Annotated[str, Meta(description="a one-time ticket of POST /auth/ws-ticket")] | None = (
+        None
+    )
     api_key: Annotated[str, Meta(description="an API key")] | None = None
-    since: Annotated[int, Meta(ge=0, le=MAX_ID, description="the last seq you have: only what came after is sent")] | None = None
-    epoch: Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None = None
-    presence: Annotated[str, Meta(pattern="^changed$", description="`changed`: joins and leaves in one frame")] | None = None
+    since: (
+        Annotated[
+            int,
+            Meta(
+                ge=0, le=MAX_ID, description="the last seq you have: only what came after is sent"
+            ),
+        ]
+        | None
+    ) = None
+    epoch: (
+        Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None
+    ) = None
+    presence: (
+        Annotated[
+            str, Meta(pattern="^changed$", description="`changed`: joins and leaves in one frame")
+        ]
+        | None
+    ) = None
 
 
 class Incoming(msgspec.Struct):
@@ -109,7 +126,9 @@ class Socket(Connection):
     __slots__ = ("actor", "chat", "desk", "inbox", "project_id", "slug", "typed_at")
 
     def __init__(self, desk: Desk, chat: Chat, actor: Actor, project: Project | None) -> None:
-        super().__init__(received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits)
+        super().__init__(
+            received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits
+        )
         self.desk = desk
         self.chat = chat
         self.actor = actor
@@ -124,20 +143,38 @@ class Socket(Connection):
         self.typed_at = 0.0
 
 
-@route("GET", "/ws/user", need=PUBLIC, query=OpenSocket, status=101, tag="sockets", errors=(401, 403, 426, 429, 503))
+@route(
+    "GET",
+    "/ws/user",
+    need=PUBLIC,
+    query=OpenSocket,
+    status=101,
+    tag="sockets",
+    errors=(401, 403, 426, 429, 503),
+)
 async def open_user_socket(request: web.Request) -> web.StreamResponse:
     """Open a WebSocket on your own events.
 
-    Direct messages, notifications, your sessions and profile. Sub-protocols: `warmdesk, bearer.<token>`.
+    Direct messages, notifications, your sessions and profile. Sub-protocols: `warmdesk,
+    bearer.<token>`.
     """
     return await _open(request, None)
 
 
-@route("GET", "/ws/{slug}", need=PUBLIC, query=OpenSocket, status=101, tag="sockets", errors=(401, 403, 404, 426, 429, 503))
+@route(
+    "GET",
+    "/ws/{slug}",
+    need=PUBLIC,
+    query=OpenSocket,
+    status=101,
+    tag="sockets",
+    errors=(401, 403, 404, 426, 429, 503),
+)
 async def open_project_socket(request: web.Request) -> web.StreamResponse:
     """Open a WebSocket on a project: its board, its chat, who is here.
 
-    The first frame is `hello`, then `presence.list`, then what you missed since `since`, then what happens.
+    The first frame is `hello`, then `presence.list`, then what you missed since `since`, then what
+    happens.
     """
     return await _open(request, request.match_info["slug"])
 
@@ -154,18 +191,10 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     if actor.global_role not in PEOPLE:
         raise Forbidden("a service account opens no sockets")
     try:
-        async with asyncio.timeout(OPENING_SECONDS), _turnstile(request.app):
+        async with asyncio.timeout(OPENING_SECONDS), desk.hub.turnstile:
             return await _enter(request, desk, actor, slug, wish, protocol)
     except TimeoutError as error:
         raise Unavailable("too many sockets open at once, try again", retry_after=2) from error
-
-
-TURNSTILE: web.AppKey[asyncio.Semaphore] = web.AppKey("turnstile", asyncio.Semaphore)
-
-
-def _turnstile(app: web.Application) -> asyncio.Semaphore:
-    """At most 100 sockets are being opened at once: a storm waits its turn instead of drowning the database."""
-    return app[TURNSTILE]
 
 
 def _wish_to_open(request: web.Request) -> OpenSocket:
@@ -176,10 +205,14 @@ def _wish_to_open(request: web.Request) -> OpenSocket:
 
 
 async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
-    """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to answer with."""
+    """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to
+    answer with.
+    """
     offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
-    token = next((p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), wish.token)
+    token = next(
+        (p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), wish.token
+    )
     if wish.ticket is not None:
         return await desk.identity.by_ticket(wish.ticket), protocol
     if token is not None:
@@ -188,7 +221,12 @@ async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Acto
 
 
 async def _enter(
-    request: web.Request, desk: Desk, actor: Actor, slug: str | None, wish: OpenSocket, protocol: str | None
+    request: web.Request,
+    desk: Desk,
+    actor: Actor,
+    slug: str | None,
+    wish: OpenSocket,
+    protocol: str | None,
 ) -> web.StreamResponse:
     generation = desk.access.generation
     project = None
@@ -196,7 +234,9 @@ async def _enter(
         project = await desk.access.enter_project(desk.database.requests, actor, slug, Role.VIEWER)
     elif actor.key_project_id is not None:
         raise Forbidden("key is scoped to a specific project")
-    room = await desk.hub.open(project_channel(project.id) if project else user_channel(actor.user_id))
+    room = await desk.hub.open(
+        project_channel(project.id) if project else user_channel(actor.user_id)
+    )
     await desk.presence.come(room, actor.user_id)
     reset: str | None = None
     if wish.since is not None:
@@ -273,7 +313,12 @@ def received(connection: Connection, text: bytes) -> None:
     except (msgspec.DecodeError, RecursionError, BadRequest, UnicodeDecodeError) as error:
         well_formed = isinstance(error, BadRequest)
         code = "invalid_payload" if well_formed else "parse_error"
-        _error(connection, None, code, str(error) if well_formed else "send a JSON object with a text `type`")
+        _error(
+            connection,
+            None,
+            code,
+            str(error) if well_formed else "send a JSON object with a text `type`",
+        )
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
@@ -307,7 +352,9 @@ async def _carry_out(connection: Socket) -> None:
         except msgspec.ValidationError as error:
             _error(connection, message.id, "invalid_payload", str(error))
         except Exception:
-            log.exception("socket.message_failed type=%s", message.type if message.type in OBEYED else "?")
+            log.exception(
+                "socket.message_failed type=%s", message.type if message.type in OBEYED else "?"
+            )
             _error(connection, message.id, "internal", "internal error")
         if connection.inbox:
             connection.inbox.popleft()
@@ -351,7 +398,9 @@ async def send_message(connection: Socket, message: Incoming) -> None:
     wish = _wish(connection)
     if wanted.nonce is not None:
         path = f"chat.send {connection.project_id}"
-        wish = _wish(connection, key=wanted.nonce, path=path, body_hash=body_hash(wanted.body.encode()))
+        wish = _wish(
+            connection, key=wanted.nonce, path=path, body_hash=body_hash(wanted.body.encode())
+        )
     outcome = await connection.chat.send(wish, connection.project_id, wanted.body, wanted.nonce)
     made = msgspec.json.decode(outcome.answer, type=Made)
     _answer(connection, ACK.name, {"id": message.id, "message_id": made.id}, message.id)
@@ -359,7 +408,9 @@ async def send_message(connection: Socket, message: Incoming) -> None:
 
 async def edit_message(connection: Socket, message: Incoming) -> None:
     wanted = msgspec.json.decode(message.payload, type=EditMessage)
-    await connection.chat.edit(_wish(connection), connection.project_id, wanted.message_id, wanted.body)
+    await connection.chat.edit(
+        _wish(connection), connection.project_id, wanted.message_id, wanted.body
+    )
     _answer(connection, ACK.name, {"id": message.id, "message_id": wanted.message_id}, message.id)
 
 
@@ -376,13 +427,22 @@ async def typing(connection: Socket, message: Incoming) -> None:
     if now - connection.typed_at < TYPING_SECONDS:
         return
     connection.typed_at = now
-    await desk.access.enter_project(desk.database.requests, connection.actor, connection.slug, Role.MEMBER)
+    await desk.access.enter_project(
+        desk.database.requests, connection.actor, connection.slug, Role.MEMBER
+    )
     payload = b'{"user_id":%d}' % connection.user_id
-    desk.bus.signal(project_channel(connection.project_id), CHAT_TYPING, payload, entity=f"user:{connection.user_id}")
+    desk.bus.signal(
+        project_channel(connection.project_id),
+        CHAT_TYPING,
+        payload,
+        entity=f"user:{connection.user_id}",
+    )
 
 
 async def refresh_token(connection: Socket, message: Incoming) -> None:
-    """auth.refresh: the socket lives as long as the new token. It must be of the same user and session."""
+    """auth.refresh: the socket lives as long as the new token. It must be of the same user and
+    session.
+    """
     wanted = msgspec.json.decode(message.payload, type=RefreshToken)
     actor = await connection.desk.identity.by_token(wanted.token)
     if actor.user_id != connection.user_id or actor.session_id != connection.session_id:
@@ -409,7 +469,9 @@ OBEYED: dict[str, Callable[[Socket, Incoming], Awaitable[None]]] = {
 PROJECT_ONLY = frozenset({send_message, edit_message, delete_message, typing})
 
 
-def _wish(connection: Socket, *, key: str | None = None, path: str = "", body_hash: str = "") -> Wish:
+def _wish(
+    connection: Socket, *, key: str | None = None, path: str = "", body_hash: str = ""
+) -> Wish:
     return Wish(actor_id=connection.user_id, key=key, path=path, body_hash=body_hash)
 
 
@@ -424,10 +486,4 @@ def _error(connection: Connection, message_id: Any, code: str, text: str) -> Non
     _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)
 
 
-async def make_turnstile(app: web.Application) -> None:
-    """On start: the turnstile belongs to the loop that serves."""
-    app[TURNSTILE] = asyncio.Semaphore(OPENING_AT_ONCE)
-
-
-on_startup = make_turnstile
 routes = [open_user_socket, open_project_socket]
