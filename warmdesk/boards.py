@@ -84,7 +84,9 @@ class Boards:
             project_id=project.id,
             user_id=user_id,
         )
-        own = f'{{"my_role":"{project.role.word}","starred":{str(mark["starred"]).lower()},'.encode()
+        own = (
+            f'{{"my_role":"{project.role.word}","starred":{str(mark["starred"]).lower()},'.encode()
+        )
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
             return Board(tag, None)
@@ -93,9 +95,7 @@ class Boards:
             kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
         return Board(etag(kept.epoch, kept.seq, own, parts), own + kept.content)
 
-    def _holding(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
-    ) -> Kept | None:
+    def _holding(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept | None:
         """The kept board, if it is of this epoch and not older than the seq."""
         kept = self._kept.get((project_id, parts))
         if kept is None or kept.epoch != epoch or kept.seq < seq:
@@ -103,9 +103,7 @@ class Boards:
         self._kept.move_to_end((project_id, parts))
         return kept
 
-    async def _await(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
-    ) -> Kept:
+    async def _await(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         line = self._lines.setdefault(project_id, Line())
         line.length += 1

@@ -42,8 +42,7 @@ left join (
 order by seen.lower_name collate "C", seen.id;
 
 -- name: create -> one
-select p.id, p.slug, project_json(p.id)
-from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
+select p.id, p.slug from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
 
 -- name: update -> nothing
 update projects
@@ -79,10 +78,8 @@ select
 
 -- name: board -> one
 -- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
--- one moment. One pass over the live cards; a column shows its first `most`.
-with at as (
-    select coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq, epoch() as epoch
-), ranked as (
+-- one moment. One pass over the live cards; a column shows its first `most`. The long part comes last, where it is copied least.
+with ranked as (
     select
         c.id,
         c.column_id,
@@ -101,23 +98,21 @@ with at as (
     from ranked as r
     left join (select s.id, s.card from shown, lateral cards_json(shown.ids) as s) as j on j.id = r.id
     group by r.column_id
+), filled_columns as (
+    select coalesce(string_agg(
+        left(shape(k, f.card_count)::text, -1) || case when :cards::boolean
+            then ',"cards_more":' || (coalesce(f.card_count, 0) > :most::bigint)::text || ',"cards":' || coalesce(f.cards::text, '[]')
+            else '' end || '}',
+        ',' order by k.position, k.id
+    ), '') as list
+    from columns as k left join filled as f on f.column_id = k.id
+    where k.project_id = :project_id::bigint and k.deleted_at is null
 )
 select
     at.seq,
     at.epoch,
     convert_to(
         '"seq":' || at.seq || ',"epoch":"' || at.epoch || '","created_by":' || shape(u)::text || ','
-        || case when :columns::boolean then '"columns":[' || coalesce((
-            select string_agg(
-                case when :cards::boolean
-                    then left(shape(k, f.card_count)::text, -1) || ',"cards_more":' || (coalesce(f.card_count, 0) > :most::bigint)::text
-                        || ',"cards":' || coalesce(f.cards::text, '[]') || '}'
-                    else shape(k, f.card_count)::text end,
-                ',' order by k.position, k.id
-            )
-            from columns as k left join filled as f on f.column_id = k.id
-            where k.project_id = p.id and k.deleted_at is null
-        ), '') || '],' else '' end
         || case when :labels::boolean then '"labels":' || (
             select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
             where l.project_id = p.id and l.deleted_at is null
@@ -127,12 +122,17 @@ select
             from project_members as m inner join users as w on w.id = m.user_id
             where m.project_id = p.id
         ) || ',' else '' end
-        || substr(shape(
+        || left(substr(shape(
             p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)
-        )::text, 2),
+        )::text, 2), -1)
+        || case when :columns::boolean then ',"columns":[' || (select f.list from filled_columns as f) || ']}' else '}' end,
         'UTF8'
     ) as board
 from projects as p
 inner join users as u on u.id = p.created_by_id
-cross join at
+cross join (
+    select
+        coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
+        epoch() as epoch
+) as at
 where p.id = :project_id::bigint;

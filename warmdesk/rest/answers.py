@@ -13,13 +13,21 @@ from warmdesk.realtime.change import Outcome
 encode = msgspec.json.Encoder().encode
 
 
-def answer(content: str | bytes | Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def answer(
+    content: str | bytes | Any, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     """A JSON answer. Text and bytes are JSON already; anything else is encoded."""
     if isinstance(content, str):
         content = content.encode()
     elif not isinstance(content, bytes):
         content = encode(content)
-    return web.Response(body=content, status=status, headers=headers, content_type="application/json", charset="utf-8")
+    return web.Response(
+        body=content,
+        status=status,
+        headers=headers,
+        content_type="application/json",
+        charset="utf-8",
+    )
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:
@@ -58,5 +66,7 @@ SECRETS = ("api_key", "token")
 
 def next_page(request: web.Request, **place: object) -> dict[str, str]:
     """The ``Link`` to a list's next page: this request's path and query, with another place in the list."""
-    url = request.rel_url.without_query_params(*SECRETS).update_query({name: str(value) for name, value in place.items()})
+    url = request.rel_url.without_query_params(*SECRETS).update_query(
+        {name: str(value) for name, value in place.items()}
+    )
     return {"Link": f'<{url}>; rel="next"'}

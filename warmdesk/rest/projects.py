@@ -45,7 +45,8 @@ ARCHIVED = "the project is archived"
 async def list_projects(request: web.Request) -> web.Response:
     """List the projects you can see, by name.
 
-    Archived ones only with `include_archived`; `mine` leaves out what a global administrator sees without being a member.
+    Archived ones only with `include_archived`; `mine` leaves out what a global administrator sees
+    without being a member.
     """
     return await _page(request, starred_only=False)
 
@@ -81,7 +82,7 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
 
 
 def _cursor(name: str, project_id: int) -> str:
-    """A place in the list: the name itself, not only an id, whose name a stranger could then find out."""
+    """A place in the list: name and id. An id alone would show a stranger where its name stands."""
     return base64.urlsafe_b64encode(encode([name, project_id])).decode().rstrip("=")
 
 
@@ -115,40 +116,48 @@ async def create_project(request: web.Request) -> web.Response:
 
     The slug is made of the name and never changes; so is the key prefix, unless you choose one.
     """
-    desk, body, wish = request.app[DESK], request[BODY], request[WISH]
+    desk, body, actor_id = request.app[DESK], request[BODY], request[ACTOR].user_id
 
     async def work(change: Change) -> str:
         made = await sql.projects.create(
             change.connection,
-            actor=wish.actor_id,
+            actor=actor_id,
             name=body.name.strip(),
             description=body.description or "",
             color=body.color or COLOR,
             key_prefix=body.key_prefix,
         )
         project_id = made["id"]
-        change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=wish.actor_id, project_id=project_id))
+        change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=actor_id, project_id=project_id))
         change.emit(
-            user_channel(wish.actor_id),
+            user_channel(actor_id),
             PROJECT_CREATED,
             json_text(slug=made["slug"]),
             entity=f"project:{project_id}",
         )
-        return '{"my_role":"owner","starred":false,' + made["project_json"][1:]
+        seen: str = await sql.projects.seen(
+            change.connection, project_id=project_id, user_id=actor_id, role="owner"
+        )
+        return seen
 
-    created = await desk.changes.run(wish, work)
+    created = await desk.changes.run(request[WISH], work)
     desk.access.forget()
     return answer(created, status=201)
 
 
 @route(
-    "GET", "/projects/{slug}", need=Role.VIEWER, query=ShowProject, answer=ProjectDetail, tag="projects"
+    "GET",
+    "/projects/{slug}",
+    need=Role.VIEWER,
+    query=ShowProject,
+    answer=ProjectDetail,
+    tag="projects",
 )
 async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first 500 cards each, labels, members.
 
-    `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came after. The ETag answers 304
-    while nothing changed.
+    `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
+    after. The ETag answers 304 while nothing changed.
     """
     seen = request.headers.get("If-None-Match", "")
     board = await request.app[BOARDS].read(
@@ -170,7 +179,8 @@ def _parts(include: Any) -> frozenset[str]:
     parts = {part.strip() for part in include.split(",")} - {""}
     if not parts <= PARTS:
         raise BadRequest(
-            f"include: {', '.join(sorted(PARTS))}, separated by commas", fields={"include": "invalid"}
+            f"include: {', '.join(sorted(PARTS))}, separated by commas",
+            fields={"include": "invalid"},
         )
     return frozenset(parts | {"columns"} if "cards" in parts else parts)
 
@@ -226,11 +236,16 @@ async def _change(request: web.Request, body: ProjectChanges) -> str:
 
 
 def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
-    """The project's fields as they should be; refuses what never changes, and all but its return for an archived project."""
+    """The project's fields as they should be.
+
+    Refuses another slug or key prefix, and all but un-archiving for an archived project.
+    """
     for name in ("slug", "key_prefix"):
         if getattr(body, name) not in (UNSET, old[name]):
             raise Impossible(f"{name} never changes", fields={name: "immutable"})
-    wanted: dict[str, Any] = {name: old[name] for name in ("name", "description", "color", "is_archived")}
+    wanted: dict[str, Any] = {
+        name: old[name] for name in ("name", "description", "color", "is_archived")
+    }
     if body.name is not UNSET:
         wanted["name"] = body.name.strip()
     if body.description is not UNSET:
@@ -261,9 +276,7 @@ async def _tell(change: Change, old: Any, changes: list[str]) -> None:
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 
-@route(
-    "POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag="projects"
-)
+@route("POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag="projects")
 async def star_project(request: web.Request) -> web.Response:
     """Give a project your star."""
     await _set_star(request, starred=True)

@@ -1,0 +1,269 @@
+"""Columns: the lists that a board's cards stand in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from msgspec import UNSET
+
+from warmdesk.auth.actor import Role
+from warmdesk.db.queries import sql
+from warmdesk.errors import Conflict, Impossible, NotFound
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import (
+    CARD_MOVED,
+    COLUMN_CREATED,
+    COLUMN_DELETED,
+    COLUMN_UPDATED,
+    COLUMNS_REORDERED,
+)
+from warmdesk.rest.answers import answer, json_text, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.schemas.columns import (
+    Column,
+    ColumnChanges,
+    ColumnOrder,
+    ColumnPlaces,
+    DeleteColumn,
+    NewColumn,
+)
+
+MOST = 100
+"""Columns a project may have."""
+
+
+@route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag="columns")
+async def list_columns(request: web.Request) -> web.Response:
+    """List the columns in board order, without their cards."""
+    project_id = request[PROJECT].id
+    return answer(await sql.columns.all(request.app[DESK].database.requests, project_id=project_id))
+
+
+@route(
+    "POST",
+    "/projects/{slug}/columns",
+    need=Role.ADMIN,
+    body=NewColumn,
+    answer=Column,
+    status=201,
+    tag="columns",
+    example={"name": "Testing", "color": "#10b981", "wip_limit": 5},
+)
+async def create_column(request: web.Request) -> web.Response:
+    """Create a column behind the others."""
+    body: NewColumn = request[BODY]
+    project_id = request[PROJECT].id
+
+    async def work(change: Change) -> str:
+        columns = await _enter(request, change)
+        if len(columns) >= MOST:
+            raise Impossible(f"a project has at most {MOST} columns", code="too_many_columns")
+        made = await sql.columns.create(
+            change.connection,
+            project_id=project_id,
+            name=body.name.strip(),
+            color=body.color or "",
+            wip_limit=body.wip_limit,
+        )
+        shape: str = made["json"]
+        change.emit(
+            project_channel(project_id), COLUMN_CREATED, shape, entity=f"column:{made['id']}"
+        )
+        return shape
+
+    return answer(await request.app[DESK].changes.run(request[WISH], work), status=201)
+
+
+@route(
+    "PATCH",
+    "/projects/{slug}/columns/reorder",
+    need=Role.ADMIN,
+    body=ColumnPlaces | ColumnOrder,
+    answer=list[Column],
+    tag="columns",
+    example={"column_ids": [3, 1, 2]},
+)
+async def reorder_columns(request: web.Request) -> web.Response:
+    """Put the columns in another order: `column_ids` names all of them, first to last.
+
+    An array of `{id, position}` is taken too; columns it does not name keep their position.
+    Either way the positions are 1000, 2000 … afterwards.
+    """
+    body: Any = request[BODY]
+    project_id = request[PROJECT].id
+
+    async def work(change: Change) -> str:
+        columns = await _enter(request, change)
+        wanted = _order(body, columns)
+        if [1000.0 * n for n in range(1, len(wanted) + 1)] != [
+            columns[i]["position"] for i in wanted
+        ]:
+            await sql.columns.place(change.connection, ids=wanted)
+            places = await sql.columns.places(change.connection, project_id=project_id)
+            change.emit(project_channel(project_id), COLUMNS_REORDERED, places)
+        shapes: str = await sql.columns.all(change.connection, project_id=project_id)
+        return shapes
+
+    return answer(await request.app[DESK].changes.run(request[WISH], work))
+
+
+def _order(body: Any, columns: dict[int, Any]) -> list[int]:
+    """The ids of all columns in the order that the body asks for."""
+    places = {} if isinstance(body, ColumnOrder) else {place.id: place.position for place in body}
+    named = body.column_ids if isinstance(body, ColumnOrder) else [place.id for place in body]
+    field = "column_ids" if isinstance(body, ColumnOrder) else "id"
+    if len(set(named)) < len(named):
+        raise Impossible(f"{field}: a column stands there twice", fields={field: "doubled"})
+    if not set(named) <= columns.keys():
+        raise Impossible(f"{field}: not a column of this project", fields={field: "unknown"})
+    if isinstance(body, ColumnOrder):
+        if len(named) < len(columns):
+            raise Impossible(f"{field}: name all columns", fields={field: "incomplete"})
+        return named
+    return sorted(columns, key=lambda i: (places.get(i, columns[i]["position"]), i))
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/columns/{column_id}",
+    need=Role.ADMIN,
+    body=ColumnChanges,
+    answer=Column,
+    tag="columns",
+    example={"name": "In Review", "wip_limit": None},
+    errors=(409, 412),
+)
+async def change_column(request: web.Request) -> web.Response:
+    """Change a column's name, color or limit; `null` clears the latter two."""
+    body: ColumnChanges = request[BODY]
+    project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
+
+    async def work(change: Change) -> str:
+        connection = change.connection
+        await sql.access.require_role(
+            connection,
+            actor=request[ACTOR].user_id,
+            project_id=project_id,
+            need="admin",
+            archived=False,
+            counting=False,
+        )
+        rows = await sql.columns.lock(connection, project_id=project_id, column_id=column_id)
+        if not rows:
+            raise NotFound("column not found")
+        await _require_version(request, change, rows[0])
+        old = {name: rows[0][name] for name in ("name", "color", "wip_limit")}
+        new = _wanted(body, old)
+        if new != old:
+            await sql.columns.update(connection, column_id=column_id, **new)
+        shape: str = await sql.columns.one(connection, column_id=column_id)
+        if new != old:
+            change.emit(
+                project_channel(project_id), COLUMN_UPDATED, shape, entity=f"column:{column_id}"
+            )
+        return shape
+
+    return answer(await request.app[DESK].changes.run(request[WISH], work))
+
+
+def _wanted(body: ColumnChanges, old: dict[str, Any]) -> dict[str, Any]:
+    new = dict(old)
+    if body.name is not UNSET:
+        new["name"] = body.name.strip()
+    if body.color is not UNSET:
+        new["color"] = body.color or ""
+    if body.wip_limit is not UNSET:
+        new["wip_limit"] = body.wip_limit
+    return new
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/columns/{column_id}",
+    need=Role.ADMIN,
+    query=DeleteColumn,
+    status=204,
+    tag="columns",
+    errors=(409, 412),
+)
+async def delete_column(request: web.Request) -> web.Response:
+    """Delete an empty column, or one whose cards go to the column `move_to`.
+
+    They come behind the cards that are there, in their order.
+    """
+    target: Any = request[QUERY].move_to
+    project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
+    channel = project_channel(project_id)
+
+    async def work(change: Change) -> None:
+        connection = change.connection
+        columns = await _enter(request, change)
+        if column_id not in columns:
+            raise NotFound("column not found")
+        await _require_version(request, change, columns[column_id])
+        if target is not UNSET and (target == column_id or target not in columns):
+            raise Impossible(
+                "move_to: not another column of this project", fields={"move_to": "unknown"}
+            )
+        if len(columns) == 1:
+            raise Impossible("a project keeps at least one column", code="last_column")
+        cards = await sql.columns.lock_cards(connection, column_id=column_id)
+        if cards and target is UNSET:
+            raise Conflict("column has cards, move them first", code="column_not_empty")
+        if cards:
+            await sql.columns.move_cards(
+                connection, column_id=column_id, target=target, actor=request[ACTOR].user_id
+            )
+            moved = await sql.columns.moved(
+                connection, ids=[card["id"] for card in cards], column_id=column_id
+            )
+            for card in moved:
+                change.emit(channel, CARD_MOVED, card["payload"], entity=f"card:{card['id']}")
+        await sql.columns.delete(connection, column_id=column_id)
+        change.emit(
+            channel, COLUMN_DELETED, json_text(column_id=column_id), entity=f"column:{column_id}"
+        )
+
+    await request.app[DESK].changes.run(request[WISH], work)
+    return no_content()
+
+
+async def _enter(request: web.Request, change: Change) -> dict[int, Any]:
+    """The project's live columns by id, all locked after the project itself.
+
+    Their number and order stay as they are.
+    """
+    project_id = request[PROJECT].id
+    await sql.access.require_role(
+        change.connection,
+        actor=request[ACTOR].user_id,
+        project_id=project_id,
+        need="admin",
+        archived=False,
+        counting=True,
+    )
+    rows = await sql.columns.lock_all(change.connection, project_id=project_id)
+    return {row["id"]: row for row in rows}
+
+
+async def _require_version(request: web.Request, change: Change, column: Any) -> None:
+    wish = request[WISH]
+    if wish.version is not None:
+        await sql.columns.require_version(
+            change.connection,
+            seen=wish.version,
+            present=column["version"],
+            mismatch=wish.mismatch,
+            column_id=column["id"],
+        )
+
+
+routes = [
+    list_columns,
+    create_column,
+    reorder_columns,
+    change_column,
+    delete_column,
+]

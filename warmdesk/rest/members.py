@@ -1,0 +1,259 @@
+"""Members: who is on a project, as what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from warmdesk.auth.actor import Role
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.events import (
+    CONTROL_MEMBER,
+    MEMBER_ADDED,
+    MEMBER_REMOVED,
+    MEMBER_UPDATED,
+    PROJECT_JOINED,
+    PROJECT_LEFT,
+)
+from warmdesk.rest.answers import answer, json_text, next_page, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.members import ListedMember, Member, MemberRole, NewMember
+
+PAGE = 500
+LAST_OWNER = "a project keeps at least one owner"
+
+
+class ListMembers(msgspec.Struct, kw_only=True):
+    """The query of the list of members."""
+
+    limit: int = 100
+    cursor: Annotated[int, Meta(ge=0, le=MAX_ID)] = 0
+
+
+@route(
+    "GET",
+    "/projects/{slug}/members",
+    need=Role.VIEWER,
+    query=ListMembers,
+    answer=list[ListedMember],
+    tag="members",
+)
+async def list_members(request: web.Request) -> web.Response:
+    """List the members, in the order they came; project admins and owners see e-mails too."""
+    query: ListMembers = request[QUERY]
+    project = request[PROJECT]
+    limit = max(1, min(query.limit, PAGE))
+    rows = await sql.members.page(
+        request.app[DESK].database.requests,
+        project_id=project.id,
+        emails=project.role >= Role.ADMIN,
+        after=query.cursor,
+        limit=limit,
+    )
+    headers = next_page(request, cursor=rows[limit - 1]["id"]) if len(rows) > limit else None
+    return answer("[" + ",".join(row["json"] for row in rows[:limit]) + "]", headers=headers)
+
+
+@route(
+    "POST",
+    "/projects/{slug}/members",
+    need=Role.ADMIN,
+    body=NewMember,
+    answer=Member,
+    status=201,
+    tag="members",
+    example={"username": "bob", "role": "member"},
+    errors=(409,),
+)
+async def add_member(request: web.Request) -> web.Response:
+    """Add a user to the project, named by id, username, e-mail, or `login` (either of the two).
+
+    Project admins add viewers and members, owners anybody as anything.
+    """
+    desk, wish, body = request.app[DESK], request[WISH], request[BODY]
+    project, actor_id = request[PROJECT], request[ACTOR].user_id
+    names = {
+        "user_id": body.user_id,
+        "username": body.username,
+        "email": body.email,
+        "login": body.login,
+    }
+    if sum(name is not None for name in names.values()) != 1:
+        raise BadRequest(
+            "user_id: name the user by one of user_id, username, email, login",
+            fields={"user_id": "required"},
+        )
+    given = next(field for field, name in names.items() if name is not None)
+    role = Role.of(body.role)
+
+    async def work(change: Change) -> str:
+        connection = change.connection
+        found = await sql.members.find_user(connection, **names)
+        user_id = found[0]["id"] if len(found) == 1 else None
+        if user_id is not None:
+            await sql.members.lock(
+                connection, project_id=project.id, actor=actor_id, target=user_id
+            )
+        await sql.access.require_role(
+            connection,
+            actor=actor_id,
+            project_id=project.id,
+            need="owner" if role >= Role.ADMIN else "admin",
+            archived=False,
+            counting=True,
+        )
+        if user_id is None:
+            raise Impossible(f"{given}: there is no such user", fields={given: "unknown"})
+        added = await sql.members.add(
+            connection, project_id=project.id, user_id=user_id, role=role.word, actor=actor_id
+        )
+        if not added:
+            raise Conflict("this user already is a member", code="already_member")
+        shape: str = await sql.members.one(connection, project_id=project.id, user_id=user_id)
+        change.emit(project_channel(project.id), MEMBER_ADDED, shape, entity=f"user:{user_id}")
+        change.emit(
+            user_channel(user_id),
+            PROJECT_JOINED,
+            json_text(slug=project.slug),
+            entity=f"project:{project.id}",
+        )
+        _tell_processes(change, user_id, project.id)
+        return shape
+
+    added = await desk.changes.run(wish, work)
+    desk.access.forget()
+    return answer(added, status=201)
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/members/{user_id}",
+    need=Role.OWNER,
+    body=MemberRole,
+    answer=Member,
+    tag="members",
+    example={"role": "admin"},
+)
+async def change_member(request: web.Request) -> web.Response:
+    """Give a member another role."""
+    return await _set_role(request)
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/members/{user_id}/role",
+    need=Role.OWNER,
+    body=MemberRole,
+    answer=Member,
+    tag="members",
+    example={"role": "admin"},
+)
+async def change_member_role(request: web.Request) -> web.Response:
+    """Give a member another role; the same by another path."""
+    return await _set_role(request)
+
+
+async def _set_role(request: web.Request) -> web.Response:
+    desk, wish, role = request.app[DESK], request[WISH], request[BODY].role
+    project_id, actor_id = request[PROJECT].id, request[ACTOR].user_id
+    user_id = path_id(request, "user_id")
+
+    async def work(change: Change) -> str:
+        connection = change.connection
+        target = await _enter(change, project_id, actor_id, user_id, need="owner", archived=False)
+        if target["role"] != role:
+            await _keep_an_owner(connection, target)
+            await sql.members.set_role(
+                connection, project_id=project_id, user_id=user_id, role=role
+            )
+        shape: str = await sql.members.one(connection, project_id=project_id, user_id=user_id)
+        if target["role"] != role:
+            change.emit(
+                project_channel(project_id), MEMBER_UPDATED, shape, entity=f"user:{user_id}"
+            )
+            _tell_processes(change, user_id, project_id)
+        return shape
+
+    changed = await desk.changes.run(wish, work)
+    desk.access.forget()
+    return answer(changed)
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/members/{user_id}",
+    need=Role.VIEWER,
+    status=204,
+    tag="members",
+)
+async def remove_member(request: web.Request) -> web.Response:
+    """Remove a member (owners), or leave the project (everybody, but the last owner)."""
+    desk, wish, project = request.app[DESK], request[WISH], request[PROJECT]
+    actor_id, user_id = request[ACTOR].user_id, path_id(request, "user_id")
+    need = "viewer" if user_id == actor_id else "owner"
+
+    async def work(change: Change) -> None:
+        connection = change.connection
+        target = await _enter(change, project.id, actor_id, user_id, need=need, archived=True)
+        await _keep_an_owner(connection, target)
+        for query in (sql.members.unassign, sql.members.unwatch, sql.members.remove):
+            await query(connection, project_id=project.id, user_id=user_id)
+        change.emit(
+            project_channel(project.id),
+            MEMBER_REMOVED,
+            json_text(user_id=user_id),
+            entity=f"user:{user_id}",
+        )
+        change.emit(
+            user_channel(user_id),
+            PROJECT_LEFT,
+            json_text(slug=project.slug),
+            entity=f"project:{project.id}",
+        )
+        _tell_processes(change, user_id, project.id)
+
+    await desk.changes.run(wish, work)
+    desk.access.forget()
+    return no_content()
+
+
+async def _enter(
+    change: Change, project_id: int, actor_id: int, user_id: int, *, need: str, archived: bool
+) -> Any:
+    """The membership to be changed, locked in its final mode before the project is."""
+    target = await sql.members.lock(
+        change.connection, project_id=project_id, actor=actor_id, target=user_id
+    )
+    await sql.access.require_role(
+        change.connection,
+        actor=actor_id,
+        project_id=project_id,
+        need=need,
+        archived=archived,
+        counting=True,
+    )
+    if target["id"] is None:
+        raise NotFound("member not found")
+    return target
+
+
+async def _keep_an_owner(connection: Any, target: Any) -> None:
+    """Refuses to take the last owner away; the project's lock keeps the count true."""
+    if target["role"] != "owner":
+        return
+    if await sql.members.owners(connection, project_id=target["project_id"]) < 2:
+        raise Impossible(LAST_OWNER, code="last_owner")
+
+
+def _tell_processes(change: Change, user_id: int, project_id: int) -> None:
+    change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=user_id, project_id=project_id))
+
+
+routes = [list_members, add_member, change_member, change_member_role, remove_member]
