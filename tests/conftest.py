@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import pytest
@@ -30,10 +30,8 @@ from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
 from warmdesk.config import Settings
 from warmdesk.db.migrations import migrate
+from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
-
-if TYPE_CHECKING:
-    from warmdesk.desk import Desk
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
@@ -196,8 +194,6 @@ async def serving(settings: Settings) -> AsyncIterator[Door]:
     """Open a desk and serve it. Two at once are two processes in one."""
     from warmdesk.app import build_app
 
-    from warmdesk.desk import open_desk
-
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
@@ -311,10 +307,12 @@ async def board(
 ) -> AsyncIterator[Board]:
     """The project demo with its four columns, made through the API.
 
-    Under tests/rest a mirror follows it: what the test did must show by events alone.
+    Under tests/rest and tests/changes a mirror follows it: what a test did must show by events.
     """
     made = await make_board(olga, alice)
-    if request.path.parent.name != "rest" or request.node.get_closest_marker("foul"):
+    if request.path.parent.name not in ("rest", "changes") or request.node.get_closest_marker(
+        "foul"
+    ):
         yield made
         return
     async with mirror(person("root"), made.slug):

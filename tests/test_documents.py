@@ -1,0 +1,111 @@
+"""Documents say what the code does: settings, close codes, commands, changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import docutils.core
+import docutils.nodes
+import pytest
+
+import warmdesk
+from warmdesk.config import Settings
+from warmdesk.realtime.events import CATALOGUE
+from warmdesk.realtime.frames import Close
+
+HOME = Path(__file__).parents[1]
+STRICT = {
+    "report_level": 2,
+    "halt_level": 2,
+    "warning_stream": False,
+    "file_insertion_enabled": False,
+    "doctitle_xform": False,
+}
+DOCUMENTS = ["README.rst", "CHANGELOG.rst"]
+
+
+def parsed(name: str) -> Any:
+    """A document as docutils reads it; whatever it complains of is an error."""
+    text = (HOME / name).read_text("utf-8")
+    return docutils.core.publish_doctree(text, source_path=name, settings_overrides=STRICT)
+
+
+def rows(document: Any, title: str) -> list[list[str]]:
+    """The rows of the tables below a heading, header rows left out, each cell as text."""
+    for section in document.findall(docutils.nodes.section):
+        if section[0].astext().lower() == title.lower():
+            return [
+                [cell.astext() for cell in row.findall(docutils.nodes.entry)]
+                for body in section.findall(docutils.nodes.tbody)
+                for row in body.findall(docutils.nodes.row)
+            ]
+    raise AssertionError(f"there is no heading {title!r}")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_are_valid(name: str) -> None:
+    parsed(name)
+
+
+def test_the_events_in_the_readme_are_the_catalogue() -> None:
+    """Names on the control channel never reach a socket, so they stay in the code."""
+    found = [row[0] for row in rows(parsed("README.rst"), "Events")]
+    named = [name for cell in found for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)?", cell)]
+    expected = {name for name in CATALOGUE if not name.startswith("control.")}
+    assert len(named) == len(set(named)), "a name is there twice"
+    assert set(named) == expected
+
+
+def test_the_close_codes_in_the_readme_are_those_of_the_code() -> None:
+    found = {int(row[0]): row[1] for row in rows(parsed("README.rst"), "Close codes")}
+    assert found.keys() == {int(code) for code in Close}
+
+
+def test_the_settings_file_holds_every_setting_with_its_default() -> None:
+    text = (HOME / "config" / "warmdesk.toml").read_text("utf-8")
+    defaults = Settings()
+    written = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE))
+    assert list(written) == list(Settings.__struct_fields__)
+    for name, value in written.items():
+        default = getattr(defaults, name)
+        if isinstance(default, bool):
+            default = "on" if default else "off"
+        assert value == (str(default) if isinstance(default, Path) else default), name
+
+
+def test_the_settings_file_explains_every_setting() -> None:
+    text = (HOME / "config" / "warmdesk.toml").read_text("utf-8")
+    for block in text.split("\n\n")[1:]:
+        sentence, _, setting = block.strip().rpartition("\n")
+        assert re.match(r"# \w+ = ", setting), setting
+        assert sentence.startswith("# "), f"{setting} has no sentence"
+        assert sentence.endswith((".", ";")), f"{setting} has no whole sentence"
+
+
+def test_every_command_the_readme_shows_is_there() -> None:
+    text = (HOME / "README.rst").read_text("utf-8")
+    shown = set(re.findall(r"\bbin/([a-z]+)\b", text))
+    assert {"serve", "test"} <= shown
+    for name in shown:
+        assert os.access(HOME / "bin" / name, os.X_OK), f"bin/{name} is not there"
+
+
+def test_every_file_the_readme_names_is_there() -> None:
+    text = (HOME / "README.rst").read_text("utf-8")
+    for name in set(re.findall(r"``((?:warmdesk|sql|tests|config|bin)/[\w./-]+)``", text)):
+        assert (HOME / name).exists(), f"{name} is not there"
+
+
+def test_the_changelog_names_this_version_first() -> None:
+    titles = [
+        section[0].astext()
+        for section in parsed("CHANGELOG.rst").findall(docutils.nodes.section)
+        if re.match(r"\d", section[0].astext())
+    ]
+    form = re.compile(r"\d+\.\d+\.\d+ \((\d{4}-\d\d-\d\d|not released)\)")
+    assert all(form.fullmatch(title) for title in titles), titles
+    assert titles[0].split()[0] == warmdesk.__version__
