@@ -53,7 +53,7 @@ class Tasks:
         self._failed_at.pop(name, None)
 
     def trouble(self) -> str | None:
-        """The name of a task that has failed again and again for more than five seconds, or None."""
+        """A task that has failed for more than five seconds, or None."""
         now = time.monotonic()
         for name, since in self._failed_at.items():
             if now - since > DEAD_SECONDS:

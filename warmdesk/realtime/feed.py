@@ -49,7 +49,7 @@ class Page:
 
 
 async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE) -> Page:
-    """What came after `since`, in order. A client far behind asks again from the last entry's seq."""
+    """What came after `since`, in order. Far behind, ask again from the last entry's seq."""
     row = await sql.feeds.after(connection, channel=channel, since=since, limit=limit)
     parts = zip(row["seqs"], row["types"], row["entities"], row["envelopes"], strict=True)
     entries = [Entry(seq, kind, entity, body.encode()) for seq, kind, entity, body in parts]

@@ -149,7 +149,7 @@ class Hub:
     # From the bus
 
     def hear(self, channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
-        """One message of the bus: an event, a signal (seq 0) or a hint (a signal without envelope)."""
+        """One message of the bus: an event, a signal (seq 0) or a hint (no envelope)."""
         room = self.rooms.get(channel)
         if room is None or not room.opened:
             return
@@ -202,7 +202,7 @@ class Hub:
     # Healing
 
     def catch_up(self, room: Room, *, cause: str) -> asyncio.Task[None]:
-        """Read what a room misses from its feed, page by page; one reader a room, four a process."""
+        """Read what a room misses, page by page; one reader a room, four a process."""
         if room.catching is None:
             FEED_REPAIRS.inc(cause=cause)
             room.catching = asyncio.create_task(self._catch_up(room, cause))
@@ -302,7 +302,7 @@ class Hub:
             self._tasks.recovered("hub.check")
 
     async def check(self) -> None:
-        """One comparison. What is behind while the bus is good gets 20 ms to arrive, then is read."""
+        """One comparison. What is behind while the bus is good has 20 ms, then is read."""
         rooms = [room for room in self.rooms.values() if room.opened]
         began = time.monotonic()
         epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
@@ -385,7 +385,7 @@ class Hub:
             raise Reset("retention")
 
     def enter(self, room: Room, connection: Connection, since: int) -> None:
-        """Let a connection follow a room from `since` on. Without an await: nothing falls between."""
+        """Let a connection follow a room from `since` on. No await: nothing falls between."""
         connection.room = room
         connection.seen = since
         room.empty_since = None

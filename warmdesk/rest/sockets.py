@@ -390,7 +390,7 @@ def _pong(connection: Socket, message: Incoming) -> None:
 
 
 async def send_message(connection: Socket, message: Incoming) -> None:
-    """chat.send: stored, told to everybody, acknowledged. The same nonce again is the same message."""
+    """chat.send: stored, told, acknowledged. The same nonce again is the same message."""
     wanted = msgspec.json.decode(message.payload, type=SendMessage)
     await connection.desk.limits.take(
         "message", connection.user_id, limit=MESSAGE_RATE, seconds=MESSAGE_RATE_SECONDS
