@@ -81,6 +81,7 @@ create table login_events (
     user_agent text not null default ''
 );
 create index login_events_user on login_events (user_id, id desc);
+create index login_events_address on login_events (user_id, ip) where event = 'login_ok';
 
 create table system_settings (
     key text primary key,

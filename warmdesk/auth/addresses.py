@@ -25,10 +25,9 @@ class Origin:
     user_agent: str
 
 
-def origin(request: web.BaseRequest, trusted: str) -> Origin:
-    """The client's address, and what it says it is in at most 255 visible characters."""
-    agent = UNPRINTABLE.sub("?", request.headers.get("User-Agent", ""))[:AGENT_LONGEST]
-    return Origin(client_address(request, trusted), agent)
+def origin(address: str, agent: str | None) -> Origin:
+    """Of a client at an address, and what it calls itself in at most 255 visible characters."""
+    return Origin(address, UNPRINTABLE.sub("?", agent or "")[:AGENT_LONGEST])
 
 
 @functools.lru_cache(maxsize=8)

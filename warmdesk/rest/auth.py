@@ -25,7 +25,17 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from warmdesk.realtime.change import Change
 from warmdesk.rest.answers import answer, next_page, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PUBLIC, QUERY, SIGNED_IN, WISH, route
+from warmdesk.rest.routing import (
+    ACTOR,
+    ADDRESS,
+    BODY,
+    DESK,
+    PUBLIC,
+    QUERY,
+    SIGNED_IN,
+    WISH,
+    route,
+)
 from warmdesk.schemas.auth import (
     ListSessions,
     Login,
@@ -47,7 +57,6 @@ REGISTER_SECONDS = 60 * 60
 REGISTRATIONS_BY_ADDRESS = 5
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
-UNSEEN = {"Cache-Control": "no-store"}
 PAGE, LONGEST_PAGE = 100, 500
 
 
@@ -73,7 +82,7 @@ async def register_user(request: web.Request) -> web.Response:
     The first user of an installation is its administrator.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     await desk.limits.take(
         "register",
         neighbourhood(came.ip),
@@ -130,7 +139,7 @@ async def log_in(request: web.Request) -> web.Response:
         raise BadRequest("username: required", fields={"username": "required"})
     if not body.password:
         raise BadRequest("password: required", fields={"password": "required"})
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     async with desk.database.connection() as connection:
         found = await sql.auth.by_login(connection, login=name, ip=came.ip)
     account = found[0] if found else None
@@ -231,7 +240,7 @@ def _tokens(
     if me is not None:
         content["must_change_password"] = msgspec.json.decode(me)["must_change_password"]
         content["user"] = msgspec.Raw(me.encode())
-    return answer(content, status=status, headers=UNSEEN)
+    return answer(content, status=status)
 
 
 @route(
@@ -252,7 +261,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     """
     desk = request.app[DESK]
     used, following = digest(request[BODY].refresh_token), new_secret()
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
 
     async def work(change: Change) -> tuple[int, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
@@ -299,7 +308,7 @@ async def log_out(request: web.Request) -> web.Response:
     nothing of whether there was one: always 204.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     bearer = await _bearer(request)
 
     async def work(change: Change) -> None:
@@ -318,6 +327,10 @@ async def log_out(request: web.Request) -> web.Response:
 
     await desk.changes.run(request[WISH], work)
     return no_content()
+
+
+def _came(request: web.Request) -> Origin:
+    return origin(request[ADDRESS], request.headers.get("User-Agent"))
 
 
 async def _bearer(request: web.Request) -> Actor | None:
@@ -359,7 +372,7 @@ async def end_session(request: web.Request) -> web.Response:
     """End a session of yours: its tokens and sockets are dead at once."""
     desk, actor = request.app[DESK], request[ACTOR]
     session_id = _uuid(request.match_info["session_id"])
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     require_session(actor)
 
     async def work(change: Change) -> None:
@@ -384,7 +397,7 @@ def _uuid(text: str) -> str | None:
 async def create_ticket(request: web.Request) -> web.Response:
     """Get a ticket that opens one socket within 30 seconds, so that no token stands in its URL."""
     ticket = await request.app[DESK].identity.ws_ticket(request[ACTOR])
-    return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201, headers=UNSEEN)
+    return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201)
 
 
 routes = [

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from warmdesk.auth import passwords
 from warmdesk.auth.actor import EVERYBODY, Actor, GlobalRole, require_session
-from warmdesk.auth.addresses import origin
+from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
@@ -19,7 +19,7 @@ from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.rest.answers import answer, next_page
-from warmdesk.rest.routing import ACTOR, BODY, DESK, QUERY, SIGNED_IN, WISH, path_id, route
+from warmdesk.rest.routing import ACTOR, ADDRESS, BODY, DESK, QUERY, SIGNED_IN, WISH, path_id, route
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -98,7 +98,7 @@ async def _update_me(request: web.Request) -> web.Response:
     if "email" in fields and actor.session_id is None:
         # Whoever has the address can set a new password by mail, and a key must not do that.
         raise Forbidden("an API key cannot change the e-mail address; sign in")
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
 
     async def work(change: Change) -> str:
         before = await _lock(change, actor.user_id, fields)
@@ -145,7 +145,7 @@ async def change_own_password(request: web.Request) -> web.Response:
 async def _change_password(request: web.Request) -> web.Response:
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
         kept = await sql.auth.password_of(connection, user_id=user_id)
@@ -249,7 +249,7 @@ async def list_users(request: web.Request) -> web.Response:
 async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
     kept = await passwords.hash_password(body.password)
 
     async def work(change: Change) -> str:
@@ -306,7 +306,7 @@ async def update_user(request: web.Request) -> web.Response:
     if password is not None and actor.session_id is None:
         raise Forbidden("an API key cannot change a password; sign in")
     new_hash = await passwords.hash_password(password) if password is not None else None
-    came = origin(request, desk.settings.trusted_proxies)
+    came = _came(request)
 
     async def work(change: Change) -> str:
         # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
@@ -411,6 +411,10 @@ async def _rewrite(
     if renamed or differing.keys() & {"global_role", "is_active"}:
         change.emit(CONTROL, CONTROL_USER, json.dumps({"user_id": user_id}))
     return after
+
+
+def _came(request: web.Request) -> Origin:
+    return origin(request[ADDRESS], request.headers.get("User-Agent"))
 
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
