@@ -128,6 +128,17 @@ class Changes:
 
         return await self._try(once, in_transaction=False)
 
+    async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
+        """One function call for a group of wishes, with columns for parameters. Gives its row, of
+        which ``messages`` is published.
+        """
+
+        async def once(connection: Any) -> tuple[Any, list[str]]:
+            row = await query(connection, **params)
+            return row, row["messages"]
+
+        return await self._try(once, in_transaction=False, tries=tries)
+
     async def run(self, wish: Wish, work: Callable[[Change], Awaitable[T]]) -> T:
         """A transaction in Python; `work` may be called again when it lost a race, so it changes
         nothing but the database.
@@ -141,17 +152,21 @@ class Changes:
         return await self._try(once, in_transaction=True)
 
     async def _try(
-        self, once: Callable[[Any], Awaitable[tuple[T, list[str]]]], *, in_transaction: bool
+        self,
+        once: Callable[[Any], Awaitable[tuple[T, list[str]]]],
+        *,
+        in_transaction: bool,
+        tries: int = TRIES,
     ) -> T:
         try:
             async with asyncio.timeout(SECONDS):
-                for attempt in range(1, TRIES + 1):
+                for attempt in range(1, tries + 1):
                     try:
                         result, messages = await self._once(once, in_transaction=in_transaction)
                     except asyncpg.PostgresError as error:
                         if error.sqlstate not in LOST_A_RACE and not isinstance(error, PLAN_IS_OLD):
                             raise
-                        if attempt == TRIES:
+                        if attempt == tries:
                             raise
                         DB_RETRIES.inc(state=error.sqlstate or "other")
                         await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)

@@ -11,7 +11,7 @@ from warmdesk.schemas.cards import Attachment
 from warmdesk.schemas.users import UserRef
 
 MessageBody = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=r"\S")]
-Nonce = Annotated[str, Meta(min_length=1, max_length=200)]
+Nonce = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class SendMessage(Body):

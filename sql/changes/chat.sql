@@ -1,0 +1,173 @@
+-- Chat messages, many in one call: what waits in a process for the same moment shares one commit.
+
+-- What require_role would say to each of a group; null to who may write to the chat.
+create or replace function why_not_write(u users, p projects, project_role_ text) returns text language sql stable as $$
+select case
+    when u.id is null or not u.is_active or u.deleted_at is not null then 'inactive'
+    when u.global_role in ('metrics', 'backup') then 'service'
+    when p.id is null or effective_role(u.global_role, project_role_) is null then 'stranger'
+    when role_rank(effective_role(u.global_role, project_role_)) < role_rank('member') then 'viewer'
+    when p.is_archived then 'archived'
+end
+$$;
+
+-- Sends messages, given as columns in the order they came, and answers each: 201 with the message; the earlier answer under
+-- the same Idempotency-Key (`replays`) or, with 200, the earlier message with the same nonce within ten minutes; or a refusal
+-- and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
+--
+-- Locks go in one order over the whole group: keys, memberships by user, accounts, projects, feeds. The feeds are taken before
+-- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
+create or replace function send_messages(
+    projects_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
+    bodies_ text[],
+    out statuses integer[], out answers text[], out replays boolean[], out messages text[]
+) language plpgsql as $$
+declare
+    firsts bigint[] := '{}';
+    sources bigint[];
+    going bigint[];
+    ids bigint[];
+    shapes json[];
+    n bigint;
+    earlier json;
+    leader bigint;
+begin
+    messages := '{}';
+    if exists (select 1 from unnest(keys_) k where k is not null) then
+        with asked as (
+            select distinct on (r.actor, r.path, r.key) r.actor, r.path, r.key, r.hash, r.place
+            from unnest(actors_, paths_, keys_, hashes_) with ordinality r (actor, path, key, hash, place)
+            where r.key is not null
+            order by r.actor, r.path, r.key, r.place
+        ), taken as (
+            insert into idempotency_keys as k (user_id, path, key, body_hash)
+            select a.actor, a.path, a.key, a.hash from asked a order by a.actor, a.path, a.key
+            on conflict (user_id, path, key) do update set
+                body_hash = excluded.body_hash, status = null, answer = null, created_at = now()
+            where k.created_at < now() - interval '24 hours'
+            returning k.user_id, k.path, k.key
+        )
+        select coalesce(array_agg(a.place), '{}') into firsts
+        from asked a inner join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key;
+    end if;
+    perform 1 from project_members m
+    where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
+    order by m.user_id, m.project_id for share;
+    if exists (select 1 from users u where u.id = any(actors_) and u.global_role = 'admin') then
+        perform 1 from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id for share;
+    end if;
+    perform 1 from projects p where p.id = any(projects_) order by p.id for share;
+
+    select
+        array_agg(v.status order by v.place), array_agg(v.answer order by v.place), array_agg(v.replay order by v.place),
+        array_agg(v.source order by v.place), array_agg(v.place order by v.place) filter (where v.goes)
+    into statuses, answers, replays, sources, going
+    from (
+        select
+            r.place,
+            case when mine.is_first then refusal.status else coalesce(refusal.status, k.status) end as status,
+            case when mine.is_first then refusal.answer else coalesce(refusal.answer, k.answer) end as answer,
+            not mine.is_first and k.body_hash = r.hash as replay,
+            case when not mine.is_first and k.status is null and refusal.why is null then r.leader else r.place end as source,
+            mine.is_first and refusal.status is null as goes
+        from (
+            select a.*, min(a.place) over (partition by a.actor, a.path, a.key) as leader
+            from unnest(projects_, actors_, keys_, paths_, hashes_)
+            with ordinality a (project, actor, key, path, hash, place)
+        ) r
+        cross join lateral (select r.key is null or r.place = any(firsts) as is_first) mine
+        left join idempotency_keys k on k.user_id = r.actor and k.path = r.path and k.key = r.key
+        left join users u on u.id = r.actor
+        left join projects p on p.id = r.project
+        left join project_members m on m.project_id = r.project and m.user_id = r.actor
+        left join (
+            values
+            ('other_body', 422, '{"error":"this Idempotency-Key was used with another body","code":"idempotency_key_reused"}'),
+            ('inactive', 401, '{"error":"the account is not active"}'),
+            ('service', 403, '{"error":"a service account cannot do this"}'),
+            ('stranger', 404, '{"error":"project not found"}'),
+            ('viewer', 403, '{"error":"your role does not allow this"}'),
+            ('archived', 422, '{"error":"the project is archived","code":"project_archived"}')
+        ) refusal (why, status, answer) on refusal.why = case
+            when mine.is_first then why_not_write(u, p, m.role)
+            when k.body_hash <> r.hash then 'other_body'
+        end
+    ) v;
+
+    if going is not null then
+        insert into feeds (channel) select distinct 'project:' || projects_[g] from unnest(going) g order by 1
+        on conflict do nothing;
+        perform 1 from feeds f where f.channel in (select 'project:' || projects_[g] from unnest(going) g)
+        order by f.channel for no key update;
+        if exists (select 1 from unnest(going) g where nonces_[g] is not null) then
+            for n, earlier, leader in
+                select a.place, j.message, a.leader
+                from (
+                    select g as place, min(g) over (partition by projects_[g], actors_[g], nonces_[g]) as leader
+                    from unnest(going) g where nonces_[g] is not null
+                ) a
+                left join lateral (
+                    select m.id from chat_messages m
+                    where m.project_id = projects_[a.place] and m.user_id = actors_[a.place] and m.nonce = nonces_[a.place]
+                        and m.created_at > clock_timestamp() - interval '10 minutes'
+                    order by m.id desc limit 1
+                ) m on true
+                left join lateral messages_json(array[m.id]) j on true
+            loop
+                if earlier is not null then
+                    statuses[n] := 200;
+                    answers[n] := earlier::text;
+                    going := array_remove(going, n);
+                elsif leader <> n then
+                    sources[n] := leader;
+                    going := array_remove(going, n);
+                end if;
+            end loop;
+        end if;
+    end if;
+
+    if cardinality(going) > 0 then
+        with sent as (
+            insert into chat_messages (project_id, user_id, body, nonce)
+            select projects_[g], actors_[g], bodies_[g], nonces_[g] from unnest(going) with ordinality o (g, nth) order by o.nth
+            returning id
+        )
+        select array_agg(sent.id order by sent.id) into ids from sent;
+        select array_agg(shape(m, shape(u), null) order by m.id) into shapes
+        from chat_messages m inner join users u on u.id = m.user_id where m.id = any(ids);
+        for n in 1 .. cardinality(going) loop
+            statuses[going[n]] := 201;
+            answers[going[n]] := shapes[n]::text;
+        end loop;
+        messages := record_by(
+            array(
+                select new_event('project:' || projects_[o.g], 'chat.message', shapes[o.nth], 'message:' || ids[o.nth])
+                from unnest(going) with ordinality o (g, nth) order by o.nth
+            ),
+            array(select actors_[o.g] from unnest(going) with ordinality o (g, nth) order by o.nth),
+            array(select clients_[o.g] from unnest(going) with ordinality o (g, nth) order by o.nth)
+        );
+    end if;
+
+    -- Twins of a row of this group: of its nonce first, then of its key, whose row may itself be a twin.
+    for n in 1 .. cardinality(statuses) loop
+        if sources[n] <> n and not replays[n] then
+            statuses[n] := 200;
+            answers[n] := answers[sources[n]];
+        end if;
+    end loop;
+    for n in 1 .. cardinality(statuses) loop
+        if sources[n] <> n and replays[n] then
+            statuses[n] := statuses[sources[n]];
+            answers[n] := answers[sources[n]];
+            replays[n] := statuses[n] < 300;
+        end if;
+    end loop;
+    if firsts <> '{}' then
+        update idempotency_keys k set status = statuses[f], answer = answers[f] from unnest(firsts) f
+        where statuses[f] < 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];
+        delete from idempotency_keys k using unnest(firsts) f
+        where statuses[f] >= 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];
+    end if;
+end
+$$;

@@ -1,0 +1,93 @@
+-- name: send -> one
+-- Sends a group of messages and answers each: see send_messages in sql/changes/chat.sql.
+select statuses, answers, replays, messages
+from send_messages(
+    :projects::bigint[], :actors::bigint[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
+    :nonces::text[], :bodies::text[]
+);
+
+-- name: page -> value
+-- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an
+-- id, or, with neither but `around`, those on both sides of it.
+with live as (
+    select m.id from chat_messages as m
+    where
+        m.project_id = :project_id::bigint and not m.is_deleted
+        and (:before::bigint is null or m.id < :before::bigint)
+        and (:after::bigint is null or m.id > :after::bigint)
+), chosen as (
+    (
+        select live.id from live
+        where :after::bigint is null and :around::bigint is null
+        order by live.id desc limit :limit::integer
+    )
+    union all
+    (select live.id from live where :after::bigint is not null order by live.id limit :limit::integer)
+    union all
+    (
+        select live.id from live
+        where :after::bigint is null and live.id <= :around::bigint
+        order by live.id desc limit (:limit::integer + 1) / 2
+    )
+    union all
+    (
+        select live.id from live
+        where :after::bigint is null and live.id > :around::bigint
+        order by live.id limit :limit::integer / 2
+    )
+)
+select coalesce(json_agg(j.message order by j.id), '[]')::text
+from messages_json(array(select chosen.id from chosen)) as j;
+
+-- name: lock -> one
+-- A message that was not deleted, locked.
+select m.id, m.user_id, m.is_bot, m.body, m.version
+from chat_messages as m
+where m.id = :id::bigint and m.project_id = :project_id::bigint and not m.is_deleted
+for no key update;
+
+-- name: require_version -> nothing
+-- Refuses when the client saw another version than the present one.
+select require_version(:version::integer, m.version, :mismatch::integer, 'message', j.message)
+from chat_messages as m
+inner join messages_json(array[:id::bigint]) as j on j.id = m.id
+where m.version <> :version::integer;
+
+-- name: edit -> nothing
+update chat_messages set body = :body, is_edited = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
+
+-- name: delete -> nothing
+-- The row stays, flagged; its text is shown to nobody.
+update chat_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
+
+-- name: shape -> value
+-- One message as JSON text.
+select j.message::text from messages_json(array[:id::bigint]) as j;
+
+-- name: react -> many
+-- A user's reaction to a locked message; no row when it is there already.
+insert into message_reactions (owner_type, owner_id, user_id, emoji)
+values ('chat_message', :id::bigint, :actor::bigint, :emoji)
+on conflict do nothing
+returning id;
+
+-- name: unreact -> value
+-- Takes a user's reaction away.
+delete from message_reactions
+where owner_type = 'chat_message' and owner_id = :id::bigint and user_id = :actor::bigint and emoji = :emoji
+returning id;
+
+-- name: reactions -> one
+-- A message's reactions as JSON text, how many different ones there are, and the id of this user's with this emoji.
+select
+    coalesce((select r.reactions::text from reactions_json('chat_message', array[:id::bigint]) as r), '[]') as reactions,
+    (
+        select count(distinct m.emoji) from message_reactions as m
+        where m.owner_type = 'chat_message' and m.owner_id = :id::bigint
+    ) as different,
+    (
+        select m.id from message_reactions as m
+        where
+            m.owner_type = 'chat_message' and m.owner_id = :id::bigint
+            and m.user_id = :actor::bigint and m.emoji = :emoji
+    ) as mine;

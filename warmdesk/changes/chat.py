@@ -1,0 +1,225 @@
+"""Chat: messages sent, edited, deleted, by REST and by socket.
+
+A project's feed is locked until a message's commit is on disk, so one project could send as many
+messages a second as the disk commits. What waits therefore goes together: the first message goes at
+once; what arrives while its statement is under way goes in the next one, of any projects, each with
+its own row, event and answer. Nothing waits for company, and a busy chat costs a tenth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from aiohttp import web
+from msgspec.json import Decoder
+
+from warmdesk.db.queries import sql
+from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
+from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Wish
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED
+
+GROUP = 200
+"""Messages in one statement."""
+GROUP_TEXT = 1_000_000
+"""Characters in one statement, unless its first message alone has more."""
+
+decode = Decoder(dict[str, Any]).decode
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """A message on its way, and who waits for its answer."""
+
+    wish: Wish
+    project_id: int
+    body: str
+    nonce: str | None
+    answer: asyncio.Future[Outcome] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    under_way: bool = False
+
+
+class Chat:
+    """The chat of all projects, as one process writes it."""
+
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        self._waiting: deque[Letter] = deque()
+        self._carrier: asyncio.Task[None] | None = None
+
+    async def send(self, wish: Wish, project_id: int, body: str, nonce: str | None) -> Outcome:
+        """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
+        minutes.
+        """
+        letter = Letter(wish, project_id, body, nonce)
+        self._waiting.append(letter)
+        if self._carrier is None:
+            self._carrier = asyncio.create_task(self._carry())
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await letter.answer
+        except TimeoutError as error:
+            if letter.under_way:
+                raise Unavailable(
+                    "the message could not be sent in time", code="unknown_outcome"
+                ) from error
+            raise Unavailable("too many messages at once, try again") from error
+
+    async def edit(self, wish: Wish, project_id: int, message_id: int, body: str) -> Outcome:
+        """Another text for one's own message: 200 and its shape. The same text is no event."""
+
+        async def work(change: Change) -> Outcome:
+            message = await _lock(change, project_id, message_id)
+            if message["user_id"] != wish.actor_id:
+                raise Forbidden("only its author may edit a message")
+            if body != message["body"]:
+                await sql.chat.edit(change.connection, id=message_id, body=body)
+            shape = await sql.chat.shape(change.connection, id=message_id)
+            if body != message["body"]:
+                _tell(change, project_id, message_id, CHAT_MESSAGE_UPDATED, shape)
+            return Outcome(200, shape)
+
+        return await self.changes.run(wish, work)
+
+    async def delete(self, wish: Wish, project_id: int, message_id: int) -> None:
+        """Delete one's own message, or another's as a project admin. Its text leaves the feed."""
+
+        async def work(change: Change) -> None:
+            message = await _lock(change, project_id, message_id)
+            if message["user_id"] != wish.actor_id:
+                await _require(change, project_id, "admin")
+            await sql.chat.delete(change.connection, id=message_id)
+            _tell(change, project_id, message_id, CHAT_MESSAGE_DELETED, f'{{"id":{message_id}}}')
+
+        await self.changes.run(wish, work)
+
+    async def _carry(self) -> None:
+        """Take what waits, a group at a time, until nothing does."""
+        try:
+            while self._waiting:
+                await self._send(self._next_group())
+        finally:
+            self._carrier = None
+            _refuse(self._waiting, Unavailable("the server is stopping, try again"))
+            self._waiting.clear()
+
+    def _next_group(self) -> list[Letter]:
+        group: list[Letter] = []
+        size = 0
+        while self._waiting and len(group) < GROUP:
+            letter = self._waiting[0]
+            size += len(letter.body)
+            if group and size > GROUP_TEXT:
+                break
+            self._waiting.popleft()
+            if not letter.answer.done():
+                letter.under_way = True
+                group.append(letter)
+        return group
+
+    async def _send(self, group: list[Letter]) -> None:
+        """Send a group. When it fails, its projects are tried apart, then its messages: what is
+        wrong with one must not cost the others.
+        """
+        if not group:
+            return
+        projects = _by_project(group)
+        try:
+            row = await self.changes.many(
+                sql.chat.send, tries=TRIES if len(projects) == 1 else 1, **_columns(group)
+            )
+        except asyncio.CancelledError:
+            _refuse(group, Unavailable("the server is stopping", code="unknown_outcome"))
+            raise
+        except Exception as error:
+            if isinstance(error, WarmDeskError) and error.extra.get("code") == "unknown_outcome":
+                _refuse(group, error)
+            elif len(projects) > 1:
+                await asyncio.gather(*map(self._send, projects))
+            elif len(group) > 1 and not isinstance(error, Unavailable):
+                for letter in group:
+                    await self._send([letter])
+            else:
+                _refuse(group, error)
+            return
+        for letter, status, answer, replay in zip(
+            group, row["statuses"], row["answers"], row["replays"], strict=True
+        ):
+            if letter.answer.done():
+                continue
+            if status < 400:
+                letter.answer.set_result(Outcome(status, answer, replay))
+            else:
+                extra = decode(answer)
+                letter.answer.set_exception(
+                    WarmDeskError(extra.pop("error"), status=status, **extra)
+                )
+
+
+CHAT: web.AppKey[Chat] = web.AppKey("chat", Chat)
+
+
+def _by_project(group: list[Letter]) -> list[list[Letter]]:
+    """The group's messages by project, in each in the order they came."""
+
+    def project(letter: Letter) -> int:
+        return letter.project_id
+
+    return [list(part) for _, part in groupby(sorted(group, key=project), project)]
+
+
+def _columns(group: list[Letter]) -> dict[str, list[Any]]:
+    """A group as the parameters of its statement."""
+    return {
+        "projects": [letter.project_id for letter in group],
+        "actors": [letter.wish.actor_id for letter in group],
+        "clients": [letter.wish.client_id for letter in group],
+        "keys": [letter.wish.key for letter in group],
+        "paths": [letter.wish.path for letter in group],
+        "hashes": [letter.wish.body_hash for letter in group],
+        "nonces": [letter.nonce for letter in group],
+        "bodies": [letter.body for letter in group],
+    }
+
+
+def _refuse(letters: Iterable[Letter], error: Exception) -> None:
+    for letter in letters:
+        if not letter.answer.done():
+            letter.answer.set_exception(error)
+
+
+async def _require(change: Change, project_id: int, need: str) -> None:
+    await sql.access.require_role(
+        change.connection,
+        actor=change.wish.actor_id,
+        project_id=project_id,
+        need=need,
+        archived=False,
+        counting=False,
+    )
+
+
+async def _lock(change: Change, project_id: int, message_id: int) -> Any:
+    """A message that a member may touch, locked; 404 when it is deleted, 409 or 412 when it is not
+    the version the client saw.
+    """
+    await _require(change, project_id, "member")
+    message = await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
+    await sql.chat.require_version(
+        change.connection,
+        id=message_id,
+        version=change.wish.version,
+        mismatch=change.wish.mismatch,
+    )
+    return message
+
+
+def _tell(change: Change, project_id: int, message_id: int, event: Any, payload: str) -> None:
+    change.emit(project_channel(project_id), event, payload, entity=f"message:{message_id}")

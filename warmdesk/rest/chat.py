@@ -1,0 +1,226 @@
+"""Chat: a project's messages and what people put under them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from warmdesk.auth.actor import Role
+from warmdesk.changes.chat import CHAT
+from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, Impossible
+from warmdesk.realtime.change import Change, Outcome
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CHAT_REACTION_UPDATED
+from warmdesk.rest.answers import answer, answer_outcome, no_content
+from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.schemas.chat import (
+    AddReaction,
+    ChatMessage,
+    EditMessage,
+    MessagesQuery,
+    ReactionAdded,
+    SendMessage,
+)
+
+MOST = 200
+PER_MINUTE = 60
+DIFFERENT_REACTIONS = 50
+EMOJI_BYTES = 32
+
+_PICTURE = (
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f"
+    "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa"
+    "\U0001f400-\U0001faff]"
+)
+_ONE = (
+    f"{_PICTURE}(?:[\ufe0e\ufe0f]|[\U0001f3fb-\U0001f3ff])?(?:[\U000e0020-\U000e007e]+\U000e007f)?"
+)
+EMOJI = re.compile(
+    f"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|[\U0001f3fb-\U0001f3ff]"
+    f"|{_ONE}(?:\u200d{_ONE})*)"
+)
+"""An emoji as Unicode's technical standard 51 composes one: a flag, a keycap, a lone skin tone, or
+pictures joined to one, each with its variant, tone or tags.
+"""
+
+
+@route(
+    "GET",
+    "/projects/{slug}/chat/messages",
+    need=Role.VIEWER,
+    query=MessagesQuery,
+    answer=list[ChatMessage],
+    tag="chat",
+)
+async def list_messages(request: web.Request) -> web.Response:
+    """List a page of messages, oldest first: the newest, or those before, after or around one."""
+    query: MessagesQuery = request[QUERY]
+    page = await sql.chat.page(
+        request.app[DESK].database.requests,
+        project_id=request[PROJECT].id,
+        before=query.before,
+        after=query.after,
+        around=query.around,
+        limit=max(1, min(query.limit, MOST)),
+    )
+    return answer(page)
+
+
+@route(
+    "POST",
+    "/projects/{slug}/chat/messages",
+    need=Role.MEMBER,
+    body=SendMessage,
+    answer=ChatMessage,
+    status=201,
+    tag="chat",
+    example={"body": "Good morning!"},
+    errors=(429,),
+)
+async def send_message(request: web.Request) -> web.Response:
+    """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
+    desk, body = request.app[DESK], request[BODY]
+    await desk.limits.take("message", request[ACTOR].user_id, limit=PER_MINUTE, seconds=60)
+    return answer_outcome(
+        await request.app[CHAT].send(request[WISH], request[PROJECT].id, body.body, body.nonce)
+    )
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/chat/messages/{message_id}",
+    need=Role.MEMBER,
+    body=EditMessage,
+    answer=ChatMessage,
+    tag="chat",
+    example={"body": "Good afternoon!"},
+    errors=(409, 412),
+)
+async def edit_message(request: web.Request) -> web.Response:
+    """Edit a message of your own."""
+    message_id = path_id(request, "message_id")
+    return answer_outcome(
+        await request.app[CHAT].edit(
+            request[WISH], request[PROJECT].id, message_id, request[BODY].body
+        )
+    )
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/chat/messages/{message_id}",
+    need=Role.MEMBER,
+    status=204,
+    tag="chat",
+    errors=(412,),
+)
+async def delete_message(request: web.Request) -> web.Response:
+    """Delete a message of your own; project admins delete anybody's."""
+    await request.app[CHAT].delete(
+        request[WISH], request[PROJECT].id, path_id(request, "message_id")
+    )
+    return no_content()
+
+
+@route(
+    "POST",
+    "/projects/{slug}/chat/messages/{message_id}/reactions",
+    need=Role.MEMBER,
+    body=AddReaction,
+    answer=ReactionAdded,
+    status=201,
+    tag="chat",
+    example={"emoji": "👍"},
+)
+async def add_reaction(request: web.Request) -> web.Response:
+    """Put an emoji under a message. It answers 200 when it is there already."""
+    message_id, emoji = path_id(request, "message_id"), _emoji(request[BODY].emoji)
+
+    async def work(change: Change) -> Outcome:
+        await _lock(change, request[PROJECT].id, message_id)
+        added = await sql.chat.react(
+            change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+        )
+        now = await _reactions(change, message_id, emoji)
+        if added:
+            if now["different"] > DIFFERENT_REACTIONS:
+                raise Impossible(f"a message takes {DIFFERENT_REACTIONS} different emojis")
+            _tell(change, request[PROJECT].id, message_id, now["reactions"])
+        summary = _summary(message_id, now["reactions"])
+        return Outcome(201 if added else 200, f'{{"id":{now["mine"]},' + summary[1:])
+
+    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}",
+    need=Role.MEMBER,
+    status=204,
+    tag="chat",
+)
+async def remove_reaction(request: web.Request) -> web.Response:
+    """Take your emoji away from a message."""
+    message_id, emoji = path_id(request, "message_id"), request.match_info["emoji"]
+
+    async def work(change: Change) -> None:
+        await _lock(change, request[PROJECT].id, message_id)
+        await sql.chat.unreact(
+            change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+        )
+        now = await _reactions(change, message_id, emoji)
+        _tell(change, request[PROJECT].id, message_id, now["reactions"])
+
+    await request.app[DESK].changes.run(request[WISH], work)
+    return no_content()
+
+
+def _emoji(text: str) -> str:
+    """One emoji, at most 32 bytes of it; 400 for anything else."""
+    if len(text.encode()) > EMOJI_BYTES or not EMOJI.fullmatch(text):
+        raise BadRequest("emoji: one emoji", fields={"emoji": "must be one emoji"})
+    return text
+
+
+async def _lock(change: Change, project_id: int, message_id: int) -> None:
+    await sql.access.require_role(
+        change.connection,
+        actor=change.wish.actor_id,
+        project_id=project_id,
+        need="member",
+        archived=False,
+        counting=False,
+    )
+    await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
+
+
+async def _reactions(change: Change, message_id: int, emoji: str) -> Any:
+    return await sql.chat.reactions(
+        change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+    )
+
+
+def _summary(message_id: int, reactions: str) -> str:
+    return f'{{"message_id":{message_id},"reactions":{reactions}}}'
+
+
+def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> None:
+    change.emit(
+        project_channel(project_id),
+        CHAT_REACTION_UPDATED,
+        _summary(message_id, reactions),
+        entity=f"message:{message_id}",
+    )
+
+
+routes = [
+    list_messages,
+    send_message,
+    edit_message,
+    delete_message,
+    add_reaction,
+    remove_reaction,
+]
