@@ -1,0 +1,366 @@
+"""Who is asking: every kind of credential, what is remembered, and when it is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from warmdesk.auth.actor import Actor, GlobalRole, require_session
+from warmdesk.auth.identity import Identity, Recent
+from warmdesk.auth.tokens import Claims, digest, new_secret
+from warmdesk.config import Settings
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import sql
+from warmdesk.errors import Forbidden, Unauthorized, Unavailable
+from warmdesk.realtime.bus import connect_redis
+
+ALICE = 3
+KEY = "wd_" + "a" * 48
+
+
+@pytest.fixture
+async def identity(settings: Settings) -> AsyncIterator[Identity]:
+    database = await Database.open(settings.database_url, size=2)
+    redis = connect_redis(settings.redis_url)
+    yield Identity(settings, database, redis)
+    await redis.aclose()
+    await database.close()
+
+
+@pytest.fixture
+async def session(connection: Any) -> str:
+    """A session of alice."""
+    found: str = await connection.fetchval(
+        "insert into sessions (user_id, expires_at) values ($1, now() + interval '7 days')"
+        " returning id::text",
+        ALICE,
+    )
+    return found
+
+
+@pytest.fixture
+async def key(connection: Any) -> int:
+    """A key of alice."""
+    found: int = await connection.fetchval(
+        "insert into api_keys (user_id, name, key_hash, key_prefix) values ($1, 'ci', $2, $3)"
+        " returning id",
+        ALICE,
+        digest(KEY),
+        KEY[:12],
+    )
+    return found
+
+
+def asked(path: str = "/", **headers: str) -> Any:
+    return make_mocked_request(
+        "GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+
+
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the queries that were asked."""
+    names: list[str] = []
+    whole = type(sql.auth.session_holder).__call__
+
+    async def counted(query: Any, connection: Any, /, **params: Any) -> Any:
+        names.append(query.name)
+        return await whole(query, connection, **params)
+
+    monkeypatch.setattr(type(sql.auth.session_holder), "__call__", counted)
+    return names
+
+
+async def test_a_token_is_its_user_with_the_role_of_today(
+    identity: Identity, session: str, connection: Any
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+
+    actor = await identity.by_token(token)
+    assert (actor.user_id, actor.username, actor.session_id) == (ALICE, "alice", session)
+    assert actor.global_role is GlobalRole.USER
+    assert actor.expires_at is not None
+
+    await connection.execute("update users set global_role = 'viewer' where id = $1", ALICE)
+    identity.forget()
+    assert (await identity.by_token(token)).global_role is GlobalRole.VIEWER
+
+
+async def test_a_warm_token_costs_no_query_and_no_signature(
+    identity: Identity, session: str, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    read: list[str] = []
+    whole = identity.tokens.read
+
+    def counted(text: str) -> Claims:
+        read.append(text)
+        return whole(text)
+
+    monkeypatch.setattr(identity.tokens, "read", counted)
+
+    for _ in range(10):
+        await identity.who(asked(Authorization=f"Bearer {token}"))
+    assert (queries, len(read)) == (["auth.session_holder"], 1)
+
+    identity.forget()
+    await identity.who(asked(Authorization=f"Bearer {token}"))
+    assert (len(queries), len(read)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "undoing",
+    [
+        "update sessions set revoked_at = now()",
+        "update sessions set expires_at = now()",
+        "delete from sessions",
+        "update users set is_active = false",
+        "update users set deleted_at = now()",
+    ],
+)
+async def test_a_token_dies_with_its_session_and_its_user(
+    identity: Identity, session: str, connection: Any, undoing: str
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    await identity.by_token(token)
+
+    await connection.execute(undoing)
+    identity.forget()
+
+    with pytest.raises(Unauthorized):
+        await identity.by_token(token)
+
+
+async def test_a_session_of_somebody_else_is_no_session(identity: Identity, session: str) -> None:
+    with pytest.raises(Unauthorized):
+        await identity.by_token(identity.tokens.issue(ALICE + 1, session))
+
+
+async def test_a_remembered_token_dies_at_its_end(
+    identity: Identity, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    await identity.by_token(token)
+    later = time.time() + 901
+    monkeypatch.setattr("warmdesk.auth.identity.time", SimpleNamespace(time=lambda: later))
+
+    for forgets in (False, True):
+        if forgets:
+            identity.forget()
+        with pytest.raises(Unauthorized) as caught:
+            await identity.by_token(token)
+        assert caught.value.extra["code"] == "token_expired"
+
+
+async def test_a_look_up_that_began_before_the_news_is_not_remembered(
+    identity: Identity, session: str, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    whole = identity._by_session
+
+    async def slow(*args: Any) -> Actor | None:
+        found = await whole(*args)
+        began.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(identity, "_by_session", slow)
+    asking = asyncio.create_task(identity.by_token(token))
+    await began.wait()
+    await connection.execute("update sessions set revoked_at = now()")
+    identity.forget()
+    go_on.set()
+    await asking
+
+    with pytest.raises(Unauthorized):
+        await identity.by_token(token)
+
+
+async def test_a_key_works_in_every_place(identity: Identity, key: int) -> None:
+    for request in (
+        asked(Authorization=f"Bearer {KEY}"),
+        asked(Authorization=f"bearer  {KEY}"),
+        asked(Authorization=f"ApiKey {KEY}"),
+        asked(X_API_Key=KEY),
+        asked(f"/?api_key={KEY}"),
+        asked(Authorization="Basic c29tZTpwcm94eQ==", X_API_Key=KEY),
+    ):
+        actor = await identity.who(request)
+        assert (actor.user_id, actor.key_id, actor.session_id) == (ALICE, key, None)
+
+
+async def test_the_first_credential_decides(identity: Identity, session: str, key: int) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    good = await identity.who(asked(Authorization=f"Bearer {token}", X_API_Key="wd_bad"))
+    assert good.session_id == session
+
+    for request in (
+        asked(Authorization="Bearer bad", X_API_Key=KEY),
+        asked(Authorization="Bearer", X_API_Key=KEY),
+        asked(Authorization="Bearer wd_bad", X_API_Key=KEY),
+        asked(Authorization="ApiKey bad", X_API_Key=KEY),
+        asked(f"/?api_key={KEY}", X_API_Key="bad"),
+        asked(f"/?api_key={KEY}", X_API_Key=""),
+        asked(f"/?api_key={token}"),
+        asked(X_API_Key=token),
+        asked(),
+    ):
+        with pytest.raises(Unauthorized):
+            await identity.who(request)
+
+
+@pytest.mark.parametrize(
+    "undoing",
+    [
+        "update api_keys set revoked_at = now()",
+        "update api_keys set expires_at = now()",
+        "delete from api_keys",
+        "update users set is_active = false",
+        "update users set deleted_at = now()",
+    ],
+)
+async def test_a_key_dies_when_it_is_revoked_or_its_owner_goes(
+    identity: Identity, key: int, connection: Any, undoing: str
+) -> None:
+    await identity.by_key(KEY)
+
+    await connection.execute(undoing)
+    identity.forget()
+
+    with pytest.raises(Unauthorized):
+        await identity.by_key(KEY)
+
+
+async def test_a_key_that_expires_dies_without_news(
+    identity: Identity, key: int, connection: Any, eventually: Any
+) -> None:
+    await connection.execute("update api_keys set expires_at = now() + interval '0.3 s'")
+    await identity.by_key(KEY)
+
+    async def dead() -> bool:
+        try:
+            await identity.by_key(KEY)
+        except Unauthorized:
+            return True
+        return False
+
+    await eventually(dead)
+
+
+async def test_a_keys_use_is_noted_once_a_minute(
+    identity: Identity, key: int, connection: Any, queries: list[str]
+) -> None:
+    for _ in range(5):
+        await identity.by_key(KEY)
+
+    assert queries == ["auth.key_owner", "auth.note_key_use"]
+    assert await connection.fetchval("select last_used_at > now() - interval '5 s' from api_keys")
+
+
+async def test_noting_a_use_waits_for_nobody(identity: Identity, key: int, connection: Any) -> None:
+    async with connection.transaction():
+        await connection.execute("update api_keys set name = 'other'")
+        async with asyncio.timeout(0.5):
+            assert (await identity.by_key(KEY)).key_id == key
+
+
+async def test_a_scoped_key_knows_its_project(
+    identity: Identity, key: int, connection: Any
+) -> None:
+    await connection.execute("update api_keys set project_id = 42")
+
+    assert (await identity.by_key(KEY)).key_project_id == 42
+
+
+async def test_only_access_tokens_are_tokens(identity: Identity, session: str, key: int) -> None:
+    ticket = await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
+
+    for credential in (ticket, new_secret(), KEY, session, ""):
+        with pytest.raises(Unauthorized):
+            await identity.by_token(credential)
+
+
+async def test_a_ticket_opens_once(identity: Identity, session: str) -> None:
+    actor = await identity.by_token(identity.tokens.issue(ALICE, session))
+    ticket = await identity.ws_ticket(actor)
+
+    results = await asyncio.gather(
+        *(identity.by_ticket(ticket) for _ in range(10)), return_exceptions=True
+    )
+
+    assert [r for r in results if isinstance(r, Actor)] == [actor]
+    assert len([r for r in results if isinstance(r, Unauthorized)]) == 9
+
+
+async def test_a_ticket_lives_thirty_seconds_and_is_kept_as_a_hash(
+    identity: Identity, session: str
+) -> None:
+    ticket = await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
+
+    (kept,) = await identity.redis.keys("warmdesk:ticket:*")
+    assert ticket.encode() not in kept
+    assert 28 <= await identity.redis.ttl(kept) <= 30
+
+
+async def test_a_ticket_of_a_key_keeps_to_the_keys_project(
+    identity: Identity, key: int, connection: Any
+) -> None:
+    await connection.execute("update api_keys set project_id = 42")
+    ticket = await identity.ws_ticket(await identity.by_key(KEY))
+
+    actor = await identity.by_ticket(ticket)
+
+    assert (actor.key_id, actor.key_project_id) == (key, 42)
+
+
+async def test_a_ticket_does_not_outlive_its_session(
+    identity: Identity, session: str, connection: Any
+) -> None:
+    ticket = await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
+    await connection.execute("update sessions set revoked_at = now()")
+
+    with pytest.raises(Unauthorized):
+        await identity.by_ticket(ticket)
+
+
+async def test_other_secrets_are_no_tickets(identity: Identity, session: str) -> None:
+    for credential in (identity.tokens.issue(ALICE, session), new_secret(), KEY, "", "\ud800"):
+        with pytest.raises(Unauthorized):
+            await identity.by_ticket(credential)
+
+
+async def test_without_redis_there_are_no_tickets(
+    identity: Identity, session: str, tmp_path: Any
+) -> None:
+    identity.redis = connect_redis(f"unix://{tmp_path}/nobody.sock")
+
+    with pytest.raises(Unavailable):
+        await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
+    with pytest.raises(Unavailable):
+        await identity.by_ticket("a ticket")
+    await identity.redis.aclose()
+
+
+def test_only_who_signed_in_has_a_session() -> None:
+    assert require_session(Actor(1, "a", GlobalRole.USER, session_id="s")) == "s"
+    with pytest.raises(Forbidden):
+        require_session(Actor(1, "a", GlobalRole.ADMIN, key_id=4))
+
+
+def test_the_longest_unused_is_forgotten_first() -> None:
+    recent: Recent[int] = Recent(2)
+    recent.keep("a", 1)
+    recent.keep("b", 2)
+    assert recent.take("a") == 1
+
+    recent.keep("c", 3)
+
+    assert (recent.take("a"), recent.take("b"), recent.take("c")) == (1, None, 3)
+    assert len(recent) == 2

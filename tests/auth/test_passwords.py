@@ -1,0 +1,138 @@
+"""Passwords: compared whole, bounded in number, never as cheap for strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from warmdesk.auth import passwords
+from warmdesk.errors import TooMany
+
+
+async def test_a_password_fits_its_hash_and_no_other() -> None:
+    kept = await passwords.hash_password("correct horse battery")
+
+    assert kept.startswith("$2b$")
+    assert await passwords.check_password("correct horse battery", kept)
+    assert not await passwords.check_password("correct horse batterY", kept)
+
+
+async def test_passwords_are_compared_beyond_the_72_bytes_that_bcrypt_reads() -> None:
+    kept = await passwords.hash_password("a" * 72 + "b")
+
+    assert await passwords.check_password("a" * 72 + "b", kept)
+    assert not await passwords.check_password("a" * 72 + "c", kept)
+    assert not await passwords.check_password("a" * 72, kept)
+
+
+async def test_a_nul_does_not_end_a_password() -> None:
+    kept = await passwords.hash_password("eight\0chars")
+
+    assert not await passwords.check_password("eight\0other", kept)
+
+
+async def test_128_characters_of_any_script_are_a_password() -> None:
+    kept = await passwords.hash_password("密" * 128)
+
+    assert await passwords.check_password("密" * 128, kept)
+    assert not await passwords.check_password("密" * 127, kept)
+
+
+async def test_a_hash_that_is_none_fits_nothing() -> None:
+    assert not await passwords.check_password("correct horse battery", "nonsense")
+    assert not await passwords.check_password("correct horse battery", "")
+    assert not await passwords.check_password("correct horse battery", None)
+
+
+async def test_a_hash_of_another_cost_is_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = await passwords.hash_password("correct horse battery")
+    assert not passwords.is_outdated(kept)
+
+    monkeypatch.setattr(passwords, "COST", 5)
+
+    assert passwords.is_outdated(kept)
+
+
+async def test_nobody_costs_as_much_as_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "COST", 8)
+    kept = await passwords.hash_password("correct horse battery")
+    known: list[float] = []
+    unknown: list[float] = []
+
+    for _ in range(30):
+        for against, times in ((kept, known), (None, unknown)):
+            began = time.perf_counter()
+            await passwords.check_password("wrong horse battery", against)
+            times.append(time.perf_counter() - began)
+
+    assert statistics.median(unknown) / statistics.median(known) == pytest.approx(1, abs=0.1)
+
+
+async def test_what_waits_is_bounded_and_the_loop_stays_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "COST", 9)
+    laps: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.005)
+            laps.append(time.perf_counter() - began)
+
+    watching = asyncio.create_task(watch())
+    tries = 3 * passwords.WAITING
+    results = await asyncio.gather(
+        *(passwords.hash_password("correct horse battery") for _ in range(tries)),
+        return_exceptions=True,
+    )
+    watching.cancel()
+
+    refused = [r for r in results if isinstance(r, TooMany)]
+    assert len(refused) == tries - passwords.WAITING
+    assert all(int(r.headers["Retry-After"]) >= 1 for r in refused)
+    assert len([r for r in results if isinstance(r, str)]) == passwords.WAITING
+    assert statistics.median(laps) < 0.05
+    assert await passwords.hash_password("there is room again")
+
+
+async def test_who_gives_up_leaves_the_place_free() -> None:
+    waiting = [
+        asyncio.create_task(passwords.hash_password("correct horse battery"))
+        for _ in range(passwords.WAITING)
+    ]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert await passwords.hash_password("there is room again")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads a priority each")
+def test_the_threads_give_way_and_the_loop_does_not() -> None:
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    with ThreadPoolExecutor(1, initializer=passwords._give_way) as pool:
+        theirs = pool.submit(
+            lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        ).result()
+
+    assert theirs >= passwords.NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
+
+
+def test_the_cost_of_a_release_is_twelve() -> None:
+    made = bcrypt.hashpw(b"x", bcrypt.gensalt(12))
+
+    assert made.startswith(b"$2b$12$")
+    assert "COST = 12\n" in Path(passwords.__file__).read_text()
