@@ -61,6 +61,7 @@ class Control:
         self.forgetful = tuple(forgetful)
         self._asks: set[asyncio.Task[None]] = set()
         self._tasks = Tasks()
+        hub.on_history = self._forget
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -76,9 +77,12 @@ class Control:
     def trouble(self) -> str | None:
         return self._tasks.trouble()
 
-    def _hear(self, entry: Entry) -> None:
+    def _forget(self) -> None:
         for cache in self.forgetful:
             cache.forget()
+
+    def _hear(self, entry: Entry) -> None:
+        self._forget()
         payload = orjson.loads(entry.body).get("payload", {})
         if entry.type == CONTROL_SESSION.name:
             self._end(

@@ -40,7 +40,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, SYNC_RESET, Event
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
-from warmdesk.realtime.room import Room
+from warmdesk.realtime.room import HELD, Room
 from warmdesk.tasks import Tasks
 
 CHECK_SECONDS = 1.0
@@ -98,6 +98,7 @@ class Hub:
         self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
         self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
         self.on_woken: Callable[[], None] = lambda: None
+        self.on_history: Callable[[], None] = lambda: None
         self._tasks = Tasks()
         self._heals: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
@@ -151,7 +152,12 @@ class Hub:
     def hear(self, channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
         """One message of the bus: an event, a signal (seq 0) or a hint (no envelope)."""
         room = self.rooms.get(channel)
-        if room is None or not room.opened:
+        if room is None:
+            return
+        if not room.opened:
+            # Its head is being read: what is said meanwhile may come after that head.
+            if seq and len(room.held) < HELD:
+                room.held[seq] = Entry(seq, kind, entity, envelope)
             return
         if time.monotonic() - self._ticked_at > FREEZE_SECONDS:
             self._frozen = True
@@ -213,9 +219,10 @@ class Hub:
         began = room.last
         try:
             while True:
+                since = room.last
                 async with self._reads:
-                    page = await feed.after(self.database.healing, room.channel, room.last)
-                if self._history_changed(room, page.seq, page.epoch):
+                    page = await feed.after(self.database.healing, room.channel, since)
+                if self._history_changed(page.epoch, went_back=page.seq < since):
                     return
                 if not self._apply(room, page):
                     return
@@ -258,23 +265,26 @@ class Hub:
         for connection in room.connections():
             connection.seen = page.seq
             connection.write(self.reset_frame(page.seq, "retention"))
+        if room.channel in self.listeners:
+            self.on_history()
         return False
 
-    def _history_changed(self, room: Room | None, head: int, epoch: str) -> bool:
+    def _history_changed(self, epoch: str, *, went_back: bool = False) -> bool:
         """Whether history went backwards; then every socket is closed with 1012 and every room
-        forgotten.
+        forgotten. `went_back`: a head was below what a room had before it was asked for.
         """
-        if epoch == self.epoch and (room is None or head >= room.last):
+        if epoch == self.epoch and not went_back:
             return False
         EPOCH_CHANGES.inc()
         log.warning("hub.history_changed epoch=%s was=%s", epoch, self.epoch)
         self.epoch = epoch
         self.close_all(Close.RESTART, "history changed")
-        for other in self.rooms.values():
-            other.begin(0)
-            other.opened = False
+        for room in self.rooms.values():
+            room.begin(0)
+            room.opened = False
         for channel in self.listeners:
             self._keep(asyncio.create_task(self._reopen(channel)))
+        self.on_history()
         return True
 
     async def _reopen(self, channel: str) -> None:
@@ -304,20 +314,14 @@ class Hub:
     async def check(self) -> None:
         """One comparison. What is behind while the bus is good has 20 ms, then is read."""
         rooms = [room for room in self.rooms.values() if room.opened]
-        began = time.monotonic()
+        before = [room.last for room in rooms]
         epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
-        for room in rooms:
-            if (
-                self.rooms.get(room.channel) is room
-                and room.opened
-                and self._history_changed(
-                    room if began > self._ticked_at - FREEZE_SECONDS else None,
-                    heads[room.channel],
-                    epoch,
-                )
-            ):
-                return
-        if self._history_changed(None, 0, epoch):
+        went_back = any(
+            heads[room.channel] < last
+            for room, last in zip(rooms, before, strict=True)
+            if room.opened and self.rooms.get(room.channel) is room
+        )
+        if self._history_changed(epoch, went_back=went_back):
             return
         behind = [room for room in rooms if room.last < heads[room.channel]]
         if behind and self.bus.good and not self._frozen:
@@ -356,8 +360,14 @@ class Hub:
         """
         try:
             await self.bus.subscribe(room.channel)
-            _, heads = await feed.heads(self.database.healing, [room.channel])
+            epoch, heads = await feed.heads(self.database.healing, [room.channel])
+            self._history_changed(epoch)
+            early = sorted(room.held.items())
             room.begin(heads[room.channel])
+            for _, entry in early:
+                room.hear(entry)
+            if room.held:
+                self._hold(room)
             room.opened = True
         finally:
             room.opening = None
@@ -414,13 +424,10 @@ class Hub:
         FEED_REPAIRS.inc(cause="slow")
         try:
             while connection in room.behind and not connection.closing:
-                if connection.buffered:
-                    room.behind.pop(connection)
+                if connection.paused_since:
+                    del room.behind[connection]
                     room.slow[connection] = None
-                    if connection.buffered:
-                        return
-                    del room.slow[connection]
-                    room.behind[connection] = None
+                    return
                 since = connection.seen
                 async with self._reads:
                     page = await feed.after(self.database.healing, room.channel, since)

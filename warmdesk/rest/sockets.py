@@ -27,7 +27,7 @@ from warmdesk.errors import BadRequest, Forbidden, Unavailable, WarmDeskError
 from warmdesk.metrics import RESUMES, WS_CLOSED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.realtime.connection import Connection, adopt, check_handshake
+from warmdesk.realtime.connection import ClientGone, Connection, adopt, check_handshake
 from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG
 from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
@@ -35,7 +35,7 @@ from warmdesk.realtime.room import Room
 from warmdesk.rest.middleware import origin_allowed
 from warmdesk.rest.routing import DESK, PUBLIC, check_text, route
 from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.chat import Body as MessageBody
+from warmdesk.schemas.chat import MessageBody, Nonce
 from warmdesk.schemas.sockets import Hello, Place
 
 SUB_PROTOCOL = "warmdesk"
@@ -90,7 +90,7 @@ class Incoming(msgspec.Struct):
 
 class SendMessage(msgspec.Struct):
     body: MessageBody
-    nonce: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    nonce: Nonce | None = None
 
 
 class EditMessage(msgspec.Struct):
@@ -249,6 +249,8 @@ async def _enter(
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
+    if request.transport is None or request.transport.is_closing():
+        raise ClientGone
     # From here on nothing is awaited.
     connection = Socket(desk, request.app[CHAT], actor, project)
     connection.wants_changed = wish.presence == "changed"
