@@ -10,6 +10,7 @@ A socket's answer is `Adopted`: its transport is no longer aiohttp's, and nothin
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -20,20 +21,23 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from redis.exceptions import RedisError
 
 from warmdesk.auth.addresses import client_address, parsed
 from warmdesk.config import Settings
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
 from warmdesk.log import REQUEST_ID as LOGGED_ID
-from warmdesk.log import log
 from warmdesk.metrics import HTTP_REQUESTS, HTTP_SECONDS, OTHER, Series
 from warmdesk.realtime.change import as_refusal
 from warmdesk.rest.answers import problem
 from warmdesk.rest.routing import ADDRESS, DESK, REQUEST_ID
 
+log = logging.getLogger(__name__)
+
+log = logging.getLogger(__name__)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Hook = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -199,11 +203,11 @@ def doorkeeper(settings: Settings) -> Middleware:
             seconds.observe(took)
         if debug:
             log.debug(
-                "http.answered",
-                method=request.method,
-                path=request.path,
-                status=response.status,
-                ms=round(took * 1000, 1),
+                "http.answered method=%s path=%s status=%d ms=%.1f",
+                request.method,
+                request.path,
+                response.status,
+                took * 1000,
             )
         return response
 
@@ -214,9 +218,12 @@ def _refused(request: web.Request, error: Exception) -> web.Response:
     """The answer to an error, and the line in the log that it deserves."""
     shown = as_problem(error)
     if shown.status == 500:
-        log.error("http.failed", trace=error, method=request.method, route=_template(request))
+        log.error(
+            "http.failed method=%s route=%s", request.method, _template(request), exc_info=error
+        )
     elif shown.status == 503 and shown is not error:
-        log.warning("http.unavailable", route=_template(request), cause=type(error).__name__)
+        cause = type(error).__name__
+        log.warning("http.unavailable route=%s cause=%s", _template(request), cause)
     return problem(shown, request[REQUEST_ID] if shown.status >= 500 else None)
 
 
