@@ -70,7 +70,7 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
             host, _, port = place.partition(":")
             hosts.append((host, int(port or 26379)))
         password = parts.password
-        sentinel = Sentinel(
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py declares no types here
             hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password}
         )
         return sentinel.master_for(parts.path.strip("/") or "mymaster", **options)
