@@ -35,8 +35,6 @@ from warmdesk.rest.routing import ADDRESS, DESK, REQUEST_ID
 
 log = logging.getLogger(__name__)
 
-log = logging.getLogger(__name__)
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Hook = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 

@@ -296,7 +296,11 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     described = msgspec.inspect.type_info(kind)
     assert isinstance(described, msgspec.inspect.StructType)
     known = {each.encode_name: each for each in described.fields}
-    lists = {name for name, f in known.items() if _has_list(f.type)}
+    lists = {
+        name
+        for name, each in known.items()
+        if any(isinstance(kind, msgspec.inspect.ListType) for kind in _kinds(each.type))
+    }
     bounds = _bounds(known["limit"].type) if "limit" in known else None
 
     def read(request: web.Request) -> Any:
@@ -323,16 +327,20 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     return read
 
 
-def _has_list(kind: Any) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_has_list(each) for each in kind.types)
-    return isinstance(kind, msgspec.inspect.ListType)
+def _kinds(kind: Any) -> Iterator[Any]:
+    """The plain types that a parameter's type is made of."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        yield from _kinds(kind.type)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for each in kind.types:
+            yield from _kinds(each)
+    else:
+        yield kind
 
 
 def _bounds(kind: Any) -> tuple[int, int]:
     """What a limit may be; without a declared bound, what fits an integer of PostgreSQL."""
-    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
-    number = next(each for each in kinds if isinstance(each, msgspec.inspect.IntType))
+    number = next(each for each in _kinds(kind) if isinstance(each, msgspec.inspect.IntType))
     least = 1 if number.ge is None else number.ge
     return least, 2**31 - 1 if number.le is None else number.le
 

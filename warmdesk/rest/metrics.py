@@ -1,0 +1,115 @@
+"""The figures for Prometheus: what the workers counted, and what the database holds.
+
+The database is asked at most every ten seconds however often somebody scrapes. A project's name is
+a label only for the 500 projects last active: a label with as many values as there are projects
+would cost Prometheus more than it tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+import warmdesk
+from warmdesk.auth.actor import GlobalRole
+from warmdesk.db.queries import sql
+from warmdesk.metrics import POOL_CONNECTIONS, Family, render
+from warmdesk.rest.routing import DESK, route
+
+SHOWN = 500
+"""Projects whose columns and cards are told apart."""
+KEPT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Counted:
+    """What the database held, and when it was asked (`time.monotonic()`)."""
+
+    families: list[Family] = field(default_factory=list)
+    at: float = float("-inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+COUNTED: web.AppKey[Counted] = web.AppKey("counted", Counted)
+
+
+@route(
+    "GET",
+    "/metrics",
+    need=frozenset({GlobalRole.ADMIN, GlobalRole.METRICS}),
+    answer=str,
+    tag="metrics",
+)
+async def show_metrics(request: web.Request) -> web.Response:
+    """Show the figures in Prometheus' text format, of all workers of this host together."""
+    desk, counted = request.app[DESK], request.app[COUNTED]
+    async with counted.lock:
+        if time.monotonic() - counted.at > KEPT_SECONDS:
+            counted.families = await _count(desk.database.requests)
+            counted.at = time.monotonic()
+    pool = desk.database.requests
+    idle = pool.get_idle_size()
+    POOL_CONNECTIONS.set(idle, state="idle")
+    POOL_CONNECTIONS.set(pool.get_size() - idle, state="busy")
+    text = render([*_of_program(), *counted.families])
+    return web.Response(
+        body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
+
+
+def _of_program() -> list[Family]:
+    build = {"version": warmdesk.__version__, "python": platform.python_version()}
+    return [Family("gauge", "warmdesk_build_info", "The program: always 1.", [(build, 1)])]
+
+
+async def _count(connection: Any) -> list[Family]:
+    projects = await sql.metrics.projects(connection)
+    columns = await sql.metrics.columns(connection, shown=SHOWN)
+    cards = await sql.metrics.cards(connection, shown=SHOWN)
+    users = await sql.metrics.users(connection)
+    return [
+        Family("gauge", "warmdesk_projects", "Projects that are not archived.", [({}, projects)]),
+        Family(
+            "gauge",
+            "warmdesk_columns",
+            "Columns of a project.",
+            [({"project": row["project"]}, row["columns"]) for row in columns],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_cards",
+            "Cards of a column.",
+            [
+                (
+                    {
+                        "project": row["project"],
+                        "column_id": row["column_id"],
+                        "column": row["name"],
+                        "status": "closed" if row["closed"] else "open",
+                    },
+                    row["cards"],
+                )
+                for row in cards
+            ],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_users",
+            "Accounts by global role.",
+            [
+                (
+                    {"role": row["global_role"], "active": str(row["is_active"]).lower()},
+                    row["users"],
+                )
+                for row in users
+            ],
+        ),
+    ]
+
+
+routes = [show_metrics]
