@@ -33,7 +33,6 @@ from warmdesk.schemas.cards import (
     day,
 )
 
-MOST = 500
 REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 PLACE = re.compile(r"(-?[0-9.e+-]{1,30})_([0-9]{1,16})", re.ASCII)
 MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
@@ -59,7 +58,7 @@ async def list_cards(request: web.Request) -> web.Response:
         include_archived=query.include_archived,
         after_position=after_position,
         after_id=after_id,
-        limit=_limit(query.limit),
+        limit=query.limit,
     )
     return _page(request, page["cards"], page, cursor=f"{page['position']!r}_{page['id']}")
 
@@ -104,13 +103,13 @@ async def find_cards(request: web.Request) -> web.Response:
         project_id=request[PROJECT].id,
         column_id=query.column_id,
         assignee=request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
-        label=_text(query.label, "label"),
-        q=_text(query.q, "q") or None,
+        label=query.label,
+        q=query.q or None,
         closed=query.closed,
         due_before=day(query.due_before, "due_before") if query.due_before else None,
         include_archived=query.include_archived,
         after_id=_id(query.cursor),
-        limit=_limit(query.limit),
+        limit=query.limit,
     )
     return _page(request, page["cards"], page, cursor=page["id"])
 
@@ -132,7 +131,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
         project_id=request[PROJECT].id,
         before_us=before_us,
         before_id=before_id,
-        limit=_limit(query.limit),
+        limit=query.limit,
     )
     return _page(request, page["cards"], page, cursor=f"{page['us']}_{page['id']}")
 
@@ -288,7 +287,7 @@ async def show_history(request: web.Request) -> web.Response:
         project_id=request[PROJECT].id,
         card=card_ref(request),
         before=query.before,
-        limit=_limit(query.limit),
+        limit=query.limit,
     )
     return _page(request, page["facts"], page, before=page["id"])
 
@@ -324,17 +323,6 @@ async def _tell(change: Change, project_id: int, card_id: int, event_type: str) 
 
 def _page(request: web.Request, content: str, page: Any, **place: object) -> web.Response:
     return answer(content, headers=next_page(request, **place) if page["more"] else None)
-
-
-def _limit(wanted: int) -> int:
-    return max(1, min(wanted, MOST))
-
-
-def _text(text: str | None, field: str) -> str | None:
-    """A text of the query; PostgreSQL knows no NUL."""
-    if text is not None and "\0" in text:
-        raise BadRequest(f"{field}: must not hold NUL", fields={field: "invalid"})
-    return text
 
 
 def _bad_cursor() -> BadRequest:

@@ -25,7 +25,6 @@ from warmdesk.schemas.chat import (
     SendMessage,
 )
 
-MOST = 200
 PER_MINUTE = 60
 DIFFERENT_REACTIONS = 50
 EMOJI_BYTES = 32
@@ -64,7 +63,7 @@ async def list_messages(request: web.Request) -> web.Response:
         before=query.before,
         after=query.after,
         around=query.around,
-        limit=max(1, min(query.limit, MOST)),
+        limit=query.limit,
     )
     return answer(page)
 

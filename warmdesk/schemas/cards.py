@@ -20,7 +20,9 @@ MAX_TAG = 100
 MAX_MINUTES = 10_000_000
 
 Priority = Literal["none", "low", "medium", "high", "critical"]
-Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+Title = Annotated[
+    str, Meta(min_length=1, max_length=500, pattern=r"\S", examples=["Fix the front door"])
+]
 Description = Annotated[str, Meta(max_length=100_000)]
 DayIn = Annotated[
     str,
@@ -33,6 +35,13 @@ DayIn = Annotated[
 AssigneeIds = Annotated[list[Id], Meta(max_length=MAX_ASSIGNEES)]
 LabelIds = Annotated[list[Id], Meta(max_length=MAX_LABELS)]
 TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(max_length=MAX_TAGS)]
+AssigneeText = Annotated[
+    str,
+    Meta(pattern=r"^(me|[0-9]{1,15})$", description="A user's id, or `me`", examples=["me"]),
+]
+LabelText = Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
+Words = Annotated[str, Meta(max_length=500, description="Text of title or description, or a key")]
+Limit = Annotated[int, Meta(ge=1, le=500)]
 Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)]
 
 DAY = re.compile(
@@ -127,7 +136,7 @@ class CardsQuery(Body):
 
     include_closed: bool = True
     include_archived: bool = False
-    limit: int = 100
+    limit: Limit = 100
     cursor: str | None = None
 
 
@@ -135,36 +144,27 @@ class CardFilter(Body):
     """Which cards of a project."""
 
     column_id: Id | None = None
-    assignee: (
-        Annotated[str, Meta(pattern=r"^(me|[0-9]{1,15})$", description="A user's id, or `me`")]
-        | None
-    ) = None
-    label: (
-        Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
-        | None
-    ) = None
-    q: (
-        Annotated[str, Meta(max_length=500, description="Text in title or description, or a key")]
-        | None
-    ) = None
+    assignee: AssigneeText | None = None
+    label: LabelText | None = None
+    q: Words | None = None
     closed: bool | None = None
     due_before: DayIn | None = None
     include_archived: bool = False
-    limit: int = 100
+    limit: Limit = 100
     cursor: str | None = None
 
 
 class DeletedQuery(Body):
     """A page of deleted cards."""
 
-    limit: int = 100
+    limit: Limit = 100
     cursor: str | None = None
 
 
 class HistoryQuery(Body):
     """A page of a card's history: what is older than `before`."""
 
-    limit: int = 100
+    limit: Limit = 100
     before: Id | None = None
 
 

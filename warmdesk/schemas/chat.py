@@ -10,7 +10,9 @@ from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
 from warmdesk.schemas.cards import Attachment
 from warmdesk.schemas.users import UserRef
 
-MessageBody = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=r"\S")]
+MessageBody = Annotated[
+    str, Meta(min_length=1, max_length=20_000, pattern=r"\S", examples=["Good morning!"])
+]
 Nonce = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
@@ -37,7 +39,7 @@ class AddReaction(Body):
 class MessagesQuery(Body):
     """A page, oldest first: the newest messages, or those before, after or around one."""
 
-    limit: int = 50
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
     before: Id | None = None
     after: Id | None = None
     around: Id | None = None
