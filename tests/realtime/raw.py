@@ -155,6 +155,8 @@ class TinyDesk:
         self.hello = frame(b"hello")
         self.limits = True
         self.answered: list[int] = []
+        self.late: Callable[[], None] = lambda: None
+        self.stop: Callable[[], Awaitable[None]]
 
     def received(self, connection: Connection, text: bytes) -> None:
         self.said.append((connection, text))
@@ -181,7 +183,7 @@ class TinyDesk:
         protocol = offered.split(",")[0] if offered else None
         adopted = adopt(request, connection, first=self.hello, protocol=protocol)
         connection.room = self.room
-        self.room.ready[connection] = None
+        (self.room.slow if connection.paused_since else self.room.ready)[connection] = None
         self.connections.append(connection)
         return adopted
 
@@ -201,6 +203,7 @@ class TinyDesk:
             raise
         answer.headers["X-Content-Type-Options"] = "nosniff"
         self.answered.append(answer.status)
+        self.late()
         return answer
 
 
@@ -225,6 +228,7 @@ async def serving(
     listening.setblocking(False)
     desk.port = listening.getsockname()[1]
     await web.SockSite(runner, listening, ssl_context=tls).start()
+    desk.stop = runner.cleanup
     try:
         yield desk
     finally:

@@ -33,7 +33,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Literal, Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from warmdesk.errors import BadRequest, WarmDeskError
 from warmdesk.realtime.frames import (
@@ -259,7 +259,6 @@ class Connection(asyncio.Protocol):
 
     def _begin_to_close(self, code: int) -> None:
         self.closing = code
-        self.due = 0.0
         self._deadline = monotonic() + CLOSE_SECONDS
         self.due = 0.0
         self._message = None
@@ -572,7 +571,8 @@ def check_handshake(request: web.Request) -> None:
     if len(keys) != 1 or not _is_key(keys[0]):
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64")
     # A body would be read as the first frames.
-    if request.body_exists or not cast("Any", request.protocol)._upgraded:
+    upgraded = cast("Any", request.protocol)._upgraded
+    if request.version < HttpVersion11 or request.body_exists or not upgraded:
         raise BadRequest("a handshake is a GET over HTTP/1.1 without a body")
 
 
@@ -596,8 +596,8 @@ def adopt(
     protocol   the sub-protocol that was chosen from those the client offered
 
     Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who
-    registers the connection right after this call misses nothing. Raises `ClientGone` when the
-    client did not wait.
+    registers the connection right after this call misses nothing. A large `first` may make it a
+    slow reader (`paused_since`) at once. Raises `ClientGone` when the client did not wait.
     """
     transport = request.transport
     if transport is None or transport.is_closing():
