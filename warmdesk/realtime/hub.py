@@ -413,7 +413,9 @@ class Hub:
     def _rejoin(self, room: Room, connection: Connection) -> None:
         if connection.closing:
             return
-        if room.join(connection):
+        if connection.paused_since:  # it asked for something while its buffer was full
+            room.slow[connection] = None
+        elif room.join(connection):
             self.on_rejoined(room, connection)
         else:
             room.behind[connection] = None
@@ -447,7 +449,9 @@ class Hub:
                         connection.write(b"".join(frame(entry.body) for entry in fresh))
                     elif page.seq > room.last:
                         await asyncio.shield(self.catch_up(room, cause="slow"))
-                if connection in room.behind and room.join(connection):
+                if connection not in room.behind or connection.paused_since:
+                    continue
+                if room.join(connection):
                     self.on_rejoined(room, connection)
                     return
         except DATABASE_AWAY:
