@@ -350,6 +350,7 @@ COLLECTIONS = counter(
     "Runs of the garbage collector.",
     generation=("0", "1", "2"),
 )
+WORKER_DEATHS = counter("warmdesk_worker_deaths_total", "Workers that ended by themselves.")
 LOOP_LAG = gauge(
     "warmdesk_loop_lag_seconds",
     "How late a timer of the last second fired, in the worst worker.",

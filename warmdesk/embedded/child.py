@@ -27,6 +27,8 @@ PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 PREDECESSOR_SECONDS = 30.0
 """How long a server that lost its supervisor may take to end before its successor gives up."""
+RESTART_SECONDS = 5.0
+"""The same when only the server itself died: what is left of it ends at once."""
 LONGEST_SOCKET_DIRECTORY = 80
 """Bytes: a unix socket's address has 104 (macOS) or 108 (Linux), and a name is still to come."""
 LARGEST_LOG = 16 * 2**20
@@ -69,12 +71,18 @@ def before_exec(*, death: int = 0, nobody: int | None = None) -> Callable[[], No
             ):
                 with open(f"/proc/self/{name}", "w") as file:
                     file.write(line)
-        if LINUX and death:
-            _libc.prctl(PR_SET_PDEATHSIG, death)  # last: a change of user clears it
-            if os.getppid() != parent:
-                os._exit(98)  # we ended before the kernel knew what to do then
+        if death:
+            end_with_parent(parent, death)  # last: a change of user clears it
 
     return prepare
+
+
+def end_with_parent(parent: int, number: int) -> None:
+    """In a new child of `parent`: have the kernel send us this signal when its thread ends."""
+    if LINUX:
+        _libc.prctl(PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os._exit(98)  # it ended before the kernel knew what to do then
 
 
 def private_directory(path: Path) -> Path:
@@ -175,7 +183,10 @@ class Child:
             time.sleep(0.005)
 
     def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()
+        """What its log ends with, in one line."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
         return " / ".join(line.strip() for line in lines[-3:])
 
     def stop(self, gentle: int, harsh: int, *, limit: float) -> None:

@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 from warmdesk.embedded.child import (
     LINUX,
+    PREDECESSOR_SECONDS,
+    RESTART_SECONDS,
     Child,
     EmbeddedError,
     before_exec,
@@ -63,11 +65,15 @@ class Postgres:
     def alive(self) -> bool:
         return self._child.alive()
 
-    def start(self) -> None:
-        """Start it, the first time after making it, and return when it takes connections. From the
-        main thread.
+    def last_words(self) -> str:
+        return self._child.last_words()
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it (the first time: make it) and return when it takes connections.
+
+        Without `wait` return at once: a restart. Only from the main thread.
         """
-        lock = self._child.lock()
+        lock = self._child.lock(limit=PREDECESSOR_SECONDS if wait else RESTART_SECONDS)
         try:
             if os.geteuid() == 0:
                 self._leave_root()
@@ -86,8 +92,9 @@ class Postgres:
             env=_environment(),
             **self._user,
         )
-        self._child.wait_until(self._ready, limit=START_SECONDS)
-        self._create_database()
+        if wait:
+            self._child.wait_until(self._ready, limit=START_SECONDS)
+            self._create_database()
 
     def stop(self) -> None:
         """A fast shutdown: open transactions are rolled back, everything acknowledged is kept."""

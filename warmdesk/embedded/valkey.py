@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from warmdesk.embedded.child import (
+    PREDECESSOR_SECONDS,
+    RESTART_SECONDS,
     Child,
     EmbeddedError,
     private_directory,
@@ -47,9 +49,12 @@ class Valkey:
     def alive(self) -> bool:
         return self._child.alive()
 
-    def start(self) -> None:
-        """Start it and return when it answers. From the main thread."""
-        lock = self._child.lock()
+    def last_words(self) -> str:
+        return self._child.last_words()
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it and return when it answers, or without `wait` at once. From the main thread."""
+        lock = self._child.lock(limit=PREDECESSOR_SECONDS if wait else RESTART_SECONDS)
         self._socket.unlink(missing_ok=True)
         settings = {
             "port": "0",
@@ -67,7 +72,8 @@ class Valkey:
             cwd=self.directory,
             umask=0o077,
         )
-        self._child.wait_until(self._answers, limit=START_SECONDS)
+        if wait:
+            self._child.wait_until(self._answers, limit=START_SECONDS)
 
     def stop(self) -> None:
         self._child.stop(signal.SIGTERM, signal.SIGKILL, limit=STOP_SECONDS)

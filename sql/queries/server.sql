@@ -1,0 +1,77 @@
+-- name: connection_limit -> value
+-- How many connections ordinary users may have at once.
+select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer;
+
+-- name: faults -> many
+-- What must not be, each as a sentence: feeds with a hole or an end that is not their head, equal positions, numbers beyond
+-- their counter, parts that belong to another project than their whole, projects without an owner, counts that miscount.
+with numbered as (
+    select e.channel, count(*) as n, min(e.seq) as least, max(e.seq) as most from events as e group by e.channel
+)
+select format('feed %s: %s events from %s to %s, but it should hold %s to %s',
+    f.channel, coalesce(n.n, 0), n.least, n.most, f.oldest, f.seq) as fault
+from feeds as f
+left join numbered as n on n.channel = f.channel
+where
+    f.oldest < 1 or f.oldest > f.seq + 1 or coalesce(n.n, 0) <> f.seq - f.oldest + 1
+    or (n.n is not null and (n.least <> f.oldest or n.most <> f.seq))
+union all
+select format('feed %s: has events but no head', n.channel)
+from numbered as n
+where not exists (select 1 from feeds as f where f.channel = n.channel)
+union all
+select format('column %s: %s cards at position %s', c.column_id, count(*), c.position)
+from cards as c
+where c.deleted_at is null
+group by c.column_id, c.position having count(*) > 1
+union all
+select format('project %s: %s columns at position %s', c.project_id, count(*), c.position)
+from columns as c
+where c.deleted_at is null
+group by c.project_id, c.position having count(*) > 1
+union all
+select format('project %s: card number %s is beyond the counter %s', p.slug, max(c.card_number), p.card_counter)
+from projects as p
+inner join cards as c on c.project_id = p.id
+group by p.id having max(c.card_number) > p.card_counter
+union all
+select format('card %s: its column %s is in another project', c.id, c.column_id)
+from cards as c
+inner join columns as k on k.id = c.column_id
+where k.project_id <> c.project_id
+union all
+select format('card %s: its column %s is deleted', c.id, c.column_id)
+from cards as c
+inner join columns as k on k.id = c.column_id
+where c.deleted_at is null and k.deleted_at is not null
+union all
+select format('card %s: its label %s is in another project', t.card_id, t.label_id)
+from card_labels as t
+inner join cards as c on c.id = t.card_id
+inner join labels as l on l.id = t.label_id
+where l.project_id <> c.project_id
+union all
+select format('history %s: its card %s is in another project', h.id, h.card_id)
+from card_history as h
+inner join cards as c on c.id = h.card_id
+where h.project_id <> c.project_id
+union all
+select format('reaction %s: its message %s is gone', r.id, r.owner_id)
+from message_reactions as r
+where r.owner_type = 'chat_message' and not exists (select 1 from chat_messages as m where m.id = r.owner_id)
+union all
+select format('project %s: has no owner', p.slug)
+from projects as p
+where not exists (select 1 from project_members as m where m.project_id = p.id and m.role = 'owner')
+union all
+select 'users: nobody is an administrator'
+where
+    exists (select 1 from users as u where u.deleted_at is null)
+    and not exists (
+        select 1 from users as u where u.global_role = 'admin' and u.is_active and u.deleted_at is null
+    )
+order by 1;
+
+-- name: channel_of -> value
+-- The channel of a project, by its slug.
+select 'project:' || p.id from projects as p where p.slug = :slug;

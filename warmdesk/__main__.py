@@ -1,0 +1,5 @@
+"""``python -m warmdesk``."""
+
+from warmdesk.cli import main
+
+main()

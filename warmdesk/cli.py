@@ -1,0 +1,324 @@
+"""The command line: ``warmdesk serve``, and what an operator does beside it.
+
+Every command finds the database by itself: the one in the settings, the embedded one of the server
+that runs, or the embedded one started for the moment. What goes wrong is one sentence and exit
+status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import asyncpg
+import msgspec
+
+import warmdesk
+from warmdesk.auth.addresses import Origin
+from warmdesk.config import FILE_VARIABLE, ConfigError, Settings, load, with_secrets
+from warmdesk.log import start_logging
+
+FOLLOW_SECONDS = 0.25
+"""How often a followed feed is read: it works without Redis, and nobody waits for a terminal."""
+HERE = Origin(ip="", user_agent="warmdesk command line")
+
+
+class WrongInput(Exception):
+    """What was typed cannot be; the message says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; its exit status is the process's."""
+    wanted = _parser().parse_args(arguments)
+    try:
+        sys.exit(wanted.run(wanted))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        print(f"warmdesk: {sentence}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings instead of config/warmdesk.toml"
+    )
+    parser = argparse.ArgumentParser(
+        prog="warmdesk", description="The real-time server for a team's boards and talk."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        words = (run.__doc__ or "").split("\n", maxsplit=1)[0].rstrip(".")
+        made = commands.add_parser(name, parents=[common], help=words, description=run.__doc__)
+        made.set_defaults(run=run)
+        return made
+
+    command("serve", serve)
+    command("migrate", migrate)
+    create = command("create-user", create_user)
+    create.add_argument("username")
+    create.add_argument("email")
+    create.add_argument("--admin", action="store_true", help="as a global administrator")
+    command("reset-password", reset_password).add_argument("username", help="or e-mail address")
+    command("check", check)
+    command("openapi", openapi)
+    events = command("events", events_of)
+    events.add_argument("channel", help="project:42, user:7, or a project's slug")
+    events.add_argument("--since", type=int, metavar="SEQ", help="begin after this one, not now")
+    command("version", version)
+    return parser
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell a person, or None when it is a fault of ours and the traceback is wanted."""
+    from warmdesk.db.migrations import MigrationError
+    from warmdesk.embedded import EmbeddedError
+    from warmdesk.errors import WarmDeskError
+    from warmdesk.server import StartError
+
+    if isinstance(error, ConfigError | WrongInput | StartError | EmbeddedError | MigrationError):
+        return str(error)
+    if isinstance(error, WarmDeskError):
+        return error.message
+    if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.PostgresError):
+        reason = str(error).split("\n", maxsplit=1)[0]
+        return f"the database or Redis cannot be used: {reason or type(error).__name__}"
+    return None
+
+
+def _settings(wanted: argparse.Namespace) -> Settings:
+    file = wanted.config or os.environ.get(FILE_VARIABLE)
+    settings = load(Path(file) if file else None, os.environ)
+    start_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+@contextmanager
+def _reached(wanted: argparse.Namespace, *, migrated: bool = False) -> Iterator[Settings]:
+    """Settings whose URLs answer: those of a server that runs, or of embedded ones for a moment.
+
+    A database of our own is migrated first, another one only when `migrated` says so.
+    """
+    from warmdesk.embedded import Postgres, Valkey
+    from warmdesk.server import DataInUse, embedded, prepare_database
+
+    settings = _settings(wanted)
+    try:
+        with embedded(settings) as (_, _, reached):
+            if migrated or not settings.database_url:
+                prepare_database(reached, say=_aside)
+            yield reached
+            return
+    except DataInUse:
+        pass
+    settings = with_secrets(settings)
+    yield msgspec.structs.replace(
+        settings,
+        database_url=settings.database_url or Postgres(settings.data_dir).dsn,
+        redis_url=settings.redis_url or Valkey(settings.data_dir).url,
+    )
+
+
+def _aside(line: str) -> None:
+    """Progress, away from what a command prints for programs."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def serve(wanted: argparse.Namespace) -> int:
+    """Set everything up and serve until SIGTERM or SIGINT."""
+    from warmdesk.server import serve as run
+
+    run(_settings(wanted))
+    return 0
+
+
+def migrate(wanted: argparse.Namespace) -> int:
+    """Bring the database's schema up to this program."""
+    with _reached(wanted, migrated=True):
+        print("The schema is up to date.")
+    return 0
+
+
+def create_user(wanted: argparse.Namespace) -> int:
+    """Create an account; its password is asked for, or is the first line of the input."""
+    from warmdesk.auth import passwords
+    from warmdesk.changes import accounts
+    from warmdesk.db.queries import sql
+    from warmdesk.desk import open_desk
+    from warmdesk.realtime.change import Change, Wish
+    from warmdesk.schemas.users import CreateUser
+
+    asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
+    try:
+        body = msgspec.convert(asked, CreateUser)
+    except msgspec.ValidationError as error:
+        raise WrongInput(str(error)) from None
+
+    async def create(settings: Settings) -> None:
+        kept = await passwords.hash_password(body.password)
+
+        async def work(change: Change) -> None:
+            await sql.auth.lock_admins(change.connection)
+            is_first = await sql.auth.nobody_yet(change.connection)
+            with accounts.unique_names():
+                row = await sql.users.create(
+                    change.connection,
+                    email=body.email,
+                    username=body.username,
+                    password_hash=kept,
+                    first_name="",
+                    last_name="",
+                    display_name="",
+                    locale=settings.default_locale,
+                    global_role="admin" if wanted.admin or is_first else "user",
+                    is_active=True,
+                    must_change_password=False,
+                )
+            await accounts.note_login(change, "admin_user_created", HERE, user_id=row["id"])
+
+        async with open_desk(settings) as desk:
+            await desk.changes.run(Wish(None), work)
+
+    with _reached(wanted) as settings:
+        asyncio.run(create(settings))
+    print(f"{body.username} was created.")
+    return 0
+
+
+def reset_password(wanted: argparse.Namespace) -> int:
+    """Give an account a new password, as with create-user, and end its sessions."""
+    from warmdesk.auth import passwords
+    from warmdesk.changes import accounts
+    from warmdesk.db.queries import sql
+    from warmdesk.desk import open_desk
+    from warmdesk.realtime.change import Change, Wish
+    from warmdesk.realtime.channels import user_channel
+    from warmdesk.realtime.events import USER_UPDATED
+    from warmdesk.schemas.users import Password
+
+    try:
+        password = msgspec.convert(_password(), Password)
+    except msgspec.ValidationError as error:
+        raise WrongInput(f"{error} - at `password`") from None
+
+    async def reset(settings: Settings) -> None:
+        kept = await passwords.hash_password(password)
+        async with open_desk(settings) as desk:
+            found = await sql.auth.by_login(
+                desk.database.requests, login=wanted.username, ip=HERE.ip
+            )
+            if not found:
+                raise WrongInput(f"there is no account {wanted.username}")
+            user_id = found[0]["id"]
+
+            async def work(change: Change) -> None:
+                await sql.users.lock(change.connection, user_id=user_id)
+                after = await sql.users.change(
+                    change.connection,
+                    user_id=user_id,
+                    fields=json.dumps({}),
+                    settings=False,
+                    new_hash=kept,
+                )
+                await accounts.end_sessions(change, user_id)
+                await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
+                change.emit(
+                    user_channel(user_id), USER_UPDATED, after["me"], entity=f"user:{user_id}"
+                )
+
+            await desk.changes.run(Wish(None), work)
+
+    with _reached(wanted) as settings:
+        asyncio.run(reset(settings))
+    print(f"{wanted.username} has a new password; all sessions ended.")
+    return 0
+
+
+def _password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise WrongInput("the two passwords differ")
+    return password
+
+
+def check(wanted: argparse.Namespace) -> int:
+    """Look for what must not be: holes in feeds, equal positions, miscounts, orphans; 1 if any."""
+    from warmdesk.db.queries import sql
+
+    async def look(settings: Settings) -> list[str]:
+        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        try:
+            # One snapshot: with a server at work, parts read at different times would not fit.
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return [row["fault"] for row in await sql.server.faults(connection)]
+        finally:
+            await connection.close()
+
+    with _reached(wanted) as settings:
+        faults = asyncio.run(look(settings))
+    print("\n".join(faults) or "Everything is as it must be.")
+    return 1 if faults else 0
+
+
+def openapi(wanted: argparse.Namespace) -> int:
+    """Print the API's description, an OpenAPI 3.0.3 document."""
+    from warmdesk.app import resources
+    from warmdesk.openapi import document
+
+    print(json.dumps(document(resources()), indent=2, ensure_ascii=False))
+    return 0
+
+
+def events_of(wanted: argparse.Namespace) -> int:
+    """Follow a channel's events, one JSON object a line, until interrupted."""
+    from warmdesk.db.queries import sql
+    from warmdesk.realtime import feed
+
+    async def follow(settings: Settings) -> None:
+        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        try:
+            channel = wanted.channel
+            if ":" not in channel and channel != "control":
+                channel = await sql.server.channel_of(connection, slug=channel)
+            _, heads = await feed.heads(connection, [channel])
+            seen = heads[channel] if wanted.since is None else wanted.since
+            while True:
+                page = await feed.after(connection, channel, seen)
+                if page.oldest - 1 > seen:
+                    _aside(f"warmdesk: events up to {page.oldest - 1} are no longer kept")
+                    seen = page.oldest - 1
+                for entry in page.entries:
+                    print(entry.body.decode(), flush=True)
+                    seen = entry.seq
+                if not page.entries:
+                    await asyncio.sleep(FOLLOW_SECONDS)
+        finally:
+            await connection.close()
+
+    with _reached(wanted) as settings:
+        asyncio.run(follow(settings))
+    return 0
+
+
+def version(wanted: argparse.Namespace) -> int:
+    """Print the version."""
+    print(f"WarmDesk {warmdesk.__version__} on Python {sys.version.split()[0]}")
+    return 0

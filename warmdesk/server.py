@@ -1,0 +1,273 @@
+"""``warmdesk serve``: set everything up, then supervise, then take everything down.
+
+In this order: the address (so that a port in use is told at once), the data directory (one server
+each), the embedded servers, the schema, and only then the workers. Readiness is told when all of
+them serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+import warmdesk
+from warmdesk import worker
+from warmdesk.config import Settings, with_secrets
+from warmdesk.db.migrations import migrate
+from warmdesk.db.pool import HEALING_CONNECTIONS
+from warmdesk.db.queries import sql
+from warmdesk.embedded import Postgres, Valkey
+from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Server, Supervisor
+
+SPARE_CONNECTIONS = 10
+"""Connections of PostgreSQL that are left for people and backups."""
+PORT_SECONDS = 2.0
+"""How long a predecessor that was killed may take to free the port."""
+DATABASE_SECONDS = 30.0
+"""How long an external database may take to answer the first time: it may be starting too."""
+DATABASE_AWAY = (OSError, TimeoutError, asyncpg.CannotConnectNowError)
+
+
+Say = Callable[[str], None]
+"""Tells a person one line of progress."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises `StartError`, `ConfigError`, `EmbeddedError` or
+    `MigrationError`.
+    """
+    os.umask(0o077)
+    with ExitStack() as closing:
+        listeners = bind(settings)
+        for listener in listeners:
+            closing.callback(listener.close)
+        check_tls(settings)
+        lock, servers, settings = closing.enter_context(embedded(settings, say=say))
+        new = prepare_database(settings)
+        for listener in listeners:
+            listener.listen(worker.BACKLOG)
+        url = address(settings, listeners[0])
+
+        def ready() -> None:
+            say(f"WarmDesk {warmdesk.__version__} serves {url}")
+            say(f"The API, to read and try: {url}/swagger/index.html")
+            if new:
+                say("The first account that registers becomes the administrator.")
+
+        supervisor = Supervisor(
+            settings, listeners, servers, private=[lock] if lock is not None else []
+        )
+        try:
+            supervisor.run(ready)
+        except CrashLoop as error:
+            raise StartError(str(error)) from None
+        say("stopped")
+
+
+def bind(settings: Settings) -> list[socket.socket]:
+    """A bound socket for each worker (where the kernel balances them; else one for all)."""
+    host, port = settings.host, settings.port
+    try:
+        family, _, _, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError:
+        raise StartError(
+            f"WARMDESK_HOST {host!r} is not an address of this machine; use 127.0.0.1 or 0.0.0.0"
+        ) from None
+    end = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            # Alone first: sockets that share would also share with a stranger's, in silence.
+            _bound(family, place, shared=False).close()
+            first = _bound(family, place, shared=PER_WORKER_SOCKETS)
+            break
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            raise StartError(_why_not_bound(error, host, port)) from None
+    if not PER_WORKER_SOCKETS:
+        return [first] * settings.workers
+    place = (place[0], first.getsockname()[1], *place[2:])
+    others = [_bound(family, place, shared=True) for _ in range(settings.workers - 1)]
+    return [first, *others]
+
+
+def _bound(family: int, place: Any, *, shared: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        made.bind(place)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _why_not_bound(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; stop what uses it or set WARMDESK_PORT"
+    if error.errno == errno.EACCES:
+        return f"port {port} is for root only; set WARMDESK_PORT to one above 1023"
+    return f"WARMDESK_HOST {host!r} cannot be listened on: {error.strerror}"
+
+
+def check_tls(settings: Settings) -> None:
+    """Read the certificate once before anything starts; each worker reads it again."""
+    try:
+        worker.tls(settings)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StartError(
+            f"WARMDESK_TLS_CERT and WARMDESK_TLS_KEY cannot be used: {reason or error}"
+        ) from None
+
+
+def address(settings: Settings, listener: socket.socket) -> str:
+    """The URL a person on this machine opens."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"http{'s' if settings.tls_cert else ''}://{host}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def embedded(
+    settings: Settings, *, say: Say = lambda line: None
+) -> Iterator[tuple[int | None, dict[str, Server], Settings]]:
+    """Start the embedded servers whose URLs are unset, and stop them at the end.
+
+    Gives the data directory's lock (None: nothing is embedded), the servers by name, and settings
+    with all URLs and secrets.
+    """
+    with ExitStack() as closing:
+        servers: dict[str, Server] = {}
+        lock = None
+        if not (settings.database_url and settings.redis_url):
+            lock = closing.enter_context(data_lock(settings.data_dir))
+        settings = with_secrets(settings)
+        if not settings.database_url:
+            needed = connections(settings) + SPARE_CONNECTIONS + 10
+            postgres = Postgres(settings.data_dir, connections=max(100, needed))
+            say(f"Starting PostgreSQL in {postgres.data}")
+            closing.callback(postgres.stop)
+            postgres.start()
+            servers["postgres"] = postgres
+            settings = msgspec.structs.replace(settings, database_url=postgres.dsn)
+        if not settings.redis_url:
+            valkey = Valkey(settings.data_dir)
+            say(f"Starting Valkey in {valkey.directory}")
+            closing.callback(valkey.stop)
+            valkey.start()
+            servers["valkey"] = valkey
+            settings = msgspec.structs.replace(settings, redis_url=valkey.url)
+        yield lock, servers, settings
+
+
+@contextmanager
+def data_lock(directory: Path) -> Iterator[int]:
+    """Make the data directory and hold it: a second server is refused at once."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"the data directory {directory} cannot be written ({error.strerror});"
+            " set WARMDESK_DATA_DIR to one of yours"
+        ) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield fd
+    except BlockingIOError:
+        raise DataInUse(
+            f"another WarmDesk runs on the data directory {directory};"
+            " stop it, or set WARMDESK_DATA_DIR and WARMDESK_PORT"
+        ) from None
+    finally:
+        os.close(fd)
+
+
+class DataInUse(StartError):
+    """Another server holds the data directory."""
+
+
+def connections(settings: Settings) -> int:
+    """How many connections to PostgreSQL all workers of this host may have at once."""
+    return settings.workers * (settings.database_pool + HEALING_CONNECTIONS)
+
+
+def prepare_database(settings: Settings, *, say: Say = say) -> bool:
+    """Bring the schema up to date and see that the connections suffice. True when nobody has
+    registered yet.
+    """
+
+    async def prepare() -> bool:
+        await _reachable(settings.database_url, say)
+        for name in await migrate(settings.database_url):
+            say(f"Migrated: {name}")
+        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        try:
+            limit = await sql.server.connection_limit(connection)
+            needed = connections(settings)
+            if needed > limit - SPARE_CONNECTIONS:
+                raise StartError(
+                    f"{settings.workers} workers with WARMDESK_DATABASE_POOL"
+                    f" {settings.database_pool} need {needed} connections, and PostgreSQL gives"
+                    f" {limit}, of which {SPARE_CONNECTIONS} stay free; lower the pool or raise"
+                    " max_connections"
+                )
+            return bool(await sql.auth.nobody_yet(connection))
+        finally:
+            await connection.close()
+
+    try:
+        return asyncio.run(prepare())
+    except (*DATABASE_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        raise StartError(
+            f"the database in WARMDESK_DATABASE_URL cannot be used: {reason}"
+        ) from None
+
+
+async def _reachable(dsn: str, say: Say) -> None:
+    """Wait until a database that is still starting answers."""
+    end = time.monotonic() + DATABASE_SECONDS
+    told = False
+    while True:
+        try:
+            await (await asyncpg.connect(dsn, timeout=5)).close()
+            return
+        except DATABASE_AWAY:
+            if time.monotonic() > end:
+                raise
+        if not told:
+            say(f"Waiting for the database, at most {DATABASE_SECONDS:.0f} seconds")
+            told = True
+        await asyncio.sleep(0.5)

@@ -1,0 +1,394 @@
+"""The supervisor: it forks workers, keeps their listening sockets, and sees to it that all of them
+live.
+
+Each worker has its own SO_REUSEPORT socket, which the kernel balances connections over (one socket
+for all is shared badly). The supervisor made it and keeps it, and hands it to the worker's
+successor: connections that wait in it are served, not lost, when a worker dies. macOS does not
+balance such sockets, so there all workers share one.
+
+One loop in one thread does everything, woken by signals: forking and starting servers must happen
+in the main thread, because the kernel ends those children with the *thread* that made them.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from warmdesk import metrics, worker
+from warmdesk.config import Settings
+from warmdesk.embedded.child import EmbeddedError, end_with_parent
+
+STOP_SECONDS = 10.0
+"""From the signal to the end of the last worker."""
+READY_SECONDS = 30.0
+"""How long a successor has to serve before a rolling restart gives up."""
+LOOP_DEATHS = 5
+LOOP_SECONDS = 10.0
+"""So many deaths in so many seconds are a crash loop."""
+LONGEST_PAUSE = 15.0
+PER_WORKER_SOCKETS = sys.platform == "linux"
+
+log = logging.getLogger(__name__)
+
+
+class CrashLoop(Exception):
+    """The workers die before any of them ever served."""
+
+
+class Server(Protocol):
+    """An embedded server, as the supervisor sees it."""
+
+    def start(self, *, wait: bool = True) -> None: ...
+    def stop(self) -> None: ...
+    def alive(self) -> bool: ...
+    def last_words(self) -> str: ...
+
+
+class Deaths:
+    """When something that ends by itself may start again: at once, but with growing pauses in a
+    crash loop.
+    """
+
+    def __init__(self) -> None:
+        self.recent: deque[float] = deque(maxlen=LOOP_DEATHS)
+        self.began = 0.0
+        self.due = 0.0
+        self.pause = 0.0
+
+    def start(self) -> None:
+        self.began = time.monotonic()
+
+    def record(self) -> None:
+        now = time.monotonic()
+        if now - self.began > LOOP_SECONDS:
+            self.recent.clear()
+            self.pause = 0.0
+        self.recent.append(now)
+        looping = len(self.recent) == LOOP_DEATHS and now - self.recent[0] < LOOP_SECONDS
+        if looping or self.pause:
+            self.pause = min(self.pause * 2 or 1.0, LONGEST_PAUSE)
+        self.due = now + self.pause
+
+
+@dataclass(eq=False)
+class Worker:
+    """A forked worker: its row in the metrics, and the pipe on which it says that it serves."""
+
+    pid: int
+    row: int
+    told: int
+    began: float = field(default_factory=time.monotonic)
+    serves: bool = False
+
+
+@dataclass(eq=False)
+class Slot:
+    """A listening socket and who serves it: one worker, and for a moment of a rolling restart its
+    successor too.
+    """
+
+    number: int
+    listener: socket.socket
+    worker: Worker | None = None
+    successor: Worker | None = None
+    deaths: Deaths = field(default_factory=Deaths)
+
+
+class Supervisor:
+    """Runs `settings.workers` workers on `listeners` and tends `servers` (by name) until SIGTERM or
+    SIGINT.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listeners: Sequence[socket.socket],
+        servers: dict[str, Server],
+        *,
+        private: Sequence[int] = (),
+    ) -> None:
+        self.settings = settings
+        self.slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
+        self.servers = servers
+        self.private = private
+        self.retiring: list[Worker] = []
+        self.rolling: deque[Slot] = deque()
+        self.rows = list(range(len(self.slots) + 1))
+        self.ready = False
+        self.stop_by = 0.0
+        self._server_deaths = {name: Deaths() for name in servers}
+        self._down: set[str] = set()
+        self._terminal = os.isatty(0)
+        self._signals: list[int] = []
+        self._selector = selectors.DefaultSelector()
+        self._life: tuple[int, int] = (-1, -1)
+        self._wake: tuple[int, int] = (-1, -1)
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Fork, supervise, stop. `on_ready` is called once, when all workers serve. Raises
+        `CrashLoop`.
+        """
+        metrics.share(len(self.slots) + 1)
+        gc.collect()
+        gc.freeze()
+        with self._listening_to_signals():
+            try:
+                while not self._turn():
+                    if not self.ready and all(s.worker and s.worker.serves for s in self.slots):
+                        self.ready = True
+                        on_ready()
+                    self._wait()
+            finally:
+                for one in self._workers():
+                    self._signal(one, signal.SIGKILL)
+                for slot in self.slots:
+                    slot.listener.close()
+
+    def _turn(self) -> bool:
+        """Look at everything once, and act. True when the last worker is gone after a stop."""
+        for number in self._signals_since():
+            if number == signal.SIGHUP and self._terminal == os.isatty(0):
+                if not self.stop_by and not self.rolling:
+                    self.rolling.extend(self.slots)
+                    log.info("workers.rolling workers=%d", len(self.slots))
+            elif number != signal.SIGCHLD:
+                self._begin_stop()  # also on the SIGHUP of a terminal that was closed
+        self._reap()
+        if self.stop_by:
+            if time.monotonic() > self.stop_by:
+                for one in self._workers():
+                    log.error("worker.killed pid=%d cause=not_drained", one.pid)
+                    self._signal(one, signal.SIGKILL)
+                self.stop_by = math.inf
+            return not list(self._workers())
+        self._tend_servers()
+        self._roll()
+        now = time.monotonic()
+        for slot in self.slots:
+            if slot.worker is None and slot.successor is None and now >= slot.deaths.due:
+                slot.worker = self._fork(slot)
+        return False
+
+    # Signals and waiting
+
+    @contextmanager
+    def _listening_to_signals(self) -> Iterator[None]:
+        """Signals wake the loop through a pipe; the pipe `life` ends for the workers when we do."""
+        self._wake, self._life = os.pipe(), os.pipe()
+        for fd in self._wake:
+            os.set_blocking(fd, False)
+        self._selector.register(self._wake[0], selectors.EVENT_READ)
+        before = {
+            number: signal.signal(number, lambda n, _: self._signals.append(n))
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        }
+        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for fd in (*self._wake, *self._life):
+                os.close(fd)
+            self._selector.close()
+
+    def _signals_since(self) -> list[int]:
+        heard, self._signals = self._signals, []
+        return heard
+
+    def _wait(self) -> None:
+        """Until a signal, a word of a worker, or the time to look again."""
+        if self._signals:
+            return
+        for key, _ in self._selector.select(timeout=0.25):
+            word = os.read(key.fd, 512)
+            if key.fd == self._wake[0]:
+                continue
+            one: Worker = key.data
+            self._selector.unregister(key.fd)
+            if word:
+                one.serves = True
+                log.info("worker.serves pid=%d seconds=%.2f", one.pid, time.monotonic() - one.began)
+
+    # Workers
+
+    def _workers(self) -> Iterator[Worker]:
+        for slot in self.slots:
+            yield from (one for one in (slot.worker, slot.successor) if one)
+        yield from self.retiring
+
+    def _fork(self, slot: Slot) -> Worker:
+        told, tell = os.pipe()
+        row = self.rows.pop(0)
+        sys.stdout.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                end_with_parent(parent, signal.SIGKILL)
+                os.close(told)
+                self._become_worker(slot, row, tell)
+                status = 0
+            except BaseException as error:
+                _explain(error)
+            finally:
+                os._exit(status)
+        os.close(tell)
+        slot.deaths.start()
+        one = Worker(pid, row, told)
+        self._selector.register(told, selectors.EVENT_READ, one)
+        return one
+
+    def _become_worker(self, slot: Slot, row: int, tell: int) -> None:
+        """In the child: drop everything of the supervisor's, then serve."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._selector.close()
+        for fd in (*self._wake, self._life[1], *self.private):
+            os.close(fd)
+        for other in self.slots:
+            if other.listener is not slot.listener:
+                other.listener.close()
+        for one in self._workers():
+            os.close(one.told)
+        self._selector = selectors.DefaultSelector()
+
+        def serving() -> None:
+            os.write(tell, b"s")
+            os.close(tell)
+
+        worker.run(self.settings, slot.listener, row=row, life=self._life[0], serving=serving)
+
+    def _signal(self, one: Worker, number: int) -> None:
+        try:
+            os.kill(one.pid, number)
+        except ProcessLookupError:
+            pass  # it ended this moment; `_reap` will see it
+
+    def _reap(self) -> None:
+        """Take leave of the workers that ended, expected or not."""
+        for one in list(self._workers()):
+            pid, status = os.waitpid(one.pid, os.WNOHANG)
+            if pid:
+                self._bury(one, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, one: Worker, code: int) -> None:
+        if one.told in self._selector.get_map():
+            self._selector.unregister(one.told)
+        os.close(one.told)
+        self.rows.append(one.row)
+        metrics.clear_gauges(one.row)
+        if one in self.retiring:
+            self.retiring.remove(one)
+            return
+        slot = next(s for s in self.slots if one in (s.worker, s.successor))
+        if one is slot.successor:
+            slot.successor = None
+            self.rolling.clear()
+            log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
+            return
+        slot.worker, slot.successor = slot.successor, None
+        if self.stop_by:
+            return
+        metrics.WORKER_DEATHS.inc()
+        slot.deaths.record()
+        log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, _cause(code))
+        if slot.deaths.pause:
+            log.error("worker.crash_loop worker=%d next_in=%.0f", slot.number, slot.deaths.pause)
+            if not self.ready:
+                raise CrashLoop("the workers cannot start; the lines above say why")
+
+    # Rolling restart
+
+    def _roll(self) -> None:
+        """One slot at a time: a successor serves, then the old worker drains, then the next."""
+        if not self.rolling or self.retiring:
+            return
+        slot = self.rolling[0]
+        if slot.successor is None:
+            if slot.worker is None:
+                return  # it died meanwhile: a new one comes anyway
+            slot.successor = self._fork(slot)
+        elif slot.successor.serves:
+            self.rolling.popleft()
+            if slot.worker is not None:
+                self.retiring.append(slot.worker)
+                self._signal(slot.worker, worker.RETIRE)
+            slot.worker, slot.successor = slot.successor, None
+            if not self.rolling:
+                log.info("workers.rolled workers=%d", len(self.slots))
+        elif time.monotonic() - slot.successor.began > READY_SECONDS:
+            self._signal(slot.successor, signal.SIGKILL)
+
+    # The end
+
+    def _begin_stop(self) -> None:
+        """Tell all workers to drain; a second signal does not wait for them."""
+        if self.stop_by:
+            self.stop_by = time.monotonic()
+            return
+        self.stop_by = time.monotonic() + STOP_SECONDS
+        log.info("server.stopping workers=%d", len(self.slots))
+        self.rolling.clear()
+        for slot in self.slots:
+            slot.listener.close()
+        for one in self._workers():
+            if one not in self.retiring:
+                self._signal(one, signal.SIGTERM)
+
+    # Embedded servers
+
+    def _tend_servers(self) -> None:
+        """Start again what died, at the same address; the workers' connections come back by
+        themselves.
+        """
+        for name, server in self.servers.items():
+            deaths = self._server_deaths[name]
+            if server.alive():
+                continue
+            if name not in self._down:
+                self._down.add(name)
+                deaths.record()
+                log.warning("%s.ended last_words=%r", name, server.last_words())
+                if deaths.pause:
+                    log.error("%s.crash_loop next_in=%.0f", name, deaths.pause)
+            if time.monotonic() < deaths.due:
+                continue
+            deaths.start()
+            try:
+                server.start(wait=False)
+                log.info("%s.started", name)
+            except (EmbeddedError, OSError) as error:
+                log.error("%s.not_started cause=%r", name, str(error))
+            self._down.discard(name)
+
+
+def _cause(code: int) -> str:
+    return f"signal_{-code}" if code < 0 else f"status_{code}"
+
+
+def _explain(error: BaseException) -> None:
+    """Why a worker ends by itself: a sentence when it is plain, a traceback when it is a fault of
+    ours.
+    """
+    if isinstance(error, OSError | EmbeddedError):
+        log.error("worker.failed cause=%s", error)
+    else:
+        log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)

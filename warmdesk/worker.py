@@ -1,0 +1,107 @@
+"""One worker: a process that serves one listening socket until it is told to stop.
+
+It stops in order, so that nobody meets a closed door: first `/ready` says no and answers carry
+``Connection: close``, so that proxies and clients turn to others by themselves; then it accepts no
+more; then sockets are closed with 1001 and requests in flight finish. A worker whose successor
+already serves the same socket stops accepting at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+
+import uvloop
+from aiohttp import web
+
+from warmdesk import metrics
+from warmdesk.app import build_app
+from warmdesk.config import Settings
+from warmdesk.desk import Desk, open_desk
+
+BACKLOG = 4096
+KEEP_ALIVE_SECONDS = 10.0
+"""How long an idle connection, or one that sends its headers slowly, is kept."""
+HANDSHAKE_SECONDS = 10.0
+DRAIN_SECONDS = 2.0
+"""How long proxies and clients have to notice that this worker stops."""
+FINISH_SECONDS = 6.0
+"""How long requests in flight have to finish."""
+RETIRE = signal.SIGUSR1
+"""From the supervisor: your successor accepts on your socket."""
+
+log = logging.getLogger(__name__)
+
+
+def tls(settings: Settings) -> ssl.SSLContext | None:
+    """The context that serves HTTPS, or None. Raises `OSError` when the files do not fit."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def run(
+    settings: Settings, listener: socket.socket, *, row: int, life: int, serving: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or `RETIRE`. `life` is a pipe that ends with the supervisor, `row` a row
+    of the metrics.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it too, and decides
+    metrics.attach(row)
+    gc.set_threshold(50_000, 20, 100)
+    uvloop.run(_work(settings, listener, life, serving))
+
+
+async def _work(
+    settings: Settings, listener: socket.socket, life: int, serving: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[bool] = loop.create_future()
+
+    def stop(retire: bool) -> None:
+        if not told.done():
+            told.set_result(retire)
+
+    loop.add_signal_handler(signal.SIGTERM, stop, False)
+    loop.add_signal_handler(RETIRE, stop, True)
+    loop.add_reader(life, os._exit, 1)
+    async with open_desk(settings) as desk:
+        runner = web.AppRunner(
+            build_app(desk),
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            shutdown_timeout=FINISH_SECONDS,
+        )
+        await runner.setup()
+        context = tls(settings)
+        server = await loop.create_server(
+            runner.server,  # type: ignore[arg-type]  # set since `setup`
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+        )
+        serving()
+        await _drain(desk, server, runner, retire=await told)
+
+
+async def _drain(
+    desk: Desk, server: asyncio.Server, runner: web.AppRunner, *, retire: bool
+) -> None:
+    began = asyncio.get_running_loop().time()
+    desk.draining = True
+    if retire:
+        server.close()
+    await asyncio.sleep(DRAIN_SECONDS)
+    server.close()
+    await asyncio.gather(desk.hub.close_sockets(), runner.cleanup())
+    log.info("worker.drained seconds=%.1f", asyncio.get_running_loop().time() - began)
