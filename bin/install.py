@@ -1,0 +1,114 @@
+"""Make or refresh .venv: what bin/setup does once it has found a Python. Standard library only.
+
+Two that run at once take turns. An installation that was interrupted is begun again: pip cannot
+tell a half-installed package from a whole one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[1]
+VENV = TOP / ".venv"
+PYTHON = VENV / "bin" / "python"
+BEGUN = VENV / "begun"
+"""There while an installation is under way, and after one that was interrupted."""
+
+
+def main(kind: str) -> int:
+    if done(kind):
+        print(PYTHON)
+        return 0
+    lock = os.open(TOP / ".venv.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell("waiting for another installation")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if not done(kind):
+        install(kind)
+    print(PYTHON)
+    return 0
+
+
+def done(kind: str) -> bool:
+    """Whether this, or more, was installed from the files as they are now."""
+    stamps = [VENV / f"installed-{each}" for each in {kind, "dev"}]
+    return not BEGUN.exists() and any(
+        stamp.exists() and stamp.read_text() == wanted(stamp.name.removeprefix("installed-"))
+        for stamp in stamps
+    )
+
+
+def wanted(kind: str) -> str:
+    """Changes with everything an installation depends on; also when the checkout was moved."""
+    digest = hashlib.sha256(f"{TOP}\n".encode())
+    for name in (requirements(kind), "setup.cfg", "pyproject.toml"):
+        digest.update((TOP / name).read_bytes())
+    return digest.hexdigest()
+
+
+def requirements(kind: str) -> str:
+    return "requirements-dev.txt" if kind == "dev" else "requirements.txt"
+
+
+def install(kind: str) -> None:
+    if BEGUN.exists() or not works():
+        tell("making .venv")
+        remake()
+    BEGUN.touch()
+    tell(f"installing {requirements(kind)}; the first time takes a minute")
+    pip("--require-hashes", "-r", str(TOP / requirements(kind)))
+    pip("--no-deps", "--no-build-isolation", "-e", str(TOP))
+    (VENV / f"installed-{kind}").write_text(wanted(kind))
+    BEGUN.unlink()
+
+
+def works() -> bool:
+    """Whether .venv is one of this place: its scripts name their Python by its path."""
+    if not PYTHON.exists():
+        return False
+    ask = [PYTHON, "-c", "import pip, sys; print(sys.prefix)"]
+    told = subprocess.run(ask, capture_output=True, text=True, check=False)
+    return told.returncode == 0 and told.stdout.strip() == str(VENV)
+
+
+def remake() -> None:
+    """A new .venv, from the Python below the one that runs this, which may be in the old one."""
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.run([base, "-m", "venv", VENV], check=True, stdout=sys.stderr)
+
+
+def pip(*arguments: str) -> None:
+    options = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    subprocess.run(
+        [PYTHON, "-m", "pip", "install", *options, *arguments],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        cwd="/",
+        env={name: value for name, value in os.environ.items() if name != "PIP_USER"},
+    )
+
+
+def tell(line: str) -> None:
+    print(f"warmdesk: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "runtime"))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except subprocess.CalledProcessError as error:
+        tell(f"the installation failed in: {' '.join(map(str, error.cmd[1:4]))}; see above")
+    except OSError as error:
+        tell(f"the installation failed: {error.filename or ''} {error.strerror or error}")
+    sys.exit(1)
