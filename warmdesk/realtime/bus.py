@@ -96,6 +96,7 @@ class Bus:
         self._ask = asyncio.Event()
         self._queue: deque[tuple[str, bytes]] = deque()
         self._queued_bytes = 0
+        self._sending = False
         self._more = asyncio.Event()
         self._beat_heard = 0.0
         self._tasks = Tasks()
@@ -116,7 +117,7 @@ class Bus:
         """Send what waits (a quarter second at most), then end."""
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                while self._queue:
+                while self._queue or self._sending:
                     await asyncio.sleep(0.005)
         except TimeoutError:
             pass
@@ -170,6 +171,7 @@ class Bus:
             self._queued_bytes -= sum(len(message) for _, message in batch)
             if not self._queue:
                 self._more.clear()
+            self._sending = True
             try:
                 async with asyncio.timeout(CALL_SECONDS):
                     pipeline = self.redis.pipeline(transaction=False)
@@ -183,6 +185,8 @@ class Bus:
                 for channel, message in batch:
                     self._keep(channel, message)
                 await asyncio.sleep(0)
+            finally:
+                self._sending = False
 
     def _keep(self, channel: str, message: bytes) -> None:
         """What Redis did not take goes to the own listener; but a beat is only heard when it
@@ -275,22 +279,26 @@ class Bus:
         connection = await self._connect()
         try:
             beat = "beat:" + self.process
-            await connection.send_command("SUBSCRIBE", *(PREFIX + c for c in {beat, *self._wanted}))
+            asked = {beat, *self._wanted}
+            await connection.send_command("SUBSCRIBE", *(PREFIX + channel for channel in asked))
             self._connection = connection
             self._beat_heard = time.monotonic()
+            # What was wanted while the command was on its way had no connection to ask.
+            self._asks = [("SUBSCRIBE", channel) for channel in self._wanted - asked]
             self._ask.set()
-            missing = set(self._wanted)
+            missing = asked | self._wanted
             while True:
                 kind, name, content = await connection.read_response()
                 channel = name.decode().removeprefix(PREFIX)
                 if kind == b"message":
                     self._hear(channel, content)
-                elif kind == b"subscribe":
+                    continue
+                if kind == b"subscribe":
                     self._confirm(channel)
-                    if channel in missing or channel == beat:
-                        missing.discard(channel)
-                        if not missing:
-                            self.on_doubt()
+                if channel in missing:
+                    missing.discard(channel)
+                    if not missing:
+                        self.on_doubt()
         finally:
             if self._connection is connection:
                 self._connection = None

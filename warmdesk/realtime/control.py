@@ -38,6 +38,7 @@ from warmdesk.tasks import Tasks
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
+AGAIN_SECONDS = 0.5
 SOCKETS_A_QUERY = 2000
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Control:
         self.forgetful = tuple(forgetful)
         self._asks: set[asyncio.Task[None]] = set()
         self._tasks = Tasks()
-        hub.on_history = self._forget
+        hub.on_history = self._unheard
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -100,6 +101,11 @@ class Control:
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
+    def _unheard(self) -> None:
+        """What was said went by unheard: ask about everything."""
+        self._forget()
+        self._later(self._ask_about_all())
+
     def _end(self, concerned: Any, among: list[Connection]) -> None:
         for connection in among:
             if concerned(connection):
@@ -107,16 +113,22 @@ class Control:
                 connection.close(Close.SIGNED_OUT, "signed out")
 
     async def _user_changed(self, user_id: int) -> None:
-        await self.presence.renamed(user_id)
         await self._ask_about(self.hub.of_user(user_id))
+        try:
+            await self.presence.renamed(user_id)
+        except DATABASE_AWAY as error:
+            log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
     async def _review(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            open_now = list(self.hub.connections)
-            for at in range(0, len(open_now), SOCKETS_A_QUERY):
-                await self._ask_about(open_now[at : at + SOCKETS_A_QUERY])
+            await self._ask_about_all()
             self._tasks.recovered("control.review")
+
+    async def _ask_about_all(self) -> None:
+        open_now = list(self.hub.connections)
+        for at in range(0, len(open_now), SOCKETS_A_QUERY):
+            await self._ask_about(open_now[at : at + SOCKETS_A_QUERY])
 
     async def review(self, connection: Connection) -> None:
         """Ask about one socket: it was let in on what may have changed meanwhile."""
@@ -128,21 +140,24 @@ class Control:
         """
         if after:
             await asyncio.sleep(after)
-        connections = [c for c in connections if not c.closing]
-        if not connections:
-            return
-        try:
-            rows = await sql.sockets.refused(
-                self.database.healing,
-                users=[c.user_id for c in connections],
-                sessions=[c.session_id for c in connections],
-                keys=[c.key_id for c in connections],
-                projects=[project_of(c) for c in connections],
-            )
-        except DATABASE_AWAY as error:
-            log.warning(
-                "control.not_reviewed sockets=%d error=%s", len(connections), type(error).__name__
-            )
+        while connections := [c for c in connections if not c.closing]:
+            try:
+                rows = await sql.sockets.refused(
+                    self.database.healing,
+                    users=[c.user_id for c in connections],
+                    sessions=[c.session_id for c in connections],
+                    keys=[c.key_id for c in connections],
+                    projects=[project_of(c) for c in connections],
+                )
+                break
+            except DATABASE_AWAY as error:
+                log.warning(
+                    "control.not_reviewed sockets=%d error=%s",
+                    len(connections),
+                    type(error).__name__,
+                )
+                await asyncio.sleep(AGAIN_SECONDS)
+        else:
             return
         for row in rows:
             connection = connections[row["place"] - 1]

@@ -203,7 +203,15 @@ class Hub:
                 room.drop(connection)
                 connection.close(Close.NO_ACCESS, "no longer a member")
         for listener in self.listeners.get(room.channel, ()):
-            listener(entry)
+            try:
+                listener(entry)
+            except Exception:
+                log.exception(
+                    "hub.listener_failed channel=%s seq=%d type=%s",
+                    room.channel,
+                    entry.seq,
+                    entry.type,
+                )
 
     # Healing
 
@@ -217,17 +225,22 @@ class Hub:
 
     async def _catch_up(self, room: Room, cause: str) -> None:
         began = room.last
+        early = set(room.held)
         try:
             while True:
                 since = room.last
                 async with self._reads:
                     page = await feed.after(self.database.healing, room.channel, since)
-                if self._history_changed(page.epoch, went_back=page.seq < since):
+                if not room.opened or self._history_changed(page.epoch, went_back=page.seq < since):
                     return
                 if not self._apply(room, page):
                     return
                 if room.last >= page.seq:
                     break
+            for seq in early:
+                # What came early and is still beyond the head never happened: garbage on the bus.
+                if seq > page.seq:
+                    room.held.pop(seq, None)
             log.info(
                 "hub.caught_up channel=%s from=%d to=%d cause=%s",
                 room.channel,
@@ -241,6 +254,8 @@ class Hub:
             )
         finally:
             room.catching = None
+            if room.held and room.opened:
+                self._hold(room)
 
     def _apply(self, room: Room, page: Page) -> bool:
         """Deliver a page to its room. False when the feed no longer reaches back to the room: then
@@ -261,6 +276,7 @@ class Hub:
             page.seq,
             page.oldest,
         )
+        room.flush()
         room.begin(page.seq)
         for connection in room.connections():
             connection.seen = page.seq
@@ -282,13 +298,17 @@ class Hub:
         for room in self.rooms.values():
             room.begin(0)
             room.opened = False
-        for channel in self.listeners:
-            self._keep(asyncio.create_task(self._reopen(channel)))
         self.on_history()
+        self._doubt.set()
         return True
 
-    async def _reopen(self, channel: str) -> None:
-        await self.open(channel)
+    async def _reopen(self) -> None:
+        """Rooms that are followed inside the process come back by themselves."""
+        for channel in self.listeners:
+            room = self.rooms.get(channel)
+            if room is None or not room.opened:
+                await self.open(channel)
+                self.on_history()
 
     def close_all(self, code: Close, reason: str) -> None:
         """Close every socket of this process."""
@@ -313,6 +333,7 @@ class Hub:
 
     async def check(self) -> None:
         """One comparison. What is behind while the bus is good has 20 ms, then is read."""
+        await self._reopen()
         rooms = [room for room in self.rooms.values() if room.opened]
         before = [room.last for room in rooms]
         epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
@@ -323,7 +344,7 @@ class Hub:
         )
         if self._history_changed(epoch, went_back=went_back):
             return
-        behind = [room for room in rooms if room.last < heads[room.channel]]
+        behind = [room for room in rooms if room.opened and room.last < heads[room.channel]]
         if behind and self.bus.good and not self._frozen:
             await asyncio.sleep(HOLD_SECONDS)
         waiting = [
@@ -588,7 +609,7 @@ class Hub:
             connection.tick(now)
             connection.due = now + 1.0
             return
-        if now - connection.last_heard > SILENT_SECONDS:
+        if now - connection.last_heard > SILENT_SECONDS and not connection.paused_since:
             connection.close(Close.HEARTBEAT, "no answer to pings")
             connection.due = now + 1.0
             return

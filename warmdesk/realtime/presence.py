@@ -295,12 +295,18 @@ class Presence:
                 else set()
             )
             leaving = {
-                u: m for u, m in lowered.get(channel, {}).items() if not self._is_here(channel, u)
+                u: m
+                for u, m in lowered.get(channel, {}).items()
+                if u not in here and not self._is_here(channel, u)
             }
             if here or leaving or (room is not None and room.present is not None):
                 asked.append(self._ask(channel, room, here, leaving, now))
         online = set(self.hub.people) if only is None else set().union(*only.values())
-        leaving = {u: m for u, m in lowered.get(ONLINE, {}).items() if u not in self.hub.people}
+        leaving = {
+            u: m
+            for u, m in lowered.get(ONLINE, {}).items()
+            if u not in online and u not in self.hub.people
+        }
         if online or leaving:
             asked.append(self._ask(ONLINE, None, online, leaving, now))
         try:
@@ -372,7 +378,8 @@ class Presence:
         if room.present is None:
             room.present = {}
             for user_id in there:
-                room.present[user_id] = self._people.get(user_id, b"")
+                if ref := self._people.get(user_id):
+                    room.present[user_id] = ref
             room.presence_version = seen["version"]
             return
         if seen["version"] < room.presence_version and self._frozen_until < time.monotonic():
@@ -397,13 +404,17 @@ class Presence:
             if len(self._people) > PEOPLE_KEPT:
                 self._people.clear()
                 unknown = wanted
-            for row in await sql.sockets.people(self.database.healing, ids=unknown):
-                self._people[row["id"]] = row["ref"].encode()
+            await self._read_people(unknown)
         return [self._people[user_id] for user_id in wanted if user_id in self._people]
+
+    async def _read_people(self, user_ids: list[int]) -> None:
+        for row in await sql.sockets.people(self.database.healing, ids=user_ids):
+            self._people[row["id"]] = row["ref"].encode()
 
     async def renamed(self, user_id: int) -> None:
         """A name or picture changed: lists made from now on show it."""
-        self._people.pop(user_id, None)
+        if user_id in self._people:
+            await self._read_people([user_id])
         places = [
             room
             for room in self.hub.rooms.values()

@@ -237,6 +237,9 @@ class Room:
             del self.ready[connection]
             connection.seen = self.sent
             self.slow[connection] = None
+        elif connection in self.behind:
+            del self.behind[connection]
+            self.slow[connection] = None
 
     def resumed(self, connection: Connection) -> None:
         """Drained: it catches up, then follows again."""

@@ -23,7 +23,7 @@ from msgspec import Meta
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Unavailable, WarmDeskError
+from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.metrics import RESUMES, WS_CLOSED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
@@ -32,8 +32,8 @@ from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG
 from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
 from warmdesk.realtime.room import Room
-from warmdesk.rest.middleware import origin_allowed
-from warmdesk.rest.routing import DESK, PUBLIC, check_text, route
+from warmdesk.rest.middleware import as_problem, origin_allowed
+from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.chat import MessageBody, Nonce
 from warmdesk.schemas.sockets import Hello, Place
@@ -74,7 +74,12 @@ class OpenSocket(msgspec.Struct, kw_only=True):
     ) = None
     presence: (
         Annotated[
-            str, Meta(pattern="^changed$", description="`changed`: joins and leaves in one frame")
+            str,
+            Meta(
+                pattern="^changed$",
+                examples=["changed"],
+                description="`changed`: joins and leaves in one frame",
+            ),
         ]
         | None
     ) = None
@@ -85,7 +90,7 @@ class Incoming(msgspec.Struct):
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
-    id: str | int | None = None
+    id: Any = None
 
 
 class SendMessage(msgspec.Struct):
@@ -186,7 +191,7 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     check_handshake(request)
     if desk.draining:
         raise Unavailable("the server is stopping, try again")
-    wish = _wish_to_open(request)
+    wish: OpenSocket = request[QUERY]
     actor, protocol = await _who(request, desk, wish)
     if actor.global_role not in PEOPLE:
         raise Forbidden("a service account opens no sockets")
@@ -195,13 +200,6 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
             return await _enter(request, desk, actor, slug, wish, protocol)
     except TimeoutError as error:
         raise Unavailable("too many sockets open at once, try again", retry_after=2) from error
-
-
-def _wish_to_open(request: web.Request) -> OpenSocket:
-    try:
-        return msgspec.convert(dict(request.query), OpenSocket, strict=False)
-    except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from error
 
 
 async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
@@ -310,17 +308,13 @@ def received(connection: Connection, text: bytes) -> None:
     assert isinstance(connection, Socket)
     HEARD.inc()
     try:
-        message = decode(text)
         check_text(text)
-    except (msgspec.DecodeError, RecursionError, BadRequest, UnicodeDecodeError) as error:
-        well_formed = isinstance(error, BadRequest)
-        code = "invalid_payload" if well_formed else "parse_error"
-        _error(
-            connection,
-            None,
-            code,
-            str(error) if well_formed else "send a JSON object with a text `type`",
-        )
+        message = decode(text)
+    except WarmDeskError as error:
+        _error(connection, None, "invalid_payload", error.message)
+        return
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        _error(connection, None, "parse_error", "send a JSON object with a text `type`")
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
@@ -348,16 +342,16 @@ async def _carry_out(connection: Socket) -> None:
         message = connection.inbox[0]
         try:
             await _obey(connection, message)
-        except WarmDeskError as error:
-            code = error.extra.get("code") or CODES.get(error.status, "invalid_payload")
-            _error(connection, message.id, code, error.message)
-        except msgspec.ValidationError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             _error(connection, message.id, "invalid_payload", str(error))
-        except Exception:
-            log.exception(
-                "socket.message_failed type=%s", message.type if message.type in OBEYED else "?"
-            )
-            _error(connection, message.id, "internal", "internal error")
+        except Exception as error:
+            refusal = as_problem(error)
+            if refusal.status == 500:
+                log.exception(
+                    "socket.message_failed type=%s", message.type if message.type in OBEYED else "?"
+                )
+            code = refusal.extra.get("code") or CODES.get(refusal.status, "invalid_payload")
+            _error(connection, message.id, code, refusal.message)
         if connection.inbox:
             connection.inbox.popleft()
     connection.inbox = None
@@ -370,6 +364,7 @@ CODES = {
     409: "conflict",
     413: "too_large",
     429: "rate_limited",
+    500: "internal",
     503: "unavailable",
 }
 
