@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,8 +65,15 @@ def install(kind: str) -> None:
         remake()
     BEGUN.touch()
     tell(f"installing {requirements(kind)}; the first time takes a minute")
+    lines = (TOP / requirements(kind)).read_text()
+    # First of all what builds the rest: else pip would fetch some of it for each, without a hash.
+    setuptools = re.search(r"^setuptools==.*(?:\n +--hash=.*)+", lines, re.MULTILINE)
+    assert setuptools, "the lock has no setuptools"
+    first = VENV / "first.txt"
+    first.write_text(setuptools[0])
+    pip("--require-hashes", "-r", str(first))
     pip("--require-hashes", "-r", str(TOP / requirements(kind)))
-    pip("--no-deps", "--no-build-isolation", "-e", str(TOP))
+    pip("--no-deps", "-e", str(TOP))
     (VENV / f"installed-{kind}").write_text(wanted(kind))
     BEGUN.unlink()
 
@@ -83,11 +91,14 @@ def remake() -> None:
     """A new .venv, from the Python below the one that runs this, which may be in the old one."""
     base: str = getattr(sys, "_base_executable", sys.executable)
     shutil.rmtree(VENV, ignore_errors=True)
+    VENV.mkdir()
+    BEGUN.touch()
     subprocess.run([base, "-m", "venv", VENV], check=True, stdout=sys.stderr)
 
 
 def pip(*arguments: str) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    options += ["--no-build-isolation", "--use-pep517"]
     subprocess.run(
         [PYTHON, "-m", "pip", "install", *options, *arguments],
         check=True,
