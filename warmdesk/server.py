@@ -80,7 +80,7 @@ def serve(settings: Settings) -> None:
             supervisor.run(ready)
         except CrashLoop as error:
             raise StartError(str(error)) from None
-        say("stopped")
+    say("Stopped.")
 
 
 def bind(settings: Settings) -> list[socket.socket]:

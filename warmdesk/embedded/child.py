@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -51,23 +52,23 @@ def wheel(package: str, setting: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def before_exec(*, death: int = 0, nobody: int | None = None) -> Callable[[], None]:
+def before_exec(*, death: int = 0, inner_user: int | None = None) -> Callable[[], None]:
     """What a child does between fork and exec.
 
-    `death` is the signal it gets when we end. With `nobody` it enters a user namespace in which
+    `death` is the signal it gets when we end. With `inner_user` it enters a user namespace in which
     root is that user: files stay root's outside, and PostgreSQL, which refuses root, sees an
     ordinary user inside.
     """
     parent = os.getpid()
 
     def prepare() -> None:
-        if nobody is not None:
+        if inner_user is not None:
             if _libc.unshare(CLONE_NEWUSER):
                 os._exit(97)
             for name, line in (
                 ("setgroups", "deny"),
-                ("uid_map", f"{nobody} 0 1"),
-                ("gid_map", f"{nobody} 0 1"),
+                ("uid_map", f"{inner_user} 0 1"),
+                ("gid_map", f"{inner_user} 0 1"),
             ):
                 with open(f"/proc/self/{name}", "w") as file:
                     file.write(line)
@@ -85,16 +86,31 @@ def end_with_parent(parent: int, number: int) -> None:
             os._exit(98)  # it ended before the kernel knew what to do then
 
 
-def private_directory(path: Path) -> Path:
-    """Make a directory only we can enter; an existing one must be ours (root's: anybody's)."""
+def private_directory(path: Path, *, among_strangers: bool = False) -> Path:
+    """Make a directory only we can enter; an existing one must be ours.
+
+    Where others may make directories too, root trusts only itself and the server's user; else
+    somebody could have been there first and would keep the key.
+    """
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
-    ours = found.st_uid == os.geteuid() or os.geteuid() == 0
+    ours = found.st_uid == os.geteuid()
+    if os.geteuid() == 0:
+        ours |= found.st_uid == nobody()[0] if among_strangers else True
     if not stat.S_ISDIR(found.st_mode) or not ours:
         raise EmbeddedError(f"{path} is not ours; remove it or choose another data directory")
     if found.st_mode & 0o077:
         path.chmod(0o700)
     return path
+
+
+def nobody() -> tuple[int, int]:
+    """User and group of the one who may nearly nothing: whom root becomes for PostgreSQL."""
+    try:
+        found = pwd.getpwnam("nobody")
+    except KeyError:
+        return 65534, 65534
+    return found.pw_uid, found.pw_gid
 
 
 def socket_directory(base: Path) -> Path:
@@ -107,7 +123,8 @@ def socket_directory(base: Path) -> Path:
     if len(os.fsencode(base / "run")) <= LONGEST_SOCKET_DIRECTORY:
         return private_directory(base / "run")
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:16]
-    return private_directory(Path("/tmp") / f"warmdesk-{os.geteuid()}-{digest}")
+    short = Path("/tmp") / f"warmdesk-{os.geteuid()}-{digest}"
+    return private_directory(short, among_strangers=True)
 
 
 class Child:
@@ -145,7 +162,13 @@ class Child:
                 time.sleep(0.02)
 
     def start(
-        self, arguments: Sequence[str], lock: int, *, death: int, nobody: int | None, **options: Any
+        self,
+        arguments: Sequence[str],
+        lock: int,
+        *,
+        death: int,
+        inner_user: int | None = None,
+        **options: Any,
     ) -> None:
         """Start the server with the lock in its hands; its output goes to the log."""
         if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
@@ -159,7 +182,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(lock,),
-                preexec_fn=before_exec(death=death, nobody=nobody),  # noqa: PLW1509  main thread only
+                preexec_fn=before_exec(death=death, inner_user=inner_user),  # noqa: PLW1509  main thread only
                 **options,
             )
             os.truncate(lock, 0)

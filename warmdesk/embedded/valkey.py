@@ -68,7 +68,6 @@ class Valkey:
             [str(self._binary), *(w for k, v in settings.items() for w in (f"--{k}", v))],
             lock,
             death=signal.SIGTERM,
-            nobody=None,
             cwd=self.directory,
             umask=0o077,
         )
