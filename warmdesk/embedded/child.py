@@ -114,14 +114,15 @@ def nobody() -> tuple[int, int]:
 
 
 def socket_directory(base: Path) -> Path:
-    """A private directory for sockets: ``base/run``, or a short one when that is too long.
+    """A private directory for sockets: ``base/run``, or another when that cannot be an address.
 
-    The short name depends on `base` alone, so that a server that starts again is found at the same
-    address.
+    It can be too long, and a comma is for libpq and asyncpg the end of a host's name. The other
+    name depends on `base` alone, so that a server that starts again is found at the same address.
     """
     base = base.resolve()
-    if len(os.fsencode(base / "run")) <= LONGEST_SOCKET_DIRECTORY:
-        return private_directory(base / "run")
+    near = base / "run"
+    if len(os.fsencode(near)) <= LONGEST_SOCKET_DIRECTORY and "," not in str(near):
+        return private_directory(near)
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:16]
     short = Path("/tmp") / f"warmdesk-{os.geteuid()}-{digest}"
     return private_directory(short, among_strangers=True)
