@@ -155,10 +155,11 @@ class TinyDesk:
         self.hello = frame(b"hello")
         self.limits = True
         self.answered: list[int] = []
-        self.late: Callable[[], None] = lambda: None
+        self.late: Callable[[], Awaitable[None]] | None = None
         self.stop: Callable[[], Awaitable[None]]
 
     def received(self, connection: Connection, text: bytes) -> None:
+        assert connection.room is self.room, "nothing is heard before it has its place"
         self.said.append((connection, text))
 
     def refused(self, connection: Connection, kind: Kind) -> None:
@@ -202,8 +203,9 @@ class TinyDesk:
             self.failed.append(error)
             raise
         answer.headers["X-Content-Type-Options"] = "nosniff"
+        if self.late is not None:
+            await self.late()
         self.answered.append(answer.status)
-        self.late()
         return answer
 
 

@@ -243,21 +243,27 @@ async def test_a_client_that_leaves_while_it_is_asked_disturbs_nobody() -> None:
 # aiohttp has let go.
 
 
-@pytest.mark.parametrize("handler_cancellation", [False, True])
-def test_an_adopted_socket_is_no_longer_aiohttps(handler_cancellation: bool) -> None:
-    async def story() -> None:
-        async with (
-            serving(handler_cancellation=handler_cancellation) as desk,
-            peer(desk) as alice,
-        ):
-            await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-            (connection,) = desk.connections
-            assert connection.transport is not None
-            assert connection.transport.get_protocol() is connection
-            desk.room.deliver(b"still here")
-            assert await alice.frame() == (TEXT, b"still here")
+@both_loops
+async def test_an_adopted_socket_is_no_longer_aiohttps() -> None:
+    async with serving() as desk, peer(desk) as alice:
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        (connection,) = desk.connections
+        assert connection.transport is not None
+        assert connection.transport.get_protocol() is connection
+        desk.room.deliver(b"still here")
+        assert await alice.frame() == (TEXT, b"still here")
 
-    asyncio.run(story())
+
+@both_loops
+async def test_what_comes_after_the_adoption_is_not_cancelled() -> None:
+    async with serving(handler_cancellation=True) as desk:
+
+        async def late() -> None:
+            await asyncio.sleep(0)
+
+        desk.late = late
+        async with peer(desk):
+            await until(lambda: desk.answered == [101])
 
 
 @both_loops
@@ -276,7 +282,7 @@ async def test_a_server_that_stops_leaves_adopted_sockets_to_the_hub() -> None:
 async def test_a_failure_after_the_adoption_is_not_written_into_the_frames() -> None:
     async with serving() as desk:
 
-        def late() -> None:
+        async def late() -> None:
             raise web.HTTPConflict
 
         desk.late = late

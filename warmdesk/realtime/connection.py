@@ -119,7 +119,6 @@ class Connection(asyncio.Protocol):
         "_level",
         "_limits",
         "_message",
-        "_need",
         "_pending",
         "_received",
         "_refused",
@@ -185,7 +184,6 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # the peer broke the protocol: what it says from now on means nothing
         self._level = 0  # how far the buffer, or the count of taken bytes, was at the last tick
         self._pending: bytearray | None = None  # the beginning of a frame
-        self._need = 0  # bytes `_pending` must have before it is worth looking again
         self._message: bytearray | None = None  # the fragments so far
         self._text_at = self._control_at = 0.0  # when the bucket will be full again
         self._text_refusals: deque[float] | None = None
@@ -305,7 +303,7 @@ class Connection(asyncio.Protocol):
 
     def read_early(self, data: bytes) -> None:
         """Read what came with the handshake: in the loop's next turn, before what is to arrive."""
-        self._pending, self._need = bytearray(data), 0
+        self._pending = bytearray(data)
         asyncio.get_running_loop().call_soon(self.data_received, b"")
 
     def data_received(self, data: bytes) -> None:
@@ -328,10 +326,8 @@ class Connection(asyncio.Protocol):
             return
         if self._pending is not None:
             self._pending += data
-            if len(self._pending) < self._need:
-                return
             data = self._pending
-        at, end, need = 0, len(data), 2
+        at, end = 0, len(data)
         # A peer that does not take its answers may not ask more.
         while end - at >= 2 and not (self.paused_since and not self.closing):
             first, size = data[at], data[at + 1]
@@ -342,7 +338,6 @@ class Connection(asyncio.Protocol):
             body = at + 6
             if size == 126:
                 body = at + 8
-                need = 8
                 if end < body:
                     break
                 size = data[at + 2] << 8 | data[at + 3]
@@ -350,7 +345,6 @@ class Connection(asyncio.Protocol):
                     return self._fail(Close.PROTOCOL_ERROR, "a length has its shortest form")
             elif size == 127:
                 body = at + 14
-                need = 14
                 if end < body:
                     break
                 size = int.from_bytes(data[at + 2 : at + 10], "big")
@@ -360,12 +354,10 @@ class Connection(asyncio.Protocol):
                 whole = size + len(self._message) if self._message else size
                 if whole > MESSAGE_LIMIT:
                     return self._fail(Close.TOO_BIG, f"a message has at most {MESSAGE_LIMIT} bytes")
-            need = body - at + size
-            if end - at < need:
+            if end < body + size:
                 break
-            payload = _unmask(data[body : body + size], data[body - 4 : body])
-            at, need = at + need, 2
-            self._take(first, payload)
+            at = body + size
+            self._take(first, _unmask(data[body:at], data[body - 4 : body]))
             if self._deaf or self.transport is None or self.transport.is_closing():
                 self._pending = None
                 return None
@@ -375,7 +367,6 @@ class Connection(asyncio.Protocol):
             del self._pending[:at]
         else:
             self._pending = bytearray(data[at:])
-        self._need = need
         return None
 
     def _objection(self, first: int, second: int) -> tuple[Close, str] | None:
@@ -435,9 +426,7 @@ class Connection(asyncio.Protocol):
     def _take_close(self, body: bytes) -> None:
         """The peer's Close: an answer to ours, or the first one, answered with the same code."""
         code = NO_STATUS
-        if len(body) == 1:
-            return self._fail(Close.PROTOCOL_ERROR, "a close code has two bytes")
-        if body:
+        if body:  # one byte alone is no code either: it is less than 1000
             code = int.from_bytes(body[:2], "big")
             if not (1000 <= code <= 1003 or 1007 <= code <= 1011 or 3000 <= code <= 4999):
                 return self._fail(Close.PROTOCOL_ERROR, "a close code that may not be sent")
@@ -605,7 +594,6 @@ def adopt(
     # From here on it leans on aiohttp's inside; tests/realtime/test_adopt.py pins each name.
     http = cast("Any", request.protocol)
     early, held = http._message_tail, http._buffer_paused or http._reading_paused
-    http._message_tail = b""
     transport.set_protocol(connection)
     http._task_handler = None  # or it may be cancelled, and it is us
     http.transport = None  # or it would be closed
