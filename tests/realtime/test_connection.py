@@ -354,7 +354,10 @@ def test_a_peer_that_does_not_answer_our_close_is_closed_after_two_seconds(clock
     heard.connection.tick(clock.now + CLOSE_SECONDS)
 
     assert heard.wire.closed
+    heard.connection.tick(clock.now + 2 * CLOSE_SECONDS - 0.1)
     assert not heard.wire.aborted
+    heard.connection.tick(clock.now + 2 * CLOSE_SECONDS)
+    assert heard.wire.aborted
 
 
 def test_what_a_peer_does_not_take_in_two_seconds_is_thrown_away(clock: Clock) -> None:

@@ -239,9 +239,8 @@ class Connection(asyncio.Protocol):
             if transport.is_closing() or transport.get_write_buffer_size():
                 transport.abort()
             else:
-                self._deadline = (
-                    now + CLOSE_SECONDS
-                )  # TLS says goodbye, too, and the peer may not answer
+                # TLS says goodbye, too, and waits for the answer.
+                self._deadline = now + CLOSE_SECONDS
                 transport.close()
         elif self.paused_since:
             level = self._measure(transport)
