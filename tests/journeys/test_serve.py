@@ -1,0 +1,376 @@
+"""A server as its operator meets it: it starts, heals, restarts, stops, and says plainly what it
+cannot do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+
+from tests.journeys.running import SECRETS, Running, children, is_gone, refused, until
+from tests.person import Person
+from warmdesk import server, supervisor
+from warmdesk.config import Settings
+from warmdesk.server import StartError
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def outside(database_url: str, redis_url: str) -> dict[str, Any]:
+    """Settings for the session's PostgreSQL and Valkey: nothing is embedded."""
+    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
+    return {"database_url": database_url, "redis_url": redis_url, "database_pool": 4} | secrets
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session:
+        yield session
+
+
+async def test_a_server_with_nothing_set_sets_everything_up_and_says_so() -> None:
+    async with Running(workers=2) as running:
+        assert await running.ready() == {"status": "ready", "database": "up", "redis": "up"}
+        assert len(running.workers()) == 2  # readiness is told when all of them serve
+
+        told = running.out.splitlines()
+        assert f"The API, to read and try: {running.url}/swagger/index.html" in told
+        assert told[-1] == "The first account that registers becomes the administrator."
+
+        running.signal(signal.SIGTERM)
+        assert await running.ended(within=12) == 0
+        assert running.out.endswith("Stopped.\n")
+
+
+async def test_a_second_start_keeps_secrets_and_data_and_takes_seconds(
+    http: aiohttp.ClientSession,
+) -> None:
+    account = {"email": "a@example.org", "username": "alice", "password": "correct horse battery"}
+    async with Running() as first:
+        async with http.post(f"{first.url}/api/v1/auth/register", json=account) as answer:
+            token = (await answer.json())["access_token"]
+        first.process.kill()
+        began = time.monotonic()
+        async with Running(directory=first.data) as second:
+            assert time.monotonic() - began < 10
+            assert "becomes the administrator" not in second.out
+            bearer = {"Authorization": f"Bearer {token}"}
+            async with http.get(f"{second.url}/api/v1/users/me", headers=bearer) as answer:
+                assert (await answer.json())["username"] == "alice"
+
+
+async def test_a_killed_worker_is_replaced_and_no_connection_of_its_queue_is_lost(
+    outside: dict[str, Any], http: aiohttp.ClientSession
+) -> None:
+    async with Running(workers=2, **outside) as running:
+        killed = running.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        asked = [http.get(f"{running.url}/api/v1/health") for _ in range(40)]
+        answers = await asyncio.gather(*asked)
+
+        await until(lambda: len(running.workers()) == 3, within=2, what="replaced")
+        assert [answer.status for answer in answers] == [200] * 40
+        assert f"pid={killed} cause=signal_9" in running.log
+
+
+async def test_nothing_is_left_when_the_supervisor_is_killed() -> None:
+    async with Running(workers=2) as running:
+        everything = children(running.process.pid)
+        assert len(everything) == 4
+
+        running.process.kill()
+
+        await until(lambda: all(map(is_gone, everything)), within=5, what="all gone")
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+async def test_a_killed_embedded_server_is_back_within_two_seconds(
+    name: str, http: aiohttp.ClientSession
+) -> None:
+    async with Running() as running:
+        killed = running.child(name)
+        os.kill(killed, signal.SIGKILL)
+
+        await until(lambda: is_gone(killed), within=1, what="killed")
+        await until(lambda: running.child(name) not in (0, killed), within=2, what="another")
+        await until(running.ready, within=3, what="ready again")
+        account = {"email": "a@example.org", "username": "alice", "password": "12345678"}
+        async with http.post(f"{running.url}/api/v1/auth/register", json=account) as answer:
+            assert answer.status == 201
+        assert running.workers() == running.alive()
+
+
+async def test_a_stop_says_so_then_finishes_what_is_under_way(outside: dict[str, Any]) -> None:
+    async with Running(**outside) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        alice = Person(running.url, "alice")
+        project = await alice.post("/projects", {"name": "Demo"})
+        body = b'{"name":"Ideas"}'
+        slow_in, slow_out = await asyncio.open_connection(host, int(port))
+        slow_out.write(
+            f"POST /api/v1/projects/{project['slug']}/columns HTTP/1.1\r\nHost: desk\r\n"
+            f"Authorization: Bearer {await alice.token()}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body[:5]
+        )
+        await slow_out.drain()
+        async with alice.socket(project["slug"]) as wire:
+            await wire.next("hello")
+            began = time.monotonic()
+            running.signal(signal.SIGTERM)
+
+            await until(lambda: "server.stopping" in running.log, within=1)
+            async with aiohttp.ClientSession() as http:
+                await until(lambda: _is_draining(http, running.url), within=1.5, what="503")
+            assert await wire.closed(limit=6) == 1001
+            assert time.monotonic() - began > 1.9
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(host, int(port))
+
+            slow_out.write(body[5:])
+            assert (await slow_in.readline()).split()[1] == b"201"
+            slow_out.close()
+        assert await running.ended(within=10 - (time.monotonic() - began)) == 0
+        await alice.close()
+
+
+async def _is_draining(http: aiohttp.ClientSession, url: str) -> bool:
+    async with http.get(f"{url}/api/v1/ready") as answer:
+        return answer.status == 503 and answer.headers.get("Connection") == "close"
+
+
+async def test_a_second_signal_does_not_wait(outside: dict[str, Any]) -> None:
+    async with Running(**outside) as running:
+        running.signal(signal.SIGINT)
+        await until(lambda: "server.stopping" in running.log, within=1)
+        running.signal(signal.SIGINT)
+
+        assert await running.ended(within=1) == 0
+
+
+async def test_a_rolling_restart_fails_no_request(outside: dict[str, Any]) -> None:
+    async with Running(workers=2, **outside) as running:
+        before = running.workers()
+        done = asyncio.Event()
+        statuses: list[int] = []
+
+        async def knock(keep: bool) -> None:
+            connector = aiohttp.TCPConnector(force_close=not keep)
+            async with aiohttp.ClientSession(connector=connector) as http:
+                while not done.is_set():
+                    async with http.get(f"{running.url}/api/v1/health") as answer:
+                        statuses.append(answer.status)
+                    await asyncio.sleep(0.005)
+
+        knocking = [asyncio.create_task(knock(keep)) for keep in (True, True, False, False)]
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolled" in running.log, within=20, what="rolled")
+        await until(lambda: all(map(is_gone, before)), within=10, what="the old are gone")
+        done.set()
+        await asyncio.gather(*knocking)
+
+        assert set(statuses) == {200}
+        assert len(statuses) > 100
+        assert len(running.alive()) == 2
+        assert "worker.ended" not in running.log
+
+
+async def test_a_rolling_restart_tells_sockets_to_come_back(outside: dict[str, Any]) -> None:
+    async with Running(**outside) as running:
+        alice = Person(running.url, "alice")
+        project = await alice.post("/projects", {"name": "Demo"})
+        async with alice.socket(project["slug"]) as wire:
+            await wire.next("hello")
+            running.signal(signal.SIGHUP)
+
+            await wire.next("reconnect", limit=10)
+            assert await wire.closed() == 1001
+            async with alice.socket(project["slug"]) as again:
+                await again.next("hello")
+        await alice.close()
+
+
+async def test_a_worker_that_dies_again_and_again_is_reported_and_waits(
+    outside: dict[str, Any],
+) -> None:
+    async with Running(**outside) as running:
+        for killed in range(1, supervisor.LOOP_DEATHS + 1):
+            await until(lambda n=killed: len(running.workers()) == n, within=5)  # type: ignore[misc]
+            os.kill(running.workers()[-1], signal.SIGKILL)
+        last = time.monotonic()
+
+        await until(lambda: "worker.crash_loop" in running.log, within=2, what="reported")
+        await until(lambda: len(running.workers()) > supervisor.LOOP_DEATHS, within=5)
+        assert time.monotonic() - last > 1
+        assert await running.ready()
+
+
+def test_pauses_grow_in_a_crash_loop_and_end_with_a_steady_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    deaths = supervisor.Deaths()
+    pauses = []
+    for _ in range(supervisor.LOOP_DEATHS + 6):
+        deaths.start()
+        now += 0.1
+        deaths.record()
+        pauses.append(deaths.pause)
+        now = deaths.due
+    assert pauses == [0, 0, 0, 0, 1, 2, 4, 8, 15, 15, 15]
+
+    deaths.start()
+    now += supervisor.LOOP_SECONDS + 1
+    deaths.record()
+    assert deaths.due == now
+
+
+async def test_a_second_server_on_the_same_data_is_refused() -> None:
+    async with Running() as running:
+        began = time.monotonic()
+        sentence = await refused(directory=running.data)
+
+        assert sentence.startswith(f"another WarmDesk runs on the data directory {running.data}")
+        assert time.monotonic() - began < 5
+        assert await running.ready()
+
+
+async def test_a_port_in_use_is_refused_even_by_another_of_us(outside: dict[str, Any]) -> None:
+    async with Running(**outside) as running:
+        port = int(running.url.rpartition(":")[2])
+        assert (await refused(port=port, **outside)).startswith(
+            f"port {port} of 127.0.0.1 is in use"
+        )
+        assert await running.ready()
+
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+        assert (await refused(port=port, **outside)).startswith(
+            f"port {port} of 127.0.0.1 is in use"
+        )
+
+
+async def test_an_address_of_another_machine_is_refused(outside: dict[str, Any]) -> None:
+    assert (await refused(host="192.0.2.1", **outside)).startswith("WARMDESK_HOST '192.0.2.1'")
+    assert (await refused(host="no such host", **outside)).startswith(
+        "WARMDESK_HOST 'no such host'"
+    )
+
+
+async def test_a_data_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "data"
+
+    assert (await refused(directory=place)).startswith(
+        f"the data directory {place} cannot be written"
+    )
+
+
+async def test_a_wrong_setting_is_one_sentence(tmp_path: Path, outside: dict[str, Any]) -> None:
+    file = tmp_path / "desk.toml"
+    file.write_text("prot = 8080\n")
+
+    assert (await refused("--config", str(file))).startswith(f"prot in {file} is not a setting")
+    assert (await refused(config=file)).startswith(f"prot in {file} is not a setting")
+    assert (await refused(workers="many")).startswith("WARMDESK_WORKERS cannot be 'many'")
+    outside["jwt_secret"] = ""
+    assert (await refused(**outside)).startswith("WARMDESK_JWT_SECRET must be set")
+
+
+async def test_more_connections_than_postgres_gives_are_refused(outside: dict[str, Any]) -> None:
+    outside["database_pool"] = 50
+
+    assert "2 workers with WARMDESK_DATABASE_POOL 50 need 104" in await refused(
+        workers=2, **outside
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://warmdesk@127.0.0.1:1/desk",
+        "postgresql://warmdesk:hidden@/no_such_database?{query}",
+    ],
+)
+async def test_a_database_that_is_not_there_is_one_sentence_without_its_password(
+    url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DATABASE_SECONDS", 0.1)
+    settings = Settings(database_url=url.format(query=database_url.partition("?")[2]))
+
+    with pytest.raises(StartError) as failed:
+        await asyncio.to_thread(server.prepare_database, settings)
+    assert "WARMDESK_DATABASE_URL cannot be used: " in str(failed.value)
+    assert "hidden" not in str(failed.value)
+    assert "\n" not in str(failed.value)
+
+
+async def test_https_without_a_proxy(outside: dict[str, Any], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    made = authority.issue_cert("127.0.0.1")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for pem in made.cert_chain_pems:
+        pem.write_to_path(tmp_path / "cert.pem", append=True)
+    outside |= {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async with Running(**outside) as running:
+        assert running.url.startswith("https://127.0.0.1:")
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{running.url}/api/v1/ready", ssl=trusting) as answer,
+        ):
+            assert answer.status == 200
+
+    (tmp_path / "key.pem").write_text("not a key")
+    assert (await refused(**outside)).startswith(
+        "WARMDESK_TLS_CERT and WARMDESK_TLS_KEY cannot be used"
+    )
+
+
+async def test_many_connections_are_shared_fairly(outside: dict[str, Any]) -> None:
+    async with Running(workers=2, **outside) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        open_now = [await asyncio.open_connection(host, int(port)) for _ in range(400)]
+        try:
+            shares = await asyncio.to_thread(_sockets_each, running.workers(), int(port))
+        finally:
+            for _, writer in open_now:
+                writer.close()
+        assert sum(shares) == 400
+        assert max(shares) / min(shares) <= 1.5
+
+
+def _sockets_each(pids: list[int], port: int) -> list[int]:
+    """How many accepted connections on a port each process holds, by the kernel's own tables."""
+    end = time.monotonic() + 5
+    while True:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inodes = {
+            f"socket:[{row[9]}]"
+            for row in rows
+            if row[3] == "01" and row[1].endswith(f":{port:04X}")
+        }
+        shares = [
+            sum(os.readlink(fd) in inodes for fd in Path(f"/proc/{pid}/fd").iterdir())
+            for pid in pids
+        ]
+        if sum(shares) >= 400 or time.monotonic() > end:
+            return shares
+        time.sleep(0.05)
