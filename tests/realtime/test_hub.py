@@ -1,0 +1,613 @@
+"""The hub: what the bus loses is read, history that went back is noticed, sockets end rightly."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import jwt
+import orjson
+import pytest
+
+from tests.conftest import Board, Invite, Wait, until
+from tests.person import Person, Wire
+from tests.realtime.raw import Peer
+from tests.realtime.story import seqs, tell
+from warmdesk.config import Settings
+from warmdesk.desk import Desk
+from warmdesk.realtime import connection as connection_module
+from warmdesk.realtime import feed, hub
+from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.channels import CONTROL, project_channel
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import PROJECT_UNARCHIVED
+from warmdesk.realtime.frames import CLOSE, TEXT
+
+Message = str
+
+
+class Post:
+    """What a bus carries, in the test's hands: kept back, dropped, given in another order."""
+
+    def __init__(self, desk: Desk, patch: pytest.MonkeyPatch) -> None:
+        self.kept: list[Message] = []
+        self.pass_on = desk.bus.publish_all
+        patch.setattr(desk.bus, "publish_all", self.kept.extend)
+
+    def deliver(self, *places: int) -> None:
+        self.pass_on([self.kept[place] for place in places])
+
+
+@pytest.fixture
+def post(desk: Desk, board: Board, monkeypatch: pytest.MonkeyPatch) -> Post:
+    return Post(desk, monkeypatch)
+
+
+@pytest.fixture
+def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the bus and gaps tell the hub anything: checks do not come in between."""
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 60.0)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From which seqs feeds were read."""
+    found: list[int] = []
+    after = feed.after
+
+    async def counted(connection: Any, channel: str, since: int, **options: Any) -> Any:
+        found.append(since)
+        return await after(connection, channel, since, **options)
+
+    monkeypatch.setattr(feed, "after", counted)
+    return found
+
+
+@asynccontextmanager
+async def opened(person: Person, **params: Any) -> AsyncIterator[tuple[Wire, dict[str, Any]]]:
+    async with person.socket("demo", **params) as wire:
+        hello = await wire.next("hello")
+        await wire.next("presence.list")
+        yield wire, hello["payload"]
+
+
+# What the bus does to messages
+
+
+async def test_messages_in_a_wrong_order_cost_no_read(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        for _ in range(3):
+            await tell(desk, project_channel(board.id))
+        post.deliver(2, 0, 1, 0)
+        for seq in range(hello["seq"] + 1, hello["seq"] + 4):
+            assert (await wire.next("project.unarchived"))["seq"] == seq
+        await asyncio.sleep(2 * hub.HOLD_SECONDS)
+        assert reads == []
+
+
+async def test_a_lost_message_is_read_once_when_the_next_one_comes(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id), 10)
+        post.deliver(9)
+        for _ in range(10):
+            await wire.next("project.unarchived", limit=1)
+        await wire.settle()
+        assert seqs(wire.frames) == list(range(hello["seq"] + 1, hello["seq"] + 11))
+        assert len(reads) == 1
+
+
+async def test_a_lost_last_message_comes_within_two_seconds(
+    board: Board, desk: Desk, alice: Person, post: Post
+) -> None:
+    async with opened(alice) as (wire, hello):
+        began = time.monotonic()
+        await tell(desk, project_channel(board.id))
+        event = await wire.next("project.unarchived", limit=2)
+        assert event["seq"] == hello["seq"] + 1
+        assert time.monotonic() - began <= 2
+
+
+async def test_a_message_of_what_never_happened_costs_one_read_and_is_forgotten(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    reads: list[int],
+    no_checks: None,
+    eventually: Wait,
+) -> None:
+    channel = project_channel(board.id)
+    async with opened(alice) as (wire, hello):
+        desk.bus.publish_all([f'{channel} {hello["seq"] + 500} told -\n{{"seq":0}}'])
+        room = desk.hub.rooms[channel]
+        await eventually(lambda: reads and not room.held)
+        for _ in range(5):
+            await tell(desk, channel)
+            await asyncio.sleep(1.5 * hub.HOLD_SECONDS)
+        await wire.settle()
+        assert seqs(wire.frames) == list(range(hello["seq"] + 1, hello["seq"] + 6))
+        assert len(reads) == 1
+
+
+async def test_a_listener_that_fails_takes_no_event_from_anybody(
+    board: Board, desk: Desk, alice: Person
+) -> None:
+    channel = project_channel(board.id)
+    heard: list[int] = []
+
+    def fails(entry: feed.Entry) -> None:
+        heard.append(entry.seq)
+        raise RuntimeError("a bug")
+
+    await desk.hub.follow(channel, fails)
+    async with opened(alice) as (wire, hello):
+        await tell(desk, channel, 3)
+        for _ in range(3):
+            await wire.next("project.unarchived")
+        assert heard == [hello["seq"] + n for n in (1, 2, 3)]
+
+
+# History
+
+
+async def test_a_busy_room_is_never_taken_for_one_whose_history_went_back(
+    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads are older than the room when the answer comes."""
+    channel = project_channel(board.id)
+    heads, after = feed.heads, feed.after
+
+    async def slow_heads(*args: Any) -> Any:
+        found = await heads(*args)
+        await tell(desk, channel)
+        await asyncio.sleep(0.05)
+        return found
+
+    async def slow_after(*args: Any, **options: Any) -> Any:
+        found = await after(*args, **options)
+        await tell(desk, channel)
+        await asyncio.sleep(0.05)
+        return found
+
+    async with opened(alice) as (wire, hello):
+        epoch = desk.hub.epoch
+        monkeypatch.setattr(feed, "heads", slow_heads)
+        monkeypatch.setattr(feed, "after", slow_after)
+        for _ in range(3):
+            await desk.hub.check()
+        await desk.hub.catch_up(desk.hub.rooms[channel], cause="check")
+        assert desk.hub.epoch == epoch
+        await wire.settle()
+        assert seqs(wire.frames) == list(range(hello["seq"] + 1, desk.hub.rooms[channel].last + 1))
+        assert len(wire.events) >= 4
+
+
+@pytest.mark.foul
+async def test_a_head_below_the_room_closes_all_with_1012(
+    board: Board, desk: Desk, alice: Person, connection: Any
+) -> None:
+    channel = project_channel(board.id)
+    async with opened(alice) as (wire, _):
+        await connection.execute("delete from events where channel = $1", channel)
+        await connection.execute("update feeds set seq = 0, oldest = 1 where channel = $1", channel)
+        assert await wire.closed(limit=3) == 1012
+    async with opened(alice) as (wire, hello):
+        assert hello["seq"] == 0
+        await tell(desk, channel)
+        assert (await wire.next("project.unarchived"))["seq"] == 1
+
+
+@pytest.mark.foul
+async def test_another_epoch_closes_all_with_1012_and_who_comes_back_with_the_old_one_fetches_again(
+    board: Board, desk: Desk, alice: Person, connection: Any, eventually: Wait
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await connection.execute("update install set id = gen_random_uuid()")
+        assert await wire.closed(limit=3) == 1012
+    async with opened(alice, since=hello["seq"], epoch=hello["epoch"]) as (wire, new):
+        assert new["epoch"] != hello["epoch"]
+        assert new["resumed"] is False
+        reset = await wire.next("sync.reset")
+        assert reset["payload"] == {"seq": new["seq"], "epoch": new["epoch"], "reason": "epoch"}
+        await tell(desk, project_channel(board.id))
+        assert (await wire.next("project.unarchived"))["seq"] == new["seq"] + 1
+    # The process follows `control` again, too.
+    await eventually(lambda: desk.hub.rooms[CONTROL].opened)
+    await tell(desk, CONTROL)
+    await eventually(lambda: desk.hub.rooms[CONTROL].last > 0)
+
+
+@pytest.mark.foul
+async def test_control_is_followed_again_although_the_database_was_away_when_history_changed(
+    board: Board,
+    desk: Desk,
+    connection: Any,
+    eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heads = feed.heads
+    broken = 0
+
+    async def away(pool: Any, channels: Any) -> Any:
+        nonlocal broken
+        channels = list(channels)
+        if channels == [CONTROL] and broken < 3:
+            broken += 1
+            raise asyncpg.InterfaceError("away")
+        return await heads(pool, channels)
+
+    room = desk.hub.rooms[CONTROL]
+    room.opened = False
+    monkeypatch.setattr(feed, "heads", away)
+    await eventually(lambda: broken == 3 and room.opened, limit=6)
+
+
+@pytest.mark.foul
+async def test_events_trimmed_under_a_room_are_a_reset_and_not_a_hole(
+    board: Board, desk: Desk, alice: Person, post: Post, connection: Any
+) -> None:
+    channel = project_channel(board.id)
+    async with opened(alice) as (wire, hello):
+        await tell(desk, channel, 10)
+        head = hello["seq"] + 10
+        await connection.execute(
+            "with gone as (delete from events where channel = $1 and seq <= $2)"
+            " update feeds set oldest = $2 + 1 where channel = $1",
+            channel,
+            head - 3,
+        )
+        reset = await wire.next("sync.reset", limit=3)
+        assert reset["payload"]["reason"] == "retention"
+        assert reset["payload"]["seq"] == head
+        assert wire.events == []
+        await tell(desk, channel)
+        assert (await wire.next("project.unarchived", limit=3))["seq"] == head + 1
+
+
+# Freezes, rooms, ends
+
+
+async def test_a_process_that_slept_delivers_nothing_before_it_has_compared(
+    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = project_channel(board.id)
+    checking = asyncio.Event()
+    heads = feed.heads
+
+    async def held(*args: Any) -> Any:
+        await checking.wait()
+        return await heads(*args)
+
+    async with opened(alice) as (wire, hello):
+        monkeypatch.setattr(feed, "heads", held)
+        desk.hub._ticked_at = time.monotonic() - hub.FREEZE_SECONDS - 1
+        await tell(desk, channel, 3)
+        await asyncio.sleep(0.3)
+        assert wire.events == []
+        checking.set()
+        for seq in range(hello["seq"] + 1, hello["seq"] + 4):
+            assert (await wire.next("project.unarchived", limit=3))["seq"] == seq
+        assert not desk.hub._frozen
+
+
+async def test_empty_rooms_are_unsubscribed_after_a_while(
+    board: Board, desk: Desk, alice: Person, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "KEEP_EMPTY_SECONDS", 0.5)
+    channel = project_channel(board.id)
+    async with opened(alice):
+        await asyncio.sleep(1.6)
+        assert desk.bus.hears(channel)
+    assert channel in desk.hub.rooms
+    await eventually(lambda: channel not in desk.hub.rooms)
+    await eventually(lambda: not desk.bus.hears(channel))
+    counted = await desk.redis.execute_command("PUBSUB", "NUMSUB", "warmdesk:" + channel)
+    assert counted[1] == 0
+    assert CONTROL in desk.hub.rooms
+
+
+async def test_a_planned_stop_says_reconnect_and_closes_with_1001(
+    board: Board, desk: Desk, alice: Person, bob: Person
+) -> None:
+    async with opened(alice) as (hers, _), opened(bob) as (his, _):
+        await desk.hub.close_sockets(spread=0.1)
+        for wire in (hers, his):
+            goodbye = await wire.next("reconnect")
+            assert 0 <= goodbye["payload"]["min_ms"] < goodbye["payload"]["max_ms"]
+            assert await wire.closed() == 1001
+    assert not desk.hub.connections
+
+
+async def test_the_21st_socket_of_a_user_on_a_channel_ends_the_first(
+    board: Board, desk: Desk, alice: Person, bob: Person
+) -> None:
+    async with opened(bob) as (other, _):
+        wires = []
+        for _ in range(hub.CONNECTIONS_EACH):
+            holder = alice.socket("demo")
+            wires.append((holder, await holder.__aenter__()))
+        user = alice.socket("user")
+        wires.append((user, await user.__aenter__()))
+        await wires[0][1].settle()
+        holder = alice.socket("demo")
+        wires.append((holder, await holder.__aenter__()))
+        assert await wires[0][1].closed() == 4409
+        for _, wire in wires[1:]:
+            await wire.settle()
+        await other.settle()
+        for holder, _ in wires:
+            await holder.__aexit__(None, None, None)
+
+
+# Raw clients: who does not read, who does not answer
+
+
+@asynccontextmanager
+async def raw(person: Person, url: str, query: str = "") -> AsyncIterator[Peer]:
+    """A client on demo that says every byte itself and reads only when asked."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 12)
+    peer = Peer(reader, writer)
+    peer.say(
+        f"GET /api/v1/ws/demo?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nAuthorization: Bearer {await person.token()}\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        yield peer
+    finally:
+        await peer.leave()
+
+
+def only(desk: Desk, user_id: int) -> Connection:
+    (found,) = desk.hub.of_user(user_id)
+    return found
+
+
+async def big_chat(desk: Desk, channel: str, kib: int) -> None:
+    """Events until so many KiB went by; real ones have such sizes when cards have long texts."""
+    await tell_text(desk, channel, "x" * 60_000, (kib + 59) // 60)
+
+
+async def tell_text(desk: Desk, channel: str, text: str, times: int) -> None:
+    async def work(change: Change) -> None:
+        change.emit(channel, PROJECT_UNARCHIVED, f'{{"slug":"{text}"}}')
+
+    for _ in range(times):
+        await desk.changes.run(Wish(actor_id=1), work)
+
+
+async def until_paused(desk: Desk, channel: str, connection: Connection) -> None:
+    for _ in range(200):
+        await big_chat(desk, channel, 300)
+        if connection.paused_since:
+            return
+    raise AssertionError("it never became slow")
+
+
+async def arrived(desk: Desk, channel: str) -> int:
+    """Wait until the room has what was told; gives its head."""
+    head = int(
+        await desk.database.requests.fetchval("select seq from feeds where channel = $1", channel)
+    )
+    await until(lambda: desk.hub.rooms[channel].last == head)
+    await asyncio.sleep(0)
+    return head
+
+
+async def read_events(peer: Peer, upto: int) -> list[int]:
+    """The seqs of the events a raw client reads until one of them is `upto`."""
+    found: list[int] = []
+    while not found or found[-1] < upto:
+        code, payload = await peer.frame(10)
+        if code == TEXT and "seq" in (told := orjson.loads(payload)):
+            found.append(told["seq"])
+    return found
+
+
+@pytest.mark.parametrize("tail", [1000, 3])
+async def test_a_slow_reader_is_skipped_and_then_gets_everything_in_order(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    bob: Person,
+    tail: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("warmdesk.realtime.room.TAIL_EVENTS", tail)
+    channel = project_channel(board.id)
+    async with opened(bob) as (quick, hello), raw(alice, url) as slow:
+        connection = only(desk, alice.id)
+        await until_paused(desk, channel, connection)
+        assert connection in desk.hub.rooms[channel].slow
+        await big_chat(desk, channel, 1200)
+        assert connection.buffered < (1 << 20) + 200_000
+        head = await arrived(desk, channel)
+        await quick.settle()
+        assert quick.events[-1]["seq"] == head
+        got = await read_events(slow, head)
+        assert got == list(range(hello["seq"] + 1, head + 1))
+        await tell(desk, channel)
+        assert await read_events(slow, head + 1) == [head + 1]
+        assert connection in desk.hub.rooms[channel].ready
+
+
+async def test_a_slow_reader_that_asks_for_sync_is_still_not_written_to(
+    board: Board, desk: Desk, url: str, alice: Person
+) -> None:
+    channel = project_channel(board.id)
+    async with raw(alice, url) as slow:
+        connection = only(desk, alice.id)
+        await until_paused(desk, channel, connection)
+        await arrived(desk, channel)
+        buffered = connection.buffered
+        await desk.hub.resync(connection, 0, None)
+        await big_chat(desk, channel, 1200)
+        assert connection.buffered == buffered
+        assert connection in desk.hub.rooms[channel].slow
+        head = await arrived(desk, channel)
+        got = await read_events(slow, head)
+        assert got[-head:] == list(range(1, head + 1))
+
+
+async def ended(desk: Desk, eventually: Wait, user_id: int) -> None:
+    await eventually(lambda: not desk.hub.of_user(user_id), limit=8)
+
+
+@pytest.fixture
+def close_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The codes that connections closed with, also where the peer never read them."""
+    codes: list[int] = []
+    close = Connection.close
+
+    def noted(self: Connection, code: int, reason: str = "") -> None:
+        if not self.closing:
+            codes.append(int(code))
+        close(self, code, reason)
+
+    monkeypatch.setattr(Connection, "close", noted)
+    return codes
+
+
+async def test_a_reader_that_takes_nothing_for_the_write_timeout_ends_with_4431(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    eventually: Wait,
+    close_codes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
+    async with raw(alice, url):
+        await until_paused(desk, project_channel(board.id), only(desk, alice.id))
+        await ended(desk, eventually, alice.id)
+    assert close_codes == [4431]
+
+
+async def test_a_reader_that_trickles_has_a_limit_too(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    eventually: Wait,
+    close_codes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "DRAIN_SECONDS", 1.5)
+    monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
+    async with raw(alice, url) as slow:
+        await until_paused(desk, project_channel(board.id), only(desk, alice.id))
+
+        async def trickle() -> None:
+            while True:
+                await slow.reader.read(2000)
+                await asyncio.sleep(0.05)
+
+        trickling = asyncio.create_task(trickle())
+        await ended(desk, eventually, alice.id)
+        trickling.cancel()
+        await asyncio.wait([trickling])
+    assert close_codes == [4431]
+
+
+async def test_the_fullest_go_when_the_budget_for_slow_readers_is_spent(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    bob: Person,
+    olga: Person,
+    eventually: Wait,
+    close_codes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
+    channel = project_channel(board.id)
+    async with raw(alice, url), raw(bob, url), opened(olga) as (quick, _):
+        both = [only(desk, person.id) for person in (alice, bob)]
+        for each in both:
+            await until_paused(desk, channel, each)
+        monkeypatch.setattr(hub, "SLOW_BUDGET", 1_500_000)
+        await eventually(lambda: close_codes, limit=4)
+        await asyncio.sleep(1.2)
+        assert close_codes == [4431]
+        assert sum(1 for each in both if each.closing) == 1
+        await quick.settle()
+
+
+async def test_who_does_not_answer_pings_ends_with_4408(
+    board: Board, desk: Desk, url: str, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "PING_SECONDS", 1.0)
+    monkeypatch.setattr(hub, "SILENT_SECONDS", 3.0)
+    async with opened(bob) as (answers, _), raw(alice, url) as silent:
+        said = await silent.everything(8)
+        codes = [struct.unpack("!H", payload[:2])[0] for code, payload in said if code == CLOSE]
+        assert codes == [4408]
+        assert [code for code, _ in said].count(0x9) >= 2
+        await answers.settle()
+
+
+# Tokens
+
+
+def token_until(settings: Settings, token: str, seconds: float) -> str:
+    """The same token with another end."""
+    claims = jwt.decode(token, settings.jwt_secret, algorithms=["HS256"])
+    claims["exp"] = time.time() + seconds
+    return jwt.encode(claims, settings.jwt_secret, algorithm="HS256")
+
+
+async def test_a_socket_is_told_of_its_tokens_end_and_closed_after_it(
+    board: Board,
+    desk: Desk,
+    settings: Settings,
+    person: Invite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "EXPIRY_GRACE_SECONDS", 1.0)
+    alice = person("alice")
+    alice.client.token = token_until(settings, await alice.token(), 2)
+    async with opened(alice) as (wire, _):
+        began = time.monotonic()
+        told = await wire.next("auth.expiring", limit=1.5)
+        assert told["payload"]["expires_at"].endswith("Z")
+        assert await wire.closed(limit=6) == 4401
+        assert 2.0 <= time.monotonic() - began <= 5.0
+
+
+async def test_a_socket_lives_as_long_as_the_token_it_was_refreshed_with(
+    board: Board,
+    desk: Desk,
+    settings: Settings,
+    person: Invite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "EXPIRY_GRACE_SECONDS", 0.5)
+    alice, eve = person("alice"), person("eve")
+    long = await alice.token()
+    alice.client.token = token_until(settings, long, 2)
+    async with opened(alice) as (wire, _):
+        await wire.next("auth.expiring", limit=1.5)
+        await wire.send("auth.refresh", {"token": await eve.token()}, id=1)
+        assert (await wire.next("error"))["payload"]["code"] == "forbidden"
+        await wire.send("auth.refresh", {"token": long}, id=2)
+        assert (await wire.next("ack"))["payload"]["id"] == 2
+        await asyncio.sleep(3.5)
+        await wire.settle()
+        connection = only(desk, alice.id)
+        assert connection.expires_at is not None
+        assert connection.expires_at > time.time() + 60
