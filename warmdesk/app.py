@@ -1,4 +1,4 @@
-"""Builds the application: the resources' routes below /api/v1, the middleware, the documents."""
+"""Builds the application: the resources' routes below /api/v1, their doors, the documents."""
 
 from __future__ import annotations
 
@@ -14,26 +14,22 @@ from warmdesk.desk import Desk
 from warmdesk.metrics import POOL_LIMIT
 from warmdesk.openapi import Documents, document
 from warmdesk.rest.metrics import COUNTED, Counted
-from warmdesk.rest.middleware import declare_series, doorkeeper, finisher
+from warmdesk.rest.middleware import DOORMAN, Doorman, behind_door, nowhere
 from warmdesk.rest.paths import Paths
 from warmdesk.rest.routing import BASE, BODY_LIMIT, DESK, Route
 
 
 def build_app(desk: Desk) -> web.Application:
     """The application of one process. What does not depend on the desk is made once."""
-    docs = documents()
-    app = web.Application(
-        middlewares=[doorkeeper(desk.settings)],
-        # One more than the limit itself: `read_body` counts, and says it in our words.
-        client_max_size=BODY_LIMIT + 1,
-    )
+    # One more than the limit itself: `read_body` counts, and says it in our words.
+    app = web.Application(client_max_size=BODY_LIMIT + 1)
     app[DESK] = desk
+    app[DOORMAN] = Doorman(desk)
     app[BOARDS] = Boards(desk.database)
     app[COUNTED] = Counted()
     app[CHAT] = Chat(desk.changes)
-    app.router.register_resource(paths())
-    docs.serve(app)
-    app.on_response_prepare.append(finisher(desk.settings, docs.policies))
+    for tree in paths():
+        app.router.register_resource(tree)
     POOL_LIMIT.set(desk.settings.database_pool)
     return app
 
@@ -49,12 +45,13 @@ def resources() -> tuple[Route, ...]:
 
 
 @functools.cache
-def paths() -> Paths:
-    """The routes as a tree, each with its lines in the metrics."""
-    tree = Paths(BASE, ((each.method, each.path, each.handler) for each in resources()))
-    for route in tree:
-        declare_series(route.method, str(route.resource and route.resource.canonical))
-    return tree
+def paths() -> tuple[Paths, Paths]:
+    """The routes of the API and of the documents, each behind its door."""
+    api = ((each.method, each.path, each.handler) for each in resources())
+    return (
+        Paths(BASE, api, nowhere=nowhere, hang=behind_door),
+        Paths("", documents().routes(), nowhere=nowhere, hang=behind_door),
+    )
 
 
 @functools.cache

@@ -139,7 +139,7 @@ class Counter(Metric):
 
 
 class Gauge(Metric):
-    """What goes up and down. ``across``: what workers have together, the sum, the most, the least."""
+    """What goes up and down; ``across``: what workers have together, the sum, most or least."""
 
     kind = "gauge"
 
@@ -175,6 +175,41 @@ class Histogram(Metric):
         self._find(labels).observe(value)
 
 
+class Answers:
+    """What one route answered: counts by class of status, and a histogram of seconds."""
+
+    __slots__ = ("_buckets", "_classes", "_counts", "_sum")
+
+    def __init__(self, classes: Sequence[Series], seconds: Series) -> None:
+        self._classes = (classes[0].place, *(each.place for each in classes))
+        self._buckets, self._counts = seconds.buckets, seconds.place
+        self._sum = seconds.place + len(seconds.buckets) + 1
+
+    def count(self, status: int, took: float) -> None:
+        """One answer, and the seconds it took. Sockets are only counted: they last."""
+        row = ROWS.mine
+        row[self._classes[status // 100]] += 1
+        if status != 101:
+            row[self._counts + bisect_left(self._buckets, took)] += 1
+            row[self._sum] += took
+
+
+class Traffic:
+    """The requests of all routes, told apart by method, template and class of status."""
+
+    classes = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+    def __init__(self, requests: Counter, seconds: Histogram) -> None:
+        self.requests, self.seconds = requests, seconds
+
+    def at(self, method: str, route: str) -> Answers:
+        """The lines of one route, made at start so that all workers have the same ones."""
+        by_class = [
+            self.requests.at(method=method, route=route, status=each) for each in self.classes
+        ]
+        return Answers(by_class, self.seconds.at(method=method, route=route))
+
+
 def counter(name: str, doc: str, **labels: Sequence[str]) -> Counter:
     return Counter(name, doc, labels)
 
@@ -193,7 +228,7 @@ def share(workers: int) -> None:
 
 
 def attach(index: int) -> None:
-    """In a worker, first of all: this process counts in row `index`, where a predecessor stopped."""
+    """In a worker, first of all: it counts in row `index`, where its predecessor stopped."""
     row = ROWS.all[index]
     clear_gauges(index)
     row[PID] = os.getpid()
@@ -345,6 +380,7 @@ HTTP_SECONDS = histogram(
     method=(),
     route=(),
 )
+HTTP = Traffic(HTTP_REQUESTS, HTTP_SECONDS)
 COLLECTIONS = counter(
     "python_gc_collections_total",
     "Runs of the garbage collector.",
@@ -409,9 +445,7 @@ REVOCATIONS = counter(
     "Open sockets closed because a right was gone.",
     cause=("user", "session", "key", "project"),
 )
-WS_CONNECTIONS = gauge(
-    "warmdesk_ws_connections", "Open sockets.", kind=("project", "user")
-)
+WS_CONNECTIONS = gauge("warmdesk_ws_connections", "Open sockets.", kind=("project", "user"))
 WS_MESSAGES = counter(
     "warmdesk_ws_messages_total", "Text messages on sockets.", direction=("in", "out")
 )

@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from string import Formatter
 from typing import Any
 
@@ -29,7 +28,7 @@ from apispec import APISpec, BasePlugin
 import warmdesk
 from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.rest.routing import BASE, SIGNED_IN, Route
+from warmdesk.rest.routing import BASE, SIGNED_IN, Handler, Route
 from warmdesk.schemas import MAX_ID
 
 REF = "#/components/schemas/{name}"
@@ -603,6 +602,7 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
 # The pages
 
 PAGE = "/swagger"
+MEDIA = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
 DOCUMENTS = (f"{PAGE}/doc.json", "/openapi.json", f"{PAGE}/swagger.json")
 
 
@@ -613,21 +613,25 @@ class Text:
     body: bytes
     content_type: str
     tag: str
+    policy: str = ""
 
     async def send(self, request: web.Request) -> web.Response:
         headers = {"ETag": self.tag}
+        if self.policy:
+            headers["Content-Security-Policy"] = self.policy
         if request.headers.get("If-None-Match") == self.tag:
             return web.Response(status=304, headers=headers)
+        if self.content_type.startswith("image/"):
+            return web.Response(body=self.body, content_type=self.content_type, headers=headers)
         return web.Response(
             body=self.body, content_type=self.content_type, charset="utf-8", headers=headers
         )
 
 
 class Documents:
-    """The document and Swagger UI, made once; `serve` adds them to an application.
+    """The document and Swagger UI, made once and kept ready to be sent.
 
-    `policies`: the content security policy of the page, by the start of its path. Its inline script
-    is allowed by its hash and no other is.
+    The page's inline script is allowed by its hash, and no other is.
     """
 
     def __init__(self, made: dict[str, Any]) -> None:
@@ -648,34 +652,36 @@ class Documents:
         page = (
             scratch[_SWAGGER_UI_INDEX_HTML].strip().replace("<title>Swagger UI", "<title>WarmDesk")
         )
-        self.json = _text(orjson.dumps(made), "application/json")
-        self.page = _text(page.encode(), "text/html")
         scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
         hashes = " ".join(f"'sha256-{_sha256(each)}'" for each in scripts)
-        self.policies = {
-            PAGE: (
-                f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline';"
-                " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
-                " frame-ancestors 'none'"
-            )
+        policy = (
+            f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline';"
+            " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+            " frame-ancestors 'none'"
+        )
+        self.json = _text(orjson.dumps(made), "application/json")
+        self.page = _text(page.encode(), "text/html", policy)
+        self.assets = {
+            each.name: _text(each.read_bytes(), MEDIA[each.name.rpartition(".")[2]])
+            for each in files("aiohttp_swagger3").joinpath("swagger_ui").iterdir()
+            if each.name.rpartition(".")[2] in MEDIA
         }
-        self.static = Path(str(files("aiohttp_swagger3").joinpath("swagger_ui")))
 
-    def serve(self, app: web.Application) -> None:
-        for path in DOCUMENTS:
-            app.router.add_get(path, self.json.send)
-        for path in (f"{PAGE}/", f"{PAGE}/index.html"):
-            app.router.add_get(path, self.page.send)
-        app.router.add_get(PAGE, _to_page)
-        app.router.add_static(f"{PAGE}/swagger_ui_static", self.static)
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler of each document."""
+        found = dict.fromkeys(DOCUMENTS, self.json.send)
+        found |= {f"{PAGE}/": self.page.send, f"{PAGE}/index.html": self.page.send}
+        for name, asset in self.assets.items():
+            found[f"{PAGE}/swagger_ui_static/{name}"] = asset.send
+        return [("GET", PAGE, _to_page), *(("GET", path, send) for path, send in found.items())]
 
 
 async def _to_page(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound(f"{PAGE}/index.html")
 
 
-def _text(body: bytes, content_type: str) -> Text:
-    return Text(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+def _text(body: bytes, content_type: str, policy: str = "") -> Text:
+    return Text(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:16]}"', policy)
 
 
 def _sha256(text: str) -> str:

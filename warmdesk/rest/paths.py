@@ -1,10 +1,11 @@
-"""Paths of the API as a tree of their words: a request finds its route in as many steps as it has.
+"""Addresses as a tree of their words: a request finds its handler in as many steps as it has words.
 
 aiohttp tries the patterns below ``/api/v1/projects`` one after the other, which costs a request
 more than its role check and its body together. This resource is what aiohttp asks instead; each
 path stays an aiohttp resource of its own, so that a route's template is known as usual.
 
-A fixed word goes before a ``{name}`` in the same place.
+A fixed word goes before a ``{name}`` in the same place. A request that nothing fits goes to the
+door too, so that its answer is like all others.
 """
 
 from __future__ import annotations
@@ -17,12 +18,25 @@ from aiohttp import web
 from aiohttp.web_urldispatcher import AbstractResource, DynamicResource, PlainResource
 from yarl import URL
 
+from warmdesk.metrics import OTHER
+
 LONGEST = 1024
 """Characters in one word of a path."""
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 """What PostgreSQL cannot hold as text, so nothing can be named so."""
 
+UNMATCHED = "unmatched"
+"""The route that requests without one are counted under."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Hang = Callable[[Handler, str, str], Handler]
+"""Hangs a door before a handler; told the method and the path as it was declared."""
+
+
+async def expect(request: web.Request) -> None:
+    """``Expect: 100-continue`` is answered, another expectation passed over."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 class Node:
@@ -40,12 +54,27 @@ class Node:
 class Paths(AbstractResource):
     """All routes below `base`. It may be given to several applications."""
 
-    def __init__(self, base: str, routes: Iterable[tuple[str, str, Handler]]) -> None:
-        """`routes`: method, path below `base` (``{name}`` for a word), handler. GET brings HEAD."""
+    def __init__(
+        self,
+        base: str,
+        routes: Iterable[tuple[str, str, Handler]],
+        *,
+        nowhere: Handler,
+        hang: Hang,
+    ) -> None:
+        """`routes`: method, path below `base` (``{name}`` for a word), handler. GET brings HEAD.
+
+        `nowhere` answers what has no route; ``match_info["methods"]`` is there where only the
+        method is wrong.
+        """
         super().__init__()
         self.base = base
+        self._hang = hang
         self._root = Node()
         self._resources: dict[str, PlainResource | DynamicResource] = {}
+        self._nowhere = PlainResource(base).add_route(
+            "*", hang(nowhere, OTHER, UNMATCHED), expect_handler=expect
+        )
         for method, path, handler in routes:
             self._add(method, path, handler)
 
@@ -65,34 +94,40 @@ class Paths(AbstractResource):
             kind = DynamicResource if names else PlainResource
             self._resources[whole] = kind(whole)
         for each in (method, "HEAD") if method == "GET" else (method,):
-            node.routes[each] = self._resources[whole].add_route(each, handler)
+            node.routes[each] = self._resources[whole].add_route(
+                each, self._hang(handler, each, whole), expect_handler=expect
+            )
 
-    async def resolve(
-        self, request: web.Request
-    ) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
-        """The route of a request; without one, the methods that its path does know."""
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        """The route of a request, or that of `nowhere`."""
         node, values = self._root, []
         for word in request.rel_url.path_safe[len(self.base) + 1 :].split("/"):
             after = node.words.get(word)
             if after is None:
                 after = node.any_word
                 if after is None or not word or len(word) > LONGEST:
-                    return None, set()
+                    return self._no_route(None)
                 values.append(word)
             node = after
         route = node.routes.get(request.method)
         if route is None:
-            return None, set(node.routes)
+            return self._no_route(node)
         for place, value in enumerate(values):
             if not value.isascii() or "%" in value or "\0" in value:
                 if UNKEEPABLE.search(value):
-                    return None, set()
+                    return self._no_route(None)
                 values[place] = value.replace("%2F", "/").replace("%25", "%")
         return web.UrlMappingMatchInfo(dict(zip(node.names, values, strict=True)), route), set()
 
+    def _no_route(self, node: Node | None) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        facts = {}
+        if node is not None and node.routes:
+            facts["methods"] = ", ".join([*sorted(node.routes), "OPTIONS"])
+        return web.UrlMappingMatchInfo(facts, self._nowhere), set()
+
     @property
     def canonical(self) -> str:
-        return self.base
+        return self.base or "/"
 
     def url_for(self, **kwargs: str) -> URL:
         raise NotImplementedError("ask the path's own resource")

@@ -4,7 +4,7 @@ are read from it.
 What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
 actor, client id, Idempotency-Key, If-Match). Path ids are read with `path_id`, cards with the
-queries' ``card_ref``. ``ADDRESS`` and ``REQUEST_ID`` are there for every request, before all else.
+queries' ``card_ref``. ``ADDRESS``, the client's, is there for every request, before all else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
 ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 BASE = "/api/v1"
 BODY_LIMIT = 1 << 20
