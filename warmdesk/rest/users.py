@@ -37,8 +37,6 @@ from warmdesk.schemas.users import (
 SHOWN = frozenset({"username", "display_name", "avatar_url"})
 """What of a user everybody sees."""
 NAMES = frozenset({"first_name", "last_name", "display_name"})
-PAGE_LONGEST = 500
-SEARCH_LONGEST = 100
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
@@ -194,7 +192,7 @@ async def search_users(request: web.Request) -> web.Response:
             q=query.q.strip(),
             reader=actor.user_id,
             everybody=actor.global_role is GlobalRole.ADMIN,
-            limit=min(max(query.limit, 1), SEARCH_LONGEST),
+            limit=query.limit,
         )
     near = [row["id"] for row in rows if row["near"]]
     online = await desk.presence.online(near) if near else set()
@@ -224,7 +222,7 @@ async def list_users(request: web.Request) -> web.Response:
             active=query.active,
             include_deleted=query.include_deleted,
             before=query.before,
-            limit=min(max(query.limit, 1), PAGE_LONGEST),
+            limit=query.limit,
         )
     headers = next_page(request, before=row["next"]) if row["next"] is not None else None
     return answer(row["page"], headers=headers)

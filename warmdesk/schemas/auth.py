@@ -14,7 +14,7 @@ LoginName = Annotated[
     Meta(max_length=255, description="a username or an e-mail address", examples=["alice"]),
 ]
 GivenPassword = Annotated[str, Meta(max_length=128, examples=["correct horse battery"])]
-RefreshToken = Annotated[str, Meta(max_length=200)]
+RefreshToken = Annotated[str, Meta(max_length=2048)]
 
 
 class Register(Body):
@@ -88,7 +88,7 @@ class Session(Shape):
 class ListSessions(Body):
     """A page of sessions; `before` is the last id of the page before."""
 
-    limit: int = 100
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
     before: Annotated[str, Meta(max_length=36)] | None = None
 
 

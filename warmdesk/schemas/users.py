@@ -179,7 +179,7 @@ class ListUsers(Body):
     role: GlobalRoleName | None = None
     active: bool | None = None
     include_deleted: bool = False
-    limit: int = 100
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
     before: Id | None = None
 
 
@@ -187,7 +187,7 @@ class SearchUsers(Body):
     """Whom a picker looks for: `q` is part of a user's name."""
 
     q: Annotated[str, Meta(max_length=100)] = ""
-    limit: int = 20
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class ChangePassword(Body):
