@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.closed import check_frame
 from tests.person import Person
 from warmdesk.client import Client, Socket
 
@@ -258,6 +259,8 @@ def shown(board: Json, messages: list[Json]) -> Json:
 
 def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
     """Where two JSON values differ, a line for each place."""
+    if mirrored == fetched:
+        return []
     if isinstance(mirrored, dict) and isinstance(fetched, dict):
         found = [f"{place}.{key}: only followed" for key in mirrored.keys() - fetched.keys()]
         found += [f"{place}.{key}: only fetched" for key in fetched.keys() - mirrored.keys()]
@@ -276,11 +279,11 @@ def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
             for number, (one, other) in enumerate(zip(mirrored, fetched, strict=True))
             for line in differences(one, other, f"{place}[{number}]")
         ]
-    return [] if mirrored == fetched else [f"{place}: followed {mirrored!r}, fetched {fetched!r}"]
+    return [f"{place}: followed {mirrored!r}, fetched {fetched!r}"]
 
 
 class Mirror:
-    """A board kept in step by a socket alone."""
+    """A board kept in step by a socket alone. `checked` is called with every frame."""
 
     def __init__(
         self, client: Client, slug: str, *, checked: Callable[[Json], None] | None = None
@@ -290,10 +293,22 @@ class Mirror:
         self.resets = 0
         self.state: State
         self.socket: Socket
-        self._moved = asyncio.Condition()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
-    async def follow(self) -> None:
-        """Take in what the socket says until it ends."""
+    @asynccontextmanager
+    async def following(self, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+        """Fetch, and follow from there; gives the task that ends when the socket does."""
+        self.state = State(*await fetch(self.client, self.slug))
+        options = {"since": self.state.seq, "epoch": self.state.epoch, **options}
+        async with self.client.socket(self.slug, **options) as self.socket:
+            follow = asyncio.create_task(self._follow())
+            try:
+                yield follow
+            finally:
+                follow.cancel()
+                await asyncio.gather(follow, return_exceptions=True)
+
+    async def _follow(self) -> None:
         async for frame in self.socket:
             self.frames.append(frame)
             if frame["type"] == "reset":
@@ -304,16 +319,25 @@ class Mirror:
                 self.checked(frame)
             if "seq" in frame:
                 self.state.apply(frame)
-            async with self._moved:
-                self._moved.notify_all()
+            if self._waiting:
+                self._wake()
+
+    def _wake(self) -> None:
+        for seq, reached in self._waiting:
+            if self.state.seq >= seq and not reached.done():
+                reached.set_result(None)
 
     async def reaches(self, seq: int, *, limit: float = LIMIT) -> None:
         """Wait until the mirror is at this seq."""
+        waiting = (seq, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake()
         try:
-            async with asyncio.timeout(limit), self._moved:
-                await self._moved.wait_for(lambda: self.state.seq >= seq)
+            await asyncio.wait_for(waiting[1], limit)
         except TimeoutError:
             raise AssertionError(f"the mirror stands at {self.state.seq}, not at {seq}") from None
+        finally:
+            self._waiting.remove(waiting)
 
     async def compare(self, *, limit: float = LIMIT) -> None:
         """Fail, with every difference on a line, unless following equals fetching."""
@@ -321,33 +345,27 @@ class Mirror:
             board, messages = await fetch(self.client, self.slug)
             await self.reaches(board["seq"], limit=limit)
             if self.state.seq == board["seq"]:
-                break
-        lines = differences(self.state.shown(), shown(board, messages))
-        assert not lines, f"at seq {self.state.seq} the mirror is not the board:\n" + "\n".join(
-            lines
-        )
+                return self.equals(shown(board, messages))
+
+    def equals(self, fetched: Json) -> None:
+        """Fail unless this is what a fetch `shown` says."""
+        lines = differences(self.state.shown(), fetched)
+        more = [f"… and {len(lines) - 50} more"] if len(lines) > 50 else []
+        told = "\n".join(lines[:50] + more)
+        assert not lines, f"at seq {self.state.seq} the mirror is not the board:\n{told}"
 
 
 @asynccontextmanager
 async def mirror(reader: Person, slug: str = "demo", **options: Any) -> AsyncIterator[Mirror]:
     """Follow a board while a test changes it, and compare at the end with a fresh fetch."""
-    from tests.closed import check_frame
-
     await reader.token()
     followed = Mirror(reader.client, slug, checked=check_frame)
-    followed.state = State(*await fetch(reader.client, slug))
-    since, epoch = followed.state.seq, followed.state.epoch
-    async with reader.client.socket(slug, since=since, epoch=epoch, **options) as followed.socket:
-        follow = asyncio.create_task(followed.follow())
-        try:
-            yield followed
-            compare = asyncio.create_task(followed.compare())
-            await asyncio.wait([follow, compare], return_when=asyncio.FIRST_COMPLETED)
-            if follow.done():
-                compare.cancel()
-                follow.result()
-                raise AssertionError(f"the mirror's socket closed with {followed.socket.code}")
-            await compare
-        finally:
-            follow.cancel()
-            await asyncio.gather(follow, return_exceptions=True)
+    async with followed.following(**options) as follow:
+        yield followed
+        compare = asyncio.create_task(followed.compare())
+        await asyncio.wait([follow, compare], return_when=asyncio.FIRST_COMPLETED)
+        if not compare.done():
+            compare.cancel()
+            follow.result()
+            raise AssertionError(f"the mirror's socket closed with {followed.socket.code}")
+        await compare
