@@ -150,7 +150,7 @@ class Presence:
         moment = time.monotonic() + self.leave_delay
         for channel in lowered:
             self._lowered.setdefault(channel, {})[user_id] = moment
-        if lowered and not self._stopping:
+        if lowered:
             self._look_soon(room, 0.0)
             self._look_soon(room, self.leave_delay + 0.05, announce=True)
 
@@ -258,6 +258,8 @@ class Presence:
             self._look_soon(room, 0.05)
 
     def _look_soon(self, room: Room, delay: float, *, announce: bool = False) -> None:
+        if self._stopping:
+            return
         if announce:
             self._keep(self._look_later(room, delay))
         elif room.look_soon is None:
@@ -272,6 +274,8 @@ class Presence:
     async def _look_now(self, room: Room | None) -> None:
         if room is not None:
             room.look_soon = None
+        if self._stopping:
+            return
         try:
             await self._turn(only={room.channel: set()} if room is not None else None)
         except (*REDIS_AWAY, *DATABASE_AWAY):
