@@ -17,7 +17,7 @@ Email = Annotated[
     str,
     Meta(
         max_length=255,
-        pattern=r"^[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:\"()\[\]\\]+$(?!\n)",
+        pattern=r'^[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+$(?!\n)',
         examples=["alice@example.com"],
     ),
 ]
