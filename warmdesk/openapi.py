@@ -218,6 +218,8 @@ def as_openapi(node: Any) -> Any:
         node = _closed(node)
     if "$ref" in node and len(node) > 1:
         node = {"allOf": [{"$ref": node.pop("$ref")}], **node}
+    if node.get("type") == "array":
+        node.setdefault("items", {})
     if node.get("type") == "integer" and node.get("maximum", 0) > 2**31 - 1:
         node["format"] = "int64"
     return node
@@ -231,7 +233,7 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
     if len(rest) > 1:
         return {**outer, "anyOf": [{**each, "nullable": True} for each in rest]}
     if "$ref" in rest[0]:
-        return {**outer, "allOf": rest, "nullable": True}
+        return {**outer, "type": "object", "allOf": rest, "nullable": True}
     return {**rest[0], **outer, "nullable": True}
 
 
@@ -464,6 +466,8 @@ def _who(route: Route) -> str:
     if isinstance(route.need, Role):
         return f"For the project's {route.need.word}s and above."
     roles = {route.need} if isinstance(route.need, GlobalRole) else route.need
+    if roles == frozenset(GlobalRole):
+        return "For every account that is signed in, service accounts too."
     return f"For the global roles {', '.join(sorted(roles))}."
 
 
@@ -543,9 +547,8 @@ def _headers(route: Route) -> list[str]:
 
 
 def _has_version(route: Route) -> bool:
-    return route.method != "GET" and "version" in getattr(
-        route.body, "__struct_encode_fields__", ()
-    )
+    in_body = "version" in getattr(route.body, "__struct_encode_fields__", ())
+    return route.method != "GET" and (in_body or 412 in route.errors)
 
 
 def _statuses(route: Route) -> list[int]:
@@ -562,7 +565,7 @@ def _statuses(route: Route) -> list[int]:
     if route.method != "GET" and isinstance(route.need, Role):
         found.add(422)
     if _has_version(route):
-        found |= {409, 412}
+        found |= {409, 412} if route.body is not None else {412}
     return sorted(found & STATUS_WORDS.keys())
 
 
