@@ -98,6 +98,7 @@ class Bus:
         self._queued_bytes = 0
         self._sending = False
         self._more = asyncio.Event()
+        self._answered = False
         self._beat_heard = 0.0
         self._tasks = Tasks()
 
@@ -129,7 +130,9 @@ class Bus:
     def good(self) -> bool:
         """Whether this process hears its own beat: then it hears the others too."""
         return (
-            self._connection is not None and time.monotonic() - self._beat_heard < SILENCE_SECONDS
+            self._connection is not None
+            and self._answered
+            and time.monotonic() - self._beat_heard < SILENCE_SECONDS
         )
 
     @property
@@ -282,6 +285,8 @@ class Bus:
             asked = {beat, *self._wanted}
             await connection.send_command("SUBSCRIBE", *(PREFIX + channel for channel in asked))
             self._connection = connection
+            # A Redis that hangs takes connections and commands; it is good when it answers.
+            self._answered = False
             self._beat_heard = time.monotonic()
             # What was wanted while the command was on its way had no connection to ask.
             self._asks = [("SUBSCRIBE", channel) for channel in self._wanted - asked]
@@ -289,6 +294,7 @@ class Bus:
             missing = asked | self._wanted
             while True:
                 kind, name, content = await connection.read_response()
+                self._answered = True
                 channel = name.decode().removeprefix(PREFIX)
                 if kind == b"message":
                     self._hear(channel, content)

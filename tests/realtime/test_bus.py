@@ -1,0 +1,248 @@
+"""The bus: it makes delivery instant, says when it cannot, and never makes a change wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Wait
+from warmdesk.embedded import Valkey
+from warmdesk.realtime import bus as bus_module
+from warmdesk.realtime.bus import Bus, connect_redis
+from warmdesk.realtime.events import CHAT_TYPING
+
+Heard = list[tuple[str, int, str, str, bytes]]
+
+
+@asynccontextmanager
+async def bus_on(url: str) -> AsyncIterator[tuple[Bus, Heard]]:
+    """A bus as one process has it, and what it hears."""
+    redis = connect_redis(url)
+    bus = Bus(redis, connect_redis(url, listening=True))
+    heard: Heard = []
+    bus.heard = lambda *message: heard.append(message)
+    await bus.start()
+    try:
+        yield bus, heard
+    finally:
+        await bus.stop()
+        await redis.aclose()
+
+
+@pytest.fixture
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey that this test may stop."""
+    valkey = Valkey(Path(tmp_path_factory.mktemp("bus")))
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+async def test_what_one_process_says_all_hear_who_subscribed(
+    redis_url: str, eventually: Wait
+) -> None:
+    async with bus_on(redis_url) as (one, mine), bus_on(redis_url) as (other, theirs):
+        assert one.good
+        assert await one.subscribe("project:1")
+        assert await other.subscribe("project:1")
+        assert one.hears("project:1")
+        assert not one.hears("project:2")
+        one.publish_all(['project:1 18 board.card_moved card:7\n{"seq":18}', "project:2 1 x -\n{}"])
+        expected = ("project:1", 18, "board.card_moved", "card:7", b'{"seq":18}')
+        await eventually(lambda: mine == theirs == [expected])
+
+
+async def test_a_confirmed_subscription_hears_everything_said_after(
+    redis_url: str, eventually: Wait
+) -> None:
+    async with bus_on(redis_url) as (one, _), bus_on(redis_url) as (other, theirs):
+        for number in range(50):
+            channel = f"project:{number}"
+            assert await other.subscribe(channel)
+            one.publish_all([f"{channel} {number + 1} told -\n{{}}"])
+        await eventually(lambda: len(theirs) == 50)
+
+
+async def test_signals_and_hints_carry_no_seq(redis_url: str, eventually: Wait) -> None:
+    async with bus_on(redis_url) as (bus, heard):
+        await bus.subscribe("project:1")
+        bus.signal("project:1", CHAT_TYPING, b'{"user_id":7}', entity="user:7")
+        bus.hint("project:1", "presence.look")
+        await eventually(lambda: len(heard) == 2)
+        assert heard == [
+            (
+                "project:1",
+                0,
+                "chat.typing",
+                "user:7",
+                b'{"type":"chat.typing","payload":{"user_id":7}}',
+            ),
+            ("project:1", 0, "presence.look", "-", b""),
+        ]
+
+
+async def test_after_unsubscribing_nothing_is_heard(redis_url: str, eventually: Wait) -> None:
+    async with bus_on(redis_url) as (bus, heard):
+        for _ in range(5):
+            assert await bus.subscribe("project:1")
+            bus.unsubscribe("project:1")
+        assert await bus.subscribe("project:2")
+        bus.publish_all(["project:1 1 told -\n{}", "project:2 1 told -\n{}"])
+        await eventually(lambda: heard)
+        assert [message[0] for message in heard] == ["project:2"]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\xff\xfe\n{}", b"x y z\n{}", b"1 two\n{}", b"1 2 3 4\n", b"\n\n\n"]
+)
+async def test_garbage_is_passed_over(redis_url: str, garbage: bytes, eventually: Wait) -> None:
+    async with bus_on(redis_url) as (bus, heard):
+        await bus.subscribe("project:1")
+        await bus.redis.publish("warmdesk:project:1", garbage)
+        bus.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: heard)
+        assert [message[1] for message in heard] == [1]
+        assert bus.good
+
+
+async def test_a_listener_that_fails_does_not_end_the_listening(
+    redis_url: str, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bus_on(redis_url) as (bus, heard):
+
+        def fails(*message: object) -> None:
+            if message[1] == 1:
+                raise RuntimeError("a bug")
+            heard.append(message)  # type: ignore[arg-type]
+
+        bus.heard = fails
+        await bus.subscribe("project:1")
+        bus.publish_all(["project:1 1 told -\n{}", "project:1 2 told -\n{}"])
+        await eventually(lambda: heard)
+        assert "bus.message_failed" in caplog.text
+
+
+async def test_what_is_beyond_the_queue_goes_to_the_own_listener(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+) -> None:
+    monkeypatch.setattr(bus_module, "QUEUE_MESSAGES", 10)
+    async with bus_on(redis_url) as (bus, mine), bus_on(redis_url) as (other, theirs):
+        await bus.subscribe("project:1")
+        await other.subscribe("project:1")
+        bus.publish_all([f"project:1 {seq} told -\n{{}}" for seq in range(1, 31)])
+        assert len(mine) >= 19, "the own listener gets at once what has no place"
+        await eventually(lambda: len(mine) == 30)
+        await eventually(lambda: len(theirs) == 30 - 20 or len(theirs) == 30 - 21)
+        assert sorted(message[1] for message in mine) == list(range(1, 31))
+
+
+async def test_the_queue_is_bounded_by_bytes_too(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "QUEUE_BYTES", 1000)
+    async with bus_on(redis_url) as (bus, mine):
+        bus.publish_all(f"project:1 {seq} told -\n{'x' * 600}" for seq in range(1, 11))
+        assert len(mine) >= 7
+        assert bus._queued_bytes <= 2000
+
+
+async def test_without_redis_the_own_listener_hears_and_it_says_it_is_not_good(
+    tmp_path: Path, eventually: Wait
+) -> None:
+    began = time.monotonic()
+    async with bus_on(f"unix://{tmp_path}/nobody.sock") as (bus, heard):
+        assert time.monotonic() - began < 2
+        assert not bus.good
+        assert not await bus.subscribe("project:1")
+        bus.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: heard, limit=1)
+        assert not bus.hears("project:1")
+
+
+async def test_a_redis_that_is_gone_is_noticed_and_all_is_heard_again_when_it_is_back(
+    own_valkey: Valkey, eventually: Wait
+) -> None:
+    async with bus_on(own_valkey.url) as (bus, heard):
+        channels = [f"project:{number}" for number in range(300)]
+        await asyncio.gather(*(bus.subscribe(channel) for channel in channels))
+        assert all(bus.hears(channel) for channel in channels)
+        ready: list[bool] = []
+        bus.on_doubt = lambda: ready.append(all(bus.hears(channel) for channel in channels))
+        await asyncio.to_thread(own_valkey.stop)
+        await eventually(lambda: not bus.good, limit=3.5)
+        assert not any(bus.hears(channel) for channel in channels)
+        bus.unsubscribe(channels.pop())
+        assert not await bus.subscribe("project:late")
+        channels.append("project:late")
+        # Valkey may only be started from the main thread; this is it, and blocks the loop.
+        own_valkey.start()
+        await eventually(lambda: bus.good and all(map(bus.hears, channels)), limit=5)
+        await eventually(lambda: ready)
+        assert ready == [True], "doubt comes once, when everything is confirmed"
+        heard.clear()
+        bus.publish_all(["project:late 1 told -\n{}"])
+        await eventually(lambda: heard)
+        assert bus.trouble is None
+
+
+async def test_a_redis_that_hangs_delays_no_change_and_is_noticed(
+    own_valkey: Valkey, eventually: Wait
+) -> None:
+    async with AsyncExitStack() as stack:
+        bus, heard = await stack.enter_async_context(bus_on(own_valkey.url))
+        await bus.subscribe("project:1")
+        ready: list[float] = []
+        bus.on_doubt = lambda: ready.append(time.monotonic())
+        os.kill(own_valkey.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            for seq in range(1, 101):
+                bus.publish_all([f"project:1 {seq} told -\n{{}}"])
+            assert time.monotonic() - began < 0.05
+            await eventually(lambda: len(heard) == 100, limit=2)
+            assert [message[1] for message in heard] == list(range(1, 101))
+            await eventually(lambda: not bus.good, limit=4)
+            # New connections are taken by the kernel; that does not make it good.
+            for _ in range(20):
+                await asyncio.sleep(0.1)
+                assert not bus.good
+        finally:
+            os.kill(own_valkey.pid, signal.SIGCONT)
+        await eventually(lambda: bus.good and bus.hears("project:1"), limit=5)
+        assert ready
+
+
+async def test_stopping_sends_what_waits(redis_url: str, eventually: Wait) -> None:
+    async with bus_on(redis_url) as (other, theirs):
+        await other.subscribe("project:1")
+        async with bus_on(redis_url) as (bus, _):
+            bus.publish_all([f"project:1 {seq} told -\n{{}}" for seq in range(1, 2001)])
+        await eventually(lambda: len(theirs) == 2000)
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("sentinel://10.0.0.1:26379,10.0.0.2/main", [("10.0.0.1", 26379), ("10.0.0.2", 26379)]),
+        ("sentinel://:secret@10.0.0.1/main", [("10.0.0.1", 26379)]),
+    ],
+)
+async def test_sentinels_are_asked_for_the_master(url: str, hosts: list[tuple[str, int]]) -> None:
+    redis = connect_redis(url)
+    pool = redis.connection_pool
+    places = [
+        (s.connection_pool.connection_kwargs["host"], s.connection_pool.connection_kwargs["port"])
+        for s in pool.sentinel_manager.sentinels
+    ]
+    assert places == hosts
+    assert pool.service_name == "main"
+    if "secret" in url:
+        assert pool.connection_kwargs["password"] == "secret"
+    await redis.aclose()
