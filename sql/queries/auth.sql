@@ -167,7 +167,7 @@ values (
 )
 returning id, me_json(users)::text as me;
 
--- name: password_of -> one
+-- name: password_of -> value
 select u.password_hash from users as u where u.id = :user_id and u.deleted_at is null;
 
 -- name: change_password -> many
