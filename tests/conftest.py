@@ -38,6 +38,7 @@ PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve"
 NAMES = itertools.count(1)
 
 passwords.COST = 4
+passwords.NICENESS = 0
 
 
 def pytest_configure(config: pytest.Config) -> None:

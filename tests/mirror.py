@@ -283,13 +283,21 @@ def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
 
 
 class Mirror:
-    """A board kept in step by a socket alone. `checked` is called with every frame."""
+    """A board kept in step by a socket alone. `checked` is called with every frame, and `frames`
+    has them all unless they are not to be kept.
+    """
 
     def __init__(
-        self, client: Client, slug: str, *, checked: Callable[[Json], None] | None = None
+        self,
+        client: Client,
+        slug: str,
+        *,
+        checked: Callable[[Json], None] | None = None,
+        keep: bool = True,
     ) -> None:
-        self.client, self.slug, self.checked = client, slug, checked
+        self.client, self.slug, self.checked, self.keep = client, slug, checked, keep
         self.frames: list[Json] = []
+        self.events = 0
         self.resets = 0
         self.state: State
         self.socket: Socket
@@ -310,7 +318,8 @@ class Mirror:
 
     async def _follow(self) -> None:
         async for frame in self.socket:
-            self.frames.append(frame)
+            if self.keep:
+                self.frames.append(frame)
             if frame["type"] == "reset":
                 self.resets += 1
                 self.state = State(*await fetch(self.client, self.slug))
@@ -319,6 +328,7 @@ class Mirror:
                 self.checked(frame)
             if "seq" in frame:
                 self.state.apply(frame)
+                self.events += 1
             if self._waiting:
                 self._wake()
 

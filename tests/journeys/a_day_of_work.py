@@ -1,0 +1,376 @@
+"""Three years of a team's work on one board: people who work, people who watch.
+
+Plays ``tests/data/work.jsonl`` against a running server and asks at the end whether each viewer saw
+exactly what happened::
+
+    python -m tests.journeys.a_day_of_work --url http://127.0.0.1:8080
+
+Each of the 202 authors becomes a member. A new piece of work is a card in the first column (kind is
+its label, size its priority, its author the assignee). When it is worked on again the card goes a
+column on; in the last one it goes to the top. A backport is told in the chat. A release closes what
+stands in the last column and says so. Steps of one burst run side by side, those on one piece in
+order. The busiest authors hold the pens; viewers only follow frames, each with its own socket and
+mirror.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import asyncio
+import collections
+import itertools
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.mirror import Mirror, State, fetch, shown
+from warmdesk.client import Client, Refused
+
+DATA = Path(__file__).parents[1] / "data" / "work.jsonl"
+PASSWORD = "correct horse battery"
+BURST_SECONDS = 600
+LONGEST_WAIT = 5.0
+LABELS = {"change": "Feature", "fix": "Bug", "backport": "Content", "bump": "Design"}
+PRIORITIES = ((10, "low"), (100, "medium"), (1000, "high"))
+REMEMBERED_FRAMES = 4096
+
+Json = dict[str, Any]
+Report = Callable[[str], None]
+
+
+def quiet(line: str) -> None:
+    """Reports to nobody."""
+
+
+def steps(limit: int | None = None) -> list[Json]:
+    """The work, oldest first."""
+    with DATA.open() as lines:
+        return [json.loads(line) for line in itertools.islice(lines, limit)]
+
+
+def bursts(work: Iterable[Json]) -> Iterator[list[Json]]:
+    """Steps that came close together; a release stands alone, for what is before it counts."""
+    burst: list[Json] = []
+    for step in work:
+        apart = burst and step["at"] - burst[-1]["at"] > BURST_SECONDS
+        if apart or (burst and "release" in (step["kind"], burst[-1]["kind"])):
+            yield burst
+            burst = []
+        burst.append(step)
+    if burst:
+        yield burst
+
+
+class Frames:
+    """Frames decoded once for all viewers, and how late each came, in seconds after its commit."""
+
+    def __init__(self) -> None:
+        self.known: collections.OrderedDict[bytes | str, tuple[Json, float]]
+        self.known = collections.OrderedDict()
+        self.late = array.array("d")
+        self.counting = True
+
+    def decode(self, raw: bytes | str) -> Json:
+        found = self.known.get(raw)
+        if found is None:
+            frame = orjson.loads(raw)
+            at = datetime.fromisoformat(frame["ts"]).timestamp() if "ts" in frame else 0.0
+            found = self.known[raw] = frame, at
+            if len(self.known) > REMEMBERED_FRAMES:
+                self.known.popitem(last=False)
+        frame, at = found
+        if at and self.counting:
+            self.late.append(time.time() - at)
+        return frame
+
+    def percentile(self, share: float) -> float:
+        """How late the frame is that this share of all frames beat."""
+        ranked = sorted(self.late)
+        return ranked[int(share * (len(ranked) - 1))] if ranked else 0.0
+
+
+@dataclass
+class Result:
+    """What was played and seen."""
+
+    steps: int = 0
+    events: int = 0
+    deliveries: int = 0
+    resets: int = 0
+    connections: int = 0
+    seconds: float = 0.0
+    setup_seconds: float = 0.0
+    compare_seconds: float = 0.0
+    late_p50: float = 0.0
+    late_p99: float = 0.0
+    late_max: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.steps} steps made {self.events} events in {self.seconds:.1f} s"
+            f" ({self.steps / max(self.seconds, 0.001):.0f} steps/s); {self.deliveries} deliveries,"
+            f" late p50 {self.late_p50 * 1000:.1f} ms, p99 {self.late_p99 * 1000:.1f} ms,"
+            f" max {self.late_max * 1000:.0f} ms; {self.connections} connections,"
+            f" {self.resets} resets; set up in {self.setup_seconds:.1f} s,"
+            f" compared in {self.compare_seconds:.1f} s"
+        )
+
+
+@dataclass
+class Desk:
+    """The board under way, as the writers know it from their own answers."""
+
+    admin: Client
+    slug: str
+    columns: list[int]
+    labels: dict[str, int]
+    users: dict[int, int]
+    writers: dict[int, Client]
+    cards: dict[int, Json] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return f"/projects/{self.slug}"
+
+    def writer(self, who: int) -> Client:
+        """The author's own pen, or that of a writer who takes it down."""
+        if who in self.writers:
+            return self.writers[who]
+        return list(self.writers.values())[who % len(self.writers)]
+
+    async def play(self, step: Json) -> None:
+        client = self.writer(step["who"])
+        if step["kind"] == "release":
+            return await self.release(client, step)
+        card = self.cards.get(step["piece"])
+        if card is None:
+            self.cards[step["piece"]] = await self.begin(client, step)
+        else:
+            self.cards[step["piece"]] = await self.go_on(client, card)
+        if step["kind"] == "backport":
+            body = f"Backported {self.cards[step['piece']]['key']}: {step['files']} files."
+            await client.post(f"{self.path}/chat/messages", {"body": body})
+        return None
+
+    async def begin(self, client: Client, step: Json) -> Json:
+        size = step["added"] + step["removed"]
+        card: Json = await client.post(
+            f"{self.path}/columns/{self.columns[0]}/cards",
+            {
+                "title": f"{step['kind']} {step['piece']}: {'work ' * min(step['words'], 40)}",
+                "priority": next((word for most, word in PRIORITIES if size < most), "critical"),
+                "label_ids": [self.labels[LABELS[step["kind"]]]],
+                "assignee_ids": [self.users[step["who"]]],
+            },
+        )
+        return card
+
+    async def go_on(self, client: Client, card: Json) -> Json:
+        at, path = self.columns.index(card["column_id"]), f"{self.path}/cards/{card['id']}"
+        if at + 1 < len(self.columns):
+            body: Json = {"column_id": self.columns[at + 1]}
+            moved: Json = await client.patch(f"{path}/move", body)
+        else:
+            moved = await client.patch(f"{path}/reorder", {"index": 0})
+        return moved
+
+    async def release(self, client: Client, step: Json) -> None:
+        done = [
+            (piece, card)
+            for piece, card in self.cards.items()
+            if card["column_id"] == self.columns[-1] and not card["closed"]
+        ]
+        for piece, card in done:
+            self.cards[piece] = await client.put(
+                f"{self.path}/cards/{card['id']}", {"closed": True}
+            )
+        body = f"Released with {len(done)} pieces of work."
+        await client.post(f"{self.path}/chat/messages", {"body": body})
+
+
+async def administrator(client: Client, username: str, password: str) -> None:
+    """Sign in; on a fresh installation the first who registers is the administrator."""
+    with suppress(Refused):
+        await client.login(username, password)
+        return
+    body = {"username": username, "password": password, "email": f"{username}@example.org"}
+    await client.post("/auth/register", body)
+    await client.login(username, password)
+
+
+async def account(admin: Client, who: int) -> int:
+    """The user of an author; made the first time."""
+    name = f"person-{who}"
+    body = {"username": name, "password": PASSWORD, "email": f"{name}@example.org"}
+    try:
+        return int((await admin.post("/users", body))["id"])
+    except Refused as refused:
+        if refused.status != 409:
+            raise
+        found = await admin.get(f"/users/search?q={name}&limit=50")
+        return int(next(user["id"] for user in found if user["username"] == name))
+
+
+async def prepare(admin: Client, work: list[Json], report: Report) -> Desk:
+    """The project with all authors in it."""
+    project = await admin.post("/projects", {"name": "A day of work"})
+    slug = project["slug"]
+    authors = sorted({step["who"] for step in work})
+    users = {}
+    for who in authors:
+        users[who] = await account(admin, who)
+        await admin.post(f"/projects/{slug}/members", {"user_id": users[who], "role": "member"})
+        report(f"{len(users)} of {len(authors)} people are members")
+    board = await admin.get(f"/projects/{slug}")
+    columns = [column["id"] for column in board["columns"]]
+    labels = {label["name"]: label["id"] for label in board["labels"]}
+    return Desk(admin, slug, columns, labels, users, {})
+
+
+@asynccontextmanager
+async def signed_in(url: str, who: int, **options: Any) -> AsyncIterator[Client]:
+    async with Client(url, **options) as client:
+        await client.login(f"person-{who}", PASSWORD)
+        yield client
+
+
+async def play(
+    url: str,
+    *,
+    work: list[Json],
+    admin: tuple[str, str],
+    writers: int = 8,
+    viewers: int = 50,
+    speed: float | None = None,
+    report: Report = quiet,
+) -> Result:
+    """Play it all, and fail unless every viewer saw what happened. `speed`: seconds of the team's
+    time in one of ours; None waits for nothing.
+    """
+    result, frames = Result(), Frames()
+    begun = time.monotonic()
+    async with AsyncExitStack() as open_things:
+        boss = await open_things.enter_async_context(Client(url))
+        await administrator(boss, *admin)
+        desk = await prepare(boss, work, report)
+        busiest = [who for who, _ in collections.Counter(s["who"] for s in work).most_common()]
+        for who in busiest[:writers]:
+            desk.writers[who] = await open_things.enter_async_context(signed_in(url, who))
+
+        watching: list[tuple[Mirror, asyncio.Task[None]]] = []
+        for number in range(viewers):
+            who = busiest[number % len(busiest)]
+            client = await open_things.enter_async_context(
+                signed_in(url, who, decode=frames.decode)
+            )
+            mirror = Mirror(client, desk.slug, keep=False)
+            watching.append((mirror, await open_things.enter_async_context(mirror.following())))
+            report(f"{number + 1} of {viewers} people watch")
+        mirrors = [mirror for mirror, _ in watching]
+        first = await boss.get(f"{desk.path}?include=labels")
+        result.setup_seconds = time.monotonic() - begun
+
+        begun = time.monotonic()
+        async for done in run(desk, work, speed):
+            result.steps += len(done)
+            for _, follow in watching:
+                if follow.done():
+                    follow.result()
+                    raise AssertionError("a viewer's socket ended")
+            behind = [mirror.state.seq for mirror in mirrors] or [0]
+            rate = result.steps / (time.monotonic() - begun)
+            report(
+                f"{result.steps} of {len(work)} steps, {rate:.0f} a second;"
+                f" viewers are at {min(behind)} to {max(behind)}"
+            )
+        result.seconds = time.monotonic() - begun
+
+        begun = time.monotonic()
+        frames.counting = False
+        board, messages = await fetch(boss, desk.slug)
+        final = shown(board, messages)
+        for mirror in mirrors:
+            await mirror.reaches(board["seq"], limit=30)
+            mirror.equals(final)
+        assert State(board, messages).shown() == final, "the counters do not follow from the board"
+        result.compare_seconds = time.monotonic() - begun
+        result.events = board["seq"] - first["seq"]
+        result.deliveries = sum(mirror.events for mirror in mirrors)
+        result.resets = sum(mirror.resets for mirror in mirrors)
+        result.connections = sum(mirror.socket.connections for mirror in mirrors)
+        result.late_p50, result.late_p99 = frames.percentile(0.5), frames.percentile(0.99)
+        result.late_max = frames.percentile(1.0)
+    return result
+
+
+async def run(desk: Desk, work: list[Json], speed: float | None) -> AsyncIterator[list[Json]]:
+    """The steps, burst by burst; gives each burst when it is done."""
+    hands = asyncio.Semaphore(len(desk.writers))
+
+    async def chain(its: list[Json]) -> None:
+        for step in its:
+            async with hands:
+                await desk.play(step)
+
+    last = work[0]["at"] if work else 0
+    for burst in bursts(work):
+        if speed is not None:
+            await asyncio.sleep(min(LONGEST_WAIT, (burst[0]["at"] - last) / speed))
+        last = burst[-1]["at"]
+        pieces: dict[int, list[Json]] = {}
+        for step in burst:
+            pieces.setdefault(step["piece"], []).append(step)
+        async with asyncio.TaskGroup() as group:
+            for its in pieces.values():
+                group.create_task(chain(its))
+        yield burst
+
+
+class Terminal:
+    """One line that changes; at most ten times a second."""
+
+    def __init__(self) -> None:
+        self.shown_at = 0.0
+
+    def __call__(self, line: str) -> None:
+        if time.monotonic() - self.shown_at >= 0.1:
+            self.shown_at = time.monotonic()
+            end = "\n" if not sys.stderr.isatty() else ""
+            print(f"\r\x1b[K{line}" if not end else line, end=end, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--speed", type=float, help="seconds of theirs in one of ours; no waiting")
+    parser.add_argument("--limit", type=int, help="so many steps only")
+    parser.add_argument("--writers", type=int, default=8)
+    parser.add_argument("--viewers", type=int, default=50)
+    parser.add_argument("--username", default="admin")
+    parser.add_argument("--password", default=PASSWORD)
+    chosen = parser.parse_args()
+    result = asyncio.run(
+        play(
+            chosen.url,
+            work=steps(chosen.limit),
+            admin=(chosen.username, chosen.password),
+            writers=chosen.writers,
+            viewers=chosen.viewers,
+            speed=chosen.speed,
+            report=Terminal(),
+        )
+    )
+    print(f"\n{result}\nEvery viewer saw what happened.")
+
+
+if __name__ == "__main__":
+    main()
