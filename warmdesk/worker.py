@@ -33,6 +33,8 @@ DRAIN_SECONDS = 2.0
 """How long proxies and clients have to notice that this worker stops."""
 FINISH_SECONDS = 6.0
 """How long requests in flight have to finish."""
+CANCEL_SECONDS = 0.5
+"""How long requests have that did not finish and are cancelled."""
 RETIRE = signal.SIGUSR1
 """From the supervisor: your successor accepts on your socket."""
 
@@ -79,7 +81,7 @@ async def _work(
             build_app(desk),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
-            shutdown_timeout=FINISH_SECONDS,
+            shutdown_timeout=CANCEL_SECONDS,
         )
         await runner.setup()
         context = tls(settings)
@@ -103,5 +105,21 @@ async def _drain(
         server.close()
     await asyncio.sleep(DRAIN_SECONDS)
     server.close()
-    await asyncio.gather(desk.hub.close_sockets(), runner.cleanup())
+    await asyncio.gather(desk.hub.close_sockets(), _requests_end(runner))
+    await runner.cleanup()
     log.info("worker.drained seconds=%.1f", asyncio.get_running_loop().time() - began)
+
+
+async def _requests_end(runner: web.AppRunner) -> None:
+    """Until no request is under way, at most `FINISH_SECONDS`.
+
+    aiohttp's own clean-up waits too, but reads no more: a body that is still arriving would never
+    be whole. It has no public word for a connection that is at work.
+    """
+    assert runner.server is not None
+    try:
+        async with asyncio.timeout(FINISH_SECONDS):
+            while any(one._request_in_progress for one in runner.server.connections):
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        log.warning("worker.requests_cut")
