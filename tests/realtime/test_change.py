@@ -1,0 +1,270 @@
+"""Changes: rows and events together or not at all, and nobody waits in a circle."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from tests.conftest import Wait
+from tests.realtime.test_bus import Heard, bus_on
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import Query
+from warmdesk.errors import NotFound, Unavailable, WarmDeskError
+from warmdesk.realtime import change as change_module
+from warmdesk.realtime.bus import Bus
+from warmdesk.realtime.change import Change, Changes, Wish
+from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_TYPING, PROJECT_UNARCHIVED
+
+pytestmark = pytest.mark.foul
+
+WISH = Wish(actor_id=2, client_id="tab-1")
+TOLD = '{"slug":"demo"}'
+
+
+@pytest.fixture
+async def database(database_url: str) -> Any:
+    opened = await Database.open(database_url, size=10)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def bus_and_heard(redis_url: str) -> Any:
+    async with bus_on(redis_url) as (bus, heard):
+        for channel in ("project:1", "project:2"):
+            await bus.subscribe(channel)
+        yield bus, heard
+
+
+@pytest.fixture
+def heard(bus_and_heard: tuple[Bus, Heard]) -> Heard:
+    return bus_and_heard[1]
+
+
+@pytest.fixture
+def changes(database: Database, bus_and_heard: tuple[Bus, Heard]) -> Changes:
+    return Changes(database, bus_and_heard[0])
+
+
+def tells(*channels: str) -> Any:
+    async def work(change: Change) -> str:
+        for channel in channels:
+            change.emit(channel, PROJECT_UNARCHIVED, TOLD)
+        return "done"
+
+    return work
+
+
+async def events(connection: Any) -> list[tuple[str, int]]:
+    rows = await connection.fetch("select channel, seq from events order by channel, seq")
+    return [(row["channel"], row["seq"]) for row in rows]
+
+
+async def test_a_change_writes_its_rows_and_its_events_and_publishes_them_after_the_commit(
+    changes: Changes, heard: Heard, connection: Any, eventually: Wait
+) -> None:
+    async def work(change: Change) -> None:
+        await change.connection.execute("update users set display_name = 'Al' where id = 3")
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD, entity="project:1")
+        change.emit("project:2", PROJECT_UNARCHIVED, TOLD)
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+        assert await events(connection) == []
+
+    await changes.run(WISH, work)
+    assert await events(connection) == [("project:1", 1), ("project:1", 2), ("project:2", 1)]
+    assert await connection.fetchval("select display_name from users where id = 3") == "Al"
+    row = await connection.fetchrow("select * from events where channel = 'project:1' and seq = 1")
+    assert (row["actor_id"], row["client_id"], row["entity"]) == (2, "tab-1", "project:1")
+    await eventually(lambda: len(heard) == 3)
+    assert [message[:2] for message in heard] == await events(connection)
+    assert heard[0][2:4] == ("project.unarchived", "project:1")
+
+
+async def test_what_is_rolled_back_is_never_said(
+    changes: Changes, heard: Heard, connection: Any
+) -> None:
+    async def fails(change: Change) -> None:
+        await change.connection.execute("update users set display_name = 'Al' where id = 3")
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+        raise NotFound("no such thing")
+
+    async def fails_late(change: Change) -> None:
+        await fails_in_sql(change)
+
+    async def fails_in_sql(change: Change) -> None:
+        change.emit("project:1", PROJECT_UNARCHIVED, "{")
+        await change.connection.execute("select refuse(422, 'no')")
+
+    with pytest.raises(NotFound):
+        await changes.run(WISH, fails)
+    with pytest.raises(WarmDeskError) as refused:
+        await changes.run(WISH, fails_late)
+    assert (refused.value.status, refused.value.message) == (422, "no")
+    assert await events(connection) == []
+    assert await connection.fetchval("select display_name from users where id = 3") == "Alice"
+    await changes.run(WISH, tells("project:1"))
+    assert await events(connection) == [("project:1", 1)], "seqs have no holes"
+    await asyncio.sleep(0.05)
+    assert [message[1] for message in heard] == [1]
+
+
+async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
+    async def work(change: Change) -> None:
+        change.emit("project:1", CHAT_TYPING, '{"user_id":2}')
+
+    with pytest.raises(TypeError):
+        await changes.run(WISH, work)
+
+
+async def test_seqs_have_no_holes_under_concurrency(changes: Changes, connection: Any) -> None:
+    async def fails(change: Change) -> None:
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+        raise NotFound
+
+    async def sometimes(number: int) -> None:
+        try:
+            await changes.run(WISH, fails if number % 3 == 0 else tells("project:1"))
+        except NotFound:
+            pass
+
+    await asyncio.gather(*(sometimes(number) for number in range(90)))
+    assert await events(connection) == [("project:1", seq) for seq in range(1, 61)]
+
+
+async def test_many_channels_in_opposite_orders_never_wait_in_a_circle(
+    changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_module, "TRIES", 1)
+    channels = [f"project:{number}" for number in range(1, 8)]
+
+    async def one(number: int) -> None:
+        order = random.Random(number).sample(channels, k=4)
+        await changes.run(WISH, tells(*order, order[0]))
+
+    for start in range(0, 200, 10):
+        await asyncio.gather(*(one(number) for number in range(start, start + 10)))
+    rows = await connection.fetch("select channel, seq, oldest from feeds")
+    found = await events(connection)
+    assert len(found) == 200 * 5
+    for row in rows:
+        own = [seq for channel, seq in found if channel == row["channel"]]
+        assert own == list(range(1, row["seq"] + 1))
+
+
+async def test_who_loses_a_deadlock_tries_again(changes: Changes, connection: Any) -> None:
+    both = asyncio.Barrier(2)
+    runs = []
+
+    def crossing(first: int, second: int) -> Any:
+        tried = False
+
+        async def work(change: Change) -> None:
+            nonlocal tried
+            runs.append(first)
+            lock = "update users set display_name = display_name || '!' where id = $1"
+            await change.connection.execute(lock, first)
+            if not tried:
+                tried = True
+                await both.wait()
+            await change.connection.execute(lock, second)
+            change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+
+        return work
+
+    # One of the two is ended by PostgreSQL's deadlock detector after a second, or by its own limit
+    # for locks; both are tried again.
+    await asyncio.gather(changes.run(WISH, crossing(1, 2)), changes.run(WISH, crossing(2, 1)))
+    assert len(runs) >= 3
+    rows = await connection.fetch("select display_name from users where id in (1, 2) order by id")
+    assert [row["display_name"] for row in rows] == ["Root!!", "Olga!!"]
+    assert await events(connection) == [("project:1", 1), ("project:1", 2)]
+
+
+async def test_a_lock_that_is_not_to_be_had_is_a_503_that_says_when_to_come_back(
+    changes: Changes, connection: Any, heard: Heard
+) -> None:
+    await changes.run(WISH, tells("project:1"))
+    async with connection.transaction():
+        await connection.execute("select 1 from feeds where channel = 'project:1' for update")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable) as busy:
+            await changes.run(WISH, tells("project:1"))
+        assert asyncio.get_running_loop().time() - began < 5
+    assert busy.value.status == 503
+    assert int(busy.value.headers["Retry-After"]) >= 1
+    assert await events(connection) == [("project:1", 1)]
+
+
+async def test_a_change_that_hangs_is_given_up_and_keeps_no_connection(
+    database: Database, changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_module, "SECONDS", 0.3)
+
+    async def hangs(change: Change) -> None:
+        await change.connection.execute("update users set display_name = 'Al' where id = 3")
+        await change.connection.execute("select pg_sleep(3)")
+
+    with pytest.raises(Unavailable) as given_up:
+        await changes.run(WISH, hangs)
+    assert given_up.value.extra["code"] == "unknown_outcome"
+    monkeypatch.setattr(change_module, "SECONDS", 4.5)
+    await asyncio.gather(*(changes.run(WISH, tells("project:1")) for _ in range(20)))
+    assert await connection.fetchval("select display_name from users where id = 3") == "Alice"
+
+
+async def test_an_event_of_more_than_a_mebibyte_is_refused(
+    changes: Changes, connection: Any
+) -> None:
+    async def large(change: Change) -> None:
+        change.emit("project:1", PROJECT_UNARCHIVED, '{"slug":"' + "x" * (1 << 20) + '"}')
+
+    with pytest.raises(WarmDeskError) as refused:
+        await changes.run(WISH, large)
+    assert refused.value.status == 422
+    assert await events(connection) == []
+
+
+async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
+    changes: Changes, connection: Any
+) -> None:
+    async def posts(change: Change) -> None:
+        for message in (7, 77):
+            change.emit(
+                "project:1", PROJECT_UNARCHIVED, '{"slug":"secret"}', entity=f"message:{message}"
+            )
+
+    async def deletes(change: Change) -> None:
+        change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}', entity="message:7")
+
+    await changes.run(WISH, posts)
+    await changes.run(WISH, deletes)
+    rows = await connection.fetch("select type, payload from events order by seq")
+    assert [tuple(row) for row in rows] == [
+        ("gone", "{}"),
+        ("project.unarchived", '{"slug":"secret"}'),
+        ("chat.message_deleted", '{"id":7}'),
+    ]
+
+
+async def test_a_hot_change_is_a_function_whose_messages_are_published(
+    changes: Changes, heard: Heard, connection: Any, eventually: Wait
+) -> None:
+    query = Query(
+        "tests.hot",
+        "one",
+        """
+        select 201 as status, json_build_object('client', :client::text)::text as answer,
+            false as replay,
+            record(array[new_event(:channel, 'project.unarchived', '{"slug":"demo"}'::json)],
+                :actor::bigint, :client::text) as messages
+        where :key::text is null and :path::text = '' and :body_hash::text = ''
+            and :version::integer is null and :mismatch::integer = 409
+        """,
+    )
+    outcome = await changes.hot(query, WISH, channel="project:1")
+    assert (outcome.status, outcome.answer, outcome.replay) == (201, '{"client" : "tab-1"}', False)
+    await eventually(lambda: heard)
+    assert heard[0][:3] == ("project:1", 1, "project.unarchived")
