@@ -114,13 +114,22 @@ class Wire:
 
 
 class Person:
-    """A user (or an API key) who asks. Paths are below /api/v1."""
+    """A user (or an API key) who asks. Paths are below /api/v1. Without `patience` nothing is tried
+    again.
+    """
 
     def __init__(
-        self, url: str, username: str, *, id: int = 0, password: str = PASSWORD, api_key: str = ""
+        self,
+        url: str,
+        username: str,
+        *,
+        id: int = 0,
+        password: str = PASSWORD,
+        api_key: str = "",
+        patience: float = 0,
     ) -> None:
         self.url, self.username, self.id, self.password = url, username, id, password
-        self.client = Client(url, api_key=api_key or None, patience=0)
+        self.client = Client(url, api_key=api_key or None, patience=patience)
         self._signing_in = asyncio.Lock()
 
     async def token(self) -> str:

@@ -48,6 +48,27 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def variables(**settings: Any) -> dict[str, str]:
+    """The environment, with these settings and no others."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("WARMDESK_")}
+    return rest | {f"WARMDESK_{key.upper()}": str(value) for key, value in settings.items()}
+
+
+async def command(*arguments: str, given: str = "", **settings: Any) -> tuple[int, str, str]:
+    """Run ``warmdesk`` with `given` as its input: exit status, output, what it said aside."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "warmdesk", *arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=variables(**settings),
+        cwd="/",
+    )
+    out, aside = await asyncio.wait_for(process.communicate(given.encode()), 30)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), aside.decode()
+
+
 class Running:
     """A server on a port of its own. Without `settings` for others it has embedded servers, in a
     directory of its own.
@@ -56,9 +77,9 @@ class Running:
     def __init__(self, *arguments: str, directory: Path | None = None, **settings: Any) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="wd-"))
         self.data = directory or self.place / "data"
-        wanted = {"port": 0, "rate_limits": "off", "data_dir": self.data} | settings
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("WARMDESK_")}
-        environment |= {f"WARMDESK_{key.upper()}": str(value) for key, value in wanted.items()}
+        environment = variables(
+            **({"port": 0, "rate_limits": "off", "data_dir": self.data} | settings)
+        )
         self._out, self._log = self.place / "out", self.place / "log"
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(

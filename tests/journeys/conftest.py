@@ -1,0 +1,269 @@
+"""Whole servers for journeys: real processes, started and ended as an operator would.
+
+``fleet`` is two servers on one database and one Valkey; ``fleet[0].kill()`` is a power cut for one
+of them. ``start`` starts servers on whatever a test puts in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
+from tests.person import Person
+from warmdesk.embedded import Valkey
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+PATIENCE = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """One ``python -m warmdesk serve`` with its workers."""
+
+    def __init__(self, base: Path, **settings: Any) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = base / f"server-{self.port}.log"
+        given = {
+            "port": self.port,
+            "workers": 2,
+            "data_dir": base / f"server-{self.port}",
+            "rate_limits": "off",
+            "jwt_secret": "j" * 32,
+            "secret_key": "s" * 32,
+            **settings,
+        }
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("WARMDESK_")},
+            **{f"WARMDESK_{name.upper()}": str(value) for name, value in given.items()},
+        }
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, and wait until it says that it is ready."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "warmdesk",
+                "serve",
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        await until(self.is_ready, limit=START_SECONDS, every=0.05)
+
+    async def is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.returncode is None, f"it ended: {self.log.read_text()}"
+        try:
+            async with aiohttp.request("GET", f"{self.url}/api/v1/ready") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def workers(self) -> list[int]:
+        """The processes that serve, by their ids."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+    async def kill(self) -> None:
+        """End the supervisor as a power cut would; its workers end with it."""
+        workers = self.workers()
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.process is not None
+        await self.process.wait()
+        await until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+    async def stop(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                self.process.kill()
+                await self.process.wait()
+                raise AssertionError(f"it did not stop in {STOP_SECONDS} s") from None
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start(base: Path, database_url: str, redis_url: str) -> AsyncIterator[Start]:
+    """``await start(redis_url=…)``: one more server. None may leave a traceback in its log."""
+    running: list[Process] = []
+
+    async def one_more(**settings: Any) -> Process:
+        given = {"database_url": database_url, "redis_url": redis_url, **settings}
+        running.append(Process(base, **given))
+        await running[-1].start()
+        return running[-1]
+
+    yield one_more
+    try:
+        await asyncio.gather(*(process.stop() for process in running))
+    finally:
+        for process in running:
+            with suppress(ProcessLookupError):
+                if process.process is not None and process.process.returncode is None:
+                    process.process.kill()
+    for process in running:
+        log = process.log.read_text(errors="replace")
+        assert "Traceback" not in log, f"{process.url} said:\n{log[-4000:]}"
+
+
+@pytest.fixture
+async def fleet(start: Start) -> list[Process]:
+    """Two servers with two workers each."""
+    return list(await asyncio.gather(start(), start()))
+
+
+@pytest.fixture
+async def own_valkey() -> AsyncIterator[Valkey]:
+    """A Valkey that a test may kill."""
+    path = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
+    valkey = Valkey(path)
+    valkey.start()
+    yield valkey
+    with suppress(ProcessLookupError):
+        os.kill(valkey.pid, signal.SIGCONT)
+    valkey.stop()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def socket_path(servers: Servers) -> str:
+    """Where the session's Valkey listens."""
+    return servers.valkey.url.removeprefix("unix://")
+
+
+Visit = Callable[..., Person]
+
+
+@pytest.fixture
+async def visit() -> AsyncIterator[Visit]:
+    """``visit(fleet[0], "alice")``: somebody at one of the servers, as patient as a browser."""
+    async with AsyncExitStack() as stack:
+
+        def somebody(process: Process, username: str, **options: Any) -> Person:
+            number = list(PEOPLE).index(username) + 1
+            options.setdefault("patience", PATIENCE)
+            person = Person(process.url, username, id=number, **options)
+            stack.push_async_callback(person.close)
+            return person
+
+        yield somebody
+
+
+async def furnished(process: Process, visit: Visit) -> Board:
+    """The project demo, made at this server."""
+    return await make_board(visit(process, "olga"), visit(process, "alice"))
+
+
+class Crowd:
+    """People who change the board without end, and remember what they were told was done."""
+
+    def __init__(self, board: Board, people: list[Person], seed: int = 1) -> None:
+        self.board, self.people = board, people
+        self.chance = random.Random(seed)
+        self.titles: list[str] = []
+        self.cards: list[int] = []
+        self.done = 0
+        self.slowest = 0.0
+
+    async def work(self, changes: int) -> None:
+        """So many changes, shared by all."""
+        shares = [changes // len(self.people)] * len(self.people)
+        shares[0] += changes - sum(shares)
+        async with asyncio.TaskGroup() as group:
+            for number, (person, share) in enumerate(zip(self.people, shares, strict=True)):
+                group.create_task(self._worker(number, person, share))
+
+    async def work_until(self, over: asyncio.Event, *, pause: float = 0.0) -> None:
+        """Go on until told to stop."""
+
+        async def one(number: int, person: Person) -> None:
+            while not over.is_set():
+                await self._change(number, person)
+                await asyncio.sleep(pause)
+
+        async with asyncio.TaskGroup() as group:
+            for number, person in enumerate(self.people):
+                group.create_task(one(number, person))
+
+    async def _worker(self, number: int, person: Person, share: int) -> None:
+        for _ in range(share):
+            await self._change(number, person)
+
+    async def _change(self, number: int, person: Person) -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await self._one(number, person)
+        self.slowest = max(self.slowest, loop.time() - begun)
+        self.done += 1
+
+    async def _one(self, number: int, person: Person) -> None:
+        path, chance, board = self.board.path, self.chance, self.board
+        column = chance.choice([board.backlog, board.progress, board.review, board.done])
+        wish = chance.random()
+        if wish < 0.4 or len(self.cards) < 4:
+            title = f"card {number}-{self.done}-{chance.random()}"
+            card = await person.post(f"{path}/columns/{column}/cards", {"title": title})
+            self.titles.append(title)
+            self.cards.append(card["id"])
+        elif wish < 0.7:
+            card_id = chance.choice(self.cards)
+            body = {"column_id": column, "index": chance.randrange(5)}
+            await person.patch(f"{path}/cards/{card_id}/move", body)
+        elif wish < 0.85:
+            body = {"title": f"renamed {chance.random()}", "closed": chance.random() < 0.5}
+            card_id = chance.choice(self.cards)
+            await person.put(f"{path}/cards/{card_id}", {"closed": body["closed"]})
+        else:
+            title = f"said {number}-{self.done}-{chance.random()}"
+            await person.post(f"{path}/chat/messages", {"body": title})
+            self.titles.append(title)
+
+    async def check_ledger(self, reader: Person) -> None:
+        """Whatever was answered with success is there, once."""
+        from tests.mirror import fetch
+
+        board, messages = await fetch(reader.client, self.board.slug)
+        kept = [card["title"] for column in board["columns"] for card in column["cards"]]
+        kept += [message["body"] for message in messages]
+        lost = set(self.titles) - set(kept)
+        assert not lost, f"{len(lost)} acknowledged changes are gone: {sorted(lost)[:5]}"
+        doubled = [title for title in set(kept) if kept.count(title) > 1]
+        assert not doubled, f"done twice: {doubled[:5]}"

@@ -1,0 +1,41 @@
+"""Three years of a team's work on one board, and fifty people who saw all of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.journeys.a_day_of_work import BURST_SECONDS, Result, bursts, play, steps
+from tests.journeys.conftest import Start
+from tests.person import PASSWORD
+
+
+def test_bursts_keep_the_order_and_leave_releases_alone() -> None:
+    work = steps()
+    played = [step for burst in bursts(work) for step in burst]
+    assert played == work
+    assert len(work) == 4936
+    for burst in bursts(work):
+        assert len(burst) == 1 or all(step["kind"] != "release" for step in burst)
+        for one, other in zip(burst, burst[1:], strict=False):
+            assert other["at"] - one["at"] <= BURST_SECONDS
+
+
+@pytest.mark.timeout(600)
+async def test_everyone_who_watches_sees_what_happened(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = await start(workers=2)
+    work = steps()
+    played = asyncio.create_task(
+        play(server.url, work=work, admin=("root", PASSWORD), writers=8, viewers=50)
+    )
+    result: Result = await played
+    with capsys.disabled():
+        print(f"\n{result}")
+    assert result.steps == len(work)
+    assert result.deliveries == 50 * result.events
+    assert result.connections == 50
+    assert result.resets == 0
