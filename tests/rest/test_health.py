@@ -1,0 +1,113 @@
+"""The process tells the truth about itself, quickly, whatever the servers behind it do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+import warmdesk
+from tests.conftest import Servers, Wait
+from tests.person import Person
+from warmdesk import tasks
+from warmdesk.desk import Desk
+from warmdesk.rest import health
+
+
+@pytest.fixture
+def anybody(person: Any) -> Person:
+    """Somebody without a credential."""
+    nobody: Person = person()
+    nobody.client.token = "none"
+    return nobody
+
+
+async def test_a_healthy_process_says_so(anybody: Person) -> None:
+    assert await anybody.get("/health") == {"status": "ok"}
+    assert await anybody.get("/version") == {"version": warmdesk.__version__}
+
+
+async def test_a_ready_process_says_so(anybody: Person) -> None:
+    assert await anybody.get("/ready") == {"status": "ready", "database": "up", "redis": "up"}
+
+
+async def test_a_task_that_keeps_failing_makes_the_process_unhealthy(
+    anybody: Person, desk: Desk, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError("this task cannot run")
+
+    monkeypatch.setattr(tasks, "DEAD_SECONDS", 0.2)
+    desk.hub._tasks.start("hub.check_twice", fail)
+    await eventually(desk.healthy)
+
+    answer = await anybody.get("/health", status=503)
+
+    assert answer["code"] == "task_dead"
+    assert "hub.check_twice" in answer["error"]
+
+
+async def test_a_process_that_stops_is_not_ready_but_healthy(anybody: Person, desk: Desk) -> None:
+    desk.draining = True
+
+    assert (await anybody.get("/ready", status=503))["code"] == "draining"
+    assert await anybody.get("/health") == {"status": "ok"}
+
+
+async def test_a_database_that_is_not_migrated_is_not_ready(
+    anybody: Person, connection: Any
+) -> None:
+    await connection.execute(
+        "delete from schema_migrations where version = (select max(version) from schema_migrations)"
+    )
+
+    answer = await anybody.get("/ready", status=503)
+
+    assert answer["error"] == "the database is not migrated"
+
+
+async def test_without_redis_the_process_is_ready_but_degraded(
+    anybody: Person, servers: Servers, eventually: Wait
+) -> None:
+    pid = servers.valkey.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = await anybody.get("/ready")
+        took = time.monotonic() - began
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert answer == {"status": "ready", "database": "up", "redis": "down", "degraded": True}
+    assert took < 1.0
+    await eventually(lambda: _redis_is_up(anybody))
+
+
+async def _redis_is_up(anybody: Person) -> bool:
+    return bool((await anybody.get("/ready"))["redis"] == "up")
+
+
+async def test_a_database_that_hangs_is_told_within_a_second(
+    anybody: Person, desk: Desk, connection: Any
+) -> None:
+    await anybody.get("/ready")
+    async with connection.transaction():
+        await connection.execute("lock table schema_migrations in access exclusive mode")
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *(anybody.get("/ready", status=503) for _ in range(5)),
+            *(anybody.get("/health") for _ in range(5)),
+        )
+        took = time.monotonic() - began
+
+    assert answers[0]["database"] == "down"
+    assert took < 1.2
+    await anybody.get("/ready")
+
+
+def test_the_newest_migration_is_known() -> None:
+    assert health.NEWEST >= 5
