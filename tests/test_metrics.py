@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ attach = metrics.attach
 def attach_without_collector(index: int) -> None:
     """Attach, and leave this process's garbage collector alone."""
     attach(index)
-    metrics.gc.callbacks.remove(metrics._collected)
+    gc.callbacks.remove(metrics._collected)
 
 
 def in_a_worker(index: int, work: Callable[[], None]) -> None:

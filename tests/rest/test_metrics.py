@@ -126,15 +126,12 @@ async def test_a_strange_method_makes_no_line(root: Person, alice: Person, url: 
     assert not [line for line in await lines(root) if "PROPFIND" in line]
 
 
-async def test_open_sockets_are_counted(
-    root: Person, alice: Person, board: Board, eventually: Wait
-) -> None:
+async def test_open_sockets_are_counted(root: Person, alice: Person, eventually: Wait) -> None:
     async def open_ones() -> float:
-        told = await lines(root)
-        return sum(told[name] for name in told if name.startswith("warmdesk_ws_connections"))
+        return (await lines(root))['warmdesk_ws_connections{kind="user"}']
 
     before = await open_ones()
-    async with alice.socket("demo") as socket:
+    async with alice.socket("user") as socket:
         await socket.next("hello")
         assert await open_ones() == before + 1
     await eventually(lambda: _is(open_ones, before))
