@@ -7,11 +7,15 @@ with seen as (
         lower(p.name) as lower_name,
         effective_role(:global_role::text, m.role) as my_role,
         s.user_id is not null as starred
-    from projects as p
+    from (
+        select k.project_id from project_members as k where k.user_id = :user_id::bigint
+        union
+        select k.id from projects as k where :global_role::text = 'admin' and not :mine::boolean
+    ) as open
+    inner join projects as p on p.id = open.project_id
     left join project_members as m on m.project_id = p.id and m.user_id = :user_id::bigint
     left join starred_projects as s on s.project_id = p.id and s.user_id = :user_id::bigint
     where effective_role(:global_role::text, m.role) is not null
-        and (m.id is not null or not :mine::boolean)
         and (s.user_id is not null or not :starred_only::boolean)
         and (not p.is_archived or :include_archived::boolean)
         and (

@@ -178,7 +178,8 @@ async def test_an_order_that_cannot_be_is_refused(olga: Person, eve: Person, boa
     await olga.patch(path, [{"id": hers, "position": 1}], status=422)
     twice = [{"id": board.done, "position": 1}, {"id": board.done, "position": 2}]
     await olga.patch(path, twice, status=422)
-    for malformed in ({}, {"column_ids": []}, [], {"column_ids": ["1"]}, [{"id": board.done}], 7):
+    wrong: list[Any] = [{}, {"column_ids": []}, [], {"column_ids": ["1"]}, [{"id": board.done}], 7]
+    for malformed in wrong:
         await olga.patch(path, malformed, status=400)
 
 

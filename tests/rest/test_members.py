@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Board, Invite
 from tests.person import Person
+from warmdesk.metrics import DB_RETRIES, ROWS
 
 NUMBERS = itertools.count(1)
 
@@ -211,9 +212,15 @@ async def test_an_owner_remains_after_twenty_parallel_demotions(
     assert sum(member["role"] == "owner" for member in members) == 1
 
 
-async def test_owners_who_demote_each_other_do_not_lock_each_other_out(
+def lost_races() -> float:
+    """How often a change of this process had to start again: a circle shows as one of the two."""
+    return sum(float(ROWS.mine[DB_RETRIES.at(state=state).place]) for state in ("40P01", "55P03"))
+
+
+async def test_owners_who_demote_each_other_do_not_wait_in_a_circle(
     olga: Person, root: Person, person: Invite, board: Board
 ) -> None:
+    before = lost_races()
     people = [olga]
     for _ in range(5):
         new = await account(root)
@@ -232,6 +239,7 @@ async def test_owners_who_demote_each_other_do_not_lock_each_other_out(
     assert statuses <= {200, 403, 422}
     members = await root.get(f"{board.path}/members")
     assert sum(member["role"] == "owner" for member in members) >= 1
+    assert lost_races() == before
 
 
 async def test_only_project_admins_and_owners_see_mail_addresses(
