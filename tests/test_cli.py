@@ -1,0 +1,224 @@
+"""The command line does what it says, on whichever database is there, and fails in one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+import warmdesk
+from tests.conftest import Board
+from tests.journeys.running import SECRETS, Running, command, variables
+from tests.person import Person
+from warmdesk.config import Settings
+from warmdesk.db.queries import sql
+
+PASSWORD = "another good password"
+COMMANDS = ["serve", "migrate", "create-user", "reset-password"]
+COMMANDS += ["check", "openapi", "events", "version"]
+
+
+@pytest.fixture
+def outside(database_url: str, redis_url: str) -> dict[str, Any]:
+    """Settings for the session's PostgreSQL and Valkey."""
+    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
+    return {"database_url": database_url, "redis_url": redis_url} | secrets
+
+
+async def test_version_and_help_need_nothing() -> None:
+    assert (await command("version"))[1].startswith(f"WarmDesk {warmdesk.__version__} on Python 3.")
+    status, out, _ = await command("--help")
+    assert status == 0
+    assert re.findall(r"^    ([\w-]+)", out, re.MULTILINE) == COMMANDS
+
+
+async def test_openapi_prints_the_document_and_needs_no_database() -> None:
+    status, out, _ = await command("openapi", database_url="postgresql://nowhere/desk")
+
+    assert status == 0
+    document = json.loads(out)
+    assert document["openapi"] == "3.0.3"
+    assert "/projects/{slug}" in document["paths"]
+
+
+async def test_migrate_brings_an_empty_database_up(
+    keeper: Any, servers: Any, outside: dict[str, Any]
+) -> None:
+    await keeper.execute("create database bare")
+    try:
+        outside["database_url"] = servers.dsn("bare")
+        status, out, aside = await command("migrate", **outside)
+        assert (status, out) == (0, "The schema is up to date.\n")
+        assert "Migrated: 0001_feeds.sql" in aside
+        assert (await command("migrate", **outside)) == (0, "The schema is up to date.\n", "")
+    finally:
+        await keeper.execute("drop database bare with (force)")
+
+
+async def test_the_first_account_is_an_administrator_however_it_is_made(
+    empty_database_url: str, outside: dict[str, Any], redis_url: str
+) -> None:
+    outside["database_url"] = empty_database_url
+    connection = await asyncpg.connect(empty_database_url)
+    for name, flag, role in (
+        ("ann", [], "admin"),
+        ("ben", [], "user"),
+        ("cid", ["--admin"], "admin"),
+    ):
+        status, out, _ = await command(
+            "create-user", name, f"{name}@example.org", *flag, given=f"{PASSWORD}\n", **outside
+        )
+        assert (status, out) == (0, f"{name} was created.\n")
+        found = await connection.fetchval("select global_role from users where username = $1", name)
+        assert found == role
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "sentence"),
+    [
+        (["create-user", "alice", "new@example.org"], PASSWORD, "the username is taken"),
+        (["create-user", "new", "alice@example.org"], PASSWORD, "the e-mail address is taken"),
+        (["create-user", "n", "new@example.org"], PASSWORD, "username"),
+        (["create-user", "new", "nowhere"], PASSWORD, "email"),
+        (["create-user", "new", "new@example.org"], "short", "password"),
+        (["reset-password", "alice"], "short", "password"),
+        (["reset-password", "nobody"], PASSWORD, "there is no account nobody"),
+        (["events", "no-such-project"], "", "not found"),
+    ],
+)
+async def test_what_cannot_be_is_one_sentence(
+    arguments: list[str], password: str, sentence: str, outside: dict[str, Any]
+) -> None:
+    status, out, aside = await command(*arguments, given=f"{password}\n", **outside)
+
+    assert (status, out) == (1, "")
+    (line,) = aside.splitlines()
+    assert line.startswith("warmdesk: ")
+    assert sentence in line
+
+
+async def test_a_new_password_ends_sessions_and_sockets(
+    alice: Person, board: Board, settings: Settings
+) -> None:
+    await alice.token()
+    given = {
+        "database_url": settings.database_url,
+        "redis_url": settings.redis_url,
+        "jwt_secret": settings.jwt_secret,
+        "secret_key": settings.secret_key,
+    }
+    async with alice.socket(board.slug) as wire:
+        await wire.next("hello")
+
+        status, out, _ = await command("reset-password", "alice", given=f"{PASSWORD}\n", **given)
+
+        assert (status, out) == (0, "alice has a new password; all sessions ended.\n")
+        assert await wire.closed() == 4401
+    anew = Person(alice.url, "alice", password=PASSWORD)
+    assert (await anew.get("/users/me"))["username"] == "alice"
+    await anew.close()
+
+
+async def test_events_follows_a_feed_line_by_line(
+    alice: Person, board: Board, settings: Settings
+) -> None:
+    given = {"database_url": settings.database_url, "redis_url": settings.redis_url}
+    given |= {"jwt_secret": settings.jwt_secret, "secret_key": settings.secret_key}
+    await board.card("Before")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "warmdesk", "events", board.slug, "--since", "0"),
+        stdout=subprocess.PIPE,
+        env=variables(**given),
+        cwd="/",
+    )
+    assert process.stdout is not None
+    lines: list[dict[str, Any]] = []
+
+    async def read_until(title: str) -> None:
+        assert process.stdout is not None
+        async with asyncio.timeout(10):
+            while not lines or lines[-1]["payload"].get("title") != title:
+                lines.append(json.loads(await process.stdout.readline()))
+
+    await read_until("Before")
+    await board.card("After")
+    await read_until("After")
+
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert lines[-1]["type"] == "board.card_created"
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() == 130
+
+
+async def test_check_finds_nothing_in_what_the_server_wrote(
+    alice: Person, board: Board, outside: dict[str, Any]
+) -> None:
+    card = await board.card()
+    await alice.patch(f"{board.path}/cards/{card['id']}/move", {"column_id": board.done})
+
+    assert await command("check", **outside) == (0, "Everything is as it must be.\n", "")
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize(
+    ("foul", "fault"),
+    [
+        ("delete from events where channel = 'project:1' and seq = 2", "feed project:1: "),
+        ("update feeds set seq = seq + 1 where channel = 'project:1'", "feed project:1: "),
+        ("update feeds set oldest = oldest + 1 where channel = 'project:1'", "feed project:1: "),
+        ("delete from feeds where channel = 'project:1'", "feed project:1: has events but no head"),
+        ("update cards set position = 1", "column 1: 2 cards at position 1"),
+        ("update columns set position = 1", "project 1: 4 columns at position 1"),
+        ("update projects set card_counter = 1", "project demo: card number 2 is beyond"),
+        ("update columns set deleted_at = now()", "card 1: its column 1 is deleted"),
+        ("delete from project_members where role = 'owner'", "project demo: has no owner"),
+        ("update users set is_active = false", "users: nobody is an administrator"),
+    ],
+)
+async def test_check_names_what_must_not_be(
+    foul: str, fault: str, board: Board, connection: Any
+) -> None:
+    await board.card("One")
+    await board.card("Two")
+    await connection.execute(foul)
+
+    found = [row["fault"] for row in await sql.server.faults(connection)]
+
+    assert any(sentence.startswith(fault) for sentence in found), found
+
+
+@pytest.mark.foul
+async def test_check_prints_what_it_finds_and_fails(
+    board: Board, connection: Any, outside: dict[str, Any]
+) -> None:
+    await connection.execute("update feeds set seq = seq + 1")
+
+    status, out, _ = await command("check", **outside)
+
+    assert status == 1
+    assert "feed project:1: " in out
+
+
+async def test_commands_find_the_embedded_servers_running_or_not(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data_dir": tmp_path / "data"}
+    status, out, _ = await command(
+        "create-user", "ann", "ann@example.org", given=f"{PASSWORD}\n", **given
+    )
+    assert (status, out) == (0, "ann was created.\n")
+
+    async with Running(directory=given["data_dir"]) as running:
+        assert "becomes the administrator" not in running.out
+        ann = Person(running.url, "ann", password=PASSWORD)
+        assert (await ann.get("/users/me"))["global_role"] == "admin"
+        status, out, _ = await command("check", **given)
+        assert (status, out) == (0, "Everything is as it must be.\n")
+        await ann.close()

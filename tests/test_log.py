@@ -1,0 +1,88 @@
+"""A log line is a fact with its keys, for people or for machines, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from warmdesk.log import REQUEST_ID, Lines
+
+SECRET = "abc.DEF-123_x"
+
+
+def said(message: str, *arguments: object, as_json: bool, trace: bool = False) -> str:
+    record = logging.LogRecord(
+        "warmdesk.realtime.hub", logging.INFO, "hub.py", 1, message, arguments, None
+    )
+    if trace:
+        record.exc_info = sys.exc_info()
+    return Lines(as_json=as_json).format(record)
+
+
+def test_a_line_for_people() -> None:
+    line = said("hub.caught_up channel=%s from=%d", "project:42", 16, as_json=False)
+
+    assert line[10] == "T"
+    assert line[23:] == "Z info hub.caught_up channel=project:42 from=16"
+
+
+def test_a_line_for_machines_has_its_keys_apart() -> None:
+    line = json.loads(said('hub.caught_up channel=%s cause="not there"', "user:7", as_json=True))
+
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "info",
+        "logger": "warmdesk.realtime.hub",
+        "event": "hub.caught_up",
+        "channel": "user:7",
+        "cause": "not there",
+    }
+
+
+def test_what_is_no_fact_of_ours_is_a_message() -> None:
+    assert json.loads(said("Task was destroyed.", as_json=True))["message"] == "Task was destroyed."
+
+
+def test_lines_of_a_request_carry_its_id() -> None:
+    token = REQUEST_ID.set("r-1")
+    try:
+        assert said("http.failed", as_json=False).endswith(" http.failed request_id=r-1")
+        assert json.loads(said("http.failed", as_json=True))["request_id"] == "r-1"
+    finally:
+        REQUEST_ID.reset(token)
+
+
+def test_a_traceback_stays_with_its_line() -> None:
+    try:
+        raise ValueError(f"no GET /ws/demo?token={SECRET}&since=3")
+    except ValueError:
+        text = said("http.failed", as_json=False, trace=True)
+        line = json.loads(said("http.failed", as_json=True, trace=True))
+
+    assert "\nTraceback" in text
+    assert "ValueError" in line["trace"]
+    assert SECRET not in text + line["trace"]
+    assert "since=3" in line["trace"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "GET /x?api_key={}",
+        "?ticket={}&a=1",
+        "Authorization: Bearer {}",
+        "password={} no",
+        "Token={}",
+    ],
+)
+def test_what_looks_like_a_secret_is_blanked(words: str, as_json: bool) -> None:
+    assert SECRET not in said(words.format(SECRET), as_json=as_json)
+
+
+def test_a_message_cannot_forge_a_second_line() -> None:
+    for as_json in (True, False):
+        assert "\n" not in said("http.failed path=%s", "/x\n2026 error forged", as_json=as_json)
