@@ -251,6 +251,52 @@ async def test_names_and_memberships_that_change_at_once_end_alike_everywhere(
             )
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "who", "role"),
+    [
+        ("insert into project_members (project_id, user_id) values ($1, 5)", "eve", "member"),
+        ("update project_members set role = 'viewer' where project_id = $1", "alice", "viewer"),
+    ],
+)
+async def test_a_name_that_changes_while_a_membership_does_is_told_with_it(
+    person: Invite,
+    olga: Person,
+    connection: Any,
+    door: Door,
+    eventually: Wait,
+    meanwhile: str,
+    who: str,
+    role: str,
+) -> None:
+    project = await olga.post("/projects", {"name": "Other"})
+    await olga.post(f"/projects/{project['slug']}/members", {"username": "alice"})
+    renamed = person(who)
+    await renamed.token()
+    other = connection.transaction()
+    await other.start()
+    await connection.execute(meanwhile, project["id"])
+
+    renaming = asyncio.create_task(renamed.put("/users/me", {"display_name": "Somebody"}))
+
+    async def waits() -> bool:
+        waiting = await door.desk.database.healing.fetchval(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
+        return bool(waiting) or renaming.done()
+
+    await eventually(waits)
+    await other.commit()
+    await renaming
+    told = await connection.fetchval(
+        "select payload from events where channel = $1 and type = 'project.member_updated'",
+        f"project:{project['id']}",
+    )
+    assert told is not None
+    assert json.loads(told)["role"] == role
+    assert json.loads(told)["user"]["display_name"] == "Somebody"
+
+
 @pytest.mark.parametrize("role", ["metrics", "backup"])
 async def test_service_accounts_keep_their_own_account_and_see_nobody(
     bob: Person, connection: Any, role: str
