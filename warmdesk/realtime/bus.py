@@ -35,6 +35,8 @@ from warmdesk.tasks import Tasks
 PREFIX = "warmdesk:"
 CALL_SECONDS = 0.25
 CONFIRM_SECONDS = 1.0
+CONNECTIONS = 50
+MANY = 10_000
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 QUEUE_MESSAGES = 10_000
@@ -73,8 +75,14 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py declares no types here
             hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password}
         )
-        return sentinel.master_for(parts.path.strip("/") or "mymaster", **options)
-    return redis_asyncio.from_url(url, **options)
+        return sentinel.master_for(
+            parts.path.strip("/") or "mymaster", max_connections=MANY, **options
+        )
+    # Of its own accord a pool refuses the 101st call at once; a storm should wait its turn.
+    pool = redis_asyncio.BlockingConnectionPool.from_url(
+        url, max_connections=CONNECTIONS, timeout=CALL_SECONDS, **options
+    )
+    return redis_asyncio.Redis.from_pool(pool)
 
 
 class Bus:

@@ -311,7 +311,8 @@ class Presence:
             for u, m in lowered.get(ONLINE, {}).items()
             if u not in online and u not in self.hub.people
         }
-        if online or leaving:
+        # Who is online is asked without a room: somebody has to take away what ran out.
+        if online or leaving or only is None:
             asked.append(self._ask(ONLINE, None, online, leaving, now))
         try:
             await self._call(asked)

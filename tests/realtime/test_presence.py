@@ -1,0 +1,384 @@
+"""Presence: who is here, across processes; no ghosts, no flapping, never the own join."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.conftest import Board, Door, Invite, Wait, serving
+from tests.person import Person, Wire
+from warmdesk.auth.actor import Actor, GlobalRole
+from warmdesk.config import Settings
+from warmdesk.desk import Desk
+from warmdesk.errors import Unavailable
+from warmdesk.realtime import presence as presence_module
+from warmdesk.realtime.channels import project_channel
+
+DELAY = 2.5
+SOON = 1.0
+
+pytestmark = pytest.mark.settings(presence_leave_delay=0.4)
+
+
+@asynccontextmanager
+async def here(person: Person, **params: Any) -> AsyncIterator[Wire]:
+    """A socket on demo whose hello has been read."""
+    async with person.socket("demo", **params) as wire:
+        await wire.next("hello")
+        yield wire
+
+
+def changes(wire: Wire) -> list[tuple[str, int]]:
+    """Joins and leaves so far, in their order."""
+    found: list[tuple[str, int]] = []
+    for frame in wire.frames:
+        kind, payload = frame["type"], frame["payload"]
+        if kind in ("presence.join", "presence.leave"):
+            found.append((kind.removeprefix("presence."), payload["user_id"]))
+        elif kind == "presence.changed":
+            found += [("join", user["id"]) for user in payload["joined"]]
+            found += [("leave", user) for user in payload["left"]]
+    return found
+
+
+async def listed(wire: Wire) -> list[str]:
+    payload = (await wire.next("presence.list"))["payload"]
+    assert payload["count"] == len(payload["users"])
+    assert not payload["more"]
+    return [user["username"] for user in payload["users"]]
+
+
+async def test_the_list_has_the_newcomer_and_the_most_recent_first(
+    board: Board, alice: Person, bob: Person, olga: Person
+) -> None:
+    async with here(alice) as first, here(bob) as second, here(olga) as third:
+        assert await listed(first) == ["alice"]
+        assert await listed(second) == ["bob", "alice"]
+        assert await listed(third) == ["olga", "bob", "alice"]
+        join = await first.next("presence.join", limit=SOON)
+        assert join["payload"]["user_id"] == join["payload"]["id"] == bob.id
+        assert join["payload"]["username"] == "bob"
+        await asyncio.sleep(0.5)
+        assert changes(first) == [("join", bob.id), ("join", olga.id)]
+        assert changes(second) == [("join", olga.id)]
+        assert changes(third) == []
+
+
+async def test_two_tabs_are_one_join_and_one_leave_when_both_are_closed(
+    board: Board, alice: Person, bob: Person
+) -> None:
+    async with here(bob) as viewer:
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(here(alice))
+            two = await stack.enter_async_context(here(alice))
+            await viewer.next("presence.join", limit=SOON)
+            await one.close()
+            await asyncio.sleep(1.0)
+            assert changes(viewer) == [("join", alice.id)]
+            assert changes(one) == changes(two) == [], "nobody hears the own join"
+        leave = await viewer.next("presence.leave", limit=DELAY)
+        assert leave["payload"] == {"user_id": alice.id}
+        await asyncio.sleep(0.5)
+        assert changes(viewer) == [("join", alice.id), ("leave", alice.id)]
+
+
+@pytest.mark.settings(presence_leave_delay=2.5)
+async def test_a_reload_is_no_event_at_all(board: Board, alice: Person, bob: Person) -> None:
+    async with here(bob) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            async with here(alice) as again:
+                assert set(await listed(again)) == {"alice", "bob"}
+        async with here(alice) as again:
+            await asyncio.sleep(3.0)
+            assert changes(viewer) == [("join", alice.id)]
+            assert changes(again) == []
+
+
+async def test_our_own_clients_get_joins_and_leaves_in_one_frame(
+    board: Board, alice: Person, bob: Person, olga: Person
+) -> None:
+    async with here(bob, presence="changed") as viewer:
+        async with here(alice), here(olga):
+            frame = await viewer.next("presence.changed", limit=SOON)
+            while len(changes(viewer)) < 2:
+                frame = await viewer.next("presence.changed", limit=SOON)
+            assert frame["payload"]["count"] == 3
+        while len(changes(viewer)) < 4:
+            frame = await viewer.next("presence.changed", limit=DELAY)
+        assert frame["payload"]["count"] == 1
+        told = changes(viewer)
+        assert sorted(told[:2]) == [("join", 2), ("join", 3)]
+        assert sorted(told[2:]) == [("leave", 2), ("leave", 3)]
+        assert not [f for f in viewer.frames if f["type"] in ("presence.join", "presence.leave")]
+
+
+async def test_another_process_sees_who_comes_and_goes(
+    board: Board, twin: Door, person: Invite, alice: Person
+) -> None:
+    far = person("bob", url=twin.url)
+    async with here(far) as viewer:
+        async with here(alice) as hers:
+            assert await listed(hers) == ["alice", "bob"]
+            await viewer.next("presence.join", limit=SOON)
+        await viewer.next("presence.leave", limit=DELAY)
+        await asyncio.sleep(0.5)
+        assert changes(viewer) == [("join", alice.id), ("leave", alice.id)]
+
+
+async def test_a_user_with_tabs_in_two_processes_leaves_when_the_last_closed(
+    board: Board, twin: Door, person: Invite, alice: Person, bob: Person
+) -> None:
+    far = person("alice", url=twin.url)
+    async with here(bob) as viewer, AsyncExitStack() as stack:
+        near_tab = await stack.enter_async_context(here(alice))
+        far_tab = await stack.enter_async_context(here(far))
+        await viewer.next("presence.join", limit=SOON)
+        await near_tab.close()
+        await asyncio.sleep(2.5)
+        assert changes(viewer) == [("join", alice.id)]
+        await far_tab.close()
+        await viewer.next("presence.leave", limit=DELAY)
+        assert changes(viewer) == [("join", alice.id), ("leave", alice.id)]
+
+
+async def test_hints_only_make_it_faster(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    alice: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for each in (desk, twin.desk):
+        monkeypatch.setattr(each.bus, "hint", lambda channel, word: None)
+    far = person("bob", url=twin.url)
+    async with here(far) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=presence_module.TURN_SECONDS + SOON)
+        await viewer.next("presence.leave", limit=presence_module.TURN_SECONDS + DELAY)
+
+
+async def test_who_was_in_a_process_that_died_is_gone_when_the_lease_ran_out(
+    board: Board,
+    settings: Settings,
+    person: Invite,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    async with here(bob) as viewer, AsyncExitStack() as stack:
+        dying = await stack.enter_async_context(serving(settings))
+        alice = person("alice", url=dying.url)
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            presence = dying.desk.presence
+            await presence._tasks.stop()
+            presence._stopping = True
+            # From here on the process neither renews nor lowers anything.
+            await asyncio.sleep(1.5)
+            assert changes(viewer) == [("join", alice.id)]
+            await viewer.next("presence.leave", limit=4)
+
+
+async def test_a_redis_that_lost_everything_makes_nobody_leave(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    alice: Person,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    far = person("olga", url=twin.url)
+    async with here(bob) as viewer, here(far) as other:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            await other.next("presence.join", limit=SOON)
+            await asyncio.sleep(0.5)
+            before = changes(viewer), changes(other)
+            await desk.redis.flushall()
+            await asyncio.sleep(4.0)
+            assert (changes(viewer), changes(other)) == before
+            assert set(await desk.presence.users(project_channel(board.id))) == {2, 3, 4}
+        # What really happens afterwards is told again.
+        await viewer.next("presence.leave", limit=DELAY)
+        await other.next("presence.leave", limit=DELAY)
+
+
+async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    bob: Person,
+    olga: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Wait,
+) -> None:
+    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.3)
+    script = desk.presence._script
+
+    async def away(*args: Any, **options: Any) -> Any:
+        raise ConnectionError("Redis is away")
+
+    async with here(bob) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            monkeypatch.setattr(desk.presence, "_script", away)
+            # Sockets open all the same, with what is known here.
+            async with here(olga) as late:
+                assert set(await listed(late)) == {"alice", "bob", "olga"}
+                await asyncio.sleep(1.0)
+                assert changes(viewer) == [("join", 3), ("join", 2)]
+        await asyncio.sleep(1.0)
+        assert changes(viewer) == [("join", 3), ("join", 2)], "nobody leaves while it is frozen"
+        assert (await bob.get("/projects/demo/presence", status=503))["error"]
+        monkeypatch.setattr(desk.presence, "_script", script)
+        await eventually(lambda: len(changes(viewer)) == 4, limit=5)
+        assert sorted(changes(viewer)[2:]) == [("leave", 2), ("leave", 3)]
+
+
+async def many(desk: Desk, connection: Any, project_id: int, count: int) -> list[int]:
+    """Members without faces."""
+    rows = await connection.fetch(
+        "with made as ("
+        " insert into users (email, username, password_hash, display_name, global_role)"
+        " select 'u' || n || '@example.org', 'u' || n, '-', 'U ' || n, 'user'"
+        " from generate_series(1, $1::int) n returning id)"
+        " insert into project_members (project_id, user_id, role)"
+        " select $2, id, 'viewer' from made returning user_id",
+        count,
+        project_id,
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def test_the_list_is_bounded_and_says_the_whole_number(
+    board: Board, desk: Desk, alice: Person, bob: Person, connection: Any
+) -> None:
+    people = await many(desk, connection, board.id, 250)
+    async with here(bob):
+        room = desk.hub.rooms[project_channel(board.id)]
+        await desk.presence._turn(only={room.channel: set(people)})
+        async with here(alice) as wire:
+            payload = (await wire.next("presence.list"))["payload"]
+            assert (payload["count"], len(payload["users"]), payload["more"]) == (252, 200, True)
+            assert payload["users"][0]["username"] == "alice"
+            first = await alice.get("/projects/demo/presence?limit=100")
+            assert (first["count"], len(first["users"]), first["more"]) == (252, 100, True)
+            last = await alice.get("/projects/demo/presence?limit=500&cursor=200")
+            assert (last["count"], len(last["users"]), last["more"]) == (252, 52, False)
+            assert last["users"][-1]["username"] == "bob"
+
+
+async def test_a_storm_of_newcomers_joins_each_once(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    olga: Person,
+    connection: Any,
+) -> None:
+    users = await many(desk, connection, board.id, 100)
+    desks = itertools.cycle((desk, twin.desk))
+    doors = itertools.cycle((person("x").client, person("x", url=twin.url).client))
+    async with here(olga) as viewer, AsyncExitStack() as stack:
+        sessions = await connection.fetch(
+            "insert into sessions (user_id, expires_at)"
+            " select unnest($1::bigint[]), now() + interval '1 hour' returning user_id, id",
+            users,
+        )
+        session_of = {row["user_id"]: str(row["id"]) for row in sessions}
+
+        async def enter(user_id: int) -> Any:
+            # Where a ticket is bought does not matter; it saves a hundred passwords.
+            actor = Actor(user_id, "u", GlobalRole.USER, session_id=session_of[user_id])
+            client = next(doors)
+            while True:
+                try:
+                    ticket = await next(desks).identity.ws_ticket(actor)
+                    socket = await client.session.ws_connect(
+                        f"{client.url}/ws/demo", params={"ticket": ticket, "presence": "changed"}
+                    )
+                except (Unavailable, aiohttp.WSServerHandshakeError) as refused:
+                    assert refused.status == 503  # noqa: PT017
+                    await asyncio.sleep(0.2)
+                else:
+                    stack.push_async_callback(socket.close)
+                    return user_id, socket
+
+        async with asyncio.TaskGroup() as group:
+            entering = [group.create_task(enter(user)) for user in users * 2]
+        entered = [task.result() for task in entering]
+        await asyncio.sleep(2.0)
+        joins = [user for what, user in changes(viewer) if what == "join"]
+        assert sorted(joins) == sorted(users)
+        assert len(changes(viewer)) == len(users)
+        for user_id, socket in entered:
+            told = []
+            while True:
+                try:
+                    message = await asyncio.wait_for(socket.receive(), 0.005)
+                except TimeoutError:
+                    break
+                told.append(orjson.loads(message.data))
+            assert [frame["type"] for frame in told[:2]] == ["hello", "presence.list"]
+            here_then = [user["id"] for user in told[1]["payload"]["users"]]
+            assert user_id in here_then
+            later = [u["id"] for f in told[2:] for u in f["payload"]["joined"]]
+            assert user_id not in later, "nobody hears the own join"
+            assert not set(later) & set(here_then), "who is in the list is not said to join"
+            assert sorted(here_then + later) == sorted([*users, olga.id])
+
+
+async def test_a_new_name_shows_in_lists_made_afterwards(
+    board: Board, alice: Person, bob: Person, eventually: Wait
+) -> None:
+    async with here(bob):
+        await bob.put("/users/me", {"display_name": "Robert"})
+        await asyncio.sleep(0.3)
+        async with here(alice) as wire:
+            users = (await wire.next("presence.list"))["payload"]["users"]
+            assert {user["display_name"] for user in users} == {"Alice", "Robert"}
+
+
+async def test_who_is_online_anywhere_is_known_to_all_processes(
+    board: Board, desk: Desk, twin: Door, alice: Person, person: Invite, eventually: Wait
+) -> None:
+    far = person("bob", url=twin.url)
+    async with far.socket("user") as wire, here(alice):
+        await wire.next("hello")
+        assert await desk.presence.online([2, 3, 4]) == {3, 4}
+        assert await twin.desk.presence.online([2, 3, 4]) == {3, 4}
+
+    async def nobody() -> bool:
+        return not await desk.presence.online([2, 3, 4])
+
+    await eventually(nobody, limit=5)
+
+
+async def test_a_planned_stop_leaves_the_leave_delay_and_no_ghosts(
+    board: Board, settings: Settings, person: Invite, bob: Person
+) -> None:
+    async with here(bob) as viewer:
+        async with serving(settings) as second:
+            alice = person("alice", url=second.url)
+            holder = alice.socket("demo")
+            wire = await holder.__aenter__()
+            await wire.next("hello")
+            await viewer.next("presence.join", limit=SOON)
+        await holder.__aexit__(None, None, None)
+        await viewer.next("presence.leave", limit=presence_module.TURN_SECONDS + 1.0)
