@@ -78,12 +78,13 @@ class Boards:
         seen: Collection[str] = (),
     ) -> Board:
         """The board for a user, as new as this moment or newer. `seen`: ETags of what they have."""
-        mark = await sql.projects.board_mark(
-            self.database.requests,
-            channel=project_channel(project.id),
-            project_id=project.id,
-            user_id=user_id,
-        )
+        async with self.database.connection() as connection:
+            mark = await sql.projects.board_mark(
+                connection,
+                channel=project_channel(project.id),
+                project_id=project.id,
+                user_id=user_id,
+            )
         own = (
             f'{{"my_role":"{project.role.word}","starred":{str(mark["starred"]).lower()},'.encode()
         )
@@ -117,15 +118,16 @@ class Boards:
                 del self._lines[project_id]
 
     async def _build(self, project_id: int, parts: frozenset[str]) -> Kept:
-        row = await sql.projects.board(
-            self.database.requests,
-            project_id=project_id,
-            most=CARDS_SHOWN,
-            columns="columns" in parts,
-            cards="cards" in parts,
-            labels="labels" in parts,
-            members="members" in parts,
-        )
+        async with self.database.connection() as connection:
+            row = await sql.projects.board(
+                connection,
+                project_id=project_id,
+                most=CARDS_SHOWN,
+                columns="columns" in parts,
+                cards="cards" in parts,
+                labels="labels" in parts,
+                members="members" in parts,
+            )
         self.built += 1
         kept = Kept(row["epoch"], row["seq"], row["board"])
         self._keep((project_id, parts), kept)

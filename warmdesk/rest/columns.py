@@ -37,8 +37,8 @@ MOST = 100
 @route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag="columns")
 async def list_columns(request: web.Request) -> web.Response:
     """List the columns in board order, without their cards."""
-    project_id = request[PROJECT].id
-    return answer(await sql.columns.all(request.app[DESK].database.requests, project_id=project_id))
+    async with request.app[DESK].database.connection() as connection:
+        return answer(await sql.columns.all(connection, project_id=request[PROJECT].id))
 
 
 @route(

@@ -50,13 +50,14 @@ async def list_members(request: web.Request) -> web.Response:
     query: ListMembers = request[QUERY]
     project = request[PROJECT]
     limit = max(1, min(query.limit, PAGE))
-    rows = await sql.members.page(
-        request.app[DESK].database.requests,
-        project_id=project.id,
-        emails=project.role >= Role.ADMIN,
-        after=query.cursor,
-        limit=limit,
-    )
+    async with request.app[DESK].database.connection() as connection:
+        rows = await sql.members.page(
+            connection,
+            project_id=project.id,
+            emails=project.role >= Role.ADMIN,
+            after=query.cursor,
+            limit=limit,
+        )
     headers = next_page(request, cursor=rows[limit - 1]["id"]) if len(rows) > limit else None
     return answer("[" + ",".join(row["json"] for row in rows[:limit]) + "]", headers=headers)
 

@@ -62,18 +62,19 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
     actor = request[ACTOR]
     limit = max(1, min(query.limit, PAGE))
     after_name, after_id = _place(query.cursor)
-    rows = await sql.projects.page(
-        request.app[DESK].database.requests,
-        user_id=actor.user_id,
-        global_role=actor.global_role,
-        mine=query.mine,
-        starred_only=starred_only,
-        include_archived=query.include_archived,
-        q=query.q.strip(),
-        after_name=after_name,
-        after_id=after_id,
-        limit=limit,
-    )
+    async with request.app[DESK].database.connection() as connection:
+        rows = await sql.projects.page(
+            connection,
+            user_id=actor.user_id,
+            global_role=actor.global_role,
+            mine=query.mine,
+            starred_only=starred_only,
+            include_archived=query.include_archived,
+            q=query.q.strip(),
+            after_name=after_name,
+            after_id=after_id,
+            limit=limit,
+        )
     headers = None
     if len(rows) > limit:
         rows = rows[:limit]
