@@ -83,6 +83,7 @@ select
 -- name: board -> one
 -- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
 -- one moment. One pass over the live cards; a column shows its first `most`. The long part comes last, where it is copied least.
+-- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
 with ranked as (
     select
         c.id,
@@ -94,13 +95,15 @@ with ranked as (
     where c.project_id = :project_id::bigint and c.deleted_at is null and c.archived_at is null
 ), shown as (
     select array_agg(r.id) as ids from ranked as r where r.place <= :most::bigint and :cards::boolean
+), made as materialized (
+    select s.id, s.card from shown, lateral cards_json(shown.ids) as s
 ), filled as (
     select
         r.column_id,
         max(r.card_count) as card_count,
         json_agg(j.card order by r.place) filter (where j.card is not null) as cards
     from ranked as r
-    left join (select s.id, s.card from shown, lateral cards_json(shown.ids) as s) as j on j.id = r.id
+    left join made as j on j.id = r.id
     group by r.column_id
 ), filled_columns as (
     select coalesce(string_agg(
