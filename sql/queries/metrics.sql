@@ -11,7 +11,7 @@ with active as (
 )
 select case when a.shown then a.slug else '' end as project, count(*) as columns
 from active as a
-join columns as c on c.project_id = a.id and c.deleted_at is null
+inner join columns as c on c.project_id = a.id and c.deleted_at is null
 group by 1;
 
 -- name: cards -> many
@@ -33,8 +33,8 @@ select
     n.closed,
     sum(n.cards)::bigint as cards
 from active as a
-join columns as c on c.project_id = a.id and c.deleted_at is null
-join counted as n on n.column_id = c.id
+inner join columns as c on c.project_id = a.id and c.deleted_at is null
+inner join counted as n on n.column_id = c.id
 group by 1, 2, 3, 4;
 
 -- name: users -> many
