@@ -17,10 +17,12 @@ from warmdesk.rest.metrics import COUNTED, Counted
 from warmdesk.rest.middleware import DOORMAN, Doorman, behind_door, nowhere
 from warmdesk.rest.paths import Paths
 from warmdesk.rest.routing import BASE, BODY_LIMIT, DESK, Route
+from warmdesk.rest.wire import install
 
 
 def build_app(desk: Desk) -> web.Application:
     """The application of one process. What does not depend on the desk is made once."""
+    install()
     # One more than the limit itself: `read_body` counts, and says it in our words.
     app = web.Application(client_max_size=BODY_LIMIT + 1)
     app[DESK] = desk

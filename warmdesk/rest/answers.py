@@ -31,7 +31,7 @@ def answer(
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:
-    """What a hot change answered, with ``Idempotent-Replay: true`` when the same key had been answered before."""
+    """What a hot change answered; ``Idempotent-Replay: true`` when its key was answered before."""
     if outcome.status == 204:
         return no_content()
     response = answer(outcome.answer, status=outcome.status, headers=headers)
@@ -58,6 +58,9 @@ def problem(error: WarmDeskError, request_id: str | None = None) -> web.Response
     response = answer(content, status=error.status, headers=error.headers)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 408:
+        # What is still to come of the body would be taken for the next request.
+        response.force_close()
     return response
 
 
@@ -65,7 +68,7 @@ SECRETS = ("api_key", "token")
 
 
 def next_page(request: web.Request, **place: object) -> dict[str, str]:
-    """The ``Link`` to a list's next page: this request's path and query, with another place in the list."""
+    """The ``Link`` to a list's next page: this request's address with another place in the list."""
     url = request.rel_url.without_query_params(*SECRETS).update_query(
         {name: str(value) for name, value in place.items()}
     )

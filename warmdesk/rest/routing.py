@@ -177,9 +177,7 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
     except TimeoutError as error:
         # aiohttp would go on waiting for the rest after the answer.
         content.feed_eof()
-        raise WarmDeskError(
-            "the body did not come in time", status=408, headers={"Connection": "close"}
-        ) from error
+        raise WarmDeskError("the body did not come in time", status=408) from error
     return b"".join(parts)
 
 

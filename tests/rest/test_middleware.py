@@ -1,0 +1,600 @@
+"""The door before each handler: ids, headers, origins, one shape for errors, limited patience."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import re
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from redis.exceptions import ConnectionError as RedisAway
+
+from tests.conftest import Board, Wait
+from tests.person import Person
+from warmdesk.config import Settings
+from warmdesk.desk import Desk
+from warmdesk.errors import Conflict, TooMany
+from warmdesk.rest import routing, wire
+from warmdesk.rest.middleware import (
+    DOORMAN,
+    SECURITY,
+    Doorman,
+    behind_door,
+    nowhere,
+    origin_allowed,
+    origin_of,
+)
+from warmdesk.rest.paths import Paths
+from warmdesk.rest.routing import ADDRESS, DESK
+
+Http = aiohttp.ClientSession
+
+
+@pytest.fixture
+async def http(url: str) -> AsyncIterator[Http]:
+    """A bare HTTP client; paths begin with /."""
+    async with aiohttp.ClientSession(url) as session:
+        yield session
+
+
+@pytest.fixture
+def failing(desk: Desk, aiohttp_client: Any) -> Any:
+    """Serve one handler that raises what it is given, or answers it: ``await failing(error)``."""
+
+    async def serve(result: Exception | web.StreamResponse) -> aiohttp.ClientResponse:
+        async def do_it(request: web.Request) -> web.StreamResponse:
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        app = web.Application()
+        app[DESK], app[DOORMAN] = desk, Doorman(desk)
+        tree = Paths("", [("GET", "/fail", do_it)], nowhere=nowhere, hang=behind_door)
+        app.router.register_resource(tree)
+        client = await aiohttp_client(app)
+        response: aiohttp.ClientResponse = await client.get("/fail", allow_redirects=False)
+        await response.read()
+        return response
+
+    return serve
+
+
+# Errors
+
+
+async def test_an_unknown_path_is_404_in_our_shape(http: Http) -> None:
+    for path in ("/", "/api/v1", "/api/v1/", "/api/v1/nothing", "/nothing/at/all", "/api/v1x"):
+        async with http.get(path) as response:
+            assert response.status == 404, path
+            assert await response.json() == {"error": "there is nothing at this address"}
+
+
+async def test_a_wrong_method_is_405_with_the_right_ones(http: Http) -> None:
+    async with http.delete("/api/v1/projects") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
+        assert "error" in await response.json()
+    async with http.post("/openapi.json") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_a_trailing_slash_is_another_path(http: Http) -> None:
+    async with http.get("/api/v1/version/") as response:
+        assert response.status == 404
+
+
+async def test_an_unforeseen_error_says_only_the_requests_id(
+    failing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        response = await failing(RuntimeError("select secret from users"))
+
+    assert response.status == 500
+    body = await response.json()
+    assert body == {"error": "internal error", "request_id": response.headers["X-Request-Id"]}
+    (record,) = [record for record in caplog.records if record.name.startswith("warmdesk")]
+    assert record.getMessage() == 'http.failed route="GET /fail"'
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TimeoutError(), 503),
+        (ConnectionRefusedError(), 503),
+        (RedisAway(), 503),
+        (asyncpg.InterfaceError("the pool is closing"), 503),
+        (asyncpg.CannotConnectNowError("starting"), 503),
+        (asyncpg.AdminShutdownError("stopping"), 503),
+        (asyncpg.TooManyConnectionsError("full"), 503),
+        (asyncpg.QueryCanceledError("too slow"), 503),
+        (asyncpg.CharacterNotInRepertoireError("NUL"), 400),
+        (asyncpg.NumericValueOutOfRangeError("2^31"), 400),
+        (asyncpg.exceptions._base.DataError("value out of int32 range"), 400),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 400),
+        (asyncpg.UniqueViolationError("twice"), 409),
+        (asyncpg.UndefinedColumnError("nonsense"), 500),
+        (web.HTTPRequestEntityTooLarge(1, 2), 413),
+        (web.HTTPBadRequest(), 400),
+        (Conflict(), 409),
+        (TooMany(3), 429),
+        (KeyError("x"), 500),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+async def test_errors_have_their_status(failing: Any, error: Exception, status: int) -> None:
+    response = await failing(error)
+
+    assert response.status == status
+    body = await response.json()
+    assert isinstance(body["error"], str)
+    assert "pool" not in body["error"]
+    assert ("Retry-After" in response.headers) == (status in (429, 503))
+
+
+async def test_a_redirect_is_no_error(failing: Any) -> None:
+    response = await failing(web.HTTPFound("/elsewhere"))
+
+    assert response.status == 302
+    assert response.headers["Location"] == "/elsewhere"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_an_adopted_answer_is_left_alone(desk: Desk, url: str) -> None:
+    adopted = web.StreamResponse(status=101)
+
+    async def adopt(request: web.Request) -> web.StreamResponse:
+        return adopted
+
+    app = web.Application()
+    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    request = make_mocked_request("GET", "/x", app=app)
+    request.match_info.add_app(app)
+    desk.draining = True
+
+    assert await behind_door(adopt, "GET", "/x")(request) is adopted
+    assert not adopted.headers
+    assert adopted.keep_alive is None
+
+
+# Headers
+
+
+async def test_every_answer_has_the_security_headers(http: Http, alice: Person) -> None:
+    for method, path in (
+        ("GET", "/api/v1/version"),
+        ("GET", "/api/v1/projects"),
+        ("GET", "/nothing"),
+        ("DELETE", "/api/v1/version"),
+        ("OPTIONS", "/api/v1/version"),
+        ("HEAD", "/api/v1/version"),
+        ("GET", "/swagger/doc.json"),
+        ("GET", "/swagger"),
+        ("GET", "/swagger/swagger_ui_static/swagger-ui.css"),
+        ("GET", "/api/v1/ws/demo"),
+    ):
+        async with http.request(method, path, allow_redirects=False) as response:
+            for name, value in SECURITY.items():
+                assert response.headers.getall(name) == [value], (method, path, name)
+            assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-Id"])
+            assert response.headers["Vary"] == "Origin"
+            assert response.headers["Cache-Control"]
+            assert "Strict-Transport-Security" not in response.headers
+
+
+async def test_the_page_of_the_documents_runs_its_own_script_only(http: Http) -> None:
+    async with http.get("/swagger/index.html") as response:
+        policy = response.headers["Content-Security-Policy"]
+
+    assert re.search(r"script-src 'self' 'sha256-[A-Za-z0-9+/]{43}=';", policy)
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.settings(base_url="https://desk.example.org")
+async def test_browsers_are_told_to_stay_with_tls(http: Http) -> None:
+    async with http.get("/api/v1/version") as response:
+        assert response.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+
+
+async def test_answers_are_not_kept_unless_they_have_a_tag(alice: Person, board: Board) -> None:
+    listed = await alice.request("GET", "/projects")
+    shown = await alice.request("GET", "/projects/demo")
+
+    assert listed.headers["Cache-Control"] == "no-store"
+    assert shown.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_a_requests_id_comes_back(http: Http) -> None:
+    async with http.get("/api/v1/version", headers={"X-Request-Id": "proxy-7.a_B"}) as response:
+        assert response.headers["X-Request-Id"] == "proxy-7.a_B"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 129, "é", "a;b", "<script>"])
+async def test_a_strange_id_is_replaced(http: Http, name: str) -> None:
+    async with http.get("/api/v1/version", headers={"X-Request-Id": name}) as response:
+        assert re.fullmatch("[0-9a-f]{16}", response.headers["X-Request-Id"])
+
+
+async def test_a_request_is_one_line_in_the_log_only_at_debug(
+    http: Http, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="warmdesk.rest"):
+        async with http.get("/api/v1/version?api_key=wd_secret"):
+            pass
+
+    assert not caplog.records
+
+
+@pytest.mark.settings(log_level="debug")
+async def test_no_query_string_is_logged(http: Http, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="warmdesk.rest"):
+        async with http.get("/api/v1/version?api_key=wd_secret"):
+            pass
+
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "http.answered method=GET path=/api/v1/version status=200"
+    )
+    assert "secret" not in record.getMessage()
+
+
+async def test_a_process_that_stops_gives_its_connections_away(http: Http, desk: Desk) -> None:
+    async with http.get("/api/v1/version") as response:
+        assert response.headers.get("Connection") != "close"
+    desk.draining = True
+    for path in ("/api/v1/version", "/nothing", "/swagger/index.html"):
+        async with http.get(path) as response:
+            assert response.headers["Connection"] == "close"
+
+
+async def test_head_answers_like_get_without_a_body(http: Http) -> None:
+    async with http.head("/api/v1/version") as response:
+        assert response.status == 200
+        assert int(response.headers["Content-Length"]) > 0
+        assert await response.read() == b""
+
+
+async def test_options_names_the_methods(http: Http) -> None:
+    async with http.options("/api/v1/projects/demo") as response:
+        assert response.status == 204
+        assert response.headers["Allow"] == "DELETE, GET, HEAD, PUT, OPTIONS"
+        assert "Access-Control-Allow-Methods" not in response.headers
+
+
+# Origins
+
+ALLOWED = "https://app.example.org, https://other.example.org:8443/"
+
+
+def settings_of(origins: str = ALLOWED, base_url: str = "https://desk.example.org/x") -> Settings:
+    return Settings(allowed_origins=origins, base_url=base_url)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "https://app.example.org",
+        "https://other.example.org:8443",
+        "https://desk.example.org",
+        "http://board.local:8080",
+        "https://board.local:8080",
+    ],
+)
+def test_these_origins_may_open_sockets(origin: str | None) -> None:
+    headers = {"Host": "board.local:8080"} | ({"Origin": origin} if origin else {})
+    assert origin_allowed(make_mocked_request("GET", "/", headers=headers), settings_of())
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "https://evil.example",
+        "http://app.example.org",
+        "https://app.example.org.evil.example",
+        "https://evil-app.example.org",
+        "https://app.example.org:444",
+        "https://app.example.org/",
+        "http://board.local",
+        "http://board.local:8080.evil.example",
+        "ftp://board.local:8080",
+        "board.local:8080",
+        "*",
+    ],
+)
+def test_these_origins_may_not(origin: str) -> None:
+    headers = {"Host": "board.local:8080", "Origin": origin}
+    assert not origin_allowed(make_mocked_request("GET", "/", headers=headers), settings_of())
+
+
+def test_without_settings_only_the_own_host_is_an_origin() -> None:
+    own = {"Host": "board.local", "Origin": "http://board.local"}
+    assert origin_allowed(make_mocked_request("GET", "/", headers=own), settings_of("", ""))
+    null = {"Host": "null", "Origin": "null"}
+    assert not origin_allowed(make_mocked_request("GET", "/", headers=null), settings_of("", ""))
+
+
+def test_an_address_has_one_origin() -> None:
+    assert origin_of("HTTPS://Desk.Example.org:443/path") == "https://desk.example.org"
+    assert origin_of("http://[::1]:8080") == "http://[::1]:8080"
+    assert origin_of("desk.example.org") == ""
+
+
+@pytest.mark.settings(allowed_origins="https://app.example.org")
+async def test_a_page_of_an_allowed_origin_may_read(http: Http) -> None:
+    headers = {"Origin": "https://app.example.org"}
+    for path, status in (("/api/v1/version", 200), ("/api/v1/projects", 401), ("/none", 404)):
+        async with http.get(path, headers=headers) as response:
+            assert response.status == status
+            assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+            assert response.headers["Access-Control-Allow-Credentials"] == "true"
+            assert response.headers["Access-Control-Expose-Headers"] == "ETag, Link, Retry-After"
+
+
+@pytest.mark.settings(allowed_origins="https://app.example.org")
+async def test_a_browser_may_ask_before_it_calls(http: Http) -> None:
+    headers = {
+        "Origin": "https://app.example.org",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization, if-match",
+    }
+    async with http.options("/api/v1/projects/demo/cards/1/move", headers=headers) as response:
+        assert response.status == 204
+        assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+        for name in ("Authorization", "If-Match", "Idempotency-Key", "X-API-Key"):
+            assert name in response.headers["Access-Control-Allow-Headers"]
+        assert response.headers["Access-Control-Max-Age"] == "3600"
+
+
+@pytest.mark.settings(allowed_origins="https://app.example.org")
+@pytest.mark.parametrize("origin", ["null", "https://app.example.org.evil.example", "https://evil"])
+async def test_a_foreign_page_may_not_read(http: Http, origin: str) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    for method in ("GET", "OPTIONS"):
+        async with http.request(method, "/api/v1/version", headers=headers) as response:
+            assert not [name for name in response.headers if name.startswith("Access-Control")]
+
+
+# Addresses
+
+
+@pytest.mark.settings(trusted_proxies="127.0.0.1")
+async def test_a_trusted_proxys_word_counts(desk: Desk) -> None:
+    assert await seen_address(desk, "203.0.113.7, 198.51.100.2") == "198.51.100.2"
+
+
+async def test_anybody_elses_word_does_not_count(desk: Desk) -> None:
+    assert await seen_address(desk, "203.0.113.7") == "127.0.0.1"
+
+
+async def seen_address(desk: Desk, forwarded: str) -> str:
+    """The address that a handler sees, with this X-Forwarded-For."""
+    seen: list[str] = []
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        seen.append(request[ADDRESS])
+        return web.Response()
+
+    app = web.Application()
+    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    app.router.register_resource(
+        Paths("", [("GET", "/look", look)], nowhere=nowhere, hang=behind_door)
+    )
+    async with TestClient(TestServer(app)) as client:
+        await client.get("/look", headers={"X-Forwarded-For": forwarded})
+    return seen[0]
+
+
+# The wire
+
+
+@asynccontextmanager
+async def raw(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def head_of(path: str, **headers: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"POST /api/v1{path} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+async def test_half_a_head_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.3)
+    async with raw(url) as (reader, writer):
+        writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+
+
+async def test_half_a_head_after_a_request_is_not_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.3)
+    async with raw(url) as (reader, writer):
+        writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"}")
+        # Being idle between two requests is no crime.
+        await asyncio.sleep(0.5)
+        writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"}"), 2)
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            writer.write(b"GET " if time.monotonic() - began < 0.05 else b"/")
+            try:
+                if await asyncio.wait_for(reader.read(1), 0.1) == b"":
+                    break
+            except TimeoutError:
+                continue
+        assert time.monotonic() - began < 1
+
+
+async def test_a_client_that_says_nothing_is_not_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.2)
+    async with raw(url) as (reader, _):
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+
+
+async def test_a_body_that_stops_is_not_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "IDLE_SECONDS", 0.2)
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of("/auth/login", Content_Type="application/json", Content_Length="100") + b'{"'
+        )
+        answer = await asyncio.wait_for(reader.read(), 3)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"error":"the body did not come in time"' in answer
+
+
+async def test_a_body_that_trickles_has_an_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "BODY_SECONDS", 0.5)
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of("/auth/login", Content_Type="application/json", Transfer_Encoding="chunked")
+        )
+        answer = asyncio.ensure_future(reader.read())
+        for _ in range(40):
+            if answer.done():
+                break
+            writer.write(b"1\r\n \r\n")
+            await asyncio.sleep(0.05)
+        assert (await asyncio.wait_for(answer, 3)).startswith(b"HTTP/1.1 408")
+
+
+async def test_a_body_in_many_pieces_is_one_body(url: str) -> None:
+    body = json.dumps({"username": "alice", "password": "correct horse battery"}).encode()
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of("/auth/login", Content_Type="application/json", Content_Length=str(len(body)))
+        )
+        for place in range(len(body)):
+            writer.write(body[place : place + 1])
+            await asyncio.sleep(0.001)
+        answer = await asyncio.wait_for(reader.readuntil(b"access_token"), 5)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_body_of_unknown_length_is_counted(url: str) -> None:
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of("/auth/login", Content_Type="application/json", Transfer_Encoding="chunked")
+        )
+        for _ in range(17):
+            writer.write(chunk)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'"error":"the body is larger than 1048576 bytes"' in answer
+
+
+async def test_a_declared_length_is_enough_to_refuse(url: str) -> None:
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of("/auth/login", Content_Type="application/json", Content_Length="1048577")
+        )
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_a_body_of_exactly_the_limit_is_read(http: Http) -> None:
+    body = b'{"username":"alice","password":"wrong wrong"}'.ljust(1 << 20)
+    async with http.post(
+        "/api/v1/auth/login", data=body, headers={"Content-Type": "application/json"}
+    ) as response:
+        assert response.status == 401
+
+
+async def test_a_compressed_body_is_refused_before_it_is_inflated(http: Http) -> None:
+    bomb = gzip.compress(b"[" * 30_000_000)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with http.post("/api/v1/auth/login", data=bomb, headers=headers) as response:
+        assert response.status == 415
+        assert "Content-Encoding" in (await response.json())["error"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BREW /pot HTCPCP/1.0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: ten\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_told_so_in_our_shape(
+    url: str, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with raw(url) as (reader, writer):
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 5)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400") or head.startswith(b"HTTP/1.0 400")
+    assert json.loads(body)["error"].startswith("the request was not understood")
+    assert b"nosniff" in head
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_client_may_wait_for_a_word_before_its_body(url: str) -> None:
+    async with raw(url) as (reader, writer):
+        writer.write(
+            head_of(
+                "/auth/login",
+                Content_Type="application/json",
+                Content_Length="2",
+                Expect="100-continue",
+            )
+        )
+        assert await asyncio.wait_for(reader.readline(), 2) == b"HTTP/1.1 100 Continue\r\n"
+        writer.write(b"{}")
+        assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.readuntil(b"}"), 2)
+
+
+async def test_another_expectation_is_passed_over(http: Http) -> None:
+    async with http.get("/api/v1/version", headers={"Expect": "the unexpected"}) as response:
+        assert response.status == 200
+
+
+async def test_a_client_that_hangs_up_leaves_no_trace(
+    url: str, desk: Desk, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    for sent in (b"{", b""):
+        client = socket.create_connection((host, int(port)))
+        client.sendall(
+            head_of("/auth/login", Content_Type="application/json", Content_Length="100") + sent
+        )
+        await asyncio.sleep(0.05)
+        client.close()
+    async with aiohttp.ClientSession(url) as session, session.get("/api/v1/version"):
+        pass
+
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -1,0 +1,90 @@
+"""What aiohttp does by itself before a request is one: refuse what is no HTTP, and wait for it.
+
+It would refuse in a shape of its own with a traceback in the log, and would wait for the rest of a
+head as long as for the next request. Here it answers like every door, and a head has ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web, web_server
+from aiohttp.http_exceptions import LineTooLong
+
+from warmdesk.errors import WarmDeskError
+from warmdesk.rest.answers import problem
+from warmdesk.rest.middleware import SECURITY
+
+HEAD_SECONDS = 10.0
+"""How long a client has for the head of its request, and a new one for the first of all."""
+
+log = logging.getLogger(__name__)
+
+
+class Wire(web.RequestHandler):
+    """aiohttp's side of one connection."""
+
+    __slots__ = ("_late",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._late: asyncio.TimerHandle | None = None
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._waits():
+            if self._late is None:
+                self._expect_head()
+        elif self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _waits(self) -> bool:
+        """Nobody is at work for this connection: what came is no whole head yet."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _expect_head(self) -> None:
+        self._late = self._loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self._waits():
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, or to an error outside every door."""
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer had begun already")
+        if status >= 500:
+            log.error("http.failed_outside", exc_info=exc)
+            refusal = WarmDeskError()
+        else:
+            log.debug("http.malformed cause=%s", type(exc).__name__)
+            too_long = isinstance(exc, LineTooLong)
+            reason = "a line of its head is too long" if too_long else "it is not valid HTTP"
+            refusal = WarmDeskError(f"the request was not understood: {reason}", status=status)
+        response = problem(refusal)
+        response.headers.update(SECURITY)
+        response.headers["Cache-Control"] = "no-store"
+        response.force_close()
+        return response
+
+
+def install() -> None:
+    """Let aiohttp's servers of this process use `Wire`: it has no public way to choose it."""
+    servers: Any = web_server
+    servers.RequestHandler = Wire
