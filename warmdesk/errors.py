@@ -1,6 +1,8 @@
-"""Errors that speak the client's words: each has a status and a message; anything else is a 500 that says nothing.
+"""Errors that speak the client's words: each has a status and a message; anything else is a 500
+that says nothing.
 
-SQL functions refuse with ``refuse(status, message, extra)`` (SQLSTATE ``WDnnn``); `refusal` makes the same object of it.
+SQL functions refuse with ``refuse(status, message, extra)`` (SQLSTATE ``WDnnn``); `refusal` makes
+the same object of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Migrations: plain SQL files, each once, in order, in its own transaction; shapes and changes are replaced each time.
+"""Migrations: plain SQL files, each once, in order, in its own transaction; shapes and changes are
+replaced each time.
 
-An advisory lock lets one process migrate and makes the others wait. A file that was edited after it ran is refused. A
-database that is newer than this program is served only if its newest migration names this program or an older one
-(``-- oldest program: 0.1``): expand first, contract a release later, so that hosts can be upgraded one by one.
+An advisory lock lets one process migrate and makes the others wait. A file that was edited after it
+ran is refused. A database that is newer than this program is served only if its newest migration
+names this program or an older one (``-- oldest program: 0.1``): expand first, contract a release
+later, so that hosts can be upgraded one by one.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
-    """Bring the schema up to this program. Gives the names of the migrations that ran; `limit` in seconds for all."""
+    """Bring the schema up to this program. Gives the names of the migrations that ran; `limit` in
+    seconds for all.
+    """
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=limit)
     try:
         await connection.execute("select pg_advisory_lock($1)", LOCK)
@@ -57,12 +61,15 @@ async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
 
 
 async def _bring_up(connection: Any) -> list[str]:
-    done = {row["version"]: row for row in await connection.fetch("select * from schema_migrations")}
+    done = {
+        row["version"]: row for row in await connection.fetch("select * from schema_migrations")
+    }
     known = {int(name.split("_")[0]): (name, text) for name, text in files("migrations")}
     for version, row in sorted(done.items()):
         if version not in known and numbers(row["oldest_program"]) > numbers(warmdesk.__version__):
             raise MigrationError(
-                f"the database is at migration {row['name']}, which needs WarmDesk {row['oldest_program']} or newer;"
+                f"the database is at migration {row['name']}, which needs"
+                f" WarmDesk {row['oldest_program']} or newer;"
                 f" this is {warmdesk.__version__}"
             )
     newer = any(version not in known for version in done)
@@ -71,7 +78,9 @@ async def _bring_up(connection: Any) -> list[str]:
         digest = hashlib.sha256(text.encode()).hexdigest()
         if version in done:
             if done[version]["sha256"] != digest:
-                raise MigrationError(f"migration {name} was edited after it ran on this database; restore the file")
+                raise MigrationError(
+                    f"migration {name} was edited after it ran on this database; restore the file"
+                )
             continue
         oldest = OLDEST.search(text)
         if oldest is None:
@@ -79,7 +88,8 @@ async def _bring_up(connection: Any) -> list[str]:
         async with connection.transaction():
             await connection.execute(text)
             await connection.execute(
-                "insert into schema_migrations (version, name, sha256, oldest_program) values ($1, $2, $3, $4)",
+                "insert into schema_migrations (version, name, sha256, oldest_program)"
+                " values ($1, $2, $3, $4)",
                 version,
                 name,
                 digest,
@@ -92,7 +102,9 @@ async def _bring_up(connection: Any) -> list[str]:
 
 
 async def _replace_functions(connection: Any) -> None:
-    """Shapes and changes, in one transaction; bodies are not checked then, because they call each other."""
+    """Shapes and changes, in one transaction; bodies are not checked then, because they call each
+    other.
+    """
     async with connection.transaction():
         await connection.execute("set local check_function_bodies = off")
         for folder in ("shapes", "changes"):

@@ -1,8 +1,8 @@
 """Pools of connections to PostgreSQL, with the time limits every statement lives under.
 
-Two pools a process: one for requests, and two connections that requests cannot take, with which the hub heals. A connection
-goes back to its pool without a reset (official asyncpg option, 10–70 µs a request): no code here leaves a SET, a LISTEN or a
-session lock behind.
+Two pools a process: one for requests, and two connections that requests cannot take, with which the
+hub heals. A connection goes back to its pool without a reset (official asyncpg option, 10–70 µs a
+request): no code here leaves a SET, a LISTEN or a session lock behind.
 """
 
 from __future__ import annotations
@@ -66,7 +66,12 @@ class Database:
         """A connection for a request; `Unavailable` after two seconds without one."""
         try:
             connection = await self.requests.acquire(timeout=ACQUIRE_SECONDS)
-        except (TimeoutError, OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+        except (
+            TimeoutError,
+            OSError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.CannotConnectNowError,
+        ) as error:
             raise Unavailable("the database is busy or away, try again") from error
         try:
             yield connection

@@ -1,9 +1,11 @@
-"""The statements of ``sql/queries/*.sql`` as functions: ``await sql.cards.in_column(connection, column_id=2, …)``.
+"""The statements of ``sql/queries/*.sql`` as functions: ``await sql.cards.in_column(connection,
+column_id=2, …)``.
 
-A file holds blocks that begin with ``-- name: verb -> kind``, then say what they promise, then give one statement with
-``:named`` parameters. Kinds: ``one`` (a row; none is a `NotFound`), ``value`` (its first field; none is a `NotFound`),
-``many`` (all rows), ``nothing``. Names become ``$1`` once, when the file is read; casts (``::int``), strings and comments
-stay as they are. aiosql does the same for 9 µs a call more.
+A file holds blocks that begin with ``-- name: verb -> kind``, then say what they promise, then give
+one statement with ``:named`` parameters. Kinds: ``one`` (a row; none is a `NotFound`), ``value``
+(its first field; none is a `NotFound`), ``many`` (all rows), ``nothing``. Names become ``$1`` once,
+when the file is read; casts (``::int``), strings and comments stay as they are. aiosql does the
+same for 9 µs a call more.
 """
 
 from __future__ import annotations

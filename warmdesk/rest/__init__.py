@@ -1,4 +1,6 @@
-"""Thin handlers, one file per resource of the API, each with its ``routes``. `RESOURCES` is the list of them."""
+"""Thin handlers, one file per resource of the API, each with its ``routes``. `RESOURCES` is the
+list of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Bodies that come in and answers that go out: one file per resource. A `msgspec.Struct` is type, validation and schema."""
+"""Bodies that come in and answers that go out: one file per resource. A `msgspec.Struct` is type,
+validation and schema.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Id = Annotated[int, Meta(ge=1, le=MAX_ID)]
 Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Position = Annotated[float, Meta(ge=-1e15, le=1e15)]
-Timestamp = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-04-04T10:00:00.000000Z"])]
+Timestamp = Annotated[
+    str, Meta(description="RFC 3339, UTC", examples=["2026-04-04T10:00:00.000000Z"])
+]
 Day = Annotated[str, Meta(description="YYYY-MM-DD", examples=["2026-04-04"])]
 Color = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", examples=["#6366f1"])]
 
@@ -27,7 +31,9 @@ class StrictBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Shape(msgspec.Struct, kw_only=True):
-    """What the server sends. Made in SQL; declared here so that the document and the tests know it."""
+    """What the server sends. Made in SQL; declared here so that the document and the tests know
+    it.
+    """
 
 
 Anything = Any

@@ -1,4 +1,6 @@
-"""What processes tell each other on the channel `control`, and what a user hears of the own sessions."""
+"""What processes tell each other on the channel `control`, and what a user hears of the own
+sessions.
+"""
 
 from __future__ import annotations
 
