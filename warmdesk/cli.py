@@ -220,9 +220,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     async def reset(settings: Settings) -> None:
         kept = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
-            found = await sql.auth.by_login(
-                desk.database.requests, login=wanted.username, ip=HERE.ip
-            )
+            found = await sql.auth.by_login(desk.database, login=wanted.username, ip=HERE.ip)
             if not found:
                 raise WrongInput(f"there is no account {wanted.username}")
             user_id = found[0]["id"]

@@ -135,7 +135,7 @@ async def test_whoever_opens_while_events_are_made_gets_each_after_its_own_seq_o
 
 
 async def current_head(door: Door, channel: str) -> int:
-    row = await door.desk.database.requests.fetchval(
+    row = await door.desk.database.pool.fetchval(
         "select seq from feeds where channel = $1", channel
     )
     return int(row or 0)

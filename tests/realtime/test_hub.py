@@ -398,7 +398,7 @@ async def until_paused(desk: Desk, channel: str, connection: Connection) -> None
 async def arrived(desk: Desk, channel: str) -> int:
     """Wait until the room has what was told; gives its head."""
     head = int(
-        await desk.database.requests.fetchval("select seq from feeds where channel = $1", channel)
+        await desk.database.pool.fetchval("select seq from feeds where channel = $1", channel)
     )
     await until(lambda: desk.hub.rooms[channel].last == head)
     await asyncio.sleep(0)

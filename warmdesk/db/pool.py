@@ -29,10 +29,13 @@ async def _no_reset(connection: Any) -> None:
 
 
 class Database:
-    """PostgreSQL as one process sees it: ``requests`` for doors, ``healing`` for the centre."""
+    """PostgreSQL as one process sees it. A query takes it where it would take a connection.
 
-    def __init__(self, requests: Any, healing: Any) -> None:
-        self.requests = requests
+    `healing` is the centre's own pool.
+    """
+
+    def __init__(self, pool: Any, healing: Any) -> None:
+        self.pool = pool
         self.healing = healing
 
     @classmethod
@@ -65,7 +68,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for a request; `Unavailable` after two seconds without one."""
         try:
-            connection = await self.requests.acquire(timeout=ACQUIRE_SECONDS)
+            connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
         except (
             TimeoutError,
             OSError,
@@ -76,10 +79,22 @@ class Database:
         try:
             yield connection
         finally:
-            await asyncio.shield(self.requests.release(connection))
+            await self.pool.release(connection)
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetch(statement, *values)
+
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def execute(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.execute(statement, *values)
 
     async def close(self) -> None:
-        for pool in (self.requests, self.healing):
+        for pool in (self.pool, self.healing):
             try:
                 async with asyncio.timeout(2):
                     await pool.close()

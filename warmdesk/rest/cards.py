@@ -51,7 +51,7 @@ async def list_cards(request: web.Request) -> web.Response:
     query: CardsQuery = request[QUERY]
     after_position, after_id = _place(query.cursor)
     page = await sql.cards.in_column(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         column_id=path_id(request, "column_id"),
         include_closed=query.include_closed,
@@ -99,7 +99,7 @@ async def find_cards(request: web.Request) -> web.Response:
     query: CardFilter = request[QUERY]
     assignee = query.assignee
     page = await sql.cards.in_project(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         column_id=query.column_id,
         assignee=request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
@@ -127,7 +127,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
     query: DeletedQuery = request[QUERY]
     before_us, before_id = _moment(query.cursor)
     page = await sql.cards.deleted(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         before_us=before_us,
         before_id=before_id,
@@ -140,7 +140,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
 async def show_card(request: web.Request) -> web.Response:
     """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""
     card = await sql.cards.detail(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         card=card_ref(request),
         reader=request[ACTOR].user_id,
@@ -283,7 +283,7 @@ async def show_history(request: web.Request) -> web.Response:
     """Show what happened to a card, newest first."""
     query: HistoryQuery = request[QUERY]
     page = await sql.cards.history(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         card=card_ref(request),
         before=query.before,

@@ -58,7 +58,7 @@ async def list_messages(request: web.Request) -> web.Response:
     """List a page of messages, oldest first: the newest, or those before, after or around one."""
     query: MessagesQuery = request[QUERY]
     page = await sql.chat.page(
-        request.app[DESK].database.requests,
+        request.app[DESK].database,
         project_id=request[PROJECT].id,
         before=query.before,
         after=query.after,

@@ -63,9 +63,7 @@ async def list_user_events(request: web.Request) -> web.Response:
 async def _page(request: web.Request, channel: str) -> web.Response:
     asked: Since = request[QUERY]
     limit = min(max(asked.limit, 1), PAGE_LIMIT)
-    page = await feed.after(
-        request.app[DESK].database.requests, channel, asked.since or 0, limit=limit
-    )
+    page = await feed.after(request.app[DESK].database, channel, asked.since or 0, limit=limit)
     reset = asked.epoch is not None and asked.epoch != page.epoch
     if asked.since is not None and not page.reaches_back_to(asked.since):
         reset = True

@@ -50,9 +50,9 @@ async def show_metrics(request: web.Request) -> web.Response:
     desk, counted = request.app[DESK], request.app[COUNTED]
     async with counted.lock:
         if time.monotonic() - counted.at > KEPT_SECONDS:
-            counted.families = await _count(desk.database.requests)
+            counted.families = await _count(desk.database)
             counted.at = time.monotonic()
-    pool = desk.database.requests
+    pool = desk.database.pool
     idle = pool.get_idle_size()
     POOL_CONNECTIONS.set(idle, state="idle")
     POOL_CONNECTIONS.set(pool.get_size() - idle, state="busy")

@@ -121,7 +121,7 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
             request[ACTOR] = actor
             if isinstance(need, Role):
                 request[PROJECT] = await desk.access.enter_project(
-                    desk.database.requests, actor, request.match_info["slug"], need
+                    desk.database, actor, request.match_info["slug"], need
                 )
             elif actor.global_role != need and not (
                 isinstance(need, frozenset) and actor.global_role in need

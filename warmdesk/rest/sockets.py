@@ -229,7 +229,7 @@ async def _enter(
     generation = desk.access.generation
     project = None
     if slug is not None:
-        project = await desk.access.enter_project(desk.database.requests, actor, slug, Role.VIEWER)
+        project = await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
     elif actor.key_project_id is not None:
         raise Forbidden("key is scoped to a specific project")
     room = await desk.hub.open(
@@ -424,9 +424,7 @@ async def typing(connection: Socket, message: Incoming) -> None:
     if now - connection.typed_at < TYPING_SECONDS:
         return
     connection.typed_at = now
-    await desk.access.enter_project(
-        desk.database.requests, connection.actor, connection.slug, Role.MEMBER
-    )
+    await desk.access.enter_project(desk.database, connection.actor, connection.slug, Role.MEMBER)
     payload = b'{"user_id":%d}' % connection.user_id
     desk.bus.signal(
         project_channel(connection.project_id),
