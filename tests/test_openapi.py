@@ -1,0 +1,266 @@
+"""The API's description is valid, complete, and true: every example fits its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from openapi_schema_validator import OAS30Validator
+from openapi_spec_validator import validate
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk import app
+from warmdesk.auth.actor import Role
+from warmdesk.openapi import TAGS, as_openapi, document
+from warmdesk.realtime.events import CATALOGUE
+from warmdesk.rest.routing import SIGNED_IN, route
+from warmdesk.schemas import Body
+
+Node = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def described() -> Node:
+    """The document as clients get it."""
+    made: Node = json.loads(app.documents().json.body)
+    return made
+
+
+def operations(described: Node) -> list[tuple[str, str, Node]]:
+    return [
+        (path, method, operation)
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+def resolved(described: Node, node: Node) -> Node:
+    """What a reference points to."""
+    while "$ref" in node:
+        found: Any = described
+        for word in node["$ref"].removeprefix("#/").split("/"):
+            found = found[word]
+        node = found
+    return node
+
+
+def fits(described: Node, schema: Node, value: Any) -> list[str]:
+    whole = {**schema, "components": described["components"]}
+    return [error.message for error in OAS30Validator(whole).iter_errors(value)]
+
+
+def test_it_is_valid(described: Node) -> None:
+    validate(described)
+    assert described["openapi"] == "3.0.3"
+    assert described["info"]["license"]["name"] == "Apache-2.0"
+    assert described["info"]["contact"]
+    assert described["servers"] == [{"url": "/api/v1", "description": "This server."}]
+
+
+def test_it_lists_exactly_the_routes(described: Node) -> None:
+    listed = {(method.upper(), path) for path, method, _ in operations(described)}
+    declared = {(each.method, each.path) for each in app.resources()}
+    served = {
+        (each.method, each.resource.canonical.removeprefix("/api/v1"))
+        for each in app.paths()[0]
+        if each.resource is not None and each.method != "HEAD"
+    }
+
+    assert listed == declared == served
+
+
+def test_every_operation_says_what_it_is(described: Node) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(described)]
+    assert len(set(names)) == len(names)
+    tags = {tag["name"]: tag["description"] for tag in described["tags"]}
+    for path, method, operation in operations(described):
+        place = f"{method} {path}"
+        assert re.fullmatch("[a-z]+(_[a-z]+)+", operation["operationId"]), place
+        assert operation["summary"][0].isupper(), place
+        assert not operation["summary"].endswith("."), place
+        assert operation["description"], place
+        assert len(operation["tags"]) == 1, place
+        assert tags[operation["tags"][0]], place
+    assert set(tags) <= set(TAGS)
+
+
+def test_every_parameter_of_a_path_is_described(described: Node) -> None:
+    for path, method, operation in operations(described):
+        inside = {
+            each["name"]
+            for each in (resolved(described, each) for each in operation["parameters"])
+            if each["in"] == "path"
+        }
+        assert inside == set(re.findall(r"{(\w+)}", path)), (method, path)
+
+
+def test_every_parameters_example_fits(described: Node) -> None:
+    for path, method, operation in operations(described):
+        for each in operation["parameters"]:
+            parameter = resolved(described, each)
+            wrong = fits(described, parameter["schema"], parameter["example"])
+            assert not wrong, (method, path, parameter["name"], wrong)
+
+
+def test_every_bodys_example_fits(described: Node) -> None:
+    for path, method, operation in operations(described):
+        if "requestBody" in operation:
+            media = operation["requestBody"]["content"]["application/json"]
+            wrong = fits(described, media["schema"], media["example"])
+            assert not wrong, (method, path, wrong)
+
+
+def test_every_bodys_example_is_accepted() -> None:
+    described = json.loads(app.documents().json.body)
+    for each in app.resources():
+        if each.body is not None:
+            operation = described["paths"][each.path][each.method.lower()]
+            example = operation["requestBody"]["content"]["application/json"]["example"]
+            msgspec.convert(example, each.body)
+
+
+def test_every_answers_example_fits(described: Node) -> None:
+    for path, method, operation in operations(described):
+        for status, each in operation["responses"].items():
+            response = resolved(described, each)
+            media = response.get("content", {}).get("application/json")
+            if media:
+                wrong = fits(described, media["schema"], media["example"])
+                assert not wrong, (method, path, status, wrong)
+
+
+def test_every_operation_says_how_it_refuses(described: Node) -> None:
+    error = "#/components/schemas/Error"
+    for each in app.resources():
+        place = f"{each.method} {each.path}"
+        responses = described["paths"][each.path][each.method.lower()]["responses"]
+        wanted = {str(each.status), "400", *map(str, each.errors)}
+        if each.need is not None:
+            wanted |= {"401", "403"}
+        if "{" in each.path:
+            wanted.add("404")
+        if each.body is not None:
+            wanted |= {"413", "415"}
+        if isinstance(each.need, Role) and each.method != "GET":
+            wanted.add("422")
+        assert wanted <= set(responses), place
+        for status, refusal in responses.items():
+            if int(status) >= 400:
+                content = resolved(described, refusal)["content"]
+                assert content["application/json"]["schema"]["$ref"] == error, place
+
+
+def test_credentials_are_described(described: Node) -> None:
+    schemes = described["components"]["securitySchemes"]
+    assert schemes["BearerAuth"]["scheme"] == "bearer"
+    assert schemes["BearerAuth"]["bearerFormat"] == "JWT"
+    key = schemes["ApiKeyAuth"]
+    assert (key["type"], key["in"], key["name"]) == ("apiKey", "header", "X-API-Key")
+    for each in app.resources():
+        operation = described["paths"][each.path][each.method.lower()]
+        if each.need is not None:
+            assert "security" not in operation, each.path
+        elif each.status != 101:
+            assert operation["security"] == [], each.path
+
+
+def test_everything_a_socket_says_is_described(described: Node) -> None:
+    of_projects = described["paths"]["/ws/{slug}"]["get"]["description"]
+    of_users = described["paths"]["/ws/user"]["get"]["description"]
+    for name in CATALOGUE:
+        seen = f"`{name}`" in of_projects or f"`{name}`" in of_users
+        assert seen != name.startswith("control."), name
+    assert "`board.card_moved`" not in of_users
+    assert "`project.joined`" not in of_projects
+    assert "`presence.join`" in of_projects
+    for common in ("hello", "pong", "error", "sync.reset", "reconnect"):
+        assert f"`{common}`" in of_projects, common
+        assert f"`{common}`" in of_users, common
+
+
+def test_headers_are_named_where_they_work(described: Node) -> None:
+    def headers(method: str, path: str) -> set[str]:
+        parameters = described["paths"][path][method]["parameters"]
+        found = [resolved(described, each) for each in parameters]
+        return {each["name"] for each in found if each["in"] == "header"}
+
+    cards = "/projects/{slug}/columns/{column_id}/cards"
+    assert headers("post", cards) == {"Idempotency-Key", "X-Client-Id"}
+    assert headers("patch", "/projects/{slug}/cards/{card_id}/move") == {"If-Match", "X-Client-Id"}
+    assert headers("get", "/projects/{slug}") == {"If-None-Match"}
+    assert headers("get", cards) == set()
+
+
+def test_a_type_becomes_a_schema_of_openapi_3_0() -> None:
+    assert as_openapi({"anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]}) == {
+        "type": "string",
+        "maxLength": 3,
+        "nullable": True,
+    }
+    assert as_openapi({"enum": ["a", None]}) == {
+        "type": "string",
+        "enum": ["a", None],
+        "nullable": True,
+    }
+    assert as_openapi({"anyOf": [{"$ref": "#/x"}, {"type": "null"}]})["allOf"] == [{"$ref": "#/x"}]
+    assert as_openapi({"$ref": "#/x", "description": "d"}) == {
+        "allOf": [{"$ref": "#/x"}],
+        "description": "d",
+    }
+    assert as_openapi({"type": "integer", "maximum": 2**53 - 1})["format"] == "int64"
+    properties = {"properties": {"default": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
+    assert as_openapi(properties)["properties"]["default"]["nullable"] is True
+
+
+class Strange(Body):
+    """A body whose field fits none of the usual words."""
+
+    code: Annotated[str, msgspec.Meta(pattern="^[0-9]{3}-[0-9]{3}$")]
+
+
+@route("POST", "/strange", need=SIGNED_IN, body=Strange, tag="cards")
+async def do_strange(request: Any) -> Any:
+    """Do something strange."""
+
+
+def test_a_pattern_that_no_example_fits_is_told_by_name() -> None:
+    strange: Any = do_strange
+    with pytest.raises(ValueError, match="code needs an example"):
+        document([strange.route])
+
+
+async def test_all_addresses_give_the_same_bytes(alice: Person, url: str) -> None:
+    await alice.token()
+    found = []
+    for path in ("/swagger/doc.json", "/openapi.json", "/swagger/swagger.json"):
+        async with alice.client.session.get(f"{url}{path}") as response:
+            assert response.status == 200
+            assert response.content_type == "application/json"
+            found.append(await response.read())
+            tag = response.headers["ETag"]
+        async with alice.client.session.get(
+            f"{url}{path}", headers={"If-None-Match": tag}
+        ) as response:
+            assert response.status == 304
+    assert len(set(found)) == 1
+
+
+async def test_answers_fit_what_is_promised(described: Node, alice: Person, board: Board) -> None:
+    card = await board.card()
+    for path, real in (
+        ("/projects", "/projects"),
+        ("/projects/{slug}", "/projects/demo"),
+        ("/projects/{slug}/columns", "/projects/demo/columns"),
+        ("/projects/{slug}/cards/{card_id}", f"/projects/demo/cards/{card['id']}"),
+        ("/projects/{slug}/chat/messages", "/projects/demo/chat/messages"),
+        ("/projects/{slug}/events", "/projects/demo/events"),
+        ("/users/me", "/users/me"),
+        ("/ready", "/ready"),
+    ):
+        response = described["paths"][path]["get"]["responses"]["200"]
+        schema = response["content"]["application/json"]["schema"]
+        assert not fits(described, schema, await alice.get(real)), path
