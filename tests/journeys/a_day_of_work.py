@@ -5,12 +5,12 @@ exactly what happened::
 
     python -m tests.journeys.a_day_of_work --url http://127.0.0.1:8080
 
-Each of the 202 authors becomes a member. A new piece of work is a card in the first column (kind is
-its label, size its priority, its author the assignee). When it is worked on again the card goes a
-column on; in the last one it goes to the top. A backport is told in the chat. A release closes what
-stands in the last column and says so. Steps of one burst run side by side, those on one piece in
-order. The busiest authors hold the pens; viewers only follow frames, each with its own socket and
-mirror.
+Each of the 202 authors becomes a member before their first step. A new piece of work is a card in
+the first column (kind is its label, size its priority, its author the assignee). When it is worked
+on again the card goes a column on; in the last one it goes to the top. A backport is told in the
+chat. A release closes what stands in the last column and says so. Steps of one burst run side by
+side, those on one piece in order. The busiest authors hold the pens; viewers only follow frames,
+each with its own socket and mirror.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ DATA = Path(__file__).parents[1] / "data" / "work.jsonl"
 PASSWORD = "correct horse battery"
 BURST_SECONDS = 600
 LONGEST_WAIT = 5.0
+SOCKETS_EACH = 10
 LABELS = {"change": "Feature", "fix": "Bug", "backport": "Content", "bump": "Design"}
 PRIORITIES = ((10, "low"), (100, "medium"), (1000, "high"))
 REMEMBERED_FRAMES = 4096
@@ -133,8 +134,8 @@ class Desk:
     slug: str
     columns: list[int]
     labels: dict[str, int]
-    users: dict[int, int]
-    writers: dict[int, Client]
+    users: dict[int, asyncio.Future[int]]
+    writers: dict[int, Client] = field(default_factory=dict)
     cards: dict[int, Json] = field(default_factory=dict)
 
     @property
@@ -169,7 +170,7 @@ class Desk:
                 "title": f"{step['kind']} {step['piece']}: {'work ' * min(step['words'], 40)}",
                 "priority": next((word for most, word in PRIORITIES if size < most), "critical"),
                 "label_ids": [self.labels[LABELS[step["kind"]]]],
-                "assignee_ids": [self.users[step["who"]]],
+                "assignee_ids": [await self.users[step["who"]]],
             },
         )
         return card
@@ -220,20 +221,27 @@ async def account(admin: Client, who: int) -> int:
         return int(next(user["id"] for user in found if user["username"] == name))
 
 
-async def prepare(admin: Client, work: list[Json], report: Report) -> Desk:
-    """The project with all authors in it."""
+async def prepare(admin: Client, work: list[Json]) -> Desk:
+    """The project, which nobody has joined yet."""
     project = await admin.post("/projects", {"name": "A day of work"})
-    slug = project["slug"]
-    authors = sorted({step["who"] for step in work})
-    users = {}
+    board = await admin.get(f"/projects/{project['slug']}")
+    loop = asyncio.get_running_loop()
+    return Desk(
+        admin,
+        project["slug"],
+        [column["id"] for column in board["columns"]],
+        {label["name"]: label["id"] for label in board["labels"]},
+        {who: loop.create_future() for who in {step["who"] for step in work}},
+    )
+
+
+async def people_join(desk: Desk, authors: list[int]) -> None:
+    """Authors become members, in this order."""
     for who in authors:
-        users[who] = await account(admin, who)
-        await admin.post(f"/projects/{slug}/members", {"user_id": users[who], "role": "member"})
-        report(f"{len(users)} of {len(authors)} people are members")
-    board = await admin.get(f"/projects/{slug}")
-    columns = [column["id"] for column in board["columns"]]
-    labels = {label["name"]: label["id"] for label in board["labels"]}
-    return Desk(admin, slug, columns, labels, users, {})
+        user_id = await account(desk.admin, who)
+        body = {"user_id": user_id, "role": "member"}
+        await desk.admin.post(f"{desk.path}/members", body)
+        desk.users[who].set_result(user_id)
 
 
 @asynccontextmanager
@@ -261,37 +269,43 @@ async def play(
     async with AsyncExitStack() as open_things:
         boss = await open_things.enter_async_context(Client(url))
         await administrator(boss, *admin)
-        desk = await prepare(boss, work, report)
+        desk = await prepare(boss, work)
         busiest = [who for who, _ in collections.Counter(s["who"] for s in work).most_common()]
-        for who in busiest[:writers]:
+        pens, eyes = busiest[:writers], busiest[: -(-viewers // SOCKETS_EACH)]
+        early = list(dict.fromkeys(pens + eyes))
+        await people_join(desk, early)
+        for who in pens:
             desk.writers[who] = await open_things.enter_async_context(signed_in(url, who))
 
+        report(f"{viewers} people come to watch")
+        watchers = [
+            await open_things.enter_async_context(signed_in(url, who, decode=frames.decode))
+            for who in eyes
+        ]
         watching: list[tuple[Mirror, asyncio.Task[None]]] = []
         for number in range(viewers):
-            who = busiest[number % len(busiest)]
-            client = await open_things.enter_async_context(
-                signed_in(url, who, decode=frames.decode)
-            )
-            mirror = Mirror(client, desk.slug, keep=False)
+            mirror = Mirror(watchers[number // SOCKETS_EACH], desk.slug, keep=False)
             watching.append((mirror, await open_things.enter_async_context(mirror.following())))
-            report(f"{number + 1} of {viewers} people watch")
         mirrors = [mirror for mirror, _ in watching]
         first = await boss.get(f"{desk.path}?include=labels")
         result.setup_seconds = time.monotonic() - begun
 
         begun = time.monotonic()
+        later = [who for who in dict.fromkeys(s["who"] for s in work) if who not in early]
+        joining = asyncio.create_task(people_join(desk, later))
+        open_things.callback(joining.cancel)
         async for done in run(desk, work, speed):
             result.steps += len(done)
-            for _, follow in watching:
-                if follow.done():
-                    follow.result()
-                    raise AssertionError("a viewer's socket ended")
+            for task in [follow for _, follow in watching if follow.done()]:
+                task.result()
+                raise AssertionError("a viewer's socket ended")
             behind = [mirror.state.seq for mirror in mirrors] or [0]
             rate = result.steps / (time.monotonic() - begun)
             report(
                 f"{result.steps} of {len(work)} steps, {rate:.0f} a second;"
                 f" viewers are at {min(behind)} to {max(behind)}"
             )
+        await joining
         result.seconds = time.monotonic() - begun
 
         begun = time.monotonic()

@@ -23,6 +23,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
+from tests.mirror import fetch
 from tests.person import Person
 from warmdesk.embedded import Valkey
 
@@ -223,6 +224,11 @@ class Crowd:
             for number, person in enumerate(self.people):
                 group.create_task(one(number, person))
 
+    async def goes_on(self, changes: int, *, limit: float = 30.0) -> None:
+        """Wait until so many more changes were answered."""
+        wanted = self.done + changes
+        await until(lambda: self.done >= wanted, limit=limit)
+
     async def _worker(self, number: int, person: Person, share: int) -> None:
         for _ in range(share):
             await self._change(number, person)
@@ -248,9 +254,8 @@ class Crowd:
             body = {"column_id": column, "index": chance.randrange(5)}
             await person.patch(f"{path}/cards/{card_id}/move", body)
         elif wish < 0.85:
-            body = {"title": f"renamed {chance.random()}", "closed": chance.random() < 0.5}
-            card_id = chance.choice(self.cards)
-            await person.put(f"{path}/cards/{card_id}", {"closed": body["closed"]})
+            closed = chance.random() < 0.5
+            await person.put(f"{path}/cards/{chance.choice(self.cards)}", {"closed": closed})
         else:
             title = f"said {number}-{self.done}-{chance.random()}"
             await person.post(f"{path}/chat/messages", {"body": title})
@@ -258,8 +263,6 @@ class Crowd:
 
     async def check_ledger(self, reader: Person) -> None:
         """Whatever was answered with success is there, once."""
-        from tests.mirror import fetch
-
         board, messages = await fetch(reader.client, self.board.slug)
         kept = [card["title"] for column in board["columns"] for card in column["cards"]]
         kept += [message["body"] for message in messages]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import itertools
 
 import pytest
 
-from tests.journeys.a_day_of_work import BURST_SECONDS, Result, bursts, play, steps
+from tests.journeys.a_day_of_work import BURST_SECONDS, bursts, play, steps
 from tests.journeys.conftest import Start
 from tests.person import PASSWORD
 
@@ -19,7 +18,7 @@ def test_bursts_keep_the_order_and_leave_releases_alone() -> None:
     assert len(work) == 4936
     for burst in bursts(work):
         assert len(burst) == 1 or all(step["kind"] != "release" for step in burst)
-        for one, other in zip(burst, burst[1:], strict=False):
+        for one, other in itertools.pairwise(burst):
             assert other["at"] - one["at"] <= BURST_SECONDS
 
 
@@ -29,10 +28,7 @@ async def test_everyone_who_watches_sees_what_happened(
 ) -> None:
     server = await start(workers=2)
     work = steps()
-    played = asyncio.create_task(
-        play(server.url, work=work, admin=("root", PASSWORD), writers=8, viewers=50)
-    )
-    result: Result = await played
+    result = await play(server.url, work=work, admin=("root", PASSWORD), writers=8, viewers=50)
     with capsys.disabled():
         print(f"\n{result}")
     assert result.steps == len(work)
