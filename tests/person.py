@@ -32,6 +32,7 @@ class Wire:
         self.socket = socket
         self.frames: list[dict[str, Any]] = []
         self._read = 0
+        self._settled = 0
         self._news = asyncio.Condition()
         self._task = asyncio.create_task(self._listen())
 
@@ -93,12 +94,11 @@ class Wire:
 
     async def settle(self) -> None:
         """Wait until everything the server had written for us before now has been read."""
-        await self.send("ping")
-        mark = len([frame for frame in self.frames if frame["type"] == "pong"])
+        self._settled += 1
+        name = f"settle-{self._settled}"
+        await self.send("ping", id=name)
         async with asyncio.timeout(LIMIT), self._news:
-            await self._news.wait_for(
-                lambda: len([f for f in self.frames if f["type"] == "pong"]) > mark
-            )
+            await self._news.wait_for(lambda: any(f.get("id") == name for f in self.frames))
 
     async def closed(self, *, limit: float = LIMIT) -> int | None:
         """The code the server closes the socket with."""
