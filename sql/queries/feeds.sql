@@ -46,7 +46,7 @@ select epoch();
 
 -- name: oldest_due -> many
 -- Feeds whose oldest events are past their time, with the seq up to which they may go: a prefix, at most `batch` long. The
--- first event too young ends it, so no hole can come.
+-- first event too young ends it, so no hole can come. In the order in which changes lock feeds.
 select
     f.channel,
     f.oldest,
@@ -63,6 +63,7 @@ where exists (
     select 1 from events as e
     where e.channel = f.channel and e.seq = f.oldest and e.created_at < now() - :age::interval
 )
+order by f.channel
 limit 100;
 
 -- name: trim -> value

@@ -1,0 +1,189 @@
+"""Retention: old events go as a prefix, and nobody ever finds a hole."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from tests.conftest import Board, Door
+from tests.person import Person
+from tests.realtime.story import seqs, tell
+from warmdesk.desk import Desk
+from warmdesk.jobs import retention
+from warmdesk.jobs.retention import Retention
+from warmdesk.realtime import feed, room
+from warmdesk.realtime.channels import project_channel
+
+pytestmark = pytest.mark.settings(event_retention_days=0)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.0)
+
+
+async def test_what_is_past_its_age_goes_and_the_floor_rises_with_it(
+    board: Board, desk: Desk, alice: Person, connection: Any
+) -> None:
+    head = (await alice.get("/projects/demo"))["seq"]
+    gone = await Retention(desk).turn()
+    assert gone >= head
+    page = await alice.get("/projects/demo/events")
+    assert (page["events"], page["oldest"], page["seq"]) == ([], head + 1, head)
+    assert await connection.fetchval("select count(*) from events") == 0
+    assert await Retention(desk).turn() == 0
+    await board.card()
+    page = await alice.get(f"/projects/demo/events?since={head}")
+    assert ([event["seq"] for event in page["events"]], page["reset"]) == ([head + 1], False)
+
+
+async def test_who_comes_back_from_before_the_floor_is_reset(
+    board: Board, desk: Desk, alice: Person
+) -> None:
+    head = (await alice.get("/projects/demo"))["seq"]
+    await Retention(desk).turn()
+    async with alice.socket("demo", since=head - 1) as wire:
+        assert (await wire.next("hello"))["payload"]["resumed"] is False
+        reset = (await wire.next("sync.reset"))["payload"]
+        assert (reset["seq"], reset["reason"]) == (head, "retention")
+    async with alice.socket("demo", since=head) as wire:
+        assert (await wire.next("hello"))["payload"]["resumed"] is True
+        await board.card()
+        assert (await wire.next("board.card_created"))["seq"] == head + 1
+
+
+@pytest.mark.settings(event_retention_days=7)
+async def test_what_is_young_stays(board: Board, desk: Desk, connection: Any) -> None:
+    before = await connection.fetchval("select count(*) from events")
+    assert await Retention(desk).turn() == 0
+    assert await connection.fetchval("select count(*) from events") == before
+
+
+async def test_one_process_trims_at_a_time(board: Board, desk: Desk, connection: Any) -> None:
+    async with connection.transaction():
+        assert await connection.fetchval("select pg_try_advisory_xact_lock(x'77645452'::integer)")
+        assert await Retention(desk).turn() == 0
+    assert await Retention(desk).turn() > 0
+
+
+async def test_idempotency_keys_go_after_a_day(board: Board, desk: Desk, connection: Any) -> None:
+    await connection.execute(
+        "insert into idempotency_keys (user_id, path, key, body_hash, created_at)"
+        " select 1, '/x', n::text, '', now() - n * interval '10 hours' from generate_series(1, 5) n"
+    )
+    await Retention(desk).turn()
+    assert await connection.fetchval(
+        "select array_agg(key order by key) from idempotency_keys"
+    ) == [
+        "1",
+        "2",
+    ]
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("seed", range(3))
+async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
+    seed: int,
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dice = random.Random(seed)
+    monkeypatch.setattr(feed, "TRIM_BATCH", 7)
+    monkeypatch.setattr(room, "TAIL_EVENTS", 3)
+    channel = project_channel(board.id)
+    writing = True
+    trimmed = 0
+
+    async def write() -> None:
+        nonlocal writing
+        for _ in range(150):
+            await tell(dice.choice([desk, twin.desk]), channel, dice.choice([1, 2, 9]))
+            await asyncio.sleep(dice.choice([0, 0, 0.002]))
+        writing = False
+
+    async def trim() -> None:
+        nonlocal trimmed
+        while writing:
+            for each in (desk, twin.desk):
+                trimmed += await Retention(each).turn()
+            await asyncio.sleep(0.01)
+
+    async def read() -> None:
+        since = 0
+        while writing:
+            page = await feed.after(desk.database.healing, channel, since)
+            got = [entry.seq for entry in page.entries]
+            if page.reaches_back_to(since):
+                assert got == list(range(since + 1, since + 1 + len(got)))
+                assert got or since == page.seq
+            since = dice.choice([page.seq, max(0, page.seq - dice.randint(0, 30))])
+            await asyncio.sleep(0)
+
+    async def resume() -> None:
+        while writing:
+            since = max(0, (await head()) - dice.randint(0, 20))
+            async with alice.socket("demo", since=since) as wire:
+                hello = (await wire.next("hello"))["payload"]
+                await wire.settle()
+                resets = [f for f in wire.frames if f["type"] == "sync.reset"]
+                if resets:
+                    since = resets[-1]["payload"]["seq"]
+                    after = wire.frames[wire.frames.index(resets[-1]) :]
+                else:
+                    assert hello["resumed"]
+                    after = wire.frames
+                got = seqs(after)
+                assert got == list(range(since + 1, since + 1 + len(got)))
+
+    async def head() -> int:
+        return int(
+            await desk.database.healing.fetchval(
+                "select seq from feeds where channel = $1", channel
+            )
+        )
+
+    async with alice.socket("demo") as live:
+        hello = (await live.next("hello"))["payload"]
+        async with asyncio.TaskGroup() as group:
+            for work in (write, trim, read, read, resume):
+                group.create_task(work())
+        assert trimmed > 100
+        last = await head()
+        async with asyncio.timeout(5):
+            while not live.events or live.events[-1]["seq"] < last:
+                await asyncio.sleep(0.01)
+        assert seqs(live.frames) == list(range(hello["seq"] + 1, last + 1))
+        assert not [f for f in live.frames if f["type"] == "sync.reset"]
+
+
+async def test_the_task_goes_on_after_a_failure(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.05)
+    trim = feed.trim
+    failures = 0
+
+    async def away(*args: Any, **options: Any) -> int:
+        nonlocal failures
+        if failures < 2:
+            failures += 1
+            raise ConnectionError("away")
+        return await trim(*args, **options)
+
+    monkeypatch.setattr(feed, "trim", away)
+    job = Retention(desk)
+    job.start()
+    try:
+        async with asyncio.timeout(5):
+            while await connection.fetchval("select count(*) from events"):
+                await asyncio.sleep(0.05)
+    finally:
+        await job.stop()
+    assert failures == 2
