@@ -106,6 +106,7 @@ def _settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     settings = load(Path(file) if file else None, os.environ)
     start_logging(settings.log_level, settings.log_format)
+    os.umask(0o077)
     return settings
 
 
@@ -116,11 +117,11 @@ def _reached(wanted: argparse.Namespace, *, migrated: bool = False) -> Iterator[
     A database of our own is migrated first, another one only when `migrated` says so.
     """
     from warmdesk.embedded import Postgres, Valkey
-    from warmdesk.server import DataInUse, embedded, prepare_database
+    from warmdesk.server import DataInUse, data_lock, embedded, prepare_database
 
     settings = _settings(wanted)
     try:
-        with embedded(settings) as (_, _, reached):
+        with data_lock(settings), embedded(settings) as (_, reached):
             if migrated or not settings.database_url:
                 prepare_database(reached, say=_aside)
             yield reached

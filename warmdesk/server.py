@@ -1,7 +1,7 @@
 """``warmdesk serve``: set everything up, then supervise, then take everything down.
 
-In this order: the address (so that a port in use is told at once), the data directory (one server
-each), the embedded servers, the schema, and only then the workers. Readiness is told when all of
+In this order: the data directory (one server each) and the address, so that a mistake is told at
+once; the embedded servers; the schema; and only then the workers. Readiness is told when all of
 them serve.
 """
 
@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -55,13 +54,13 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises `StartError`, `ConfigError`, `EmbeddedError` or
     `MigrationError`.
     """
-    os.umask(0o077)
     with ExitStack() as closing:
+        lock = closing.enter_context(data_lock(settings))
         listeners = bind(settings)
         for listener in listeners:
             closing.callback(listener.close)
         check_tls(settings)
-        lock, servers, settings = closing.enter_context(embedded(settings, say=say))
+        servers, settings = closing.enter_context(embedded(settings, say=say))
         new = prepare_database(settings)
         for listener in listeners:
             listener.listen(worker.BACKLOG)
@@ -159,21 +158,18 @@ def address(settings: Settings, listener: socket.socket) -> str:
 @contextmanager
 def embedded(
     settings: Settings, *, say: Say = lambda line: None
-) -> Iterator[tuple[int | None, dict[str, Server], Settings]]:
+) -> Iterator[tuple[dict[str, Server], Settings]]:
     """Start the embedded servers whose URLs are unset, and stop them at the end.
 
-    Gives the data directory's lock (None: nothing is embedded), the servers by name, and settings
-    with all URLs and secrets.
+    Gives the servers by name, and settings with all URLs and secrets. Hold the data's lock.
     """
     with ExitStack() as closing:
         servers: dict[str, Server] = {}
-        lock = None
-        if not (settings.database_url and settings.redis_url):
-            lock = closing.enter_context(data_lock(settings.data_dir))
         settings = with_secrets(settings)
         if not settings.database_url:
-            needed = connections(settings) + SPARE_CONNECTIONS + 10
-            postgres = Postgres(settings.data_dir, connections=max(100, needed))
+            # A rolling restart has one worker more for a moment.
+            most = connections(settings, workers=settings.workers + 1) + 2 * SPARE_CONNECTIONS
+            postgres = Postgres(settings.data_dir, connections=max(100, most))
             say(f"Starting PostgreSQL in {postgres.data}")
             closing.callback(postgres.stop)
             postgres.start()
@@ -186,12 +182,19 @@ def embedded(
             valkey.start()
             servers["valkey"] = valkey
             settings = msgspec.structs.replace(settings, redis_url=valkey.url)
-        yield lock, servers, settings
+        yield servers, settings
 
 
 @contextmanager
-def data_lock(directory: Path) -> Iterator[int]:
-    """Make the data directory and hold it: a second server is refused at once."""
+def data_lock(settings: Settings) -> Iterator[int | None]:
+    """Make the data directory and hold it: a second server is refused at once.
+
+    Gives the lock's file descriptor, or None when nothing is embedded and nothing kept there.
+    """
+    if settings.database_url and settings.redis_url:
+        yield None
+        return
+    directory = settings.data_dir
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -201,15 +204,16 @@ def data_lock(directory: Path) -> Iterator[int]:
             " set WARMDESK_DATA_DIR to one of yours"
         ) from None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataInUse(
+                f"another WarmDesk runs on the data directory {directory};"
+                " stop it, or set WARMDESK_DATA_DIR and WARMDESK_PORT"
+            ) from None
         os.truncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         yield fd
-    except BlockingIOError:
-        raise DataInUse(
-            f"another WarmDesk runs on the data directory {directory};"
-            " stop it, or set WARMDESK_DATA_DIR and WARMDESK_PORT"
-        ) from None
     finally:
         os.close(fd)
 
@@ -218,9 +222,9 @@ class DataInUse(StartError):
     """Another server holds the data directory."""
 
 
-def connections(settings: Settings) -> int:
-    """How many connections to PostgreSQL all workers of this host may have at once."""
-    return settings.workers * (settings.database_pool + HEALING_CONNECTIONS)
+def connections(settings: Settings, *, workers: int) -> int:
+    """How many connections to PostgreSQL so many workers may have at once."""
+    return workers * (settings.database_pool + HEALING_CONNECTIONS)
 
 
 def prepare_database(settings: Settings, *, say: Say = say) -> bool:
@@ -235,7 +239,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         connection = await asyncpg.connect(settings.database_url, timeout=10)
         try:
             limit = await sql.server.connection_limit(connection)
-            needed = connections(settings)
+            needed = connections(settings, workers=settings.workers)
             if needed > limit - SPARE_CONNECTIONS:
                 raise StartError(
                     f"{settings.workers} workers with WARMDESK_DATABASE_POOL"
