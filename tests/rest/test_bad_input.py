@@ -1,0 +1,484 @@
+"""Whatever clients send, to whichever route: a 4xx that names the field, and nothing is written.
+
+The cases are made from the routes themselves, so a new route is tested as soon as it is declared.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import time
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk import app
+from warmdesk.auth.actor import GlobalRole
+from warmdesk.errors import WarmDeskError
+from warmdesk.rest.routing import BASE, Route, check_text, decode_body, depth
+
+UNKNOWN = 2**53
+ROUTES = [each for each in app.resources() if each.status != 101]
+WITH_BODY = [each for each in ROUTES if each.body is not None]
+WITH_QUERY = [each for each in ROUTES if each.query is not None]
+EXAMPLES = json.loads(app.documents().json.body)["paths"]
+
+Case = tuple[str, Any]
+
+
+def example(route: Route) -> Any:
+    operation = EXAMPLES[route.path][route.method.lower()]
+    return operation["requestBody"]["content"]["application/json"]["example"]
+
+
+def fields(kind: Any) -> dict[str, Any]:
+    """The fields of a body by name; of a choice of bodies, those of its objects."""
+    told = inspect.type_info(kind)
+    found = told.types if isinstance(told, inspect.UnionType) else (told,)
+    return {
+        each.encode_name: each.type
+        for part in found
+        if isinstance(part, inspect.StructType)
+        for each in part.fields
+    }
+
+
+def plain(kind: Any) -> tuple[set[type], bool]:
+    """The kinds of values that a field takes, and whether null is one."""
+    if isinstance(kind, inspect.Metadata):
+        return plain(kind.type)
+    parts = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    kinds: set[type] = set()
+    for part in parts:
+        kinds.add(type(part.type if isinstance(part, inspect.Metadata) else part))
+    return kinds, inspect.NoneType in kinds
+
+
+def wrong_values(kind: Any) -> Iterator[Any]:
+    """Values that this field must refuse."""
+    kinds, nullable = plain(kind)
+    if not nullable:
+        yield None
+    if kinds & {inspect.StrType, inspect.LiteralType}:
+        yield from (5, True, 1.5, [], {}, ["a"])
+        yield "x" * 150_000
+    if inspect.IntType in kinds:
+        yield from ("1", "x", True, 1.5, [], {}, -1, 10**30, -(10**30), 2**63)
+    if inspect.FloatType in kinds:
+        yield from ("1", True, [], {}, 10**30, 1e300)
+    if inspect.BoolType in kinds:
+        yield from ("true", 1, 0, [], {})
+    if inspect.ListType in kinds:
+        yield from ("a", 5, {}, [None], [[]], [{}], [True], [10**30])
+
+
+class Caller:
+    """Calls any route with somebody who may."""
+
+    def __init__(self, board: Board, card: Any, message: Any, people: dict[str, Person]) -> None:
+        self.people = people
+        self.known = {
+            "slug": board.slug,
+            "column_id": board.backlog,
+            "card_id": card["id"],
+            "message_id": message["id"],
+            "user_id": people["olga"].id,
+            "session_id": "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
+            "emoji": "👍",
+        }
+
+    def path(self, route: Route, place: dict[str, Any]) -> str:
+        values = self.known | place
+        return re.sub(
+            r"{(\w+)}", lambda m: urllib.parse.quote(str(values[m[1]]), safe="%"), route.path
+        )
+
+    async def call(
+        self,
+        route: Route,
+        content: bytes | None = None,
+        *,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+        place: dict[str, Any] | None = None,
+    ) -> tuple[int, Any]:
+        """Status and decoded answer. `place`: other values for names in the path."""
+        needs_root = isinstance(route.need, GlobalRole) or (
+            isinstance(route.need, frozenset) and GlobalRole.USER not in route.need
+        )
+        who = self.people["root" if needs_root else "olga"]
+        await who.token()
+        sent = {"Authorization": f"Bearer {await who.token()}"} if route.need is not None else {}
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        address = f"{who.url}{BASE}{self.path(route, place or {})}{query}"
+        async with who.client.session.request(
+            route.method,
+            _as_is(address),
+            data=io.BytesIO(content) if content is not None else None,
+            headers=sent | (headers or {}),
+            allow_redirects=False,
+        ) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+
+def _as_is(address: str) -> Any:
+    """The address, with its escapes as they were written."""
+    from yarl import URL
+
+    return URL(address, encoded=True)
+
+
+@pytest.fixture
+async def caller(board: Board, olga: Person, root: Person) -> Caller:
+    card = await board.card()
+    message = await olga.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+    return Caller(board, card, message, {"olga": olga, "root": root})
+
+
+@pytest.fixture
+async def unchanged(caller: Caller, connection: Any) -> AsyncIterator[None]:
+    """Fails when a test left anything in the database."""
+    for person in caller.people.values():
+        await person.token()
+    before = await contents(connection)
+    yield
+    assert await contents(connection) == before
+
+
+async def contents(connection: Any) -> dict[str, str]:
+    """Every table's rows, as a hash."""
+    tables = await connection.fetch(
+        "select tablename from pg_tables where schemaname = 'public' order by 1"
+    )
+    return {
+        name: await connection.fetchval(
+            f"select md5(coalesce(string_agg(t::text, ',' order by t::text), '')) from {name} as t"
+        )
+        for (name,) in tables
+    }
+
+
+class Faults:
+    """What went wrong, all of it, so that one run shows every bad route."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def expect(self, condition: bool, *facts: Any) -> None:
+        if not condition:
+            self.found.append(" ".join(str(fact)[:160] for fact in facts))
+
+    def check(self) -> None:
+        assert not self.found, "\n" + "\n".join(self.found)
+
+
+@pytest.fixture
+def faults(caplog: pytest.LogCaptureFixture) -> Iterator[Faults]:
+    found = Faults()
+    yield found
+    found.check()
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert not errors
+
+
+def refused(answer: Any, name: str) -> bool:
+    """The sentence is about this field, and so is the machine key."""
+    told = answer.get("fields", {}) if isinstance(answer, dict) else {}
+    return name in answer["error"] and any(key.startswith(name) for key in told)
+
+
+# Bodies
+
+
+async def test_no_field_takes_a_wrong_value(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    for route in WITH_BODY:
+        for name, kind in fields(route.body).items():
+            for value in wrong_values(kind):
+                given = example(route)
+                given = {} if isinstance(given, list) else given
+                status, answer = await caller.call(
+                    route, json.dumps({**given, name: value}).encode()
+                )
+                facts = (route.method, route.path, name, repr(value)[:40], status, answer)
+                faults.expect(400 <= status < 500, *facts)
+                if status == 400:
+                    faults.expect(refused(answer, name), *facts)
+
+
+async def test_no_field_takes_text_that_cannot_be_kept(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    for route in WITH_BODY:
+        for name in fields(route.body):
+            for text, word in (
+                ("a\\u0000b", "NUL"),
+                ("\\ud800", "surrogates"),
+                ("a\\udc00", "surrogates"),
+                ("\\ud800\\ud800", "surrogates"),
+                ("\\ud800x", "surrogates"),
+            ):
+                given = example(route)
+                given = {} if isinstance(given, list) else given
+                sent = json.dumps({**given, name: "@"}).replace('"@"', f'"{text}"')
+                status, answer = await caller.call(route, sent.encode())
+                facts = (route.method, route.path, name, text, status, answer)
+                faults.expect(status == 400 and word in answer["error"], *facts)
+                faults.expect(status == 400 and refused(answer, name), *facts)
+
+
+async def test_no_body_may_be_anything_but_json(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    for route in WITH_BODY:
+        for sent in (
+            b"{",
+            b"null",
+            b'"text"',
+            b"5",
+            b"\xff\xfe",
+            b"\xef\xbb\xbf{}",
+            b'{"a": NaN}',
+            b'{"a": Infinity}',
+            b'{"a": "\xff"',
+            b"{} {}",
+            b"{'a': 1}",
+            b'{"a": 1,}',
+            '{"a": 1}'.encode("utf-16"),
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b'{"a":' + b"[" * 65 + b"]" * 65 + b"}",
+            b'{"a":"' + b'\\"' * 500_000,
+        ):
+            status, answer = await caller.call(route, sent)
+            facts = (route.method, route.path, sent[:20], status, answer)
+            faults.expect(status == 400 and isinstance(answer["error"], str), *facts)
+
+
+async def test_a_missing_field_is_named(caller: Caller, faults: Faults, unchanged: None) -> None:
+    for route in WITH_BODY:
+        told = inspect.type_info(route.body)
+        if not isinstance(told, inspect.StructType):
+            continue
+        required = [each.encode_name for each in told.fields if each.required]
+        for sent in (b"", b"{}"):
+            if required:
+                status, answer = await caller.call(route, sent)
+                facts = (route.method, route.path, sent, status, answer)
+                faults.expect(status == 400 and refused(answer, required[0]), *facts)
+                faults.expect(answer.get("fields") == {required[0]: "required"}, *facts)
+
+
+async def test_a_body_is_json_by_its_type(caller: Caller, faults: Faults, unchanged: None) -> None:
+    for route in WITH_BODY:
+        sent = json.dumps(example(route)).encode()
+        for kind in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=latin-1",
+            "application/xml",
+            "nonsense",
+        ):
+            status, answer = await caller.call(route, sent, headers={"Content-Type": kind})
+            faults.expect(status == 415, route.method, route.path, kind, status, answer)
+
+
+async def test_a_body_has_a_limit(caller: Caller, faults: Faults, unchanged: None) -> None:
+    for route in WITH_BODY:
+        status, answer = await caller.call(route, b" " * (1 << 20) + b"{}")
+        faults.expect(status == 413, route.method, route.path, status, answer)
+
+
+# Queries
+
+
+async def test_no_parameter_takes_a_wrong_value(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    for route in WITH_QUERY:
+        for name, kind in fields(route.query).items():
+            kinds, _ = plain(kind)
+            wrong = ["%00", "a%00b", "x" * 5000]
+            if inspect.IntType in kinds:
+                wrong += ["x", "1.5", "", "0x10", "%D9%A3", "1_0"]
+                if name != "limit":
+                    wrong += ["-1", "9" * 30, "9" * 3000]
+            if inspect.BoolType in kinds:
+                wrong += ["maybe", "2", ""]
+            for text in wrong:
+                status, answer = await caller.call(route, query=f"?{name}={text}")
+                facts = (route.method, route.path, name, text, status, answer)
+                faults.expect(status == 400 and refused(answer, name), *facts)
+            status, answer = await caller.call(route, query=f"?{name}=1&{name}=2")
+            faults.expect(status == 400, route.method, route.path, name, "twice", status, answer)
+            for odd in ("%ED%A0%80", "%FF", "%", "%zz", "'", '"', "%25", "_", "\\"):
+                status, answer = await caller.call(route, query=f"?{name}={odd}")
+                faults.expect(status < 500, route.method, route.path, name, odd, status, answer)
+
+
+async def test_a_limit_beyond_its_bounds_is_brought_into_them(
+    caller: Caller, faults: Faults
+) -> None:
+    for route in WITH_QUERY:
+        if "limit" in fields(route.query):
+            for text in ("0", "-5", "1000000", "9" * 30, "-" + "9" * 3000):
+                status, answer = await caller.call(route, query=f"?limit={text}")
+                faults.expect(status == 200, route.path, text, status, answer)
+
+
+async def test_a_parameter_that_is_not_known_is_passed_over(caller: Caller, faults: Faults) -> None:
+    for route in WITH_QUERY:
+        if route.method == "GET":
+            status, answer = await caller.call(route, query="?nobody=knows%00&nobody=this")
+            faults.expect(status == 200, route.path, status, answer)
+
+
+# Paths
+
+
+async def test_what_cannot_be_an_id_is_not_there(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    texts = ["0", "-1", "x", "1.0", "1%20", "9" * 16, "9" * 30, "9" * 900, "%D9%A3", "%00", "1%00"]
+    texts += ["%ED%A0%80", "%FF", "x" * 2000, "'", "..%2F..", "%2e%2e", "1;drop", "true", "null"]
+    texts += ["0000000000000000000001" + "5" * 900, "%F0%9F%91%8D", str(UNKNOWN)]
+    for route in ROUTES:
+        content = json.dumps(example(route)).encode() if route.body is not None else None
+        for name in re.findall(r"{(\w+)}", route.path):
+            for text in texts:
+                if name == "emoji":
+                    continue
+                status, answer = await caller.call(route, content, place={name: text})
+                facts = (route.method, route.path, name, text, status, answer)
+                faults.expect(status in (404, 405), *facts)
+
+
+async def test_an_emoji_that_is_none_is_refused(caller: Caller, faults: Faults) -> None:
+    for route in ROUTES:
+        if "{emoji}" in route.path:
+            for text in ("%00", "%ED%A0%80", "x" * 900, "%2F", "'"):
+                status, answer = await caller.call(route, place={"emoji": text})
+                facts = (route.method, route.path, text, status, answer)
+                faults.expect(status < 500, *facts)
+
+
+# Headers
+
+
+async def test_strange_headers_do_no_harm(caller: Caller, faults: Faults, unchanged: None) -> None:
+    elsewhere = {"card_id": UNKNOWN, "user_id": UNKNOWN}
+    for route in ROUTES:
+        if route.method == "GET" or route.need is None:
+            continue
+        content = b'{"zzz": [' if route.body is not None else None
+        for key in ("", "x" * 201, "two words", "é"):
+            status, answer = await caller.call(
+                route, content, headers={"Idempotency-Key": key}, place=elsewhere
+            )
+            facts = (route.method, route.path, key, status, answer)
+            faults.expect(status in (400, 404), *facts)
+
+
+async def test_a_version_that_is_none_matches_nothing(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    for route in ROUTES:
+        if 412 in route.errors:
+            content = json.dumps(example(route)).encode() if route.body is not None else None
+            for tag in ("x", "3", '"x"', '"-1"', '"99999999999"', '"4294967296"', '"2147483648"'):
+                status, answer = await caller.call(route, content, headers={"If-Match": tag})
+                facts = (route.method, route.path, tag, status, answer)
+                faults.expect(status == 412 and answer["code"] == "version_conflict", *facts)
+
+
+# The reader of bodies itself
+
+
+class Note(msgspec.Struct):
+    """Any text."""
+
+    text: str = ""
+    inner: Any = None
+
+
+decode = msgspec.json.Decoder(Note).decode
+
+
+@pytest.mark.parametrize(
+    ("raw", "deep"),
+    [
+        (b"", 0),
+        (b"{}", 1),
+        (b'{"a":[{}]}', 3),
+        (b'{"a":"[[[["}', 1),
+        (b'{"a":"\\"[[[["}', 1),
+        (b'{"a":"\\\\","b":[[]]}', 3),
+        (b'["\\\\\\"[", [1]]', 2),
+        (b"[[],[[]],[]]", 3),
+    ],
+)
+def test_brackets_in_texts_are_not_depth(raw: bytes, deep: int) -> None:
+    assert depth(raw) == deep
+
+
+def test_sixty_four_levels_are_read_and_one_more_is_not() -> None:
+    assert decode_body(decode, b'{"inner":' + b"[" * 63 + b"]" * 63 + b"}")
+    with pytest.raises(WarmDeskError, match="nested deeper than 64"):
+        decode_body(decode, b'{"inner":' + b"[" * 64 + b"]" * 64 + b"}")
+
+
+def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
+    assert decode_body(decode, b'{"text":"\\\\u0000"}').text == "\\u0000"
+    with pytest.raises(WarmDeskError, match="text: text must not hold NUL"):
+        decode_body(decode, b'{"text":"\\\\\\u0000"}')
+
+
+def test_an_emoji_in_two_halves_is_one() -> None:
+    assert decode_body(decode, b'{"text":"\\ud83d\\udc4d"}').text == "👍"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'"' + b'\\"' * 500_000,
+        b'{"a":"' + b"\\" * 1_000_000,
+        b"\\" * 500_000 + b"\\u0000" * 80_000,
+        b"[" * 1_000_000,
+        b"[]" * 500_000,
+        b'["",' * 250_000,
+        b'{"text":"' + b"\\ud83d" * 160_000 + b'"}',
+        b'{"inner":[' + b'"\\u0000",' * 100_000 + b"1]}",
+    ],
+    ids=range(8),
+)
+def test_the_check_takes_time_in_proportion(raw: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(WarmDeskError):
+        decode_body(decode, raw)
+    assert time.process_time() - began < 1.0
+
+
+def test_most_bodies_are_hardly_looked_at() -> None:
+    raw = json.dumps({"text": "a" * 200, "inner": [1, 2, {"b": "c"}]}).encode()
+    rounds = 2000
+    best = min(_seconds(raw, rounds) for _ in range(5))
+    assert best / rounds < 20e-6
+
+
+def _seconds(raw: bytes, rounds: int) -> float:
+    began = time.process_time()
+    for _ in range(rounds):
+        check_text(raw)
+    return time.process_time() - began
