@@ -11,9 +11,8 @@ from warmdesk import rest
 from warmdesk.boards import BOARDS, Boards
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
-from warmdesk.metrics import POOL_LIMIT
 from warmdesk.openapi import Documents, document
-from warmdesk.rest.metrics import COUNTED, Counted
+from warmdesk.rest.metrics import COUNTED, Counted, sampling
 from warmdesk.rest.middleware import DOORMAN, Doorman, behind_door, nowhere
 from warmdesk.rest.paths import Paths
 from warmdesk.rest.routing import BASE, BODY_LIMIT, DESK, Route
@@ -32,7 +31,7 @@ def build_app(desk: Desk) -> web.Application:
     app[CHAT] = Chat(desk.changes)
     for tree in paths():
         app.router.register_resource(tree)
-    POOL_LIMIT.set(desk.settings.database_pool)
+    app.cleanup_ctx.append(sampling)
     return app
 
 

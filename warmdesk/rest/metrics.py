@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +20,13 @@ from aiohttp import web
 import warmdesk
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.db.queries import sql
-from warmdesk.metrics import POOL_CONNECTIONS, Family, render
+from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, render
 from warmdesk.rest.routing import DESK, route
 
 SHOWN = 500
 """Projects whose columns and cards are told apart."""
 KEPT_SECONDS = 10.0
+SAMPLE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -52,14 +55,34 @@ async def show_metrics(request: web.Request) -> web.Response:
         if time.monotonic() - counted.at > KEPT_SECONDS:
             counted.families = await _count(desk.database)
             counted.at = time.monotonic()
-    pool = desk.database.pool
-    idle = pool.get_idle_size()
-    POOL_CONNECTIONS.set(idle, state="idle")
-    POOL_CONNECTIONS.set(pool.get_size() - idle, state="busy")
+    _sample(desk.database.pool)
     text = render([*_of_program(), *counted.families])
     return web.Response(
         body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
+
+
+async def sampling(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: keep this worker's gauges true, whichever worker is asked."""
+    desk = app[DESK]
+    POOL_LIMIT.set(desk.settings.database_pool)
+
+    async def run() -> None:
+        while True:
+            _sample(desk.database.pool)
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    task = asyncio.create_task(run(), name="warmdesk.metrics.sample")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _sample(pool: Any) -> None:
+    idle = pool.get_idle_size()
+    POOL_CONNECTIONS.set(idle, state="idle")
+    POOL_CONNECTIONS.set(pool.get_size() - idle, state="busy")
 
 
 def _of_program() -> list[Family]:
