@@ -1,4 +1,7 @@
 -- Hot changes of cards: created, updated, moved. Each locks, writes, shapes and records in one round trip.
+--
+-- Their plans are made once a session and go by indexes: a table may be small at the first call and large at the last, and
+-- planning every statement anew would cost more than running it.
 
 -- A card by what a path calls it: its id, or its key with a prefix in any case. Null when the project has no such card.
 create or replace function card_id(p projects, ref_ text) returns bigint language sql stable as $$
@@ -245,7 +248,8 @@ create or replace function create_card(
     actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out replay boolean, out messages text[]
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     p projects;
     c cards;
@@ -290,7 +294,9 @@ begin
     messages := record(told, actor_, client_);
     status := 201;
     answer := card::text;
-    perform once_store(actor_, path_, key_, status, answer);
+    if key_ is not null then
+        perform once_store(actor_, path_, key_, status, answer);
+    end if;
 end
 $$;
 
@@ -300,7 +306,8 @@ create or replace function update_card(
     actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
     project_ bigint, card_ text, fields_ jsonb,
     out status integer, out answer text, out replay boolean, out messages text[]
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     p projects;
     old cards;
@@ -403,8 +410,10 @@ begin
         messages := record(told, actor_, client_);
     end if;
     status := 200;
-    answer := card_detail(c.id, actor_);
-    perform once_store(actor_, path_, key_, status, answer);
+    answer := card_detail(c.id, actor_, card);
+    if key_ is not null then
+        perform once_store(actor_, path_, key_, status, answer);
+    end if;
 end
 $$;
 
@@ -413,7 +422,8 @@ create or replace function move_card(
     actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
     project_ bigint, card_ text, column_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out replay boolean, out messages text[]
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     p projects;
     c cards;
@@ -459,6 +469,8 @@ begin
     end if;
     status := 200;
     answer := card::text;
-    perform once_store(actor_, path_, key_, status, answer);
+    if key_ is not null then
+        perform once_store(actor_, path_, key_, status, answer);
+    end if;
 end
 $$;

@@ -1,4 +1,5 @@
--- Chat messages, many in one call: what waits in a process for the same moment shares one commit.
+-- Chat messages, many in one call: what waits in a process for the same moment shares one commit. Planned like the changes of
+-- cards.
 
 -- What require_role would say to each of a group; null to who may write to the chat.
 create or replace function why_not_write(u users, p projects, project_role_ text) returns text language sql stable as $$
@@ -21,7 +22,8 @@ create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
     bodies_ text[],
     out statuses integer[], out answers text[], out replays boolean[], out messages text[]
-) language plpgsql as $$
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     firsts bigint[] := '{}';
     sources bigint[];

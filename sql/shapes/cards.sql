@@ -91,8 +91,8 @@ begin
 end
 $$;
 
--- A card with everything that hangs on it, and the reader's own `watching` before it.
-create or replace function card_detail(id_ bigint, reader_ bigint) returns text language plpgsql stable as $$
+-- A card with everything that hangs on it, and the reader's own `watching` before it. `card_`: its shape, if it is at hand.
+create or replace function card_detail(id_ bigint, reader_ bigint, card_ json default null) returns text language plpgsql stable as $$
 begin
     return (
         select '{"watching":' || exists (
@@ -104,7 +104,7 @@ begin
                 from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id
             ), '[]')
             || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[],'
-            || substr(card_json(c.id)::text, 2)
+            || substr(coalesce(card_, card_json(c.id))::text, 2)
         from cards c where c.id = id_
     );
 end

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board, make_board
+from tests.locks import waiting
 from tests.person import Person
 from warmdesk.changes import chat as chat_module
 from warmdesk.changes.chat import Chat
@@ -211,7 +212,7 @@ async def test_what_waits_goes_in_one_transaction_in_the_order_it_came(
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
         first = asyncio.create_task(chat.send(wish(), board.id, "first", None))
-        await waits(connection)
+        await waiting(connection)
         rest = [
             asyncio.create_task(chat.send(wish((ALICE, OLGA)[n % 2]), board.id, str(n), None))
             for n in range(450)
@@ -275,12 +276,12 @@ async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
         first = asyncio.create_task(chat.send(wish(), board.id, "under way", None))
-        await waits(connection)
-        with pytest.raises(Unavailable) as waiting:
+        await waiting(connection)
+        with pytest.raises(Unavailable) as queued:
             await chat.send(wish(), board.id, "waiting", None)
         with pytest.raises(Unavailable) as under_way:
             await first
-    assert "code" not in waiting.value.extra
+    assert "code" not in queued.value.extra
     assert under_way.value.extra["code"] == "unknown_outcome"
     await chat.send(wish(), board.id, "later", None)
     bodies = [row["body"] for row in await connection.fetch("select body from chat_messages")]
@@ -293,7 +294,7 @@ async def test_a_sender_who_left_does_not_stop_the_others(
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
         first = asyncio.create_task(chat.send(wish(), board.id, "first", None))
-        await waits(connection)
+        await waiting(connection)
         left = asyncio.create_task(chat.send(wish(), board.id, "left", None))
         stayed = asyncio.create_task(chat.send(wish(), board.id, "stayed", None))
         await asyncio.sleep(0)
@@ -352,15 +353,3 @@ async def test_each_event_names_its_own_actor_and_client(
         (ALICE, "tab-1", "message:1"),
         (OLGA, None, "message:2"),
     ]
-
-
-async def waits(connection: Any) -> None:
-    """Until somebody waits for a lock in this database."""
-    for _ in range(500):
-        if await connection.fetchval(
-            "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock'"
-            " and datname = current_database())"
-        ):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")

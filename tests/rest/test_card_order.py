@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board
+from tests.locks import waiting
 from tests.mirror import mirror
 from tests.person import Person
 
@@ -334,7 +335,7 @@ async def test_a_card_moved_away_meanwhile_is_locked_where_it_went(
         moving = asyncio.create_task(
             alice.patch(f"{board.path}/cards/{card['id']}/move", {"column_id": board.done})
         )
-        await waits(connection)
+        await waiting(connection)
         await connection.execute(
             "update cards set column_id = $1 where id = $2", board.review, card["id"]
         )
@@ -342,15 +343,3 @@ async def test_a_card_moved_away_meanwhile_is_locked_where_it_went(
     assert moved["column_id"] == board.done
     facts = await alice.get(f"{board.path}/cards/{card['id']}/history")
     assert facts[0]["from_column_id"] == board.review
-
-
-async def waits(connection: Any) -> None:
-    """Until somebody waits for a lock in this database."""
-    for _ in range(500):
-        if await connection.fetchval(
-            "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock'"
-            " and datname = current_database())"
-        ):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
