@@ -263,6 +263,7 @@ class Crowd:
 
     async def check_ledger(self, reader: Person) -> None:
         """Whatever was answered with success is there, once."""
+        await reader.token()
         board, messages = await fetch(reader.client, self.board.slug)
         kept = [card["title"] for column in board["columns"] for card in column["cards"]]
         kept += [message["body"] for message in messages]
