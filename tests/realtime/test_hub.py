@@ -49,9 +49,13 @@ def post(desk: Desk, board: Board, monkeypatch: pytest.MonkeyPatch) -> Post:
 
 
 @pytest.fixture
-def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_checks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the bus and gaps tell the hub anything: checks do not come in between."""
-    monkeypatch.setattr(hub, "CHECK_SECONDS", 60.0)
+
+    async def never() -> None:
+        pass
+
+    monkeypatch.setattr(desk.hub, "check", never)
 
 
 @pytest.fixture
