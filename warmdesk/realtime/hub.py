@@ -371,6 +371,8 @@ class Hub:
         while not room.opened:
             if room.opening is None:
                 room.opening = asyncio.ensure_future(self._open(room))
+                # Who waits may have given up before it failed; then nobody else looks.
+                room.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
             await asyncio.shield(room.opening)
         room.empty_since = time.monotonic() if not len(room) else None
         return room
