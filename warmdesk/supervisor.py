@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from warmdesk import metrics, worker
+from warmdesk.app import paths
 from warmdesk.config import Settings
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 
@@ -141,6 +142,7 @@ class Supervisor:
         """Fork, supervise, stop. `on_ready` is called once, when all workers serve. Raises
         `CrashLoop`.
         """
+        paths()  # routes, documents and their metrics: made once, for all workers
         metrics.share(len(self.slots) + 1)
         gc.collect()
         gc.freeze()

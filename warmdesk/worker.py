@@ -26,8 +26,8 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk, open_desk
 
 BACKLOG = 4096
-KEEP_ALIVE_SECONDS = 10.0
-"""How long an idle connection, or one that sends its headers slowly, is kept."""
+KEEP_ALIVE_SECONDS = 75.0
+"""How long an idle connection is kept: longer than proxies keep theirs, so that they end it."""
 HANDSHAKE_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
 """How long proxies and clients have to notice that this worker stops."""
