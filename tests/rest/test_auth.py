@@ -353,6 +353,16 @@ async def test_a_hash_of_another_cost_is_made_anew(
     await tokens_of(anyone)
 
 
+async def test_many_sign_in_at_once_with_a_hash_of_another_cost(
+    person: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "COST", 5)
+    tabs = [person("alice") for _ in range(6)]
+    await asyncio.gather(*(tab.token() for tab in tabs))
+    for tab in tabs:
+        await tab.get("/users/me")
+
+
 async def test_a_password_that_was_changed_during_the_login_opens_nothing(
     anyone: Client, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,8 +146,30 @@ async def log_in(request: web.Request) -> web.Response:
     counted = str(account["id"]) if account else hashlib.sha256(name.lower().encode()).hexdigest()
     pair = await _count_login(desk, counted, came, known=bool(account and account["known"]))
 
+    opened = await _enter(request, account, body.password, came)
+    if opened is None and account is not None:
+        # The hash was another one when the session was to be opened: the same person signed in
+        # elsewhere and had it renewed, or the password was changed. Only asking again can tell.
+        async with desk.database.connection() as connection:
+            found = await sql.auth.by_login(connection, login=name, ip=came.ip)
+        opened = await _enter(request, found[0] if found else None, body.password, came)
+    if account is None or opened is None:
+        raise Unauthorized("invalid credentials")
+    await desk.limits.clear("login", pair)
+    me, session_id, refresh_token = opened
+    return _tokens(desk, account["id"], me, session_id, refresh_token)
+
+
+async def _enter(
+    request: web.Request, account: Any, password: str, came: Origin
+) -> tuple[str, str, str] | None:
+    """Check the password and open a session: the account's JSON, the session, its refresh token.
+
+    None when the account's hash became another one meanwhile. `Unauthorized`, `Forbidden`.
+    """
+    desk = request.app[DESK]
     kept = account["password_hash"] if account else None
-    right = await passwords.check_password(body.password, kept)
+    right = await passwords.check_password(password, kept)
     if account is None or not right or not account["is_active"]:
         async with desk.database.connection() as connection:
             await sql.auth.note_login(
@@ -164,7 +186,7 @@ async def log_in(request: web.Request) -> web.Response:
 
     user_id = account["id"]
     outdated = passwords.is_outdated(account["password_hash"])
-    renewed = await passwords.hash_password(body.password) if outdated else None
+    renewed = await passwords.hash_password(password) if outdated else None
 
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
@@ -176,12 +198,7 @@ async def log_in(request: web.Request) -> web.Response:
         accounts.act_as(change, user_id)
         return rows[0]["me"], *await _open_session(desk, change, user_id, came)
 
-    opened = await desk.changes.run(request[WISH], work)
-    if opened is None:
-        raise Unauthorized("invalid credentials")
-    await desk.limits.clear("login", pair)
-    me, session_id, refresh_token = opened
-    return _tokens(desk, user_id, me, session_id, refresh_token)
+    return await desk.changes.run(request[WISH], work)
 
 
 async def _count_login(desk: Desk, account: str, came: Origin, *, known: bool) -> str:
