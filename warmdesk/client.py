@@ -51,6 +51,8 @@ TOKEN_ENDED = 4401
 NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 # Where the server remembers an Idempotency-Key: a POST may be sent again whatever became of it.
 REMEMBERED = re.compile(r"/(cards|comments|messages|time-entries|ticket)(\?|$)")
+# Where a second one does no harm.
+HARMLESS = ("/auth/login", "/auth/refresh", "/auth/logout")
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -215,7 +217,7 @@ class Client:
     async def _try(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
-        safe = method != "POST" or REMEMBERED.search(path) is not None
+        safe = method != "POST" or path in HARMLESS or REMEMBERED.search(path) is not None
         unsure = False
         for attempt in itertools.count():
             wait = pause(attempt, None)
