@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from warmdesk.metrics import TASK_RESTARTS
 
 RESTART_SECONDS = 0.5
 DEAD_SECONDS = 5.0
+CANCEL_SECONDS = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,15 @@ class Tasks:
         """Cancel all and wait for their ends."""
         running = list(self._running.values())
         self._running.clear()
+        await end(running)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended. Once is not enough: a library that is cancelled while it
+    closes a connection may tell of the connection instead.
+    """
+    running = set(tasks)
+    while running:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)

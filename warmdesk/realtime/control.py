@@ -34,7 +34,7 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import DATABASE_AWAY, Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks
+from warmdesk.tasks import Tasks, end
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
@@ -70,9 +70,7 @@ class Control:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        for task in list(self._asks):
-            task.cancel()
-        await asyncio.gather(*self._asks, return_exceptions=True)
+        await end(self._asks)
 
     @property
     def trouble(self) -> str | None:

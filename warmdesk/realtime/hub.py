@@ -41,7 +41,7 @@ from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, S
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.room import HELD, Room
-from warmdesk.tasks import Tasks
+from warmdesk.tasks import Tasks, end
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -139,9 +139,7 @@ class Hub:
     async def stop(self) -> None:
         """End the hub's tasks; its sockets were closed before."""
         await self._tasks.stop()
-        for task in list(self._heals):
-            task.cancel()
-        await asyncio.gather(*self._heals, return_exceptions=True)
+        await end(self._heals)
 
     @property
     def trouble(self) -> str | None:

@@ -35,7 +35,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
 from warmdesk.realtime.hub import DATABASE_AWAY, Hub, signal_frame
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks
+from warmdesk.tasks import Tasks, end
 
 LEASE_SECONDS = 8.0
 TURN_SECONDS = 2.0
@@ -92,9 +92,7 @@ class Presence:
         """
         await self._tasks.stop()
         self._stopping = True
-        for task in list(self._later):
-            task.cancel()
-        await asyncio.gather(*self._later, return_exceptions=True)
+        await end(self._later)
         try:
             await self._turn()
         except (*REDIS_AWAY, *DATABASE_AWAY):

@@ -1,0 +1,72 @@
+"""Tasks that live as long as the process: an error ends one turn, and a stop ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.conftest import Wait
+from warmdesk import tasks as tasks_module
+from warmdesk.tasks import Tasks
+
+
+async def test_a_task_that_raised_is_started_again(
+    eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_module, "RESTART_SECONDS", 0.01)
+    tasks = Tasks()
+    turns = 0
+
+    async def fails() -> None:
+        nonlocal turns
+        turns += 1
+        raise RuntimeError("a bug")
+
+    tasks.start("hub.check", fails)
+    await eventually(lambda: turns >= 3)
+    assert tasks.trouble() is None
+    await tasks.stop()
+
+
+async def test_a_task_that_does_not_come_back_is_trouble_until_it_does(
+    eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_module, "RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(tasks_module, "DEAD_SECONDS", 0.2)
+    tasks = Tasks()
+    broken = True
+
+    async def turns() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            if broken:
+                raise RuntimeError("a bug")
+            tasks.recovered("hub.check")
+
+    tasks.start("hub.check", turns)
+    await eventually(lambda: tasks.trouble() == "hub.check", limit=2)
+    broken = False
+    await eventually(lambda: tasks.trouble() is None, limit=2)
+    await tasks.stop()
+
+
+async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
+    tasks = Tasks()
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if swallowed == 2:
+                    raise
+                swallowed += 1
+
+    tasks.start("presence.turn", stubborn)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await tasks.stop()
+    assert swallowed == 2
