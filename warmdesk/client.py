@@ -123,10 +123,12 @@ class Client:
     @property
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=ATTEMPT_SECONDS)
             self._session = aiohttp.ClientSession(
-                timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+                timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0),
             )
+            # aiohttp would repeat some requests by itself, and then a DELETE was done unnoticed.
+            self._session._retry_connection = False
         return self._session
 
     async def __aenter__(self) -> Self:
@@ -421,8 +423,9 @@ class Socket:
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
         elif type == "sync.reset":
-            while not self._frames.empty():
-                self._frames.get_nowait()
+            for waiting in [self._frames.get_nowait() for _ in range(self._frames.qsize())]:
+                if "seq" not in waiting:
+                    self._frames.put_nowait(waiting)
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}
