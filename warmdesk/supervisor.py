@@ -33,7 +33,7 @@ from warmdesk.config import Settings
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 
 STOP_SECONDS = 10.0
-"""From the signal to the end of the last worker."""
+"""How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
 LOOP_DEATHS = 5
@@ -41,6 +41,8 @@ LOOP_SECONDS = 10.0
 """So many deaths in so many seconds are a crash loop."""
 LONGEST_PAUSE = 15.0
 PER_WORKER_SOCKETS = sys.platform == "linux"
+
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class Worker:
     told: int
     began: float = field(default_factory=time.monotonic)
     serves: bool = False
+    leave_by: float = math.inf
 
 
 @dataclass(eq=False)
@@ -129,7 +132,7 @@ class Supervisor:
         self.rolling: deque[Slot] = deque()
         self.rows = list(range(len(self.slots) + 1))
         self.ready = False
-        self.stop_by = 0.0
+        self.stopping = False
         self._server_deaths = {name: Deaths() for name in servers}
         self._down: set[str] = set()
         self._terminal = os.isatty(0)
@@ -163,18 +166,14 @@ class Supervisor:
         """Look at everything once, and act. True when the last worker is gone after a stop."""
         for number in self._signals_since():
             if number == signal.SIGHUP and self._terminal == os.isatty(0):
-                if not self.stop_by and not self.rolling:
+                if not self.stopping and not self.rolling:
                     self.rolling.extend(self.slots)
                     log.info("workers.rolling workers=%d", len(self.slots))
             elif number != signal.SIGCHLD:
                 self._begin_stop()  # also on the SIGHUP of a terminal that was closed
         self._reap()
-        if self.stop_by:
-            if time.monotonic() > self.stop_by:
-                for one in self._workers():
-                    log.error("worker.killed pid=%d cause=not_drained", one.pid)
-                    self._signal(one, signal.SIGKILL)
-                self.stop_by = math.inf
+        self._insist()
+        if self.stopping:
             return not list(self._workers())
         self._tend_servers()
         self._roll()
@@ -194,8 +193,7 @@ class Supervisor:
             os.set_blocking(fd, False)
         self._selector.register(self._wake[0], selectors.EVENT_READ)
         before = {
-            number: signal.signal(number, lambda n, _: self._signals.append(n))
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+            number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in HEARD
         }
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         try:
@@ -221,10 +219,13 @@ class Supervisor:
             if key.fd == self._wake[0]:
                 continue
             one: Worker = key.data
-            self._selector.unregister(key.fd)
-            if word:
+            if not word:
+                self._selector.unregister(key.fd)  # it ended, or is ending
+            if worker.SERVES in word:
                 one.serves = True
                 log.info("worker.serves pid=%d seconds=%.2f", one.pid, time.monotonic() - one.began)
+            if worker.REPLACE in word:
+                self.rolling.extend(s for s in self.slots if s.worker is one)
 
     # Workers
 
@@ -238,6 +239,8 @@ class Supervisor:
         row = self.rows.pop(0)
         sys.stdout.flush()
         parent = os.getpid()
+        # A signal for the child waits until the child has handlers of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -250,6 +253,7 @@ class Supervisor:
                 _explain(error)
             finally:
                 os._exit(status)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         os.close(tell)
         slot.deaths.start()
         one = Worker(pid, row, told)
@@ -259,9 +263,11 @@ class Supervisor:
     def _become_worker(self, slot: Slot, row: int, tell: int) -> None:
         """In the child: drop everything of the supervisor's, then serve."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        for number in HEARD:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGINT):  # the supervisor hears them, and decides
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         self._selector.close()
         for fd in (*self._wake, self._life[1], *self.private):
             os.close(fd)
@@ -270,13 +276,7 @@ class Supervisor:
                 other.listener.close()
         for one in self._workers():
             os.close(one.told)
-        self._selector = selectors.DefaultSelector()
-
-        def serving() -> None:
-            os.write(tell, b"s")
-            os.close(tell)
-
-        worker.run(self.settings, slot.listener, row=row, life=self._life[0], serving=serving)
+        worker.run(self.settings, slot.listener, row=row, life=self._life[0], tell=tell)
 
     def _signal(self, one: Worker, number: int) -> None:
         try:
@@ -303,11 +303,12 @@ class Supervisor:
         slot = next(s for s in self.slots if one in (s.worker, s.successor))
         if one is slot.successor:
             slot.successor = None
-            self.rolling.clear()
-            log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
+            if not self.stopping:
+                self.rolling.clear()
+                log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
-        if self.stop_by:
+        if self.stopping:
             return
         metrics.WORKER_DEATHS.inc()
         slot.deaths.record()
@@ -332,7 +333,7 @@ class Supervisor:
             self.rolling.popleft()
             if slot.worker is not None:
                 self.retiring.append(slot.worker)
-                self._signal(slot.worker, worker.RETIRE)
+                self._send_off(slot.worker, worker.RETIRE)
             slot.worker, slot.successor = slot.successor, None
             if not self.rolling:
                 log.info("workers.rolled workers=%d", len(self.slots))
@@ -343,17 +344,31 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         """Tell all workers to drain; a second signal does not wait for them."""
-        if self.stop_by:
-            self.stop_by = time.monotonic()
+        if self.stopping:
+            for one in self._workers():
+                one.leave_by = 0.0
             return
-        self.stop_by = time.monotonic() + STOP_SECONDS
+        self.stopping = True
         log.info("server.stopping workers=%d", len(self.slots))
         self.rolling.clear()
         for slot in self.slots:
             slot.listener.close()
         for one in self._workers():
             if one not in self.retiring:
-                self._signal(one, signal.SIGTERM)
+                self._send_off(one, signal.SIGTERM)
+
+    def _send_off(self, one: Worker, number: int) -> None:
+        self._signal(one, number)
+        one.leave_by = time.monotonic() + STOP_SECONDS
+
+    def _insist(self) -> None:
+        """Kill who was told to leave and is still there after its time."""
+        now = time.monotonic()
+        for one in self._workers():
+            if now > one.leave_by:
+                one.leave_by = math.inf
+                log.error("worker.killed pid=%d cause=not_drained", one.pid)
+                self._signal(one, signal.SIGKILL)
 
     # Embedded servers
 

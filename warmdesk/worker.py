@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
@@ -37,6 +36,9 @@ CANCEL_SECONDS = 0.5
 """How long requests have that did not finish and are cancelled."""
 RETIRE = signal.SIGUSR1
 """From the supervisor: your successor accepts on your socket."""
+SERVES, REPLACE = b"s", b"r"
+"""To the supervisor: I serve; I am not well, let another do it."""
+WATCH_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +53,17 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def run(
-    settings: Settings, listener: socket.socket, *, row: int, life: int, serving: Callable[[], None]
-) -> None:
-    """Serve until SIGTERM or `RETIRE`. `life` is a pipe that ends with the supervisor, `row` a row
-    of the metrics.
+def run(settings: Settings, listener: socket.socket, *, row: int, life: int, tell: int) -> None:
+    """Serve until SIGTERM or `RETIRE`.
+
+    `life` is a pipe that ends with the supervisor, `tell` one to it; `row` is one of the metrics.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor hears it too, and decides
     metrics.attach(row)
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(_work(settings, listener, life, serving))
+    uvloop.run(_work(settings, listener, life, tell))
 
 
-async def _work(
-    settings: Settings, listener: socket.socket, life: int, serving: Callable[[], None]
-) -> None:
+async def _work(settings: Settings, listener: socket.socket, life: int, tell: int) -> None:
     loop = asyncio.get_running_loop()
     told: asyncio.Future[bool] = loop.create_future()
 
@@ -92,8 +90,19 @@ async def _work(
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
         )
-        serving()
-        await _drain(desk, server, runner, retire=await told)
+        os.write(tell, SERVES)
+        watch = asyncio.create_task(_watch(desk, tell))
+        retire = await told
+        watch.cancel()
+        await _drain(desk, server, runner, retire=retire)
+
+
+async def _watch(desk: Desk, tell: int) -> None:
+    """Ask for a successor when a task of the centre is dead; the others go on until it serves."""
+    while (trouble := desk.healthy()) is None:
+        await asyncio.sleep(WATCH_SECONDS)
+    log.error("worker.unwell task=%s", trouble)
+    os.write(tell, REPLACE)
 
 
 async def _drain(

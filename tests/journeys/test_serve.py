@@ -20,8 +20,9 @@ import trustme
 
 from tests.journeys.running import SECRETS, Running, children, is_gone, refused, until
 from tests.person import Person
-from warmdesk import server, supervisor
+from warmdesk import server, supervisor, worker
 from warmdesk.config import Settings
+from warmdesk.desk import Desk
 from warmdesk.server import StartError
 
 pytestmark = pytest.mark.timeout(120)
@@ -381,3 +382,46 @@ def _sockets_each(pids: list[int], port: int) -> list[int]:
         if sum(shares) >= 400 or time.monotonic() > end:
             return shares
         time.sleep(0.05)
+
+
+async def test_a_worker_that_asks_for_a_successor_serves_until_it_is_there(
+    outside: dict[str, Any],
+) -> None:
+    async with Running(**outside) as running:
+        (unwell,) = running.workers()
+        with _pipe_to_supervisor(running, unwell).open("wb") as pipe:
+            pipe.write(worker.REPLACE)
+
+        await until(lambda: len(running.workers()) == 2, within=10, what="a successor")
+        await until(lambda: is_gone(unwell), within=10, what="retired")
+        assert await running.ready()
+        assert "worker.ended" not in running.log
+
+
+def _pipe_to_supervisor(running: Running, pid: int) -> Path:
+    """The pipe that a worker writes to and its supervisor reads from."""
+    theirs = {os.readlink(fd) for fd in Path(f"/proc/{running.process.pid}/fd").iterdir()}
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        if os.readlink(fd).startswith("pipe:") and os.readlink(fd) in theirs:
+            flags = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().split("flags:")[1].split()[0]
+            if int(flags, 8) & os.O_ACCMODE == os.O_WRONLY:
+                return fd
+    raise AssertionError("no pipe")
+
+
+async def test_a_worker_asks_for_a_successor_when_a_task_of_the_centre_is_dead(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "WATCH_SECONDS", 0.01)
+    told, tell = os.pipe()
+    os.set_blocking(told, False)
+    watch = asyncio.create_task(worker._watch(desk, tell))
+    await asyncio.sleep(0.05)
+    assert not watch.done()
+
+    desk.hub._tasks._failed_at["hub.check"] = time.monotonic() - 60
+
+    await asyncio.wait_for(watch, 2)
+    assert os.read(told, 10) == worker.REPLACE
+    os.close(told)
+    os.close(tell)
