@@ -27,7 +27,8 @@ from warmdesk.db.migrations import migrate
 from warmdesk.db.pool import HEALING_CONNECTIONS
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
-from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Server, Supervisor
+from warmdesk.embedded.tending import Server
+from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Supervisor
 
 SPARE_CONNECTIONS = 10
 """Connections of PostgreSQL that are left for people and backups."""

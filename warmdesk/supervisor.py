@@ -25,21 +25,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from warmdesk import metrics, worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
+from warmdesk.embedded.tending import Deaths, Server, Tending
 
 STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
-LOOP_DEATHS = 5
-LOOP_SECONDS = 10.0
-"""So many deaths in so many seconds are a crash loop."""
-LONGEST_PAUSE = 15.0
 PER_WORKER_SOCKETS = sys.platform == "linux"
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -49,41 +45,6 @@ log = logging.getLogger(__name__)
 
 class CrashLoop(Exception):
     """The workers die before any of them ever served."""
-
-
-class Server(Protocol):
-    """An embedded server, as the supervisor sees it."""
-
-    def start(self, *, wait: bool = True) -> None: ...
-    def stop(self) -> None: ...
-    def alive(self) -> bool: ...
-    def last_words(self) -> str: ...
-
-
-class Deaths:
-    """When something that ends by itself may start again: at once, but with growing pauses in a
-    crash loop.
-    """
-
-    def __init__(self) -> None:
-        self.recent: deque[float] = deque(maxlen=LOOP_DEATHS)
-        self.began = 0.0
-        self.due = 0.0
-        self.pause = 0.0
-
-    def start(self) -> None:
-        self.began = time.monotonic()
-
-    def record(self) -> None:
-        now = time.monotonic()
-        if now - self.began > LOOP_SECONDS:
-            self.recent.clear()
-            self.pause = 0.0
-        self.recent.append(now)
-        looping = len(self.recent) == LOOP_DEATHS and now - self.recent[0] < LOOP_SECONDS
-        if looping or self.pause:
-            self.pause = min(self.pause * 2 or 1.0, LONGEST_PAUSE)
-        self.due = now + self.pause
 
 
 @dataclass(eq=False)
@@ -126,15 +87,13 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
-        self.servers = servers
         self.private = private
         self.retiring: list[Worker] = []
         self.rolling: deque[Slot] = deque()
         self.rows = list(range(len(self.slots) + 1))
         self.ready = False
         self.stopping = False
-        self._server_deaths = {name: Deaths() for name in servers}
-        self._down: set[str] = set()
+        self.tending = Tending(servers)
         self._terminal = os.isatty(0)
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
@@ -175,7 +134,7 @@ class Supervisor:
         self._insist()
         if self.stopping:
             return not list(self._workers())
-        self._tend_servers()
+        self.tending.look()
         self._roll()
         now = time.monotonic()
         for slot in self.slots:
@@ -369,32 +328,6 @@ class Supervisor:
                 one.leave_by = math.inf
                 log.error("worker.killed pid=%d cause=not_drained", one.pid)
                 self._signal(one, signal.SIGKILL)
-
-    # Embedded servers
-
-    def _tend_servers(self) -> None:
-        """Start again what died, at the same address; the workers' connections come back by
-        themselves.
-        """
-        for name, server in self.servers.items():
-            deaths = self._server_deaths[name]
-            if server.alive():
-                continue
-            if name not in self._down:
-                self._down.add(name)
-                deaths.record()
-                log.warning("%s.ended last_words=%r", name, server.last_words())
-                if deaths.pause:
-                    log.error("%s.crash_loop next_in=%.0f", name, deaths.pause)
-            if time.monotonic() < deaths.due:
-                continue
-            deaths.start()
-            try:
-                server.start(wait=False)
-                log.info("%s.started", name)
-            except (EmbeddedError, OSError) as error:
-                log.error("%s.not_started cause=%r", name, str(error))
-            self._down.discard(name)
 
 
 def _cause(code: int) -> str:

@@ -20,9 +20,10 @@ import trustme
 
 from tests.journeys.running import SECRETS, Running, children, is_gone, refused, until
 from tests.person import Person
-from warmdesk import server, supervisor, worker
+from warmdesk import server, worker
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
+from warmdesk.embedded import tending
 from warmdesk.server import StartError
 
 pytestmark = pytest.mark.timeout(120)
@@ -212,13 +213,13 @@ async def test_a_worker_that_dies_again_and_again_is_reported_and_waits(
     outside: dict[str, Any],
 ) -> None:
     async with Running(**outside) as running:
-        for killed in range(1, supervisor.LOOP_DEATHS + 1):
+        for killed in range(1, tending.LOOP_DEATHS + 1):
             await until(lambda n=killed: len(running.workers()) == n, within=5)  # type: ignore[misc]
             os.kill(running.workers()[-1], signal.SIGKILL)
         last = time.monotonic()
 
         await until(lambda: "worker.crash_loop" in running.log, within=2, what="reported")
-        await until(lambda: len(running.workers()) > supervisor.LOOP_DEATHS, within=5)
+        await until(lambda: len(running.workers()) > tending.LOOP_DEATHS, within=5)
         assert time.monotonic() - last > 1
         assert await running.ready()
 
@@ -228,9 +229,9 @@ def test_pauses_grow_in_a_crash_loop_and_end_with_a_steady_life(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    deaths = supervisor.Deaths()
+    deaths = tending.Deaths()
     pauses = []
-    for _ in range(supervisor.LOOP_DEATHS + 6):
+    for _ in range(tending.LOOP_DEATHS + 6):
         deaths.start()
         now += 0.1
         deaths.record()
@@ -239,7 +240,7 @@ def test_pauses_grow_in_a_crash_loop_and_end_with_a_steady_life(
     assert pauses == [0, 0, 0, 0, 1, 2, 4, 8, 15, 15, 15]
 
     deaths.start()
-    now += supervisor.LOOP_SECONDS + 1
+    now += tending.LOOP_SECONDS + 1
     deaths.record()
     assert deaths.due == now
 
