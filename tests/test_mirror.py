@@ -1,0 +1,105 @@
+"""The mirror sees what it is there to see: an event missed, an event wrong, an event unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Board
+from tests.mirror import SOME, State, differences, fetch, mirror
+from tests.person import Person
+
+
+async def state_of(person: Person, board: Board) -> State:
+    await person.token()
+    return State(*await fetch(person.client, board.slug))
+
+
+async def test_following_equals_fetching(alice: Person, bob: Person, board: Board) -> None:
+    async with mirror(bob) as followed:
+        card = await board.card(assignee_ids=[alice.id], tags=["door"])
+        await alice.patch(f"{board.path}/cards/{card['id']}/move", {"column_id": board.done})
+        await alice.put(f"{board.path}/cards/{card['id']}", {"closed": True})
+        await alice.post(f"{board.path}/chat/messages", {"body": "done"})
+        await followed.compare()
+        assert [frame["type"] for frame in followed.frames if "seq" in frame] == [
+            "board.card_created",
+            "board.card_moved",
+            "board.card_updated",
+            "chat.message",
+        ]
+
+
+@pytest.mark.foul
+async def test_a_change_without_an_event_is_found(
+    bob: Person, board: Board, connection: Any
+) -> None:
+    card = await board.card("as it was")
+    with pytest.raises(AssertionError, match="the board is not what the lists show") as found:
+        async with mirror(bob):
+            await connection.execute("update cards set title = 'changed' where id = $1", card["id"])
+    assert ".columns[0].cards[0].title: followed 'as it was', fetched 'changed'" in str(found.value)
+
+
+@pytest.mark.foul
+async def test_an_event_that_tells_another_story_is_found(
+    bob: Person, board: Board, connection: Any
+) -> None:
+    card = await board.card("as it was")
+
+    async def change() -> None:
+        async with mirror(bob):
+            await connection.execute("update cards set title = 'changed' where id = $1", card["id"])
+            await board.card("whose event makes the server build a new board")
+
+    with pytest.raises(AssertionError, match="the mirror is not the board") as found:
+        await change()
+    assert ".columns[0].cards[0].title: followed 'as it was', fetched 'changed'" in str(found.value)
+
+
+@pytest.mark.foul
+async def test_a_card_that_nobody_was_told_of_is_found(
+    bob: Person, board: Board, connection: Any
+) -> None:
+    card = await board.card()
+    with pytest.raises(AssertionError, match=r"cards: followed \[\d+\], fetched \[\]"):
+        async with mirror(bob):
+            await connection.execute(
+                "update cards set deleted_at = now() where id = $1", card["id"]
+            )
+
+
+async def test_a_missed_event_is_found_at_once(bob: Person, board: Board) -> None:
+    state = await state_of(bob, board)
+    frame = {"type": "gone", "payload": {}, "seq": state.seq + 2}
+    with pytest.raises(AssertionError, match="came after"):
+        state.apply(frame)
+
+
+async def test_an_event_without_a_rule_is_found_at_once(bob: Person, board: Board) -> None:
+    state = await state_of(bob, board)
+    frame = {"type": "board.card_painted", "payload": {}, "seq": state.seq + 1}
+    with pytest.raises(AssertionError, match=r"no rule for board\.card_painted"):
+        state.apply(frame)
+
+
+async def test_the_mirror_on_the_far_end_of_a_closed_socket_says_so(
+    olga: Person, bob: Person, board: Board
+) -> None:
+    with pytest.raises(AssertionError, match="closed with 4403"):
+        async with mirror(bob):
+            await olga.delete(f"{board.path}/members/{bob.id}")
+
+
+def test_differences_name_every_place() -> None:
+    one = {"a": 1, "list": [{"id": 1, "x": "old"}], "only": 2, "at": SOME}
+    two = {"a": 1, "list": [{"id": 1, "x": "new"}], "other": 3, "at": "2026-04-04"}
+    assert differences(one, two) == [
+        ".only: only followed",
+        ".other: only fetched",
+        ".list[0].x: followed 'old', fetched 'new'",
+    ]
+    assert differences([{"id": 1}, {"id": 2}], [{"id": 2}, {"id": 1}]) == [
+        ": followed [1, 2], fetched [2, 1]"
+    ]
