@@ -11,6 +11,7 @@ from warmdesk.errors import WarmDeskError
 from warmdesk.realtime.change import Outcome
 
 encode = msgspec.json.Encoder().encode
+JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 def answer(
@@ -21,13 +22,8 @@ def answer(
         content = content.encode()
     elif not isinstance(content, bytes):
         content = encode(content)
-    return web.Response(
-        body=content,
-        status=status,
-        headers=headers,
-        content_type="application/json",
-        charset="utf-8",
-    )
+    sent = JSON if headers is None else {**JSON, **headers}
+    return web.Response(body=content, status=status, headers=sent)
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:

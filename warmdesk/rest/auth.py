@@ -27,13 +27,13 @@ from warmdesk.realtime.change import Change
 from warmdesk.rest.answers import answer, next_page, no_content
 from warmdesk.rest.routing import (
     ACTOR,
-    ADDRESS,
     BODY,
     DESK,
     PUBLIC,
     QUERY,
     SIGNED_IN,
     WISH,
+    address,
     route,
 )
 from warmdesk.schemas.auth import (
@@ -346,7 +346,7 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 def _came(request: web.Request) -> Origin:
-    return origin(request[ADDRESS], request.headers.get("User-Agent"))
+    return origin(address(request), request.headers.get("User-Agent"))
 
 
 async def _bearer(request: web.Request) -> Actor | None:

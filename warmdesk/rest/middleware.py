@@ -1,6 +1,6 @@
 """What every request passes on its way in and out: the door that is hung before each handler.
 
-In: the request's id, the client's address, the clock. Out: every error becomes the one JSON shape,
+In: the request's id and the clock. Out: every error becomes the one JSON shape,
 every answer gets the same headers and is counted under its route's template. A handler therefore
 only raises. What it did not expect becomes a 500 that says nothing but the request's id, under
 which the log has the traceback.
@@ -12,9 +12,10 @@ answer, 101, is left alone: its transport is no longer aiohttp's, and nothing is
 
 from __future__ import annotations
 
+import itertools
 import logging
-import random
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from time import perf_counter
@@ -25,7 +26,6 @@ from aiohttp import web
 from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
-from warmdesk.auth.addresses import client_address, parsed
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
@@ -33,7 +33,6 @@ from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
 from warmdesk.rest.answers import problem
-from warmdesk.rest.routing import ADDRESS
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +43,9 @@ SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    "Cross-Origin-Resource-Policy": "same-site",
     "Referrer-Policy": "no-referrer",
     "Server": "WarmDesk",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 """On every answer; a page that runs scripts says so in a policy of its own."""
 HSTS = "max-age=31536000; includeSubDomains"
@@ -146,36 +143,36 @@ class Doorman:
         self.settings = settings = desk.settings
         self.origins = _origins(settings)
         self.debug = settings.log_level == "debug"
+        self.prefix = secrets.token_hex(4)
+        self.numbers = itertools.count(1)
         self.usual = CIMultiDict(SECURITY)
         if settings.tls_cert or settings.base_url.startswith("https://"):
             self.usual["Strict-Transport-Security"] = HSTS
 
-    def let_in(self, request: web.Request) -> None:
-        """Give the request its id and its client's address."""
-        headers = request.headers
-        name = headers.get("X-Request-Id")
+    def name(self, request: web.Request) -> str:
+        """The request's id: the one that a proxy gave it, or one that no other process gives."""
+        name = request.headers.get("X-Request-Id")
         if name is None or not ID_TEXT.fullmatch(name):
-            name = f"{random.getrandbits(64):016x}"
-        REQUEST_ID.set(name)
-        if "X-Forwarded-For" in headers:
-            request[ADDRESS] = client_address(request, self.settings.trusted_proxies)
-        else:
-            request[ADDRESS] = _plain(request.remote or "")
+            name = f"{self.prefix}-{next(self.numbers)}"
+        return name
 
-    def see_off(self, request: web.Request, response: web.StreamResponse) -> None:
+    def see_off(self, request: web.Request, response: web.StreamResponse, name: str) -> None:
         """Put on the headers that every answer has."""
         headers = response.headers
-        own = headers.get("Content-Security-Policy")
-        headers.update(self.usual)
-        if own is not None:
+        if "Content-Security-Policy" in headers:
+            own = headers["Content-Security-Policy"]
+            headers.update(self.usual)
             headers["Content-Security-Policy"] = own
-        headers["X-Request-Id"] = REQUEST_ID.get()
+        else:
+            headers.update(self.usual)
+        headers["X-Request-Id"] = name
+        kept = "ETag" in headers
         if "Cache-Control" not in headers:
-            kept = "ETag" in headers or "Last-Modified" in headers
             headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
-        # What an answer holds depends on the origin even when none was sent.
-        headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
+        if origin is not None or kept:
+            # What is kept depends on the origin even when none was sent.
+            headers.add("Vary", "Origin")
         if origin is not None and self.origins.allow(origin, request.headers.get("Host", "")):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
@@ -199,13 +196,14 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
     async def door(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         doorman = request.app[DOORMAN]
-        doorman.let_in(request)
+        name = doorman.name(request)
+        REQUEST_ID.set(name)
         try:
             response = await handler(request)
         except Exception as error:
-            response = refused(error, f"{method} {template}")
+            response = refused(error, f"{method} {template}", name)
         if response.status != 101 and not response.prepared:
-            doorman.see_off(request, response)
+            doorman.see_off(request, response, name)
         took = perf_counter() - began
         answers.count(response.status, took)
         if doorman.debug:
@@ -221,12 +219,7 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
     return door
 
 
-@lru_cache(maxsize=4096)
-def _plain(remote: str) -> str:
-    return str(parsed(remote) or "")
-
-
-def refused(error: Exception, place: str) -> web.StreamResponse:
+def refused(error: Exception, place: str, name: str) -> web.StreamResponse:
     """The answer to an error, and the line in the log that it deserves."""
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
@@ -235,7 +228,7 @@ def refused(error: Exception, place: str) -> web.StreamResponse:
         log.error('http.failed route="%s"', place, exc_info=error)
     elif shown.status == 503 and shown is not error:
         log.warning('http.unavailable route="%s" cause=%s', place, type(error).__name__)
-    return problem(shown, REQUEST_ID.get() if shown.status >= 500 else None)
+    return problem(shown, name if shown.status >= 500 else None)
 
 
 async def nowhere(request: web.Request) -> web.Response:

@@ -25,6 +25,7 @@ LONGEST = 1024
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 """What PostgreSQL cannot hold as text, so nothing can be named so."""
 
+NONE: set[str] = set()
 UNMATCHED = "unmatched"
 """The route that requests without one are counted under."""
 
@@ -101,7 +102,8 @@ class Paths(AbstractResource):
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
         """The route of a request, or that of `nowhere`."""
         node, values = self._root, []
-        for word in request.rel_url.path_safe[len(self.base) + 1 :].split("/"):
+        path = request.rel_url.path_safe
+        for word in path[len(self.base) + 1 :].split("/"):
             after = node.words.get(word)
             if after is None:
                 after = node.any_word
@@ -112,18 +114,17 @@ class Paths(AbstractResource):
         route = node.routes.get(request.method)
         if route is None:
             return self._no_route(node)
-        for place, value in enumerate(values):
-            if not value.isascii() or "%" in value or "\0" in value:
-                if UNKEEPABLE.search(value):
-                    return self._no_route(None)
-                values[place] = value.replace("%2F", "/").replace("%25", "%")
-        return web.UrlMappingMatchInfo(dict(zip(node.names, values, strict=True)), route), set()
+        if not path.isascii() or "%" in path or "\0" in path:
+            if UNKEEPABLE.search(path):
+                return self._no_route(None)
+            values = [each.replace("%2F", "/").replace("%25", "%") for each in values]
+        return web.UrlMappingMatchInfo(dict(zip(node.names, values, strict=False)), route), NONE
 
     def _no_route(self, node: Node | None) -> tuple[web.UrlMappingMatchInfo, set[str]]:
         facts = {}
         if node is not None and node.routes:
             facts["methods"] = ", ".join([*sorted(node.routes), "OPTIONS"])
-        return web.UrlMappingMatchInfo(facts, self._nowhere), set()
+        return web.UrlMappingMatchInfo(facts, self._nowhere), NONE
 
     @property
     def canonical(self) -> str:

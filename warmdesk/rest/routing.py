@@ -4,7 +4,7 @@ are read from it.
 What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
 actor, client id, Idempotency-Key, If-Match). Path ids are read with `path_id`, cards with the
-queries' ``card_ref``. ``ADDRESS``, the client's, is there for every request, before all else.
+queries' ``card_ref``, the client's address with `address`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from aiohttp import web
 from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role
+from warmdesk.auth.addresses import client_address
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
@@ -35,7 +36,6 @@ PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
-ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
 
 BASE = "/api/v1"
 BODY_LIMIT = 1 << 20
@@ -392,6 +392,11 @@ def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
         version=version,
         mismatch=mismatch,
     )
+
+
+def address(request: web.Request) -> str:
+    """The client's address, as the proxies that we trust tell it."""
+    return client_address(request, request.app[DESK].settings.trusted_proxies)
 
 
 PATH_ID = re.compile(r"[0-9]{1,16}")

@@ -19,7 +19,17 @@ from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.rest.answers import answer, next_page
-from warmdesk.rest.routing import ACTOR, ADDRESS, BODY, DESK, QUERY, SIGNED_IN, WISH, path_id, route
+from warmdesk.rest.routing import (
+    ACTOR,
+    BODY,
+    DESK,
+    QUERY,
+    SIGNED_IN,
+    WISH,
+    address,
+    path_id,
+    route,
+)
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -412,7 +422,7 @@ async def _rewrite(
 
 
 def _came(request: web.Request) -> Origin:
-    return origin(request[ADDRESS], request.headers.get("User-Agent"))
+    return origin(address(request), request.headers.get("User-Agent"))
 
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
