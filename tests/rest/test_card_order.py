@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -180,11 +181,16 @@ async def test_a_crowded_column_is_spaced_anew_and_told_so(alice: Person, board:
             move = await wire.next("board.card_moved")
             assert move["payload"]["card"] == moved
             assert move["payload"]["position"] == moved["position"]
-        spaced = [f["payload"] for f in wire.events if f["type"] == "board.cards_reordered"]
+        frames = wire.events
+        spaced = [f["payload"] for f in frames if f["type"] == "board.cards_reordered"]
     assert spaced
     for payload in spaced:
         assert payload["column_id"] == board.backlog
         assert [card["position"] for card in payload["cards"]] == [1000, 2000, 3000]
+    for move, spacing in pairwise(frames):
+        if spacing["type"] == "board.cards_reordered":
+            place = {"id": move["payload"]["card_id"], "position": move["payload"]["position"]}
+            assert place in spacing["payload"]["cards"]
     assert await order(alice, board, board.backlog) == expected
     cards = await alice.get(f"{board.path}/columns/{board.backlog}/cards")
     assert {card["id"]: card["version"] for card in cards} == versions
