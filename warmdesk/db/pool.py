@@ -8,6 +8,7 @@ request): no code here leaves a SET, a LISTEN or a session lock behind.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import asyncpg
 
 from warmdesk.errors import Unavailable
+from warmdesk.metrics import POOL_WAIT
 
 ACQUIRE_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
@@ -67,6 +69,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for a request; `Unavailable` after two seconds without one."""
+        asked = time.monotonic()
         try:
             connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
         except (
@@ -76,6 +79,8 @@ class Database:
             asyncpg.CannotConnectNowError,
         ) as error:
             raise Unavailable("the database is busy or away, try again") from error
+        finally:
+            POOL_WAIT.observe(time.monotonic() - asked)
         try:
             yield connection
         finally:

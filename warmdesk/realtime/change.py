@@ -176,6 +176,8 @@ class Changes:
         except asyncpg.PostgresError as error:
             raise as_refusal(error) from error
         except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
+            if isinstance(error, ValueError):  # a value that PostgreSQL cannot hold was never sent
+                raise
             raise Unavailable(
                 "the change could not be finished in time", code="unknown_outcome"
             ) from error

@@ -342,6 +342,7 @@ async def log_out(request: web.Request) -> web.Response:
             await accounts.note_login(change, "logout", came, user_id=user_id)
 
     await desk.changes.run(request[WISH], work)
+    desk.identity.forget()
     return no_content()
 
 
@@ -399,6 +400,7 @@ async def end_session(request: web.Request) -> web.Response:
         await accounts.note_login(change, "logout", came, user_id=actor.user_id)
 
     await desk.changes.run(request[WISH], work)
+    desk.identity.forget()
     return no_content()
 
 

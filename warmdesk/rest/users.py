@@ -174,6 +174,7 @@ async def _change_password(request: web.Request) -> web.Response:
         _tell_user(change, user_id, rows[0]["me"])
 
     await desk.changes.run(request[WISH], work)
+    desk.identity.forget()
     await desk.limits.clear("password", user_id)
     return answer({"message": "the password was changed"})
 
@@ -333,7 +334,10 @@ async def update_user(request: web.Request) -> web.Response:
         )
         return str(after["account"])
 
-    return answer(await desk.changes.run(request[WISH], work))
+    account = await desk.changes.run(request[WISH], work)
+    desk.identity.forget()
+    desk.access.forget()
+    return answer(account)
 
 
 def _refuse_stepping_down(fields: dict[str, Any]) -> None:
