@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from aiohttp import web
 from tests.closed import check_event
 from tests.mirror import mirror
 from tests.person import PASSWORD, Person
+from warmdesk.app import build_app
 from warmdesk.auth import passwords
 from warmdesk.config import Settings
 from warmdesk.db.migrations import migrate
@@ -36,6 +37,7 @@ from warmdesk.embedded import Postgres, Valkey
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
+USUAL: dict[str, Any] = {"rate_limits": False, "jwt_secret": "j" * 32, "secret_key": "s" * 32}
 
 passwords.COST = 4
 passwords.NICENESS = 0
@@ -131,12 +133,40 @@ async def cloned(servers: Servers, keeper: Any, template: str) -> AsyncIterator[
         await keeper.execute(f"drop database {name} with (force)")
 
 
+@pytest.fixture(scope="session")
+async def furnished(servers: Servers, keeper: Any, template: str) -> tuple[str, Board]:
+    """The people and the project demo, made through the API: the database, and its board."""
+    await keeper.execute(f"create database furnished template {template}")
+    given: dict[str, Any] = {
+        "database_url": servers.dsn("furnished"),
+        "redis_url": servers.valkey.url,
+    }
+    async with serving(Settings(**USUAL, **given)) as door:
+        olga, alice = Person(door.url, "olga"), Person(door.url, "alice")
+        board = await make_board(olga, alice)
+        await olga.close()
+    connection = await asyncpg.connect(servers.dsn("furnished"))
+    await connection.execute("truncate refresh_tokens, sessions, login_events")
+    await connection.close()
+    return "furnished", board
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest) -> str:
+    """The database that the test gets a copy of."""
+    if "board" in request.fixturenames:
+        name, _ = request.getfixturevalue("furnished")
+    else:
+        name = request.getfixturevalue("template")
+    return str(name)
+
+
 @pytest.fixture
 async def database_url(
-    request: pytest.FixtureRequest, servers: Servers, keeper: Any, template: str
+    request: pytest.FixtureRequest, servers: Servers, keeper: Any, source: str
 ) -> AsyncIterator[str]:
     """The test's database. What it left in the feeds must be what the catalogue declares."""
-    async with cloned(servers, keeper, template) as dsn:
+    async with cloned(servers, keeper, source) as dsn:
         yield dsn
         if request.node.get_closest_marker("foul") is None:
             await check_feeds(dsn)
@@ -186,8 +216,7 @@ def settings(request: pytest.FixtureRequest, database_url: str, redis_url: str) 
 def changed_settings(request: pytest.FixtureRequest, **given: Any) -> Settings:
     """Settings for a test, with what its marker changes."""
     marker = request.node.get_closest_marker("settings")
-    usual = {"rate_limits": False, "jwt_secret": "j" * 32, "secret_key": "s" * 32}
-    return Settings(**(usual | given | (marker.kwargs if marker else {})))
+    return Settings(**(USUAL | given | (marker.kwargs if marker else {})))
 
 
 @dataclass(frozen=True)
@@ -201,8 +230,6 @@ class Door:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Door]:
     """Open a desk and serve it. Two at once are two processes in one."""
-    from warmdesk.app import build_app
-
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
@@ -312,13 +339,13 @@ class Board:
 
 @pytest.fixture
 async def board(
-    request: pytest.FixtureRequest, olga: Person, alice: Person, person: Invite
+    request: pytest.FixtureRequest, furnished: tuple[str, Board], alice: Person, person: Invite
 ) -> AsyncIterator[Board]:
-    """The project demo with its four columns, made through the API.
+    """The project demo with its four columns.
 
     Under tests/rest and tests/changes a mirror follows it: what a test did must show by events.
     """
-    made = await make_board(olga, alice)
+    made = replace(furnished[1], maker=alice)
     if request.path.parent.name not in ("rest", "changes") or request.node.get_closest_marker(
         "foul"
     ):

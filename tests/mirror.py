@@ -225,24 +225,20 @@ def replaced(thing: Json, key: str, user: Json) -> Json:
     return thing | {key: user} if (thing[key] or {}).get("id") == user["id"] else thing
 
 
-async def fetch(client: Client, slug: str) -> tuple[Json, list[Json]]:
+async def fetch(client: Client, slug: str, *, distrust: bool = True) -> tuple[Json, list[Json]]:
     """Board and chat of one moment: fetched until no event came between.
 
-    A server may keep a board as long as no event says that it changed. Events are what is doubted
-    here, so all is read from the lists, and the board must agree with them.
+    A server may keep a board as long as no event says that it changed. Who distrusts the events has
+    all read from the lists, and the board must agree with them.
     """
     path = f"/projects/{slug}"
     for _ in range(50):
         board = await client.get(path)
-        rows = [row async for row in client.items("/projects?include_archived=true&limit=500")]
-        columns = await client.get(f"{path}/columns")
-        for column in columns:
-            cards = client.items(f"{path}/columns/{column['id']}/cards?limit=500")
-            column["cards"] = [card async for card in cards]
-        members = [
-            {key: value for key, value in member.items() if key not in OWN_VIEW}
-            async for member in client.items(f"{path}/members?limit=500")
-        ]
+        fresh = await lists(client, board) if distrust else board
+        for column in fresh["columns"]:
+            if distrust or column["cards_more"]:
+                cards = client.items(f"{path}/columns/{column['id']}/cards?limit=500")
+                column["cards"] = [card async for card in cards]
         messages: list[Json] = []
         page: list[Json] = [{}]
         while page:
@@ -250,14 +246,23 @@ async def fetch(client: Client, slug: str) -> tuple[Json, list[Json]]:
             page = await client.get(f"{path}/chat/messages?limit=200{before}")
             messages = page + messages
         again = await client.get(f"{path}?include=labels")
-        if (again["seq"], again["epoch"]) != (board["seq"], board["epoch"]):
-            continue
-        fresh = next(row for row in rows if row["slug"] == slug)
-        fresh = {**board, **fresh, "columns": columns, "members": members}
-        lines = differences(shown(board, []), shown(first_cards(fresh, board), []))
-        assert not lines, "the board is not what the lists show:\n" + "\n".join(lines[:50])
-        return fresh, messages
+        if (again["seq"], again["epoch"]) == (board["seq"], board["epoch"]):
+            lines = differences(shown(board, []), shown(first_cards(fresh, board), []))
+            assert not lines, "the board is not what the lists show:\n" + "\n".join(lines[:50])
+            return fresh, messages
     raise AssertionError(f"{slug} is never quiet")
+
+
+async def lists(client: Client, board: Json) -> Json:
+    """The board with all that has a list of its own taken from there."""
+    path = f"/projects/{board['slug']}"
+    rows = [row async for row in client.items("/projects?include_archived=true&limit=500")]
+    members = [
+        {key: value for key, value in member.items() if key not in OWN_VIEW}
+        async for member in client.items(f"{path}/members?limit=500")
+    ]
+    row = next(row for row in rows if row["id"] == board["id"])
+    return {**board, **row, "columns": await client.get(f"{path}/columns"), "members": members}
 
 
 def first_cards(fresh: Json, board: Json) -> Json:
@@ -331,7 +336,7 @@ class Mirror:
     @asynccontextmanager
     async def following(self, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Fetch, and follow from there; gives the task that ends when the socket does."""
-        self.state = State(*await fetch(self.client, self.slug))
+        self.state = State(*await fetch(self.client, self.slug, distrust=False))
         options = {"since": self.state.seq, "epoch": self.state.epoch, **options}
         async with self.client.socket(self.slug, **options) as self.socket:
             follow = asyncio.create_task(self._follow())
@@ -347,7 +352,7 @@ class Mirror:
                 self.frames.append(frame)
             if frame["type"] == "reset":
                 self.resets += 1
-                self.state = State(*await fetch(self.client, self.slug))
+                self.state = State(*await fetch(self.client, self.slug, distrust=False))
                 self.socket.fetched(self.state.seq, self.state.epoch)
             elif self.checked is not None:
                 self.checked(frame)
