@@ -37,6 +37,9 @@ class Desk:
     identity: Identity
     limits: Limits
     draining: bool = False
+    """This process stops: its answers say that the connection ends."""
+    retiring: bool = False
+    """It stops because its successor serves the same address, which stays ready."""
 
     def healthy(self) -> str | None:
         """The task of the centre that does not come back, or None. Asks nobody: it only looks."""

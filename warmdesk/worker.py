@@ -109,7 +109,7 @@ async def _drain(
     desk: Desk, server: asyncio.Server, runner: web.AppRunner, *, retire: bool
 ) -> None:
     began = asyncio.get_running_loop().time()
-    desk.draining = True
+    desk.draining, desk.retiring = True, retire
     if retire:
         server.close()
     await asyncio.sleep(DRAIN_SECONDS)

@@ -177,7 +177,7 @@ async def test_a_rolling_restart_fails_no_request(outside: dict[str, Any]) -> No
             connector = aiohttp.TCPConnector(force_close=not keep)
             async with aiohttp.ClientSession(connector=connector) as http:
                 while not done.is_set():
-                    async with http.get(f"{running.url}/api/v1/health") as answer:
+                    async with http.get(f"{running.url}/api/v1/ready") as answer:
                         statuses.append(answer.status)
                     await asyncio.sleep(0.005)
 

@@ -42,7 +42,7 @@ async def show_health(request: web.Request) -> web.Response:
 async def show_readiness(request: web.Request) -> web.Response:
     """Say whether requests should come here: 503 while PostgreSQL is away, or before a stop."""
     desk = request.app[DESK]
-    if desk.draining:
+    if desk.draining and not desk.retiring:
         raise Unavailable("stopping", code="draining")
     migrated, redis = await asyncio.gather(
         _asked(sql.health.newest_migration(desk.database.healing)), _asked(desk.redis.ping())
