@@ -72,6 +72,7 @@ def install(kind: str) -> None:
     first = VENV / "first.txt"
     first.write_text(setuptools[0])
     pip("--require-hashes", "-r", str(first))
+    first.unlink()
     pip("--require-hashes", "-r", str(TOP / requirements(kind)))
     pip("--no-deps", "-e", str(TOP))
     (VENV / f"installed-{kind}").write_text(wanted(kind))
