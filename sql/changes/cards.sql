@@ -249,7 +249,8 @@ create or replace function create_card(
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out replay boolean, out messages text[]
 ) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
     p projects;
     c cards;
@@ -307,7 +308,8 @@ create or replace function update_card(
     project_ bigint, card_ text, fields_ jsonb,
     out status integer, out answer text, out replay boolean, out messages text[]
 ) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
     p projects;
     old cards;
@@ -423,7 +425,8 @@ create or replace function move_card(
     project_ bigint, card_ text, column_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out replay boolean, out messages text[]
 ) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
     p projects;
     c cards;

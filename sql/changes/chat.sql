@@ -23,7 +23,8 @@ create or replace function send_messages(
     bodies_ text[],
     out statuses integer[], out answers text[], out replays boolean[], out messages text[]
 ) language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
     firsts bigint[] := '{}';
     sources bigint[];
@@ -31,7 +32,7 @@ declare
     ids bigint[];
     shapes json[];
     n bigint;
-    earlier json;
+    earlier bigint;
     leader bigint;
 begin
     messages := '{}';
@@ -78,7 +79,12 @@ begin
             with ordinality a (project, actor, key, path, hash, place)
         ) r
         cross join lateral (select r.key is null or r.place = any(firsts) as is_first) mine
-        left join idempotency_keys k on k.user_id = r.actor and k.path = r.path and k.key = r.key
+        left join lateral (
+            -- `offset` keeps it apart: looked up by its key, also by a plan made while there were no keys.
+            select i.body_hash, i.status, i.answer from idempotency_keys i
+            where i.user_id = r.actor and i.path = r.path and i.key = r.key
+            offset 0
+        ) k on r.key is not null
         left join users u on u.id = r.actor
         left join projects p on p.id = r.project
         left join project_members m on m.project_id = r.project and m.user_id = r.actor
@@ -102,23 +108,20 @@ begin
         perform 1 from feeds f where f.channel in (select 'project:' || projects_[g] from unnest(going) g)
         order by f.channel for no key update;
         if exists (select 1 from unnest(going) g where nonces_[g] is not null) then
+            -- The additions leave the plan no index but the nonces': it is made once, perhaps while the table is empty.
             for n, earlier, leader in
-                select a.place, j.message, a.leader
-                from (
-                    select g as place, min(g) over (partition by projects_[g], actors_[g], nonces_[g]) as leader
-                    from unnest(going) g where nonces_[g] is not null
-                ) a
-                left join lateral (
-                    select m.id from chat_messages m
-                    where m.project_id = projects_[a.place] and m.user_id = actors_[a.place] and m.nonce = nonces_[a.place]
-                        and m.created_at > clock_timestamp() - interval '10 minutes'
-                    order by m.id desc limit 1
-                ) m on true
-                left join lateral messages_json(array[m.id]) j on true
+                select g,
+                    (
+                        select max(m.id + 0) from chat_messages m
+                        where m.user_id = actors_[g] and m.nonce = nonces_[g] and m.project_id + 0 = projects_[g]
+                            and m.created_at > clock_timestamp() - interval '10 minutes'
+                    ),
+                    min(g) over (partition by projects_[g], actors_[g], nonces_[g])
+                from unnest(going) g where nonces_[g] is not null
             loop
                 if earlier is not null then
                     statuses[n] := 200;
-                    answers[n] := earlier::text;
+                    answers[n] := (select j.message from messages_json(array[earlier]) j)::text;
                     going := array_remove(going, n);
                 elsif leader <> n then
                     sources[n] := leader;

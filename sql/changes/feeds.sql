@@ -31,7 +31,8 @@ $$;
 -- indexes: a feed may be empty at the first call and hold millions at the last.
 create or replace function record_by(events_ new_event[], actors_ bigint[], clients_ text[]) returns text[]
 language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
     told text[];
 begin

@@ -15,7 +15,7 @@ create table chat_messages (
     version integer not null default 1
 );
 create index chat_messages_project on chat_messages (project_id, id desc);
-create index chat_messages_nonce on chat_messages (project_id, user_id, nonce, id) where nonce is not null;
+create index chat_messages_nonce on chat_messages (user_id, nonce) where nonce is not null;
 
 create table message_reactions (
     id bigint generated always as identity primary key,
