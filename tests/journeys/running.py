@@ -118,9 +118,15 @@ class Running:
         self._end()
 
     def _end(self) -> None:
+        family: list[int] = []
         if self.process.poll() is None:
+            family = children(self.process.pid)
             self.process.kill()
         self.process.wait()
+        # Servers that shut down still write; they end by themselves, which a test of its own shows.
+        end = time.monotonic() + 5
+        while not all(map(is_gone, family)) and time.monotonic() < end:
+            time.sleep(0.01)
         shutil.rmtree(self.place, ignore_errors=True)
 
     async def ended(self, *, within: float) -> int:
