@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 
 from tests.journeys.conftest import Crowd, Process, Visit, furnished
@@ -36,6 +37,27 @@ async def test_a_card_move_is_seen_by_everyone_on_both_servers(
 
     shown = await bob.get(f"{board.path}/cards/{card['id']}")
     assert {key: shown[key] for key in answer} == answer
+
+
+async def test_the_bus_brings_moves_and_the_feed_is_hardly_read(
+    fleet: list[Process], visit: Visit
+) -> None:
+    """The feed makes delivery certain; what makes it instant is the bus."""
+    here, there = fleet
+    board = await furnished(here, visit)
+    card = await board.card("Fix the door")
+    alice, bob = visit(here, "alice"), visit(there, "bob")
+    moves = 20
+    async with bob.socket("demo") as socket:
+        for number in range(moves):
+            body = {"column_id": board.done if number % 2 == 0 else board.backlog}
+            await alice.patch(f"{board.path}/cards/{card['id']}/move", body)
+            await socket.next("board.card_moved")
+
+    figures = (await visit(there, "root").request("GET", "/metrics")).body
+    lines = re.findall(r"^warmdesk_feed_repairs_total\{.*\} (\S+)$", figures, re.MULTILINE)
+    assert lines
+    assert sum(float(line) for line in lines) < moves / 4
 
 
 async def test_writers_on_two_servers_make_one_order(fleet: list[Process], visit: Visit) -> None:
