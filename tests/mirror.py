@@ -379,6 +379,11 @@ class Mirror:
         finally:
             self._waiting.remove(waiting)
 
+    def strict(self) -> None:
+        """Fail if the client had to heal what the server should have: 1, 2, 3 … on every socket."""
+        healed = (self.socket.gaps, self.socket.doubles)
+        assert healed == (0, 0), f"the server left {healed[0]} gaps and sent {healed[1]} twice"
+
     async def compare(self, *, limit: float = LIMIT) -> None:
         """Fail, with every difference on a line, unless following equals fetching."""
         while True:
@@ -411,3 +416,4 @@ async def mirror(reader: Person, slug: str = "demo", **options: Any) -> AsyncIte
             follow.result()
             raise AssertionError(f"the mirror's socket closed with {followed.socket.code}")
         await compare
+        followed.strict()

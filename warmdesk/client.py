@@ -265,8 +265,9 @@ class Socket:
 
     ``async for frame in socket`` gives ``hello`` (at each connection), events, signals, and
     ``reset`` when the state must be fetched again; after that say `fetched`. It ends when the
-    server says that coming back is no use; `code` is the last close code. `by_protocol` sends the
-    token as a sub-protocol, as browsers must.
+    server says that coming back is no use; `code` is the last close code. `connections`, `gaps` and
+    `doubles` count what it had to go through. `by_protocol` sends the token as a sub-protocol, as
+    browsers must.
     """
 
     def __init__(
@@ -283,7 +284,7 @@ class Socket:
         self.seq, self.epoch = since, epoch
         self.by_protocol, self.presence = by_protocol, presence
         self.code: int | None = None
-        self.connections = 0
+        self.connections = self.gaps = self.doubles = 0
         self._received = since
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
@@ -416,7 +417,10 @@ class Socket:
                 self._received = seq
                 await self._frames.put(frame)
             elif seq > self._received:
+                self.gaps += 1
                 await self._sync()
+            else:
+                self.doubles += 1
             return
         type, payload = frame["type"], frame["payload"]
         if type == "hello" and self._received is None:

@@ -312,6 +312,7 @@ async def play(
         for mirror in mirrors:
             await mirror.reaches(board["seq"], limit=30)
             mirror.equals(final)
+            mirror.strict()
         assert State(board, messages).shown() == final, "the counters do not follow from the board"
         result.compare_seconds = time.monotonic() - begun
         result.events = board["seq"] - first["seq"]
