@@ -6,10 +6,13 @@ import asyncio
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import changed_settings, serving
+from tests.conftest import Board, Door, changed_settings, serving
+from tests.person import PASSWORD
+from warmdesk.client import Client
 
 README = Path(__file__).parent.parent / "README.rst"
 
@@ -48,6 +51,27 @@ async def test_the_first_session_gives_what_it_says(
     assert '"slug":"demo"' in re.sub(r"\s*:\s*", ":", output)
     assert '"my_role":"owner"' in re.sub(r"\s*:\s*", ":", output)
     assert '"epoch":' in output
+
+
+async def test_the_program_it_shows_prints_what_happens(door: Door, board: Board) -> None:
+    text = README.read_text("utf-8").split(".. code-block:: python\n", 1)[1]
+    program = re.split(r"\n(?=\S)", text, maxsplit=1)[0]
+    program = program.replace("http://127.0.0.1:8080", door.url)
+    program = program.replace("hunter2hunter2", PASSWORD).replace("print(", "heard(")
+    said: list[object] = []
+    source = "async def program():\n" + program
+    names: dict[str, Any] = {"Client": Client, "heard": lambda kind, _: said.append(kind)}
+    exec(compile(source, "README.rst", "exec"), names)
+
+    running = asyncio.create_task(names["program"]())
+    async with asyncio.timeout(10):
+        while "presence.list" not in said:
+            await asyncio.sleep(0.01)
+        await board.card("Fix the door")
+        while "board.card_created" not in said:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_the_commands_it_names_are_there() -> None:
