@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 import trustme
 
 from tests.journeys.running import SECRETS, Running, children, is_gone, refused, until
-from tests.person import Person
+from tests.person import PASSWORD, Person
 from warmdesk import server, worker
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
@@ -329,16 +330,23 @@ async def test_a_database_that_is_not_there_is_one_sentence_without_its_password
     assert "\n" not in str(failed.value)
 
 
-async def test_https_without_a_proxy(outside: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture
+def trusting(outside: dict[str, Any], tmp_path: Path) -> ssl.SSLContext:
+    """Gives the settings a certificate, and a client what trusts it."""
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1")
     made.private_key_pem.write_to_path(tmp_path / "key.pem")
     for pem in made.cert_chain_pems:
         pem.write_to_path(tmp_path / "cert.pem", append=True)
     outside |= {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
+
+async def test_https_without_a_proxy(
+    outside: dict[str, Any], trusting: ssl.SSLContext, tmp_path: Path
+) -> None:
     async with Running(**outside) as running:
         assert running.url.startswith("https://127.0.0.1:")
         async with (
@@ -351,6 +359,65 @@ async def test_https_without_a_proxy(outside: dict[str, Any], tmp_path: Path) ->
     assert (await refused(**outside)).startswith(
         "WARMDESK_TLS_CERT and WARMDESK_TLS_KEY cannot be used"
     )
+
+
+async def test_sockets_over_tls_on_two_workers(
+    outside: dict[str, Any], trusting: ssl.SSLContext
+) -> None:
+    connector = aiohttp.TCPConnector(ssl=trusting, force_close=True)
+    async with (
+        Running(**outside, workers=2) as running,
+        aiohttp.ClientSession(connector=connector) as http,
+        AsyncExitStack() as stack,
+    ):
+        base = f"{running.url}/api/v1"
+        login = {"username": "olga", "password": PASSWORD}
+        async with http.post(f"{base}/auth/login", json=login) as answer:
+            http.headers["Authorization"] = f"Bearer {(await answer.json())['access_token']}"
+        async with http.post(f"{base}/projects", json={"name": "Demo"}) as answer:
+            assert answer.status == 201
+        sockets = [
+            await stack.enter_async_context(http.ws_connect(f"{base}/ws/demo")) for _ in range(16)
+        ]
+        for socket in sockets:
+            assert (await socket.receive_json(timeout=5))["type"] == "hello"
+            assert (await socket.receive_json(timeout=5))["type"] == "presence.list"
+
+        for number in range(20):
+            message = {"type": "chat.send", "payload": {"body": f"{number} " + "x" * 10_000}}
+            await sockets[number % len(sockets)].send_json(message)
+        for socket in sockets:
+            bodies: list[str] = []
+            while len(bodies) < 20:
+                frame = await socket.receive_json(timeout=5)
+                if frame["type"] == "chat.message":
+                    assert frame["seq"] == len(bodies) + 1
+                    bodies.append(frame["payload"]["body"].split()[0])
+            assert sorted(bodies, key=int) == [str(number) for number in range(20)]
+
+        await sockets[0].send_bytes(b"binary")
+        await sockets[1].ping(b"hello")
+        await sockets[1].send_json({"type": "ping", "id": 1})
+        assert (await next_of(sockets[1], "pong"))["payload"]["seq"] == 20
+        assert (await closed(sockets[0])) == 1003
+
+        async with http.post(f"{base}/auth/logout", json={}) as answer:
+            assert answer.status == 204
+        assert [await closed(socket) for socket in sockets[1:]] == [4401] * 15
+
+
+async def next_of(socket: aiohttp.ClientWebSocketResponse, kind: str) -> Any:
+    """The next frame of a type."""
+    while (frame := await socket.receive_json(timeout=5))["type"] != kind:
+        pass
+    return frame
+
+
+async def closed(socket: aiohttp.ClientWebSocketResponse) -> int | None:
+    """The code that the server closes with."""
+    while (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT:
+        pass
+    return socket.close_code
 
 
 async def test_many_connections_are_shared_fairly(outside: dict[str, Any]) -> None:
