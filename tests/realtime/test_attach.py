@@ -68,21 +68,21 @@ async def follow(
                 assert hello["type"] == "hello"
                 assert (await wire.next())["type"] == "presence.list"
                 await done.wait()
-                await until_head(wire, head())
-                return hello["payload"]["seq"] if since is None else since, seqs(wire.frames)
+                begin = hello["payload"]["seq"] if since is None else since
+                await until_head(wire, begin, head())
+                return begin, seqs(wire.frames)
         except aiohttp.WSServerHandshakeError as refused:
             if refused.status != 503:
                 raise
 
 
-async def until_head(wire: Wire, head: int) -> None:
-    """Until the last event is there; a socket that opened at the head gets none."""
-    if wire.frames[0]["payload"]["seq"] == head:
+async def until_head(wire: Wire, begin: int, head: int) -> None:
+    """Until the last event is there; who began at the head gets none."""
+    if begin == head:
         await wire.settle()
+        return
     async with asyncio.timeout(10):
-        while (wire.events[-1]["seq"] if wire.events else 0) < head:
-            if not wire.events and wire.frames[0]["payload"]["seq"] == head:
-                return
+        while not wire.events or wire.events[-1]["seq"] < head:
             await asyncio.sleep(0.01)
 
 
