@@ -20,7 +20,7 @@ import orjson
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import REVOCATIONS
-from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import (
     CONTROL_KEY,
@@ -93,9 +93,7 @@ class Control:
         elif entry.type == CONTROL_USER.name:
             self._later(self._user_changed(payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
-            self._later(
-                self._ask_about(self.hub.of_user(payload["user_id"]), after=IN_BAND_SECONDS)
-            )
+            self._later(self._member_changed(**payload))
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
@@ -117,6 +115,17 @@ class Control:
         except DATABASE_AWAY as error:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
+    async def _member_changed(self, *, user_id: int, project_id: int) -> None:
+        """A removed member's sockets are ended by the room at the seq of the removal. What is still
+        open a second later is asked about, when the room has read what it may have missed.
+        """
+        await asyncio.sleep(IN_BAND_SECONDS)
+        concerned = self.hub.of_user(user_id)
+        room = self.hub.rooms.get(project_channel(project_id))
+        if room is not None and room.opened and any(c.room is room for c in concerned):
+            await self.hub.catch_up(room, cause="check")
+        await self._ask_about(concerned)
+
     async def _review(self) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
@@ -132,12 +141,8 @@ class Control:
         """Ask about one socket: it was let in on what may have changed meanwhile."""
         await self._ask_about([connection])
 
-    async def _ask_about(self, connections: list[Connection], *, after: float = 0.0) -> None:
-        """Close those that have no right any more. A removed member's sockets are ended by the
-        room at the seq of the removal; what is still open a second later is ended here.
-        """
-        if after:
-            await asyncio.sleep(after)
+    async def _ask_about(self, connections: list[Connection]) -> None:
+        """Close those that have no right any more."""
         while connections := [c for c in connections if not c.closing]:
             try:
                 rows = await sql.sockets.refused(
