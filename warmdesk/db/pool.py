@@ -19,6 +19,7 @@ from warmdesk.errors import Unavailable
 from warmdesk.metrics import POOL_WAIT
 
 ACQUIRE_SECONDS = 2.0
+ASK_SECONDS = 4.5
 CONNECT_SECONDS = 5.0
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
@@ -87,16 +88,20 @@ class Database:
             await self.pool.release(connection)
 
     async def fetch(self, statement: str, *values: Any) -> Any:
-        async with self.connection() as connection:
-            return await connection.fetch(statement, *values)
+        return await self._ask("fetch", statement, values)
 
     async def fetchrow(self, statement: str, *values: Any) -> Any:
-        async with self.connection() as connection:
-            return await connection.fetchrow(statement, *values)
+        return await self._ask("fetchrow", statement, values)
 
     async def execute(self, statement: str, *values: Any) -> Any:
+        return await self._ask("execute", statement, values)
+
+    async def _ask(self, verb: str, statement: str, values: tuple[Any, ...]) -> Any:
+        """One statement. Waiting for a connection and for the answer take `ASK_SECONDS` together."""
+        end = time.monotonic() + ASK_SECONDS
         async with self.connection() as connection:
-            return await connection.execute(statement, *values)
+            left = max(0.1, end - time.monotonic())
+            return await getattr(connection, verb)(statement, *values, timeout=left)
 
     async def close(self) -> None:
         for pool in (self.pool, self.healing):
