@@ -97,7 +97,7 @@ class Database:
         return await self._ask("execute", statement, values)
 
     async def _ask(self, verb: str, statement: str, values: tuple[Any, ...]) -> Any:
-        """One statement. Waiting for a connection and for the answer take `ASK_SECONDS` together."""
+        """One statement. The wait for a connection and the answer take `ASK_SECONDS` together."""
         end = time.monotonic() + ASK_SECONDS
         async with self.connection() as connection:
             left = max(0.1, end - time.monotonic())
