@@ -13,6 +13,8 @@ import docutils.nodes
 import pytest
 
 import warmdesk
+from tests.conftest import Board
+from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
@@ -110,3 +112,10 @@ def test_the_changelog_names_this_version_first() -> None:
     form = re.compile(r"\d+\.\d+\.\d+ \((\d{4}-\d\d-\d\d|not released)\)")
     assert all(form.fullmatch(title) for title in titles), titles
     assert titles[0].split()[0] == warmdesk.__version__
+
+
+async def test_the_metrics_in_the_readme_are_those_of_a_scrape(root: Person, board: Board) -> None:
+    text = (await root.request("GET", "/metrics")).body
+    told = dict(re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE))
+    shown = {name: " ".join(doc.split()) for name, doc in rows(parsed("README.rst"), "Metrics")}
+    assert shown == told
