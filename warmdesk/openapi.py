@@ -424,7 +424,7 @@ def _with_used_components(made: dict[str, Any]) -> dict[str, Any]:
 
 def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     """One operation: who may, what goes in, what comes out, how it is refused."""
-    words = route.handler.__apispec__  # type: ignore[attr-defined]
+    words = route.handler.__apispec__  # type: ignore[attr-defined]  # set by @docs
     made: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "tags": words["tags"],

@@ -599,7 +599,7 @@ def test_without_limits_nothing_is_refused() -> None:
 
 def test_the_third_senseless_message_within_a_minute_is_one_too_many() -> None:
     connection = Heard().connection
-    assert [connection.strike(now) for now in (0, 50, 61, 111, 140)] == [False] * 4 + [False]
+    assert [connection.strike(now) for now in (0, 50, 61, 111, 140)] == [False] * 5
 
     assert connection.strike(160)
 
