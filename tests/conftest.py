@@ -26,7 +26,7 @@ import uvloop
 from aiohttp import web
 
 from tests.closed import check_event
-from tests.mirror import mirror
+from tests.checkers.mirror import mirror
 from tests.person import PASSWORD, Person
 from warmdesk.app import build_app
 from warmdesk.auth import passwords

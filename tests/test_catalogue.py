@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.closed import check, check_event, check_frame, undeclared
-from tests.mirror import RULES
+from tests.checkers.mirror import RULES
 from warmdesk.realtime import events
 from warmdesk.realtime.events import CATALOGUE, Event
 

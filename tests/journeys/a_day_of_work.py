@@ -32,7 +32,7 @@ from typing import Any
 
 import orjson
 
-from tests.mirror import Mirror, State, fetch, shown
+from tests.checkers.mirror import Mirror, State, fetch, shown
 from warmdesk.client import Client, Refused
 
 DATA = Path(__file__).parents[1] / "data" / "work.jsonl"

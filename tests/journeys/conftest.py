@@ -23,7 +23,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
-from tests.mirror import fetch
+from tests.checkers.mirror import fetch
 from tests.person import Person
 from warmdesk.embedded import Valkey
 

@@ -7,7 +7,7 @@ import re
 from contextlib import AsyncExitStack
 
 from tests.journeys.conftest import Crowd, Process, Visit, furnished
-from tests.mirror import mirror
+from tests.checkers.mirror import mirror
 
 
 async def test_a_card_move_is_seen_by_everyone_on_both_servers(

@@ -9,7 +9,7 @@ import signal
 
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.journeys.proxy import Proxy
-from tests.mirror import mirror
+from tests.checkers.mirror import mirror
 from tests.person import Person
 
 

@@ -9,7 +9,7 @@ import time
 from contextlib import AsyncExitStack
 
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
-from tests.mirror import Mirror, mirror
+from tests.checkers.mirror import Mirror, mirror
 from warmdesk.embedded import Valkey
 
 AWAY_SECONDS = 5.0

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.locks import waiting
-from tests.mirror import mirror
+from tests.checkers.mirror import mirror
 from tests.person import Person
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait
-from tests.mirror import mirror
+from tests.checkers.mirror import mirror
 from tests.person import PASSWORD, Person
 from warmdesk.auth.tokens import digest
 from warmdesk.client import Client

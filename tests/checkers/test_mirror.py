@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board
-from tests.mirror import SOME, State, differences, fetch, mirror
+from tests.checkers.mirror import SOME, State, differences, fetch, mirror
 from tests.person import Person
 
 
