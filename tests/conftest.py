@@ -25,8 +25,8 @@ import redis.asyncio
 import uvloop
 from aiohttp import web
 
-from tests.closed import check_event
 from tests.checkers.mirror import mirror
+from tests.closed import check_event
 from tests.person import PASSWORD, Person
 from warmdesk.app import build_app
 from warmdesk.auth import passwords

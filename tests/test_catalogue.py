@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.closed import check, check_event, check_frame, undeclared
 from tests.checkers.mirror import RULES
+from tests.closed import check, check_event, check_frame, undeclared
 from warmdesk.realtime import events
 from warmdesk.realtime.events import CATALOGUE, Event
 

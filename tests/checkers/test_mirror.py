@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Board
 from tests.checkers.mirror import SOME, State, differences, fetch, mirror
+from tests.conftest import Board
 from tests.person import Person
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
 from tests.checkers.mirror import fetch
+from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
 from tests.person import Person
 from warmdesk.embedded import Valkey
 

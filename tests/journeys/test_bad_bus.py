@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.checkers.mirror import mirror
 from tests.journeys.conftest import Crowd, Start, Visit, furnished, socket_path
 from tests.journeys.proxy import Proxy, Weather
-from tests.checkers.mirror import mirror
 
 STORM = Weather(drop=0.3, late=0.2, late_seconds=1.0, swap=0.1, double=0.1, garbage=0.05)
 SILENCE = Weather(drop=1.0)

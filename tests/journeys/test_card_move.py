@@ -6,8 +6,8 @@ import asyncio
 import re
 from contextlib import AsyncExitStack
 
-from tests.journeys.conftest import Crowd, Process, Visit, furnished
 from tests.checkers.mirror import mirror
+from tests.journeys.conftest import Crowd, Process, Visit, furnished
 
 
 async def test_a_card_move_is_seen_by_everyone_on_both_servers(

@@ -7,9 +7,9 @@ import os
 import random
 import signal
 
+from tests.checkers.mirror import mirror
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.journeys.proxy import Proxy
-from tests.checkers.mirror import mirror
 from tests.person import Person
 
 

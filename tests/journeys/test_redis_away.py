@@ -8,8 +8,8 @@ import signal
 import time
 from contextlib import AsyncExitStack
 
-from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.checkers.mirror import Mirror, mirror
+from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from warmdesk.embedded import Valkey
 
 AWAY_SECONDS = 5.0

@@ -7,9 +7,9 @@ import os
 import signal
 from contextlib import AsyncExitStack
 
+from tests.checkers.mirror import mirror
 from tests.conftest import until
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
-from tests.checkers.mirror import mirror
 
 RESPAWN_SECONDS = 10.0
 """Promised are two seconds; this machine runs everything else at the same time."""

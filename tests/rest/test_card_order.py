@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.checkers.mirror import mirror
 from tests.conftest import Board
 from tests.locks import waiting
-from tests.checkers.mirror import mirror
 from tests.person import Person
 
 

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.checkers.mirror import mirror
 from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait
-from tests.checkers.mirror import mirror
 from tests.person import PASSWORD, Person
 from warmdesk.auth.tokens import digest
 from warmdesk.client import Client
