@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from warmdesk.embedded import Valkey
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 PATIENCE = 30.0
+SHIFTED = str(Path(__file__).with_name("shifted.py"))
 
 
 def free_port() -> int:
@@ -39,9 +40,15 @@ def free_port() -> int:
 
 
 class Process:
-    """One ``python -m warmdesk serve`` with its workers."""
+    """One ``python -m warmdesk serve`` with its workers. `clock`: seconds that its clock is ahead;
+    `within`: a command that runs it elsewhere, as ``ip netns exec NAME``.
+    """
 
-    def __init__(self, base: Path, **settings: Any) -> None:
+    def __init__(
+        self, base: Path, *, clock: float = 0.0, within: Sequence[str] = (), **settings: Any
+    ) -> None:
+        program = [SHIFTED, "--seconds", str(clock)] if clock else ["-m", "warmdesk"]
+        self.command = [*within, sys.executable, *program, "serve"]
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = base / f"server-{self.port}.log"
@@ -64,13 +71,7 @@ class Process:
         """Start, and wait until it says that it is ready."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "warmdesk",
-                "serve",
-                env=self.environment,
-                stdout=log,
-                stderr=log,
+                *self.command, env=self.environment, stdout=log, stderr=log
             )
         await until(self.is_ready, limit=START_SECONDS, every=0.05)
 
