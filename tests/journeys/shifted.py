@@ -48,6 +48,8 @@ def shift(seconds: float) -> None:
     class Shifted(Real, metaclass=Kind):
         """Makes plain datetimes, so that nobody downstream meets a class it does not know."""
 
+        __slots__ = ()
+
         def __new__(cls, *parts: Any, **named: Any) -> Any:
             return Real(*parts, **named)
 
