@@ -49,7 +49,7 @@ class Process:
     ) -> None:
         program = [SHIFTED, "--seconds", str(clock)] if clock else ["-m", "warmdesk"]
         self.command = [*within, sys.executable, *program, "serve"]
-        self.port = free_port()
+        self.port, self.count = free_port(), int(settings.get("workers", 2))
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = base / f"server-{self.port}.log"
         given = {

@@ -1,0 +1,9 @@
+"""The soak: people at work on two hosts while things break in an order that a seed decides.
+
+``bin/soak --seed 7 --minutes 10`` starts a PostgreSQL, a Valkey and two servers of its own, lets
+writers, chatters, viewers, joiners, a stranger and people who lose their rights loose on one board,
+and breaks one thing after another. The checkers of `tests.checkers` watch all the time. At the end
+it prints figures; the exit status is 1 when a promise was broken.
+
+Read `world` (what runs), `people` (who works), `faults` (what breaks), `report` (what is promised).
+"""

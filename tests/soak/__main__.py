@@ -1,0 +1,174 @@
+"""``bin/soak --seed N --minutes M [--workers W]``: see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import uvloop
+
+from tests.soak import report
+from tests.soak.faults import FAULTS, STORM, Fault, plan
+from tests.soak.people import Size, Team
+from tests.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course
+from tests.soak.world import World
+
+STORM_SECONDS = 45.0
+PAUSE_SECONDS = 2.0
+PLANNED = 10_000
+"""More faults than fit into any soak."""
+
+Say = Callable[[str], None]
+
+
+async def play(
+    faults: Iterable[tuple[Fault, int]],
+    *,
+    seed: int,
+    workers: int = 2,
+    size: Size | None = None,
+    seconds: float | None = None,
+    say: Say = print,
+) -> tuple[Team, Course]:
+    """Let people work while these things break, one after the other, for so many seconds or until
+    all are done. What came of it is in both answers; `report.broken` judges.
+    """
+    course = Course()
+    async with World(seed=seed, workers=workers, access_token_ttl=300) as world:
+        team = Team(world, size or Size())
+        try:
+            await team.begin()
+            began = time.monotonic()
+            say(f"{len(team.seats)} sockets and {team.size.writers} writers are at work")
+            await _break(team, course, iter(faults), began, seconds, say)
+        except Exception as error:
+            team.broken.append(f"the soak itself ended: {error!r}")
+            say(team.broken[-1])
+        finally:
+            await team.end()
+        course.seconds = time.monotonic() - began
+        await team.compare()
+    return team, course
+
+
+async def _break(
+    team: Team,
+    course: Course,
+    faults: Iterable[tuple[Fault, int]],
+    began: float,
+    seconds: float | None,
+    say: Say,
+) -> None:
+    """Storms, each followed by a calm in which everything is compared."""
+    calm_at = time.monotonic() + STORM_SECONDS
+    team.world.weather(STORM)
+    for fault, own in faults:
+        now = time.monotonic()
+        if seconds is not None and now - began > seconds:
+            break
+        if now > calm_at:
+            await calm(team, course, say)
+            calm_at = time.monotonic() + STORM_SECONDS
+            team.world.weather(STORM)
+        chance = random.Random(own)
+        team.excuse(fault.excuses)
+        at = time.monotonic() - began
+        hit = await fault.act(team.world, chance)
+        course.counts[fault.name] += 1
+        course.seconds = time.monotonic() - began
+        try:
+            healed = await heal(team)
+        except AssertionError as error:
+            team.broken.append(f"{fault.name} ({hit}) did not heal: {error}")
+            say(team.broken[-1])
+        else:
+            course.heals.append(healed)
+            say(f"{at:7.1f} s  {fault.name} ({hit}), healed in {healed:.1f} s")
+        await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS))
+    await calm(team, course, say)
+
+
+async def heal(team: Team) -> float:
+    """Seconds until every steady viewer has what had been changed when the fault was over, and
+    each host carries out a change.
+    """
+    began = time.monotonic()
+    async with asyncio.timeout(HEAL_SECONDS):
+        await team.everybody_reaches(await team.head(), limit=HEAL_SECONDS)
+        await asyncio.gather(*(team.probe(host) for host in team.world.hosts))
+    return time.monotonic() - began
+
+
+async def calm(team: Team, course: Course, say: Say) -> None:
+    """Fair weather: presence is right soon, and following equals fetching."""
+    team.world.weather()
+    team.joining.clear()
+    began = time.monotonic()
+    async with team.silence():
+        try:
+            await team.everybody_reaches(await team.head(), limit=HEAL_SECONDS)
+            await team.presence.settles(limit=PRESENCE_SECONDS)
+            await team.compare_mirrors()
+        except AssertionError as error:
+            team.broken.append(f"in a calm: {error}")
+        team.logs.check()
+        course.sample(team)
+    team.excuse(frozenset())
+    team.joining.set()
+    wrong = len(report.broken(team, course))
+    streams = team.streams
+    say(
+        f"           calm for {time.monotonic() - began:.1f} s: {streams.deliveries} deliveries,"
+        f" {streams.lost} lost, {streams.doubled} doubled, {streams.swapped} swapped;"
+        f" {wrong} promises broken"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bin/soak", description="People work, things break.")
+    parser.add_argument("--seed", type=int, default=1, help="decides what breaks, in which order")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--workers", type=int, default=2, help="of each of the two servers")
+    parser.add_argument("--viewers", type=int, default=Size.viewers)
+    parser.add_argument("--only", help="these faults alone: a,b,c of " + ", ".join(FAULTS))
+    chosen = parser.parse_args()
+    faults = plan(chosen.seed, PLANNED)
+    if chosen.only:
+        names = chosen.only.split(",")
+        faults = [(fault, own) for fault, own in faults if fault.name in names]
+    again = (
+        f"bin/soak --seed {chosen.seed} --minutes {chosen.minutes:g} --workers {chosen.workers}"
+        + f" --viewers {chosen.viewers}"
+        + (f" --only {chosen.only}" if chosen.only else "")
+    )
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    say(f"seed {chosen.seed}: {', '.join(fault.name for fault, _ in faults[:12])}, …")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    team, course = uvloop.run(
+        play(
+            faults,
+            seed=chosen.seed,
+            workers=chosen.workers,
+            size=Size(viewers=chosen.viewers),
+            seconds=chosen.minutes * 60,
+            say=say,
+        )
+    )
+    wrong = report.broken(team, course)
+    say(f"\n{report.figures(team, course)}\n")
+    for line in wrong:
+        say(f"BROKEN: {line}")
+    say(f"{'Broken' if wrong else 'Every promise held'}. The same again: {again}")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

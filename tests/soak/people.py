@@ -1,0 +1,704 @@
+"""Who works in a soak: each does one thing again and again and tells the checkers what it saw."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import collections
+import itertools
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import orjson
+
+from tests.checkers.ledger import Ledger
+from tests.checkers.logs import Logs
+from tests.checkers.mirror import Mirror, fetch, shown
+from tests.checkers.presence import Presence
+from tests.checkers.revoked import Revoked
+from tests.checkers.stranger import Stranger
+from tests.checkers.streams import Streams
+from tests.closed import check_frame
+from tests.conftest import until
+from tests.person import PASSWORD
+from tests.soak.world import Host, World
+from warmdesk.client import FRAME_LIMIT, LOST, Answer, Client, Refused, SocketRefused, pause
+from warmdesk.realtime.channels import project_channel
+
+PATIENCE = 90.0
+"""Seconds that a writer goes on asking: longer than the longest trouble."""
+SOCKETS_EACH = 4
+CARDS_EACH, MESSAGES_EACH = 30, 40
+REMEMBERED_FRAMES = 4096
+SLUG = "soak"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many of each, and how long each rests between two things, in seconds."""
+
+    writers: int = 6
+    chatters: int = 4
+    viewers: int = 48
+    joiners: int = 8
+    mirrors: int = 2
+    rest: float = 0.15
+
+    @property
+    def people(self) -> dict[str, str]:
+        """Usernames with their global roles."""
+        names = ["olga", "eve"]
+        for role, count in (
+            ("writer", self.writers),
+            ("chatter", self.chatters),
+            ("viewer", -(-self.viewers // SOCKETS_EACH)),
+            ("joiner", self.joiners),
+            ("mirror", self.mirrors),
+        ):
+            names += [f"{role}-{number}" for number in range(1, count + 1)]
+        names += ["leaver", "removed", "deactivated", "demoted"]
+        return {"root": "admin"} | dict.fromkeys(names, "user")
+
+
+@dataclass
+class Figures:
+    """What is counted beside what the checkers count."""
+
+    answers: collections.Counter[int] = field(default_factory=collections.Counter)
+    unanswered: int = 0
+    slowest_503: float = 0.0
+    late: array.array[float] = field(default_factory=lambda: array.array("d"))
+    signed_out: int = 0
+    refused_sockets: collections.Counter[int] = field(default_factory=collections.Counter)
+    closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
+
+    def percentile(self, share: float) -> float:
+        ranked = sorted(self.late)
+        return ranked[int(share * (len(ranked) - 1))] if ranked else 0.0
+
+
+class Pen(Client):
+    """The reference client; its answers are counted."""
+
+    def __init__(self, url: str, figures: Figures, username: str) -> None:
+        super().__init__(url, patience=PATIENCE)
+        self.figures, self.username = figures, username
+
+    async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        began = time.monotonic()
+        try:
+            answer = await super()._once(method, path, body, headers)
+        except LOST:
+            self.figures.unanswered += 1
+            raise
+        self.figures.answers[answer.status] += 1
+        if answer.status == 503:
+            took = time.monotonic() - began
+            self.figures.slowest_503 = max(self.figures.slowest_503, took)
+        return answer
+
+    async def sign_in(self) -> None:
+        await self.login(self.username, PASSWORD)
+
+    async def sign_in_again(self) -> None:
+        """A fresh token, by the refresh token when the session still lives."""
+        try:
+            await self.refresh(self.token)
+        except Refused:
+            self.figures.signed_out += 1
+            await self.sign_in()
+
+
+class Seat:
+    """A place before the board: one socket at a time, that comes back with what it has seen."""
+
+    def __init__(self, team: Team, client: Pen, name: str, *, steady: bool = True) -> None:
+        self.team, self.client, self.name, self.steady = team, client, name, steady
+        self.user_id = team.world.ids[client.username]
+        self.seq: int | None = None
+        self.epoch: str | None = None
+        self.socket: aiohttp.ClientWebSocketResponse | None = None
+        self.here = False
+        self.stream = team.streams.stream(name)
+        self.view = team.presence.view(name) if steady else None
+        self.on_frame: Callable[[Json], None] = lambda frame: None
+        self._asked: dict[str, asyncio.Future[Json]] = {}
+        self._ids = itertools.count(1)
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def stay(self) -> None:
+        """Be there until the soak is over."""
+        attempt = 0
+        while not self.team.over.is_set():
+            began = time.monotonic()
+            headers = await self.visit()
+            attempt = 0 if time.monotonic() - began > 5 else attempt + 1
+            await asyncio.sleep(min(2.0, pause(attempt, headers)))
+
+    async def visit(self, *, limit: float | None = None) -> Mapping[str, str] | None:
+        """One connection: until it ends, or `limit` seconds have passed. Gives the headers of a
+        refusal.
+        """
+        client = self.client
+        params = {} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)}
+        try:
+            async with client.session.ws_connect(
+                f"{client.url}/ws/{SLUG}",
+                params=params,
+                headers=client.credentials,
+                max_msg_size=FRAME_LIMIT,
+                heartbeat=60,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1),
+            ) as self.socket:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(limit):
+                        async for message in self.socket:
+                            if message.type is aiohttp.WSMsgType.TEXT:
+                                self._take(message.data)
+                await self._end()
+        except aiohttp.WSServerHandshakeError as refused:
+            self.team.figures.refused_sockets[refused.status] += 1
+            if refused.status == 401:
+                await client.sign_in_again()
+            return refused.headers
+        except LOST:
+            await self._end()
+        return None
+
+    async def _end(self) -> None:
+        """The connection is over, whoever ended it."""
+        socket, self.socket = self.socket, None
+        if self.here:
+            self.here = False
+            self.team.presence.gone(self.user_id)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("the socket has ended"))
+        if socket is None:
+            return
+        code = socket.close_code
+        self.stream.closed(code)
+        self.team.figures.closed[code] += 1
+        if code == 4401:
+            await self.client.sign_in_again()
+
+    def _take(self, raw: str) -> None:
+        frame = self.team.decode(raw)
+        type, payload, seq = frame["type"], frame["payload"], frame.get("seq")
+        self.on_frame(frame)
+        if type == "hello":
+            self.stream.opened(payload, self.seq, self.epoch)
+            if self.view is not None:
+                self.view.restart()
+            self.here = True
+            self.team.presence.opened(self.user_id)
+            self.epoch = payload["epoch"]
+            if not payload["resumed"]:
+                self.seq = payload["seq"]
+            return
+        self.stream.frame(frame)
+        if seq is not None:
+            self.seq = seq
+        elif type == "sync.reset":
+            self.seq, self.epoch = payload["seq"], payload["epoch"]
+        elif type.startswith("presence."):
+            if self.view is not None:
+                self.view.frame(frame)
+        elif type in ("ack", "error") and (asked := self._asked.get(str(payload.get("id")))):
+            if not asked.done():
+                asked.set_result(frame)
+        elif type == "auth.expiring":
+            self._chore(self._renew())
+        elif type == "reconnect":
+            self._chore(self._leave(random.uniform(payload["min_ms"], payload["max_ms"]) / 1000))
+
+    def _chore(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _renew(self) -> None:
+        with suppress(Refused, *LOST):
+            await self.client.refresh(self.client.token)
+            await self.say("auth.refresh", {"token": self.client.token})
+
+    async def _leave(self, delay: float) -> None:
+        socket = self.socket
+        await asyncio.sleep(delay)
+        if socket is not None and socket is self.socket:
+            await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+
+    async def say(self, type: str, payload: Json, *, limit: float = 10.0) -> Json:
+        """Send a message; gives its ``ack``'s payload. SocketRefused, or ConnectionError when it
+        is not known what became of it.
+        """
+        if self.socket is None or self.socket.closed:
+            raise ConnectionError("not connected")
+        name = str(next(self._ids))
+        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        try:
+            message = {"type": type, "payload": payload, "id": name}
+            await self.socket.send_str(orjson.dumps(message).decode())
+            frame = await asyncio.wait_for(answer, limit)
+        finally:
+            del self._asked[name]
+        if frame["type"] == "error":
+            raise SocketRefused(frame["payload"]["code"], frame["payload"]["message"])
+        acked: Json = frame["payload"]
+        return acked
+
+
+class Team:
+    """All of them, and the checkers that watch."""
+
+    def __init__(self, world: World, size: Size) -> None:
+        self.world, self.size = world, size
+        self.chance = random.Random(world.seed)
+        self.figures = Figures()
+        self.ledger, self.presence, self.revoked = Ledger(), Presence(), Revoked()
+        self.streams = Streams()
+        self.logs = Logs(world.logs, {PASSWORD})
+        self.stranger: Stranger
+        self.over, self.working, self.joining = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.seats: list[Seat] = []
+        self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
+        self.broken: list[str] = []
+        self.changes = 0
+        self._busy = 0
+        self._clients: dict[tuple[str, int], Pen] = {}
+        self._frames: collections.OrderedDict[str, Json] = collections.OrderedDict()
+        self._open = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # Everybody comes, everybody goes.
+
+    async def begin(self) -> None:
+        """The board is made, all come, and the work begins."""
+        size, world = self.size, self.world
+        await world.populate(size.people)
+        olga = await self.client("olga", world.hosts[0])
+        await olga.post("/projects", {"name": SLUG.title()})
+        for username in size.people:
+            if username not in ("root", "olga", "eve"):
+                await olga.post(f"/projects/{SLUG}/members", self.membership(username))
+        board = await olga.get(f"/projects/{SLUG}")
+        self.project_id: int = board["id"]
+        self.columns = [column["id"] for column in board["columns"]]
+        self.stranger = Stranger(await self.client("eve", world.hosts[-1]), [SLUG])
+        for number in range(1, size.mirrors + 1):
+            client = await self.client(f"mirror-{number}", self.host(number))
+            mirror = Mirror(client, SLUG, checked=check_frame, keep=False)
+            task = await self._open.enter_async_context(mirror.following())
+            self.mirrors.append((mirror, task))
+            self._seat(f"mirror-{number}", client)
+        for number in range(size.viewers):
+            username = f"viewer-{number // SOCKETS_EACH + 1}"
+            self._seat(f"{username}/{number}", await self.client(username, self.host(number)))
+        self.working.set()
+        self.joining.set()
+        for number in range(1, size.chatters + 1):
+            client = await self.client(f"chatter-{number}", self.host(number))
+            self._start(self._chat(self._seat(f"chatter-{number}", client)))
+        await until(lambda: all(seat.here for seat in self.seats), limit=60)
+        for number in range(1, size.writers + 1):
+            self._start(self._write(await self.client(f"writer-{number}", self.host(number))))
+        for number in range(1, size.joiners + 1):
+            self._start(self._join(f"joiner-{number}"))
+        self._start(self.stranger.run(self.over))
+        for act in (self._log_out, self._be_removed, self._be_deactivated, self._be_demoted):
+            self._start(self._again_and_again(act))
+
+    def excuse(self, excuses: frozenset[str]) -> None:
+        """What a fault may do that would be a broken promise else; nothing from now on if empty."""
+        self.presence.excused = "leaves" in excuses
+        self.revoked.excused = "late" in excuses
+
+    async def probe(self, host: Host) -> None:
+        """A change at this host that everybody sees."""
+        client = await self.client("olga", host)
+        name = f"probe {uuid.uuid4().hex}"
+        work = client.post(f"/projects/{SLUG}/chat/messages", {"body": name})
+        await self._record("message", name, work)
+        await self.everybody_reaches(await self.head(), limit=PATIENCE)
+
+    def membership(self, username: str) -> Json:
+        watches = username.startswith(("viewer", "mirror"))
+        return {"username": username, "role": "viewer" if watches else "member"}
+
+    async def end(self) -> None:
+        """Everybody stops; sockets are closed."""
+        self.over.set()
+        self.working.set()
+        self.joining.set()
+        for seat in self.seats:
+            if seat.socket is not None:
+                await seat.socket.close()
+        done, late = await asyncio.wait(self._tasks, timeout=30)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()):
+                self.broken.append(f"somebody gave up: {error!r}")
+        await self._open.aclose()
+
+    def host(self, number: int) -> Host:
+        return self.world.hosts[number % len(self.world.hosts)]
+
+    async def client(self, username: str, host: Host) -> Pen:
+        """Somebody signed in at a host; the same each time."""
+        place = (username, host.number)
+        if place not in self._clients:
+            client = await self._open.enter_async_context(self.stranger_to(username, host))
+            await client.sign_in()
+            self._clients[place] = client
+        return self._clients[place]
+
+    def stranger_to(self, username: str, host: Host) -> Pen:
+        """The same person in a browser of its own: not signed in yet."""
+        return Pen(host.url, self.figures, username)
+
+    def _seat(self, name: str, client: Pen) -> Seat:
+        seat = Seat(self, client, name)
+        self.seats.append(seat)
+        self._start(seat.stay())
+        return seat
+
+    def _start(self, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    def decode(self, raw: str) -> Json:
+        """A frame, decoded once for all; notes how late an event came."""
+        frame = self._frames.get(raw)
+        if frame is None:
+            frame = orjson.loads(raw)
+            if "seq" not in frame:
+                return frame
+            self._frames[raw] = frame
+            if len(self._frames) > REMEMBERED_FRAMES:
+                self._frames.popitem(last=False)
+            at = datetime.fromisoformat(frame["ts"]).timestamp()
+            self.figures.late.append(time.time() - at)
+        return frame
+
+    # Who writes.
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """One change, when it is time to work."""
+        await self.working.wait()
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self.changes += 1
+
+    async def rest(self) -> None:
+        await asyncio.sleep(self.chance.uniform(0.3, 1.7) * self.size.rest)
+
+    async def _record(self, kind: str, name: str, work: Awaitable[Any]) -> Any | None:
+        """A creation in the ledger. None when it is not known what became of it."""
+        self.ledger.asked(kind, name)
+        try:
+            made = await work
+        except Refused as error:
+            if error.status < 500:
+                self.ledger.refused(kind, name)
+                self.broken.append(f"a {kind} was refused: {error}")
+            return None
+        except LOST:
+            return None
+        self.ledger.done(kind, name, made["id"])
+        return made
+
+    async def _write(self, client: Pen) -> None:
+        """Cards: make, rename, move, delete; and a word over REST now and then."""
+        chance, path = random.Random(f"{self.world.seed} {client.username}"), f"/projects/{SLUG}"
+        cards: list[int] = []
+        for number in itertools.count():
+            if self.over.is_set():
+                return
+            async with self.at_work():
+                if self.over.is_set():
+                    return
+                name = f"{client.username} {number}"
+                wish = chance.random()
+                if len(cards) < 4 or (wish < 0.25 and len(cards) < CARDS_EACH):
+                    column = chance.choice(self.columns)
+                    work = client.post(f"{path}/columns/{column}/cards", {"title": name})
+                    card = await self._record("card", name, work)
+                    if card is not None:
+                        cards.append(card["id"])
+                elif wish < 0.35:
+                    work = client.post(f"{path}/chat/messages", {"body": name})
+                    await self._record("message", name, work)
+                else:
+                    await self._touch(client, cards, chance, name)
+            await self.rest()
+
+    async def _touch(self, client: Pen, cards: list[int], chance: random.Random, name: str) -> None:
+        """Change a card of one's own: nobody else writes it."""
+        path = f"/projects/{SLUG}/cards/{chance.choice(cards)}"
+        card_id = int(path.rpartition("/")[2])
+        wish = chance.random()
+        try:
+            if wish < 0.4:
+                self.ledger.pending(card_id, "title", name)
+                await client.put(path, {"title": name})
+                self.ledger.last(card_id, "title", name)
+            elif wish < 0.9 or len(cards) < CARDS_EACH // 2:
+                body = {"column_id": chance.choice(self.columns), "index": chance.randrange(5)}
+                await client.patch(f"{path}/move", body)
+            else:
+                cards.remove(card_id)
+                await client.delete(path)
+                self.ledger.deleted(card_id)
+        except Refused as error:
+            if error.status < 500:
+                self.broken.append(f"a change of a card was refused: {error}")
+        except LOST:
+            pass
+
+    async def _chat(self, seat: Seat) -> None:
+        """Talk over the socket: the same nonce until it is known to be said."""
+        mine: collections.deque[int] = collections.deque()
+        for number in itertools.count():
+            if self.over.is_set():
+                return
+            async with self.at_work():
+                if self.over.is_set():
+                    return
+                body = f"{seat.name} {number}"
+                self.ledger.asked("message", body)
+                said = await self._until_known(seat, {"body": body, "nonce": uuid.uuid4().hex})
+                if said is not None:
+                    self.ledger.done("message", body, said["message_id"])
+                    mine.append(said["message_id"])
+                if len(mine) > MESSAGES_EACH:
+                    with suppress(SocketRefused, ConnectionError, TimeoutError):
+                        await seat.say("chat.delete", {"message_id": mine[0]})
+                        mine.popleft()
+            await self.rest()
+
+    async def _until_known(self, seat: Seat, payload: Json) -> Json | None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                return await seat.say("chat.send", payload)
+            except SocketRefused as error:
+                if error.code not in ("unavailable", "unknown_outcome", "too_many_requests"):
+                    self.ledger.refused("message", payload["body"])
+                    self.broken.append(f"a message was refused: {error}")
+                    return None
+            except (ConnectionError, TimeoutError):
+                pass
+            if self.over.is_set():
+                return None
+            await asyncio.sleep(0.2)
+        return None
+
+    # Who comes and goes.
+
+    async def _join(self, username: str) -> None:
+        """Come, watch for a moment, go without a word or with one, come back somewhere else."""
+        chance = random.Random(f"{self.world.seed} {username}")
+        seats = [
+            Seat(self, await self.client(username, host), f"{username} at {host}", steady=False)
+            for host in self.world.hosts
+        ]
+        seat = seats[0]
+        while not self.over.is_set():
+            await self.joining.wait()
+            last, seat = seat, chance.choice(seats)
+            seat.stream, seat.seq, seat.epoch = last.stream, last.seq, last.epoch
+            await seat.visit(limit=chance.choice([0.1, 0.5, 2.0, 6.0]) * chance.random())
+            await asyncio.sleep(chance.choice([0.0, 0.2, 1.0, 8.0]) * chance.random())
+
+    # Who loses rights.
+
+    async def _again_and_again(self, act: Callable[[], Awaitable[None]]) -> None:
+        while not self.over.is_set():
+            async with self.at_work():
+                if self.over.is_set():
+                    return
+                try:
+                    await act()
+                except Refused as error:
+                    if error.status < 500:
+                        self.broken.append(f"{act.__name__}: {error}")
+                except LOST:
+                    pass
+            await asyncio.sleep(self.chance.uniform(1, 4))
+
+    @asynccontextmanager
+    async def _watched(self, *clients: Pen) -> AsyncIterator[Watched]:
+        """A seat for each client, present; they leave for good afterwards."""
+        watched = Watched(self, clients)
+        try:
+            yield watched
+        finally:
+            await watched.end()
+
+    async def _log_out(self) -> None:
+        async with AsyncExitStack() as stack:
+            clients = []
+            for host in self.world.hosts:
+                browser = self.stranger_to("leaver", host)
+                clients.append(await stack.enter_async_context(browser))
+            await clients[0].sign_in()
+            for client in clients[1:]:
+                client.token = clients[0].token
+            async with self._watched(*clients) as watched:
+                await watched.present()
+                body = {"refresh_token": clients[0].refresh_token}
+                await clients[0].post("/auth/logout", body)
+                await watched.judge("logout")
+
+    async def _be_removed(self) -> None:
+        olga = await self.client("olga", self.chance.choice(self.world.hosts))
+        clients = [await self.client("removed", host) for host in self.world.hosts]
+        async with self._watched(*clients) as watched:
+            await watched.present()
+            await olga.delete(f"/projects/{SLUG}/members/{self.world.ids['removed']}")
+            await watched.judge("removed")
+        await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
+
+    async def _be_deactivated(self) -> None:
+        root = await self.client("root", self.chance.choice(self.world.hosts))
+        async with AsyncExitStack() as stack:
+            clients = []
+            for host in self.world.hosts:
+                browser = self.stranger_to("deactivated", host)
+                clients.append(await stack.enter_async_context(browser))
+                await browser.sign_in()
+            async with self._watched(*clients) as watched:
+                await watched.present()
+                path = f"/users/{self.world.ids['deactivated']}"
+                try:
+                    await root.put(path, {"is_active": False})
+                    await watched.judge("deactivated")
+                finally:
+                    await root.put(path, {"is_active": True})
+
+    async def _be_demoted(self) -> None:
+        olga = await self.client("olga", self.chance.choice(self.world.hosts))
+        client = await self.client("demoted", self.chance.choice(self.world.hosts))
+        path = f"/projects/{SLUG}/members/{self.world.ids['demoted']}"
+        async with self._watched(client) as watched:
+            await watched.present()
+            await olga.put(path, {"role": "viewer"})
+            name = f"demoted {uuid.uuid4().hex}"
+            self.ledger.asked("message", name)
+            try:
+                await client.post(f"/projects/{SLUG}/chat/messages", {"body": name})
+            except Refused as error:
+                if error.status == 403:
+                    self.ledger.refused("message", name)
+            else:
+                self.broken.append("a demoted member could write")
+        await olga.put(path, {"role": "member"})
+
+    # What is compared when all is calm.
+
+    async def head(self) -> int:
+        """The board's head, from PostgreSQL itself."""
+        connection = await self.world.connect()
+        try:
+            head = await connection.fetchval(
+                "select seq from feeds where channel = $1", project_channel(self.project_id)
+            )
+            return int(head or 0)
+        finally:
+            await connection.close()
+
+    async def everybody_reaches(self, seq: int, *, limit: float) -> None:
+        """Until every steady seat is there and has this event; AssertionError says who is not."""
+
+        def late() -> list[str]:
+            return [s.name for s in self.seats if not s.here or s.seq is None or s.seq < seq]
+
+        try:
+            await until(lambda: not late(), limit=limit)
+        except AssertionError:
+            raise AssertionError(f"after {limit} s not at {seq}: {', '.join(late()[:9])}") from None
+
+    @asynccontextmanager
+    async def silence(self) -> AsyncIterator[None]:
+        """Nobody writes; what was under way is answered."""
+        self.working.clear()
+        try:
+            await until(lambda: self._busy == 0, limit=PATIENCE + 10)
+            yield
+        finally:
+            self.working.set()
+
+    async def compare_mirrors(self) -> None:
+        """Following equals fetching, for each mirror."""
+        for mirror, following in self.mirrors:
+            if following.done():
+                following.result()
+                raise AssertionError(f"a mirror's socket closed with {mirror.socket.code}")
+            board, messages = await fetch(mirror.client, SLUG)
+            await mirror.reaches(board["seq"], limit=15)
+            mirror.equals(shown(board, messages))
+            mirror.strict()
+
+    async def compare(self) -> None:
+        """Everything that was answered and seen, with what is stored."""
+        connection = await self.world.connect()
+        try:
+            await self.ledger.compare(connection)
+            await self.streams.compare(connection, project_channel(self.project_id))
+        finally:
+            await connection.close()
+        self.logs.check()
+
+
+class Watched:
+    """Seats of somebody whose rights will be taken away."""
+
+    def __init__(self, team: Team, clients: tuple[Pen, ...]) -> None:
+        self.team = team
+        self.seats = [
+            Seat(team, client, f"{client.username} {uuid.uuid4().hex[:6]}", steady=False)
+            for client in clients
+        ]
+        self.visits = [asyncio.create_task(seat.visit()) for seat in self.seats]
+
+    async def present(self) -> None:
+        """Each has said hello, or could not come."""
+        await until(
+            lambda: all(s.here or v.done() for s, v in zip(self.seats, self.visits, strict=True)),
+            limit=PATIENCE,
+        )
+
+    async def judge(self, kind: str) -> None:
+        """The right is gone now: what comes from here on is judged."""
+        now = time.monotonic()
+        for seat, visit in zip(self.seats, self.visits, strict=True):
+            if visit.done() or not seat.here:
+                continue
+            watch = self.team.revoked.act(kind, seat.user_id, at=now)
+            seat.on_frame = watch.frame
+            visit.add_done_callback(lambda done, watch=watch: watch.closed(None))
+        await asyncio.wait(self.visits, timeout=20)
+
+    async def end(self) -> None:
+        for seat in self.seats:
+            if seat.socket is not None:
+                await seat.socket.close()
+        for visit in self.visits:
+            visit.cancel()
+        await asyncio.gather(*self.visits, return_exceptions=True)
+        for seat in self.seats:
+            await seat._end()
