@@ -106,7 +106,13 @@ async def empty_template(servers: Servers, keeper: Any) -> str:
 async def template(servers: Servers, keeper: Any, empty_template: str) -> str:
     """A migrated database with the people; their ids are 1 to 5."""
     await keeper.execute(f"create database people template {empty_template}")
-    connection = await asyncpg.connect(servers.dsn("people"))
+    await people_in(servers.dsn("people"))
+    return "people"
+
+
+async def people_in(dsn: str) -> None:
+    """The people, with the ids 1 to 5, in a migrated database without rows."""
+    connection = await asyncpg.connect(dsn)
     secret = await passwords.hash_password(PASSWORD)
     for username, role in PEOPLE.items():
         await connection.execute(
@@ -119,7 +125,6 @@ async def template(servers: Servers, keeper: Any, empty_template: str) -> str:
             role,
         )
     await connection.close()
-    return "people"
 
 
 @asynccontextmanager

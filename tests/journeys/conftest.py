@@ -18,14 +18,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import aiohttp
+import asyncpg
 import pytest
 
 from tests.checkers.mirror import fetch
-from tests.conftest import PEOPLE, Board, Servers, fast_directory, make_board, until
+from tests.conftest import (
+    PEOPLE,
+    Board,
+    Servers,
+    check_feeds,
+    fast_directory,
+    make_board,
+    people_in,
+    until,
+)
+from tests.journeys.running import children
 from tests.person import Person
-from warmdesk.embedded import Valkey
+from warmdesk.db.migrations import migrate
+from warmdesk.embedded import Postgres, Valkey
+from warmdesk.embedded.postgres import PORT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -164,6 +178,73 @@ async def own_valkey() -> AsyncIterator[Valkey]:
         os.kill(valkey.pid, signal.SIGCONT)
     valkey.stop()
     shutil.rmtree(path, ignore_errors=True)
+
+
+class OwnPostgres(Postgres):
+    """A durable PostgreSQL with the people in it, to be hurt as the world hurts one."""
+
+    def family(self) -> list[int]:
+        """The postmaster and its children, by their ids."""
+        return [self.pid, *children(self.pid)]
+
+    def signal(self, number: signal.Signals) -> None:
+        """The same to all its processes, the postmaster first, so that it replaces nobody."""
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def again(self) -> None:
+        """Start it and wait until it takes connections. The loop goes on meanwhile."""
+        self.start(wait=False)
+        await until(self.answers, limit=START_SECONDS, every=0.02)
+
+    async def answers(self) -> bool:
+        try:
+            await (await asyncpg.connect(self.dsn, timeout=2)).close()
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        return True
+
+    async def ask(self, statement: str, *values: Any) -> Any:
+        """The first field of a statement's answer, by a connection of its own."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return await connection.fetchval(statement, *values)
+        finally:
+            await connection.close()
+
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        return f"{self.socket_directory}/.s.PGSQL.{PORT}"
+
+    def dsn_by(self, directory: Path) -> str:
+        """The same database, by a socket in another directory."""
+        return self.dsn.replace(
+            quote(self.socket_directory, safe=""), quote(str(directory), safe="")
+        )
+
+    @property
+    def socket_directory(self) -> str:
+        return str(parse_qs(urlsplit(self.dsn).query)["host"][0])
+
+
+@pytest.fixture
+async def own_postgres() -> AsyncIterator[OwnPostgres]:
+    """A PostgreSQL that a test may kill. Its feeds are looked at in the end like all others."""
+    path = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
+    postgres = OwnPostgres(path)
+    postgres.start()
+    await migrate(postgres.dsn)
+    await people_in(postgres.dsn)
+    yield postgres
+    try:
+        postgres.signal(signal.SIGCONT)
+        if postgres.alive():
+            await check_feeds(postgres.dsn)
+    finally:
+        postgres.stop()
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def socket_path(servers: Servers) -> str:
