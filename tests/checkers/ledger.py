@@ -1,0 +1,208 @@
+"""What was answered with success or ``ack`` is stored, once, in its last form.
+
+Writers tell the ledger what they are about to send and what came of it. What was never answered
+may have happened or not, at any time: a request can hang in a server and be carried out late.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.checkers.cry import Checker
+
+
+class Kind(NamedTuple):
+    """Something that is made under a unique text: where it is stored, what tells of it."""
+
+    table: str
+    name: str
+    gone: str
+    event: str
+
+
+KINDS = {
+    "card": Kind("cards", "title", "deleted_at is not null", "board.card_created"),
+    "message": Kind("chat_messages", "body", "is_deleted", "chat.message"),
+}
+
+
+@dataclass
+class Wish:
+    """One thing to be made: how many requests went out for it, and what they came to."""
+
+    sent: int = 0
+    refused: int = 0
+    id: int | None = None
+
+
+@dataclass
+class Value:
+    """One field that one writer alone writes: what it certainly was last, and what it may be."""
+
+    last: Any = None
+    known: bool = False
+    pending: list[Any] = field(default_factory=list)
+
+
+class Ledger(Checker):
+    """All writes of a run.
+
+    acknowledged   answers of success: things made, fields changed, things deleted
+    lost           of these, not stored (or their event is not)
+    doubled        stored (or told) twice
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acknowledged = self.lost = self.doubled = 0
+        self._wishes: dict[tuple[str, str], Wish] = {}
+        self._values: dict[tuple[str, int, str], Value] = {}
+        self._deleted: dict[str, set[int]] = defaultdict(set)
+        self._deleting: dict[str, set[int]] = defaultdict(set)
+        self._blanked: dict[str, set[int]] = defaultdict(set)
+
+    # What writers say.
+
+    def asked(self, kind: str, name: str) -> None:
+        """A request to make this is about to be sent; again before each new try. The name is a
+        text that nothing else has: a card's title, a message's body.
+        """
+        assert kind in KINDS, kind
+        self._wishes.setdefault((kind, name), Wish()).sent += 1
+
+    def done(self, kind: str, name: str, id: int) -> None:
+        """It was made, said a 2xx or ``ack``."""
+        wish = self._wishes[kind, name]
+        self.acknowledged += 1
+        if wish.id not in (None, id):
+            self.doubled += 1
+            self.cry(f"{kind} {name!r} was acknowledged as {wish.id} and as {id}")
+        wish.id = id
+
+    def refused(self, kind: str, name: str) -> None:
+        """It was refused for certain, with a 4xx or ``error``."""
+        self._wishes[kind, name].refused += 1
+
+    def pending(self, id: int, field: str, value: Any) -> None:
+        """A request that sets this field is about to be sent. Fields have the names of columns."""
+        self._value(id, field).pending.append(value)
+
+    def last(self, id: int, field: str, value: Any) -> None:
+        """It was set, said a 2xx or ``ack``."""
+        self.acknowledged += 1
+        kept = self._value(id, field)
+        kept.last, kept.known = value, True
+        if value in kept.pending:
+            kept.pending.remove(value)
+
+    def unchanged(self, id: int, field: str, value: Any) -> None:
+        """Setting it was refused for certain."""
+        self._value(id, field).pending.remove(value)
+
+    def deleting(self, id: int, kind: str = "card") -> None:
+        """A request that deletes it is about to be sent."""
+        self._deleting[kind].add(id)
+
+    def deleted(self, id: int, kind: str = "card") -> None:
+        """It was deleted, said a 2xx or ``ack``."""
+        self.acknowledged += 1
+        self._deleted[kind].add(id)
+        self._blanked[kind].add(id)
+
+    def restored(self, id: int, kind: str = "card") -> None:
+        """It was brought back, said a 2xx."""
+        self.acknowledged += 1
+        self._deleted[kind].discard(id)
+        self._deleting[kind].discard(id)
+
+    def _value(self, id: int, field: str) -> Value:
+        kind = "message" if field == "body" else "card"
+        return self._values.setdefault((kind, id, field), Value())
+
+    # What is stored.
+
+    async def compare(self, connection: Any) -> None:
+        """At the end, when nobody writes: compare all with the tables (asyncpg's connection)."""
+        async with connection.transaction(isolation="repeatable_read"):
+            trimmed = await connection.fetchval(
+                "select coalesce(bool_or(oldest > 1), false) from feeds"
+            )
+            for name, kind in KINDS.items():
+                rows = await connection.fetch(f"select *, {kind.gone} as gone from {kind.table}")
+                told = await connection.fetch(
+                    "select entity, count(*) as times from events where type = $1 group by entity",
+                    kind.event,
+                )
+                self._compare_kind(
+                    name,
+                    {row["id"]: row for row in rows},
+                    Counter({row["entity"]: row["times"] for row in told}),
+                    trimmed=trimmed,
+                )
+
+    def _compare_kind(
+        self, kind: str, rows: dict[int, Any], told: Counter[str], *, trimmed: bool
+    ) -> None:
+        column = KINDS[kind].name
+        named: dict[str, list[int]] = defaultdict(list)
+        for id, row in rows.items():
+            named[row[column]].append(id)
+        for (each, name), wish in self._wishes.items():
+            if each != kind:
+                continue
+            ids = sorted({*named[name], *([wish.id] if wish.id in rows else [])})
+            self._compare_wish(kind, name, wish, ids)
+            for id in ids:
+                self._compare_events(kind, id, rows[id], told[f"{kind}:{id}"], trimmed=trimmed)
+            if wish.id in rows and (kind, wish.id, column) not in self._values:
+                self._compare_value(kind, wish.id, column, Value(name, known=True), rows)
+        for (each, id, changed), value in self._values.items():
+            if each == kind:
+                self._compare_value(kind, id, changed, value, rows)
+        for id in self._deleted[kind]:
+            if id in rows and not rows[id]["gone"]:
+                self._lost(f"{kind} {id} was deleted and is there")
+
+    def _compare_wish(self, kind: str, name: str, wish: Wish, ids: list[int]) -> None:
+        what = f"{kind} {name!r}"
+        if wish.id is not None and wish.id not in ids and wish.id not in self._blanked[kind]:
+            self._lost(f"{what} was acknowledged as {wish.id} and is not there")
+        if wish.id is None and ids and wish.refused == wish.sent:
+            self.cry(f"{what} was refused and is there as {ids}")
+        if len(ids) > 1:
+            self.doubled += len(ids) - 1
+            self.cry(f"{what} is there {len(ids)} times, as {ids}", len(ids) - 1)
+
+    def _compare_events(self, kind: str, id: int, row: Any, times: int, *, trimmed: bool) -> None:
+        """A row and the event that it was made are kept or lost together."""
+        if id in self._deleted[kind] and times:
+            self.cry(f"{kind} {id} was deleted, and the feed tells of it still")
+        elif times > 1:
+            self.doubled += times - 1
+            self.cry(f"{kind} {id} was told of {times} times", times - 1)
+        elif not times and not trimmed and not row["gone"] and id not in self._may_be_blanked(kind):
+            self._lost(f"{kind} {id} is there, and the feed never told of it")
+        if row["gone"] and id not in self._may_be_blanked(kind):
+            self._lost(f"{kind} {id} was never deleted and is gone")
+
+    def _may_be_blanked(self, kind: str) -> set[int]:
+        return self._blanked[kind] | self._deleting[kind]
+
+    def _compare_value(
+        self, kind: str, id: int, field: str, value: Value, rows: dict[int, Any]
+    ) -> None:
+        row = rows.get(id)
+        if row is None or not value.known:
+            return
+        stored = row[field]
+        if stored != value.last and stored not in value.pending:
+            may = f", or perhaps one of {value.pending}" if value.pending else ""
+            self._lost(
+                f"{field} of {kind} {id} is {stored!r}, acknowledged was {value.last!r}{may}"
+            )
+
+    def _lost(self, sentence: str) -> None:
+        self.lost += 1
+        self.cry(sentence)
