@@ -27,6 +27,8 @@ from tests.checkers.cry import Checker
 LIMIT = 10.0
 ENVELOPE = ("type", "payload", "ts", "actor_id")
 GONE = "gone"
+# No feed of a run is longer: a seq that jumps so far is garbage, and its hole is not remembered.
+FARTHEST = 100_000
 
 Json = dict[str, Any]
 
@@ -150,6 +152,7 @@ class Stream:
         self._connection = ""
         self._connections = 0
         self._replays = False
+        self._needs_reset = False
         self._rewind: int | None = None
         self._missing: set[int] = set()
         # All it ever got since it last fetched, as runs [from, to]: kept apart from `last`, so that
@@ -185,6 +188,7 @@ class Stream:
             self._new_life()
             self._replays = False
             self.last = hello["seq"]
+        self._needs_reset = since is not None and not hello["resumed"]
         self.epoch = hello["epoch"]
 
     def _top(self, otherwise: int) -> int:
@@ -203,6 +207,10 @@ class Stream:
             return
         streams = self.streams
         streams.deliveries += 1
+        if self._needs_reset:
+            self._needs_reset = False
+            streams.lost += 1
+            self._cry(f"it could not go on, and {seq} came before it was told so")
         if seq == self.last + 1:
             self.last = seq
             self._replays = False
@@ -226,9 +234,13 @@ class Stream:
         if self._rewind is not None and seq == self._rewind + 1:
             self._give_up_missing()
             self.last, self._rewind = seq, None
+        elif seq > self.last + FARTHEST:
+            streams.lost += 1
+            self._cry(f"{seq} came after {self.last}")
+            self._new_life()
+            self.last = seq
         elif seq > self.last:
-            if seq - self.last > 1:
-                self._missing.update(range(self.last + 1, seq))
+            self._missing.update(range(self.last + 1, seq))
             self.last = seq
         elif self._replays:
             self.last = seq
@@ -246,7 +258,7 @@ class Stream:
         self._give_up_missing()
         self._new_life()
         self.last, self.epoch = payload["seq"], payload["epoch"]
-        self._rewind, self._replays = None, False
+        self._rewind, self._replays, self._needs_reset = None, False, False
 
     def synced(self, since: int) -> None:
         """The client sent ``sync``: from some moment on the connection starts again after it."""
