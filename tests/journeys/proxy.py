@@ -249,6 +249,8 @@ class Proxy:
 
     def _send(self, link: Link, message: bytes) -> None:
         """A message, and behind it the one it overtook."""
+        if link.client.is_closing():
+            return
         link.client.write(message)
         if link.held is not None:
             link.client.write(link.held)

@@ -66,6 +66,7 @@ async def _break(
 ) -> None:
     """Storms, each followed by a calm in which everything is compared."""
     calm_at = time.monotonic() + STORM_SECONDS
+    excused: frozenset[str] = frozenset()
     team.world.weather(STORM)
     for fault, own in faults:
         now = time.monotonic()
@@ -73,10 +74,12 @@ async def _break(
             break
         if now > calm_at:
             await calm(team, course, say)
+            excused = frozenset()
             calm_at = time.monotonic() + STORM_SECONDS
             team.world.weather(STORM)
         chance = random.Random(own)
-        team.excuse(fault.excuses)
+        excused |= fault.excuses
+        team.excuse(excused)
         at = time.monotonic() - began
         hit = await fault.act(team.world, chance)
         course.counts[fault.name] += 1
@@ -88,6 +91,9 @@ async def _break(
             say(team.broken[-1])
         else:
             course.heals.append(healed)
+            # Who was told too late has been told now; whose lease ran out still comes back.
+            excused -= {"late"}
+            team.excuse(excused)
             say(f"{at:7.1f} s  {fault.name} ({hit}), healed in {healed:.1f} s")
         await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS))
     await calm(team, course, say)

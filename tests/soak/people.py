@@ -89,9 +89,15 @@ class Figures:
 class Pen(Client):
     """The reference client; its answers are counted."""
 
-    def __init__(self, url: str, figures: Figures, username: str) -> None:
+    def __init__(self, url: str, team: Team, username: str) -> None:
         super().__init__(url, patience=PATIENCE)
-        self.figures, self.username = figures, username
+        self.team, self.figures, self.username = team, team.figures, username
+
+    def _signed_in(self, answer: Answer) -> Any:
+        tokens = super()._signed_in(answer)
+        self.team.logs.secret(tokens["access_token"])
+        self.team.logs.secret(tokens["refresh_token"])
+        return tokens
 
     async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         began = time.monotonic()
@@ -119,9 +125,14 @@ class Pen(Client):
 
 
 class Seat:
-    """A place before the board: one socket at a time, that comes back with what it has seen."""
+    """A place before the board: one socket at a time, that comes back with what it has seen.
 
-    def __init__(self, team: Team, client: Pen, name: str, *, steady: bool = True) -> None:
+    `shown`: what it believes of presence is compared. `steady`: it keeps its rights to the end.
+    """
+
+    def __init__(
+        self, team: Team, client: Pen, name: str, *, shown: bool = True, steady: bool = True
+    ) -> None:
         self.team, self.client, self.name, self.steady = team, client, name, steady
         self.user_id = team.world.ids[client.username]
         self.seq: int | None = None
@@ -129,8 +140,9 @@ class Seat:
         self.socket: aiohttp.ClientWebSocketResponse | None = None
         self.here = False
         self.stream = team.streams.stream(name)
-        self.view = team.presence.view(name) if steady else None
+        self.view = team.presence.view(name, self.user_id) if shown else None
         self.on_frame: Callable[[Json], None] = lambda frame: None
+        self.on_closed: Callable[[int | None], None] = lambda code: None
         self._asked: dict[str, asyncio.Future[Json]] = {}
         self._ids = itertools.count(1)
         self._chores: set[asyncio.Task[None]] = set()
@@ -167,7 +179,7 @@ class Seat:
                 await self._end()
         except aiohttp.WSServerHandshakeError as refused:
             self.team.figures.refused_sockets[refused.status] += 1
-            if refused.status == 401:
+            if refused.status == 401 and self.steady:
                 await client.sign_in_again()
             return refused.headers
         except LOST:
@@ -180,6 +192,8 @@ class Seat:
         if self.here:
             self.here = False
             self.team.presence.gone(self.user_id)
+            if self.view is not None:
+                self.view.restart()
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the socket has ended"))
@@ -187,8 +201,9 @@ class Seat:
             return
         code = socket.close_code
         self.stream.closed(code)
+        self.on_closed(code)
         self.team.figures.closed[code] += 1
-        if code == 4401:
+        if code == 4401 and self.steady:
             await self.client.sign_in_again()
 
     def _take(self, raw: str) -> None:
@@ -198,7 +213,7 @@ class Seat:
         if type == "hello":
             self.stream.opened(payload, self.seq, self.epoch)
             if self.view is not None:
-                self.view.restart()
+                self.view.frame(frame)
             self.here = True
             self.team.presence.opened(self.user_id)
             self.epoch = payload["epoch"]
@@ -272,6 +287,7 @@ class Team:
         self.seats: list[Seat] = []
         self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
         self.broken: list[str] = []
+        self.late_excused = False
         self.changes = 0
         self._busy = 0
         self._clients: dict[tuple[str, int], Pen] = {}
@@ -320,7 +336,7 @@ class Team:
     def excuse(self, excuses: frozenset[str]) -> None:
         """What a fault may do that would be a broken promise else; nothing from now on if empty."""
         self.presence.excused = "leaves" in excuses
-        self.revoked.excused = "late" in excuses
+        self.late_excused = "late" in excuses
 
     async def probe(self, host: Host) -> None:
         """A change at this host that everybody sees."""
@@ -365,7 +381,7 @@ class Team:
 
     def stranger_to(self, username: str, host: Host) -> Pen:
         """The same person in a browser of its own: not signed in yet."""
-        return Pen(host.url, self.figures, username)
+        return Pen(host.url, self, username)
 
     def _seat(self, name: str, client: Pen) -> Seat:
         seat = Seat(self, client, name)
@@ -378,9 +394,9 @@ class Team:
 
     def decode(self, raw: str) -> Json:
         """A frame, decoded once for all; notes how late an event came."""
-        frame = self._frames.get(raw)
-        if frame is None:
-            frame = orjson.loads(raw)
+        known = self._frames.get(raw)
+        frame: Json = orjson.loads(raw) if known is None else known
+        if known is None:
             if "seq" not in frame:
                 return frame
             self._frames[raw] = frame
@@ -461,6 +477,7 @@ class Team:
                 await client.patch(f"{path}/move", body)
             else:
                 cards.remove(card_id)
+                self.ledger.deleting(card_id)
                 await client.delete(path)
                 self.ledger.deleted(card_id)
         except Refused as error:
@@ -486,8 +503,9 @@ class Team:
                     mine.append(said["message_id"])
                 if len(mine) > MESSAGES_EACH:
                     with suppress(SocketRefused, ConnectionError, TimeoutError):
+                        self.ledger.deleting(mine[0], "message")
                         await seat.say("chat.delete", {"message_id": mine[0]})
-                        mine.popleft()
+                        self.ledger.deleted(mine.popleft(), "message")
             await self.rest()
 
     async def _until_known(self, seat: Seat, payload: Json) -> Json | None:
@@ -513,7 +531,7 @@ class Team:
         """Come, watch for a moment, go without a word or with one, come back somewhere else."""
         chance = random.Random(f"{self.world.seed} {username}")
         seats = [
-            Seat(self, await self.client(username, host), f"{username} at {host}", steady=False)
+            Seat(self, await self.client(username, host), f"{username} at {host}", shown=False)
             for host in self.world.hosts
         ]
         seat = seats[0]
@@ -661,7 +679,8 @@ class Team:
             await self.streams.compare(connection, project_channel(self.project_id))
         finally:
             await connection.close()
-        self.logs.check()
+        self.revoked.finish()
+        self.logs.finish()
 
 
 class Watched:
@@ -670,7 +689,9 @@ class Watched:
     def __init__(self, team: Team, clients: tuple[Pen, ...]) -> None:
         self.team = team
         self.seats = [
-            Seat(team, client, f"{client.username} {uuid.uuid4().hex[:6]}", steady=False)
+            Seat(
+                team, client, f"{client.username} {uuid.uuid4().hex[:6]}", shown=False, steady=False
+            )
             for client in clients
         ]
         self.visits = [asyncio.create_task(seat.visit()) for seat in self.seats]
@@ -689,9 +710,18 @@ class Watched:
             if visit.done() or not seat.here:
                 continue
             watch = self.team.revoked.act(kind, seat.user_id, at=now)
-            seat.on_frame = watch.frame
-            visit.add_done_callback(lambda done, watch=watch: watch.closed(None))
+            seat.on_frame = self._unless_excused(watch.frame)
+            seat.on_closed = self._unless_excused(watch.closed)
         await asyncio.wait(self.visits, timeout=20)
+
+    def _unless_excused(self, judge: Callable[[Any], None]) -> Callable[[Any], None]:
+        """What happens while nobody can tell the host is not judged."""
+
+        def judged(seen: Any) -> None:
+            if not self.team.late_excused:
+                judge(seen)
+
+        return judged
 
     async def end(self) -> None:
         for seat in self.seats:

@@ -38,7 +38,6 @@ class Course:
     counts: collections.Counter[str] = field(default_factory=collections.Counter)
     heals: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    false_leaves: int = 0
     seconds: float = 0.0
 
     def sample(self, team: Team) -> None:
@@ -76,8 +75,6 @@ def broken(team: Team, course: Course) -> list[str]:
         found += [f"{name}: {line}" for line in checker.broken[:SHOWN]]
         if checker.count > SHOWN:
             found.append(f"{name}: … {checker.count} in all")
-    if course.false_leaves:
-        found.append(f"presence: {course.false_leaves} false leaves")
     figures = team.figures
     unexpected = {s: n for s, n in figures.answers.items() if s >= 500 and s != 503}
     if unexpected:
@@ -119,9 +116,10 @@ def figures(team: Team, course: Course) -> str:
         f"heal           p50 {middle:.1f} s, max {max(heals, default=0.0):.1f} s"
         f" after {len(heals)} faults",
         f"presence       right after at most {max(settled, default=0.0):.1f} s"
-        f" ({len(settled)} looks), {course.false_leaves} false leaves",
+        f" ({len(settled)} looks), {presence.false_leaves} false leaves,"
+        f" {presence.excused_leaves} explained by faults, {presence.doubled} doubled",
         f"revoked        {len(team.revoked.seconds)} times, silent after at most {silence:.2f} s",
-        f"stranger       {team.stranger.tries} tries, {team.stranger.count} successes",
+        f"stranger       {team.stranger.tried.total()} tries, {team.stranger.count} successes",
         f"oldest worker  memory {memory:+.1%}, open files {files:+d}"
         f" over {len(course.samples)} looks",
     ]
