@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -11,7 +12,10 @@ from warmdesk import rest
 from warmdesk.boards import BOARDS, Boards
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
+from warmdesk.jobs.retention import Retention
 from warmdesk.openapi import Documents, document
+from warmdesk.rest import health
+from warmdesk.rest.health import SAMPLED, Sampled
 from warmdesk.rest.metrics import COUNTED, Counted, sampling
 from warmdesk.rest.middleware import DOORMAN, Doorman, behind_door, nowhere
 from warmdesk.rest.paths import Paths
@@ -28,11 +32,20 @@ def build_app(desk: Desk) -> web.Application:
     app[DOORMAN] = Doorman(desk)
     app[BOARDS] = Boards(desk.database)
     app[COUNTED] = Counted()
+    app[SAMPLED] = Sampled()
     app[CHAT] = Chat(desk.changes)
     for tree in paths():
         app.router.register_resource(tree)
-    app.cleanup_ctx.append(sampling)
+    app.cleanup_ctx.extend((sampling, health.sampling, trimming))
     return app
+
+
+async def trimming(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: old events go."""
+    retention = Retention(app[DESK])
+    retention.start()
+    yield
+    await retention.stop()
 
 
 @functools.cache

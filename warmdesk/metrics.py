@@ -32,7 +32,9 @@ ROOM = 8192
 """Doubles in a row, 64 KiB: four times what the metrics of this release take."""
 
 OTHER = "other"
-PID, CPU_BEFORE, CPU_NOW, FIRST = 0, 1, 2, 3
+PID, CPU_BEFORE, CPU_NOW, TICKED, ACCESSED, FIRST = 0, 1, 2, 3, 4, 5
+TICK_SECONDS = 0.5
+"""How often a loop that is not held up says that it turns."""
 
 Across = Literal["sum", "max", "min"]
 Labels = Mapping[str, str]
@@ -232,14 +234,21 @@ def attach(index: int) -> None:
     row = ROWS.all[index]
     clear_gauges(index)
     row[PID] = os.getpid()
+    row[TICKED] = 0
     ROWS.mine = row
     gc.callbacks.append(_collected)
+
+
+def tick(now: float, late: float) -> None:
+    """A loop turns: `late` is how many seconds after its time, `now` is `time.monotonic()`."""
+    ROWS.mine[TICKED] = now
+    LOOP_LAG.set(late)
 
 
 def clear_gauges(index: int) -> None:
     """When the worker of row `index` has ended: what it counted stays, what it held is gone."""
     row = ROWS.all[index]
-    row[PID] = 0
+    row[PID] = row[TICKED] = 0
     row[CPU_BEFORE] += row[CPU_NOW]
     row[CPU_NOW] = 0
     for metric in METRICS.values():
@@ -266,7 +275,7 @@ def render(families: Iterable[Family] = ()) -> bytes:
             _add_histogram(registry, metric)
         else:
             _add_family(registry, _summed(metric))
-    for family in (*_process(), *families):
+    for family in (*_process(), *_accesses(), *families):
         _add_family(registry, family)
     text, _ = render_registry(registry, ["text/plain"])
     return bytes(text)
@@ -288,7 +297,15 @@ def _across(metric: Metric, place: int) -> float:
     if across == "sum":
         return _total(place)
     values = [row[place] for row in ROWS.living()] or [0.0]
+    if metric is LOOP_LAG:
+        values += _held_up()
     return float(max(values) if across == "max" else min(values))
+
+
+def _held_up() -> list[float]:
+    """How late the loops are that have not turned since: one that hangs cannot say so itself."""
+    now = time.monotonic()  # one clock for all processes of a host
+    return [now - row[TICKED] - TICK_SECONDS for row in ROWS.living() if row[TICKED]]
 
 
 def _total(place: int) -> float:
@@ -324,9 +341,35 @@ def escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
+def accessed(*, succeeded: bool) -> None:
+    """Somebody was told the metrics: all of them, or all but what the database had to be asked."""
+    ROWS.mine[ACCESSED] = time.time() if succeeded else -time.time()
+
+
+def _accesses() -> list[Family]:
+    last = max((row[ACCESSED] for row in ROWS.all), key=abs)
+    return [
+        Family(
+            "gauge",
+            "warmdesk_metrics_last_access_timestamp_seconds",
+            "When the metrics were asked for before, in seconds since 1970; 0 for never.",
+            [({}, round(abs(last), 3))],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_metrics_last_access_success",
+            "1 when the database could be asked for them then, 0 when not, -1 for never.",
+            [({}, 1 if last > 0 else 0 if last else -1)],
+        ),
+    ]
+
+
 def _collected(phase: str, told: dict[str, Any]) -> None:
     if phase == "stop":
-        COLLECTIONS.inc(generation=str(told["generation"]))
+        generation = str(told["generation"])
+        COLLECTIONS.inc(generation=generation)
+        COLLECTED.inc(told["collected"], generation=generation)
+        UNCOLLECTABLE.inc(told["uncollectable"], generation=generation)
 
 
 STARTED = time.time()
@@ -336,16 +379,20 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def _process() -> list[Family]:
     """What the operating system says of the workers; only where it has ``/proc``."""
-    memory = files = threads = 0
+    memory = virtual = files = most_files = threads = 0
     for row in ROWS.living():
         here = Path("/proc") / str(int(row[PID]) or os.getpid())
         try:
             fields = (here / "stat").read_text().rpartition(")")[2].split()
             files += len(os.listdir(here / "fd"))
+            limits = (here / "limits").read_text()
         except OSError:
             continue
+        most = limits.partition("Max open files")[2].split()[0]
+        most_files += int(most) if most.isdigit() else 0
         row[CPU_NOW] = max(row[CPU_NOW], (int(fields[11]) + int(fields[12])) / TICKS)
         threads += int(fields[17])
+        virtual += int(fields[20])
         memory += int(fields[21]) * PAGE
     if not memory:
         return []
@@ -353,7 +400,14 @@ def _process() -> list[Family]:
     return [
         Family("counter", "process_cpu_seconds_total", "CPU time of the workers.", [({}, cpu)]),
         Family("gauge", "process_resident_memory_bytes", "Memory of the workers.", [({}, memory)]),
+        Family(
+            "gauge",
+            "process_virtual_memory_bytes",
+            "Address space of the workers.",
+            [({}, virtual)],
+        ),
         Family("gauge", "process_open_fds", "Open files of the workers.", [({}, files)]),
+        Family("gauge", "process_max_fds", "Files that the workers may open.", [({}, most_files)]),
         Family("gauge", "process_threads", "Threads of the workers.", [({}, threads)]),
         Family(
             "gauge",
@@ -386,10 +440,21 @@ COLLECTIONS = counter(
     "Runs of the garbage collector.",
     generation=("0", "1", "2"),
 )
+COLLECTED = counter(
+    "python_gc_objects_collected_total",
+    "Objects that the garbage collector freed.",
+    generation=("0", "1", "2"),
+)
+UNCOLLECTABLE = counter(
+    "python_gc_objects_uncollectable_total",
+    "Objects that the garbage collector could not free.",
+    generation=("0", "1", "2"),
+)
+READY = gauge("warmdesk_ready", "1 while /ready says 200, in the worst worker.", across="min")
 WORKER_DEATHS = counter("warmdesk_worker_deaths_total", "Workers that ended by themselves.")
 LOOP_LAG = gauge(
     "warmdesk_loop_lag_seconds",
-    "How late a timer of the last second fired, in the worst worker.",
+    "How late the latest timer of the last 15 seconds fired, in the worst worker.",
     across="max",
 )
 POOL_CONNECTIONS = gauge(
@@ -405,6 +470,20 @@ POOL_WAIT = histogram(
 POOL_LIMIT = gauge(
     "warmdesk_db_pool_limit_connections",
     "Connections to PostgreSQL that the requests' pools may hold.",
+)
+
+DRAIN_SECONDS = histogram(
+    "warmdesk_drain_seconds",
+    "Time from the signal to stop until a worker had nothing left to do.",
+    (2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
+)
+AUTH_FAILURES = counter(
+    "warmdesk_auth_failures_total",
+    "Credentials that were refused.",
+    reason=(
+        *("password", "deactivated", "token", "token_expired", "session_ended"),
+        *("refresh_token", "key", "ticket"),
+    ),
 )
 
 # The centre.
@@ -435,6 +514,15 @@ FEED_REPAIRS = counter(
     "Reads of a feed that made good what the bus did not bring.",
     cause=("gap", "check", "resume", "slow"),
 )
+EVENT_DELIVERY = histogram(
+    "warmdesk_event_delivery_seconds",
+    "Time from an event's ts, PostgreSQL's clock, until a room's sockets had it.",
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
+)
+COMMIT_UNKNOWN = counter(
+    "warmdesk_commit_unknown_total",
+    "Changes answered without knowing whether they were committed.",
+)
 DELIVERY_GAP = counter(
     "warmdesk_delivery_gap_total", "Times a feed no longer held what a room had to deliver."
 )
@@ -450,9 +538,22 @@ REVOCATIONS = counter(
     "Open sockets closed because a right was gone.",
     cause=("user", "session", "key", "project"),
 )
+REVOCATION_SECONDS = histogram(
+    "warmdesk_revocation_seconds",
+    "Time from the change that took a right until an open socket was closed for it.",
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
+)
 WS_CONNECTIONS = gauge("warmdesk_ws_connections", "Open sockets.", kind=("project", "user"))
 WS_MESSAGES = counter(
-    "warmdesk_ws_messages_total", "Text messages on sockets.", direction=("in", "out")
+    "warmdesk_ws_messages_total",
+    "Messages that clients sent, and events that were delivered live, by type.",
+    direction=("in", "out"),
+    type=(),
+)
+WS_DROPPED = counter(
+    "warmdesk_ws_dropped_total",
+    "Messages thrown away: what clients sent wrongly or too fast, signals to slow readers.",
+    reason=("flood", "inbox_full", "malformed", "slow_reader"),
 )
 WS_CLOSED = counter(
     "warmdesk_ws_closed_total",

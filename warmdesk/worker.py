@@ -116,7 +116,9 @@ async def _drain(
     server.close()
     await asyncio.gather(desk.hub.close_sockets(), _requests_end(runner))
     await runner.cleanup()
-    log.info("worker.drained seconds=%.1f", asyncio.get_running_loop().time() - began)
+    took = asyncio.get_running_loop().time() - began
+    metrics.DRAIN_SECONDS.observe(took)
+    log.info("worker.drained seconds=%.1f", took)
 
 
 async def _requests_end(runner: web.AppRunner) -> None:

@@ -14,13 +14,15 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+import asyncpg
 from aiohttp import web
 from redis.exceptions import RedisError
 
 from warmdesk.auth.actor import Actor, GlobalRole
-from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret
+from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret, not_good
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
@@ -131,14 +133,14 @@ class Identity:
         async def look_up() -> Actor | None:
             return await self._by_session(claims.session_id, claims.user_id, claims.expires_at)
 
-        return await self._remembered(token, look_up, "the session has ended")
+        return await self._remembered(token, look_up, ("session_ended", "the session has ended"))
 
     async def by_key(self, key: str) -> Actor:
         """The owner of an API key, with the owner's rights; `Unauthorized` when key or account is
         dead.
         """
         if not key.startswith(KEY_START) or len(key) > KEY_LONGEST:
-            raise Unauthorized("the API key is not valid")
+            raise not_good("key", "the API key is not valid")
         hashed = digest(key)
 
         async def look_up() -> Actor | None:
@@ -146,7 +148,7 @@ class Identity:
 
         actor = self._actors.take(hashed)
         if actor is None:
-            actor = await self._remembered(hashed, look_up, "the API key is not valid")
+            actor = await self._remembered(hashed, look_up, ("key", "the API key is not valid"))
         await self._note_use(_still_good(actor))
         return actor
 
@@ -165,23 +167,26 @@ class Identity:
         """
         facts = await self._ask_redis(self.redis.getdel(_ticket_key(ticket)))
         if facts is None:
-            raise Unauthorized("the ticket is not valid")
+            raise not_good("ticket", "the ticket is not valid")
         user_id, session_id, key_id, expires_at = json.loads(facts)
         if session_id is not None:
             actor = await self._by_session(session_id, user_id, expires_at)
         else:
             actor = await self._by_key(key_hash=None, key_id=key_id)
         if actor is None:
-            raise Unauthorized("the session has ended")
+            raise not_good("session_ended", "the session has ended")
         return _still_good(actor)
 
     async def _remembered(
-        self, credential: str, look_up: Callable[[], Awaitable[Actor | None]], refusal: str
+        self,
+        credential: str,
+        look_up: Callable[[], Awaitable[Actor | None]],
+        refusal: tuple[str, str],
     ) -> Actor:
         generation = self.generation
         actor = await look_up()
         if actor is None:
-            raise Unauthorized(refusal)
+            raise not_good(*refusal)
         if generation == self.generation:
             self._actors.keep(credential, actor)
         return actor
@@ -222,8 +227,10 @@ class Identity:
         if noted is not None and now - noted < USED_EVERY:
             return
         self._used.keep(key, now)
-        async with self.database.connection() as connection:
-            await sql.auth.note_key_use(connection, key_id=actor.key_id)
+        with suppress(Unavailable, asyncpg.PostgresError, OSError, TimeoutError):
+            # It is a note: while the database is away, what needs none of it still works.
+            async with self.database.connection() as connection:
+                await sql.auth.note_key_use(connection, key_id=actor.key_id)
 
     async def _ask_redis(self, command: Awaitable[T]) -> T:
         try:

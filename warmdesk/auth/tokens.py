@@ -12,11 +12,13 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import jwt
 
 from warmdesk.errors import Unauthorized
+from warmdesk.metrics import AUTH_FAILURES
 
 ALGORITHM = "HS256"
 KIND = "access"
@@ -62,7 +64,7 @@ class AccessTokens:
         expired, from the future.
         """
         if len(token) > LONGEST:
-            raise Unauthorized(BAD_TOKEN)
+            raise not_good("token", BAD_TOKEN)
         try:
             # PyJWT has one leeway for all times and would refuse a token from a clock three seconds
             # ahead.
@@ -84,15 +86,21 @@ class AccessTokens:
             OverflowError,
             RecursionError,
         ) as error:
-            raise Unauthorized(BAD_TOKEN) from error
+            raise not_good("token", BAD_TOKEN) from error
         if claims["typ"] != KIND or not issued_at <= time.time() + CLOCK_SKEW:
-            raise Unauthorized(BAD_TOKEN)
+            raise not_good("token", BAD_TOKEN)
         return Claims(user_id, session_id, expires_at)
 
 
 def expired() -> Unauthorized:
     """The token was good once: the client refreshes and asks again."""
-    return Unauthorized("the token has expired", code="token_expired")
+    return not_good("token_expired", "the token has expired", code="token_expired")
+
+
+def not_good(reason: str, message: str, **extra: Any) -> Unauthorized:
+    """The refusal of a credential, counted by its reason."""
+    AUTH_FAILURES.inc(reason=reason)
+    return Unauthorized(message, **extra)
 
 
 def new_secret() -> str:

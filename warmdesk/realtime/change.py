@@ -25,7 +25,7 @@ import asyncpg
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
-from warmdesk.metrics import DB_RETRIES
+from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.events import Event
 
@@ -34,6 +34,9 @@ TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
 PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 TOO_SLOW = frozenset({"57014"})
+NO_RESOURCES = "53"
+UNKNOWN = "unknown_outcome"
+"""The code of an answer that cannot say whether the change was committed."""
 
 T = TypeVar("T")
 
@@ -174,13 +177,15 @@ class Changes:
                     self.bus.publish_all(messages)
                     return result
         except asyncpg.PostgresError as error:
-            raise as_refusal(error) from error
+            refused = as_refusal(error)
+            if isinstance(refused, Unavailable) and refused.extra.get("code") == UNKNOWN:
+                COMMIT_UNKNOWN.inc()
+            raise refused from error
         except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
             if isinstance(error, ValueError):  # a value that PostgreSQL cannot hold was never sent
                 raise
-            raise Unavailable(
-                "the change could not be finished in time", code="unknown_outcome"
-            ) from error
+            COMMIT_UNKNOWN.inc()
+            raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
         raise AssertionError("unreachable")
 
     async def _once(
@@ -195,16 +200,16 @@ class Changes:
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
     """A refusal that an SQL function raised; a race lost too often or a server that is away, as a
-    503; else the error itself.
+    503; else the error itself. Without room, memory or connections PostgreSQL refuses a change
+    whole, so nobody need wonder; of a connection that it ends nobody knows.
     """
     state = error.sqlstate or ""
     if state.startswith("WD"):
         return refusal(state, str(error.args[0]), error.detail)
     if state in LOST_A_RACE or state in TOO_SLOW:
         return Unavailable("too many changes at once, try again")
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError) or state[:2] in (
-        "57",
-        "53",
-    ):
-        return Unavailable("the database is away, try again", code="unknown_outcome")
+    if state[:2] == NO_RESOURCES:
+        return Unavailable("the database has no room, try again")
+    if isinstance(error, asyncpg.PostgresConnectionError) or state[:2] == "57":
+        return Unavailable("the database is away, try again", code=UNKNOWN)
     return error

@@ -19,7 +19,7 @@ import orjson
 
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
-from warmdesk.metrics import REVOCATIONS
+from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import (
@@ -29,7 +29,7 @@ from warmdesk.realtime.events import (
     CONTROL_SESSION,
     CONTROL_USER,
 )
-from warmdesk.realtime.feed import Entry
+from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import DATABASE_AWAY, Hub
 from warmdesk.realtime.presence import Presence
@@ -85,15 +85,16 @@ class Control:
         payload = orjson.loads(entry.body).get("payload", {})
         if entry.type == CONTROL_SESSION.name:
             self._end(
+                entry,
                 lambda c: c.session_id == payload["session_id"],
                 self.hub.of_user(payload["user_id"]),
             )
         elif entry.type == CONTROL_KEY.name:
-            self._end(lambda c: c.key_id == payload["key_id"], list(self.hub.connections))
+            self._end(entry, lambda c: c.key_id == payload["key_id"], list(self.hub.connections))
         elif entry.type == CONTROL_USER.name:
-            self._later(self._user_changed(payload["user_id"]))
+            self._later(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
-            self._later(self._member_changed(**payload))
+            self._later(self._member_changed(entry, **payload))
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
@@ -102,20 +103,21 @@ class Control:
         self._forget()
         self._later(self._ask_about_all())
 
-    def _end(self, concerned: Any, among: list[Connection]) -> None:
+    def _end(self, entry: Entry, concerned: Any, among: list[Connection]) -> None:
         for connection in among:
             if concerned(connection):
                 REVOCATIONS.inc(cause="session" if connection.session_id else "key")
                 connection.close(Close.SIGNED_OUT, "signed out")
+                _note_time(entry)
 
-    async def _user_changed(self, user_id: int) -> None:
-        await self._ask_about(self.hub.of_user(user_id))
+    async def _user_changed(self, entry: Entry, user_id: int) -> None:
+        await self._ask_about(self.hub.of_user(user_id), because_of=entry)
         try:
             await self.presence.renamed(user_id)
         except DATABASE_AWAY as error:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
-    async def _member_changed(self, *, user_id: int, project_id: int) -> None:
+    async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
         """A removed member's sockets are ended by the room at the seq of the removal. What is still
         open a second later is asked about, when the room has read what it may have missed.
         """
@@ -124,7 +126,7 @@ class Control:
         room = self.hub.rooms.get(project_channel(project_id))
         if room is not None and room.opened and any(c.room is room for c in concerned):
             await self.hub.catch_up(room, cause="check")
-        await self._ask_about(concerned)
+        await self._ask_about(concerned, because_of=entry)
 
     async def _review(self) -> None:
         while True:
@@ -141,7 +143,9 @@ class Control:
         """Ask about one socket: it was let in on what may have changed meanwhile."""
         await self._ask_about([connection])
 
-    async def _ask_about(self, connections: list[Connection]) -> None:
+    async def _ask_about(
+        self, connections: list[Connection], *, because_of: Entry | None = None
+    ) -> None:
         """Close those that have no right any more."""
         while connections := [c for c in connections if not c.closing]:
             try:
@@ -169,11 +173,18 @@ class Control:
                 Close.SIGNED_OUT if row["cause"] in ("session", "key") else Close.NO_ACCESS,
                 "access ended",
             )
+            _note_time(because_of)
 
     def _later(self, run: Any) -> None:
         task = asyncio.create_task(run)
         self._asks.add(task)
         task.add_done_callback(self._asks.discard)
+
+
+def _note_time(entry: Entry | None) -> None:
+    """How long it took from the event that took a right to the Close that it caused."""
+    if entry is not None and (since := seconds_since(entry)) is not None:
+        REVOCATION_SECONDS.observe(since)
 
 
 def project_of(connection: Connection) -> int | None:

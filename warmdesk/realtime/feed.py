@@ -10,15 +10,18 @@ channel's events per second are bounded by the time of a commit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from warmdesk.db.queries import sql
 
 PAGE = 200
 TRIM_BATCH = 1000
+TS = b'"ts":"'
+TS_LENGTH = len("2030-01-31T12:00:00.000000Z")
 
 
 class Entry(NamedTuple):
@@ -30,6 +33,25 @@ class Entry(NamedTuple):
     type: str
     entity: str
     body: bytes
+
+
+def seconds_since(entry: Entry, now: float | None = None) -> float | None:
+    """How long ago an event was recorded; None when its envelope does not say.
+
+    PostgreSQL's clock against this host's (`now`, `time.time()`): where they differ, so does the
+    answer, and it is never below 0. Costs half a microsecond, so the envelope is not parsed: the
+    last ``"ts":"`` in it is the one, because only the client's id, in which quotes are escaped,
+    comes after it.
+    """
+    at = entry.body.rfind(TS)
+    if at < 0:
+        return None
+    at += len(TS)
+    try:
+        moment = datetime.fromisoformat(entry.body[at : at + TS_LENGTH].decode()).timestamp()
+    except ValueError:
+        return None
+    return max(0.0, (time.time() if now is None else now) - moment)
 
 
 @dataclass(frozen=True, slots=True)

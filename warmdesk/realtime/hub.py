@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +30,13 @@ from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
     FEED_REPAIRS,
-    LOOP_LAG,
     RESUMES,
+    REVOCATION_SECONDS,
+    TICK_SECONDS,
     WS_BUFFER_BYTES,
     WS_CONNECTIONS,
+    WS_DROPPED,
+    tick,
 )
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
@@ -58,8 +62,12 @@ EXPIRY_GRACE_SECONDS = 30.0
 WRITE_TIMEOUT = 10.0
 DRAIN_SECONDS = 60.0
 SLOW_BUDGET = 256 << 20
+COUNTED = 64 << 10
+"""Bytes of a socket's buffer that are worth counting for the budget."""
 CONNECTIONS_EACH = 20
 STOP_SPREAD_SECONDS = 1.5
+LAG_SECONDS = 15.0
+"""How long the worst lateness of the loop is shown: as long as scrapes are apart."""
 
 DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -106,6 +114,7 @@ class Hub:
         self.turnstile = asyncio.Semaphore(OPENING_AT_ONCE)
         self._doubt = asyncio.Event()
         self._count_open = {"project": 0, "user": 0}
+        self._waiting: dict[Connection, int] = {}
         self._ticked_at = time.monotonic()
         self._frozen = False
         bus.heard = self.hear
@@ -170,6 +179,9 @@ class Hub:
     def _pass_on(self, room: Room, entity: str, envelope: bytes) -> None:
         """A signal to everybody in the room but the user it tells of."""
         made = frame(envelope)
+        skipped = len(room.slow) + len(room.behind)
+        if skipped:
+            WS_DROPPED.inc(skipped, reason="slow_reader")
         about = int(entity[5:]) if entity.startswith("user:") else 0
         for connection in list(room.ready):
             if connection.user_id != about:
@@ -200,6 +212,8 @@ class Hub:
             for connection in gone:
                 room.drop(connection)
                 connection.close(Close.NO_ACCESS, "no longer a member")
+                if (since := feed.seconds_since(entry)) is not None:
+                    REVOCATION_SECONDS.observe(since)
         for listener in self.listeners.get(room.channel, ()):
             try:
                 listener(entry)
@@ -513,6 +527,7 @@ class Hub:
         room = connection.room
         if self.connections.pop(connection, 0) is None:
             self._count(connection, -1)
+        self._waiting.pop(connection, None)
         mine = self.people.get(connection.user_id)
         if mine is not None and connection in mine:
             mine.remove(connection)
@@ -551,10 +566,12 @@ class Hub:
     async def _sweep(self) -> None:
         turn = 0
         expected = time.monotonic()
+        lags = deque([0.0], maxlen=round(LAG_SECONDS / TICK_SECONDS))
         while True:
             now = time.monotonic()
             late = now - expected
-            LOOP_LAG.set(max(0.0, late))
+            lags.append(max(0.0, late))
+            tick(now, max(lags))
             if late > FREEZE_SECONDS or now - self._ticked_at > FREEZE_SECONDS:
                 self._frozen = True
                 self._doubt.set()
@@ -562,8 +579,8 @@ class Hub:
             if turn % 2 == 0:
                 self._visit(now)
             turn += 1
-            expected = now + 0.5
-            await asyncio.sleep(0.5)
+            expected = now + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
 
     def _visit(self, now: float) -> None:
         """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed;
@@ -571,13 +588,8 @@ class Hub:
         """
         for connection in [c for c in self.connections if c.due <= now]:
             self._turn(connection, now)
-        buffered = 0
-        slow: list[tuple[int, Connection]] = []
         for channel, room in list(self.rooms.items()):
             for connection in [*room.slow, *room.behind]:
-                size = connection.buffered
-                buffered += size
-                slow.append((size, connection))
                 connection.tick(now)
                 if connection in room.slow and (
                     (connection.stalled_since and now - connection.stalled_since > WRITE_TIMEOUT)
@@ -596,10 +608,34 @@ class Hub:
                 del self.rooms[channel]
                 room.opened = False
                 self.bus.unsubscribe(channel)
+        self._keep_to_budget()
+
+    def _keep_to_budget(self) -> None:
+        """Close the fullest while more waits than the budget allows.
+
+        Everybody counts, not only who is past the limit of a slow reader: a thousand sockets just
+        below it are a gigabyte. Only what has waited since the last visit does: a burst that is
+        being taken is no trouble.
+        """
+        before, self._waiting = (
+            self._waiting,
+            {
+                connection: size
+                for connection in self.connections
+                if (size := connection.buffered) > COUNTED
+            },
+        )
+        held = [
+            (size if connection.paused_since else min(size, before.get(connection, 0)), connection)
+            for connection, size in self._waiting.items()
+        ]
+        buffered = sum(size for size, _ in held)
         WS_BUFFER_BYTES.set(buffered)
-        slow.sort(key=lambda pair: pair[0])
-        while buffered > SLOW_BUDGET and slow:
-            size, connection = slow.pop()
+        if buffered <= SLOW_BUDGET:
+            return
+        held.sort(key=lambda pair: pair[0])
+        while buffered > SLOW_BUDGET and held:
+            size, connection = held.pop()
             connection.close(Close.SLOW_READER, "the budget for slow readers is spent")
             buffered -= size
 

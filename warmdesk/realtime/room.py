@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from warmdesk.metrics import WS_MESSAGES
+from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
+from warmdesk.realtime.events import CATALOGUE
+from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import frame
 
 if TYPE_CHECKING:
     from warmdesk.realtime.connection import Connection
-    from warmdesk.realtime.feed import Entry
 
 TAIL_EVENTS = 1000
 TAIL_BYTES = 1 << 20
@@ -33,7 +34,13 @@ HELD = 256
 JOINED = 8
 
 GONE = "gone"
-SENT = WS_MESSAGES.at(direction="out")
+SENT = {
+    kind.name: WS_MESSAGES.at(direction="out", type=kind.name)
+    for kind in CATALOGUE.values()
+    if kind.stored and not kind.name.startswith("control.")
+}
+OTHER = WS_MESSAGES.at(direction="out", type="other")
+DELIVERED = EVENT_DELIVERY.at()
 
 
 class Kept(NamedTuple):
@@ -74,6 +81,7 @@ class Room:
         "tail_bytes",
         "taken",
         "tick",
+        "told",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +100,7 @@ class Room:
         self.last = 0
         self.sent = 0
         self.tick: list[bytes] = []
+        self.told: list[Entry] = []
         self.tail: deque[Kept] = deque()
         self.tail_bytes = 0
         self.joined: dict[int, bytes] = {}
@@ -120,6 +129,7 @@ class Room:
         """Start, or start again, at a seq: nothing before it is known here."""
         self.last = self.sent = seq
         self.tick.clear()
+        self.told.clear()
         self.tail.clear()
         self.tail_bytes = 0
         self.joined.clear()
@@ -155,6 +165,7 @@ class Room:
         if not self.tick:
             asyncio.get_running_loop().call_soon(self.flush)
         self.tick.append(made)
+        self.told.append(entry)
         self.tail.append(Kept(entry.seq, entry.entity, made))
         self.tail_bytes += len(made)
         self.joined.clear()
@@ -181,12 +192,24 @@ class Room:
         """
         if not self.tick:
             return
-        count = len(self.tick)
-        out = b"".join(self.tick) if count > 1 else self.tick[0]
+        out = b"".join(self.tick) if len(self.tick) > 1 else self.tick[0]
+        told, self.told = self.told, []
         self.tick.clear()
         self.sent = self.last
         self.write(out)
-        SENT.inc(count * len(self.ready))
+        self._count(told)
+
+    def _count(self, told: list[Entry]) -> None:
+        """Count what was written, and how late: once per event, however many follow."""
+        viewers = len(self.ready)
+        if not viewers:
+            return
+        now = time.time()
+        for entry in told:
+            SENT.get(entry.type, OTHER).inc(viewers)
+            late = seconds_since(entry, now)
+            if late is not None:
+                DELIVERED.observe(late)
 
     def write(self, out: bytes) -> None:
         """Write to all that are ready. A copy of the list: a write may call `paused`, which

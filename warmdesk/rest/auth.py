@@ -18,11 +18,12 @@ from warmdesk.auth import passwords
 from warmdesk.auth.actor import EVERYBODY, Actor, require_session
 from warmdesk.auth.addresses import Origin, neighbourhood, origin
 from warmdesk.auth.identity import TICKET_SECONDS
-from warmdesk.auth.tokens import digest, new_secret
+from warmdesk.auth.tokens import digest, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
 from warmdesk.rest.answers import answer, next_page, no_content
 from warmdesk.rest.routing import (
@@ -154,7 +155,7 @@ async def log_in(request: web.Request) -> web.Response:
             found = await sql.auth.by_login(connection, login=name, ip=came.ip)
         opened = await _enter(request, found[0] if found else None, body.password, came)
     if account is None or opened is None:
-        raise Unauthorized("invalid credentials")
+        raise not_good("password", "invalid credentials")
     await desk.limits.clear("login", pair)
     me, session_id, refresh_token = opened
     return _tokens(desk, account["id"], me, session_id, refresh_token)
@@ -181,8 +182,9 @@ async def _enter(
                 user_agent=came.user_agent,
             )
         if account is not None and right:
+            AUTH_FAILURES.inc(reason="deactivated")
             raise Forbidden("account deactivated")
-        raise Unauthorized("invalid credentials")
+        raise not_good("password", "invalid credentials")
 
     user_id = account["id"]
     outdated = passwords.is_outdated(account["password_hash"])
@@ -303,7 +305,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
 
     renewed = await desk.changes.run(request[WISH], work)
     if renewed is None:
-        raise Unauthorized("the refresh token is not valid")
+        raise not_good("refresh_token", "the refresh token is not valid")
     user_id, session_id = renewed
     return _tokens(desk, user_id, None, session_id, following)
 

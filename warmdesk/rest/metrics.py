@@ -1,8 +1,9 @@
 """The figures for Prometheus: what the workers counted, and what the database holds.
 
-The database is asked at most every ten seconds however often somebody scrapes. A project's name is
-a label only for the 500 projects last active: a label with as many values as there are projects
-would cost Prometheus more than it tells.
+The database is asked at most every ten seconds however often somebody scrapes; while it is away,
+what it held last is told, because then the other figures are needed most. A project's name is a
+label only for the 500 projects last active: a label with as many values as there are projects would
+cost Prometheus more than it tells.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from typing import Any
 from aiohttp import web
 
 import warmdesk
+from warmdesk import metrics
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.db.queries import sql
-from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, render
+from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
+from warmdesk.rest.health import SAMPLED, Disk, asked
 from warmdesk.rest.routing import DESK, route
 
 SHOWN = 500
 """Projects whose columns and cards are told apart."""
 KEPT_SECONDS = 10.0
+COUNT_SECONDS = 3.0
+"""How long the database may take to count: a scrape lasts ten seconds at most."""
 SAMPLE_SECONDS = 2.0
 
 
@@ -35,6 +40,7 @@ class Counted:
 
     families: list[Family] = field(default_factory=list)
     at: float = float("-inf")
+    fresh: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -53,10 +59,14 @@ async def show_metrics(request: web.Request) -> web.Response:
     desk, counted = request.app[DESK], request.app[COUNTED]
     async with counted.lock:
         if time.monotonic() - counted.at > KEPT_SECONDS:
-            counted.families = await _count(desk.database)
+            found = await asked(_count(desk.database), seconds=COUNT_SECONDS)
+            counted.fresh = found is not None
+            counted.families = found or counted.families
             counted.at = time.monotonic()
     _sample(desk.database.pool)
-    text = render([*_of_program(), *counted.families])
+    disk = request.app[SAMPLED].disk
+    text = render([*_of_program(), *_of_disk(disk), *counted.families])
+    metrics.accessed(succeeded=counted.fresh)
     return web.Response(
         body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
@@ -88,6 +98,28 @@ def _sample(pool: Any) -> None:
 def _of_program() -> list[Family]:
     build = {"version": warmdesk.__version__, "python": platform.python_version()}
     return [Family("gauge", "warmdesk_build_info", "The program: always 1.", [(build, 1)])]
+
+
+def _of_disk(disk: Disk | None) -> list[Family]:
+    """Without a directory nothing is kept on this host: then no disk is told of."""
+
+    def sample(value: int) -> list[tuple[Labels, float]]:
+        return [({"directory": "data"}, value)] if disk is not None else []
+
+    return [
+        Family(
+            "gauge",
+            "warmdesk_disk_free_bytes",
+            "Bytes that are free on the disk of the data directory.",
+            sample(disk.free if disk else 0),
+        ),
+        Family(
+            "gauge",
+            "warmdesk_disk_size_bytes",
+            "Bytes of the disk of the data directory, used and free.",
+            sample(disk.size if disk else 0),
+        ),
+    ]
 
 
 async def _count(connection: Any) -> list[Family]:

@@ -24,7 +24,7 @@ from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
-from warmdesk.metrics import RESUMES, WS_CLOSED, WS_MESSAGES
+from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import ClientGone, Connection, adopt, check_handshake
@@ -41,12 +41,13 @@ from warmdesk.schemas.sockets import Hello, Place
 SUB_PROTOCOL = "warmdesk"
 TOKEN_PREFIX = "bearer."
 OPENING_SECONDS = 8.0
+OPENING_RATE = 120
+OPENING_RATE_SECONDS = 60
+"""A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
 TYPING_SECONDS = 3.0
 INBOX = 64
 MESSAGE_RATE = 60
 MESSAGE_RATE_SECONDS = 60
-
-HEARD = WS_MESSAGES.at(direction="in")
 
 log = logging.getLogger(__name__)
 encode = msgspec.json.encode
@@ -195,6 +196,9 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     actor, protocol = await _who(request, desk, wish)
     if actor.global_role not in PEOPLE:
         raise Forbidden("a service account opens no sockets")
+    await desk.limits.take(
+        "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
+    )
     try:
         async with asyncio.timeout(OPENING_SECONDS), desk.hub.turnstile:
             return await _enter(request, desk, actor, slug, wish, protocol)
@@ -235,7 +239,23 @@ async def _enter(
     room = await desk.hub.open(
         project_channel(project.id) if project else user_channel(actor.user_id)
     )
-    await desk.presence.come(room, actor.user_id)
+    with desk.presence.coming(room, actor.user_id):
+        await desk.presence.come(room, actor.user_id)
+        connection, answer = await _let_in(request, desk, actor, project, room, wish, protocol)
+    if generation != desk.access.generation:
+        _keep(desk.control.review(connection))
+    return answer
+
+
+async def _let_in(
+    request: web.Request,
+    desk: Desk,
+    actor: Actor,
+    project: Project | None,
+    room: Room,
+    wish: OpenSocket,
+    protocol: str | None,
+) -> tuple[Connection, web.StreamResponse]:
     reset: str | None = None
     if wish.since is not None:
         try:
@@ -272,11 +292,7 @@ async def _enter(
     answer = adopt(request, connection, first=first, protocol=protocol)
     since = wish.since if wish.since is not None and reset is None else room.last
     desk.hub.enter(room, connection, since)
-    if generation != desk.access.generation:
-        connection_review = asyncio.create_task(desk.control.review(connection))
-        _kept.add(connection_review)
-        connection_review.add_done_callback(_kept.discard)
-    return answer
+    return connection, answer
 
 
 _kept: set[asyncio.Task[None]] = set()
@@ -299,6 +315,7 @@ def closed(connection: Connection, code: int) -> None:
 
 
 def refused(connection: Connection, kind: str) -> None:
+    WS_DROPPED.inc(reason="flood")
     if kind == "text":
         _error(connection, None, "rate_limited", "too many messages, slow down")
 
@@ -306,18 +323,20 @@ def refused(connection: Connection, kind: str) -> None:
 def received(connection: Connection, text: bytes) -> None:
     """One text message. Pings are answered at once; the rest is carried out in order."""
     assert isinstance(connection, Socket)
-    HEARD.inc()
     try:
         check_text(text)
         message = decode(text)
     except WarmDeskError as error:
+        WS_DROPPED.inc(reason="malformed")
         _error(connection, None, "invalid_payload", error.message)
         return
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        WS_DROPPED.inc(reason="malformed")
         _error(connection, None, "parse_error", "send a JSON object with a text `type`")
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
+    HEARD.get(message.type, HEARD[OTHER]).inc()
     if message.type == "ping" and not connection.inbox:
         _pong(connection, message)
         return
@@ -325,6 +344,7 @@ def received(connection: Connection, text: bytes) -> None:
         connection.inbox = deque((message,))
         _keep(_carry_out(connection))
     elif len(connection.inbox) >= INBOX:
+        WS_DROPPED.inc(reason="inbox_full")
         _error(connection, message.id, "rate_limited", "too many messages are waiting")
     else:
         connection.inbox.append(message)
@@ -461,6 +481,7 @@ OBEYED: dict[str, Callable[[Socket, Incoming], Awaitable[None]]] = {
     "auth.refresh": refresh_token,
     "sync": sync,
 }
+HEARD = {kind: WS_MESSAGES.at(direction="in", type=kind) for kind in (*OBEYED, OTHER)}
 PROJECT_ONLY = frozenset({send_message, edit_message, delete_message, typing})
 
 

@@ -18,11 +18,14 @@ class Health(Shape):
 
 
 class Ready(Shape):
-    """What this process needs for its work. Without Redis everything works, only slower."""
+    """What this process needs for its work. Without Redis everything works, only slower; a disk
+    that is low still has room.
+    """
 
     status: Literal["ready"]
     database: Part
     redis: Part
+    disk: Literal["low"] | UnsetType = UNSET
     degraded: bool | UnsetType = UNSET
 
 
