@@ -38,6 +38,8 @@ SOCKETS_EACH = 4
 CARDS_EACH, MESSAGES_EACH = 30, 40
 REMEMBERED_FRAMES = 4096
 SLUG = "soak"
+EXPECTED = (r"worker\.crash_loop",)
+"""Errors that faults explain: whoever kills a worker again and again is told of a loop."""
 
 Json = dict[str, Any]
 
@@ -281,7 +283,7 @@ class Team:
         self.figures = Figures()
         self.ledger, self.presence, self.revoked = Ledger(), Presence(), Revoked()
         self.streams = Streams()
-        self.logs = Logs(world.logs, {PASSWORD})
+        self.logs = Logs(world.logs, {PASSWORD}, expected=EXPECTED)
         self.stranger: Stranger
         self.over, self.working, self.joining = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.seats: list[Seat] = []
