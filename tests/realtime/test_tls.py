@@ -13,8 +13,8 @@ import pytest
 import trustme
 
 from tests.realtime.raw import both_loops, closing, fill, masked, peer, serving, settled, until
-from warmdesk.realtime.connection import BUFFER_LIMIT, CLOSE_SECONDS
-from warmdesk.realtime.frames import BINARY, CLOSE, PING, PONG, TEXT
+from warmdesk.realtime.connection import BUFFER_LIMIT, CLOSE_SECONDS, SEND_BUFFER
+from warmdesk.realtime.frames import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,36 @@ async def test_progress_is_seen_although_the_buffer_does_not_show_it(tls: Contex
         while slow.paused_since:  # the first megabyte goes down to the transport below
             await sloth.frame()
         await fill(desk, slow)
-        before, size = await settled(slow), slow.buffered
+        assert slow.transport is not None
+        before, size = await settled(slow), slow.transport.get_write_buffer_size()
 
         while slow.stalled_since == before:
             await sloth.frame()
             slow.tick(time.monotonic())
 
         assert slow.paused_since
-        assert slow.buffered == size
+        assert slow.transport.get_write_buffer_size() == size
+
+
+@both_loops
+async def test_what_waits_below_the_buffer_is_counted(tls: Contexts) -> None:
+    async with (
+        serving(tls=tls.server) as desk,
+        peer(desk, tls=tls.client, receive_buffer=65_536, limit=1024) as sloth,
+    ):
+        slow = desk.connections[0]
+        assert slow.transport is not None
+        for _ in range(3):
+            slow.write(frame(b"x" * 900_000))
+            await asyncio.sleep(0)
+        shown = slow.transport.get_write_buffer_size()
+        hidden = slow.buffered - shown
+        assert 2_700_000 - 3 * SEND_BUFFER < slow.buffered <= 2_700_000
+        assert hidden > SEND_BUFFER
+
+        for _ in range(3):
+            assert len((await sloth.frame())[1]) == 900_000
+        await until(lambda: slow.buffered == 0)
 
 
 @both_loops

@@ -651,6 +651,30 @@ async def test_messages_have_a_limit_a_minute_too(
         assert [error["payload"]["id"] for error in errors] == [3, 4]
 
 
+@pytest.mark.settings(rate_limits=True)
+async def test_nobody_opens_sockets_without_end(
+    board: Board, alice: Person, bob: Person, twin: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "OPENING_RATE", 4)
+    for place in ("demo", "user", "demo", "user"):
+        async with alice.socket(place) as wire:
+            await wire.next("hello")
+
+    shown = await refused(alice, "demo", 429, headers=alice.client.credentials)
+    assert shown == {"error": "too many requests, try again later"}
+    elsewhere = Person(twin.url, "alice", id=alice.id)
+    await elsewhere.token()
+    async with elsewhere.client.session.get(
+        f"{elsewhere.client.url}/ws/user", headers=HANDSHAKE | elsewhere.client.credentials
+    ) as response:
+        assert response.status == 429
+        assert 0 < int(response.headers["Retry-After"]) <= sockets.OPENING_RATE_SECONDS
+    await elsewhere.close()
+
+    async with bob.socket("demo") as wire:  # everybody has a limit of their own
+        await wire.next("hello")
+
+
 async def test_a_closed_socket_leaves_nothing_behind(
     board: Board, desk: Desk, alice: Person, eventually: Wait
 ) -> None:

@@ -123,8 +123,10 @@ class Connection(asyncio.Protocol):
         "_received",
         "_refused",
         "_strikes",
+        "_taken",
         "_text_at",
         "_text_refusals",
+        "_written",
         "alive",
         "closing",
         "due",
@@ -183,6 +185,8 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._deaf = False  # the peer broke the protocol: what it says from now on means nothing
         self._level = 0  # how far the buffer, or the count of taken bytes, was at the last tick
+        self._written: int | None = None  # bytes written since the adoption; counted over TLS only
+        self._taken = 0  # as many of them were acknowledged, when it was asked last
         self._pending: bytearray | None = None  # the beginning of a frame
         self._message: bytearray | None = None  # the fragments so far
         self._text_at = self._control_at = 0.0  # when the bucket will be full again
@@ -197,13 +201,33 @@ class Connection(asyncio.Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait in this process to be written (over TLS: those not yet encrypted)."""
-        return self.transport.get_write_buffer_size() if self.transport else 0
+        """Bytes that wait in this process to be written.
+
+        Over TLS a write leaves the buffer that can be asked and waits, encrypted, in a transport
+        below that cannot. So what was written is compared with what the kernel saw acknowledged;
+        it holds `SEND_BUFFER` itself. The kernel is asked only when that much was written since.
+        """
+        transport = self.transport
+        if transport is None:
+            return 0
+        size = transport.get_write_buffer_size()
+        written = self._written
+        if written is not None and written - self._taken > SEND_BUFFER:
+            acknowledged = _acknowledged(transport)
+            if acknowledged is None:
+                return size
+            # Encryption adds some bytes: whoever took more than was written has taken all.
+            self._taken = acknowledged
+            self._written = written = max(written, acknowledged)
+            size = max(size, written - acknowledged - SEND_BUFFER)
+        return size
 
     def write(self, frames: bytes) -> None:
         """Write frames that are made already. Dropped when the socket closes or is gone."""
         transport = self.transport
         if not self.closing and transport is not None and not transport.is_closing():
+            if self._written is not None:
+                self._written += len(frames)
             transport.write(frames)
 
     def send_text(self, text: bytes) -> None:
@@ -223,10 +247,17 @@ class Connection(asyncio.Protocol):
             self._begin_to_close(code)
 
     def abort(self) -> None:
-        """End the socket now; what waits to be written is lost."""
+        """End the socket now; what waits to be written is lost, in the kernel, too."""
         self.closing = self.closing or LOST
-        if self.transport is not None:
-            self.transport.abort()
+        transport = self.transport
+        if transport is None:
+            return
+        if self.buffered:
+            # Otherwise the kernel keeps its buffer for minutes for a peer that takes nothing.
+            inside = transport.get_extra_info("socket")
+            if inside is not None:
+                inside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
 
     def tick(self, now: float) -> None:
         """The sweeper's visit: end what had its time to close, measure a slow reader's progress."""
@@ -237,7 +268,7 @@ class Connection(asyncio.Protocol):
             if now < self._deadline:
                 return
             if transport.is_closing() or transport.get_write_buffer_size():
-                transport.abort()
+                self.abort()
             else:
                 # TLS says goodbye, too, and waits for the answer.
                 self._deadline = now + CLOSE_SECONDS
@@ -276,19 +307,13 @@ class Connection(asyncio.Protocol):
 
     @staticmethod
     def _measure(transport: asyncio.Transport) -> int:
-        """A number that falls whenever the peer takes something.
-
-        The buffer's size tells it, but not over TLS: there a whole megabyte leaves it at once and
-        waits in a transport below that cannot be asked. But the kernel counts what was acknowledged
-        (tcpi_bytes_acked, Linux).
+        """A number that falls whenever the peer takes something: over TLS the size of the buffer
+        does not tell it.
         """
         if transport.get_extra_info("sslcontext") is not None:
-            inside = transport.get_extra_info("socket")
-            try:
-                taken = inside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)[120:128]
-                return -int(struct.unpack("=Q", taken)[0])
-            except (AttributeError, OSError, struct.error):
-                pass
+            acknowledged = _acknowledged(transport)
+            if acknowledged is not None:
+                return -acknowledged
         return transport.get_write_buffer_size()
 
     # In.
@@ -299,6 +324,8 @@ class Connection(asyncio.Protocol):
         inside = transport.get_extra_info("socket")
         if inside is not None:
             inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if transport.get_extra_info("sslcontext") is not None:
+            self._written = self._taken = _acknowledged(self.transport) or 0
 
     def read_early(self, data: bytes) -> None:
         """Read what came with the handshake: in the loop's next turn, before what is to arrive."""
@@ -506,6 +533,16 @@ class Connection(asyncio.Protocol):
             self._closed(self, self.closing)
         except Exception:
             log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+
+
+def _acknowledged(transport: asyncio.Transport) -> int | None:
+    """Bytes that the peer's kernel acknowledged so far (tcpi_bytes_acked); only Linux tells."""
+    inside = transport.get_extra_info("socket")
+    try:
+        taken = inside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)[120:128]
+        return int(struct.unpack("=Q", taken)[0])
+    except (AttributeError, OSError, struct.error):
+        return None
 
 
 def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
