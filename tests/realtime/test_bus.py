@@ -228,21 +228,20 @@ async def test_stopping_sends_what_waits(redis_url: str, eventually: Wait) -> No
 
 
 @pytest.mark.parametrize(
-    ("url", "hosts"),
+    ("url", "places", "user", "password"),
     [
-        ("sentinel://10.0.0.1:26379,10.0.0.2/main", [("10.0.0.1", 26379), ("10.0.0.2", 26379)]),
-        ("sentinel://:secret@10.0.0.1/main", [("10.0.0.1", 26379)]),
+        ("h1:5,10.0.0.2/main", [("h1", 5), ("10.0.0.2", 26379)], "default", None),
+        (":se%40cret@[::1]:26380,h2/main", [("::1", 26380), ("h2", 26379)], "default", "se@cret"),
+        ("desk:secret@10.0.0.1/main", [("10.0.0.1", 26379)], "desk", "secret"),
     ],
 )
-async def test_sentinels_are_asked_for_the_master(url: str, hosts: list[tuple[str, int]]) -> None:
-    redis = connect_redis(url)
-    pool = redis.connection_pool
-    places = [
-        (s.connection_pool.connection_kwargs["host"], s.connection_pool.connection_kwargs["port"])
-        for s in pool.sentinel_manager.sentinels
-    ]
-    assert places == hosts
-    assert pool.service_name == "main"
-    if "secret" in url:
-        assert pool.connection_kwargs["password"] == "secret"
+async def test_sentinels_are_asked_for_the_primary(
+    url: str, places: list[tuple[str, int]], user: str, password: str | None
+) -> None:
+    redis = connect_redis(f"sentinel://{url}")
+    options = redis.connection_pool.connection_kwargs
+    assert options["sentinels"].places == places
+    assert options["sentinels"].name == "main"
+    assert options.get("password") == password
+    assert options.get("username", "default") == user
     await redis.aclose()

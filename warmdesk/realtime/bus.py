@@ -7,41 +7,45 @@ this process's own listener; the others find it in the feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
-lost when three seconds pass without one. After each new connection `on_doubt` is called: whatever
-was said meanwhile has to be read from the feeds.
+lost when three seconds pass without one. `on_lost` and `on_found` tell of it; after each new
+connection `on_doubt` is called too: whatever was said meanwhile has to be read from the feeds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
+from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks
 
 PREFIX = "warmdesk:"
 CALL_SECONDS = 0.25
 CONFIRM_SECONDS = 1.0
 CONNECTIONS = 50
-MANY = 10_000
+SENTINEL_PORT = 26379
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 16 << 20
 BATCH = 500
+FIRST_PAUSE = 0.05
+LAST_PAUSE = 1.0
+"""Seconds between two attempts to listen: from the first on they double."""
 
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
@@ -52,7 +56,8 @@ Heard = Callable[[str, int, str, str, bytes], None]
 
 def connect_redis(url: str, *, listening: bool = False) -> Any:
     """A client for ``redis://``, ``rediss://``, ``unix://`` or
-    ``sentinel://[:password@]host:port,host:port/name``.
+    ``sentinel://[[user]:password@]host:port,host:port/name``, where the password is that of Redis
+    and of the sentinels that ask for one.
 
     Calls end after 250 ms and are not repeated: who calls has something better to do when Redis is
     away. A listening client waits without end.
@@ -62,27 +67,34 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
         "socket_timeout": None if listening else CALL_SECONDS,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
+        # Of its own accord a pool refuses the 101st call at once; a storm should wait its turn.
+        "max_connections": CONNECTIONS,
+        "timeout": CALL_SECONDS,
     }
     if listening:
         options["protocol"] = 2
     if url.startswith("sentinel://"):
-        parts = urlsplit(url)
-        hosts = []
-        for place in parts.netloc.rpartition("@")[2].split(","):
-            host, _, port = place.partition(":")
-            hosts.append((host, int(port or 26379)))
-        password = parts.password
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py declares no types here
-            hosts, socket_timeout=1.0, password=password, sentinel_kwargs={"password": password}
-        )
-        return sentinel.master_for(
-            parts.path.strip("/") or "mymaster", max_connections=MANY, **options
-        )
-    # Of its own accord a pool refuses the 101st call at once; a storm should wait its turn.
-    pool = redis_asyncio.BlockingConnectionPool.from_url(
-        url, max_connections=CONNECTIONS, timeout=CALL_SECONDS, **options
-    )
+        pool = redis_asyncio.BlockingConnectionPool(**options, **_through_sentinels(url))
+    else:
+        pool = redis_asyncio.BlockingConnectionPool.from_url(url, **options)
     return redis_asyncio.Redis.from_pool(pool)
+
+
+def _through_sentinels(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    places = []
+    for place in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{place.strip()}")
+        places.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
+    # With a user's name, AUTH is no error where no password is asked for.
+    username = unquote(parts.username or "default")
+    password = unquote(parts.password) if parts.password else None
+    name = parts.path.strip("/")
+    options: dict[str, Any] = {
+        "connection_class": PrimaryConnection,
+        "sentinels": Sentinels(places, name, username=username, password=password),
+    }
+    return options | ({"username": username, "password": password} if password else {})
 
 
 class Bus:
@@ -95,6 +107,8 @@ class Bus:
         self.process = secrets.token_hex(6)
         self.heard: Heard = lambda *message: None
         self.on_doubt: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_found: Callable[[], None] = lambda: None
         self._listening = listening
         self._connection: Any = None
         self._wanted: set[str] = set()
@@ -271,19 +285,19 @@ class Bus:
                 await self._drop_connection()
 
     async def _listen(self) -> None:
-        pause = 0.05
+        pause = FIRST_PAUSE
         while True:
+            self._answered = False
             try:
                 await self._follow()
             except REDIS_AWAY as error:
                 log.warning("bus.lost error=%s", type(error).__name__)
+            if self._answered:
+                pause = FIRST_PAUSE
             await self._drop_connection()
-            await asyncio.sleep(pause)
-            pause = (
-                0.05
-                if self._beat_heard > time.monotonic() - SILENCE_SECONDS
-                else min(1.0, pause * 2)
-            )
+            # Spread, or all processes of all hosts would ask in the same moment.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(LAST_PAUSE, pause * 2)
 
     async def _follow(self) -> None:
         """One connection, from its beginning to its end."""
@@ -313,15 +327,21 @@ class Bus:
                     missing.discard(channel)
                     if not missing:
                         self.on_doubt()
+                        self.on_found()
         finally:
             if self._connection is connection:
                 self._connection = None
+                self.on_lost()
             await connection.disconnect(nowait=True)
 
     async def _connect(self) -> Any:
         connection = self._listening.connection_pool.make_connection()
-        async with asyncio.timeout(CONFIRM_SECONDS):
-            await connection.connect()
+        try:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         return connection
 
     def _confirm(self, channel: str) -> None:
@@ -352,4 +372,5 @@ class Bus:
         connection, self._connection = self._connection, None
         self._confirmed.clear()
         if connection is not None:
+            self.on_lost()
             await connection.disconnect(nowait=True)
