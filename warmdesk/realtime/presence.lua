@@ -1,19 +1,31 @@
 -- One turn of one process: renew its leases, let some run out soon, take away what ran out, and tell who is there.
--- ARGV[1]: {"process", "lease" in ms, "run" for an empty Redis, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
--- Gives {"run", "rooms": [{"channel", "version", "gone", "users": "7,9,…" or absent}…]}. Times are Redis' own.
+-- ARGV[1]: {"process", "lease", "most" and "turn" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
+-- Gives {"run", "clock", "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
 local asked = cjson.decode(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local run = redis.call('GET', 'warmdesk:presence:run')
-if not run then
-    run = asked.run
+local function begin_anew()
+    run = string.format('%s-%.0f', asked.process, now)
     redis.call('SET', 'warmdesk:presence:run', run)
+end
+if not run then
+    begin_anew()
 end
 local answers = {}
 for place, room in ipairs(asked.rooms) do
     local leases = 'warmdesk:presence:leases:' .. room.channel
     local counts = 'warmdesk:presence:counts:' .. room.channel
     local since = 'warmdesk:presence:since:' .. room.channel
+    local versions = 'warmdesk:presence:versions'
+    local version = redis.call('HGET', versions, room.channel)
+    local kept = redis.call('EXISTS', leases, counts, since)
+    if kept > 0 and (kept < 3 or not version) then
+        -- A Redis that is short of memory dropped a part: the rest would count wrongly for ever.
+        redis.call('DEL', leases, counts, since)
+        begin_anew()
+    end
+    version = tonumber(version or '0')
     local changed = false
     for _, user in ipairs(room.renew) do
         if redis.call('ZADD', leases, now + asked.lease, user .. '@' .. asked.process) == 1 then
@@ -26,6 +38,10 @@ for place, room in ipairs(asked.rooms) do
     for _, pair in ipairs(room.lower) do
         redis.call('ZADD', leases, 'XX', now + pair[2], pair[1] .. '@' .. asked.process)
     end
+    -- The clock was set back: nobody's lease may last as long as that.
+    for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, now + asked.most, '+inf')) do
+        redis.call('ZADD', leases, now + asked.lease, lease)
+    end
     local gone = 0
     for _, lease in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now)) do
         redis.call('ZREM', leases, lease)
@@ -37,22 +53,24 @@ for place, room in ipairs(asked.rooms) do
             changed = true
         end
     end
-    local versions = 'warmdesk:presence:versions'
-    local version = tonumber(redis.call('HGET', versions, room.channel) or '0')
     if changed then
         version = redis.call('HINCRBY', versions, room.channel, 1)
-        for _, key in ipairs({leases, counts, since}) do
-            redis.call('PEXPIRE', key, 86400000)
-        end
-    elseif #room.renew > 0 then
+    end
+    if changed or #room.renew > 0 then
         for _, key in ipairs({leases, counts, since}) do
             redis.call('PEXPIRE', key, 86400000)
         end
     end
     local answer = {channel = room.channel, version = version, gone = gone}
-    if room.look and version ~= room.known then
-        answer.users = table.concat(redis.call('ZRANGE', since, 0, -1), ',')
+    if room.look then
+        local first = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2]
+        if first and tonumber(first) - now < asked.turn then
+            answer.soon = tonumber(first) - now
+        end
+        if version ~= room.known then
+            answer.users = table.concat(redis.call('ZRANGE', since, 0, -1), ',')
+        end
     end
     answers[place] = answer
 end
-return cjson.encode({run = run, rooms = answers})
+return cjson.encode({run = run, clock = now, rooms = answers})

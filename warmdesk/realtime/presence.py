@@ -5,10 +5,13 @@ the leases of its own users; when nobody renews one it runs out, and whoever loo
 away. A closed tab, a crash and a lost network end the same way. What a closed connection leaves as
 its lease is the leave delay, so a reload is no event at all.
 
-Every process compares its rooms with Redis every two seconds and makes joins and leaves from the
-difference; a hint on the bus only makes it faster. So a lost signal, or an announcer that died,
-leaves no ghost. When Redis was away, or is another one than before, nobody is said to have left
-for the length of one lease: presence is frozen rather than wrong.
+Every process compares its rooms with Redis every two seconds, and when the first lease of a room
+runs out, and makes joins and leaves from the difference; a hint on the bus only makes it faster. So
+a lost signal, or an announcer that died, leaves no ghost.
+
+Nobody is said to have left for the length of one lease when leases may have run out or vanished
+though their processes live: Redis was away, is another one than before (restarted, flushed, a
+promoted replica), its clock leapt, or this process slept. Presence is frozen rather than wrong.
 
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
 cost 2,000 writes and not 2,000 × 2,000. A connection is told what changed since its own list was
@@ -21,8 +24,10 @@ import asyncio
 import importlib.resources
 import itertools
 import logging
-import secrets
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -40,6 +45,10 @@ from warmdesk.tasks import Tasks, end
 LEASE_SECONDS = 8.0
 TURN_SECONDS = 2.0
 TURN_LIMIT = 1.0
+LEAP_SECONDS = 2.5
+"""How far Redis' clock may go apart from this process' own between two turns; and how late a turn
+may come. Leases that were renewed in time have more than this left.
+"""
 WINDOW_SECONDS = 0.2
 LIST_LIMIT = 200
 PEOPLE_KEPT = 50_000
@@ -69,12 +78,16 @@ class Presence:
             .joinpath("presence.lua")
             .read_text("utf-8")
         )
-        self._fresh_run = secrets.token_hex(8)
         self._run = ""
+        self._clock_ahead: float | None = None
         self._frozen_until = 0.0
         self._lowered: dict[str, dict[int, float]] = {}
+        self._coming: dict[str, Counter[int]] = {}
         self._joining: dict[str, set[int]] = {}
-        self._join_turn: asyncio.Task[None] | None = None
+        self._looking: set[str] = set()
+        self._next: asyncio.Task[None] | None = None
+        # A lease that is lowered while its user comes back must not arrive after its renewal.
+        self._calling = asyncio.Lock()
         self._later: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._tasks = Tasks()
@@ -82,6 +95,8 @@ class Presence:
         hub.on_left = self._left
         hub.on_rejoined = self._rejoined
         hub.on_woken = self._woken
+        bus.on_lost = self._freeze
+        bus.on_found = self._found
 
     async def start(self) -> None:
         self._tasks.start("presence.turn", self._turns)
@@ -104,29 +119,38 @@ class Presence:
 
     # Coming and going
 
+    @contextmanager
+    def coming(self, room: Room, user_id: int) -> Iterator[None]:
+        """Around an opening, from before `come` until the connection has entered. If it does not
+        enter after all, the leases that it took run out as if it had left.
+        """
+        channels = (room.channel, ONLINE)
+        stranger = room.present is not None and user_id not in room.present
+        for channel in channels:
+            self._coming.setdefault(channel, Counter())[user_id] += 1
+        try:
+            yield
+        finally:
+            for channel in channels:
+                counted = self._coming[channel]
+                counted[user_id] -= 1
+                if not counted[user_id]:
+                    del counted[user_id]
+                    if not counted:
+                        del self._coming[channel]
+            if not self._is_here(room.channel, user_id):
+                # Who was present may be about to try again; who was not has never been here.
+                self._leaves(room, user_id, 0.0 if stranger else self.leave_delay)
+
     async def come(self, room: Room, user_id: int) -> None:
         """The user is about to enter: take the leases and know who is there. Those who come in one
         moment share one call.
         """
         await self.refs([user_id])
         self._joining.setdefault(room.channel, set()).add(user_id)
-        if self._join_turn is None or self._join_turn.done():
-            self._join_turn = self._keep(self._join_together())
-        await asyncio.shield(self._join_turn)
+        await asyncio.shield(self._soon())
         if room.present is None:
             room.present = {}
-
-    async def _join_together(self) -> None:
-        await asyncio.sleep(0)
-        while self._joining:
-            joining, self._joining = self._joining, {}
-            try:
-                await self._turn(only=joining)
-            except (*REDIS_AWAY, *DATABASE_AWAY) as error:
-                self._freeze()
-                log.warning("presence.frozen error=%s", type(error).__name__)
-            for channel in joining:
-                self.bus.hint(channel, HINT)
 
     def welcome(self, room: Room, connection: Connection) -> bytes:
         """The newcomer's list; everybody else is told, unless the user was here already. The
@@ -139,18 +163,18 @@ class Presence:
         return self.list_frame(room)
 
     def _left(self, room: Room, connection: Connection) -> None:
-        user_id = connection.user_id
-        lowered = []
-        if not any(c.room is room for c in self.hub.of_user(user_id)):
-            lowered.append(room.channel)
-        if not self.hub.of_user(user_id):
-            lowered.append(ONLINE)
-        moment = time.monotonic() + self.leave_delay
-        for channel in lowered:
+        self._leaves(room, connection.user_id, self.leave_delay)
+
+    def _leaves(self, room: Room, user_id: int, delay: float) -> None:
+        """Unless the user is here otherwise, the leases run out after `delay` seconds."""
+        moment = time.monotonic() + delay
+        left = [c for c in (room.channel, ONLINE) if not self._is_here(c, user_id)]
+        for channel in left:
             self._lowered.setdefault(channel, {})[user_id] = moment
-        if lowered:
+            self._joining.get(channel, set()).discard(user_id)
+        if left:
             self._look_soon(room, 0.0)
-            self._look_soon(room, self.leave_delay + 0.05, announce=True)
+            self._look_soon(room, delay + 0.05, announce=True)
 
     # What viewers are told
 
@@ -232,8 +256,13 @@ class Presence:
     # Turns
 
     async def _turns(self) -> None:
+        last = time.monotonic()
         while True:
-            await asyncio.sleep(TURN_SECONDS)
+            thaw = self._frozen_until - time.monotonic()
+            await asyncio.sleep(thaw if 0 < thaw < TURN_SECONDS else TURN_SECONDS)
+            if time.monotonic() - last > TURN_SECONDS + LEAP_SECONDS:
+                self._freeze()
+            last = time.monotonic()
             try:
                 await self._turn()
             except (*REDIS_AWAY, *DATABASE_AWAY) as error:
@@ -243,6 +272,11 @@ class Presence:
 
     def _freeze(self) -> None:
         self._frozen_until = time.monotonic() + LEASE_SECONDS
+
+    def _found(self) -> None:
+        """Redis is back: what ran out meanwhile is taken again at once."""
+        if not self._stopping:
+            self._keep(self._look_now(None))
 
     def _woken(self) -> None:
         """This process slept: its leases ran out meanwhile. Take them again before anybody's turn
@@ -260,9 +294,13 @@ class Presence:
             return
         if announce:
             self._keep(self._look_later(room, delay))
-        elif room.look_soon is None:
-            loop = asyncio.get_running_loop()
-            room.look_soon = loop.call_later(delay, lambda: self._keep(self._look_now(room)))
+            return
+        loop = asyncio.get_running_loop()
+        if room.look_soon is not None:
+            if room.look_soon.when() <= loop.time() + delay:
+                return
+            room.look_soon.cancel()
+        room.look_soon = loop.call_later(delay, lambda: self._keep(self._look_now(room)))
 
     async def _look_later(self, room: Room, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -274,13 +312,46 @@ class Presence:
             room.look_soon = None
         if self._stopping:
             return
+        if room is not None:
+            self._looking.add(room.channel)
+            await asyncio.shield(self._soon())
+            return
         try:
-            await self._turn(only={room.channel: set()} if room is not None else None)
+            await self._turn()
         except (*REDIS_AWAY, *DATABASE_AWAY):
             self._freeze()
 
+    def _soon(self) -> asyncio.Task[None]:
+        """The next turn for those who come and the rooms to look at. It takes with it what is asked
+        for until it begins.
+        """
+        if self._next is None or self._next.done():
+            self._next = self._keep(self._next_turn())
+        return self._next
+
+    async def _next_turn(self) -> None:
+        joining: dict[str, set[int]] = {}
+        try:
+            async with self._calling:
+                self._next = None
+                joining, self._joining = self._joining, {}
+                looking, self._looking = self._looking, set()
+                answers = await self._ask({channel: set[int]() for channel in looking} | joining)
+            await self._compare(answers)
+        except (*REDIS_AWAY, *DATABASE_AWAY) as error:
+            self._freeze()
+            log.warning("presence.frozen error=%s", type(error).__name__)
+        for channel in joining:
+            self.bus.hint(channel, HINT)
+
     async def _turn(self, *, only: dict[str, set[int]] | None = None) -> None:
         """Renew, lower and look, for the channels named (with who joins), or for all."""
+        async with self._calling:
+            answers = await self._ask(only)
+        await self._compare(answers)
+
+    async def _ask(self, only: Mapping[str, Set[int]] | None) -> list[dict[str, Any]]:
+        """Tell Redis, and what it says of the rooms that are looked at."""
         lowered, self._lowered = self._lowered, {}
         now = time.monotonic()
         channels = set(only) if only is not None else set(self.hub.rooms)
@@ -289,12 +360,12 @@ class Presence:
             if not channel.startswith("project:"):
                 continue
             room = self.hub.rooms.get(channel)
-            here = (
-                only.get(channel, set())
+            here: Set[int] = (
+                only.get(channel, frozenset())
                 if only is not None
                 else {c.user_id for c in room.connections()}
                 if room
-                else set()
+                else frozenset()
             )
             leaving = {
                 u: m
@@ -302,24 +373,27 @@ class Presence:
                 if u not in here and not self._is_here(channel, u)
             }
             if here or leaving or (room is not None and room.present is not None):
-                asked.append(self._ask(channel, room, here, leaving, now))
+                asked.append(self._wish(channel, room, here, leaving, now))
         online = set(self.hub.people) if only is None else set().union(*only.values())
         leaving = {
             u: m
             for u, m in lowered.get(ONLINE, {}).items()
-            if u not in online and u not in self.hub.people
+            if u not in online and not self._is_here(ONLINE, u)
         }
         # Who is online is asked without a room: somebody has to take away what ran out.
         if online or leaving or only is None:
-            asked.append(self._ask(ONLINE, None, online, leaving, now))
+            asked.append(self._wish(ONLINE, None, online, leaving, now))
         try:
-            await self._call(asked)
+            return await self._call(asked)
         except BaseException:
             for channel, people in lowered.items():
-                self._lowered.setdefault(channel, {}).update(people)
+                self._lowered[channel] = people | self._lowered.get(channel, {})
             raise
 
     def _is_here(self, channel: str, user_id: int) -> bool:
+        """Whether the user is here, or about to be, in this process."""
+        if user_id in self._coming.get(channel, ()):
+            return True
         if channel == ONLINE:
             return user_id in self.hub.people
         return any(
@@ -327,8 +401,8 @@ class Presence:
             for c in self.hub.of_user(user_id)
         )
 
-    def _ask(
-        self, channel: str, room: Room | None, here: set[int], leaving: dict[int, float], now: float
+    def _wish(
+        self, channel: str, room: Room | None, here: Set[int], leaving: dict[int, float], now: float
     ) -> dict[str, Any]:
         return {
             "channel": channel,
@@ -340,41 +414,61 @@ class Presence:
             "look": room is not None and channel.startswith("project:"),
         }
 
-    async def _call(self, asked: list[dict[str, Any]]) -> None:
+    async def _call(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
         batch: list[dict[str, Any]] = []
         size = 0
         for room in asked:
             batch.append(room)
             size += len(room["renew"]) + 10
             if size >= USERS_A_CALL:
-                await self._call_once(batch)
+                answers += await self._call_once(batch)
                 batch, size = [], 0
         if batch:
-            await self._call_once(batch)
+            answers += await self._call_once(batch)
+        return answers
 
-    async def _call_once(self, asked: list[dict[str, Any]]) -> None:
-        request = orjson.dumps(
-            {
-                "process": self.bus.process,
-                "lease": round(LEASE_SECONDS * 1000),
-                "run": self._fresh_run,
-                "rooms": asked,
-            }
-        )
-        async with asyncio.timeout(TURN_LIMIT):
-            answer = orjson.loads(await self._script(args=[request]))
+    async def _call_once(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        answer = await self._run_script(asked)
+        ahead = answer["clock"] / 1000 - time.monotonic()
+        if self._clock_ahead is not None and abs(ahead - self._clock_ahead) > LEAP_SECONDS:
+            self._freeze()
+            log.warning("presence.clock_leapt seconds=%.1f", ahead - self._clock_ahead)
+        self._clock_ahead = ahead
         if answer["run"] != self._run:
             if self._run:
                 self._freeze()
                 log.warning("presence.other_redis")
             self._run = answer["run"]
-            self._fresh_run = secrets.token_hex(8)
-        for seen in answer["rooms"]:
-            room = self.hub.rooms.get(seen["channel"])
-            if room is not None and "users" in seen:
-                await self._compare(room, seen)
+            # Its versions count anew: the same number need not mean the same people.
+            for room in self.hub.rooms.values():
+                room.presence_version = -1
+        rooms: list[dict[str, Any]] = answer["rooms"]
+        return rooms
 
-    async def _compare(self, room: Room, seen: dict[str, Any]) -> None:
+    async def _run_script(self, asked: list[dict[str, Any]]) -> dict[str, Any]:
+        request = {
+            "process": self.bus.process,
+            "lease": round(LEASE_SECONDS * 1000),
+            "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
+            "turn": round(TURN_SECONDS * 1000),
+            "rooms": asked,
+        }
+        async with asyncio.timeout(TURN_LIMIT):
+            answer: dict[str, Any] = orjson.loads(await self._script(args=[orjson.dumps(request)]))
+        return answer
+
+    async def _compare(self, answers: list[dict[str, Any]]) -> None:
+        for seen in answers:
+            room = self.hub.rooms.get(seen["channel"])
+            if room is None:
+                continue
+            if "users" in seen:
+                await self._compare_room(room, seen)
+            if "soon" in seen:
+                self._look_soon(room, max(0.0, seen["soon"] / 1000) + 0.05)
+
+    async def _compare_room(self, room: Room, seen: dict[str, Any]) -> None:
         """Make joins and leaves from the difference between Redis and what this room was told."""
         there = dict.fromkeys(int(user) for user in seen["users"].split(",") if user)
         await self.refs(there)
@@ -434,11 +528,7 @@ class Presence:
         what Redis raises.
         """
         request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
-        body = orjson.dumps(
-            {"process": self.bus.process, "lease": 1, "run": self._fresh_run, "rooms": [request]}
-        )
-        async with asyncio.timeout(TURN_LIMIT):
-            answer = orjson.loads(await self._script(args=[body]))
+        answer = await self._run_script([request])
         return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
 
     async def online(self, user_ids: list[int]) -> set[int]:
