@@ -41,9 +41,9 @@ async def play(
     course = Course()
     async with World(seed=seed, workers=workers, access_token_ttl=300) as world:
         team = Team(world, size or Size())
+        began = time.monotonic()
         try:
             await team.begin()
-            began = time.monotonic()
             say(f"{len(team.seats)} sockets and {team.size.writers} writers are at work")
             await _break(team, course, iter(faults), began, seconds, say)
         except Exception as error:

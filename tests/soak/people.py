@@ -326,7 +326,7 @@ class Team:
         for number in range(1, size.chatters + 1):
             client = await self.client(f"chatter-{number}", self.host(number))
             self._start(self._chat(self._seat(f"chatter-{number}", client)))
-        await until(lambda: all(seat.here for seat in self.seats), limit=60)
+        await self.everybody_reaches(0, limit=30)
         for number in range(1, size.writers + 1):
             self._start(self._write(await self.client(f"writer-{number}", self.host(number))))
         for number in range(1, size.joiners + 1):
@@ -645,7 +645,7 @@ class Team:
         """Until every steady seat is there and has this event; AssertionError says who is not."""
 
         def late() -> list[str]:
-            return [s.name for s in self.seats if not s.here or s.seq is None or s.seq < seq]
+            return [s.name for s in self.seats if not s.here or (s.seq or 0) < seq]
 
         try:
             await until(lambda: not late(), limit=limit)
