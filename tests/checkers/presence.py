@@ -25,10 +25,13 @@ class Presence(Checker):
     excused_leaves    the same while `excused` is set, because a fault explains them
     doubled           joins of who is present in that view, leaves of who is not
     settled           seconds that each `settles` took
+
+    `steady` is what the 10 s are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, steady: float = STEADY_SECONDS) -> None:
         super().__init__()
+        self.steady_seconds = steady
         self.excused = False
         self.false_leaves = self.excused_leaves = self.doubled = 0
         self.settled: list[float] = []
@@ -57,7 +60,7 @@ class Presence(Checker):
         """Who has a socket open."""
         return set(self._sockets)
 
-    def steady(self, user_id: int) -> float:
+    def seconds_here(self, user_id: int) -> float:
         """For how many seconds this user has had a socket open without interruption."""
         since = self._since.get(user_id)
         return time.monotonic() - since if since is not None else 0.0
@@ -70,8 +73,8 @@ class Presence(Checker):
 
     def left(self, view: View, user_id: int) -> None:
         """A view heard that somebody left."""
-        seconds = self.steady(user_id)
-        if seconds < STEADY_SECONDS:
+        seconds = self.seconds_here(user_id)
+        if seconds < self.steady_seconds:
             return
         if self.excused:
             self.excused_leaves += 1

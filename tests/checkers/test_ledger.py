@@ -1,0 +1,234 @@
+"""The ledger cries when an acknowledged write is lost, done twice or overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.checkers.ledger import Ledger
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk.errors import Forbidden
+from warmdesk.realtime.change import Change, Changes, Outcome
+from warmdesk.realtime.events import Event
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+async def card(ledger: Ledger, board: Board, title: str) -> int:
+    """Make a card and note what came of it; gives its id."""
+    ledger.asked("card", title)
+    made = await board.card(title)
+    ledger.done("card", title, made["id"])
+    return int(made["id"])
+
+
+async def message(ledger: Ledger, board: Board, body: str) -> int:
+    ledger.asked("message", body)
+    made = await board.maker.post(f"{board.path}/chat/messages", {"body": body})
+    ledger.done("message", body, made["id"])
+    return int(made["id"])
+
+
+async def rename(ledger: Ledger, board: Board, id: int, title: str) -> None:
+    ledger.pending(id, "title", title)
+    await board.maker.put(f"{board.path}/cards/{id}", {"title": title})
+    ledger.last(id, "title", title)
+
+
+def said(ledger: Ledger) -> str:
+    return "\n".join(ledger.broken)
+
+
+# The product as it is.
+
+
+async def test_a_whole_run_leaves_nothing_broken(
+    board: Board, alice: Person, bob: Person, connection: Any, ledger: Ledger
+) -> None:
+    one, two = [await card(ledger, board, f"card {number}") for number in (1, 2)]
+    await card(ledger, board, "card 3")
+    await rename(ledger, board, one, "card 1, renamed")
+    ledger.deleting(two)
+    await alice.delete(f"{board.path}/cards/{two}")
+    ledger.deleted(two)
+
+    hello, bye = [await message(ledger, board, body) for body in ("hello", "good bye")]
+    ledger.pending(hello, "body", "hello, edited")
+    await alice.put(f"{board.path}/chat/messages/{hello}", {"body": "hello, edited"})
+    ledger.last(hello, "body", "hello, edited")
+    ledger.deleting(bye, "message")
+    await alice.delete(f"{board.path}/chat/messages/{bye}")
+    ledger.deleted(bye, "message")
+
+    ledger.asked("card", "not by a viewer")
+    path = f"{board.path}/columns/{board.backlog}/cards"
+    await bob.post(path, {"title": "not by a viewer"}, status=403)
+    ledger.refused("card", "not by a viewer")
+
+    await ledger.compare(connection)
+    ledger.whole()
+    assert (ledger.acknowledged, ledger.lost, ledger.doubled) == (9, 0, 0)
+
+
+async def test_what_was_never_answered_may_have_happened_or_not(
+    board: Board, connection: Any, ledger: Ledger
+) -> None:
+    for title in ("it happened", "it did not"):
+        ledger.asked("card", title)
+    await board.card("it happened")
+    one = await card(ledger, board, "first")
+    two = await card(ledger, board, "second")
+    for id in (one, two):
+        ledger.pending(id, "title", f"{id} renamed")
+        ledger.deleting(id)
+    await board.maker.put(f"{board.path}/cards/{one}", {"title": f"{one} renamed"})
+    await board.maker.delete(f"{board.path}/cards/{two}")
+    await ledger.compare(connection)
+    ledger.whole()
+
+
+async def test_a_card_that_came_back_is_there(
+    board: Board, olga: Person, connection: Any, ledger: Ledger
+) -> None:
+    id = await card(ledger, board, "to and fro")
+    await board.maker.delete(f"{board.path}/cards/{id}")
+    ledger.deleted(id)
+    await olga.post(f"{board.path}/cards/{id}/restore", status=200)
+    ledger.restored(id)
+    await ledger.compare(connection)
+    ledger.whole()
+
+
+# The product broken.
+
+Once = Callable[[Any], Awaitable[Any]]
+
+
+async def test_a_write_rolled_back_after_its_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
+) -> None:
+    async def rolled_back(changes: Changes, once: Once, *, in_transaction: bool) -> Any:
+        async with changes.database.connection() as one:
+            transaction = one.transaction()
+            await transaction.start()
+            result, _ = await once(one)
+            await transaction.rollback()
+            return result, []
+
+    await card(ledger, board, "kept")
+    monkeypatch.setattr(Changes, "_once", rolled_back)
+    await card(ledger, board, "lost")
+    await message(ledger, board, "lost, too")
+    await ledger.compare(connection)
+    assert (ledger.lost, ledger.doubled) == (2, 0)
+    assert "card 'lost' was acknowledged" in said(ledger)
+    assert "message 'lost, too' was acknowledged" in said(ledger)
+
+
+async def test_a_write_done_twice_is_doubled(
+    monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
+) -> None:
+    run = Changes._once
+
+    async def twice(changes: Changes, once: Once, *, in_transaction: bool) -> Any:
+        await run(changes, once, in_transaction=in_transaction)
+        return await run(changes, once, in_transaction=in_transaction)
+
+    await card(ledger, board, "once")
+    monkeypatch.setattr(Changes, "_once", twice)
+    await card(ledger, board, "twice")
+    ledger.asked("message", "never answered")
+    await board.maker.post(f"{board.path}/chat/messages", {"body": "never answered"})
+    await ledger.compare(connection)
+    assert (ledger.lost, ledger.doubled) == (0, 2)
+    assert "card 'twice' is there 2 times" in said(ledger)
+    assert "message 'never answered' is there 2 times" in said(ledger)
+
+
+async def test_a_write_done_although_it_was_refused_is_found(
+    monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
+) -> None:
+    hot = Changes.hot
+
+    async def refused(changes: Changes, *given: Any, **params: Any) -> Outcome:
+        await hot(changes, *given, **params)
+        raise Forbidden()
+
+    monkeypatch.setattr(Changes, "hot", refused)
+    ledger.asked("card", "refused")
+    path = f"{board.path}/columns/{board.backlog}/cards"
+    await board.maker.post(path, {"title": "refused"}, status=403)
+    ledger.refused("card", "refused")
+    await ledger.compare(connection)
+    assert "card 'refused' was refused and is there" in said(ledger)
+
+
+async def test_an_update_that_was_lost_is_found(
+    board: Board, connection: Any, ledger: Ledger
+) -> None:
+    id = await card(ledger, board, "as made")
+    await rename(ledger, board, id, "as renamed")
+    await connection.execute("update cards set title = 'as made' where id = $1", id)
+    await ledger.compare(connection)
+    assert ledger.lost == 1
+    assert f"title of card {id} is 'as made', acknowledged was 'as renamed'" in said(ledger)
+
+
+async def test_a_deletion_that_was_lost_is_found(
+    board: Board, connection: Any, ledger: Ledger
+) -> None:
+    id = await card(ledger, board, "still here")
+    await board.maker.delete(f"{board.path}/cards/{id}")
+    ledger.deleted(id)
+    await connection.execute("update cards set deleted_at = null where id = $1", id)
+    await ledger.compare(connection)
+    assert ledger.lost == 1
+    assert f"card {id} was deleted and is there" in said(ledger)
+
+
+async def test_a_text_that_the_feed_tells_after_its_deletion_is_found(
+    monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
+) -> None:
+    emit = Change.emit
+
+    def without_entity(change: Change, channel: str, event: Event, payload: str, **of: Any) -> None:
+        emit(change, channel, event, payload)
+
+    monkeypatch.setattr(Change, "emit", without_entity)
+    id = await message(ledger, board, "a secret")
+    await board.maker.delete(f"{board.path}/chat/messages/{id}")
+    ledger.deleted(id, "message")
+    await ledger.compare(connection)
+    assert f"message {id} was deleted, and the feed tells of it still" in said(ledger)
+
+
+@pytest.mark.foul
+async def test_a_change_whose_event_was_lost_is_found(
+    board: Board, connection: Any, ledger: Ledger
+) -> None:
+    id = await card(ledger, board, "untold")
+    await connection.execute("delete from events where entity = $1", f"card:{id}")
+    await ledger.compare(connection)
+    assert ledger.lost == 1
+    assert f"card {id} is there, and the feed never told of it" in said(ledger)
+
+
+@pytest.mark.foul
+async def test_a_change_told_twice_is_doubled(
+    board: Board, connection: Any, ledger: Ledger
+) -> None:
+    id = await card(ledger, board, "told twice")
+    await connection.execute(
+        "insert into events select channel, seq + 1, type, payload, actor_id, client_id, entity,"
+        " created_at from events where entity = $1",
+        f"card:{id}",
+    )
+    await ledger.compare(connection)
+    assert ledger.doubled == 1
+    assert f"card {id} was told of 2 times" in said(ledger)
