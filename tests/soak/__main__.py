@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import uvloop
 
@@ -33,13 +34,14 @@ async def play(
     workers: int = 2,
     size: Size | None = None,
     seconds: float | None = None,
+    keep: Path | None = None,
     say: Say = print,
 ) -> tuple[Team, Course]:
     """Let people work while these things break, one after the other, for so many seconds or until
     all are done. What came of it is in both answers; `report.broken` judges.
     """
     course = Course()
-    async with World(seed=seed, workers=workers, access_token_ttl=300) as world:
+    async with World(seed=seed, workers=workers, keep=keep, access_token_ttl=300) as world:
         team = Team(world, size or Size())
         began = time.monotonic()
         try:
@@ -142,6 +144,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of each of the two servers")
     parser.add_argument("--viewers", type=int, default=Size.viewers)
     parser.add_argument("--only", help="these faults alone: a,b,c of " + ", ".join(FAULTS))
+    parser.add_argument("--logs", type=Path, help="leave the servers' logs in this directory")
     chosen = parser.parse_args()
     faults = plan(chosen.seed, PLANNED)
     if chosen.only:
@@ -165,6 +168,7 @@ def main() -> None:
             workers=chosen.workers,
             size=Size(viewers=chosen.viewers),
             seconds=chosen.minutes * 60,
+            keep=chosen.logs,
             say=say,
         )
     )

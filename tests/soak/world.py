@@ -53,9 +53,15 @@ class Host:
 
 
 class World:
-    """``async with World(...)``: everything started; all of it ended, and removed, at the end."""
+    """``async with World(...)``: everything started; all of it ended, and removed, at the end.
 
-    def __init__(self, *, seed: int, workers: int = 2, **settings: Any) -> None:
+    `keep`: a directory for the servers' logs.
+    """
+
+    def __init__(
+        self, *, seed: int, workers: int = 2, keep: Path | None = None, **settings: Any
+    ) -> None:
+        self.keep = keep
         self.chance = random.Random(seed)
         self.seed, self.count, self.settings = seed, workers, settings
         # Short, because the names of unix sockets must be.
@@ -124,6 +130,10 @@ class World:
             self.valkey.stop()
         with suppress(Exception):
             self.postgres.stop()
+        if self.keep is not None:
+            self.keep.mkdir(parents=True, exist_ok=True)
+            for number, log in enumerate(self.logs, start=1):
+                shutil.copy(log, self.keep / f"server-{number}.log")
         shutil.rmtree(self.base, ignore_errors=True)
 
     @property
