@@ -111,10 +111,17 @@ class Logs(Checker):
                     self.counts[word] += 1
                 file.excused = any(each.search(line) for each in self.expected)
                 if level in GRAVE and not file.excused:
-                    self.cry(f"{file.path.name}: {line[:SHOWN]}")
+                    self.cry(f"{file.path.name}: {self._shown(line)}")
                     continue
             if any(word in line for word in NEVER) and not (file.excused and NEVER[0] in line):
-                self.cry(f"{file.path.name}: {line[:SHOWN]}")
+                self.cry(f"{file.path.name}: {self._shown(line)}")
+
+    def _shown(self, line: str) -> str:
+        """A line without what may not be told."""
+        line = TOKEN.sub("…", line)
+        for secret in (*self._secrets, *self._new):
+            line = line.replace(secret, "…")
+        return line[:SHOWN]
 
     def _seek(self, path: Path, text: str, secrets: list[str]) -> None:
         """Cry for what may not be told, without telling it."""

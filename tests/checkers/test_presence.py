@@ -19,6 +19,7 @@ from warmdesk.realtime.room import Room
 
 pytestmark = pytest.mark.settings(presence_leave_delay=0.4)
 DELAY = 5.0
+ROOT = 1
 tell = Presence._tell
 
 
@@ -76,6 +77,36 @@ async def test_a_whole_run_leaves_nothing_broken(
     presence.whole()
     assert len(presence.settled) == 3
     assert (presence.false_leaves, presence.doubled) == (0, 0)
+
+
+async def test_who_goes_and_comes_in_one_moment_is_told_once_or_not_at_all(
+    presence: checker.Presence,
+    door: Door,
+    alice: Person,
+    bob: Person,
+    olga: Person,
+    board: Board,
+) -> None:
+    """Its process died, and the socket came back elsewhere just when the leases ran out."""
+    presence.excused = True
+    room, tells = door.desk.hub.rooms, door.desk.presence
+    async with (
+        here(presence, bob, presence="changed") as changed,
+        here(presence, olga) as singles,
+        here(presence, alice),
+    ):
+        await presence.settles(DELAY)
+        await tells.refs([ROOT])
+        before = len(changed.frames), len(singles.frames)
+        for what in ("leave", "join"):
+            tell(tells, room[f"project:{board.id}"], what, alice.id)
+        for what in ("join", "leave"):
+            tell(tells, room[f"project:{board.id}"], what, ROOT)
+        await until(lambda: len(singles.frames) == before[1] + 4)
+        await changed.settle()
+        await presence.settles(DELAY)
+        assert [frame["type"] for frame in changed.frames[before[0] :]] == ["pong"]
+    presence.whole()
 
 
 # The product broken.

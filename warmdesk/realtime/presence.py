@@ -221,7 +221,8 @@ class Presence:
                     if connection.wants_changed
                     else self._singles(deltas)
                 )
-            connection.write(made[kind])
+            if made[kind]:
+                connection.write(made[kind])
         room.deltas.clear()
         room.deltas_base = end
 
@@ -237,7 +238,15 @@ class Presence:
 
     @staticmethod
     def _changed(room: Room, deltas: list[tuple[str, int, bytes]]) -> bytes:
-        last = {user_id: (what, ref) for what, user_id, ref in deltas}
+        first: dict[int, str] = {}
+        last: dict[int, tuple[str, bytes]] = {}
+        for what, user_id, ref in deltas:
+            first.setdefault(user_id, what)
+            last[user_id] = what, ref
+        # Joins and leaves of one user take turns: who left first and joined last never left.
+        last = {user_id: told for user_id, told in last.items() if told[0] == first[user_id]}
+        if not last:
+            return b""
         joined = b",".join(ref for what, ref in last.values() if what == "join")
         left = b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave")
         payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (
@@ -300,6 +309,8 @@ class Presence:
             if room.look_soon.when() <= loop.time() + delay:
                 return
             room.look_soon.cancel()
+        # uvloop makes no timer of a delay of nothing, and then nobody can ask when it is due.
+        delay = max(delay, 0.001)
         room.look_soon = loop.call_later(delay, lambda: self._keep(self._look_now(room)))
 
     async def _look_later(self, room: Room, delay: float) -> None:
