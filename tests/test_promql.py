@@ -132,10 +132,10 @@ async def test_promtool_agrees(tmp_path: Path) -> None:
     asked = [
         {
             # It compares to the last bit, and sums in another order.
-            "expr": f"round({expression}, 1e-9)",
+            "expr": f"round({expression}, {1 / 1024})",
             "eval_time": "1m",
             "exp_samples": [
-                {"labels": _notation(labels), "value": math.floor(value * 1e9 + 0.5) / 1e9}
+                {"labels": _notation(labels), "value": math.floor(value * 1024 + 0.5) / 1024}
                 for labels, value in evaluate(expression, SCRAPES).items()  # type: ignore[union-attr]
             ],
         }
