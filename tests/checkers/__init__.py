@@ -13,4 +13,6 @@ proved by a test that breaks the product on purpose and expects it to cry.
 ``revoked``    who lost a right hears nothing after
 ``logs``       the logs have no traceback and no secret
 =============  ====================================================================================
+
+``cry.py`` is what they have in common; ``ears.py`` lets them hear a person's socket in a test.
 """

@@ -30,10 +30,13 @@ class Revoked(Checker):
 
     def act(self, kind: str, user_id: int, at: float | None = None, *, sockets: int = 1) -> Watch:
         """The answer to a revocation came `at` (monotonic seconds): removed, logout, deactivated
-        or demoted. `sockets`: how many this user had open that it ends.
+        or demoted. `sockets`: how many this user still has open that it must end. A removal ends
+        those on the project; what the user's own socket hears is another matter.
         """
         watch = Watch(self, kind, user_id, time.monotonic() if at is None else at, sockets)
         self.watches.append(watch)
+        if not watch.open:
+            watch.finish()
         return watch
 
     def finish(self) -> None:

@@ -137,6 +137,30 @@ async def test_a_client_that_only_shows_its_frames_will_do(
     assert streams.resumed == 1
 
 
+async def test_another_history_begins_anew(
+    bob: Person, door: Door, board: Board, streams: Streams, channel: str, connection: Any
+) -> None:
+    """As after a restore: all numbers may stand for something else."""
+    viewer = streams.stream("bob")
+    async with opened(bob, viewer):
+        head = await write(board, 3)
+        await until(lambda: viewer.last == head)
+        async with connection.transaction():
+            await connection.execute("update install set id = gen_random_uuid()")
+            await connection.execute("delete from events where seq > $1", head - 2)
+            await connection.execute(
+                "update feeds set seq = $1 where channel = $2", head - 2, channel
+            )
+        await until(lambda: not viewer.open)
+    assert viewer.codes == [1012]
+    await write(board, 1)
+    async with opened(bob, viewer, viewer.last, viewer.epoch):
+        await write(board, 3)
+        await streams.compare(connection, channel)
+    streams.whole()
+    assert (streams.resets, streams.resumed) == (1, 0)
+
+
 # The product broken.
 
 
