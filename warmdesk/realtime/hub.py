@@ -65,7 +65,9 @@ SLOW_BUDGET = 256 << 20
 COUNTED = 64 << 10
 """Bytes of a socket's buffer that are worth counting for the budget."""
 CONNECTIONS_EACH = 20
-STOP_SPREAD_SECONDS = 1.5
+STOP_SPREAD_SECONDS = 3.0
+STOP_STEP_SECONDS = 0.05
+STOP_CLOSE_SECONDS = 2.0
 LAG_SECONDS = 15.0
 """How long the worst lateness of the loop is shown: as long as scrapes are apart."""
 
@@ -128,19 +130,27 @@ class Hub:
         self._tasks.start("hub.sweep", self._sweep)
 
     async def close_sockets(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
-        """Tell every socket to come back at a random moment, then close them with 1001, spread
-        over `spread` seconds.
+        """Tell every socket to come back at a random moment, then close them with 1001, one after
+        another within `spread` seconds: who comes back at once shall not come with all others.
+
+        A socket whose opening was under way, or that came on a connection that was kept, goes too.
         """
-        goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":3000}')
+        goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":%d}' % (100 + 1000 * spread))
         leaving = list(self.connections)
         for connection in leaving:
             connection.write(goodbye)
+        began = time.monotonic()
+        step = min(STOP_STEP_SECONDS, spread / max(1, len(leaving)))
         for place, connection in enumerate(leaving):
+            early = began + place * step - time.monotonic()
+            if early > 0:
+                await asyncio.sleep(early)
             connection.close(Close.GOING_AWAY)
-            if place % 100 == 99:
-                await asyncio.sleep(spread / max(1, len(leaving) // 100))
-        limit = time.monotonic() + 2.0
+        limit = time.monotonic() + STOP_CLOSE_SECONDS
         while self.connections and time.monotonic() < limit:
+            for connection in list(self.connections):
+                connection.write(goodbye)  # dropped where it closes already
+                connection.close(Close.GOING_AWAY)
             await asyncio.sleep(0.02)
         for connection in list(self.connections):
             connection.abort()
@@ -652,7 +662,8 @@ class Hub:
         if now - connection.last_ping >= PING_SECONDS - 1:
             connection.last_ping = now
             connection.ping()
-        due = connection.last_ping + PING_SECONDS
+        # A pong comes some time after its ping: two pings later it is not yet silent long enough.
+        due = min(connection.last_ping + PING_SECONDS, connection.last_heard + SILENT_SECONDS)
         if connection.expires_at is not None:
             left = connection.expires_at - time.time()
             if left <= -EXPIRY_GRACE_SECONDS:

@@ -190,7 +190,7 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     if not origin_allowed(request, desk.settings):
         raise Forbidden("this origin is not allowed to open sockets")
     check_handshake(request)
-    if desk.draining:
+    if desk.draining and not desk.retiring:
         raise Unavailable("the server is stopping, try again")
     wish: OpenSocket = request[QUERY]
     actor, protocol = await _who(request, desk, wish)
