@@ -1,0 +1,351 @@
+"""SIGHUP replaces worker after worker, and nobody behind a proxy notices.
+
+::
+
+    python -m tests.journeys.test_rolling --proxy nginx --times 50 --rate 200 --sockets 30
+
+prints what 50 rolling restarts cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.journeys.conftest import Process, Start, free_port
+from tests.journeys.running import is_gone, until
+from tests.journeys.viewers import Tally, Viewer
+from tests.person import PASSWORD, Person
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+FILES = {"nginx": "nginx.conf.example", "haproxy": "haproxy.cfg.example"}
+SETTLE_SECONDS = 20.0
+AT_ONCE = 20
+TIMES = 3
+
+
+# Proxies
+
+
+def filled(kind: str, port: int, hosts: list[str]) -> str:
+    """The example of a proxy's configuration, with this machine's ports."""
+    text = (CONFIG / FILES[kind]).read_text()
+    for number, host in enumerate(hosts, start=1):
+        assert text.count(f"10.0.0.{number}:8080") == 1
+        text = text.replace(f"10.0.0.{number}:8080", host)
+    text, changed = re.subn(r"\b(listen |bind :)80\b", rf"\g<1>{port}", text)
+    assert changed == 1
+    return text
+
+
+@asynccontextmanager
+async def proxied(kind: str, hosts: list[str]) -> AsyncIterator[str]:
+    """nginx or HAProxy, as the example sets it up, in front of two hosts: its address."""
+    place = Path(tempfile.mkdtemp(prefix="wd-"))
+    port = free_port()
+    file = place / "config"
+    file.write_text(filled(kind, port, hosts))
+    if kind == "nginx":
+        words = ["-p", str(place), "-c", str(file), "-e", str(place / "log")]
+        own = f"daemon off; pid {place}/pid;"
+        command = ["nginx", *words, "-g", own]
+    else:
+        command = ["haproxy", "-db", "-n", "2000", "-f", str(file)]
+    with (place / "out").open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with aiohttp.ClientSession() as http:
+            await until(lambda: _serves(http, url, process, place), within=10, what=kind)
+        yield url
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+async def _serves(
+    http: aiohttp.ClientSession, url: str, process: asyncio.subprocess.Process, place: Path
+) -> bool:
+    assert process.returncode is None, (place / "out").read_text()
+    with suppress(aiohttp.ClientError):
+        async with http.get(f"{url}/api/v1/ready") as answer:
+            return answer.status == 200
+    return False
+
+
+# Traffic
+
+
+@dataclass
+class Traffic:
+    """Requests through one address, each sent once: whatever is no success is a failure."""
+
+    url: str
+    token: str
+    path: str
+    column: int
+    rate: float
+    done: int = 0
+    slowest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    cards: list[int] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    async def flow(self, over: asyncio.Event) -> None:
+        """`rate` requests a second until `over`, on connections that are kept."""
+        connector = aiohttp.TCPConnector(limit=AT_ONCE)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=aiohttp.ClientTimeout(10)
+        ) as http:
+            http._retry_connection = False  # nobody shall hide a failure by asking again
+            asking: set[asyncio.Task[None]] = set()
+            begin = time.monotonic()
+            for number in itertools.count():
+                await asyncio.sleep(begin + number / self.rate - time.monotonic())
+                if over.is_set():
+                    break
+                task = asyncio.create_task(self._one(http, number))
+                asking.add(task)
+                task.add_done_callback(asking.discard)
+            await asyncio.gather(*asking)
+
+    async def _one(self, http: aiohttp.ClientSession, number: int) -> None:
+        kind, method, path, options = self._wish(number)
+        begun = time.monotonic()
+        try:
+            url = f"{self.url}/api/v1{self.path}{path}"
+            async with http.request(method, url, **options) as answer:
+                body = await answer.json()
+                if answer.status >= 400:
+                    self.failures.append(f"{kind}: {answer.status} {body}")
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.failures.append(f"{kind}: {error!r}")
+            return
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        self.done += 1
+        self.kinds[kind] += 1
+        if kind == "say":
+            self.said.append(options["json"]["body"])
+        elif kind == "card":
+            self.cards.append(body["id"])
+
+    def _wish(self, number: int) -> tuple[str, str, str, dict[str, Any]]:
+        """GETs, a POST that may be repeated, POSTs that may not, PUTs, moves."""
+        turn = number % 10
+        title = f"{self.url} {number}"
+        if (turn == 0 and len(self.cards) < 100) or not self.cards:
+            key = {"Idempotency-Key": title.replace("/", "-").replace(":", "-").replace(" ", "-")}
+            body: dict[str, Any] = {"title": title}
+            return "card", "POST", f"/columns/{self.column}/cards", {"json": body, "headers": key}
+        card = self.cards[number % len(self.cards)]
+        if turn in (1, 4, 7):
+            return "say", "POST", "/chat/messages", {"json": {"body": title}}
+        if turn == 2:
+            return "put", "PUT", f"/cards/{card}", {"json": {"closed": bool(number % 3)}}
+        if turn == 5:
+            body = {"column_id": self.column, "index": number % 3}
+            return "move", "PATCH", f"/cards/{card}/move", {"json": body}
+        return "get", "GET", "?include=labels", {}
+
+
+@dataclass
+class Rolled:
+    """What some rolling restarts cost."""
+
+    traffic: list[Traffic]
+    tally: Tally
+    spreads: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        kinds: Counter[str] = sum((one.kinds for one in self.traffic), Counter())
+        failures = [line for one in self.traffic for line in one.failures]
+        return "\n".join(
+            [
+                f"rolling restarts   {len(self.seconds)}, each {max(self.seconds):.1f} s at most",
+                f"requests           {sum(one.done for one in self.traffic)} {dict(kinds)}",
+                f"failed             {len(failures)}",
+                *(f"                   {line}" for line in failures[:20]),
+                f"slowest request    {max(one.slowest for one in self.traffic):.2f} s",
+                f"sockets            {self.tally.codes} asked {self.tally.asked}"
+                f" refused {dict(self.tally.refusals)} not taken {self.tally.failed_connects}",
+                f"came back within   {min(self.spreads, default=0):.1f} to"
+                f" {max(self.spreads, default=0):.1f} s",
+                f"events             {self.tally.deliveries}, wrong {self.tally.wrong[:5]},"
+                f" resets {self.tally.resets}",
+            ]
+        )
+
+
+async def roll(host: Process, urls: list[str], *, times: int, rate: float, sockets: int) -> Rolled:
+    """So many rolling restarts of `host` under `rate` requests a second and with `sockets`."""
+    alice, olga = Person(host.url, "alice"), Person(host.url, "olga")
+    project = await olga.post("/projects", {"name": "Demo"})
+    path = f"/projects/{project['slug']}"
+    await olga.post(f"{path}/members", {"username": "alice", "role": "member"})
+    board = await olga.get(path)
+    column = board["columns"][0]["id"]
+    tally = Tally()
+    token, hers = await alice.token(), await olga.token()
+    traffic = [Traffic(url, token, path, column, rate / len(urls)) for url in urls]
+    rolled = Rolled(traffic, tally)
+    viewers = [
+        Viewer(
+            urls[number % len(urls)],
+            project["slug"],
+            (token, hers)[number // len(urls) % 2],
+            board["seq"],
+            board["epoch"],
+            tally,
+        )
+        for number in range(sockets)
+    ]
+    watching = [asyncio.create_task(viewer.stay()) for viewer in viewers]
+    over = asyncio.Event()
+    try:
+        await until(lambda: all(v.there for v in viewers), within=20, what="sockets")
+        flowing = [asyncio.create_task(one.flow(over)) for one in traffic]
+        for _ in range(times):
+            await asyncio.sleep(0.3)
+            await _roll_once(host, rolled)
+        await asyncio.sleep(0.3)
+        over.set()
+        await asyncio.gather(*flowing)
+        head = (await olga.get(f"{path}?include=labels"))["seq"]
+        await until(
+            lambda: all(v.there and v.since == head for v in viewers),
+            within=SETTLE_SECONDS,
+            what=f"{[v.since for v in viewers]} at {head}",
+        )
+        await _check_ledger(olga, path, traffic)
+    finally:
+        over.set()
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        await alice.close()
+        await olga.close()
+    return rolled
+
+
+def serving(host: Process) -> set[int]:
+    """The workers that serve, and those that finish."""
+    told = re.findall(r"worker\.serves pid=(\d+)", host.log.read_text())
+    return {int(pid) for pid in told if not is_gone(int(pid))}
+
+
+async def _roll_once(host: Process, rolled: Rolled) -> None:
+    """One rolling restart: until the old workers are gone."""
+    before, back = serving(host), len(rolled.tally.opened)
+    began = time.monotonic()
+    os.kill(host.pid, signal.SIGHUP)
+    await until(
+        lambda: not before & (now := serving(host)) and len(now) == len(before),
+        within=60,
+        what="other workers",
+    )
+    rolled.seconds.append(time.monotonic() - began)
+    came = rolled.tally.opened[back:]
+    if came:
+        rolled.spreads.append(came[-1] - came[0])
+
+
+async def _check_ledger(olga: Person, path: str, traffic: list[Traffic]) -> None:
+    """Every message that was acknowledged is there, once."""
+    kept: Counter[str] = Counter()
+    since = 0
+    while True:
+        page = await olga.get(f"{path}/events?since={since}&limit=500")
+        if not page["events"]:
+            break
+        for event in page["events"]:
+            since = event["seq"]
+            if event["type"] == "chat.message":
+                kept[event["payload"]["body"]] += 1
+    for one in traffic:
+        lost = [body for body in one.said if kept[body] != 1]
+        assert not lost, f"acknowledged, but not there once: {lost[:5]}"
+
+
+# The promise
+
+
+@pytest.mark.timeout(180)
+async def test_rolling_restarts_behind_proxies_fail_nothing(start: Start) -> None:
+    kinds = [kind for kind in FILES if shutil.which(kind)]
+    if not kinds:
+        pytest.skip("neither nginx nor haproxy is installed")
+    host = await start()
+    place = host.url.removeprefix("http://")
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(proxied(kind, [place, place])) for kind in kinds]
+        rolled = await roll(host, urls, times=TIMES, rate=60, sockets=20)
+    print(rolled)
+    assert not any(one.failures for one in rolled.traffic), str(rolled)
+    assert not rolled.tally.wrong
+    assert rolled.tally.resets == 0
+    assert rolled.tally.refusals.keys() <= {(503, True)}
+    assert set(rolled.tally.codes) <= {1001}, str(rolled)
+
+
+# With figures
+
+
+async def measure(wanted: argparse.Namespace) -> None:
+    """A host with everything of its own, and so many rolling restarts of it."""
+    base = Path(tempfile.mkdtemp(prefix="wd-"))
+    host = Process(base)
+    try:
+        await host.start()
+        async with aiohttp.ClientSession() as http:
+            for name in ("olga", "alice"):
+                account = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+                url = f"{host.url}/api/v1/auth/register"
+                async with http.post(url, json=account) as answer:
+                    assert answer.status == 201, await answer.text()
+        place = host.url.removeprefix("http://")
+        async with proxied(wanted.proxy, [place, place]) as url:
+            rolled = await roll(
+                host, [url], times=wanted.times, rate=wanted.rate, sockets=wanted.sockets
+            )
+        print(rolled)
+    finally:
+        await host.stop()
+        if wanted.log:
+            shutil.copy(host.log, wanted.log)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Rolling restarts behind a proxy, with figures.")
+    parser.add_argument("--proxy", choices=FILES, default="nginx")
+    parser.add_argument("--times", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
+    parser.add_argument("--sockets", type=int, default=30)
+    parser.add_argument("--log", help="where to keep the server's log")
+    asyncio.run(measure(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
