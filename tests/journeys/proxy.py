@@ -216,6 +216,8 @@ class Proxy:
         with suppress(OSError):
             while chunk := await reader.read(CHUNK):
                 await self._flowing.wait()
+                if writer.transport.is_closing():
+                    return
                 if link is None or self.bytes_only:
                     writer.write(chunk)
                 else:
