@@ -22,7 +22,7 @@ from tests.checkers.ledger import Ledger
 from tests.checkers.logs import Logs
 from tests.checkers.mirror import Mirror, fetch, shown
 from tests.checkers.presence import Presence
-from tests.checkers.revoked import Revoked
+from tests.checkers.revoked import Revoked, Watch
 from tests.checkers.stranger import Stranger
 from tests.checkers.streams import Streams
 from tests.closed import check_frame
@@ -712,15 +712,18 @@ class Watched:
             if visit.done() or not seat.here:
                 continue
             watch = self.team.revoked.act(kind, seat.user_id, at=now)
-            seat.on_frame = self._unless_excused(watch.frame)
-            seat.on_closed = self._unless_excused(watch.closed)
+            seat.on_frame = self._unless_excused(watch, watch.frame)
+            seat.on_closed = self._unless_excused(watch, watch.closed)
         await asyncio.wait(self.visits, timeout=20)
 
-    def _unless_excused(self, judge: Callable[[Any], None]) -> Callable[[Any], None]:
-        """What happens while nobody can tell the host is not judged."""
+    def _unless_excused(self, watch: Watch, judge: Callable[[Any], None]) -> Callable[[Any], None]:
+        """What happens while nobody can tell the host is not judged, nor what follows."""
 
         def judged(seen: Any) -> None:
-            if not self.team.late_excused:
+            watches = self.team.revoked.watches
+            if self.team.late_excused and watch in watches:
+                watches.remove(watch)
+            if watch in watches:
                 judge(seen)
 
         return judged
