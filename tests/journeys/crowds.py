@@ -165,6 +165,11 @@ class Line:
         info = self._plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return info[0] != ESTABLISHED
 
+    @property
+    def port(self) -> int:
+        """Our end's port."""
+        return int(self._plain.getsockname()[1])
+
     def leave(self) -> None:
         """Reset the connection."""
         self._plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
