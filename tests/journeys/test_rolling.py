@@ -309,6 +309,76 @@ async def test_rolling_restarts_behind_proxies_fail_nothing(start: Start) -> Non
     assert set(rolled.tally.codes) <= {1001}, str(rolled)
 
 
+async def test_a_worker_that_retires_accepts_nothing_more(start: Start) -> None:
+    host = await start(workers=1)
+    (old,) = serving(host)
+    assert listens(old, host.port) == 1
+    _, kept = await half_a_request(host)
+    os.kill(host.pid, signal.SIGHUP)
+    await until(lambda: len(serving(host)) == 2, within=20, what="a successor")
+    await until(lambda: listens(old, host.port) == 0, within=1, what="it accepts no more")
+
+    for _ in range(50):
+        reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+        writer.write(b"GET /api/v1/health HTTP/1.1\r\nHost: desk\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" not in head.lower(), "the one that goes took it"
+    assert not is_gone(old), "too late to tell"
+    kept.close()
+
+
+async def test_nobody_keeps_the_door_of_another_worker_open(start: Start) -> None:
+    """A queue that nobody serves takes connections, and lets them wait for ever."""
+    host = await start(workers=3)
+
+    async def each_has_its_own() -> None:
+        await until(lambda: len(serving(host)) == 3, within=30, what="three workers")
+        assert [listens(pid, host.port) for pid in serving(host)] == [1, 1, 1]
+        assert listens(host.pid, host.port) == 3
+
+    await each_has_its_own()
+    killed = min(serving(host))
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: is_gone(killed), within=5, what="it is gone")
+    await each_has_its_own()
+
+    # One request keeps its worker; the others end, and their doors with them.
+    reader, writer = await half_a_request(host)
+    os.kill(host.pid, signal.SIGTERM)
+    await until(lambda: len(serving(host)) == 1, within=8, what="one is left")
+    for _ in range(20):
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", host.port)
+    assert len(serving(host)) == 1, "too late to tell"
+    writer.write(b" " * 60)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+    writer.close()
+
+
+async def half_a_request(host: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request that a worker has begun to read; it keeps that worker for some seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: desk\r\nExpect: 100-continue\r\n"
+    writer.write(head + b"Content-Type: application/json\r\nContent-Length: 60\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 100")
+    return reader, writer
+
+
+def listens(pid: int, port: int) -> int:
+    """How many listening sockets on a port a process holds, by the kernel's tables."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    doors = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")
+    }
+    found = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += os.readlink(fd) in doors
+    return found
+
+
 # With figures
 
 
