@@ -13,11 +13,11 @@ from warmdesk.log import REQUEST_ID, Lines
 SECRET = "abc.DEF-123_x"
 
 
-def said(message: str, *arguments: object, as_json: bool, trace: bool = False) -> str:
+def said(message: str, *arguments: object, as_json: bool, level: int = logging.INFO) -> str:
     record = logging.LogRecord(
-        "warmdesk.realtime.hub", logging.INFO, "hub.py", 1, message, arguments, None
+        "warmdesk.realtime.hub", level, "hub.py", 1, message, arguments, None
     )
-    if trace:
+    if sys.exc_info()[0]:
         record.exc_info = sys.exc_info()
     return Lines(as_json=as_json).format(record)
 
@@ -59,13 +59,25 @@ def test_a_traceback_stays_with_its_line() -> None:
     try:
         raise ValueError(f"no GET /ws/demo?token={SECRET}&since=3")
     except ValueError:
-        text = said("http.failed", as_json=False, trace=True)
-        line = json.loads(said("http.failed", as_json=True, trace=True))
+        text = said("http.failed", as_json=False, level=logging.ERROR)
+        line = json.loads(said("http.failed", as_json=True, level=logging.ERROR))
 
     assert "\nTraceback" in text
     assert "ValueError" in line["trace"]
     assert SECRET not in text + line["trace"]
     assert "since=3" in line["trace"]
+
+
+def test_a_warning_is_one_line() -> None:
+    try:
+        raise ConnectionError("no server")
+    except ConnectionError:
+        text = said("Retrying.", as_json=False, level=logging.WARNING)
+        line = json.loads(said("bus.lost", as_json=True, level=logging.WARNING))
+
+    assert text.endswith("warning Retrying. cause=ConnectionError")
+    assert "trace" not in line
+    assert line["cause"] == "ConnectionError"
 
 
 @pytest.mark.parametrize("as_json", [True, False])

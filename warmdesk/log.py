@@ -1,8 +1,8 @@
 """Log lines: a fact with a name first, then key=value, as text or as JSON.
 
 ``log.info("hub.caught_up channel=%s cause=%s", …)`` with ``log = logging.getLogger(__name__)``.
-Info: what an operator counts. Warning: healed by itself. Error: somebody must act. Never a token,
-never a query string: what looks like one is blanked here.
+Info: what an operator counts. Warning: healed by itself, and one line. Error: somebody must act.
+Never a token, never a query string: what looks like one is blanked here.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
         at = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-        said = SECRET.sub(r"\1\2…", record.getMessage())
-        trace = (
-            SECRET.sub(r"\1\2…", self.formatException(record.exc_info)) if record.exc_info else ""
-        )
+        said = record.getMessage()
+        trace = ""
+        if record.exc_info and record.levelno >= logging.ERROR:
+            trace = SECRET.sub(r"\1\2…", self.formatException(record.exc_info))
+        elif record.exc_info and record.exc_info[0]:
+            # What is healed needs no traceback; libraries give one with every warning.
+            said += f" cause={record.exc_info[0].__name__}"
+        said = SECRET.sub(r"\1\2…", said)
         request = REQUEST_ID.get()
         if not self.as_json:
             said = said.replace("\n", "\\n") + (f" request_id={request}" if request else "")

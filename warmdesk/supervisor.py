@@ -26,6 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from warmdesk import metrics, worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
@@ -39,6 +41,8 @@ READY_SECONDS = 30.0
 PER_WORKER_SOCKETS = sys.platform == "linux"
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+AWAY = (OSError, EmbeddedError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 log = logging.getLogger(__name__)
 
@@ -326,7 +330,7 @@ class Supervisor:
         for one in self._workers():
             if now > one.leave_by:
                 one.leave_by = math.inf
-                log.error("worker.killed pid=%d cause=not_drained", one.pid)
+                log.warning("worker.killed pid=%d cause=not_drained", one.pid)
                 self._signal(one, signal.SIGKILL)
 
 
@@ -335,10 +339,10 @@ def _cause(code: int) -> str:
 
 
 def _explain(error: BaseException) -> None:
-    """Why a worker ends by itself: a sentence when it is plain, a traceback when it is a fault of
-    ours.
+    """Why a worker ends by itself: a sentence when a server is away, for it is tried again; a
+    traceback when it is a fault of ours.
     """
-    if isinstance(error, OSError | EmbeddedError):
-        log.error("worker.failed cause=%s", error)
+    if isinstance(error, AWAY):
+        log.warning("worker.not_started cause=%r", str(error) or type(error).__name__)
     else:
         log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)

@@ -27,6 +27,11 @@ LOCK_MS = 1000
 IDLE_IN_TRANSACTION_MS = 5000
 
 
+BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""A connection that is of no use any more. asyncpg says InternalClientError when the server said
+goodbye while the connection lay in the pool and its end has not been read yet."""
+
+
 async def _no_reset(connection: Any) -> None:
     return None
 
@@ -73,12 +78,7 @@ class Database:
         asked = time.monotonic()
         try:
             connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (
-            TimeoutError,
-            OSError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.CannotConnectNowError,
-        ) as error:
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise Unavailable("the database is busy or away, try again") from error
         finally:
             POOL_WAIT.observe(time.monotonic() - asked)
