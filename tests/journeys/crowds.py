@@ -192,7 +192,7 @@ async def shake(
         await line.say(handshake(token, f"{slug}{query}"))
         head = b""
         while b"\r\n\r\n" not in head:
-            more = await line.take(4096)
+            more = await line.take(4096, seconds=30)
             if not more:
                 raise EOFError
             head += more
@@ -298,7 +298,7 @@ NO_MESSAGES = [
         '{"type":null}',
         "{'type':'ping'}",
     ),
-    *("[" * 20_000, '{"type":' * 3000, "\x00", '{"type":"ping"', "NaN", "GET / HTTP/1.1\r\n\r\n"),
+    *("[" * 20_000, "\x00", '{"type":"ping"', "NaN", "GET / HTTP/1.1\r\n\r\n"),
 ]
 """Texts without a type: three of them end a socket."""
 
@@ -423,6 +423,7 @@ BAD_MESSAGES = [
     '{"type":"chat.delete","payload":{"message_id":-1}}',
     '{"type":"auth.refresh","payload":{"token":"x"}}',
     '{"type":"' + "x" * 60_000 + '"}',
+    '{"type":' * 3000,
     DEEP,
 ]
 """Messages that cannot be carried out: each is answered with an error, and none ends a socket."""
@@ -481,7 +482,7 @@ async def _say_in_pieces(line: Line, talk: bytes, chance: random.Random) -> None
 
 REQUESTS: list[tuple[str, bytes, frozenset[int]]] = [
     ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50, frozenset({400})),
-    ("no version", b"GET /\r\n\r\n", frozenset({400})),
+    ("no version", b"GET /\r\n\r\n", frozenset({400, 404})),
     ("a wrong version", b"GET / HTTP/9.x\r\nHost: x\r\n\r\n", frozenset({400})),
     ("a header without a colon", b"GET / HTTP/1.1\r\nHost x\r\n\r\n", frozenset({400})),
     ("a NUL in a header", b"GET / HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n", frozenset({400})),

@@ -517,6 +517,8 @@ NASTY = [
     '{"type":7}',
     '{"type":null,"payload":{}}',
     '{"type":"chat.send","payload":{"body":NaN}}',
+    "[" * 20_000,
+    '["\\u0000"]',
 ]
 DEEP = '{"type":"chat.send","payload":' + '{"body":' * 5000 + "1" + "}" * 5001
 ODD = [
@@ -529,7 +531,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 async def test_the_third_message_that_makes_no_sense_closes_with_4400(
     text: str, board: Board, alice: Person, bob: Person
 ) -> None:

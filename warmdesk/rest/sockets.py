@@ -326,12 +326,11 @@ def received(connection: Connection, text: bytes) -> None:
     try:
         check_text(text)
         message = decode(text)
-    except WarmDeskError as error:
+    except (WarmDeskError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         WS_DROPPED.inc(reason="malformed")
-        _error(connection, None, "invalid_payload", error.message)
-        return
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        WS_DROPPED.inc(reason="malformed")
+        if isinstance(error, WarmDeskError) and text.lstrip().startswith(b"{"):
+            _error(connection, None, "invalid_payload", error.message)
+            return
         _error(connection, None, "parse_error", "send a JSON object with a text `type`")
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
