@@ -16,10 +16,14 @@ import pytest
 
 import warmdesk
 from tests.conftest import Board
+from tests.journeys.conftest import Crowd
 from tests.journeys.running import SECRETS, Running, command, variables
 from tests.person import Person
+from tests.test_documents import HOME, parsed, rows
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
+from warmdesk.jobs.retention import Retention
 
 PASSWORD = "another good password"
 COMMANDS = ["serve", "migrate", "create-user", "reset-password"]
@@ -168,32 +172,116 @@ async def test_check_finds_nothing_in_what_the_server_wrote(
     assert await command("check", **outside) == (0, "Everything is as it must be.\n", "")
 
 
+HOLE = "feed %s: %s events from %s to %s, but it should hold %s to %s"
+FOULS = [
+    ("delete from events where channel = 'project:1' and seq = 2", HOLE),
+    ("delete from events where channel = 'project:1'", HOLE),
+    ("update events set seq = 999 where channel = 'project:1' and seq = 2", HOLE),
+    ("update feeds set seq = seq + 1 where channel = 'project:1'", HOLE),
+    ("update feeds set seq = seq - 1 where channel = 'project:1'", HOLE),
+    ("update feeds set oldest = oldest + 1 where channel = 'project:1'", HOLE),
+    ("update feeds set oldest = 0 where channel = 'project:1'", HOLE),
+    ("delete from feeds where channel = 'project:1'", "feed %s: has events but no head"),
+    ("update cards set position = 1", "column %s: %s cards at position %s"),
+    ("update columns set position = 1", "project %s: %s columns at position %s"),
+    (
+        "update projects set card_counter = 1",
+        "project %s: card number %s is beyond the counter %s",
+    ),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "update columns set project_id = (select id from projects where slug = 'x')",
+        "card %s: its column %s is in another project",
+    ),
+    ("update columns set deleted_at = now()", "card %s: its column %s is deleted"),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "insert into card_labels (card_id, label_id) select 1, min(id) from labels;"
+        "update labels set project_id = (select id from projects where slug = 'x')",
+        "card %s: its label %s is in another project",
+    ),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "update card_history set project_id = (select id from projects where slug = 'x')",
+        "history %s: its card %s is in another project",
+    ),
+    (
+        "insert into message_reactions (owner_type, owner_id, user_id, emoji)"
+        " values ('chat_message', 404, 1, '+1')",
+        "reaction %s: its message %s is gone",
+    ),
+    ("delete from project_members where role = 'owner'", "project %s: has no owner"),
+    ("update users set is_active = false", "users: nobody is an administrator"),
+]
+
+
 @pytest.mark.foul
-@pytest.mark.parametrize(
-    ("foul", "fault"),
-    [
-        ("delete from events where channel = 'project:1' and seq = 2", "feed project:1: "),
-        ("update feeds set seq = seq + 1 where channel = 'project:1'", "feed project:1: "),
-        ("update feeds set oldest = oldest + 1 where channel = 'project:1'", "feed project:1: "),
-        ("delete from feeds where channel = 'project:1'", "feed project:1: has events but no head"),
-        ("update cards set position = 1", "column 1: 2 cards at position 1"),
-        ("update columns set position = 1", "project 1: 4 columns at position 1"),
-        ("update projects set card_counter = 1", "project demo: card number 2 is beyond"),
-        ("update columns set deleted_at = now()", "card 1: its column 1 is deleted"),
-        ("delete from project_members where role = 'owner'", "project demo: has no owner"),
-        ("update users set is_active = false", "users: nobody is an administrator"),
-    ],
-)
+@pytest.mark.parametrize(("foul", "fault"), FOULS)
 async def test_check_names_what_must_not_be(
     foul: str, fault: str, board: Board, connection: Any
 ) -> None:
     await board.card("One")
     await board.card("Two")
+    assert await sql.server.faults(connection) == []
     await connection.execute(foul)
 
     found = [row["fault"] for row in await sql.server.faults(connection)]
 
-    assert any(sentence.startswith(fault) for sentence in found), found
+    named = re.escape(fault).replace("%s", r"\S*")
+    assert any(re.fullmatch(named, sentence) for sentence in found), found
+
+
+def test_every_fault_that_check_names_is_made_by_a_test_and_explained() -> None:
+    text = (HOME / "sql" / "queries" / "server.sql").read_text("utf-8")
+    text = text.split("-- name: faults", 1)[1].split("-- name:", 1)[0]
+    known = re.findall(r"select (?:format\()?'([^']+)'", text)
+    explained = [row[0] for row in rows(parsed("README.rst"), "warmdesk check")]
+
+    assert {fault for _, fault in FOULS} == set(known)
+    assert len(explained) == len(known)
+    for fault in known:
+        assert any(
+            fault.replace("%s", "…").startswith(re.sub(r"\s+", " ", words)) for words in explained
+        ), f"the README does not explain {fault!r}"
+
+
+@pytest.mark.settings(event_retention_days=0)
+async def test_check_raises_no_alarm_beside_live_traffic(
+    board: Board, desk: Desk, alice: Person, olga: Person, connection: Any, outside: dict[str, Any]
+) -> None:
+    over = asyncio.Event()
+    looked = trimmed = 0
+
+    async def look() -> None:
+        nonlocal looked
+        while not over.is_set():
+            assert [row["fault"] for row in await sql.server.faults(connection)] == []
+            looked += 1
+            await asyncio.sleep(0.01)
+
+    async def trim() -> None:
+        nonlocal trimmed
+        while not over.is_set():
+            trimmed += await Retention(desk).turn()
+            await asyncio.sleep(0.05)
+
+    async def add_and_delete(person: Person, cards: str) -> None:
+        while not over.is_set():
+            column = await person.post(f"{board.path}/columns", {"name": "Soon gone"})
+            await person.delete(f"{board.path}/columns/{column['id']}")
+            card = await board.card()
+            await person.delete(f"{cards}/{card['id']}")
+
+    crowd = Crowd(board, [alice, olga])
+    async with asyncio.TaskGroup() as group:
+        for work in (look(), trim(), crowd.work_until(over)):
+            group.create_task(work)
+        group.create_task(add_and_delete(olga, f"{board.path}/cards"))
+        for _ in range(2):
+            assert await command("check", **outside) == (0, "Everything is as it must be.\n", "")
+        over.set()
+
+    assert min(looked, crowd.done, trimmed) > 10
 
 
 @pytest.mark.foul

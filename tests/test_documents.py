@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import tomllib
@@ -28,6 +29,7 @@ STRICT = {
     "doctitle_xform": False,
 }
 DOCUMENTS = ["README.rst", "CHANGELOG.rst"]
+LOGS_ERRORS = ("log.error", "log.exception", "log.critical")
 
 
 def parsed(name: str) -> Any:
@@ -119,3 +121,17 @@ async def test_the_metrics_in_the_readme_are_those_of_a_scrape(root: Person, boa
     told = dict(re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE))
     shown = {name: " ".join(doc.split()) for name, doc in rows(parsed("README.rst"), "Metrics")}
     assert shown == told
+
+
+def test_the_errors_in_the_readme_are_those_that_are_logged() -> None:
+    logged = set()
+    for file in (HOME / "warmdesk").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in LOGS_ERRORS:
+                assert isinstance(call.args[0], ast.Constant), ast.unparse(call)
+                logged.add(str(call.args[0].value).split()[0])
+    of_servers = {name for name in logged if name.startswith("%s.")}
+    logged -= of_servers
+    logged |= {f"{server}{name[2:]}" for name in of_servers for server in ("postgres", "valkey")}
+
+    assert {row[0] for row in rows(parsed("README.rst"), "The log")} == logged
