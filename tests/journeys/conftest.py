@@ -64,7 +64,7 @@ class Process:
         program = [SHIFTED, "--seconds", str(clock)] if clock else ["-m", "warmdesk"]
         self.command = [*within, sys.executable, *program, "serve"]
         self.port, self.count = free_port(), int(settings.get("workers", 2))
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{settings.get('host', '127.0.0.1')}:{self.port}"
         self.log = base / f"server-{self.port}.log"
         given = {
             "port": self.port,
