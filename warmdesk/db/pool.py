@@ -78,7 +78,7 @@ class Database:
         asked = time.monotonic()
         try:
             connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except (*BROKEN, asyncpg.PostgresError) as error:
             raise Unavailable("the database is busy or away, try again") from error
         finally:
             POOL_WAIT.observe(time.monotonic() - asked)
@@ -108,5 +108,5 @@ class Database:
             try:
                 async with asyncio.timeout(2):
                     await pool.close()
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*BROKEN, asyncpg.PostgresError):
                 pool.terminate()

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import BROKEN, Database
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
@@ -181,7 +181,7 @@ class Changes:
             if isinstance(refused, Unavailable) and refused.extra.get("code") == UNKNOWN:
                 COMMIT_UNKNOWN.inc()
             raise refused from error
-        except (TimeoutError, OSError, asyncpg.InterfaceError) as error:
+        except BROKEN as error:
             if isinstance(error, ValueError):  # a value that PostgreSQL cannot hold was never sent
                 raise
             COMMIT_UNKNOWN.inc()

@@ -25,7 +25,7 @@ from typing import Any
 
 import asyncpg
 
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import BROKEN, Database
 from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
@@ -71,7 +71,7 @@ STOP_CLOSE_SECONDS = 2.0
 LAG_SECONDS = 15.0
 """How long the worst lateness of the loop is shown: as long as scrapes are apart."""
 
-DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN)
 
 log = logging.getLogger(__name__)
 

@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 import warmdesk
 from warmdesk.db.migrations import files
+from warmdesk.db.pool import BROKEN
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
@@ -40,8 +41,8 @@ SECONDS = 0.8
 """What each server has to answer; together with our own time less than a second."""
 NEWEST = max(int(name.split("_")[0]) for name, _ in files("migrations"))
 AWAY = (
-    *(asyncpg.PostgresError, asyncpg.InterfaceError, RedisError),
-    *(OSError, TimeoutError, Unavailable),
+    *BROKEN,
+    *(asyncpg.PostgresError, RedisError, Unavailable),
 )
 LOW, LOW_SHARE = 1 << 30, 0.05
 """Free bytes, and their share of the disk, below which the disk is low."""

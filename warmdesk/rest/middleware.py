@@ -27,6 +27,7 @@ from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
 from warmdesk.config import Settings
+from warmdesk.db.pool import BROKEN
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
 from warmdesk.log import REQUEST_ID
@@ -110,7 +111,7 @@ def as_problem(error: Exception) -> WarmDeskError:
         return _of_aiohttp(error)
     if isinstance(error, UnicodeEncodeError):
         return BadRequest("text must not hold lone surrogates")
-    if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | RedisError):
+    if isinstance(error, (*BROKEN, RedisError)):
         if isinstance(error, ValueError):
             # asyncpg could not encode a value for its parameter.
             return BadRequest("a value is out of range")
