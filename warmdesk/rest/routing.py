@@ -28,6 +28,7 @@ from warmdesk.auth.addresses import client_address
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
+from warmdesk.realtime.connection import ClientGone
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -178,6 +179,9 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
         # aiohttp would go on waiting for the rest after the answer.
         content.feed_eof()
         raise WarmDeskError("the body did not come in time", status=408) from error
+    except ConnectionError as error:
+        # It is not a server behind us that went away.
+        raise ClientGone from error
     return b"".join(parts)
 
 
