@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -125,6 +126,21 @@ def test_the_order_in_which_labels_are_given_does_not_matter(fresh: object) -> N
     moved.inc(target="b", source="a")
 
     assert shown()['moved_total{source="a",target="b"}'] == 2
+
+
+def test_a_loop_that_hangs_is_seen_by_the_other_workers(
+    fresh: dict[str, Metric], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "LOOP_LAG", metrics.gauge("lag_seconds", "Lag.", across="max"))
+    metrics.share(3)
+    in_a_worker(0, lambda: metrics.tick(time.monotonic() - 20, 0.1))
+    in_a_worker(1, lambda: metrics.tick(time.monotonic(), 0.2))
+    in_a_worker(2, lambda: None)  # it starts: its loop has not turned yet
+
+    assert shown()["lag_seconds"] == pytest.approx(19.5, abs=0.4)
+
+    metrics.clear_gauges(0)
+    assert shown()["lag_seconds"] == 0.2
 
 
 def test_a_histogram_is_cumulative(fresh: object) -> None:

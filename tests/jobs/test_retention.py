@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Board, Door
+from tests.conftest import Board, Door, serving
 from tests.person import Person
 from tests.realtime.story import seqs, tell
+from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.jobs import retention
 from warmdesk.jobs.retention import Retention
@@ -187,3 +188,12 @@ async def test_the_task_goes_on_after_a_failure(
     finally:
         await job.stop()
     assert failures == 2
+
+
+async def test_a_server_trims_by_itself(
+    settings: Settings, board: Board, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.05)
+    async with serving(settings), asyncio.timeout(5):
+        while await connection.fetchval("select count(*) from events"):
+            await asyncio.sleep(0.05)

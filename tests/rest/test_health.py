@@ -6,16 +6,22 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import warmdesk
-from tests.conftest import Servers, Wait
+from tests.conftest import Servers, Wait, serving
+from tests.disk import small_disk
+from tests.journeys.running import children
 from tests.person import Person
 from warmdesk import tasks
+from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.rest import health
+from warmdesk.rest.health import Disk
 
 
 @pytest.fixture
@@ -107,6 +113,77 @@ async def test_a_database_that_hangs_is_told_within_a_second(
     assert answers[0]["database"] == "down"
     assert took < 1.2
     await anybody.get("/ready")
+
+
+async def test_both_answer_within_a_second_while_postgresql_and_redis_hang(
+    anybody: Person, servers: Servers, eventually: Wait
+) -> None:
+    await anybody.get("/ready")
+    postgres = servers.postgres.pid
+    hung = [postgres, *children(postgres), servers.valkey.pid]
+    slowest = 0.0
+
+    async def ask(path: str, status: int) -> Any:
+        nonlocal slowest
+        began = time.monotonic()
+        said = await anybody.get(path, status=status)
+        slowest = max(slowest, time.monotonic() - began)
+        return said
+
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(ask("/ready", 503) for _ in range(4)), *(ask("/health", 200) for _ in range(4))
+            )
+            assert (answers[0]["database"], answers[0]["redis"]) == ("down", "down")
+    finally:
+        for pid in reversed(hung):
+            os.kill(pid, signal.SIGCONT)
+
+    assert slowest < 1.2  # promised is 1; the rest is for a busy machine
+    await eventually(lambda: _is_ready(anybody), limit=3)
+
+
+async def _is_ready(anybody: Person) -> bool:
+    return bool((await anybody.request("GET", "/ready")).status == 200)
+
+
+async def test_a_disk_that_is_low_is_told_and_one_that_is_full_gets_no_requests(
+    settings: Settings, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "SAMPLE_SECONDS", 0.05)
+    with small_disk(health.FULL + (4 << 20)) as directory:
+        async with serving(replace(settings, data_dir=directory)) as door:
+            nobody = Person(door.url, "nobody")
+            nobody.client.token = "none"
+            low: dict[str, Any] = {"status": "ready", "database": "up", "redis": "up"}
+            low |= {"disk": "low", "degraded": True}
+            assert await nobody.get("/ready") == low
+
+            (directory / "ballast").write_bytes(bytes(8 << 20))
+
+            await eventually(lambda: _full(nobody))
+            assert await nobody.get("/health") == {"status": "ok"}
+
+            (directory / "ballast").unlink()
+            await eventually(lambda: _is_ready(nobody))
+            await nobody.close()
+
+
+async def _full(anybody: Person) -> bool:
+    answer = await anybody.request("GET", "/ready")
+    return answer.status == 503 and answer.body["code"] == "disk"
+
+
+def test_a_disk_is_low_below_a_gibibyte_or_a_twentieth() -> None:
+    gib = 1 << 30
+    assert not Disk(free=gib, size=2 * gib).low
+    assert Disk(free=gib - 1, size=2 * gib).low
+    assert not Disk(free=5 * gib, size=100 * gib).low
+    assert Disk(free=5 * gib - 1, size=100 * gib).low
+    assert health.measure(Path("/no/such/place")) is None
 
 
 def test_the_newest_migration_is_known() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
+import time
 from asyncio.subprocess import PIPE, STDOUT
 from typing import Any
 
 import pytest
 
-from tests.conftest import Board, Wait
+from tests.conftest import Board, Servers, Wait
+from tests.journeys.running import Running, children
 from tests.person import Person
 from warmdesk.rest import metrics
 
@@ -139,6 +143,110 @@ async def test_open_sockets_are_counted(root: Person, alice: Person, eventually:
 
 async def _is(count: Any, wanted: float) -> bool:
     return bool(await count() == wanted)
+
+
+async def test_without_the_database_everything_else_is_told(
+    root: Person, board: Board, servers: Servers, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "COUNT_SECONDS", 0.3)
+    before = await lines(root)
+    postgres = servers.postgres.pid
+    for pid in (hung := [postgres, *children(postgres)]):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        told = await lines(root)
+        again = await lines(root)
+    finally:
+        for pid in reversed(hung):
+            os.kill(pid, signal.SIGCONT)
+
+    assert told["warmdesk_projects"] == before["warmdesk_projects"] == 1
+    assert told["warmdesk_metrics_last_access_success"] == 1
+    assert again["warmdesk_metrics_last_access_success"] == 0
+    assert again["warmdesk_metrics_last_access_timestamp_seconds"] == pytest.approx(
+        time.time(), abs=5
+    )
+
+
+async def test_live_events_are_counted_by_type_with_their_lateness(
+    root: Person, alice: Person, olga: Person, board: Board
+) -> None:
+    out = 'warmdesk_ws_messages_total{direction="out",type="board.card_created"}'
+    before = await lines(root)
+    async with alice.socket(board.slug) as one, olga.socket(board.slug) as two:
+        for wire in (one, two):
+            await wire.next("presence.list")
+        await board.card()
+        for wire in (one, two):
+            await wire.next("board.card_created")
+            await wire.send("ping")
+            await wire.next("pong")
+            await wire.send_text('{"type":7}')
+            await wire.next("error")
+
+    told = await lines(root)
+
+    # The mirror of this test's board is the third viewer.
+    assert told[out] == before.get(out, 0) + 3
+    assert told["warmdesk_event_delivery_seconds_count"] > before.get(
+        "warmdesk_event_delivery_seconds_count", 0
+    )
+    assert told["warmdesk_event_delivery_seconds_sum"] < 60
+    ping = 'warmdesk_ws_messages_total{direction="in",type="ping"}'
+    assert told[ping] >= before.get(ping, 0) + 2
+    malformed = 'warmdesk_ws_dropped_total{reason="malformed"}'
+    assert told[malformed] == before[malformed] + 2
+
+
+async def test_a_revocation_is_timed(root: Person, alice: Person, board: Board, url: str) -> None:
+    before = await lines(root)
+    other = Person(url, "alice")
+    async with other.socket(board.slug) as wire:
+        await wire.next("hello")
+        await other.post("/auth/logout", {}, status=204)
+        assert await wire.closed() == 4401
+    await other.close()
+
+    told = await lines(root)
+
+    name = "warmdesk_revocation_seconds"
+    assert told[f"{name}_count"] == before[f"{name}_count"] + 1
+    assert told[f'{name}_bucket{{le="2.0"}}'] == before[f'{name}_bucket{{le="2.0"}}'] + 1
+
+
+async def test_the_drain_of_a_worker_is_timed_though_it_is_gone(
+    database_url: str, redis_url: str, eventually: Wait
+) -> None:
+    secrets = {"jwt_secret": "j" * 32, "secret_key": "s" * 32}
+    outside: dict[str, Any] = {"database_url": database_url, "redis_url": redis_url, **secrets}
+    async with Running(workers=1, database_pool=4, **outside) as running:
+        running.signal(signal.SIGHUP)
+        await eventually(lambda: "worker.drained" in running.log, limit=20)
+        root = Person(running.url, "root", patience=10)
+        told = await lines(root)
+        await root.close()
+
+    assert told["warmdesk_drain_seconds_count"] == 1
+    assert 2 <= told["warmdesk_drain_seconds_sum"] < 10
+
+
+async def test_refused_credentials_are_counted_by_reason(
+    root: Person, person: Any, url: str
+) -> None:
+    before = await lines(root)
+    eve = person()
+    for token in ("nonsense", "wd_nonsense"):
+        eve.client.token = token
+        await eve.get("/users/me", status=401)
+    wrong = {"username": "alice", "password": "not her password"}
+    await eve.post("/auth/login", wrong, status=401)
+    await eve.post("/auth/refresh", {"refresh_token": "nonsense"}, status=401)
+
+    told = await lines(root)
+
+    for reason in ("token", "key", "password", "refresh_token"):
+        name = f'warmdesk_auth_failures_total{{reason="{reason}"}}'
+        assert told[name] == before[name] + 1, reason
 
 
 async def test_promtool_finds_nothing(root: Person, board: Board) -> None:

@@ -39,9 +39,8 @@ def seconds_since(entry: Entry, now: float | None = None) -> float | None:
     """How long ago an event was recorded; None when its envelope does not say.
 
     PostgreSQL's clock against this host's (`now`, `time.time()`): where they differ, so does the
-    answer, and it is never below 0. Costs half a microsecond, so the envelope is not parsed: the
-    last ``"ts":"`` in it is the one, because only the client's id, in which quotes are escaped,
-    comes after it.
+    answer, and it is never below 0. The envelope is not parsed, so it costs a microsecond: its last
+    ``"ts":"`` is the one, because only the client's id, in which quotes are escaped, comes after.
     """
     at = entry.body.rfind(TS)
     if at < 0:
