@@ -8,6 +8,7 @@ import random
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -46,6 +47,7 @@ async def play(
         began = time.monotonic()
         try:
             await team.begin()
+            began = time.monotonic()
             say(f"{len(team.seats)} sockets and {team.size.writers} writers are at work")
             await _break(team, course, iter(faults), began, seconds, say)
         except Exception as error:
@@ -123,7 +125,8 @@ async def calm(team: Team, course: Course, say: Say) -> None:
             await team.presence.settles(limit=PRESENCE_SECONDS)
             await team.compare_mirrors()
         except AssertionError as error:
-            team.broken.append(f"in a calm: {error}")
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            team.broken.append(f"in a calm: {error} ({place.name}: {place.line})")
         team.logs.check()
         course.sample(team)
     team.excuse(frozenset())

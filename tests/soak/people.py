@@ -77,7 +77,7 @@ class Figures:
 
     answers: collections.Counter[int] = field(default_factory=collections.Counter)
     unanswered: int = 0
-    slowest_503: float = 0.0
+    slowest_503: tuple[float, str] = (0.0, "")
     late: array.array[float] = field(default_factory=lambda: array.array("d"))
     signed_out: int = 0
     refused_sockets: collections.Counter[int] = field(default_factory=collections.Counter)
@@ -111,7 +111,8 @@ class Pen(Client):
         self.figures.answers[answer.status] += 1
         if answer.status == 503:
             took = time.monotonic() - began
-            self.figures.slowest_503 = max(self.figures.slowest_503, took)
+            slowest = (took, f"{method} {path}")
+            self.figures.slowest_503 = max(self.figures.slowest_503, slowest)
         return answer
 
     async def sign_in(self) -> None:

@@ -79,8 +79,9 @@ def broken(team: Team, course: Course) -> list[str]:
     unexpected = {s: n for s, n in figures.answers.items() if s >= 500 and s != 503}
     if unexpected:
         found.append(f"answers that should not be: {unexpected}")
-    if figures.slowest_503 > UNAVAILABLE_SECONDS:
-        found.append(f"a 503 took {figures.slowest_503:.1f} s")
+    seconds, where = figures.slowest_503
+    if seconds > UNAVAILABLE_SECONDS:
+        found.append(f"a 503 took {seconds:.1f} s: {where}")
     if figures.signed_out:
         found.append(f"{figures.signed_out} people were signed out for no reason")
     memory, files = course.growth()
@@ -112,7 +113,7 @@ def figures(team: Team, course: Course) -> str:
         f"writes         {ledger.acknowledged} acknowledged: {ledger.lost} lost,"
         f" {ledger.doubled} doubled",
         f"answers        {answers}; {told.unanswered} lost on the way;"
-        f" slowest 503 {told.slowest_503:.1f} s",
+        f" slowest 503 {told.slowest_503[0]:.1f} s",
         f"heal           p50 {middle:.1f} s, max {max(heals, default=0.0):.1f} s"
         f" after {len(heals)} faults",
         f"presence       right after at most {max(settled, default=0.0):.1f} s"
