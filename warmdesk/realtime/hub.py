@@ -26,6 +26,7 @@ from typing import Any
 import asyncpg
 
 from warmdesk.db.pool import BROKEN, Database
+from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
@@ -71,7 +72,7 @@ STOP_CLOSE_SECONDS = 2.0
 LAG_SECONDS = 15.0
 """How long the worst lateness of the loop is shown: as long as scrapes are apart."""
 
-DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN)
+DATABASE_AWAY = (asyncpg.PostgresError, Unavailable, *BROKEN)
 
 log = logging.getLogger(__name__)
 
