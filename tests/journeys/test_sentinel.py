@@ -128,23 +128,24 @@ async def test_servers_follow_to_the_promoted_replica_and_nobody_notices(
     async with Company(fleet, visit, await furnished(fleet[0], visit)) as company:
         await company.sees_each_other()
         company.works()
-        await company.crowd.goes_on(20)
+        await company.crowd.goes_on(150)
+        usual = company.crowd.p99()
         # The first sentinel that is asked died with the primary's host, or worse: it hangs.
         os.kill(pid_of(watched.sentinels[0]), signal.SIGSTOP)
         await watched.first.kill()
         killed = time.monotonic()
-        company.crowd.slowest = slowest = 0.0
+        slowest = 0.0
         while not await watched.second.is_primary():
             slowest = max(slowest, await company.reads_all())
         promoted = time.monotonic() - killed
         await healed(fleet, visit)
         followed = time.monotonic() - killed
         slowest = max(slowest, await company.reads_all())
-        assert company.crowd.slowest < 2.0, "a change waited for Redis"
+        waited = company.nobody_waited(usual)
         present = await company.sees_each_other()
         print(
             f"promoted after {promoted:.1f} s, followed after {followed:.1f} s, delivery"
-            f" {slowest:.2f} s meanwhile, presence right {present:.1f} s after"
+            f" {slowest:.2f} s meanwhile, presence right {present:.1f} s after; {waited}"
         )
         assert followed - promoted < FOLLOWED_WITHIN
 
