@@ -90,8 +90,8 @@ async def _break(
         course.seconds = time.monotonic() - began
         try:
             healed = await heal(team)
-        except AssertionError as error:
-            team.broken.append(f"{fault.name} ({hit}) did not heal: {error}")
+        except (AssertionError, TimeoutError) as error:
+            team.broken.append(f"{fault.name} ({hit}) did not heal: {error!r}")
             say(team.broken[-1])
         else:
             course.heals.append(healed)
