@@ -118,6 +118,28 @@ async def test_who_gives_up_leaves_the_place_free() -> None:
     assert await passwords.hash_password("there is room again")
 
 
+async def test_who_waits_too_long_is_refused_and_who_had_his_turn_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Some turns last longer than anybody is ready to wait for one.
+    monkeypatch.setattr(passwords, "COST", 12)
+    monkeypatch.setattr(passwords, "PATIENCE", 0.05)
+    began = time.perf_counter()
+    results = await asyncio.gather(
+        *(passwords.hash_password("correct horse battery") for _ in range(10)),
+        return_exceptions=True,
+    )
+
+    refused = [r for r in results if isinstance(r, TooMany)]
+    made = [r for r in results if isinstance(r, str)]
+    assert len(refused) + len(made) == 10
+    assert passwords.THREADS <= len(made) <= 5
+    assert all(int(r.headers["Retry-After"]) >= 1 for r in refused)
+    assert time.perf_counter() - began < 5
+    monkeypatch.setattr(passwords, "PATIENCE", 10.0)
+    assert await passwords.hash_password("there is room again")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads a priority each")
 def test_the_threads_give_way_and_the_loop_does_not() -> None:
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

@@ -2,8 +2,9 @@
 everything else.
 
 bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. A hash takes a fifth
-of a second of CPU on purpose, so it runs on threads with a lower priority, and what waits for them
-is bounded: a flood of sign-ins is refused with 429 and the board stays fast.
+of a second of CPU on purpose, so it runs on threads with a lower priority. What waits for them is
+bounded, in number and in time, for threads that give way may get little: a flood of sign-ins is
+refused with 429 and the board stays fast.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from warmdesk.errors import TooMany
 COST = 12
 """Two to this power rounds; tests lower it."""
 THREADS = max(1, min(2, (os.cpu_count() or 1) // 2))
-WAITING = 64
-"""Hashes that may be under way or wait in one process: about ten seconds of work."""
+WAITING = 32 * THREADS
+"""Hashes that may be under way or wait in one process: about seven seconds of work."""
+PATIENCE = 10.0
+"""Seconds that one waits for its turn. On a busy machine a turn comes late, and whoever asked would
+be gone when it does."""
 NICENESS = 10
 
 T = TypeVar("T")
@@ -54,9 +58,17 @@ async def _apart(work: Callable[[], T]) -> T:
     def leave(done: Future[T]) -> None:
         _places.release()
 
-    future = _threads().submit(work)
-    future.add_done_callback(leave)
-    return await asyncio.wrap_future(future)
+    turn = _threads().submit(work)
+    turn.add_done_callback(leave)
+    outcome = asyncio.wrap_future(turn)
+    try:
+        await asyncio.wait([outcome], timeout=PATIENCE)
+        if turn.cancel():  # it has not begun
+            raise TooMany(5, "too many sign-ins at once, try again")
+        return await outcome
+    except asyncio.CancelledError:
+        turn.cancel()
+        raise
 
 
 def _prepared(password: str) -> bytes:
