@@ -3,9 +3,10 @@
 select record_each(:channels::text[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text);
 
 -- name: heads -> many
--- The heads of feeds, and the epoch in every row; always at least one row. A channel without events has none of its own.
-select e.epoch, f.channel, f.seq
-from (select epoch() as epoch) as e
+-- The heads of feeds, and in every row the epoch and the time of day; always at least one row. A channel without events
+-- has none of its own.
+select e.epoch, e.moment, f.channel, f.seq
+from (select epoch() as epoch, clock_timestamp() as moment) as e
 left join feeds as f on f.channel = any(:channels::text[]);
 
 -- name: after -> one

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole, require_session
 from warmdesk.auth.identity import Identity, Recent
 from warmdesk.auth.tokens import Claims, digest, new_secret
@@ -147,8 +146,8 @@ async def test_a_remembered_token_dies_at_its_end(
 ) -> None:
     token = identity.tokens.issue(ALICE, session)
     await identity.by_token(token)
-    later = time.time() + 901
-    monkeypatch.setattr("warmdesk.auth.identity.time", SimpleNamespace(time=lambda: later))
+    later = clock.now() + 901
+    monkeypatch.setattr(clock, "now", lambda: later)
 
     for forgets in (False, True):
         if forgets:

@@ -21,6 +21,7 @@ import asyncpg
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret, not_good
 from warmdesk.db.pool import Database
@@ -127,7 +128,7 @@ class Identity:
         if claims is None:
             claims = self.tokens.read(token)
             self._claims.keep(token, claims)
-        elif claims.expires_at <= time.time():
+        elif claims.expires_at <= clock.now():
             raise expired()
 
         async def look_up() -> Actor | None:
@@ -241,7 +242,7 @@ class Identity:
 
 
 def _still_good(actor: Actor) -> Actor:
-    if actor.expires_at is not None and actor.expires_at <= time.time():
+    if actor.expires_at is not None and actor.expires_at <= clock.now():
         raise expired()
     return actor
 

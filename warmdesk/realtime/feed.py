@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from warmdesk import clock
 from warmdesk.db.queries import sql
 
 PAGE = 200
@@ -38,9 +39,9 @@ class Entry(NamedTuple):
 def seconds_since(entry: Entry, now: float | None = None) -> float | None:
     """How long ago an event was recorded; None when its envelope does not say.
 
-    PostgreSQL's clock against this host's (`now`, `time.time()`): where they differ, so does the
-    answer, and it is never below 0. The envelope is not parsed, so it costs a microsecond: its last
-    ``"ts":"`` is the one, because only the client's id, in which quotes are escaped, comes after.
+    By PostgreSQL's clock (`now`: as `clock.now` tells it), and never below 0. The envelope is not
+    parsed, so it costs a microsecond: its last ``"ts":"`` is the one, because only the client's id,
+    in which quotes are escaped, comes after.
     """
     at = entry.body.rfind(TS)
     if at < 0:
@@ -50,7 +51,7 @@ def seconds_since(entry: Entry, now: float | None = None) -> float | None:
         moment = datetime.fromisoformat(entry.body[at : at + TS_LENGTH].decode()).timestamp()
     except ValueError:
         return None
-    return max(0.0, (time.time() if now is None else now) - moment)
+    return max(0.0, (clock.now() if now is None else now) - moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,13 @@ async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE)
 
 
 async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str, int]]:
-    """The epoch, and the head of each channel (0 where nothing happened yet), in one query."""
+    """The epoch, and the head of each channel (0 where nothing happened yet), in one query. It also
+    sets the clock.
+    """
     wanted = list(channels)
+    asked = time.monotonic()
     rows = await sql.feeds.heads(connection, channels=wanted)
+    clock.told(rows[0]["moment"].timestamp(), asked)
     known = {row["channel"]: row["seq"] for row in rows if row["channel"] is not None}
     return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
 

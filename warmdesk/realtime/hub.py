@@ -25,6 +25,7 @@ from typing import Any
 
 import asyncpg
 
+from warmdesk import clock
 from warmdesk.db.pool import BROKEN, Database
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
@@ -567,7 +568,7 @@ class Hub:
 
     def _set_expiry(self, connection: Connection) -> None:
         if connection.expires_at is not None:
-            left = connection.expires_at - time.time()
+            left = connection.expires_at - clock.now()
             connection.due = min(
                 connection.due, time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS)
             )
@@ -666,7 +667,7 @@ class Hub:
         # A pong comes some time after its ping: two pings later it is not yet silent long enough.
         due = min(connection.last_ping + PING_SECONDS, connection.last_heard + SILENT_SECONDS)
         if connection.expires_at is not None:
-            left = connection.expires_at - time.time()
+            left = connection.expires_at - clock.now()
             if left <= -EXPIRY_GRACE_SECONDS:
                 connection.close(Close.SIGNED_OUT, "the token expired")
             elif left <= EXPIRY_WARNING_SECONDS and not connection.warned:

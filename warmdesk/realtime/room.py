@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
+from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, seconds_since
@@ -204,7 +205,7 @@ class Room:
         viewers = len(self.ready)
         if not viewers:
             return
-        now = time.time()
+        now = clock.now()
         for entry in told:
             SENT.get(entry.type, OTHER).inc(viewers)
             late = seconds_since(entry, now)

@@ -20,6 +20,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from warmdesk import clock
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
@@ -300,7 +301,7 @@ _kept: set[asyncio.Task[None]] = set()
 
 def moment() -> str:
     """Now, RFC 3339 in UTC."""
-    now = time.time()
+    now = clock.now()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
 
