@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.conftest import Wait
 from warmdesk.embedded import Valkey
@@ -245,3 +247,39 @@ async def test_sentinels_are_asked_for_the_primary(
     assert options.get("password") == password
     assert options.get("username", "default") == user
     await redis.aclose()
+
+
+async def test_redis_is_heard_through_tls_and_its_certificate_is_checked(
+    redis_url: str, tmp_path: Path, eventually: Wait
+) -> None:
+    """As the embedded Valkey speaks no TLS, a proxy in front of it does."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1 << 16):
+            writer.write(chunk)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        above, below = await asyncio.open_unix_connection(redis_url.removeprefix("unix://"))
+        tasks.update(asyncio.create_task(pump(*way)) for way in ((reader, below), (above, writer)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"rediss://localhost:{server.sockets[0].getsockname()[1]}"
+    try:
+        async with bus_on(f"{url}?ssl_ca_certs={tmp_path}/ca.pem") as (bus, heard):
+            assert bus.good
+            assert await bus.subscribe("project:1")
+            bus.publish_all(["project:1 1 told -\n{}"])
+            await eventually(lambda: heard)
+        async with bus_on(url) as (bus, _):
+            assert not bus.good, "nobody vouches for this certificate"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -382,3 +382,91 @@ async def test_a_planned_stop_leaves_the_leave_delay_and_no_ghosts(
             await viewer.next("presence.join", limit=SOON)
         await holder.__aexit__(None, None, None)
         await viewer.next("presence.leave", limit=presence_module.TURN_SECONDS + 1.0)
+
+
+async def test_an_opening_that_fails_shows_nobody_for_longer_than_it_took(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    alice: Person,
+    bob: Person,
+    olga: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def busy(*args: Any) -> None:
+        raise Unavailable("too busy")
+
+    far = person("bob", url=twin.url)
+    async with here(far) as viewer, here(olga):
+        await viewer.next("presence.join", limit=SOON)
+        monkeypatch.setattr(desk.hub, "plan", busy)
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with alice.socket("demo", since=0):
+                pass
+        await asyncio.sleep(DELAY)
+        assert changes(viewer)[1:] in ([], [("join", alice.id), ("leave", alice.id)])
+        assert not await desk.presence.online([alice.id])
+
+
+@pytest.mark.parametrize("part", ["leases", "counts", "since", "versions"])
+async def test_a_redis_that_drops_a_part_when_memory_is_short_makes_no_ghosts(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    alice: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    far = person("bob", url=twin.url)
+    async with here(far) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            channel = project_channel(board.id) if part != "versions" else ""
+            key = f"warmdesk:presence:{part}:{channel}".rstrip(":")
+            assert await desk.redis.delete(key)
+            await asyncio.sleep(2.5)
+            assert changes(viewer) == [("join", alice.id)]
+            assert set(await desk.presence.users(project_channel(board.id))) == {3, 4}
+        await viewer.next("presence.leave", limit=2.5 + DELAY)
+        assert await desk.presence.users(project_channel(board.id)) == [4]
+
+
+@pytest.mark.parametrize("leap", [3600.0, -3600.0])
+async def test_a_clock_of_redis_that_leaps_makes_nobody_leave_and_no_ghosts(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    alice: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    leap: float,
+) -> None:
+    """The leases are moved instead of the clock: to a script that is the same."""
+    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    far = person("bob", url=twin.url)
+    async with here(far) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            key = f"warmdesk:presence:leases:{project_channel(board.id)}"
+            for each in (desk, twin.desk):
+                shift_clock(each, leap, monkeypatch)
+            for lease in await desk.redis.zrange(key, 0, -1):
+                await desk.redis.zincrby(key, -leap, lease)
+            await asyncio.sleep(1.2)
+            assert changes(viewer) == [("join", alice.id)]
+        await viewer.next("presence.leave", limit=2.5 + DELAY)
+
+
+def shift_clock(desk: Desk, leap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = desk.presence._script
+
+    async def shifted(*args: Any, **options: Any) -> bytes:
+        answer = orjson.loads(await script(*args, **options))
+        return orjson.dumps(answer | {"clock": answer["clock"] + round(leap * 1000)})
+
+    monkeypatch.setattr(desk.presence, "_script", shifted)

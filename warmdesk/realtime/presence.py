@@ -283,7 +283,7 @@ class Presence:
         self._frozen_until = time.monotonic() + LEASE_SECONDS
 
     def _found(self) -> None:
-        """Redis is back: what ran out meanwhile is taken again at once."""
+        """Redis is back, or another: leases that ran out or vanished are taken again at once."""
         if not self._stopping:
             self._keep(self._look_now(None))
 
@@ -450,6 +450,7 @@ class Presence:
             if self._run:
                 self._freeze()
                 log.warning("presence.other_redis")
+                self._found()
             self._run = answer["run"]
             # Its versions count anew: the same number need not mean the same people.
             for room in self.hub.rooms.values():
