@@ -106,6 +106,16 @@ class Viewer:
         self.seqs: list[int] = []
         self.delays: list[tuple[float, float]] = []
         self.ended = False
+        self._reading: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._reading = asyncio.create_task(self.read())
+
+    async def stop(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        self.line.leave()
 
     async def read(self) -> None:
         try:
@@ -434,7 +444,9 @@ class OverTls(Process):
 
 
 @asynccontextmanager
-async def town(people: int, *, tls: bool) -> AsyncIterator[tuple[Process, Process, Path | None]]:
+async def town(
+    people: int, *, tls: bool = False, **settings: Any
+) -> AsyncIterator[tuple[Process, Process, Path | None]]:
     """PostgreSQL, Valkey and two servers of one worker: one for requests, one for sockets; and the
     certificate's authority when the latter speaks TLS. People ``p0``, ``p1`` … are admins.
     """
@@ -460,6 +472,7 @@ async def town(people: int, *, tls: bool) -> AsyncIterator[tuple[Process, Proces
             "database_url": postgres.dsn,
             "redis_url": valkey.url,
             "workers": 1,
+            **settings,
         }
         trust = None
         if tls:
@@ -492,7 +505,7 @@ async def crowd(
 
     async def one(token: str, number: int) -> None:
         async with gate:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)
         if number < STALLED:
             await stall(url, token, "demo", over, stalled, tls=tls)
         else:
