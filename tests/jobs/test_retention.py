@@ -145,7 +145,7 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
 
     async def head() -> int:
         return int(
-            await desk.database.healing.fetchval(
+            await desk.database.healing.pool.fetchval(
                 "select seq from feeds where channel = $1", channel
             )
         )

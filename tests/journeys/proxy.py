@@ -111,6 +111,7 @@ class Link:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     held: bytes | None = None
+    forgotten: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def abort(self) -> None:
@@ -137,6 +138,8 @@ class Proxy:
         self._chance = random.Random(seed)
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._open = True
         self._server: asyncio.Server | None = None
 
@@ -164,8 +167,19 @@ class Proxy:
         """Nothing goes through any more, and nobody is told."""
         self._flowing.clear()
 
+    def hold_answers(self) -> None:
+        """Questions go through, answers do not."""
+        self._answering.clear()
+
     def thaw(self) -> None:
         self._flowing.set()
+        self._answering.set()
+
+    def forget(self) -> None:
+        """New connections are served; those of before stay as silent as they are, for ever."""
+        for link in self.links:
+            link.forgotten = True
+        self.thaw()
 
     def cut(self) -> None:
         """Every connection is reset; new ones are welcome."""
@@ -202,23 +216,32 @@ class Proxy:
         link = Link(writer, below)
         self.links.add(link)
         link.tasks = [
-            asyncio.create_task(self._pass(reader, below)),
-            asyncio.create_task(self._pass(above, writer, link)),
+            asyncio.create_task(self._pass(reader, below, link)),
+            asyncio.create_task(self._pass(above, writer, link, answers=True)),
         ]
         await asyncio.wait(link.tasks, return_when=asyncio.FIRST_COMPLETED)
         link.abort()
         self.links.discard(link)
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link | None = None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        link: Link,
+        *,
+        answers: bool = False,
     ) -> None:
         messages = Messages()
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # uvloop's word for a transport that was aborted
             while chunk := await reader.read(CHUNK):
                 await self._flowing.wait()
                 if writer.transport.is_closing():
                     return
-                if link is None or self.bytes_only:
+                if answers:
+                    await self._answering.wait()
+                if link.forgotten:
+                    continue
+                if self.bytes_only or not answers:
                     writer.write(chunk)
                 else:
                     for message in messages.feed(chunk):

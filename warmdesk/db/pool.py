@@ -3,6 +3,12 @@
 Two pools a process: one for requests, and two connections that requests cannot take, with which the
 hub heals. A connection goes back to its pool without a reset (official asyncpg option, 10–70 µs a
 request): no code here leaves a SET, a LISTEN or a session lock behind.
+
+A PostgreSQL that hangs, or a network that lost its memory, tells nobody. So all that is done with a
+connection has an end together with the wait for it. A connection that was left in the middle of a
+question is closed at once: asyncpg would wait for the answer to its cancellation, as long again.
+And whoever was asked in vain makes the others doubtful: a connection that has not answered since
+is replaced before it is used, so that nobody has to wait for each of them in turn.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -20,31 +27,128 @@ from warmdesk.metrics import POOL_WAIT
 
 ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
-CONNECT_SECONDS = 5.0
+SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
 LOCK_MS = 1000
 IDLE_IN_TRANSACTION_MS = 5000
 
-
 BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """A connection that is of no use any more. asyncpg says InternalClientError when the server said
 goodbye while the connection lay in the pool and its end has not been read yet."""
+DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
+"""What a question raises when PostgreSQL is away, busy or slow."""
 
 
 async def _no_reset(connection: Any) -> None:
     return None
 
 
-class Database:
-    """PostgreSQL as one process sees it. A query takes it where it would take a connection.
+class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no types
+    """A connection that knows when it last answered."""
 
-    `healing` is the centre's own pool.
-    """
+    __slots__ = ("answered",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.answered = time.monotonic()
+
+    def heard(self) -> None:
+        self.answered = time.monotonic()
+
+
+@dataclass(slots=True)
+class Silence:
+    """When PostgreSQL was last asked in vain, by the monotonic clock."""
+
+    since: float = float("-inf")
+
+
+class Connections:
+    """One pool. A query takes it where it would take a connection."""
+
+    def __init__(self, pool: Any, silence: Silence) -> None:
+        self.pool = pool
+        self.silence = silence
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection for a moment. `Unavailable` after two seconds without one; TimeoutError when
+        `ASK_SECONDS` after it was asked for the work with it has not ended.
+        """
+        async with asyncio.timeout(ASK_SECONDS):
+            connection = await self._acquire()
+            began = time.monotonic()
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
+                connection.terminate()
+                if time.monotonic() - began > SILENT_SECONDS:
+                    self.silence.since = max(self.silence.since, began)
+                raise
+            except BaseException:
+                await self.pool.release(connection)
+                raise
+            connection.heard()
+            await self.pool.release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """A connection in a transaction, which is committed in the end; an error rolls it back. So
+        does PostgreSQL when it finds that whoever ran out of time has left.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except TimeoutError:
+                raise
+            except Exception:
+                try:
+                    await transaction.rollback()
+                except Exception:
+                    connection.terminate()
+                raise
+            await transaction.commit()
+
+    async def _acquire(self) -> Any:
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                while True:
+                    connection = await self.pool.acquire()
+                    if connection.answered > self.silence.since:
+                        return connection
+                    connection.terminate()
+        except (*BROKEN, asyncpg.PostgresError) as error:
+            raise Unavailable("the database is busy or away, try again") from error
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetch(statement, *values)
+
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def execute(self, statement: str, *values: Any) -> Any:
+        async with self.connection() as connection:
+            return await connection.execute(statement, *values)
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self.pool.close()
+        except (*BROKEN, asyncpg.PostgresError):
+            self.pool.terminate()
+
+
+class Database(Connections):
+    """PostgreSQL as one process sees it: the pool for requests, and `healing`, the centre's own."""
 
     def __init__(self, pool: Any, healing: Any) -> None:
-        self.pool = pool
-        self.healing = healing
+        super().__init__(pool, Silence())
+        self.healing = Connections(healing, self.silence)
 
     @classmethod
     async def open(cls, dsn: str, *, size: int) -> Database:
@@ -59,54 +163,30 @@ class Database:
             "client_connection_check_interval": "5000",
         }
 
-        async def pool(least: int, most: int) -> Any:
+        async def pool(first: int, most: int) -> Any:
+            # Connections are made when they are needed: a pool that keeps a least number of them
+            # complains with a traceback while the server is away, and tries less and less often.
             return await asyncpg.create_pool(
                 dsn,
-                min_size=least,
+                min_size=0,
+                init_size=first,
                 max_size=most,
+                connection_class=Line,
                 reset=_no_reset,
                 server_settings=settings,
-                timeout=CONNECT_SECONDS,
-                command_timeout=STATEMENT_MS / 1000 + 0.5,
+                timeout=ASK_SECONDS,
+                command_timeout=ASK_SECONDS,
             )
 
         return cls(await pool(min(2, size), size), await pool(1, HEALING_CONNECTIONS))
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection for a request; `Unavailable` after two seconds without one."""
+    async def _acquire(self) -> Any:
         asked = time.monotonic()
         try:
-            connection = await self.pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (*BROKEN, asyncpg.PostgresError) as error:
-            raise Unavailable("the database is busy or away, try again") from error
+            return await super()._acquire()
         finally:
             POOL_WAIT.observe(time.monotonic() - asked)
-        try:
-            yield connection
-        finally:
-            await self.pool.release(connection)
-
-    async def fetch(self, statement: str, *values: Any) -> Any:
-        return await self._ask("fetch", statement, values)
-
-    async def fetchrow(self, statement: str, *values: Any) -> Any:
-        return await self._ask("fetchrow", statement, values)
-
-    async def execute(self, statement: str, *values: Any) -> Any:
-        return await self._ask("execute", statement, values)
-
-    async def _ask(self, verb: str, statement: str, values: tuple[Any, ...]) -> Any:
-        """One statement. The wait for a connection and the answer take `ASK_SECONDS` together."""
-        end = time.monotonic() + ASK_SECONDS
-        async with self.connection() as connection:
-            left = max(0.1, end - time.monotonic())
-            return await getattr(connection, verb)(statement, *values, timeout=left)
 
     async def close(self) -> None:
-        for pool in (self.pool, self.healing):
-            try:
-                async with asyncio.timeout(2):
-                    await pool.close()
-            except (*BROKEN, asyncpg.PostgresError):
-                pool.terminate()
+        await super().close()
+        await self.healing.close()

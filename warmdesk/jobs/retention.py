@@ -10,10 +10,10 @@ import asyncio
 import logging
 import random
 
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.realtime import feed
-from warmdesk.realtime.hub import DATABASE_AWAY
 from warmdesk.tasks import Tasks
 
 EVERY_SECONDS = 60.0
@@ -58,7 +58,7 @@ class Retention:
         return gone
 
     async def _batch(self) -> int:
-        async with self.desk.database.connection() as connection, connection.transaction():
+        async with self.desk.database.transaction() as connection:
             if not await sql.feeds.may_trim(connection):
                 return 0
             await sql.feeds.forget_keys(connection)

@@ -191,11 +191,11 @@ class Changes:
     async def _once(
         self, once: Callable[[Any], Awaitable[tuple[T, list[str]]]], *, in_transaction: bool
     ) -> tuple[T, list[str]]:
-        async with self.database.connection() as connection:
-            if not in_transaction:
-                return await once(connection)
-            async with connection.transaction():
-                return await once(connection)
+        database = self.database
+        async with (
+            database.transaction() if in_transaction else database.connection() as connection
+        ):
+            return await once(connection)
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
 from warmdesk.realtime.channels import CONTROL, project_channel
@@ -31,7 +31,7 @@ from warmdesk.realtime.events import (
 )
 from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import Close
-from warmdesk.realtime.hub import DATABASE_AWAY, Hub
+from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
 from warmdesk.tasks import Tasks, end

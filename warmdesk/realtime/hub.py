@@ -23,11 +23,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-
 from warmdesk import clock
-from warmdesk.db.pool import BROKEN, Database
-from warmdesk.errors import Unavailable
+from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
@@ -72,8 +69,6 @@ STOP_STEP_SECONDS = 0.05
 STOP_CLOSE_SECONDS = 2.0
 LAG_SECONDS = 15.0
 """How long the worst lateness of the loop is shown: as long as scrapes are apart."""
-
-DATABASE_AWAY = (asyncpg.PostgresError, Unavailable, *BROKEN)
 
 log = logging.getLogger(__name__)
 

@@ -32,13 +32,13 @@ from typing import Any
 
 import orjson
 
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import PRESENCE_CORRECTIONS
 from warmdesk.realtime.bus import REDIS_AWAY, Bus
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
-from warmdesk.realtime.hub import DATABASE_AWAY, Hub, signal_frame
+from warmdesk.realtime.hub import Hub, signal_frame
 from warmdesk.realtime.room import Room
 from warmdesk.tasks import Tasks, end
 

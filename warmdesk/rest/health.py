@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 from msgspec import UNSET
 from redis.exceptions import RedisError
 
 import warmdesk
 from warmdesk.db.migrations import files
-from warmdesk.db.pool import BROKEN
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
@@ -40,10 +39,7 @@ from warmdesk.schemas.health import Health, Part, Ready, Version
 SECONDS = 0.8
 """What each server has to answer; together with our own time less than a second."""
 NEWEST = max(int(name.split("_")[0]) for name, _ in files("migrations"))
-AWAY = (
-    *BROKEN,
-    *(asyncpg.PostgresError, RedisError, Unavailable),
-)
+AWAY = (*DATABASE_AWAY, RedisError)
 LOW, LOW_SHARE = 1 << 30, 0.05
 """Free bytes, and their share of the disk, below which the disk is low."""
 FULL = 64 << 20
