@@ -62,6 +62,8 @@ class Company:
         self._work: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        for person in self.crowd.people:
+            await person.token()
         await self.comes("olga", self.fleet[0])
         await self.comes("root", self.fleet[0])
         await self.comes("bob", self.fleet[-1])

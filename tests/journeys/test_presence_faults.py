@@ -22,7 +22,7 @@ from tests.person import Person, Wire
 from warmdesk.embedded import Valkey
 
 LEASE_SECONDS = 8.0
-CUT_SECONDS = 12.0
+CUT_SECONDS = 10.0
 """Longer than a lease and a turn."""
 
 
@@ -148,7 +148,7 @@ async def test_a_worker_that_slept_takes_its_people_back_and_says_nobody_left(
             os.kill(worker, signal.SIGCONT)
         await company.crowd.work(10)
         await company.sees_each_other()
-        await for_seconds(3.0)
+        await for_seconds(1.0)
         await company.is_whole()
 
 

@@ -10,6 +10,8 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 
+import aiohttp
+import pytest
 import redis.asyncio
 
 from tests.conftest import until
@@ -53,10 +55,7 @@ async def test_a_redis_that_hangs_delays_no_change(
 ) -> None:
     fleet = [await start(redis_url=own_valkey.url) for _ in range(2)]
     async with Company(fleet, visit, await furnished(fleet[0], visit)) as company:
-        await company.comes("alice", fleet[1])
         await company.sees_each_other()
-        await company.crowd.work(10)
-        company.crowd.p99()
         await company.crowd.work(140)
         usual = company.crowd.p99()
         os.kill(own_valkey.pid, signal.SIGSTOP)
@@ -64,7 +63,6 @@ async def test_a_redis_that_hangs_delays_no_change(
         for _ in range(14):
             await company.crowd.work(10)
             slowest_delivery = max(slowest_delivery, await company.reads_all())
-        await company.goes("alice")
         os.kill(own_valkey.pid, signal.SIGCONT)
         print(f"{company.nobody_waited(usual)}; delivery {slowest_delivery:.2f} s")
         company.works()
@@ -92,6 +90,38 @@ async def test_a_redis_that_hangs_up_or_refuses_is_asked_again(
         await company.comes("alice", fleet[1])
         await company.sees_each_other()
         await company.is_whole()
+
+
+async def test_guessing_a_password_is_limited_and_tickets_are_refused_without_redis(
+    start: Start, visit: Visit, own_valkey: Valkey
+) -> None:
+    server = await start(redis_url=own_valkey.url, rate_limits="on", workers=1)
+    alice, guesser = visit(server, "alice"), visit(server, "eve", patience=0)
+    await alice.token()
+    ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
+    guess = {"login": "olga", "password": "is it this one?"}
+
+    async def guesses(times: int) -> list[int]:
+        return [
+            (await guesser.client.request("POST", "/auth/login", guess)).status
+            for _ in range(times)
+        ]
+
+    assert await guesses(4) == [401] * 4
+    os.kill(own_valkey.pid, signal.SIGKILL)
+    assert await guesses(8) == [401] * 6 + [429] * 2
+    alice.client.patience = 0
+    await alice.post("/auth/ws-ticket", status=503)
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+        await alice.client.session.ws_connect(f"{alice.client.url}/ws/user?ticket={ticket}")
+
+    own_valkey.stop()
+    own_valkey.start()
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    assert await guesses(4) == [429] * 4
+    assert time.monotonic() - begun < 4.0
+    await alice.post("/auth/ws-ticket", status=503)
 
 
 def hang_up_on(kind: str) -> Callable[[redis.asyncio.Redis], Awaitable[None]]:
