@@ -35,6 +35,7 @@ from tests.journeys.crowds import (
     BAD_UPGRADES,
     OFFENCES,
     REQUESTS,
+    Refused,
     handshake,
     hesitate,
     offend,
@@ -332,7 +333,7 @@ async def test_a_flood_of_sign_ins_is_refused_and_the_board_stays_fast(
     process = await start(workers=2, rate_limits="on", trusted_proxies="127.0.0.1")
     people = [person(name, url=process.url) for name in ("alice", "bob", "olga", "root")]
     async with bob_watching(people[1]) as told:
-        quiet, wet, flood = await flooded(process, people, board.path, seconds=4)
+        quiet, wet, flood = await flooded(process, people, board.path, seconds=3)
         await people[0].post(f"{board.path}/chat/messages", {"body": "still here"})
         await told("chat.message")
 
