@@ -80,6 +80,7 @@ class Figures:
     slowest_503: tuple[float, str] = (0.0, "")
     late: array.array[float] = field(default_factory=lambda: array.array("d"))
     signed_out: int = 0
+    resets: collections.Counter[str] = field(default_factory=collections.Counter)
     refused_sockets: collections.Counter[int] = field(default_factory=collections.Counter)
     closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
 
@@ -227,6 +228,7 @@ class Seat:
         if seq is not None:
             self.seq = seq
         elif type == "sync.reset":
+            self.team.figures.resets[payload["reason"]] += 1
             self.seq, self.epoch = payload["seq"], payload["epoch"]
         elif type.startswith("presence."):
             if self.view is not None:
@@ -588,11 +590,13 @@ class Team:
     async def _be_removed(self) -> None:
         olga = await self.client("olga", self.chance.choice(self.world.hosts))
         clients = [await self.client("removed", host) for host in self.world.hosts]
+        # The last time it may have stayed unknown whether he became a member again.
+        with suppress(Refused):
+            await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
         async with self._watched(*clients) as watched:
             await watched.present()
             await olga.delete(f"/projects/{SLUG}/members/{self.world.ids['removed']}")
             await watched.judge("removed")
-        await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
 
     async def _be_deactivated(self) -> None:
         root = await self.client("root", self.chance.choice(self.world.hosts))

@@ -100,6 +100,7 @@ def figures(team: Team, course: Course) -> str:
     answers = ", ".join(f"{n} {status}" for status, n in sorted(told.answers.items()))
     closed = ", ".join(f"{n} {code}" for code, n in sorted(told.closed.items(), key=str))
     kinds = ", ".join(f"{n} {name}" for name, n in course.counts.most_common())
+    reasons = f" ({', '.join(told.resets)})" if told.resets else ""
     silence = max(team.revoked.seconds, default=0.0)
     lines = [
         f"time           {course.seconds:.0f} s, {team.changes} changes",
@@ -109,7 +110,7 @@ def figures(team: Team, course: Course) -> str:
         f"late           p50 {told.percentile(0.5) * 1000:.0f} ms,"
         f" p99 {told.percentile(0.99) * 1000:.0f} ms, max {told.percentile(1) * 1000:.0f} ms",
         f"connections    {streams.reconnects} came back, {streams.resumed} resumed,"
-        f" {streams.resets} resets; closed with {closed}",
+        f" {streams.resets} resets{reasons}; closed with {closed}",
         f"writes         {ledger.acknowledged} acknowledged: {ledger.lost} lost,"
         f" {ledger.doubled} doubled",
         f"answers        {answers}; {told.unanswered} lost on the way;"
