@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from warmdesk.auth.actor import Project
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
 from warmdesk.realtime.channels import project_channel
 
@@ -77,7 +77,16 @@ class Boards:
         *,
         seen: Collection[str] = (),
     ) -> Board:
-        """The board for a user, as new as this moment or newer. `seen`: ETags of what they have."""
+        """The board for a user, as new as this moment or newer. `seen`: ETags of what they have.
+
+        TimeoutError after `ASK_SECONDS`, the wait for other builders included.
+        """
+        async with asyncio.timeout(ASK_SECONDS):
+            return await self._read(project, user_id, parts, seen)
+
+    async def _read(
+        self, project: Project, user_id: int, parts: frozenset[str], seen: Collection[str]
+    ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
                 connection,

@@ -140,6 +140,7 @@ class Proxy:
         self._flowing.set()
         self._answering = asyncio.Event()
         self._answering.set()
+        self._last_answered = b""
         self._open = True
         self._server: asyncio.Server | None = None
 
@@ -167,9 +168,14 @@ class Proxy:
         """Nothing goes through any more, and nobody is told."""
         self._flowing.clear()
 
-    def hold_answers(self) -> None:
-        """Questions go through, answers do not."""
-        self._answering.clear()
+    def hold_answers(self, *, after: bytes = b"") -> None:
+        """Questions go through, answers do not: from now on, or from the next question on that has
+        these bytes in it.
+        """
+        if after:
+            self._last_answered = after
+        else:
+            self._answering.clear()
 
     def thaw(self) -> None:
         self._flowing.set()
@@ -235,10 +241,13 @@ class Proxy:
         with suppress(OSError, RuntimeError):  # uvloop's word for a transport that was aborted
             while chunk := await reader.read(CHUNK):
                 await self._flowing.wait()
-                if writer.transport.is_closing():
-                    return
                 if answers:
                     await self._answering.wait()
+                elif self._last_answered and self._last_answered in chunk:
+                    self._last_answered = b""
+                    self._answering.clear()
+                if writer.transport.is_closing():
+                    return
                 if link.forgotten:
                     continue
                 if self.bytes_only or not answers:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.conftest import Wait
+from tests.conftest import Servers, Wait
+from tests.journeys.proxy import Proxy
 from tests.realtime.test_bus import Heard, bus_on
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query
+from warmdesk.embedded.postgres import PORT
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
@@ -213,6 +219,101 @@ async def test_a_change_that_hangs_is_given_up_and_keeps_no_connection(
     monkeypatch.setattr(change_module, "SECONDS", 4.5)
     await asyncio.gather(*(changes.run(WISH, tells("project:1")) for _ in range(20)))
     assert await connection.fetchval("select display_name from users where id = 3") == "Alice"
+
+
+async def test_who_gives_up_lets_go_of_the_locks_soon(
+    changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+) -> None:
+    monkeypatch.setattr(change_module, "SECONDS", 0.3)
+
+    async def hangs(change: Change) -> None:
+        await change.connection.execute("select pg_sleep(3.9) from users where id = 3 for update")
+
+    with pytest.raises(Unavailable):
+        await changes.run(WISH, hangs)
+    asked = "select 1 from pg_stat_activity where query like '%pg_sleep(3.9)%' and pid <> $1"
+
+    async def gone() -> bool:
+        return await connection.fetchval(asked, connection.get_server_pid()) is None
+
+    await eventually(gone, limit=3)
+
+
+async def test_a_database_that_takes_no_changes_is_a_503(changes: Changes) -> None:
+    async def work(change: Change) -> None:
+        await change.connection.execute("set transaction read only")
+        await change.connection.execute("update users set display_name = 'Al' where id = 3")
+
+    with pytest.raises(Unavailable):
+        await changes.run(WISH, work)
+
+
+@pytest.fixture
+async def network(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What lies between the changes and PostgreSQL."""
+    above = parse_qs(urlsplit(servers.postgres.dsn).query)["host"][0]
+    directory = tmp_path_factory.mktemp("pg")
+    name = f".s.PGSQL.{PORT}"
+    async with Proxy(f"{above}/{name}", f"{directory}/{name}", bytes_only=True) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far_changes(
+    database_url: str, network: Proxy, bus_and_heard: tuple[Bus, Heard]
+) -> AsyncIterator[Changes]:
+    """Changes that reach PostgreSQL through the network."""
+    directory = quote(str(Path(network.listen).parent), safe="")
+    dsn = re.sub(r"host=[^&]*", f"host={directory}", database_url)
+    opened = await Database.open(dsn, size=3)
+    yield Changes(opened, bus_and_heard[0])
+    await opened.close()
+
+
+async def test_who_asks_only_once_may_be_patient_while_the_database_is_away(
+    far_changes: Changes, network: Proxy, connection: Any
+) -> None:
+    loop = asyncio.get_running_loop()
+    network.close()
+    with pytest.raises(Unavailable):
+        await far_changes.run(WISH, tells("project:1"))
+    began = loop.time()
+    with pytest.raises(Unavailable):
+        await far_changes.run(WISH, tells("project:1"), patience=1.0)
+    assert 1.0 <= loop.time() - began < 3.0
+    loop.call_later(1.5, network.open)
+    assert await far_changes.run(WISH, tells("project:1"), patience=8.0) == "done"
+    assert await events(connection) == [("project:1", 1)]
+
+
+async def test_who_is_patient_does_again_what_nobody_knows_of(
+    far_changes: Changes, network: Proxy, connection: Any
+) -> None:
+    """So the work has to look whether it was done, by the key of what was delivered."""
+    attempts = 0
+
+    async def work(change: Change) -> None:
+        nonlocal attempts
+        attempts += 1
+        done = await change.connection.execute(
+            "update users set display_name = 'Delivered' where id = 3 and display_name = 'Alice'"
+        )
+        if done == "UPDATE 1":
+            change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+
+    async def forgets() -> None:
+        while ("project:1", 1) not in await events(connection):
+            await asyncio.sleep(0.01)
+        network.cut()
+        network.thaw()
+
+    await far_changes.run(WISH, tells("project:2"))
+    lost = asyncio.create_task(forgets())
+    network.hold_answers(after=b"COMMIT")
+    await far_changes.run(WISH, work, patience=8.0)
+    await lost
+    assert attempts == 2
+    assert await events(connection) == [("project:1", 1), ("project:2", 1)]
 
 
 async def test_an_event_of_more_than_a_mebibyte_is_refused(

@@ -447,6 +447,33 @@ async def test_a_slow_reader_is_skipped_and_then_gets_everything_in_order(
         assert connection in desk.hub.rooms[channel].ready
 
 
+async def test_who_is_behind_waits_while_the_database_is_away_and_stays_connected(
+    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = project_channel(board.id)
+    after, tries = feed.after, 0
+
+    async def away(pool: Any, channel: str, since: int, **options: Any) -> Any:
+        nonlocal tries
+        if "limit" not in options:  # what only asks whether there is a way back is answered
+            tries += 1
+            if tries < 3:
+                raise asyncpg.ConnectionDoesNotExistError("away")
+        return await after(pool, channel, since, **options)
+
+    async with opened(alice) as (wire, hello):
+        await tell(desk, channel, 5)
+        head = await arrived(desk, channel)
+        while (await wire.next("project.unarchived"))["seq"] < head:
+            pass
+        desk.hub.rooms[channel].tail.clear()
+        monkeypatch.setattr(feed, "after", away)
+        await wire.send("sync", {"since": hello["seq"], "epoch": hello["epoch"]})
+        for seq in range(head - 4, head + 1):
+            assert (await wire.next("project.unarchived", limit=8))["seq"] == seq
+    assert tries == 3
+
+
 @pytest.mark.parametrize("back", [1000, 2])
 async def test_a_slow_reader_that_asks_for_sync_is_still_not_written_to(
     board: Board, desk: Desk, url: str, alice: Person, back: int

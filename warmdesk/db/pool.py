@@ -32,6 +32,8 @@ HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
 LOCK_MS = 1000
 IDLE_IN_TRANSACTION_MS = 5000
+CLIENT_GONE_MS = 1000
+"""How soon a statement under way ends when we closed its connection, and lets go of its locks."""
 
 BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """A connection that is of no use any more. asyncpg says InternalClientError when the server said
@@ -160,7 +162,7 @@ class Database(Connections):
             "statement_timeout": str(STATEMENT_MS),
             "lock_timeout": str(LOCK_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-            "client_connection_check_interval": "5000",
+            "client_connection_check_interval": str(CLIENT_GONE_MS),
         }
 
         async def pool(first: int, most: int) -> Any:

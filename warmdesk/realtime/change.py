@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -30,11 +31,15 @@ from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
+LEAST_SECONDS = 1.0
+"""What the last try has of somebody's patience."""
 TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
 PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
+READ_ONLY = "25006"
+"""A standby: the primary is another one now, and whoever leads us there has not noticed yet."""
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
 
@@ -142,9 +147,15 @@ class Changes:
 
         return await self._try(once, in_transaction=False, tries=tries)
 
-    async def run(self, wish: Wish, work: Callable[[Change], Awaitable[T]]) -> T:
+    async def run(
+        self, wish: Wish, work: Callable[[Change], Awaitable[T]], *, patience: float = 0.0
+    ) -> T:
         """A transaction in Python; `work` may be called again when it lost a race, so it changes
         nothing but the database.
+
+        `patience` is for a sender that never repeats (a webhook): for so many seconds a database
+        that is away is waited for, and then 503. What may have been done is tried again too, so
+        `work` must find out by a key of the delivery whether it was.
         """
 
         async def once(connection: Any) -> tuple[T, list[str]]:
@@ -152,7 +163,15 @@ class Changes:
             result = await work(change)
             return result, await change.record()
 
-        return await self._try(once, in_transaction=True)
+        end = time.monotonic() + patience
+        while True:
+            left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
+            try:
+                return await self._try(once, in_transaction=True, seconds=min(left, SECONDS))
+            except Unavailable:
+                if time.monotonic() >= end:
+                    raise
+            await asyncio.sleep(random.uniform(0.1, 0.3))
 
     async def _try(
         self,
@@ -160,9 +179,10 @@ class Changes:
         *,
         in_transaction: bool,
         tries: int = TRIES,
+        seconds: float = SECONDS,
     ) -> T:
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 for attempt in range(1, tries + 1):
                     try:
                         result, messages = await self._once(once, in_transaction=in_transaction)
@@ -210,6 +230,8 @@ def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.Postgres
         return Unavailable("too many changes at once, try again")
     if state[:2] == NO_RESOURCES:
         return Unavailable("the database has no room, try again")
+    if state == READ_ONLY:
+        return Unavailable("the database takes no changes now, try again")
     if isinstance(error, asyncpg.PostgresConnectionError) or state[:2] == "57":
         return Unavailable("the database is away, try again", code=UNKNOWN)
     return error

@@ -52,6 +52,8 @@ CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
+PAST_SECONDS = 60.0
+"""How long a connection that is behind waits for a database that is away."""
 OPENING_AT_ONCE = 100
 KEEP_EMPTY_SECONDS = 5.0
 PING_SECONDS = 30.0
@@ -464,40 +466,48 @@ class Hub:
             self._keep(asyncio.create_task(self._heal(room, connection)))
 
     async def _heal(self, room: Room, connection: Connection) -> None:
-        """Bring one connection up to its room from the feed, at the pace it reads."""
+        """Bring one connection up to its room from the feed, at the pace it reads. While the
+        database is away it waits, as everybody does.
+        """
         FEED_REPAIRS.inc(cause="slow")
-        try:
-            while connection in room.behind and not connection.closing:
-                if connection.paused_since:
-                    del room.behind[connection]
-                    room.slow[connection] = None
-                    return
-                since = connection.seen
+        answered = time.monotonic()
+        while connection in room.behind and not connection.closing:
+            if connection.paused_since:
+                del room.behind[connection]
+                room.slow[connection] = None
+                return
+            since = connection.seen
+            try:
                 async with self._reads:
                     page = await feed.after(self.database.healing, room.channel, since)
-                if connection not in room.behind or connection.seen != since:
+            except DATABASE_AWAY:
+                if time.monotonic() - answered > PAST_SECONDS:
+                    connection.close(Close.OVERLOADED, "the past cannot be read now")
                     return
-                if (
-                    page.epoch != self.epoch
-                    or not page.reaches_back_to(since)
-                    or (since < page.seq and not page.entries)
-                ):
-                    connection.seen = room.last
-                    connection.write(self.reset_frame(room.last, "retention"))
-                else:
-                    fresh = [entry for entry in page.entries if entry.seq <= room.last]
-                    if fresh:
-                        connection.seen = fresh[-1].seq
-                        connection.write(b"".join(frame(entry.body) for entry in fresh))
-                    elif page.seq > room.last:
-                        await asyncio.shield(self.catch_up(room, cause="slow"))
-                if connection not in room.behind or connection.paused_since:
-                    continue
-                if room.join(connection):
-                    self.on_rejoined(room, connection)
-                    return
-        except DATABASE_AWAY:
-            connection.close(Close.OVERLOADED, "the past cannot be read now")
+                await asyncio.sleep(CHECK_SECONDS)
+                continue
+            answered = time.monotonic()
+            if connection not in room.behind or connection.seen != since:
+                return
+            if (
+                page.epoch != self.epoch
+                or not page.reaches_back_to(since)
+                or (since < page.seq and not page.entries)
+            ):
+                connection.seen = room.last
+                connection.write(self.reset_frame(room.last, "retention"))
+            else:
+                fresh = [entry for entry in page.entries if entry.seq <= room.last]
+                if fresh:
+                    connection.seen = fresh[-1].seq
+                    connection.write(b"".join(frame(entry.body) for entry in fresh))
+                elif page.seq > room.last:
+                    await asyncio.shield(self.catch_up(room, cause="slow"))
+            if connection not in room.behind or connection.paused_since:
+                continue
+            if room.join(connection):
+                self.on_rejoined(room, connection)
+                return
 
     async def resync(self, connection: Connection, since: int, epoch: str | None) -> None:
         """What a client asks with `sync`: replay after `since`, or a reset."""
