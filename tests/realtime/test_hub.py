@@ -19,6 +19,7 @@ from tests.person import Person, Wire
 from tests.realtime.raw import Peer
 from tests.realtime.story import seqs, tell
 from warmdesk.config import Settings
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
 from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import feed, hub
@@ -277,6 +278,15 @@ async def test_events_trimmed_under_a_room_are_a_reset_and_not_a_hole(
 
 
 # Freezes, rooms, ends
+
+
+async def test_who_is_ahead_of_a_room_that_cannot_read_its_feed_is_not_reset(
+    desk: Desk, board: Board
+) -> None:
+    room = await desk.hub.open(project_channel(board.id))
+    await desk.database.healing.close()
+    with pytest.raises(DATABASE_AWAY):
+        await desk.hub.plan(room, room.last + 1, desk.hub.epoch)
 
 
 async def test_a_process_that_slept_delivers_nothing_before_it_has_compared(

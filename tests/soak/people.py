@@ -591,12 +591,24 @@ class Team:
         olga = await self.client("olga", self.chance.choice(self.world.hosts))
         clients = [await self.client("removed", host) for host in self.world.hosts]
         # The last time it may have stayed unknown whether he became a member again.
-        with suppress(Refused):
-            await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
+        await self._bring_back(olga)
         async with self._watched(*clients) as watched:
             await watched.present()
             await olga.delete(f"/projects/{SLUG}/members/{self.world.ids['removed']}")
             await watched.judge("removed")
+
+    async def _bring_back(self, olga: Pen) -> None:
+        """Make him a member, whatever became of it before."""
+        while not self.over.is_set():
+            try:
+                await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
+                return
+            except Refused as error:
+                if error.status == 409:
+                    return
+            except LOST:
+                pass
+            await asyncio.sleep(0.2)
 
     async def _be_deactivated(self) -> None:
         root = await self.client("root", self.chance.choice(self.world.hosts))

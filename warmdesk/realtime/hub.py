@@ -25,6 +25,7 @@ from typing import Any
 
 from warmdesk import clock
 from warmdesk.db.pool import DATABASE_AWAY, Database
+from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
@@ -430,6 +431,11 @@ class Hub:
         if since > room.last:
             await self.catch_up(room, cause="resume")
         if since > room.last:
+            # Either it was given a seq that never was, or the feed could not be read: only asking
+            # tells, and who cannot be answered now is not told to throw away what it has.
+            _, heads = await feed.heads(self.database.healing, [room.channel])
+            if heads[room.channel] >= since:
+                raise Unavailable("the past cannot be read now, try again")
             raise Reset("ahead")
         if room.missed(since) is not None:
             return
