@@ -144,9 +144,10 @@ async def start(base: Path, database_url: str, redis_url: str) -> AsyncIterator[
 
     async def one_more(**settings: Any) -> Process:
         given = {"database_url": database_url, "redis_url": redis_url, **settings}
-        running.append(Process(base, **given))
-        await running[-1].start()
-        return running[-1]
+        process = Process(base, **given)
+        running.append(process)
+        await process.start()
+        return process
 
     yield one_more
     try:
