@@ -287,7 +287,7 @@ class Team:
         self.ledger, self.presence, self.revoked = Ledger(), Presence(), Revoked()
         self.streams = Streams()
         self.logs = Logs(world.logs, {PASSWORD}, expected=EXPECTED)
-        self.stranger: Stranger
+        self.stranger = Stranger(Client(""), [SLUG])
         self.over, self.working, self.joining = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.seats: list[Seat] = []
         self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
@@ -314,7 +314,7 @@ class Team:
         board = await olga.get(f"/projects/{SLUG}")
         self.project_id: int = board["id"]
         self.columns = [column["id"] for column in board["columns"]]
-        self.stranger = Stranger(await self.client("eve", world.hosts[-1]), [SLUG])
+        self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
             client = await self.client(f"mirror-{number}", self.host(number))
             mirror = Mirror(client, SLUG, checked=check_frame, keep=False)
