@@ -54,7 +54,8 @@ class Company:
 
     def __init__(self, fleet: list[Process], visit: Visit, board: Board) -> None:
         self.fleet, self.visit, self.board = fleet, visit, board
-        self.presence = Presence()
+        # Nobody here reloads: whoever is said to leave while a socket is open did not.
+        self.presence = Presence(steady=0.001)
         self.crowd = Timed(board, [visit(process, "alice") for process in fleet])
         self.mirrors: dict[str, Mirror] = {}
         self._guests: dict[str, AsyncExitStack] = {}

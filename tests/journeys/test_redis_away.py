@@ -9,18 +9,21 @@ import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
 import redis.asyncio
 
 from tests.conftest import until
-from tests.journeys.company import Company, for_seconds, healed
+from tests.journeys.company import DELIVERED_WITHIN, Company, for_seconds, healed
 from tests.journeys.conftest import Start, Visit, furnished
+from tests.journeys.proxy import Proxy
 from warmdesk.embedded import Valkey
 
 AWAY_SECONDS = 5.0
 LEASE_SECONDS = 8.0
+SILENCE_SECONDS = 3.0
 
 
 async def test_redis_killed_and_come_back_empty_loses_no_event_and_nobody(
@@ -72,16 +75,17 @@ async def test_a_redis_that_hangs_delays_no_change(
         await company.is_whole()
 
 
-async def test_a_redis_that_hangs_up_or_refuses_is_asked_again(
+async def test_a_redis_that_forgets_hangs_up_or_refuses_is_asked_again(
     start: Start, visit: Visit, own_valkey: Valkey
 ) -> None:
-    """Its connections are closed, it is out of memory, its subscribers read too slowly."""
+    """It is emptied, connections are closed, subscribers read too slowly, memory is short."""
     fleet = [await start(redis_url=own_valkey.url) for _ in range(2)]
     operator = redis.asyncio.from_url(own_valkey.url)
     async with operator, Company(fleet, visit, await furnished(fleet[0], visit)) as company:
         await company.sees_each_other()
         company.works()
-        for fault in (hang_up_on("normal"), hang_up_on("pubsub"), overflow, run_out_of_memory):
+        hang_up = hang_up_on("normal"), hang_up_on("pubsub")
+        for fault in (forget_everything, *hang_up, overflow, run_out_of_memory):
             await fault(operator)
             await company.crowd.goes_on(20)
             await company.reads_all()
@@ -90,6 +94,41 @@ async def test_a_redis_that_hangs_up_or_refuses_is_asked_again(
         await company.comes("alice", fleet[1])
         await company.sees_each_other()
         await company.is_whole()
+
+
+async def test_connections_that_are_half_open_are_given_up_in_three_seconds(
+    start: Start, visit: Visit, own_valkey: Valkey, base: Path
+) -> None:
+    """Nothing comes on any connection that one server has; new ones work."""
+    operator = redis.asyncio.from_url(own_valkey.url)
+
+    async def listeners() -> set[str]:
+        return {one["id"] for one in await operator.client_list(_type="pubsub")}
+
+    async with operator, Proxy(own_valkey.url.removeprefix("unix://"), str(base / "b")) as network:
+        fleet = [
+            await start(redis_url=own_valkey.url),
+            await start(redis_url=f"unix://{network.listen}"),
+        ]
+        async with Company(fleet, visit, await furnished(fleet[0], visit)) as company:
+            await company.sees_each_other()
+            company.works(pause=0.05)
+            await company.crowd.goes_on(20)
+            before = await listeners()
+            assert len(before) == 4
+            network.forget()
+            begun = time.monotonic()
+
+            async def has_replaced_both() -> bool:
+                await company.reads_all()
+                now = await listeners()
+                return len(now - before) == 2
+
+            await until(has_replaced_both, limit=SILENCE_SECONDS + DELIVERED_WITHIN)
+            print(f"heard again after {time.monotonic() - begun:.1f} s")
+            await healed(fleet, visit)
+            await company.rests()
+            await company.is_whole()
 
 
 async def test_guessing_a_password_is_limited_and_tickets_are_refused_without_redis(
@@ -129,6 +168,12 @@ def hang_up_on(kind: str) -> Callable[[redis.asyncio.Redis], Awaitable[None]]:
         assert await operator.client_kill_filter(_type=kind, skipme=True)
 
     return fault
+
+
+async def forget_everything(operator: redis.asyncio.Redis) -> None:
+    """Each process learns of it at a turn of its own, so there is time to see others gone."""
+    await operator.flushall()
+    await for_seconds(3.0)
 
 
 async def overflow(operator: redis.asyncio.Redis) -> None:

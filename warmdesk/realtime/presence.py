@@ -279,8 +279,10 @@ class Presence:
                 log.warning("presence.frozen error=%s", type(error).__name__)
             self._tasks.recovered("presence.turn")
 
-    def _freeze(self) -> None:
-        self._frozen_until = time.monotonic() + LEASE_SECONDS
+    def _freeze(self, *, since: float = 0.0) -> None:
+        """Nobody leaves for the length of a lease; what froze it began so many seconds ago."""
+        until = time.monotonic() + LEASE_SECONDS - since
+        self._frozen_until = max(self._frozen_until, until)
 
     def _found(self) -> None:
         """Redis is back, or another: leases that ran out or vanished are taken again at once."""
@@ -448,7 +450,8 @@ class Presence:
         self._clock_ahead = ahead
         if answer["run"] != self._run:
             if self._run:
-                self._freeze()
+                # It may have been emptied right after this process' last turn.
+                self._freeze(since=TURN_SECONDS)
                 log.warning("presence.other_redis")
                 self._found()
             self._run = answer["run"]
