@@ -131,12 +131,16 @@ async def calm(team: Team, course: Course, say: Say) -> None:
         course.sample(team)
     team.excuse(frozenset())
     team.joining.set()
-    wrong = len(report.broken(team, course))
+    wrong = report.broken(team, course)
+    for line in wrong:
+        if line not in course.told:
+            course.told.add(line)
+            say(f"BROKEN: {line}")
     streams = team.streams
     say(
         f"           calm for {time.monotonic() - began:.1f} s: {streams.deliveries} deliveries,"
         f" {streams.lost} lost, {streams.doubled} doubled, {streams.swapped} swapped;"
-        f" {wrong} promises broken"
+        f" {len(wrong)} promises broken"
     )
 
 

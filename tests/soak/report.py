@@ -39,6 +39,7 @@ class Course:
     heals: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
+    told: set[str] = field(default_factory=set)
 
     def sample(self, team: Team) -> None:
         """Look at the elder."""
