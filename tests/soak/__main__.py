@@ -117,7 +117,6 @@ async def heal(team: Team) -> float:
 async def calm(team: Team, course: Course, say: Say) -> None:
     """Fair weather: presence is right soon, and following equals fetching."""
     team.world.weather()
-    team.joining.clear()
     began = time.monotonic()
     async with team.silence():
         try:
@@ -130,7 +129,6 @@ async def calm(team: Team, course: Course, say: Say) -> None:
         team.logs.check()
         course.sample(team)
     team.excuse(frozenset())
-    team.joining.set()
     wrong = report.broken(team, course)
     for line in wrong:
         if line not in course.told:

@@ -294,7 +294,7 @@ class Team:
         self.broken: list[str] = []
         self.late_excused = False
         self.changes = 0
-        self._busy = 0
+        self._busy = self._guests = 0
         self._clients: dict[tuple[str, int], Pen] = {}
         self._frames: collections.OrderedDict[str, Json] = collections.OrderedDict()
         self._open = AsyncExitStack()
@@ -544,7 +544,11 @@ class Team:
             await self.joining.wait()
             last, seat = seat, chance.choice(seats)
             seat.stream, seat.seq, seat.epoch = last.stream, last.seq, last.epoch
-            await seat.visit(limit=chance.choice([0.1, 0.5, 2.0, 6.0]) * chance.random())
+            self._guests += 1
+            try:
+                await seat.visit(limit=chance.choice([0.1, 0.5, 2.0, 6.0]) * chance.random())
+            finally:
+                self._guests -= 1
             await asyncio.sleep(chance.choice([0.0, 0.2, 1.0, 8.0]) * chance.random())
 
     # Who loses rights.
@@ -671,13 +675,15 @@ class Team:
 
     @asynccontextmanager
     async def silence(self) -> AsyncIterator[None]:
-        """Nobody writes; what was under way is answered."""
+        """Nobody writes, comes or goes; what was under way is answered."""
         self.working.clear()
+        self.joining.clear()
         try:
-            await until(lambda: self._busy == 0, limit=PATIENCE + 10)
+            await until(lambda: self._busy == 0 and not self._guests, limit=PATIENCE + 10)
             yield
         finally:
             self.working.set()
+            self.joining.set()
 
     async def compare_mirrors(self) -> None:
         """Following equals fetching, for each mirror."""
