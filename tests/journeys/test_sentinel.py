@@ -13,12 +13,14 @@ from typing import Any, cast
 
 import pytest
 import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from tests.conftest import until
 from tests.journeys.company import Company, healed
 from tests.journeys.conftest import Start, Visit, free_port, furnished
 from warmdesk.embedded.valkey import _binary
+from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 
 NAME = "desk"
 PASSWORD = "a word that they share"
@@ -170,6 +172,19 @@ async def test_servers_follow_to_the_promoted_replica_and_back_and_nobody_notice
         await company.comes("alice", fleet[1])
         await company.sees_each_other()
         await company.is_whole()
+
+
+async def test_a_sentinel_that_is_wrong_makes_nobody_use_a_replica(watched: Watched) -> None:
+    sentinels = Sentinels([], NAME, username="default", password=None)
+
+    async def wrong() -> tuple[str, int]:
+        return "127.0.0.1", watched.second.port
+
+    sentinels.primary = wrong  # type: ignore[method-assign]
+    connection = PrimaryConnection(sentinels=sentinels, password=PASSWORD)
+    with pytest.raises(RedisConnectionError, match="is not the primary"):
+        await connection.connect()  # type: ignore[no-untyped-call]
+    assert not connection.is_connected
 
 
 def pid_of(node: Node) -> int:
