@@ -3,6 +3,8 @@
 A task that raised is started again within a second, counted and logged. What stays dead for more
 than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
 replaced.
+
+`Shared` is for the opposite: work that many want at the same moment, and that is done once.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Any, Generic, TypeVar
 
 from warmdesk.metrics import TASK_RESTARTS
 
 RESTART_SECONDS = 0.5
 DEAD_SECONDS = 5.0
 CANCEL_SECONDS = 0.25
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,28 @@ class Tasks:
         running = list(self._running.values())
         self._running.clear()
         await end(running)
+
+
+class Shared(Generic[T]):
+    """One look-up for all who ask the same while it runs: when everybody comes back at once, the
+    database is asked once for each thing and not once for each who wants it.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, asyncio.Future[T]] = {}
+
+    async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
+        """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
+        running = self._running.get(question)
+        if running is None:
+            running = self._running[question] = asyncio.ensure_future(look_up())
+            running.add_done_callback(lambda done: self._answered(question, done))
+        return await asyncio.shield(running)
+
+    def _answered(self, question: Hashable, done: asyncio.Future[T]) -> None:
+        del self._running[question]
+        if not done.cancelled():
+            done.exception()  # all who asked may have given up, and then nobody else looks
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -16,6 +16,7 @@ import random
 import struct
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +36,14 @@ class Tally:
     refusals   answers to handshakes that were no 101: (status, has Retry-After)
     codes      close codes; 1006 when there was no Close
     asked      sockets that were told to come back before they were closed
+    reasons    what refusals said
     wrong      what no server may do, a sentence each
     """
 
     opened: list[float] = field(default_factory=list)
     refusals: Counter[tuple[int, bool]] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     failed_connects: int = 0
     asked: int = 0
     resets: int = 0
@@ -69,7 +72,6 @@ class Viewer:
         attempt, pause = 0, 0.0
         while True:
             await asyncio.sleep(pause)
-            began = time.monotonic()
             line = await self._connection()
             self.there = False
             if line is None:
@@ -85,11 +87,11 @@ class Viewer:
                     pause = line.retry_after * random.uniform(1.0, 1.5)
                 if line.back_at:
                     pause = max(pause, line.back_at - time.monotonic())
-            assert pause > 0 or began
 
     def _count(self, line: Line) -> None:
         if line.status and line.status != 101:
             self.tally.refusals[line.status, line.retry_after > 0] += 1
+            self.tally.reasons[line.reason] += 1
         elif line.hello:
             self.tally.codes[line.code] += 1
 
@@ -125,6 +127,7 @@ class Line(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.status = 0
         self.retry_after = 0.0
+        self.reason = ""
         self.back_at = 0.0
         self.code = 1006
         self.hello = False
@@ -170,6 +173,8 @@ class Line(asyncio.Protocol):
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"retry-after:"):
                 self.retry_after = float(line.partition(b":")[2])
+        with suppress(ValueError, AttributeError):
+            self.reason = orjson.loads(rest).get("error", "")
         self._transport.close()
         return False
 

@@ -12,6 +12,7 @@ from typing import Any
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role, effective_role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, NotFound
+from warmdesk.tasks import Shared
 
 ENTRIES = 20_000
 
@@ -24,17 +25,18 @@ class Access:
     def __init__(self) -> None:
         self.entries: dict[tuple[int, str], Project | None] = {}
         self.generation = 0
+        self._shared: Shared[Project | None] = Shared()
 
     def forget(self) -> None:
         """A membership, an account or a project changed somewhere: everything is looked up anew."""
         self.generation += 1
         self.entries.clear()
 
-    async def enter_project(self, connection: Any, actor: Actor, slug: str, need: Role) -> Project:
+    async def enter_project(self, database: Any, actor: Actor, slug: str, need: Role) -> Project:
         """The project, if the actor has the role: 404 to strangers, 403 below it, 403 to service
         accounts.
 
-        `connection` may be anything with `fetch`: a pool, or one connection.
+        `database` has `fetch` and is nobody's own: the look-up is shared with others who ask.
         """
         if actor.global_role not in PEOPLE:
             raise Forbidden("a service account cannot do this")
@@ -42,7 +44,10 @@ class Access:
         if place in self.entries:
             project = self.entries[place]
         else:
-            project = await self._look_up(connection, actor, slug)
+            project = await self._shared.ask(
+                (*place, actor.global_role, self.generation),
+                lambda: self._look_up(database, actor, slug),
+            )
         if project is None:
             raise NotFound("project not found")
         if actor.key_project_id is not None and actor.key_project_id != project.id:
@@ -51,9 +56,9 @@ class Access:
             raise Forbidden()
         return project
 
-    async def _look_up(self, connection: Any, actor: Actor, slug: str) -> Project | None:
+    async def _look_up(self, database: Any, actor: Actor, slug: str) -> Project | None:
         generation = self.generation
-        rows = await sql.access.project_of(connection, slug=slug, user_id=actor.user_id)
+        rows = await sql.access.project_of(database, slug=slug, user_id=actor.user_id)
         role = effective_role(actor.global_role, rows[0]["role"]) if rows else None
         project = None
         if role is not None:

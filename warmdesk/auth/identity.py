@@ -27,6 +27,7 @@ from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secr
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
+from warmdesk.tasks import Shared
 
 KEPT = 20_000
 """Tokens and keys remembered by one process; the longest unused goes first."""
@@ -86,6 +87,7 @@ class Identity:
         self.database = database
         self.redis = redis
         self.generation = 0
+        self._shared: Shared[Actor | None] = Shared()
         self._claims: Recent[Claims] = Recent(KEPT)
         self._actors: Recent[Actor] = Recent(KEPT)
         self._used: Recent[float] = Recent(KEPT)
@@ -185,7 +187,7 @@ class Identity:
         refusal: tuple[str, str],
     ) -> Actor:
         generation = self.generation
-        actor = await look_up()
+        actor = await self._shared.ask((credential, generation), look_up)
         if actor is None:
             raise not_good(*refusal)
         if generation == self.generation:

@@ -44,8 +44,8 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, SYNC_RESET, Event
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
-from warmdesk.realtime.room import HELD, Room
-from warmdesk.tasks import Tasks, end
+from warmdesk.realtime.room import HELD, TAIL_BYTES, TAIL_EVENTS, Room
+from warmdesk.tasks import Shared, Tasks, end
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -53,6 +53,7 @@ CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
+REACH_FURTHER = 50
 PAST_SECONDS = 60.0
 """How long a connection that is behind waits for a database that is away."""
 OPENING_AT_ONCE = 100
@@ -112,6 +113,7 @@ class Hub:
         self._tasks = Tasks()
         self._heals: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._shared: Shared[bool] = Shared()
         # A storm of newcomers waits its turn instead of drowning the database.
         self.turnstile = asyncio.Semaphore(OPENING_AT_ONCE)
         self._doubt = asyncio.Event()
@@ -437,12 +439,51 @@ class Hub:
             if heads[room.channel] >= since:
                 raise Unavailable("the past cannot be read now, try again")
             raise Reset("ahead")
+        if room.missed(since) is None:
+            await self._reach_back(room, since)
         if room.missed(since) is not None:
             return
         async with self._reads:
             page = await feed.after(self.database.healing, room.channel, since, limit=1)
         if not page.reaches_back_to(since):
             raise Reset("retention")
+
+    async def _reach_back(self, room: Room, since: int) -> None:
+        """Lengthen a room's tail back to `since`, if it can hold so much. When a server is back,
+        and everybody with it, its rooms know nothing of what was missed: it is read once for a room
+        and not once for everybody in it.
+        """
+        while (
+            room.opened
+            and room.beyond < since < room.first - 1
+            and room.last - since <= TAIL_EVENTS
+            and await self._shared.ask(room.channel, lambda: self._lengthen(room, since))
+        ):
+            pass
+
+    async def _lengthen(self, room: Room, since: int) -> bool:
+        """One read for it, a little further than asked, since others ask soon. False when there is
+        no use in another.
+        """
+        FEED_REPAIRS.inc(cause="resume")
+        first, began = room.first, (room.blanked, room.opened)
+        entries: list[Entry] = []
+        size, after = 0, max(0, since - REACH_FURTHER)
+        while after < first - 1:
+            try:
+                async with self._reads:
+                    page = await feed.after(self.database.healing, room.channel, after)
+            except DATABASE_AWAY:
+                return False
+            if not page.entries or page.epoch != self.epoch:
+                return False
+            entries += page.entries
+            size, after = size + sum(len(e.body) for e in page.entries), entries[-1].seq
+            if size > TAIL_BYTES and after < first - 1:
+                room.beyond = max(room.beyond, since)
+                return False
+        # Whatever was deleted meanwhile may stand in these events with its text.
+        return (room.blanked, room.opened) == began and room.lengthen(entries)
 
     def enter(self, room: Room, connection: Connection, since: int) -> None:
         """Let a connection follow a room from `since` on. No await: nothing falls between."""

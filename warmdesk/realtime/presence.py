@@ -40,7 +40,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
 from warmdesk.realtime.hub import Hub, signal_frame
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks, end
+from warmdesk.tasks import Shared, Tasks, end
 
 LEASE_SECONDS = 8.0
 TURN_SECONDS = 2.0
@@ -73,6 +73,8 @@ class Presence:
         self.bus = bus
         self.leave_delay = leave_delay
         self._people: dict[int, bytes] = {}
+        self._unknown: set[int] = set()
+        self._shared: Shared[None] = Shared()
         self._script = redis.register_script(
             importlib.resources.files("warmdesk.realtime")
             .joinpath("presence.lua")
@@ -516,8 +518,16 @@ class Presence:
             if len(self._people) > PEOPLE_KEPT:
                 self._people.clear()
                 unknown = wanted
-            await self._read_people(unknown)
+            self._unknown.update(unknown)
+            await self._shared.ask("people", self._read_together)
         return [self._people[user_id] for user_id in wanted if user_id in self._people]
+
+    async def _read_together(self) -> None:
+        """Read those who are asked for in one moment, and meanwhile, with few questions."""
+        await asyncio.sleep(0)
+        while self._unknown:
+            user_ids, self._unknown = self._unknown, set()
+            await self._read_people(list(user_ids))
 
     async def _read_people(self, user_ids: list[int]) -> None:
         for row in await sql.sockets.people(self.database.healing, ids=user_ids):

@@ -59,6 +59,8 @@ class Room:
 
     __slots__ = (
         "behind",
+        "beyond",
+        "blanked",
         "catching",
         "channel",
         "deltas",
@@ -105,6 +107,8 @@ class Room:
         self.tail: deque[Kept] = deque()
         self.tail_bytes = 0
         self.joined: dict[int, bytes] = {}
+        self.beyond = -1
+        self.blanked = 0
         self.held: dict[int, Entry] = {}
         self.held_timer: asyncio.TimerHandle | None = None
         self.catching: asyncio.Task[None] | None = None
@@ -133,6 +137,7 @@ class Room:
         self.told.clear()
         self.tail.clear()
         self.tail_bytes = 0
+        self.beyond = -1
         self.joined.clear()
         self.held.clear()
 
@@ -178,6 +183,7 @@ class Room:
         """What was told of a deleted thing is not told again: its frames in the tail keep their
         seq alone.
         """
+        self.blanked += 1
         for place, kept in enumerate(self.tail):
             if kept.entity == entity:
                 start = kept.frame.index(b"{")
@@ -218,6 +224,30 @@ class Room:
         """
         for connection in list(self.ready):
             connection.write(out)
+
+    def lengthen(self, entries: list[Entry]) -> bool:
+        """Put older events before the tail, as many of them as fit; what does not is `beyond` it.
+        False when there was nothing that continues it.
+        """
+        self.joined.clear()
+        before = self.first
+        for entry in reversed(entries):
+            if entry.seq >= self.first:
+                continue
+            if entry.seq != self.first - 1:
+                break
+            made = frame(entry.body)
+            if self.tail_bytes + len(made) > TAIL_BYTES or len(self.tail) >= TAIL_EVENTS:
+                self.beyond = entry.seq - 1
+                break
+            self.tail.appendleft(Kept(entry.seq, entry.entity, made))
+            self.tail_bytes += len(made)
+        return self.first < before
+
+    @property
+    def first(self) -> int:
+        """The seq with which the tail begins, or would."""
+        return self.tail[0].seq if self.tail else self.last + 1
 
     # Who follows
 
