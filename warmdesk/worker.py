@@ -9,6 +9,7 @@ already serves the same socket stops accepting at once.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -39,6 +40,8 @@ RETIRE = signal.SIGUSR1
 SERVES, REPLACE = b"s", b"r"
 """To the supervisor: I serve; I am not well, let another do it."""
 WATCH_SECONDS = 1.0
+M_MMAP_THRESHOLD, LARGE = -3, 128 * 1024
+"""glibc's mallopt(3): from how many bytes on memory is given back as soon as it is free."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +63,17 @@ def run(settings: Settings, listener: socket.socket, *, row: int, life: int, tel
     """
     metrics.attach(row)
     gc.set_threshold(50_000, 20, 100)
+    _give_large_memory_back()
     uvloop.run(_work(settings, listener, life, tell))
+
+
+def _give_large_memory_back() -> None:
+    """Keep glibc's first threshold. By itself it raises it to what was freed last, and the buffers
+    of slow readers, which grow by steps, would leave holes of twice their size for good.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 async def _work(settings: Settings, listener: socket.socket, life: int, tell: int) -> None:

@@ -36,7 +36,7 @@ import trustme
 
 from tests.conftest import Board, Invite, Wait, fast_directory, until
 from tests.journeys.conftest import Process, Start
-from tests.journeys.crowds import Line, Tally, shake, stall, trickle
+from tests.journeys.crowds import Line, Refused, Tally, shake, stall, trickle
 from tests.journeys.proxy import Proxy
 from tests.person import PASSWORD, Person, Wire
 from warmdesk.auth import passwords
@@ -504,12 +504,18 @@ async def crowd(
     gate = asyncio.Semaphore(50)
 
     async def one(token: str, number: int) -> None:
-        async with gate:
-            await asyncio.sleep(0.25)
-        if number < STALLED:
-            await stall(url, token, "demo", over, stalled, tls=tls)
-        else:
-            await trickle(url, token, "demo", over, trickling, bytes_a_second=1500, tls=tls)
+        while not over.is_set():
+            async with gate:
+                await asyncio.sleep(0.25)
+            try:
+                if number < STALLED:
+                    await stall(url, token, "demo", over, stalled, tls=tls)
+                else:
+                    await trickle(url, token, "demo", over, trickling, bytes_a_second=1500, tls=tls)
+                return
+            except Refused as refused:
+                if refused.status != 503:
+                    raise
 
     async with asyncio.TaskGroup() as group:
         for number in range(STALLED + TRICKLING):
@@ -537,7 +543,7 @@ async def slow_readers(*, tls: bool) -> None:
             for n in range(VIEWERS)
         ]
         (worker,) = sockets.workers()
-        talk = Talk(maker, "/projects/demo", size=6000, pause=0.03)
+        talk = Talk(maker, "/projects/demo", size=12_000, pause=0.1)
         reading = [asyncio.create_task(viewer.read()) for viewer in viewers]
         talking = asyncio.create_task(talk.go_on())
         gc.collect()

@@ -24,10 +24,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import fcntl
 import logging
 import secrets
 import socket
 import struct
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -204,22 +207,24 @@ class Connection(asyncio.Protocol):
         """Bytes that wait in this process to be written.
 
         Over TLS a write leaves the buffer that can be asked and waits, encrypted, in a transport
-        below that cannot. So what was written is compared with what the kernel saw acknowledged;
-        it holds `SEND_BUFFER` itself. The kernel is asked only when that much was written since.
+        below that cannot. So what was written is compared with what the kernel has of it, or has
+        seen acknowledged; it is asked only when it was given half its buffer since the last time.
+        Nor are those bytes shared with other sockets, and OpenSSL's buffer grows by thirds.
         """
         transport = self.transport
         if transport is None:
             return 0
         size = transport.get_write_buffer_size()
         written = self._written
-        if written is not None and written - self._taken > SEND_BUFFER:
+        if written is not None and written - self._taken > SEND_BUFFER // 2:
             acknowledged = _acknowledged(transport)
             if acknowledged is None:
                 return size
             # Encryption adds some bytes: whoever took more than was written has taken all.
             self._taken = acknowledged
             self._written = written = max(written, acknowledged)
-            size = max(size, written - acknowledged - SEND_BUFFER)
+            size = max(size, written - acknowledged - _in_kernel(transport))
+            size += size // 3
         return size
 
     def write(self, frames: bytes) -> None:
@@ -543,6 +548,17 @@ def _acknowledged(transport: asyncio.Transport) -> int | None:
         return int(struct.unpack("=Q", taken)[0])
     except (AttributeError, OSError, struct.error):
         return None
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel took and that are not acknowledged yet (SIOCOUTQ)."""
+    inside = transport.get_extra_info("socket")
+    try:
+        return int.from_bytes(
+            fcntl.ioctl(inside.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
+        )
+    except OSError:
+        return SEND_BUFFER
 
 
 def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:

@@ -65,7 +65,7 @@ EXPIRY_GRACE_SECONDS = 30.0
 WRITE_TIMEOUT = 10.0
 DRAIN_SECONDS = 60.0
 SLOW_BUDGET = 256 << 20
-COUNTED = 64 << 10
+COUNTED = 32 << 10
 """Bytes of a socket's buffer that are worth counting for the budget."""
 CONNECTIONS_EACH = 20
 STOP_SPREAD_SECONDS = 3.0
@@ -642,6 +642,7 @@ class Hub:
             self._ticked_at = now
             if turn % 2 == 0:
                 self._visit(now)
+            self._keep_to_budget()
             turn += 1
             expected = now + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
@@ -672,14 +673,14 @@ class Hub:
                 del self.rooms[channel]
                 room.opened = False
                 self.bus.unsubscribe(channel)
-        self._keep_to_budget()
 
     def _keep_to_budget(self) -> None:
-        """Close the fullest while more waits than the budget allows.
+        """End the fullest when, at the next visit, more would wait than the budget allows.
 
         Everybody counts, not only who is past the limit of a slow reader: a thousand sockets just
-        below it are a gigabyte. Only what has waited since the last visit does: a burst that is
-        being taken is no trouble.
+        below it are a gigabyte. Only who had bytes waiting at the last visit, too, does: a burst
+        that is being taken is no trouble. There is no time for goodbyes: what waits is to be gone
+        before more comes.
         """
         before, self._waiting = (
             self._waiting,
@@ -690,18 +691,20 @@ class Hub:
             },
         )
         held = [
-            (size if connection.paused_since else min(size, before.get(connection, 0)), connection)
+            (size, size + max(0, size - before.get(connection, size)), connection)
             for connection, size in self._waiting.items()
+            if connection.paused_since or connection in before
         ]
-        buffered = sum(size for size, _ in held)
-        WS_BUFFER_BYTES.set(buffered)
-        if buffered <= SLOW_BUDGET:
+        WS_BUFFER_BYTES.set(sum(size for size, _, _ in held))
+        soon = sum(size for _, size, _ in held)
+        if soon <= SLOW_BUDGET:
             return
-        held.sort(key=lambda pair: pair[0])
-        while buffered > SLOW_BUDGET and held:
-            size, connection = held.pop()
+        held.sort(key=lambda each: each[1])
+        while soon > SLOW_BUDGET and held:
+            _, size, connection = held.pop()
             connection.close(Close.SLOW_READER, "the budget for slow readers is spent")
-            buffered -= size
+            connection.abort()
+            soon -= size
 
     def _turn(self, connection: Connection, now: float) -> None:
         """What is due for one connection; sets when to come again."""
