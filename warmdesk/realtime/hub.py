@@ -691,9 +691,10 @@ class Hub:
             },
         )
         held = [
-            (size, size + max(0, size - before.get(connection, size)), connection)
+            # A slow reader is given no more; whose buffer grew will have as much again.
+            (size, size if connection.paused_since else max(size, 2 * size - was), connection)
             for connection, size in self._waiting.items()
-            if connection.paused_since or connection in before
+            if (was := before.get(connection, 0)) or connection.paused_since
         ]
         WS_BUFFER_BYTES.set(sum(size for size, _, _ in held))
         soon = sum(size for _, size, _ in held)
