@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
-from warmdesk.tasks import Tasks
+from warmdesk.tasks import Shared, Tasks
 
 
 async def test_a_task_that_raised_is_started_again(
@@ -70,3 +70,47 @@ async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
     async with asyncio.timeout(5):
         await tasks.stop()
     assert swallowed == 2
+
+
+async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_question() -> None:
+    shared: Shared[int] = Shared()
+    truth, begun, let_go = 1, 0, asyncio.Event()
+
+    async def look_up() -> int:
+        nonlocal begun
+        begun += 1
+        seen = truth
+        await let_go.wait()
+        return seen
+
+    first = asyncio.create_task(shared.ask("it", look_up))
+    await asyncio.sleep(0)
+    truth = 2
+    later = [asyncio.create_task(shared.ask("it", look_up)) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert begun == 1
+    let_go.set()
+    assert await first == 1
+    assert await asyncio.gather(*later) == [2] * 50
+    assert begun == 2
+    truth = 3
+    assert await shared.ask("it", look_up) == 3
+
+
+async def test_a_shared_look_up_that_fails_fails_all_who_wait_and_nobody_after() -> None:
+    shared: Shared[int] = Shared()
+
+    async def fails() -> int:
+        await asyncio.sleep(0)
+        raise OSError("away")
+
+    async def works() -> int:
+        return 1
+
+    waiting = [asyncio.create_task(shared.ask("it", fails)) for _ in range(3)]
+    given_up = asyncio.create_task(shared.ask("it", fails))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, OSError) for result in results)
+    assert await shared.ask("it", works) == 1

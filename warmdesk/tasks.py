@@ -74,23 +74,42 @@ class Tasks:
 
 
 class Shared(Generic[T]):
-    """One look-up for all who ask the same while it runs: when everybody comes back at once, the
-    database is asked once for each thing and not once for each who wants it.
+    """One look-up for all who ask the same at one moment: when everybody comes back at once, the
+    database is asked a few times for each thing and not once for each who wants it.
+
+    Every answer is of a look-up that began after the question: who was told that something is so
+    never gets an older answer. Whoever asks while one runs shares the next.
     """
 
     def __init__(self) -> None:
         self._running: dict[Hashable, asyncio.Future[T]] = {}
+        self._next: dict[Hashable, asyncio.Future[T]] = {}
 
     async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
         """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
         running = self._running.get(question)
         if running is None:
-            running = self._running[question] = asyncio.ensure_future(look_up())
-            running.add_done_callback(lambda done: self._answered(question, done))
-        return await asyncio.shield(running)
+            answer = self._running[question] = asyncio.ensure_future(look_up())
+            answer.add_done_callback(lambda done: self._answered(question, done))
+        elif question in self._next:
+            answer = self._next[question]
+        else:
+            answer = asyncio.ensure_future(self._after(running, question, look_up))
+            self._next[question] = answer
+            answer.add_done_callback(lambda done: self._answered(question, done))
+        return await asyncio.shield(answer)
+
+    async def _after(
+        self, running: asyncio.Future[T], question: Hashable, look_up: Callable[[], Awaitable[T]]
+    ) -> T:
+        await asyncio.wait([running])
+        self._running[question] = self._next.pop(question)
+        return await look_up()
 
     def _answered(self, question: Hashable, done: asyncio.Future[T]) -> None:
-        del self._running[question]
+        for place in (self._running, self._next):
+            if place.get(question) is done:
+                del place[question]
         if not done.cancelled():
             done.exception()  # all who asked may have given up, and then nobody else looks
 
