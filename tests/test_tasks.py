@@ -72,7 +72,9 @@ async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
     assert swallowed == 2
 
 
-async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_question() -> None:
+async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_question(
+    eventually: Wait,
+) -> None:
     shared: Shared[int] = Shared()
     truth, begun, let_go = 1, 0, asyncio.Event()
 
@@ -84,10 +86,11 @@ async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_questi
         return seen
 
     first = asyncio.create_task(shared.ask("it", look_up))
-    await asyncio.sleep(0)
+    await eventually(lambda: begun == 1)
     truth = 2
     later = [asyncio.create_task(shared.ask("it", look_up)) for _ in range(50)]
-    await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)
     assert begun == 1
     let_go.set()
     assert await first == 1

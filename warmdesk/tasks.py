@@ -88,6 +88,7 @@ class Shared(Generic[T]):
     async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
         """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
         running = self._running.get(question)
+        answer: asyncio.Future[T]
         if running is None:
             answer = self._running[question] = asyncio.ensure_future(look_up())
             answer.add_done_callback(lambda done: self._answered(question, done))
