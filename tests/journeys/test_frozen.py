@@ -27,7 +27,7 @@ from tests.person import Person
 
 FROZEN_SECONDS = 10.0
 LOCKS_GONE_WITHIN = 6.0
-"""PostgreSQL ends a transaction in which nothing happens after five seconds."""
+"""PostgreSQL ends a transaction in which nothing happens after five seconds; and a second."""
 AWAY_WITHIN = 10.0
 BACK_WITHIN = 3.0
 CHECKED_WITHIN = 2.0
@@ -39,6 +39,11 @@ HOLDS_A_FEED = """
     select pid from pg_locks join pg_stat_activity as held using (pid)
     where relation = 'feeds'::regclass and mode = 'RowExclusiveLock' and granted
         and held.datname = current_database() and held.state = 'idle in transaction'
+"""
+
+IS_LATE = """
+    select pid from pg_stat_activity
+    where datname = current_database() and clock_timestamp() - xact_start > interval '6 seconds'
 """
 
 
@@ -106,34 +111,47 @@ async def test_a_frozen_server_stops_nobody_and_wakes_without_a_stale_word(
         company.crowd = crowd = Crowd(board, [visit(fleet[1], "alice") for _ in range(2)])  # type: ignore[assignment]
         for person in crowd.people:
             person.client.token = await board.maker.token()
+        await company.comes("alice", fleet[1])
         company.works()
         await company.sees_each_other()
         freezer = Freezer(fleet[0])
+        # Who stands still is away, and what it believes is nobody's business.
+        views = {name: presence.views.pop(name) for name in frozen}
+        for sleeper in sleepers:
+            presence.gone(sleeper)
         try:
             writer = visit(fleet[0], "alice", patience=0)
             writer.client.token = await board.maker.token()
             stopped = await freeze_within_a_change(freezer, board, writer, connection)
             await until(lambda: unlocked(connection), limit=LOCKS_GONE_WITHIN)
+            await asyncio.sleep(max(0.0, stopped + LOCKS_GONE_WITHIN + 0.2 - time.monotonic()))
+            assert not await connection.fetch(IS_LATE)
             print(f"\nfrozen: the feed was free after {time.monotonic() - stopped:.1f} s")
-            views = {name: presence.views.pop(name) for name in frozen}
-            for sleeper in sleepers:
-                presence.gone(sleeper)
             await crowd.goes_on(40)
             await presence.settles(AWAY_WITHIN - (time.monotonic() - stopped) + SLACK)
             presence.whole()
             print(f"frozen: its people were gone after {time.monotonic() - stopped:.1f} s")
+            # A signal: only now is it worth anything.
+            await company.mirrors["alice"].socket.send("chat.typing", wait=False)
+            bobs = company.mirrors["bob"].frames
+            await until(lambda: any(frame["type"] == "chat.typing" for frame in bobs))
             assert set(sleepers) <= ids_that_left(company)
             await asyncio.sleep(max(0.0, stopped + FROZEN_SECONDS - time.monotonic()))
         finally:
+            presence.views.update(views)
+            for sleeper in sleepers:
+                presence.opened(sleeper)
             freezer.thaw()
         woken = time.monotonic()
-        presence.views.update(views)
-        for sleeper in sleepers:
-            presence.opened(sleeper)
         await presence.settles(BACK_WITHIN + SLACK)
         print(f"frozen: its people were back after {time.monotonic() - woken:.1f} s")
         await company.reads_all(limit=BACK_WITHIN + SLACK)
         await company.rests()
+        for name in frozen:
+            stale = [f for f in company.mirrors[name].frames if f["type"] == "chat.typing"]
+            assert not stale, (
+                f"{name} was told what was true {time.monotonic() - stopped:.0f} s ago"
+            )
         await company.is_whole()
 
 

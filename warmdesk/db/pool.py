@@ -32,6 +32,9 @@ HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
 LOCK_MS = 1000
 IDLE_IN_TRANSACTION_MS = 5000
+TRANSACTION_MS = 5000
+"""A process that was stopped just when it had a statement prepared is not idle for PostgreSQL, nor
+does its statement run: only this limit takes its locks away."""
 CLIENT_GONE_MS = 1000
 """How soon a statement under way ends when we closed its connection, and lets go of its locks."""
 
@@ -164,6 +167,10 @@ class Database(Connections):
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
             "client_connection_check_interval": str(CLIENT_GONE_MS),
         }
+        first = await asyncpg.connect(dsn, timeout=ASK_SECONDS)
+        if first.get_server_version() >= (17, 0):
+            settings["transaction_timeout"] = str(TRANSACTION_MS)
+        await first.close(timeout=ASK_SECONDS)
 
         async def pool(first: int, most: int) -> Any:
             # Connections are made when they are needed: a pool that keeps a least number of them
