@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from warmdesk.metrics import POOL_WAIT
 
 ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
+LEAST_SECONDS = 0.1
 SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
@@ -67,6 +69,19 @@ class Silence:
     """When PostgreSQL was last asked in vain, by the monotonic clock."""
 
     since: float = float("-inf")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Seconds that one request may still spend on PostgreSQL, all its questions together: so its
+    client is answered within five, whatever hangs. A task that outlives it is not bound by it.
+    """
+
+    left: float = ASK_SECONDS
+    over: bool = False
+
+
+BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 class Connections:
@@ -188,6 +203,22 @@ class Database(Connections):
             )
 
         return cls(await pool(min(2, size), size), await pool(1, HEALING_CONNECTIONS))
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection, for no longer than the request has left; without one, `ASK_SECONDS`."""
+        budget = BUDGET.get()
+        if budget is None or budget.over:
+            async with super().connection() as connection:
+                yield connection
+            return
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(max(LEAST_SECONDS, budget.left)):
+                async with super().connection() as connection:
+                    yield connection
+        finally:
+            budget.left -= time.monotonic() - began
 
     async def _acquire(self) -> Any:
         asked = time.monotonic()

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from warmdesk.db.pool import BROKEN, Database
+from warmdesk.db.pool import BROKEN, BUDGET, Database
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
@@ -163,6 +163,8 @@ class Changes:
             result = await work(change)
             return result, await change.record()
 
+        if patience and (budget := BUDGET.get()) is not None:
+            budget.left += patience
         end = time.monotonic() + patience
         while True:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS

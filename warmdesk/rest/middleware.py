@@ -27,7 +27,7 @@ from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
 from warmdesk.config import Settings
-from warmdesk.db.pool import BROKEN
+from warmdesk.db.pool import BROKEN, BUDGET, Budget
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
 from warmdesk.log import REQUEST_ID
@@ -199,10 +199,14 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
         doorman = request.app[DOORMAN]
         name = doorman.name(request)
         REQUEST_ID.set(name)
+        budget = Budget()
+        BUDGET.set(budget)
         try:
             response = await handler(request)
         except Exception as error:
             response = refused(error, f"{method} {template}", name)
+        finally:
+            budget.over = True
         if response.status != 101 and not response.prepared:
             doorman.see_off(request, response, name)
         took = perf_counter() - began
