@@ -70,6 +70,17 @@ async def test_one_process_trims_at_a_time(board: Board, desk: Desk, connection:
     assert await Retention(desk).turn() > 0
 
 
+@pytest.mark.foul
+async def test_a_batch_stays_small_however_many_feeds_are_due(
+    desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "TRIM_BATCH", 7)
+    for number in range(20):
+        await tell(desk, project_channel(1000 + number), 5)
+    assert 7 <= await feed.trim(connection, days=0) < 14
+    assert await Retention(desk).turn() >= 100 - 14
+
+
 async def test_idempotency_keys_go_after_a_day(board: Board, desk: Desk, connection: Any) -> None:
     await connection.execute(
         "insert into idempotency_keys (user_id, path, key, body_hash, created_at)"

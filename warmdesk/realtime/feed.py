@@ -91,8 +91,8 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
 
 
 async def trim(connection: Any, *, days: float) -> int:
-    """Take away events older than `days`, a prefix of each feed and a small batch at a time; gives
-    how many went.
+    """Take away events older than `days`, a prefix of each feed, until a small batch went; gives
+    how many. Each feed that lost some is locked until the transaction ends, so that must be soon.
 
     A prefix, because rows carry the time of their writing and a cut by age alone could leave a
     hole.
@@ -101,4 +101,6 @@ async def trim(connection: Any, *, days: float) -> int:
     age = timedelta(days=days)
     for row in await sql.feeds.oldest_due(connection, age=age, batch=TRIM_BATCH):
         gone += await sql.feeds.trim(connection, channel=row["channel"], upto=row["upto"])
+        if gone >= TRIM_BATCH:
+            break
     return gone
