@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
+from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.tasks import Shared, Tasks
 
 
@@ -117,3 +118,27 @@ async def test_a_shared_look_up_that_fails_fails_all_who_wait_and_nobody_after()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(result, OSError) for result in results)
     assert await shared.ask("it", works) == 1
+
+
+@pytest.mark.parametrize(("error", "tries"), [(Unavailable, 1), (NotFound, 2)])
+async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_again(
+    error: type[WarmDeskError], tries: int, eventually: Wait
+) -> None:
+    """A refusal may be none by now; that nobody answers is known."""
+    shared: Shared[int] = Shared()
+    begun, let_go = 0, asyncio.Event()
+
+    async def look_up() -> int:
+        nonlocal begun
+        begun += 1
+        await let_go.wait()
+        raise error
+
+    first = asyncio.create_task(shared.ask("it", look_up))
+    await eventually(lambda: begun == 1)
+    behind = asyncio.create_task(shared.ask("it", look_up))
+    await asyncio.sleep(0)
+    let_go.set()
+    await asyncio.gather(first, behind, return_exceptions=True)
+    assert isinstance(behind.exception(), error)
+    assert begun == tries

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
+from warmdesk.errors import Unavailable, WarmDeskError
 from warmdesk.metrics import TASK_RESTARTS
 
 RESTART_SECONDS = 0.5
@@ -78,7 +79,8 @@ class Shared(Generic[T]):
     database is asked a few times for each thing and not once for each who wants it.
 
     Every answer is of a look-up that began after the question: who was told that something is so
-    never gets an older answer. Whoever asks while one runs shares the next.
+    never gets an older answer. Whoever asks while one runs shares the next. When that one could not
+    find out, because what it asked is away, nobody waits as long again to hear the same.
     """
 
     def __init__(self) -> None:
@@ -105,6 +107,10 @@ class Shared(Generic[T]):
     ) -> T:
         await asyncio.wait([running])
         self._running[question] = self._next.pop(question)
+        error = None if running.cancelled() else running.exception()
+        refused = isinstance(error, WarmDeskError) and not isinstance(error, Unavailable)
+        if error is not None and not refused:
+            raise error
         return await look_up()
 
     def _answered(self, question: Hashable, done: asyncio.Future[T]) -> None:
