@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
 
 import aiohttp
 import asyncpg
@@ -39,7 +38,6 @@ from tests.journeys.running import children
 from tests.person import Person
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
-from warmdesk.embedded.postgres import PORT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -213,21 +211,6 @@ class OwnPostgres(Postgres):
             return await connection.fetchval(statement, *values)
         finally:
             await connection.close()
-
-    @property
-    def socket(self) -> str:
-        """Where it listens."""
-        return f"{self.socket_directory}/.s.PGSQL.{PORT}"
-
-    def dsn_by(self, directory: Path) -> str:
-        """The same database, by a socket in another directory."""
-        return self.dsn.replace(
-            quote(self.socket_directory, safe=""), quote(str(directory), safe="")
-        )
-
-    @property
-    def socket_directory(self) -> str:
-        return str(parse_qs(urlsplit(self.dsn).query)["host"][0])
 
 
 @pytest.fixture

@@ -17,10 +17,15 @@ import argparse
 import asyncio
 import random
 import re
-from contextlib import suppress
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qs, quote, urlsplit
+
+from warmdesk.embedded.postgres import PORT
 
 CHUNK = 1 << 16
 AGGREGATES = b"*~>%|"
@@ -293,6 +298,27 @@ class Proxy:
     def _send_late(self, link: Link, message: bytes) -> None:
         if link in self.links and not link.client.is_closing():
             link.client.write(message)
+
+
+def socket_of(dsn: str) -> str:
+    """Where the PostgreSQL of a dsn listens: a unix socket's path."""
+    directory = parse_qs(urlsplit(dsn).query)["host"][0]
+    return f"{directory}/.s.PGSQL.{PORT}"
+
+
+def through(proxy: Proxy, dsn: str) -> str:
+    """The same database, by way of a proxy."""
+    directory = quote(str(Path(proxy.listen).parent), safe="")
+    return re.sub(r"host=[^&]*", f"host={directory}", dsn)
+
+
+@asynccontextmanager
+async def in_front_of(dsn: str) -> AsyncIterator[Proxy]:
+    """A network between us and PostgreSQL."""
+    upstream = socket_of(dsn)
+    with tempfile.TemporaryDirectory(prefix="wd-") as directory:
+        async with Proxy(upstream, f"{directory}/{Path(upstream).name}", bytes_only=True) as proxy:
+            yield proxy
 
 
 async def serve(arguments: argparse.Namespace) -> None:

@@ -124,9 +124,10 @@ async def test_a_frozen_server_stops_nobody_and_wakes_without_a_stale_word(
             writer.client.token = await board.maker.token()
             stopped = await freeze_within_a_change(freezer, board, writer, connection)
             await until(lambda: unlocked(connection), limit=LOCKS_GONE_WITHIN)
+            print(f"\nfrozen: the feed was free after {time.monotonic() - stopped:.1f} s")
+            # Nor is anything else held, whatever its transactions had just begun.
             await asyncio.sleep(max(0.0, stopped + LOCKS_GONE_WITHIN + 0.2 - time.monotonic()))
             assert not await connection.fetch(IS_LATE)
-            print(f"\nfrozen: the feed was free after {time.monotonic() - stopped:.1f} s")
             await crowd.goes_on(40)
             await presence.settles(AWAY_WITHIN - (time.monotonic() - stopped) + SLACK)
             presence.whole()

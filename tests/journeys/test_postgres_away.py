@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,9 +19,9 @@ import aiohttp
 import pytest
 
 from tests.checkers.mirror import Mirror, mirror
-from tests.conftest import Board, fast_directory, until
+from tests.conftest import Board, until
 from tests.journeys.conftest import Crowd, OwnPostgres, Process, Start, Visit, furnished
-from tests.journeys.proxy import Proxy
+from tests.journeys.proxy import Proxy, in_front_of, through
 from tests.person import Person
 from warmdesk.client import Answer
 
@@ -97,6 +96,7 @@ class Scene:
     impatient: list[Person]
     strangers: list[Person]
     """They have tokens that no worker has seen."""
+    workers: list[list[int]]
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ask_on(self, asking: Asking, over: asyncio.Event) -> None:
@@ -139,7 +139,8 @@ class Scene:
             await asyncio.sleep(0.05)
 
     async def ends_well(self, *, limit: float = 5.0) -> None:
-        """Everybody has everything, on the socket of the beginning."""
+        """Everybody has everything, on the socket of the beginning, from the same workers."""
+        assert [process.workers() for process in self.fleet] == self.workers
         head = (await self.crowd.people[0].get(f"{self.board.path}?include=labels"))["seq"]
         await asyncio.gather(*(one.reaches(head, limit=limit) for one in self.mirrors))
         for one in self.mirrors:
@@ -152,14 +153,8 @@ class Scene:
 @pytest.fixture
 async def network(own_postgres: OwnPostgres) -> AsyncIterator[Proxy]:
     """What lies between the servers and PostgreSQL."""
-    with tempfile.TemporaryDirectory(prefix="wd-", dir=fast_directory()) as name:
-        listen = f"{name}/{Path(own_postgres.socket).name}"
-        async with Proxy(own_postgres.socket, listen, bytes_only=True) as proxy:
-            yield proxy
-
-
-def dsn_through(network: Proxy, postgres: OwnPostgres) -> str:
-    return postgres.dsn_by(Path(network.listen).parent)
+    async with in_front_of(own_postgres.dsn) as proxy:
+        yield proxy
 
 
 Stage = Callable[..., Any]
@@ -192,7 +187,10 @@ async def stage(own_postgres: OwnPostgres, start: Start, visit: Visit) -> Stage:
             for person in strangers:
                 await person.token()
                 person.client.patience = 0
-            scene = Scene(own_postgres, list(fleet), board, crowd, mirrors, impatient, strangers)
+            workers = [process.workers() for process in fleet]
+            scene = Scene(
+                own_postgres, list(fleet), board, crowd, mirrors, impatient, strangers, workers
+            )
             work = asyncio.create_task(crowd.work_until(scene.over, pause=0.01))
             await crowd.goes_on(20)
             try:
@@ -248,7 +246,7 @@ async def test_who_does_not_know_whether_it_was_done_asks_again_with_the_same_ke
     own_postgres: OwnPostgres, network: Proxy, start: Start, visit: Visit
 ) -> None:
     """The connection is lost after PostgreSQL has committed, before it could say so."""
-    server = await start(database_url=dsn_through(network, own_postgres), workers=1)
+    server = await start(database_url=through(network, own_postgres.dsn), workers=1)
     board = await furnished(server, visit)
     alice = visit(server, "alice", patience=0)
     changes = [
@@ -292,7 +290,7 @@ async def test_a_network_that_forgot_its_connections_is_noticed_within_five_seco
     own_postgres: OwnPostgres, network: Proxy, stage: Stage, visit: Visit
 ) -> None:
     """Half-open: what was open takes all and brings nothing, for ever. New connections work."""
-    async with stage(dsn_through(network, own_postgres)) as scene:
+    async with stage(through(network, own_postgres.dsn)) as scene:
         await a_hang(scene, visit, begin=network.freeze, end=network.forget)
 
 
@@ -307,7 +305,34 @@ async def a_hang(
         person.client.token = scene.impatient[0].client.token
     await asyncio.gather(*(person.get("/auth/me") for person in known))
     asking = Asking()
-    begin()
+    try:
+        begin()
+        unknown, texts = await ask_everything(scene, known, asking)
+    finally:
+        end()
+    back = time.monotonic()
+    await scene.works(within=BACK_WITHIN)
+    print(f"hung: a hundred at once are answered {time.monotonic() - back:.2f} s after")
+    await scene.works(within=0)
+    done = await scene.postgres.ask(
+        "select (select count(*) from cards where title = any($1))"
+        " + (select count(*) from chat_messages where body = any($1))",
+        texts,
+    )
+    assert done <= unknown, f"{done} were done, and of {unknown} it was said that nobody knows"
+    for person in scene.strangers:
+        await person.get(board.path)
+        async with person.socket(board.slug) as wire:
+            await wire.next("hello")
+
+
+async def ask_everything(
+    scene: Scene, known: list[Person], asking: Asking
+) -> tuple[int, list[str]]:
+    """All kinds of requests at once. Gives how many changes were answered with an unknown outcome,
+    and the texts of all.
+    """
+    board = scene.board
     began = time.monotonic()
     questions: list[tuple[str, Awaitable[Answer]]] = []
     change = f"{board.path}/columns/{board.backlog}/cards"
@@ -325,11 +350,11 @@ async def a_hang(
         login = {"username": person.username, "password": person.password}
         questions += [
             ("unknown", person.client.request("GET", board.path)),
-            ("login", visit_stranger(person).client.request("POST", "/auth/login", login)),
+            ("login", person.client.request("POST", "/auth/login", login)),
             ("socket", open_socket(person, board.slug)),
         ]
     asked = [asyncio.create_task(asking.ask(what, question)) for what, question in questions]
-    watch = [asyncio.create_task(health(process, began + HANGS_SECONDS)) for process in fleet]
+    watch = [asyncio.create_task(health(process, began + HANGS_SECONDS)) for process in scene.fleet]
     await asyncio.gather(*asked)
     late = [
         (max(one.took for one in asking.said if one.what == what), what)
@@ -345,28 +370,7 @@ async def a_hang(
         for one in asking.said
         if one.what in ("change", "chat")
     )
-    end()
-    back = time.monotonic()
-    await scene.works(within=BACK_WITHIN)
-    print(f"hung: a hundred at once are answered {time.monotonic() - back:.2f} s after")
-    await scene.works(within=0)
-    done = await scene.postgres.ask(
-        "select (select count(*) from cards where title = any($1))"
-        " + (select count(*) from chat_messages where body = any($1))",
-        texts,
-    )
-    assert done <= unknown, f"{done} were done, and of {unknown} it was said that nobody knows"
-    for person in scene.strangers:
-        await person.get(board.path)
-        async with person.socket(board.slug) as wire:
-            await wire.next("hello")
-
-
-def visit_stranger(person: Person) -> Person:
-    """Somebody at the same server who has not signed in; closed with the person's own session."""
-    stranger = Person(person.url, person.username)
-    stranger.client = person.client
-    return stranger
+    return unknown, texts
 
 
 async def open_socket(person: Person, slug: str) -> Answer:

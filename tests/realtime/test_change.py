@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from tests.conftest import Servers, Wait
-from tests.journeys.proxy import Proxy
+from tests.conftest import Wait
+from tests.journeys.proxy import Proxy, in_front_of, through
 from tests.realtime.test_bus import Heard, bus_on
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query
-from warmdesk.embedded.postgres import PORT
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
@@ -249,12 +245,9 @@ async def test_a_database_that_takes_no_changes_is_a_503(changes: Changes) -> No
 
 
 @pytest.fixture
-async def network(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Any:
+async def network(database_url: str) -> AsyncIterator[Proxy]:
     """What lies between the changes and PostgreSQL."""
-    above = parse_qs(urlsplit(servers.postgres.dsn).query)["host"][0]
-    directory = tmp_path_factory.mktemp("pg")
-    name = f".s.PGSQL.{PORT}"
-    async with Proxy(f"{above}/{name}", f"{directory}/{name}", bytes_only=True) as proxy:
+    async with in_front_of(database_url) as proxy:
         yield proxy
 
 
@@ -263,9 +256,7 @@ async def far_changes(
     database_url: str, network: Proxy, bus_and_heard: tuple[Bus, Heard]
 ) -> AsyncIterator[Changes]:
     """Changes that reach PostgreSQL through the network."""
-    directory = quote(str(Path(network.listen).parent), safe="")
-    dsn = re.sub(r"host=[^&]*", f"host={directory}", database_url)
-    opened = await Database.open(dsn, size=3)
+    opened = await Database.open(through(network, database_url), size=3)
     yield Changes(opened, bus_and_heard[0])
     await opened.close()
 

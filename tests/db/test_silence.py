@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 import pytest
 
-from tests.conftest import Servers, until
-from tests.journeys.proxy import Proxy
+from tests.conftest import until
+from tests.journeys.proxy import Proxy, in_front_of, through
 from warmdesk.db.pool import Database
-from warmdesk.embedded.postgres import PORT
 from warmdesk.errors import Unavailable
 
 SIZE = 4
@@ -24,20 +20,15 @@ ANSWERED_WITHIN = 5.0
 
 
 @pytest.fixture
-async def network(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Any:
+async def network(database_url: str) -> AsyncIterator[Proxy]:
     """What lies between us and PostgreSQL."""
-    above = parse_qs(urlsplit(servers.postgres.dsn).query)["host"][0]
-    directory, name = tmp_path_factory.mktemp("pg"), f".s.PGSQL.{PORT}"
-    async with Proxy(f"{above}/{name}", f"{directory}/{name}", bytes_only=True) as proxy:
+    async with in_front_of(database_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
 async def database(database_url: str, network: Proxy) -> AsyncIterator[Database]:
-    directory = quote(str(Path(network.listen).parent), safe="")
-    opened = await Database.open(
-        re.sub(r"host=[^&]*", f"host={directory}", database_url), size=SIZE
-    )
+    opened = await Database.open(through(network, database_url), size=SIZE)
     yield opened
     await opened.close()
 
