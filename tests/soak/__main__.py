@@ -96,7 +96,7 @@ async def _break(
         else:
             course.heals.append(healed)
             # Who was told too late has been told now; whose lease ran out still comes back.
-            excused -= {"late"}
+            excused -= {"late", "slow"}
             team.excuse(excused)
             say(f"{at:7.1f} s  {fault.name} ({hit}), healed in {healed:.1f} s")
         await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS))

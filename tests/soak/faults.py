@@ -25,7 +25,8 @@ RESPAWN_SECONDS = 30.0
 @dataclass(frozen=True)
 class Fault:
     """`weight`: how often, beside the others. `excuses`: what a promise says may happen then:
-    ``leaves`` (a user's lease runs out), ``late`` (a host cannot know that a right is gone).
+    ``leaves`` (a user's lease runs out), ``late`` (a host cannot know that a right is gone),
+    ``slow`` (an answer waits for a worker that stands still).
     """
 
     name: str
@@ -107,13 +108,13 @@ async def reload(world: World, chance: random.Random) -> str:
     return f"{host}"
 
 
-@fault(4, "late")
+@fault(4, "late", "slow")
 async def freeze_worker(world: World, chance: random.Random) -> str:
     """A worker stands still and goes on, shorter than its leases last."""
     return await _freeze(world, chance, chance.uniform(2, 6))
 
 
-@fault(2, "late", "leaves")
+@fault(2, "late", "leaves", "slow")
 async def freeze_worker_long(world: World, chance: random.Random) -> str:
     """A worker stands still so long that everybody else believes it dead."""
     return await _freeze(world, chance, 20)
