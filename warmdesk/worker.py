@@ -26,6 +26,10 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk, open_desk
 
 BACKLOG = 4096
+ACCEPTS_AT_ONCE = 8
+"""libuv accepts one connection of a listening socket in each turn of the loop, so this many copies
+of it are listened on. With one, thousands who come at once are taken at a few hundred a second, and
+whoever asks for a board waits behind them."""
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept: longer than proxies keep theirs, so that they end it."""
 HANDSHAKE_SECONDS = 10.0
@@ -96,18 +100,21 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         )
         await runner.setup()
         context = tls(settings)
-        server = await loop.create_server(
-            runner.server,  # type: ignore[arg-type]  # set since `setup`
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
-        )
+        doors = [
+            await loop.create_server(
+                runner.server,  # type: ignore[arg-type]  # set since `setup`
+                sock=door,
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
+            )
+            for door in (listener, *(listener.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
+        ]
         os.write(tell, SERVES)
         watch = asyncio.create_task(_watch(desk, tell))
         retire = await told
         watch.cancel()
-        await _drain(desk, server, runner, retire=retire)
+        await _drain(desk, doors, runner, retire=retire)
 
 
 async def _watch(desk: Desk, tell: int) -> None:
@@ -119,19 +126,24 @@ async def _watch(desk: Desk, tell: int) -> None:
 
 
 async def _drain(
-    desk: Desk, server: asyncio.Server, runner: web.AppRunner, *, retire: bool
+    desk: Desk, doors: list[asyncio.Server], runner: web.AppRunner, *, retire: bool
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
     if retire:
-        server.close()
+        _close(doors)
     await asyncio.sleep(DRAIN_SECONDS)
-    server.close()
+    _close(doors)
     await asyncio.gather(desk.hub.close_sockets(), _requests_end(runner))
     await runner.cleanup()
     took = asyncio.get_running_loop().time() - began
     metrics.DRAIN_SECONDS.observe(took)
     log.info("worker.drained seconds=%.1f", took)
+
+
+def _close(doors: list[asyncio.Server]) -> None:
+    for door in doors:
+        door.close()
 
 
 async def _requests_end(runner: web.AppRunner) -> None:

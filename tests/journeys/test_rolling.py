@@ -369,16 +369,18 @@ async def half_a_request(host: Process) -> tuple[asyncio.StreamReader, asyncio.S
 
 
 def listens(pid: int, port: int) -> int:
-    """How many listening sockets on a port a process holds, by the kernel's tables."""
+    """How many listening sockets on a port a process holds, by the kernel's tables. Copies of one
+    are one.
+    """
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     doors = {
         f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")
     }
-    found = 0
+    held = set()
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
-            found += os.readlink(fd) in doors
-    return found
+            held.add(os.readlink(fd))
+    return len(doors & held)
 
 
 # With figures

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,16 @@ import asyncpg
 import pytest
 import uvloop
 
+from tests.conftest import Board
 from tests.journeys.conftest import Process, Start
 from tests.journeys.running import until
 from tests.journeys.viewers import Tally, Viewer
+from tests.person import Person
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.migrations import migrate
+from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
+from warmdesk.realtime import feed
 
 SECRET = "j" * 32
 SOCKETS_EACH = 10
@@ -43,6 +47,8 @@ MISSED = 10
 """Events of each project while nobody listens."""
 BACK_WITHIN = 30.0
 SLOWEST = 1.0
+MOST_STATEMENTS = 2
+"""Statements a socket; with one for each thing that each socket wants there are five."""
 ASKED_EACH_SECOND = 20
 
 PEOPLE = """
@@ -303,6 +309,71 @@ async def test_everybody_comes_back_after_a_power_cut(start: Start, database_url
     assert course.tally.deliveries == 500 * MISSED
     assert course.asked["statuses"].keys() <= {"200"}
     assert course.asked["p99"] < SLOWEST
+    assert max(course.shares) / min(course.shares) <= 1.5
+    # A sign-in and a membership for each user in each worker; the rest is writing and looking.
+    most = 500 * MOST_STATEMENTS
+    assert course.statements < most, f"{course.statements} for 500 sockets of {course.users} users"
+
+
+async def test_all_who_come_back_to_a_room_cost_one_read_of_it(
+    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room was just opened and knows nothing of what they missed."""
+    reads: list[int] = []
+    after = feed.after
+
+    async def counted(pool: Any, channel: str, since: int, **options: Any) -> Any:
+        reads.append(since)
+        return await after(pool, channel, since, **options)
+
+    start = await alice.get(board.path)
+    for number in range(30):
+        await alice.post(f"{board.path}/chat/messages", {"body": f"missed {number}"})
+    monkeypatch.setattr(feed, "after", counted)
+    async with AsyncExitStack() as stack:
+        sinces = [start["seq"] + number for number in range(10)]
+        wires = await asyncio.gather(
+            *(
+                stack.enter_async_context(alice.socket("demo", since=since, epoch=start["epoch"]))
+                for since in sinces
+            )
+        )
+        for since, wire in zip(sinces, wires, strict=True):
+            for seq in range(since + 1, start["seq"] + 31):
+                assert (await wire.next("chat.message"))["seq"] == seq
+    assert len(reads) <= 3, reads
+
+
+async def test_what_is_deleted_while_the_past_is_read_is_not_told(
+    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = await alice.get(board.path)
+    secret = await alice.post(f"{board.path}/chat/messages", {"body": "the secret"})
+    after, deleted = feed.after, False
+
+    async def slow(pool: Any, channel: str, since: int, **options: Any) -> Any:
+        nonlocal deleted
+        page = await after(pool, channel, since, **options)
+        if not deleted:
+            deleted = True
+            seq = desk.hub.rooms[channel].last
+            await alice.delete(f"{board.path}/chat/messages/{secret['id']}")
+            await until(lambda: desk.hub.rooms[channel].last > seq, within=5)
+        return page
+
+    monkeypatch.setattr(feed, "after", slow)
+    for _ in range(2):
+        async with alice.socket("demo", since=start["seq"], epoch=start["epoch"]) as wire:
+            assert (await wire.next("gone"))["seq"] == start["seq"] + 1
+            assert (await wire.next("chat.message_deleted"))["seq"] == start["seq"] + 2
+    assert deleted
+
+
+async def test_who_is_sent_away_is_told_a_later_moment_than_the_one_before(desk: Desk) -> None:
+    told = [desk.hub.when_to_come_back() for _ in range(10_000)]
+    assert told == sorted(told)
+    assert (min(told), max(told)) == (3, 20)
+    assert told.count(5) == pytest.approx(400, abs=40)
 
 
 # With figures

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -57,6 +58,8 @@ REACH_FURTHER = 50
 PAST_SECONDS = 60.0
 """How long a connection that is behind waits for a database that is away."""
 OPENING_AT_ONCE = 100
+AGAIN_SECONDS, AGAIN_LATEST = 2.0, 20.0
+AGAIN_EACH_SECOND = 400
 KEEP_EMPTY_SECONDS = 5.0
 PING_SECONDS = 30.0
 SILENT_SECONDS = 60.0
@@ -116,6 +119,7 @@ class Hub:
         self._shared: Shared[bool] = Shared()
         # A storm of newcomers waits its turn instead of drowning the database.
         self.turnstile = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._again_at = 0.0
         self._doubt = asyncio.Event()
         self._count_open = {"project": 0, "user": 0}
         self._waiting: dict[Connection, int] = {}
@@ -465,6 +469,8 @@ class Hub:
         """One read for it, a little further than asked, since others ask soon. False when there is
         no use in another.
         """
+        if since >= room.first - 1:
+            return True
         FEED_REPAIRS.inc(cause="resume")
         first, began = room.first, (room.blanked, room.opened)
         entries: list[Entry] = []
@@ -484,6 +490,16 @@ class Hub:
                 return False
         # Whatever was deleted meanwhile may stand in these events with its text.
         return (room.blanked, room.opened) == began and room.lengthen(entries)
+
+    def when_to_come_back(self) -> int:
+        """Seconds until somebody who cannot open a socket now should try again. Each is told a
+        later moment than the one before: whoever is told the same comes with all the others, and
+        most of them in vain.
+        """
+        now = time.monotonic()
+        later = max(self._again_at, now + AGAIN_SECONDS) + 1 / AGAIN_EACH_SECOND
+        self._again_at = min(later, now + AGAIN_LATEST)
+        return math.ceil(self._again_at - now)
 
     def enter(self, room: Room, connection: Connection, since: int) -> None:
         """Let a connection follow a room from `since` on. No await: nothing falls between."""

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -41,7 +42,8 @@ from warmdesk.schemas.sockets import Hello, Place
 
 SUB_PROTOCOL = "warmdesk"
 TOKEN_PREFIX = "bearer."
-OPENING_SECONDS = 4.5
+WAITING_SECONDS = 1.5
+OPENING_SECONDS = 3.0
 """From the handshake to `hello`, the wait for a turn and for the database included."""
 OPENING_RATE = 120
 OPENING_RATE_SECONDS = 60
@@ -196,17 +198,33 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
         raise Unavailable("the server is stopping, try again")
     wish: OpenSocket = request[QUERY]
     try:
-        async with asyncio.timeout(OPENING_SECONDS):
+        async with _turn(desk), asyncio.timeout(OPENING_SECONDS):
+            if request.transport is None or request.transport.is_closing():
+                raise ClientGone
             actor, protocol = await _who(request, desk, wish)
             if actor.global_role not in PEOPLE:
                 raise Forbidden("a service account opens no sockets")
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
-            async with desk.hub.turnstile:
-                return await _enter(request, desk, actor, slug, wish, protocol)
+            return await _enter(request, desk, actor, slug, wish, protocol)
     except TimeoutError as error:
-        raise Unavailable("too many sockets open at once, try again", retry_after=2) from error
+        again = desk.hub.when_to_come_back()
+        raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
+
+
+@asynccontextmanager
+async def _turn(desk: Desk) -> AsyncIterator[None]:
+    """One of those who open now. Whoever waits too long is sent away before anything was done for
+    him, and the others have all their time: half of what is begun in a storm would else be given up
+    before its end.
+    """
+    async with asyncio.timeout(WAITING_SECONDS):
+        await desk.hub.turnstile.acquire()
+    try:
+        yield
+    finally:
+        desk.hub.turnstile.release()
 
 
 async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
