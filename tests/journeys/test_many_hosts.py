@@ -11,12 +11,14 @@ import asyncio
 import functools
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -28,7 +30,9 @@ from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.journeys.proxy import Proxy
 from tests.journeys.running import until
 from tests.person import Person
+from warmdesk.config import load
 from warmdesk.embedded import Valkey
+from warmdesk.realtime.bus import connect_redis
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -253,6 +257,19 @@ async def test_a_host_that_is_cut_off_loses_nothing_and_nobody_waits_for_it(
         await reader.token()
     boards = [await fetch(reader.client, board.slug) for reader in readers]
     assert shown(*boards[0]) == shown(*boards[1])
+
+
+def test_the_settings_that_the_readme_shows_are_settings() -> None:
+    text = (Path(__file__).parents[2] / "README.rst").read_text()
+    part = text.partition("Run it on many hosts\n")[2].partition("*The load balancer.*")[0]
+    shown = dict(re.findall(r"^    (WARMDESK_\w+)=(\S+)", part, re.MULTILINE))
+    for name in ("WARMDESK_JWT_SECRET", "WARMDESK_SECRET_KEY"):
+        assert shown[name] == "…"
+        shown[name] = "s" * 32
+    settings = load(None, shown)
+    assert settings.workers == 4
+    assert settings.redis_url.startswith("sentinel://")
+    connect_redis(settings.redis_url)
 
 
 async def at_the_head(mirrors: list[Mirror], reader: Person, path: str, *, within: float) -> None:
