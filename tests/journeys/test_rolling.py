@@ -28,10 +28,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.conftest import Board
 from tests.journeys.conftest import Process, Start, free_port
 from tests.journeys.running import is_gone, until
 from tests.journeys.viewers import Tally, Viewer
-from tests.person import PASSWORD, Person
+from tests.person import PASSWORD, Person, Wire
+from warmdesk.desk import Desk
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FILES = {"nginx": "nginx.conf.example", "haproxy": "haproxy.cfg.example"}
@@ -381,6 +383,30 @@ def listens(pid: int, port: int) -> int:
         with suppress(FileNotFoundError):
             held.add(os.readlink(fd))
     return len(doors & held)
+
+
+async def test_sockets_are_closed_one_after_another_and_newcomers_too(
+    board: Board, desk: Desk, alice: Person
+) -> None:
+    ends: list[float] = []
+
+    async def noted(wire: Wire) -> None:
+        assert await wire.closed(limit=10) == 1001
+        ends.append(time.monotonic())
+
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(alice.socket("demo")) for _ in range(10)]
+        for wire in wires:
+            await wire.next("hello")
+        began = time.monotonic()
+        desk.draining = desk.retiring = True
+        closing = asyncio.create_task(desk.hub.close_sockets(spread=1.0))
+        watching = [asyncio.create_task(noted(wire)) for wire in wires]
+        await wires[0].next("reconnect")
+        late = await stack.enter_async_context(alice.socket("demo"))
+        await asyncio.gather(*watching, noted(late), closing)
+    assert ends[-1] - began < 5
+    assert sum(later - earlier > 0.02 for earlier, later in itertools.pairwise(ends)) >= 7
 
 
 # With figures
