@@ -36,7 +36,7 @@ PORT_SECONDS = 2.0
 """How long a predecessor that was killed may take to free the port."""
 DATABASE_SECONDS = 30.0
 """How long an external database may take to answer the first time: it may be starting too."""
-DATABASE_AWAY = (OSError, TimeoutError, asyncpg.CannotConnectNowError)
+STARTING = (OSError, TimeoutError, asyncpg.CannotConnectNowError)
 
 
 Say = Callable[[str], None]
@@ -254,7 +254,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
 
     try:
         return asyncio.run(prepare())
-    except (*DATABASE_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         raise StartError(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {reason}"
@@ -269,7 +269,7 @@ async def _reachable(dsn: str, say: Say) -> None:
         try:
             await (await asyncpg.connect(dsn, timeout=5)).close()
             return
-        except DATABASE_AWAY:
+        except STARTING:
             if time.monotonic() > end:
                 raise
         if not told:

@@ -26,11 +26,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import asyncpg
-
 from warmdesk import metrics, worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
 
@@ -42,7 +41,7 @@ PER_WORKER_SOCKETS = sys.platform == "linux"
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-AWAY = (OSError, EmbeddedError, asyncpg.PostgresError, asyncpg.InterfaceError)
+AWAY = (EmbeddedError, *DATABASE_AWAY)
 
 log = logging.getLogger(__name__)
 

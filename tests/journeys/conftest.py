@@ -38,6 +38,7 @@ from tests.journeys.running import children
 from tests.person import Person
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
+from warmdesk.embedded.child import before_exec
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -80,10 +81,14 @@ class Process:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start, and wait until it says that it is ready."""
+        """Start, and wait until it says that it is ready. It ends with us, whatever ends us."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self.command, env=self.environment, stdout=log, stderr=log
+                *self.command,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=before_exec(death=signal.SIGTERM),
             )
         await until(self.is_ready, limit=START_SECONDS, every=0.05)
 

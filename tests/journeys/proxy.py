@@ -7,7 +7,7 @@ decides which ones. In bytes mode (for PostgreSQL) it only passes on, freezes an
 
 ::
 
-    python -m tests.journeys.proxy --upstream /run/valkey.sock --listen /tmp/bad.sock \
+    python -m tests.journeys.proxy --upstream valkey.sock --listen bad.sock \
         --drop 0.3 --late 0.2 --swap 0.1 --double 0.1 --garbage 0.02 --seed 7
 """
 

@@ -6,11 +6,13 @@ import argparse
 import asyncio
 import random
 import resource
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -26,6 +28,7 @@ PLANNED = 10_000
 """More faults than fit into any soak."""
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 async def play(
@@ -142,6 +145,13 @@ async def calm(team: Team, course: Course, say: Say) -> None:
     )
 
 
+async def _until_told(soak: Coroutine[Any, Any, T]) -> T:
+    """SIGTERM ends it as Ctrl-C does: everything that it started is stopped."""
+    task = asyncio.ensure_future(soak)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bin/soak", description="People work, things break.")
     parser.add_argument("--seed", type=int, default=1, help="decides what breaks, in which order")
@@ -166,17 +176,19 @@ def main() -> None:
 
     say(f"seed {chosen.seed}: {', '.join(fault.name for fault, _ in faults[:12])}, …")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    team, course = uvloop.run(
-        play(
-            faults,
-            seed=chosen.seed,
-            workers=chosen.workers,
-            size=Size(viewers=chosen.viewers),
-            seconds=chosen.minutes * 60,
-            keep=chosen.logs,
-            say=say,
-        )
+    soak = play(
+        faults,
+        seed=chosen.seed,
+        workers=chosen.workers,
+        size=Size(viewers=chosen.viewers),
+        seconds=chosen.minutes * 60,
+        keep=chosen.logs,
+        say=say,
     )
+    try:
+        team, course = uvloop.run(_until_told(soak))
+    except asyncio.CancelledError:
+        sys.exit("Ended by a signal; everything is stopped.")
     wrong = report.broken(team, course)
     say(f"\n{report.figures(team, course)}\n")
     for line in wrong:

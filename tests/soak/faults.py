@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.conftest import until
-from tests.journeys.proxy import Weather
+from tests.journeys.proxy import Proxy, Weather
 from tests.journeys.running import is_gone
 from tests.soak.world import Host, World
 
@@ -191,40 +191,42 @@ async def hang_postgres(world: World, chance: random.Random) -> str:
 @fault(3)
 async def cut_bus(world: World, chance: random.Random) -> str:
     """A host's connections to Valkey are reset, and refused for a while."""
-    host, seconds = chance.choice(world.hosts), chance.uniform(0, 4)
-    host.bus.close()
+    host = chance.choice(world.hosts)
+    return f"{host}, {await _cut(host.bus, chance)}"
+
+
+@fault(2, "late")
+async def cut_database(world: World, chance: random.Random) -> str:
+    """A host's connections to PostgreSQL are reset, and refused for a while."""
+    host = chance.choice(world.hosts)
+    return f"{host}, {await _cut(host.database, chance)}"
+
+
+async def _cut(network: Proxy, chance: random.Random) -> str:
+    seconds = chance.uniform(0, 4)
+    network.close()
     await asyncio.sleep(seconds)
-    host.bus.open()
-    return f"{host}, {seconds:.1f} s"
+    network.open()
+    return f"{seconds:.1f} s"
 
 
 @fault(2, "leaves")
 async def silent_bus(world: World, chance: random.Random) -> str:
     """Nothing passes between a host and Valkey, and nobody is told; then the link is dead."""
     host = chance.choice(world.hosts)
-    host.bus.freeze()
-    await asyncio.sleep(12)
-    host.bus.cut()
-    host.bus.thaw()
-    return f"{host}, 12 s"
-
-
-@fault(2, "late")
-async def cut_database(world: World, chance: random.Random) -> str:
-    """A host's connections to PostgreSQL are reset, and refused for a while."""
-    host, seconds = chance.choice(world.hosts), chance.uniform(0, 4)
-    host.database.close()
-    await asyncio.sleep(seconds)
-    host.database.open()
-    return f"{host}, {seconds:.1f} s"
+    return f"{host}, {await _silence(host.bus, 12)}"
 
 
 @fault(2, "late")
 async def silent_database(world: World, chance: random.Random) -> str:
     """Nothing passes between a host and PostgreSQL, and nobody is told; then the link is dead."""
     host = chance.choice(world.hosts)
-    host.database.freeze()
-    await asyncio.sleep(8)
-    host.database.cut()
-    host.database.thaw()
-    return f"{host}, 8 s"
+    return f"{host}, {await _silence(host.database, 8)}"
+
+
+async def _silence(network: Proxy, seconds: float) -> str:
+    network.freeze()
+    await asyncio.sleep(seconds)
+    network.cut()
+    network.thaw()
+    return f"{seconds} s"

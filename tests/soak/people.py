@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import collections
 import itertools
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import aiohttp
 import orjson
 
 from tests.checkers.ledger import Ledger
@@ -28,20 +26,16 @@ from tests.checkers.streams import Streams
 from tests.closed import check_frame
 from tests.conftest import until
 from tests.person import PASSWORD
+from tests.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Seat
 from tests.soak.world import Host, World
-from warmdesk.client import FRAME_LIMIT, LOST, Answer, Client, Refused, SocketRefused, pause
+from warmdesk.client import LOST, Client, Refused, SocketRefused
 from warmdesk.realtime.channels import project_channel
 
-PATIENCE = 90.0
-"""Seconds that a writer goes on asking: longer than the longest trouble."""
 SOCKETS_EACH = 4
 CARDS_EACH, MESSAGES_EACH = 30, 40
 REMEMBERED_FRAMES = 4096
-SLUG = "soak"
 EXPECTED = (r"worker\.crash_loop",)
 """Errors that faults explain: whoever kills a worker again and again is told of a loop."""
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,215 +63,6 @@ class Size:
             names += [f"{role}-{number}" for number in range(1, count + 1)]
         names += ["leaver", "removed", "deactivated", "demoted"]
         return {"root": "admin"} | dict.fromkeys(names, "user")
-
-
-@dataclass
-class Figures:
-    """What is counted beside what the checkers count."""
-
-    answers: collections.Counter[int] = field(default_factory=collections.Counter)
-    unanswered: int = 0
-    slowest_503: tuple[float, str] = (0.0, "")
-    late: array.array[float] = field(default_factory=lambda: array.array("d"))
-    signed_out: int = 0
-    resets: collections.Counter[str] = field(default_factory=collections.Counter)
-    refused_sockets: collections.Counter[int] = field(default_factory=collections.Counter)
-    closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
-
-    def percentile(self, share: float) -> float:
-        ranked = sorted(self.late)
-        return ranked[int(share * (len(ranked) - 1))] if ranked else 0.0
-
-
-class Pen(Client):
-    """The reference client; its answers are counted."""
-
-    def __init__(self, url: str, team: Team, username: str) -> None:
-        super().__init__(url, patience=PATIENCE)
-        self.team, self.figures, self.username = team, team.figures, username
-
-    def _signed_in(self, answer: Answer) -> Any:
-        tokens = super()._signed_in(answer)
-        self.team.logs.secret(tokens["access_token"])
-        self.team.logs.secret(tokens["refresh_token"])
-        return tokens
-
-    async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
-        began = time.monotonic()
-        try:
-            answer = await super()._once(method, path, body, headers)
-        except LOST:
-            self.figures.unanswered += 1
-            raise
-        self.figures.answers[answer.status] += 1
-        # Who signs in waits for a hash, too, and this machine has other things to do.
-        # A worker that stands still answers when it goes on.
-        judged = path != "/auth/login" and not self.team.slow_excused
-        if answer.status == 503 and judged:
-            took = time.monotonic() - began
-            slowest = (took, f"{method} {path}")
-            self.figures.slowest_503 = max(self.figures.slowest_503, slowest)
-        return answer
-
-    async def sign_in(self) -> None:
-        await self.login(self.username, PASSWORD)
-
-    async def sign_in_again(self) -> None:
-        """A fresh token, by the refresh token when the session still lives."""
-        try:
-            await self.refresh(self.token)
-        except Refused:
-            self.figures.signed_out += 1
-            await self.sign_in()
-
-
-class Seat:
-    """A place before the board: one socket at a time, that comes back with what it has seen.
-
-    `shown`: what it believes of presence is compared. `steady`: it keeps its rights to the end.
-    """
-
-    def __init__(
-        self, team: Team, client: Pen, name: str, *, shown: bool = True, steady: bool = True
-    ) -> None:
-        self.team, self.client, self.name, self.steady = team, client, name, steady
-        self.user_id = team.world.ids[client.username]
-        self.seq: int | None = None
-        self.epoch: str | None = None
-        self.socket: aiohttp.ClientWebSocketResponse | None = None
-        self.here = False
-        self.stream = team.streams.stream(name)
-        self.view = team.presence.view(name, self.user_id) if shown else None
-        self.on_frame: Callable[[Json], None] = lambda frame: None
-        self.on_closed: Callable[[int | None], None] = lambda code: None
-        self._asked: dict[str, asyncio.Future[Json]] = {}
-        self._ids = itertools.count(1)
-        self._chores: set[asyncio.Task[None]] = set()
-
-    async def stay(self) -> None:
-        """Be there until the soak is over."""
-        attempt = 0
-        while not self.team.over.is_set():
-            began = time.monotonic()
-            headers = await self.visit()
-            attempt = 0 if time.monotonic() - began > 5 else attempt + 1
-            await asyncio.sleep(min(2.0, pause(attempt, headers)))
-
-    async def visit(self, *, limit: float | None = None) -> Mapping[str, str] | None:
-        """One connection: until it ends, or `limit` seconds have passed. Gives the headers of a
-        refusal.
-        """
-        client = self.client
-        params = {} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)}
-        try:
-            async with client.session.ws_connect(
-                f"{client.url}/ws/{SLUG}",
-                params=params,
-                headers=client.credentials,
-                max_msg_size=FRAME_LIMIT,
-                heartbeat=60,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1),
-            ) as self.socket:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(limit):
-                        async for message in self.socket:
-                            if message.type is aiohttp.WSMsgType.TEXT:
-                                self._take(message.data)
-                await self._end()
-        except aiohttp.WSServerHandshakeError as refused:
-            self.team.figures.refused_sockets[refused.status] += 1
-            if refused.status == 401 and self.steady:
-                await client.sign_in_again()
-            return refused.headers
-        except LOST:
-            await self._end()
-        return None
-
-    async def _end(self) -> None:
-        """The connection is over, whoever ended it."""
-        socket, self.socket = self.socket, None
-        if self.here:
-            self.here = False
-            self.team.presence.gone(self.user_id)
-            if self.view is not None:
-                self.view.restart()
-        for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(ConnectionError("the socket has ended"))
-        if socket is None:
-            return
-        code = socket.close_code
-        self.stream.closed(code)
-        self.on_closed(code)
-        self.team.figures.closed[code] += 1
-        if code == 4401 and self.steady:
-            await self.client.sign_in_again()
-
-    def _take(self, raw: str) -> None:
-        frame = self.team.decode(raw)
-        type, payload, seq = frame["type"], frame["payload"], frame.get("seq")
-        self.on_frame(frame)
-        if type == "hello":
-            self.stream.opened(payload, self.seq, self.epoch)
-            if self.view is not None:
-                self.view.frame(frame)
-            self.here = True
-            self.team.presence.opened(self.user_id)
-            self.epoch = payload["epoch"]
-            if not payload["resumed"]:
-                self.seq = payload["seq"]
-            return
-        self.stream.frame(frame)
-        if seq is not None:
-            self.seq = seq
-        elif type == "sync.reset":
-            self.team.figures.resets[payload["reason"]] += 1
-            self.seq, self.epoch = payload["seq"], payload["epoch"]
-        elif type.startswith("presence."):
-            if self.view is not None:
-                self.view.frame(frame)
-        elif type in ("ack", "error") and (asked := self._asked.get(str(payload.get("id")))):
-            if not asked.done():
-                asked.set_result(frame)
-        elif type == "auth.expiring":
-            self._chore(self._renew())
-        elif type == "reconnect":
-            self._chore(self._leave(random.uniform(payload["min_ms"], payload["max_ms"]) / 1000))
-
-    def _chore(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-
-    async def _renew(self) -> None:
-        with suppress(Refused, *LOST):
-            await self.client.refresh(self.client.token)
-            await self.say("auth.refresh", {"token": self.client.token})
-
-    async def _leave(self, delay: float) -> None:
-        socket = self.socket
-        await asyncio.sleep(delay)
-        if socket is not None and socket is self.socket:
-            await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-
-    async def say(self, type: str, payload: Json, *, limit: float = 10.0) -> Json:
-        """Send a message; gives its ``ack``'s payload. SocketRefused, or ConnectionError when it
-        is not known what became of it.
-        """
-        if self.socket is None or self.socket.closed:
-            raise ConnectionError("not connected")
-        name = str(next(self._ids))
-        answer = self._asked[name] = asyncio.get_running_loop().create_future()
-        try:
-            message = {"type": type, "payload": payload, "id": name}
-            await self.socket.send_str(orjson.dumps(message).decode())
-            frame = await asyncio.wait_for(answer, limit)
-        finally:
-            del self._asked[name]
-        if frame["type"] == "error":
-            raise SocketRefused(frame["payload"]["code"], frame["payload"]["message"])
-        acked: Json = frame["payload"]
-        return acked
 
 
 class Team:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
+from tests.journeys.running import children, is_gone
 from tests.soak import report
 from tests.soak.faults import FAULTS, plan
 from tests.soak.people import Size, Team
@@ -45,6 +48,29 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
     again = "bin/soak --seed 4 --minutes 0.01 --workers 2 --viewers 4 --only flush_redis"
     assert told.rstrip().endswith(f"Every promise held. The same again: {again}")
     assert "worker.serves" in (tmp_path / "server-1.log").read_text()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_nothing_is_left_when_it_is_ended(number: signal.Signals) -> None:
+    soak = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.soak", "--minutes", "1", "--viewers", "4"),
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert soak.stdout is not None
+    async with asyncio.timeout(60):
+        while b"at work" not in await soak.stdout.readline():
+            pass
+    family = [soak.pid]
+    for pid in family:
+        family += children(pid)
+    assert len(family) > 8
+    soak.send_signal(number)
+    await asyncio.wait_for(soak.communicate(), 60)
+    assert soak.returncode not in (0, None)
+    await until(lambda: all(map(is_gone, family)), limit=30)
 
 
 def test_the_seed_alone_decides_what_breaks() -> None:

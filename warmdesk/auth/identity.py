@@ -17,14 +17,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-import asyncpg
 from aiohttp import web
 from redis.exceptions import RedisError
 
 from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret, not_good
-from warmdesk.db.pool import Database
+from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
 from warmdesk.tasks import Shared
@@ -230,7 +229,7 @@ class Identity:
         if noted is not None and now - noted < USED_EVERY:
             return
         self._used.keep(key, now)
-        with suppress(Unavailable, asyncpg.PostgresError, OSError, TimeoutError):
+        with suppress(*DATABASE_AWAY):
             # It is a note: while the database is away, what needs none of it still works.
             async with self.database.connection() as connection:
                 await sql.auth.note_key_use(connection, key_id=actor.key_id)

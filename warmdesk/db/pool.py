@@ -106,7 +106,7 @@ class Connections:
                 if time.monotonic() - began > SILENT_SECONDS:
                     self.silence.since = max(self.silence.since, began)
                 raise
-            except BaseException:
+            except BaseException:  # whatever went wrong, the connection is good
                 await self.pool.release(connection)
                 raise
             connection.heard()
@@ -124,10 +124,10 @@ class Connections:
                 yield connection
             except TimeoutError:
                 raise
-            except Exception:
+            except Exception:  # every error of the work undoes the work
                 try:
                     await transaction.rollback()
-                except Exception:
+                except Exception:  # it cannot be undone: then PostgreSQL does when we are gone
                     connection.terminate()
                 raise
             await transaction.commit()
@@ -182,10 +182,10 @@ class Database(Connections):
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
             "client_connection_check_interval": str(CLIENT_GONE_MS),
         }
-        first = await asyncpg.connect(dsn, timeout=ASK_SECONDS)
-        if first.get_server_version() >= (17, 0):
+        early = await asyncpg.connect(dsn, timeout=ASK_SECONDS)
+        if early.get_server_version() >= (17, 0):
             settings["transaction_timeout"] = str(TRANSACTION_MS)
-        await first.close(timeout=ASK_SECONDS)
+        await early.close(timeout=ASK_SECONDS)
 
         async def pool(first: int, most: int) -> Any:
             # Connections are made when they are needed: a pool that keeps a least number of them

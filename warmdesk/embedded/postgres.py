@@ -80,7 +80,7 @@ class Postgres:
             if not (self.data / "PG_VERSION").exists():
                 self._create()
             self._clear_traces()
-        except BaseException:
+        except BaseException:  # nothing runs, so nobody else is kept out
             os.close(lock)
             raise
         self._child.start(

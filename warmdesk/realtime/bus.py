@@ -339,7 +339,7 @@ class Bus:
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await connection.connect()
-        except BaseException:
+        except BaseException:  # cancelled or refused, its socket would stay open
             await connection.disconnect(nowait=True)
             raise
         return connection
