@@ -27,8 +27,9 @@ from warmdesk.errors import TooMany
 COST = 12
 """Two to this power rounds; tests lower it."""
 THREADS = max(1, min(2, (os.cpu_count() or 1) // 2))
-WAITING = 32 * THREADS
-"""Hashes that may be under way or wait in one process: about seven seconds of work."""
+WAITING = 64
+"""Hashes that may be under way or wait in one process: about thirteen seconds of work for one
+thread, so on a small machine the last ones meet `PATIENCE` instead."""
 PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and whoever asked would
 be gone when it does."""
