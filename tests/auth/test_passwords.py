@@ -70,9 +70,10 @@ async def test_nobody_costs_as_much_as_somebody(monkeypatch: pytest.MonkeyPatch)
 
     for _ in range(30):
         for against, times in ((kept, known), (None, unknown)):
-            began = time.perf_counter()
+            # The work, not the wait: other processes want the machine, too.
+            began = time.process_time()
             await passwords.check_password("wrong horse battery", against)
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
 
     assert statistics.median(unknown) / statistics.median(known) == pytest.approx(1, abs=0.1)
 
