@@ -20,9 +20,14 @@ VENV = TOP / ".venv"
 PYTHON = VENV / "bin" / "python"
 BEGUN = VENV / "begun"
 """There while an installation is under way, and after one that was interrupted."""
+KINDS = ("runtime", "dev", "bench")
+"""Each has all that the one before it has."""
 
 
 def main(kind: str) -> int:
+    if kind not in KINDS:
+        tell(f"there is no {kind} to install, only {', '.join(KINDS)}")
+        return 2
     if done(kind):
         print(PYTHON)
         return 0
@@ -40,7 +45,7 @@ def main(kind: str) -> int:
 
 def done(kind: str) -> bool:
     """Whether this, or more, was installed from the files as they are now."""
-    stamps = [VENV / f"installed-{each}" for each in {kind, "dev"}]
+    stamps = [VENV / f"installed-{each}" for each in KINDS[KINDS.index(kind) :]]
     return not BEGUN.exists() and any(
         stamp.exists() and stamp.read_text() == wanted(stamp.name.removeprefix("installed-"))
         for stamp in stamps
@@ -56,7 +61,7 @@ def wanted(kind: str) -> str:
 
 
 def requirements(kind: str) -> str:
-    return "requirements-dev.txt" if kind == "dev" else "requirements.txt"
+    return "requirements.txt" if kind == "runtime" else f"requirements-{kind}.txt"
 
 
 def install(kind: str) -> None:

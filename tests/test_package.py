@@ -58,6 +58,14 @@ def test_every_file_beside_the_python_is_installed() -> None:
             "requirements-dev.txt",
             [("options", "install_requires"), ("options.extras_require", "dev")],
         ),
+        (
+            "requirements-bench.txt",
+            [
+                ("options", "install_requires"),
+                ("options.extras_require", "dev"),
+                ("options.extras_require", "bench"),
+            ],
+        ),
     ],
 )
 def test_the_lock_has_what_is_asked_for_and_only_with_hashes(
@@ -79,5 +87,15 @@ def test_the_lock_builds_with_the_setuptools_that_it_installs() -> None:
         r'requires = \["(setuptools==[\d.]+)"\]', (TOP / "pyproject.toml").read_text()
     )
 
-    for lock in ("requirements.txt", "requirements-dev.txt"):
+    for lock in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"):
         assert f"\n{needed} \\\n" in (TOP / lock).read_text()
+
+
+def test_what_is_installed_with_more_is_the_same_as_with_less() -> None:
+    pins = [
+        set(re.findall(r"^\w.*==.*(?= \\$)", (TOP / lock).read_text(), re.MULTILINE))
+        for lock in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt")
+    ]
+
+    assert all(pins)
+    assert pins[0] <= pins[1] <= pins[2]
