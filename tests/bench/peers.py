@@ -125,8 +125,7 @@ class Python(Peer):
 
     @classmethod
     def missing(cls) -> str:
-        absent = [each for each in cls.packages if importlib.util.find_spec(each) is None]
-        return f"not installed: {', '.join(absent)} (bin/setup bench)" if absent else ""
+        return absent(cls.packages)
 
     def command(self, place: Place) -> list[str]:
         module = f"tests.peers.{self.program}"
@@ -272,6 +271,10 @@ class Socketio(Node):
     path = "/socket.io/?EIO=4&transport=websocket"
     hello = ("40",)
 
+    @classmethod
+    def missing(cls) -> str:
+        return absent(("msgpack", "socketio")) or super().missing()
+
     async def say_all(self, bodies: list[str]) -> None:
         """As @socket.io/redis-emitter does."""
         from tests.peers.emitting import to_node
@@ -293,6 +296,12 @@ PEERS: list[type[Peer]] = [
     Ws,
     Socketio,
 ]
+
+
+def absent(packages: tuple[str, ...]) -> str:
+    """Which of these cannot be imported here, or nothing."""
+    found = [each for each in packages if importlib.util.find_spec(each) is None]
+    return f"not installed: {', '.join(found)} (bin/setup bench)" if found else ""
 
 
 def socket_of(place: Place) -> str:
