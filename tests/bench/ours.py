@@ -212,27 +212,36 @@ class Ours:
 
 
 class Writer:
-    """Sends chat messages over connections that stay open, as many at once as there are."""
+    """Sends chat messages over connections that stay open, as many at once as there are. Those
+    that the server ended because nobody spoke for a while are opened again.
+    """
 
     def __init__(self, head: str) -> None:
         self._head = head
-        self._wires: list[Wire] = []
+        self._port = 0
+        self._connections = 0
+        self._opening = asyncio.Lock()
+        self._wires: set[Wire] = set()
         self._free: list[Wire] = []
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._under_way: dict[Wire, asyncio.Future[None]] = {}
 
     async def open(self, port: int, connections: int) -> None:
-        for _ in range(connections):
-            wire = await opened(port, self._answered)
-            wire.lost = self._lost
-            self._wires.append(wire)
-        self._free = list(self._wires)
+        self._port, self._connections = port, connections
+        async with self._opening:
+            while len(self._wires) < connections:
+                wire = await opened(port, self._answered)
+                wire.lost = self._lost
+                self._wires.add(wire)
+                self._free.append(wire)
 
     def close(self) -> None:
         for wire in self._wires:
             wire.close()
 
     async def say(self, body: str) -> None:
+        if len(self._wires) < self._connections:
+            await self.open(self._port, self._connections)
         said: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((body, said))
         if self._free:
@@ -259,8 +268,9 @@ class Writer:
             self._free.append(wire)
 
     def _lost(self, wire: Wire) -> None:
+        self._wires.discard(wire)
         said = self._under_way.pop(wire, None)
+        if wire in self._free:
+            self._free.remove(wire)
         if said is not None and not said.done():
             said.set_exception(RuntimeError("the server ended a writer's connection"))
-        elif wire in self._free:
-            self._free.remove(wire)
