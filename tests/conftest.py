@@ -34,6 +34,7 @@ from warmdesk.config import Settings
 from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
+from warmdesk.rest.front import Fronts
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
@@ -238,12 +239,13 @@ async def serving(settings: Settings) -> AsyncIterator[Door]:
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert runner.addresses
+        fronts = Fronts(runner)
+        listening = await fronts.loop.create_server(fronts, "127.0.0.1", 0)
         try:
-            yield Door(desk, f"http://127.0.0.1:{runner.addresses[0][1]}")
+            yield Door(desk, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
         finally:
+            listening.close()
+            fronts.close()
             await runner.cleanup()
 
 

@@ -24,6 +24,7 @@ from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import Desk, open_desk
+from warmdesk.rest.front import Fronts
 
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 8
@@ -100,9 +101,10 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         )
         await runner.setup()
         context = tls(settings)
+        fronts = Fronts(runner)
         doors = [
             await loop.create_server(
-                runner.server,  # type: ignore[arg-type]  # set since `setup`
+                fronts,
                 sock=door,
                 backlog=BACKLOG,
                 ssl=context,
@@ -114,7 +116,7 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         watch = asyncio.create_task(_watch(desk, tell))
         retire = await told
         watch.cancel()
-        await _drain(desk, doors, runner, retire=retire)
+        await _drain(desk, doors, fronts, runner, retire=retire)
 
 
 async def _watch(desk: Desk, tell: int) -> None:
@@ -126,7 +128,12 @@ async def _watch(desk: Desk, tell: int) -> None:
 
 
 async def _drain(
-    desk: Desk, doors: list[asyncio.Server], runner: web.AppRunner, *, retire: bool
+    desk: Desk,
+    doors: list[asyncio.Server],
+    fronts: Fronts,
+    runner: web.AppRunner,
+    *,
+    retire: bool,
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
@@ -134,7 +141,8 @@ async def _drain(
         _close(doors)
     await asyncio.sleep(DRAIN_SECONDS)
     _close(doors)
-    await asyncio.gather(desk.hub.close_sockets(), _requests_end(runner))
+    fronts.close()
+    await asyncio.gather(desk.hub.close_sockets(), _requests_end(fronts, runner))
     await runner.cleanup()
     took = asyncio.get_running_loop().time() - began
     metrics.DRAIN_SECONDS.observe(took)
@@ -146,7 +154,7 @@ def _close(doors: list[asyncio.Server]) -> None:
         door.close()
 
 
-async def _requests_end(runner: web.AppRunner) -> None:
+async def _requests_end(fronts: Fronts, runner: web.AppRunner) -> None:
     """Until no request is under way, at most `FINISH_SECONDS`.
 
     aiohttp's own clean-up waits too, but reads no more: a body that is still arriving would never
@@ -155,7 +163,9 @@ async def _requests_end(runner: web.AppRunner) -> None:
     assert runner.server is not None
     try:
         async with asyncio.timeout(FINISH_SECONDS):
-            while any(one._request_in_progress for one in runner.server.connections):
+            while fronts.under_way or any(
+                one._request_in_progress for one in runner.server.connections
+            ):
                 await asyncio.sleep(0.02)
     except TimeoutError:
         log.warning("worker.requests_cut")

@@ -609,7 +609,7 @@ def check_handshake(request: web.Request) -> None:
     if "upgrade" not in (option.strip() for option in options):
         raise BadRequest("the Connection header must contain Upgrade")
     keys = headers.getall("Sec-WebSocket-Key", [])
-    if len(keys) != 1 or not _is_key(keys[0]):
+    if len(keys) != 1 or not is_key(keys[0]):
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64")
     # A body would be read as the first frames.
     upgraded = cast("Any", request.protocol)._upgraded
@@ -617,7 +617,8 @@ def check_handshake(request: web.Request) -> None:
         raise BadRequest("a handshake is a GET over HTTP/1.1 without a body")
 
 
-def _is_key(key: str) -> bool:
+def is_key(key: str) -> bool:
+    """Whether it may be a Sec-WebSocket-Key: 16 bytes in base64."""
     try:
         return len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
@@ -650,10 +651,30 @@ def adopt(
     http._task_handler = None  # or it may be cancelled, and it is us
     http.transport = None  # or it would be closed
     http.connection_lost(None)
+    key = request.headers["Sec-WebSocket-Key"]
+    take_over(transport, connection, key, first=first, protocol=protocol, early=early, held=held)
+    return Adopted()
 
+
+def take_over(
+    transport: asyncio.Transport,
+    connection: Connection,
+    key: str,
+    *,
+    first: bytes,
+    protocol: str | None,
+    early: bytes,
+    held: bool,
+) -> None:
+    """Answer a handshake with 101 on a transport that is the connection's already.
+
+    key     the client's Sec-WebSocket-Key
+    early   what the client sent after its handshake
+    held    whether reading was paused meanwhile
+    """
     answer = (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept_key(request.headers["Sec-WebSocket-Key"]) + b"\r\n"
+        b"Sec-WebSocket-Accept: " + accept_key(key) + b"\r\n"
     )
     if protocol is not None:
         answer += b"Sec-WebSocket-Protocol: " + protocol.encode() + b"\r\n"
@@ -663,4 +684,3 @@ def adopt(
     transport.write(answer + b"\r\n" + first)
     if early:
         connection.read_early(early)
-    return Adopted()

@@ -16,9 +16,10 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from time import perf_counter
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -92,7 +93,14 @@ def _origins(settings: Settings) -> Origins:
     return Origins(settings)
 
 
-def origin_allowed(request: web.BaseRequest, settings: Settings) -> bool:
+class Headed(Protocol):
+    """A request, as far as its headers."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def origin_allowed(request: Headed, settings: Settings) -> bool:
     """May a page of this Origin open a socket? Programs send no Origin, and may."""
     origin = request.headers.get("Origin")
     return origin is None or _origins(settings).allow(origin, request.headers.get("Host", ""))
@@ -150,7 +158,7 @@ class Doorman:
         if settings.tls_cert or settings.base_url.startswith("https://"):
             self.usual["Strict-Transport-Security"] = HSTS
 
-    def name(self, request: web.Request) -> str:
+    def name(self, request: Headed) -> str:
         """The request's id: the one that a proxy gave it, or one that no other process gives."""
         name = request.headers.get("X-Request-Id")
         if name is None or not ID_TEXT.fullmatch(name):

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -36,6 +36,7 @@ from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
 from warmdesk.realtime.room import Room
 from warmdesk.rest.middleware import as_problem, origin_allowed
 from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
+from warmdesk.rest.wire import Wire
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.chat import MessageBody, Nonce
 from warmdesk.schemas.sockets import Hello, Place
@@ -189,25 +190,72 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
     return await _open(request, request.match_info["slug"])
 
 
+class Knock(Protocol):
+    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `rest.front`."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def query(self) -> Mapping[str, str]: ...
+
+    @property
+    def transport(self) -> asyncio.Transport | None: ...
+
+    def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
+        """Answer with 101, this and the sub-protocol; the socket is the connection's from here
+        on. Raises `ClientGone`.
+        """
+
+
+class Asked:
+    """A handshake that aiohttp read."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.request = request
+        self.headers, self.query = request.headers, request.query
+        self.answer: web.StreamResponse | None = None
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self.request.transport
+
+    def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
+        self.answer = adopt(self.request, connection, first=first, protocol=protocol)
+
+
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
-    desk = request.app[DESK]
-    if not origin_allowed(request, desk.settings):
-        raise Forbidden("this origin is not allowed to open sockets")
+    wire = request.protocol
+    if isinstance(wire, Wire) and wire.refusal is not None:
+        refusal, wire.refusal = wire.refusal, None
+        raise refusal
     check_handshake(request)
+    knock = Asked(request)
+    await open_socket(knock, request.app, slug, request[QUERY])
+    assert knock.answer is not None
+    return knock.answer
+
+
+async def open_socket(
+    knock: Knock, app: web.Application, slug: str | None, wish: OpenSocket
+) -> None:
+    """Let somebody in, on a project's channel or without `slug` on their own; or raise why not."""
+    desk = app[DESK]
+    if not origin_allowed(knock, desk.settings):
+        raise Forbidden("this origin is not allowed to open sockets")
     if desk.draining and not desk.retiring:
         raise Unavailable("the server is stopping, try again")
-    wish: OpenSocket = request[QUERY]
     try:
         async with _turn(desk), asyncio.timeout(OPENING_SECONDS):
-            if request.transport is None or request.transport.is_closing():
+            if knock.transport is None or knock.transport.is_closing():
                 raise ClientGone
-            actor, protocol = await _who(request, desk, wish)
+            actor, protocol = await _who(knock, desk, wish)
             if actor.global_role not in PEOPLE:
                 raise Forbidden("a service account opens no sockets")
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
-            return await _enter(request, desk, actor, slug, wish, protocol)
+            await _enter(knock, app, actor, slug, wish, protocol)
     except TimeoutError as error:
         again = desk.hub.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
@@ -219,7 +267,10 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
     him, and the others have all their time: half of what is begun in a storm would else be given up
     before its end.
     """
-    async with asyncio.timeout(WAITING_SECONDS):
+    if desk.hub.turnstile.locked():
+        async with asyncio.timeout(WAITING_SECONDS):
+            await desk.hub.turnstile.acquire()
+    else:
         await desk.hub.turnstile.acquire()
     try:
         yield
@@ -227,11 +278,11 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
         desk.hub.turnstile.release()
 
 
-async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
+async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
     """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to
     answer with.
     """
-    offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    offered = [p.strip() for p in knock.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
     token = next(
         (p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), wish.token
@@ -240,17 +291,18 @@ async def _who(request: web.Request, desk: Desk, wish: OpenSocket) -> tuple[Acto
         return await desk.identity.by_ticket(wish.ticket), protocol
     if token is not None:
         return await desk.identity.by_token(token), protocol
-    return await desk.identity.who(request), protocol
+    return await desk.identity.who(knock), protocol
 
 
 async def _enter(
-    request: web.Request,
-    desk: Desk,
+    knock: Knock,
+    app: web.Application,
     actor: Actor,
     slug: str | None,
     wish: OpenSocket,
     protocol: str | None,
-) -> web.StreamResponse:
+) -> None:
+    desk = app[DESK]
     generation = desk.access.generation
     project = None
     if slug is not None:
@@ -262,21 +314,21 @@ async def _enter(
     )
     with desk.presence.coming(room, actor.user_id):
         await desk.presence.come(room, actor.user_id)
-        connection, answer = await _let_in(request, desk, actor, project, room, wish, protocol)
+        connection = await _let_in(knock, app, actor, project, room, wish, protocol)
     if generation != desk.access.generation:
         _keep(desk.control.review(connection))
-    return answer
 
 
 async def _let_in(
-    request: web.Request,
-    desk: Desk,
+    knock: Knock,
+    app: web.Application,
     actor: Actor,
     project: Project | None,
     room: Room,
     wish: OpenSocket,
     protocol: str | None,
-) -> tuple[Connection, web.StreamResponse]:
+) -> Connection:
+    desk = app[DESK]
     reset: str | None = None
     if wish.since is not None:
         try:
@@ -288,10 +340,10 @@ async def _let_in(
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
-    if request.transport is None or request.transport.is_closing():
+    if knock.transport is None or knock.transport.is_closing():
         raise ClientGone
     # From here on nothing is awaited.
-    connection = Socket(desk, request.app[CHAT], actor, project)
+    connection = Socket(desk, app[CHAT], actor, project)
     connection.wants_changed = wish.presence == "changed"
     room.flush()
     hello = Hello(
@@ -310,10 +362,10 @@ async def _let_in(
         first += desk.presence.welcome(room, connection)
     if reset is not None:
         first += desk.hub.reset_frame(room.last, reset)
-    answer = adopt(request, connection, first=first, protocol=protocol)
+    knock.adopt(connection, first=first, protocol=protocol)
     since = wish.since if wish.since is not None and reset is None else room.last
     desk.hub.enter(room, connection, since)
-    return connection, answer
+    return connection
 
 
 _kept: set[asyncio.Task[None]] = set()

@@ -24,12 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class Wire(web.RequestHandler):
-    """aiohttp's side of one connection."""
+    """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
+    before it was aiohttp's, is refused.
+    """
 
-    __slots__ = ("_late",)
+    __slots__ = ("_late", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.refusal: Exception | None = None
         self._late: asyncio.TimerHandle | None = None
         self._expect_head()
 

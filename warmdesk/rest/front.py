@@ -1,0 +1,238 @@
+"""Who has just connected: an ordinary WebSocket handshake is read here, all else goes to aiohttp.
+
+What aiohttp makes for a request (parser, request, task, timers) costs a handshake more than
+everything that WarmDesk itself does for it, and is thrown away at once. So the first bytes of a
+connection decide. Only a handshake that leaves no question is read here, by the letter: known
+parameters, each header once, nothing but visible ASCII. Whatever is unusual, aiohttp reads and
+judges as always; and who is refused here gets the answer there, through the same door as everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, cast
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from warmdesk.db.pool import BUDGET, Budget
+from warmdesk.log import REQUEST_ID
+from warmdesk.metrics import HTTP
+from warmdesk.realtime.connection import ClientGone, Connection, is_key, take_over
+from warmdesk.rest.middleware import DOORMAN
+from warmdesk.rest.routing import BASE
+from warmdesk.rest.sockets import OpenSocket, open_socket
+from warmdesk.rest.wire import HEAD_SECONDS, Wire
+
+HEAD_LIMIT = 8190
+"""Bytes of a head that is read here; aiohttp has limits of its own for longer ones."""
+EARLY_LIMIT = 1 << 16
+"""Bytes that a client may send before its handshake is answered."""
+START = f"GET {BASE}/ws/".encode()
+HEAD = re.compile(
+    rb"GET %b/ws/([a-z0-9-]{1,100})(?:\?([A-Za-z0-9_.=&-]*))? HTTP/1\.1\r\n"
+    rb"((?:[A-Za-z0-9-]+:[\x20-\x7e]*\r\n)+)\r\n" % BASE.encode()
+)
+KNOWN = frozenset({"since", "epoch", "presence", "token"})
+"""Parameters that are understood here. A ticket is used up by looking at it, and is not."""
+NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect"})
+
+log = logging.getLogger(__name__)
+
+
+class Handshake:
+    """A handshake that was read here: a `Knock`."""
+
+    __slots__ = ("early", "headers", "held", "query", "slug", "transport", "wish")
+
+    def __init__(
+        self,
+        slug: str | None,
+        headers: CIMultiDict[str],
+        query: Mapping[str, str],
+        wish: OpenSocket,
+    ) -> None:
+        self.slug, self.headers, self.query, self.wish = slug, headers, query, wish
+        self.transport: asyncio.Transport | None = None
+        self.early = b""
+        self.held = False
+
+    def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ClientGone
+        transport.set_protocol(connection)
+        take_over(
+            transport,
+            connection,
+            self.headers["Sec-WebSocket-Key"],
+            first=first,
+            protocol=protocol,
+            early=self.early,
+            held=self.held,
+        )
+
+
+def read(head: bytes) -> Handshake | None:
+    """A whole head as a handshake; None when it is something else, or unusual in any way."""
+    found = HEAD.fullmatch(head)
+    if found is None:
+        return None
+    slug, asked, lines = (part.decode("ascii") if part else "" for part in found.groups())
+    headers: dict[str, str] = {}
+    for line in lines.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    query = dict(part.partition("=")[::2] for part in asked.split("&")) if asked else {}
+    if (
+        len(headers) != lines.count("\r\n")
+        or not NOT_HERE.isdisjoint(headers)
+        or "host" not in headers
+        or headers.get("upgrade", "").lower() != "websocket"
+        or headers.get("sec-websocket-version") != "13"
+        or not is_key(headers.get("sec-websocket-key", ""))
+        or "upgrade" not in map(str.strip, headers.get("connection", "").lower().split(","))
+        or (asked and (not KNOWN.issuperset(query) or len(query) != asked.count("&") + 1))
+    ):
+        return None
+    try:
+        wish = msgspec.convert(query, OpenSocket, strict=False) if query else OpenSocket()
+    except msgspec.ValidationError:
+        return None
+    return Handshake(None if slug == "user" else slug, CIMultiDict(headers), query, wish)
+
+
+class Front(asyncio.Protocol):
+    """A connection until it is known what it wants."""
+
+    __slots__ = ("_early", "_fronts", "_handshake", "_head", "_late", "_transport")
+
+    def __init__(self, fronts: Fronts) -> None:
+        self._fronts = fronts
+        self._head = b""
+        self._handshake: Handshake | None = None
+        self._late: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._fronts.waiting[self] = None
+        self._late = self._fronts.loop.call_later(HEAD_SECONDS, self.give_up)
+
+    def data_received(self, data: bytes) -> None:
+        handshake = self._handshake
+        if handshake is not None:
+            handshake.early += data
+            if len(handshake.early) > EARLY_LIMIT and not handshake.held:
+                assert self._transport is not None
+                self._transport.pause_reading()
+                handshake.held = True
+            return
+        self._head += data
+        if len(self._head) < len(START):
+            if START.startswith(self._head):
+                return
+        elif self._head.startswith(START):
+            end = self._head.find(b"\r\n\r\n") + 4
+            if end == 3 and len(self._head) <= HEAD_LIMIT:
+                return
+            if 4 <= end <= HEAD_LIMIT:
+                handshake = read(self._head[:end])
+        if handshake is None:
+            self._to_aiohttp(self._head)
+            return
+        self._known()
+        handshake.transport = self._transport
+        handshake.early, self._head = self._head[end:], self._head[:end]
+        self._handshake = handshake
+        self._fronts.begin(self._open(handshake))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._known()
+        self._transport = None
+        if self._handshake is not None:
+            self._handshake.transport = None
+
+    def give_up(self) -> None:
+        """Its time is over."""
+        self._known()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _known(self) -> None:
+        """What it wants is known, or will never be."""
+        self._fronts.waiting.pop(self, None)
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    async def _open(self, handshake: Handshake) -> None:
+        fronts = self._fronts
+        began = perf_counter()
+        REQUEST_ID.set(fronts.doorman.name(handshake))
+        budget = Budget()
+        BUDGET.set(budget)
+        try:
+            await open_socket(handshake, fronts.app, handshake.slug, handshake.wish)
+        except Exception as error:  # whatever it is, the door says it
+            if self._transport is not None:
+                self._handshake = None
+                if handshake.held:
+                    self._transport.resume_reading()
+                self._to_aiohttp(self._head + handshake.early, error)
+            return
+        finally:
+            budget.over = True
+        took = perf_counter() - began
+        (fronts.to_project if handshake.slug else fronts.to_user).count(101, took)
+        if fronts.doorman.debug:
+            place = f"{BASE}/ws/{handshake.slug or 'user'}"
+            log.debug("http.answered method=GET path=%s status=101 ms=%.1f", place, took * 1000)
+
+    def _to_aiohttp(self, data: bytes, refusal: Exception | None = None) -> None:
+        """From here on it is aiohttp's, which also answers with `refusal`."""
+        self._known()
+        transport, self._transport, self._head = self._transport, None, b""
+        assert transport is not None
+        wire = self._fronts.http()
+        transport.set_protocol(wire)
+        wire.connection_made(transport)
+        wire.refusal = refusal
+        wire.data_received(data)
+
+
+class Fronts:
+    """All fronts of one server of an application: what makes one for each connection.
+
+    waiting     connections of which nobody knows yet what they want
+    under_way   handshakes that are not answered yet
+    """
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        assert runner.server is not None, "set it up first"
+        self.http = cast("Callable[[], Wire]", runner.server)
+        self.app: web.Application = runner.app
+        self.doorman = self.app[DOORMAN]
+        self.loop = asyncio.get_running_loop()
+        self.to_project = HTTP.at("GET", f"{BASE}/ws/{{slug}}")
+        self.to_user = HTTP.at("GET", f"{BASE}/ws/user")
+        self.waiting: dict[Front, None] = {}
+        self.under_way: set[asyncio.Task[None]] = set()
+
+    def __call__(self) -> Front:
+        return Front(self)
+
+    def begin(self, opening: Any) -> None:
+        task = self.loop.create_task(opening)
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+
+    def close(self) -> None:
+        """Nobody is listening any more: who said nothing so far is sent away."""
+        for front in list(self.waiting):
+            front.give_up()
