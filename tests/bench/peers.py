@@ -42,6 +42,8 @@ class Peer:
     name: str
     hello: tuple[str, ...] = ()
     path = "/ws"
+    most = 100_000
+    """Viewers that it bears at two events a second."""
 
     port: int
     _process: asyncio.subprocess.Process
@@ -137,6 +139,15 @@ class Floor(Python):
     program = "floor"
 
 
+class Joins(Floor):
+    """A frame for each who comes, to each who is there: the obvious way to tell who is present."""
+
+    name = "a frame for each join"
+
+    def command(self, place: Place) -> list[str]:
+        return [*super().command(place), "joins"]
+
+
 class FloorInC(Peer):
     name = "floor in C"
 
@@ -159,7 +170,7 @@ class NaiveAiohttp(Python):
 
 
 class NaiveStarlette(Python):
-    name = "starlette"
+    name = "Starlette"
     program = "naive_starlette"
     packages = ("starlette", "uvicorn", "httptools", "websockets")
 
@@ -191,7 +202,8 @@ class PythonSocketio(Python):
 
 
 class DjangoChannels(Python):
-    name = "channels"
+    name = "Channels"
+    most = 1000
     program = "django_channels"
     packages = ("channels", "channels_redis", "django", "uvicorn", "httptools", "websockets")
 

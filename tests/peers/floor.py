@@ -1,7 +1,8 @@
-"""The floor: what Python pays for the system call alone. ``floor.py PORT REDIS_URL``
+"""The floor: what Python pays for the system call alone. ``floor.py PORT REDIS_URL [joins]``
 
 One ``os.write`` for each event and socket, of bytes that are made once. No framework, no event
-loop; what a full socket does not take waits until it does.
+loop; what a full socket does not take waits until it does. With ``joins``, who comes is an event,
+too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+JOINED = b'{"type":"presence.joined","payload":{"user":{"id":1,"name":"Somebody"},"count":%d}}'
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -38,7 +40,7 @@ def answer(head: bytes) -> bytes:
     )
 
 
-def main(port: int, url: str) -> None:
+def main(port: int, url: str, *, joins: bool) -> None:
     bus = socket.socket(socket.AF_UNIX)
     bus.connect(unquote(urlsplit(url).path))
     bus.sendall(b"SUBSCRIBE room\r\n")
@@ -50,6 +52,13 @@ def main(port: int, url: str) -> None:
     new: dict[int, socket.socket] = {}
     viewers: dict[int, socket.socket] = {}
     waiting: dict[int, bytes] = {}
+
+    def send_all(data: bytes) -> None:
+        for each in viewers:
+            if each in waiting:
+                waiting[each] += data
+            else:
+                send(each, data)
 
     def send(fd: int, data: bytes) -> None:
         try:
@@ -67,14 +76,8 @@ def main(port: int, url: str) -> None:
             if fd == bus.fileno():
                 reader.feed(bus.recv(65536))
                 while message := reader.gets():
-                    if message[0] != b"message":
-                        continue
-                    data = frame(message[2])
-                    for each in viewers:
-                        if each in waiting:
-                            waiting[each] += data
-                        else:
-                            send(each, data)
+                    if message[0] == b"message":
+                        send_all(frame(message[2]))
             elif fd == listener.fileno():
                 connection, _ = listener.accept()
                 connection.setblocking(False)
@@ -96,7 +99,9 @@ def main(port: int, url: str) -> None:
                 elif fd in new:
                     os.write(fd, answer(data))
                     viewers[fd] = new.pop(fd)
+                    if joins:
+                        send_all(frame(JOINED % len(viewers)))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], joins="joins" in sys.argv[3:])
