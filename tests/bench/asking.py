@@ -195,12 +195,12 @@ class Office:
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         assert asker.stdin is not None
-        assert asker.stdout is not None
         try:
             asker.stdin.write(json.dumps(order).encode() + b"\n")
-            await self._line(asker.stdout)
+            await self._line(asker)
             place = self.run.place
             meters = [
                 Meter(asked.pids),
@@ -208,7 +208,7 @@ class Office:
                 Meter(lambda: family(place.valkey.pid)),
             ]
             asker.stdin.write(b"go\n")
-            seen = json.loads(await self._line(asker.stdout))
+            seen = json.loads(await self._line(asker))
             server, postgres, valkey = (meter.seconds() for meter in meters)
         finally:
             if asker.returncode is None:
@@ -225,10 +225,12 @@ class Office:
         )
 
     @staticmethod
-    async def _line(out: asyncio.StreamReader) -> bytes:
-        line = await asyncio.wait_for(out.readline(), 120)
+    async def _line(asker: asyncio.subprocess.Process) -> bytes:
+        assert asker.stdout is not None
+        assert asker.stderr is not None
+        line = await asyncio.wait_for(asker.stdout.readline(), 120)
         if not line:
-            raise RuntimeError("the asker ended, see above")
+            raise RuntimeError((await asker.stderr.read()).decode().strip())
         return line
 
     async def bench(self, clients: int, *, channels: int) -> Cost:
