@@ -160,12 +160,17 @@ async def stage(run: Run, peer: Peer, count: int) -> AsyncIterator[Stage]:
 Steps = frozenset[str]
 
 
+def contenders(run: Run, least: int = 0) -> list[type[Peer]]:
+    """WarmDesk and all peers that run here and bear so many viewers."""
+    return [WarmDesk, *run.peers(least)]
+
+
 async def everybody(run: Run, steps: Steps, count: int = 1000) -> None:
     """Goals 1, 2, 3 and 5 at 1,000 viewers: all peers, interleaved."""
     count = run.viewers or count
     rate = run.rate or 10.0
     for _ in range(run.rounds):
-        for kind in [WarmDesk, *run.peers()]:
+        for kind in contenders(run):
             async with stage(run, kind(), count) as on:
                 cost = await on.open(range(count))
                 if "connect" in steps:
@@ -188,7 +193,7 @@ async def five_thousand(run: Run, steps: Steps, count: int = 5000) -> None:
     rate = run.rate or 2.0
     few = count // 10
     for _ in range(run.rounds):
-        for kind in [WarmDesk, *run.peers(count)]:
+        for kind in contenders(run, count):
             if steps == {"memory"} and kind.name not in (OURS, "nchan"):
                 continue
             async with stage(run, kind(), count + few) as on:
@@ -249,7 +254,9 @@ async def storm(run: Run, count: int = 2000) -> None:
     """Goal 6: everybody is cut off, five things happen, everybody is back."""
     count = run.viewers or count
     for _ in range(run.rounds):
-        for kind in [WarmDesk, *(peer for peer in run.peers() if peer.name == "naive aiohttp")]:
+        for kind in contenders(run):
+            if kind.name not in (OURS, "naive aiohttp"):
+                continue
             async with stage(run, kind(), count) as on:
                 ours = on.peer if isinstance(on.peer, WarmDesk) else None
                 await on.open(range(count))
