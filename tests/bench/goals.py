@@ -85,6 +85,9 @@ GOALS = (
         "fanout",
         "an event to many viewers, CPU of each delivery",
         (
+            Bound("each delivery µs", 1.6, FLOOR),
+            Bound("each delivery µs", 1.1, NCHAN),
+            Bound("each delivery µs", 0.8, PYTHON + NODE),
             Bound("quiet µs", 1.6, FLOOR),
             Bound("quiet µs", 1.1, NCHAN),
             Bound("quiet µs", 0.8, PYTHON + NODE),
