@@ -15,13 +15,13 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import asking, viewing
+from tests.bench import asking, growing, viewing
 from tests.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
 from tests.bench.measure import opened_place
 from tests.bench.run import Run
 from warmdesk import __version__
 
-SCENARIOS = {**viewing.SCENARIOS, **asking.SCENARIOS}
+SCENARIOS = {**viewing.SCENARIOS, **asking.SCENARIOS, **growing.SCENARIOS}
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -67,6 +67,7 @@ async def measure(options: argparse.Namespace) -> Run:
         if "all" in options.scenario:
             await viewing.all_of_them(run)
             await asking.all_of_them(run)
+            await growing.growth(run)
         else:
             for name in options.scenario:
                 run.say(f"{name}:")

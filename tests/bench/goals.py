@@ -237,4 +237,20 @@ GOALS = (
         ),
     ),
     Goal(17, "idle", "10,000 idle viewers", (Bound("% of a core", 1.0, stretch=True),)),
+    Goal(
+        18,
+        "growth",
+        "cost grows with the work, not faster",
+        tuple(
+            Bound(figure, 1.3)
+            for figure in (
+                "each further viewer, 10,000 / 1,000",
+                "each further card, 5,000 / 500",
+                "a message written, 1,000,000 / 10",
+                "a message page read, 1,000,000 / 10",
+                "an event, viewers in 1,000 / 10 projects",
+                "a delivery, 4 / 1 workers",
+            )
+        ),
+    ),
 )
