@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
-from warmdesk.tasks import Shared, Tasks
+from warmdesk.tasks import Shared, Tasks, Together
 
 
 async def test_a_task_that_raised_is_started_again(
@@ -142,3 +143,134 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
     await asyncio.gather(first, behind, return_exceptions=True)
     assert isinstance(behind.exception(), error)
     assert begun == tries
+
+
+class Asked:
+    """A look-up of many keys that ends when it is let go: what it was asked for, how it ends."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.truth = 1
+        self.error: type[Exception] | None = None
+        self.let_go = asyncio.Event()
+        self.together: Together[int, int] = Together()
+
+    async def look_up(self, keys: list[int]) -> dict[int, int]:
+        """Of even keys nothing is known."""
+        self.groups.append(keys)
+        seen, error = self.truth, self.error
+        await self.let_go.wait()
+        if error is not None:
+            raise error
+        return {key: key * seen for key in keys if key % 2}
+
+    def ask(self, key: int) -> asyncio.Task[int | None]:
+        return asyncio.create_task(self.together.ask(key, self.look_up))
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+async def turns() -> None:
+    """Whatever can go on by itself has done so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_asked_while_a_look_up_is_under_way_goes_together_in_the_next(
+    asked: Asked,
+) -> None:
+    first = asked.ask(1)
+    await turns()
+    assert asked.groups == [[1]]
+    asked.truth = 10
+    later = [asked.ask(key) for key in (*range(1, 20), *range(1, 20))]
+    await turns()
+    assert asked.groups == [[1]]
+
+    asked.let_go.set()
+
+    assert await first == 1
+    answers = [10 * key if key % 2 else None for key in range(1, 20)]
+    assert await asyncio.gather(*later) == answers * 2
+    assert asked.groups == [[1], list(range(1, 20))]
+    asked.truth = 100
+    assert await asked.ask(1) == 100
+
+
+async def test_one_look_up_is_for_so_many_and_no_more(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks_module, "GROUP", 3)
+    asked.let_go.set()
+    assert await asyncio.gather(*map(asked.ask, range(7))) == [None, 1, None, 3, None, 5, None]
+    assert asked.groups == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+async def test_who_gives_up_does_not_end_it_for_those_who_asked_with_him(asked: Asked) -> None:
+    first, other = asked.ask(1), asked.ask(3)
+    await turns()
+    same, behind, alone = asked.ask(5), asked.ask(5), asked.ask(7)
+    await turns()
+    for task in (first, same, alone):
+        task.cancel()
+    await turns()
+    assert all(task.cancelled() for task in (first, same, alone))
+
+    asked.let_go.set()
+
+    assert (await other, await behind) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "groups"),
+    [(OSError, [[1]]), (Unavailable, [[1]]), (NotFound, [[1], [3, 5]])],
+)
+async def test_who_waits_for_the_next_look_up_hears_that_nobody_answers_the_first(
+    asked: Asked, error: type[Exception], groups: list[list[int]]
+) -> None:
+    """A refusal is no answer to other questions; that nobody answers is one to all."""
+    asked.error = error
+    first = asked.ask(1)
+    await turns()
+    behind = [asked.ask(3), asked.ask(5)]
+    given_up = asked.ask(5)
+    await turns()
+    given_up.cancel()
+
+    asked.let_go.set()
+
+    for task in (first, *behind):
+        with pytest.raises(error):
+            await task
+    assert asked.groups == groups
+    asked.error = None
+    assert await asked.ask(3) == 3
+
+
+async def test_a_look_up_for_many_knows_nothing_of_the_one_who_asked_first() -> None:
+    own: ContextVar[str] = ContextVar("own", default="nobody's")
+    together: Together[int, str] = Together()
+
+    async def look_up(keys: list[int]) -> dict[int, str]:
+        return dict.fromkeys(keys, own.get())
+
+    own.set("mine")
+    assert await together.ask(1, look_up) == "nobody's"
+
+
+async def test_nobody_waits_for_a_look_up_that_was_ended(asked: Asked) -> None:
+    first = asked.ask(1)
+    await turns()
+    behind = asked.ask(3)
+    await turns()
+    carrier = asked.together._carrier
+    assert carrier is not None
+    carrier.cancel()
+    for task in (first, behind):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    asked.let_go.set()
+    assert await asked.ask(3) == 3

@@ -4,7 +4,8 @@ A task that raised is started again within a second, counted and logged. What st
 than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
 replaced.
 
-`Shared` is for the opposite: work that many want at the same moment, and that is done once.
+`Shared` and `Together` are for the opposite: what many want at the same moment is done once, or in
+one go.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from contextvars import Context
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from warmdesk.errors import Unavailable, WarmDeskError
@@ -21,7 +24,10 @@ from warmdesk.metrics import TASK_RESTARTS
 RESTART_SECONDS = 0.5
 DEAD_SECONDS = 5.0
 CANCEL_SECONDS = 0.25
+GROUP = 500
+"""Keys in one look-up."""
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -108,8 +114,7 @@ class Shared(Generic[T]):
         await asyncio.wait([running])
         self._running[question] = self._next.pop(question)
         error = None if running.cancelled() else running.exception()
-        refused = isinstance(error, WarmDeskError) and not isinstance(error, Unavailable)
-        if error is not None and not refused:
+        if error is not None and not _refused(error):
             raise error
         return await look_up()
 
@@ -119,6 +124,65 @@ class Shared(Generic[T]):
                 del place[question]
         if not done.cancelled():
             done.exception()  # all who asked may have given up, and then nobody else looks
+
+
+class Together(Generic[K, T]):
+    """One look-up for all who ask at one moment, each for something else. The first goes at once;
+    what is asked while it is under way goes together in the next. Nothing waits for company.
+
+    It keeps what `Shared` promises, and a look-up belongs to none of those who asked: it sees
+    nothing of their context, so it has time of its own.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[K, asyncio.Future[T | None]] = {}
+        self._carrier: asyncio.Task[None] | None = None
+
+    async def ask(self, key: K, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> T | None:
+        """What was found for the key, None for nothing; or what `look_up` raised. All ask with the
+        same `look_up`. Who gives up does not end it for the others.
+        """
+        answer = self._waiting.get(key)
+        if answer is None:
+            answer = self._waiting[key] = asyncio.get_running_loop().create_future()
+            if self._carrier is None:
+                self._carrier = asyncio.create_task(self._carry(look_up), context=Context())
+        return await asyncio.shield(answer)
+
+    async def _carry(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
+        """Look up what waits, a group at a time, until nothing does."""
+        group: dict[K, asyncio.Future[T | None]] = {}
+        try:
+            while self._waiting:
+                group = {key: self._waiting[key] for key in islice(self._waiting, GROUP)}
+                for key in group:
+                    del self._waiting[key]
+                try:
+                    found = await look_up(list(group))
+                except Exception as error:
+                    _fail(group.values(), error)
+                    if not _refused(error):
+                        _fail(self._waiting.values(), error)
+                        self._waiting.clear()
+                else:
+                    for key, answer in group.items():
+                        answer.set_result(found.get(key))
+        finally:
+            self._carrier = None
+            for answer in (*group.values(), *self._waiting.values()):
+                answer.cancel()  # without effect, unless this task was cancelled
+            self._waiting.clear()
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether somebody answered, and said no."""
+    return isinstance(error, WarmDeskError) and not isinstance(error, Unavailable)
+
+
+def _fail(answers: Iterable[asyncio.Future[Any]], error: Exception) -> None:
+    for answer in answers:
+        answer.set_exception(error)
+        answer.exception()  # all who asked may have given up, and then nobody else looks
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -1,12 +1,20 @@
--- name: session_holder -> many
--- The user of a session, if the session lives and the account is active; at most one row.
-select u.username, u.global_role
-from sessions as s
-inner join users as u on u.id = s.user_id
-where
-    s.id = :session_id::uuid and s.user_id = :user_id
-    and s.revoked_at is null and s.expires_at > now()
-    and u.is_active and u.deleted_at is null;
+-- name: session_holders -> many
+-- The users of sessions (given with their users, as parallel arrays) that live and whose account is active: `place` counts
+-- from 1. `offset` keeps them apart: each is looked up by its own key, never by all sessions of its user, also by a plan made
+-- while there were none.
+select a.place, u.username, u.global_role
+from unnest(:sessions::text[], :users::bigint[]) with ordinality as a (session_id, user_id, place)
+cross join lateral (
+    select x.user_id from sessions as x
+    where x.id = a.session_id::uuid and x.revoked_at is null and x.expires_at > now()
+    offset 0
+) as s
+cross join lateral (
+    select x.username, x.global_role from users as x
+    where x.id = a.user_id and x.is_active and x.deleted_at is null
+    offset 0
+) as u
+where s.user_id = a.user_id;
 
 -- name: key_owner -> many
 -- An API key by its hash or its id, with its owner, if both are good; at most one row.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,11 +12,10 @@ from aiohttp.test_utils import make_mocked_request
 
 from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole, require_session
-from warmdesk.auth.identity import Identity, Recent
+from warmdesk.auth.identity import Identity, Recent, Session
 from warmdesk.auth.tokens import Claims, digest, new_secret
 from warmdesk.config import Settings
-from warmdesk.db.pool import Database
-from warmdesk.db.queries import sql
+from warmdesk.db.pool import BUDGET, Budget, Database
 from warmdesk.errors import Forbidden, Unauthorized, Unavailable
 from warmdesk.realtime.bus import connect_redis
 
@@ -62,20 +62,6 @@ def asked(path: str = "/", **headers: str) -> Any:
     )
 
 
-@pytest.fixture
-def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the queries that were asked."""
-    names: list[str] = []
-    whole = type(sql.auth.session_holder).__call__
-
-    async def counted(query: Any, connection: Any, /, **params: Any) -> Any:
-        names.append(query.name)
-        return await whole(query, connection, **params)
-
-    monkeypatch.setattr(type(sql.auth.session_holder), "__call__", counted)
-    return names
-
-
 async def test_a_token_is_its_user_with_the_role_of_today(
     identity: Identity, session: str, connection: Any
 ) -> None:
@@ -106,7 +92,7 @@ async def test_a_warm_token_costs_no_query_and_no_signature(
 
     for _ in range(10):
         await identity.who(asked(Authorization=f"Bearer {token}"))
-    assert (queries, len(read)) == (["auth.session_holder"], 1)
+    assert (queries, len(read)) == (["auth.session_holders"], 1)
 
     identity.forget()
     await identity.who(asked(Authorization=f"Bearer {token}"))
@@ -180,6 +166,66 @@ async def test_a_look_up_that_began_before_the_news_is_not_remembered(
 
     with pytest.raises(Unauthorized):
         await identity.by_token(token)
+
+
+async def test_news_ends_what_a_look_up_under_way_found_before(
+    identity: Identity, session: str, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks after the news does not get the answer that was on its way before them."""
+    token = identity.tokens.issue(ALICE, session)
+    began, go_on = asyncio.Event(), asyncio.Event()
+    whole = identity._holders
+
+    async def slow(sessions: list[Session]) -> Any:
+        found = await whole(sessions)
+        began.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(identity, "_holders", slow)
+    before = asyncio.create_task(identity.by_token(token))
+    await began.wait()
+    await connection.execute("update sessions set revoked_at = now()")
+    identity.forget()
+    after = asyncio.create_task(identity.by_token(token))
+    await asyncio.sleep(0.01)
+    go_on.set()
+
+    assert (await before).user_id == ALICE
+    for asking in (after, identity.by_token(token)):
+        with pytest.raises(Unauthorized):
+            await asking
+
+
+async def test_a_shared_look_up_is_bound_by_no_request_and_each_request_by_its_own_time(
+    identity: Identity, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = identity.tokens.issue(ALICE, session)
+    whole = identity._holders
+
+    async def slow(sessions: list[Session]) -> Any:
+        async with identity.database.connection() as connection:
+            await connection.execute("select pg_sleep(0.5)")
+        return await whole(sessions)
+
+    monkeypatch.setattr(identity, "_holders", slow)
+
+    async def request(seconds: float) -> Actor:
+        BUDGET.set(budget := Budget(left=seconds))
+        try:
+            return await identity.by_token(token)
+        finally:
+            budgets[seconds] = budget
+
+    budgets: dict[float, Budget] = {}
+    began = time.monotonic()
+    hurried, patient = asyncio.create_task(request(0.2)), asyncio.create_task(request(2.0))
+    with pytest.raises(TimeoutError):
+        await hurried
+    assert time.monotonic() - began < 0.4
+    assert (await patient).user_id == ALICE
+    assert budgets[0.2].left < 0.05
+    assert 1.0 < budgets[2.0].left < 1.6
 
 
 async def test_a_key_works_in_every_place(identity: Identity, key: int) -> None:

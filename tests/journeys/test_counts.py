@@ -314,18 +314,18 @@ async def test_who_comes_back_to_a_server_that_knows_them_costs_no_statement(
     assert asked.total() <= 20, told
 
 
-async def test_who_comes_back_to_another_server_costs_a_session_and_a_membership(
+async def test_who_comes_back_to_another_server_shares_what_has_to_be_looked_up(
     journal: Journal, start: Start, database_url: str
 ) -> None:
-    """What it costs when nothing is remembered: two statements each, and few for all together."""
+    """Nothing is remembered: sessions and memberships are read for all who ask in one moment."""
     there, here = await asyncio.gather(start(workers=1), start(workers=1))
     async with gathered(there, database_url) as company:
         told, took = await _come_back(journal, company, here)
     asked = _without_background(told, took)
     print(f"{told} in {took:.1f} s")
-    assert asked.pop("auth.session_holder") == VIEWERS
-    assert asked.pop("access.project_of") == VIEWERS
-    # Names are read for all who ask in one moment, the past once for the room.
+    assert 1 <= asked["auth.session_holders"] <= VIEWERS / 8, told
+    assert 1 <= asked["access.projects_of"] <= VIEWERS / 8, told
+    # Names are read for all who ask in one moment too, the past once for the room.
     assert asked["feeds.after"] <= 2, told
     assert asked.total() <= VIEWERS / 2, told
 

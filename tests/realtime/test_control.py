@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Board, Door, Invite, Wait
 from tests.person import PASSWORD, Person, Wire
 from tests.realtime.story import tell
+from warmdesk.auth.actor import GlobalRole
 from warmdesk.auth.tokens import digest
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -176,7 +177,7 @@ async def test_caches_forget_within_two_seconds(
 ) -> None:
     far = person("alice", url=twin.url)
     await far.get("/projects/demo")
-    assert (far.id, "demo") in twin.desk.access.entries
+    assert (far.id, "demo", GlobalRole.USER) in twin.desk.access.entries
     began = time.monotonic()
     await olga.delete(f"/projects/demo/members/{far.id}")
 

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from warmdesk.auth.actor import PEOPLE, Actor, Project, Role, effective_role
+from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role, effective_role
+from warmdesk.db.pool import spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, NotFound
-from warmdesk.tasks import Shared
+from warmdesk.tasks import Together
 
 ENTRIES = 20_000
 
+Wanted = tuple[int, str, GlobalRole]
+"""A user, a slug, the user's global role."""
+
 
 class Access:
-    """Memberships that this process looked up, by user and slug. `generation` guards a look-up
-    against news that came meanwhile.
+    """Memberships that this process looked up. `generation` guards a look-up against news that came
+    meanwhile.
     """
 
     def __init__(self) -> None:
-        self.entries: dict[tuple[int, str], Project | None] = {}
+        self.entries: dict[Wanted, Project | None] = {}
         self.generation = 0
-        self._shared: Shared[Project | None] = Shared()
+        self._together: Together[Wanted, Project] = Together()
 
     def forget(self) -> None:
         """A membership, an account or a project changed somewhere: everything is looked up anew."""
@@ -40,14 +44,14 @@ class Access:
         """
         if actor.global_role not in PEOPLE:
             raise Forbidden("a service account cannot do this")
-        place = (actor.user_id, slug)
+        place = (actor.user_id, slug, actor.global_role)
         if place in self.entries:
             project = self.entries[place]
         else:
-            project = await self._shared.ask(
-                (*place, actor.global_role, self.generation),
-                lambda: self._look_up(database, actor, slug),
-            )
+            async with spending():
+                project = await self._together.ask(
+                    place, lambda wanted: self._look_up(database, wanted)
+                )
         if project is None:
             raise NotFound("project not found")
         if actor.key_project_id is not None and actor.key_project_id != project.id:
@@ -56,16 +60,22 @@ class Access:
             raise Forbidden()
         return project
 
-    async def _look_up(self, database: Any, actor: Actor, slug: str) -> Project | None:
+    async def _look_up(self, database: Any, wanted: list[Wanted]) -> dict[Wanted, Project]:
         generation = self.generation
-        rows = await sql.access.project_of(database, slug=slug, user_id=actor.user_id)
-        role = effective_role(actor.global_role, rows[0]["role"]) if rows else None
-        project = None
-        if role is not None:
-            row = rows[0]
-            project = Project(row["id"], row["slug"], row["is_archived"], row["key_prefix"], role)
+        rows = await sql.access.projects_of(
+            database,
+            slugs=[slug for _, slug, _ in wanted],
+            users=[user_id for user_id, _, _ in wanted],
+        )
+        found: dict[Wanted, Project] = {}
+        for place, project_id, slug, is_archived, key_prefix, membership in rows:
+            asked = wanted[place - 1]
+            role = effective_role(asked[2], membership)
+            if role is not None:
+                found[asked] = Project(project_id, slug, is_archived, key_prefix, role)
         if generation == self.generation:
-            if len(self.entries) >= ENTRIES:
+            if len(self.entries) + len(wanted) > ENTRIES:
                 self.entries.clear()
-            self.entries[(actor.user_id, slug)] = project
-        return project
+            for asked in wanted:
+                self.entries[asked] = found.get(asked)
+        return found

@@ -13,20 +13,19 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiohttp import web
 from redis.exceptions import RedisError
 
 from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret, not_good
-from warmdesk.db.pool import DATABASE_AWAY, Database
+from warmdesk.db.pool import DATABASE_AWAY, Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
-from warmdesk.tasks import Shared
+from warmdesk.tasks import Shared, Together
 
 KEPT = 20_000
 """Tokens and keys remembered by one process; the longest unused goes first."""
@@ -38,6 +37,8 @@ USED_EVERY = 60.0
 """Seconds between two writes of a key's last use."""
 
 T = TypeVar("T")
+Session = tuple[str, int]
+"""Its id and its user's."""
 
 
 class Secrets(Protocol):
@@ -48,6 +49,16 @@ class Secrets(Protocol):
 
     @property
     def access_token_ttl(self) -> int: ...
+
+
+class Request(Protocol):
+    """Where credentials stand."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def query(self) -> Mapping[str, str]: ...
 
 
 class Recent(Generic[T]):
@@ -87,6 +98,7 @@ class Identity:
         self.redis = redis
         self.generation = 0
         self._shared: Shared[Actor | None] = Shared()
+        self._together: Together[Session, tuple[str, GlobalRole]] = Together()
         self._claims: Recent[Claims] = Recent(KEPT)
         self._actors: Recent[Actor] = Recent(KEPT)
         self._used: Recent[float] = Recent(KEPT)
@@ -96,7 +108,7 @@ class Identity:
         self.generation += 1
         self._actors.clear()
 
-    async def who(self, request: web.BaseRequest) -> Actor:
+    async def who(self, request: Request) -> Actor:
         """The request's actor, or `Unauthorized`. The first credential there decides; a bad one is
         not passed over.
 
@@ -146,7 +158,9 @@ class Identity:
         hashed = digest(key)
 
         async def look_up() -> Actor | None:
-            return await self._by_key(key_hash=hashed, key_id=None)
+            return await self._shared.ask(
+                (hashed, self.generation), lambda: self._by_key(key_hash=hashed, key_id=None)
+            )
 
         actor = self._actors.take(hashed)
         if actor is None:
@@ -186,7 +200,7 @@ class Identity:
         refusal: tuple[str, str],
     ) -> Actor:
         generation = self.generation
-        actor = await self._shared.ask((credential, generation), look_up)
+        actor = await look_up()
         if actor is None:
             raise not_good(*refusal)
         if generation == self.generation:
@@ -196,17 +210,27 @@ class Identity:
     async def _by_session(
         self, session_id: str, user_id: int, expires_at: float | None
     ) -> Actor | None:
-        async with self.database.connection() as connection:
-            rows = await sql.auth.session_holder(connection, session_id=session_id, user_id=user_id)
-        if not rows:
+        async with spending():
+            holder = await self._together.ask((session_id, user_id), self._holders)
+        if holder is None:
             return None
+        username, global_role = holder
         return Actor(
             user_id=user_id,
-            username=rows[0]["username"],
-            global_role=GlobalRole(rows[0]["global_role"]),
+            username=username,
+            global_role=global_role,
             session_id=session_id,
             expires_at=expires_at,
         )
+
+    async def _holders(self, sessions: list[Session]) -> dict[Session, tuple[str, GlobalRole]]:
+        async with self.database.connection() as connection:
+            rows = await sql.auth.session_holders(
+                connection,
+                sessions=[session_id for session_id, _ in sessions],
+                users=[user_id for _, user_id in sessions],
+            )
+        return {sessions[place - 1]: (username, GlobalRole(role)) for place, username, role in rows}
 
     async def _by_key(self, *, key_hash: str | None, key_id: int | None) -> Actor | None:
         async with self.database.connection() as connection:

@@ -84,6 +84,23 @@ class Budget:
 BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
+@asynccontextmanager
+async def spending() -> AsyncIterator[None]:
+    """A wait for PostgreSQL takes from what the request has left, and ends with it: TimeoutError.
+    Also where the request shares an answer, and the question itself is not bound by any request.
+    """
+    budget = BUDGET.get()
+    if budget is None or budget.over:
+        yield
+        return
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(max(LEAST_SECONDS, budget.left)):
+            yield
+    finally:
+        budget.left -= time.monotonic() - began
+
+
 class Connections:
     """One pool. A query takes it where it would take a connection."""
 
@@ -207,18 +224,8 @@ class Database(Connections):
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection, for no longer than the request has left; without one, `ASK_SECONDS`."""
-        budget = BUDGET.get()
-        if budget is None or budget.over:
-            async with super().connection() as connection:
-                yield connection
-            return
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(max(LEAST_SECONDS, budget.left)):
-                async with super().connection() as connection:
-                    yield connection
-        finally:
-            budget.left -= time.monotonic() - began
+        async with spending(), super().connection() as connection:
+            yield connection
 
     async def _acquire(self) -> Any:
         asked = time.monotonic()
