@@ -115,42 +115,48 @@ where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.del
 
 -- name: in_project -> one
 -- A page of a project's live cards that fit every filter given, by id, as one JSON array; with the last id, and whether there
--- are more.
+-- are more. `lateral`, so that PostgreSQL goes by the project's own index: knowing which project, it may take its cards for so
+-- many that it looks for them among all. Labels are looked up card by card: by `exists` it would read those of all projects.
 with chosen as (
-    select c.id, row_number() over (order by c.id) as nth
-    from cards as c
-    inner join projects as p on p.id = c.project_id
-    where
-        c.project_id = :project_id::bigint and c.deleted_at is null
-        and c.id > :after_id::bigint
-        and (c.archived_at is null or :include_archived::boolean)
-        and (:column_id::bigint is null or c.column_id = :column_id::bigint)
-        and (:closed::boolean is null or c.closed = :closed::boolean)
-        and (:due_before::date is null or c.due_date < :due_before::date)
-        and (
-            :assignee::bigint is null
-            or exists (
-                select 1 from card_assignees as a where a.card_id = c.id and a.user_id = :assignee::bigint
+    select c.id, c.nth
+    from projects as p
+    cross join lateral (
+        select k.id, row_number() over (order by k.id) as nth
+        from cards as k
+        where
+            k.project_id = p.id and k.deleted_at is null
+            and k.id > :after_id::bigint
+            and (k.archived_at is null or :include_archived::boolean)
+            and (:column_id::bigint is null or k.column_id = :column_id::bigint)
+            and (:closed::boolean is null or k.closed = :closed::boolean)
+            and (:due_before::date is null or k.due_date < :due_before::date)
+            and (
+                :assignee::bigint is null
+                or exists (
+                    select 1 from card_assignees as a where a.card_id = k.id and a.user_id = :assignee::bigint
+                )
             )
-        )
-        and (
-            :label::text is null
-            or exists (
-                select 1 from card_labels as cl
-                inner join labels as b on b.id = cl.label_id
-                where
-                    cl.card_id = c.id and b.deleted_at is null
-                    and (b.id::text = :label::text or lower(b.name) = lower(:label::text))
+            and (
+                :label::text is null
+                or (
+                    select true from card_labels as cl
+                    inner join labels as b on b.id = cl.label_id
+                    where
+                        cl.card_id = k.id and b.deleted_at is null
+                        and (b.id::text = :label::text or lower(b.name) = lower(:label::text))
+                    limit 1
+                )
             )
-        )
-        and (
-            :q::text is null
-            or strpos(lower(c.title), lower(:q::text)) > 0
-            or strpos(lower(c.description), lower(:q::text)) > 0
-            or p.key_prefix || '-' || c.card_number = upper(btrim(:q::text))
-        )
-    order by c.id
-    limit :limit::integer + 1
+            and (
+                :q::text is null
+                or strpos(lower(k.title), lower(:q::text)) > 0
+                or strpos(lower(k.description), lower(:q::text)) > 0
+                or p.key_prefix || '-' || k.card_number = upper(btrim(:q::text))
+            )
+        order by k.id
+        limit :limit::integer + 1
+    ) as c
+    where p.id = :project_id::bigint
 )
 select
     coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
@@ -199,7 +205,7 @@ cross join lateral (
     from (
         select c.id, row_number() over (order by c.id desc) as nth
         from card_history as c
-        where c.card_id = k.id and (:before::bigint is null or c.id < :before::bigint)
+        where c.card_id = k.id and c.id < coalesce(:before::bigint, 9223372036854775807)
         order by c.id desc
         limit :limit::integer + 1
     ) as n

@@ -8,8 +8,8 @@ from send_messages(
 
 -- name: page -> value
 -- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an
--- id, or, with neither but `around`, those on both sides of it.
-with live as (
+-- id, or, with neither but `around`, those on both sides of it. `not materialized`: each branch reads its page and no more.
+with live as not materialized (
     select m.id from chat_messages as m
     where
         m.project_id = :project_id::bigint and not m.is_deleted

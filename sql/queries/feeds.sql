@@ -47,7 +47,8 @@ select epoch();
 
 -- name: oldest_due -> many
 -- Feeds whose oldest events are past their time, with the seq up to which they may go: a prefix, at most `batch` long. The
--- first event too young ends it, so no hole can come. In the order in which changes lock feeds.
+-- first event too young ends it, so no hole can come. In the order in which changes lock feeds. `lateral` with a limit: one look
+-- at each feed's first event, and never at all events.
 select
     f.channel,
     f.oldest,
@@ -60,10 +61,10 @@ select
         ) as e
     ) as upto
 from feeds as f
-where exists (
-    select 1 from events as e
-    where e.channel = f.channel and e.seq = f.oldest and e.created_at < now() - :age::interval
-)
+cross join lateral (
+    select e.created_at from events as e where e.channel = f.channel and e.seq = f.oldest limit 1
+) as first
+where f.seq >= f.oldest and first.created_at < now() - :age::interval
 order by f.channel
 limit 100;
 

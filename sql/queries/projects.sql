@@ -33,16 +33,13 @@ select
         || substr(shape(p, c.open_card_count, n.member_count)::text, 2) as json
 from seen
 inner join projects as p on p.id = seen.id
-left join (
-    select k.project_id, count(*) as open_card_count from cards as k
-    where k.project_id in (select seen.id from seen) and k.deleted_at is null and k.archived_at is null and not k.closed
-    group by k.project_id
-) as c on c.project_id = p.id
-left join (
-    select k.project_id, count(*) as member_count from project_members as k
-    where k.project_id in (select seen.id from seen)
-    group by k.project_id
-) as n on n.project_id = p.id
+cross join lateral (
+    select count(*) as open_card_count from cards as k
+    where k.project_id = seen.id and k.deleted_at is null and k.archived_at is null and not k.closed
+) as c
+cross join lateral (
+    select count(*) as member_count from project_members as k where k.project_id = seen.id
+) as n
 order by seen.lower_name collate "C", seen.id;
 
 -- name: create -> one

@@ -1,0 +1,438 @@
+"""Every list keeps its plan when tables are full: a page costs what it shows, not what there is.
+
+Two databases hold the same company, after a week and after years: 10,000 and 1,000,000 messages,
+events, cards and facts. PostgreSQL says how it answers each query in both, with a plan for the
+values and with the plan that a connection keeps after some calls, and how many of its buffers that
+took. The first project has half of all messages and events; a tenth of all cards were once in the
+third, and are deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+
+from tests.conftest import Servers
+from warmdesk.db.queries import sql
+
+SMALL, LARGE = 10_000, 1_000_000
+QUERIES = {query.name: query for query in sql}
+BIG = {
+    "card_assignees",
+    "card_history",
+    "card_labels",
+    "card_tags",
+    "card_watchers",
+    "cards",
+    "chat_messages",
+    "events",
+    "idempotency_keys",
+    "login_events",
+    "message_reactions",
+}
+"""Tables that grow as long as people work. Accounts and projects do not: 10,000 and 1,000."""
+CALLS = 6
+"""After five calls PostgreSQL may keep one plan for all values."""
+BUFFERS_A_ROW = 30
+"""A row's own and those of what hangs on it: each is found by an index of three levels."""
+MOST_COST = 10_000
+"""In PostgreSQL's own units. To read all cards from the first to the last costs 45,000."""
+
+PEOPLE = """
+    insert into users (email, username, password_hash, display_name)
+    select 'u' || n || '@example.org', 'user' || n, 'x', 'Person ' || n
+    from generate_series(1, $users) as n;
+    insert into sessions (id, user_id, expires_at)
+    select md5(n::text)::uuid, 1 + n % $users, now() + interval '1 day'
+    from generate_series(1, 2 * $users) as n;
+    insert into refresh_tokens (token_hash, session_id, expires_at)
+    select 'token' || n, md5(n::text)::uuid, now() from generate_series(1, 2 * $users) as n;
+    insert into api_keys (user_id, name, key_hash, key_prefix)
+    select n, 'key', 'key' || n, 'wd_' from generate_series(1, $users) as n;
+    insert into login_events (user_id, event, ip)
+    select 1 + n % $users, 'login_ok', '10.0.0.' || n % 250 from generate_series(1, $n / 5) as n;
+    insert into idempotency_keys (user_id, path, key, body_hash)
+    select 1 + n % $users, 'path', 'key' || n, 'x' from generate_series(1, $n / 10) as n;
+    insert into projects (name, slug, key_prefix, created_by_id)
+    select 'Project ' || n, 'project-' || n, 'P' || n, 1 from generate_series(1, $projects) as n;
+    insert into project_members (project_id, user_id, role)
+    select 1 + n % $projects, 1 + (n / $projects + n % $projects * 50) % $users, 'member'
+    from generate_series(0, $projects * 50 - 1) as n;
+    insert into starred_projects (user_id, project_id)
+    select n, 1 + n % $projects from generate_series(1, $users) as n;
+    insert into columns (project_id, name, position)
+    select 1 + n / 4, 'Column', 1000 * (n % 4) from generate_series(0, 4 * $projects - 1) as n;
+    insert into labels (project_id, name, color)
+    select 1 + n / 4, 'Label ' || n % 4, 'red' from generate_series(0, 4 * $projects - 1) as n;
+    insert into feeds (channel, seq)
+    select 'project:' || n, case when n = 1 then $n / 2 else $n / 2 / $projects end
+    from generate_series(1, $projects) as n;
+    insert into feeds (channel, seq) select 'user:' || n, 0 from generate_series(1, $users) as n
+"""
+CARDS = """
+    insert into cards (
+        project_id, column_id, title, description, position, card_number, created_by_id,
+        closed, deleted_at, archived_at
+    )
+    select
+        1 + n % $projects, 4 * (n % $projects) + 1 + k % 4, 'Card ' || n, repeat('word ', 20), n,
+        k + 1, 1, k % 5 = 0,
+        case when k % 20 = 1 then now() - n * interval '1 second' end,
+        case when k % 20 = 2 then now() end
+    from (select n, n / $projects as k from generate_series(0, $n * 9 / 10 - 1) as n) as q;
+    insert into cards (project_id, column_id, title, position, card_number, deleted_at)
+    select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
+    from generate_series(1, $n / 10) as n;
+    insert into card_assignees (card_id, user_id)
+    select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
+    insert into card_labels (card_id, label_id)
+    select n, 4 * ((n - 1) % $projects) + 1 + (n - 1) / $projects % 4
+    from generate_series(1, $n / 2) as n;
+    insert into card_watchers (card_id, user_id)
+    select n, 1 + n / $projects % $users from generate_series(1, $n / 4) as n;
+    insert into card_tags (card_id, name) select n, 'tag' from generate_series(1, $n / 4) as n;
+    insert into card_history (project_id, card_id, user_id, event_type)
+    select 1 + (c - 1) % $projects, c, 1 + n % $users, 'update'
+    from (
+        select n, case when n % 100 = 0 then 1 else 1 + n % ($n * 9 / 10) end as c
+        from generate_series(1, $n) as n
+    ) as q
+"""
+TALK = """
+    insert into chat_messages (project_id, user_id, body, is_deleted)
+    select
+        case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users,
+        'message ' || n, n % 20 < 2
+    from generate_series(1, $n) as n;
+    insert into message_reactions (owner_type, owner_id, user_id, emoji)
+    select 'chat_message', n * 4, 1 + n % $users, 'x' from generate_series(1, $n / 4) as n;
+    insert into events (channel, seq, type, payload, entity, created_at)
+    select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
+    from generate_series(1, $n / 2) as n;
+    insert into events (channel, seq, type, payload, entity, created_at)
+    select 'project:' || p, n, 'chat.message', repeat('x', 200), 'message:' || n, now()
+    from generate_series(2, $projects) as p, generate_series(1, $n / 2 / $projects) as n
+"""
+INDEXES = """
+    select c.relname as name, pg_get_indexdef(i.indexrelid) as made
+    from pg_index as i
+    inner join pg_class as c on c.oid = i.indexrelid
+    inner join pg_class as t on t.oid = i.indrelid
+    where t.relname = any($1) and not i.indisunique
+"""
+
+
+class Case(NamedTuple):
+    """A query with typical values, and how many rows its page may look at."""
+
+    query: str
+    rows: int
+    values: dict[str, Any]
+    note: str = ""
+
+
+def cases(n: int) -> Iterator[Case]:
+    """The same questions to a company with `n` messages."""
+    page = {"before": None, "after": None, "around": None, "limit": 50}
+    for project in (1, 2):
+        here = {**page, "project_id": project}
+        middle = n // 2
+        yield Case("chat.page", 51, here, f"newest of {project}")
+        yield Case("chat.page", 200, {**here, "limit": 200, "before": middle}, f"older {project}")
+        yield Case("chat.page", 200, {**here, "limit": 200, "after": middle}, f"newer {project}")
+        yield Case("chat.page", 200, {**here, "limit": 200, "around": middle}, f"around {project}")
+
+    channel = {"channel": "project:1", "limit": 200}
+    yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")
+    yield Case("feeds.after", 5, {**channel, "since": n // 2 - 5}, "five behind")
+    yield Case("feeds.heads", 10, {"channels": [f"project:{k}" for k in range(1, 11)]})
+    yield Case("feeds.forget_keys", 1000, {})
+    yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
+
+    card = {"card": "1", "limit": 100, "project_id": 1}
+    yield Case("cards.history", 100, {**card, "before": None}, "newest")
+    yield Case("cards.history", 100, {**card, "before": n // 2}, "older")
+    yield Case("cards.detail", 10, {"reader": 1, "card": "1", "project_id": 1}, "by id")
+    yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")
+    for project in (1, 2, 3):
+        column = 4 * project - 3
+        shown = {
+            "include_archived": False,
+            "include_closed": True,
+            "after_id": None,
+            "after_position": None,
+            "limit": 100,
+            "column_id": column,
+            "project_id": project,
+        }
+        yield Case("cards.in_column", 225, shown, f"first of {project}")
+        after = {"after_id": n // 4, "after_position": float(n // 4)}
+        yield Case("cards.in_column", 225, {**shown, **after}, f"later of {project}")
+        every = {
+            "project_id": project,
+            "after_id": 0,
+            "include_archived": False,
+            "column_id": None,
+            "closed": None,
+            "due_before": None,
+            "assignee": None,
+            "label": None,
+            "q": None,
+            "limit": 100,
+        }
+        for name, value, rows in (
+            ("limit", 100, 101),
+            ("after_id", n // 4, 101),
+            ("include_archived", True, 101),
+            ("column_id", column, 225),
+            ("assignee", 7, 900),
+            ("label", "Label 1", 900),
+            ("q", f"P{project}-8", 900),
+            ("q", "nowhere", 900),
+            ("due_before", "2020-01-01", 900),
+        ):
+            word = value if isinstance(value, str) else ""
+            note = " ".join(f"{name} {word} of {project}".split())
+            yield Case("cards.in_project", rows, {**every, name: value}, note)
+        deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
+        yield Case("cards.deleted", 101, deleted, f"last of {project}")
+        board = {"project_id": project, "most": 500, "cards": True, "labels": True}
+        board |= {"members": True, "columns": True}
+        yield Case("projects.board", 900, board, f"of {project}")
+        yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
+        yield Case("projects.one", 10, {"project_id": project}, f"{project}")
+        members = {"emails": True, "project_id": project, "after": 0, "limit": 20}
+        yield Case("members.page", 21, members, f"of {project}")
+        yield Case("members.owners", 50, {"project_id": project}, f"of {project}")
+    yield Case("columns.one", 225, {"column_id": 1})
+    mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
+    yield Case("projects.board_mark", 3, mark)
+    projects = {
+        "global_role": "user",
+        "user_id": 1,
+        "mine": False,
+        "starred_only": False,
+        "include_archived": False,
+        "q": "",
+        "after_name": "",
+        "after_id": 0,
+        "limit": 50,
+    }
+    yield Case("projects.page", 51, projects, "mine")
+    yield Case("projects.page", 51, {**projects, "starred_only": True, "q": "p"}, "starred")
+    everything = {**projects, "global_role": "admin"}
+    yield Case("projects.page", 1000, everything, "an administrator's")
+
+    accounts = {
+        "before": None,
+        "include_deleted": False,
+        "role": None,
+        "active": None,
+        "q": "",
+        "limit": 100,
+    }
+    yield Case("users.list", 101, accounts, "first")
+    yield Case("users.list", 101, {**accounts, "before": 500, "active": True}, "later")
+    yield Case("users.memberships", 10, {"user_id": 1})
+    sockets: dict[str, Any] = {
+        "users": [7] * 200,
+        "projects": [2] * 200,
+        "keys": list(range(1, 201)),
+    }
+    sockets["sessions"] = ["c4ca4238-a0b9-2382-0dcc-509a6f75849b"] * 200
+    yield Case("sockets.refused", 200, sockets)
+    yield Case("sockets.people", 200, {"ids": list(range(1, 201))})
+    sessions = {"user_id": 7, "before": None, "limit": 50, "current": None}
+    yield Case("auth.list_sessions", 51, sessions)
+    yield Case("auth.by_login", 3, {"ip": "10.0.0.7", "login": "user77"}, "name")
+    yield Case("auth.by_login", 3, {"ip": "10.0.0.7", "login": "u77@example.org"}, "address")
+    login = {"user_id": None, "username": None, "email": None, "login": "user77"}
+    yield Case("members.find_user", 3, login)
+    yield Case("access.project_of", 2, {"user_id": 1, "slug": "project-1"})
+    yield Case("auth.key_owner", 2, {"key_hash": "key7", "key_id": None}, "by hash")
+    yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
+    yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
+
+
+CASES = list(cases(LARGE))
+
+
+@pytest.fixture(scope="module")
+async def companies(
+    servers: Servers, keeper: Any, empty_template: str
+) -> AsyncIterator[dict[int, Any]]:
+    """A connection to each database, set as the program sets its own."""
+    connections = {}
+    for n in (SMALL, LARGE):
+        await keeper.execute(f"create database company{n} template {empty_template}")
+        connections[n] = await _company(servers.dsn(f"company{n}"), n)
+    yield connections
+    for n, connection in connections.items():
+        await connection.close()
+        await keeper.execute(f"drop database company{n} with (force)")
+
+
+async def _company(dsn: str, n: int) -> Any:
+    connect = {"dsn": dsn, "server_settings": {"jit": "off"}}
+    connection = await asyncpg.connect(**connect)
+    # Indexes are made afterwards: one by one each row would cost a multiple.
+    indexes = await connection.fetch(INDEXES, list(BIG))
+    for index in indexes:
+        await connection.execute(f"drop index {index['name']}")
+    values = {
+        "$n": str(n),
+        "$projects": str(n // 1000),
+        "$users": str(min(10_000, n // 10)),
+    }
+    await _fill(connect, PEOPLE, values)
+    await asyncio.gather(_fill(connect, CARDS, values), _fill(connect, TALK, values))
+    await asyncio.gather(
+        *(_make(connect, [index["made"] for index in indexes][part::2]) for part in (0, 1))
+    )
+    await connection.execute("vacuum (freeze, analyze)")
+    return connection
+
+
+async def _fill(connect: dict[str, Any], text: str, values: dict[str, str]) -> None:
+    """Without the checks of foreign keys: they would cost more than the rows."""
+    connection = await asyncpg.connect(**connect)
+    for name, value in values.items():
+        text = text.replace(name, value)
+    await connection.execute("set session_replication_role = replica")
+    await connection.execute(text)
+    await connection.close()
+
+
+async def _make(connect: dict[str, Any], statements: list[str]) -> None:
+    connection = await asyncpg.connect(**connect)
+    await connection.execute("set maintenance_work_mem = '256MB'")
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+class Plan:
+    """How PostgreSQL answered: its plan's nodes, and what they did."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self.nodes = list(_nodes(plan))
+        self.cost = float(plan["Total Cost"])
+        self.buffers = int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    @property
+    def scanned(self) -> set[str]:
+        """Tables that were read from their beginning to their end."""
+        return {node["Relation Name"] for node in self.nodes if node["Node Type"] == "Seq Scan"}
+
+    @property
+    def sorted(self) -> int:
+        """The most rows that one sort was given."""
+        sorts = [node for node in self.nodes if node["Node Type"].endswith("Sort")]
+        return round(max((_rows(part) for node in sorts for part in node["Plans"]), default=0))
+
+    @property
+    def passed_over(self) -> int:
+        """The most rows of a table that one node read in vain."""
+        return max(map(_removed, self.nodes))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part)
+
+
+def _rows(node: dict[str, Any]) -> float:
+    return float(node["Actual Rows"] * node["Actual Loops"])
+
+
+def _removed(node: dict[str, Any]) -> int:
+    return round(node.get("Rows Removed by Filter", 0) * node["Actual Loops"])
+
+
+async def explain(connection: Any, case: Case, *, calls: int) -> Plan:
+    """Run it so many times, then say how. What it changes is undone."""
+    query = QUERIES[case.query]
+    values = ", ".join(_literal(case.values[name]) for name in query.names)
+    call = f"execute question({values})" if values else "execute question"
+    undone = connection.transaction()
+    await connection.execute(f"prepare question as {query.statement}")
+    await undone.start()
+    try:
+        for _ in range(calls):
+            await connection.execute(call)
+        said = await connection.fetchval(f"explain (analyze, buffers, format json) {call}")
+    finally:
+        await undone.rollback()
+        await connection.execute("deallocate question")
+    return Plan(json.loads(said)[0]["Plan"])
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list):
+        return f"array[{', '.join(map(_literal, value))}]"
+    return f"'{value}'"
+
+
+@pytest.mark.timeout(180)  # the first one waits for both companies
+@pytest.mark.parametrize("calls", [0, CALLS], ids=["new", "kept"])
+@pytest.mark.parametrize("place", range(len(CASES)), ids=[f"{c.query}-{c.note}" for c in CASES])
+async def test_a_page_costs_what_it_shows(
+    companies: dict[int, Any], place: int, calls: int
+) -> None:
+    case = CASES[place]
+    small = await explain(companies[SMALL], list(cases(SMALL))[place], calls=calls)
+    large = await explain(companies[LARGE], case, calls=calls)
+    print(f"buffers {small.buffers} and {large.buffers}, cost {large.cost:.0f}, {large.scanned}")
+    assert not large.scanned & BIG
+    assert large.sorted <= case.rows
+    assert large.passed_over <= 1.3 * small.passed_over + case.rows
+    assert large.buffers <= 1.3 * small.buffers + BUFFERS_A_ROW * case.rows
+    if calls:
+        assert large.cost <= MOST_COST
+
+
+OTHERS = {
+    "changes, of rows that they find by a key": """
+        access.require_role auth.change_password auth.end_sessions auth.enter auth.lock_admins
+        auth.note_key_use auth.note_login auth.open_session auth.register auth.rotate cards.create
+        cards.delete cards.lock cards.lock_column cards.move cards.require_version cards.restore
+        cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
+        chat.send chat.unreact columns.create columns.delete columns.lock columns.place
+        columns.require_version columns.update feeds.may_trim feeds.record feeds.trim members.add
+        members.lock members.remove members.set_role once.store once.take projects.create
+        projects.star projects.unstar projects.update users.change users.create users.lock
+        users.lock_administrator users.lock_memberships""",
+    "one row, or a fact, by a key": """
+        auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
+        auth.session_holder cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
+        health.newest_migration members.one projects.seen server.channel_of
+        server.connection_limit users.account users.me""",
+    "as many rows as they change: a column's cards, a member's cards": """
+        columns.lock_all columns.lock_cards columns.move_cards columns.moved columns.places
+        members.unassign members.unwatch""",
+    "count or check everything, by intent": """
+        metrics.cards metrics.columns metrics.projects metrics.users server.faults""",
+    "look at every account for a part of its name": "users.search",
+}
+"""What is no list, by reason."""
+
+
+def test_every_query_is_a_case_or_has_a_reason() -> None:
+    others = [name for names in OTHERS.values() for name in names.split()]
+    asked = {case.query for case in CASES}
+
+    assert len(others) == len(set(others))
+    assert asked | set(others) == QUERIES.keys()
+    assert not asked & set(others)
