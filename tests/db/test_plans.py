@@ -253,7 +253,10 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.by_login", 3, {"ip": "10.0.0.7", "login": "u77@example.org"}, "address")
     login = {"user_id": None, "username": None, "email": None, "login": "user77"}
     yield Case("members.find_user", 3, login)
-    yield Case("access.project_of", 2, {"user_id": 1, "slug": "project-1"})
+    doors = {"users": list(range(1, 201)), "slugs": ["project-1"] * 200}
+    yield Case("access.projects_of", 200, doors)
+    held = {"users": sockets["users"], "sessions": sockets["sessions"]}
+    yield Case("auth.session_holders", 200, held)
     yield Case("auth.key_owner", 2, {"key_hash": "key7", "key_id": None}, "by hash")
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
@@ -352,7 +355,8 @@ def _rows(node: dict[str, Any]) -> float:
 
 
 def _removed(node: dict[str, Any]) -> int:
-    return round(node.get("Rows Removed by Filter", 0) * node["Actual Loops"])
+    removed: float = node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
+    return round(removed)
 
 
 async def explain(connection: Any, case: Case, *, calls: int) -> Plan:
@@ -416,7 +420,7 @@ OTHERS = {
         users.lock_administrator users.lock_memberships""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
-        auth.session_holder cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
+        cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
         health.newest_migration members.one projects.seen server.channel_of
         server.connection_limit users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """
