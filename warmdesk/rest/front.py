@@ -24,10 +24,10 @@ from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import ClientGone, Connection, is_key, take_over
-from warmdesk.rest.middleware import DOORMAN
-from warmdesk.rest.routing import BASE
+from warmdesk.rest import wire
+from warmdesk.rest.middleware import DOORMAN, refused
+from warmdesk.rest.routing import BASE, QUERY_LIMIT
 from warmdesk.rest.sockets import OpenSocket, open_socket
-from warmdesk.rest.wire import HEAD_SECONDS, Wire
 
 HEAD_LIMIT = 8190
 """Bytes of a head that is read here; aiohttp has limits of its own for longer ones."""
@@ -35,18 +35,23 @@ EARLY_LIMIT = 1 << 16
 """Bytes that a client may send before its handshake is answered."""
 START = f"GET {BASE}/ws/".encode()
 HEAD = re.compile(
-    rb"GET %b/ws/([a-z0-9-]{1,100})(?:\?([A-Za-z0-9_.=&-]*))? HTTP/1\.1\r\n"
-    rb"((?:[A-Za-z0-9-]+:[\x20-\x7e]*\r\n)+)\r\n" % BASE.encode()
+    rb"GET %b/ws/([a-z0-9-]{1,100})(?:\?([A-Za-z0-9_.=&-]{0,%d}))? HTTP/1\.1\r\n"
+    rb"((?:[A-Za-z0-9-]+:[\x20-\x7e]*\r\n){1,100})\r\n" % (BASE.encode(), QUERY_LIMIT)
 )
+ODD = re.compile(rb"[^\x20-\x7e\r\n]|(?<!\r)\n|\r[^\n]")
+"""What makes half a head unusual: its end is not waited for here."""
+TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
 KNOWN = frozenset({"since", "epoch", "presence", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
-NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect"})
+NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect", "sec-websocket-key1"})
 
 log = logging.getLogger(__name__)
 
 
 class Handshake:
-    """A handshake that was read here: a `Knock`."""
+    """A handshake that was read here: a `Knock`. `transport` is None when it is answered, or when
+    nobody waits for the answer.
+    """
 
     __slots__ = ("early", "headers", "held", "query", "slug", "transport", "wish")
 
@@ -66,6 +71,7 @@ class Handshake:
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ClientGone
+        self.transport = None
         transport.set_protocol(connection)
         take_over(
             transport,
@@ -80,7 +86,7 @@ class Handshake:
 
 def read(head: bytes) -> Handshake | None:
     """A whole head as a handshake; None when it is something else, or unusual in any way."""
-    found = HEAD.fullmatch(head)
+    found = HEAD.fullmatch(head) if len(head) <= HEAD_LIMIT else None
     if found is None:
         return None
     slug, asked, lines = (part.decode("ascii") if part else "" for part in found.groups())
@@ -122,7 +128,7 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._fronts.waiting[self] = None
-        self._late = self._fronts.loop.call_later(HEAD_SECONDS, self.give_up)
+        self._late = self._fronts.loop.call_later(wire.HEAD_SECONDS, self.give_up)
 
     def data_received(self, data: bytes) -> None:
         handshake = self._handshake
@@ -139,9 +145,9 @@ class Front(asyncio.Protocol):
                 return
         elif self._head.startswith(START):
             end = self._head.find(b"\r\n\r\n") + 4
-            if end == 3 and len(self._head) <= HEAD_LIMIT:
+            if end == 3 and len(self._head) <= HEAD_LIMIT and not ODD.search(self._head):
                 return
-            if 4 <= end <= HEAD_LIMIT:
+            if end >= 4:
                 handshake = read(self._head[:end])
         if handshake is None:
             self._to_aiohttp(self._head)
@@ -174,36 +180,48 @@ class Front(asyncio.Protocol):
     async def _open(self, handshake: Handshake) -> None:
         fronts = self._fronts
         began = perf_counter()
-        REQUEST_ID.set(fronts.doorman.name(handshake))
+        name = fronts.doorman.name(handshake)
+        REQUEST_ID.set(name)
         budget = Budget()
         BUDGET.set(budget)
+        status = 101
         try:
             await open_socket(handshake, fronts.app, handshake.slug, handshake.wish)
         except Exception as error:  # whatever it is, the door says it
-            if self._transport is not None:
+            transport = handshake.transport
+            if transport is not None and not transport.is_closing():
                 self._handshake = None
                 if handshake.held:
-                    self._transport.resume_reading()
+                    transport.resume_reading()
                 self._to_aiohttp(self._head + handshake.early, error)
-            return
+                return
+            # It left, or something failed after the answer: nothing more can be said.
+            status = refused(error, f"GET {TO_PROJECT if handshake.slug else TO_USER}", name).status
+            if self._transport is not None:
+                self._transport.abort()
         finally:
             budget.over = True
         took = perf_counter() - began
-        (fronts.to_project if handshake.slug else fronts.to_user).count(101, took)
+        (fronts.to_project if handshake.slug else fronts.to_user).count(status, took)
         if fronts.doorman.debug:
             place = f"{BASE}/ws/{handshake.slug or 'user'}"
-            log.debug("http.answered method=GET path=%s status=101 ms=%.1f", place, took * 1000)
+            log.debug(
+                "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
+            )
 
     def _to_aiohttp(self, data: bytes, refusal: Exception | None = None) -> None:
         """From here on it is aiohttp's, which also answers with `refusal`."""
+        until = self._late.when() if self._late is not None else None
         self._known()
         transport, self._transport, self._head = self._transport, None, b""
         assert transport is not None
-        wire = self._fronts.http()
-        transport.set_protocol(wire)
-        wire.connection_made(transport)
-        wire.refusal = refusal
-        wire.data_received(data)
+        http = self._fronts.http()
+        transport.set_protocol(http)
+        http.connection_made(transport)
+        http.refusal = refusal
+        http.data_received(data)
+        if until is not None:
+            http.expect_head_by(until)
 
 
 class Fronts:
@@ -215,12 +233,12 @@ class Fronts:
 
     def __init__(self, runner: web.AppRunner) -> None:
         assert runner.server is not None, "set it up first"
-        self.http = cast("Callable[[], Wire]", runner.server)
+        self.http = cast("Callable[[], wire.Wire]", runner.server)
         self.app: web.Application = runner.app
         self.doorman = self.app[DOORMAN]
         self.loop = asyncio.get_running_loop()
-        self.to_project = HTTP.at("GET", f"{BASE}/ws/{{slug}}")
-        self.to_user = HTTP.at("GET", f"{BASE}/ws/user")
+        self.to_project = HTTP.at("GET", TO_PROJECT)
+        self.to_user = HTTP.at("GET", TO_USER)
         self.waiting: dict[Front, None] = {}
         self.under_way: set[asyncio.Task[None]] = set()
 

@@ -50,9 +50,18 @@ class Wire(web.RequestHandler):
             self._late.cancel()
         super().connection_lost(exc)
 
+    def expect_head_by(self, moment: float) -> None:
+        """Its first head is waited for since before it was aiohttp's: until this time of the loop's
+        clock.
+        """
+        if self._late is not None:
+            self._late.cancel()
+            self._late = self._loop.call_at(moment, self._give_up)
+
     def _waits(self) -> bool:
         """Nobody is at work for this connection: what came is no whole head yet."""
-        return self._waiter is not None and not self._waiter.done()
+        # Before its first turn, aiohttp's task has nothing that it waits with.
+        return not self._request_count or (self._waiter is not None and not self._waiter.done())
 
     def _expect_head(self) -> None:
         self._late = self._loop.call_later(HEAD_SECONDS, self._give_up)
