@@ -351,7 +351,8 @@ class Presence:
                 self._next = None
                 joining, self._joining = self._joining, {}
                 looking, self._looking = self._looking, set()
-                answers = await self._ask({channel: set[int]() for channel in looking} | joining)
+                only = {channel: set[int]() for channel in looking} | joining
+                answers = await self._ask(only, looking=looking)
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
             self._freeze()
@@ -365,8 +366,13 @@ class Presence:
             answers = await self._ask(only)
         await self._compare(answers)
 
-    async def _ask(self, only: Mapping[str, Set[int]] | None) -> list[dict[str, Any]]:
-        """Tell Redis, and what it says of the rooms that are looked at."""
+    async def _ask(
+        self, only: Mapping[str, Set[int]] | None, *, looking: Set[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Tell Redis, and what it says of the rooms that are looked at: all, or those of `looking`
+        and those of which nothing is known. Who comes into a room that is known learns nothing new
+        by looking, and when thousands come each look has a list of thousands.
+        """
         lowered, self._lowered = self._lowered, {}
         now = time.monotonic()
         channels = set(only) if only is not None else set(self.hub.rooms)
@@ -388,7 +394,9 @@ class Presence:
                 if u not in here and not self._is_here(channel, u)
             }
             if here or leaving or (room is not None and room.present is not None):
-                asked.append(self._wish(channel, room, here, leaving, now))
+                unknown = room is not None and room.present is None
+                look = unknown or looking is None or channel in looking
+                asked.append(self._wish(channel, room, here, leaving, now, look=look))
         online = set(self.hub.people) if only is None else set().union(*only.values())
         leaving = {
             u: m
@@ -397,7 +405,7 @@ class Presence:
         }
         # Who is online is asked without a room: somebody has to take away what ran out.
         if online or leaving or only is None:
-            asked.append(self._wish(ONLINE, None, online, leaving, now))
+            asked.append(self._wish(ONLINE, None, online, leaving, now, look=False))
         try:
             return await self._call(asked)
         except BaseException:
@@ -417,7 +425,14 @@ class Presence:
         )
 
     def _wish(
-        self, channel: str, room: Room | None, here: Set[int], leaving: dict[int, float], now: float
+        self,
+        channel: str,
+        room: Room | None,
+        here: Set[int],
+        leaving: dict[int, float],
+        now: float,
+        *,
+        look: bool,
     ) -> dict[str, Any]:
         return {
             "channel": channel,
@@ -426,7 +441,7 @@ class Presence:
             "lower": [
                 [user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()
             ],
-            "look": room is not None and channel.startswith("project:"),
+            "look": look and room is not None,
         }
 
     async def _call(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -484,6 +499,8 @@ class Presence:
                 await self._compare_room(room, seen)
             if "soon" in seen:
                 self._look_soon(room, max(0.0, seen["soon"] / 1000) + 0.05)
+            if seen["gone"] and "users" not in seen:
+                self._look_soon(room, 0.0)
 
     async def _compare_room(self, room: Room, seen: dict[str, Any]) -> None:
         """Make joins and leaves from the difference between Redis and what this room was told."""
