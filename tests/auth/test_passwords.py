@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 
 from warmdesk.auth import passwords
+from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.errors import TooMany
 
 
@@ -159,3 +160,33 @@ def test_the_cost_of_a_release_is_twelve() -> None:
 
     assert made.startswith(b"$2b$12$")
     assert "COST = 12\n" in Path(passwords.__file__).read_text()
+
+
+async def test_a_hash_takes_from_the_time_of_its_request() -> None:
+    budget = Budget(4.5)
+    BUDGET.set(budget)
+    began = time.monotonic()
+
+    await passwords.hash_password("correct horse")
+
+    took = time.monotonic() - began
+    assert 4.5 - took <= budget.left < 4.5
+
+
+async def test_a_slow_hash_leaves_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "COST", 14)
+    budget = Budget(1.1)
+    BUDGET.set(budget)
+
+    await passwords.hash_password("correct horse")
+
+    assert budget.left == 1.0
+
+
+async def test_a_hash_leaves_what_is_less_than_that() -> None:
+    budget = Budget(0.4)
+    BUDGET.set(budget)
+
+    await passwords.hash_password("correct horse")
+
+    assert budget.left == 0.4

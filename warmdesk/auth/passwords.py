@@ -4,7 +4,8 @@ everything else.
 bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. A hash takes a fifth
 of a second of CPU on purpose, so it runs on threads with a lower priority. What waits for them is
 bounded, in number and in time, for threads that give way may get little: a flood of sign-ins is
-refused with 429 and the board stays fast.
+refused with 429 and the board stays fast. The time that one takes is the request's: whoever signs in
+while PostgreSQL hangs is answered as soon as everybody else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import hashlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import bcrypt
 
+from warmdesk.db.pool import spent
 from warmdesk.errors import TooMany
 
 COST = 12
@@ -59,6 +62,7 @@ async def _apart(work: Callable[[], T]) -> T:
     def leave(done: Future[T]) -> None:
         _places.release()
 
+    began = time.monotonic()
     turn = _threads().submit(work)
     turn.add_done_callback(leave)
     outcome = asyncio.wrap_future(turn)
@@ -70,6 +74,8 @@ async def _apart(work: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         turn.cancel()
         raise
+    finally:
+        spent(time.monotonic() - began)
 
 
 def _prepared(password: str) -> bytes:

@@ -29,6 +29,8 @@ from warmdesk.metrics import POOL_WAIT
 ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
 LEAST_SECONDS = 0.1
+REST_SECONDS = 1.0
+"""What something else that a request waits for leaves to PostgreSQL: plenty while it answers."""
 SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
@@ -99,6 +101,13 @@ async def spending() -> AsyncIterator[None]:
             yield
     finally:
         budget.left -= time.monotonic() - began
+
+
+def spent(seconds: float) -> None:
+    """Something else kept the request for so long: less of its time is left for PostgreSQL."""
+    budget = BUDGET.get()
+    if budget is not None and not budget.over:
+        budget.left = max(min(budget.left, REST_SECONDS), budget.left - seconds)
 
 
 class Connections:
