@@ -14,7 +14,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import NotFound, Unauthorized
 
 MANY = 200
-ROOT, OLGA = 1, 2
+ROOT, OLGA, ALICE = 1, 2, 3
 
 CROWD = """
     with people as (
@@ -147,6 +147,30 @@ async def test_a_revocation_while_many_come_holds_for_all_who_ask_after_it(
         assert [type(result) for result in results[1:3]] == [Unauthorized, NotFound]
         refused = [result for result in results if isinstance(result, BaseException)]
         assert len(refused) == 2
+
+
+async def test_a_membership_that_was_read_before_the_news_is_not_remembered(
+    desk: Desk, board: Board, connection: Any
+) -> None:
+    alice = Actor(ALICE, "alice", GlobalRole.USER)
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        async def fetch(self, statement: str, *values: Any) -> Any:
+            rows = await desk.database.fetch(statement, *values)
+            began.set()
+            await go_on.wait()
+            return rows
+
+    asking = asyncio.create_task(desk.access.enter_project(Slow(), alice, "demo", Role.VIEWER))
+    await began.wait()
+    await connection.execute("delete from project_members where user_id = $1", ALICE)
+    desk.access.forget()
+    go_on.set()
+    await asking
+
+    with pytest.raises(NotFound):
+        await desk.access.enter_project(desk.database, alice, "demo", Role.VIEWER)
 
 
 async def test_what_an_administrator_was_told_is_not_told_to_the_user_they_became(
