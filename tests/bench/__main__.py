@@ -64,14 +64,16 @@ async def measure(options: argparse.Namespace) -> Run:
             only=tuple(options.only),
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
+        chosen = {name: SCENARIOS[name] for name in options.scenario if name != "all"}
         if "all" in options.scenario:
-            await viewing.all_of_them(run)
-            await asking.all_of_them(run)
-            await growing.growth(run)
-        else:
-            for name in options.scenario:
-                run.say(f"{name}:")
-                await SCENARIOS[name](run)
+            chosen = {**viewing.TOGETHER, **asking.SCENARIOS, **growing.SCENARIOS}
+        for name, scenario in chosen.items():
+            run.say(f"{name}:")
+            try:
+                await scenario(run)
+            except Exception as error:  # the others are worth measuring all the same
+                run.failed[name] = f"{type(error).__name__}: {error}"
+                run.say(f"  {name} failed: {run.failed[name]}")
     return run
 
 
@@ -142,6 +144,8 @@ def main(given: Sequence[str]) -> int:
     print(everything(run), table(found), sep="\n\n")
     for peer, why in run.skipped.items():
         print(f"not measured: {peer}: {why}")
+    for name, why in run.failed.items():
+        print(f"failed: {name}: {why}")
     counts = {word: sum(row["verdict"] == word for row in found) for word in VERDICTS}
     print("\n" + ", ".join(f"{count} {word}" for word, count in counts.items()))
     if options.json:
@@ -156,7 +160,7 @@ def main(given: Sequence[str]) -> int:
         from tests.bench.chart import draw
 
         draw(found, options.plot)
-    return 0
+    return 1 if run.failed else 0
 
 
 VERDICTS = (HOLDS, MISSED, NOT_MEASURED)

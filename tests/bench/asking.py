@@ -590,10 +590,3 @@ SCENARIOS: dict[str, Scenario] = {
     "unchanged": unchanged,
     "request": request,
 }
-
-
-async def all_of_them(run: Run) -> None:
-    """Every scenario here once."""
-    for name, scenario in SCENARIOS.items():
-        run.say(f"{name}:")
-        await scenario(run)

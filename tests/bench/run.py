@@ -26,6 +26,7 @@ class Run:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, figure: str, value: float, whose: str = OURS) -> None:
         self.samples[figure][whose].append(value)
