@@ -116,7 +116,7 @@ def read(head: bytes) -> Handshake | None:
 class Front(asyncio.Protocol):
     """A connection until it is known what it wants."""
 
-    __slots__ = ("_early", "_fronts", "_handshake", "_head", "_late", "_transport")
+    __slots__ = ("_fronts", "_handshake", "_head", "_late", "_transport")
 
     def __init__(self, fronts: Fronts) -> None:
         self._fronts = fronts
