@@ -245,7 +245,7 @@ async def serving(settings: Settings) -> AsyncIterator[Door]:
             yield Door(desk, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
         finally:
             listening.close()
-            fronts.close()
+            await fronts.close()
             await runner.cleanup()
 
 

@@ -24,6 +24,7 @@ from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import Desk, open_desk
+from warmdesk.realtime.connection import cap
 from warmdesk.rest.front import Fronts
 
 BACKLOG = 4096
@@ -101,7 +102,8 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         )
         await runner.setup()
         context = tls(settings)
-        fronts = Fronts(runner)
+        cap(listener)
+        fronts = Fronts(runner, capped=True)
         doors = [
             await loop.create_server(
                 fronts,
@@ -141,7 +143,7 @@ async def _drain(
         _close(doors)
     await asyncio.sleep(DRAIN_SECONDS)
     _close(doors)
-    fronts.close()
+    await fronts.close()
     await asyncio.gather(desk.hub.close_sockets(), _requests_end(fronts, runner))
     await runner.cleanup()
     took = asyncio.get_running_loop().time() - began

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +36,7 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import check_handshake
+from warmdesk.realtime.connection import SEND_BUFFER, cap, check_handshake
 from warmdesk.realtime.frames import CLOSE, TEXT
 from warmdesk.realtime.hub import OPENING_AT_ONCE
 from warmdesk.rest import sockets, wire
@@ -86,11 +87,13 @@ class Served(Door):
 
 
 @asynccontextmanager
-async def fronted(settings: Settings, tls: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
+async def fronted(
+    settings: Settings, tls: ssl.SSLContext | None = None, *, capped: bool = False
+) -> AsyncIterator[Served]:
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
-        fronts = Fronts(runner)
+        fronts = Fronts(runner, capped=capped)
         wires: list[wire.Wire] = []
         make = fronts.http
 
@@ -99,13 +102,16 @@ async def fronted(settings: Settings, tls: ssl.SSLContext | None = None) -> Asyn
             return wires[-1]
 
         fronts.http = noted
-        listening = await fronts.loop.create_server(fronts, "127.0.0.1", 0, ssl=tls)
-        port = listening.sockets[0].getsockname()[1]
+        plain = socket.create_server(("127.0.0.1", 0))
+        if capped:
+            cap(plain)
+        listening = await fronts.loop.create_server(fronts, sock=plain, ssl=tls)
+        port = plain.getsockname()[1]
         try:
             yield Served(desk, f"http://127.0.0.1:{port}", runner, fronts, wires)
         finally:
             listening.close()
-            fronts.close()
+            await fronts.close()
             await runner.cleanup()
 
 
@@ -924,6 +930,24 @@ async def test_a_failure_after_the_answer_is_not_written_into_the_frames(
     assert failed.getMessage() == 'http.failed route="GET /api/v1/ws/user"'
 
 
+@pytest.mark.parametrize("capped", [True, False])
+async def test_the_kernel_hides_no_megabytes_of_a_socket(
+    settings: Settings, board: Board, key: str, capped: bool
+) -> None:
+    async with fronted(settings, capped=capped) as door:
+        client = await door.client()
+        client.say(knock("demo", key))
+        await hello(client)
+
+        (connection,) = door.desk.hub.connections
+        assert connection.transport is not None
+        inside = connection.transport.get_extra_info("socket")
+        # Linux takes twice of what it is told, for its own book-keeping.
+        size = inside.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert SEND_BUFFER <= size <= 2 * SEND_BUFFER
+        await client.leave()
+
+
 # Stopping
 
 
@@ -935,7 +959,7 @@ async def test_who_said_nothing_is_sent_away_when_nobody_listens_any_more(
     idle.say(VERSION)
     assert (await answer(idle)).status == 200
     await eventually(lambda: len(door.fronts.waiting) == 2)
-    door.fronts.close()
+    await door.fronts.close()
     for client in (silent, half):
         assert await asyncio.wait_for(client.reader.read(), 1) == b""
     assert not door.fronts.waiting
@@ -945,13 +969,25 @@ async def test_who_said_nothing_is_sent_away_when_nobody_listens_any_more(
         await client.leave()
 
 
+async def test_who_was_accepted_at_last_is_heard(
+    door: Served, client: Peer, eventually: Wait
+) -> None:
+    await eventually(lambda: len(door.fronts.waiting) == 1)
+    closing = asyncio.create_task(door.fronts.close())
+    await asyncio.sleep(0)
+    client.say(VERSION)
+
+    assert (await answer(client)).status == 200
+    await closing
+
+
 async def test_an_opening_under_way_is_waited_for(
     door: Served, client: Peer, key: str, eventually: Wait
 ) -> None:
     with held(door):
         client.say(knock("demo", key))
         await eventually(lambda: door.opening)
-        door.fronts.close()
+        await door.fronts.close()
         end = asyncio.create_task(worker._requests_end(door.fronts, door.runner))
         await asyncio.sleep(0.1)
         assert not end.done()

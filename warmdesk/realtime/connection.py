@@ -326,9 +326,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=BUFFER_LIMIT, low=0)
-        inside = transport.get_extra_info("socket")
-        if inside is not None:
-            inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if transport.get_extra_info("sslcontext") is not None:
             self._written = self._taken = _acknowledged(self.transport) or 0
 
@@ -652,8 +649,15 @@ def adopt(
     http.transport = None  # or it would be closed
     http.connection_lost(None)
     key = request.headers["Sec-WebSocket-Key"]
+    cap(transport.get_extra_info("socket"))
     take_over(transport, connection, key, first=first, protocol=protocol, early=early, held=held)
     return Adopted()
+
+
+def cap(inside: socket.socket | None) -> None:
+    """Bound the kernel's buffer of a socket; of one that listens, those of all that it accepts."""
+    if inside is not None:
+        inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def take_over(

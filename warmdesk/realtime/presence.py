@@ -181,13 +181,20 @@ class Presence:
     # What viewers are told
 
     def list_frame(self, room: Room) -> bytes:
-        """`presence.list`: everybody, most recent first, up to 200; the whole number beside it."""
+        """`presence.list`: everybody, most recent first, up to 200; the whole number beside it. It
+        is made once for all who get it while nobody comes or goes.
+        """
+        told = room.deltas_base + len(room.deltas)
+        if room.listed is not None and room.listed[0] == told:
+            return room.listed[1]
         present = room.present or {}
         users = b",".join(itertools.islice(reversed(present.values()), LIST_LIMIT))
         more = b"true" if len(present) > LIST_LIMIT else b"false"
-        return signal_frame(
+        made = signal_frame(
             PRESENCE_LIST, b'{"users":[%s],"count":%d,"more":%s}' % (users, len(present), more)
         )
+        room.listed = told, made
+        return made
 
     def _tell(self, room: Room, what: str, user_id: int) -> None:
         present = room.present
@@ -507,7 +514,7 @@ class Presence:
         there = dict.fromkeys(int(user) for user in seen["users"].split(",") if user)
         await self.refs(there)
         if room.present is None:
-            room.present = {}
+            room.present, room.listed = {}, None
             for user_id in there:
                 if ref := self._people.get(user_id):
                     room.present[user_id] = ref
@@ -564,6 +571,7 @@ class Presence:
             for room in places:
                 if ref and room.present is not None and user_id in room.present:
                     room.present[user_id] = ref[0]
+                    room.listed = None
 
     async def users(self, channel: str) -> list[int]:
         """Who is in a channel, most recent first, also where this process has no such room. Raises

@@ -71,6 +71,7 @@ class Room:
         "held_timer",
         "joined",
         "last",
+        "listed",
         "look_soon",
         "opened",
         "opening",
@@ -121,6 +122,7 @@ class Room:
         self.deltas: list[tuple[str, int, bytes]] = []
         self.deltas_base = 0
         self.deltas_timer: asyncio.TimerHandle | None = None
+        self.listed: tuple[int, bytes] | None = None
         self.look_soon: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:

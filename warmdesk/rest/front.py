@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import ClientGone, Connection, is_key, take_over
+from warmdesk.realtime.connection import ClientGone, Connection, cap, is_key, take_over
 from warmdesk.rest import wire
 from warmdesk.rest.middleware import DOORMAN, refused
 from warmdesk.rest.routing import BASE, QUERY_LIMIT
@@ -31,6 +31,8 @@ from warmdesk.rest.sockets import OpenSocket, open_socket
 
 HEAD_LIMIT = 8190
 """Bytes of a head that is read here; aiohttp has limits of its own for longer ones."""
+LAST_SECONDS = 0.25
+"""What those who were accepted at last have to say what they want."""
 EARLY_LIMIT = 1 << 16
 """Bytes that a client may send before its handshake is answered."""
 START = f"GET {BASE}/ws/".encode()
@@ -53,7 +55,7 @@ class Handshake:
     nobody waits for the answer.
     """
 
-    __slots__ = ("early", "headers", "held", "query", "slug", "transport", "wish")
+    __slots__ = ("capped", "early", "headers", "held", "query", "slug", "transport", "wish")
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Handshake:
         self.slug, self.headers, self.query, self.wish = slug, headers, query, wish
         self.transport: asyncio.Transport | None = None
         self.early = b""
-        self.held = False
+        self.held = self.capped = False
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
         transport = self.transport
@@ -73,6 +75,8 @@ class Handshake:
             raise ClientGone
         self.transport = None
         transport.set_protocol(connection)
+        if not self.capped:
+            cap(transport.get_extra_info("socket"))
         take_over(
             transport,
             connection,
@@ -154,6 +158,7 @@ class Front(asyncio.Protocol):
             return
         self._known()
         handshake.transport = self._transport
+        handshake.capped = self._fronts.capped
         handshake.early, self._head = self._head[end:], self._head[:end]
         self._handshake = handshake
         self._fronts.begin(self._open(handshake))
@@ -227,12 +232,15 @@ class Front(asyncio.Protocol):
 class Fronts:
     """All fronts of one server of an application: what makes one for each connection.
 
+    capped      the listening sockets are, so each accepted one is: asking uvloop for a socket
+                costs an opening as much as reading its handshake
     waiting     connections of which nobody knows yet what they want
     under_way   handshakes that are not answered yet
     """
 
-    def __init__(self, runner: web.AppRunner) -> None:
+    def __init__(self, runner: web.AppRunner, *, capped: bool = False) -> None:
         assert runner.server is not None, "set it up first"
+        self.capped = capped
         self.http = cast("Callable[[], wire.Wire]", runner.server)
         self.app: web.Application = runner.app
         self.doorman = self.app[DOORMAN]
@@ -250,7 +258,12 @@ class Fronts:
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
 
-    def close(self) -> None:
-        """Nobody is listening any more: who said nothing so far is sent away."""
+    async def close(self) -> None:
+        """Nobody is listening any more: who says nothing in the next moment is sent away. What was
+        accepted at last is still to be read.
+        """
+        until = self.loop.time() + LAST_SECONDS
+        while self.waiting and self.loop.time() < until:
+            await asyncio.sleep(0.01)
         for front in list(self.waiting):
             front.give_up()

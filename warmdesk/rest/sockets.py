@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -374,7 +375,12 @@ _kept: set[asyncio.Task[None]] = set()
 def moment() -> str:
     """Now, RFC 3339 in UTC."""
     now = clock.now()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
+    return f"{_second(int(now))}.{int(now % 1 * 1e6):06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
 
 
 # What clients send
