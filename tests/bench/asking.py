@@ -49,6 +49,7 @@ TABLES = (
     "card_assignees",
     "card_labels",
     "card_tags",
+    "feeds",
 )
 """Copied in this order, because each refers to those before."""
 WORDS = "The printer on the second floor is out of paper again"
@@ -309,7 +310,11 @@ async def office(
         await on.ours.start(run.place)
         on.owner, *on.writers = await on.ours.people(writers + 1)
         for _ in range(projects):
-            on.slugs.append(await on.ours.project(on.owner, on.writers))
+            on.slugs.append(slug := await on.ours.project(on.owner, on.writers))
+            # So that its feed is there when PostgreSQL learns what its tables hold.
+            hello = orjson.dumps({"body": "Hello"})
+            path = f"/projects/{slug}/chat/messages"
+            await on.ours.ask("POST", path, on.owner, hello, expected=201)
         if cards:
             on.cards = await on.ours.cards(on.slugs[0], cards, on.writers[0])
         rows = await on.ours.fetch("select id from projects order by id")
@@ -359,7 +364,6 @@ async def _copy(ours: Ours, place: Place, name: str) -> str:
                 await database.copy_records_to_table(
                     table, records=rows, columns=list(rows[0].keys())
                 )
-        await database.execute("insert into feeds (channel) select 'project:' || id from projects")
         await database.execute("analyze")
     finally:
         await database.close()
