@@ -2,8 +2,9 @@
 
 A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader
 need not parse JSON. Publishing is never awaited by a change: messages go into a bounded queue, and
-one task sends what a loop tick collected as one pipeline. What cannot be published is handed to
-this process's own listener; the others find it in the feed.
+one task sends what a loop tick collected in one write, on a connection of its own: what redis-py
+does around a pipeline costs a lone message more than all else that is done with it. What cannot be
+published is handed to this process's own listener; the others find it in the feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
@@ -95,6 +96,18 @@ def _through_sentinels(url: str) -> dict[str, Any]:
         "sentinels": Sentinels(places, name, username=username, password=password),
     }
     return options | ({"username": username, "password": password} if password else {})
+
+
+def _packed(batch: list[tuple[str, bytes]]) -> bytes:
+    """Messages as commands of RESP, the protocol of Redis."""
+    commands = []
+    for channel, message in batch:
+        name = (PREFIX + channel).encode()
+        commands.append(
+            b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n"
+            % (len(name), name, len(message), message)
+        )
+    return b"".join(commands)
 
 
 class Bus:
@@ -190,28 +203,38 @@ class Bus:
         self._more.set()
 
     async def _publish(self) -> None:
-        while True:
-            await self._more.wait()
-            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            self._queued_bytes -= sum(len(message) for _, message in batch)
-            if not self._queue:
-                self._more.clear()
-            self._sending = True
-            try:
-                async with asyncio.timeout(CALL_SECONDS):
-                    pipeline = self.redis.pipeline(transaction=False)
+        connection: Any = None
+        try:
+            while True:
+                await self._more.wait()
+                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+                self._queued_bytes -= sum(len(message) for _, message in batch)
+                if not self._queue:
+                    self._more.clear()
+                self._sending = True
+                try:
+                    async with asyncio.timeout(CALL_SECONDS):
+                        if connection is None:
+                            connection = await self._connect()
+                        await connection.send_packed_command(_packed(batch), check_health=False)
+                        for _ in batch:
+                            await connection.read_response()
+                except REDIS_AWAY as error:
+                    log.warning(
+                        "bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__
+                    )
                     for channel, message in batch:
-                        pipeline.publish(PREFIX + channel, message)
-                    await pipeline.execute()
-            except REDIS_AWAY as error:
-                log.warning(
-                    "bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__
-                )
-                for channel, message in batch:
-                    self._keep(channel, message)
-                await asyncio.sleep(0)
-            finally:
-                self._sending = False
+                        self._keep(channel, message)
+                    # Its answers would be taken for those of the next.
+                    lost, connection = connection, None
+                    if lost is not None:
+                        await lost.disconnect(nowait=True)
+                    await asyncio.sleep(0)
+                finally:
+                    self._sending = False
+        finally:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
 
     def _keep(self, channel: str, message: bytes) -> None:
         """What Redis did not take goes to the own listener; but a beat is only heard when it
