@@ -21,8 +21,9 @@ import uvloop
 from aiohttp import web
 
 from warmdesk.errors import WarmDeskError
-from warmdesk.realtime.connection import Connection, Kind, adopt, check_handshake
+from warmdesk.realtime.connection import Connection, Kind
 from warmdesk.realtime.frames import CLOSE, TEXT, frame
+from warmdesk.realtime.handshake import adopt, check_handshake
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -36,8 +36,9 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import SEND_BUFFER, cap, check_handshake
+from warmdesk.realtime.connection import SEND_BUFFER, cap
 from warmdesk.realtime.frames import CLOSE, TEXT
+from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.hub import OPENING_AT_ONCE
 from warmdesk.rest import sockets, wire
 from warmdesk.rest.front import EARLY_LIMIT, Fronts, read

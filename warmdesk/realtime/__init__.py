@@ -10,7 +10,8 @@
 ``room.py``        one channel as this process sees it: who follows, what was delivered last
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
 ``frames.py``      RFC 6455 frames, built once per event
-``connection.py``  one socket, taken over from aiohttp after its handshake
+``connection.py``  one socket after its handshake: frames in, frames out
+``handshake.py``   how a socket begins: taken over from aiohttp, or from ``rest/front.py``
 ``presence.py``    who is here: leases in Redis (``presence.lua`` is one turn of it)
 ``control.py``     follows the control feed: forgets caches, ends sockets
 =================  ==============================================================================

@@ -1,18 +1,4 @@
-"""One open socket, taken over from aiohttp after its handshake: RFC 6455 in, frames out.
-
-The handshake is an ordinary aiohttp handler, so routing, middlewares, authentication and JSON
-errors are the same for sockets as for REST. Then `adopt` gives the transport to a `Connection`,
-answers 101 and makes aiohttp forget the socket: its task, parsers, request and timers are freed,
-and an idle viewer costs a transport and one object with slots, 2 KiB instead of 14.
-
-A door does it in this order::
-
-    check_handshake(request)            400 or 426 before anybody is asked
-    await …                             who is it, may they; whatever needs the database
-    connection = Connection(received=…, refused=…, closed=…)
-    adopted = adopt(request, connection, first=hello)      nothing is awaited from here …
-    room.join(connection)                                  … to here, so nothing falls in between
-    return adopted
+"""One open socket after its handshake: RFC 6455 in, frames out. `handshake` is how one begins.
 
 No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second
 and `ping` every 30 s, and decides about slow readers from `paused_since` and `stalled_since`. All
@@ -22,8 +8,6 @@ times are `time.monotonic()` seconds.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import fcntl
 import logging
 import secrets
@@ -34,11 +18,8 @@ import termios
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
-from aiohttp import HttpVersion11, web
-
-from warmdesk.errors import BadRequest, WarmDeskError
 from warmdesk.realtime.frames import (
     BINARY,
     CLOSE,
@@ -49,7 +30,6 @@ from warmdesk.realtime.frames import (
     PONG,
     TEXT,
     Close,
-    accept_key,
     close_frame,
     frame,
 )
@@ -90,13 +70,6 @@ class Room(Protocol):
 
     def resumed(self, connection: Connection) -> None:
         """Everything is written: bring what it missed. May pause it again at once."""
-
-
-class ClientGone(WarmDeskError, ConnectionResetError):
-    """The client went away before its handshake was answered; nobody will read this answer."""
-
-    status = 499
-    message = "the client went away"
 
 
 class Connection(asyncio.Protocol):
@@ -574,117 +547,7 @@ def _too_many(moments: deque[float], now: float, seconds: float) -> bool:
     return len(moments) == moments.maxlen and now - moments[0] <= seconds
 
 
-class Adopted(web.StreamResponse):
-    """The answer that writes nothing: the socket is no longer aiohttp's."""
-
-    def __init__(self) -> None:
-        super().__init__(status=101)
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-
-def check_handshake(request: web.Request) -> None:
-    """Raise 400 or 426 unless this is a WebSocket handshake of RFC 6455 (4.2.1), version 13."""
-    headers = request.headers
-    if headers.get("Upgrade", "").strip().lower() != "websocket":
-        raise WarmDeskError(
-            "this is a WebSocket: ask for an upgrade",
-            status=426,
-            headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
-        )
-    if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
-        raise WarmDeskError(
-            "Sec-WebSocket-Version must be 13",
-            status=426,
-            headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
-        )
-    options = ",".join(headers.getall("Connection", [])).lower().split(",")
-    if "upgrade" not in (option.strip() for option in options):
-        raise BadRequest("the Connection header must contain Upgrade")
-    keys = headers.getall("Sec-WebSocket-Key", [])
-    if len(keys) != 1 or not is_key(keys[0]):
-        raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64")
-    # A body would be read as the first frames.
-    upgraded = cast("Any", request.protocol)._upgraded
-    if request.version < HttpVersion11 or request.body_exists or not upgraded:
-        raise BadRequest("a handshake is a GET over HTTP/1.1 without a body")
-
-
-def is_key(key: str) -> bool:
-    """Whether it may be a Sec-WebSocket-Key: 16 bytes in base64."""
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
-
-
-def adopt(
-    request: web.Request,
-    connection: Connection,
-    *,
-    first: bytes = b"",
-    protocol: str | None = None,
-) -> Adopted:
-    """Answer a checked handshake with 101: `connection` owns the socket. For the handler to return.
-
-    first      frames written together with the answer
-    protocol   the sub-protocol that was chosen from those the client offered
-
-    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who
-    registers the connection right after this call misses nothing. A large `first` may make it a
-    slow reader (`paused_since`) at once. Raises `ClientGone` when the client did not wait.
-    """
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ClientGone
-    # From here on it leans on aiohttp's inside; tests/realtime/test_adopt.py pins each name.
-    http = cast("Any", request.protocol)
-    early, held = http._message_tail, http._buffer_paused or http._reading_paused
-    transport.set_protocol(connection)
-    http._task_handler = None  # or it may be cancelled, and it is us
-    http.transport = None  # or it would be closed
-    http.connection_lost(None)
-    key = request.headers["Sec-WebSocket-Key"]
-    cap(transport.get_extra_info("socket"))
-    take_over(transport, connection, key, first=first, protocol=protocol, early=early, held=held)
-    return Adopted()
-
-
 def cap(inside: socket.socket | None) -> None:
     """Bound the kernel's buffer of a socket; of one that listens, those of all that it accepts."""
     if inside is not None:
         inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-
-
-def take_over(
-    transport: asyncio.Transport,
-    connection: Connection,
-    key: str,
-    *,
-    first: bytes,
-    protocol: str | None,
-    early: bytes,
-    held: bool,
-) -> None:
-    """Answer a handshake with 101 on a transport that is the connection's already.
-
-    key     the client's Sec-WebSocket-Key
-    early   what the client sent after its handshake
-    held    whether reading was paused meanwhile
-    """
-    answer = (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept_key(key) + b"\r\n"
-    )
-    if protocol is not None:
-        answer += b"Sec-WebSocket-Protocol: " + protocol.encode() + b"\r\n"
-    if held:
-        transport.resume_reading()
-    connection.connection_made(transport)
-    transport.write(answer + b"\r\n" + first)
-    if early:
-        connection.read_early(early)

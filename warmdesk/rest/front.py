@@ -23,7 +23,8 @@ from multidict import CIMultiDict
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import ClientGone, Connection, cap, is_key, take_over
+from warmdesk.realtime.connection import Connection, cap
+from warmdesk.realtime.handshake import ClientGone, is_key, take_over
 from warmdesk.rest import wire
 from warmdesk.rest.middleware import DOORMAN, refused
 from warmdesk.rest.routing import BASE, QUERY_LIMIT

@@ -28,7 +28,7 @@ from warmdesk.auth.addresses import client_address
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
-from warmdesk.realtime.connection import ClientGone
+from warmdesk.realtime.handshake import ClientGone
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

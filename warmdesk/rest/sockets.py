@@ -30,9 +30,10 @@ from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.realtime.connection import ClientGone, Connection, adopt, check_handshake
+from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG
 from warmdesk.realtime.frames import Close
+from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
 from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
 from warmdesk.realtime.room import Room
 from warmdesk.rest.middleware import as_problem, origin_allowed
