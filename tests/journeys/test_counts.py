@@ -28,6 +28,7 @@ import redis.asyncio
 
 from tests.conftest import Board, Servers, until
 from tests.journeys.conftest import Process, Start
+from tests.journeys.test_storm_of_sockets import MEMBERS, PEOPLE
 from tests.journeys.viewers import KEY
 from tests.person import Person
 from tests.realtime.raw import all_frames
@@ -43,19 +44,6 @@ BURST = 200
 MISSED = 5
 SECRET = "j" * 32
 OPEN_SECONDS = 20.0
-
-PEOPLE = """
-    with people as (
-        insert into users (email, username, password_hash, display_name)
-        select 'viewer' || n || '@example.org', 'viewer' || n, 'x', 'Viewer ' || n
-        from generate_series(1, $1) as n
-        returning id
-    )
-    insert into sessions (user_id, expires_at)
-    select id, now() + interval '1 day' from people
-    returning user_id, id::text
-"""
-MEMBERS = "insert into project_members (project_id, user_id, role) values ($1, $2, 'member')"
 
 LOGGED = re.compile(r"\[\d+\] LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")
 NAMES = {" ".join(query.statement.split()): query.name for query in sql}
