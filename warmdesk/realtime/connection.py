@@ -59,6 +59,9 @@ NO_STATUS, LOST = 1005, 1006
 
 PING_FRAME = frame(b"", PING)
 
+written = [0]
+"""Bytes that all sockets of this process were given so far; what waits to be sent is among them."""
+
 Kind = Literal["text", "control"]
 
 
@@ -206,6 +209,7 @@ class Connection(asyncio.Protocol):
         if not self.closing and transport is not None and not transport.is_closing():
             if self._written is not None:
                 self._written += len(frames)
+            written[0] += len(frames)
             transport.write(frames)
 
     def send_text(self, text: bytes) -> None:

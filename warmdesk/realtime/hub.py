@@ -41,7 +41,7 @@ from warmdesk.metrics import (
 )
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.connection import Connection, written
 from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, SYNC_RESET, Event
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
@@ -123,6 +123,7 @@ class Hub:
         self._doubt = asyncio.Event()
         self._count_open = {"project": 0, "user": 0}
         self._waiting: dict[Connection, int] = {}
+        self._weighed_at = 0
         self._ticked_at = time.monotonic()
         self._frozen = False
         bus.heard = self.hear
@@ -697,7 +698,17 @@ class Hub:
         below it are a gigabyte. Only who had bytes waiting at the last visit, too, does: a burst
         that is being taken is no trouble. There is no time for goodbyes: what waits is to be gone
         before more comes.
+
+        Nobody is asked while nobody had bytes waiting and little was written since: thousands who
+        only watch would cost more by being asked twice a second than by everything else.
         """
+        if (
+            not self._waiting
+            and written[0] - self._weighed_at < SLOW_BUDGET // 16
+            and not any(room.slow for room in self.rooms.values())
+        ):
+            return
+        self._weighed_at = written[0]
         before, self._waiting = (
             self._waiting,
             {
