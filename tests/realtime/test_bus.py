@@ -194,6 +194,22 @@ async def test_a_redis_that_is_gone_is_noticed_and_all_is_heard_again_when_it_is
         assert bus.trouble is None
 
 
+async def test_what_is_said_after_redis_ended_the_connection_is_heard_by_all(
+    own_valkey: Valkey, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = own_valkey.url
+    async with bus_on(url) as (one, mine), bus_on(url) as (other, theirs):
+        assert await one.subscribe("project:1")
+        assert await other.subscribe("project:1")
+        for seq in (1, 2):
+            # Their own subscriptions stay.
+            await one.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+            await asyncio.sleep(0.1)
+            one.publish_all([f"project:1 {seq} told -\n{{}}"])
+            await eventually(lambda seq=seq: mine == theirs and len(theirs) == seq)
+        assert "publish_failed" not in caplog.text
+
+
 async def test_a_redis_that_hangs_delays_no_change_and_is_noticed(
     own_valkey: Valkey, eventually: Wait
 ) -> None:

@@ -110,6 +110,16 @@ def _packed(batch: list[tuple[str, bytes]]) -> bytes:
     return b"".join(commands)
 
 
+async def _is_over(connection: Any) -> bool:
+    """Whether Redis ended a connection that nothing is asked on: messages written to it would be
+    lost.
+    """
+    try:
+        return bool(await connection.can_read())
+    except REDIS_AWAY:
+        return True
+
+
 class Bus:
     """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope)`` is called
     for each message.
@@ -214,6 +224,9 @@ class Bus:
                 self._sending = True
                 try:
                     async with asyncio.timeout(CALL_SECONDS):
+                        if connection is not None and await _is_over(connection):
+                            over, connection = connection, None
+                            await over.disconnect(nowait=True)
                         if connection is None:
                             connection = await self._connect()
                         await connection.send_packed_command(_packed(batch), check_health=False)
