@@ -37,7 +37,7 @@ from warmdesk.config import Settings
 from warmdesk.desk import open_desk
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import SEND_BUFFER, cap
-from warmdesk.realtime.frames import CLOSE, TEXT
+from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.hub import OPENING_AT_ONCE
 from warmdesk.rest import sockets, wire
@@ -909,6 +909,41 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
         assert len(hub.connections) == 1
         assert hub.turnstile._value == OPENING_AT_ONCE
         await eventually(alone)
+
+
+async def test_a_session_that_ends_during_the_opening_ends_the_socket(
+    door: Served,
+    client: Peer,
+    alice: Person,
+    board: Board,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, take = door.desk, door.desk.limits.take
+    session = await connection.fetchval(
+        "insert into sessions (user_id, expires_at) values ($1, now() + interval '1 day')"
+        " returning id::text",
+        alice.id,
+    )
+
+    async def meanwhile(*what: Any, **limits: Any) -> None:
+        """When it is known who comes, and nothing else."""
+        await connection.execute(
+            "update sessions set revoked_at = now() where id::text = $1", session
+        )
+        desk.identity.forget()
+        desk.access.forget()
+        await take(*what, **limits)
+
+    monkeypatch.setattr(desk.limits, "take", meanwhile)
+    client.say(
+        knock("demo", f"Authorization: Bearer {desk.identity.tokens.issue(alice.id, session)}")
+    )
+    await hello(client)
+    async with asyncio.timeout(2):
+        while (frame := await client.frame())[0] != CLOSE:
+            pass
+    assert frame[1][:2] == Close.SIGNED_OUT.to_bytes(2, "big")
 
 
 async def test_a_failure_after_the_answer_is_not_written_into_the_frames(

@@ -251,13 +251,16 @@ async def open_socket(
         async with _turn(desk), asyncio.timeout(OPENING_SECONDS):
             if knock.transport is None or knock.transport.is_closing():
                 raise ClientGone
+            generation = desk.access.generation
             actor, protocol = await _who(knock, desk, wish)
             if actor.global_role not in PEOPLE:
                 raise Forbidden("a service account opens no sockets")
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
-            await _enter(knock, app, actor, slug, wish, protocol)
+            connection = await _enter(knock, app, actor, slug, wish, protocol)
+            if generation != desk.access.generation:
+                _keep(desk.control.review(connection))
     except TimeoutError as error:
         again = desk.hub.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
@@ -303,9 +306,8 @@ async def _enter(
     slug: str | None,
     wish: OpenSocket,
     protocol: str | None,
-) -> None:
+) -> Connection:
     desk = app[DESK]
-    generation = desk.access.generation
     project = None
     if slug is not None:
         project = await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
@@ -316,9 +318,7 @@ async def _enter(
     )
     with desk.presence.coming(room, actor.user_id):
         await desk.presence.come(room, actor.user_id)
-        connection = await _let_in(knock, app, actor, project, room, wish, protocol)
-    if generation != desk.access.generation:
-        _keep(desk.control.review(connection))
+        return await _let_in(knock, app, actor, project, room, wish, protocol)
 
 
 async def _let_in(
