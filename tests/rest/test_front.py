@@ -188,6 +188,14 @@ async def pongs(client: Peer, count: int) -> list[Any]:
     return ids
 
 
+async def closed_with(client: Peer) -> int:
+    """The code of the server's Close, which comes soon."""
+    async with asyncio.timeout(2):
+        while (frame := await client.frame())[0] != CLOSE:
+            pass
+    return int.from_bytes(frame[1][:2], "big")
+
+
 def ping(number: int, size: int = 0) -> bytes:
     return masked(json.dumps({"type": "ping", "id": number, "payload": {"x": "x" * size}}))
 
@@ -940,10 +948,7 @@ async def test_a_session_that_ends_during_the_opening_ends_the_socket(
         knock("demo", f"Authorization: Bearer {desk.identity.tokens.issue(alice.id, session)}")
     )
     await hello(client)
-    async with asyncio.timeout(2):
-        while (frame := await client.frame())[0] != CLOSE:
-            pass
-    assert frame[1][:2] == Close.SIGNED_OUT.to_bytes(2, "big")
+    assert await closed_with(client) == Close.SIGNED_OUT
 
 
 async def test_a_failure_after_the_answer_is_not_written_into_the_frames(
@@ -1030,6 +1035,23 @@ async def test_an_opening_under_way_is_waited_for(
     await asyncio.wait_for(end, 2)
     assert not door.opening
     await hello(client)
+
+
+async def test_who_came_in_at_last_is_told_goodbye_too(
+    door: Served, client: Peer, key: str, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "DRAIN_SECONDS", 0)
+    with held(door):
+        client.say(knock("demo", key))
+        await eventually(lambda: door.opening)
+        end = asyncio.create_task(
+            worker._drain(door.desk, [], door.fronts, door.runner, retire=True)
+        )
+        await asyncio.sleep(0.3)
+    await hello(client)
+    assert await closed_with(client) == Close.GOING_AWAY
+    await client.leave()
+    await asyncio.wait_for(end, 5)
 
 
 # TLS
