@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from contextvars import Context
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -87,29 +87,35 @@ class Shared(Generic[T]):
     Every answer is of a look-up that began after the question: who was told that something is so
     never gets an older answer. Whoever asks while one runs shares the next. When that one could not
     find out, because what it asked is away, nobody waits as long again to hear the same.
+
+    A look-up belongs to none of those who asked: it sees nothing of their context, so it has time
+    of its own.
     """
 
     def __init__(self) -> None:
         self._running: dict[Hashable, asyncio.Future[T]] = {}
         self._next: dict[Hashable, asyncio.Future[T]] = {}
 
-    async def ask(self, question: Hashable, look_up: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, question: Hashable, look_up: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
         running = self._running.get(question)
         answer: asyncio.Future[T]
         if running is None:
-            answer = self._running[question] = asyncio.ensure_future(look_up())
+            answer = self._running[question] = asyncio.create_task(look_up(), context=Context())
             answer.add_done_callback(lambda done: self._answered(question, done))
         elif question in self._next:
             answer = self._next[question]
         else:
-            answer = asyncio.ensure_future(self._after(running, question, look_up))
-            self._next[question] = answer
+            after = self._after(running, question, look_up)
+            answer = self._next[question] = asyncio.create_task(after, context=Context())
             answer.add_done_callback(lambda done: self._answered(question, done))
         return await asyncio.shield(answer)
 
     async def _after(
-        self, running: asyncio.Future[T], question: Hashable, look_up: Callable[[], Awaitable[T]]
+        self,
+        running: asyncio.Future[T],
+        question: Hashable,
+        look_up: Callable[[], Coroutine[Any, Any, T]],
     ) -> T:
         await asyncio.wait([running])
         self._running[question] = self._next.pop(question)
@@ -130,8 +136,7 @@ class Together(Generic[K, T]):
     """One look-up for all who ask at one moment, each for something else. The first goes at once;
     what is asked while it is under way goes together in the next. Nothing waits for company.
 
-    It keeps what `Shared` promises, and a look-up belongs to none of those who asked: it sees
-    nothing of their context, so it has time of its own.
+    It keeps what `Shared` promises.
     """
 
     def __init__(self) -> None:

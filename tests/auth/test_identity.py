@@ -228,6 +228,32 @@ async def test_a_shared_look_up_is_bound_by_no_request_and_each_request_by_its_o
     assert 1.0 < budgets[2.0].left < 1.6
 
 
+async def test_a_key_that_many_use_is_looked_up_in_time_of_its_own_too(
+    identity: Identity, key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = identity._by_key
+
+    async def slow(**facts: Any) -> Any:
+        async with identity.database.connection() as connection:
+            await connection.execute("select pg_sleep(0.5)")
+        return await whole(**facts)
+
+    monkeypatch.setattr(identity, "_by_key", slow)
+
+    async def request(seconds: float) -> Actor:
+        BUDGET.set(Budget(left=seconds))
+        return await identity.by_key(KEY)
+
+    began = time.monotonic()
+    for order in ((0.2, 2.0), (2.0, 0.2)):
+        identity.forget()
+        asking = {seconds: asyncio.create_task(request(seconds)) for seconds in order}
+        with pytest.raises(TimeoutError):
+            await asking[0.2]
+        assert (await asking[2.0]).user_id == ALICE
+    assert time.monotonic() - began < 3
+
+
 async def test_a_key_works_in_every_place(identity: Identity, key: int) -> None:
     for request in (
         asked(Authorization=f"Bearer {KEY}"),

@@ -158,9 +158,10 @@ class Identity:
         hashed = digest(key)
 
         async def look_up() -> Actor | None:
-            return await self._shared.ask(
-                (hashed, self.generation), lambda: self._by_key(key_hash=hashed, key_id=None)
-            )
+            async with spending():
+                return await self._shared.ask(
+                    (hashed, self.generation), lambda: self._by_key(key_hash=hashed, key_id=None)
+                )
 
         actor = self._actors.take(hashed)
         if actor is None:
