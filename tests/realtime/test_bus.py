@@ -210,6 +210,25 @@ async def test_what_is_said_after_redis_ended_the_connection_is_heard_by_all(
         assert "publish_failed" not in caplog.text
 
 
+async def test_a_redis_that_is_slow_to_connect_to_is_published_to_all_the_same(
+    own_valkey: Valkey, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sentinels are asked first, the network is wide, or this process has much to do."""
+    connect = Bus._connect
+
+    async def slowly(bus: Bus) -> object:
+        await asyncio.sleep(0.4)
+        return await connect(bus)
+
+    monkeypatch.setattr(Bus, "_connect", slowly)
+    url = own_valkey.url
+    async with bus_on(url) as (one, _), bus_on(url) as (other, theirs):
+        assert await other.subscribe("project:1")
+        await eventually(lambda: one.good and other.good)
+        one.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: theirs)
+
+
 async def test_a_redis_that_hangs_delays_no_change_and_is_noticed(
     own_valkey: Valkey, eventually: Wait
 ) -> None:

@@ -212,6 +212,7 @@ class Bus:
 
     async def _publish(self) -> None:
         connection: Any = None
+        connecting: asyncio.Task[Any] | None = None
         try:
             while True:
                 await self._more.wait()
@@ -226,7 +227,11 @@ class Bus:
                             over, connection = connection, None
                             await over.disconnect(nowait=True)
                         if connection is None:
-                            connection = await self._connect()
+                            # Where it takes longer than these may wait, the next find it there.
+                            if connecting is None or (connecting.done() and connecting.exception()):
+                                connecting = asyncio.create_task(self._connect())
+                            connection = await asyncio.shield(connecting)
+                            connecting = None
                         await connection.send_packed_command(_packed(batch), check_health=False)
                         for _ in batch:
                             await connection.read_response()
@@ -244,6 +249,8 @@ class Bus:
                 finally:
                     self._sending = False
         finally:
+            if connecting is not None and not connecting.cancel() and not connecting.exception():
+                connection = connecting.result()
             if connection is not None:
                 await connection.disconnect(nowait=True)
 
