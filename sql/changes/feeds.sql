@@ -34,39 +34,62 @@ language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
+    seqs bigint[];
     told text[];
 begin
     if exists (select 1 from unnest(events_) e where octet_length(e.payload) > 1048576) then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
-    insert into feeds (channel) select distinct e.channel from unnest(events_) e order by 1 on conflict do nothing;
-    perform 1 from feeds f where f.channel in (select e.channel from unnest(events_) e)
-    order by f.channel for no key update;
+    seqs := take_seqs(array(select e.channel from unnest(events_) e));
     if exists (select 1 from unnest(events_) e where e.type ~ '[._]deleted$') then
         update events o set type = 'gone', payload = '{}'
         from unnest(events_) e
         where e.type ~ '[._]deleted$' and o.channel = e.channel and o.entity = e.entity and o.type <> 'gone';
     end if;
-    with numbered as (
-        select e.*, row_number() over (partition by e.channel order by e.place) as nth
-        from unnest(events_, actors_, clients_) with ordinality e (channel, type, payload, entity, actor, client, place)
-    ), counted as (
-        select n.channel, max(n.nth) as total from numbered n group by n.channel
-    ), heads as (
-        update feeds f set seq = f.seq + c.total from counted c where f.channel = c.channel
-        returning f.channel, f.seq - c.total as base
-    ), written as (
+    with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-        select n.channel, h.base + n.nth, n.type, n.payload, n.actor, n.client, n.entity, clock_timestamp()
-        from numbered n inner join heads h on h.channel = n.channel
-        order by n.place
+        select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp()
+        from unnest(events_, actors_, clients_, seqs) with ordinality
+        e (channel, type, payload, entity, actor, client, seq, place)
+        order by e.place
         returning *
     )
-    select array_agg(
-        w.channel || ' ' || w.seq || ' ' || w.type || ' ' || coalesce(w.entity, '-') || E'\n' || envelope(w::events)
-        order by w.channel, w.seq
-    ) into told from written w;
+    select array_agg(bus_message(w::events) order by w.channel, w.seq) into told from written w;
     return coalesce(told, '{}');
+end
+$$;
+
+-- The next seqs of feeds, one for each time a channel is named, in the order given. Their rows stay locked until the commit,
+-- and are locked in the order of their names; a feed that is missing is made. It joins nothing: whatever PostgreSQL believes
+-- of the table's size, each feed is looked up once.
+create or replace function take_seqs(channels_ text[]) returns bigint[] language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    seqs bigint[];
+begin
+    if cardinality(channels_) = 1 then
+        update feeds f set seq = f.seq + 1 where f.channel = channels_[1] returning array[f.seq] into seqs;
+        if seqs is not null then
+            return seqs;
+        end if;
+    end if;
+    with numbered as (
+        select
+            c.channel, c.place, dense_rank() over (order by c.channel) as feed,
+            row_number() over (partition by c.channel order by c.place desc) - 1 as after
+        from (
+            select n.channel collate "C" as channel, n.place from unnest(channels_) with ordinality n (channel, place)
+        ) c
+    ), heads as (
+        insert into feeds as f (channel, seq)
+        select n.channel, count(*) from numbered n group by n.channel order by n.channel
+        on conflict (channel) do update set seq = f.seq + excluded.seq
+        returning f.channel, f.seq
+    ), last as (
+        select array_agg(h.seq order by h.channel) as seqs from heads h
+    )
+    select array_agg(l.seqs[n.feed] - n.after order by n.place) into seqs from last l cross join numbered n;
+    return seqs;
 end
 $$;
 

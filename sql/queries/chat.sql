@@ -6,6 +6,10 @@ from send_messages(
     :nonces::text[], :bodies::text[]
 );
 
+-- name: send_alone -> one
+-- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
+select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :body::text);
+
 -- name: page -> value
 -- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an
 -- id, or, with neither but `around`, those on both sides of it. `not materialized`: each branch reads its page and no more.

@@ -11,6 +11,11 @@ select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || 
     || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
 $$;
 
+-- An event as the bus carries it: "channel seq type entity", a line feed, the envelope.
+create or replace function bus_message(e events) returns text language sql stable as $$
+select (e).channel || ' ' || (e).seq || ' ' || (e).type || ' ' || coalesce((e).entity, '-') || E'\n' || envelope(e)
+$$;
+
 -- Changes when history may have gone backwards: another installation, another cluster, another timeline.
 create or replace function epoch() returns text language sql stable as $$
 select substr(md5(i.id::text || c.system_identifier::text || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)), 1, 12)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+import random
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -353,3 +354,153 @@ async def test_each_event_names_its_own_actor_and_client(
         (ALICE, "tab-1", "message:1"),
         (OLGA, None, "message:2"),
     ]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a message: its answer or refusal, and its event."""
+
+    status: int
+    said: Any
+    event: Any
+
+
+WRITERS = {
+    "member": ALICE,
+    "owner": OLGA,
+    "global admin": ROOT,
+    "viewer": BOB,
+    "stranger": EVE,
+    "nobody": 99,
+    "service": 6,
+    "inactive": 7,
+    "deleted": 8,
+    "global viewer": 9,
+}
+
+
+@pytest.mark.parametrize("place", ["open", "archived", "without feed", "missing"])
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_a_message_fares_alone_as_in_a_group(
+    desk: Desk,
+    board: Board,
+    olga: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    writer: str,
+    place: str,
+) -> None:
+    """Three ways to write it, one outcome: by itself, in a plain group, in one with nonces."""
+    other = await make_board(olga, alice, "Other")
+    await connection.execute(
+        "insert into users"
+        " (email, username, password_hash, display_name, global_role, is_active, deleted_at)"
+        " values ('m', 'meter', '', 'M', 'metrics', true, null),"
+        " ('f', 'former', '', 'F', 'user', false, null),"
+        " ('g', 'gone', '', 'G', 'user', true, now()),"
+        " ('l', 'looker', '', 'L', 'viewer', true, null)"
+    )
+    await connection.execute(
+        "insert into project_members (project_id, user_id)"
+        " select $1, n from generate_series(6, 9) n",
+        other.id,
+    )
+    if place == "archived":
+        await olga.put(other.path, {"is_archived": True})
+    project = 999 if place == "missing" else other.id
+    channel = f"project:{project}"
+    published: list[str] = []
+    publish_all = desk.bus.publish_all
+
+    def spy(messages: list[str]) -> None:
+        published.extend(messages)
+        publish_all(messages)
+
+    monkeypatch.setattr(desk.bus, "publish_all", spy)
+
+    async def fate(*company: str | None) -> Fate:
+        """Of a message that goes together with others, which have these nonces."""
+        if place == "without feed":
+            await connection.execute("delete from events where channel = $1", channel)
+            await connection.execute("delete from feeds where channel = $1", channel)
+        published.clear()
+        before = await connection.fetchval("select seq from feeds where channel = $1", channel) or 0
+        chat = Chat(desk.changes)
+        asked = replace(wish(WRITERS[writer]), client_id='tab "1"')
+        outcome, *others = await answers(
+            chat.send(asked, project, 'Grüße "\\" 🚀', None),
+            *(chat.send(wish(), board.id, "company", nonce) for nonce in company),
+        )
+        assert [told(other)[0] for other in others] == [201] * len(others)
+        rows = await connection.fetch(
+            "select e.*, bus_message(e) as on_bus from events e where channel = $1 and seq > $2",
+            channel,
+            before,
+        )
+        on_bus = [message for message in published if message.startswith(channel + " ")]
+        assert on_bus == [row["on_bus"] for row in rows]
+        if not isinstance(outcome, Outcome):
+            assert not rows
+            return Fate(outcome.status, (outcome.message, outcome.extra), None)
+        (row,) = rows
+        shown = json.loads(outcome.answer)
+        assert row["payload"] == outcome.answer
+        assert (row["seq"], row["entity"]) == (before + 1, f"message:{shown['id']}")
+        del shown["id"], shown["created_at"], shown["updated_at"]
+        return Fate(outcome.status, shown, (row["type"], row["actor_id"], row["client_id"]))
+
+    alone = await fate()
+    assert alone == await fate(None) == await fate("nonce")
+    good = {"member", "owner", "global admin"}
+    if place in ("open", "without feed"):
+        assert (alone.status == 201) == (writer in good)
+    else:
+        assert alone.status in (401, 403, 404, 422)
+    await connection.execute("delete from project_members where user_id >= 6")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_alone_or_together_messages_keep_their_order(
+    desk: Desk, board: Board, olga: Person, connection: Any, seed: int
+) -> None:
+    """Processes write one by one and in groups at the same time: in each project ids follow the
+    seqs, which have no holes, and what one process was asked first comes first.
+    """
+    chance = random.Random(seed)
+    places = [board.id, (await make_board(olga, board.maker, "Other")).id]
+    sent: dict[tuple[Chat, int], list[asyncio.Task[Outcome]]] = {}
+
+    async def talk(chat: Chat, actor: int, *, alone: bool) -> None:
+        for n in range(40):
+            place = chance.choice(places)
+            nonce = f"{actor} {n} {alone}" if chance.random() < 0.1 else None
+            letter = asyncio.create_task(chat.send(wish(actor), place, f"{actor} {n}", nonce))
+            sent.setdefault((chat, place), []).append(letter)
+            if alone:
+                await letter
+            elif chance.random() < 0.3:
+                await asyncio.sleep(chance.random() / 100)
+
+    one, two, three = (Chat(desk.changes) for _ in range(3))
+    await asyncio.gather(
+        talk(one, ALICE, alone=True),
+        talk(two, ROOT, alone=True),
+        talk(three, OLGA, alone=False),
+        talk(three, ALICE, alone=False),
+    )
+    for (_, place), letters in sent.items():
+        ids = [json.loads((await letter).answer)["id"] for letter in letters]
+        assert ids == sorted(ids), place
+    for place in places:
+        rows = await connection.fetch(
+            "select seq, payload::json ->> 'id' as id from events"
+            " where channel = $1 and type = 'chat.message' order by seq",
+            f"project:{place}",
+        )
+        ids = [int(row["id"]) for row in rows]
+        assert ids == sorted(ids)
+        assert [row["seq"] for row in rows] == list(
+            range(rows[0]["seq"], rows[0]["seq"] + len(rows))
+        )
+        assert len(rows) == sum(len(letters) for (_, to), letters in sent.items() if to == place)

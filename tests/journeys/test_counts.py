@@ -271,8 +271,9 @@ async def test_a_change_is_one_statement(journal: Journal, board: Board, alice: 
     card = await board.card()
     path = f"{board.path}/cards/{card['id']}"
     await alice.post(said, {"body": "warm"})
+    await alice.post(said, {"body": "warm"}, key="warm")
     changes: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
-        ("chat.send", lambda: alice.post(said, {"body": "one"})),
+        ("chat.send_alone", lambda: alice.post(said, {"body": "one"})),
         ("chat.send", lambda: alice.post(said, {"body": "again"}, key="a-key")),
         ("cards.create", lambda: board.card("Paint it", description="green")),
         ("cards.update", lambda: alice.put(path, {"title": "Mend it", "assignee_ids": []})),

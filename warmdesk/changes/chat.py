@@ -45,6 +45,11 @@ class Letter:
     )
     under_way: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it cannot be a repetition: nothing tells it from another."""
+        return self.wish.key is None and self.nonce is None
+
 
 class Chat:
     """The chat of all projects, as one process writes it."""
@@ -132,9 +137,7 @@ class Chat:
             return
         projects = _by_project(group)
         try:
-            row = await self.changes.many(
-                sql.chat.send, tries=TRIES if len(projects) == 1 else 1, **_columns(group)
-            )
+            answers = await self._write(group, tries=TRIES if len(projects) == 1 else 1)
         except asyncio.CancelledError:
             _refuse(group, Unavailable("the server is stopping", code="unknown_outcome"))
             raise
@@ -149,18 +152,34 @@ class Chat:
             else:
                 _refuse(group, error)
             return
-        for letter, status, answer, replay in zip(
-            group, row["statuses"], row["answers"], row["replays"], strict=True
-        ):
+        for letter, answer in zip(group, answers, strict=True):
             if letter.answer.done():
                 continue
-            if status < 400:
-                letter.answer.set_result(Outcome(status, answer, replay))
+            if isinstance(answer, Outcome):
+                letter.answer.set_result(answer)
             else:
-                extra = decode(answer)
-                letter.answer.set_exception(
-                    WarmDeskError(extra.pop("error"), status=status, **extra)
-                )
+                letter.answer.set_exception(answer)
+
+    async def _write(self, group: list[Letter], *, tries: int) -> list[Outcome | WarmDeskError]:
+        """One transaction: what each of a group gets."""
+        if len(group) == 1 and group[0].is_plain:
+            (letter,) = group
+            row = await self.changes.many(
+                sql.chat.send_alone,
+                tries=tries,
+                project=letter.project_id,
+                actor=letter.wish.actor_id,
+                client=letter.wish.client_id,
+                body=letter.body,
+            )
+            return [Outcome(201, row["answer"])]
+        row = await self.changes.many(sql.chat.send, tries=tries, **_columns(group))
+        return [
+            Outcome(status, answer, replay) if status < 400 else _refusal(status, answer)
+            for status, answer, replay in zip(
+                row["statuses"], row["answers"], row["replays"], strict=True
+            )
+        ]
 
 
 CHAT: web.AppKey[Chat] = web.AppKey("chat", Chat)
@@ -187,6 +206,11 @@ def _columns(group: list[Letter]) -> dict[str, list[Any]]:
         "nonces": [letter.nonce for letter in group],
         "bodies": [letter.body for letter in group],
     }
+
+
+def _refusal(status: int, answer: str) -> WarmDeskError:
+    extra = decode(answer)
+    return WarmDeskError(extra.pop("error"), status=status, **extra)
 
 
 def _refuse(letters: Iterable[Letter], error: Exception) -> None:
