@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -59,6 +61,15 @@ def test_every_goal_has_its_scenario() -> None:
     assert [goal.number for goal in GOALS] == list(range(1, 19))
     assert [goal.scenario for goal in GOALS] == list(dict.fromkeys(g.scenario for g in GOALS))
     assert {goal.scenario for goal in GOALS} == set(SCENARIOS)
+
+
+def test_the_readme_names_scenarios_that_exist() -> None:
+    text = (TOP / "README.rst").read_text()
+
+    named = re.findall(r"``bin/bench ([^`]+)``", text)
+    assert named
+    for words in named:
+        arguments(shlex.split(words))
 
 
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

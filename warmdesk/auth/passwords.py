@@ -5,7 +5,7 @@ bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. 
 of a second of CPU on purpose, so it runs on threads with a lower priority. What waits for them is
 bounded, in number and in time, for threads that give way may get little: a flood of sign-ins is
 refused with 429 and the board stays fast. The time that one takes is the request's: whoever signs
-in while PostgreSQL hangs is answered as soon as everybody else.
+in while PostgreSQL hangs and has not to wait for a turn is answered as soon as everybody else.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import jwt
 from warmdesk import clock
 from warmdesk.errors import Unauthorized
 from warmdesk.metrics import AUTH_FAILURES
+from warmdesk.schemas import MAX_ID
 
 ALGORITHM = "HS256"
 KIND = "access"
@@ -87,6 +88,8 @@ class AccessTokens:
         ) as error:
             raise not_good("token", BAD_TOKEN) from error
         now = clock.now()
+        if not 0 < user_id <= MAX_ID:
+            raise not_good("token", BAD_TOKEN)
         if claims["typ"] != KIND or not issued_at <= now + CLOCK_SKEW or not isfinite(expires_at):
             raise not_good("token", BAD_TOKEN)
         if expires_at <= now:

@@ -60,7 +60,7 @@ NO_STATUS, LOST = 1005, 1006
 PING_FRAME = frame(b"", PING)
 
 written = [0]
-"""Bytes that all sockets of this process were given so far; what waits to be sent is among them."""
+"""Bytes that `Connection.write` was given so far, by all sockets of this process."""
 
 Kind = Literal["text", "control"]
 
@@ -552,6 +552,8 @@ def _too_many(moments: deque[float], now: float, seconds: float) -> bool:
 
 
 def cap(inside: socket.socket | None) -> None:
-    """Bound the kernel's buffer of a socket; of one that listens, those of all that it accepts."""
+    """Bound the kernel's buffer of a socket; of one that listens, those of all that it accepts, so
+    also of requests: with 100 ms to the client an answer of megabytes comes at 2.5 to 5 MB/s.
+    """
     if inside is not None:
         inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -145,7 +145,8 @@ class Presence:
                 self._leaves(room, user_id, 0.0 if stranger else self.leave_delay)
 
     async def come(self, room: Room, user_id: int) -> None:
-        """The user is about to enter: take the leases and know who is there. Those who come in one
+        """The user is about to enter: take the leases, and know who is there as well as the room
+        does: who came elsewhere in the last moment is told as a join. Those who come in one
         moment share one call.
         """
         await self.refs([user_id])
