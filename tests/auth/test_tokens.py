@@ -63,6 +63,8 @@ def test_what_the_tests_sign_is_good_when_nothing_is_changed(tokens: AccessToken
         {"typ": None},
         {"sub": None},
         {"sub": "seven"},
+        {"sub": "0"},
+        {"sub": str(2**53)},
         {"sid": None},
         {"sid": "not-a-uuid"},
         {"sid": 7},
