@@ -283,6 +283,8 @@ class Office:
         self.run.add(f"{name} µs", cost.micros, whose)
         self.run.add(f"{name} rate", cost.rate, whose)
         self.run.add(f"{name} PostgreSQL µs", cost.postgres_micros, whose)
+        if cost.valkey:
+            self.run.add(f"{name} Valkey µs", cost.valkey / cost.count * 1e6, whose)
         if cost.p50_ms:
             self.run.add(f"{name} p50 ms", cost.p50_ms, whose)
             self.run.add(f"{name} p99 ms", cost.p99_ms, whose)

@@ -239,6 +239,7 @@ async def persons(run: Run, count: int = 5000) -> None:
     few = count // 10
     for _ in range(run.rounds):
         async with stage(run, WarmDesk(), count + few) as on:
+            run.add("MiB of a server without viewers", pss(on.peer.pids()) / 2**20)
             await on.open(range(few))
             before = pss(on.peer.pids())
             await on.open(range(few, count + few))
