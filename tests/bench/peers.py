@@ -44,6 +44,8 @@ class Peer:
     path = "/ws"
     most = 100_000
     """Viewers that it bears at two events a second."""
+    burst = 200
+    """Events at once that a thousand viewers of it have within a minute."""
 
     port: int
     _process: asyncio.subprocess.Process
@@ -204,6 +206,7 @@ class PythonSocketio(Python):
 class DjangoChannels(Python):
     name = "Channels"
     most = 1000
+    burst = 20
     program = "django_channels"
     packages = ("channels", "channels_redis", "django", "uvicorn", "httptools", "websockets")
 
