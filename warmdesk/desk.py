@@ -54,7 +54,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """
     database = await Database.open(settings.database_url, size=settings.database_pool)
     redis = connect_redis(settings.redis_url)
-    bus = Bus(redis, connect_redis(settings.redis_url, listening=True))
+    bus = Bus(connect_redis(settings.redis_url, listening=True))
     hub = Hub(database, bus)
     access = Access()
     identity = Identity(settings, database, redis)

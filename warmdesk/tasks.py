@@ -164,7 +164,7 @@ class Together(Generic[K, T]):
                     del self._waiting[key]
                 try:
                     found = await look_up(list(group))
-                except Exception as error:
+                except Exception as error:  # whatever it is, who asked hears it
                     _fail(group.values(), error)
                     if not _refused(error):
                         _fail(self._waiting.values(), error)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -26,8 +27,7 @@ Heard = list[tuple[str, int, str, str, bytes]]
 @asynccontextmanager
 async def bus_on(url: str) -> AsyncIterator[tuple[Bus, Heard]]:
     """A bus as one process has it, and what it hears."""
-    redis = connect_redis(url)
-    bus = Bus(redis, connect_redis(url, listening=True))
+    bus = Bus(connect_redis(url, listening=True))
     heard: Heard = []
     bus.heard = lambda *message: heard.append(message)
     await bus.start()
@@ -35,7 +35,12 @@ async def bus_on(url: str) -> AsyncIterator[tuple[Bus, Heard]]:
         yield bus, heard
     finally:
         await bus.stop()
-        await redis.aclose()
+
+
+async def ordered(url: str, *words: str | bytes) -> Any:
+    """What a Redis answers to one command."""
+    async with connect_redis(url) as client:
+        return await client.execute_command(*words)
 
 
 @pytest.fixture
@@ -107,7 +112,7 @@ async def test_after_unsubscribing_nothing_is_heard(redis_url: str, eventually: 
 async def test_garbage_is_passed_over(redis_url: str, garbage: bytes, eventually: Wait) -> None:
     async with bus_on(redis_url) as (bus, heard):
         await bus.subscribe("project:1")
-        await bus.redis.publish("warmdesk:project:1", garbage)
+        await ordered(redis_url, "PUBLISH", "warmdesk:project:1", garbage)
         bus.publish_all(["project:1 1 told -\n{}"])
         await eventually(lambda: heard)
         assert [message[1] for message in heard] == [1]
@@ -203,11 +208,32 @@ async def test_what_is_said_after_redis_ended_the_connection_is_heard_by_all(
         assert await other.subscribe("project:1")
         for seq in (1, 2):
             # Their own subscriptions stay.
-            await one.redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+            await ordered(url, "CLIENT", "KILL", "TYPE", "normal")
             await asyncio.sleep(0.1)
             one.publish_all([f"project:1 {seq} told -\n{{}}"])
             await eventually(lambda seq=seq: mine == theirs and len(theirs) == seq)
         assert "publish_failed" not in caplog.text
+
+
+async def test_of_a_batch_that_was_told_in_part_only_the_rest_is_told_here(
+    own_valkey: Valkey, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Redis that allows all channels but one answers to the message before it."""
+    async with bus_on(own_valkey.url) as (bus, heard):
+        assert await bus.subscribe("project:1")
+        allowed = ["resetchannels", "&warmdesk:project:1", "&warmdesk:beat:*"]
+        await ordered(own_valkey.url, "ACL", "SETUSER", "default", *allowed)
+        bus.publish_all(["project:1 1 told -\n{}", "project:2 1 told -\n{}"])
+        await eventually(lambda: len(heard) == 2)
+        bus.publish_all(["project:1 2 told -\n{}"])
+        await eventually(lambda: heard[-1][:2] == ("project:1", 2))
+
+        assert sorted(message[:2] for message in heard) == [
+            ("project:1", 1),
+            ("project:1", 2),
+            ("project:2", 1),
+        ]
+        assert "publish_failed messages=1 " in caplog.text
 
 
 async def test_a_redis_that_is_slow_to_connect_to_is_published_to_all_the_same(

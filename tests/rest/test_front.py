@@ -386,6 +386,30 @@ def told(answer: Answer) -> tuple[int, dict[str, str], Any]:
     return answer.status, headers, answer.body
 
 
+def waited(route: str) -> float:
+    """Seconds that the route's answers took so far, all together."""
+    series = HTTP.seconds.at(method="GET", route=f"/api/v1{route}")
+    return float(metrics.ROWS.mine[series.place + len(series.buckets) + 1])
+
+
+async def test_a_refusal_keeps_its_id_and_the_time_that_was_waited(
+    door: Served, client: Peer, key: str, eventually: Wait
+) -> None:
+    before = waited("/ws/{slug}")
+    with held(door):
+        client.say(knock("nowhere", key))
+        await eventually(lambda: door.opening)
+        drawn = f"{door.fronts.doorman.prefix}-1"
+        began = time.perf_counter()
+        await asyncio.sleep(0.2)
+        held_for = time.perf_counter() - began
+    refusal = await answer(client)
+
+    assert refusal.status == 404
+    assert refusal.headers["X-Request-Id"] == drawn, "the first that this server drew"
+    assert waited("/ws/{slug}") - before >= held_for
+
+
 ORIGIN = "Origin: https://evil.example"
 REFUSED = [
     ("demo", (), 401),

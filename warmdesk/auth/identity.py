@@ -52,7 +52,7 @@ class Secrets(Protocol):
 
 
 class Request(Protocol):
-    """Where credentials stand."""
+    """What is asked of a request, whoever read it: where credentials stand."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...

@@ -123,14 +123,14 @@ class Bus:
     for each message.
     """
 
-    def __init__(self, redis: Any, listening: Any) -> None:
-        self.redis = redis
+    def __init__(self, client: Any) -> None:
+        """`client`: one that listens, of `connect_redis`. Only connections are taken from it."""
         self.process = secrets.token_hex(6)
         self.heard: Heard = lambda *message: None
         self.on_doubt: Callable[[], None] = lambda: None
         self.on_lost: Callable[[], None] = lambda: None
         self.on_found: Callable[[], None] = lambda: None
-        self._listening = listening
+        self._client = client
         self._connection: Any = None
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
@@ -167,7 +167,7 @@ class Bus:
             pass
         await self._tasks.stop()
         await self._drop_connection()
-        await self._listening.aclose()
+        await self._client.aclose()
 
     @property
     def good(self) -> bool:
@@ -220,7 +220,7 @@ class Bus:
                 self._queued_bytes -= sum(len(message) for _, message in batch)
                 if not self._queue:
                     self._more.clear()
-                self._sending = True
+                self._sending, told = True, 0
                 try:
                     async with asyncio.timeout(CALL_SECONDS):
                         if connection is not None and _is_over(connection):
@@ -235,11 +235,14 @@ class Bus:
                         await connection.send_packed_command(_packed(batch), check_health=False)
                         for _ in batch:
                             await connection.read_response()
+                            told += 1
                 except REDIS_AWAY as error:
                     log.warning(
-                        "bus.publish_failed messages=%d error=%s", len(batch), type(error).__name__
+                        "bus.publish_failed messages=%d error=%s",
+                        len(batch) - told,
+                        type(error).__name__,
                     )
-                    for channel, message in batch:
+                    for channel, message in batch[told:]:
                         self._keep(channel, message)
                     # Its answers would be taken for those of the next.
                     lost, connection = connection, None
@@ -376,7 +379,7 @@ class Bus:
             await connection.disconnect(nowait=True)
 
     async def _connect(self) -> Any:
-        connection = self._listening.connection_pool.make_connection()
+        connection = self._client.connection_pool.make_connection()
         try:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await connection.connect()

@@ -26,7 +26,7 @@ from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import Connection, cap
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
 from warmdesk.rest import wire
-from warmdesk.rest.middleware import DOORMAN, refused
+from warmdesk.rest.middleware import DOORMAN, RefusedBefore, refused
 from warmdesk.rest.routing import BASE, QUERY_LIMIT
 from warmdesk.rest.sockets import OpenSocket, open_socket
 
@@ -199,7 +199,8 @@ class Front(asyncio.Protocol):
                 self._handshake = None
                 if handshake.held:
                     transport.resume_reading()
-                self._to_aiohttp(self._head + handshake.early, error)
+                data = self._head + handshake.early
+                self._to_aiohttp(data, RefusedBefore(error, name, began))
                 return
             # It left, or something failed after the answer: nothing more can be said.
             status = refused(error, f"GET {TO_PROJECT if handshake.slug else TO_USER}", name).status
@@ -215,7 +216,7 @@ class Front(asyncio.Protocol):
                 "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
             )
 
-    def _to_aiohttp(self, data: bytes, refusal: Exception | None = None) -> None:
+    def _to_aiohttp(self, data: bytes, refusal: RefusedBefore | None = None) -> None:
         """From here on it is aiohttp's, which also answers with `refusal`."""
         until = self._late.when() if self._late is not None else None
         self._known()

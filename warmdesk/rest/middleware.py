@@ -16,10 +16,9 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from time import perf_counter
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -27,6 +26,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
+from warmdesk.auth.identity import Request
 from warmdesk.config import Settings
 from warmdesk.db.pool import BROKEN, BUDGET, Budget
 from warmdesk.desk import Desk
@@ -93,20 +93,23 @@ def _origins(settings: Settings) -> Origins:
     return Origins(settings)
 
 
-class Headed(Protocol):
-    """A request, as far as its headers."""
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-
-def origin_allowed(request: Headed, settings: Settings) -> bool:
+def origin_allowed(request: Request, settings: Settings) -> bool:
     """May a page of this Origin open a socket? Programs send no Origin, and may."""
     origin = request.headers.get("Origin")
     return origin is None or _origins(settings).allow(origin, request.headers.get("Host", ""))
 
 
 # Errors
+
+
+class RefusedBefore(Exception):
+    """A refusal from before aiohttp had the request: `error`, under this request id, and when it
+    began by `perf_counter`.
+    """
+
+    def __init__(self, error: Exception, name: str, began: float) -> None:
+        super().__init__(name)
+        self.error, self.name, self.began = error, name, began
 
 
 def as_problem(error: Exception) -> WarmDeskError:
@@ -158,7 +161,7 @@ class Doorman:
         if settings.tls_cert or settings.base_url.startswith("https://"):
             self.usual["Strict-Transport-Security"] = HSTS
 
-    def name(self, request: Headed) -> str:
+    def name(self, request: Request) -> str:
         """The request's id: the one that a proxy gave it, or one that no other process gives."""
         name = request.headers.get("X-Request-Id")
         if name is None or not ID_TEXT.fullmatch(name):
@@ -211,6 +214,10 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
         BUDGET.set(budget)
         try:
             response = await handler(request)
+        except RefusedBefore as early:
+            name, began = early.name, early.began
+            REQUEST_ID.set(name)
+            response = refused(early.error, f"{method} {template}", name)
         except Exception as error:
             response = refused(error, f"{method} {template}", name)
         finally:

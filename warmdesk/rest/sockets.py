@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from warmdesk import clock
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
+from warmdesk.auth.identity import Request
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
@@ -192,14 +193,8 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
     return await _open(request, request.match_info["slug"])
 
 
-class Knock(Protocol):
+class Knock(Request, Protocol):
     """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `rest.front`."""
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    @property
-    def query(self) -> Mapping[str, str]: ...
 
     @property
     def transport(self) -> asyncio.Transport | None: ...

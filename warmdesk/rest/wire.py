@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from warmdesk.errors import WarmDeskError
 from warmdesk.rest.answers import problem
-from warmdesk.rest.middleware import SECURITY
+from warmdesk.rest.middleware import SECURITY, RefusedBefore
 
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""
@@ -32,7 +32,7 @@ class Wire(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.refusal: Exception | None = None
+        self.refusal: RefusedBefore | None = None
         self._late: asyncio.TimerHandle | None = None
         self._expect_head()
 
