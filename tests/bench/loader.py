@@ -66,7 +66,6 @@ class Loader:
         self.last_at = 0.0
         self.wait: dict[str, Any] | None = None
         self.until = 0.0
-        self.over = False
 
     def run(self) -> None:
         """Serve commands until the input ends."""
@@ -74,7 +73,7 @@ class Loader:
         os.set_blocking(commands, False)
         self.poll.register(commands, select.EPOLLIN)
         rest = b""
-        while not self.over:
+        while True:
             for fd, events in self.poll.poll(0.02, 4096):
                 if fd != commands:
                     self.ready(fd, events)

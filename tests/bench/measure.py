@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import statistics
 import tempfile
@@ -146,11 +145,3 @@ async def opened_place() -> AsyncIterator[Place]:
         valkey.stop()
         postgres.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def end(pid: int) -> None:
-    """Ask a process that we started to end."""
-    try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
