@@ -26,6 +26,7 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Conflict, TooMany
 from warmdesk.rest import routing, wire
+from warmdesk.rest.answers import LARGE, Answer, answer
 from warmdesk.rest.middleware import (
     DOORMAN,
     SECURITY,
@@ -68,6 +69,120 @@ def failing(desk: Desk, aiohttp_client: Any) -> Any:
         return response
 
     return serve
+
+
+# Answers
+
+PLAIN = "HTTP/1.1\r\nHost: x\r\n"
+SAID = {"said": "ä" * 30}
+
+
+@pytest.fixture
+async def said(desk: Desk, aiohttp_server: Any) -> Any:
+    """A server whose GET /said answers `SAID`, /headers a header of two lines, /large `LARGE` bytes
+    three times over, /plain the first by aiohttp's own class.
+    """
+
+    async def small(request: web.Request) -> web.Response:
+        return answer(SAID, headers={"X-More": "a"})
+
+    async def plain(request: web.Request) -> web.Response:
+        made = answer(SAID, headers={"X-More": "a"})
+        return web.Response(body=made.body, status=made.status, headers=made.headers)
+
+    async def large(request: web.Request) -> web.Response:
+        return answer(b"[" + b" " * LARGE * 3 + b"]")
+
+    async def forged(request: web.Request) -> web.Response:
+        return answer(SAID, headers={"X-More": "a\r\nX-Forged: b"})
+
+    app = web.Application()
+    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    places = {"/said": small, "/plain": plain, "/large": large, "/forged": forged}
+    routes = [("GET", path, handler) for path, handler in places.items()]
+    app.router.register_resource(Paths("", routes, nowhere=nowhere, hang=behind_door))
+    return await aiohttp_server(app)
+
+
+async def whole(server: Any, sent: str) -> bytes:
+    """All that comes until the server ends the connection."""
+    async with raw(str(server.make_url(""))) as (reader, writer):
+        writer.write(sent.encode())
+        return await asyncio.wait_for(reader.read(), 5)
+
+
+def steady(answer: bytes) -> tuple[list[bytes], bytes]:
+    """An answer's lines in their alphabet, and its body with what comes after it; without the ids
+    and the times.
+    """
+    answer = re.sub(rb"(X-Request-Id|Date): [^\r]*", rb"\1", answer)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return sorted(head.split(b"\r\n")), body
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        PLAIN,
+        PLAIN + "Connection: close\r\n",
+        PLAIN + "Origin: http://x\r\n",
+        "HTTP/1.0\r\n",
+        "HTTP/1.0\r\nConnection: keep-alive\r\n",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_an_answer_says_what_aiohttp_would_say(said: Any, method: str, rest: str) -> None:
+    last = f"{PLAIN}Connection: close\r\n\r\n"
+    ours, its = [
+        steady(await whole(said, f"{method} {path} {rest}\r\nGET /gone {last}"))
+        for path in ("/said", "/plain")
+    ]
+
+    assert ours == its
+
+
+async def test_an_ordinary_answer_is_one_write(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(self: Any) -> None:
+        raise AssertionError("aiohttp made the head")
+
+    monkeypatch.setattr(Answer, "_prepare_headers", never)
+    async with raw(str(said.make_url(""))) as (reader, writer):
+        for _ in range(3):
+            writer.write(f"GET /said {PLAIN}\r\n".encode())
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            size = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+            assert json.loads(await asyncio.wait_for(reader.readexactly(size), 5)) == SAID
+
+
+async def test_no_header_can_begin_another(said: Any) -> None:
+    answer = await whole(said, f"GET /forged {PLAIN}\r\n")
+
+    assert b"X-Forged" not in answer
+    assert b"said" not in answer
+
+
+async def test_requests_that_come_together_are_answered_in_order(said: Any) -> None:
+    asked = [f"GET {path} {PLAIN}\r\n" for path in ("/large", "/said", "/gone", "/plain") * 5]
+    answer = await whole(said, "".join(asked) + f"GET /said {PLAIN}Connection: close\r\n\r\n")
+
+    kinds = re.findall(rb"HTTP/1.1 (\d+)|(\[) +\]", answer)
+    assert [a or b for a, b in kinds] == [b"200", b"[", b"200", b"404", b"200"] * 5 + [b"200"]
+
+
+async def test_who_does_not_read_is_written_to_no_further(said: Any, eventually: Wait) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, (said.host, said.port))
+        await loop.sock_sendall(client, f"GET /large {PLAIN}\r\n".encode() * 100)
+        (its,) = [each.transport for each in said.handler.connections]
+        await eventually(lambda: its.get_write_buffer_size() > 0)
+        # Others are answered meanwhile: it had every chance to go on.
+        for _ in range(20):
+            assert await whole(said, f"GET /said {PLAIN}Connection: close\r\n\r\n")
+
+        assert its.get_write_buffer_size() < LARGE * 4
 
 
 # Errors
