@@ -494,7 +494,6 @@ TASK_RESTARTS = counter(
         "bus.listen",
         "bus.publish",
         "bus.beat",
-        "bus.subscribe",
         "hub.check",
         "hub.sweep",
         "presence.turn",

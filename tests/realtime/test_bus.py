@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 import trustme
 
@@ -157,7 +158,7 @@ async def test_the_queue_is_bounded_by_bytes_too(
     async with bus_on(redis_url) as (bus, mine):
         bus.publish_all(f"project:1 {seq} told -\n{'x' * 600}" for seq in range(1, 11))
         assert len(mine) >= 7
-        assert bus._queued_bytes <= 2000
+        assert bus._waiting_bytes <= 2000
 
 
 async def test_without_redis_the_own_listener_hears_and_it_says_it_is_not_good(
@@ -280,6 +281,131 @@ async def test_a_redis_that_hangs_delays_no_change_and_is_noticed(
             os.kill(own_valkey.pid, signal.SIGCONT)
         await eventually(lambda: bus.good and bus.hears("project:1"), limit=5)
         assert ready
+
+
+@asynccontextmanager
+async def stopped(valkey: Valkey) -> AsyncIterator[None]:
+    """It takes bytes, as the kernel does for it, and does nothing with them."""
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(("bound", "most"), [("QUEUE_BYTES", 2 << 20), ("QUEUE_MESSAGES", 500)])
+async def test_more_than_the_kernel_takes_waits_in_order_and_within_its_bound(
+    bound: str, most: int, own_valkey: Valkey, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "CALL_SECONDS", 5.0)
+    # Nothing else is said that could set it going again.
+    monkeypatch.setattr(bus_module, "BEAT_SECONDS", 60.0)
+    monkeypatch.setattr(bus_module, bound, most)
+    url, size = own_valkey.url, 4096
+    async with bus_on(url) as (one, mine), bus_on(url) as (other, theirs):
+        assert await one.subscribe("project:1")
+        assert await other.subscribe("project:1")
+        told = [f"project:1 {seq} told -\n{'x' * size}" for seq in range(1, 1001)]
+        async with stopped(own_valkey):
+            for at in range(0, len(told), 10):
+                one.publish_all(told[at : at + 10])
+                await asyncio.sleep(0)
+            link = one._publishing
+            assert link is not None
+            assert link.full
+            beyond = len(mine)
+            assert 400 < 1000 - beyond <= (most if most < 1000 else most // size) + 1
+            assert link._transport.get_write_buffer_size() < 1 << 20
+
+        await eventually(lambda: len(theirs) == 1000 - beyond)
+        await eventually(lambda: len(mine) == 1000)
+        assert [seq for _, seq, *_ in theirs] == list(range(1, 1001 - beyond))
+        assert sorted(seq for _, seq, *_ in mine) == list(range(1, 1001))
+        assert one._waiting_bytes == 0
+
+
+async def test_what_a_dying_redis_did_not_take_is_told_here_at_once(
+    own_valkey: Valkey, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "CALL_SECONDS", 60.0)
+    async with bus_on(own_valkey.url) as (bus, heard):
+        assert await bus.subscribe("project:1")
+        bus.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: heard)
+        os.kill(own_valkey.pid, signal.SIGSTOP)
+        for seq in range(2, 12):
+            bus.publish_all([f"project:1 {seq} told -\n{{}}"])
+            await asyncio.sleep(0)
+        os.kill(own_valkey.pid, signal.SIGKILL)
+
+        await eventually(lambda: len(heard) == 11)
+        assert [seq for _, seq, *_ in heard] == list(range(1, 12))
+        assert bus._waiting_bytes == 0
+        assert bus._patience is None
+
+
+async def slow_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers at once, but to each PUBLISH 0.2 seconds after it came."""
+    loop, commands = asyncio.get_running_loop(), hiredis.Reader()
+    while data := await reader.read(1 << 16):
+        commands.feed(data)
+        while words := commands.gets():
+            if words[0] == b"PUBLISH":
+                loop.call_later(0.2, writer.write, b":1\r\n")
+            elif words[0] == b"SUBSCRIBE":
+                for word in words[1:]:
+                    writer.write(
+                        b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n" % (len(word), word)
+                    )
+            else:
+                writer.write(b"+OK\r\n")
+    writer.close()
+
+
+async def test_who_answers_in_time_is_waited_for_however_much_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "CALL_SECONDS", 0.3)
+    path = str(tmp_path / "slow.sock")
+    async with (
+        await asyncio.start_unix_server(slow_redis, path),
+        bus_on(f"unix://{path}") as (bus, heard),
+    ):
+        assert await bus.subscribe("project:1")
+        for seq in range(1, 21):
+            bus.publish_all([f"project:1 {seq} told -\n{{}}"])
+            await asyncio.sleep(0.05)
+            assert bus._unanswered, "it never has everything answered"
+
+        assert not heard, "what is told here was not published"
+
+
+async def test_a_connection_that_ended_before_it_was_used_is_no_connection(
+    own_valkey: Valkey, eventually: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, killed = Bus._connect, [own_valkey]
+
+    async def late(bus: Bus) -> Any:
+        opened = await connect(bus)
+        if not killed:
+            killed.append(own_valkey)
+            await ordered(own_valkey.url, "CLIENT", "KILL", "TYPE", "normal")
+            await eventually(opened._reader.at_eof)
+        return opened
+
+    monkeypatch.setattr(Bus, "_connect", late)
+    url = own_valkey.url
+    async with bus_on(url) as (one, mine), bus_on(url) as (other, theirs):
+        assert await one.subscribe("project:1")
+        assert await other.subscribe("project:1")
+        await eventually(lambda: one._publishing and other._publishing)
+        killed.clear()
+        await ordered(url, "CLIENT", "KILL", "TYPE", "normal")
+        await eventually(lambda: not one._publishing)
+        one.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: killed and mine)
+        one.publish_all(["project:1 2 told -\n{}"])
+        await eventually(lambda: theirs and theirs[-1] == mine[-1])
 
 
 async def test_stopping_sends_what_waits(redis_url: str, eventually: Wait) -> None:

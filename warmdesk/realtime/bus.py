@@ -2,9 +2,9 @@
 
 A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader
 need not parse JSON. Publishing is never awaited by a change: messages go into a bounded queue, and
-one task sends what a loop tick collected in one write, on a connection of its own: what redis-py
-does around a pipeline costs a lone message more than all else that is done with it. What cannot be
-published is handed to this process's own listener; the others find it in the feed.
+what a loop tick collected is sent in one write, on a connection of its own. What Redis does not
+take, in time and in order, is handed to this process's own listener; the others find it in the
+feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
@@ -31,6 +31,7 @@ from redis.exceptions import RedisError
 
 from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
+from warmdesk.realtime.link import Link, command
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks
 
@@ -99,23 +100,10 @@ def _through_sentinels(url: str) -> dict[str, Any]:
 
 
 def _packed(batch: list[tuple[str, bytes]]) -> bytes:
-    """Messages as commands of RESP, the protocol of Redis."""
-    commands = []
-    for channel, message in batch:
-        name = (PREFIX + channel).encode()
-        commands.append(
-            b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n"
-            % (len(name), name, len(message), message)
-        )
-    return b"".join(commands)
-
-
-def _is_over(connection: Any) -> bool:
-    """Whether Redis ended a connection that nothing is asked on: messages written to it would be
-    lost. Seen without reading; redis-py's own way costs as much as publishing.
-    """
-    reader = connection._reader
-    return reader is None or reader.at_eof() or reader.exception() is not None
+    """Messages as commands."""
+    return b"".join(
+        [command(b"PUBLISH", (PREFIX + channel).encode(), message) for channel, message in batch]
+    )
 
 
 class Bus:
@@ -131,16 +119,19 @@ class Bus:
         self.on_lost: Callable[[], None] = lambda: None
         self.on_found: Callable[[], None] = lambda: None
         self._client = client
-        self._connection: Any = None
+        self._listening: Link | None = None
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
         self._confirming: dict[str, list[asyncio.Future[None]]] = {}
-        self._asks: list[tuple[str, str]] = []
-        self._ask = asyncio.Event()
+        self._asks: dict[str, bytes] = {}
+        self._publishing: Link | None = None
         self._queue: deque[tuple[str, bytes]] = deque()
-        self._queued_bytes = 0
-        self._sending = False
-        self._more = asyncio.Event()
+        self._unanswered: deque[tuple[str, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._settled = 0
+        self._due = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._needed = asyncio.Event()
         self._answered = False
         self._beat_heard = 0.0
         self._tasks = Tasks()
@@ -150,9 +141,8 @@ class Bus:
         trying.
         """
         self._tasks.start("bus.listen", self._listen)
-        self._tasks.start("bus.publish", self._publish)
+        self._tasks.start("bus.publish", self._connect_to_publish)
         self._tasks.start("bus.beat", self._beat)
-        self._tasks.start("bus.subscribe", self._subscribe)
         limit = time.monotonic() + CONFIRM_SECONDS
         while not self.good and time.monotonic() < limit:
             await asyncio.sleep(0.01)
@@ -161,19 +151,25 @@ class Bus:
         """Send what waits (a quarter second at most), then end."""
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                while self._queue or self._sending:
+                while self._queue or self._unanswered:
                     await asyncio.sleep(0.005)
         except TimeoutError:
             pass
         await self._tasks.stop()
-        await self._drop_connection()
+        self._drop_listening()
+        self._queue.clear()
+        self._unanswered.clear()
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._publishing is not None:
+            self._publishing.end(ConnectionAbortedError("this process stops"))
         await self._client.aclose()
 
     @property
     def good(self) -> bool:
         """Whether this process hears its own beat: then it hears the others too."""
         return (
-            self._connection is not None
+            self._listening is not None
             and self._answered
             and time.monotonic() - self._beat_heard < SILENCE_SECONDS
         )
@@ -203,59 +199,98 @@ class Bus:
         self._put(channel, b"0 %s -\n" % word.encode())
 
     def _put(self, channel: str, message: bytes) -> None:
-        if len(self._queue) >= QUEUE_MESSAGES or self._queued_bytes >= QUEUE_BYTES:
+        waiting = len(self._queue) + len(self._unanswered)
+        if waiting >= QUEUE_MESSAGES or self._waiting_bytes >= QUEUE_BYTES:
             self._keep(channel, message)
             return
         self._queue.append((channel, message))
-        self._queued_bytes += len(message)
-        self._more.set()
+        self._waiting_bytes += len(message)
+        self._publish_soon()
 
-    async def _publish(self) -> None:
-        connection: Any = None
-        connecting: asyncio.Task[Any] | None = None
-        try:
-            while True:
-                await self._more.wait()
-                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-                self._queued_bytes -= sum(len(message) for _, message in batch)
-                if not self._queue:
-                    self._more.clear()
-                self._sending, told = True, 0
-                try:
-                    async with asyncio.timeout(CALL_SECONDS):
-                        if connection is not None and _is_over(connection):
-                            over, connection = connection, None
-                            await over.disconnect(nowait=True)
-                        if connection is None:
-                            # Where it takes longer than these may wait, the next find it there.
-                            if connecting is None or (connecting.done() and connecting.exception()):
-                                connecting = asyncio.create_task(self._connect())
-                            connection = await asyncio.shield(connecting)
-                            connecting = None
-                        await connection.send_packed_command(_packed(batch), check_health=False)
-                        for _ in batch:
-                            await connection.read_response()
-                            told += 1
-                except REDIS_AWAY as error:
-                    log.warning(
-                        "bus.publish_failed messages=%d error=%s",
-                        len(batch) - told,
-                        type(error).__name__,
+    def _publish_soon(self) -> None:
+        if self._queue and not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._publish)
+
+    def _publish(self) -> None:
+        """Write what is queued; `_published`, `_not_published` or `_give_up` hears how it went."""
+        self._due = False
+        self._be_patient()
+        link = self._publishing
+        if link is None:
+            self._needed.set()
+        elif not link.full:
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._unanswered.extend(batch)
+            link.write(_packed(batch))
+            self._publish_soon()
+
+    def _published(self, receivers: int) -> None:
+        """Redis took the message that waited longest."""
+        _, message = self._unanswered.popleft()
+        self._waiting_bytes -= len(message)
+        self._settled += 1
+        if not self._unanswered:
+            self._need_no_patience()
+
+    def _need_no_patience(self) -> None:
+        if self._patience is not None and not self._queue and not self._unanswered:
+            self._patience.cancel()
+            self._patience = None
+
+    def _be_patient(self) -> None:
+        """All that waits now is settled within `CALL_SECONDS`, or `_give_up` does it."""
+        waiting = len(self._queue) + len(self._unanswered)
+        if waiting and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(CALL_SECONDS, self._give_up, self._settled + waiting)
+
+    def _give_up(self, expected: int) -> None:
+        self._patience = None
+        if self._settled >= expected:
+            self._be_patient()
+            return
+        if self._publishing is not None:
+            self._publishing.end(TimeoutError("Redis does not answer"))
+        self._settle_here(self._queue, TimeoutError())
+
+    async def _connect_to_publish(self) -> None:
+        """Connects when something is to be told. Where it takes longer than that may wait, the next
+        finds it there.
+        """
+        while True:
+            await self._needed.wait()
+            try:
+                if self._publishing is None:
+                    self._publishing = Link(
+                        await self._connect(),
+                        answered=self._published,
+                        ended=self._not_published,
+                        drained=self._publish_soon,
                     )
-                    for channel, message in batch[told:]:
-                        self._keep(channel, message)
-                    # Its answers would be taken for those of the next.
-                    lost, connection = connection, None
-                    if lost is not None:
-                        await lost.disconnect(nowait=True)
-                    await asyncio.sleep(0)
-                finally:
-                    self._sending = False
-        finally:
-            if connecting is not None and not connecting.cancel() and not connecting.exception():
-                connection = connecting.result()
-            if connection is not None:
-                await connection.disconnect(nowait=True)
+            except REDIS_AWAY as error:
+                self._settle_here(self._queue, error)
+            self._needed.clear()
+            self._publish_soon()
+
+    def _not_published(self, reason: Exception) -> None:
+        """The connection ended. What it did not answer is told here; the rest on another one."""
+        self._publishing = None
+        self._settle_here(self._unanswered, reason)
+        self._publish_soon()
+
+    def _settle_here(self, messages: deque[tuple[str, bytes]], reason: Exception) -> None:
+        """Redis does not take these: tell them here, in their order."""
+        if not messages:
+            return
+        log.warning("bus.publish_failed messages=%d error=%s", len(messages), type(reason).__name__)
+        kept = list(messages)
+        messages.clear()
+        self._settled += len(kept)
+        for channel, message in kept:
+            self._waiting_bytes -= len(message)
+            self._keep(channel, message)
+        self._need_no_patience()
 
     def _keep(self, channel: str, message: bytes) -> None:
         """What Redis did not take goes to the own listener; but a beat is only heard when it
@@ -269,12 +304,10 @@ class Bus:
         while True:
             self._put("beat:" + self.process, b"0 beat -\n")
             REDIS_UP.set(1.0 if self.good else 0.0)
-            if (
-                self._connection is not None
-                and time.monotonic() - self._beat_heard > SILENCE_SECONDS
-            ):
-                log.warning("bus.silent seconds=%.1f", time.monotonic() - self._beat_heard)
-                await self._drop_connection()
+            silence = time.monotonic() - self._beat_heard
+            if self._listening is not None and silence > SILENCE_SECONDS:
+                log.warning("bus.silent seconds=%.1f", silence)
+                self._drop_listening()
             await asyncio.sleep(BEAT_SECONDS)
 
     # Listening
@@ -288,10 +321,9 @@ class Bus:
             return True
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._confirming.setdefault(channel, []).append(waiting)
-        self._asks.append(("SUBSCRIBE", channel))
-        self._ask.set()
+        self._ask(b"SUBSCRIBE", channel)
         try:
-            async with asyncio.timeout(CONFIRM_SECONDS if self._connection is not None else 0):
+            async with asyncio.timeout(CONFIRM_SECONDS if self._listening is not None else 0):
                 await waiting
         except TimeoutError:
             return False
@@ -301,32 +333,26 @@ class Bus:
         """Stop hearing a channel, soon."""
         self._wanted.discard(channel)
         self._confirmed.discard(channel)
-        self._asks.append(("UNSUBSCRIBE", channel))
-        self._ask.set()
+        self._ask(b"UNSUBSCRIBE", channel)
 
     def hears(self, channel: str) -> bool:
         """Whether the channel's messages reach this process now, as far as it can know."""
         return self.good and channel in self._confirmed
 
-    async def _subscribe(self) -> None:
-        """Sends subscriptions; those of one tick in one command."""
-        while True:
-            await self._ask.wait()
-            self._ask.clear()
-            asks, self._asks = self._asks, []
-            connection = self._connection
-            if connection is None:
-                continue
-            last = {channel: verb for verb, channel in asks}
-            try:
-                for verb in ("UNSUBSCRIBE", "SUBSCRIBE"):
-                    channels = [
-                        PREFIX + channel for channel, wanted in last.items() if wanted == verb
-                    ]
-                    for at in range(0, len(channels), 1000):
-                        await connection.send_command(verb, *channels[at : at + 1000])
-            except REDIS_AWAY:
-                await self._drop_connection()
+    def _ask(self, verb: bytes, channel: str) -> None:
+        """What is asked for in one tick goes in one command, the last word on a channel counts."""
+        if not self._asks:
+            asyncio.get_running_loop().call_soon(self._send_asks)
+        self._asks[channel] = verb
+
+    def _send_asks(self) -> None:
+        asks, self._asks = self._asks, {}
+        if self._listening is None:
+            return
+        for verb in (b"UNSUBSCRIBE", b"SUBSCRIBE"):
+            names = [(PREFIX + channel).encode() for channel, word in asks.items() if word == verb]
+            if names:
+                self._listening.write(command(verb, *names))
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -338,45 +364,46 @@ class Bus:
                 log.warning("bus.lost error=%s", type(error).__name__)
             if self._answered:
                 pause = FIRST_PAUSE
-            await self._drop_connection()
             # Spread, or all processes of all hosts would ask in the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(LAST_PAUSE, pause * 2)
 
     async def _follow(self) -> None:
-        """One connection, from its beginning to its end."""
-        connection = await self._connect()
+        """One connection, from its beginning to its end: the reason is raised."""
+        over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        asked: set[str] = set()
+
+        def take(answer: list[Any]) -> None:
+            kind, name, content = answer
+            self._answered = True
+            channel = name.decode().removeprefix(PREFIX)
+            if kind == b"message":
+                self._hear(channel, content)
+                return
+            if kind == b"subscribe":
+                self._confirm(channel)
+            if channel in asked:
+                asked.discard(channel)
+                if not asked:
+                    self.on_doubt()
+                    self.on_found()
+
+        def ended(reason: Exception) -> None:
+            if not over.done():
+                over.set_result(reason)
+
+        link = Link(await self._connect(), answered=take, ended=ended)
         try:
-            beat = "beat:" + self.process
-            asked = {beat, *self._wanted}
-            await connection.send_command("SUBSCRIBE", *(PREFIX + channel for channel in asked))
-            self._connection = connection
+            asked.update(("beat:" + self.process, *self._wanted))
+            link.write(command(b"SUBSCRIBE", *[(PREFIX + channel).encode() for channel in asked]))
+            self._listening = link
             # A Redis that hangs takes connections and commands; it is good when it answers.
             self._answered = False
             self._beat_heard = time.monotonic()
-            # What was wanted while the command was on its way had no connection to ask.
-            self._asks = [("SUBSCRIBE", channel) for channel in self._wanted - asked]
-            self._ask.set()
-            missing = asked | self._wanted
-            while True:
-                kind, name, content = await connection.read_response()
-                self._answered = True
-                channel = name.decode().removeprefix(PREFIX)
-                if kind == b"message":
-                    self._hear(channel, content)
-                    continue
-                if kind == b"subscribe":
-                    self._confirm(channel)
-                if channel in missing:
-                    missing.discard(channel)
-                    if not missing:
-                        self.on_doubt()
-                        self.on_found()
+            raise await over
         finally:
-            if self._connection is connection:
-                self._connection = None
-                self.on_lost()
-            await connection.disconnect(nowait=True)
+            if self._listening is link:
+                self._drop_listening()
 
     async def _connect(self) -> Any:
         connection = self._client.connection_pool.make_connection()
@@ -412,9 +439,10 @@ class Bus:
         except Exception:
             log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
 
-    async def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
+    def _drop_listening(self) -> None:
+        """Hear nothing until the next connection."""
+        link, self._listening = self._listening, None
         self._confirmed.clear()
-        if connection is not None:
+        if link is not None:
             self.on_lost()
-            await connection.disconnect(nowait=True)
+            link.end(ConnectionAbortedError("dropped"))
