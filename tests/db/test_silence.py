@@ -43,7 +43,7 @@ async def seconds(question: Any) -> float:
 async def use_all(database: Database) -> None:
     """As many at once as there are connections."""
     await asyncio.gather(*(database.fetch("select pg_sleep(0.05)") for _ in range(SIZE)))
-    assert database.pool.get_size() == SIZE
+    assert database.pool.size == SIZE
 
 
 async def test_one_question_in_vain_is_enough_to_doubt_all_connections(
@@ -89,7 +89,7 @@ async def test_who_stops_in_the_middle_of_a_statement_keeps_no_lock(
     database: Database, network: Proxy, connection: Any
 ) -> None:
     """Between the preparation and the execution a backend is neither idle nor does it run."""
-    stopped = await database.pool.acquire()
+    stopped = await database.pool.acquire(2)
     await stopped.execute("begin")
     await stopped.execute("select 1 from users where id = 3 for update")
     network.hold_answers(after=b"pg_sleep(0)")
@@ -105,6 +105,7 @@ async def test_who_stops_in_the_middle_of_a_statement_keeps_no_lock(
     network.thaw()
     with pytest.raises(asyncpg.PostgresConnectionError):
         await asked
+    database.pool.release(stopped)
 
 
 async def test_who_gets_no_connection_hears_it_after_two_seconds(

@@ -155,11 +155,10 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
                 assert got == list(range(since + 1, since + 1 + len(got)))
 
     async def head() -> int:
-        return int(
-            await desk.database.healing.pool.fetchval(
-                "select seq from feeds where channel = $1", channel
-            )
+        (seq,) = await desk.database.healing.fetchrow(
+            "select seq from feeds where channel = $1", channel
         )
+        return int(seq)
 
     async with alice.socket("demo") as live:
         hello = (await live.next("hello"))["payload"]

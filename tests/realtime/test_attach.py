@@ -131,10 +131,8 @@ async def test_whoever_opens_while_events_are_made_gets_each_after_its_own_seq_o
 
 
 async def current_head(door: Door, channel: str) -> int:
-    row = await door.desk.database.pool.fetchval(
-        "select seq from feeds where channel = $1", channel
-    )
-    return int(row or 0)
+    row = await door.desk.database.fetchrow("select seq from feeds where channel = $1", channel)
+    return int(row[0]) if row else 0
 
 
 async def test_a_room_that_just_closes_opens_again_for_who_comes(

@@ -411,9 +411,8 @@ async def until_paused(desk: Desk, channel: str, connection: Connection) -> None
 
 async def arrived(desk: Desk, channel: str) -> int:
     """Wait until the room has what was told; gives its head."""
-    head = int(
-        await desk.database.pool.fetchval("select seq from feeds where channel = $1", channel)
-    )
+    row = await desk.database.fetchrow("select seq from feeds where channel = $1", channel)
+    head = int(row["seq"])
     await until(lambda: desk.hub.rooms[channel].last == head)
     await asyncio.sleep(0)
     return head

@@ -1,8 +1,7 @@
 """Pools of connections to PostgreSQL, with the time limits every statement lives under.
 
 Two pools a process: one for requests, and two connections that requests cannot take, with which the
-hub heals. A connection goes back to its pool without a reset (official asyncpg option, 10–70 µs a
-request): no code here leaves a SET, a LISTEN or a session lock behind.
+hub heals.
 
 A PostgreSQL that hangs, or a network that lost its memory, tells nobody. So all that is done with a
 connection has an end together with the wait for it. A connection that was left in the middle of a
@@ -19,10 +18,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
 
+from warmdesk.db.lines import Line, Lines, Silence
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import POOL_WAIT
 
@@ -45,32 +46,10 @@ CLIENT_GONE_MS = 1000
 BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """A connection that is of no use any more. asyncpg says InternalClientError when the server said
 goodbye while the connection lay in the pool and its end has not been read yet."""
+PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""The schema changed, and asyncpg's connections remember the one of before."""
 DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
 """What a question raises when PostgreSQL is away, busy or slow."""
-
-
-async def _no_reset(connection: Any) -> None:
-    return None
-
-
-class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no types
-    """A connection that knows when it last answered."""
-
-    __slots__ = ("answered",)
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.answered = time.monotonic()
-
-    def heard(self) -> None:
-        self.answered = time.monotonic()
-
-
-@dataclass(slots=True)
-class Silence:
-    """When PostgreSQL was last asked in vain, by the monotonic clock."""
-
-    since: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -113,9 +92,9 @@ def spent(seconds: float) -> None:
 class Connections:
     """One pool. A query takes it where it would take a connection."""
 
-    def __init__(self, pool: Any, silence: Silence) -> None:
+    def __init__(self, pool: Lines) -> None:
         self.pool = pool
-        self.silence = silence
+        self.silence = pool.silence
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
@@ -123,20 +102,22 @@ class Connections:
         `ASK_SECONDS` after it was asked for the work with it has not ended.
         """
         async with asyncio.timeout(ASK_SECONDS):
-            connection = await self._acquire()
+            line = await self._acquire()
             began = time.monotonic()
             try:
-                yield connection
+                yield line
             except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
-                connection.terminate()
+                line.terminate()
                 if time.monotonic() - began > SILENT_SECONDS:
                     self.silence.since = max(self.silence.since, began)
                 raise
-            except BaseException:  # whatever went wrong, the connection is good
-                await self.pool.release(connection)
+            except PLAN_IS_OLD:
+                self.pool.expire()
                 raise
-            connection.heard()
-            await self.pool.release(connection)
+            else:
+                line.answered = time.monotonic()
+            finally:
+                self.pool.release(line)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -158,14 +139,9 @@ class Connections:
                 raise
             await transaction.commit()
 
-    async def _acquire(self) -> Any:
+    async def _acquire(self) -> Line:
         try:
-            async with asyncio.timeout(ACQUIRE_SECONDS):
-                while True:
-                    connection = await self.pool.acquire()
-                    if connection.answered > self.silence.since:
-                        return connection
-                    connection.terminate()
+            return await self.pool.acquire(ACQUIRE_SECONDS)
         except (*BROKEN, asyncpg.PostgresError) as error:
             raise Unavailable("the database is busy or away, try again") from error
 
@@ -182,19 +158,16 @@ class Connections:
             return await connection.execute(statement, *values)
 
     async def close(self) -> None:
-        try:
-            async with asyncio.timeout(2):
-                await self.pool.close()
-        except (*BROKEN, asyncpg.PostgresError):
-            self.pool.terminate()
+        """End, within two seconds."""
+        await self.pool.close()
 
 
 class Database(Connections):
     """PostgreSQL as one process sees it: the pool for requests, and `healing`, the centre's own."""
 
-    def __init__(self, pool: Any, healing: Any) -> None:
-        super().__init__(pool, Silence())
-        self.healing = Connections(healing, self.silence)
+    def __init__(self, pool: Lines, healing: Lines) -> None:
+        super().__init__(pool)
+        self.healing = Connections(healing)
 
     @classmethod
     async def open(cls, dsn: str, *, size: int) -> Database:
@@ -213,22 +186,27 @@ class Database(Connections):
             settings["transaction_timeout"] = str(TRANSACTION_MS)
         await early.close(timeout=ASK_SECONDS)
 
-        async def pool(first: int, most: int) -> Any:
-            # Connections are made when they are needed: a pool that keeps a least number of them
-            # complains with a traceback while the server is away, and tries less and less often.
-            return await asyncpg.create_pool(
-                dsn,
-                min_size=0,
-                init_size=first,
-                max_size=most,
-                connection_class=Line,
-                reset=_no_reset,
-                server_settings=settings,
-                timeout=ASK_SECONDS,
-                command_timeout=ASK_SECONDS,
-            )
-
-        return cls(await pool(min(2, size), size), await pool(1, HEALING_CONNECTIONS))
+        connect = partial(
+            asyncpg.connect,
+            dsn,
+            connection_class=Line,
+            server_settings=settings,
+            timeout=ASK_SECONDS,
+            command_timeout=ASK_SECONDS,
+        )
+        silence = Silence()
+        opened = cls(
+            Lines(connect, most=size, silence=silence),
+            Lines(connect, most=HEALING_CONNECTIONS, silence=silence),
+        )
+        try:
+            # More are made when they are needed.
+            await opened.pool.fill(min(2, size))
+            await opened.healing.pool.fill(1)
+        except BaseException:  # nobody has it to close it
+            await opened.close()
+            raise
+        return opened
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
@@ -236,7 +214,7 @@ class Database(Connections):
         async with spending(), super().connection() as connection:
             yield connection
 
-    async def _acquire(self) -> Any:
+    async def _acquire(self) -> Line:
         asked = time.monotonic()
         try:
             return await super()._acquire()

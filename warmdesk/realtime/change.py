@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from warmdesk.db.pool import BROKEN, BUDGET, Database
+from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
@@ -35,7 +35,6 @@ LEAST_SECONDS = 1.0
 """What the last try has of somebody's patience."""
 TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
-PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
 READ_ONLY = "25006"

@@ -21,6 +21,7 @@ from aiohttp import web
 import warmdesk
 from warmdesk import metrics
 from warmdesk.auth.actor import GlobalRole
+from warmdesk.db.lines import Lines
 from warmdesk.db.queries import sql
 from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
 from warmdesk.rest.health import SAMPLED, Disk, asked
@@ -89,10 +90,10 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
         await task
 
 
-def _sample(pool: Any) -> None:
-    idle = pool.get_idle_size()
+def _sample(pool: Lines) -> None:
+    idle = pool.idle
     POOL_CONNECTIONS.set(idle, state="idle")
-    POOL_CONNECTIONS.set(pool.get_size() - idle, state="busy")
+    POOL_CONNECTIONS.set(pool.size - idle, state="busy")
 
 
 def _of_program() -> list[Family]:
