@@ -122,6 +122,8 @@ class Metric:
         return Series(place)
 
     def _find(self, labels: dict[str, Any]) -> Series:
+        if not labels:
+            return self.other
         found = self.found.get(tuple(labels.items()))
         if found is not None:
             return found

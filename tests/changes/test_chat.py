@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from tests.locks import waiting
 from tests.person import Person
 from warmdesk.changes import chat as chat_module
 from warmdesk.changes.chat import Chat
+from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable, WarmDeskError
@@ -289,6 +290,30 @@ async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(
     assert bodies == ["under way", "later"]
 
 
+async def test_a_sender_waits_as_long_as_the_request_may_and_the_others_longer(
+    chat: Chat, board: Board, connection: Any
+) -> None:
+    async def send(body: str, left: float) -> Outcome:
+        BUDGET.set(Budget(left))
+        return await chat.send(wish(), board.id, body, None)
+
+    async with connection.transaction():
+        await connection.execute("select 1 from projects where id = $1 for update", board.id)
+        first = asyncio.create_task(send("first", 0.3))
+        await waiting(connection)
+        second = asyncio.create_task(send("second", 0.1))
+        third = asyncio.create_task(send("third", 4))
+        with pytest.raises(Unavailable) as queued:
+            await second
+        with pytest.raises(Unavailable) as under_way:
+            await first
+    assert "code" not in queued.value.extra
+    assert under_way.value.extra["code"] == "unknown_outcome"
+    assert (await third).status == 201
+    bodies = [row["body"] for row in await connection.fetch("select body from chat_messages")]
+    assert bodies == ["first", "third"]
+
+
 async def test_a_sender_who_left_does_not_stop_the_others(
     chat: Chat, board: Board, connection: Any
 ) -> None:
@@ -344,7 +369,7 @@ async def test_each_event_names_its_own_actor_and_client(
     chat: Chat, board: Board, connection: Any
 ) -> None:
     await asyncio.gather(
-        chat.send(replace(wish(ALICE), client_id="tab-1"), board.id, "a", None),
+        chat.send(wish(ALICE)._replace(client_id="tab-1"), board.id, "a", None),
         chat.send(wish(OLGA), board.id, "b", None),
     )
     rows = await connection.fetch(
@@ -427,7 +452,7 @@ async def test_a_message_fares_alone_as_in_a_group(
         published.clear()
         before = await connection.fetchval("select seq from feeds where channel = $1", channel) or 0
         chat = Chat(desk.changes)
-        asked = replace(wish(WRITERS[writer]), client_id='tab "1"')
+        asked = wish(WRITERS[writer])._replace(client_id='tab "1"')
         outcome, *others = await answers(
             chat.send(asked, project, 'Grüße "\\" 🚀', None),
             *(chat.send(wish(), board.id, "company", nonce) for nonce in company),

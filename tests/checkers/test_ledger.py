@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tests.checkers.ledger import Ledger
 from tests.conftest import Board
 from tests.person import Person
+from warmdesk.db.pool import Database
 from warmdesk.errors import Forbidden
 from warmdesk.realtime.change import Change, Changes, Outcome
 from warmdesk.realtime.events import Event
@@ -113,16 +114,18 @@ Once = Callable[[Any], Awaitable[Any]]
 async def test_a_write_rolled_back_after_its_answer_is_lost(
     monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
 ) -> None:
-    async def rolled_back(changes: Changes, once: Once, *, in_transaction: bool) -> Any:
-        async with changes.database.connection() as one:
+    async def rolled_back(
+        database: Database, statement: str, values: Sequence[Any], seconds: float
+    ) -> Any:
+        async with database.connection(seconds) as one:
             transaction = one.transaction()
             await transaction.start()
-            result, _ = await once(one)
+            row = await one.fetchrow(statement, *values)
             await transaction.rollback()
-            return result, []
+            return {**row, "messages": []} if "messages" in row else row
 
     await card(ledger, board, "kept")
-    monkeypatch.setattr(Changes, "_once", rolled_back)
+    monkeypatch.setattr(Database, "ask", rolled_back)
     await card(ledger, board, "lost")
     await message(ledger, board, "lost, too")
     await ledger.compare(connection)
@@ -134,14 +137,14 @@ async def test_a_write_rolled_back_after_its_answer_is_lost(
 async def test_a_write_done_twice_is_doubled(
     monkeypatch: pytest.MonkeyPatch, board: Board, connection: Any, ledger: Ledger
 ) -> None:
-    run = Changes._once
+    run = Changes._try
 
-    async def twice(changes: Changes, once: Once, *, in_transaction: bool) -> Any:
-        await run(changes, once, in_transaction=in_transaction)
-        return await run(changes, once, in_transaction=in_transaction)
+    async def twice(changes: Changes, once: Once, **options: Any) -> Any:
+        await run(changes, once, **options)
+        return await run(changes, once, **options)
 
     await card(ledger, board, "once")
-    monkeypatch.setattr(Changes, "_once", twice)
+    monkeypatch.setattr(Changes, "_try", twice)
     await card(ledger, board, "twice")
     ledger.asked("message", "never answered")
     await board.maker.post(f"{board.path}/chat/messages", {"body": "never answered"})

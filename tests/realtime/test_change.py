@@ -200,6 +200,42 @@ async def test_a_lock_that_is_not_to_be_had_is_a_503_that_says_when_to_come_back
     assert await events(connection) == [("project:1", 1)]
 
 
+async def test_all_tries_of_a_change_share_its_time(
+    changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_module, "SECONDS", 1.5)
+    slow = Query(
+        "tests.slow",
+        "one",
+        "select 1 as status, '{}' as answer, false as replay, pg_sleep(0.6), :key::text,"
+        " :actor::bigint, :client::text, :path::text, :body_hash::text, :version::integer,"
+        " :mismatch::integer, record(array[new_event('project:1', 'project.unarchived',"
+        " '{}'::json)], null, null) as messages",
+    )
+    tries = 0
+
+    async def loses(change: Change) -> None:
+        nonlocal tries
+        tries += 1
+        await change.connection.execute("set local lock_timeout = '600ms'")
+        await change.connection.execute("select 1 from users where id = 3 for update")
+
+    async with connection.transaction():
+        await connection.execute("select 1 from users where id = 3 for update")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable):
+            await changes.run(WISH, loses)
+        assert asyncio.get_running_loop().time() - began < 2.0
+    assert tries == 3
+    async with connection.transaction():
+        await changes.run(WISH, tells("project:1"))
+        await connection.execute("select 1 from feeds where channel = 'project:1' for update")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable):
+            await changes.hot(slow, WISH)
+        assert asyncio.get_running_loop().time() - began < 2.0
+
+
 async def test_a_change_that_hangs_is_given_up_and_keeps_no_connection(
     database: Database, changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import asyncpg
 
@@ -50,7 +49,7 @@ async def note_login(
 
 def act_as(change: Change, user_id: int) -> None:
     """The change found out only now who wants it."""
-    change.wish = replace(change.wish, actor_id=user_id)
+    change.wish = change.wish._replace(actor_id=user_id)
 
 
 @contextmanager

@@ -30,15 +30,16 @@ CLOSE_SECONDS = 2.0
 
 class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no types
     """A connection that knows when it last answered and when it was last given back, by the
-    monotonic clock.
+    monotonic clock, and whether it was `late`: cut when its time was over.
     """
 
-    __slots__ = ("answered", "born", "rested", "uses")
+    __slots__ = ("answered", "born", "late", "rested", "uses")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.answered = self.rested = time.monotonic()
         self.born = 0
+        self.late = False
         self.uses = 0
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
@@ -47,6 +48,16 @@ class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no typ
         # asyncpg guards all statements but these against being asked two at a time.
         with self._stmt_exclusive_section:
             return await super().execute(query, timeout=timeout)  # type: ignore[no-any-return]
+
+    def cut_in(self, seconds: float) -> asyncio.TimerHandle:
+        """Close it after so many seconds, unless that is cancelled: what waits for its answer gets
+        an error at once, and nothing is left to arrive.
+        """
+        return self._loop.call_later(max(0.0, seconds), self._cut)  # type: ignore[no-any-return]
+
+    def _cut(self) -> None:
+        self.late = True
+        self.terminate()
 
     @property
     def is_free(self) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -89,42 +89,74 @@ def spent(seconds: float) -> None:
         budget.left = max(min(budget.left, REST_SECONDS), budget.left - seconds)
 
 
+def allowed(seconds: float) -> float:
+    """So many seconds, or what the request has left."""
+    budget = BUDGET.get()
+    if budget is None or budget.over:
+        return seconds
+    return min(seconds, max(LEAST_SECONDS, budget.left))
+
+
 class Connections:
     """One pool. A query takes it where it would take a connection."""
+
+    for_requests = False
+    """Whether what is asked here takes from the time of the request that asks."""
 
     def __init__(self, pool: Lines) -> None:
         self.pool = pool
         self.silence = pool.silence
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection for a moment. `Unavailable` after two seconds without one; TimeoutError when
-        `ASK_SECONDS` after it was asked for the work with it has not ended.
+    def connection(self, seconds: float = ASK_SECONDS) -> Within:
+        """A connection for a moment, by ``async with``. `Unavailable` after two seconds without
+        one; TimeoutError when the work with it has not ended `seconds` after it was asked for.
         """
-        async with asyncio.timeout(ASK_SECONDS):
-            line = await self._acquire()
-            began = time.monotonic()
+        return Within(self, seconds)
+
+    async def ask(self, statement: str, values: Sequence[Any], seconds: float) -> Any:
+        """One statement's first row, or None. It ends as the work with a `connection` does.
+
+        Nothing but the connection is waited for, so it is enough to close that when the time is
+        over. An answer that came in the same moment counts.
+        """
+        began = asked = time.monotonic()
+        budget = BUDGET.get() if self.for_requests else None
+        if budget is not None:
+            if budget.over:
+                budget = None
+            else:
+                seconds = min(seconds, max(LEAST_SECONDS, budget.left))
+        try:
+            line = self.pool.take()
+            if line is None:
+                line = await self._wait(seconds)
+                asked = time.monotonic()
+            elif self.for_requests:
+                POOL_WAIT.observe(0.0)
+            limit = line.cut_in(began + seconds - asked)
             try:
-                yield line
-            except (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError):
-                line.terminate()
-                if time.monotonic() - began > SILENT_SECONDS:
-                    self.silence.since = max(self.silence.since, began)
-                raise
-            except PLAN_IS_OLD:
-                self.pool.expire()
+                row = await line.fetchrow(statement, *values)
+            except BaseException as error:
+                self._failed(line, asked, error)
+                if line.late and not isinstance(error, asyncio.CancelledError):
+                    raise TimeoutError from error
                 raise
             else:
                 line.answered = time.monotonic()
             finally:
+                limit.cancel()
                 self.pool.release(line)
+        finally:
+            if budget is not None:
+                budget.left -= time.monotonic() - began
+        return row
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
+    async def transaction(self, seconds: float = ASK_SECONDS) -> AsyncIterator[Any]:
         """A connection in a transaction, which is committed in the end; an error rolls it back. So
         does PostgreSQL when it finds that whoever ran out of time has left.
         """
-        async with self.connection() as connection:
+        async with self.connection(seconds) as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
@@ -139,19 +171,36 @@ class Connections:
                 raise
             await transaction.commit()
 
-    async def _acquire(self) -> Line:
+    async def _wait(self, seconds: float) -> Line:
+        """A connection that is not there yet, within two seconds or fewer."""
+        began = time.monotonic()
         try:
-            return await self.pool.acquire(ACQUIRE_SECONDS)
+            return await self.pool.acquire(min(ACQUIRE_SECONDS, seconds))
         except (*BROKEN, asyncpg.PostgresError) as error:
+            if seconds < ACQUIRE_SECONDS and isinstance(error, TimeoutError):
+                raise
             raise Unavailable("the database is busy or away, try again") from error
+        finally:
+            if self.for_requests:
+                POOL_WAIT.observe(time.monotonic() - began)
+
+    def _failed(self, line: Line, asked: float, error: BaseException) -> None:
+        """Draw from an error what it says of the connection and of the others."""
+        if line.late or isinstance(
+            error, (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
+        ):
+            line.terminate()
+            if time.monotonic() - asked > SILENT_SECONDS:
+                self.silence.since = max(self.silence.since, asked)
+        elif isinstance(error, PLAN_IS_OLD):
+            self.pool.expire()
 
     async def fetch(self, statement: str, *values: Any) -> Any:
         async with self.connection() as connection:
             return await connection.fetch(statement, *values)
 
     async def fetchrow(self, statement: str, *values: Any) -> Any:
-        async with self.connection() as connection:
-            return await connection.fetchrow(statement, *values)
+        return await self.ask(statement, values, ASK_SECONDS)
 
     async def execute(self, statement: str, *values: Any) -> Any:
         async with self.connection() as connection:
@@ -162,8 +211,84 @@ class Connections:
         await self.pool.close()
 
 
+class Within:
+    """A connection with one limit for the wait for it and all that is done with it.
+
+    It ends what it holds as asyncio.timeout does, which would be needed three times here: for the
+    wait, for the work and for the budget of the request.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_before",
+        "_began",
+        "_budget",
+        "_connections",
+        "_late",
+        "_limit",
+        "_line",
+        "_seconds",
+        "_task",
+    )
+
+    def __init__(self, connections: Connections, seconds: float) -> None:
+        self._connections, self._seconds = connections, seconds
+        self._late = False
+
+    async def __aenter__(self) -> Any:
+        connections, seconds = self._connections, self._seconds
+        self._began = self._asked = time.monotonic()
+        budget = BUDGET.get() if connections.for_requests else None
+        if budget is not None:
+            if budget.over:
+                budget = None
+            else:
+                seconds = min(seconds, max(LEAST_SECONDS, budget.left))
+        self._budget = budget
+        line = connections.pool.take()
+        if line is None:
+            try:
+                line = await connections._wait(seconds)
+            except BaseException:  # whatever it was, the time is gone
+                self._pay()
+                raise
+            self._asked = time.monotonic()
+        elif connections.for_requests:
+            POOL_WAIT.observe(0.0)
+        self._line = line
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._before = task, task.cancelling()
+        self._limit = asyncio.get_running_loop().call_later(
+            max(0.0, self._began + seconds - self._asked), self._end
+        )
+        return line
+
+    def _end(self) -> None:
+        self._late = True
+        self._task.cancel()
+
+    def _pay(self) -> None:
+        if self._budget is not None:
+            self._budget.left -= time.monotonic() - self._began
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._limit.cancel()
+        line = self._line
+        if error is None:
+            line.answered = time.monotonic()
+        else:
+            self._connections._failed(line, self._asked, error)
+        self._connections.pool.release(line)
+        self._pay()
+        if self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
 class Database(Connections):
     """PostgreSQL as one process sees it: the pool for requests, and `healing`, the centre's own."""
+
+    for_requests = True
 
     def __init__(self, pool: Lines, healing: Lines) -> None:
         super().__init__(pool)
@@ -192,7 +317,6 @@ class Database(Connections):
             connection_class=Line,
             server_settings=settings,
             timeout=ASK_SECONDS,
-            command_timeout=ASK_SECONDS,
         )
         silence = Silence()
         opened = cls(
@@ -207,19 +331,6 @@ class Database(Connections):
             await opened.close()
             raise
         return opened
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection, for no longer than the request has left; without one, `ASK_SECONDS`."""
-        async with spending(), super().connection() as connection:
-            yield connection
-
-    async def _acquire(self) -> Line:
-        asked = time.monotonic()
-        try:
-            return await super()._acquire()
-        finally:
-            POOL_WAIT.observe(time.monotonic() - asked)
 
     async def close(self) -> None:
         await super().close()

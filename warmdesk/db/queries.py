@@ -42,10 +42,15 @@ class Query:
 
         self.statement = TOKEN.sub(numbered, text).strip().rstrip(";")
 
-    async def __call__(self, connection: Any, /, **params: Any) -> Any:
-        values = [params.pop(name) for name in self.names]
+    def values(self, params: dict[str, Any]) -> list[Any]:
+        """The parameters, in the statement's order; they are taken out of `params`."""
+        values = list(map(params.pop, self.names))
         if params:
             raise TypeError(f"{self.name} takes no {', '.join(params)}")
+        return values
+
+    async def __call__(self, connection: Any, /, **params: Any) -> Any:
+        values = self.values(params)
         if self.kind == "many":
             return await connection.fetch(self.statement, *values)
         if self.kind == "nothing":

@@ -19,13 +19,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
 from warmdesk.db.queries import Query, sql
-from warmdesk.errors import Unavailable, WarmDeskError, refusal
+from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.events import Event
@@ -45,8 +45,7 @@ UNKNOWN = "unknown_outcome"
 T = TypeVar("T")
 
 
-@dataclass(slots=True, frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """Who wants a change, and what its door knows of the request."""
 
     actor_id: int | None
@@ -76,8 +75,7 @@ def body_hash(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-@dataclass(slots=True, frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a change answers: the JSON text that PostgreSQL made, its status, and whether it is an
     answer given before.
     """
@@ -128,23 +126,23 @@ class Changes:
 
     async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
         """One function call: it gives ``status, answer, replay, messages``. See sql/changes/."""
-
-        async def once(connection: Any) -> tuple[Outcome, list[str]]:
-            row = await query(connection, **wish.asked, **params)
-            return Outcome(row["status"], row["answer"], row["replay"]), row["messages"]
-
-        return await self._try(once, in_transaction=False)
+        row = await self.many(query, **wish.asked, **params)
+        return Outcome(row["status"], row["answer"], row["replay"])
 
     async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of wishes, with columns for parameters. Gives its row, of
         which ``messages`` is published.
         """
-
-        async def once(connection: Any) -> tuple[Any, list[str]]:
-            row = await query(connection, **params)
-            return row, row["messages"]
-
-        return await self._try(once, in_transaction=False, tries=tries)
+        values = query.values(params)
+        row = await self._try(
+            lambda seconds: self.database.ask(query.statement, values, seconds),
+            tries=tries,
+            seconds=SECONDS,
+        )
+        if row is None:
+            raise NotFound()
+        self.bus.publish_all(row["messages"])
+        return row
 
     async def run(
         self, wish: Wish, work: Callable[[Change], Awaitable[T]], *, patience: float = 0.0
@@ -157,10 +155,11 @@ class Changes:
         `work` must find out by a key of the delivery whether it was.
         """
 
-        async def once(connection: Any) -> tuple[T, list[str]]:
-            change = Change(connection, wish)
-            result = await work(change)
-            return result, await change.record()
+        async def once(seconds: float) -> tuple[T, list[str]]:
+            async with self.database.transaction(seconds) as connection:
+                change = Change(connection, wish)
+                result = await work(change)
+                return result, await change.record()
 
         if patience and (budget := BUDGET.get()) is not None:
             budget.left += patience
@@ -168,35 +167,32 @@ class Changes:
         while True:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
             try:
-                return await self._try(once, in_transaction=True, seconds=min(left, SECONDS))
+                result, messages = await self._try(once, tries=TRIES, seconds=min(left, SECONDS))
             except Unavailable:
                 if time.monotonic() >= end:
                     raise
+            else:
+                self.bus.publish_all(messages)
+                return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
 
-    async def _try(
-        self,
-        once: Callable[[Any], Awaitable[tuple[T, list[str]]]],
-        *,
-        in_transaction: bool,
-        tries: int = TRIES,
-        seconds: float = SECONDS,
-    ) -> T:
+    async def _try(self, once: Callable[[float], Awaitable[T]], *, tries: int, seconds: float) -> T:
+        """What `once` gives within so many seconds, which all its tries have together."""
+        end = time.monotonic() + seconds
+        attempt = 1
         try:
-            async with asyncio.timeout(seconds):
-                for attempt in range(1, tries + 1):
-                    try:
-                        result, messages = await self._once(once, in_transaction=in_transaction)
-                    except asyncpg.PostgresError as error:
-                        if error.sqlstate not in LOST_A_RACE and not isinstance(error, PLAN_IS_OLD):
-                            raise
-                        if attempt == tries:
-                            raise
-                        DB_RETRIES.inc(state=error.sqlstate or "other")
-                        await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)
-                        continue
-                    self.bus.publish_all(messages)
-                    return result
+            while True:
+                try:
+                    return await once(seconds)
+                except asyncpg.PostgresError as error:
+                    if error.sqlstate not in LOST_A_RACE and not isinstance(error, PLAN_IS_OLD):
+                        raise
+                    if attempt == tries:
+                        raise
+                    DB_RETRIES.inc(state=error.sqlstate or "other")
+                await asyncio.sleep(random.uniform(0.005, 0.02) * attempt)
+                attempt += 1
+                seconds = end - time.monotonic()
         except asyncpg.PostgresError as error:
             refused = as_refusal(error)
             if isinstance(refused, Unavailable) and refused.extra.get("code") == UNKNOWN:
@@ -207,16 +203,6 @@ class Changes:
                 raise
             COMMIT_UNKNOWN.inc()
             raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
-        raise AssertionError("unreachable")
-
-    async def _once(
-        self, once: Callable[[Any], Awaitable[tuple[T, list[str]]]], *, in_transaction: bool
-    ) -> tuple[T, list[str]]:
-        database = self.database
-        async with (
-            database.transaction() if in_transaction else database.connection() as connection
-        ):
-            return await once(connection)
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
