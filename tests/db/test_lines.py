@@ -233,10 +233,17 @@ async def test_what_comes_back_at_work_is_not_handed_on(lines: Lines, statement:
         await asked
 
 
-async def test_what_comes_back_with_an_answer_on_its_way_is_not_handed_on(lines: Lines) -> None:
+async def test_what_comes_back_with_an_answer_on_its_way_is_not_handed_on(
+    lines: Lines, connection: Any
+) -> None:
     line = await lines.acquire(2)
     asked = asyncio.create_task(line.fetch("select pg_sleep(3)"))
-    await asyncio.sleep(0)
+
+    async def sleeps() -> bool:
+        query = "select 1 from pg_stat_activity where wait_event = 'PgSleep' and pid = $1"
+        return bool(await connection.fetchval(query, line.get_server_pid()))
+
+    await until(sleeps)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
