@@ -435,3 +435,13 @@ def test_the_longest_unused_is_forgotten_first() -> None:
 
     assert (recent.take("a"), recent.take("b"), recent.take("c")) == (1, None, 3)
     assert len(recent) == 2
+
+
+async def test_a_keys_digest_is_no_credential(identity: Identity, key: int) -> None:
+    """Whoever reads the table of keys has the digests, and the process remembers keys by them."""
+    await identity.by_key(KEY)
+    asking = make_mocked_request("GET", "/", headers={"Authorization": f"Bearer {digest(KEY)}"})
+    with pytest.raises(Unauthorized):
+        await identity.who(asking)
+    with pytest.raises(Unauthorized):
+        await identity.by_token(digest(KEY))

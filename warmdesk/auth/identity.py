@@ -101,12 +101,15 @@ class Identity:
         self._together: Together[Session, tuple[str, GlobalRole]] = Together()
         self._claims: Recent[Claims] = Recent(KEPT)
         self._actors: Recent[Actor] = Recent(KEPT)
+        # Apart, or the digest of a key would pass for a token.
+        self._owners: Recent[Actor] = Recent(KEPT)
         self._used: Recent[float] = Recent(KEPT)
 
     def forget(self) -> None:
         """A session, an account or a key changed somewhere: all of them are looked up anew."""
         self.generation += 1
         self._actors.clear()
+        self._owners.clear()
 
     async def who(self, request: Request) -> Actor:
         """The request's actor, or `Unauthorized`. The first credential there decides; a bad one is
@@ -115,7 +118,12 @@ class Identity:
         In this order: ``Authorization: Bearer`` (an access token, or an API key), ``Authorization:
         ApiKey``, ``X-API-Key``, ``?api_key=``.
         """
-        scheme, _, credential = request.headers.get("Authorization", "").strip().partition(" ")
+        header = request.headers.get("Authorization", "")
+        if header.startswith("Bearer "):
+            known = self._actors.take(header[7:])
+            if known is not None:
+                return _still_good(known)
+        scheme, _, credential = header.strip().partition(" ")
         credential = credential.strip()
         if scheme.lower() == "bearer":
             if credential.startswith(KEY_START):
@@ -147,7 +155,8 @@ class Identity:
         async def look_up() -> Actor | None:
             return await self._by_session(claims.session_id, claims.user_id, claims.expires_at)
 
-        return await self._remembered(token, look_up, ("session_ended", "the session has ended"))
+        refusal = ("session_ended", "the session has ended")
+        return await self._remembered(self._actors, token, look_up, refusal)
 
     async def by_key(self, key: str) -> Actor:
         """The owner of an API key, with the owner's rights; `Unauthorized` when key or account is
@@ -163,9 +172,10 @@ class Identity:
                     (hashed, self.generation), lambda: self._by_key(key_hash=hashed, key_id=None)
                 )
 
-        actor = self._actors.take(hashed)
+        actor = self._owners.take(hashed)
         if actor is None:
-            actor = await self._remembered(hashed, look_up, ("key", "the API key is not valid"))
+            refusal = ("key", "the API key is not valid")
+            actor = await self._remembered(self._owners, hashed, look_up, refusal)
         await self._note_use(_still_good(actor))
         return actor
 
@@ -196,6 +206,7 @@ class Identity:
 
     async def _remembered(
         self,
+        known: Recent[Actor],
         credential: str,
         look_up: Callable[[], Awaitable[Actor | None]],
         refusal: tuple[str, str],
@@ -205,7 +216,7 @@ class Identity:
         if actor is None:
             raise not_good(*refusal)
         if generation == self.generation:
-            self._actors.keep(credential, actor)
+            known.keep(credential, actor)
         return actor
 
     async def _by_session(
