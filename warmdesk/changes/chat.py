@@ -143,7 +143,7 @@ class Chat:
         """
         if not group:
             return
-        projects = _by_project(group)
+        projects = _by_project(group) if len(group) > 1 else [group]
         try:
             answers = await self._write(group, tries=TRIES if len(projects) == 1 else 1)
         except asyncio.CancelledError:

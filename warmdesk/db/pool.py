@@ -97,6 +97,9 @@ def allowed(seconds: float) -> float:
     return min(seconds, max(LEAST_SECONDS, budget.left))
 
 
+WAITED = POOL_WAIT.at()
+
+
 class Connections:
     """One pool. A query takes it where it would take a connection."""
 
@@ -132,7 +135,7 @@ class Connections:
                 line = await self._wait(seconds)
                 asked = time.monotonic()
             elif self.for_requests:
-                POOL_WAIT.observe(0.0)
+                WAITED.observe(0.0)
             limit = line.cut_in(began + seconds - asked)
             try:
                 row = await line.fetchrow(statement, *values)
@@ -182,7 +185,7 @@ class Connections:
             raise Unavailable("the database is busy or away, try again") from error
         finally:
             if self.for_requests:
-                POOL_WAIT.observe(time.monotonic() - began)
+                WAITED.observe(time.monotonic() - began)
 
     def _failed(self, line: Line, asked: float, error: BaseException) -> None:
         """Draw from an error what it says of the connection and of the others."""
@@ -254,7 +257,7 @@ class Within:
                 raise
             self._asked = time.monotonic()
         elif connections.for_requests:
-            POOL_WAIT.observe(0.0)
+            WAITED.observe(0.0)
         self._line = line
         task = asyncio.current_task()
         assert task is not None

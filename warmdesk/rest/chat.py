@@ -15,7 +15,7 @@ from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED
 from warmdesk.rest.answers import answer, answer_outcome, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.rest.routing import BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas.chat import (
     AddReaction,
     ChatMessage,
@@ -81,11 +81,9 @@ async def list_messages(request: web.Request) -> web.Response:
 )
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
-    desk, body = request.app[DESK], request[BODY]
-    await desk.limits.take("message", request[ACTOR].user_id, limit=PER_MINUTE, seconds=60)
-    return answer_outcome(
-        await request.app[CHAT].send(request[WISH], request[PROJECT].id, body.body, body.nonce)
-    )
+    app, body, wish = request.app, request[BODY], request[WISH]
+    await app[DESK].limits.take("message", wish.actor_id, limit=PER_MINUTE, seconds=60)
+    return answer_outcome(await app[CHAT].send(wish, request[PROJECT].id, body.body, body.nonce))
 
 
 @route(

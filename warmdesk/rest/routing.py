@@ -161,10 +161,10 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
         raise TooLarge(f"the body is larger than {limit} bytes")
     if content.is_eof() and limit <= BODY_LIMIT:
         # Small bodies have come with their head.
-        try:
-            return await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
-            raise TooLarge(f"the body is larger than {limit} bytes") from error
+        raw = content.read_nowait()
+        if len(raw) > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        return raw
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
