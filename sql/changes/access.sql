@@ -58,6 +58,34 @@ begin
 end
 $$;
 
+-- What hot changes ask: require_role for a member, in fewer steps where they are enough. Gives the project's key prefix.
+--
+-- An ordinary member who may write is found and locked by two statements: the account is read when the membership is locked,
+-- because whoever closes an account may have held it. Everybody else is asked step by step.
+create or replace function require_member(actor_ bigint, project_ bigint, counting_ boolean default false) returns text
+language plpgsql as $$
+declare
+    key_prefix_ text;
+begin
+    perform 1 from project_members m where m.project_id = project_ and m.user_id = actor_ and m.role <> 'viewer' for share;
+    if found and counting_ then
+        select p.key_prefix into key_prefix_ from users u cross join projects p
+        where u.id = actor_ and u.global_role = 'user' and u.is_active and u.deleted_at is null
+            and p.id = project_ and not p.is_archived
+        for no key update of p;
+    elsif found then
+        select p.key_prefix into key_prefix_ from users u cross join projects p
+        where u.id = actor_ and u.global_role = 'user' and u.is_active and u.deleted_at is null
+            and p.id = project_ and not p.is_archived
+        for share of p;
+    end if;
+    if key_prefix_ is null then
+        return (require_role(actor_, project_, 'member', counting_ => counting_)).key_prefix;
+    end if;
+    return key_prefix_;
+end
+$$;
+
 -- A version the client saw, against the present one: 412 for If-Match, 409 for a version in the body.
 create or replace function require_version(
     seen_ integer, present_ integer, status_ integer, noun_ text, current_ json

@@ -21,19 +21,18 @@ declare
     channel_ text := 'project:' || project_;
     seq_ bigint;
 begin
-    perform require_role(actor_, project_, 'member');
-    seq_ := (take_seqs(array[channel_]))[1];
+    perform require_member(actor_, project_);
+    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
+    if seq_ is null then
+        seq_ := (take_seqs(array[channel_]))[1];
+    end if;
     with sent as (
-        insert into chat_messages (project_id, user_id, body) values (project_, actor_, body_) returning *
-    ), written as (
-        insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-        select
-            channel_, seq_, 'chat.message', shape(s::chat_messages, shape(u), null), actor_, client_, 'message:' || s.id,
-            clock_timestamp()
-        from sent s inner join users u on u.id = s.user_id
-        returning *
+        insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
+        returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
     )
-    select w.payload, array[bus_message(w::events)] into answer, messages from written w;
+    insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
+    select channel_, seq_, 'chat.message', s.message, actor_, client_, 'message:' || s.id, clock_timestamp() from sent s
+    returning w.payload, array[bus_message(w)] into answer, messages;
 end
 $$;
 

@@ -18,25 +18,39 @@ $$;
 -- feeds' rows stay locked until the commit, so seq order is commit order without holes. All channels in one call, locked in
 -- one order. An event whose type ends in "deleted" blanks what was told of its entity before.
 -- Gives each event as the bus carries it: "channel seq type entity", a line feed, the envelope.
--- Most changes are one event, which needs no joins.
+-- Most changes are one event: see record_one.
 create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     one new_event := events_[1];
-    seq_ bigint;
-    told text[];
 begin
     if cardinality(events_) <> 1 or one.type ~ '[._]deleted$' then
         return record_by(
             events_, array_fill(actor_, array[cardinality(events_)]), array_fill(client_, array[cardinality(events_)])
         );
     end if;
-    if octet_length(one.payload) > 1048576 then
+    return record_one(one.channel, one.type, one.payload, one.entity, actor_, client_);
+end
+$$;
+
+-- The same for one event that deletes nothing, without arrays and joins. For functions that are planned like `record`: it has no
+-- settings of its own, because to change them and back takes time in each call.
+create or replace function record_one(
+    channel_ text, type_ text, payload_ text, entity_ text, actor_ bigint, client_ text
+) returns text[] language plpgsql as $$
+declare
+    seq_ bigint;
+    told text[];
+begin
+    if octet_length(payload_) > 1048576 then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
-    seq_ := (take_seqs(array[one.channel]))[1];
+    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
+    if seq_ is null then
+        seq_ := (take_seqs(array[channel_]))[1];
+    end if;
     insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-    values (one.channel, seq_, one.type, one.payload, actor_, client_, one.entity, clock_timestamp())
+    values (channel_, seq_, type_, payload_, actor_, client_, entity_, clock_timestamp())
     returning array[bus_message(w)] into told;
     return told;
 end
