@@ -4,15 +4,19 @@
 -- planning every statement anew would cost more than running it.
 
 -- A card by what a path calls it: its id, or its key with a prefix in any case. Null when the project has no such card.
-create or replace function card_id(p projects, ref_ text) returns bigint language sql stable as $$
+create or replace function card_id(project_ bigint, key_prefix_ text, ref_ text) returns bigint language sql stable as $$
 select case
     when ref_ ~ '^[0-9]{1,18}$' then (
-        select c.id from cards c where c.id = ref_::bigint and c.project_id = (p).id
+        select c.id from cards c where c.id = ref_::bigint and c.project_id = project_
     )
-    when ref_ ~ '^[A-Za-z0-9]+-[0-9]{1,9}$' and upper(split_part(ref_, '-', 1)) = (p).key_prefix then (
-        select c.id from cards c where c.project_id = (p).id and c.card_number = split_part(ref_, '-', 2)::integer
+    when ref_ ~ '^[A-Za-z0-9]+-[0-9]{1,9}$' and upper(split_part(ref_, '-', 1)) = key_prefix_ then (
+        select c.id from cards c where c.project_id = project_ and c.card_number = split_part(ref_, '-', 2)::integer
     )
 end
+$$;
+
+create or replace function card_id(p projects, ref_ text) returns bigint language sql stable as $$
+select card_id((p).id, (p).key_prefix, ref_)
 $$;
 
 -- Locks the memberships of the actor and of those a change would assign, in one order and at once.
@@ -43,26 +47,40 @@ $$;
 
 -- Locks a live card and its column, and the column it should go to, in the order that all changes keep. Somebody may move the
 -- card while this waits for its column: then the new one is taken only if nobody holds it, and else the change starts again.
+-- Without a `target_` the card alone is locked. An id, which most paths have, is told without a call.
+create or replace function hold_card(
+    project_ bigint, key_prefix_ text, ref_ text, target_ bigint,
+    out id bigint, out column_id bigint, out place double precision, out version integer
+) language plpgsql as $$
+declare
+    id_ bigint := case when ref_ ~ '^[0-9]{1,18}$' then ref_::bigint else card_id(project_, key_prefix_, ref_) end;
+    from_ bigint;
+begin
+    if target_ is not null then
+        select k.column_id into from_ from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null;
+        if from_ is null then
+            perform refuse(404, 'card not found');
+        end if;
+        perform 1 from columns k where k.id in (from_, target_) and k.project_id = project_ order by k.id for no key update;
+    end if;
+    select k.id, k.column_id, k.position, k.version into id, column_id, place, version
+    from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null for no key update;
+    if id is null then
+        perform refuse(404, 'card not found');
+    end if;
+    if column_id not in (from_, target_) then
+        perform 1 from columns k where k.id = hold_card.column_id for no key update nowait;
+    end if;
+end
+$$;
+
+-- The same with all that the row holds.
 create or replace function lock_card(p projects, ref_ text, target_ bigint) returns cards language plpgsql as $$
 declare
-    id_ bigint := card_id(p, ref_);
-    from_ bigint;
+    held record := hold_card(p.id, p.key_prefix, ref_, target_);
     c cards;
 begin
-    select k.column_id into from_ from cards k where k.id = id_ and k.deleted_at is null;
-    if from_ is null then
-        perform refuse(404, 'card not found');
-    end if;
-    if target_ is not null then
-        perform 1 from columns k where k.id in (from_, target_) and k.project_id = p.id order by k.id for no key update;
-    end if;
-    select * into c from cards k where k.id = id_ and k.deleted_at is null for no key update;
-    if c.id is null then
-        perform refuse(404, 'card not found');
-    end if;
-    if target_ is not null and c.column_id not in (from_, target_) then
-        perform 1 from columns k where k.id = c.column_id for no key update nowait;
-    end if;
+    select * into c from cards k where k.id = held.id;
     return c;
 end
 $$;
@@ -138,18 +156,23 @@ select new_event(
 from columns k where k.id = column_
 $$;
 
-create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql immutable as $$
-select new_event(
-    'project:' || c.project_id, 'board.card_moved', json_build_object(
-        'card_id', c.id, 'key', card_ ->> 'key', 'from_column_id', from_, 'to_column_id', c.column_id,
-        'position', c.position, 'version', c.version, 'card', card_
-    ), 'card:' || c.id
-)
+-- What the event of a move says, and the event.
+create or replace function card_moved_payload(c cards, key_ text, from_ bigint, card_ json) returns text language sql stable as $$
+select json_build_object(
+    'card_id', c.id, 'key', key_, 'from_column_id', from_, 'to_column_id', c.column_id,
+    'position', c.position, 'version', c.version, 'card', card_
+)::text
+$$;
+
+create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql stable as $$
+select row(
+    'project:' || c.project_id, 'board.card_moved', card_moved_payload(c, card_ ->> 'key', from_, card_), 'card:' || c.id
+)::new_event
 $$;
 
 -- Makes a card's assignees, labels and tags what the fields say; keys that are absent stay. Gives the names of what changed.
 -- What cannot be is refused; what comes and goes is written to the card's history unless the card is new.
-create or replace function write_lists(p projects, card_ bigint, fields_ jsonb, actor_ bigint, is_new_ boolean) returns text[]
+create or replace function write_lists(project_ bigint, card_ bigint, fields_ jsonb, actor_ bigint, is_new_ boolean) returns text[]
 language plpgsql as $$
 declare
     changes text[] := '{}';
@@ -163,7 +186,7 @@ begin
         where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w)
             and not exists (
                 select 1 from users u
-                left join project_members m on m.user_id = u.id and m.project_id = p.id
+                left join project_members m on m.user_id = u.id and m.project_id = project_
                 where u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
             )
         limit 1;
@@ -181,7 +204,7 @@ begin
         ), told as (
             insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
             select
-                p.id, card_, actor_, x.event_type, 'assignees', case when x.event_type = 'unassigned' then x.user_id::text end,
+                project_, card_, actor_, x.event_type, 'assignees', case when x.event_type = 'unassigned' then x.user_id::text end,
                 case when x.event_type = 'assigned' then x.user_id::text end, u.display_name
             from (
                 select 'unassigned' as event_type, gone.user_id from gone
@@ -193,9 +216,9 @@ begin
     end if;
     if fields_ ? 'label_ids' then
         wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'label_ids') e);
-        perform 1 from labels b where b.id = any(wanted) and b.project_id = p.id order by b.id for share;
+        perform 1 from labels b where b.id = any(wanted) and b.project_id = project_ order by b.id for share;
         select w into missing from unnest(wanted) w
-        where not exists (select 1 from labels b where b.id = w and b.project_id = p.id and b.deleted_at is null) limit 1;
+        where not exists (select 1 from labels b where b.id = w and b.project_id = project_ and b.deleted_at is null) limit 1;
         if missing is not null then
             perform refuse(422, 'label_ids: no label ' || missing || ' in this project', '{"fields":{"label_ids":"unknown"}}');
         end if;
@@ -207,7 +230,7 @@ begin
         ), told as (
             insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
             select
-                p.id, card_, actor_, x.event_type, 'labels', case when x.event_type = 'label_removed' then x.label_id::text end,
+                project_, card_, actor_, x.event_type, 'labels', case when x.event_type = 'label_removed' then x.label_id::text end,
                 case when x.event_type = 'label_added' then x.label_id::text end, b.name
             from (
                 select 'label_removed' as event_type, gone.label_id from gone
@@ -228,7 +251,7 @@ begin
         ), told as (
             insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
             select
-                p.id, card_, actor_, x.event_type, 'tags', case when x.event_type = 'tag_removed' then x.name end,
+                project_, card_, actor_, x.event_type, 'tags', case when x.event_type = 'tag_removed' then x.name end,
                 case when x.event_type = 'tag_added' then x.name end, x.name
             from (
                 select 'tag_removed' as event_type, gone.name from gone
@@ -252,52 +275,76 @@ create or replace function create_card(
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    p projects;
+    prefix text;
+    number_ integer;
     c cards;
     spot record;
-    card json;
-    told new_event[];
+    card text;
+    respaced new_event[];
 begin
     replay := false;
     messages := '{}';
-    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-    if found then
-        replay := true;
-        return;
+    if key_ is not null then
+        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+        if found then
+            replay := true;
+            return;
+        end if;
     end if;
-    perform lock_assignees(actor_, project_, fields_);
-    p := require_role(actor_, project_, 'member', counting_ => true);
-    perform lock_column(p.id, column_, 404);
+    if fields_ ? 'assignee_ids' then
+        perform lock_assignees(actor_, project_, fields_);
+    end if;
+    prefix := require_member(actor_, project_, true);
+    perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
     end if;
     spot := place_in(column_, null, index_, position_, before_, after_);
-    update projects set card_counter = card_counter + 1 where id = p.id returning * into p;
+    update projects set card_counter = card_counter + 1 where id = project_ returning card_counter into number_;
     insert into cards (
         project_id, column_id, card_number, position, created_by_id, title, description, priority, start_date, due_date,
         created_at, updated_at
     )
     select
-        p.id, column_, p.card_counter, spot.place, actor_, fields_ ->> 'title', coalesce(fields_ ->> 'description', ''),
+        project_, column_, number_, spot.place, actor_, fields_ ->> 'title', coalesce(fields_ ->> 'description', ''),
         coalesce(fields_ ->> 'priority', 'none'), (fields_ ->> 'start_date')::date, (fields_ ->> 'due_date')::date,
         moment.now, moment.now
     from (select clock_timestamp() as now) moment
     returning * into c;
-    perform write_lists(p, c.id, fields_, actor_, true);
+    if fields_ ?| array['assignee_ids', 'label_ids', 'tags'] then
+        perform write_lists(project_, c.id, fields_, actor_, true);
+    end if;
     insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
-    values (p.id, c.id, actor_, 'created', column_, c.title);
+    values (project_, c.id, actor_, 'created', column_, c.title);
     if is_crowded(spot.place, spot.low, spot.high) then
         perform space_column(column_);
-        told := array[cards_reordered(column_)];
+        select k.position into c.position from cards k where k.id = c.id;
+        respaced := array[cards_reordered(column_)];
     end if;
-    card := card_json(c.id);
-    told := new_event('project:' || p.id, 'board.card_created', card, 'card:' || c.id) || coalesce(told, '{}');
-    messages := record(told, actor_, client_);
+    card := card_json(c, prefix);
+    if respaced is null then
+        messages := record_one('project:' || project_, 'board.card_created', card, 'card:' || c.id, actor_, client_);
+    else
+        messages := record(
+            row('project:' || project_, 'board.card_created', card, 'card:' || c.id)::new_event || respaced, actor_, client_
+        );
+    end if;
     status := 201;
-    answer := card::text;
+    answer := card;
     if key_ is not null then
         perform once_store(actor_, path_, key_, status, answer);
     end if;
+end
+$$;
+
+-- Another value of a card's field for its history; gives the field's name.
+create or replace function tell_field(
+    c cards, actor_ bigint, event_type_ text, field_ text, from_ text, to_ text, detail_ text
+) returns text language plpgsql as $$
+begin
+    insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+    values (c.project_id, c.id, actor_, event_type_, field_, from_, to_, detail_);
+    return field_;
 end
 $$;
 
@@ -311,49 +358,95 @@ create or replace function update_card(
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    p projects;
+    prefix text;
+    id_ bigint;
     old cards;
     c cards;
     spot record;
-    card json;
+    card text;
+    payload text;
+    channel_ text := 'project:' || project_;
     changes text[] := '{}';
-    lists text[];
-    told new_event[] := '{}';
 begin
     replay := false;
     messages := '{}';
-    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-    if found then
-        replay := true;
-        return;
+    if key_ is not null then
+        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+        if found then
+            replay := true;
+            return;
+        end if;
     end if;
-    perform lock_assignees(actor_, project_, fields_);
-    p := require_role(actor_, project_, 'member');
-    old := lock_card(p, card_, (fields_ ->> 'column_id')::bigint);
+    if fields_ ? 'assignee_ids' then
+        perform lock_assignees(actor_, project_, fields_);
+    end if;
+    prefix := require_member(actor_, project_);
+    -- Most updates name no column: then the card alone is locked, and read whole by the same statement.
+    if fields_ ? 'column_id' then
+        id_ := (hold_card(project_, prefix, card_, (fields_ ->> 'column_id')::bigint)).id;
+    elsif card_ ~ '^[0-9]{1,18}$' then
+        id_ := card_;
+    else
+        id_ := card_id(project_, prefix, card_);
+    end if;
+    select * into old from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null for no key update;
+    if old.id is null then
+        perform refuse(404, 'card not found');
+    end if;
     if version_ <> old.version then
         perform require_version(version_, old.version, mismatch_, 'card', card_json(old.id));
     end if;
     c := old;
     if fields_ ? 'title' then
         c.title := fields_ ->> 'title';
+        if c.title <> old.title then
+            changes := changes || tell_field(
+                c, actor_, 'title_changed', 'title', old.title, c.title, left(old.title || ' → ' || c.title, 500)
+            );
+        end if;
     end if;
     if fields_ ? 'description' then
         c.description := coalesce(fields_ ->> 'description', '');
+        if c.description <> old.description then
+            changes := changes || tell_field(c, actor_, 'description_changed', 'description', null, null, '');
+        end if;
     end if;
     if fields_ ? 'priority' then
         c.priority := coalesce(fields_ ->> 'priority', 'none');
+        if c.priority <> old.priority then
+            changes := changes || tell_field(
+                c, actor_, 'priority_changed', 'priority', old.priority, c.priority, old.priority || ' → ' || c.priority
+            );
+        end if;
     end if;
     if fields_ ? 'start_date' then
         c.start_date := (fields_ ->> 'start_date')::date;
+        if c.start_date is distinct from old.start_date then
+            changes := changes || tell_field(
+                c, actor_, 'start_date_changed', 'start_date', old.start_date::text, c.start_date::text,
+                coalesce(old.start_date::text, '–') || ' → ' || coalesce(c.start_date::text, '–')
+            );
+        end if;
     end if;
     if fields_ ? 'due_date' then
         c.due_date := (fields_ ->> 'due_date')::date;
+        if c.due_date is distinct from old.due_date then
+            changes := changes || tell_field(
+                c, actor_, 'due_date_changed', 'due_date', old.due_date::text, c.due_date::text,
+                coalesce(old.due_date::text, '–') || ' → ' || coalesce(c.due_date::text, '–')
+            );
+        end if;
     end if;
     if c.due_date < c.start_date and (c.due_date, c.start_date) is distinct from (old.due_date, old.start_date) then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
     end if;
     if fields_ ? 'closed' then
         c.closed := (fields_ ->> 'closed')::boolean;
+        if c.closed <> old.closed then
+            changes := changes || tell_field(
+                c, actor_, case when c.closed then 'closed' else 'reopened' end, 'closed', old.closed::text, c.closed::text, ''
+            );
+        end if;
     end if;
     if fields_ ? 'time_spent_minutes' then
         c.time_spent_minutes := (fields_ ->> 'time_spent_minutes')::integer;
@@ -362,35 +455,22 @@ begin
             perform refuse(422, 'time_spent_minutes: less than the time logged on the card',
                 '{"fields":{"time_spent_minutes":"less than the time logged"}}');
         end if;
+        if c.time_spent_minutes <> old.time_spent_minutes then
+            changes := changes || tell_field(
+                c, actor_, 'time_logged', 'time_spent_minutes', old.time_spent_minutes::text, c.time_spent_minutes::text,
+                old.time_spent_minutes || ' → ' || c.time_spent_minutes || ' minutes'
+            );
+        end if;
     end if;
     if fields_ ? 'column_id' and (fields_ ->> 'column_id')::bigint <> old.column_id then
         c.column_id := (fields_ ->> 'column_id')::bigint;
-        perform lock_column(p.id, c.column_id, 422);
+        perform lock_column(project_, c.column_id, 422);
         spot := place_in(c.column_id, c.id, null, null, null, null);
         c.position := spot.place;
     end if;
-    with changed as (
-        insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
-        select p.id, c.id, actor_, x.event_type, x.field, x.old_value, x.new_value, x.detail
-        from (
-            values
-            ('title_changed', 'title', old.title, c.title, left(old.title || ' → ' || c.title, 500), old.title <> c.title),
-            ('description_changed', 'description', null, null, '', old.description <> c.description),
-            ('priority_changed', 'priority', old.priority, c.priority, old.priority || ' → ' || c.priority, old.priority <> c.priority),
-            ('start_date_changed', 'start_date', old.start_date::text, c.start_date::text,
-                coalesce(old.start_date::text, '–') || ' → ' || coalesce(c.start_date::text, '–'), old.start_date is distinct from c.start_date),
-            ('due_date_changed', 'due_date', old.due_date::text, c.due_date::text,
-                coalesce(old.due_date::text, '–') || ' → ' || coalesce(c.due_date::text, '–'), old.due_date is distinct from c.due_date),
-            (case when c.closed then 'closed' else 'reopened' end, 'closed', old.closed::text, c.closed::text, '', old.closed <> c.closed),
-            ('time_logged', 'time_spent_minutes', old.time_spent_minutes::text, c.time_spent_minutes::text,
-                old.time_spent_minutes || ' → ' || c.time_spent_minutes || ' minutes', old.time_spent_minutes <> c.time_spent_minutes)
-        ) x (event_type, field, old_value, new_value, detail, differs)
-        where x.differs
-        returning card_history.field
-    )
-    select coalesce(array_agg(changed.field), '{}') into changes from changed;
-    lists := write_lists(p, c.id, fields_, actor_, false);
-    changes := changes || lists;
+    if fields_ ?| array['assignee_ids', 'label_ids', 'tags'] then
+        changes := changes || write_lists(project_, c.id, fields_, actor_, false);
+    end if;
     if changes <> '{}' or c.column_id <> old.column_id then
         update cards k set
             title = c.title, description = c.description, priority = c.priority, start_date = c.start_date, due_date = c.due_date,
@@ -399,20 +479,24 @@ begin
             time_spent_minutes = c.time_spent_minutes, manual_minutes = c.manual_minutes,
             column_id = c.column_id, position = c.position, version = k.version + 1, updated_at = clock_timestamp()
         where k.id = c.id returning * into c;
-        card := card_json(c.id);
-        if c.column_id <> old.column_id then
-            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
-            values (p.id, c.id, actor_, 'column_move', old.column_id, c.column_id);
-            told := told || card_moved(c, old.column_id, card);
-        end if;
-        if changes <> '{}' then
-            told := told || new_event('project:' || p.id, 'board.card_updated',
-                (left(card::text, -1) || ',"changes":' || to_json(changes) || '}')::json, 'card:' || c.id);
-        end if;
-        messages := record(told, actor_, client_);
+    end if;
+    card := card_json(c, prefix);
+    if changes <> '{}' then
+        payload := left(card, -1) || ',"changes":' || to_json(changes) || '}';
+    end if;
+    if c.column_id <> old.column_id then
+        insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+        values (project_, c.id, actor_, 'column_move', old.column_id, c.column_id);
+        messages := record(
+            card_moved(c, old.column_id, card::json)
+            || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, 'card:' || c.id)::new_event] end,
+            actor_, client_
+        );
+    elsif payload is not null then
+        messages := record_one(channel_, 'board.card_updated', payload, 'card:' || c.id, actor_, client_);
     end if;
     status := 200;
-    answer := card_detail(c.id, actor_, card);
+    answer := card_detail(c, actor_, card);
     if key_ is not null then
         perform once_store(actor_, path_, key_, status, answer);
     end if;
@@ -428,47 +512,56 @@ create or replace function move_card(
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    p projects;
+    prefix text;
+    held record;
     c cards;
     from_ bigint;
     spot record;
     card json;
-    told new_event[] := '{}';
+    respaced new_event[];
 begin
     replay := false;
     messages := '{}';
-    select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-    if found then
-        replay := true;
-        return;
+    if key_ is not null then
+        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
+        if found then
+            replay := true;
+            return;
+        end if;
     end if;
-    p := require_role(actor_, project_, 'member');
-    c := lock_card(p, card_, coalesce(column_, 0));
-    if version_ <> c.version then
-        perform require_version(version_, c.version, mismatch_, 'card', card_json(c.id));
+    prefix := require_member(actor_, project_);
+    held := hold_card(project_, prefix, card_, coalesce(column_, 0));
+    if version_ <> held.version then
+        perform require_version(version_, held.version, mismatch_, 'card', card_json(held.id));
     end if;
-    from_ := c.column_id;
+    from_ := held.column_id;
     column_ := coalesce(column_, from_);
-    perform lock_column(p.id, column_, 422);
-    spot := place_in(column_, c.id, index_, position_, before_, after_);
-    if column_ <> from_ or spot.low >= c.position or spot.high <= c.position then
+    perform lock_column(project_, column_, 422);
+    spot := place_in(column_, held.id, index_, position_, before_, after_);
+    if column_ <> from_ or spot.low >= held.place or spot.high <= held.place then
         update cards k set
             column_id = column_, position = spot.place, version = k.version + 1, updated_at = clock_timestamp()
-        where k.id = c.id;
+        where k.id = held.id returning * into c;
         if column_ <> from_ then
             insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
-            values (p.id, c.id, actor_, 'column_move', from_, column_);
+            values (project_, held.id, actor_, 'column_move', from_, column_);
         end if;
         if is_crowded(spot.place, spot.low, spot.high) then
             perform space_column(column_);
-            told := array[cards_reordered(column_)];
+            select k.position into c.position from cards k where k.id = c.id;
+            respaced := array[cards_reordered(column_)];
         end if;
-        select * into c from cards k where k.id = c.id;
-        card := card_json(c.id);
-        told := card_moved(c, from_, card) || told;
-        messages := record(told, actor_, client_);
+        card := card_json(c, prefix);
+        if respaced is null then
+            messages := record_one(
+                'project:' || project_, 'board.card_moved',
+                card_moved_payload(c, prefix || '-' || c.card_number, from_, card), 'card:' || c.id, actor_, client_
+            );
+        else
+            messages := record(card_moved(c, from_, card) || respaced, actor_, client_);
+        end if;
     else
-        card := card_json(c.id);
+        card := card_json(held.id);
     end if;
     status := 200;
     answer := card::text;

@@ -62,50 +62,75 @@ left join t on t.card_id = c.id
 where c.id = any(ids_)
 $$;
 
--- One card, as in events and most answers. PL/pgSQL keeps the plan for the session.
-create or replace function card_json(id_ bigint) returns json language plpgsql stable as $$
+-- A card by its row, as in events and most answers. Most cards have no assignee, label or tag, and PostgreSQL makes a subquery
+-- ready before it knows that it finds nothing; so whether there are any is asked first. PL/pgSQL keeps the plans for the session.
+create or replace function card_json(c cards, key_prefix_ text) returns json language plpgsql stable as $$
+declare
+    column_name_ text;
+    is_hung boolean;
 begin
-    return (
-        select shape(
-            c, p.key_prefix, k.name,
-            (
-                select ca.user_id from card_assignees ca where ca.card_id = c.id
-                order by ca.created_at, ca.user_id limit 1
-            ),
-            (
-                select json_agg(shape(u) order by ca.created_at, ca.user_id)
-                from card_assignees ca inner join users u on u.id = ca.user_id where ca.card_id = c.id
-            ),
-            (
-                select json_agg(shape(b) order by b.id)
-                from card_labels cl inner join labels b on b.id = cl.label_id
-                where cl.card_id = c.id and b.deleted_at is null
-            ),
-            (select json_agg(shape(ct) order by ct.id) from card_tags ct where ct.card_id = c.id)
-        )
-        from cards c
-        inner join projects p on p.id = c.project_id
-        inner join columns k on k.id = c.column_id
-        where c.id = id_
+    select
+        k.name,
+        exists (select 1 from card_assignees ca where ca.card_id = c.id)
+        or exists (select 1 from card_labels cl where cl.card_id = c.id)
+        or exists (select 1 from card_tags ct where ct.card_id = c.id)
+    into column_name_, is_hung
+    from columns k where k.id = c.column_id;
+    if not is_hung then
+        return shape(c, key_prefix_, column_name_, null, null, null, null);
+    end if;
+    return shape(
+        c, key_prefix_, column_name_,
+        (
+            select ca.user_id from card_assignees ca where ca.card_id = c.id
+            order by ca.created_at, ca.user_id limit 1
+        ),
+        (
+            select json_agg(shape(u) order by ca.created_at, ca.user_id)
+            from card_assignees ca inner join users u on u.id = ca.user_id where ca.card_id = c.id
+        ),
+        (
+            select json_agg(shape(b) order by b.id)
+            from card_labels cl inner join labels b on b.id = cl.label_id
+            where cl.card_id = c.id and b.deleted_at is null
+        ),
+        (select json_agg(shape(ct) order by ct.id) from card_tags ct where ct.card_id = c.id)
     );
 end
 $$;
 
--- A card with everything that hangs on it, and the reader's own `watching` before it. `card_`: its shape, if it is at hand.
-create or replace function card_detail(id_ bigint, reader_ bigint, card_ json default null) returns text language plpgsql stable as $$
+create or replace function card_json(id_ bigint) returns json language plpgsql stable as $$
 begin
-    return (
-        select '{"watching":' || exists (
-                select 1 from card_watchers w where w.card_id = c.id and w.user_id = reader_
-            )::text
-            || ',"created_by":' || coalesce((select shape(u)::text from users u where u.id = c.created_by_id), 'null')
-            || ',"watchers":' || coalesce((
-                select json_agg(shape(u) order by w.created_at, w.user_id)::text
-                from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id
-            ), '[]')
-            || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[],'
-            || substr(coalesce(card_, card_json(c.id))::text, 2)
-        from cards c where c.id = id_
-    );
+    return (select card_json(c, p.key_prefix) from cards c inner join projects p on p.id = c.project_id where c.id = id_);
+end
+$$;
+
+-- A card with everything that hangs on it, and the reader's own `watching` before it. `card_`: its shape.
+create or replace function card_detail(c cards, reader_ bigint, card_ text) returns text language plpgsql stable as $$
+declare
+    author text;
+    is_watched boolean;
+    watching text := 'false';
+    watchers text := '[]';
+begin
+    select
+        (select shape(u)::text from users u where u.id = c.created_by_id),
+        exists (select 1 from card_watchers w where w.card_id = c.id)
+    into author, is_watched;
+    if is_watched then
+        select bool_or(w.user_id = reader_)::text, json_agg(shape(u) order by w.created_at, w.user_id)::text
+        into watching, watchers
+        from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id;
+    end if;
+    return '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null')
+        || ',"watchers":' || watchers
+        || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[],' || substr(card_, 2);
+end
+$$;
+
+create or replace function card_detail(id_ bigint, reader_ bigint, card_ json default null) returns text
+language plpgsql stable as $$
+begin
+    return (select card_detail(c, reader_, coalesce(card_, card_json(c.id))::text) from cards c where c.id = id_);
 end
 $$;

@@ -54,6 +54,111 @@ async def test_who_is_removed_while_a_change_waits_does_not_write(
     assert await connection.fetchval("select title from cards") == card["title"]
 
 
+WHILE_IT_WAITED = {
+    "account closed": (401, "update users set is_active = false where id = 3"),
+    "account deleted": (401, "update users set deleted_at = now() where id = 3"),
+    "service account": (403, "update users set global_role = 'metrics' where id = 3"),
+    "global viewer": (403, "update users set global_role = 'viewer' where id = 3"),
+    "project viewer": (403, "update project_members set role = 'viewer' where user_id = 3"),
+    "project archived": (422, "update projects set is_archived = true"),
+}
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("what", WHILE_IT_WAITED)
+async def test_who_may_write_no_more_when_the_wait_is_over_does_not(
+    alice: Person, board: Board, connection: Any, what: str
+) -> None:
+    """Whoever holds the membership may change the other rows too: they are read after the wait."""
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+    status, statement = WHILE_IT_WAITED[what]
+    async with connection.transaction():
+        await connection.execute("select 1 from project_members where user_id = 3 for update")
+        calls = [
+            asyncio.create_task(call)
+            for call in (
+                alice.put(path, {"title": "T"}, status=status),
+                alice.patch(f"{path}/move", {"column_id": board.done}, status=status),
+                alice.post(
+                    f"{board.path}/columns/{board.backlog}/cards", {"title": "T"}, status=status
+                ),
+                alice.post(f"{board.path}/chat/messages", {"body": "T"}, status=status),
+            )
+        ]
+        await waiting(connection, 4)
+        await connection.execute(statement)
+    await asyncio.gather(*calls)
+    assert await connection.fetchval("select title from cards") == card["title"]
+
+
+ROWS = {
+    "membership": "project_members where user_id = 3 and project_id = {project}",
+    "account": "users where id = 1",
+    "project": "projects where id = {project}",
+    "column": "columns where id = {column}",
+    "card": "cards where id = {card}",
+    "feed": "feeds where channel = 'project:{project}'",
+}
+LOCKED = {
+    "chat": ["project", "feed"],
+    "create": ["project", "column", "feed"],
+    "update": ["project", "card", "feed"],
+    "move": ["project", "column", "card", "feed"],
+}
+
+
+@pytest.mark.parametrize("change", LOCKED)
+@pytest.mark.parametrize("first", ["membership", "account"])
+async def test_hot_changes_lock_in_the_order_that_all_changes_keep(
+    alice: Person,
+    root: Person,
+    board: Board,
+    connection: Any,
+    settings: Settings,
+    first: str,
+    change: str,
+) -> None:
+    """Each row is held in turn: what comes before it is locked by then, and nothing after it. Of a
+    member the membership is locked, of a global admin the account.
+    """
+    who = alice if first == "membership" else root
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+
+    async def make(turn: int, column: int) -> None:
+        if change == "chat":
+            await who.post(f"{board.path}/chat/messages", {"body": "T"}, status=201)
+        elif change == "create":
+            await who.post(f"{board.path}/columns/{column}/cards", {"title": "T"}, status=201)
+        elif change == "update":
+            await who.put(path, {"title": f"T{turn}"})
+        else:
+            await who.patch(f"{path}/move", {"column_id": column})
+
+    onlooker = await asyncpg.connect(settings.database_url)
+    order = [first, *LOCKED[change]]
+    for turn, held in enumerate(order):
+        column = (board.done, board.review)[turn % 2]
+        rows = {
+            name: ROWS[name].format(project=board.id, column=column, card=card["id"])
+            for name in order
+        }
+        async with connection.transaction():
+            await connection.execute(f"select 1 from {rows[held]} for update")
+            making = asyncio.create_task(make(turn, column))
+            await waiting(connection)
+            locked = [
+                name
+                for name in order
+                if name != held
+                and not await onlooker.fetch(f"select 1 from {rows[name]} for update skip locked")
+            ]
+            assert locked == order[:turn], held
+        await making
+    await onlooker.close()
+
+
 @pytest.mark.foul
 async def test_a_card_deleted_while_a_change_waits_is_gone(
     alice: Person, board: Board, connection: Any
