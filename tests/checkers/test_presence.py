@@ -12,9 +12,10 @@ from tests.checkers import presence as checker
 from tests.checkers.ears import listening
 from tests.conftest import Board, Door, Invite, until
 from tests.person import Person, Wire
+from warmdesk.realtime import presence as presence_module
 from warmdesk.realtime.events import PRESENCE_LIST
 from warmdesk.realtime.hub import signal_frame
-from warmdesk.realtime.presence import Presence
+from warmdesk.realtime.presence import Delta, Presence, Told
 from warmdesk.realtime.room import Room
 
 pytestmark = pytest.mark.settings(presence_leave_delay=0.4)
@@ -220,16 +221,10 @@ async def test_a_number_that_does_not_fit_the_people_is_found(
     bob: Person,
     board: Board,
 ) -> None:
-    changed = Presence._changed
+    def one_more(deltas: list[Delta], count: int) -> Told:
+        return Told(deltas, count + 1)
 
-    def one_more(room: Room, deltas: Any) -> bytes:
-        assert room.present is not None
-        room.present[0] = b""
-        made = changed(room, deltas)
-        del room.present[0]
-        return made
-
-    monkeypatch.setattr(Presence, "_changed", staticmethod(one_more))
+    monkeypatch.setattr(presence_module, "Told", one_more)
     async with here(presence, bob, presence="changed"), here(presence, alice):
         await until(lambda: presence.count)
     assert "bob was told of 3 people and knows of 2" in said(presence)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,12 +16,15 @@ import pytest
 
 from tests.conftest import Board, Door, Invite, Wait, serving
 from tests.person import Person, Wire
+from tests.realtime.raw import all_frames
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
 from warmdesk.realtime import presence as presence_module
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.frames import TEXT
+from warmdesk.realtime.presence import Delta, Told
 
 DELAY = 2.5
 SOON = 1.0
@@ -295,6 +300,7 @@ async def test_a_storm_of_newcomers_joins_each_once(
     users = await many(desk, connection, board.id, 100)
     desks = itertools.cycle((desk, twin.desk))
     doors = itertools.cycle((person("x").client, person("x", url=twin.url).client))
+    wishes = itertools.cycle(({"presence": "changed"}, {"presence": "changed"}, {}, {}))
     async with here(olga) as viewer, AsyncExitStack() as stack:
         sessions = await connection.fetch(
             "insert into sessions (user_id, expires_at)"
@@ -310,9 +316,8 @@ async def test_a_storm_of_newcomers_joins_each_once(
             while True:
                 try:
                     ticket = await next(desks).identity.ws_ticket(actor)
-                    socket = await client.session.ws_connect(
-                        f"{client.url}/ws/demo", params={"ticket": ticket, "presence": "changed"}
-                    )
+                    params = {"ticket": ticket} | next(wishes)
+                    socket = await client.session.ws_connect(f"{client.url}/ws/demo", params=params)
                 except (Unavailable, aiohttp.WSServerHandshakeError) as refused:
                     assert refused.status == 503  # noqa: PT017
                     await asyncio.sleep(0.2)
@@ -338,10 +343,107 @@ async def test_a_storm_of_newcomers_joins_each_once(
             assert [frame["type"] for frame in told[:2]] == ["hello", "presence.list"]
             here_then = [user["id"] for user in told[1]["payload"]["users"]]
             assert user_id in here_then
-            later = [u["id"] for f in told[2:] for u in f["payload"]["joined"]]
+            later = [
+                user["id"]
+                for frame in told[2:]
+                for user in frame["payload"].get("joined", [frame["payload"]])
+            ]
             assert user_id not in later, "nobody hears the own join"
             assert not set(later) & set(here_then), "who is in the list is not said to join"
             assert sorted(here_then + later) == sorted([*users, olga.id])
+
+
+def window(seed: int, *, again: float) -> tuple[set[int], list[Delta]]:
+    """Who is there before a window, and what happens in it: the fewer come `again` (from 0 to 1),
+    the longer is its end in which nobody is named twice.
+    """
+    chance = random.Random(seed)
+    people = list(range(1, 40))
+    before = set(chance.sample(people, 15))
+    present, deltas = set(before), list[Delta]()
+    fresh = chance.sample(people, len(people))
+    while fresh:
+        user = chance.choice(people) if chance.random() < again else fresh.pop()
+        if user in present:
+            present.remove(user)
+            deltas.append(("leave", user, b""))
+        else:
+            present.add(user)
+            deltas.append(("join", user, b'{"id":%d,"name":"%s"}' % (user, b"," * (user % 7))))
+    return before, deltas
+
+
+@pytest.mark.parametrize("again", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("seed", range(20))
+def test_everybody_is_told_just_what_is_new_to_him(seed: int, again: float) -> None:
+    """Wherever in a window somebody came: from what he knows, it leads to what is there now."""
+    before, deltas = window(seed, again=again)
+    known = [set(before)]
+    for what, user, _ in deltas:
+        known.append(known[-1] | {user} if what == "join" else known[-1] - {user})
+    told = Told(deltas, len(known[-1]))
+    places = random.Random(seed).choices(range(len(deltas) + 1), k=3 * len(deltas))
+    for place in [*range(len(deltas) + 1), *places]:
+        singles = [frame_of(*each) for each in all_frames(told.since(place, changed=False))]
+        assert [(each["type"], each["payload"]["user_id"]) for each in singles] == [
+            (f"presence.{what}", user) for what, user, _ in deltas[place:]
+        ]
+        made = told.since(place, changed=True)
+        if known[place] == known[-1]:
+            assert made == b""
+            continue
+        (changed,) = (frame_of(*each)["payload"] for each in all_frames(made))
+        joined = [user["id"] for user in changed["joined"]]
+        assert sorted(joined) == sorted(known[-1] - known[place])
+        assert sorted(changed["left"]) == sorted(known[place] - known[-1])
+        assert changed["count"] == len(known[-1])
+        # In the order in which they came; of who came again, the first time counts.
+        for what, named in (("join", joined), ("leave", changed["left"])):
+            came = dict.fromkeys(u for _, u, _ in deltas[place:] if u in named)
+            assert list(came) == named, what
+
+
+def frame_of(kind: int, body: bytes) -> Any:
+    assert kind == TEXT
+    return orjson.loads(body)
+
+
+async def test_in_a_storm_those_who_come_next_wait_for_each_other(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storm, rest = presence_module.STORM, 0.5
+    users = await many(desk, connection, board.id, storm + 5)
+    await desk.presence.refs(users)
+    room = await desk.hub.open(project_channel(board.id))
+    script, calls = desk.presence._script, list[int]()
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        (asked,) = options["args"]
+        for each in orjson.loads(asked)["rooms"]:
+            if each["channel"] == room.channel and each["renew"]:
+                calls.append(len(each["renew"]))
+        return await script(*args, **options)
+
+    monkeypatch.setattr(desk.presence, "_script", counted)
+    monkeypatch.setattr(presence_module, "REST_SECONDS", 60.0)
+    async with AsyncExitStack() as stack:
+        for user in users:
+            stack.enter_context(desk.presence.coming(room, user))
+        # Who comes alone waits for nobody, nor does whoever comes after him.
+        async with asyncio.timeout(5):
+            for user in users[:2]:
+                await desk.presence.come(room, user)
+        assert calls == [1, 1]
+        monkeypatch.setattr(presence_module, "REST_SECONDS", rest)
+        await asyncio.gather(*(desk.presence.come(room, user) for user in users[:-5]))
+        began = time.monotonic()
+        coming = set[asyncio.Task[None]]()
+        for user in users[-5:]:
+            coming.add(asyncio.create_task(desk.presence.come(room, user)))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*coming)
+        assert time.monotonic() - began < rest + presence_module.TURN_LIMIT
+        assert calls == [1, 1, storm, 5]
 
 
 async def test_a_new_name_shows_in_lists_made_afterwards(

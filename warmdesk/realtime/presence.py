@@ -15,7 +15,8 @@ promoted replica), its clock leapt, or this process slept. Presence is frozen ra
 
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
 cost 2,000 writes and not 2,000 × 2,000. A connection is told what changed since its own list was
-made, never its own join.
+made, never its own join: the last part of what a window tells, which is made once for all. Nor does
+each ask Redis: those who come in one moment share a call, and in a storm those of 10 ms.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,10 +54,122 @@ WINDOW_SECONDS = 0.2
 LIST_LIMIT = 200
 PEOPLE_KEPT = 50_000
 USERS_A_CALL = 2000
+STORM = 8
+"""So many who come with one call are a storm; the next ones then wait for more to share theirs."""
+REST_SECONDS = 0.01
 ONLINE = "online"
 HINT = "presence.look"
 
+Delta = tuple[str, int, bytes]
+"""A "join" or "leave", of whom, and their UserRef as JSON."""
+
 log = logging.getLogger(__name__)
+
+
+class Ends:
+    """Pieces in one string, from which every last part of them can be cut without its comma."""
+
+    __slots__ = ("_begins", "_text")
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        told = list(pieces)
+        self._begins = list(itertools.accumulate(map(len, told), initial=0))
+        self._text = b"".join(told).removesuffix(b",")
+
+    def since(self, place: int) -> bytes:
+        """All pieces but the first `place`."""
+        return self._text[self._begins[place] :]
+
+
+class Told:
+    """What one window tells: made once, and cut for each from the first change new to him.
+
+    deltas   the window's joins and leaves in their order
+    count    how many are present after them
+
+    Those who come in a storm all know a different part of the window: made for each of them, it
+    would cost the square of their number.
+    """
+
+    __slots__ = ("_count", "_deltas", "_joined", "_last", "_left", "_once", "_remade", "_singles")
+
+    def __init__(self, deltas: list[Delta], count: int) -> None:
+        self._deltas = deltas
+        self._count = count
+        self._joined: Ends | None = None
+        self._left: Ends | None = None
+        self._once = len(deltas)
+        self._singles: Ends | None = None
+        # Those who came before the window stand side by side, and share what is written to them.
+        self._last: dict[bool, tuple[int, bytes]] = {}
+        self._remade: dict[int, bytes] = {}
+
+    def since(self, place: int, *, changed: bool) -> bytes:
+        """The frames for who knows the first `place` changes: one of all that changed in the end,
+        or one for each join and leave. Empty when nothing did.
+        """
+        last = self._last.get(changed)
+        if last is None or last[0] != place:
+            made = self._cut(place) if changed else self._each(place)
+            last = self._last[changed] = place, made
+        return last[1]
+
+    def _each(self, place: int) -> bytes:
+        if self._singles is None:
+            self._singles = Ends(_single(delta) for delta in self._deltas)
+        return self._singles.since(place)
+
+    def _cut(self, place: int) -> bytes:
+        if self._joined is None or self._left is None:
+            deltas = self._deltas
+            self._joined = Ends(ref + b"," if what == "join" else b"" for what, _, ref in deltas)
+            self._left = Ends(
+                b"%d," % user_id if what == "leave" else b"" for what, user_id, _ in deltas
+            )
+            self._once = _once_from(deltas)
+        if place >= self._once:
+            return self._frame(self._joined.since(place), self._left.since(place))
+        if place not in self._remade:
+            self._remade[place] = self._make(place)
+        return self._remade[place]
+
+    def _make(self, place: int) -> bytes:
+        """Somebody comes and goes more than once: only what is left of it is told."""
+        first: dict[int, str] = {}
+        last: dict[int, tuple[str, bytes]] = {}
+        for what, user_id, ref in self._deltas[place:]:
+            first.setdefault(user_id, what)
+            last[user_id] = what, ref
+        # Joins and leaves of one user take turns: who left first and joined last never left.
+        last = {user_id: told for user_id, told in last.items() if told[0] == first[user_id]}
+        return self._frame(
+            b",".join(ref for what, ref in last.values() if what == "join"),
+            b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave"),
+        )
+
+    def _frame(self, joined: bytes, left: bytes) -> bytes:
+        if not joined and not left:
+            return b""
+        payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (joined, left, self._count)
+        return signal_frame(PRESENCE_CHANGED, payload)
+
+
+def _once_from(deltas: list[Delta]) -> int:
+    """The first place from which on nobody is named twice."""
+    named: set[int] = set()
+    for place in range(len(deltas) - 1, -1, -1):
+        user_id = deltas[place][1]
+        if user_id in named:
+            return place + 1
+        named.add(user_id)
+    return 0
+
+
+def _single(delta: Delta) -> bytes:
+    what, user_id, ref = delta
+    if what == "join":
+        return signal_frame(PRESENCE_JOIN, b'{"user_id":%d,%s' % (user_id, ref[1:]))
+    return signal_frame(PRESENCE_LEAVE, b'{"user_id":%d}' % user_id)
 
 
 class Presence:
@@ -88,6 +201,7 @@ class Presence:
         self._joining: dict[str, set[int]] = {}
         self._looking: set[str] = set()
         self._next: asyncio.Task[None] | None = None
+        self._rest_until = 0.0
         # A lease that is lowered while its user comes back must not arrive after its renewal.
         self._calling = asyncio.Lock()
         self._later: set[asyncio.Task[None]] = set()
@@ -216,55 +330,15 @@ class Presence:
         """
         room.deltas_timer = None
         base, end = room.deltas_base, room.deltas_base + len(room.deltas)
-        made: dict[tuple[int, bool], bytes] = {}
+        told = Told(room.deltas, len(room.present or ()))
         room.flush()
         for connection in list(room.ready):
             seen = max(connection.presence_seen, base)
             connection.presence_seen = end
-            if seen >= end:
-                continue
-            kind = (seen, connection.wants_changed)
-            if kind not in made:
-                deltas = room.deltas[seen - base :]
-                made[kind] = (
-                    self._changed(room, deltas)
-                    if connection.wants_changed
-                    else self._singles(deltas)
-                )
-            if made[kind]:
-                connection.write(made[kind])
-        room.deltas.clear()
+            if seen < end and (made := told.since(seen - base, changed=connection.wants_changed)):
+                connection.write(made)
+        room.deltas = []
         room.deltas_base = end
-
-    @staticmethod
-    def _singles(deltas: list[tuple[str, int, bytes]]) -> bytes:
-        frames = []
-        for what, user_id, ref in deltas:
-            if what == "join":
-                frames.append(signal_frame(PRESENCE_JOIN, b'{"user_id":%d,%s' % (user_id, ref[1:])))
-            else:
-                frames.append(signal_frame(PRESENCE_LEAVE, b'{"user_id":%d}' % user_id))
-        return b"".join(frames)
-
-    @staticmethod
-    def _changed(room: Room, deltas: list[tuple[str, int, bytes]]) -> bytes:
-        first: dict[int, str] = {}
-        last: dict[int, tuple[str, bytes]] = {}
-        for what, user_id, ref in deltas:
-            first.setdefault(user_id, what)
-            last[user_id] = what, ref
-        # Joins and leaves of one user take turns: who left first and joined last never left.
-        last = {user_id: told for user_id, told in last.items() if told[0] == first[user_id]}
-        if not last:
-            return b""
-        joined = b",".join(ref for what, ref in last.values() if what == "join")
-        left = b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave")
-        payload = b'{"joined":[%s],"left":[%s],"count":%d}' % (
-            joined,
-            left,
-            len(room.present or ()),
-        )
-        return signal_frame(PRESENCE_CHANGED, payload)
 
     def _rejoined(self, room: Room, connection: Connection) -> None:
         """A reader that was slow missed signals: it gets the list anew."""
@@ -356,11 +430,16 @@ class Presence:
         joining: dict[str, set[int]] = {}
         try:
             async with self._calling:
+                rest = self._rest_until - time.monotonic()
+                if rest > 0:
+                    await asyncio.sleep(rest)
                 self._next = None
                 joining, self._joining = self._joining, {}
                 looking, self._looking = self._looking, set()
                 only = {channel: set[int]() for channel in looking} | joining
                 answers = await self._ask(only, looking=looking)
+                if sum(map(len, joining.values())) >= STORM:
+                    self._rest_until = time.monotonic() + REST_SECONDS
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
             self._freeze()
