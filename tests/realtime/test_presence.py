@@ -408,6 +408,54 @@ def frame_of(kind: int, body: bytes) -> Any:
     return orjson.loads(body)
 
 
+async def test_leases_are_renewed_by_few_calls_and_nobody_is_forgotten(
+    board: Board, desk: Desk, connection: Any
+) -> None:
+    """More people than go into one call; at each end of one somebody comes, or somebody's lease
+    had run out.
+    """
+    users = await many(desk, connection, board.id, 2500)
+    room = await desk.hub.open(project_channel(board.id))
+    await desk.presence._tasks.stop()
+    lease = f"warmdesk:presence:{{}}:{room.channel}"
+    late = {users[place] for place in (0, 999, 1000, 2499)}
+    await desk.presence._turn(only={room.channel: set(users) - late})
+    everybody = {str(user): "1" for user in users}
+    assert await desk.redis.zcard(lease.format("leases")) == len(users) - len(late)
+
+    async def turn() -> tuple[list[int], dict[str, float]]:
+        """The people of each call that renewed leases of the room, and what is left of leases."""
+        calls = list[int]()
+        async with desk.redis.monitor() as monitor:
+            await desk.presence._turn(only={room.channel: set(users)})
+            await desk.redis.echo("that was all")
+            async for command in monitor.listen():
+                name, *told = command["command"].split(" ")
+                if name.upper() == "ECHO":
+                    break
+                if name.upper() == "ZADD" and told[0] == lease.format("leases"):
+                    calls.append(sum("@" in each for each in told))
+        found = await desk.redis.zrange(lease.format("leases"), 0, -1, withscores=True)
+        return calls, {str(name, "ascii").partition("@")[0]: until for name, until in found}
+
+    before = (await desk.redis.time())[0] * 1000
+    calls, leases = await turn()
+    assert sum(calls) == 2 * len(users), "some are new in each of the three calls"
+    assert leases.keys() == everybody.keys()
+    calls, leases = await turn()
+    assert calls == [1000, 1000, 500]
+    assert leases.keys() == everybody.keys()
+    assert len(set(leases.values())) == 1
+    assert min(leases.values()) >= before + presence_module.LEASE_SECONDS * 1000
+    await desk.redis.zrem(lease.format("leases"), f"{users[1500]}@{desk.bus.process}")
+    await desk.redis.hdel(lease.format("counts"), str(users[1500]))
+    calls, leases = await turn()
+    assert leases.keys() == everybody.keys()
+    counts = await desk.redis.hgetall(lease.format("counts"))
+    assert {str(user, "ascii"): str(count, "ascii") for user, count in counts.items()} == everybody
+    assert sorted(await desk.presence.users(room.channel)) == sorted(users)
+
+
 async def test_in_a_storm_those_who_come_next_wait_for_each_other(
     board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
