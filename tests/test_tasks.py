@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from contextvars import ContextVar
+from itertools import pairwise
 
 import pytest
 
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
-from warmdesk.tasks import Shared, Tasks, Together
+from warmdesk.tasks import BEAT_SECONDS, EARLY_SECONDS, Shared, Tasks, Together, until_beat
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 30.0])
+def test_who_turns_every_so_often_wakes_with_all_others(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither later than without a beat nor more often, though a timer comes a little early."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    beat = now + until_beat(BEAT_SECONDS)
+    for number in range(1000):
+        now = 1000.0 + number * 0.00731
+        pause = until_beat(seconds)
+        assert seconds - BEAT_SECONDS < pause <= seconds + EARLY_SECONDS
+        beats = (now + pause - beat) / BEAT_SECONDS
+        assert beats == pytest.approx(round(beats), abs=1e-6)
+    for early in (0.0, 0.0005, 0.001):
+        now = beat - early
+        assert until_beat(seconds) == pytest.approx(seconds + early)
+    now = beat + 0.1
+    assert until_beat(seconds) == pytest.approx(seconds - 0.1)
+
+
+def test_less_than_a_beat_is_slept_as_it_is() -> None:
+    assert until_beat(0.01) == 0.01
+
+
+def test_the_processes_of_a_machine_have_their_beats_at_different_moments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    moments = []
+    for pid in range(4000, 4008):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        moments.append(until_beat(BEAT_SECONDS) % BEAT_SECONDS)
+    ordered = sorted(moments)
+    gaps = [after - before for before, after in pairwise([*ordered, ordered[0] + BEAT_SECONDS])]
+    assert min(gaps) > BEAT_SECONDS / len(gaps) / 4
 
 
 async def test_a_task_that_raised_is_started_again(

@@ -33,6 +33,9 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
 
+CALM_SECONDS = 1.0
+"""How often it looks when all serve: who ends, and who is to end, wakes it by a signal."""
+LOOK_SECONDS = 0.25
 STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
@@ -176,7 +179,8 @@ class Supervisor:
         """Until a signal, a word of a worker, or the time to look again."""
         if self._signals:
             return
-        for key, _ in self._selector.select(timeout=0.25):
+        pause = CALM_SECONDS if self._calm() else LOOK_SECONDS
+        for key, _ in self._selector.select(timeout=pause):
             word = os.read(key.fd, 512)
             if key.fd == self._wake[0]:
                 continue
@@ -188,6 +192,14 @@ class Supervisor:
                 log.info("worker.serves pid=%d seconds=%.2f", one.pid, time.monotonic() - one.began)
             if worker.REPLACE in word:
                 self.rolling.extend(s for s in self.slots if s.worker is one)
+
+    def _calm(self) -> bool:
+        """Whether nothing is under way that has a time of its own."""
+        return (
+            not (self.stopping or self.rolling or self.retiring)
+            and all(slot.worker and slot.worker.serves for slot in self.slots)
+            and self.tending.calm
+        )
 
     # Workers
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from contextvars import Context
@@ -24,13 +25,32 @@ from warmdesk.metrics import TASK_RESTARTS
 RESTART_SECONDS = 0.5
 DEAD_SECONDS = 5.0
 CANCEL_SECONDS = 0.25
+BEAT_SECONDS = 0.5
+EARLY_SECONDS = 0.005
+"""By how much a timer may come before its time: event loops count in milliseconds."""
 GROUP = 500
 """Keys in one look-up."""
+
+GOLDEN = 0.618034
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def until_beat(seconds: float) -> float:
+    """How long to sleep until the last beat within the next `seconds`; less than a beat: so long.
+
+    Who turns again and again sleeps until a beat: then a process that has little to do wakes
+    twice a second for everything, and not for each of its tasks. Processes have their beats at
+    different moments, so they do not all ask Redis and the database at once.
+    """
+    if seconds < BEAT_SECONDS:
+        return seconds
+    now = time.monotonic() - os.getpid() * GOLDEN % 1 * BEAT_SECONDS
+    beats = (now + seconds + EARLY_SECONDS) // BEAT_SECONDS
+    return beats * BEAT_SECONDS - now
 
 
 class Tasks:

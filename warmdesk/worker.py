@@ -26,6 +26,7 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk, open_desk
 from warmdesk.realtime.connection import cap
 from warmdesk.rest.front import Fronts
+from warmdesk.tasks import until_beat
 
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 8
@@ -124,7 +125,7 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
 async def _watch(desk: Desk, tell: int) -> None:
     """Ask for a successor when a task of the centre is dead; the others go on until it serves."""
     while (trouble := desk.healthy()) is None:
-        await asyncio.sleep(WATCH_SECONDS)
+        await asyncio.sleep(until_beat(WATCH_SECONDS))
     log.error("worker.unwell task=%s", trouble)
     os.write(tell, REPLACE)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import ssl
@@ -26,6 +27,7 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.embedded import tending
 from warmdesk.server import StartError
+from warmdesk.supervisor import CALM_SECONDS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -90,6 +92,36 @@ async def test_a_killed_worker_is_replaced_and_no_connection_of_its_queue_is_los
         await until(lambda: len(running.workers()) == 3, within=2, what="replaced")
         assert [answer.status for answer in answers] == [200] * 40
         assert f"pid={killed} cause=signal_9" in running.log
+
+
+async def test_a_supervisor_with_nothing_to_do_sleeps_yet_hears_at_once_of_an_end(
+    outside: dict[str, Any],
+) -> None:
+    async with Running(workers=2, **outside) as running:
+        await until(running.ready, within=10, what="ready")
+        supervisor = running.process.pid
+        before, began = switches(supervisor), time.monotonic()
+        await asyncio.sleep(5)
+        looked, took = switches(supervisor) - before, time.monotonic() - began
+        assert looked <= took / CALM_SECONDS + 2
+        for served in (2, 3, 4):
+            await until(lambda served=served: len(running.workers()) == served, within=10)  # type: ignore[misc]
+            family = children(supervisor)
+            began = time.monotonic()
+            os.kill(family[0], signal.SIGKILL)
+            await until(lambda family=family: _replaced(family, children(supervisor)), within=5)  # type: ignore[misc]
+            assert time.monotonic() - began < CALM_SECONDS / 2
+
+
+def _replaced(before: list[int], now: list[int]) -> bool:
+    """Whether the first is gone and another is there."""
+    return before[0] not in now and len(now) == len(before)
+
+
+def switches(pid: int) -> int:
+    """How often a process went to sleep so far."""
+    said = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", said, re.MULTILINE)[0])
 
 
 async def test_nothing_is_left_when_the_supervisor_is_killed() -> None:

@@ -135,6 +135,9 @@ class TinyRoom:
         del self.slow[connection]
         self.ready[connection] = None
 
+    def closes(self, connection: Connection) -> None:
+        pass
+
     def deliver(self, text: bytes) -> None:
         made = frame(text)
         for connection in list(self.ready):

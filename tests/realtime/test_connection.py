@@ -385,10 +385,12 @@ def test_a_transport_that_does_not_end_by_itself_is_ended(clock: Clock) -> None:
 
 def test_the_sweeper_is_asked_to_come_soon_when_a_socket_closes() -> None:
     heard = Heard()
+    heard.connection.room = room = NotingRoom()
     heard.connection.due = 1e9
-    heard.hear(masked("a", BINARY))
+    heard.hear(masked("a", BINARY), masked("b"))
 
     assert heard.connection.due == 0
+    assert room.told == ["closes"]
 
 
 @pytest.mark.parametrize(
@@ -585,6 +587,33 @@ def test_pings_have_a_bucket_of_their_own(clock: Clock) -> None:
     assert len(heard.texts) == 30
 
 
+def test_empty_pongs_fill_the_bucket_too(clock: Clock) -> None:
+    """One at a time, as they come on an idle socket."""
+    heard = Heard(limits=True).hear(*[masked("", PONG)] * 30)
+    assert heard.refusals == []
+    heard.hear(*[masked("", PONG)] * 29)
+    assert (heard.refusals, heard.code) == (["control"] * 29, None)
+    heard.hear(masked("", PONG))
+    assert heard.code == 4429
+
+    calm = Heard(limits=True)
+    for _ in range(100):
+        clock.now += 1.0
+        calm.hear(masked("", PONG))
+        assert calm.connection.last_heard == clock.now
+    assert (calm.refusals, calm.frames) == ([], [])
+
+
+def test_what_looks_like_an_empty_pong_may_be_the_middle_of_something() -> None:
+    likeness = bytes((0x80 | PONG, 0x80)) + b"mask"
+    heard = Heard().hear(bytes((0x80 | PING, 0x80 | 6)) + bytes(4), likeness, masked("a"))
+
+    assert heard.frames == [(PONG, likeness)]
+    assert heard.texts == [b"a"]
+    # And with the fifth part of it something else may begin.
+    assert Heard().hear(likeness[:5], likeness[5:] + masked("b")).texts == [b"b"]
+
+
 def test_empty_fragments_cannot_go_on_for_ever(clock: Clock) -> None:
     heard = Heard(limits=True).hear(HALF + masked("", CONTINUATION, final=False) * 60)
 
@@ -632,6 +661,8 @@ def test_a_room_that_fails_closes_its_socket_alone(caplog: pytest.LogCaptureFixt
 
         def resumed(self, connection: Connection) -> None: ...
 
+        def closes(self, connection: Connection) -> None: ...
+
     heard = Heard()
     heard.connection.room = Broken()
     heard.connection.pause_writing()
@@ -669,6 +700,9 @@ class NotingRoom:
     def resumed(self, connection: Connection) -> None:
         self.told.append("resumed")
 
+    def closes(self, connection: Connection) -> None:
+        self.told.append("closes")
+
 
 def test_a_slow_reader_is_not_read_either_until_it_drained(clock: Clock) -> None:
     heard = Heard()
@@ -694,6 +728,8 @@ def test_a_room_may_fill_the_buffer_again_while_it_catches_up() -> None:
     class Generous(NotingRoom):
         def resumed(self, connection: Connection) -> None:
             connection.pause_writing()
+
+        def closes(self, connection: Connection) -> None: ...
 
     heard.connection.room = Generous()
     heard.connection.pause_writing()

@@ -232,6 +232,38 @@ async def test_what_control_missed_is_asked_about_all_the_same(
     assert await wire.closed(limit=3) == 4401
 
 
+async def test_the_tabs_of_one_person_are_one_question(
+    opened: Open,
+    desk: Desk,
+    alice: Person,
+    bob: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for each place that they are in; and many questions do not go at once."""
+    monkeypatch.setattr(control, "ASKED_AT_ONCE", 2)
+    tabs = [await opened(alice) for _ in range(3)]
+    tabs += [await opened(alice, "user"), await opened(alice, "user")]
+    other = await opened(bob)
+    refused = type(sql.sockets.refused).__call__
+    asked: list[int] = []
+
+    async def counted(self: Any, connection: Any, /, **params: Any) -> Any:
+        if self.name == "sockets.refused":
+            asked.append(len(params["users"]))
+        return await refused(self, connection, **params)
+
+    monkeypatch.setattr(type(sql.sockets.refused), "__call__", counted)
+    await desk.control._ask_about_all()
+    assert asked == [2, 1]
+    await stay_open(*tabs, other)
+    await connection.execute("update sessions set revoked_at = now() where user_id = $1", alice.id)
+    began = time.monotonic()
+    await desk.control._ask_about_all()
+    await close_within(began, 4401, *tabs)
+    await stay_open(other)
+
+
 async def test_a_right_that_could_not_be_asked_about_is_asked_about_again(
     opened: Open, desk: Desk, root: Person, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

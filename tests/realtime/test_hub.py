@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -21,13 +22,14 @@ from tests.realtime.story import seqs, tell
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
+from warmdesk.metrics import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import feed, hub
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PROJECT_UNARCHIVED
-from warmdesk.realtime.frames import CLOSE, TEXT
+from warmdesk.realtime.frames import CLOSE, TEXT, Close
 
 Message = str
 
@@ -600,6 +602,83 @@ async def test_who_does_not_answer_pings_ends_with_4408(
         assert codes == [4408]
         assert [code for code, _ in said].count(0x9) >= 2
         await answers.settle()
+
+
+JITTER = 0.05
+"""By how much a visit may come before or after its second."""
+
+
+async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    bob: Person,
+    olga: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some answer their pings and some do not, tokens run out, sockets close and others come:
+    three minutes of it, one second after another.
+    """
+    chance = random.Random(11)
+    await desk.hub._tasks.stop()
+    turned: list[Connection] = []
+    turn = desk.hub._turn
+
+    def noted(connection: Connection, now: float) -> None:
+        turned.append(connection)
+        turn(connection, now)
+
+    monkeypatch.setattr(desk.hub, "_turn", noted)
+    async with AsyncExitStack() as stack:
+        for person in (alice, bob, olga) * 6:
+            await stack.enter_async_context(raw(person, url))
+        mute = list(desk.hub.connections)[2::9]
+        began, looks, ends = time.monotonic(), 0, set[int]()
+        for second in range(1, 181):
+            now = began + second + chance.uniform(-JITTER, JITTER)
+            if second % 20 == 0:
+                await stack.enter_async_context(raw(chance.choice((alice, bob, olga)), url))
+                newest = list(desk.hub.connections)[-1]
+                newest.last_ping = now - 0.5
+                newest.due = newest.last_ping + hub.PING_SECONDS
+            open_now = [c for c in desk.hub.connections if not c.closing]
+            for connection in open_now:
+                if connection not in mute and connection.last_ping > connection.last_heard:
+                    connection.last_heard = connection.last_ping + 0.1
+            if second % 15 == 0:
+                desk.hub.set_expiry(chance.choice(open_now), time.time() + chance.choice((-40, 70)))
+            if second % 40 == 0:
+                chance.choice(open_now).close(1000)
+            due = {c for c in desk.hub.connections if c.due <= now}
+            pinged = {c: c.last_ping for c in desk.hub.connections}
+            turned.clear()
+            desk.hub._visit(now)
+            looks += len(turned)
+            assert due <= set(turned)
+            soon = now + TICK_SECONDS - hub.PING_SECONDS
+            assert all(c.closing or pinged[c] <= soon for c in set(turned) - due)
+            assert len(turned) == len(set(turned))
+            left = [c for c in desk.hub.connections if not c.closing]
+            latest = hub.PING_SECONDS + TICK_SECONDS + 2 * JITTER
+            assert all(now - pinged[c] < latest for c in left if c.last_ping == now)
+            assert all(now - c.last_ping < hub.PING_SECONDS for c in left)
+            assert desk.hub._early.keys() == {
+                c
+                for c in desk.hub.connections
+                if c.closing or c.due < c.last_ping + hub.PING_SECONDS
+            }
+            order = [c.last_ping for c in left]
+            assert order == sorted(order)
+            ends |= {c.closing for c in desk.hub.connections}
+            await asyncio.sleep(0)
+        assert {0, 1000, 4401, 4408} <= ends
+        assert looks < 18 * 180 / 5
+        desk.hub.close_all(Close.NORMAL, "the end")
+        for second in (200, 205, 210):
+            desk.hub._visit(began + second)
+            await asyncio.sleep(0.01)
+        assert (desk.hub.connections, desk.hub._early) == ({}, {})
 
 
 # Tokens

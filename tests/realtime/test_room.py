@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,7 +32,7 @@ def make_room(feed: Feed | None = None) -> Room:
                 connection.seen = missed.seq
             assert room.join(connection)
 
-    room = Room("project:1", rejoin=rejoin, taken=lambda room, entry: None)
+    room = Room("project:1", rejoin=rejoin, taken=lambda room, entry: None, early={})
     room.begin(0)
     room.opened = True
     return room
@@ -229,6 +230,39 @@ def test_those_who_miss_the_same_share_its_bytes_and_few_are_kept() -> None:
         assert not room.joined
 
     run(story)
+
+
+def test_whoever_comes_and_goes_its_people_are_those_of_its_connections() -> None:
+    chance = random.Random(5)
+
+    def rejoin(room: Room, connection: Connection) -> None:
+        """Some close meanwhile, some have to wait again."""
+        if what != "ends":
+            if what == "waits":
+                room.stay(connection)
+            else:
+                room.join(connection)
+
+    room = Room("project:1", rejoin=rejoin, taken=lambda room, entry: None, early={})
+    for _ in range(3000):
+        inside = room.connections()
+        what = chance.choice(["comes", "goes", "is full", "has drained", "waits", "ends"])
+        if what == "comes":
+            made = pipe().connection
+            made.room, made.user_id = room, chance.randrange(20)
+            if chance.random() < 0.5:
+                room.stay(made)
+            else:
+                assert room.join(made)
+        elif inside:
+            connection = chance.choice(inside)
+            if what == "goes":
+                room.drop(connection)
+            elif what == "is full":
+                room.paused(connection)
+            elif connection in room.slow:
+                room.resumed(connection)
+        assert room.people() == sorted({c.user_id for c in room.connections()})
 
 
 def test_what_comes_too_early_is_held_up_to_a_limit() -> None:

@@ -59,14 +59,17 @@ class Tending:
         self.servers = servers
         self.deaths = {name: Deaths() for name in servers}
         self._down: set[str] = set()
+        self.calm = True  # all lived at the last look
 
     def look(self) -> None:
         """Once: note who died, and start who may. Nobody waits for it: connections come back by
         themselves. From the main thread.
         """
+        self.calm = True
         for name, server in self.servers.items():
             if server.alive():
                 continue
+            self.calm = False
             deaths = self.deaths[name]
             if name not in self._down:
                 self._down.add(name)

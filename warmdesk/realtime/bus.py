@@ -33,7 +33,7 @@ from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
 from warmdesk.realtime.link import Link, command
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
-from warmdesk.tasks import Tasks
+from warmdesk.tasks import Tasks, until_beat
 
 PREFIX = "warmdesk:"
 CALL_SECONDS = 0.25
@@ -308,7 +308,7 @@ class Bus:
             if self._listening is not None and silence > SILENCE_SECONDS:
                 log.warning("bus.silent seconds=%.1f", silence)
                 self._drop_listening()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(until_beat(BEAT_SECONDS))
 
     # Listening
 

@@ -58,6 +58,8 @@ NO_STATUS, LOST = 1005, 1006
 """The code when the peer's Close had none, and when there was no Close (RFC 6455, 7.4.1)."""
 
 PING_FRAME = frame(b"", PING)
+EMPTY_PONG = bytes((0x80 | PONG, 0x80))
+"""How the masked answer to it begins; four bytes of mask follow."""
 
 written = [0]
 """Bytes that `Connection.write` was given so far, by all sockets of this process."""
@@ -73,6 +75,9 @@ class Room(Protocol):
 
     def resumed(self, connection: Connection) -> None:
         """Everything is written: bring what it missed. May pause it again at once."""
+
+    def closes(self, connection: Connection) -> None:
+        """It begins to close, and is to be visited until it is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -271,6 +276,8 @@ class Connection(asyncio.Protocol):
         self.closing = code
         self._deadline = monotonic() + CLOSE_SECONDS
         self.due = 0.0
+        if self.room is not None:
+            self.room.closes(self)
         self._message = None
         if self.paused_since and self.transport is not None:
             self.transport.resume_reading()  # to see the peer's Close
@@ -313,7 +320,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.alive = True
-        self.last_heard = monotonic()
+        self.last_heard = now = monotonic()
+        # What an idle socket says. In the middle of a frame, or often, it goes the long way.
+        if (
+            len(data) == 6
+            and data.startswith(EMPTY_PONG)
+            and self._pending is None
+            and self._control_at <= now
+        ):
+            self._control_at = now + EVERY
+            return
         try:
             self._read(data)
         except Exception:

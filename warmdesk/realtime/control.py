@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -34,12 +34,15 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks, end
+from warmdesk.tasks import Tasks, end, until_beat
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
-SOCKETS_A_QUERY = 2000
+ASKED_AT_ONCE = 2000
+
+Right = tuple[int, str | None, int | None, Any]
+"""By what a socket is open: user, session, key and room."""
 
 log = logging.getLogger(__name__)
 
@@ -130,50 +133,63 @@ class Control:
 
     async def _review(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(until_beat(EVERY_SECONDS))
             await self._ask_about_all()
             self._tasks.recovered("control.review")
 
     async def _ask_about_all(self) -> None:
-        open_now = list(self.hub.connections)
-        for at in range(0, len(open_now), SOCKETS_A_QUERY):
-            await self._ask_about(open_now[at : at + SOCKETS_A_QUERY])
+        await self._ask_about(self.hub.connections)
 
     async def review(self, connection: Connection) -> None:
         """Ask about one socket: it was let in on what may have changed meanwhile."""
         await self._ask_about([connection])
 
     async def _ask_about(
-        self, connections: list[Connection], *, because_of: Entry | None = None
+        self, connections: Iterable[Connection], *, because_of: Entry | None = None
     ) -> None:
-        """Close those that have no right any more."""
-        while connections := [c for c in connections if not c.closing]:
+        """Close those that have no right any more. The tabs of one person are one question."""
+        rights: dict[Right, list[Connection]] = {}
+        for connection in connections:
+            if not connection.closing:
+                rights.setdefault(_right(connection), []).append(connection)
+        asked = list(rights)
+        for at in range(0, len(asked), ASKED_AT_ONCE):
+            some = {right: rights[right] for right in asked[at : at + ASKED_AT_ONCE]}
+            for right, cause in await self._refused(some):
+                for connection in rights[right]:
+                    if connection.closing:
+                        continue
+                    REVOCATIONS.inc(cause=cause)
+                    connection.close(
+                        Close.SIGNED_OUT if cause in ("session", "key") else Close.NO_ACCESS,
+                        "access ended",
+                    )
+                    _note_time(because_of)
+
+    async def _refused(self, rights: Mapping[Right, list[Connection]]) -> list[tuple[Right, str]]:
+        """Those that are gone, each with its cause. Waits for a database that is away, as long as
+        any of their connections is open.
+        """
+        while asked := [r for r in rights if not all(c.closing for c in rights[r])]:
+            users, sessions, keys, rooms = map(list, zip(*asked, strict=True))
             try:
                 rows = await sql.sockets.refused(
                     self.database.healing,
-                    users=[c.user_id for c in connections],
-                    sessions=[c.session_id for c in connections],
-                    keys=[c.key_id for c in connections],
-                    projects=[project_of(c) for c in connections],
+                    users=users,
+                    sessions=sessions,
+                    keys=keys,
+                    projects=[project_of(room) for room in rooms],
                 )
-                break
             except DATABASE_AWAY as error:
                 log.warning(
                     "control.not_reviewed sockets=%d error=%s",
-                    len(connections),
+                    sum(len(rights[right]) for right in asked),
                     type(error).__name__,
                 )
                 await asyncio.sleep(AGAIN_SECONDS)
-        else:
-            return
-        for row in rows:
-            connection = connections[row["place"] - 1]
-            REVOCATIONS.inc(cause=row["cause"])
-            connection.close(
-                Close.SIGNED_OUT if row["cause"] in ("session", "key") else Close.NO_ACCESS,
-                "access ended",
-            )
-            _note_time(because_of)
+            else:
+                return [(asked[row["place"] - 1], row["cause"]) for row in rows]
+        return []
 
     def _later(self, run: Any) -> None:
         task = asyncio.create_task(run)
@@ -187,9 +203,12 @@ def _note_time(entry: Entry | None) -> None:
         REVOCATION_SECONDS.observe(since)
 
 
-def project_of(connection: Connection) -> int | None:
-    """The project a socket is on; None for a user socket."""
-    room = connection.room
+def _right(connection: Connection) -> Right:
+    return connection.user_id, connection.session_id, connection.key_id, connection.room
+
+
+def project_of(room: Any) -> int | None:
+    """The project of a socket's room; None for a user socket's."""
     if isinstance(room, Room) and room.channel.startswith("project:"):
         return int(room.channel.removeprefix("project:"))
     return None

@@ -22,6 +22,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from warmdesk import clock
@@ -46,7 +47,7 @@ from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, S
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.room import HELD, TAIL_BYTES, TAIL_EVENTS, Room
-from warmdesk.tasks import Shared, Tasks, end
+from warmdesk.tasks import Shared, Tasks, end, until_beat
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -105,7 +106,10 @@ class Hub:
         self.bus = bus
         self.rooms: dict[str, Room] = {}
         self.people: dict[int, list[Connection]] = {}
+        # In the order of their next pings, so that whoever is not due is not looked at.
         self.connections: dict[Connection, None] = {}
+        # Who has to be looked at before that: it closes, its token runs out, it is silent.
+        self._early: dict[Connection, None] = {}
         self.epoch = ""
         self.listeners: dict[str, list[Listener]] = {}
         self.on_hint: Callable[[Room, str], None] = lambda room, word: None
@@ -348,7 +352,8 @@ class Hub:
         """Compare all rooms with their feeds, one query for all."""
         while True:
             try:
-                async with asyncio.timeout(CHECK_SECONDS if self.bus.good else CHECK_SECONDS_BAD):
+                wait = until_beat(CHECK_SECONDS) if self.bus.good else CHECK_SECONDS_BAD
+                async with asyncio.timeout(wait):
                     await self._doubt.wait()
             except TimeoutError:
                 pass
@@ -396,7 +401,9 @@ class Hub:
         """
         room = self.rooms.get(channel)
         if room is None:
-            room = self.rooms[channel] = Room(channel, rejoin=self._rejoin, taken=self._taken)
+            room = self.rooms[channel] = Room(
+                channel, rejoin=self._rejoin, taken=self._taken, early=self._early
+            )
         while not room.opened:
             if room.opening is None:
                 room.opening = asyncio.ensure_future(self._open(room))
@@ -514,19 +521,22 @@ class Hub:
         if len(same) > CONNECTIONS_EACH:
             same[0].close(Close.REPLACED, "opened too often")
         self._count(connection, 1)
-        connection.due = time.monotonic() + PING_SECONDS
+        connection.last_ping = time.monotonic()
+        connection.due = connection.last_ping + PING_SECONDS
         self._set_expiry(connection)
+        if connection.closing:
+            room.closes(connection)
         self._rejoin(room, connection)
 
     def _rejoin(self, room: Room, connection: Connection) -> None:
         if connection.closing:
             return
         if connection.paused_since:  # it asked for something while its buffer was full
-            room.slow[connection] = None
+            room.stay(connection)
         elif room.join(connection):
             self.on_rejoined(room, connection)
         else:
-            room.behind[connection] = None
+            room.stay(connection)
             self._keep(asyncio.create_task(self._heal(room, connection)))
 
     async def _heal(self, room: Room, connection: Connection) -> None:
@@ -608,6 +618,7 @@ class Hub:
         room = connection.room
         if self.connections.pop(connection, 0) is None:
             self._count(connection, -1)
+        self._early.pop(connection, None)
         self._waiting.pop(connection, None)
         mine = self.people.get(connection.user_id)
         if mine is not None and connection in mine:
@@ -638,9 +649,10 @@ class Hub:
     def _set_expiry(self, connection: Connection) -> None:
         if connection.expires_at is not None:
             left = connection.expires_at - clock.now()
-            connection.due = min(
-                connection.due, time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS)
-            )
+            moment = time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS)
+            if moment < connection.due:
+                connection.due = moment
+                self._early[connection] = None
 
     # The sweeper: one for all connections, no timer each
 
@@ -661,14 +673,21 @@ class Hub:
                 self._visit(now)
             self._keep_to_budget()
             turn += 1
-            expected = now + TICK_SECONDS
-            await asyncio.sleep(TICK_SECONDS)
+            pause = until_beat(TICK_SECONDS)
+            expected = now + pause
+            await asyncio.sleep(pause)
 
     def _visit(self, now: float) -> None:
         """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed;
         empty rooms close.
         """
-        for connection in [c for c in self.connections if c.due <= now]:
+        # The next visit is two ticks away: who is due before half of that is not left to it, or
+        # visits that come a moment early would put off every ping by a second.
+        soon = now + TICK_SECONDS
+        waits = takewhile(lambda c: c.last_ping + PING_SECONDS <= soon, self.connections)
+        due = dict.fromkeys(waits)
+        due.update((c, None) for c in self._early if c.due <= now)
+        for connection in due:
             self._turn(connection, now)
         for channel, room in list(self.rooms.items()):
             for connection in [*room.slow, *room.behind]:
@@ -736,17 +755,21 @@ class Hub:
 
     def _turn(self, connection: Connection, now: float) -> None:
         """What is due for one connection; sets when to come again."""
+        if connection not in self.connections:
+            return
         if connection.closing:
             connection.tick(now)
-            connection.due = now + 1.0
+            connection.due = now + TICK_SECONDS
             return
         if now - connection.last_heard > SILENT_SECONDS and not connection.paused_since:
             connection.close(Close.HEARTBEAT, "no answer to pings")
-            connection.due = now + 1.0
+            connection.due = now + TICK_SECONDS
             return
         if now - connection.last_ping >= PING_SECONDS - 1:
             connection.last_ping = now
             connection.ping()
+            del self.connections[connection]
+            self.connections[connection] = None
         # A pong comes some time after its ping: two pings later it is not yet silent long enough.
         due = min(connection.last_ping + PING_SECONDS, connection.last_heard + SILENT_SECONDS)
         if connection.expires_at is not None:
@@ -763,7 +786,13 @@ class Hub:
                 left + EXPIRY_GRACE_SECONDS if connection.warned else left - EXPIRY_WARNING_SECONDS
             )
             due = min(due, now + max(0.0, next_look))
-        connection.due = now + 1.0 if connection.closing else due
+        if connection.closing:
+            due = now + TICK_SECONDS
+        connection.due = due
+        if connection.closing or due < connection.last_ping + PING_SECONDS:
+            self._early[connection] = None
+        else:
+            self._early.pop(connection, None)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._heals.add(task)

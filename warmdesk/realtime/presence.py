@@ -27,7 +27,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,7 +41,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
 from warmdesk.realtime.hub import Hub, signal_frame
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Shared, Tasks, end
+from warmdesk.tasks import Shared, Tasks, end, until_beat
 
 LEASE_SECONDS = 8.0
 TURN_SECONDS = 2.0
@@ -352,7 +352,7 @@ class Presence:
         last = time.monotonic()
         while True:
             thaw = self._frozen_until - time.monotonic()
-            await asyncio.sleep(thaw if 0 < thaw < TURN_SECONDS else TURN_SECONDS)
+            await asyncio.sleep(thaw if 0 < thaw < TURN_SECONDS else until_beat(TURN_SECONDS))
             if time.monotonic() - last > TURN_SECONDS + LEAP_SECONDS:
                 self._freeze()
             last = time.monotonic()
@@ -468,18 +468,21 @@ class Presence:
             if not channel.startswith("project:"):
                 continue
             room = self.hub.rooms.get(channel)
-            here: Set[int] = (
+            here: Collection[int] = (
                 only.get(channel, frozenset())
                 if only is not None
-                else {c.user_id for c in room.connections()}
+                else room.people()
                 if room
                 else frozenset()
             )
-            leaving = {
-                u: m
-                for u, m in lowered.get(channel, {}).items()
-                if u not in here and not self._is_here(channel, u)
-            }
+            leaving = {}
+            if channel in lowered:
+                staying = set(here)
+                leaving = {
+                    u: m
+                    for u, m in lowered[channel].items()
+                    if u not in staying and not self._is_here(channel, u)
+                }
             if here or leaving or (room is not None and room.present is not None):
                 unknown = room is not None and room.present is None
                 look = unknown or looking is None or channel in looking
@@ -515,7 +518,7 @@ class Presence:
         self,
         channel: str,
         room: Room | None,
-        here: Set[int],
+        here: Collection[int],
         leaving: dict[int, float],
         now: float,
         *,

@@ -54,7 +54,7 @@ class Kept(NamedTuple):
 
 class Room:
     """One channel. `rejoin` is called for a connection that drained; `taken` hears each event in
-    order.
+    order; `early` gets the connections that close, for the sweeper.
     """
 
     __slots__ = (
@@ -66,9 +66,11 @@ class Room:
         "deltas",
         "deltas_base",
         "deltas_timer",
+        "early",
         "empty_since",
         "held",
         "held_timer",
+        "here",
         "joined",
         "last",
         "listed",
@@ -94,13 +96,16 @@ class Room:
         *,
         rejoin: Callable[[Room, Connection], None],
         taken: Callable[[Room, Entry], None],
+        early: dict[Connection, None],
     ) -> None:
         self.channel = channel
         self.rejoin = rejoin
         self.taken = taken
+        self.early = early
         self.ready: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
         self.behind: dict[Connection, None] = {}
+        self.here: list[int] | None = None
         self.last = 0
         self.sent = 0
         self.tick: list[bytes] = []
@@ -131,6 +136,14 @@ class Room:
     def connections(self) -> list[Connection]:
         """All, wherever they are."""
         return [*self.ready, *self.slow, *self.behind]
+
+    def people(self) -> list[int]:
+        """The users of all connections, each once, in ascending order. Not to be changed: it is
+        kept until somebody comes or goes.
+        """
+        if self.here is None:
+            self.here = sorted({c.user_id for c in self.connections()})
+        return self.here
 
     def begin(self, seq: int) -> None:
         """Start, or start again, at a seq: nothing before it is known here."""
@@ -281,6 +294,7 @@ class Room:
         self.behind.pop(connection, None)
         self.slow.pop(connection, None)
         self.ready[connection] = None
+        self.here = None
         if behind:
             connection.write(behind)
         return True
@@ -300,7 +314,7 @@ class Room:
     def resumed(self, connection: Connection) -> None:
         """Drained: it catches up, then follows again."""
         if connection in self.slow:
-            del self.slow[connection]
+            self.drop(connection)
             self.rejoin(self, connection)
 
     def drop(self, connection: Connection) -> None:
@@ -308,3 +322,13 @@ class Room:
         self.ready.pop(connection, None)
         self.slow.pop(connection, None)
         self.behind.pop(connection, None)
+        self.here = None
+
+    def stay(self, connection: Connection) -> None:
+        """It waits: for its reader in `slow`, or for the feed in `behind`."""
+        (self.slow if connection.paused_since else self.behind)[connection] = None
+        self.here = None
+
+    def closes(self, connection: Connection) -> None:
+        """It says goodbye: the sweeper comes soon to see that it ends."""
+        self.early[connection] = None

@@ -35,6 +35,7 @@ from warmdesk.metrics import READY
 from warmdesk.rest.answers import answer
 from warmdesk.rest.routing import DESK, PUBLIC, route
 from warmdesk.schemas.health import Health, Part, Ready, Version
+from warmdesk.tasks import until_beat
 
 SECONDS = 0.8
 """What each server has to answer; together with our own time less than a second."""
@@ -102,7 +103,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
 
     async def again(what: Any) -> None:
         while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
+            await asyncio.sleep(until_beat(SAMPLE_SECONDS))
             await what()
 
     await look()

@@ -26,6 +26,7 @@ from warmdesk.db.queries import sql
 from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
 from warmdesk.rest.health import SAMPLED, Disk, asked
 from warmdesk.rest.routing import DESK, route
+from warmdesk.tasks import until_beat
 
 SHOWN = 500
 """Projects whose columns and cards are told apart."""
@@ -81,7 +82,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
     async def run() -> None:
         while True:
             _sample(desk.database.pool)
-            await asyncio.sleep(SAMPLE_SECONDS)
+            await asyncio.sleep(until_beat(SAMPLE_SECONDS))
 
     task = asyncio.create_task(run(), name="warmdesk.metrics.sample")
     yield
