@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from warmdesk.auth import limits as module
 from warmdesk.auth.limits import Limits
 from warmdesk.errors import TooMany
+from warmdesk.link import Commands
 from warmdesk.realtime.bus import connect_redis
 
 
@@ -139,7 +140,7 @@ async def test_what_redis_counted_here_still_counts_when_redis_dies(there: Any, 
     limits = Limits(there)
     assert await taken(limits, 6, limit=10) == 6
 
-    limits._take = dead.register_script(module.TAKE)
+    limits._commands = Commands(dead)
 
     assert await taken(limits, 10, limit=10) == 4
 
@@ -164,10 +165,10 @@ async def test_redis_is_used_again_when_it_is_back(
     there: Any, dead: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits, other = Limits(there), Limits(there)
-    good = limits._take
-    limits._take = dead.register_script(module.TAKE)
+    good = limits._commands
+    limits._commands = Commands(dead)
     assert await taken(limits, 1, limit=3) == 1
-    limits._take = good
+    limits._commands = good
     monkeypatch.setattr(limits, "_ask_again_at", 1.0)
 
     assert await taken(limits, 3, limit=3) == 3

@@ -10,15 +10,17 @@ one caller, so a hung Redis costs one request a second a quarter second.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import time
 from collections import OrderedDict, deque
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.errors import TooMany
+from warmdesk.link import Commands
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ redis.call('pexpire', KEYS[1], math.ceil(window / 1000))
 return 0
 """
 
+TAKE_SHA = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
+
 FAILURES = (RedisError, OSError, TimeoutError)
 
 
@@ -54,7 +58,7 @@ class Limits:
     def __init__(self, redis: Any, *, on: bool = True) -> None:
         self.redis = redis
         self.on = on
-        self._take = redis.register_script(TAKE)
+        self._commands = Commands(redis)
         self._here: OrderedDict[str, deque[float]] = OrderedDict()
         self._ask_again_at = 0.0
 
@@ -96,10 +100,7 @@ class Limits:
         if was_lost:
             self._ask_again_at = now + PAUSE
         try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                wait = await self._take(
-                    keys=[_redis_key(place)], args=[limit, round(seconds * 1_000_000)]
-                )
+            wait = await self._counted(_redis_key(place), limit, round(seconds * 1_000_000))
         except FAILURES as error:
             self._lost(error)
             return None
@@ -107,6 +108,16 @@ class Limits:
             self._ask_again_at = 0.0
             log.info("limits.redis_back")
         return int(wait) / 1_000_000
+
+    async def _counted(self, *given: str | int) -> Any:
+        commands = self._commands
+        try:
+            return await commands.ask("EVALSHA", TAKE_SHA, 1, *given, seconds=REDIS_SECONDS)
+        except ResponseError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                commands.drop()
+                raise
+        return await commands.ask("EVAL", TAKE, 1, *given, seconds=REDIS_SECONDS)
 
     def _lost(self, error: BaseException) -> None:
         if self._ask_again_at == 0:

@@ -6,7 +6,6 @@
 ``change.py``      a transaction and the events it makes; published after the commit
 ``feed.py``        the numbered events of a channel in PostgreSQL: why not only pub/sub
 ``bus.py``         Redis pub/sub between processes: makes delivery instant, never certain
-``link.py``        one connection to Redis, as cheap as it can be
 ``sentinels.py``   which Redis is the primary, where several stand ready
 ``room.py``        one channel as this process sees it: who follows, what was delivered last
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up

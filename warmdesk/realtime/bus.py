@@ -27,11 +27,11 @@ from urllib.parse import unquote, urlsplit
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from warmdesk.link import Link, pack
 from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
-from warmdesk.realtime.link import Link, command
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks, until_beat
 
@@ -101,9 +101,7 @@ def _through_sentinels(url: str) -> dict[str, Any]:
 
 def _packed(batch: list[tuple[str, bytes]]) -> bytes:
     """Messages as commands."""
-    return b"".join(
-        [command(b"PUBLISH", (PREFIX + channel).encode(), message) for channel, message in batch]
-    )
+    return b"".join([pack(("PUBLISH", PREFIX + channel, message)) for channel, message in batch])
 
 
 class Bus:
@@ -123,7 +121,7 @@ class Bus:
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
         self._confirming: dict[str, list[asyncio.Future[None]]] = {}
-        self._asks: dict[str, bytes] = {}
+        self._asks: dict[str, str] = {}
         self._publishing: Link | None = None
         self._queue: deque[tuple[str, bytes]] = deque()
         self._unanswered: deque[tuple[str, bytes]] = deque()
@@ -225,8 +223,10 @@ class Bus:
             link.write(_packed(batch))
             self._publish_soon()
 
-    def _published(self, receivers: int) -> None:
-        """Redis took the message that waited longest."""
+    def _published(self, answer: int | ResponseError) -> None:
+        """Redis took the message that waited longest, or refused it."""
+        if isinstance(answer, ResponseError):
+            raise answer
         _, message = self._unanswered.popleft()
         self._waiting_bytes -= len(message)
         self._settled += 1
@@ -321,7 +321,7 @@ class Bus:
             return True
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._confirming.setdefault(channel, []).append(waiting)
-        self._ask(b"SUBSCRIBE", channel)
+        self._ask("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(CONFIRM_SECONDS if self._listening is not None else 0):
                 await waiting
@@ -333,13 +333,13 @@ class Bus:
         """Stop hearing a channel, soon."""
         self._wanted.discard(channel)
         self._confirmed.discard(channel)
-        self._ask(b"UNSUBSCRIBE", channel)
+        self._ask("UNSUBSCRIBE", channel)
 
     def hears(self, channel: str) -> bool:
         """Whether the channel's messages reach this process now, as far as it can know."""
         return self.good and channel in self._confirmed
 
-    def _ask(self, verb: bytes, channel: str) -> None:
+    def _ask(self, verb: str, channel: str) -> None:
         """What is asked for in one tick goes in one command, the last word on a channel counts."""
         if not self._asks:
             asyncio.get_running_loop().call_soon(self._send_asks)
@@ -349,10 +349,10 @@ class Bus:
         asks, self._asks = self._asks, {}
         if self._listening is None:
             return
-        for verb in (b"UNSUBSCRIBE", b"SUBSCRIBE"):
-            names = [(PREFIX + channel).encode() for channel, word in asks.items() if word == verb]
+        for verb in ("UNSUBSCRIBE", "SUBSCRIBE"):
+            names = [PREFIX + channel for channel, word in asks.items() if word == verb]
             if names:
-                self._listening.write(command(verb, *names))
+                self._listening.write(pack((verb, *names)))
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -373,7 +373,9 @@ class Bus:
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         asked: set[str] = set()
 
-        def take(answer: list[Any]) -> None:
+        def take(answer: list[Any] | ResponseError) -> None:
+            if isinstance(answer, ResponseError):
+                raise answer
             kind, name, content = answer
             self._answered = True
             channel = name.decode().removeprefix(PREFIX)
@@ -395,7 +397,7 @@ class Bus:
         link = Link(await self._connect(), answered=take, ended=ended)
         try:
             asked.update(("beat:" + self.process, *self._wanted))
-            link.write(command(b"SUBSCRIBE", *[(PREFIX + channel).encode() for channel in asked]))
+            link.write(pack(("SUBSCRIBE", *(PREFIX + channel for channel in asked))))
             self._listening = link
             # A Redis that hangs takes connections and commands; it is good when it answers.
             self._answered = False
