@@ -81,7 +81,9 @@ class Process:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start, and wait until it says that it is ready. It ends with us, whatever ends us."""
+        """Start, and wait until it says that it is ready, and its supervisor that a worker serves:
+        who asks may be faster. It ends with us, whatever ends us.
+        """
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -91,6 +93,7 @@ class Process:
                 preexec_fn=before_exec(death=signal.SIGTERM),
             )
         await until(self.is_ready, limit=START_SECONDS, every=0.05)
+        await until(lambda: "worker.serves" in self.log.read_text(errors="replace"))
 
     async def is_ready(self) -> bool:
         assert self.process is not None
