@@ -103,3 +103,22 @@ def test_differences_name_every_place() -> None:
     assert differences([{"id": 1}, {"id": 2}], [{"id": 2}, {"id": 1}]) == [
         ": followed [1, 2], fetched [2, 1]"
     ]
+
+
+def test_a_move_from_elsewhere_is_found_unless_an_earlier_one_is_not_told_any_more() -> None:
+    def moved(seq: int) -> dict[str, Any]:
+        card = {"id": 7, "key": "A-7", "column_id": 3, "version": 3, "position": 1.0}
+        payload = {"card_id": 7, "key": "A-7", "from_column_id": 2, "to_column_id": 3}
+        payload |= {"position": 1.0, "version": 3, "card": card}
+        return {"seq": seq, "type": "board.card_moved", "payload": payload}
+
+    column = {"id": 1, "cards": [{"id": 7, "key": "A-7", "column_id": 1, "version": 1}]}
+    board = {"seq": 4, "epoch": "e", "columns": [column], "labels": [], "members": []}
+
+    with pytest.raises(AssertionError):
+        State(board, []).apply(moved(5))
+
+    late = State(board, [])
+    late.apply({"seq": 5, "type": "gone", "payload": {}})
+    late.apply(moved(6))
+    assert late.cards[7]["column_id"] == 3
