@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from tests.conftest import Wait
 from warmdesk.auth.limits import Limits
-from warmdesk.link import Commands
+from warmdesk.link import Commands, Link
 from warmdesk.realtime.bus import connect_redis
 
 
@@ -78,6 +78,19 @@ async def test_a_connection_that_ended_is_replaced(
     with pytest.raises(Lost):
         await waits
     assert await commands.ask("CLIENT", "ID", seconds=2) != own
+
+
+async def test_a_connection_that_ended_before_it_was_taken_over_is_none(
+    redis: Any, eventually: Wait
+) -> None:
+    opened = await redis.connection_pool.get_connection()
+    await opened.send_command("CLIENT", "ID")
+    await redis.client_kill_filter(_id=await opened.read_response())
+    await eventually(opened._reader.at_eof)
+    ends: list[Exception] = []
+    with pytest.raises(Lost):
+        Link(opened, answered=lambda answer: None, ended=ends.append)
+    assert not ends
 
 
 async def test_a_redis_that_is_not_there_is_said_at_once(tmp_path: Any) -> None:

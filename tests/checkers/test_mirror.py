@@ -105,7 +105,7 @@ def test_differences_name_every_place() -> None:
     ]
 
 
-def test_a_move_from_elsewhere_is_found_unless_an_earlier_one_is_not_told_any_more() -> None:
+def test_a_move_from_elsewhere_is_found_unless_the_card_is_deleted_after_it() -> None:
     def moved(seq: int) -> dict[str, Any]:
         card = {"id": 7, "key": "A-7", "column_id": 3, "version": 3, "position": 1.0}
         payload = {"card_id": 7, "key": "A-7", "from_column_id": 2, "to_column_id": 3}
@@ -121,4 +121,8 @@ def test_a_move_from_elsewhere_is_found_unless_an_earlier_one_is_not_told_any_mo
     late = State(board, [])
     late.apply({"seq": 5, "type": "gone", "payload": {}})
     late.apply(moved(6))
-    assert late.cards[7]["column_id"] == 3
+    with pytest.raises(AssertionError, match="untold"):
+        late.shown()
+    deleted = {"card_id": 7, "key": "A-7", "column_id": 3}
+    late.apply({"seq": 7, "type": "board.card_deleted", "payload": deleted})
+    assert not late.untold

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import Wait, until
-from warmdesk.db.pool import BUDGET, Budget, Database, allowed
+from warmdesk.db.pool import BUDGET, Budget, Database, granted
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
 
@@ -39,9 +39,9 @@ async def test_all_questions_of_a_request_share_its_time(desk: Desk) -> None:
     with pytest.raises(TimeoutError):
         await desk.database.fetchrow("select pg_sleep(0.4)")
     assert time.monotonic() - began < 0.3
-    assert allowed(2) == 0.1
+    assert granted(2)[0] == 0.1
     budget.over = True
-    assert allowed(2) == 2
+    assert granted(2)[0] == 2
 
 
 async def test_what_outlives_its_request_has_time_of_its_own(desk: Desk) -> None:

@@ -345,13 +345,13 @@ async def test_what_a_dying_redis_did_not_take_is_told_here_at_once(
 
 
 async def slow_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers at once, but to each PUBLISH 0.2 seconds after it came."""
+    """Answers at once, but to each PUBLISH 0.8 seconds after it came."""
     loop, commands = asyncio.get_running_loop(), hiredis.Reader()
     while data := await reader.read(1 << 16):
         commands.feed(data)
         while words := commands.gets():
             if words[0] == b"PUBLISH":
-                loop.call_later(0.2, writer.write, b":1\r\n")
+                loop.call_later(0.8, writer.write, b":1\r\n")
             elif words[0] == b"SUBSCRIBE":
                 for word in words[1:]:
                     writer.write(
@@ -365,47 +365,19 @@ async def slow_redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 async def test_who_answers_in_time_is_waited_for_however_much_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(bus_module, "CALL_SECONDS", 1.4)
     path = str(tmp_path / "slow.sock")
     async with (
         await asyncio.start_unix_server(slow_redis, path),
         bus_on(f"unix://{path}") as (bus, heard),
     ):
         assert await bus.subscribe("project:1")
-        for seq in range(1, 21):
+        for seq in range(1, 13):
             bus.publish_all([f"project:1 {seq} told -\n{{}}"])
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
             assert bus._unanswered, "it never has everything answered"
 
         assert not heard, "what is told here was not published"
-
-
-async def test_a_connection_that_ended_before_it_was_used_is_no_connection(
-    own_valkey: Valkey, eventually: Wait, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect, killed = Bus._connect, [own_valkey]
-
-    async def late(bus: Bus) -> Any:
-        opened = await connect(bus)
-        if not killed:
-            killed.append(own_valkey)
-            await ordered(own_valkey.url, "CLIENT", "KILL", "TYPE", "normal")
-            await eventually(opened._reader.at_eof)
-        return opened
-
-    monkeypatch.setattr(Bus, "_connect", late)
-    url = own_valkey.url
-    async with bus_on(url) as (one, mine), bus_on(url) as (other, theirs):
-        assert await one.subscribe("project:1")
-        assert await other.subscribe("project:1")
-        await eventually(lambda: one._publishing and other._publishing)
-        killed.clear()
-        await ordered(url, "CLIENT", "KILL", "TYPE", "normal")
-        await eventually(lambda: not one._publishing)
-        one.publish_all(["project:1 1 told -\n{}"])
-        await eventually(lambda: killed and mine)
-        one.publish_all(["project:1 2 told -\n{}"])
-        await eventually(lambda: theirs and theirs[-1] == mine[-1])
 
 
 async def test_stopping_sends_what_waits(redis_url: str, eventually: Wait) -> None:

@@ -9,7 +9,6 @@ one caller, so a hung Redis costs one request a second a quarter second.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import math
@@ -56,7 +55,6 @@ class Limits:
     """Counts by name and key. With ``on=False`` nothing is ever refused."""
 
     def __init__(self, redis: Any, *, on: bool = True) -> None:
-        self.redis = redis
         self.on = on
         self._commands = Commands(redis)
         self._here: OrderedDict[str, deque[float]] = OrderedDict()
@@ -86,8 +84,7 @@ class Limits:
         if time.monotonic() < self._ask_again_at:
             return
         try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                await self.redis.delete(_redis_key(place))
+            await self._commands.ask("DEL", _redis_key(place), seconds=REDIS_SECONDS)
         except FAILURES as error:
             self._lost(error)
 

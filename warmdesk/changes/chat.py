@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.json import Decoder
 
-from warmdesk.db.pool import allowed
+from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Wish
@@ -79,7 +79,8 @@ class Chat:
         if self._carrier is None:
             # It carries for others too: it sees nothing of this request, whose time is not theirs.
             self._carrier = loop.create_task(self._carry(), context=Context())
-        late = loop.call_later(allowed(SECONDS), letter.give_up)
+        seconds, _ = granted(SECONDS)
+        late = loop.call_later(seconds, letter.give_up)
         try:
             return await letter.answer
         finally:

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,17 +44,16 @@ class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no typ
         self.uses = 0
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        if args:
-            return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
-        # asyncpg guards all statements but these against being asked two at a time.
-        with self._stmt_exclusive_section:
-            return await super().execute(query, timeout=timeout)  # type: ignore[no-any-return]
+        # asyncpg guards all statements but those without values against being asked two at a time.
+        with nullcontext() if args else self._stmt_exclusive_section:
+            status: str = await super().execute(query, *args, timeout=timeout)
+        return status
 
     def cut_in(self, seconds: float) -> asyncio.TimerHandle:
         """Close it after so many seconds, unless that is cancelled: what waits for its answer gets
         an error at once, and nothing is left to arrive.
         """
-        return self._loop.call_later(max(0.0, seconds), self._cut)  # type: ignore[no-any-return]
+        return asyncio.get_running_loop().call_later(max(0.0, seconds), self._cut)
 
     def _cut(self) -> None:
         self.late = True

@@ -89,12 +89,12 @@ def spent(seconds: float) -> None:
         budget.left = max(min(budget.left, REST_SECONDS), budget.left - seconds)
 
 
-def allowed(seconds: float) -> float:
-    """So many seconds, or what the request has left."""
+def granted(seconds: float) -> tuple[float, Budget | None]:
+    """So many seconds or what the request has left, and its budget if it is bound by one."""
     budget = BUDGET.get()
     if budget is None or budget.over:
-        return seconds
-    return min(seconds, max(LEAST_SECONDS, budget.left))
+        return seconds, None
+    return min(seconds, max(LEAST_SECONDS, budget.left)), budget
 
 
 WAITED = POOL_WAIT.at()
@@ -123,12 +123,7 @@ class Connections:
         over. An answer that came in the same moment counts.
         """
         began = asked = time.monotonic()
-        budget = BUDGET.get() if self.for_requests else None
-        if budget is not None:
-            if budget.over:
-                budget = None
-            else:
-                seconds = min(seconds, max(LEAST_SECONDS, budget.left))
+        seconds, budget = granted(seconds) if self.for_requests else (seconds, None)
         try:
             line = self.pool.take()
             if line is None:
@@ -241,13 +236,8 @@ class Within:
     async def __aenter__(self) -> Any:
         connections, seconds = self._connections, self._seconds
         self._began = self._asked = time.monotonic()
-        budget = BUDGET.get() if connections.for_requests else None
-        if budget is not None:
-            if budget.over:
-                budget = None
-            else:
-                seconds = min(seconds, max(LEAST_SECONDS, budget.left))
-        self._budget = budget
+        bound = connections.for_requests
+        seconds, self._budget = granted(seconds) if bound else (seconds, None)
         line = connections.pool.take()
         if line is None:
             try:

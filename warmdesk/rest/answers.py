@@ -32,13 +32,13 @@ class Answer(web.Response):
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         web.StreamResponse.__init__(self, status=status, headers=headers)
-        self.whole = self._body = body
+        self._body: bytes = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         head = self._head(request)
         if head is None:
             return await super().prepare(request)
-        transport, body, writer = request.transport, self.whole, request.writer
+        transport, body, writer = request.transport, self._body, request.writer
         assert transport is not None
         if len(body) < LARGE:
             transport.write(head + body)
@@ -64,7 +64,7 @@ class Answer(web.Response):
         ):
             return None
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        lines.append(f"Content-Length: {len(self.whole)}\r\n")
+        lines.append(f"Content-Length: {len(self._body)}\r\n")
         lines.append(f"Date: {rfc822_formatted_time()}\r\n\r\n")
         text = STARTS[self.status] + "".join(lines)
         # No value may begin a line of its own: aiohttp refuses such a one.
