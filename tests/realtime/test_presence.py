@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -454,44 +453,6 @@ async def test_leases_are_renewed_by_few_calls_and_nobody_is_forgotten(
     counts = await desk.redis.hgetall(lease.format("counts"))
     assert {str(user, "ascii"): str(count, "ascii") for user, count in counts.items()} == everybody
     assert sorted(await desk.presence.users(room.channel)) == sorted(users)
-
-
-async def test_in_a_storm_those_who_come_next_wait_for_each_other(
-    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storm, rest = presence_module.STORM, 0.5
-    users = await many(desk, connection, board.id, storm + 5)
-    await desk.presence.refs(users)
-    room = await desk.hub.open(project_channel(board.id))
-    script, calls = desk.presence._script, list[int]()
-
-    async def counted(*args: Any, **options: Any) -> Any:
-        (asked,) = options["args"]
-        for each in orjson.loads(asked)["rooms"]:
-            if each["channel"] == room.channel and each["renew"]:
-                calls.append(len(each["renew"]))
-        return await script(*args, **options)
-
-    monkeypatch.setattr(desk.presence, "_script", counted)
-    monkeypatch.setattr(presence_module, "REST_SECONDS", 60.0)
-    async with AsyncExitStack() as stack:
-        for user in users:
-            stack.enter_context(desk.presence.coming(room, user))
-        # Who comes alone waits for nobody, nor does whoever comes after him.
-        async with asyncio.timeout(5):
-            for user in users[:2]:
-                await desk.presence.come(room, user)
-        assert calls == [1, 1]
-        monkeypatch.setattr(presence_module, "REST_SECONDS", rest)
-        await asyncio.gather(*(desk.presence.come(room, user) for user in users[:-5]))
-        began = time.monotonic()
-        coming = set[asyncio.Task[None]]()
-        for user in users[-5:]:
-            coming.add(asyncio.create_task(desk.presence.come(room, user)))
-            await asyncio.sleep(0.02)
-        await asyncio.gather(*coming)
-        assert time.monotonic() - began < rest + presence_module.TURN_LIMIT
-        assert calls == [1, 1, storm, 5]
 
 
 async def test_a_new_name_shows_in_lists_made_afterwards(

@@ -118,12 +118,7 @@ class Identity:
         In this order: ``Authorization: Bearer`` (an access token, or an API key), ``Authorization:
         ApiKey``, ``X-API-Key``, ``?api_key=``.
         """
-        header = request.headers.get("Authorization", "")
-        if header.startswith("Bearer "):
-            known = self._actors.take(header[7:])
-            if known is not None:
-                return _still_good(known)
-        scheme, _, credential = header.strip().partition(" ")
+        scheme, _, credential = request.headers.get("Authorization", "").strip().partition(" ")
         credential = credential.strip()
         if scheme.lower() == "bearer":
             if credential.startswith(KEY_START):

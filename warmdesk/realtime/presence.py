@@ -16,7 +16,7 @@ promoted replica), its clock leapt, or this process slept. Presence is frozen ra
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
 cost 2,000 writes and not 2,000 × 2,000. A connection is told what changed since its own list was
 made, never its own join: the last part of what a window tells, which is made once for all. Nor does
-each ask Redis: those who come in one moment share a call, and in a storm those of 10 ms.
+each ask Redis: those who come in one moment share a call.
 """
 
 from __future__ import annotations
@@ -54,9 +54,6 @@ WINDOW_SECONDS = 0.2
 LIST_LIMIT = 200
 PEOPLE_KEPT = 50_000
 USERS_A_CALL = 2000
-STORM = 8
-"""So many who come with one call are a storm; the next ones then wait for more to share theirs."""
-REST_SECONDS = 0.01
 ONLINE = "online"
 HINT = "presence.look"
 
@@ -201,7 +198,6 @@ class Presence:
         self._joining: dict[str, set[int]] = {}
         self._looking: set[str] = set()
         self._next: asyncio.Task[None] | None = None
-        self._rest_until = 0.0
         # A lease that is lowered while its user comes back must not arrive after its renewal.
         self._calling = asyncio.Lock()
         self._later: set[asyncio.Task[None]] = set()
@@ -430,16 +426,11 @@ class Presence:
         joining: dict[str, set[int]] = {}
         try:
             async with self._calling:
-                rest = self._rest_until - time.monotonic()
-                if rest > 0:
-                    await asyncio.sleep(rest)
                 self._next = None
                 joining, self._joining = self._joining, {}
                 looking, self._looking = self._looking, set()
                 only = {channel: set[int]() for channel in looking} | joining
                 answers = await self._ask(only, looking=looking)
-                if sum(map(len, joining.values())) >= STORM:
-                    self._rest_until = time.monotonic() + REST_SECONDS
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
             self._freeze()
