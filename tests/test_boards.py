@@ -119,13 +119,13 @@ async def test_a_builder_who_goes_away_leaves_the_work_to_the_next(
     boards = Boards(desk.database)
     first = asyncio.create_task(boards.read(demo(board), 0))
     async with asyncio.timeout(5):
-        while not boards._lines:
+        while not boards._builders:
             await asyncio.sleep(0)
     second = asyncio.create_task(boards.read(demo(board), 0))
     first.cancel()
     assert (await second).content
     assert await asyncio.gather(first, return_exceptions=True)
-    assert not boards._lines
+    assert not boards._builders
 
 
 async def test_kept_boards_weigh_no_more_than_their_limit(desk: Desk, olga: Person) -> None:

@@ -51,7 +51,7 @@ class Board:
 
 
 @dataclass(slots=True)
-class Line:
+class Builders:
     """Who waits while a project's board is built: the builder and those behind."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -67,7 +67,7 @@ class Boards:
         self.weight = 0
         self.built = 0
         self._kept: OrderedDict[tuple[int, frozenset[str]], Kept] = OrderedDict()
-        self._lines: dict[int, Line] = {}
+        self._builders: dict[int, Builders] = {}
 
     async def read(
         self,
@@ -115,16 +115,16 @@ class Boards:
 
     async def _await(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept:
         """Build it, or take what the builder before us made: one build of a project at a time."""
-        line = self._lines.setdefault(project_id, Line())
-        line.length += 1
+        builders = self._builders.setdefault(project_id, Builders())
+        builders.length += 1
         try:
-            async with line.lock:
+            async with builders.lock:
                 kept = self._holding(project_id, parts, epoch, seq)
                 return kept or await self._build(project_id, parts)
         finally:
-            line.length -= 1
-            if not line.length:
-                del self._lines[project_id]
+            builders.length -= 1
+            if not builders.length:
+                del self._builders[project_id]
 
     async def _build(self, project_id: int, parts: frozenset[str]) -> Kept:
         async with self.database.connection() as connection:
