@@ -13,8 +13,7 @@ from tests.checkers.ears import listening
 from tests.conftest import Board, Door, Invite, until
 from tests.person import Person, Wire
 from warmdesk.realtime import presence as presence_module
-from warmdesk.realtime.events import PRESENCE_LIST
-from warmdesk.realtime.hub import signal_frame
+from warmdesk.realtime.events import PRESENCE_LIST, signal_frame
 from warmdesk.realtime.presence import Delta, Presence, Told
 from warmdesk.realtime.room import Room
 

@@ -44,7 +44,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.realtime import connection as connection_module
-from warmdesk.realtime import hub
+from warmdesk.realtime import sweeper
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.frames import PING, TEXT, Close
@@ -78,8 +78,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "BUFFER_LIMIT", 128 << 10)
     monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
-    monkeypatch.setattr(hub, "WRITE_TIMEOUT", 1.5)
-    monkeypatch.setattr(hub, "DRAIN_SECONDS", 4.0)
+    monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 1.5)
+    monkeypatch.setattr(sweeper, "DRAIN_SECONDS", 4.0)
 
 
 class Talk:
@@ -225,7 +225,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
 ) -> None:
     monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
-    monkeypatch.setattr(hub, "SLOW_BUDGET", 2 * MIB)
+    monkeypatch.setattr(sweeper, "SLOW_BUDGET", 2 * MIB)
     token = await alice.token()
     lines = [await shake(url, token, "demo", receive_buffer=4096) for _ in range(12)]
     viewer = Viewer(await shake(url, await olga.token(), "demo"))
@@ -257,8 +257,8 @@ async def test_who_stops_reading_and_goes_on_gets_each_event_once(
     ends: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "WRITE_TIMEOUT", 30.0)
-    monkeypatch.setattr(hub, "DRAIN_SECONDS", 60.0)
+    monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 30.0)
+    monkeypatch.setattr(sweeper, "DRAIN_SECONDS", 60.0)
     chance, room, paused = random.Random(7), desk.hub.rooms, 0
     token = await olga.token()
     sleepers = [
@@ -308,8 +308,8 @@ async def test_a_client_that_vanished_is_noticed_and_seen_to_leave(
     ends: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "PING_SECONDS", 4.0)
-    monkeypatch.setattr(hub, "SILENT_SECONDS", 5.0)
+    monkeypatch.setattr(sweeper, "PING_SECONDS", 4.0)
+    monkeypatch.setattr(sweeper, "SILENT_SECONDS", 5.0)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     async with vanishing(url, alice, bob) as vanished:
         await until(lambda: ends, limit=20)

@@ -24,7 +24,7 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
 from warmdesk.metrics import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
-from warmdesk.realtime import feed, hub
+from warmdesk.realtime import feed, hub, sweeper
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
@@ -532,7 +532,7 @@ async def test_a_reader_that_takes_nothing_for_the_write_timeout_ends_with_4431(
     close_codes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "WRITE_TIMEOUT", 0.5)
+    monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 0.5)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     async with raw(alice, url):
         await until_paused(desk, project_channel(board.id), only(desk, alice.id))
@@ -549,7 +549,7 @@ async def test_a_reader_that_trickles_has_a_limit_too(
     close_codes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "DRAIN_SECONDS", 1.5)
+    monkeypatch.setattr(sweeper, "DRAIN_SECONDS", 1.5)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     async with raw(alice, url) as slow:
         await until_paused(desk, project_channel(board.id), only(desk, alice.id))
@@ -583,7 +583,7 @@ async def test_the_fullest_go_when_the_budget_for_slow_readers_is_spent(
         both = [only(desk, person.id) for person in (alice, bob)]
         for each in both:
             await until_paused(desk, channel, each)
-        monkeypatch.setattr(hub, "SLOW_BUDGET", 1_500_000)
+        monkeypatch.setattr(sweeper, "SLOW_BUDGET", 1_500_000)
         await eventually(lambda: close_codes, limit=4)
         await asyncio.sleep(1.2)
         assert close_codes == [4431]
@@ -594,8 +594,8 @@ async def test_the_fullest_go_when_the_budget_for_slow_readers_is_spent(
 async def test_who_does_not_answer_pings_ends_with_4408(
     board: Board, desk: Desk, url: str, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "PING_SECONDS", 1.0)
-    monkeypatch.setattr(hub, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(sweeper, "PING_SECONDS", 1.0)
+    monkeypatch.setattr(sweeper, "SILENT_SECONDS", 3.0)
     async with opened(bob) as (answers, _), raw(alice, url) as silent:
         said = await silent.everything(8)
         codes = [struct.unpack("!H", payload[:2])[0] for code, payload in said if code == CLOSE]
@@ -623,13 +623,13 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
     chance = random.Random(11)
     await desk.hub._tasks.stop()
     turned: list[Connection] = []
-    turn = desk.hub._turn
+    turn = desk.hub.sweeper._turn
 
     def noted(connection: Connection, now: float) -> None:
         turned.append(connection)
         turn(connection, now)
 
-    monkeypatch.setattr(desk.hub, "_turn", noted)
+    monkeypatch.setattr(desk.hub.sweeper, "_turn", noted)
     async with AsyncExitStack() as stack:
         for person in (alice, bob, olga) * 6:
             await stack.enter_async_context(raw(person, url))
@@ -641,13 +641,15 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
                 await stack.enter_async_context(raw(chance.choice((alice, bob, olga)), url))
                 newest = list(desk.hub.connections)[-1]
                 newest.last_ping = now - 0.5
-                newest.due = newest.last_ping + hub.PING_SECONDS
+                newest.due = newest.last_ping + sweeper.PING_SECONDS
             open_now = [c for c in desk.hub.connections if not c.closing]
             for connection in open_now:
                 if connection not in mute and connection.last_ping > connection.last_heard:
                     connection.last_heard = connection.last_ping + 0.1
             if second % 15 == 0:
-                desk.hub.set_expiry(chance.choice(open_now), time.time() + chance.choice((-40, 70)))
+                desk.hub.sweeper.set_expiry(
+                    chance.choice(open_now), time.time() + chance.choice((-40, 70))
+                )
             if second % 40 == 0:
                 chance.choice(open_now).close(1000)
             due = {c for c in desk.hub.connections if c.due <= now}
@@ -656,17 +658,17 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
             desk.hub._visit(now)
             looks += len(turned)
             assert due <= set(turned)
-            soon = now + TICK_SECONDS - hub.PING_SECONDS
+            soon = now + TICK_SECONDS - sweeper.PING_SECONDS
             assert all(c.closing or pinged[c] <= soon for c in set(turned) - due)
             assert len(turned) == len(set(turned))
             left = [c for c in desk.hub.connections if not c.closing]
-            latest = hub.PING_SECONDS + TICK_SECONDS + 2 * JITTER
+            latest = sweeper.PING_SECONDS + TICK_SECONDS + 2 * JITTER
             assert all(now - pinged[c] < latest for c in left if c.last_ping == now)
-            assert all(now - c.last_ping < hub.PING_SECONDS for c in left)
-            assert desk.hub._early.keys() == {
+            assert all(now - c.last_ping < sweeper.PING_SECONDS for c in left)
+            assert desk.hub.sweeper.early.keys() == {
                 c
                 for c in desk.hub.connections
-                if c.closing or c.due < c.last_ping + hub.PING_SECONDS
+                if c.closing or c.due < c.last_ping + sweeper.PING_SECONDS
             }
             order = [c.last_ping for c in left]
             assert order == sorted(order)
@@ -678,7 +680,7 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
         for second in (200, 205, 210):
             desk.hub._visit(began + second)
             await asyncio.sleep(0.01)
-        assert (desk.hub.connections, desk.hub._early) == ({}, {})
+        assert (desk.hub.connections, desk.hub.sweeper.early) == ({}, {})
 
 
 # Tokens
@@ -698,7 +700,7 @@ async def test_a_socket_is_told_of_its_tokens_end_and_closed_after_it(
     person: Invite,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "EXPIRY_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(sweeper, "EXPIRY_GRACE_SECONDS", 1.0)
     alice = person("alice")
     alice.client.token = token_until(settings, await alice.token(), 2)
     async with opened(alice) as (wire, _):
@@ -716,7 +718,7 @@ async def test_a_socket_lives_as_long_as_the_token_it_was_refreshed_with(
     person: Invite,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "EXPIRY_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(sweeper, "EXPIRY_GRACE_SECONDS", 0.5)
     alice, eve = person("alice"), person("eve")
     long = await alice.token()
     alice.client.token = token_until(settings, long, 2)

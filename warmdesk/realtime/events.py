@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from warmdesk.realtime.frames import frame
 from warmdesk.schemas import cards as card
 from warmdesk.schemas import chat
 from warmdesk.schemas import columns as column
@@ -39,6 +40,11 @@ def event(name: str, payload: Any, sentence: str) -> Event:
 
 def signal(name: str, payload: Any, sentence: str) -> Event:
     return CATALOGUE.setdefault(name, Event(name, payload, sentence, stored=False))
+
+
+def signal_frame(event: Event, payload: bytes) -> bytes:
+    """The frame of a signal; its payload is JSON."""
+    return frame(b'{"type":"%s","payload":%s}' % (event.name.encode(), payload))
 
 
 # The board, to everybody on the project.

@@ -22,10 +22,8 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
 from typing import Any
 
-from warmdesk import clock
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
@@ -35,18 +33,18 @@ from warmdesk.metrics import (
     RESUMES,
     REVOCATION_SECONDS,
     TICK_SECONDS,
-    WS_BUFFER_BYTES,
     WS_CONNECTIONS,
     WS_DROPPED,
     tick,
 )
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.connection import Connection, written
-from warmdesk.realtime.events import AUTH_EXPIRING, MEMBER_REMOVED, RECONNECT, SYNC_RESET, Event
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import MEMBER_REMOVED, RECONNECT, SYNC_RESET, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.room import HELD, TAIL_BYTES, TAIL_EVENTS, Room
+from warmdesk.realtime.sweeper import Sweeper
 from warmdesk.tasks import Shared, Tasks, end, until_beat
 
 CHECK_SECONDS = 1.0
@@ -62,15 +60,6 @@ OPENING_AT_ONCE = 100
 AGAIN_SECONDS, AGAIN_LATEST = 2.0, 20.0
 AGAIN_EACH_SECOND = 400
 KEEP_EMPTY_SECONDS = 5.0
-PING_SECONDS = 30.0
-SILENT_SECONDS = 60.0
-EXPIRY_WARNING_SECONDS = 60.0
-EXPIRY_GRACE_SECONDS = 30.0
-WRITE_TIMEOUT = 10.0
-DRAIN_SECONDS = 60.0
-SLOW_BUDGET = 256 << 20
-COUNTED = 32 << 10
-"""Bytes of a socket's buffer that are worth counting for the budget."""
 CONNECTIONS_EACH = 20
 STOP_SPREAD_SECONDS = 3.0
 STOP_STEP_SECONDS = 0.05
@@ -81,11 +70,6 @@ LAG_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Entry], None]
-
-
-def signal_frame(event: Event, payload: bytes) -> bytes:
-    """The frame of a signal; its payload is JSON."""
-    return frame(b'{"type":"%s","payload":%s}' % (event.name.encode(), payload))
 
 
 class Reset(Exception):
@@ -106,10 +90,8 @@ class Hub:
         self.bus = bus
         self.rooms: dict[str, Room] = {}
         self.people: dict[int, list[Connection]] = {}
-        # In the order of their next pings, so that whoever is not due is not looked at.
-        self.connections: dict[Connection, None] = {}
-        # Who has to be looked at before that: it closes, its token runs out, it is silent.
-        self._early: dict[Connection, None] = {}
+        self.sweeper = Sweeper(self.rooms)
+        self.connections = self.sweeper.connections
         self.epoch = ""
         self.listeners: dict[str, list[Listener]] = {}
         self.on_hint: Callable[[Room, str], None] = lambda room, word: None
@@ -126,8 +108,6 @@ class Hub:
         self._again_at = 0.0
         self._doubt = asyncio.Event()
         self._count_open = {"project": 0, "user": 0}
-        self._waiting: dict[Connection, int] = {}
-        self._weighed_at = 0
         self._ticked_at = time.monotonic()
         self._frozen = False
         bus.heard = self.hear
@@ -402,7 +382,7 @@ class Hub:
         room = self.rooms.get(channel)
         if room is None:
             room = self.rooms[channel] = Room(
-                channel, rejoin=self._rejoin, taken=self._taken, early=self._early
+                channel, rejoin=self._rejoin, taken=self._taken, early=self.sweeper.early
             )
         while not room.opened:
             if room.opening is None:
@@ -514,16 +494,13 @@ class Hub:
         connection.room = room
         connection.seen = since
         room.empty_since = None
-        self.connections[connection] = None
+        self.sweeper.add(connection)
         mine = self.people.setdefault(connection.user_id, [])
         mine.append(connection)
         same = [c for c in mine if c.room is room and not c.closing]
         if len(same) > CONNECTIONS_EACH:
             same[0].close(Close.REPLACED, "opened too often")
         self._count(connection, 1)
-        connection.last_ping = time.monotonic()
-        connection.due = connection.last_ping + PING_SECONDS
-        self._set_expiry(connection)
         if connection.closing:
             room.closes(connection)
         self._rejoin(room, connection)
@@ -616,10 +593,8 @@ class Hub:
     def gone(self, connection: Connection) -> None:
         """A connection ended, for whatever reason."""
         room = connection.room
-        if self.connections.pop(connection, 0) is None:
+        if self.sweeper.drop(connection):
             self._count(connection, -1)
-        self._early.pop(connection, None)
-        self._waiting.pop(connection, None)
         mine = self.people.get(connection.user_id)
         if mine is not None and connection in mine:
             mine.remove(connection)
@@ -640,21 +615,7 @@ class Hub:
         """A user's open connections in this process."""
         return list(self.people.get(user_id, ()))
 
-    def set_expiry(self, connection: Connection, expires_at: float | None) -> None:
-        """A new token: the socket lives as long as it, and half a minute more."""
-        connection.expires_at = expires_at
-        connection.warned = False
-        self._set_expiry(connection)
-
-    def _set_expiry(self, connection: Connection) -> None:
-        if connection.expires_at is not None:
-            left = connection.expires_at - clock.now()
-            moment = time.monotonic() + max(0.0, left - EXPIRY_WARNING_SECONDS)
-            if moment < connection.due:
-                connection.due = moment
-                self._early[connection] = None
-
-    # The sweeper: one for all connections, no timer each
+    # The clock
 
     async def _sweep(self) -> None:
         turn = 0
@@ -671,32 +632,16 @@ class Hub:
             self._ticked_at = now
             if turn % 2 == 0:
                 self._visit(now)
-            self._keep_to_budget()
+            self.sweeper.keep_to_budget()
             turn += 1
             pause = until_beat(TICK_SECONDS)
             expected = now + pause
             await asyncio.sleep(pause)
 
     def _visit(self, now: float) -> None:
-        """Once a second: whoever is due is pinged, warned or closed; slow readers are weighed;
-        empty rooms close.
-        """
-        # The next visit is two ticks away: who is due before half of that is not left to it, or
-        # visits that come a moment early would put off every ping by a second.
-        soon = now + TICK_SECONDS
-        waits = takewhile(lambda c: c.last_ping + PING_SECONDS <= soon, self.connections)
-        due = dict.fromkeys(waits)
-        due.update((c, None) for c in self._early if c.due <= now)
-        for connection in due:
-            self._turn(connection, now)
+        """Once a second: the sweeper's round; then rooms that nobody entered for a while close."""
+        self.sweeper.visit(now)
         for channel, room in list(self.rooms.items()):
-            for connection in [*room.slow, *room.behind]:
-                connection.tick(now)
-                if connection in room.slow and (
-                    (connection.stalled_since and now - connection.stalled_since > WRITE_TIMEOUT)
-                    or (connection.paused_since and now - connection.paused_since > DRAIN_SECONDS)
-                ):
-                    connection.close(Close.SLOW_READER, "too slow")
             empty = room.empty_since
             if (
                 channel not in self.listeners
@@ -709,90 +654,6 @@ class Hub:
                 del self.rooms[channel]
                 room.opened = False
                 self.bus.unsubscribe(channel)
-
-    def _keep_to_budget(self) -> None:
-        """End the fullest when, at the next visit, more would wait than the budget allows.
-
-        Everybody counts, not only who is past the limit of a slow reader: a thousand sockets just
-        below it are a gigabyte. Only who had bytes waiting at the last visit, too, does: a burst
-        that is being taken is no trouble. There is no time for goodbyes: what waits is to be gone
-        before more comes.
-
-        Nobody is asked while nobody had bytes waiting and little was written since: thousands who
-        only watch would cost more by being asked twice a second than by everything else.
-        """
-        if (
-            not self._waiting
-            and written[0] - self._weighed_at < SLOW_BUDGET // 16
-            and not any(room.slow for room in self.rooms.values())
-        ):
-            return
-        self._weighed_at = written[0]
-        before, self._waiting = (
-            self._waiting,
-            {
-                connection: size
-                for connection in self.connections
-                if (size := connection.buffered) > COUNTED
-            },
-        )
-        held = [
-            # A slow reader is given no more; whose buffer grew will have as much again.
-            (size, size if connection.paused_since else max(size, 2 * size - was), connection)
-            for connection, size in self._waiting.items()
-            if (was := before.get(connection, 0)) or connection.paused_since
-        ]
-        WS_BUFFER_BYTES.set(sum(size for size, _, _ in held))
-        soon = sum(size for _, size, _ in held)
-        if soon <= SLOW_BUDGET:
-            return
-        held.sort(key=lambda each: each[1])
-        while soon > SLOW_BUDGET and held:
-            _, size, connection = held.pop()
-            connection.close(Close.SLOW_READER, "the budget for slow readers is spent")
-            connection.abort()
-            soon -= size
-
-    def _turn(self, connection: Connection, now: float) -> None:
-        """What is due for one connection; sets when to come again."""
-        if connection not in self.connections:
-            return
-        if connection.closing:
-            connection.tick(now)
-            connection.due = now + TICK_SECONDS
-            return
-        if now - connection.last_heard > SILENT_SECONDS and not connection.paused_since:
-            connection.close(Close.HEARTBEAT, "no answer to pings")
-            connection.due = now + TICK_SECONDS
-            return
-        if now - connection.last_ping >= PING_SECONDS - 1:
-            connection.last_ping = now
-            connection.ping()
-            del self.connections[connection]
-            self.connections[connection] = None
-        # A pong comes some time after its ping: two pings later it is not yet silent long enough.
-        due = min(connection.last_ping + PING_SECONDS, connection.last_heard + SILENT_SECONDS)
-        if connection.expires_at is not None:
-            left = connection.expires_at - clock.now()
-            if left <= -EXPIRY_GRACE_SECONDS:
-                connection.close(Close.SIGNED_OUT, "the token expired")
-            elif left <= EXPIRY_WARNING_SECONDS and not connection.warned:
-                connection.warned = True
-                moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(connection.expires_at))
-                connection.write(
-                    signal_frame(AUTH_EXPIRING, b'{"expires_at":"%s"}' % moment.encode())
-                )
-            next_look = (
-                left + EXPIRY_GRACE_SECONDS if connection.warned else left - EXPIRY_WARNING_SECONDS
-            )
-            due = min(due, now + max(0.0, next_look))
-        if connection.closing:
-            due = now + TICK_SECONDS
-        connection.due = due
-        if connection.closing or due < connection.last_ping + PING_SECONDS:
-            self._early[connection] = None
-        else:
-            self._early.pop(connection, None)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._heals.add(task)

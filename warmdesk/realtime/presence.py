@@ -38,8 +38,14 @@ from warmdesk.db.queries import sql
 from warmdesk.metrics import PRESENCE_CORRECTIONS
 from warmdesk.realtime.bus import REDIS_AWAY, Bus
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import PRESENCE_CHANGED, PRESENCE_JOIN, PRESENCE_LEAVE, PRESENCE_LIST
-from warmdesk.realtime.hub import Hub, signal_frame
+from warmdesk.realtime.events import (
+    PRESENCE_CHANGED,
+    PRESENCE_JOIN,
+    PRESENCE_LEAVE,
+    PRESENCE_LIST,
+    signal_frame,
+)
+from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.room import Room
 from warmdesk.tasks import Shared, Tasks, end, until_beat
 

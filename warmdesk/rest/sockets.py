@@ -32,11 +32,12 @@ from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG
+from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG, signal_frame
 from warmdesk.realtime.frames import Close
 from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
-from warmdesk.realtime.hub import PING_SECONDS, Reset, signal_frame
+from warmdesk.realtime.hub import Reset
 from warmdesk.realtime.room import Room
+from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.rest.middleware import as_problem, origin_allowed
 from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
 from warmdesk.rest.wire import Wire
@@ -537,7 +538,7 @@ async def refresh_token(connection: Socket, message: Incoming) -> None:
     if actor.user_id != connection.user_id or actor.session_id != connection.session_id:
         raise Forbidden("the token belongs to another session")
     connection.actor = actor
-    connection.desk.hub.set_expiry(connection, actor.expires_at)
+    connection.desk.hub.sweeper.set_expiry(connection, actor.expires_at)
     _answer(connection, ACK.name, {"id": message.id}, message.id)
 
 
