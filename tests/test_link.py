@@ -56,6 +56,13 @@ async def test_what_redis_refuses_is_refused_to_one(commands: Commands) -> None:
     assert isinstance(answers[1], ResponseError)
 
 
+async def test_a_command_that_cannot_be_sent_leaves_no_place_in_the_row(commands: Commands) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        await commands.ask("ECHO", "\ud800", seconds=5)
+    asked = (commands.ask("ECHO", number, seconds=5) for number in range(5))
+    assert await asyncio.gather(*asked) == [b"0", b"1", b"2", b"3", b"4"]
+
+
 async def test_a_redis_that_hangs_is_given_up_and_connected_to_anew(commands: Commands) -> None:
     await commands.ask("PING", seconds=2)
     began = time.monotonic()

@@ -126,9 +126,10 @@ class Commands:
                 link = await self._connected()
             if link.over:
                 raise Lost("Redis ended the connection")
+        command = pack(words)  # first: without a command nobody may wait in the row of answers
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(answer)
-        link.write(pack(words))
+        link.write(command)
         # When one answer does not come in time, the others behind it would not either.
         late = loop.call_at(end, link.end, TimeoutError("Redis does not answer"))
         try:

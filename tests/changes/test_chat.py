@@ -14,7 +14,7 @@ from tests.conftest import Board, make_board
 from tests.locks import waiting
 from tests.person import Person
 from warmdesk.changes import chat as chat_module
-from warmdesk.changes.chat import Chat
+from warmdesk.changes.chat import CARRIERS, Chat, Letter
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -269,6 +269,83 @@ async def test_a_project_that_is_locked_delays_the_others_a_second_at_most(
         assert loop.time() - start < 2.5
         assert not stuck.done()
     assert (await stuck).status == 201
+
+
+async def test_nobody_waits_for_a_project_that_is_locked(
+    chat: Chat, board: Board, olga: Person, alice: Person, connection: Any
+) -> None:
+    """While its message waits, another project sends dozens; and what came for it meanwhile goes
+    in its order, once it may.
+    """
+    other = await make_board(olga, alice, "Other")
+    async with connection.transaction():
+        await connection.execute("select 1 from projects where id = $1 for update", board.id)
+        stuck = asyncio.create_task(chat.send(wish(), board.id, "stuck 0", None))
+        await waiting(connection)
+        behind = []
+        for number in range(1, 31):
+            behind.append(asyncio.create_task(chat.send(wish(), board.id, f"stuck {number}", None)))
+            assert (await chat.send(wish(), other.id, f"free {number}", None)).status == 201
+        assert not any(each.done() for each in (stuck, *behind))
+    assert {each.status for each in await asyncio.gather(stuck, *behind)} == {201}
+    for project, word, first in ((board.id, "stuck", 0), (other.id, "free", 1)):
+        rows = await connection.fetch(
+            "select body from chat_messages where project_id = $1 order by id", project
+        )
+        assert [row["body"] for row in rows] == [f"{word} {n}" for n in range(first, 31)]
+
+
+async def test_a_project_that_failed_goes_alone_until_it_succeeds(
+    chat: Chat,
+    board: Board,
+    olga: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = await make_board(olga, alice, "Other")
+    groups: list[list[str]] = []
+    write = chat._write
+
+    async def noted(group: list[Letter], *, tries: int) -> list[Outcome | WarmDeskError]:
+        groups.append([letter.body for letter in group])
+        return await write(group, tries=tries)
+
+    monkeypatch.setattr(chat, "_write", noted)
+    async with connection.transaction():
+        await connection.execute("select 1 from projects where id = $1 for update", board.id)
+        with pytest.raises(Unavailable):
+            await chat.send(wish(), board.id, "failed", None)
+        free, stuck, behind = (
+            asyncio.create_task(chat.send(wish(), each.id, text, None))
+            for each, text in ((other, "free"), (board, "stuck"), (other, "behind"))
+        )
+        assert [(await each).status for each in (free, behind)] == [201, 201]
+        assert not stuck.done()
+    assert (await stuck).status == 201
+    await asyncio.gather(
+        chat.send(wish(), board.id, "this", None), chat.send(wish(), other.id, "that", None)
+    )
+    assert groups == [["failed"], ["free", "behind"], ["stuck"], ["this", "that"]]
+
+
+async def test_projects_that_are_locked_leave_connections_to_the_others(
+    chat: Chat, board: Board, olga: Person, alice: Person, connection: Any, desk: Desk
+) -> None:
+    """However many they are, only a few of their statements are under way."""
+    others = [await make_board(olga, alice, f"Other {n}") for n in range(2 * CARRIERS)]
+    async with connection.transaction():
+        await connection.execute(
+            "select 1 from projects where id = any($1) for update", [each.id for each in others]
+        )
+        stuck = []
+        for each in others:
+            stuck.append(asyncio.create_task(chat.send(wish(), each.id, "stuck", None)))
+            await asyncio.sleep(1.5 * chat_module.PATIENCE)
+        blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+        assert 1 <= await connection.fetchval(blocked) <= CARRIERS
+    assert {each.status for each in await asyncio.gather(*stuck)} == {201}
+    assert (await chat.send(wish(), board.id, "after", None)).status == 201
 
 
 async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(

@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from tests.conftest import Board, Invite, Wait, until
+from tests.locks import waiting
 from tests.person import Person, Wire
 from tests.realtime.raw import Peer
 from tests.realtime.story import seqs, tell
@@ -289,6 +290,25 @@ async def test_who_is_ahead_of_a_room_that_cannot_read_its_feed_is_not_reset(
     await desk.database.healing.close()
     with pytest.raises(DATABASE_AWAY):
         await desk.hub.plan(room, room.last + 1, desk.hub.epoch)
+
+
+async def test_who_gives_up_does_not_end_what_others_wait_for(
+    desk: Desk, board: Board, connection: Any
+) -> None:
+    """Several ask for what a room has not read yet, and one of them runs out of time."""
+    room = await desk.hub.open(project_channel(board.id))
+    async with connection.transaction():
+        await connection.execute("lock table events in access exclusive mode")
+        first, second = (
+            asyncio.create_task(desk.hub.plan(room, room.last + 1, desk.hub.epoch))
+            for _ in range(2)
+        )
+        await waiting(connection)
+        first.cancel()
+        await asyncio.wait([first])
+        assert not second.done()
+    with pytest.raises(hub.Reset, match="ahead"):
+        await second
 
 
 async def test_a_process_that_slept_delivers_nothing_before_it_has_compared(

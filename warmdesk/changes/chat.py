@@ -4,6 +4,10 @@ A project's feed is locked until a message's commit is on disk, so one project c
 messages a second as the disk commits. What waits therefore goes together: the first message goes at
 once; what arrives while its statement is under way goes in the next one, of any projects, each with
 its own row, event and answer. Nothing waits for company, and a busy chat costs a tenth.
+
+A project has one statement under way at a time, which keeps its order. One whose feed somebody
+holds must not stop the others: what has no answer after a moment is waited for aside, and a project
+that failed goes alone until it succeeds.
 """
 
 from __future__ import annotations
@@ -30,6 +34,10 @@ GROUP = 200
 """Messages in one statement."""
 GROUP_TEXT = 1_000_000
 """Characters in one statement, unless its first message alone has more."""
+PATIENCE = 0.1
+"""Seconds after which other projects do not wait for a statement any longer."""
+CARRIERS = 4
+"""Statements under way at most; each holds a connection that other changes want, too."""
 
 decode = Decoder(dict[str, Any]).decode
 
@@ -67,7 +75,11 @@ class Chat:
     def __init__(self, changes: Changes) -> None:
         self.changes = changes
         self._waiting: deque[Letter] = deque()
+        self._carriers: set[asyncio.Task[None]] = set()
+        # The one that takes what comes; the others wait for a statement that is slow.
         self._carrier: asyncio.Task[None] | None = None
+        self._busy: set[int] = set()
+        self._apart: set[int] = set()
 
     async def send(self, wish: Wish, project_id: int, body: str, nonce: str | None) -> Outcome:
         """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
@@ -76,9 +88,7 @@ class Chat:
         loop = asyncio.get_running_loop()
         letter = Letter(wish, project_id, body, nonce, loop.create_future())
         self._waiting.append(letter)
-        if self._carrier is None:
-            # It carries for others too: it sees nothing of this request, whose time is not theirs.
-            self._carrier = loop.create_task(self._carry(), context=Context())
+        self._carry_on()
         seconds, _ = granted(SECONDS)
         late = loop.call_later(seconds, letter.give_up)
         try:
@@ -114,53 +124,107 @@ class Chat:
 
         await self.changes.run(wish, work)
 
+    def _carry_on(self) -> None:
+        """Have what may go carried, unless somebody does."""
+        if (
+            self._carrier is None
+            and len(self._carriers) < CARRIERS
+            and any(letter.project_id not in self._busy for letter in self._waiting)
+        ):
+            # It carries for others too: it sees nothing of a request, whose time is not theirs.
+            carrying = asyncio.get_running_loop().create_task(self._carry(), context=Context())
+            self._carrier = carrying
+            self._carriers.add(carrying)
+
     async def _carry(self) -> None:
-        """Take what waits, a group at a time, until nothing does."""
+        """Take what waits, a group at a time, until nothing does or somebody else took over."""
+        loop, me = asyncio.get_running_loop(), self._carrier
+        assert me is not None
         try:
-            while self._waiting:
-                await self._send(self._next_group())
-        finally:
-            self._carrier = None
+            while self._carrier is me and (group := self._next_group()):
+                slow = loop.call_later(PATIENCE, self._step_aside, me)
+                try:
+                    await self._send(group)
+                finally:
+                    slow.cancel()
+        except BaseException:
             _refuse(self._waiting, Unavailable("the server is stopping, try again"))
             self._waiting.clear()
+            raise
+        finally:
+            self._carriers.discard(me)
+            self._step_aside(me)
+
+    def _step_aside(self, carrier: asyncio.Task[None]) -> None:
+        """What comes is taken by another than this one, which waits or ends."""
+        if self._carrier is carrier:
+            self._carrier = None
+        self._carry_on()
 
     def _next_group(self) -> list[Letter]:
+        """What goes next, in the order it came: nothing of a project that has a statement under
+        way; a project that failed with nobody else.
+        """
         group: list[Letter] = []
+        stays: list[Letter] = []
         size = 0
         while self._waiting and len(group) < GROUP:
-            letter = self._waiting[0]
+            letter = self._waiting.popleft()
+            if letter.answer.done():
+                continue
+            if letter.project_id in self._busy or not self._goes_with(group, letter):
+                stays.append(letter)
+                continue
             size += len(letter.body)
             if group and size > GROUP_TEXT:
+                stays.append(letter)
                 break
-            self._waiting.popleft()
-            if not letter.answer.done():
-                letter.under_way = True
-                group.append(letter)
+            letter.under_way = True
+            group.append(letter)
+        self._waiting.extendleft(reversed(stays))
+        self._busy.update(letter.project_id for letter in group)
         return group
+
+    def _goes_with(self, group: list[Letter], letter: Letter) -> bool:
+        if not self._apart or not group or group[0].project_id == letter.project_id:
+            return True
+        return self._apart.isdisjoint((group[0].project_id, letter.project_id))
 
     async def _send(self, group: list[Letter]) -> None:
         """Send a group. When it fails, its projects are tried apart, then its messages: what is
         wrong with one must not cost the others.
         """
-        if not group:
-            return
-        projects = _by_project(group) if len(group) > 1 else [group]
+        ids = {letter.project_id for letter in group}
         try:
-            answers = await self._write(group, tries=TRIES if len(projects) == 1 else 1)
+            error = await self._try(group, tries=TRIES if len(ids) == 1 else 1)
+            if error is None:
+                self._apart -= ids
+            elif isinstance(error, WarmDeskError) and error.extra.get("code") == "unknown_outcome":
+                _refuse(group, error)
+            elif len(ids) > 1:
+                ids = set()  # each is done at its own time
+                await asyncio.gather(*map(self._send, _by_project(group)))
+            elif isinstance(error, Unavailable) or len(group) == 1:
+                if isinstance(error, Unavailable):
+                    self._apart |= ids
+                _refuse(group, error)
+            else:
+                for letter in group:
+                    if (error := await self._try([letter], tries=TRIES)) is not None:
+                        _refuse([letter], error)
+        finally:
+            self._busy -= ids
+            self._carry_on()
+
+    async def _try(self, group: list[Letter], *, tries: int) -> Exception | None:
+        """Send a group and answer each of it; gives back why that failed."""
+        try:
+            answers = await self._write(group, tries=tries)
         except asyncio.CancelledError:
             _refuse(group, Unavailable("the server is stopping", code="unknown_outcome"))
             raise
         except Exception as error:
-            if isinstance(error, WarmDeskError) and error.extra.get("code") == "unknown_outcome":
-                _refuse(group, error)
-            elif len(projects) > 1:
-                await asyncio.gather(*map(self._send, projects))
-            elif len(group) > 1 and not isinstance(error, Unavailable):
-                for letter in group:
-                    await self._send([letter])
-            else:
-                _refuse(group, error)
-            return
+            return error
         for letter, answer in zip(group, answers, strict=True):
             if letter.answer.done():
                 continue
@@ -168,6 +232,7 @@ class Chat:
                 letter.answer.set_result(answer)
             else:
                 letter.answer.set_exception(answer)
+        return None
 
     async def _write(self, group: list[Letter], *, tries: int) -> list[Outcome | WarmDeskError]:
         """One transaction: what each of a group gets."""

@@ -128,7 +128,7 @@ class Control:
         concerned = self.hub.of_user(user_id)
         room = self.hub.rooms.get(project_channel(project_id))
         if room is not None and room.opened and any(c.room is room for c in concerned):
-            await self.hub.catch_up(room, cause="check")
+            await asyncio.shield(self.hub.catch_up(room, cause="check"))
         await self._ask_about(concerned, because_of=entry)
 
     async def _review(self) -> None:

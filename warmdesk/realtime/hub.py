@@ -423,7 +423,8 @@ class Hub:
         if epoch is not None and epoch != self.epoch:
             raise Reset("epoch")
         if since > room.last:
-            await self.catch_up(room, cause="resume")
+            # Others wait for the same: whoever gives up must not end it.
+            await asyncio.shield(self.catch_up(room, cause="resume"))
         if since > room.last:
             # Either it was given a seq that never was, or the feed could not be read: only asking
             # tells, and who cannot be answered now is not told to throw away what it has.
