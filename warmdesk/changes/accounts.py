@@ -17,19 +17,24 @@ from warmdesk.realtime.events import CONTROL_SESSION, SESSION_REVOKED
 
 
 async def end_sessions(
-    change: Change, user_id: int, *, only: str | None = None, but: str | None = None
+    change: Change,
+    user_id: int,
+    *,
+    only: str | None = None,
+    but: str | None = None,
+    deactivated: bool = False,
 ) -> list[str]:
     """End sessions of a user: the one, all but one, or all. Gives the ids of those that lived.
 
     Their tokens are dead with the commit, their sockets as soon as the control feed is read.
+    `deactivated`: the whole account is, so that there is no use in signing in again.
     """
     rows = await sql.auth.end_sessions(change.connection, user_id=user_id, only=only, but=but)
     ended = [row["id"] for row in rows]
     for session_id in ended:
         change.emit(user_channel(user_id), SESSION_REVOKED, json.dumps({"session_id": session_id}))
-        change.emit(
-            CONTROL, CONTROL_SESSION, json.dumps({"session_id": session_id, "user_id": user_id})
-        )
+        told = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
+        change.emit(CONTROL, CONTROL_SESSION, json.dumps(told))
     return ended
 
 

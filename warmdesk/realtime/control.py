@@ -87,13 +87,15 @@ class Control:
         self._forget()
         payload = orjson.loads(entry.body).get("payload", {})
         if entry.type == CONTROL_SESSION.name:
-            self._end(
-                entry,
-                lambda c: c.session_id == payload["session_id"],
-                self.hub.of_user(payload["user_id"]),
-            )
+            concerned = [
+                connection
+                for connection in self.hub.of_user(payload["user_id"])
+                if connection.session_id == payload["session_id"]
+            ]
+            self._end(entry, concerned, "user" if payload.get("deactivated") else "session")
         elif entry.type == CONTROL_KEY.name:
-            self._end(entry, lambda c: c.key_id == payload["key_id"], list(self.hub.connections))
+            concerned = [c for c in self.hub.connections if c.key_id == payload["key_id"]]
+            self._end(entry, concerned, "key")
         elif entry.type == CONTROL_USER.name:
             self._later(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
@@ -106,11 +108,14 @@ class Control:
         self._forget()
         self._later(self._ask_about_all())
 
-    def _end(self, entry: Entry, concerned: Any, among: list[Connection]) -> None:
-        for connection in among:
-            if concerned(connection):
-                REVOCATIONS.inc(cause="session" if connection.session_id else "key")
-                connection.close(Close.SIGNED_OUT, "signed out")
+    def _end(self, entry: Entry | None, connections: list[Connection], cause: str) -> None:
+        """Close these, of which `cause` took the right."""
+        signed_out = cause in ("session", "key")
+        code = Close.SIGNED_OUT if signed_out else Close.NO_ACCESS
+        for connection in connections:
+            if not connection.closing:
+                REVOCATIONS.inc(cause=cause)
+                connection.close(code, "signed out" if signed_out else "access ended")
                 _note_time(entry)
 
     async def _user_changed(self, entry: Entry, user_id: int) -> None:
@@ -156,15 +161,7 @@ class Control:
         for at in range(0, len(asked), ASKED_AT_ONCE):
             some = {right: rights[right] for right in asked[at : at + ASKED_AT_ONCE]}
             for right, cause in await self._refused(some):
-                for connection in rights[right]:
-                    if connection.closing:
-                        continue
-                    REVOCATIONS.inc(cause=cause)
-                    connection.close(
-                        Close.SIGNED_OUT if cause in ("session", "key") else Close.NO_ACCESS,
-                        "access ended",
-                    )
-                    _note_time(because_of)
+                self._end(because_of, rights[right], cause)
 
     async def _refused(self, rights: Mapping[Right, list[Connection]]) -> list[tuple[Right, str]]:
         """Those that are gone, each with its cause. Waits for a database that is away, as long as

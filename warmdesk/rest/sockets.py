@@ -29,7 +29,7 @@ from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
-from warmdesk.realtime.change import Wish, body_hash
+from warmdesk.realtime.change import Wish
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import ACK, CHAT_TYPING, ERROR, HELLO, PONG, signal_frame
@@ -482,18 +482,14 @@ def _pong(connection: Socket, message: Incoming) -> None:
 
 
 async def send_message(connection: Socket, message: Incoming) -> None:
-    """chat.send: stored, told, acknowledged. The same nonce again is the same message."""
+    """chat.send: stored, told, acknowledged. A nonce means what it does by REST."""
     wanted = msgspec.json.decode(message.payload, type=SendMessage)
     await connection.desk.limits.take(
         "message", connection.user_id, limit=MESSAGE_RATE, seconds=MESSAGE_RATE_SECONDS
     )
-    wish = _wish(connection)
-    if wanted.nonce is not None:
-        path = f"chat.send {connection.project_id}"
-        wish = _wish(
-            connection, key=wanted.nonce, path=path, body_hash=body_hash(wanted.body.encode())
-        )
-    outcome = await connection.chat.send(wish, connection.project_id, wanted.body, wanted.nonce)
+    outcome = await connection.chat.send(
+        _wish(connection), connection.project_id, wanted.body, wanted.nonce
+    )
     made = msgspec.json.decode(outcome.answer, type=Made)
     _answer(connection, ACK.name, {"id": message.id, "message_id": made.id}, message.id)
 
@@ -560,10 +556,8 @@ HEARD = {kind: WS_MESSAGES.at(direction="in", type=kind) for kind in (*OBEYED, O
 PROJECT_ONLY = frozenset({send_message, edit_message, delete_message, typing})
 
 
-def _wish(
-    connection: Socket, *, key: str | None = None, path: str = "", body_hash: str = ""
-) -> Wish:
-    return Wish(actor_id=connection.user_id, key=key, path=path, body_hash=body_hash)
+def _wish(connection: Socket) -> Wish:
+    return Wish(actor_id=connection.user_id)
 
 
 def _answer(connection: Connection, kind: str, payload: dict[str, Any], message_id: Any) -> None:

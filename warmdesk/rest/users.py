@@ -328,7 +328,9 @@ async def update_user(request: web.Request) -> web.Response:
             return str(before["account"])
         if fields.get("is_active") is False or new_hash is not None:
             own = actor.session_id if user_id == actor.user_id else None
-            await accounts.end_sessions(change, user_id, but=own)
+            await accounts.end_sessions(
+                change, user_id, but=own, deactivated=fields.get("is_active") is False
+            )
         await accounts.note_login(
             change, "admin_user_updated", came, user_id=user_id, actor_id=actor.user_id
         )

@@ -10,6 +10,7 @@ from warmdesk.schemas import Shape
 class SessionEnded(Shape):
     session_id: str
     user_id: int
+    deactivated: bool = False
 
 
 class UserChanged(Shape):
