@@ -290,6 +290,8 @@ async def test_what_cannot_be_carried_on_from_is_a_reset(board: Board, alice: Pe
         for params, reason in (
             ({"since": hello["seq"] + 1}, "ahead"),
             ({"since": hello["seq"], "epoch": "other"}, "epoch"),
+            ({"since": hello["seq"], "epoch": "long" * 200}, "epoch"),
+            ({"since": hello["seq"], "epoch": '"%s🦊' * 50}, "epoch"),
         ):
             async with alice.socket("demo", **params) as back:
                 assert (await back.next())["payload"]["resumed"] is False
@@ -334,6 +336,7 @@ async def test_sync_replays_or_resets(board: Board, alice: Person) -> None:
         for payload, reason in (
             ({"since": event["seq"] + 5}, "ahead"),
             ({"since": 0, "epoch": "other"}, "epoch"),
+            ({"since": 0, "epoch": '"%s🦊' * 1000}, "epoch"),
         ):
             await wire.send("sync", payload)
             reset = (await wire.next("sync.reset"))["payload"]

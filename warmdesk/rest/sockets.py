@@ -79,9 +79,7 @@ class OpenSocket(msgspec.Struct, kw_only=True):
         ]
         | None
     ) = None
-    epoch: (
-        Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None
-    ) = None
+    epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
     presence: (
         Annotated[
             str,
