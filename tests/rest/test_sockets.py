@@ -503,8 +503,11 @@ async def test_viewers_and_archived_projects_are_not_written_to(
         await his.send("chat.send", {"body": "x"})
         assert (await his.next("error"))["payload"]["code"] == "forbidden"
         await olga.put("/projects/demo", {"is_archived": True})
-        await hers.send("chat.send", {"body": "x"})
-        assert (await hers.next("error"))["payload"]["code"] == "project_archived"
+        for type in ("chat.send", "chat.typing"):
+            await hers.send(type, {"body": "x"})
+            assert (await hers.next("error"))["payload"]["code"] == "project_archived"
+        await his.settle()
+        assert his.waiting("chat.typing") == []
         await olga.put("/projects/demo", {"is_archived": False})
         await hers.send("chat.send", {"body": "x"})
         await hers.next("ack")
