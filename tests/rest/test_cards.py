@@ -526,6 +526,22 @@ async def test_what_cannot_be_changes_nothing_of_a_card(
     assert card.items() <= (await alice.get(path)).items()
 
 
+@pytest.mark.foul
+async def test_a_card_may_have_every_label_of_its_project(
+    alice: Person, board: Board, connection: Any
+) -> None:
+    rows = await connection.fetch(
+        "insert into labels (project_id, name, color)"
+        " select $1, 'Label ' || n, '#ef4444' from generate_series(5, 500) as n returning id",
+        board.id,
+    )
+    labels = [*board.labels.values(), *(row["id"] for row in rows)]
+    card = await board.card(label_ids=labels[:-1])
+    changed = await alice.put(f"{board.path}/cards/{card['id']}", {"label_ids": labels})
+    assert {label["id"] for label in changed["labels"]} == set(labels)
+    assert len(labels) == 500
+
+
 async def test_labels_of_another_project_are_unknown(
     alice: Person, olga: Person, board: Board
 ) -> None:
