@@ -780,7 +780,9 @@ async def test_who_was_an_administrator_a_moment_ago_changes_nothing(
     await root.post("/users", ZOE, status=403)
 
 
-async def test_an_administrators_key_gives_no_passwords(person: Invite, connection: Any) -> None:
+async def test_an_administrators_key_gives_no_passwords_and_addresses(
+    person: Invite, connection: Any
+) -> None:
     key = "wd_" + "b" * 48
     await connection.execute(
         "insert into api_keys (user_id, name, key_hash, key_prefix) values ($1, 'ci', $2, $3)",
@@ -792,6 +794,8 @@ async def test_an_administrators_key_gives_no_passwords(person: Invite, connecti
 
     await robot.get("/users")
     await robot.put(f"/users/{ALICE}", {"password": NEXT}, status=403)
+    for user in (ALICE, ROOT):
+        await robot.put(f"/users/{user}", {"email": "robot@example.org"}, status=403)
     assert (await robot.put(f"/users/{ALICE}", {"theme": "dark"}))["theme"] == "dark"
 
 
