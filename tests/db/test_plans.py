@@ -260,6 +260,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.key_owner", 2, {"key_hash": "key7", "key_id": None}, "by hash")
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
+    yield Case("metrics.active", 1000, {"most": 500})
 
 
 @pytest.fixture(scope="module")
