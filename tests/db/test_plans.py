@@ -208,7 +208,8 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": 0, "limit": 20}
         yield Case("members.page", 21, members, f"of {project}")
-        yield Case("members.owners", 50, {"project_id": project}, f"of {project}")
+        others = {"project_id": project, "user_id": 1}
+        yield Case("members.other_owner", 50, others, f"of {project}")
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
     yield Case("projects.board_mark", 3, mark)
