@@ -76,6 +76,8 @@ def test_relative_paths_never_depend_on_the_working_directory(
         ("WARMDESK_ACCESS_TOKEN_TTL", "0"),
         ("WARMDESK_EVENT_RETENTION_DAYS", "-1"),
         ("WARMDESK_DEFAULT_LOCALE", "klingon"),
+        ("WARMDESK_DEFAULT_LOCALE", "xx"),
+        ("WARMDESK_DEFAULT_LOCALE", "de-AT"),
         ("WARMDESK_DATABASE_URL", "mysql://localhost/desk"),
         ("WARMDESK_REDIS_URL", "memcached://localhost"),
         ("WARMDESK_REDIS_URL", "sentinel://localhost"),

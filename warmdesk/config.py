@@ -32,6 +32,8 @@ ON_OFF = {"on": "true", "off": "false"}
 
 Count = Annotated[int, Meta(ge=1, le=1000)]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86400)]
+Locale = Literal["en", "nl", "de", "fr", "es", "da", "sv", "nb", "fi", "is", "pt", "it"]
+"""What an account may choose, and so what a new one may be given."""
 
 
 class ConfigError(Exception):
@@ -58,7 +60,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     event_retention_days: Annotated[float, Meta(ge=0, le=3660)] = 7.0
-    default_locale: Annotated[str, Meta(pattern="^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    default_locale: Locale = "en"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     tls_cert: str = ""

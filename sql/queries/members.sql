@@ -31,8 +31,17 @@ insert into project_members (project_id, user_id, role, invited_by) values (:pro
 on conflict do nothing
 returning id;
 
--- name: owners -> value
-select count(*) from project_members where project_id = :project_id and role = 'owner';
+-- name: other_owner -> many
+-- Another owner whose account lets them act as one, the account held as it is until the commit; no row when there is none.
+select u.id
+from project_members as m
+inner join users as u on u.id = m.user_id
+where
+    m.project_id = :project_id and m.user_id <> :user_id and m.role = 'owner'
+    and effective_role(u.global_role, m.role) = 'owner' and u.is_active and u.deleted_at is null
+order by u.id
+limit 1
+for share of u;
 
 -- name: set_role -> nothing
 update project_members set role = :role where project_id = :project_id and user_id = :user_id;

@@ -2,39 +2,48 @@
 -- How many projects are not archived.
 select count(*) from projects where not is_archived;
 
+-- name: active -> many
+-- The projects last active, by the newest event; without one that is still kept, by what was written of the project itself.
+select p.id
+from projects as p
+left join lateral (
+    select e.created_at from events as e
+    where e.channel = 'project:' || p.id
+    order by e.seq desc
+    limit 1
+) as newest on true
+where not p.is_archived
+order by coalesce(newest.created_at, p.updated_at) desc, p.id desc
+limit :most::integer;
+
 -- name: columns -> many
--- Columns of each project that is not archived: the projects last active by name, the others under ''.
-with active as (
-    select p.id, p.slug, row_number() over (order by p.updated_at desc, p.id desc) <= :shown::integer as shown
-    from projects as p
-    where not p.is_archived
-)
-select case when a.shown then a.slug else '' end as project, count(*) as columns
-from active as a
-inner join columns as c on c.project_id = a.id and c.deleted_at is null
+-- Columns of each project that is not archived: the shown projects by name, the others under ''.
+select case when s.id is not null then p.slug else '' end as project, count(*) as columns
+from projects as p
+inner join columns as c on c.project_id = p.id and c.deleted_at is null
+left join unnest(:shown::bigint[]) as s (id) on s.id = p.id
+where not p.is_archived
 group by 1;
 
 -- name: cards -> many
--- Open and closed cards of each column: of the projects last active by column, of the others together.
-with active as (
-    select p.id, p.slug, row_number() over (order by p.updated_at desc, p.id desc) <= :shown::integer as shown
-    from projects as p
-    where not p.is_archived
-), counted as (
+-- Open and closed cards of each column: of the shown projects by column, of the others together.
+with counted as (
     select column_id, closed, count(*) as cards
     from cards
     where deleted_at is null and archived_at is null
     group by column_id, closed
 )
 select
-    case when a.shown then a.slug else '' end as project,
-    case when a.shown then c.id::text else '' end as column_id,
-    case when a.shown then c.name else '' end as name,
+    case when s.id is not null then p.slug else '' end as project,
+    case when s.id is not null then c.id::text else '' end as column_id,
+    case when s.id is not null then c.name else '' end as name,
     n.closed,
     sum(n.cards)::bigint as cards
-from active as a
-inner join columns as c on c.project_id = a.id and c.deleted_at is null
+from projects as p
+inner join columns as c on c.project_id = p.id and c.deleted_at is null
 inner join counted as n on n.column_id = c.id
+left join unnest(:shown::bigint[]) as s (id) on s.id = p.id
+where not p.is_archived
 group by 1, 2, 3, 4;
 
 -- name: users -> many

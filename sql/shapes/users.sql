@@ -11,10 +11,10 @@ select left(
 )
 $$;
 
--- The picture that belongs to an e-mail address, when the installation allows to ask for it.
+-- The picture that belongs to an e-mail address, unless the installation forbids to ask for it.
 create or replace function gravatar_url(u users) returns text language sql stable as $$
 select 'https://www.gravatar.com/avatar/' || encode(sha256(convert_to(lower(u.email), 'UTF8')), 'hex') || '?d=identicon'
-where exists (select 1 from system_settings s where s.key = 'gravatar_enabled' and s.value = 'true')
+where not exists (select 1 from system_settings s where s.key = 'gravatar_enabled' and s.value = 'false')
 $$;
 
 create or replace function can_view_reports(u users) returns boolean language sql stable as $$

@@ -208,7 +208,8 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": 0, "limit": 20}
         yield Case("members.page", 21, members, f"of {project}")
-        yield Case("members.owners", 50, {"project_id": project}, f"of {project}")
+        others = {"project_id": project, "user_id": 1}
+        yield Case("members.other_owner", 50, others, f"of {project}")
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
     yield Case("projects.board_mark", 3, mark)
@@ -260,6 +261,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.key_owner", 2, {"key_hash": "key7", "key_id": None}, "by hash")
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
+    yield Case("metrics.active", 1000, {"most": 500})
 
 
 @pytest.fixture(scope="module")

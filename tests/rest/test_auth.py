@@ -719,6 +719,7 @@ async def test_a_logout_acts_in_the_other_process_too(
         None,
         {},
         {"refresh_token": "unknown"},
+        {"refresh_token": "unknown" * 1000},
         {"refresh_token": None},
         {"all": False},
         {"all": True},

@@ -31,6 +31,9 @@ WITH_BODY = [each for each in ROUTES if each.body is not None]
 WITH_QUERY = [each for each in ROUTES if each.query is not None]
 EXAMPLES = json.loads(app.documents().json.body)["paths"]
 
+ANY_TEXT = ("/auth/logout", "refresh_token")
+"""Whatever it says, whoever asks is signed out."""
+
 Case = tuple[str, Any]
 
 
@@ -206,6 +209,8 @@ async def test_no_field_takes_a_wrong_value(
     for route in WITH_BODY:
         for name, kind in fields(route.body).items():
             for value in wrong_values(kind):
+                if isinstance(value, str) and (route.path, name) == ANY_TEXT:
+                    continue
                 given = example(route)
                 given = {} if isinstance(given, list) else given
                 status, answer = await caller.call(

@@ -145,6 +145,28 @@ async def test_what_cannot_be_makes_no_card(
     assert (await board.card("Next"))["card_number"] == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ({"assignee_id": 999}, "assignee_id"),
+        ({"assignee_ids": [999]}, "assignee_ids"),
+        ({"assignee_id": 3, "assignee_ids": [999]}, "assignee_ids"),
+    ],
+)
+async def test_who_cannot_be_assigned_is_refused_by_the_name_that_was_sent(
+    alice: Person, board: Board, sent: dict[str, Any], named: str
+) -> None:
+    card = await board.card()
+    for refused in (
+        await alice.put(f"{board.path}/cards/{card['id']}", sent, status=422),
+        await alice.post(
+            f"{board.path}/columns/{board.backlog}/cards", {"title": "T"} | sent, status=422
+        ),
+    ):
+        assert list(refused["fields"]) == [named]
+        assert refused["error"].startswith(f"{named}: ")
+
+
 async def test_a_date_is_kept_as_it_was_written(board: Board) -> None:
     for text in ("2026-05-01", "2026-05-01T23:59:59-11:00", "2026-05-01T00:30:00.5+14:00"):
         assert (await board.card(due_date=text))["due_date"] == "2026-05-01"
@@ -524,6 +546,22 @@ async def test_what_cannot_be_changes_nothing_of_a_card(
     path = f"{board.path}/cards/{card['id']}"
     await alice.put(path, {"title": "New", "tags": ["new"]} | impossible, status=422)
     assert card.items() <= (await alice.get(path)).items()
+
+
+@pytest.mark.foul
+async def test_a_card_may_have_every_label_of_its_project(
+    alice: Person, board: Board, connection: Any
+) -> None:
+    rows = await connection.fetch(
+        "insert into labels (project_id, name, color)"
+        " select $1, 'Label ' || n, '#ef4444' from generate_series(5, 500) as n returning id",
+        board.id,
+    )
+    labels = [*board.labels.values(), *(row["id"] for row in rows)]
+    card = await board.card(label_ids=labels[:-1])
+    changed = await alice.put(f"{board.path}/cards/{card['id']}", {"label_ids": labels})
+    assert {label["id"] for label in changed["labels"]} == set(labels)
+    assert len(labels) == 500
 
 
 async def test_labels_of_another_project_are_unknown(

@@ -106,7 +106,8 @@ async def test_limits_are_brought_into_their_bounds(board: Board, desk: Any, ali
 
 async def test_what_cannot_be_carried_on_from_says_reset(board: Board, alice: Person) -> None:
     head = (await alice.get("/projects/demo"))["seq"]
-    for query in (f"since={head + 1}", f"since={head - 1}&epoch=other", "epoch=other"):
+    odd = "epoch=" + "%22%25s%F0%9F%A6%8A" * 50
+    for query in (f"since={head + 1}", f"since={head - 1}&epoch=other", "epoch=other", odd):
         page = await alice.get(f"/projects/demo/events?{query}")
         assert (page["events"], page["reset"], page["seq"]) == ([], True, head)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board, Invite
+from tests.locks import waiting
 from tests.person import Person
 from warmdesk.metrics import DB_RETRIES, ROWS
 
@@ -212,6 +213,54 @@ async def test_an_owner_remains_after_twenty_parallel_demotions(
     assert sum(member["role"] == "owner" for member in members) == 1
 
 
+@pytest.mark.parametrize(
+    "what",
+    [
+        "global_role = 'viewer'",
+        "global_role = 'metrics'",
+        "is_active = false",
+        "deleted_at = now()",
+    ],
+)
+async def test_the_last_owner_who_may_act_stays(
+    olga: Person, root: Person, eve: Person, board: Board, connection: Any, what: str
+) -> None:
+    await olga.post(f"{board.path}/members", {"user_id": eve.id, "role": "owner"})
+    await connection.execute(f"update users set {what} where id = $1", eve.id)
+    for refused in (
+        await olga.delete(f"{board.path}/members/{olga.id}", status=422),
+        await olga.put(f"{board.path}/members/{olga.id}", {"role": "admin"}, status=422),
+        await root.delete(f"{board.path}/members/{olga.id}", status=422),
+    ):
+        assert refused["code"] == "last_owner"
+    await olga.put(f"{board.path}/members/{eve.id}", {"role": "admin"})
+    await olga.put(f"{board.path}/members/{eve.id}", {"role": "owner"})
+    await olga.delete(f"{board.path}/members/{eve.id}")
+
+
+async def test_owners_who_may_not_act_stay_until_another_is_there(
+    olga: Person, alice: Person, root: Person, eve: Person, board: Board
+) -> None:
+    await olga.post(f"{board.path}/members", {"user_id": eve.id, "role": "owner"})
+    for person in (olga, eve):
+        await root.put(f"/users/{person.id}", {"is_active": False})
+    await root.delete(f"{board.path}/members/{eve.id}", status=422)
+    await root.put(f"{board.path}/members/{alice.id}", {"role": "owner"})
+    await root.delete(f"{board.path}/members/{eve.id}")
+    await alice.delete(f"{board.path}/members/{olga.id}")
+
+
+async def test_no_owner_leaves_while_the_other_is_being_deactivated(
+    olga: Person, eve: Person, board: Board, connection: Any
+) -> None:
+    await olga.post(f"{board.path}/members", {"user_id": eve.id, "role": "owner"})
+    async with connection.transaction():
+        await connection.execute("update users set is_active = false where id = $1", eve.id)
+        leaving = asyncio.create_task(olga.delete(f"{board.path}/members/{olga.id}", status=422))
+        await waiting(connection)
+    assert (await leaving)["code"] == "last_owner"
+
+
 def lost_races() -> float:
     """How often a change of this process had to start again: a circle shows as one of the two."""
     return sum(float(ROWS.mine[DB_RETRIES.at(state=state).place]) for state in ("40P01", "55P03"))
@@ -239,6 +288,27 @@ async def test_owners_who_demote_each_other_do_not_wait_in_a_circle(
     assert statuses <= {200, 403, 422}
     members = await root.get(f"{board.path}/members")
     assert sum(member["role"] == "owner" for member in members) >= 1
+    assert lost_races() == before
+
+
+async def test_who_changes_owners_waits_in_no_circle_with_who_changes_their_accounts(
+    olga: Person, root: Person, person: Invite, board: Board
+) -> None:
+    before = lost_races()
+    owners = [olga.id]
+    for _ in range(5):
+        new = await account(root)
+        await olga.post(f"{board.path}/members", {"user_id": new["id"], "role": "owner"})
+        owners.append(new["id"])
+    for n in range(4):
+        async with asyncio.TaskGroup() as group:
+            for owner in owners:
+                member = f"{board.path}/members/{owner}"
+                group.create_task(root.request("PUT", member, {"role": ("admin", "owner")[n % 2]}))
+                name = {"display_name": f"Owner {n}"}
+                group.create_task(root.request("PUT", f"/users/{owner}", name))
+                seen = {"is_active": bool(n % 2)}
+                group.create_task(root.request("PUT", f"/users/{owner}", seen))
     assert lost_races() == before
 
 

@@ -95,6 +95,26 @@ async def test_projects_beyond_the_shown_are_summed(
     assert told['warmdesk_cards{column="",column_id="",project="",status="open"}'] == 1
 
 
+@pytest.mark.foul
+async def test_a_project_is_active_by_its_newest_event(
+    root: Person,
+    olga: Person,
+    board: Board,
+    connection: Any,
+    soon: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "SHOWN", 1)
+    await olga.post("/projects", {"name": "Newest"})
+    await board.card()
+    assert 'warmdesk_columns{project="demo"}' in await lines(root)
+    assert 'warmdesk_columns{project="newest"}' not in await lines(root)
+
+    # Without events that are still kept a project counts by its row.
+    await connection.execute("with gone as (delete from events) update feeds set oldest = seq + 1")
+    assert 'warmdesk_columns{project="newest"}' in await lines(root)
+
+
 async def test_the_database_is_asked_once_in_ten_seconds(
     root: Person, olga: Person, board: Board
 ) -> None:

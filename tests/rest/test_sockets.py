@@ -290,6 +290,8 @@ async def test_what_cannot_be_carried_on_from_is_a_reset(board: Board, alice: Pe
         for params, reason in (
             ({"since": hello["seq"] + 1}, "ahead"),
             ({"since": hello["seq"], "epoch": "other"}, "epoch"),
+            ({"since": hello["seq"], "epoch": "long" * 200}, "epoch"),
+            ({"since": hello["seq"], "epoch": '"%s🦊' * 50}, "epoch"),
         ):
             async with alice.socket("demo", **params) as back:
                 assert (await back.next())["payload"]["resumed"] is False
@@ -334,6 +336,7 @@ async def test_sync_replays_or_resets(board: Board, alice: Person) -> None:
         for payload, reason in (
             ({"since": event["seq"] + 5}, "ahead"),
             ({"since": 0, "epoch": "other"}, "epoch"),
+            ({"since": 0, "epoch": '"%s🦊' * 1000}, "epoch"),
         ):
             await wire.send("sync", payload)
             reset = (await wire.next("sync.reset"))["payload"]
@@ -503,8 +506,11 @@ async def test_viewers_and_archived_projects_are_not_written_to(
         await his.send("chat.send", {"body": "x"})
         assert (await his.next("error"))["payload"]["code"] == "forbidden"
         await olga.put("/projects/demo", {"is_archived": True})
-        await hers.send("chat.send", {"body": "x"})
-        assert (await hers.next("error"))["payload"]["code"] == "project_archived"
+        for type in ("chat.send", "chat.typing"):
+            await hers.send(type, {"body": "x"})
+            assert (await hers.next("error"))["payload"]["code"] == "project_archived"
+        await his.settle()
+        assert his.waiting("chat.typing") == []
         await olga.put("/projects/demo", {"is_archived": False})
         await hers.send("chat.send", {"body": "x"})
         await hers.next("ack")

@@ -57,16 +57,17 @@ async def test_reports_are_for_those_who_run_a_project(
     assert not (await alice.get("/users/me"))["can_view_reports"]
 
 
-async def test_a_picture_is_asked_for_elsewhere_only_when_that_is_switched_on(
+async def test_a_picture_is_asked_for_elsewhere_unless_that_is_switched_off(
     alice: Person, connection: Any
 ) -> None:
-    assert (await alice.get("/users/me"))["gravatar_url"] is None
-    await connection.execute("insert into system_settings values ('gravatar_enabled', 'true')")
-
     url = (await alice.get("/users/me"))["gravatar_url"]
 
     assert url.startswith("https://www.gravatar.com/avatar/")
     assert "alice" not in url
+    await connection.execute("insert into system_settings values ('gravatar_enabled', 'false')")
+    assert (await alice.get("/users/me"))["gravatar_url"] is None
+    await connection.execute("update system_settings set value = 'true'")
+    assert (await alice.get("/users/me"))["gravatar_url"] == url
 
 
 async def test_i_change_what_i_send_and_nothing_else(alice: Person) -> None:
@@ -599,6 +600,7 @@ async def test_an_administrator_changes_what_is_sent(
     check(after, Account, "account")
     assert after == before | changes | {
         "email": "alison@example.org",
+        "gravatar_url": after["gravatar_url"],
         "updated_at": after["updated_at"],
         "last_login_at": after["last_login_at"],
     }
@@ -778,7 +780,9 @@ async def test_who_was_an_administrator_a_moment_ago_changes_nothing(
     await root.post("/users", ZOE, status=403)
 
 
-async def test_an_administrators_key_gives_no_passwords(person: Invite, connection: Any) -> None:
+async def test_an_administrators_key_gives_no_passwords_and_addresses(
+    person: Invite, connection: Any
+) -> None:
     key = "wd_" + "b" * 48
     await connection.execute(
         "insert into api_keys (user_id, name, key_hash, key_prefix) values ($1, 'ci', $2, $3)",
@@ -790,6 +794,8 @@ async def test_an_administrators_key_gives_no_passwords(person: Invite, connecti
 
     await robot.get("/users")
     await robot.put(f"/users/{ALICE}", {"password": NEXT}, status=403)
+    for user in (ALICE, ROOT):
+        await robot.put(f"/users/{user}", {"email": "robot@example.org"}, status=403)
     assert (await robot.put(f"/users/{ALICE}", {"theme": "dark"}))["theme"] == "dark"
 
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest
+from warmdesk.errors import BadRequest, WarmDeskError
 from warmdesk.realtime.change import Changes, Outcome, Wish
 from warmdesk.schemas.cards import (
     CardFields,
@@ -34,23 +34,31 @@ async def create(
     changes: Changes, wish: Wish, project_id: int, column_id: int, body: CreateCard
 ) -> Outcome:
     """A new card: 201 and its shape."""
-    return await changes.hot(
-        sql.cards.create,
-        wish,
-        project_id=project_id,
-        column_id=column_id,
-        fields=fields(body),
-        **place(body),
-    )
+    try:
+        return await changes.hot(
+            sql.cards.create,
+            wish,
+            project_id=project_id,
+            column_id=column_id,
+            fields=fields(body),
+            **place(body),
+        )
+    except WarmDeskError as error:
+        _name_as_sent(error, body)
+        raise
 
 
 async def update(
     changes: Changes, wish: Wish, project_id: int, card: str, body: UpdateCard
 ) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
-    return await changes.hot(
-        sql.cards.update, wish, project_id=project_id, card=card, fields=fields(body)
-    )
+    try:
+        return await changes.hot(
+            sql.cards.update, wish, project_id=project_id, card=card, fields=fields(body)
+        )
+    except WarmDeskError as error:
+        _name_as_sent(error, body)
+        raise
 
 
 async def move(
@@ -120,3 +128,11 @@ def fields(body: CardFields) -> str:
     if body.assignee_id is not UNSET and "assignee_ids" not in sent:
         sent["assignee_ids"] = [body.assignee_id] if body.assignee_id is not None else []
     return encode(sent).decode()
+
+
+def _name_as_sent(error: WarmDeskError, body: CardFields) -> None:
+    """Give a refusal of the list that `assignee_id` stood for the name that was sent."""
+    refused = error.extra.get("fields", {})
+    if "assignee_ids" in refused and body.assignee_ids is UNSET:
+        error.message = error.message.replace("assignee_ids", "assignee_id", 1)
+        error.extra["fields"] = {"assignee_id": refused["assignee_ids"]}

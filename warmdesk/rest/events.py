@@ -31,9 +31,7 @@ class Since(msgspec.Struct, kw_only=True):
         ]
         | None
     ) = None
-    epoch: (
-        Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None
-    ) = None
+    epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
     limit: Annotated[int, Meta(description="1 to 500")] = PAGE
 
 

@@ -27,7 +27,7 @@ from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.members import ListedMember, Member, MemberRole, NewMember
 
 PAGE = 500
-LAST_OWNER = "a project keeps at least one owner"
+LAST_OWNER = "a project keeps at least one owner who may act"
 
 
 class ListMembers(msgspec.Struct, kw_only=True):
@@ -246,10 +246,16 @@ async def _enter(
 
 
 async def _keep_an_owner(connection: Any, target: Any) -> None:
-    """Refuses to take the last owner away; the project's lock keeps the count true."""
+    """Refuses to take an owner away unless another may act as one.
+
+    The project's lock keeps the other's role, and a lock on the account that it may act. The
+    account comes after the project: whoever holds an account waits for no project.
+    """
     if target["role"] != "owner":
         return
-    if await sql.members.owners(connection, project_id=target["project_id"]) < 2:
+    if not await sql.members.other_owner(
+        connection, project_id=target["project_id"], user_id=target["user_id"]
+    ):
         raise Impossible(LAST_OWNER, code="last_owner")
 
 

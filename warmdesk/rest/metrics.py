@@ -126,8 +126,9 @@ def _of_disk(disk: Disk | None) -> list[Family]:
 
 async def _count(connection: Any) -> list[Family]:
     projects = await sql.metrics.projects(connection)
-    columns = await sql.metrics.columns(connection, shown=SHOWN)
-    cards = await sql.metrics.cards(connection, shown=SHOWN)
+    shown = [row["id"] for row in await sql.metrics.active(connection, most=SHOWN)]
+    columns = await sql.metrics.columns(connection, shown=shown)
+    cards = await sql.metrics.cards(connection, shown=shown)
     users = await sql.metrics.users(connection)
     return [
         Family("gauge", "warmdesk_projects", "Projects that are not archived.", [({}, projects)]),

@@ -27,7 +27,7 @@ from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.auth.identity import Request
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
+from warmdesk.errors import Forbidden, Impossible, Unavailable, WarmDeskError
 from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.realtime.change import Wish
 from warmdesk.realtime.channels import project_channel, user_channel
@@ -39,6 +39,7 @@ from warmdesk.realtime.hub import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.rest.middleware import as_problem, origin_allowed
+from warmdesk.rest.projects import ARCHIVED
 from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
 from warmdesk.rest.wire import Wire
 from warmdesk.schemas import MAX_ID
@@ -79,9 +80,7 @@ class OpenSocket(msgspec.Struct, kw_only=True):
         ]
         | None
     ) = None
-    epoch: (
-        Annotated[str, Meta(max_length=64, description="the epoch that `since` belongs to")] | None
-    ) = None
+    epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
     presence: (
         Annotated[
             str,
@@ -515,7 +514,11 @@ async def typing(connection: Socket, message: Incoming) -> None:
     if now - connection.typed_at < TYPING_SECONDS:
         return
     connection.typed_at = now
-    await desk.access.enter_project(desk.database, connection.actor, connection.slug, Role.MEMBER)
+    project = await desk.access.enter_project(
+        desk.database, connection.actor, connection.slug, Role.MEMBER
+    )
+    if project.is_archived:
+        raise Impossible(ARCHIVED, code="project_archived")
     payload = b'{"user_id":%d}' % connection.user_id
     desk.bus.signal(
         project_channel(connection.project_id),

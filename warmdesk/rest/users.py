@@ -103,9 +103,7 @@ async def update_own_account(request: web.Request) -> web.Response:
 async def _update_me(request: web.Request) -> web.Response:
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
-    if "email" in fields and actor.session_id is None:
-        # Whoever has the address can set a new password by mail, and a key must not do that.
-        raise Forbidden("an API key cannot change the e-mail address; sign in")
+    _refuse_keys(actor, fields)
     came = _came(request)
 
     async def work(change: Change) -> str:
@@ -309,11 +307,10 @@ async def update_user(request: web.Request) -> web.Response:
     """
     desk, actor = request.app[DESK], request[ACTOR]
     user_id, fields = path_id(request, "user_id"), _sent(request[BODY])
+    _refuse_keys(actor, fields)
     password = fields.pop("password", None)
     if user_id == actor.user_id:
         _refuse_stepping_down(fields)
-    if password is not None and actor.session_id is None:
-        raise Forbidden("an API key cannot change a password; sign in")
     new_hash = await passwords.hash_password(password) if password is not None else None
     came = _came(request)
 
@@ -340,6 +337,13 @@ async def update_user(request: web.Request) -> web.Response:
     desk.identity.forget()
     desk.access.forget()
     return answer(account)
+
+
+def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
+    """Whoever has the address can set a new password by mail, and a key must do neither."""
+    for name, thing in (("password", "a password"), ("email", "an e-mail address")):
+        if name in fields and actor.session_id is None:
+            raise Forbidden(f"an API key cannot change {thing}; sign in")
 
 
 def _refuse_stepping_down(fields: dict[str, Any]) -> None:

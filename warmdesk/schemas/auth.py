@@ -46,7 +46,7 @@ class Refresh(Body):
 class Logout(Body):
     """Which session ends: the refresh token's, else the access token's; `all`: every one."""
 
-    refresh_token: RefreshToken | None = None
+    refresh_token: str | None = None
     all: bool = False
 
 

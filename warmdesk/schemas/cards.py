@@ -14,7 +14,7 @@ from warmdesk.schemas.labels import Label
 from warmdesk.schemas.users import UserRef
 
 MAX_ASSIGNEES = 100
-MAX_LABELS = 100
+MAX_LABELS = 500
 MAX_TAGS = 100
 MAX_TAG = 100
 MAX_MINUTES = 10_000_000

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from warmdesk.config import Locale
 from warmdesk.schemas import Body, Id, Shape, Timestamp
 
 # `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
@@ -45,7 +46,6 @@ AvatarUrl = Annotated[
         examples=["https://example.com/alice.png"],
     ),
 ]
-Locale = Literal["en", "nl", "de", "fr", "es", "da", "sv", "nb", "fi", "is", "pt", "it"]
 Theme = Literal["light", "dark", "system"]
 SidebarPosition = Literal["left", "right"]
 AccentColor = Literal["blue", "red", "green", "orange"]
