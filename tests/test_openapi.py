@@ -138,7 +138,7 @@ def test_every_operation_says_how_it_refuses(described: Node) -> None:
     for each in app.resources():
         place = f"{each.method} {each.path}"
         responses = described["paths"][each.path][each.method.lower()]["responses"]
-        wanted = {str(each.status), "400", *map(str, each.errors)}
+        wanted = {str(each.status), "400", *map(str, each.also), *map(str, each.errors)}
         if each.need is not None:
             wanted |= {"401", "403"}
         if "{" in each.path:
@@ -152,6 +152,12 @@ def test_every_operation_says_how_it_refuses(described: Node) -> None:
             if int(status) >= 400:
                 content = resolved(described, refusal)["content"]
                 assert content["application/json"]["schema"]["$ref"] == error, place
+
+
+def test_what_is_there_already_is_answered_alike(described: Node) -> None:
+    for path in ("/chat/messages", "/chat/messages/{message_id}/reactions"):
+        responses = described["paths"]["/projects/{slug}" + path]["post"]["responses"]
+        assert responses["200"]["content"] == responses["201"]["content"], path
 
 
 def test_credentials_are_described(described: Node) -> None:

@@ -570,7 +570,10 @@ def _statuses(route: Route) -> list[int]:
 
 
 def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
-    made: dict[str, Any] = {str(route.status): _success(route, schemas)}
+    success = _success(route, schemas)
+    made: dict[str, Any] = {str(route.status): success}
+    for status in route.also:
+        made[str(status)] = {**success, "description": "It was there already."}
     if route.handler.__name__ in CONDITIONAL:
         made["304"] = {"description": "What you have still holds."}
     for status in _statuses(route):

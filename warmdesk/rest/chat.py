@@ -78,6 +78,7 @@ async def list_messages(request: web.Request) -> web.Response:
     tag="chat",
     example={"body": "Good morning!"},
     errors=(429,),
+    also=(200,),
 )
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
@@ -131,6 +132,7 @@ async def delete_message(request: web.Request) -> web.Response:
     status=201,
     tag="chat",
     example={"emoji": "👍"},
+    also=(200,),
 )
 async def add_reaction(request: web.Request) -> web.Response:
     """Put an emoji under a message. It answers 200 when it is there already."""
