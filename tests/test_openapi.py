@@ -123,6 +123,17 @@ def test_every_bodys_example_is_accepted() -> None:
             msgspec.convert(example, each.body)
 
 
+def test_a_body_is_required_where_a_field_of_it_is(described: Node) -> None:
+    def required(method: str, path: str) -> bool:
+        return bool(described["paths"][path][method]["requestBody"]["required"])
+
+    for path in ("/auth/refresh", "/projects", "/projects/{slug}/chat/messages"):
+        assert required("post", path), path
+    assert required("patch", "/projects/{slug}/columns/reorder")
+    assert not required("post", "/auth/logout")
+    assert not required("put", "/projects/{slug}")
+
+
 def test_every_answers_example_fits(described: Node) -> None:
     for path, method, operation in operations(described):
         for status, each in operation["responses"].items():

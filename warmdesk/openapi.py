@@ -439,10 +439,19 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         schema = schemas.of(route.body)
         example = route.example if route.example is not None else schemas.example(schema)
         made["requestBody"] = {
-            "required": True,
+            "required": _is_needed(route.body),
             "content": {"application/json": {"schema": schema, "example": example}},
         }
     return made
+
+
+def _is_needed(body: Any) -> bool:
+    """A body must be sent: the empty object, which none stands for, is not one of this type."""
+    try:
+        msgspec.convert({}, body)
+    except msgspec.ValidationError:
+        return True
+    return False
 
 
 def _socket_credentials() -> list[dict[str, list[str]]]:
