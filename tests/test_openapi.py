@@ -11,10 +11,10 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
-from tests.conftest import Board
+from tests.conftest import Board, Invite
 from tests.person import Person
 from warmdesk import app
-from warmdesk.auth.actor import Role
+from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.openapi import TAGS, as_openapi, document
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.rest.routing import SIGNED_IN, route
@@ -248,6 +248,31 @@ def test_a_pattern_that_no_example_fits_is_told_by_name() -> None:
     strange: Any = do_strange
     with pytest.raises(ValueError, match="code needs an example"):
         document([strange.route])
+
+
+async def test_a_next_page_is_named_exactly_where_one_is_promised(
+    described: Node, alice: Person, olga: Person, root: Person, board: Board, person: Invite
+) -> None:
+    await olga.post("/projects", {"name": "Other"})
+    for slug in ("demo", "other"):
+        await olga.post(f"/projects/{slug}/star", status=200)
+    cards = [await board.card() for _ in range(4)]
+    for card in cards[:2]:
+        await olga.delete(f"{board.path}/cards/{card['id']}")
+    await olga.put(f"{board.path}/cards/{cards[3]['id']}", {"title": "Another"})
+    for _ in range(2):
+        await alice.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+    await person("olga").token()
+    names = {"slug": "demo", "column_id": board.backlog, "card_id": cards[3]["id"]}
+    for each in app.resources():
+        response = described["paths"][each.path][each.method.lower()]["responses"].get("200", {})
+        content = response.get("content", {}).get("application/json", {"schema": {}})
+        if content["schema"].get("type") == "array" and each.query is not None:
+            who = root if each.need is GlobalRole.ADMIN else olga
+            path = each.path.format(**names)
+            found = await who.request("GET", f"{path}?limit=1")
+            assert (found.status, len(found.body)) == (200, 1), path
+            assert ("Link" in found.headers) == ("Link" in response.get("headers", {})), path
 
 
 async def test_all_addresses_give_the_same_bytes(alice: Person, url: str) -> None:

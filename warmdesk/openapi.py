@@ -49,8 +49,8 @@ have a `version`: send it as `If-Match` or in the body, and nobody's change is o
 
 **Retries** with the same `Idempotency-Key` are answered as the first time, for 24 hours.
 
-**Lists** are arrays; `Link: <…>; rel="next"` names the next page. A `limit` beyond its bounds is
-brought into them.
+**Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A
+`limit` beyond its bounds is brought into them.
 """
 
 TAGS = {
@@ -97,6 +97,8 @@ NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 CONDITIONAL = ("show_project",)
 """Operations that answer 304 to an ``If-None-Match``."""
+WHOLE = ("list_messages", "search_users")
+"""Operations whose query chooses from a list, but whose answer names no next page."""
 REPEATABLE = ("/cards", "/messages", "/comments", "/time-entries", "/ticket")
 """What the paths end in whose POST knows the ``Idempotency-Key``."""
 
@@ -604,7 +606,8 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         "description": "Made." if route.status == 201 else "What you asked for.",
         "content": content,
     }
-    if schema.get("type") == "array" and route.query is not None:
+    paged = route.query is not None and route.handler.__name__ not in WHOLE
+    if schema.get("type") == "array" and paged:
         response["headers"] = {
             "Link": {
                 "description": 'The next page, as `<…>; rel="next"`; absent on the last one.',
