@@ -658,6 +658,28 @@ async def test_a_compressed_body_is_refused_before_it_is_inflated(http: Http) ->
         assert "Content-Encoding" in (await response.json())["error"]
 
 
+@pytest.mark.parametrize("path", ["/auth/login", "/nowhere"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_not_encoded_as_it_says_is_passed_over(
+    url: str, path: str, encoding: str, chunked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    length = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": "11"}
+    body = b"B\r\nGET / HTTP/\r\n0\r\n\r\n" if chunked else b"GET / HTTP/"
+    head = head_of(path, Content_Type="application/json", Content_Encoding=encoding, **length)
+    following = f"GET /api/v1/version {PLAIN}Connection: close\r\n\r\n".encode()
+    async with raw(url) as (reader, writer):
+        writer.write(head + body[:4])
+        first = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        writer.write(body[4:] + following)
+        second = await asyncio.wait_for(reader.read(), 5)
+
+    assert first.startswith(b"HTTP/1.1 404" if path == "/nowhere" else b"HTTP/1.1 415")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert second.count(b"HTTP/1.1 ") == 1
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "sent",
     [
