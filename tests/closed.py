@@ -75,11 +75,13 @@ def routes() -> list[tuple[str, re.Pattern[str], Any]]:
 
 
 def check_answer(method: str, path: str, status: int, body: Any) -> None:
-    """Fail unless a successful answer is what its route declares."""
-    if status >= 300 or not isinstance(body, dict | list):
+    """Fail unless a successful answer, and its status, are what its route declares."""
+    if status >= 300:
         return
     for declared_method, pattern, route in routes():
         if declared_method == method and pattern.fullmatch(path.split("?", maxsplit=1)[0]):
-            if route.answer is not None:
-                check(body, route.answer, f"{method} {route.path}")
+            name = f"{method} {route.path}"
+            assert status in (route.status, *route.also), f"{name} does not declare {status}"
+            if route.answer is not None and isinstance(body, dict | list):
+                check(body, route.answer, name)
             return

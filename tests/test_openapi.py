@@ -11,10 +11,10 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
-from tests.conftest import Board
+from tests.conftest import Board, Invite
 from tests.person import Person
 from warmdesk import app
-from warmdesk.auth.actor import Role
+from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.openapi import TAGS, as_openapi, document
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.rest.routing import SIGNED_IN, route
@@ -123,6 +123,17 @@ def test_every_bodys_example_is_accepted() -> None:
             msgspec.convert(example, each.body)
 
 
+def test_a_body_is_required_where_a_field_of_it_is(described: Node) -> None:
+    def required(method: str, path: str) -> bool:
+        return bool(described["paths"][path][method]["requestBody"]["required"])
+
+    for path in ("/auth/refresh", "/projects", "/projects/{slug}/chat/messages"):
+        assert required("post", path), path
+    assert required("patch", "/projects/{slug}/columns/reorder")
+    assert not required("post", "/auth/logout")
+    assert not required("put", "/projects/{slug}")
+
+
 def test_every_answers_example_fits(described: Node) -> None:
     for path, method, operation in operations(described):
         for status, each in operation["responses"].items():
@@ -138,7 +149,7 @@ def test_every_operation_says_how_it_refuses(described: Node) -> None:
     for each in app.resources():
         place = f"{each.method} {each.path}"
         responses = described["paths"][each.path][each.method.lower()]["responses"]
-        wanted = {str(each.status), "400", *map(str, each.errors)}
+        wanted = {str(each.status), "400", *map(str, each.also), *map(str, each.errors)}
         if each.need is not None:
             wanted |= {"401", "403"}
         if "{" in each.path:
@@ -152,6 +163,12 @@ def test_every_operation_says_how_it_refuses(described: Node) -> None:
             if int(status) >= 400:
                 content = resolved(described, refusal)["content"]
                 assert content["application/json"]["schema"]["$ref"] == error, place
+
+
+def test_what_is_there_already_is_answered_alike(described: Node) -> None:
+    for path in ("/chat/messages", "/chat/messages/{message_id}/reactions"):
+        responses = described["paths"]["/projects/{slug}" + path]["post"]["responses"]
+        assert responses["200"]["content"] == responses["201"]["content"], path
 
 
 def test_credentials_are_described(described: Node) -> None:
@@ -231,6 +248,31 @@ def test_a_pattern_that_no_example_fits_is_told_by_name() -> None:
     strange: Any = do_strange
     with pytest.raises(ValueError, match="code needs an example"):
         document([strange.route])
+
+
+async def test_a_next_page_is_named_exactly_where_one_is_promised(
+    described: Node, alice: Person, olga: Person, root: Person, board: Board, person: Invite
+) -> None:
+    await olga.post("/projects", {"name": "Other"})
+    for slug in ("demo", "other"):
+        await olga.post(f"/projects/{slug}/star", status=200)
+    cards = [await board.card() for _ in range(4)]
+    for card in cards[:2]:
+        await olga.delete(f"{board.path}/cards/{card['id']}")
+    await olga.put(f"{board.path}/cards/{cards[3]['id']}", {"title": "Another"})
+    for _ in range(2):
+        await alice.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+    await person("olga").token()
+    names = {"slug": "demo", "column_id": board.backlog, "card_id": cards[3]["id"]}
+    for each in app.resources():
+        response = described["paths"][each.path][each.method.lower()]["responses"].get("200", {})
+        content = response.get("content", {}).get("application/json", {"schema": {}})
+        if content["schema"].get("type") == "array" and each.query is not None:
+            who = root if each.need is GlobalRole.ADMIN else olga
+            path = each.path.format(**names)
+            found = await who.request("GET", f"{path}?limit=1")
+            assert (found.status, len(found.body)) == (200, 1), path
+            assert ("Link" in found.headers) == ("Link" in response.get("headers", {})), path
 
 
 async def test_all_addresses_give_the_same_bytes(alice: Person, url: str) -> None:

@@ -26,8 +26,9 @@ from warmdesk.rest.wire import install
 def build_app(desk: Desk) -> web.Application:
     """The application of one process. What does not depend on the desk is made once."""
     install()
-    # One more than the limit itself: `read_body` counts, and says it in our words.
-    app = web.Application(client_max_size=BODY_LIMIT + 1)
+    # One more than the limit itself: `read_body` counts, and says it in our words. It refuses
+    # encoded bodies too, and aiohttp would log a traceback of what it cannot inflate.
+    app = web.Application(client_max_size=BODY_LIMIT + 1, handler_args={"auto_decompress": False})
     app[DESK] = desk
     app[DOORMAN] = Doorman(desk)
     app[BOARDS] = Boards(desk.database)

@@ -49,8 +49,8 @@ have a `version`: send it as `If-Match` or in the body, and nobody's change is o
 
 **Retries** with the same `Idempotency-Key` are answered as the first time, for 24 hours.
 
-**Lists** are arrays; `Link: <…>; rel="next"` names the next page. A `limit` beyond its bounds is
-brought into them.
+**Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A
+`limit` beyond its bounds is brought into them.
 """
 
 TAGS = {
@@ -97,6 +97,8 @@ NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 CONDITIONAL = ("show_project",)
 """Operations that answer 304 to an ``If-None-Match``."""
+WHOLE = ("list_messages", "search_users")
+"""Operations whose query chooses from a list, but whose answer names no next page."""
 REPEATABLE = ("/cards", "/messages", "/comments", "/time-entries", "/ticket")
 """What the paths end in whose POST knows the ``Idempotency-Key``."""
 
@@ -439,10 +441,19 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         schema = schemas.of(route.body)
         example = route.example if route.example is not None else schemas.example(schema)
         made["requestBody"] = {
-            "required": True,
+            "required": _is_needed(route.body),
             "content": {"application/json": {"schema": schema, "example": example}},
         }
     return made
+
+
+def _is_needed(body: Any) -> bool:
+    """A body must be sent: the empty object, which none stands for, is not one of this type."""
+    try:
+        msgspec.convert({}, body)
+    except msgspec.ValidationError:
+        return True
+    return False
 
 
 def _socket_credentials() -> list[dict[str, list[str]]]:
@@ -570,7 +581,10 @@ def _statuses(route: Route) -> list[int]:
 
 
 def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
-    made: dict[str, Any] = {str(route.status): _success(route, schemas)}
+    success = _success(route, schemas)
+    made: dict[str, Any] = {str(route.status): success}
+    for status in route.also:
+        made[str(status)] = {**success, "description": "It was there already."}
     if route.handler.__name__ in CONDITIONAL:
         made["304"] = {"description": "What you have still holds."}
     for status in _statuses(route):
@@ -592,7 +606,8 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         "description": "Made." if route.status == 201 else "What you asked for.",
         "content": content,
     }
-    if schema.get("type") == "array" and route.query is not None:
+    paged = route.query is not None and route.handler.__name__ not in WHOLE
+    if schema.get("type") == "array" and paged:
         response["headers"] = {
             "Link": {
                 "description": 'The next page, as `<…>; rel="next"`; absent on the last one.',

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Board, make_board
 from tests.person import Person
+from warmdesk.schemas.emoji import EMOJI
 
 
 async def say(person: Person, board: Board, body: str = "Hello", **options: Any) -> Any:
@@ -303,7 +304,8 @@ async def test_a_reaction_is_added_once_and_taken_away(
 
 
 @pytest.mark.parametrize(
-    "emoji", ["👍", "❤️", "❤", "✅", "🤘🏽", "👨‍👩‍👧", "👩🏽‍💻", "🏳️‍🌈", "🇳🇱", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "🏿", "©️"]
+    "emoji",
+    ["👍", "❤️", "❤", "✅", "🤘🏽", "👨‍👩‍👧", "👩🏽‍💻", "🏳️‍🌈", "🇳🇱", "↔", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "🏿", "©️"],
 )
 async def test_any_single_emoji_is_a_reaction(alice: Person, board: Board, emoji: str) -> None:
     message = await say(alice, board)
@@ -314,12 +316,48 @@ async def test_any_single_emoji_is_a_reaction(alice: Person, board: Board, emoji
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "a", "1", ":)", "👍👍", "👍 ", "<b>", "é", "🇳", "👩‍", "👍\u200d" * 5 + "👍", 7, None],
+    [
+        "",
+        "a",
+        "1",
+        ":)",
+        "👍👍",
+        "👍 ",
+        "<b>",
+        "é",
+        "🇳",
+        "👩‍",
+        "👍\u200d" * 5 + "👍",
+        "→",
+        "■",
+        "⌀",
+        "🇦🇦",
+        7,
+        None,
+    ],
 )
 async def test_anything_else_is_no_reaction(alice: Person, board: Board, wrong: Any) -> None:
     message = await say(alice, board)
     path = f"{board.path}/chat/messages/{message['id']}/reactions"
     await alice.post(path, {"emoji": wrong}, status=400)
+
+
+def test_only_characters_that_unicode_calls_emojis_are_some() -> None:
+    for text in "⌚✔☎Ⓜ㊗©↔▶◼⬛⭐🀄🅰🈁🌀🗿🛘🟰🥷🫨🫯":
+        assert EMOJI.fullmatch(text), text
+        assert EMOJI.fullmatch(text + "\ufe0f"), text
+    for text in "→⇒■●⌀⌘☐★✓✗❶🀀🅐🌢🏲🖀🞀🠀🩀🫿\u200d\ufe0f\u20e3":
+        assert not EMOJI.fullmatch(text), text
+
+
+def test_only_regions_have_flags() -> None:
+    letters = [chr(0x1F1E6 + n) for n in range(26)]
+    flags = [a + b for a in letters for b in letters if EMOJI.fullmatch(a + b)]
+    assert len(flags) == 249 + 10  # those of ISO 3166-1, AC CP CQ DG EA EU IC TA UN XK
+    for flag in ("🇦🇨", "🇨🇵", "🇨🇶", "🇩🇬", "🇪🇦", "🇪🇺", "🇮🇨", "🇹🇦", "🇺🇳", "🇽🇰", "🇦🇩", "🇿🇼", "🇴🇲"):
+        assert flag in flags, flag
+    for none in ("🇦🇦", "🇽🇽", "🇿🇿", "🇪🇳", "🇺🇰", "🇦🇩🇦🇩"):
+        assert not EMOJI.fullmatch(none), none
 
 
 async def test_a_message_takes_fifty_different_emojis(alice: Person, board: Board) -> None:

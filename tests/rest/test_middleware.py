@@ -658,6 +658,28 @@ async def test_a_compressed_body_is_refused_before_it_is_inflated(http: Http) ->
         assert "Content-Encoding" in (await response.json())["error"]
 
 
+@pytest.mark.parametrize("path", ["/auth/login", "/nowhere"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_that_is_not_encoded_as_it_says_is_passed_over(
+    url: str, path: str, encoding: str, chunked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    length = {"Transfer_Encoding": "chunked"} if chunked else {"Content_Length": "11"}
+    body = b"B\r\nGET / HTTP/\r\n0\r\n\r\n" if chunked else b"GET / HTTP/"
+    head = head_of(path, Content_Type="application/json", Content_Encoding=encoding, **length)
+    following = f"GET /api/v1/version {PLAIN}Connection: close\r\n\r\n".encode()
+    async with raw(url) as (reader, writer):
+        writer.write(head + body[:4])
+        first = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        writer.write(body[4:] + following)
+        second = await asyncio.wait_for(reader.read(), 5)
+
+    assert first.startswith(b"HTTP/1.1 404" if path == "/nowhere" else b"HTTP/1.1 415")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert second.count(b"HTTP/1.1 ") == 1
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -679,8 +701,48 @@ async def test_what_is_no_http_is_told_so_in_our_shape(
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400") or head.startswith(b"HTTP/1.0 400")
     assert json.loads(body)["error"].startswith("the request was not understood")
-    assert b"nosniff" in head
+    has_the_usual_headers(head)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def has_the_usual_headers(head: bytes) -> None:
+    lines = head.decode().split("\r\n")
+    for name, value in SECURITY.items():
+        assert lines.count(f"{name}: {value}") == 1, name
+    assert "Cache-Control: no-store" in lines
+    assert any(re.fullmatch("X-Request-Id: [0-9a-f]{8}-[0-9]+", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CONNECT x:1",
+        "CONNECT x",
+        "CONNECT /api/v1/version",
+        "OPTIONS *",
+        "OPTIONS http://x",
+        "GET http://x",
+        "GET http://x?api/v1/version",
+        "GET http://x*",
+        "GET //x/api/v1/version",
+    ],
+)
+@pytest.mark.parametrize("more", ["", "Expect: the-unexpected\r\n"])
+async def test_a_target_that_is_no_path_is_404_in_our_shape(
+    url: str, line: str, more: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with raw(url) as (reader, writer):
+        writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        body = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        writer.write(f"GET /api/v1/version {PLAIN}Connection: close\r\n\r\n".encode())
+        following = await asyncio.wait_for(reader.read(), 5)
+
+    assert head.startswith(b"HTTP/1.1 404")
+    assert json.loads(body) == {"error": "there is nothing at this address"}
+    has_the_usual_headers(head)
+    assert following.startswith(b"HTTP/1.1 200")
+    assert not caplog.records
 
 
 async def test_a_client_may_wait_for_a_word_before_its_body(url: str) -> None:

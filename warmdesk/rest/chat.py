@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from aiohttp import web
@@ -24,26 +23,11 @@ from warmdesk.schemas.chat import (
     ReactionAdded,
     SendMessage,
 )
+from warmdesk.schemas.emoji import EMOJI
 
 PER_MINUTE = 60
 DIFFERENT_REACTIONS = 50
 EMOJI_BYTES = 32
-
-_PICTURE = (
-    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f"
-    "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa"
-    "\U0001f400-\U0001faff]"
-)
-_ONE = (
-    f"{_PICTURE}(?:[\ufe0e\ufe0f]|[\U0001f3fb-\U0001f3ff])?(?:[\U000e0020-\U000e007e]+\U000e007f)?"
-)
-EMOJI = re.compile(
-    f"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|[\U0001f3fb-\U0001f3ff]"
-    f"|{_ONE}(?:\u200d{_ONE})*)"
-)
-"""An emoji as Unicode's technical standard 51 composes one: a flag, a keycap, a lone skin tone, or
-pictures joined to one, each with its variant, tone or tags.
-"""
 
 
 @route(
@@ -78,6 +62,7 @@ async def list_messages(request: web.Request) -> web.Response:
     tag="chat",
     example={"body": "Good morning!"},
     errors=(429,),
+    also=(200,),
 )
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
@@ -131,6 +116,7 @@ async def delete_message(request: web.Request) -> web.Response:
     status=201,
     tag="chat",
     example={"emoji": "👍"},
+    also=(200,),
 )
 async def add_reaction(request: web.Request) -> web.Response:
     """Put an emoji under a message. It answers 200 when it is there already."""

@@ -225,7 +225,7 @@ class Front(asyncio.Protocol):
         http = self._fronts.http()
         transport.set_protocol(http)
         http.connection_made(transport)
-        http.refusal = refusal
+        http.doorman, http.refusal = self._fronts.doorman, refusal
         http.data_received(data)
         if until is not None:
             http.expect_head_by(until)

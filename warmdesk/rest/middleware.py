@@ -168,7 +168,7 @@ class Doorman:
             name = f"{self.prefix}-{next(self.numbers)}"
         return name
 
-    def see_off(self, request: web.Request, response: web.StreamResponse, name: str) -> None:
+    def see_off(self, request: web.BaseRequest, response: web.StreamResponse, name: str) -> None:
         """Put on the headers that every answer has."""
         headers = response.headers
         if "Content-Security-Policy" in headers:

@@ -72,6 +72,7 @@ class Route:
     handler: Handler
     example: Any = None
     errors: tuple[int, ...] = field(default=())
+    also: tuple[int, ...] = field(default=())
 
 
 def route(
@@ -86,13 +87,14 @@ def route(
     tag: str,
     example: Any = None,
     errors: tuple[int, ...] = (),
+    also: tuple[int, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a
     `GlobalRole` or a set of them.
 
     ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs;
     ``answer`` is what the document promises. The docstring's first line is the summary. ``errors``
-    are statuses beside the usual ones.
+    are statuses beside the usual ones, ``also`` those that bring the same answer as ``status``.
     """
 
     def declare(handler: Handler) -> Handler:
@@ -100,7 +102,7 @@ def route(
         summary, _, description = (handler.__doc__ or "").strip().partition("\n")
         annotated: Any = docs(tags=[tag], summary=summary, description=description.strip())(entered)
         annotated.route = Route(
-            method, path, need, body, query, answer, status, tag, annotated, example, errors
+            method, path, need, body, query, answer, status, tag, annotated, example, errors, also
         )
         return annotated  # type: ignore[no-any-return]
 

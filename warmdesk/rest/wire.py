@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import web, web_server
 from aiohttp.http_exceptions import LineTooLong
 
 from warmdesk.errors import WarmDeskError
+from warmdesk.log import REQUEST_ID
+from warmdesk.metrics import OTHER
 from warmdesk.rest.answers import problem
-from warmdesk.rest.middleware import SECURITY, RefusedBefore
+from warmdesk.rest.middleware import Doorman, RefusedBefore, behind_door, nowhere
+from warmdesk.rest.paths import UNMATCHED
 
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""
+
+BEYOND = behind_door(nowhere, OTHER, UNMATCHED)
+"""The door of what has no path: ``CONNECT host:port``, ``GET http://host``."""
 
 log = logging.getLogger(__name__)
 
 
 class Wire(web.RequestHandler):
     """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
-    before it was aiohttp's, is refused.
+    before it was aiohttp's, is refused. `doorman`: of the application, told by the front.
     """
 
-    __slots__ = ("_late", "refusal")
+    __slots__ = ("_late", "doorman", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.doorman: Doorman | None = None
         self.refusal: RefusedBefore | None = None
         self._late: asyncio.TimerHandle | None = None
         self._expect_head()
@@ -81,6 +89,8 @@ class Wire(web.RequestHandler):
         """The answer to what is no HTTP, or to an error outside every door."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun already")
+        name = self.doorman.name(request) if self.doorman is not None else ""
+        REQUEST_ID.set(name)
         if status >= 500:
             log.error("http.failed_outside", exc_info=exc)
             refusal = WarmDeskError()
@@ -89,11 +99,27 @@ class Wire(web.RequestHandler):
             too_long = isinstance(exc, LineTooLong)
             reason = "a line of its head is too long" if too_long else "it is not valid HTTP"
             refusal = WarmDeskError(f"the request was not understood: {reason}", status=status)
-        response = problem(refusal)
-        response.headers.update(SECURITY)
-        response.headers["Cache-Control"] = "no-store"
+        response = problem(refusal, name if status >= 500 else None)
+        if self.doorman is not None:
+            self.doorman.see_off(request, response, name)
         response.force_close()
         return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send an answer. One that is an exception is aiohttp's own: the target is no path, so it
+        led to no door.
+        """
+        if isinstance(resp, web.HTTPException) and self.doorman is not None:
+            return self._finish_beyond(request, start_time)
+        return super().finish_response(request, resp, start_time)
+
+    async def _finish_beyond(
+        self, request: web.BaseRequest, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        assert isinstance(request, web.Request)
+        return await super().finish_response(request, await BEYOND(request), start_time)
 
 
 def install() -> None:
