@@ -347,6 +347,7 @@ async def test_more_connections_than_postgres_gives_are_refused(outside: dict[st
     [
         "postgresql://warmdesk@127.0.0.1:1/desk",
         "postgresql://warmdesk:hidden@/no_such_database?{query}",
+        "postgresql://warmdesk:hidden#@/desk",
     ],
 )
 async def test_a_database_that_is_not_there_is_one_sentence_without_its_password(
