@@ -110,6 +110,21 @@ async def test_what_cannot_be_is_one_sentence(
     assert sentence in line
 
 
+@pytest.mark.parametrize("part", ["hid#den@/desk", "hid/den@/desk", "word@/desk?gsslib=hidden"])
+@pytest.mark.parametrize("arguments", [["check"], ["migrate"], ["events", "project:1"]])
+async def test_nothing_of_a_url_is_told(
+    arguments: list[str], part: str, outside: dict[str, Any]
+) -> None:
+    outside["database_url"] = f"postgresql://desk:{part}"
+    status, out, aside = await command(*arguments, **outside)
+
+    assert (status, out) == (1, "")
+    (line,) = aside.splitlines()
+    assert re.match("warmdesk: .*(WARMDESK_DATABASE_URL|database or Redis) cannot be ", line)
+    assert "hid" not in line
+    assert "den" not in line
+
+
 async def test_a_new_password_ends_sessions_and_sockets(
     alice: Person, board: Board, settings: Settings
 ) -> None:

@@ -6,6 +6,7 @@ import ast
 import importlib.resources
 import re
 import stat
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -147,6 +148,87 @@ def test_a_redis_on_another_host_needs_a_password(url: str, fine: bool) -> None:
     else:
         with pytest.raises(ConfigError, match="password"):
             load(None, {"WARMDESK_REDIS_URL": url})
+
+
+DATABASE, REDIS = "WARMDESK_DATABASE_URL", "WARMDESK_REDIS_URL"
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        (name, f"{scheme}://{user}:{password}@{host}")
+        for password in (
+            *(f"hid{character}den" for character in "#?/@["),
+            *(f"1234{character}hid=den" for character in "#?/@["),
+            "hid/den@hidden",
+            "hid?den=hidden/",
+        )
+        for name, scheme, user, host in (
+            (DATABASE, "postgresql", "desk", "db.example.org/warmdesk"),
+            (DATABASE, "postgres", "desk", "one,two:5433"),
+            (REDIS, "redis", "", "localhost"),
+            (REDIS, "rediss", "desk", "redis.example.org:6380/1"),
+            (REDIS, "sentinel", "", "one:26379,two/main"),
+        )
+    ]
+    + [
+        (DATABASE, "postgresql://desk@db.example.org:hidden/warmdesk"),
+        (DATABASE, "postgresql://desk@one:5432,two:hidden/warmdesk"),
+        (DATABASE, "postgresql://desk@db.example.org:65536/warmdesk"),
+        (DATABASE, "postgresql://db.example.org/warmdesk?port=hidden"),
+        (DATABASE, "postgresql://desk@[hidden/warmdesk"),
+        (DATABASE, "postgresql://desk:hid\u2100den@db.example.org/warmdesk"),
+        (REDIS, "redis://localhost:hidden"),
+        (REDIS, "redis://localhost:-1"),
+        (REDIS, "unix://:hid/den@/run/redis.sock"),
+        (REDIS, "sentinel://:word@one:hidden,two/main"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_any_of_it(name: str, url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {name: url})
+
+    said = "".join(traceback.format_exception(refused.value))
+    assert f"{name} cannot be read as a URL" in said
+    assert "%23 %3F %2F %40" in said
+    assert not re.search("hid|den|1234", said.rpartition("ConfigError")[2])
+    assert said.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        (DATABASE, "postgresql://db/desk"),
+        (
+            DATABASE,
+            "postgres://desk:p%23%3F%2F%40:w%5B@db.example.org:5433/desk?sslmode=verify-full",
+        ),
+        (DATABASE, "postgresql://desk@/desk?host=/run/postgresql&port=5433"),
+        (DATABASE, "postgresql:///desk?host=/run/pg@15&user=desk@corp&password=word"),
+        (DATABASE, "postgresql://db.example.org:5432/desk?user=desk@corp&application_name="),
+        (DATABASE, "postgresql://desk:word@[::1]:5433,[fe80::1]/desk?target_session_attrs=primary"),
+        (DATABASE, "postgresql://one:5432,two,three:5434/desk"),
+        (DATABASE, "postgresql://desk:word@%2Frun%2Fpostgresql/desk"),
+        (REDIS, "rediss://:word@redis.example.org:6380/1?ssl_ca_certs=/etc/ca.pem&db=2"),
+        (REDIS, "redis://desk:p%40%3A:w@[::1]:6379/0"),
+        (REDIS, "unix:///run/redis@main/redis.sock?db=1&password=w@rd"),
+        (REDIS, "unix://desk:word@/run/redis@main/redis.sock"),
+        (REDIS, "sentinel://desk:word@[::1]:26379, two/main"),
+    ],
+)
+def test_a_url_with_everything_that_one_may_have_is_taken(name: str, url: str) -> None:
+    settings = load(None, {name: url})
+
+    assert url in (settings.database_url, settings.redis_url)
+
+
+def test_a_url_or_a_secret_that_is_no_text_is_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "desk.toml"
+    for key in ("database_url", "redis_url", "jwt_secret", "secret_key"):
+        file.write_text(f'{key} = ["redis://:hidden@localhost"]')
+        with pytest.raises(ConfigError) as refused:
+            load(file, {})
+        assert str(refused.value) == f"{key} in {file} must be text"
 
 
 def test_secrets_are_made_once_and_only_we_can_read_them(tmp_path: Path) -> None:

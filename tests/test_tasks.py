@@ -186,6 +186,28 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
     assert begun == tries
 
 
+async def test_two_look_ups_of_one_thing_never_run_at_once() -> None:
+    """Whoever hears the answer first asks again before the next look-up has begun."""
+    shared: Shared[None] = Shared()
+    running = most = 0
+
+    async def look_up() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+
+    async def asks() -> None:
+        for _ in range(5):
+            await shared.ask("it", look_up)
+
+    first = asyncio.create_task(asks())
+    await asyncio.sleep(0)
+    await asyncio.gather(first, asks(), asks())
+    assert most == 1
+
+
 class Asked:
     """A look-up of many keys that ends when it is let go: what it was asked for, how it ends."""
 

@@ -90,15 +90,14 @@ def _sentence(error: Exception) -> str | None:
     from warmdesk.db.migrations import MigrationError
     from warmdesk.embedded import EmbeddedError
     from warmdesk.errors import WarmDeskError
-    from warmdesk.server import StartError
+    from warmdesk.server import StartError, reason
 
     if isinstance(error, ConfigError | WrongInput | StartError | EmbeddedError | MigrationError):
         return str(error)
     if isinstance(error, WarmDeskError):
         return error.message
     if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.PostgresError):
-        reason = str(error).split("\n", maxsplit=1)[0]
-        return f"the database or Redis cannot be used: {reason or type(error).__name__}"
+        return f"the database or Redis cannot be used: {reason(error)}"
     return None
 
 

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -28,6 +28,8 @@ SHORTEST_SECRET = 32
 """Bytes: shorter keys make HMAC-SHA256 weaker than its digest."""
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+PLACE = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
+"""A host of a URL, and its port."""
 ON_OFF = {"on": "true", "off": "false"}
 
 Count = Annotated[int, Meta(ge=1, le=1000)]
@@ -159,6 +161,8 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind, strict=False, dec_hook=lambda to, raw: to(raw))
     except msgspec.ValidationError as error:
+        if kind is str:  # it may be a secret
+            raise ConfigError(f"{name} must be text") from None
         allowed = str(error)
         if kind is bool:
             allowed = "it is on or off"
@@ -178,10 +182,12 @@ def _check(settings: Settings) -> None:
     for field in SECRETS:
         if 0 < len(getattr(settings, field).encode()) < SHORTEST_SECRET:
             raise ConfigError(f"{variable(field)} must have at least {SHORTEST_SECRET} bytes")
-    if settings.database_url and urlsplit(settings.database_url).scheme not in DATABASE_SCHEMES:
-        raise ConfigError("WARMDESK_DATABASE_URL must begin with postgresql://")
+    if settings.database_url:
+        parts = _parts("WARMDESK_DATABASE_URL", settings.database_url)
+        if parts.scheme not in DATABASE_SCHEMES:
+            raise ConfigError("WARMDESK_DATABASE_URL must begin with postgresql://")
     if settings.redis_url:
-        _check_redis(settings.redis_url)
+        _check_redis(_parts("WARMDESK_REDIS_URL", settings.redis_url))
     if settings.base_url and not _is_origin(settings.base_url, path=True):
         raise ConfigError("WARMDESK_BASE_URL must be an address like https://desk.example.org")
     for origin in listed(settings.allowed_origins):
@@ -203,8 +209,34 @@ def listed(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _check_redis(url: str) -> None:
-    parts = urlsplit(url)
+def _parts(name: str, url: str) -> SplitResult:
+    """The parts of a server's URL. A character of its password that is not escaped ends a part too
+    early, and what cannot be read there would be told in errors.
+    """
+    try:
+        parts = urlsplit(url)
+        login, _, hosts = parts.netloc.rpartition("@")
+        places = [PLACE.fullmatch(place.strip()) for place in hosts.split(",")]
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        ports = [place[1] or "0" for place in places if place]
+        ports += ",".join(options.get("port", ["0"])).split(",")
+        fine = all(places) and all(0 <= int(port) <= 65535 for port in ports)
+    except ValueError:
+        fine = False
+    else:
+        rest = parts.path if parts.scheme != "unix" else ""
+        if hosts and not login and not parts.path:
+            rest = parts.query
+        fine = fine and "@" not in login + rest and "#" not in url
+    if not fine:
+        raise ConfigError(
+            f"{name} cannot be read as a URL; its port is a number, and in its password characters"
+            " like # ? / @ [ ] % are written percent-encoded: %23 %3F %2F %40 %5B %5D %25"
+        )
+    return parts
+
+
+def _check_redis(parts: SplitResult) -> None:
     if parts.scheme not in REDIS_SCHEMES:
         kinds = ", ".join(f"{scheme}://" for scheme in REDIS_SCHEMES)
         raise ConfigError(f"WARMDESK_REDIS_URL must begin with one of {kinds}")

@@ -255,10 +255,18 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
     try:
         return asyncio.run(prepare())
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         raise StartError(
-            f"the database in WARMDESK_DATABASE_URL cannot be used: {reason}"
+            f"the database in WARMDESK_DATABASE_URL cannot be used: {reason(error)}"
         ) from None
+
+
+def reason(error: Exception) -> str:
+    """Why a database or Redis cannot be used, in a line. What clients say of a URL that they cannot
+    read has values of it.
+    """
+    if isinstance(error, ValueError):
+        return "its URL has something that cannot be, perhaps a parameter"
+    return str(error).split("\n", maxsplit=1)[0] or type(error).__name__
 
 
 async def _reachable(dsn: str, say: Say) -> None:

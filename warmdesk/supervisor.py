@@ -96,6 +96,7 @@ class Supervisor:
         self.private = private
         self.retiring: list[Worker] = []
         self.rolling: deque[Slot] = deque()
+        self.failed = Deaths()
         self.rows = list(range(len(self.slots) + 1))
         self.ready = False
         self.stopping = False
@@ -190,8 +191,11 @@ class Supervisor:
             if worker.SERVES in word:
                 one.serves = True
                 log.info("worker.serves pid=%d seconds=%.2f", one.pid, time.monotonic() - one.began)
-            if worker.REPLACE in word:
-                self.rolling.extend(s for s in self.slots if s.worker is one)
+            if worker.REPLACE in word and time.monotonic() >= self.failed.due:
+                # It asks again and again; while its successor is on the way it is still in the row.
+                self.rolling.extend(
+                    s for s in self.slots if s.worker is one and s not in self.rolling
+                )
 
     def _calm(self) -> bool:
         """Whether nothing is under way that has a time of its own."""
@@ -278,7 +282,8 @@ class Supervisor:
         if one is slot.successor:
             slot.successor = None
             if not self.stopping:
-                self.rolling.clear()
+                self.failed.record()
+                self.rolling.clear()  # who is unwell asks again
                 log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
@@ -303,7 +308,9 @@ class Supervisor:
             if slot.worker is None:
                 return  # it died meanwhile: a new one comes anyway
             slot.successor = self._fork(slot)
+            self.failed.start()
         elif slot.successor.serves:
+            self.failed = Deaths()
             self.rolling.popleft()
             if slot.worker is not None:
                 self.retiring.append(slot.worker)

@@ -120,11 +120,11 @@ class Shared(Generic[T]):
         """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
         running = self._running.get(question)
         answer: asyncio.Future[T]
-        if running is None:
+        if question in self._next:  # the one before it may have just ended: there are never two
+            answer = self._next[question]
+        elif running is None:
             answer = self._running[question] = asyncio.create_task(look_up(), context=Context())
             answer.add_done_callback(lambda done: self._answered(question, done))
-        elif question in self._next:
-            answer = self._next[question]
         else:
             after = self._after(running, question, look_up)
             answer = self._next[question] = asyncio.create_task(after, context=Context())

@@ -47,6 +47,8 @@ RETIRE = signal.SIGUSR1
 SERVES, REPLACE = b"s", b"r"
 """To the supervisor: I serve; I am not well, let another do it."""
 WATCH_SECONDS = 1.0
+AGAIN_SECONDS = 5.0
+"""When an unwell worker asks again: its successor may have died, and the wish with it."""
 M_MMAP_THRESHOLD, LARGE = -3, 128 * 1024
 """glibc's mallopt(3): from how many bytes on memory is given back as soon as it is free."""
 
@@ -123,11 +125,12 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
 
 
 async def _watch(desk: Desk, tell: int) -> None:
-    """Ask for a successor when a task of the centre is dead; the others go on until it serves."""
-    while (trouble := desk.healthy()) is None:
-        await asyncio.sleep(until_beat(WATCH_SECONDS))
-    log.error("worker.unwell task=%s", trouble)
-    os.write(tell, REPLACE)
+    """Ask for a successor while a task of the centre is dead; the others go on until it serves."""
+    while True:
+        if trouble := desk.healthy():
+            log.error("worker.unwell task=%s", trouble)
+            os.write(tell, REPLACE)
+        await asyncio.sleep(until_beat(AGAIN_SECONDS if trouble else WATCH_SECONDS))
 
 
 async def _drain(

@@ -96,12 +96,12 @@ async def test_who_goes_and_comes_in_one_moment_is_told_once_or_not_at_all(
         here(presence, alice),
     ):
         await presence.settles(DELAY)
-        await tells.refs([ROOT])
+        people = await tells.refs([alice.id, ROOT])
         before = len(changed.frames), len(singles.frames)
         for what in ("leave", "join"):
-            tell(tells, room[f"project:{board.id}"], what, alice.id)
+            tell(tells, room[f"project:{board.id}"], what, alice.id, people[0])
         for what in ("join", "leave"):
-            tell(tells, room[f"project:{board.id}"], what, ROOT)
+            tell(tells, room[f"project:{board.id}"], what, ROOT, people[1])
         await until(lambda: len(singles.frames) == before[1] + 4)
         await changed.settle()
         await presence.settles(DELAY)
@@ -119,9 +119,9 @@ async def test_a_ghost_is_seen(
     bob: Person,
     board: Board,
 ) -> None:
-    def nobody_leaves(self: Presence, room: Room, what: str, user_id: int) -> None:
+    def nobody_leaves(self: Presence, room: Room, what: str, user_id: int, *ref: bytes) -> None:
         if what != "leave":
-            tell(self, room, what, user_id)
+            tell(self, room, what, user_id, *ref)
 
     monkeypatch.setattr(Presence, "_tell", nobody_leaves)
     async with here(presence, bob):
@@ -167,7 +167,8 @@ async def test_a_leave_of_somebody_who_is_here_is_false(
         heard = presence.false_leaves
         assert f"heard that user {alice.id} left" in said(presence)
 
-        tell(door.desk.presence, door.desk.hub.rooms[room], "join", alice.id)
+        people = await door.desk.presence.refs([alice.id])
+        tell(door.desk.presence, door.desk.hub.rooms[room], "join", alice.id, *people)
         await until(lambda: not presence.wrong())
         presence.excused = True
         tell(door.desk.presence, door.desk.hub.rooms[room], "leave", alice.id)
@@ -193,8 +194,8 @@ async def test_joins_and_leaves_told_twice_are_found(
     bob: Person,
     board: Board,
 ) -> None:
-    def twice(self: Presence, room: Room, what: str, user_id: int) -> None:
-        tell(self, room, what, user_id)
+    def twice(self: Presence, room: Room, what: str, user_id: int, *ref: bytes) -> None:
+        tell(self, room, what, user_id, *ref)
         room.deltas.append(room.deltas[-1])
 
     monkeypatch.setattr(Presence, "_tell", twice)
@@ -232,7 +233,7 @@ async def test_a_number_that_does_not_fit_the_people_is_found(
 async def test_who_never_gets_a_list_is_wrong(
     monkeypatch: pytest.MonkeyPatch, presence: checker.Presence, bob: Person, board: Board
 ) -> None:
-    monkeypatch.setattr(Presence, "welcome", lambda self, room, connection: b"")
+    monkeypatch.setattr(Presence, "welcome", lambda self, *newcomer: b"")
     view = presence.view("bob", bob.id)
     async with listening(bob, view):
         await until(lambda: view.listens)

@@ -174,6 +174,23 @@ async def test_without_redis_the_own_listener_hears_and_it_says_it_is_not_good(
         assert not bus.hears("project:1")
 
 
+async def test_who_gave_up_waiting_for_redis_is_forgotten(
+    own_valkey: Valkey, eventually: Wait
+) -> None:
+    async with bus_on(own_valkey.url) as (bus, _):
+        async with stopped(own_valkey):
+            patient, cancelled = (asyncio.create_task(bus.subscribe("project:1")) for _ in "ab")
+            await eventually(lambda: len(bus._confirming.get("project:1", ())) == 2)
+            cancelled.cancel()
+            assert not await patient
+            assert not bus._confirming
+        await eventually(lambda: bus.hears("project:1"))
+        await asyncio.to_thread(own_valkey.stop)
+        await eventually(lambda: bus._listening is None)
+        assert not await bus.subscribe("project:2")
+        assert not bus._confirming
+
+
 async def test_a_redis_that_is_gone_is_noticed_and_all_is_heard_again_when_it_is_back(
     own_valkey: Valkey, eventually: Wait
 ) -> None:

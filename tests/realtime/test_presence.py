@@ -584,6 +584,52 @@ async def test_a_clock_of_redis_that_is_set_back_leaves_no_ghosts(
         await viewer.next("presence.leave", limit=1.5 + presence_module.TURN_SECONDS + SOON)
 
 
+async def test_whoever_asks_for_people_is_told_them_though_they_are_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who resumes first asks for the next at once, before the others look at what was read."""
+    monkeypatch.setattr(presence_module, "PEOPLE_KEPT", 1)
+
+    async def told(*ids: int) -> list[int]:
+        return [orjson.loads(ref)["id"] for id in ids for ref in await desk.presence.refs([id, 3])]
+
+    one, other = await asyncio.gather(told(1, 2, 4, 5), told(5, 4, 2, 1))
+    assert one == [1, 3, 2, 3, 4, 3, 5, 3]
+    assert other == [5, 3, 4, 3, 2, 3, 1, 3]
+    assert await desk.presence.refs([2, 6, 1]) == await desk.presence.refs([2, 1])
+    assert len(desk.presence._people) == 1
+
+
+async def test_who_comes_while_people_are_forgotten_is_left_out_nowhere(
+    board: Board,
+    desk: Desk,
+    twin: Door,
+    person: Invite,
+    olga: Person,
+    bob: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(presence_module, "PEOPLE_KEPT", 0)
+    far = person("alice", url=twin.url)
+
+    async def strangers() -> None:
+        while True:
+            await desk.presence.refs([999])
+
+    async with here(bob) as viewer:
+        forgetting = [asyncio.create_task(strangers()) for _ in range(3)]
+        for _ in range(3):
+            async with here(olga), here(far):
+                for _ in range(2):
+                    await viewer.next("presence.join", limit=SOON)
+            for _ in range(2):
+                await viewer.next("presence.leave", limit=DELAY)
+        for task in forgetting:
+            task.cancel()
+        joined = sorted(user for what, user in changes(viewer) if what == "join")
+        assert joined == [olga.id] * 3 + [far.id] * 3
+
+
 def shift_clock(desk: Desk, leap: float, monkeypatch: pytest.MonkeyPatch) -> None:
     script = desk.presence._script
 

@@ -484,6 +484,20 @@ async def test_a_foreign_page_may_not_read(http: Http, origin: str) -> None:
             assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
+@pytest.mark.parametrize("host", [b"\xff", "ö".encode()])
+async def test_a_host_beyond_ascii_is_answered_and_is_no_origin(
+    url: str, host: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = b"GET /api/v1/%%s HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\n\r\n" % (host, host)
+    for path, status in ((b"health", b"200"), (b"none", b"404"), (b"projects", b"401")):
+        async with raw(url) as (reader, writer):
+            writer.write(asked % path)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 " + status)
+        assert b"Access-Control" not in head
+    assert not caplog.records
+
+
 # Addresses
 
 

@@ -120,7 +120,7 @@ class Bus:
         self._listening: Link | None = None
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
-        self._confirming: dict[str, list[asyncio.Future[None]]] = {}
+        self._confirming: dict[str, set[asyncio.Future[None]]] = {}
         self._asks: dict[str, str] = {}
         self._publishing: Link | None = None
         self._queue: deque[tuple[str, bytes]] = deque()
@@ -320,13 +320,19 @@ class Bus:
         if channel in self._confirmed:
             return True
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._confirming.setdefault(channel, []).append(waiting)
+        self._confirming.setdefault(channel, set()).add(waiting)
         self._ask("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(CONFIRM_SECONDS if self._listening is not None else 0):
                 await waiting
         except TimeoutError:
             return False
+        finally:
+            # While Redis is away nothing else takes them out.
+            if (others := self._confirming.get(channel)) is not None:
+                others.discard(waiting)
+                if not others:
+                    del self._confirming[channel]
         return True
 
     def unsubscribe(self, channel: str) -> None:

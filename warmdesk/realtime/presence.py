@@ -189,7 +189,7 @@ class Presence:
         self.bus = bus
         self.leave_delay = leave_delay
         self._people: dict[int, bytes] = {}
-        self._unknown: set[int] = set()
+        self._unknown: dict[int, bytes] = {}
         self._shared: Shared[None] = Shared()
         self._script = redis.register_script(
             importlib.resources.files("warmdesk.realtime")
@@ -271,13 +271,13 @@ class Presence:
         if room.present is None:
             room.present = {}
 
-    def welcome(self, room: Room, connection: Connection) -> bytes:
-        """The newcomer's list; everybody else is told, unless the user was here already. The
-        connection enters at once after.
+    def welcome(self, room: Room, connection: Connection, ref: bytes) -> bytes:
+        """The newcomer's list; everybody else is told of this UserRef, unless the user was here
+        already. The connection enters at once after.
         """
         assert room.present is not None
         if connection.user_id not in room.present:
-            self._tell(room, "join", connection.user_id)
+            self._tell(room, "join", connection.user_id, ref)
         connection.presence_seen = room.deltas_base + len(room.deltas)
         return self.list_frame(room)
 
@@ -313,11 +313,11 @@ class Presence:
         room.listed = told, made
         return made
 
-    def _tell(self, room: Room, what: str, user_id: int) -> None:
+    def _tell(self, room: Room, what: str, user_id: int, ref: bytes = b"") -> None:
         present = room.present
         assert present is not None
         if what == "join":
-            present[user_id] = ref = self._people.get(user_id, b"")
+            present[user_id] = ref
         else:
             ref = present.pop(user_id, b"")
         room.deltas.append((what, user_id, ref))
@@ -592,20 +592,17 @@ class Presence:
     async def _compare_room(self, room: Room, seen: dict[str, Any]) -> None:
         """Make joins and leaves from the difference between Redis and what this room was told."""
         there = dict.fromkeys(int(user) for user in seen["users"].split(",") if user)
-        await self.refs(there)
+        refs = await self._refs(there)
         if room.present is None:
-            room.present, room.listed = {}, None
-            for user_id in there:
-                if ref := self._people.get(user_id):
-                    room.present[user_id] = ref
+            room.present, room.listed = refs, None
             room.presence_version = seen["version"]
             return
         if seen["version"] < room.presence_version and self._frozen_until < time.monotonic():
             return
         frozen = time.monotonic() < self._frozen_until
-        for user_id in there:
-            if user_id not in room.present and self._people.get(user_id):
-                self._tell(room, "join", user_id)
+        for user_id, ref in refs.items():
+            if user_id not in room.present:
+                self._tell(room, "join", user_id, ref)
         for user_id in [u for u in room.present if u not in there]:
             if not frozen and not self._is_here(room.channel, user_id):
                 self._tell(room, "leave", user_id)
@@ -614,28 +611,36 @@ class Presence:
 
     # People
 
-    async def refs(self, user_ids: Any) -> list[bytes]:
+    async def refs(self, user_ids: Iterable[int]) -> list[bytes]:
         """The UserRefs of users, as JSON, in the order asked; from memory where known."""
-        wanted = list(user_ids)
-        unknown = [user_id for user_id in wanted if user_id not in self._people]
-        if unknown:
-            if len(self._people) > PEOPLE_KEPT:
-                self._people.clear()
-                unknown = wanted
-            self._unknown.update(unknown)
+        return list((await self._refs(user_ids)).values())
+
+    async def _refs(self, user_ids: Iterable[int]) -> dict[int, bytes]:
+        """`refs` by id: what was known or read for who asks, whatever is forgotten meanwhile."""
+        refs = {user_id: self._people.get(user_id, b"") for user_id in user_ids}
+        if not all(refs.values()):
+            asked = self._unknown
+            asked.update((user_id, b"") for user_id, ref in refs.items() if not ref)
             await self._shared.ask("people", self._read_together)
-        return [self._people[user_id] for user_id in wanted if user_id in self._people]
+            for user_id, ref in refs.items():
+                refs[user_id] = self._people.get(user_id) or ref or asked[user_id]
+        return {user_id: ref for user_id, ref in refs.items() if ref}
 
     async def _read_together(self) -> None:
         """Read those who are asked for in one moment, and meanwhile, with few questions."""
         await asyncio.sleep(0)
         while self._unknown:
-            user_ids, self._unknown = self._unknown, set()
-            await self._read_people(list(user_ids))
+            asked, self._unknown = self._unknown, {}
+            asked.update(await self._read_people(list(asked)))
 
-    async def _read_people(self, user_ids: list[int]) -> None:
-        for row in await sql.sockets.people(self.database.healing, ids=user_ids):
-            self._people[row["id"]] = row["ref"].encode()
+    async def _read_people(self, user_ids: list[int]) -> dict[int, bytes]:
+        rows = await sql.sockets.people(self.database.healing, ids=user_ids)
+        read = {row["id"]: row["ref"].encode() for row in rows}
+        self._people.update(read)
+        beyond = max(0, len(self._people) - PEOPLE_KEPT)
+        for oldest in list(itertools.islice(self._people, beyond)):
+            del self._people[oldest]
+        return read
 
     async def renamed(self, user_id: int) -> None:
         """A name or picture changed: lists made from now on show it."""

@@ -70,7 +70,11 @@ class Origins:
         self.listed = frozenset(map(origin_of, [*listed, settings.base_url])) - {""}
 
     def allow(self, origin: str, host: str) -> bool:
-        """Is this Origin header one of ours? ``null`` never is: any sandboxed page sends it."""
+        """Is this Origin header one of ours? ``null`` never is: any sandboxed page sends it. Nor is
+        one beyond ASCII, which no browser sends and no answer could repeat.
+        """
+        if not origin.isascii():
+            return False
         if origin in self.listed:
             return True
         scheme, _, rest = origin.partition("://")

@@ -356,7 +356,7 @@ async def _let_in(
     )
     first = signal_frame(HELLO, encode(hello))
     if project is not None:
-        first += desk.presence.welcome(room, connection)
+        first += desk.presence.welcome(room, connection, me)
     if reset is not None:
         first += desk.hub.reset_frame(room.last, reset)
     knock.adopt(connection, first=first, protocol=protocol)
