@@ -7,8 +7,9 @@ any lock). `Changes.run` does the same four steps from Python.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
 membership, a global admin's account, project, columns, cards by id, and last the feeds, all in one
-call. What loses all the same (deadlock, serialization, lock timeout) is tried again, three times
-within the change's 4.5 seconds, then 503.
+call. (One account comes after its project: that of the owner who stays when another goes. Whoever
+holds an account waits for no project.) What loses all the same (deadlock, serialization, lock
+timeout) is tried again, three times within the change's 4.5 seconds, then 503.
 """
 
 from __future__ import annotations
