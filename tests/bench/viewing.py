@@ -15,8 +15,8 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,11 +175,18 @@ async def everybody(run: Run, steps: Steps, count: int = 1000) -> None:
     count = run.viewers or count
     for _ in range(run.rounds):
         for kind in contenders(run):
-            try:
+            with others_go_on(run, kind):
                 await one(run, kind(), steps, count)
-            except RuntimeError as error:  # the other peers are worth measuring all the same
-                run.failed[kind.name] = str(error)
-                run.say(f"  {kind.name} failed: {error}")
+
+
+@contextmanager
+def others_go_on(run: Run, kind: type[Peer]) -> Iterator[None]:
+    """A peer that fails is told, and the others are worth measuring all the same."""
+    try:
+        yield
+    except RuntimeError as error:
+        run.failed[kind.name] = str(error)
+        run.say(f"  {kind.name} failed: {error}")
 
 
 async def one(run: Run, peer: Peer, steps: Steps, count: int) -> None:
@@ -219,24 +226,28 @@ async def five_thousand(run: Run, steps: Steps, count: int = 5000) -> None:
     people with ten sockets each: a slope of what a socket needs, not of what is known of a person.
     """
     count = run.viewers or count
-    rate = run.rate or 2.0
-    few = max(1, count // 10)
     for _ in range(run.rounds):
         for kind in contenders(run, count):
             if steps == {"memory"} and kind.name not in (OURS, "nchan"):
                 continue
-            people = few + few // TABS if kind is WarmDesk else count + few
-            async with stage(run, kind(), count + few, people=people) as on:
-                await on.open(number % people for number in range(few))
-                before = pss(on.peer.pids())
-                await on.open(number % people for number in range(few, count + few))
-                if "memory" in steps:
-                    slope = (pss(on.peer.pids()) - before) / count / 1024
-                    run.add("idle KiB", slope, on.peer.name)
-                if "quiet" in steps:
-                    seen = await on.steadily(rate, 3.0 if run.quick else 5.0)
-                    run.add("5k µs", seen["cpu"] / seen["deliveries"] * 1e6, on.peer.name)
-                    run.add("5k p99 ms", seen["p99_ms"], on.peer.name)
+            with others_go_on(run, kind):
+                await one_of_thousands(run, kind(), steps, count)
+
+
+async def one_of_thousands(run: Run, peer: Peer, steps: Steps, count: int) -> None:
+    """The same for one peer."""
+    few = max(1, count // 10)
+    people = few + few // TABS if isinstance(peer, WarmDesk) else count + few
+    async with stage(run, peer, count + few, people=people) as on:
+        await on.open(number % people for number in range(few))
+        before = pss(peer.pids())
+        await on.open(number % people for number in range(few, count + few))
+        if "memory" in steps:
+            run.add("idle KiB", (pss(peer.pids()) - before) / count / 1024, peer.name)
+        if "quiet" in steps:
+            seen = await on.steadily(run.rate or 2.0, 3.0 if run.quick else 5.0)
+            run.add("5k µs", seen["cpu"] / seen["deliveries"] * 1e6, peer.name)
+            run.add("5k p99 ms", seen["p99_ms"], peer.name)
 
 
 async def persons(run: Run, count: int = 5000) -> None:
