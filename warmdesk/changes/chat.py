@@ -78,6 +78,7 @@ class Chat:
         self._carriers: set[asyncio.Task[None]] = set()
         # The one that takes what comes; the others wait for a statement that is slow.
         self._carrier: asyncio.Task[None] | None = None
+        # Projects with a statement under way, and those that failed when they were last tried.
         self._busy: set[int] = set()
         self._apart: set[int] = set()
 
