@@ -148,7 +148,7 @@ class Chat:
                     await self._send(group)
                 finally:
                     slow.cancel()
-        except BaseException:
+        except BaseException:  # cancelled, most likely: nobody else would answer who waits
             _refuse(self._waiting, Unavailable("the server is stopping, try again"))
             self._waiting.clear()
             raise

@@ -229,7 +229,9 @@ class Hub:
     # Healing
 
     def catch_up(self, room: Room, *, cause: str) -> asyncio.Task[None]:
-        """Read what a room misses, page by page; one reader a room, four a process."""
+        """Read what a room misses, page by page; one reader a room, four a process. Others wait for
+        the same task: whoever may give up awaits it under a shield.
+        """
         if room.catching is None:
             FEED_REPAIRS.inc(cause=cause)
             room.catching = asyncio.create_task(self._catch_up(room, cause))
@@ -423,7 +425,6 @@ class Hub:
         if epoch is not None and epoch != self.epoch:
             raise Reset("epoch")
         if since > room.last:
-            # Others wait for the same: whoever gives up must not end it.
             await asyncio.shield(self.catch_up(room, cause="resume"))
         if since > room.last:
             # Either it was given a seq that never was, or the feed could not be read: only asking
