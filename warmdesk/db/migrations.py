@@ -14,9 +14,8 @@ import importlib.resources
 import re
 from typing import Any
 
-import asyncpg
-
 import warmdesk
+from warmdesk.db.dial import connect
 
 LOCK = 0x5741524D
 OLDEST = re.compile(r"^-- oldest program: (\d+(?:\.\d+)*)$", re.MULTILINE)
@@ -49,7 +48,7 @@ async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
     """Bring the schema up to this program. Gives the names of the migrations that ran; `limit` in
     seconds for all.
     """
-    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=limit)
+    connection = await connect(dsn, timeout=10, command_timeout=limit)
     try:
         await connection.execute("select pg_advisory_lock($1)", LOCK)
         await connection.execute("set lock_timeout = '10s'")

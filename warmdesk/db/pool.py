@@ -18,11 +18,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import asyncpg
 
+from warmdesk.db.dial import Dialer, connect
 from warmdesk.db.lines import Line, Lines, Silence
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import POOL_WAIT
@@ -299,22 +299,16 @@ class Database(Connections):
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
             "client_connection_check_interval": str(CLIENT_GONE_MS),
         }
-        early = await asyncpg.connect(dsn, timeout=ASK_SECONDS)
+        early = await connect(dsn, timeout=ASK_SECONDS)
         if early.get_server_version() >= (17, 0):
             settings["transaction_timeout"] = str(TRANSACTION_MS)
         await early.close(timeout=ASK_SECONDS)
 
-        connect = partial(
-            asyncpg.connect,
-            dsn,
-            connection_class=Line,
-            server_settings=settings,
-            timeout=ASK_SECONDS,
-        )
+        dial = Dialer(dsn, timeout=ASK_SECONDS, connection_class=Line, server_settings=settings)
         silence = Silence()
         opened = cls(
-            Lines(connect, most=size, silence=silence),
-            Lines(connect, most=HEALING_CONNECTIONS, silence=silence),
+            Lines(dial, most=size, silence=silence),
+            Lines(dial, most=HEALING_CONNECTIONS, silence=silence),
         )
         try:
             # More are made when they are needed.
