@@ -13,7 +13,9 @@ from warmdesk.auth.access import Access
 from warmdesk.auth.identity import Identity
 from warmdesk.auth.limits import Limits
 from warmdesk.config import Settings
+from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
+from warmdesk.link import names_of
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
@@ -36,6 +38,10 @@ class Desk:
     access: Access
     identity: Identity
     limits: Limits
+    installation: str
+    """The UUID that all names of this process in Redis carry."""
+    history: str = ""
+    """The epoch of which it is known that it is this installation's."""
     draining: bool = False
     """This process stops: its answers say that the connection ends."""
     retiring: bool = False
@@ -46,6 +52,18 @@ class Desk:
         parts = (self.bus, self.hub, self.presence, self.control)
         return next((part.trouble for part in parts if part.trouble), None)
 
+    async def renamed(self) -> bool:
+        """Whether the database became another installation, so that this process's names in Redis
+        are no longer those of its successors. Asks only after a change of the epoch. Raises what
+        PostgreSQL raises.
+        """
+        epoch = self.hub.epoch
+        if epoch != self.history:
+            if await identify(self.database.healing) != self.installation:
+                return True
+            self.history = epoch
+        return False
+
 
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
@@ -53,12 +71,18 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     first.
     """
     database = await Database.open(settings.database_url, size=settings.database_pool)
+    try:
+        installation = await identify(database.healing)
+    except BaseException:  # nobody has it to close it
+        await database.close()
+        raise
+    names = names_of(installation)
     redis = connect_redis(settings.redis_url)
-    bus = Bus(connect_redis(settings.redis_url, listening=True))
+    bus = Bus(connect_redis(settings.redis_url, listening=True), names=names)
     hub = Hub(database, bus)
     access = Access()
-    identity = Identity(settings, database, redis)
-    limits = Limits(redis, on=settings.rate_limits)
+    identity = Identity(settings, database, redis, names=names)
+    limits = Limits(redis, on=settings.rate_limits, names=names)
     presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
     control = Control(hub, database, presence=presence, forgetful=(access, identity))
     desk = Desk(
@@ -73,6 +97,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         access=access,
         identity=identity,
         limits=limits,
+        installation=installation,
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)

@@ -1,5 +1,8 @@
 """Redis past redis-py, which makes the connections: it knows addresses, TLS, passwords, sentinels.
 
+Several installations may share a Redis: every name there, of a key or a channel, begins with
+`names_of` the installation.
+
 Its streams, its pools and the limits around each command, however, cost more than all else that is
 done for a chat message. So a `Link` takes an open connection over: commands are written at once,
 and each answer is handed on in the tick in which it came. `Commands` are for those who wait for an
@@ -19,9 +22,18 @@ from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
 NOT_WHOLE = object()
+NAMES = "warmdesk:"
+"""How all names in Redis begin."""
 
 pack: Callable[[tuple[str | bytes | int, ...]], bytes] = cast("Any", hiredis.pack_command)
 """A command as Redis wants it."""
+
+
+def names_of(installation: str) -> str:
+    """How all names of one installation in Redis begin. Database numbers would not do: pub/sub
+    does not know them.
+    """
+    return f"{NAMES}{installation}:"
 
 
 class Link(asyncio.Protocol):

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import ssl
+from contextlib import suppress
 
 import uvloop
 from aiohttp import web
@@ -23,6 +24,7 @@ from aiohttp import web
 from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
 from warmdesk.realtime.connection import cap
 from warmdesk.rest.front import Fronts
@@ -125,10 +127,19 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
 
 
 async def _watch(desk: Desk, tell: int) -> None:
-    """Ask for a successor while a task of the centre is dead; the others go on until it serves."""
+    """Ask for a successor while a task of the centre is dead; the others go on until it serves.
+    Also when the database became another installation: only a new worker takes its names.
+    """
     while True:
-        if trouble := desk.healthy():
+        trouble = desk.healthy()
+        if trouble:
             log.error("worker.unwell task=%s", trouble)
+        else:
+            with suppress(*DATABASE_AWAY):
+                if await desk.renamed():
+                    trouble = "installation"
+                    log.warning("worker.renamed installation=%s", desk.installation)
+        if trouble:
             os.write(tell, REPLACE)
         await asyncio.sleep(until_beat(AGAIN_SECONDS if trouble else WATCH_SECONDS))
 

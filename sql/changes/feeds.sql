@@ -134,3 +134,36 @@ select record(
     ), actor_, client_
 )
 $$;
+
+-- Finds out where this session's server writes, and gives the epoch. When the row tells of another place, or was written by
+-- anybody else, history may have forked: it gets a new lineage, and with it a new epoch, before a single head is read of it.
+-- Those who look at the same moment wait for the first here, and then read what it wrote. A standby cannot say where it
+-- writes, so it refuses (55000). What is in another cluster or database is another installation: a copy, or one restored.
+-- Never below a savepoint: `written` is the transaction's own number.
+create or replace function find_history() returns text language plpgsql as $$
+declare
+    here text;
+begin
+    select c.system_identifier || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) || '/' || d.oid into here
+    from pg_control_system() c, pg_database d
+    where d.datname = current_database();
+    perform set_config('warmdesk.place', here, false);
+    if exists (select 1 from install i where i.place <> here or i.written <> i.xmin) then
+        perform 1 from install for update;
+        update install i set
+            id = case
+                when split_part(i.place, '/', 1) = split_part(here, '/', 1)
+                and split_part(i.place, '/', 3) = split_part(here, '/', 3) then i.id
+                else gen_random_uuid()
+            end,
+            place = here,
+            lineage = gen_random_uuid(),
+            written = pg_current_xact_id()::xid
+        where i.place <> here or i.written <> i.xmin;
+        if found then
+            update install i set epoch = substr(md5(i.id::text || i.place || i.lineage), 1, 12);
+        end if;
+    end if;
+    return (select i.epoch from install i);
+end
+$$;

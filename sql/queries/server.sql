@@ -75,3 +75,17 @@ order by 1;
 -- name: channel_of -> value
 -- The channel of a project, by its slug.
 select 'project:' || p.id from projects as p where p.slug = :slug;
+
+-- name: installation -> value
+-- The UUID that all of the installation's names in Redis carry.
+select i.id::text from install as i;
+
+-- name: secret_prints -> many
+select s.setting, s.print from secret_prints as s;
+
+-- name: keep_secret_prints -> nothing
+-- Keeps the prints of secrets of which there is none yet, or of all: together, so that no host starts in between.
+insert into secret_prints as s (setting, print)
+select n.setting, n.print from unnest(:settings::text[], :prints::text[]) as n (setting, print)
+order by n.setting
+on conflict (setting) do update set print = excluded.print where :again::boolean;

@@ -375,7 +375,7 @@ async def test_a_ticket_lives_thirty_seconds_and_is_kept_as_a_hash(
 ) -> None:
     ticket = await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
 
-    (kept,) = await identity.redis.keys("warmdesk:ticket:*")
+    (kept,) = await identity.redis.keys(f"{identity.names}ticket:*")
     assert ticket.encode() not in kept
     assert 28 <= await identity.redis.ttl(kept) <= 30
 

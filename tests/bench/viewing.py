@@ -377,7 +377,7 @@ async def known(on: Stage) -> None:
     client = redis.asyncio.from_url(on.run.place.redis_url)
     try:
         async with asyncio.timeout(30):
-            while await client.keys("warmdesk:presence:since:project:*"):
+            while await client.keys("warmdesk:*:presence:since:project:*"):
                 await asyncio.sleep(0.1)
     finally:
         await client.aclose()

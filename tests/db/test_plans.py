@@ -426,12 +426,12 @@ OTHERS = {
         members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
-        users.lock_administrator users.lock_memberships""",
+        users.lock_administrator users.lock_memberships server.keep_secret_prints""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
         cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
         health.newest_migration members.one projects.seen server.channel_of
-        server.connection_limit users.account users.me""",
+        server.connection_limit server.installation server.secret_prints users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """
         columns.lock_all columns.lock_cards columns.move_cards columns.moved columns.places
         members.unassign members.unwatch""",

@@ -345,7 +345,7 @@ async def test_empty_rooms_are_unsubscribed_after_a_while(
     assert channel in desk.hub.rooms
     await eventually(lambda: channel not in desk.hub.rooms)
     await eventually(lambda: not desk.bus.hears(channel))
-    counted = await desk.redis.execute_command("PUBSUB", "NUMSUB", "warmdesk:" + channel)
+    counted = await desk.redis.execute_command("PUBSUB", "NUMSUB", desk.bus.names + channel)
     assert counted[1] == 0
     assert CONTROL in desk.hub.rooms
 

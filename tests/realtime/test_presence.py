@@ -416,7 +416,7 @@ async def test_leases_are_renewed_by_few_calls_and_nobody_is_forgotten(
     users = await many(desk, connection, board.id, 2500)
     room = await desk.hub.open(project_channel(board.id))
     await desk.presence._tasks.stop()
-    lease = f"warmdesk:presence:{{}}:{room.channel}"
+    lease = f"{desk.bus.names}presence:{{}}:{room.channel}"
     late = {users[place] for place in (0, 999, 1000, 2499)}
     await desk.presence._turn(only={room.channel: set(users) - late})
     everybody = {str(user): "1" for user in users}
@@ -537,7 +537,7 @@ async def test_a_redis_that_drops_a_part_when_memory_is_short_makes_no_ghosts(
         async with here(alice):
             await viewer.next("presence.join", limit=SOON)
             channel = project_channel(board.id) if part != "versions" else ""
-            key = f"warmdesk:presence:{part}:{channel}".rstrip(":")
+            key = f"{desk.bus.names}presence:{part}:{channel}".rstrip(":")
             assert await desk.redis.delete(key)
             await asyncio.sleep(2.5)
             assert changes(viewer) == [("join", alice.id)]
@@ -560,7 +560,7 @@ async def test_a_clock_of_redis_that_leaps_ahead_makes_nobody_leave(
         await viewer.next("presence.join", limit=SOON)
         await twin.desk.presence._turn()
         shift_clock(twin.desk, 3600.0, monkeypatch)
-        key = f"warmdesk:presence:leases:{project_channel(board.id)}"
+        key = f"{desk.bus.names}presence:leases:{project_channel(board.id)}"
         await desk.redis.zincrby(key, -3_600_000, f"{alice.id}@{desk.bus.process}")
         await twin.desk.presence._turn()
         await desk.presence._turn()
@@ -573,7 +573,7 @@ async def test_a_clock_of_redis_that_is_set_back_leaves_no_ghosts(
 ) -> None:
     """Somebody's process died, and the lease that it left would last for another hour."""
     monkeypatch.setattr(presence_module, "LEASE_SECONDS", 1.5)
-    key = f"warmdesk:presence:{{}}:{project_channel(board.id)}"
+    key = f"{desk.bus.names}presence:{{}}:{project_channel(board.id)}"
     async with here(bob) as viewer:
         async with here(olga):
             await viewer.next("presence.join", limit=SOON)

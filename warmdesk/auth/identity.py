@@ -25,6 +25,7 @@ from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secr
 from warmdesk.db.pool import DATABASE_AWAY, Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
+from warmdesk.link import NAMES
 from warmdesk.tasks import Shared, Together
 
 KEPT = 20_000
@@ -92,10 +93,13 @@ class Identity:
     meanwhile.
     """
 
-    def __init__(self, settings: Secrets, database: Database, redis: Any) -> None:
+    def __init__(
+        self, settings: Secrets, database: Database, redis: Any, *, names: str = NAMES
+    ) -> None:
         self.tokens = AccessTokens(settings.jwt_secret, ttl=settings.access_token_ttl)
         self.database = database
         self.redis = redis
+        self.names = names
         self.generation = 0
         self._shared: Shared[Actor | None] = Shared()
         self._together: Together[Session, tuple[str, GlobalRole]] = Together()
@@ -180,14 +184,14 @@ class Identity:
         """
         ticket = new_secret()
         facts = json.dumps([actor.user_id, actor.session_id, actor.key_id, actor.expires_at])
-        await self._ask_redis(self.redis.set(_ticket_key(ticket), facts, ex=TICKET_SECONDS))
+        await self._ask_redis(self.redis.set(self._ticket_key(ticket), facts, ex=TICKET_SECONDS))
         return ticket
 
     async def by_ticket(self, ticket: str) -> Actor:
         """Who asked for the ticket; it is used up. What they may is looked up now, not when they
         asked.
         """
-        facts = await self._ask_redis(self.redis.getdel(_ticket_key(ticket)))
+        facts = await self._ask_redis(self.redis.getdel(self._ticket_key(ticket)))
         if facts is None:
             raise not_good("ticket", "the ticket is not valid")
         user_id, session_id, key_id, expires_at = json.loads(facts)
@@ -265,6 +269,9 @@ class Identity:
             async with self.database.connection() as connection:
                 await sql.auth.note_key_use(connection, key_id=actor.key_id)
 
+    def _ticket_key(self, ticket: str) -> str:
+        return f"{self.names}ticket:{digest(ticket)}"
+
     async def _ask_redis(self, command: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
@@ -277,7 +284,3 @@ def _still_good(actor: Actor) -> Actor:
     if actor.expires_at is not None and actor.expires_at <= clock.now():
         raise expired()
     return actor
-
-
-def _ticket_key(ticket: str) -> str:
-    return f"warmdesk:ticket:{digest(ticket)}"

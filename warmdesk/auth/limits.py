@@ -19,7 +19,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.errors import TooMany
-from warmdesk.link import Commands
+from warmdesk.link import NAMES, Commands
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,9 @@ FAILURES = (RedisError, OSError, TimeoutError)
 class Limits:
     """Counts by name and key. With ``on=False`` nothing is ever refused."""
 
-    def __init__(self, redis: Any, *, on: bool = True) -> None:
+    def __init__(self, redis: Any, *, on: bool = True, names: str = NAMES) -> None:
         self.on = on
+        self._names = names
         self._commands = Commands(redis)
         self._here: OrderedDict[str, deque[float]] = OrderedDict()
         self._ask_again_at = 0.0
@@ -84,7 +85,7 @@ class Limits:
         if time.monotonic() < self._ask_again_at:
             return
         try:
-            await self._commands.ask("DEL", _redis_key(place), seconds=REDIS_SECONDS)
+            await self._commands.ask("DEL", self._key(place), seconds=REDIS_SECONDS)
         except FAILURES as error:
             self._lost(error)
 
@@ -97,7 +98,7 @@ class Limits:
         if was_lost:
             self._ask_again_at = now + PAUSE
         try:
-            wait = await self._counted(_redis_key(place), limit, round(seconds * 1_000_000))
+            wait = await self._counted(self._key(place), limit, round(seconds * 1_000_000))
         except FAILURES as error:
             self._lost(error)
             return None
@@ -132,6 +133,5 @@ class Limits:
             here.popleft()
         return here
 
-
-def _redis_key(place: str) -> str:
-    return f"warmdesk:limit:{place}"
+    def _key(self, place: str) -> str:
+        return f"{self._names}limit:{place}"

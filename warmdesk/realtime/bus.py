@@ -29,13 +29,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from warmdesk.link import Link, pack
+from warmdesk.link import NAMES, Link, pack
 from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks, until_beat
 
-PREFIX = "warmdesk:"
 CALL_SECONDS = 0.25
 CONFIRM_SECONDS = 1.0
 CONNECTIONS = 50
@@ -99,9 +98,9 @@ def _through_sentinels(url: str) -> dict[str, Any]:
     return options | ({"username": username, "password": password} if password else {})
 
 
-def _packed(batch: list[tuple[str, bytes]]) -> bytes:
+def _packed(names: str, batch: list[tuple[str, bytes]]) -> bytes:
     """Messages as commands."""
-    return b"".join([pack(("PUBLISH", PREFIX + channel, message)) for channel, message in batch])
+    return b"".join([pack(("PUBLISH", names + channel, message)) for channel, message in batch])
 
 
 class Bus:
@@ -109,8 +108,11 @@ class Bus:
     for each message.
     """
 
-    def __init__(self, client: Any) -> None:
-        """`client`: one that listens, of `connect_redis`. Only connections are taken from it."""
+    def __init__(self, client: Any, *, names: str = NAMES) -> None:
+        """`client`: one that listens, of `connect_redis`. Only connections are taken from it.
+        `names`: how its channels begin in Redis, see `names_of`.
+        """
+        self.names = names
         self.process = secrets.token_hex(6)
         self.heard: Heard = lambda *message: None
         self.on_doubt: Callable[[], None] = lambda: None
@@ -220,7 +222,7 @@ class Bus:
         elif not link.full:
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             self._unanswered.extend(batch)
-            link.write(_packed(batch))
+            link.write(_packed(self.names, batch))
             self._publish_soon()
 
     def _published(self, answer: int | ResponseError) -> None:
@@ -356,7 +358,7 @@ class Bus:
         if self._listening is None:
             return
         for verb in ("UNSUBSCRIBE", "SUBSCRIBE"):
-            names = [PREFIX + channel for channel, word in asks.items() if word == verb]
+            names = [self.names + channel for channel, word in asks.items() if word == verb]
             if names:
                 self._listening.write(pack((verb, *names)))
 
@@ -384,7 +386,7 @@ class Bus:
                 raise answer
             kind, name, content = answer
             self._answered = True
-            channel = name.decode().removeprefix(PREFIX)
+            channel = name.decode().removeprefix(self.names)
             if kind == b"message":
                 self._hear(channel, content)
                 return
@@ -403,7 +405,7 @@ class Bus:
         link = Link(await self._connect(), answered=take, ended=ended)
         try:
             asked.update(("beat:" + self.process, *self._wanted))
-            link.write(pack(("SUBSCRIBE", *(PREFIX + channel for channel in asked))))
+            link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in asked))))
             self._listening = link
             # A Redis that hangs takes connections and commands; it is good when it answers.
             self._answered = False

@@ -1,4 +1,4 @@
-"""The names that events are sent to. On Redis a channel is ``warmdesk:<channel>``."""
+"""The names that events are sent to. In Redis each begins with `warmdesk.link.names_of`."""
 
 CONTROL = "control"
 

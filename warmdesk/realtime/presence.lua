@@ -1,13 +1,14 @@
 -- One turn of one process: renew its leases, let some run out soon, take away what ran out, and tell who is there.
--- ARGV[1]: {"process", "lease", "most" and "turn" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
+-- ARGV[1]: {"names": how the keys begin, "process", "lease", "most" and "turn" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
 -- Gives {"run", "clock", "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
 local asked = cjson.decode(ARGV[1])
+local names = asked.names .. 'presence:'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local run = redis.call('GET', 'warmdesk:presence:run')
+local run = redis.call('GET', names .. 'run')
 local function begin_anew()
     run = string.format('%s-%.0f', asked.process, now)
-    redis.call('SET', 'warmdesk:presence:run', run)
+    redis.call('SET', names .. 'run', run)
 end
 if not run then
     begin_anew()
@@ -16,10 +17,10 @@ local answers = {}
 -- Leases renewed by one call: Lua's stack has no room for many thousand arguments.
 local together = 1000
 for place, room in ipairs(asked.rooms) do
-    local leases = 'warmdesk:presence:leases:' .. room.channel
-    local counts = 'warmdesk:presence:counts:' .. room.channel
-    local since = 'warmdesk:presence:since:' .. room.channel
-    local versions = 'warmdesk:presence:versions'
+    local leases = names .. 'leases:' .. room.channel
+    local counts = names .. 'counts:' .. room.channel
+    local since = names .. 'since:' .. room.channel
+    local versions = names .. 'versions'
     local version = redis.call('HGET', versions, room.channel)
     local kept = redis.call('EXISTS', leases, counts, since)
     if kept > 0 and (kept < 3 or not version) then

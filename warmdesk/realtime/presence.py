@@ -567,6 +567,7 @@ class Presence:
 
     async def _run_script(self, asked: list[dict[str, Any]]) -> dict[str, Any]:
         request = {
+            "names": self.bus.names,
             "process": self.bus.process,
             "lease": round(LEASE_SECONDS * 1000),
             "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
@@ -671,7 +672,7 @@ class Presence:
         if not user_ids:
             return set()
         try:
-            counts = await self.redis.hmget(f"warmdesk:presence:counts:{ONLINE}", user_ids)
+            counts = await self.redis.hmget(f"{self.bus.names}presence:counts:{ONLINE}", user_ids)
         except REDIS_AWAY:
             return {user_id for user_id in user_ids if user_id in self.hub.people}
         return {
