@@ -26,7 +26,7 @@ from warmdesk.desk import Desk
 from warmdesk.jobs.retention import Retention
 
 PASSWORD = "another good password"
-COMMANDS = ["serve", "migrate", "create-user", "reset-password"]
+COMMANDS = ["serve", "migrate", "create-user", "reset-password", "accept-secrets"]
 COMMANDS += ["check", "openapi", "events", "version"]
 
 

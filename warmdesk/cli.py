@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("email")
     create.add_argument("--admin", action="store_true", help="as a global administrator")
     command("reset-password", reset_password).add_argument("username", help="or e-mail address")
+    command("accept-secrets", accept_secrets)
     command("check", check)
     command("openapi", openapi)
     events = command("events", events_of)
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 def _sentence(error: Exception) -> str | None:
     """What to tell a person, or None when it is a fault of ours and the traceback is wanted."""
     from warmdesk.db.migrations import MigrationError
+    from warmdesk.db.pool import BROKEN
     from warmdesk.embedded import EmbeddedError
     from warmdesk.errors import WarmDeskError
     from warmdesk.server import StartError, reason
@@ -96,7 +98,7 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, WarmDeskError):
         return error.message
-    if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.PostgresError):
+    if isinstance(error, (*BROKEN, asyncpg.PostgresError)):
         return f"the database or Redis cannot be used: {reason(error)}"
     return None
 
@@ -257,12 +259,31 @@ def _password() -> str:
     return password
 
 
+def accept_secrets(wanted: argparse.Namespace) -> int:
+    """Make this host's secrets the ones with which hosts may start; restart the others then."""
+    from warmdesk.db import installation
+    from warmdesk.db.dial import connect
+
+    async def accept(settings: Settings) -> None:
+        connection = await connect(settings.database_url, timeout=10)
+        try:
+            await installation.accept_secrets(connection, settings)
+        finally:
+            await connection.close()
+
+    with _reached(wanted) as settings:
+        asyncio.run(accept(settings))
+    print("Hosts start with the secrets of this one from now on; restart those that run.")
+    return 0
+
+
 def check(wanted: argparse.Namespace) -> int:
     """Look for what must not be: holes in feeds, equal positions, miscounts, orphans; 1 if any."""
+    from warmdesk.db.dial import connect
     from warmdesk.db.queries import sql
 
     async def look(settings: Settings) -> list[str]:
-        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        connection = await connect(settings.database_url, timeout=10)
         try:
             # One snapshot: with a server at work, parts read at different times would not fit.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -287,11 +308,12 @@ def openapi(wanted: argparse.Namespace) -> int:
 
 def events_of(wanted: argparse.Namespace) -> int:
     """Follow a channel's events, one JSON object a line, until interrupted."""
+    from warmdesk.db.dial import connect
     from warmdesk.db.queries import sql
     from warmdesk.realtime import feed
 
     async def follow(settings: Settings) -> None:
-        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        connection = await connect(settings.database_url, timeout=10)
         try:
             channel = wanted.channel
             if ":" not in channel and channel != "control":

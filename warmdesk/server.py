@@ -22,7 +22,9 @@ import msgspec
 
 import warmdesk
 from warmdesk import worker
-from warmdesk.config import Settings, with_secrets
+from warmdesk.config import Settings, variable, with_secrets
+from warmdesk.db.dial import connect
+from warmdesk.db.installation import differing_secrets
 from warmdesk.db.migrations import migrate
 from warmdesk.db.pool import HEALING_CONNECTIONS
 from warmdesk.db.queries import sql
@@ -36,7 +38,12 @@ PORT_SECONDS = 2.0
 """How long a predecessor that was killed may take to free the port."""
 DATABASE_SECONDS = 30.0
 """How long an external database may take to answer the first time: it may be starting too."""
-STARTING = (OSError, TimeoutError, asyncpg.CannotConnectNowError)
+STARTING = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.exceptions.TargetServerAttributeNotMatched,
+)
 
 
 Say = Callable[[str], None]
@@ -61,8 +68,11 @@ def serve(settings: Settings) -> None:
         for listener in listeners:
             closing.callback(listener.close)
         check_tls(settings)
+        shared = bool(settings.database_url)
         servers, settings = closing.enter_context(embedded(settings, say=say))
         new = prepare_database(settings)
+        if shared:
+            check_secrets(settings)
         for listener in listeners:
             listener.listen(worker.BACKLOG)
         url = address(settings, listeners[0])
@@ -237,7 +247,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         await _reachable(settings.database_url, say)
         for name in await migrate(settings.database_url):
             say(f"Migrated: {name}")
-        connection = await asyncpg.connect(settings.database_url, timeout=10)
+        connection = await connect(settings.database_url, timeout=10)
         try:
             limit = await sql.server.connection_limit(connection)
             needed = connections(settings, workers=settings.workers)
@@ -252,8 +262,37 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         finally:
             await connection.close()
 
-    try:
+    with _telling_of_the_database():
         return asyncio.run(prepare())
+
+
+def check_secrets(settings: Settings) -> None:
+    """See that this host has the secrets of the others on its database: tokens that it gives must
+    be good there, and what it encrypts readable. The first host's are kept as the ones that count.
+    """
+
+    async def check() -> list[str]:
+        connection = await connect(settings.database_url, timeout=10)
+        try:
+            return await differing_secrets(connection, settings)
+        finally:
+            await connection.close()
+
+    with _telling_of_the_database():
+        differing = asyncio.run(check())
+    if differing:
+        names = " and ".join(variable(name) for name in differing)
+        raise StartError(
+            f"{names} of this host: not what the other hosts of this installation have; set the"
+            ' same on all, or, to change it, run "warmdesk accept-secrets" here and restart them'
+        )
+
+
+@contextmanager
+def _telling_of_the_database() -> Iterator[None]:
+    """What goes wrong with it becomes a `StartError`."""
+    try:
+        yield
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {reason(error)}"
@@ -275,7 +314,7 @@ async def _reachable(dsn: str, say: Say) -> None:
     told = False
     while True:
         try:
-            await (await asyncpg.connect(dsn, timeout=5)).close()
+            await (await connect(dsn, timeout=5)).close()
             return
         except STARTING:
             if time.monotonic() > end:

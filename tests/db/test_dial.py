@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -220,11 +221,8 @@ def test_hosts_are_read_as_asyncpg_reads_them(
         dsn = f"postgresql://me@/desk?host={quote(names)}{port}"
     else:
         dsn = f"postgresql://me@{quote(names, safe=',:[]')}/desk"
-    nothing = dict.fromkeys(
-        "host port user password passfile database ssl service servicefile direct_tls"
-        " server_settings target_session_attrs krbsrvname gsslib".split()
-    )
-    addresses, _ = _parse_connect_dsn_and_args(dsn=dsn, **nothing)
+    nothing = dict.fromkeys(inspect.signature(_parse_connect_dsn_and_args).parameters)
+    addresses, _ = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
     assert [
         f"{host}/.s.PGSQL.{port or 5432}" if host.startswith("/") else (host, port or 5432)
         for host, port in places(dsn)
