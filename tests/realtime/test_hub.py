@@ -52,30 +52,6 @@ def post(desk: Desk, board: Board, monkeypatch: pytest.MonkeyPatch) -> Post:
     return Post(desk, monkeypatch)
 
 
-@pytest.fixture
-def no_checks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the bus and gaps tell the hub anything: checks do not come in between."""
-
-    async def never() -> None:
-        pass
-
-    monkeypatch.setattr(desk.hub, "check", never)
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """From which seqs feeds were read."""
-    found: list[int] = []
-    after = feed.after
-
-    async def counted(connection: Any, channel: str, since: int, **options: Any) -> Any:
-        found.append(since)
-        return await after(connection, channel, since, **options)
-
-    monkeypatch.setattr(feed, "after", counted)
-    return found
-
-
 @asynccontextmanager
 async def opened(person: Person, **params: Any) -> AsyncIterator[tuple[Wire, dict[str, Any]]]:
     async with person.socket("demo", **params) as wire:
