@@ -513,7 +513,11 @@ REDIS_UP = gauge(
 FEED_REPAIRS = counter(
     "warmdesk_feed_repairs_total",
     "Reads of a feed that made good what the bus did not bring.",
-    cause=("gap", "check", "resume", "slow"),
+    cause=("gap", "check", "resume", "slow", "failed"),
+)
+DELIVERY_FAILED = counter(
+    "warmdesk_delivery_failed_total",
+    "Events that the server failed over on their way to its sockets; none is lost, all are read.",
 )
 EVENT_DELIVERY = histogram(
     "warmdesk_event_delivery_seconds",

@@ -286,11 +286,16 @@ async def peer(
     tls: ssl.SSLContext | None = None,
     request: bytes = HANDSHAKE,
     receive_buffer: int | None = None,
+    segment: int | None = None,
     limit: int = 1 << 16,
 ) -> AsyncIterator[Peer]:
-    """A raw client that shook hands and read the hello."""
+    """A raw client that shook hands and read the hello. `segment`: bytes of a packet, on loopback
+    65,483 and elsewhere 1,460.
+    """
     plain = socket.socket()
     plain.setblocking(False)
+    if segment:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
     if receive_buffer:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", desk.port))

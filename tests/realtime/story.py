@@ -10,6 +10,7 @@ import orjson
 
 from tests.realtime.raw import all_frames
 from warmdesk.desk import Desk
+from warmdesk.metrics import ROWS, Metric
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PROJECT_UNARCHIVED
@@ -35,6 +36,17 @@ def entry(seq: int, kind: str = "told", entity: str = "-", size: int = 0) -> Ent
     """An event as a feed gives it."""
     body = {"type": kind, "payload": {"text": "x" * size}, "seq": seq}
     return Entry(seq, kind, entity, orjson.dumps(body))
+
+
+class Grown:
+    """By how much a counter of this process has grown."""
+
+    def __init__(self, metric: Metric, **labels: str) -> None:
+        self._place = metric.at(**labels).place
+        self._before = ROWS.mine[self._place]
+
+    def __call__(self) -> int:
+        return int(ROWS.mine[self._place] - self._before)
 
 
 class Pipe(asyncio.Transport):

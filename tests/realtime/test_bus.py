@@ -17,7 +17,9 @@ import pytest
 import trustme
 
 from tests.conftest import Wait
+from tests.realtime.story import Grown
 from warmdesk.embedded import Valkey
+from warmdesk.metrics import DELIVERY_FAILED
 from warmdesk.realtime import bus as bus_module
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.events import CHAT_TYPING
@@ -130,11 +132,14 @@ async def test_a_listener_that_fails_does_not_end_the_listening(
                 raise RuntimeError("a bug")
             heard.append(message)  # type: ignore[arg-type]
 
-        bus.heard = fails
+        doubts: list[int] = []
+        bus.heard, bus.on_doubt = fails, lambda: doubts.append(1)
+        failed = Grown(DELIVERY_FAILED)
         await bus.subscribe("project:1")
         bus.publish_all(["project:1 1 told -\n{}", "project:1 2 told -\n{}"])
         await eventually(lambda: heard)
         assert "bus.message_failed" in caplog.text
+        assert (len(doubts), failed()) == (1, 1), "what was heard of it is in doubt"
 
 
 async def test_what_is_beyond_the_queue_goes_to_the_own_listener(

@@ -877,6 +877,27 @@ async def test_progress_of_a_slow_reader_is_seen() -> None:
 
 
 @both_loops
+async def test_a_reader_that_takes_a_little_at_a_time_is_seen_to_take_it() -> None:
+    """Long before the kernel's buffer has room for more."""
+    async with (
+        serving() as desk,
+        peer(desk, receive_buffer=16_384, segment=1460, limit=1024) as sloth,
+    ):
+        slow = desk.connections[0]
+        await fill(desk, slow)
+        before = await settled(slow)
+        waiting = slow.buffered
+
+        taken = 0
+        while slow.stalled_since == before:
+            taken += len(await asyncio.wait_for(sloth.reader.read(1000), 5))
+            assert taken < 50_000, "it took so much, and seems to take nothing"
+            await asyncio.sleep(0.002)
+            slow.tick(time.monotonic())
+        assert slow.buffered == waiting
+
+
+@both_loops
 async def test_a_peer_that_asks_but_does_not_read_is_not_answered_without_end() -> None:
     """Even without limits: what waits for it is bounded, and in the end it gets all its answers."""
     ping, count = masked("p" * 125, PING), 60_000

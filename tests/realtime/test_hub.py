@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -50,30 +51,6 @@ class Post:
 @pytest.fixture
 def post(desk: Desk, board: Board, monkeypatch: pytest.MonkeyPatch) -> Post:
     return Post(desk, monkeypatch)
-
-
-@pytest.fixture
-def no_checks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the bus and gaps tell the hub anything: checks do not come in between."""
-
-    async def never() -> None:
-        pass
-
-    monkeypatch.setattr(desk.hub, "check", never)
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """From which seqs feeds were read."""
-    found: list[int] = []
-    after = feed.after
-
-    async def counted(connection: Any, channel: str, since: int, **options: Any) -> Any:
-        found.append(since)
-        return await after(connection, channel, since, **options)
-
-    monkeypatch.setattr(feed, "after", counted)
-    return found
 
 
 @asynccontextmanager
@@ -387,10 +364,20 @@ async def test_the_21st_socket_of_a_user_on_a_channel_ends_the_first(
 
 
 @asynccontextmanager
-async def raw(person: Person, url: str, query: str = "") -> AsyncIterator[Peer]:
-    """A client on demo that says every byte itself and reads only when asked."""
+async def raw(
+    person: Person, url: str, query: str = "", *, segment: int | None = None
+) -> AsyncIterator[Peer]:
+    """A client on demo that says every byte itself and reads only when asked. `segment`: bytes of
+    its packets, which are large on loopback; then its buffers are small, too.
+    """
     host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 12)
+    plain = socket.socket()
+    plain.setblocking(False)
+    if segment:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+    await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=plain, limit=1 << 12)
     peer = Peer(reader, writer)
     peer.say(
         f"GET /api/v1/ws/demo?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
@@ -558,6 +545,28 @@ async def test_a_reader_that_takes_nothing_for_the_write_timeout_ends_with_4431(
         await until_paused(desk, project_channel(board.id), only(desk, alice.id))
         await ended(desk, eventually, alice.id)
     assert close_codes == [4431]
+
+
+async def test_a_reader_that_takes_a_little_at_a_time_is_not_taken_for_one_that_takes_nothing(
+    board: Board,
+    desk: Desk,
+    url: str,
+    alice: Person,
+    close_codes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the whole time to drain, and then ends as one that is too slow."""
+    monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 2.0)
+    async with raw(alice, url, segment=1460) as slow:
+        connection = only(desk, alice.id)
+        await until_paused(desk, project_channel(board.id), connection)
+        began, taken = time.monotonic(), 0
+        while time.monotonic() - began < 6:
+            taken += len(await slow.reader.read(2000))
+            await asyncio.sleep(0.1)
+        assert taken < 150_000, "so slow that the kernel does not ask for more"
+        assert close_codes == []
+        assert connection in desk.hub.rooms[project_channel(board.id)].slow
 
 
 async def test_a_reader_that_trickles_has_a_limit_too(

@@ -190,7 +190,7 @@ def test_the_tail_is_bounded_by_events_and_by_bytes(monkeypatch: pytest.MonkeyPa
         for seq in range(1101, 1200):
             room.hear(entry(seq, size=100_000))
         assert room.tail_bytes <= room_module.TAIL_BYTES
-        assert room.tail_bytes == sum(len(kept.frame) for kept in room.tail)
+        assert room.tail_bytes == sum(len(kept.body) for kept in room.tail)
         assert room.missed(1) is None
         assert room.missed(room.last) == b""
 
@@ -212,7 +212,7 @@ def test_what_was_told_of_a_deleted_thing_is_not_told_again() -> None:
             "chat.message_deleted",
         ]
         assert shown[0] == {"type": "gone", "payload": {}, "seq": 1}
-        assert room.tail_bytes == sum(len(kept.frame) for kept in room.tail)
+        assert room.tail_bytes == sum(len(kept.body) for kept in room.tail)
 
     run(story)
 

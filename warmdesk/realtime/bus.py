@@ -30,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.link import NAMES, Link, pack
-from warmdesk.metrics import BUS_DROPPED, EVENTS_PUBLISHED, REDIS_UP
+from warmdesk.metrics import BUS_DROPPED, DELIVERY_FAILED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks, until_beat
@@ -448,6 +448,9 @@ class Bus:
             self.heard(channel, number, kind, entity, envelope)
         except Exception:
             log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
+            DELIVERY_FAILED.inc()
+            if number:  # an event, so a feed has it; a signal is gone
+                self.on_doubt()
 
     def _drop_listening(self) -> None:
         """Hear nothing until the next connection."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import orjson
@@ -64,6 +65,7 @@ class Control:
         self.presence = presence
         self.forgetful = tuple(forgetful)
         self._asks: set[asyncio.Task[None]] = set()
+        self._unsure = asyncio.Event()
         self._tasks = Tasks()
         hub.on_history = self._unheard
 
@@ -138,8 +140,15 @@ class Control:
 
     async def _review(self) -> None:
         while True:
-            await asyncio.sleep(until_beat(EVERY_SECONDS))
-            await self._ask_about_all()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until_beat(EVERY_SECONDS)):
+                    await self._unsure.wait()
+            self._unsure.clear()
+            try:
+                await self._ask_about_all()
+            except Exception:
+                self._unsure.set()
+                raise
             self._tasks.recovered("control.review")
 
     async def _ask_about_all(self) -> None:
@@ -191,7 +200,14 @@ class Control:
     def _later(self, run: Any) -> None:
         task = asyncio.create_task(run)
         self._asks.add(task)
-        task.add_done_callback(self._asks.discard)
+        task.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        """What failed is made good by a review, which is tried until it does not fail."""
+        self._asks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("control.failed", exc_info=error)
+            self._unsure.set()
 
 
 def _note_time(entry: Entry | None) -> None:

@@ -21,6 +21,7 @@ from warmdesk.db.queries import sql
 
 PAGE = 200
 TRIM_BATCH = 1000
+GONE = "gone"
 TS = b'"ts":"'
 TS_LENGTH = len("2030-01-31T12:00:00.000000Z")
 
@@ -36,6 +37,22 @@ class Entry(NamedTuple):
     body: bytes
 
 
+def deletes(entry: Entry) -> bool:
+    """Whether it blanks what was told of its entity before."""
+    return entry.entity != "-" and entry.type.endswith(("_deleted", ".deleted"))
+
+
+def blanked(entry: Entry) -> Entry:
+    """What the feed shows of an event once its thing was deleted: nothing but seq, time and actor.
+
+    The envelope is not parsed: whatever it holds, this cannot fail.
+    """
+    at = entry.body.rfind(b"," + TS)
+    rest = entry.body[at:] if at >= 0 else b"}"
+    body = b'{"type":"gone","payload":{},"seq":%d%s' % (entry.seq, rest)
+    return Entry(entry.seq, GONE, entry.entity, body)
+
+
 def seconds_since(entry: Entry, now: float | None = None) -> float | None:
     """How long ago an event was recorded; None when its envelope does not say.
 
@@ -49,7 +66,7 @@ def seconds_since(entry: Entry, now: float | None = None) -> float | None:
     at += len(TS)
     try:
         moment = datetime.fromisoformat(entry.body[at : at + TS_LENGTH].decode()).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (clock.now() if now is None else now) - moment)
 

@@ -27,11 +27,13 @@ from typing import Any
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
+    DELIVERY_FAILED,
     DELIVERY_GAP,
     EPOCH_CHANGES,
     FEED_REPAIRS,
     RESUMES,
     REVOCATION_SECONDS,
+    REVOCATIONS,
     TICK_SECONDS,
     WS_CONNECTIONS,
     WS_DROPPED,
@@ -43,7 +45,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import MEMBER_REMOVED, RECONNECT, SYNC_RESET, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
-from warmdesk.realtime.room import HELD, TAIL_BYTES, TAIL_EVENTS, Room
+from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
 from warmdesk.realtime.sweeper import Sweeper
 from warmdesk.tasks import Shared, Tasks, end, until_beat
 
@@ -164,8 +166,8 @@ class Hub:
             return
         if not room.opened:
             # Its head is being read: what is said meanwhile may come after that head.
-            if seq and len(room.held) < HELD:
-                room.held[seq] = Entry(seq, kind, entity, envelope)
+            if seq:
+                room.hold(Entry(seq, kind, entity, envelope))
             return
         if time.monotonic() - self._ticked_at > FREEZE_SECONDS:
             self._frozen = True
@@ -174,8 +176,20 @@ class Hub:
                 self.on_hint(room, kind)
             elif not self._frozen:
                 self._pass_on(room, entity, envelope)
-        elif not self._frozen and room.hear(Entry(seq, kind, entity, envelope)):
-            self._hold(room)
+        elif not self._frozen:
+            try:
+                missing = room.hear(Entry(seq, kind, entity, envelope))
+            except Exception:
+                self._failed(room, seq, kind)
+                room.doubtful = True
+                self.catch_up(room, cause="failed")
+            else:
+                if missing:
+                    self._hold(room)
+
+    def _failed(self, room: Room, seq: int, kind: str) -> None:
+        DELIVERY_FAILED.inc()
+        log.exception("hub.event_failed channel=%s seq=%d type=%s", room.channel, seq, kind)
 
     def _pass_on(self, room: Room, entity: str, envelope: bytes) -> None:
         """A signal to everybody in the room but the user it tells of."""
@@ -198,39 +212,47 @@ class Hub:
 
     def _held_long_enough(self, room: Room) -> None:
         room.held_timer = None
-        if room.held:
+        if room.held or room.doubtful:
             self.catch_up(room, cause="gap")
 
     def _taken(self, room: Room, entry: Entry) -> None:
         """An event, in its order: a removed member's sockets end at this very seq; followers
-        inside the process hear it.
+        inside the process hear it. It stands already: what fails here is not tried again.
         """
-        if entry.type == MEMBER_REMOVED.name:
-            removed = int(entry.entity.removeprefix("user:"))
-            gone = [c for c in room.connections() if c.user_id == removed]
-            if gone:
-                room.flush()
-            for connection in gone:
-                room.drop(connection)
-                connection.close(Close.NO_ACCESS, "no longer a member")
-                if (since := feed.seconds_since(entry)) is not None:
-                    REVOCATION_SECONDS.observe(since)
+        try:
+            if entry.type == MEMBER_REMOVED.name:
+                self._end_removed(room, entry)
+        except Exception:
+            self._failed(room, entry.seq, entry.type)
+            self._start_anew(room, room.last)
         for listener in self.listeners.get(room.channel, ()):
             try:
                 listener(entry)
             except Exception:
-                log.exception(
-                    "hub.listener_failed channel=%s seq=%d type=%s",
-                    room.channel,
-                    entry.seq,
-                    entry.type,
-                )
+                self._failed(room, entry.seq, entry.type)
+                self.on_history()
+
+    def _end_removed(self, room: Room, entry: Entry) -> None:
+        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
+        if gone:
+            room.flush()
+        for connection in gone:
+            room.drop(connection)
+            if connection.closing:
+                continue
+            REVOCATIONS.inc(cause="project")
+            connection.close(Close.NO_ACCESS, "no longer a member")
+            if (since := feed.seconds_since(entry)) is not None:
+                REVOCATION_SECONDS.observe(since)
 
     # Healing
 
     def catch_up(self, room: Room, *, cause: str) -> asyncio.Task[None]:
         """Read what a room misses, page by page; one reader a room, four a process. Others wait for
         the same task: whoever may give up awaits it under a shield.
+
+        An event that cannot be taken from the feed either is passed over for good: see
+        `_start_anew`.
         """
         if room.catching is None:
             FEED_REPAIRS.inc(cause=cause)
@@ -240,46 +262,54 @@ class Hub:
 
     async def _catch_up(self, room: Room, cause: str) -> None:
         began = room.last
-        early = set(room.held)
         try:
-            while True:
-                since = room.last
-                async with self._reads:
-                    page = await feed.after(self.database.healing, room.channel, since)
-                if not room.opened or self._history_changed(page.epoch, went_back=page.seq < since):
-                    return
-                if not self._apply(room, page):
-                    return
-                if room.last >= page.seq:
-                    break
-            for seq in early:
-                # What came early and is still beyond the head never happened: garbage on the bus.
-                if seq > page.seq:
-                    room.held.pop(seq, None)
-            log.info(
-                "hub.caught_up channel=%s from=%d to=%d cause=%s",
-                room.channel,
-                began,
-                room.last,
-                cause,
-            )
+            await self._read_missing(room)
         except DATABASE_AWAY as error:
             log.warning(
                 "hub.catch_up_failed channel=%s error=%s", room.channel, type(error).__name__
             )
+            return
         finally:
             room.catching = None
-            if room.held and room.opened:
-                self._hold(room)
+        log.info(
+            "hub.caught_up channel=%s from=%d to=%d cause=%s", room.channel, began, room.last, cause
+        )
+        if room.opened and (room.held or room.doubtful):
+            self._hold(room)
+
+    async def _read_missing(self, room: Room) -> None:
+        early = set(room.held)
+        while True:
+            since = room.last
+            room.doubtful = False
+            async with self._reads:
+                page = await feed.after(self.database.healing, room.channel, since)
+            if not room.opened or self._history_changed(page.epoch, went_back=page.seq < since):
+                return
+            if not self._apply(room, page):
+                return
+            if room.last >= page.seq:
+                break
+        for seq in early:
+            # What came early and is still beyond the head never happened: garbage on the bus.
+            if seq > page.seq:
+                room.held.pop(seq, None)
 
     def _apply(self, room: Room, page: Page) -> bool:
         """Deliver a page to its room. False when the feed no longer reaches back to the room: then
         everybody is reset.
         """
+        # What was heard early may have a text that is deleted by now: the feed knows.
+        room.held = {seq: early for seq, early in room.held.items() if seq > page.seq}
         for entry in page.entries:
             if entry.seq > room.last + 1:
                 break
-            room.hear(entry)
+            try:
+                room.hear(entry)
+            except Exception:
+                self._failed(room, entry.seq, entry.type)
+                self._start_anew(room, page.seq)
+                return False
         missing = room.last < page.seq and (not page.entries or page.entries[-1].seq > room.last)
         if not missing:
             return True
@@ -299,6 +329,17 @@ class Hub:
         if room.channel in self.listeners:
             self.on_history()
         return False
+
+    def _start_anew(self, room: Room, seq: int) -> None:
+        """Go on after an event that this process fails over. Its sockets end with 1012 and come
+        back for what they miss, which is read for each; followers ask about everything.
+        """
+        room.flush()
+        for connection in room.connections():
+            connection.close(Close.RESTART, "an event could not be delivered")
+        room.begin(seq)
+        if room.channel in self.listeners:
+            self.on_history()
 
     def _history_changed(self, epoch: str, *, went_back: bool = False) -> bool:
         """Whether history went backwards; then every socket is closed with 1012 and every room
@@ -403,13 +444,13 @@ class Hub:
             await self.bus.subscribe(room.channel)
             epoch, heads = await feed.heads(self.database.healing, [room.channel])
             self._history_changed(epoch)
-            early = sorted(room.held.items())
+            early, doubtful = sorted(room.held.items()), room.doubtful
             room.begin(heads[room.channel])
+            room.opened, room.doubtful = True, doubtful
             for _, entry in early:
-                room.hear(entry)
-            if room.held:
+                self.hear(room.channel, *entry)
+            if room.doubtful:
                 self._hold(room)
-            room.opened = True
         finally:
             room.opening = None
 
@@ -519,6 +560,14 @@ class Hub:
             self._keep(asyncio.create_task(self._heal(room, connection)))
 
     async def _heal(self, room: Room, connection: Connection) -> None:
+        """Bring one connection up to its room, or end it: nobody may wait here for ever."""
+        try:
+            await self._bring_up(room, connection)
+        except Exception:
+            connection.close(Close.SERVER_ERROR, "the past could not be read")
+            raise
+
+    async def _bring_up(self, room: Room, connection: Connection) -> None:
         """Bring one connection up to its room from the feed, at the pace it reads. While the
         database is away it waits, as everybody does.
         """
@@ -550,7 +599,9 @@ class Hub:
                 connection.seen = room.last
                 connection.write(self.reset_frame(room.last, "retention"))
             else:
-                fresh = [entry for entry in page.entries if entry.seq <= room.last]
+                fresh = room.as_now([e for e in page.entries if e.seq <= room.last], page.seq)
+                if fresh is None:
+                    continue
                 if fresh:
                     connection.seen = fresh[-1].seq
                     connection.write(b"".join(frame(entry.body) for entry in fresh))
@@ -659,4 +710,9 @@ class Hub:
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
         self._heals.add(task)
-        task.add_done_callback(self._heals.discard)
+        task.add_done_callback(self._healed)
+
+    def _healed(self, task: asyncio.Task[Any]) -> None:
+        self._heals.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("hub.heal_failed", exc_info=error)

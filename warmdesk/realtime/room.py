@@ -6,6 +6,10 @@ places: `ready` (written to), `slow` (its buffer is full; it is not written to a
 catches up), `behind` (a task is reading the feed for it). Nobody's buffer is asked on the hot
 path: `pause_writing` takes a connection out of `ready` by itself.
 
+The tail has the latest events, each the next after the one before. It keeps envelopes; frames are
+made when they are written, and none is ever read. An event is taken whole or not at all: `last`
+moves on when it stands in the tail, and what raised before that leaves the room in doubt.
+
 Each connection has its own `seen`. There is no await between "seen is the room's last" and joining
 `ready`, so nothing falls in between and nothing comes twice.
 """
@@ -13,17 +17,17 @@ Each connection has its own `seen`. There is no await between "seen is the room'
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
-
-import orjson
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.realtime.feed import Entry, seconds_since
+from warmdesk.realtime.feed import Entry, blanked, deletes, seconds_since
 from warmdesk.realtime.frames import frame
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ TAIL_BYTES = 1 << 20
 HELD = 256
 JOINED = 8
 
-GONE = "gone"
 SENT = {
     kind.name: WS_MESSAGES.at(direction="out", type=kind.name)
     for kind in CATALOGUE.values()
@@ -43,13 +46,7 @@ SENT = {
 OTHER = WS_MESSAGES.at(direction="out", type="other")
 DELIVERED = EVENT_DELIVERY.at()
 
-
-class Kept(NamedTuple):
-    """A frame in the tail, with what it tells of."""
-
-    seq: int
-    entity: str
-    frame: bytes
+log = logging.getLogger(__name__)
 
 
 class Room:
@@ -66,6 +63,7 @@ class Room:
         "deltas",
         "deltas_base",
         "deltas_timer",
+        "doubtful",
         "early",
         "empty_since",
         "held",
@@ -110,12 +108,13 @@ class Room:
         self.sent = 0
         self.tick: list[bytes] = []
         self.told: list[Entry] = []
-        self.tail: deque[Kept] = deque()
+        self.tail: deque[Entry] = deque()
         self.tail_bytes = 0
         self.joined: dict[int, bytes] = {}
         self.beyond = -1
         self.blanked = 0
         self.held: dict[int, Entry] = {}
+        self.doubtful = False  # something was heard of that neither stands nor is held
         self.held_timer: asyncio.TimerHandle | None = None
         self.catching: asyncio.Task[None] | None = None
         self.opening: asyncio.Future[None] | None = None
@@ -154,6 +153,7 @@ class Room:
         self.tail_bytes = 0
         self.beyond = -1
         self.joined.clear()
+        self.doubtful = any(early > seq for early in self.held)
         self.held.clear()
 
     # Events
@@ -165,8 +165,7 @@ class Room:
         if entry.seq <= self.last:
             return False
         if entry.seq != self.last + 1:
-            if len(self.held) < HELD:
-                self.held[entry.seq] = entry
+            self.hold(entry)
             return True
         self._take(entry)
         while self.held:
@@ -176,37 +175,46 @@ class Room:
             self._take(early)
         if self.held and min(self.held) <= self.last:
             self.held = {seq: early for seq, early in self.held.items() if seq > self.last}
-        return bool(self.held)
+        return bool(self.held) or self.doubtful
+
+    def hold(self, entry: Entry) -> None:
+        """Keep what is early; beyond the limit it is only known that something is missing."""
+        if len(self.held) < HELD:
+            self.held[entry.seq] = entry
+        else:
+            self.doubtful = True
 
     def _take(self, entry: Entry) -> None:
-        self.last = entry.seq
-        if entry.type.endswith("deleted") and entry.entity != "-":
-            self._blank(entry.entity)
         made = frame(entry.body)
+        if deletes(entry):
+            self._blank(entry.entity)
         if not self.tick:
             asyncio.get_running_loop().call_soon(self.flush)
         self.tick.append(made)
         self.told.append(entry)
-        self.tail.append(Kept(entry.seq, entry.entity, made))
-        self.tail_bytes += len(made)
+        self.tail.append(entry)
+        self.tail_bytes += len(entry.body)
+        self.last = entry.seq
         self.joined.clear()
         while self.tail_bytes > TAIL_BYTES or len(self.tail) > TAIL_EVENTS:
-            self.tail_bytes -= len(self.tail.popleft().frame)
+            self.tail_bytes -= len(self.tail.popleft().body)
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing is not told again: its frames in the tail keep their
-        seq alone.
+        """What was told of a deleted thing is not told again, and what waits for the end of this
+        tick not at all: its events keep their seqs alone.
         """
         self.blanked += 1
+        self.joined.clear()
         for place, kept in enumerate(self.tail):
             if kept.entity == entity:
-                start = kept.frame.index(b"{")
-                told = orjson.loads(kept.frame[start:])
-                told["type"], told["payload"] = GONE, {}
-                blank = frame(orjson.dumps(told))
-                self.tail_bytes += len(blank) - len(kept.frame)
-                self.tail[place] = Kept(kept.seq, kept.entity, blank)
+                blank = blanked(kept)
+                self.tail_bytes += len(blank.body) - len(kept.body)
+                self.tail[place] = blank
+        for place, kept in enumerate(self.told):
+            if kept.entity == entity:
+                self.told[place] = blanked(kept)
+                self.tick[place] = frame(self.told[place].body)
 
     def flush(self) -> None:
         """Write what this tick collected. Also called before somebody joins, who would get it
@@ -251,13 +259,27 @@ class Room:
                 continue
             if entry.seq != self.first - 1:
                 break
-            made = frame(entry.body)
-            if self.tail_bytes + len(made) > TAIL_BYTES or len(self.tail) >= TAIL_EVENTS:
+            size = len(entry.body)
+            if self.tail_bytes + size > TAIL_BYTES or len(self.tail) >= TAIL_EVENTS:
                 self.beyond = entry.seq - 1
                 break
-            self.tail.appendleft(Kept(entry.seq, entry.entity, made))
-            self.tail_bytes += len(made)
+            self.tail.appendleft(entry)
+            self.tail_bytes += size
         return self.first < before
+
+    def as_now(self, entries: list[Entry], head: int) -> list[Entry] | None:
+        """Events that were read when the feed's head was `head`, without the texts that were
+        deleted since. None when that is not known: then they are to be read again.
+        """
+        if self.last <= head:
+            return entries
+        if self.first > head + 1:
+            return None
+        since = islice(self.tail, head + 1 - self.first, None)
+        gone = {kept.entity for kept in since if deletes(kept)}
+        if not gone:
+            return entries
+        return [blanked(entry) if entry.entity in gone else entry for entry in entries]
 
     @property
     def first(self) -> int:
@@ -273,13 +295,20 @@ class Room:
         self.flush()
         if since == self.last:
             return b""
-        if not self.tail or not self.tail[0].seq - 1 <= since < self.last:
+        first = self.first
+        if not first - 1 <= since < self.last:
+            return None
+        if self.last + 1 - first != len(self.tail):
+            log.error("room.hole channel=%s first=%d last=%d", self.channel, first, self.last)
+            self.tail.clear()
+            self.tail_bytes = 0
             return None
         made = self.joined.get(since)
         if made is None:
             if len(self.joined) >= JOINED:
                 self.joined.clear()
-            made = b"".join([kept.frame for kept in self.tail if kept.seq > since])
+            rest = islice(self.tail, since + 1 - first, None)
+            made = b"".join([frame(kept.body) for kept in rest])
             self.joined[since] = made
         return made
 

@@ -1,0 +1,34 @@
+"""What tests of the centre look at, or keep still."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from warmdesk.desk import Desk
+from warmdesk.realtime import feed
+
+
+@pytest.fixture
+def no_checks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the bus and gaps tell the hub anything: checks do not come in between."""
+
+    async def never() -> None:
+        pass
+
+    monkeypatch.setattr(desk.hub, "check", never)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From which seqs feeds were read."""
+    found: list[int] = []
+    after = feed.after
+
+    async def counted(connection: Any, channel: str, since: int, **options: Any) -> Any:
+        found.append(since)
+        return await after(connection, channel, since, **options)
+
+    monkeypatch.setattr(feed, "after", counted)
+    return found
