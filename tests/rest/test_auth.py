@@ -507,6 +507,30 @@ async def test_every_other_kind_of_secret_fails_as_bearer_and_on_sockets(
             assert answer.status == 401, (kind, place)
 
 
+@pytest.mark.parametrize("tail", ["=", "==", "%3D", "!", "*"])
+async def test_every_door_takes_one_spelling_of_a_token(
+    anyone: Client, board: Board, tail: str
+) -> None:
+    token = (await tokens_of(anyone))["access_token"]
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+
+    async def statuses(credential: str) -> list[int]:
+        offered = handshake | {"Sec-WebSocket-Protocol": f"warmdesk, bearer.{credential}"}
+        found = [await whoami(anyone, credential)]
+        for path, headers in ((f"/ws/demo?token={credential}", handshake), ("/ws/demo", offered)):
+            async with anyone.session.get(anyone.url + path, headers=headers) as answer:
+                found.append(answer.status)
+        return found
+
+    assert await statuses(token + tail) == [401] * 3
+    assert await statuses(token) == [200, 101, 101]
+
+
 async def test_refresh_takes_only_refresh_tokens(anyone: Client, alice: Person) -> None:
     tokens = await tokens_of(anyone)
     ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
