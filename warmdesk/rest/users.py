@@ -152,6 +152,9 @@ async def _change_password(request: web.Request) -> web.Response:
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
     came = _came(request)
+    if body.new_password == body.current_password:
+        # Whether it is the password of now is not told here.
+        raise Impossible("choose another password", fields={"new_password": "the same"})
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
         kept = await sql.auth.password_of(connection, user_id=user_id)
