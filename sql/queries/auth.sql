@@ -79,6 +79,13 @@ with old as (
 )
 select o.id::text from opened as o;
 
+-- name: known_token -> many
+-- The session that a refresh token belongs to, used or not, if it has not ended; at most one row. Locks nothing.
+select s.id::text as id, s.user_id
+from refresh_tokens as r
+inner join sessions as s on s.id = r.session_id
+where r.token_hash = :token_hash and s.revoked_at is null and s.expires_at > now();
+
 -- name: session_of_token -> many
 -- The session that a refresh token belongs to, locked for its rotation; at most one row.
 select s.id::text as id, s.user_id

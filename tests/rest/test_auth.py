@@ -18,8 +18,11 @@ from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait, changed_settings, serving
 from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
-from warmdesk.auth.tokens import digest
+from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.client import Answer, Client
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import Query
+from warmdesk.desk import Desk
 from warmdesk.rest import auth as module
 from warmdesk.schemas.auth import Registered, Session, Ticket, Tokens
 
@@ -52,6 +55,25 @@ async def whoami(client: Client, access_token: str) -> int:
     """The status of a request with this token."""
     headers = {"Authorization": f"Bearer {access_token}"}
     return (await client.request("GET", "/users/me", headers=headers)).status
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the database was asked: names of queries, and each transaction that was opened."""
+    names: list[str] = []
+    query, transaction = Query.__call__, Database.transaction
+
+    async def counted(self: Any, connection: Any, /, **params: Any) -> Any:
+        names.append(self.name)
+        return await query(self, connection, **params)
+
+    def opened(self: Any, *given: Any) -> Any:
+        names.append("transaction")
+        return transaction(self, *given)
+
+    monkeypatch.setattr(Query, "__call__", counted)
+    monkeypatch.setattr(Database, "transaction", opened)
+    return names
 
 
 # Registration
@@ -760,6 +782,49 @@ async def test_every_well_formed_logout_is_204(anyone: Client, body: Any) -> Non
 @pytest.mark.parametrize("body", [{"refresh_token": 7}, {"all": "yes"}, [], "text"])
 async def test_a_logout_of_the_wrong_type_is_400(anyone: Client, body: Any) -> None:
     assert (await anyone.request("POST", "/auth/logout", body)).status == 400
+
+
+@pytest.mark.parametrize(
+    "body", [None, {}, {"all": True}, {"refresh_token": ""}, {"refresh_token": "unknown"}]
+)
+async def test_a_logout_without_a_credential_asks_the_database_nothing(
+    anyone: Client, desk: Desk, asked: list[str], body: Any
+) -> None:
+    token = (await tokens_of(anyone))["access_token"]
+    assert await whoami(anyone, token) == 200
+    generation = desk.identity.generation
+    asked.clear()
+
+    assert (await anyone.request("POST", "/auth/logout", body)).status == 204
+
+    assert (asked, desk.identity.generation) == ([], generation)
+
+
+async def test_an_unknown_token_costs_one_look_and_no_transaction(
+    anyone: Client, desk: Desk, asked: list[str]
+) -> None:
+    await tokens_of(anyone)
+    unknown = new_secret()
+    for path, status in (("/auth/logout", 204), ("/auth/refresh", 401)):
+        generation = desk.identity.generation
+        asked.clear()
+        answer = await anyone.request("POST", path, {"refresh_token": unknown})
+        assert answer.status == status
+        assert asked == ["auth.known_token"]
+        assert desk.identity.generation == generation
+
+
+async def test_who_logs_out_twice_ends_nothing_the_second_time(
+    anyone: Client, asked: list[str]
+) -> None:
+    body = {"refresh_token": (await tokens_of(anyone))["refresh_token"]}
+    await anyone.request("POST", "/auth/logout", body)
+    asked.clear()
+
+    assert (await anyone.request("POST", "/auth/logout", body)).status == 204
+    assert (await anyone.request("POST", "/auth/refresh", body)).status == 401
+
+    assert asked == ["auth.known_token"] * 2
 
 
 async def test_logout_everywhere_needs_only_the_access_token(

@@ -36,6 +36,8 @@ PART = "(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[048AEIMQUYc
 SPELLING = re.compile(rf"{PART}\.{PART}\.{PART}")
 """Three parts in base64url as RFC 7515 writes them: no padding, nothing beside the alphabet, unused
 bits zero. PyJWT's decoder passes over all three, and each spelling would be remembered apart."""
+SECRET_BYTES = 32
+MADE = re.compile("[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,12 @@ def not_good(reason: str, message: str, **extra: Any) -> Unauthorized:
 
 def new_secret() -> str:
     """A random 256-bit secret for a refresh token or a ticket."""
-    return secrets.token_urlsafe(32)
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def is_secret(text: str) -> bool:
+    """Whether `new_secret` may have made it: what else is sent need not be looked for."""
+    return MADE.fullmatch(text) is not None
 
 
 def digest(secret: str) -> str:

@@ -18,7 +18,7 @@ from warmdesk.auth import passwords
 from warmdesk.auth.actor import EVERYBODY, Actor, require_session
 from warmdesk.auth.addresses import Origin, neighbourhood, origin
 from warmdesk.auth.identity import TICKET_SECONDS
-from warmdesk.auth.tokens import digest, new_secret, not_good
+from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -56,6 +56,7 @@ LOGINS_BY_ADDRESS = 100
 LOGINS_BY_ACCOUNT = 100
 REGISTER_SECONDS = 60 * 60
 REGISTRATIONS_BY_ADDRESS = 5
+BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
 
@@ -277,8 +278,10 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     A refresh token is good once. Used again within 30 seconds it gives another one of the same
     session, so that two tabs may race; later, it ends the session.
     """
-    desk = request.app[DESK]
-    used, following = digest(request[BODY].refresh_token), new_secret()
+    desk, token = request.app[DESK], request[BODY].refresh_token
+    if await _living(desk, token) is None:
+        raise not_good("refresh_token", BAD_REFRESH_TOKEN)
+    used, following = digest(token), new_secret()
     came = _came(request)
 
     async def work(change: Change) -> tuple[int, str] | None:
@@ -305,7 +308,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
 
     renewed = await desk.changes.run(request[WISH], work)
     if renewed is None:
-        raise not_good("refresh_token", "the refresh token is not valid")
+        raise not_good("refresh_token", BAD_REFRESH_TOKEN)
     user_id, session_id = renewed
     return _tokens(desk, user_id, None, session_id, following)
 
@@ -328,24 +331,36 @@ async def log_out(request: web.Request) -> web.Response:
     desk, body = request.app[DESK], request[BODY]
     came = _came(request)
     bearer = await _bearer(request)
+    session = (bearer.user_id, bearer.session_id) if bearer else None
+    if body.refresh_token is not None and not (body.all and bearer):
+        session = await _living(desk, body.refresh_token)
+    if session is None:
+        # Anybody may ask for this, as often as they like.
+        return no_content()
+    user_id, session_id = session
 
-    async def work(change: Change) -> None:
-        user_id, session_id = (bearer.user_id, bearer.session_id) if bearer else (None, None)
-        if body.refresh_token is not None and not (body.all and bearer):
-            rows = await sql.auth.session_of_token(
-                change.connection, token_hash=digest(body.refresh_token)
-            )
-            user_id, session_id = (rows[0]["user_id"], rows[0]["id"]) if rows else (None, None)
-        if user_id is None:
-            return
+    async def work(change: Change) -> list[str]:
         accounts.act_as(change, user_id)
         only = None if body.all else session_id
-        if await accounts.end_sessions(change, user_id, only=only):
+        ended = await accounts.end_sessions(change, user_id, only=only)
+        if ended:
             await accounts.note_login(change, "logout", came, user_id=user_id)
+        return ended
 
-    await desk.changes.run(request[WISH], work)
-    desk.identity.forget()
+    if await desk.changes.run(request[WISH], work):
+        desk.identity.forget()
     return no_content()
+
+
+async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
+    """The user and the session of a refresh token whose session has not ended. One look and no
+    transaction; what cannot be one of ours is not even looked for.
+    """
+    if not is_secret(refresh_token):
+        return None
+    async with desk.database.connection() as connection:
+        rows = await sql.auth.known_token(connection, token_hash=digest(refresh_token))
+    return (rows[0]["user_id"], rows[0]["id"]) if rows else None
 
 
 def _came(request: web.Request) -> Origin:
