@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import importlib.resources
 import re
+import secrets
 import stat
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warmdesk.config import ConfigError, Settings, home, load, with_secrets
 
-LONG = "s" * 32
+LONG = "Zm9yIHRlc3RzIG9ubHk-q7Xw2LdV0pKt"
 
 
 def test_the_file_that_ships_names_every_setting_with_its_default() -> None:
@@ -272,3 +277,41 @@ def test_a_kept_secret_that_was_cut_short_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="jwt_secret has fewer than 32 bytes"):
         with_secrets(Settings(data_dir=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["WARMDESK_JWT_SECRET", "WARMDESK_SECRET_KEY"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "a" * 32,
+        "x" * 500,
+        " " * 50,
+        "ab" * 20,
+        "abababababababababababababababac",
+        "changeme" * 4,
+        "correct horse battery" * 2,
+        "0123456789" * 4,
+        "0123456789abcdef" * 2,
+        "abcdefghijklmnopqrstuvwxyz012345",
+        "zyxwvutsrqponmlkjihgfedcba987654",
+        "ä" * 20,
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused(tmp_path: Path, name: str, secret: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {name: secret})
+
+    assert str(refused.value).startswith(f"{name} can be guessed: ")
+    assert "openssl rand -base64 48" in str(refused.value)
+    assert secret.strip()[:8] not in str(refused.value) or not secret.strip()
+    (tmp_path / "jwt_secret").write_text(secret)
+    with pytest.raises(ConfigError, match=r"jwt_secret (can be guessed|has fewer than)"):
+        with_secrets(Settings(data_dir=tmp_path))
+
+
+@given(secret=st.binary(min_size=24, max_size=96))
+def test_what_a_generator_of_secrets_gives_is_taken(secret: bytes) -> None:
+    """`openssl rand` in base64 and in hex; hypothesis likes to repeat bytes, so they are hashed."""
+    made = hashlib.shake_256(secret).digest(len(secret))
+    for text in (made.hex(), base64.b64encode(made).decode(), secrets.token_urlsafe(24)):
+        assert load(None, {"WARMDESK_JWT_SECRET": text}).jwt_secret == text

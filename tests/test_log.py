@@ -65,7 +65,7 @@ def test_a_traceback_stays_with_its_line() -> None:
     assert "\nTraceback" in text
     assert "ValueError" in line["trace"]
     assert SECRET not in text + line["trace"]
-    assert "since=3" in line["trace"]
+    assert "/ws/demo?…" in line["trace"]
 
 
 def test_a_warning_is_one_line() -> None:
@@ -98,3 +98,22 @@ def test_what_looks_like_a_secret_is_blanked(words: str, as_json: bool) -> None:
 def test_a_message_cannot_forge_a_second_line() -> None:
     for as_json in (True, False):
         assert "\n" not in said("http.failed path=%s", "/x\n2026 error forged", as_json=as_json)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/v1/webhooks/{SECRET}",
+        f"/api/v1/webhooks/{SECRET}/",
+        f"POST /api/v1/webhooks/{SECRET}?since=3 HTTP/1.1",
+        f"https://desk.example.org/api/v1/invitations/{SECRET}/accept",
+        f"/users/me/calendar.ics?token={SECRET}",
+        f"/anything?unheard-of={SECRET}&since={SECRET}",
+        f"/anything?{SECRET}",
+    ],
+)
+def test_a_secret_in_an_address_is_blanked(path: str) -> None:
+    for as_json in (False, True):
+        line = said("library said it path=%s status=200", path, as_json=as_json)
+        assert SECRET not in line
+        assert "status" in line

@@ -222,10 +222,12 @@ def reset_password(wanted: argparse.Namespace) -> int:
     async def reset(settings: Settings) -> None:
         kept = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
-            found = await sql.auth.by_login(desk.database, login=wanted.username, ip=HERE.ip)
-            if not found:
+            found = await sql.auth.by_login(
+                desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip
+            )
+            user_id = found["id"]
+            if user_id is None:
                 raise WrongInput(f"there is no account {wanted.username}")
-            user_id = found[0]["id"]
 
             async def work(change: Change) -> None:
                 await sql.users.lock(change.connection, user_id=user_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import ipaddress
+import itertools
 import os
 import re
 import secrets
@@ -26,6 +27,9 @@ PREFIX = "WARMDESK_"
 FILE_VARIABLE = "WARMDESK_CONFIG"
 SHORTEST_SECRET = 32
 """Bytes: shorter keys make HMAC-SHA256 weaker than its digest."""
+FEWEST_VALUES = 10
+"""Different bytes of a secret, and different steps from one to the next: 32 random hexadecimal
+digits have about 14, and fewer than 10 once in a hundred thousand times."""
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 PLACE = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
@@ -180,8 +184,11 @@ def _check(settings: Settings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigError("WARMDESK_TLS_CERT and WARMDESK_TLS_KEY go together; set both or none")
     for field in SECRETS:
-        if 0 < len(getattr(settings, field).encode()) < SHORTEST_SECRET:
+        secret = getattr(settings, field)
+        if 0 < len(secret.encode()) < SHORTEST_SECRET:
             raise ConfigError(f"{variable(field)} must have at least {SHORTEST_SECRET} bytes")
+        if secret:
+            _refuse_guessable(variable(field), secret)
     if settings.database_url:
         parts = _parts("WARMDESK_DATABASE_URL", settings.database_url)
         if parts.scheme not in DATABASE_SCHEMES:
@@ -202,6 +209,21 @@ def _check(settings: Settings) -> None:
             raise ConfigError(
                 f"WARMDESK_TRUSTED_PROXIES: {proxy!r} is not an address or a network"
             ) from None
+
+
+def _refuse_guessable(name: str, secret: str) -> None:
+    """`ConfigError` for a secret that somebody typed: few characters, a sequence, a short pattern
+    again and again. Whoever guesses it signs access tokens for every account.
+    """
+    raw = secret.encode()
+    steps = {(after - before) % 256 for before, after in itertools.pairwise(raw)}
+    longest = min(len(raw) // 2, SHORTEST_SECRET - 1)
+    repeats = any(raw.startswith(raw[length:]) for length in range(1, longest + 1))
+    if repeats or min(len(set(raw)), len(steps)) < FEWEST_VALUES:
+        raise ConfigError(
+            f"{name} can be guessed: it repeats itself or has too few different characters;"
+            " set one that is random, like the output of: openssl rand -base64 48"
+        )
 
 
 def listed(value: str) -> list[str]:
@@ -291,4 +313,5 @@ def _kept(file: Path, field: str) -> str:
             f"{file} has fewer than {SHORTEST_SECRET} bytes;"
             f" delete it to have a new one made, or set {variable(field)}"
         )
+    _refuse_guessable(str(file), secret)
     return secret

@@ -2,7 +2,8 @@
 
 ``log.info("hub.caught_up channel=%s cause=%s", …)`` with ``log = logging.getLogger(__name__)``.
 Info: what an operator counts. Warning: healed by itself, and one line. Error: somebody must act.
-Never a token, never a query string: what looks like one is blanked here.
+Never a token, never a query string: what looks like one is blanked here, also where a library says
+it. Our own lines name a request by its route, never by its path.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import orjson
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """The id of the request being answered: every line logged meanwhile carries it."""
 SECRET = re.compile(
-    r"((?:token|api_key|ticket|password|secret)=)[^&\s\"',]+|(bearer )[\w.~+/-]+=*", re.IGNORECASE
+    r"(/[^\s?\"']*\?)[^\s\"']+"
+    r"|((?:token|api_key|ticket|password|secret)=)[^&\s\"',]+"
+    r"|(bearer )[\w.~+/-]+=*",
+    re.IGNORECASE,
 )
+SECRET_PLACE = re.compile(r"(/(?:webhooks|invitations)/)[^\s/?\"']+", re.IGNORECASE)
 FACT = re.compile(r"(\w+)=(\"(?:[^\"\\]|\\.)*\"|\S*)")
 NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)+(?= |$)")
 
@@ -37,11 +42,11 @@ class Lines(logging.Formatter):
         said = record.getMessage()
         trace = ""
         if record.exc_info and record.levelno >= logging.ERROR:
-            trace = SECRET.sub(r"\1\2…", self.formatException(record.exc_info))
+            trace = blanked(self.formatException(record.exc_info))
         elif record.exc_info and record.exc_info[0]:
             # What is healed needs no traceback; libraries give one with every warning.
             said += f" cause={record.exc_info[0].__name__}"
-        said = SECRET.sub(r"\1\2…", said)
+        said = blanked(said)
         request = REQUEST_ID.get()
         if not self.as_json:
             said = said.replace("\n", "\\n") + (f" request_id={request}" if request else "")
@@ -54,6 +59,17 @@ class Lines(logging.Formatter):
             line["message"] = said
         line |= {key: value for key, value in (("request_id", request), ("trace", trace)) if value}
         return orjson.dumps(line).decode()
+
+
+def blanked(text: str) -> str:
+    """The text without what may be a secret: queries of addresses, tokens of webhooks and
+    invitations, values under telling names.
+    """
+    return SECRET.sub(_blank, SECRET_PLACE.sub(_blank, text))
+
+
+def _blank(found: re.Match[str]) -> str:
+    return next(filter(None, found.groups()), "") + "…"
 
 
 def start_logging(level: str, form: str) -> None:

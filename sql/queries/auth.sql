@@ -35,21 +35,26 @@ where id in (
     for no key update skip locked
 );
 
--- name: by_login -> many
--- The account that signs in with this username or e-mail address; at most one row. `known`: whether the address signed in
--- to it in the last 30 days.
+-- name: by_login -> one
+-- The account that signs in with this username or e-mail address; nothing but nulls when there is none. `known`: whether
+-- somebody signed in to it in the last 30 days from the address, or from the IPv6 network `near`. For nobody the same is looked
+-- up, so that it takes as long.
 select
     u.id,
     u.password_hash,
-    u.is_active,
+    coalesce(u.is_active, false) as is_active,
     exists (
         select 1 from login_events as e
         where
-            e.user_id = u.id and e.event = 'login_ok' and e.ip = :ip::text
-            and e.created_at > now() - interval '30 days'
+            e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.created_at > now() - interval '30 days'
+            and (
+                e.ip = :ip::text
+                or case when e.ip like '%:%' then e.ip::inet <<= nullif(:near::text, '')::inet else false end
+            )
     ) as known
-from users as u
-where (lower(u.username) = lower(:login) or lower(u.email) = lower(:login)) and u.deleted_at is null;
+from (select 1 as always) as asked
+left join users as u
+    on (lower(u.username) = lower(:login) or lower(u.email) = lower(:login)) and u.deleted_at is null;
 
 -- name: note_login -> nothing
 -- A line of the login history.
@@ -78,6 +83,13 @@ with old as (
     select :token_hash, o.id, now() + :ttl::interval from opened as o
 )
 select o.id::text from opened as o;
+
+-- name: known_token -> many
+-- The session that a refresh token belongs to, used or not, if it has not ended; at most one row. Locks nothing.
+select s.id::text as id, s.user_id
+from refresh_tokens as r
+inner join sessions as s on s.id = r.session_id
+where r.token_hash = :token_hash and s.revoked_at is null and s.expires_at > now();
 
 -- name: session_of_token -> many
 -- The session that a refresh token belongs to, locked for its rotation; at most one row.

@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from warmdesk.auth.addresses import client_address, neighbourhood, networks, origin
+from warmdesk.auth.addresses import client_address, neighbourhood, network, networks, origin
 
 
 def seen(peer: str, trusted: str, *forwarded: str) -> str:
@@ -58,6 +58,14 @@ def test_neighbours_in_ipv6_count_as_one() -> None:
     assert neighbourhood("2001:db8:1:2::1") != neighbourhood("2001:db8:1:3::1")
     assert neighbourhood("203.0.113.9") == "203.0.113.9"
     assert neighbourhood("") == ""
+
+
+def test_a_site_of_ipv6_is_one_network() -> None:
+    assert network("2001:db8:1:2::1") == network("2001:db8:1:ffff::9") == "2001:db8:1::/48"
+    assert network("2001:db8:1:2::1") != network("2001:db8:2:2::1")
+    assert network("::ffff:203.0.113.9") == "::ffff:203.0.113.9"
+    assert network("203.0.113.9") == "203.0.113.9"
+    assert network("") == ""
 
 
 def test_what_a_client_calls_itself_is_kept_short_and_visible() -> None:

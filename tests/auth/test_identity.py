@@ -415,7 +415,7 @@ async def test_without_redis_there_are_no_tickets(
     with pytest.raises(Unavailable):
         await identity.ws_ticket(Actor(ALICE, "alice", GlobalRole.USER, session_id=session))
     with pytest.raises(Unavailable):
-        await identity.by_ticket("a ticket")
+        await identity.by_ticket(new_secret())
     await identity.redis.aclose()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import statistics
 import sys
@@ -10,11 +11,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warmdesk.auth import passwords
+from warmdesk.auth.passwords import Queue, Turn
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.errors import TooMany
 
@@ -190,3 +195,107 @@ async def test_a_hash_leaves_what_is_less_than_that() -> None:
     await passwords.hash_password("correct horse")
 
     assert budget.left == 0.4
+
+
+# Whose turn it is
+
+SENDERS = st.tuples(st.sampled_from("abc"), st.sampled_from("12"))
+
+
+def drained(queue: Queue) -> list[Any]:
+    """What waits, by its turns."""
+    found = []
+    while (following := queue.take()) is not None:
+        found.append(following.work())
+        following.future.set_result(None)
+    return found
+
+
+@given(senders=st.lists(SENDERS, max_size=60))
+def test_turns_go_round_networks_and_addresses(senders: list[tuple[str, str]]) -> None:
+    queue, kept, refused = Queue(), [], 0
+    for number, (network, address) in enumerate(senders):
+        turn = Turn(f"{network}{address}", network)
+        try:
+            queue.put(functools.partial(tuple, (network, address, number)), turn)
+        except TooMany:
+            refused += 1
+            continue
+        kept.append((network, address, number))
+
+    taken = drained(queue)
+
+    assert sorted(taken) == sorted(kept)
+    assert len(kept) + refused == len(senders)
+    for place in {told[:2] for told in kept}:
+        of_place = [told for told in kept if told[:2] == place]
+        assert len(of_place) <= passwords.WAITING_OF_ADDRESS
+        assert [told for told in taken if told[:2] == place] == of_place
+    for waiting, (network, *_) in enumerate(taken):
+        # Between two turns of a network each other one that waits has one.
+        later = [told[0] for told in taken[waiting + 1 :]]
+        if network in later:
+            between = later[: later.index(network)]
+            assert len(set(between)) == len(between)
+            assert set(later[later.index(network) :]) - {network} <= set(between)
+
+
+def test_an_address_and_a_network_have_few_places() -> None:
+    queue = Queue()
+    for _ in range(passwords.WAITING_OF_ADDRESS):
+        queue.put(int, Turn("a1", "a"))
+    with pytest.raises(TooMany):
+        queue.put(int, Turn("a1", "a"))
+    for _ in range(passwords.WAITING_OF_NETWORK - passwords.WAITING_OF_ADDRESS):
+        queue.put(int, Turn("a2", "a"))
+    with pytest.raises(TooMany):
+        queue.put(int, Turn("a3", "a"))
+    queue.put(int, Turn("b1", "b"))
+    assert queue.take() is not None
+    queue.put(int, Turn("a1", "a"))
+
+
+def test_when_all_places_are_taken_the_longest_part_yields() -> None:
+    queue = Queue()
+    each = passwords.WAITING_OF_ADDRESS
+    flood = [queue.put(int, Turn(f"{n // each}", f"{n // each}")) for n in range(passwords.WAITING)]
+    late = [queue.put(int, Turn(f"x{n}", f"x{n}")) for n in range(each)]
+    yielded = [future for future in flood if future.done()]
+
+    assert len(yielded) == each
+    assert all(isinstance(future.exception(), TooMany) for future in yielded)
+    assert not any(future.done() for future in late)
+    assert len(drained(queue)) == passwords.WAITING
+
+
+def test_when_everybody_has_one_place_nobody_yields() -> None:
+    queue = Queue()
+    for n in range(passwords.WAITING):
+        queue.put(int, Turn(f"{n}", f"{n}"))
+    with pytest.raises(TooMany):
+        queue.put(int, Turn("late", "late"))
+
+
+def test_who_gives_up_leaves_the_queue_at_once() -> None:
+    queue = Queue()
+    waiting = [queue.put(int, Turn("a", "a")) for _ in range(passwords.WAITING_OF_ADDRESS)]
+    assert waiting[1].cancel()
+    queue.put(int, Turn("a", "a"))
+    assert len(drained(queue)) == passwords.WAITING_OF_ADDRESS
+    assert queue._taken == 0
+
+
+async def test_who_is_known_waits_for_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "COST", 9)
+    ended: list[str] = []
+
+    async def hashed(name: str, turn: Turn) -> None:
+        await passwords.hash_password("correct horse", turn)
+        ended.append(name)
+
+    strangers = [hashed("stranger", Turn(f"{n}", f"{n}")) for n in range(30)]
+    known = [hashed("known", Turn("home", "home", known=True)) for _ in range(2)]
+    await asyncio.gather(*strangers, *known)
+
+    last = max(place for place, name in enumerate(ended) if name == "known")
+    assert last < 2 * (passwords.THREADS + 1) + 2, ended

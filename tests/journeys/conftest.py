@@ -34,7 +34,7 @@ from tests.conftest import (
     people_in,
     until,
 )
-from tests.journeys.running import children
+from tests.journeys.running import SECRETS, children
 from tests.person import Person
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
@@ -78,8 +78,8 @@ class Process:
             "workers": 2,
             "data_dir": base / f"server-{self.port}",
             "rate_limits": "off",
-            "jwt_secret": "j" * 32,
-            "secret_key": "s" * 32,
+            "jwt_secret": SECRETS["WARMDESK_JWT_SECRET"],
+            "secret_key": SECRETS["WARMDESK_SECRET_KEY"],
             **settings,
         }
         self.environment = {

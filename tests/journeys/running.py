@@ -19,7 +19,10 @@ from typing import Any
 
 import aiohttp
 
-SECRETS = {"WARMDESK_JWT_SECRET": "j" * 32, "WARMDESK_SECRET_KEY": "s" * 32}
+SECRETS = {
+    "WARMDESK_JWT_SECRET": "q7Xw2LdV0pKtZm9yIHRlc3RzIG9ubHk-",
+    "WARMDESK_SECRET_KEY": "V0pKtq7Xw2LdZm9yIHRlc3RzIG9ubHk-",
+}
 
 
 async def until(condition: Callable[[], Any], *, within: float, what: str = "") -> Any:

@@ -28,6 +28,7 @@ import redis.asyncio
 
 from tests.conftest import Board, Servers, until
 from tests.journeys.conftest import Process, Start
+from tests.journeys.running import SECRETS
 from tests.journeys.test_storm_of_sockets import MEMBERS, PEOPLE
 from tests.journeys.viewers import KEY
 from tests.person import Person
@@ -42,7 +43,7 @@ VIEWERS = 200
 AT_ONCE = 50
 BURST = 200
 MISSED = 5
-SECRET = "j" * 32
+SECRET = SECRETS["WARMDESK_JWT_SECRET"]
 OPEN_SECONDS = 20.0
 
 LOGGED = re.compile(r"\[\d+\] LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")

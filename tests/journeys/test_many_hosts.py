@@ -28,7 +28,7 @@ from tests.checkers.mirror import Mirror, fetch, mirror, shown
 from tests.conftest import PEOPLE, Servers
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.journeys.proxy import Proxy
-from tests.journeys.running import until
+from tests.journeys.running import SECRETS, until
 from tests.person import Person
 from warmdesk.config import load
 from warmdesk.embedded import Valkey
@@ -265,7 +265,7 @@ def test_the_settings_that_the_readme_shows_are_settings() -> None:
     shown = dict(re.findall(r"^    (WARMDESK_\w+)=(\S+)", part, re.MULTILINE))
     for name in ("WARMDESK_JWT_SECRET", "WARMDESK_SECRET_KEY"):
         assert shown[name] == "…"
-        shown[name] = "s" * 32
+        shown[name] = SECRETS[name]
     settings = load(None, shown)
     assert settings.workers == 4
     assert settings.redis_url.startswith("sentinel://")

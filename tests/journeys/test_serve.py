@@ -333,6 +333,8 @@ async def test_a_wrong_setting_is_one_sentence(tmp_path: Path, outside: dict[str
     assert (await refused(workers="many")).startswith("WARMDESK_WORKERS cannot be 'many'")
     outside["jwt_secret"] = ""
     assert (await refused(**outside)).startswith("WARMDESK_JWT_SECRET must be set")
+    outside["jwt_secret"] = "a" * 32
+    assert (await refused(**outside)).startswith("WARMDESK_JWT_SECRET can be guessed")
 
 
 async def test_more_connections_than_postgres_gives_are_refused(outside: dict[str, Any]) -> None:

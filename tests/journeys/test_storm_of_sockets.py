@@ -30,7 +30,7 @@ import uvloop
 
 from tests.conftest import Board
 from tests.journeys.conftest import Process, Start
-from tests.journeys.running import until
+from tests.journeys.running import SECRETS, until
 from tests.journeys.viewers import Tally, Viewer
 from tests.person import Person
 from warmdesk.auth.tokens import AccessTokens
@@ -39,7 +39,7 @@ from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.realtime import feed
 
-SECRET = "j" * 32
+SECRET = SECRETS["WARMDESK_JWT_SECRET"]
 SOCKETS_EACH = 10
 ROOM = 200
 """Sockets of one project."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import statistics
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import bcrypt
 import jwt
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,8 +21,11 @@ from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait, changed_settings, serving
 from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
-from warmdesk.auth.tokens import digest
+from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.client import Answer, Client
+from warmdesk.db.pool import Database
+from warmdesk.db.queries import Query
+from warmdesk.desk import Desk
 from warmdesk.rest import auth as module
 from warmdesk.schemas.auth import Registered, Session, Ticket, Tokens
 
@@ -52,6 +58,25 @@ async def whoami(client: Client, access_token: str) -> int:
     """The status of a request with this token."""
     headers = {"Authorization": f"Bearer {access_token}"}
     return (await client.request("GET", "/users/me", headers=headers)).status
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the database was asked: names of queries, and each transaction that was opened."""
+    names: list[str] = []
+    query, transaction = Query.__call__, Database.transaction
+
+    async def counted(self: Any, connection: Any, /, **params: Any) -> Any:
+        names.append(self.name)
+        return await query(self, connection, **params)
+
+    def opened(self: Any, *given: Any) -> Any:
+        names.append("transaction")
+        return transaction(self, *given)
+
+    monkeypatch.setattr(Query, "__call__", counted)
+    monkeypatch.setattr(Database, "transaction", opened)
+    return names
 
 
 # Registration
@@ -375,8 +400,8 @@ async def test_a_password_that_was_changed_during_the_login_opens_nothing(
 ) -> None:
     whole = passwords.check_password
 
-    async def slow(password: str, kept: str | None) -> bool:
-        right = await whole(password, kept)
+    async def slow(password: str, kept: str | None, turn: passwords.Turn) -> bool:
+        right = await whole(password, kept, turn)
         other = await passwords.hash_password("another one")
         await connection.execute("update users set password_hash = $1", other)
         return right
@@ -392,12 +417,55 @@ async def test_a_password_that_was_changed_during_the_login_opens_nothing(
 @pytest.mark.settings(rate_limits=True)
 async def test_ten_tries_in_a_quarter_hour_and_no_more(anyone: Client) -> None:
     answers = [await log_in(anyone, "alice", "a wrong password") for _ in range(5)]
-    answers += [await log_in(anyone, "alice@example.org", "a wrong password") for _ in range(6)]
+    answers += [await log_in(anyone, "ALICE", "a wrong password") for _ in range(6)]
 
     assert [a.status for a in answers] == [401] * 10 + [429]
     assert 800 < int(answers[-1].headers["Retry-After"]) <= 900
     assert (await log_in(anyone)).status == 429
     assert (await log_in(anyone, "bob")).status == 200
+
+
+@pytest.mark.settings(rate_limits=True)
+@pytest.mark.parametrize(
+    ("spent", "other"),
+    [("alice", "alice@example.org"), ("Alice@Example.org", "alice"), ("nobody", "n@example.org")],
+)
+async def test_tries_do_not_tell_which_names_are_one_account(
+    anyone: Client, spent: str, other: str
+) -> None:
+    """A count that two names share would say that they belong together."""
+    tries = [await log_in(anyone, spent, "a wrong password") for _ in range(11)]
+    assert [a.status for a in tries] == [401] * 10 + [429]
+
+    answer = await log_in(anyone, other, "a wrong password")
+
+    assert answer.status == 401
+
+
+@pytest.mark.settings(rate_limits=True, trusted_proxies="127.0.0.1")
+async def test_tries_from_everywhere_do_not_tell_it_either(
+    anyone: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGINS_BY_NAME", 12)
+    for n in range(12):
+        assert (await from_afar(anyone, f"198.51.100.{n}", "a wrong password")).status == 401
+    assert (await from_afar(anyone, "198.51.100.99", "a wrong password")).status == 429
+
+    answer = await from_afar(anyone, "198.51.100.99", "a wrong password", "alice@example.org")
+
+    assert answer.status == 401
+
+
+async def test_every_name_is_looked_up_alike(anyone: Client, asked: list[str]) -> None:
+    """The same statements for nobody, a wrong password, a known and an unknown address."""
+    await tokens_of(anyone)
+    kinds = []
+    for name in ("nobody", "alice", "bob", "alice@example.org", "nobody@example.org"):
+        asked.clear()
+        assert (await log_in(anyone, name, "a wrong password")).status == 401
+        kinds.append(list(asked))
+
+    assert kinds == [kinds[0]] * 5
 
 
 @pytest.mark.settings(rate_limits=True)
@@ -426,8 +494,8 @@ async def test_an_address_has_a_hundred_tries(
     assert [a.status for a in answers] == [401] * 12 + [429]
 
 
-def from_afar(client: Client, address: str, password: str) -> Any:
-    body = {"username": "alice", "password": password}
+def from_afar(client: Client, address: str, password: str, name: str = "alice") -> Any:
+    body = {"username": name, "password": password}
     return client.request("POST", "/auth/login", body, headers={"X-Forwarded-For": address})
 
 
@@ -435,7 +503,7 @@ def from_afar(client: Client, address: str, password: str) -> Any:
 async def test_a_flood_from_everywhere_does_not_lock_the_owner_out(
     anyone: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOGINS_BY_ACCOUNT", 20)
+    monkeypatch.setattr(module, "LOGINS_BY_NAME", 20)
     assert (await from_afar(anyone, "203.0.113.1", PASSWORD)).status == 200
 
     flood = [
@@ -452,13 +520,132 @@ async def test_a_flood_from_everywhere_does_not_lock_the_owner_out(
 async def test_an_address_of_long_ago_is_no_longer_known(
     anyone: Client, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOGINS_BY_ACCOUNT", 2)
+    monkeypatch.setattr(module, "LOGINS_BY_NAME", 2)
     await from_afar(anyone, "203.0.113.1", PASSWORD)
     await connection.execute("update login_events set created_at = now() - interval '31 days'")
 
     statuses = [(await from_afar(anyone, "203.0.113.1", "wrong one")).status for _ in range(2)]
 
     assert statuses == [401, 429]
+
+
+@pytest.fixture
+async def hashes(connection: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every hash that began: "nobody" against no account, "somebody" against one. Each takes about
+    as long as with a release's cost on a fast machine.
+    """
+    monkeypatch.setattr(passwords, "COST", 10)
+    kept = await passwords.hash_password(PASSWORD)
+    await connection.execute("update users set password_hash = $1", kept)
+    began: list[str] = []
+    hashpw, checkpw = bcrypt.hashpw, bcrypt.checkpw
+
+    def against_nobody(*given: Any) -> bytes:
+        began.append("nobody")
+        return hashpw(*given)
+
+    def against_somebody(*given: Any) -> bool:
+        began.append("somebody")
+        return checkpw(*given)
+
+    monkeypatch.setattr(bcrypt, "hashpw", against_nobody)
+    monkeypatch.setattr(bcrypt, "checkpw", against_somebody)
+    return began
+
+
+FLOODS = {
+    "one address": ["198.51.100.7"] * 100,
+    "one /64": [f"2001:db8:0:7::{n + 1:x}" for n in range(100)],
+    "one /48": [f"2001:db8:0:{n:x}::1" for n in range(100)],
+    "four addresses": [f"198.51.100.{n % 4}" for n in range(100)],
+}
+
+
+@pytest.mark.settings(rate_limits=True, trusted_proxies="127.0.0.1")
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_does_not_stop_the_sign_ins_of_others(
+    anyone: Client, hashes: list[str], eventually: Wait, flood: str
+) -> None:
+    async with flooding(anyone, FLOODS[flood]) as answered:
+        await eventually(lambda: hashes)
+        before, began = len(hashes), time.monotonic()
+        answer = await from_afar(anyone, "203.0.113.9", PASSWORD)
+        took = time.monotonic() - began
+
+    refused = [a.status for a in answered].count(429)
+    waited = (hashes.index("somebody", before) - before) if "somebody" in hashes else None
+    told = f"{answer.status} after {waited} hashes and {took:.2f} s, {refused} refused"
+    assert answer.status == 200, told
+    # What began while the request was on its way, and one of each other address.
+    assert waited is not None, told
+    assert waited <= 4 * passwords.THREADS + 4, told
+    assert refused >= 80, told
+    if os.getloadavg()[0] < 1:
+        assert took < 2, told
+
+
+@asynccontextmanager
+async def flooding(client: Client, addresses: list[str]) -> AsyncIterator[list[Answer]]:
+    """A wrong password for an unknown name from each of these at once; at the end the answers."""
+    answered: list[Answer] = []
+    tries = [
+        asyncio.create_task(from_afar(client, address, "a wrong password", f"nobody{n}"))
+        for n, address in enumerate(addresses)
+    ]
+    try:
+        yield answered
+        answered += await asyncio.gather(*tries)
+    finally:
+        for each in tries:
+            each.cancel()
+        await asyncio.gather(*tries, return_exceptions=True)
+
+
+@pytest.mark.settings(rate_limits=True, trusted_proxies="127.0.0.1")
+async def test_a_flood_from_everywhere_does_not_stop_who_is_known(
+    anyone: Client, hashes: list[str], eventually: Wait
+) -> None:
+    assert (await from_afar(anyone, "203.0.113.9", PASSWORD)).status == 200
+    hashes.clear()
+    async with flooding(anyone, [f"198.51.{n}.1" for n in range(60)]):
+        await eventually(lambda: len(hashes) > 1)
+        before = len(hashes)
+        answer = await from_afar(anyone, "203.0.113.9", PASSWORD)
+
+    waited = (hashes.index("somebody", before) - before) if "somebody" in hashes else None
+    assert (answer.status, waited is not None) == (200, True)
+    assert waited is not None
+    assert waited <= 4 * passwords.THREADS, waited
+
+
+@pytest.mark.settings(rate_limits=True, trusted_proxies="127.0.0.1")
+async def test_who_is_known_is_so_in_a_whole_64_of_ipv6(
+    anyone: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Privacy extensions give a machine another address every day."""
+    monkeypatch.setattr(module, "LOGINS_BY_NAME", 2)
+    assert (await from_afar(anyone, "2001:db8:0:7::1", PASSWORD)).status == 200
+    for n in range(2):
+        await from_afar(anyone, f"198.51.100.{n}", "a wrong password")
+
+    assert (await from_afar(anyone, "2001:db8:0:7:ffff::9", PASSWORD)).status == 200
+    assert (await from_afar(anyone, "2001:db8:0:8::1", PASSWORD)).status == 429
+    assert (await from_afar(anyone, "", PASSWORD)).status == 429
+
+
+@pytest.mark.settings(rate_limits=True, trusted_proxies="127.0.0.1")
+async def test_a_network_of_ipv6_has_a_cap_of_its_own(
+    anyone: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGINS_BY_NETWORK", 12)
+
+    answers = [
+        await from_afar(anyone, f"2001:db8:0:{n:x}::1", "a wrong password", f"nobody{n}")
+        for n in range(13)
+    ]
+
+    assert [a.status for a in answers] == [401] * 12 + [429]
+    assert (await from_afar(anyone, "2001:db8:1::1", "wrong", "nobody99")).status == 401
 
 
 @pytest.mark.settings(rate_limits=True)
@@ -505,6 +692,30 @@ async def test_every_other_kind_of_secret_fails_as_bearer_and_on_sockets(
                 },
             )
             assert answer.status == 401, (kind, place)
+
+
+@pytest.mark.parametrize("tail", ["=", "==", "%3D", "!", "*"])
+async def test_every_door_takes_one_spelling_of_a_token(
+    anyone: Client, board: Board, tail: str
+) -> None:
+    token = (await tokens_of(anyone))["access_token"]
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+
+    async def statuses(credential: str) -> list[int]:
+        offered = handshake | {"Sec-WebSocket-Protocol": f"warmdesk, bearer.{credential}"}
+        found = [await whoami(anyone, credential)]
+        for path, headers in ((f"/ws/demo?token={credential}", handshake), ("/ws/demo", offered)):
+            async with anyone.session.get(anyone.url + path, headers=headers) as answer:
+                found.append(answer.status)
+        return found
+
+    assert await statuses(token + tail) == [401] * 3
+    assert await statuses(token) == [200, 101, 101]
 
 
 async def test_refresh_takes_only_refresh_tokens(anyone: Client, alice: Person) -> None:
@@ -736,6 +947,49 @@ async def test_every_well_formed_logout_is_204(anyone: Client, body: Any) -> Non
 @pytest.mark.parametrize("body", [{"refresh_token": 7}, {"all": "yes"}, [], "text"])
 async def test_a_logout_of_the_wrong_type_is_400(anyone: Client, body: Any) -> None:
     assert (await anyone.request("POST", "/auth/logout", body)).status == 400
+
+
+@pytest.mark.parametrize(
+    "body", [None, {}, {"all": True}, {"refresh_token": ""}, {"refresh_token": "unknown"}]
+)
+async def test_a_logout_without_a_credential_asks_the_database_nothing(
+    anyone: Client, desk: Desk, asked: list[str], body: Any
+) -> None:
+    token = (await tokens_of(anyone))["access_token"]
+    assert await whoami(anyone, token) == 200
+    generation = desk.identity.generation
+    asked.clear()
+
+    assert (await anyone.request("POST", "/auth/logout", body)).status == 204
+
+    assert (asked, desk.identity.generation) == ([], generation)
+
+
+async def test_an_unknown_token_costs_one_look_and_no_transaction(
+    anyone: Client, desk: Desk, asked: list[str]
+) -> None:
+    await tokens_of(anyone)
+    unknown = new_secret()
+    for path, status in (("/auth/logout", 204), ("/auth/refresh", 401)):
+        generation = desk.identity.generation
+        asked.clear()
+        answer = await anyone.request("POST", path, {"refresh_token": unknown})
+        assert answer.status == status
+        assert asked == ["auth.known_token"]
+        assert desk.identity.generation == generation
+
+
+async def test_who_logs_out_twice_ends_nothing_the_second_time(
+    anyone: Client, asked: list[str]
+) -> None:
+    body = {"refresh_token": (await tokens_of(anyone))["refresh_token"]}
+    await anyone.request("POST", "/auth/logout", body)
+    asked.clear()
+
+    assert (await anyone.request("POST", "/auth/logout", body)).status == 204
+    assert (await anyone.request("POST", "/auth/refresh", body)).status == 401
+
+    assert asked == ["auth.known_token"] * 2
 
 
 async def test_logout_everywhere_needs_only_the_access_token(

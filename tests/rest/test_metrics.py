@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board, Servers, Wait
-from tests.journeys.running import Running, children
+from tests.journeys.running import SECRETS, Running, children
 from tests.person import Person
 from warmdesk.rest import metrics
 
@@ -237,7 +237,7 @@ async def test_a_revocation_is_timed(root: Person, alice: Person, board: Board, 
 async def test_the_drain_of_a_worker_is_timed_though_it_is_gone(
     database_url: str, redis_url: str, eventually: Wait
 ) -> None:
-    secrets = {"jwt_secret": "j" * 32, "secret_key": "s" * 32}
+    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
     outside: dict[str, Any] = {"database_url": database_url, "redis_url": redis_url, **secrets}
     async with Running(workers=1, database_pool=4, **outside) as running:
         running.signal(signal.SIGHUP)

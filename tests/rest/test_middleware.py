@@ -365,6 +365,44 @@ async def test_no_query_string_is_logged(http: Http, caplog: pytest.LogCaptureFi
     assert "secret" not in record.getMessage()
 
 
+@pytest.mark.settings(log_level="debug")
+async def test_no_secret_of_a_path_is_logged(
+    http: Http, caplog: pytest.LogCaptureFixture, board: Board, alice: Person
+) -> None:
+    """Of a path the log has what was declared, and numbers; the rest may be anybody's secret."""
+    caplog.set_level(logging.DEBUG, logger="warmdesk")
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    for method, path in (
+        ("POST", "/api/v1/webhooks/5ecret"),
+        ("GET", "/api/v1/invitations/5ecret"),
+        ("GET", "/5ecret?token=5ecret"),
+        ("GET", "/api/v1/projects/5ecret"),
+        ("DELETE", "/api/v1/auth/sessions/5ecret"),
+        ("GET", "/api/v1/ws/5ecret"),
+        ("GET", f"/api/v1/projects/demo/cards/{'5' * 40}ecret"),
+    ):
+        token = await alice.token()
+        headers = handshake | {"Authorization": f"Bearer {token}"}
+        async with http.request(method, path, headers=headers) as response:
+            assert response.status in (404, 405)
+    path = f"/api/v1/projects/demo/columns/{board.backlog}"
+    async with http.request("DELETE", path):
+        pass
+    async with http.get(f"/api/v1/ws/demo?token={token}", headers=handshake) as response:
+        assert response.status == 101
+
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("warmdesk")]
+    assert not [line for line in said if "ecret" in line]
+    answered = [line for line in said if line.startswith("http.answered")]
+    assert any(f"path=/api/v1/projects/{{slug}}/columns/{board.backlog} " in a for a in answered)
+    assert any("path=/api/v1/ws/{slug} status=404" in line for line in answered)
+
+
 async def test_a_process_that_stops_gives_its_connections_away(http: Http, desk: Desk) -> None:
     async with http.get("/api/v1/version") as response:
         assert response.headers.get("Connection") != "close"

@@ -385,6 +385,22 @@ async def test_a_new_password_that_is_none_is_400(
     assert field in (await alice.put("/users/me/password", body, status=400))["fields"]
 
 
+async def test_the_password_of_now_is_no_new_one(
+    alice: Person, anyone: Client, connection: Any
+) -> None:
+    await connection.execute("update users set must_change_password = true where id = $1", ALICE)
+    kept = await connection.fetchval("select password_hash from users where id = $1", ALICE)
+
+    for current in (PASSWORD, "a wrong password"):
+        same = {"current_password": current, "new_password": current}
+        answer = await alice.put("/users/me/password", same, status=422)
+        assert answer["fields"] == {"new_password": "the same"}
+
+    row = await connection.fetchrow("select * from users where id = $1", ALICE)
+    assert (row["password_hash"], row["must_change_password"]) == (kept, True)
+    assert await login_status(anyone, "alice", PASSWORD) == 200
+
+
 async def test_passwords_differ_in_their_last_byte(alice: Person, anyone: Client) -> None:
     await alice.put("/users/me/password", CHANGE | {"new_password": "a" * 127 + "b"})
 

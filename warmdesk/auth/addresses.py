@@ -85,3 +85,13 @@ def neighbourhood(address: str) -> str:
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, 64), strict=False))
     return address
+
+
+def network(address: str) -> str:
+    """What somebody may own a multitude of addresses in: IPv6 by /48, which providers give to a
+    single site; an IPv4 address alone.
+    """
+    found = parsed(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((found, 48), strict=False))
+    return address

@@ -21,7 +21,15 @@ from redis.exceptions import RedisError
 
 from warmdesk import clock
 from warmdesk.auth.actor import Actor, GlobalRole
-from warmdesk.auth.tokens import AccessTokens, Claims, digest, expired, new_secret, not_good
+from warmdesk.auth.tokens import (
+    AccessTokens,
+    Claims,
+    digest,
+    expired,
+    is_secret,
+    new_secret,
+    not_good,
+)
 from warmdesk.db.pool import DATABASE_AWAY, Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
@@ -191,7 +199,9 @@ class Identity:
         """Who asked for the ticket; it is used up. What they may is looked up now, not when they
         asked.
         """
-        facts = await self._ask_redis(self.redis.getdel(self._ticket_key(ticket)))
+        facts = None
+        if is_secret(ticket):
+            facts = await self._ask_redis(self.redis.getdel(self._ticket_key(ticket)))
         if facts is None:
             raise not_good("ticket", "the ticket is not valid")
         user_id, session_id, key_id, expires_at = json.loads(facts)

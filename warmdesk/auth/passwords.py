@@ -6,6 +6,12 @@ of a second of CPU on purpose, so it runs on threads with a lower priority. What
 bounded, in number and in time, for threads that give way may get little: a flood of sign-ins is
 refused with 429 and the board stays fast. The time that one takes is the request's: whoever signs
 in while PostgreSQL hangs and has not to wait for a turn is answered as soon as everybody else.
+
+Nobody keeps others from signing in. The queue is fair (round-robin by network, within a network by
+address, within an address first come, first served), so a newcomer waits for one hash of each other
+network, however many theirs are. An address has few places in it, and when all are taken the
+network that has most yields one. Addresses from which the account was signed in to lately have a
+queue and a thread of their own.
 """
 
 from __future__ import annotations
@@ -18,9 +24,10 @@ import os
 import sys
 import threading
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import bcrypt
 
@@ -31,16 +38,129 @@ COST = 12
 """Two to this power rounds; tests lower it."""
 THREADS = max(1, min(2, (os.cpu_count() or 1) // 2))
 WAITING = 64
-"""Hashes that may be under way or wait in one process: about thirteen seconds of work for one
-thread, so on a small machine the last ones meet `PATIENCE` instead."""
+"""Hashes that may be under way or wait in one queue of a process: about thirteen seconds of work
+for one thread, so on a small machine the last ones meet `PATIENCE` instead."""
+WAITING_OF_ADDRESS = 4
+WAITING_OF_NETWORK = 8
+"""Hashes of one address, and of one network, that may wait in one queue; under way are others."""
 PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and whoever asked would
 be gone when it does."""
 NICENESS = 10
+BUSY = "too many sign-ins at once, try again"
 
 T = TypeVar("T")
 
-_places = threading.BoundedSemaphore(WAITING)
+
+class Turn(NamedTuple):
+    """For whom a password is hashed. ``known``: somebody signed in to the account from this address
+    lately, or is signed in. An empty address counts with nobody: the command line's, or that of
+    everybody where limits are off.
+    """
+
+    address: str = ""
+    network: str = ""
+    known: bool = False
+
+
+ANYBODY = Turn()
+
+
+class Hash:
+    """One hash that waits or is under way."""
+
+    __slots__ = ("future", "turn", "work")
+
+    def __init__(self, work: Callable[[], Any], turn: Turn) -> None:
+        self.work, self.turn = work, turn
+        self.future: Future[Any] = Future()
+
+
+Addresses = OrderedDict[str, deque[Hash]]
+
+
+class Queue:
+    """What waits, by network and address, each in the order of their next turns. Put into by an
+    event loop, taken from by threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._networks: OrderedDict[str, Addresses] = OrderedDict()
+        self._taken = 0
+
+    def put(self, work: Callable[[], Any], turn: Turn) -> Future[Any]:
+        """The outcome of some work, whose turn will come. `TooMany` when too much waits."""
+        wanted, yielding = Hash(work, turn), None
+        with self._lock:
+            addresses = self._networks.get(turn.network, OrderedDict())
+            waiting = addresses.get(turn.address, deque())
+            of_network = sum(map(len, addresses.values()))
+            if turn.address and (
+                len(waiting) >= WAITING_OF_ADDRESS or of_network >= WAITING_OF_NETWORK
+            ):
+                raise TooMany(1, BUSY)
+            if self._taken >= WAITING:
+                yielding = self._last_of_longest(of_network + 1)
+                if yielding is None:
+                    raise TooMany(5, BUSY)
+            self._taken += 1
+            waiting = self._networks.setdefault(turn.network, addresses).setdefault(
+                turn.address, waiting
+            )
+            waiting.append(wanted)
+        if yielding is not None:
+            yielding.future.set_exception(TooMany(5, BUSY))
+        wanted.future.add_done_callback(lambda _: self._leave(wanted))
+        return wanted.future
+
+    def take(self) -> Hash | None:
+        """The next one, under way from now on."""
+        with self._lock:
+            while self._networks:
+                network, addresses = self._networks.popitem(last=False)
+                address, waiting = addresses.popitem(last=False)
+                found = waiting.popleft()
+                if waiting:
+                    addresses[address] = waiting
+                if addresses:
+                    self._networks[network] = addresses
+                if found.future.set_running_or_notify_cancel():
+                    return found
+        return None
+
+    def _last_of_longest(self, length: int) -> Hash | None:
+        """What yields to a newcomer whose network would have so many waiting: the youngest of the
+        network that has most, if that is more.
+        """
+        longest = max(
+            self._networks.values(), key=lambda each: sum(map(len, each.values())), default=None
+        )
+        if longest is None or sum(map(len, longest.values())) <= length:
+            return None
+        youngest = max(longest.values(), key=len)[-1]
+        self._drop(youngest)
+        return youngest
+
+    def _leave(self, done: Hash) -> None:
+        with self._lock:
+            self._taken -= 1
+            self._drop(done)
+
+    def _drop(self, gone: Hash) -> None:
+        """Take it out, if it still waits."""
+        addresses = self._networks.get(gone.turn.network)
+        waiting = addresses.get(gone.turn.address) if addresses is not None else None
+        if addresses is None or waiting is None or gone not in waiting:
+            return
+        waiting.remove(gone)
+        if not waiting:
+            del addresses[gone.turn.address]
+        if not addresses:
+            del self._networks[gone.turn.network]
+
+
+STRANGERS, KNOWN = Queue(), Queue()
 
 
 def _give_way() -> None:
@@ -50,29 +170,40 @@ def _give_way() -> None:
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
+def _threads(number: int, name: str) -> ThreadPoolExecutor:
     """Made at first use, so that each process of a prefork has its own."""
-    return ThreadPoolExecutor(THREADS, "passwords", initializer=_give_way)
+    return ThreadPoolExecutor(number, name, initializer=_give_way)
 
 
-async def _apart(work: Callable[[], T]) -> T:
-    if not _places.acquire(blocking=False):
-        raise TooMany(5, "too many sign-ins at once, try again")
+def _do_next(*queues: Queue) -> None:
+    """One hash, of the first of the queues that has any. Each that is put there calls this once for
+    every pool that may do it, so some calls find nothing left.
+    """
+    found = next(filter(None, (queue.take() for queue in queues)), None)
+    if found is None:
+        return
+    try:
+        outcome = found.work()
+    except BaseException as error:
+        found.future.set_exception(error)
+    else:
+        found.future.set_result(outcome)
 
-    def leave(done: Future[T]) -> None:
-        _places.release()
 
+async def _apart(work: Callable[[], T], turn: Turn) -> T:
     began = time.monotonic()
-    turn = _threads().submit(work)
-    turn.add_done_callback(leave)
-    outcome = asyncio.wrap_future(turn)
+    hashing: Future[T] = (KNOWN if turn.known else STRANGERS).put(work, turn)
+    _threads(THREADS, "passwords").submit(_do_next, STRANGERS, KNOWN)
+    if turn.known:
+        _threads(1, "passwords-known").submit(_do_next, KNOWN)
+    outcome = asyncio.wrap_future(hashing)
     try:
         await asyncio.wait([outcome], timeout=PATIENCE)
-        if turn.cancel():  # it has not begun
-            raise TooMany(5, "too many sign-ins at once, try again")
+        if hashing.cancel():  # it has not begun
+            raise TooMany(5, BUSY)
         return await outcome
     except asyncio.CancelledError:
-        turn.cancel()
+        hashing.cancel()
         raise
     finally:
         spent(time.monotonic() - began)
@@ -82,22 +213,22 @@ def _prepared(password: str) -> bytes:
     return base64.b64encode(hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest())
 
 
-async def hash_password(password: str) -> str:
+async def hash_password(password: str, turn: Turn = ANYBODY) -> str:
     """The hash to keep. `TooMany` when too many wait."""
     cost = COST
     return await _apart(
-        lambda: bcrypt.hashpw(_prepared(password), bcrypt.gensalt(cost)).decode("ascii")
+        lambda: bcrypt.hashpw(_prepared(password), bcrypt.gensalt(cost)).decode("ascii"), turn
     )
 
 
-async def check_password(password: str, kept: str | None) -> bool:
+async def check_password(password: str, kept: str | None, turn: Turn = ANYBODY) -> bool:
     """Whether it is the password. Without a hash (nobody has that name) it takes as long and is
     False.
     """
     if kept is None:
-        await hash_password(password)
+        await hash_password(password, turn)
         return False
-    return await _apart(functools.partial(_matches, password, kept))
+    return await _apart(functools.partial(_matches, password, kept), turn)
 
 
 def _matches(password: str, kept: str) -> bool:

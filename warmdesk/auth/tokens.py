@@ -9,6 +9,7 @@ signed, so none of them can pass for an access token.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from math import isfinite
@@ -31,6 +32,12 @@ CLOCK_SKEW = 30.0
 """Seconds that a token may be from the future: hosts learn the time from PostgreSQL, each a little
 late."""
 BAD_TOKEN = "the token is not valid"
+PART = "(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[048AEIMQUYcgkosw])?"
+SPELLING = re.compile(rf"{PART}\.{PART}\.{PART}")
+"""Three parts in base64url as RFC 7515 writes them: no padding, nothing beside the alphabet, unused
+bits zero. PyJWT's decoder passes over all three, and each spelling would be remembered apart."""
+SECRET_BYTES = 32
+MADE = re.compile("[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +71,9 @@ class AccessTokens:
 
     def read(self, token: str) -> Claims:
         """What a token says, or `Unauthorized`: another algorithm, key or kind, a missing claim,
-        expired, from the future.
+        expired, from the future, or spelt otherwise than it was issued.
         """
-        if len(token) > LONGEST:
+        if len(token) > LONGEST or not SPELLING.fullmatch(token):
             raise not_good("token", BAD_TOKEN)
         try:
             # PyJWT would ask this host's own clock.
@@ -110,7 +117,12 @@ def not_good(reason: str, message: str, **extra: Any) -> Unauthorized:
 
 def new_secret() -> str:
     """A random 256-bit secret for a refresh token or a ticket."""
-    return secrets.token_urlsafe(32)
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def is_secret(text: str) -> bool:
+    """Whether `new_secret` may have made it: what else is sent need not be looked for."""
+    return MADE.fullmatch(text) is not None
 
 
 def digest(secret: str) -> str:

@@ -16,9 +16,9 @@ from aiohttp import web
 
 from warmdesk.auth import passwords
 from warmdesk.auth.actor import EVERYBODY, Actor, require_session
-from warmdesk.auth.addresses import Origin, neighbourhood, origin
+from warmdesk.auth.addresses import Origin, neighbourhood, network, origin
 from warmdesk.auth.identity import TICKET_SECONDS
-from warmdesk.auth.tokens import digest, new_secret, not_good
+from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -51,11 +51,14 @@ from warmdesk.schemas.auth import (
 )
 
 LOGIN_SECONDS = 15 * 60
-LOGINS_BY_ACCOUNT_AND_ADDRESS = 10
+LOGINS_BY_NAME_AND_ADDRESS = 10
 LOGINS_BY_ADDRESS = 100
-LOGINS_BY_ACCOUNT = 100
+LOGINS_BY_NETWORK = 400
+LOGINS_BY_NAME = 100
 REGISTER_SECONDS = 60 * 60
 REGISTRATIONS_BY_ADDRESS = 5
+REGISTRATIONS_BY_NETWORK = 20
+BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
 
@@ -83,16 +86,17 @@ async def register_user(request: web.Request) -> web.Response:
     """
     desk, body = request.app[DESK], request[BODY]
     came = _came(request)
-    await desk.limits.take(
+    await _count(
+        desk,
         "register",
-        neighbourhood(came.ip),
-        limit=REGISTRATIONS_BY_ADDRESS,
+        came,
+        limits=(REGISTRATIONS_BY_ADDRESS, REGISTRATIONS_BY_NETWORK),
         seconds=REGISTER_SECONDS,
     )
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
             raise Forbidden("registration is disabled")
-    kept = await passwords.hash_password(body.password)
+    kept = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
@@ -140,25 +144,28 @@ async def log_in(request: web.Request) -> web.Response:
     if not body.password:
         raise BadRequest("password: required", fields={"password": "required"})
     came = _came(request)
-    async with desk.database.connection() as connection:
-        found = await sql.auth.by_login(connection, login=name, ip=came.ip)
-    account = found[0] if found else None
-    # An unknown name is limited like an account, so that limits do not tell which names exist.
-    counted = str(account["id"]) if account else hashlib.sha256(name.lower().encode()).hexdigest()
-    pair = await _count_login(desk, counted, came, known=bool(account and account["known"]))
+    account = await _account(desk, name, came)
+    pair = await _count_login(desk, name, came, known=account["known"])
 
     opened = await _enter(request, account, body.password, came)
-    if opened is None and account is not None:
+    if opened is None:
         # The hash was another one when the session was to be opened: the same person signed in
         # elsewhere and had it renewed, or the password was changed. Only asking again can tell.
-        async with desk.database.connection() as connection:
-            found = await sql.auth.by_login(connection, login=name, ip=came.ip)
-        opened = await _enter(request, found[0] if found else None, body.password, came)
-    if account is None or opened is None:
+        account = await _account(desk, name, came)
+        opened = await _enter(request, account, body.password, came)
+    if opened is None:
         raise not_good("password", "invalid credentials")
     await desk.limits.clear("login", pair)
     me, session_id, refresh_token = opened
     return _tokens(desk, account["id"], me, session_id, refresh_token)
+
+
+async def _account(desk: Desk, name: str, came: Origin) -> Any:
+    """The account of a name, perhaps nobody's: then its id is None."""
+    async with desk.database.connection() as connection:
+        return await sql.auth.by_login(
+            connection, login=name, ip=came.ip, near=neighbourhood(came.ip)
+        )
 
 
 async def _enter(
@@ -169,26 +176,26 @@ async def _enter(
     None when the account's hash became another one meanwhile. `Unauthorized`, `Forbidden`.
     """
     desk = request.app[DESK]
-    kept = account["password_hash"] if account else None
-    right = await passwords.check_password(password, kept)
-    if account is None or not right or not account["is_active"]:
+    user_id, kept = account["id"], account["password_hash"]
+    turn = _turn(desk, came, known=account["known"])
+    right = await passwords.check_password(password, kept, turn)
+    if not right or not account["is_active"]:
         async with desk.database.connection() as connection:
             await sql.auth.note_login(
                 connection,
-                user_id=account["id"] if account else None,
+                user_id=user_id,
                 actor_id=None,
                 event="login_failed",
                 ip=came.ip,
                 user_agent=came.user_agent,
             )
-        if account is not None and right:
+        if right:
             AUTH_FAILURES.inc(reason="deactivated")
             raise Forbidden("account deactivated")
         raise not_good("password", "invalid credentials")
 
-    user_id = account["id"]
-    outdated = passwords.is_outdated(account["password_hash"])
-    renewed = await passwords.hash_password(password) if outdated else None
+    outdated = passwords.is_outdated(kept)
+    renewed = await passwords.hash_password(password, turn) if outdated else None
 
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
@@ -203,23 +210,43 @@ async def _enter(
     return await desk.changes.run(request[WISH], work)
 
 
-async def _count_login(desk: Desk, account: str, came: Origin, *, known: bool) -> str:
-    """Count an attempt by address, by account and address, by account; gives the second's key.
+async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> str:
+    """Count an attempt by address and network, by name and address, by name; gives the third's key.
 
-    The account's own count is spared to addresses that signed in to it lately: somebody who
-    guesses from afar can then not lock out its owner.
+    Names are counted as they were typed, and never the account: a count that its username and its
+    address share would tell that they belong together, and one that only accounts have, which names
+    exist. The name's own count is spared to addresses from which somebody signed in to the account
+    lately: whoever guesses from afar can then not lock out its owner.
     """
-    place = neighbourhood(came.ip)
-    pair = f"{account}:{place}"
-    await desk.limits.take("login.address", place, limit=LOGINS_BY_ADDRESS, seconds=LOGIN_SECONDS)
-    await desk.limits.take(
-        "login", pair, limit=LOGINS_BY_ACCOUNT_AND_ADDRESS, seconds=LOGIN_SECONDS
+    typed = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()
+    pair = f"{typed}:{neighbourhood(came.ip)}"
+    await _count(
+        desk,
+        "login",
+        came,
+        limits=(LOGINS_BY_ADDRESS, LOGINS_BY_NETWORK),
+        seconds=LOGIN_SECONDS,
     )
+    await desk.limits.take("login", pair, limit=LOGINS_BY_NAME_AND_ADDRESS, seconds=LOGIN_SECONDS)
     if not known:
-        await desk.limits.take(
-            "login.account", account, limit=LOGINS_BY_ACCOUNT, seconds=LOGIN_SECONDS
-        )
+        await desk.limits.take("login.name", typed, limit=LOGINS_BY_NAME, seconds=LOGIN_SECONDS)
     return pair
+
+
+async def _count(
+    desk: Desk, name: str, came: Origin, *, limits: tuple[int, int], seconds: float
+) -> None:
+    """Count what anybody may ask for, by address and, where that is a part of it, by network."""
+    near, wide = neighbourhood(came.ip), network(came.ip)
+    await desk.limits.take(f"{name}.address", near, limit=limits[0], seconds=seconds)
+    if wide != near:
+        await desk.limits.take(f"{name}.network", wide, limit=limits[1], seconds=seconds)
+
+
+def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:
+    if not desk.limits.on:
+        return passwords.ANYBODY
+    return passwords.Turn(neighbourhood(came.ip), network(came.ip), known)
 
 
 async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) -> tuple[str, str]:
@@ -277,8 +304,10 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     A refresh token is good once. Used again within 30 seconds it gives another one of the same
     session, so that two tabs may race; later, it ends the session.
     """
-    desk = request.app[DESK]
-    used, following = digest(request[BODY].refresh_token), new_secret()
+    desk, token = request.app[DESK], request[BODY].refresh_token
+    if await _living(desk, token) is None:
+        raise not_good("refresh_token", BAD_REFRESH_TOKEN)
+    used, following = digest(token), new_secret()
     came = _came(request)
 
     async def work(change: Change) -> tuple[int, str] | None:
@@ -305,7 +334,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
 
     renewed = await desk.changes.run(request[WISH], work)
     if renewed is None:
-        raise not_good("refresh_token", "the refresh token is not valid")
+        raise not_good("refresh_token", BAD_REFRESH_TOKEN)
     user_id, session_id = renewed
     return _tokens(desk, user_id, None, session_id, following)
 
@@ -328,24 +357,36 @@ async def log_out(request: web.Request) -> web.Response:
     desk, body = request.app[DESK], request[BODY]
     came = _came(request)
     bearer = await _bearer(request)
+    session = (bearer.user_id, bearer.session_id) if bearer else None
+    if body.refresh_token is not None and not (body.all and bearer):
+        session = await _living(desk, body.refresh_token)
+    if session is None:
+        # Anybody may ask for this, as often as they like.
+        return no_content()
+    user_id, session_id = session
 
-    async def work(change: Change) -> None:
-        user_id, session_id = (bearer.user_id, bearer.session_id) if bearer else (None, None)
-        if body.refresh_token is not None and not (body.all and bearer):
-            rows = await sql.auth.session_of_token(
-                change.connection, token_hash=digest(body.refresh_token)
-            )
-            user_id, session_id = (rows[0]["user_id"], rows[0]["id"]) if rows else (None, None)
-        if user_id is None:
-            return
+    async def work(change: Change) -> list[str]:
         accounts.act_as(change, user_id)
         only = None if body.all else session_id
-        if await accounts.end_sessions(change, user_id, only=only):
+        ended = await accounts.end_sessions(change, user_id, only=only)
+        if ended:
             await accounts.note_login(change, "logout", came, user_id=user_id)
+        return ended
 
-    await desk.changes.run(request[WISH], work)
-    desk.identity.forget()
+    if await desk.changes.run(request[WISH], work):
+        desk.identity.forget()
     return no_content()
+
+
+async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
+    """The user and the session of a refresh token whose session has not ended. One look and no
+    transaction; what cannot be one of ours is not even looked for.
+    """
+    if not is_secret(refresh_token):
+        return None
+    async with desk.database.connection() as connection:
+        rows = await sql.auth.known_token(connection, token_hash=digest(refresh_token))
+    return (rows[0]["user_id"], rows[0]["id"]) if rows else None
 
 
 def _came(request: web.Request) -> Origin:

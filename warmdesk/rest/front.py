@@ -211,7 +211,7 @@ class Front(asyncio.Protocol):
         took = perf_counter() - began
         (fronts.to_project if handshake.slug else fronts.to_user).count(status, took)
         if fronts.doorman.debug:
-            place = f"{BASE}/ws/{handshake.slug or 'user'}"
+            place = TO_PROJECT if handshake.slug else TO_USER
             log.debug(
                 "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
             )

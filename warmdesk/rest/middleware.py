@@ -16,7 +16,7 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+LOGGED_ID = re.compile(r"[0-9]{1,16}")
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -233,14 +235,26 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
         if doorman.debug:
             log.debug(
                 "http.answered method=%s path=%s status=%d ms=%.1f",
-                request.method,
-                request.path,
+                method,
+                declared(template, request.match_info),
                 response.status,
                 took * 1000,
             )
         return response
 
     return door
+
+
+def declared(template: str, values: Mapping[str, str]) -> str:
+    """A path as the log has it: as it was declared, with its numeric ids. Whatever else stands in a
+    path may be a secret, or nobody's.
+    """
+
+    def shown(place: re.Match[str]) -> str:
+        value = values.get(place[1], "")
+        return value if LOGGED_ID.fullmatch(value) else place[0]
+
+    return PLACEHOLDER.sub(shown, template)
 
 
 def refused(error: Exception, place: str, name: str) -> web.StreamResponse:

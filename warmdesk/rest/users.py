@@ -14,6 +14,7 @@ from warmdesk.auth.actor import EVERYBODY, Actor, GlobalRole, require_session
 from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
 from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
@@ -152,12 +153,16 @@ async def _change_password(request: web.Request) -> web.Response:
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
     came = _came(request)
+    if body.new_password == body.current_password:
+        # Whether it is the password of now is not told here.
+        raise Impossible("choose another password", fields={"new_password": "the same"})
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
         kept = await sql.auth.password_of(connection, user_id=user_id)
-    if not await passwords.check_password(body.current_password, kept):
+    turn = _turn(desk, actor)
+    if not await passwords.check_password(body.current_password, kept, turn):
         raise _wrong_password()
-    new_hash = await passwords.hash_password(body.new_password)
+    new_hash = await passwords.hash_password(body.new_password, turn)
 
     async def work(change: Change) -> None:
         rows = await sql.auth.change_password(
@@ -175,6 +180,14 @@ async def _change_password(request: web.Request) -> web.Response:
     desk.identity.forget()
     await desk.limits.clear("password", user_id)
     return answer({"message": "the password was changed"})
+
+
+def _turn(desk: Desk, actor: Actor) -> passwords.Turn:
+    """Who is signed in waits with those who are known, and few of one account do."""
+    if not desk.limits.on:
+        return passwords.ANYBODY
+    person = f"user:{actor.user_id}"
+    return passwords.Turn(person, person, known=True)
 
 
 def _wrong_password() -> Impossible:
@@ -257,7 +270,7 @@ async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     came = _came(request)
-    kept = await passwords.hash_password(body.password)
+    kept = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> str:
         await _require_administrator(change, actor)
@@ -311,7 +324,9 @@ async def update_user(request: web.Request) -> web.Response:
     password = fields.pop("password", None)
     if user_id == actor.user_id:
         _refuse_stepping_down(fields)
-    new_hash = await passwords.hash_password(password) if password is not None else None
+    new_hash = None
+    if password is not None:
+        new_hash = await passwords.hash_password(password, _turn(desk, actor))
     came = _came(request)
 
     async def work(change: Change) -> str:
