@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: bool = True
+    public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0

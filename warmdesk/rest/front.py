@@ -41,6 +41,7 @@ HEAD = re.compile(
     rb"GET %b/ws/([a-z0-9-]{1,100})(?:\?([A-Za-z0-9_.=&-]{0,%d}))? HTTP/1\.1\r\n"
     rb"((?:[A-Za-z0-9-]+:[\x20-\x7e]*\r\n){1,100})\r\n" % (BASE.encode(), QUERY_LIMIT)
 )
+END = b"\r\n\r\n"
 ODD = re.compile(rb"[^\x20-\x7e\r\n]|(?<!\r)\n|\r[^\n]")
 """What makes half a head unusual: its end is not waited for here."""
 TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
@@ -109,6 +110,7 @@ def read(head: bytes) -> Handshake | None:
         or not is_key(headers.get("sec-websocket-key", ""))
         or "upgrade" not in map(str.strip, headers.get("connection", "").lower().split(","))
         or (asked and (not KNOWN.issuperset(query) or len(query) != asked.count("&") + 1))
+        or not query.get("since", "0").isdecimal()
     ):
         return None
     try:
@@ -125,7 +127,7 @@ class Front(asyncio.Protocol):
 
     def __init__(self, fronts: Fronts) -> None:
         self._fronts = fronts
-        self._head = b""
+        self._head = bytearray()
         self._handshake: Handshake | None = None
         self._late: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -144,23 +146,27 @@ class Front(asyncio.Protocol):
                 self._transport.pause_reading()
                 handshake.held = True
             return
-        self._head += data
-        if len(self._head) < len(START):
-            if START.startswith(self._head):
+        head, known = self._head, len(self._head)
+        head += data
+        if len(head) < len(START):
+            if START.startswith(head):
                 return
-        elif self._head.startswith(START):
-            end = self._head.find(b"\r\n\r\n") + 4
-            if end == 3 and len(self._head) <= HEAD_LIMIT and not ODD.search(self._head):
-                return
-            if end >= 4:
-                handshake = read(self._head[:end])
+        elif head.startswith(START):
+            # What was looked at before is not looked at again, except where it may go on.
+            end = head.find(END, max(0, known - 3)) + len(END)
+            if end < len(END):
+                if len(head) <= HEAD_LIMIT and not ODD.search(head, max(0, known - 1)):
+                    return
+            else:
+                handshake = read(bytes(head[:end]))
         if handshake is None:
-            self._to_aiohttp(self._head)
+            self._to_aiohttp(bytes(head))
             return
         self._known()
         handshake.transport = self._transport
         handshake.capped = self._fronts.capped
-        handshake.early, self._head = self._head[end:], self._head[:end]
+        handshake.early = bytes(head[end:])
+        del head[end:]
         self._handshake = handshake
         self._fronts.begin(self._open(handshake))
 
@@ -199,7 +205,7 @@ class Front(asyncio.Protocol):
                 self._handshake = None
                 if handshake.held:
                     transport.resume_reading()
-                data = self._head + handshake.early
+                data = bytes(self._head) + handshake.early
                 self._to_aiohttp(data, RefusedBefore(error, name, began))
                 return
             # It left, or something failed after the answer: nothing more can be said.
@@ -220,7 +226,7 @@ class Front(asyncio.Protocol):
         """From here on it is aiohttp's, which also answers with `refusal`."""
         until = self._late.when() if self._late is not None else None
         self._known()
-        transport, self._transport, self._head = self._transport, None, b""
+        transport, self._transport, self._head = self._transport, None, bytearray()
         assert transport is not None
         http = self._fronts.http()
         transport.set_protocol(http)

@@ -40,7 +40,7 @@ from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.rest.middleware import as_problem, origin_allowed
 from warmdesk.rest.projects import ARCHIVED
-from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
+from warmdesk.rest.routing import DESK, LONGEST_REASON, PUBLIC, QUERY, check_text, cut, route
 from warmdesk.rest.wire import Wire
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.chat import MessageBody, Nonce
@@ -56,6 +56,7 @@ OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
 TYPING_SECONDS = 3.0
 INBOX = 64
+ID_LIMIT = 200
 MESSAGE_RATE = 60
 MESSAGE_RATE_SECONDS = 60
 
@@ -410,6 +411,10 @@ def received(connection: Connection, text: bytes) -> None:
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
+    if not _short(message.id):
+        WS_DROPPED.inc(reason="malformed")
+        _error(connection, None, "invalid_payload", f"an id has at most {ID_LIMIT} bytes of JSON")
+        return
     HEARD.get(message.type, HEARD[OTHER]).inc()
     if message.type == "ping" and not connection.inbox:
         _pong(connection, message)
@@ -422,6 +427,11 @@ def received(connection: Connection, text: bytes) -> None:
         _error(connection, message.id, "rate_limited", "too many messages are waiting")
     else:
         connection.inbox.append(message)
+
+
+def _short(message_id: Any) -> bool:
+    """Whether an id is one that answers repeat; nobody has to send himself back what he sent."""
+    return message_id is None or len(encode(message_id)) <= ID_LIMIT
 
 
 def _keep(run: Any) -> None:
@@ -437,7 +447,8 @@ async def _carry_out(connection: Socket) -> None:
         try:
             await _obey(connection, message)
         except (msgspec.DecodeError, RecursionError) as error:
-            _error(connection, message.id, "invalid_payload", str(error))
+            told = cut(str(error), LONGEST_REASON)
+            _error(connection, message.id, "invalid_payload", told)
         except Exception as error:
             refusal = as_problem(error)
             if refusal.status == 500:
