@@ -16,10 +16,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 import uvloop
 from hypothesis import HealthCheck, Phase, example, given

@@ -459,8 +459,14 @@ async def test_two_origins_are_told_nothing_about_themselves(url: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["GET /api/v1/version", "GET /api/v1/version HTTP/0.9", "GET /api/v1/version HTTP/2.0"]
-    + ["GET /nowhere HTTP/2.0", "GET /api/v1/version HTTP/1.2", "GET http://x HTTP/2.0"],
+    [
+        "GET /api/v1/version",
+        "GET /api/v1/version HTTP/0.9",
+        "GET /api/v1/version HTTP/1.2",
+        "GET /api/v1/version HTTP/2.0",
+        "GET /nowhere HTTP/2.0",
+        "GET http://x HTTP/2.0",
+    ],
 )
 async def test_other_versions_of_http_are_refused(url: str, line: str) -> None:
     async with raw(url) as (reader, writer):

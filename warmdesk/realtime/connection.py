@@ -296,14 +296,12 @@ class Connection(asyncio.Protocol):
 
     @staticmethod
     def _measure(transport: asyncio.Transport) -> int:
-        """A number that falls whenever the peer takes something: over TLS the size of the buffer
-        does not tell it.
+        """A number that falls whenever the peer takes something. The size of the buffer does not
+        tell it: the kernel asks for more when a third of its own is free, and over TLS it is not
+        the last buffer. Where the kernel does not say what was acknowledged it must do.
         """
-        if transport.get_extra_info("sslcontext") is not None:
-            acknowledged = _acknowledged(transport)
-            if acknowledged is not None:
-                return -acknowledged
-        return transport.get_write_buffer_size()
+        acknowledged = _acknowledged(transport)
+        return transport.get_write_buffer_size() if acknowledged is None else -acknowledged
 
     # In.
 

@@ -26,7 +26,7 @@ from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import Connection, cap
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
 from warmdesk.rest import wire
-from warmdesk.rest.middleware import DOORMAN, RefusedBefore, refused
+from warmdesk.rest.middleware import DOORMAN, SECURITY, RefusedBefore, refused
 from warmdesk.rest.routing import BASE, QUERY_LIMIT
 from warmdesk.rest.sockets import OpenSocket, open_socket
 
@@ -48,6 +48,13 @@ TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
 KNOWN = frozenset({"since", "epoch", "presence", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
 NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect", "sec-websocket-key1"})
+
+FULL = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in SECURITY.items())
+    + "Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 32\r\n"
+    + '\r\n{"error":"too many connections"}'
+).encode()
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +140,17 @@ class Front(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._fronts.bounds.entrance.enters(transport):
+            turn_away(cast("asyncio.Transport", transport))
+            return
         self._transport = cast("asyncio.Transport", transport)
         self._fronts.waiting[self] = None
         self._late = self._fronts.loop.call_later(wire.HEAD_SECONDS, self.give_up)
 
     def data_received(self, data: bytes) -> None:
         handshake = self._handshake
+        if self._transport is None:
+            return  # it was turned away
         if handshake is not None:
             handshake.early += data
             if len(handshake.early) > EARLY_LIMIT and not handshake.held:
@@ -171,6 +183,7 @@ class Front(asyncio.Protocol):
         self._fronts.begin(self._open(handshake))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._fronts.bounds.entrance.leaves(self._transport)
         self._known()
         self._transport = None
         if self._handshake is not None:
@@ -237,6 +250,17 @@ class Front(asyncio.Protocol):
             http.expect_head_by(until)
 
 
+def turn_away(transport: asyncio.Transport) -> None:
+    """Say that there are too many, to whom it costs nothing; over TLS even a goodbye waits for an
+    answer.
+    """
+    if transport.get_extra_info("sslcontext") is None:
+        transport.write(FULL)
+        transport.close()
+    else:
+        transport.abort()
+
+
 class Fronts:
     """All fronts of one server of an application: what makes one for each connection.
 
@@ -252,6 +276,7 @@ class Fronts:
         self.http = cast("Callable[[], wire.Wire]", runner.server)
         self.app: web.Application = runner.app
         self.doorman = self.app[DOORMAN]
+        self.bounds = self.doorman.bounds
         self.loop = asyncio.get_running_loop()
         self.to_project = HTTP.at("GET", TO_PROJECT)
         self.to_user = HTTP.at("GET", TO_USER)

@@ -35,6 +35,7 @@ from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
 from warmdesk.rest.answers import problem
+from warmdesk.rest.bounds import Bounds
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ def _origins(settings: Settings) -> Origins:
 
 
 def origin_allowed(request: Request, settings: Settings) -> bool:
-    """May a page of this Origin open a socket? Programs send no Origin, and may. Two make a question
-    of which one counts, which no browser asks.
+    """May a page of this Origin open a socket? Programs send no Origin, and may. Two make a
+    question of which one counts, which no browser asks.
     """
     origins = request.headers.getall("Origin", ())
     if not origins:
@@ -164,6 +165,7 @@ class Doorman:
         self.desk = desk
         self.settings = settings = desk.settings
         self.origins = _origins(settings)
+        self.bounds = Bounds(settings)
         self.debug = settings.log_level == "debug"
         self.prefix = secrets.token_hex(4)
         self.numbers = itertools.count(1)

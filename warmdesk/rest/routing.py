@@ -29,6 +29,8 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.handshake import ClientGone
+from warmdesk.rest.bounds import Crowded
+from warmdesk.rest.middleware import DOORMAN
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -169,7 +171,9 @@ def cut(text: str, longest: int) -> str:
 
 
 async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
-    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408)."""
+    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408), and
+    while there is room for bodies that are on their way (503).
+    """
     content = request.content
     if request.body_exists and not content.at_eof():
         _check_type(request)
@@ -182,23 +186,36 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
         if len(raw) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         return raw
-    parts, size = [], 0
+    parts: list[bytes] = []
+    lost = False
+    bodies = request.app[DOORMAN].bounds.bodies
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while not content.at_eof():
-                async with asyncio.timeout(IDLE_SECONDS):
-                    part = await content.readany()
-                size += len(part)
-                if size > limit:
-                    raise TooLarge(f"the body is larger than {limit} bytes")
-                parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS) as late:
+            body = bodies.begins(late)
+            try:
+                while not content.at_eof():
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        part = await content.readany()
+                    parts.append(part)
+                    bodies.grows(body, len(part))
+                    if body.size > limit:
+                        raise TooLarge(f"the body is larger than {limit} bytes")
+            finally:
+                bodies.ends(body)
     except TimeoutError as error:
         # aiohttp would go on waiting for the rest after the answer.
         content.feed_eof()
+        if body.cut:
+            raise Crowded() from None
         raise WarmDeskError("the body did not come in time", status=408) from error
     except ConnectionError as error:
+        # The content keeps its error, and so this frame, for good: not with all that came.
+        parts.clear()
+        error.__traceback__ = None
+        lost = True
+    if lost:
         # It is not a server behind us that went away.
-        raise ClientGone from error
+        raise ClientGone
     return b"".join(parts)
 
 
@@ -295,8 +312,8 @@ FIELD = re.compile(r"field `(\w+)`")
 
 
 def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
-    """msgspec's sentence, with the field's name as a machine key. It quotes keys and values, however
-    long they are.
+    """msgspec's sentence, with the field's name as a machine key. It quotes keys and values,
+    however long they are.
     """
     text = str(error)
     place = PLACE.search(text)

@@ -38,7 +38,8 @@ from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
 from warmdesk.realtime.hub import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
-from warmdesk.rest.middleware import as_problem, origin_allowed
+from warmdesk.rest.bounds import Entrance
+from warmdesk.rest.middleware import DOORMAN, as_problem, origin_allowed
 from warmdesk.rest.projects import ARCHIVED
 from warmdesk.rest.routing import DESK, LONGEST_REASON, PUBLIC, QUERY, check_text, cut, route
 from warmdesk.rest.wire import Wire
@@ -138,13 +139,16 @@ decode = msgspec.json.Decoder(Incoming).decode
 class Socket(Connection):
     """A connection with a door: who opened it, and the messages that wait to be carried out."""
 
-    __slots__ = ("actor", "chat", "desk", "inbox", "project_id", "slug", "typed_at")
+    __slots__ = ("actor", "chat", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
 
-    def __init__(self, desk: Desk, chat: Chat, actor: Actor, project: Project | None) -> None:
+    def __init__(
+        self, desk: Desk, chat: Chat, actor: Actor, project: Project | None, entrance: Entrance
+    ) -> None:
         super().__init__(
             received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits
         )
         self.desk = desk
+        self.entrance = entrance
         self.chat = chat
         self.actor = actor
         self.user_id = actor.user_id
@@ -156,6 +160,10 @@ class Socket(Connection):
         self.slug = project.slug if project is not None else ""
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.entrance.leaves(self.transport)
+        super().connection_lost(error)
 
 
 @route(
@@ -219,7 +227,11 @@ class Asked:
         return self.request.transport
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
-        self.answer = adopt(self.request, connection, first=first, protocol=protocol)
+        wire = self.request.protocol
+        if not isinstance(wire, Wire):
+            raise TypeError("its connection is not one of ours")
+        with wire.handing_over():
+            self.answer = adopt(self.request, connection, first=first, protocol=protocol)
 
 
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
@@ -341,7 +353,7 @@ async def _let_in(
     if knock.transport is None or knock.transport.is_closing():
         raise ClientGone
     # From here on nothing is awaited.
-    connection = Socket(desk, app[CHAT], actor, project)
+    connection = Socket(desk, app[CHAT], actor, project, app[DOORMAN].bounds.entrance)
     connection.wants_changed = wish.presence == "changed"
     room.flush()
     hello = Hello(
