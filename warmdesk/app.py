@@ -37,7 +37,7 @@ def build_app(desk: Desk) -> web.Application:
     app[CHAT] = Chat(desk.changes)
     for tree in paths():
         app.router.register_resource(tree)
-    app.cleanup_ctx.extend((sampling, health.sampling, trimming))
+    app.cleanup_ctx.extend((sampling, health.sampling, trimming, bounding))
     return app
 
 
@@ -47,6 +47,12 @@ async def trimming(app: web.Application) -> AsyncIterator[None]:
     retention.start()
     yield
     await retention.stop()
+
+
+async def bounding(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: who holds too much of it goes."""
+    async for _ in app[DOORMAN].bounds.watching():
+        yield
 
 
 @functools.cache

@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: bool = True
+    connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0

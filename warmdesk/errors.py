@@ -12,8 +12,11 @@ from typing import Any
 
 
 class WarmDeskError(Exception):
-    """What a door answers with: ``status``, ``message``, machine keys in ``extra``, ``headers``."""
+    """What a door answers with: ``status``, ``message``, machine keys in ``extra``, ``headers``.
+    ``closes``: the connection ends with the answer.
+    """
 
+    closes = False
     status = 500
     message = "internal error"
 

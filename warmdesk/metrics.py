@@ -437,6 +437,14 @@ HTTP_SECONDS = histogram(
     route=(),
 )
 HTTP = Traffic(HTTP_REQUESTS, HTTP_SECONDS)
+HTTP_CUT = counter(
+    "warmdesk_http_cut_total",
+    "Connections ended, or refused, for what they held.",
+    reason=("stalled", "slow", "answers", "bodies", "address", "files"),
+)
+HTTP_BUFFER_BYTES = gauge(
+    "warmdesk_http_buffer_bytes", "Bytes of answers that wait for slow readers."
+)
 COLLECTIONS = counter(
     "python_gc_collections_total",
     "Runs of the garbage collector.",
@@ -501,6 +509,7 @@ TASK_RESTARTS = counter(
         "presence.turn",
         "control.review",
         "retention",
+        "bounds",
     ),
 )
 EVENTS_PUBLISHED = counter("warmdesk_events_published_total", "Events that changes recorded here.")

@@ -119,6 +119,9 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
             )
             for door in (listener, *(listener.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
         ]
+        # What lives as long as the worker is not looked at by any collection.
+        gc.collect()
+        gc.freeze()
         os.write(tell, SERVES)
         watch = asyncio.create_task(_watch(desk, tell))
         retire = await told
@@ -154,6 +157,7 @@ async def _drain(
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
+    fronts.bounds.stopping = True
     if retire:
         _close(doors)
     await asyncio.sleep(DRAIN_SECONDS)
@@ -188,3 +192,4 @@ async def _requests_end(fronts: Fronts, runner: web.AppRunner) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         log.warning("worker.requests_cut")
+    fronts.bounds.readers.end_all()

@@ -40,7 +40,7 @@ from warmdesk.realtime.connection import SEND_BUFFER, cap
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.hub import OPENING_AT_ONCE
-from warmdesk.rest import sockets, wire
+from warmdesk.rest import front, sockets, wire
 from warmdesk.rest.front import EARLY_LIMIT, Fronts, read
 from warmdesk.rest.routing import query_reader
 from warmdesk.rest.sockets import OpenSocket
@@ -556,6 +556,7 @@ def judged(head: bytes) -> Judged:
     assert tail == b"early"
     ((message, payload),) = messages
     request: Any = SimpleNamespace(
+        method=message.method,
         headers=message.headers,
         version=message.version,
         body_exists=payload is not EMPTY_PAYLOAD,
@@ -753,6 +754,8 @@ def test_each_line_is_read_alike_or_not_here(line: str) -> None:
         (knock("demo", *(f"X-{n}: a" for n in range(200))), 400),
         (knock("demo").replace(b"\r\n", b"\n"), 400),
         (knock("demo").replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
+        (knock("demo?since=null"), 400),
+        (knock("demo", "Origin: http://x", "Origin: http://x"), 403),
         (knock("demo?since=x"), 400),
         (knock("demo?since=1&since=1"), 400),
         (knock("demo?presence=loud"), 400),
@@ -786,6 +789,55 @@ async def test_what_is_unusual_is_judged_by_aiohttp(
 
 
 # Patience
+
+
+async def test_only_get_is_a_handshake(door: Served, client: Peer, key: str) -> None:
+    head = knock("demo", key, "Connection: close", without="Connection")
+    client.say(head.replace(b"Connection: close", b"Connection: Upgrade").replace(b"GET", b"HEAD"))
+    told = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert not door.desk.hub.connections
+
+
+class Counted:
+    """A pattern that counts the bytes it looked at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern, self.looked = pattern, 0
+
+    def search(self, text: bytearray, place: int = 0) -> re.Match[bytes] | None:
+        self.looked += len(text) - place
+        return self.pattern.search(text, place)
+
+
+async def test_half_a_head_is_looked_at_once(
+    door: Served, client: Peer, key: str, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+) -> None:
+    odd = Counted(front.ODD)
+    monkeypatch.setattr(front, "ODD", odd)
+    head = knock("user", key, f"User-Agent: {'x' * 5000}")
+    for place in range(0, len(head), 10):
+        client.say(head[place : place + 10])
+        await asyncio.sleep(0.0005)
+    await hello(client)
+    assert odd.looked < 3 * len(head)
+    assert door.asked()[1] == 0
+
+
+@pytest.mark.parametrize("bad", [b"\n", b"\rx", b"\x80"])
+async def test_what_is_odd_is_seen_wherever_the_pieces_end(
+    bad: bytes, door: Served, eventually: Wait
+) -> None:
+    head = knock("user").replace(b"Host: x\r\n", b"Host: x" + bad, 1)[:-4]
+    end = head.index(bad) + len(bad)
+    for cut in range(end - len(bad), end + 1):
+        before = door.asked()[1]
+        client = await door.client()
+        client.say(head[:cut])
+        await asyncio.sleep(0.005)
+        client.say(head[cut:])
+        await eventually(lambda before=before: door.asked()[1] == before + 1)
+        await client.leave()
 
 
 @pytest.mark.parametrize(

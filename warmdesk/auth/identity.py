@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from multidict import MultiMapping
 from redis.exceptions import RedisError
 
 from warmdesk import clock
@@ -64,7 +65,7 @@ class Request(Protocol):
     """What is asked of a request, whoever read it: where credentials stand."""
 
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> MultiMapping[str]: ...
 
     @property
     def query(self) -> Mapping[str, str]: ...

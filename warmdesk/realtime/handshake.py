@@ -73,7 +73,12 @@ def check_handshake(request: web.Request) -> None:
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64")
     # A body would be read as the first frames.
     upgraded = cast("Any", request.protocol)._upgraded
-    if request.version < HttpVersion11 or request.body_exists or not upgraded:
+    if (
+        request.method != "GET"
+        or request.version != HttpVersion11
+        or request.body_exists
+        or not upgraded
+    ):
         raise BadRequest("a handshake is a GET over HTTP/1.1 without a body")
 
 

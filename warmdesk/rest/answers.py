@@ -46,6 +46,8 @@ class Answer(web.Response):
             transport.writelines((head, body))
         self._eof_sent = self._keep_alive = True
         writer.output_size += len(head) + len(body)
+        # While it waits to be taken, only the transport holds it, who lets go when the client does.
+        self._body = body = b""
         await writer.drain()
         return None
 
@@ -114,7 +116,7 @@ def problem(error: WarmDeskError, request_id: str | None = None) -> web.Response
     response = answer(content, status=error.status, headers=error.headers)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 408:
+    if error.status == 408 or error.closes:
         # What is still to come of the body would be taken for the next request.
         response.force_close()
     return response

@@ -26,7 +26,7 @@ from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import Connection, cap
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
 from warmdesk.rest import wire
-from warmdesk.rest.middleware import DOORMAN, RefusedBefore, refused
+from warmdesk.rest.middleware import DOORMAN, SECURITY, RefusedBefore, refused
 from warmdesk.rest.routing import BASE, QUERY_LIMIT
 from warmdesk.rest.sockets import OpenSocket, open_socket
 
@@ -41,12 +41,20 @@ HEAD = re.compile(
     rb"GET %b/ws/([a-z0-9-]{1,100})(?:\?([A-Za-z0-9_.=&-]{0,%d}))? HTTP/1\.1\r\n"
     rb"((?:[A-Za-z0-9-]+:[\x20-\x7e]*\r\n){1,100})\r\n" % (BASE.encode(), QUERY_LIMIT)
 )
+END = b"\r\n\r\n"
 ODD = re.compile(rb"[^\x20-\x7e\r\n]|(?<!\r)\n|\r[^\n]")
 """What makes half a head unusual: its end is not waited for here."""
 TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
 KNOWN = frozenset({"since", "epoch", "presence", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
 NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect", "sec-websocket-key1"})
+
+FULL = (
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
+    + "".join(f"{name}: {value}\r\n" for name, value in SECURITY.items())
+    + "Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 32\r\n"
+    + '\r\n{"error":"too many connections"}'
+).encode()
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +117,7 @@ def read(head: bytes) -> Handshake | None:
         or not is_key(headers.get("sec-websocket-key", ""))
         or "upgrade" not in map(str.strip, headers.get("connection", "").lower().split(","))
         or (asked and (not KNOWN.issuperset(query) or len(query) != asked.count("&") + 1))
+        or not query.get("since", "0").isdecimal()
     ):
         return None
     try:
@@ -125,18 +134,23 @@ class Front(asyncio.Protocol):
 
     def __init__(self, fronts: Fronts) -> None:
         self._fronts = fronts
-        self._head = b""
+        self._head = bytearray()
         self._handshake: Handshake | None = None
         self._late: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._fronts.bounds.entrance.enters(transport):
+            turn_away(cast("asyncio.Transport", transport))
+            return
         self._transport = cast("asyncio.Transport", transport)
         self._fronts.waiting[self] = None
         self._late = self._fronts.loop.call_later(wire.HEAD_SECONDS, self.give_up)
 
     def data_received(self, data: bytes) -> None:
         handshake = self._handshake
+        if self._transport is None:
+            return  # it was turned away
         if handshake is not None:
             handshake.early += data
             if len(handshake.early) > EARLY_LIMIT and not handshake.held:
@@ -144,27 +158,32 @@ class Front(asyncio.Protocol):
                 self._transport.pause_reading()
                 handshake.held = True
             return
-        self._head += data
-        if len(self._head) < len(START):
-            if START.startswith(self._head):
+        head, known = self._head, len(self._head)
+        head += data
+        if len(head) < len(START):
+            if START.startswith(head):
                 return
-        elif self._head.startswith(START):
-            end = self._head.find(b"\r\n\r\n") + 4
-            if end == 3 and len(self._head) <= HEAD_LIMIT and not ODD.search(self._head):
-                return
-            if end >= 4:
-                handshake = read(self._head[:end])
+        elif head.startswith(START):
+            # What was looked at before is not looked at again, except where it may go on.
+            end = head.find(END, max(0, known - 3)) + len(END)
+            if end < len(END):
+                if len(head) <= HEAD_LIMIT and not ODD.search(head, max(0, known - 1)):
+                    return
+            else:
+                handshake = read(bytes(head[:end]))
         if handshake is None:
-            self._to_aiohttp(self._head)
+            self._to_aiohttp(bytes(head))
             return
         self._known()
         handshake.transport = self._transport
         handshake.capped = self._fronts.capped
-        handshake.early, self._head = self._head[end:], self._head[:end]
+        handshake.early = bytes(head[end:])
+        del head[end:]
         self._handshake = handshake
         self._fronts.begin(self._open(handshake))
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._fronts.bounds.entrance.leaves(self._transport)
         self._known()
         self._transport = None
         if self._handshake is not None:
@@ -199,7 +218,7 @@ class Front(asyncio.Protocol):
                 self._handshake = None
                 if handshake.held:
                     transport.resume_reading()
-                data = self._head + handshake.early
+                data = bytes(self._head) + handshake.early
                 self._to_aiohttp(data, RefusedBefore(error, name, began))
                 return
             # It left, or something failed after the answer: nothing more can be said.
@@ -220,7 +239,7 @@ class Front(asyncio.Protocol):
         """From here on it is aiohttp's, which also answers with `refusal`."""
         until = self._late.when() if self._late is not None else None
         self._known()
-        transport, self._transport, self._head = self._transport, None, b""
+        transport, self._transport, self._head = self._transport, None, bytearray()
         assert transport is not None
         http = self._fronts.http()
         transport.set_protocol(http)
@@ -229,6 +248,17 @@ class Front(asyncio.Protocol):
         http.data_received(data)
         if until is not None:
             http.expect_head_by(until)
+
+
+def turn_away(transport: asyncio.Transport) -> None:
+    """Say that there are too many, to whom it costs nothing; over TLS even a goodbye waits for an
+    answer.
+    """
+    if transport.get_extra_info("sslcontext") is None:
+        transport.write(FULL)
+        transport.close()
+    else:
+        transport.abort()
 
 
 class Fronts:
@@ -246,6 +276,7 @@ class Fronts:
         self.http = cast("Callable[[], wire.Wire]", runner.server)
         self.app: web.Application = runner.app
         self.doorman = self.app[DOORMAN]
+        self.bounds = self.doorman.bounds
         self.loop = asyncio.get_running_loop()
         self.to_project = HTTP.at("GET", TO_PROJECT)
         self.to_user = HTTP.at("GET", TO_USER)

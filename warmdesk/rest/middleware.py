@@ -22,7 +22,7 @@ from time import perf_counter
 from urllib.parse import urlsplit
 
 import asyncpg
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
@@ -35,11 +35,13 @@ from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
 from warmdesk.rest.answers import problem
+from warmdesk.rest.bounds import Bounds
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+UNDERSTOOD = (HttpVersion11, HttpVersion10)
 ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 LOGGED_ID = re.compile(r"[0-9]{1,16}")
@@ -100,9 +102,14 @@ def _origins(settings: Settings) -> Origins:
 
 
 def origin_allowed(request: Request, settings: Settings) -> bool:
-    """May a page of this Origin open a socket? Programs send no Origin, and may."""
-    origin = request.headers.get("Origin")
-    return origin is None or _origins(settings).allow(origin, request.headers.get("Host", ""))
+    """May a page of this Origin open a socket? Programs send no Origin, and may. Two make a
+    question of which one counts, which no browser asks.
+    """
+    origins = request.headers.getall("Origin", ())
+    if not origins:
+        return True
+    host = request.headers.get("Host", "")
+    return len(origins) == 1 and _origins(settings).allow(origins[0], host)
 
 
 # Errors
@@ -160,6 +167,7 @@ class Doorman:
         self.desk = desk
         self.settings = settings = desk.settings
         self.origins = _origins(settings)
+        self.bounds = Bounds(settings)
         self.debug = settings.log_level == "debug"
         self.prefix = secrets.token_hex(4)
         self.numbers = itertools.count(1)
@@ -191,7 +199,11 @@ class Doorman:
         if origin is not None or kept:
             # What is kept depends on the origin even when none was sent.
             headers.add("Vary", "Origin")
-        if origin is not None and self.origins.allow(origin, request.headers.get("Host", "")):
+        if (
+            origin is not None
+            and self.origins.allow(origin, request.headers.get("Host", ""))
+            and len(request.headers.getall("Origin")) == 1
+        ):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
             headers["Access-Control-Expose-Headers"] = EXPOSE_HEADERS
@@ -219,6 +231,8 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
         budget = Budget()
         BUDGET.set(budget)
         try:
+            if request.version not in UNDERSTOOD:
+                raise WarmDeskError("send HTTP/1.1 or HTTP/1.0", status=400)
             response = await handler(request)
         except RefusedBefore as early:
             name, began = early.name, early.began
@@ -228,6 +242,8 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
             response = refused(error, f"{method} {template}", name)
         finally:
             budget.over = True
+        if request.version not in UNDERSTOOD:
+            response.force_close()
         if response.status != 101 and not response.prepared:
             doorman.see_off(request, response, name)
         took = perf_counter() - began
@@ -277,5 +293,5 @@ async def nowhere(request: web.Request) -> web.Response:
     if request.method == "OPTIONS":
         return web.Response(status=204, headers={"Allow": methods})
     raise WarmDeskError(
-        f"{request.method} is not possible here", status=405, headers={"Allow": methods}
+        f"{request.method[:20]} is not possible here", status=405, headers={"Allow": methods}
     )

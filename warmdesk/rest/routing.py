@@ -29,6 +29,8 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.handshake import ClientGone
+from warmdesk.rest.bounds import Crowded
+from warmdesk.rest.middleware import DOORMAN
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -40,7 +42,14 @@ WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
 
 BASE = "/api/v1"
 BODY_LIMIT = 1 << 20
-"""Bytes of a JSON body."""
+"""Bytes of a JSON body; a public route takes those of the setting ``public_body_bytes``."""
+NAMED_LIMIT = 16 << 10
+"""Bytes of a body in which the field of a bad text is looked for: a larger one is decoded once more
+for that, in the loop's time."""
+LONGEST_NAME = 100
+"""Characters of a field's name in an answer: names are the client's own."""
+LONGEST_REASON = 150
+"""Characters of a sentence of msgspec's, which quotes values however long they are."""
 NESTING_LIMIT = 64
 """Objects and arrays inside each other; far below what would exhaust the decoder's stack."""
 IDLE_SECONDS = 10.0
@@ -134,12 +143,14 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
                 raise Forbidden("key is scoped to a specific project")
         raw = b""
         if decode is not None:
-            raw = await read_body(request)
+            limit = BODY_LIMIT if need is not PUBLIC else desk.settings.public_body_bytes
+            raw = await read_body(request, limit=limit)
             request[BODY] = decode_body(decode, raw)
         if read_query is not None:
             request[QUERY] = read_query(request)
         if request.method not in ("GET", "HEAD"):
             request[WISH] = wish(request, actor, raw)
+        raw = b""  # nobody needs it while the handler waits
         return await handler(request)
 
     return enter
@@ -147,14 +158,22 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
 
 def named(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
     """An error that says which field it is about, for people and for programs."""
+    name = cut(name, LONGEST_NAME)
     return error(f"{name}: {reason}", fields={name: reason})
+
+
+def cut(text: str, longest: int) -> str:
+    """A text, or its beginning when it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 # Bodies
 
 
 async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
-    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408)."""
+    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408), and
+    while there is room for bodies that are on their way (503).
+    """
     content = request.content
     if request.body_exists and not content.at_eof():
         _check_type(request)
@@ -167,23 +186,36 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
         if len(raw) > limit:
             raise TooLarge(f"the body is larger than {limit} bytes")
         return raw
-    parts, size = [], 0
+    parts: list[bytes] = []
+    lost = False
+    bodies = request.app[DOORMAN].bounds.bodies
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while not content.at_eof():
-                async with asyncio.timeout(IDLE_SECONDS):
-                    part = await content.readany()
-                size += len(part)
-                if size > limit:
-                    raise TooLarge(f"the body is larger than {limit} bytes")
-                parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS) as late:
+            body = bodies.begins(late)
+            try:
+                while not content.at_eof():
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        part = await content.readany()
+                    parts.append(part)
+                    bodies.grows(body, len(part))
+                    if body.size > limit:
+                        raise TooLarge(f"the body is larger than {limit} bytes")
+            finally:
+                bodies.ends(body)
     except TimeoutError as error:
         # aiohttp would go on waiting for the rest after the answer.
         content.feed_eof()
+        if body.cut:
+            raise Crowded() from None
         raise WarmDeskError("the body did not come in time", status=408) from error
     except ConnectionError as error:
+        # The content keeps its error, and so this frame, for good: not with all that came.
+        parts.clear()
+        error.__traceback__ = None
+        lost = True
+    if lost:
         # It is not a server behind us that went away.
-        raise ClientGone from error
+        raise ClientGone
     return b"".join(parts)
 
 
@@ -213,7 +245,6 @@ def decode_body(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         raise _not_json(raw) from error
 
 
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 BRACKETS = bytes(range(256)).translate(None, b"[]{}")
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
@@ -221,10 +252,11 @@ STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 def check_text(raw: bytes) -> None:
     """400 for what PostgreSQL cannot keep or nobody means: NUL in text, nesting deeper than 64.
 
-    Linear in the body's length; the depth is only counted where there are brackets enough. Lone
-    surrogates, NaN and numbers without end are refused by the decoder.
+    Linear in the body's length, and in C; the depth is only counted where there are brackets
+    enough. Lone surrogates, NaN and numbers without end are refused by the decoder.
     """
-    if b"\\u0000" in raw and NUL.search(raw):
+    # From the left: two backslashes are one that was meant, whatever follows.
+    if b"\\u0000" in raw and b"\\u0000" in raw.replace(rb"\\", b"--"):
         raise _with_place(raw, "\0", "text must not hold NUL characters")
     if raw.count(b"[") + raw.count(b"{") > NESTING_LIMIT and depth(raw) > NESTING_LIMIT:
         raise BadRequest(f"the body is nested deeper than {NESTING_LIMIT}")
@@ -233,7 +265,7 @@ def check_text(raw: bytes) -> None:
 def depth(raw: bytes) -> int:
     """How deep JSON is nested. Brackets in strings do not count."""
     if b"\\" in raw:
-        raw = re.sub(rb"\\.", b"", raw, flags=re.DOTALL)
+        raw = raw.replace(rb"\\", b"--").replace(rb"\"", b"--")
     outside = b"".join(raw.split(b'"')[::2])
     steps = array("b", outside.translate(STEPS, BRACKETS))
     return max(accumulate(steps), default=0)
@@ -248,9 +280,12 @@ def _not_json(raw: bytes) -> WarmDeskError:
 
 def _with_place(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
     """The error for text that holds an unwanted character, with the name of its field if found."""
+    if len(raw) > NAMED_LIMIT:
+        return BadRequest(reason)
+    holds = re.compile(f"[{unwanted}]").search
     try:
         for name, text in texts(json.loads(raw)):
-            if re.search(f"[{unwanted}]", text):
+            if holds(text):
                 return named(BadRequest, name, reason) if name else BadRequest(reason)
     except (ValueError, RecursionError):
         return BadRequest("the body is not valid JSON")
@@ -258,16 +293,18 @@ def _with_place(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
 
 
 def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Each text of a decoded body and the path of its field: ``labels[2].name``."""
+    """Each text of a decoded body and the path of its field, ``labels[2].name``, which is cut when
+    it gets long.
+    """
     if isinstance(value, str):
         yield name, value
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield name, key
-            yield from texts(inner, f"{name}.{key}" if name else key)
+            yield from texts(inner, cut(f"{name}.{key}" if name else key, LONGEST_NAME))
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from texts(inner, f"{name}[{place}]")
+            yield from texts(inner, cut(f"{name}[{place}]", LONGEST_NAME))
 
 
 PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -275,15 +312,19 @@ FIELD = re.compile(r"field `(\w+)`")
 
 
 def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
-    """msgspec's sentence, with the field's name as a machine key."""
+    """msgspec's sentence, with the field's name as a machine key. It quotes keys and values,
+    however long they are.
+    """
     text = str(error)
     place = PLACE.search(text)
     missing = FIELD.search(text)
+    reason = cut(PLACE.sub("", text), LONGEST_REASON)
     words = [found[1] for found in (place, missing) if found and found[1]]
     if not words:
-        return BadRequest(text)
+        return BadRequest(reason)
     name = ".".join(words)
-    reason = "required" if missing and "missing" in text else PLACE.sub("", text)
+    if missing and "missing" in reason:
+        reason = "required"
     return named(BadRequest, name, reason)
 
 
@@ -305,6 +346,11 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
         if any(isinstance(kind, msgspec.inspect.ListType) for kind in _kinds(each.type))
     }
     bounds = _bounds(known["limit"].type) if "limit" in known else None
+    wordless = {
+        name
+        for name, each in known.items()
+        if not any(isinstance(kind, WORDS) for kind in _kinds(each.type))
+    }
 
     def read(request: web.Request) -> Any:
         if not request.query_string:
@@ -314,6 +360,8 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
             if name not in known:
                 continue
             _check_parameter(name, text)
+            if name in wordless and text.lower() == "null":
+                raise named(BadRequest, name, "leave it out instead of null")
             if name in lists:
                 sent.setdefault(name, []).append(text)
             elif name in sent:
@@ -328,6 +376,17 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
             raise as_bad_request(error) from error
 
     return read
+
+
+WORDS = (
+    msgspec.inspect.StrType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.ListType,
+    msgspec.inspect.AnyType,
+)
+"""Types of parameters for which ``null`` is a text like any other, or is refused by the type. For
+all others msgspec would take it for nothing.
+"""
 
 
 def _kinds(kind: Any) -> Iterator[Any]:

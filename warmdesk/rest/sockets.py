@@ -38,9 +38,10 @@ from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
 from warmdesk.realtime.hub import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
-from warmdesk.rest.middleware import as_problem, origin_allowed
+from warmdesk.rest.bounds import Entrance
+from warmdesk.rest.middleware import DOORMAN, as_problem, origin_allowed
 from warmdesk.rest.projects import ARCHIVED
-from warmdesk.rest.routing import DESK, PUBLIC, QUERY, check_text, route
+from warmdesk.rest.routing import DESK, LONGEST_REASON, PUBLIC, QUERY, check_text, cut, route
 from warmdesk.rest.wire import Wire
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.chat import MessageBody, Nonce
@@ -56,6 +57,7 @@ OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
 TYPING_SECONDS = 3.0
 INBOX = 64
+ID_LIMIT = 200
 MESSAGE_RATE = 60
 MESSAGE_RATE_SECONDS = 60
 
@@ -137,13 +139,16 @@ decode = msgspec.json.Decoder(Incoming).decode
 class Socket(Connection):
     """A connection with a door: who opened it, and the messages that wait to be carried out."""
 
-    __slots__ = ("actor", "chat", "desk", "inbox", "project_id", "slug", "typed_at")
+    __slots__ = ("actor", "chat", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
 
-    def __init__(self, desk: Desk, chat: Chat, actor: Actor, project: Project | None) -> None:
+    def __init__(
+        self, desk: Desk, chat: Chat, actor: Actor, project: Project | None, entrance: Entrance
+    ) -> None:
         super().__init__(
             received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits
         )
         self.desk = desk
+        self.entrance = entrance
         self.chat = chat
         self.actor = actor
         self.user_id = actor.user_id
@@ -155,6 +160,10 @@ class Socket(Connection):
         self.slug = project.slug if project is not None else ""
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.entrance.leaves(self.transport)
+        super().connection_lost(error)
 
 
 @route(
@@ -218,7 +227,11 @@ class Asked:
         return self.request.transport
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
-        self.answer = adopt(self.request, connection, first=first, protocol=protocol)
+        wire = self.request.protocol
+        if not isinstance(wire, Wire):
+            raise TypeError("its connection is not one of ours")
+        with wire.handing_over():
+            self.answer = adopt(self.request, connection, first=first, protocol=protocol)
 
 
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
@@ -340,7 +353,7 @@ async def _let_in(
     if knock.transport is None or knock.transport.is_closing():
         raise ClientGone
     # From here on nothing is awaited.
-    connection = Socket(desk, app[CHAT], actor, project)
+    connection = Socket(desk, app[CHAT], actor, project, app[DOORMAN].bounds.entrance)
     connection.wants_changed = wish.presence == "changed"
     room.flush()
     hello = Hello(
@@ -410,6 +423,10 @@ def received(connection: Connection, text: bytes) -> None:
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
+    if not _short(message.id):
+        WS_DROPPED.inc(reason="malformed")
+        _error(connection, None, "invalid_payload", f"an id has at most {ID_LIMIT} bytes of JSON")
+        return
     HEARD.get(message.type, HEARD[OTHER]).inc()
     if message.type == "ping" and not connection.inbox:
         _pong(connection, message)
@@ -422,6 +439,11 @@ def received(connection: Connection, text: bytes) -> None:
         _error(connection, message.id, "rate_limited", "too many messages are waiting")
     else:
         connection.inbox.append(message)
+
+
+def _short(message_id: Any) -> bool:
+    """Whether an id is one that answers repeat; nobody has to send himself back what he sent."""
+    return message_id is None or len(encode(message_id)) <= ID_LIMIT
 
 
 def _keep(run: Any) -> None:
@@ -437,7 +459,8 @@ async def _carry_out(connection: Socket) -> None:
         try:
             await _obey(connection, message)
         except (msgspec.DecodeError, RecursionError) as error:
-            _error(connection, message.id, "invalid_payload", str(error))
+            told = cut(str(error), LONGEST_REASON)
+            _error(connection, message.id, "invalid_payload", told)
         except Exception as error:
             refusal = as_problem(error)
             if refusal.status == 500:

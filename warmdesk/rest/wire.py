@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from aiohttp import web, web_server
 from aiohttp.http_exceptions import LineTooLong
@@ -35,13 +36,19 @@ class Wire(web.RequestHandler):
     before it was aiohttp's, is refused. `doorman`: of the application, told by the front.
     """
 
-    __slots__ = ("_late", "doorman", "refusal")
+    __slots__ = ("_entered", "_late", "_slow", "doorman", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.doorman: Doorman | None = None
         self.refusal: RefusedBefore | None = None
         self._late: asyncio.TimerHandle | None = None
+        self._slow: asyncio.Transport | None = None
+        self._entered: asyncio.BaseTransport | None = transport
+        # An answer is done when the kernel has all of it: nothing waits that is not known. Over TLS
+        # an empty buffer would be as full as one may be, and the transport below keeps its 64 KiB.
+        over_tls = transport.get_extra_info("sslcontext") is not None
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=over_tls, low=0)
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -56,7 +63,57 @@ class Wire(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._late is not None:
             self._late.cancel()
+        self._is_done()
+        if self.doorman is not None:
+            self.doorman.bounds.entrance.leaves(self._entered)
+        self._entered = None
         super().connection_lost(exc)
+
+    @contextmanager
+    def handing_over(self) -> Iterator[None]:
+        """The transport is given to somebody else, with its place at the entrance; unless that
+        fails.
+        """
+        entered, self._entered = self._entered, None
+        try:
+            yield
+        except BaseException:
+            self._entered = entered
+            raise
+
+    def pause_writing(self) -> None:
+        """The kernel did not take all of an answer: until it has, no further request is read."""
+        super().pause_writing()
+        self._slow = self.transport
+        if self._slow is not None and self.doorman is not None:
+            self._pause_reading_for_buffer()
+            self.doorman.bounds.readers.waits(self._slow)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._is_done()
+        if self._buffer_paused:
+            self._resume_reading_if_drained()
+
+    def _is_done(self) -> None:
+        slow, self._slow = self._slow, None
+        if slow is not None and self.doorman is not None:
+            self.doorman.bounds.readers.is_done(slow)
+
+    async def _drain_helper(self) -> None:
+        """Until all is taken. aiohttp's own raises what the connection's end brought, and its frame
+        knows the future that knows the error: what waited stood in that cycle until a collection.
+        """
+        if self.transport is None:
+            raise ConnectionResetError("the client went away")
+        if not self._paused:
+            return
+        waiter = self._drain_waiter
+        if waiter is None:
+            waiter = self._drain_waiter = self._loop.create_future()
+        await asyncio.wait((waiter,))
+        if waiter.exception() is not None:
+            raise ConnectionResetError("the client went away")
 
     def expect_head_by(self, moment: float) -> None:
         """Its first head is waited for since before it was aiohttp's: until this time of the loop's

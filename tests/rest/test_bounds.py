@@ -1,0 +1,308 @@
+"""What connections hold together: answers that nobody takes, bodies that drip, too many of one
+address. Whoever holds too much goes, and is counted; everybody else notices nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import socket
+import ssl
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+
+from tests.conftest import Board, until
+from tests.journeys.crowds import ESTABLISHED, shake
+from tests.person import Person
+from warmdesk import metrics
+from warmdesk.app import build_app
+from warmdesk.config import Settings
+from warmdesk.desk import open_desk
+from warmdesk.realtime.connection import cap
+from warmdesk.rest import answers, bounds, routing
+from warmdesk.rest.bounds import Bounds, Entrance, Readers
+from warmdesk.rest.front import Fronts
+from warmdesk.rest.middleware import DOORMAN
+
+pytestmark = pytest.mark.timeout(60)
+
+ASK = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+"""A hundred and fifty kilobytes for whoever asks."""
+KIB = 1 << 10
+
+
+def cut(reason: str) -> int:
+    """So many connections were ended for it so far."""
+    return int(metrics.ROWS.mine[metrics.HTTP_CUT.at(reason=reason).place])
+
+
+class Served:
+    """The application as a worker serves it, and its insides."""
+
+    def __init__(self, runner: web.AppRunner, fronts: Fronts, port: int) -> None:
+        assert runner.server is not None
+        self.server, self.fronts, self.port = runner.server, fronts, port
+        self.bounds: Bounds = runner.app[DOORMAN].bounds
+        self.url = f"http://127.0.0.1:{port}"
+
+    @property
+    def readers(self) -> Readers:
+        return self.bounds.readers
+
+
+@asynccontextmanager
+async def served(settings: Settings, tls: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
+    async with open_desk(settings) as desk:
+        runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        fronts = Fronts(runner, capped=True)
+        plain = socket.create_server(("127.0.0.1", 0), backlog=1000)
+        cap(plain)
+        listening = await fronts.loop.create_server(fronts, sock=plain, ssl=tls)
+        try:
+            yield Served(runner, fronts, plain.getsockname()[1])
+        finally:
+            listening.close()
+            await fronts.close()
+            fronts.bounds.readers.end_all()
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def server(settings: Settings) -> AsyncIterator[Served]:
+    async with served(settings) as made:
+        yield made
+
+
+class Line:
+    """A connection that takes nothing unless it is told to."""
+
+    def __init__(self, plain: socket.socket) -> None:
+        self.plain = plain
+
+    @classmethod
+    async def to(cls, port: int, sent: bytes = b"") -> Line:
+        plain = socket.socket()
+        plain.setblocking(False)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(plain, ("127.0.0.1", port))
+        await loop.sock_sendall(plain, sent)
+        return cls(plain)
+
+    @property
+    def is_over(self) -> bool:
+        """The server has ended it, whatever is still to be read."""
+        return self.plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED
+
+    def take(self, size: int) -> int:
+        """Take at most so many bytes that are here."""
+        try:
+            return len(self.plain.recv(size))
+        except (BlockingIOError, ConnectionError):
+            return 0
+
+    def leave(self) -> None:
+        self.plain.close()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Line]]:
+    made: list[Line] = []
+    yield made
+    for line in made:
+        line.leave()
+
+
+# Answers
+
+
+@pytest.mark.parametrize("way", ["HTTP/1.1", "Connection: close", "HTTP/1.0"])
+async def test_who_takes_nothing_of_an_answer_is_ended(
+    server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(bounds, "WRITE_TIMEOUT", 1.5)
+    asked = ASK * 8
+    if way == "Connection: close":
+        asked = ASK * 3 + ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    elif way == "HTTP/1.0":
+        asked = ASK * 3 + ASK.replace(b"HTTP/1.1", b"HTTP/1.0")
+    before = cut("stalled")
+    lines += [await Line.to(server.port, asked) for _ in range(20)]
+    await until(lambda: len(server.readers.slow) == 20)
+    assert server.readers.held > 20 * 10 * KIB
+
+    await until(lambda: all(line.is_over for line in lines), limit=10)
+    assert cut("stalled") == before + 20
+    assert (server.readers.slow, server.readers.held) == ({}, 0)
+    await until(lambda: not server.server.connections)
+
+
+async def test_who_takes_something_but_never_all_is_ended(
+    server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "WRITE_TIMEOUT", 2.5)
+    monkeypatch.setattr(bounds, "DRAIN_SECONDS", 6.0)
+    stalled, slow = cut("stalled"), cut("slow")
+    line = await Line.to(server.port, ASK * 40)
+    lines.append(line)
+    taken, loop = 0, asyncio.get_running_loop()
+    began = loop.time()
+    while not line.is_over and loop.time() - began < 15:
+        taken += line.take(1 * KIB)
+        await asyncio.sleep(0.1)
+    assert line.is_over
+    assert (cut("stalled"), cut("slow")) == (stalled, slow + 1)
+    assert loop.time() - began > 5.5
+    assert taken > 20 * KIB
+
+
+async def test_requests_behind_an_answer_that_waits_are_not_read(
+    server: Served, lines: list[Line]
+) -> None:
+    large = ASK.replace(b"\r\n\r\n", b"\r\nX-A: %b\r\n\r\n" % (b"a" * 7000))
+    line = await Line.to(server.port, ASK * 4)
+    lines.append(line)
+    await until(lambda: server.readers.slow)
+    count = server.server.requests_count
+    sent = 0
+    for _ in range(200):
+        try:
+            sent += line.plain.send(large * 20)
+        except BlockingIOError:
+            await asyncio.sleep(0.01)
+    (wire,) = server.server.connections
+    held = sum(len(str(message)) for message, _ in wire._messages)
+    assert sent > 200 * KIB
+    assert server.server.requests_count == count
+    assert held < 64 * KIB
+
+
+async def test_who_reads_at_last_gets_every_answer(server: Served, lines: list[Line]) -> None:
+    line = await Line.to(server.port, ASK * 30)
+    lines.append(line)
+    await until(lambda: server.readers.slow)
+    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/openapi.json") as answer:
+        size = len(await answer.read())
+    told = b""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(20):
+        while told.count(b"HTTP/1.1 200 OK\r\n") < 30 or len(told) < 30 * size:
+            told += await loop.sock_recv(line.plain, 1 << 20)
+    await until(lambda: not server.readers.slow)
+    assert server.readers.held == 0
+    await loop.sock_sendall(line.plain, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
+    while b"version" not in told[-200:]:
+        told += await asyncio.wait_for(loop.sock_recv(line.plain, 1 << 20), 5)
+
+
+async def test_all_waiting_answers_together_have_a_budget(
+    server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 512 * KIB)
+    before = cut("answers")
+    most = 0
+    for _ in range(60):
+        lines.append(await Line.to(server.port, ASK * 8))
+        await asyncio.sleep(0.01)
+        most = max(most, server.readers.held)
+    assert 256 * KIB < most <= 512 * KIB
+    ended = [line.is_over for line in lines]
+    assert cut("answers") - before == sum(ended) > 20
+    # Those who took nothing for longest went first.
+    assert all(ended[:5])
+    assert not any(ended[-5:])
+    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/openapi.json") as answer:
+        assert len(await answer.read()) > 100 * KIB
+
+
+async def test_who_takes_his_answers_is_never_waited_for(server: Served) -> None:
+    before = [cut(reason) for reason in ("stalled", "slow", "answers")]
+    async with aiohttp.ClientSession() as http:
+
+        async def ask() -> None:
+            for _ in range(10):
+                async with http.get(f"{server.url}/openapi.json") as answer:
+                    await answer.read()
+
+        await asyncio.gather(*(ask() for _ in range(10)))
+    assert [cut(reason) for reason in ("stalled", "slow", "answers")] == before
+    await until(lambda: not server.readers.slow)
+    assert server.readers.held == 0
+
+
+async def test_over_tls_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "WRITE_TIMEOUT", 1.5)
+    authority = trustme.CA()
+    ours, theirs = (
+        ssl.create_default_context(purpose)
+        for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH)
+    )
+    authority.issue_cert("localhost").configure_cert(ours)
+    authority.configure_trust(theirs)
+    before = cut("stalled")
+    async with served(settings, ours) as server:
+        writers = []
+        for _ in range(3):
+            line = await Line.to(server.port)
+            _, writer = await asyncio.open_connection(
+                sock=line.plain, ssl=theirs, server_hostname="localhost", limit=1024
+            )
+            writer.write(ASK * 20)
+            writers.append(writer)
+        await until(lambda: len(server.readers.slow) == 3)
+        await until(lambda: not server.server.connections, limit=10)
+        for writer in writers:
+            writer.transport.abort()
+    assert cut("stalled") == before + 3
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/api/v1/projects/demo"])
+async def test_a_lost_reader_leaves_no_answer(
+    server: Served,
+    lines: list[Line],
+    monkeypatch: pytest.MonkeyPatch,
+    board: Board,
+    alice: Person,
+    path: str,
+) -> None:
+    for _ in range(4):
+        await board.card(description="x" * 100_000)
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await alice.token()}\r\n\r\n"
+    asked = head.encode() * 8
+    made: list[weakref.ref[web.StreamResponse]] = []
+    begin = web.StreamResponse.__init__
+
+    def noted(self: web.StreamResponse, **given: Any) -> None:
+        begin(self, **given)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(web.StreamResponse, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        lines += [await Line.to(server.port, asked) for _ in range(20)]
+        await until(lambda: len(server.readers.slow) == 20)
+        for line in lines:
+            line.plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            line.leave()
+        lines.clear()
+        await until(lambda: not server.server.connections)
+        await asyncio.sleep(0.05)
+        assert len(made) >= 20
+        assert [one for one in made if one() is not None] == []
+        assert server.readers.held == 0
+    finally:
+        gc.enable()

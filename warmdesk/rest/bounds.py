@@ -1,0 +1,290 @@
+"""What those who are not done may hold of a process together: answers that nobody takes, bodies
+that drip, connections of one address, open files. Sockets are the sweeper's.
+
+Each of them alone has a limit of its own, but thousands of small ones are a large one. What ends a
+connection here is counted in ``warmdesk_http_cut_total``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import socket
+import struct
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from itertools import islice
+from time import monotonic
+
+from warmdesk.auth.addresses import neighbourhood, networks, parsed
+from warmdesk.config import Settings
+from warmdesk.errors import Unavailable
+from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
+from warmdesk.realtime.connection import Connection
+from warmdesk.tasks import Tasks, until_beat
+
+WRITE_TIMEOUT = 10.0
+"""Who took nothing of an answer for so many seconds is not waited for."""
+DRAIN_SECONDS = 60.0
+"""So long an answer may take that the kernel does not take at once."""
+STOPPING_TIMEOUT = 1.0
+"""The same as `WRITE_TIMEOUT` while the process stops."""
+ANSWER_BUDGET = 256 << 20
+"""Bytes of answers that may wait to be taken, as many as those of slow sockets."""
+BODY_BUDGET = 64 << 20
+"""Bytes of bodies that are still on their way: sixty-four of the largest."""
+VISITED = 2000
+"""Readers that one visit asks, so that a visit takes milliseconds however many there are."""
+SPARE_FILES = 128
+"""Files that are left for PostgreSQL, Redis and the disk."""
+FEW_FILES = 16
+SHARE = 4
+"""One address has at most this part of the files, whatever the setting says."""
+HERE = "127.0.0.0/8, ::1"
+"""Who is on this machine needs no connection to do harm."""
+VISIT_SECONDS = 1.0
+COLLECT_SECONDS = 60.0
+SMALL = 2
+"""Collections of the youngest objects since the last of the older ones: so few of those make that
+a matter of milliseconds."""
+SAY_AGAIN_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Crowded(Unavailable):
+    """503: too many bodies are on their way, and this one longest. The connection ends."""
+
+    closes = True
+
+
+class Reader:
+    """An answer that is not taken at once: since when, when some of it was taken last, how much of
+    it waits, and a number that falls when more is taken.
+    """
+
+    __slots__ = ("level", "since", "size", "taken_at")
+
+    def __init__(self, transport: asyncio.Transport, now: float) -> None:
+        self.since = self.taken_at = now
+        self.size = transport.get_write_buffer_size()
+        self.level = Connection._measure(transport)
+
+
+class Readers:
+    """Those who do not take their answers at once. ``held``: bytes that wait for all of them."""
+
+    def __init__(self) -> None:
+        self.slow: dict[asyncio.Transport, Reader] = {}
+        self.held = 0
+
+    def waits(self, transport: asyncio.Transport) -> None:
+        """The kernel did not take all of an answer."""
+        reader = self.slow[transport] = Reader(transport, monotonic())
+        self.held += reader.size
+        while self.held > ANSWER_BUDGET:
+            self._end(min(self.slow, key=lambda each: self.slow[each].taken_at), "answers")
+
+    def is_done(self, transport: asyncio.Transport) -> None:
+        """It took everything, or is gone."""
+        reader = self.slow.pop(transport, None)
+        if reader is not None:
+            self.held -= reader.size
+
+    def visit(self, now: float, *, stopping: bool = False) -> None:
+        """Once a second: who takes nothing, or not enough, is ended."""
+        patience = STOPPING_TIMEOUT if stopping else WRITE_TIMEOUT
+        for transport in list(islice(self.slow, VISITED)):
+            reader = self.slow.pop(transport)
+            self.slow[transport] = reader  # those that were visited longest ago stand first
+            size, level = transport.get_write_buffer_size(), Connection._measure(transport)
+            self.held += size - reader.size
+            reader.size = size
+            if level < reader.level:
+                reader.taken_at, reader.level = now, level
+            if now - reader.taken_at > patience:
+                self._end(transport, "stalled")
+            elif now - reader.since > DRAIN_SECONDS:
+                self._end(transport, "slow")
+        HTTP_BUFFER_BYTES.set(self.held)
+
+    def end_all(self) -> None:
+        """The process stops: nobody is waited for."""
+        for transport in list(self.slow):
+            self._end(transport, "stalled")
+
+    def _end(self, transport: asyncio.Transport, reason: str) -> None:
+        self.is_done(transport)
+        HTTP_CUT.inc(reason=reason)
+        reset(transport)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection now: what waits is lost, in the kernel, too, which would keep it for minutes
+    for a peer that takes nothing.
+    """
+    inside = transport.get_extra_info("socket")
+    if inside is not None:
+        try:
+            inside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # it is gone
+    transport.abort()
+
+
+class Body:
+    """One body that is on its way. ``late`` ends its reading."""
+
+    __slots__ = ("cut", "late", "size")
+
+    def __init__(self, late: asyncio.Timeout) -> None:
+        self.late, self.size, self.cut = late, 0, False
+
+
+class Bodies:
+    """Those that are on their way, the oldest first. ``held``: bytes of all that have come."""
+
+    def __init__(self) -> None:
+        self.coming: dict[Body, None] = {}
+        self.held = 0
+
+    def begins(self, late: asyncio.Timeout) -> Body:
+        body = Body(late)
+        self.coming[body] = None
+        return body
+
+    def grows(self, body: Body, size: int) -> None:
+        """More of it came. Over the budget those are cut off that have been coming longest: whoever
+        means to be heard is done soon.
+        """
+        if body.cut:
+            return
+        body.size += size
+        self.held += size
+        while self.held > BODY_BUDGET and self.coming:
+            oldest = next(iter(self.coming))
+            self.ends(oldest)
+            oldest.cut = True
+            HTTP_CUT.inc(reason="bodies")
+            oldest.late.reschedule(0.0)
+
+    def ends(self, body: Body) -> None:
+        """It is whole, or nobody reads it any more."""
+        if body in self.coming:
+            del self.coming[body]
+            self.held -= body.size
+
+
+class Entrance:
+    """Who may connect, and how many of one address have.
+
+    ``open``: every connection and what it counts as, empty for those that are not counted: proxies,
+    whose addresses are not their clients', and this machine.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if self.files == resource.RLIM_INFINITY:
+            self.files = 1 << 30
+        self.most = min(settings.connections_per_address, max(1, self.files // SHARE))
+        self.uncounted = f"{settings.trusted_proxies},{HERE}"
+        self.open: dict[asyncio.BaseTransport, str] = {}
+        self.of: dict[str, int] = {}
+        self._said: dict[str, float] = {}
+
+    def enters(self, transport: asyncio.BaseTransport) -> bool:
+        """A connection was accepted. False, counted and said when it is one too many."""
+        peer = transport.get_extra_info("peername")
+        address = counted_as(peer[0], self.uncounted) if isinstance(peer, tuple) else ""
+        if len(self.open) >= self.files - SPARE_FILES:
+            return self._too_many("files", limit=self.files)
+        if address:
+            count = self.of.get(address, 0)
+            if count >= self.most:
+                return self._too_many("address", address=address, limit=self.most)
+            self.of[address] = count + 1
+        self.open[transport] = address
+        return True
+
+    def leaves(self, transport: asyncio.BaseTransport | None) -> None:
+        """A connection is gone."""
+        address = self.open.pop(transport, "") if transport is not None else ""
+        if address:
+            left = self.of[address] - 1
+            if left:
+                self.of[address] = left
+            else:
+                del self.of[address]
+
+    def visit(self) -> None:
+        """See whether there are files left. libuv says nothing when there are none for a new
+        connection: it is accepted and closed.
+        """
+        try:
+            number = os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            number = self.files
+        else:
+            os.close(number)
+        if number >= self.files - FEW_FILES:
+            self._too_many("files", limit=self.files)
+
+    def _too_many(self, reason: str, **facts: object) -> bool:
+        HTTP_CUT.inc(reason=reason)
+        now = monotonic()
+        if now >= self._said.get(reason, 0.0):
+            self._said[reason] = now + SAY_AGAIN_SECONDS
+            told = " ".join(f"{name}={value}" for name, value in facts.items())
+            log.warning("connections.refused reason=%s %s open=%d", reason, told, len(self.open))
+        return False
+
+
+@lru_cache(maxsize=4096)
+def counted_as(host: str, uncounted: str) -> str:
+    """What a peer's address counts as; empty when it is in one of the networks that are not
+    counted.
+    """
+    address = parsed(host)
+    if address is None or any(address in network for network in networks(uncounted)):
+        return ""
+    return neighbourhood(host)
+
+
+class Bounds:
+    """All of these of one application, and the clock that visits them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.readers, self.bodies, self.entrance = Readers(), Bodies(), Entrance(settings)
+        self.stopping = False
+        self._collected_at = monotonic()
+
+    def visit(self, now: float) -> None:
+        """Once a second."""
+        self.readers.visit(now, stopping=self.stopping)
+        self.entrance.visit()
+        if now - self._collected_at >= COLLECT_SECONDS:
+            self._collected_at = now
+            collect()
+
+    async def watching(self) -> AsyncIterator[None]:
+        """While the application runs."""
+
+        async def turn() -> None:
+            while True:
+                await asyncio.sleep(until_beat(VISIT_SECONDS))
+                self.visit(monotonic())
+
+        tasks = Tasks()
+        tasks.start("bounds", turn)
+        yield
+        await tasks.stop()
+
+
+def collect() -> None:
+    """Free what only knows itself. With the thresholds of a worker that would be left lying until
+    fifty thousand objects more are made, which in a quiet process is never.
+    """
+    gc.collect(1 if gc.get_count()[1] <= SMALL else 0)
