@@ -12,6 +12,7 @@ from typing import Any
 from warmdesk.auth.access import Access
 from warmdesk.auth.identity import Identity
 from warmdesk.auth.limits import Limits
+from warmdesk.auth.shares import Pace, Shares
 from warmdesk.config import Settings
 from warmdesk.db.pool import Database
 from warmdesk.realtime.bus import Bus, connect_redis
@@ -36,6 +37,9 @@ class Desk:
     access: Access
     identity: Identity
     limits: Limits
+    reads: Shares
+    writes: Shares
+    pace: Pace
     draining: bool = False
     """This process stops: its answers say that the connection ends."""
     retiring: bool = False
@@ -73,6 +77,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         access=access,
         identity=identity,
         limits=limits,
+        reads=Shares(settings.reads_at_once, on=settings.rate_limits),
+        writes=Shares(settings.writes_at_once, on=settings.rate_limits),
+        pace=Pace(limits, limit=settings.changes_per_minute),
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
