@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import Board, Door
 from tests.person import Person
@@ -200,13 +203,188 @@ async def test_a_column_shows_its_first_five_hundred_cards(
 async def test_shapes_are_inlined_into_the_board(connection: Any) -> None:
     """A shape that PostgreSQL calls as a function costs a board several times its milliseconds."""
     statement = sql.projects.board.statement
-    values = {"project_id": "1", "most": "500"}
+    values = {"project_id": "1", "most": "500", "bytes": "1000000"}
     for number, name in reversed(list(enumerate(sql.projects.board.names, start=1))):
         statement = statement.replace(f"${number}", values.get(name, "true"))
-    plan = await connection.fetch(f"explain (verbose) {statement}")
-    text = "\n".join(line[0] for line in plan)
-    assert "json_build_object" in text
-    assert not re.search(r"\b(shape|iso|cards_json)\(", text), text
+    cards = [f"select j.* from cards_json(array[1, 2], {brief}) as j" for brief in (True, False)]
+    for each in (statement, *cards, "select j.* from cards_json(array[1, 2]) as j"):
+        plan = await connection.fetch(f"explain (verbose) {each}")
+        text = "\n".join(line[0] for line in plan)
+        assert "json_build_object" in text
+        assert not re.search(r"\b(shape|iso|cards_json)\(", text), text
+
+
+async def fat(connection: Any, board: Board, count: int, text: str, column: int = 0) -> None:
+    """So many cards with a description, written past the API."""
+    await connection.execute(
+        "insert into cards (project_id, column_id, title, description, position, card_number)"
+        " select $1, $2::bigint, 'Fat ' || n, $3, 1000 * n, 1000 * (10 + $2::bigint) + n"
+        " from generate_series(1, $4) as n",
+        board.id,
+        column or board.backlog,
+        text,
+        count,
+    )
+
+
+MOST_BYTES = 8 << 20
+FAT = {
+    "quotes": (400, '"' * 100_000),
+    "controls": (200, "\x01" * 100_000),
+    "words": (400, "Words " * 16_666),
+    "emojis": (300, "🦊" * 100_000),
+}
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("kind", FAT)
+async def test_no_board_is_too_large_to_be_shown(
+    board: Board, alice: Person, connection: Any, kind: str
+) -> None:
+    """Nor does any process of PostgreSQL grow by more than it may have."""
+    small = await board.card("Small", column=board.done, description="x" * 2_000)
+    count, text = FAT[kind]
+    await fat(connection, board, count, text)
+
+    await alice.token()
+    async with alice.client.session.get(
+        f"{alice.client.url}{board.path}", headers=alice.client.credentials
+    ) as response:
+        assert response.status == 200
+        body = await response.read()
+    assert 5 << 20 < len(body) < MOST_BYTES
+    columns = orjson.loads(body)["columns"]
+    cards = columns[0]["cards"]
+    assert (len(cards), columns[0]["cards_more"]) == (count, False)
+    cut = [card for card in cards if "description_cut" in card]
+    assert 0 < len(cut) < count
+    assert {(card["description"], card["description_cut"]) for card in cut} == {(text[:1000], True)}
+    assert {card["description"] for card in cards if "description_cut" not in card} == {text}
+    assert columns[-1]["cards"] == [small]
+    pids = await connection.fetch(
+        "select pid from pg_stat_activity where datname = current_database()"
+    )
+    peaks = [
+        int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1])  # type: ignore[index]
+        for (pid,) in pids
+    ]
+    assert max(peaks) < 350_000, "kilobytes, of which 128 MiB are shared"
+
+
+@pytest.mark.foul
+async def test_a_board_with_too_many_cards_shows_the_first_of_each_column(
+    board: Board, alice: Person, connection: Any
+) -> None:
+    for column in (board.backlog, board.progress, board.review, board.done):
+        await fat(connection, board, 500, "\x01" * 900, column)
+    columns = (await alice.get(board.path))["columns"]
+    lengths = [len(column["cards"]) for column in columns]
+    assert 200 < min(lengths) < 500
+    assert max(lengths) - min(lengths) <= 1
+    for column in columns:
+        assert (column["card_count"], column["cards_more"]) == (500, True)
+        assert [card["position"] for card in column["cards"]] == [
+            1000 * n for n in range(1, len(column["cards"]) + 1)
+        ]
+
+
+@pytest.mark.foul
+async def test_a_page_of_cards_or_projects_ends_by_its_bytes(
+    board: Board, alice: Person, olga: Person, connection: Any
+) -> None:
+    await fat(connection, board, 60, "\x01" * 100_000)
+    await connection.execute("update cards set deleted_at = now() where card_number % 2 = 0")
+    await connection.execute(
+        "insert into projects (name, slug, key_prefix, description, created_by_id)"
+        " select 'Fat ' || n, 'fat-' || n, 'F' || n, $1, 2 from generate_series(1, 30) as n",
+        "\x01" * 100_000,
+    )
+    await connection.execute(
+        "insert into project_members (project_id, user_id, role) select id, 2, 'owner'"
+        " from projects where slug like 'fat-%'"
+    )
+    await olga.token()
+    for path, count in (
+        (f"{board.path}/columns/{board.backlog}/cards", 30),
+        (f"{board.path}/cards", 30),
+        (f"{board.path}/cards/deleted", 30),
+        ("/projects", 31),
+    ):
+        seen: list[int] = []
+        place: str | None = f"{path}?limit=500"
+        while place is not None:
+            answer = await olga.request("GET", place)
+            assert answer.status == 200
+            assert 0 < sum(len(each["description"]) for each in answer.body) <= 1_500_000
+            seen += [each["id"] for each in answer.body]
+            link = answer.headers.get("Link")
+            place = link and link[1 : link.index(">")].partition("/api/v1")[2]
+        assert len(set(seen)) == len(seen) == count, path
+
+
+Sizes = st.lists(
+    st.tuples(st.integers(0, 6_000), st.sampled_from('a"\x01é🦊'), st.integers(0, 3)), max_size=12
+)
+
+
+@given(sizes=Sizes, limit=st.integers(0, 40_000))
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+async def test_what_fits_is_the_beginning_and_the_longest_are_cut(
+    board: Board, connection: Any, sizes: list[tuple[int, str, int]], limit: int
+) -> None:
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(
+            "insert into cards (project_id, column_id, title, description, position, card_number)"
+            " select $1, $2, 't', d, n, 100 + n"
+            " from unnest($3::text[]) with ordinality as u (d, n)",
+            board.id,
+            board.backlog,
+            [letter * length for length, letter, _ in sizes],
+        )
+        ids = [row["id"] for row in await connection.fetch("select id from cards order by id desc")]
+        for card_id, (_, _, tags) in zip(reversed(ids), sizes, strict=True):
+            await connection.executemany(
+                "insert into card_tags (card_id, name) values ($1, $2)",
+                [(card_id, f"tag {number}" * 10) for number in range(tags)],
+            )
+        octets = await connection.fetchval(
+            "select sum(octet_length(title) + octet_length(description)) from cards"
+        )
+        whole = dict(await connection.fetch("select id, card from cards_json($1)", ids))
+        asked = (ids, octets or 0, limit)
+
+        first = await connection.fetch("select id, card from first_cards($1, $2, $3)", *asked)
+        assert {row["id"] for row in first} == set(ids[: len(first)])
+        assert all(row["card"] == whole[row["id"]] for row in first)
+        total = sum(len(row["card"].encode()) + 2 for row in first)
+        assert total <= limit or len(first) <= 1
+        assert len(first) >= min(1, len(ids))
+        if len(first) < len(ids):
+            assert total + len(whole[ids[len(first)]].encode()) + 2 > limit
+
+        shown = dict(await connection.fetch("select id, card from board_cards($1, $2, $3)", *asked))
+        assert set(shown) == set(ids[: len(shown)])
+        assert sum(len(card.encode()) + 2 for card in shown.values()) <= limit
+        lengths: dict[bool, list[int]] = {True: [], False: []}
+        for card_id, card in shown.items():
+            found, right = orjson.loads(card), orjson.loads(whole[card_id])
+            is_cut = found.pop("description_cut", False)
+            if len(right["description"]) > 1000:
+                lengths[is_cut].append(len(right["description"].encode()))
+            if is_cut:
+                assert len(right["description"]) > 1000
+                right["description"] = right["description"][:1000]
+            assert found == right
+        if lengths[True]:
+            assert max(lengths[False], default=0) <= min(lengths[True])
+    finally:
+        await transaction.rollback()
 
 
 async def test_the_application_keeps_its_boards(door: Door, board: Board, alice: Person) -> None:

@@ -151,7 +151,7 @@ def test_every_operation_says_how_it_refuses(described: Node) -> None:
         responses = described["paths"][each.path][each.method.lower()]["responses"]
         wanted = {str(each.status), "400", *map(str, each.also), *map(str, each.errors)}
         if each.need is not None:
-            wanted |= {"401", "403"}
+            wanted |= {"401", "403", "429"}
         if "{" in each.path:
             wanted.add("404")
         if each.body is not None:

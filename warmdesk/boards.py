@@ -29,6 +29,8 @@ from warmdesk.realtime.channels import project_channel
 PARTS = frozenset({"columns", "cards", "labels", "members"})
 CARDS_SHOWN = 500
 """Cards that a column shows at most; the others are read by the column's own list."""
+CARDS_BYTES = 7 << 20
+"""JSON that a board's cards take at most; with all the rest a board stays below 8 MiB."""
 KEPT_BYTES = 64 << 20
 """What all kept boards of a process may weigh; the one asked for longest ago goes first."""
 
@@ -132,6 +134,7 @@ class Boards:
                 connection,
                 project_id=project_id,
                 most=CARDS_SHOWN,
+                bytes=CARDS_BYTES,
                 columns="columns" in parts,
                 cards="cards" in parts,
                 labels="labels" in parts,

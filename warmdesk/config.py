@@ -64,6 +64,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     rate_limits: bool = True
     connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
+    reads_at_once: Count = 4
+    writes_at_once: Count = 4
+    changes_per_minute: Annotated[int, Meta(ge=60, le=1_000_000)] = 1200
+    messages_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 60
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0

@@ -12,6 +12,7 @@ from typing import Any
 from warmdesk.auth.access import Access
 from warmdesk.auth.identity import Identity
 from warmdesk.auth.limits import Limits
+from warmdesk.auth.shares import Pace, Shares
 from warmdesk.config import Settings
 from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
@@ -38,6 +39,9 @@ class Desk:
     access: Access
     identity: Identity
     limits: Limits
+    reads: Shares
+    writes: Shares
+    pace: Pace
     installation: str
     """The UUID that all names of this process in Redis carry."""
     history: str = ""
@@ -97,6 +101,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         access=access,
         identity=identity,
         limits=limits,
+        reads=Shares(settings.reads_at_once, on=settings.rate_limits),
+        writes=Shares(settings.writes_at_once, on=settings.rate_limits),
+        pace=Pace(limits, limit=settings.changes_per_minute),
         installation=installation,
     )
     async with AsyncExitStack() as closing:

@@ -568,7 +568,7 @@ def _statuses(route: Route) -> list[int]:
     if route.path != "/health":
         found.add(503)
     if route.need is not None:
-        found |= {401, 403}
+        found |= {401, 403, 429}
     if "{" in route.path:
         found.add(404)
     if route.body is not None:

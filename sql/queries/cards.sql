@@ -85,12 +85,14 @@ where p.id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_column -> one
 -- A page of a column's cards by position, as one JSON array, after a position and id; with the last one's, and whether there
--- are more. No row when the project has no such column.
+-- are more. It ends after `bytes`, but not before its first card. No row when the project has no such column.
 select page.cards, page.position, page.id, page.more
 from columns as k
 cross join lateral (
     with ordered as (
-        select c.id, c.position, row_number() over (order by c.position, c.id) as nth
+        select
+            c.id, c.position, octet_length(c.title) + octet_length(c.description) as octets,
+            row_number() over (order by c.position, c.id) as nth
         from cards as c
         where
             c.column_id = k.id and c.deleted_at is null
@@ -102,26 +104,32 @@ cross join lateral (
             )
         order by c.position, c.id
         limit :limit::integer + 1
+    ), listed as (
+        select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from ordered as o where o.nth <= :limit::integer
+    ), made as materialized (
+        select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
     )
     select
-        coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
-        max(o.position) filter (where o.nth = :limit::integer) as position,
-        max(o.id) filter (where o.nth = :limit::integer) as id,
-        count(*) > :limit::integer as more
+        coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+        (array_agg(o.position order by o.nth desc))[1] as position,
+        (array_agg(o.id order by o.nth desc))[1] as id,
+        count(*) < (select count(*) from ordered) as more
     from ordered as o
-    inner join cards_json(array(select ordered.id from ordered)) as j on j.id = o.id
+    inner join made as j on j.id = o.id
 ) as page
 where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_project -> one
 -- A page of a project's live cards that fit every filter given, by id, as one JSON array; with the last id, and whether there
--- are more. `lateral`, so that PostgreSQL goes by the project's own index: knowing which project, it may take its cards for so
+-- are more. It ends after `bytes`, but not before its first card. `lateral`, so that PostgreSQL goes by the project's own index: knowing which project, it may take its cards for so
 -- many that it looks for them among all. Labels are looked up card by card: by `exists` it would read those of all projects.
 with chosen as (
-    select c.id, c.nth
+    select c.id, c.octets, c.nth
     from projects as p
     cross join lateral (
-        select k.id, row_number() over (order by k.id) as nth
+        select
+            k.id, octet_length(k.title) + octet_length(k.description) as octets,
+            row_number() over (order by k.id) as nth
         from cards as k
         where
             k.project_id = p.id and k.deleted_at is null
@@ -157,19 +165,25 @@ with chosen as (
         limit :limit::integer + 1
     ) as c
     where p.id = :project_id::bigint
+), listed as (
+    select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from chosen as o where o.nth <= :limit::integer
+), made as materialized (
+    select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
-    max(o.id) filter (where o.nth = :limit::integer) as id,
-    count(*) > :limit::integer as more
+    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+    max(o.id) as id,
+    count(*) < (select count(*) from chosen) as more
 from chosen as o
-inner join cards_json(array(select chosen.id from chosen)) as j on j.id = o.id;
+inner join made as j on j.id = o.id;
 
 -- name: deleted -> one
 -- A page of a project's deleted cards, the last deleted first, older than a moment and id; with the last one's, and whether
--- there are more.
+-- there are more. It ends after `bytes`, but not before its first card.
 with chosen as (
-    select c.id, c.deleted_at, row_number() over (order by c.deleted_at desc, c.id desc) as nth
+    select
+        c.id, c.deleted_at, octet_length(c.title) + octet_length(c.description) as octets,
+        row_number() over (order by c.deleted_at desc, c.id desc) as nth
     from cards as c
     where
         c.project_id = :project_id::bigint and c.deleted_at is not null
@@ -179,14 +193,18 @@ with chosen as (
         )
     order by c.deleted_at desc, c.id desc
     limit :limit::integer + 1
+), listed as (
+    select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from chosen as o where o.nth <= :limit::integer
+), made as materialized (
+    select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth) filter (where o.nth <= :limit::integer), '[]')::text as cards,
-    (extract(epoch from max(o.deleted_at) filter (where o.nth = :limit::integer)) * 1000000)::bigint as us,
-    max(o.id) filter (where o.nth = :limit::integer) as id,
-    count(*) > :limit::integer as more
+    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+    (extract(epoch from min(o.deleted_at)) * 1000000)::bigint as us,
+    (array_agg(o.id order by o.nth desc))[1] as id,
+    count(*) < (select count(*) from chosen) as more
 from chosen as o
-inner join cards_json(array(select chosen.id from chosen)) as j on j.id = o.id;
+inner join made as j on j.id = o.id;
 
 -- name: history -> one
 -- A page of what happened to a live card, newest first, older than an id; with the last id, and whether there are more.

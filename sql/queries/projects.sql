@@ -1,12 +1,13 @@
 -- name: page -> many
--- A page of the projects a user may see, by name: `limit` + 1 rows with what the next page begins after, and the JSON with the
--- reader's own view before it. `starred_only`: those with the reader's star.
+-- A page of the projects a user may see, by name: at most `limit` rows with what the next page begins after, whether there is
+-- one, and the JSON with the reader's own view before it. It ends after about 8 MiB. `starred_only`: those with the reader's star.
 with seen as (
     select
         p.id,
         lower(p.name) as lower_name,
         effective_role(:global_role::text, m.role) as my_role,
-        s.user_id is not null as starred
+        s.user_id is not null as starred,
+        octet_length(p.description) as octets
     from (
         select k.project_id from project_members as k where k.user_id = :user_id::bigint
         union
@@ -25,13 +26,26 @@ with seen as (
         and (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
     order by lower(p.name) collate "C", p.id
     limit :limit::integer + 1
+), page as (
+    -- A byte of text may take six in JSON.
+    select
+        seen.*,
+        row_number() over following as nth,
+        count(*) over () as total,
+        sum(6 * seen.octets) over following - 6 * seen.octets as before
+    from seen
+    window following as (order by seen.lower_name collate "C", seen.id)
+), listed as (
+    select page.*, count(*) over () < page.total as more from page
+    where page.nth <= :limit::integer and page.before < 8388608
 )
 select
     seen.id,
     seen.lower_name,
+    seen.more,
     '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || ','
         || substr(shape(p, c.open_card_count, n.member_count)::text, 2) as json
-from seen
+from listed as seen
 inner join projects as p on p.id = seen.id
 cross join lateral (
     select count(*) as open_card_count from cards as k
@@ -79,7 +93,8 @@ select
 
 -- name: board -> one
 -- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
--- one moment. One pass over the live cards; a column shows its first `most`. The long part comes last, where it is copied least.
+-- one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most so many
+-- bytes: see board_cards in sql/shapes/cards.sql. The long part comes last, where it is copied least.
 -- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
 with ranked as (
     select
@@ -87,17 +102,22 @@ with ranked as (
         c.column_id,
         c.closed,
         row_number() over (partition by c.column_id order by c.position, c.id) as place,
-        count(*) over (partition by c.column_id) as card_count
+        count(*) over (partition by c.column_id) as card_count,
+        octet_length(c.title) + octet_length(c.description) as octets
     from cards as c
     where c.project_id = :project_id::bigint and c.deleted_at is null and c.archived_at is null
 ), shown as (
-    select array_agg(r.id) as ids from ranked as r where r.place <= :most::bigint and :cards::boolean
+    select array_agg(r.id order by r.place, r.column_id) as ids, sum(r.octets) as octets
+    from ranked as r
+    where r.place <= :most::bigint and :cards::boolean
 ), made as materialized (
-    select s.id, s.card from shown, lateral cards_json(shown.ids) as s
+    select s.id, s.card from shown, lateral board_cards(shown.ids, shown.octets, :bytes::bigint) as s
+    where shown.ids is not null
 ), filled as (
     select
         r.column_id,
         max(r.card_count) as card_count,
+        count(j.id) as shown_count,
         json_agg(j.card order by r.place) filter (where j.card is not null) as cards
     from ranked as r
     left join made as j on j.id = r.id
@@ -105,7 +125,7 @@ with ranked as (
 ), filled_columns as (
     select coalesce(string_agg(
         left(shape(k, f.card_count)::text, -1) || case when :cards::boolean
-            then ',"cards_more":' || (coalesce(f.card_count, 0) > :most::bigint)::text || ',"cards":' || coalesce(f.cards::text, '[]')
+            then ',"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":' || coalesce(f.cards::text, '[]')
             else '' end || '}',
         ',' order by k.position, k.id
     ), '') as list

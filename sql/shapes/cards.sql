@@ -2,9 +2,16 @@
 create or replace function shape(
     c cards, key_prefix text, column_name text, assignee_id bigint, assignees json, labels json, tags json
 ) returns json language sql stable as $$
+select shape(c, c.description, key_prefix, column_name, assignee_id, assignees, labels, tags)
+$$;
+
+-- The same with a description of its own.
+create or replace function shape(
+    c cards, description text, key_prefix text, column_name text, assignee_id bigint, assignees json, labels json, tags json
+) returns json language sql stable as $$
 select json_build_object(
     'id', c.id, 'key', key_prefix || '-' || c.card_number, 'card_number', c.card_number, 'project_id', c.project_id,
-    'column_id', c.column_id, 'column_name', column_name, 'title', c.title, 'description', c.description,
+    'column_id', c.column_id, 'column_name', column_name, 'title', c.title, 'description', description,
     'position', c.position, 'priority', c.priority, 'start_date', c.start_date, 'due_date', c.due_date,
     'closed', c.closed, 'closed_at', iso(c.closed_at), 'archived_at', iso(c.archived_at),
     'assignee_id', assignee_id, 'assignees', coalesce(assignees, '[]'), 'labels', coalesce(labels, '[]'),
@@ -29,8 +36,10 @@ select json_build_object(
 $$;
 
 -- Cards by their ids, deleted ones too, each with its shape; what hangs on them is read once for all: `materialized`, because
--- without statistics (a fresh installation, an import) PostgreSQL would read it again for each card.
-create or replace function cards_json(ids_ bigint[]) returns table (id bigint, card json) language sql stable as $$
+-- without statistics (a fresh installation, an import) PostgreSQL would read it again for each card. `brief`: of a longer
+-- description only its first 1,000 characters, and then `description_cut` is true. Sizes are asked without reading a text.
+create or replace function cards_json(ids_ bigint[], brief_ boolean) returns table (id bigint, card json)
+language sql stable as $$
 with a as materialized (
     select
         ca.card_id,
@@ -52,7 +61,18 @@ with a as materialized (
     where ct.card_id = any(ids_)
     group by ct.card_id
 )
-select c.id, shape(c, p.key_prefix, k.name, a.first_id, a.list, l.list, t.list)
+select
+    c.id,
+    case
+        when brief_ and octet_length(c.description) > 1000
+            and octet_length(c.description) > octet_length(left(c.description, 1000))
+            then (left(
+                shape(
+                    c, left(c.description, 1000), p.key_prefix, k.name, a.first_id, a.list, l.list, t.list
+                )::text, -1
+            ) || ',"description_cut":true}')::json
+        else shape(c, p.key_prefix, k.name, a.first_id, a.list, l.list, t.list)
+    end
 from cards c
 inner join projects p on p.id = c.project_id
 inner join columns k on k.id = c.column_id
@@ -60,6 +80,121 @@ left join a on a.card_id = c.id
 left join l on l.card_id = c.id
 left join t on t.card_id = c.id
 where c.id = any(ids_)
+$$;
+
+create or replace function cards_json(ids_ bigint[]) returns table (id bigint, card json) language sql stable as $$
+select j.id, j.card from cards_json(ids_, false) j
+$$;
+
+-- Whether these cards fit into so many bytes of JSON whatever they hold: a byte of text may take six ("\u0001"), and what hangs
+-- on a card is reckoned as long as it may be. `octets_`: what their titles and descriptions have. It builds nothing, and counts
+-- no further than it must.
+create or replace function surely_fit(ids_ bigint[], octets_ bigint, bytes_ bigint) returns boolean
+language plpgsql stable as $$
+begin
+    return 1000 * cardinality(ids_) + 6 * octets_ <= bytes_ and 1000 * cardinality(ids_) + 6 * octets_
+        + 1600 * (select count(*) from (select from card_assignees a where a.card_id = any(ids_) limit bytes_ / 1600 + 1) n)
+        + 700 * (select count(*) from (select from card_labels l where l.card_id = any(ids_) limit bytes_ / 700 + 1) n)
+        + 700 * (select count(*) from (select from card_tags t where t.card_id = any(ids_) limit bytes_ / 700 + 1) n) <= bytes_;
+end
+$$;
+
+-- The first of these cards, with their shapes, as many as fit into so many bytes; at least one.
+create or replace function first_cards(ids_ bigint[], octets_ bigint, bytes_ bigint) returns table (id bigint, card json)
+language plpgsql stable as $$
+declare
+    part bigint[];
+    going bigint;
+    length bigint := 0;
+begin
+    if surely_fit(ids_, octets_, bytes_) then
+        return query select j.id, j.card from cards_json(ids_) j;
+        return;
+    end if;
+    -- Part by part, so that not much more is built than fits.
+    for part in
+        select array_agg(s.id order by s.place) from (
+            select o.id, o.place, sum(octet_length(c.description)) over (order by o.place) / 524288 as step
+            from unnest(ids_) with ordinality o (id, place) inner join cards c on c.id = o.id
+        ) s group by s.step, s.place / 100 order by s.step, s.place / 100
+    loop
+        for id, card, going in
+            select j.id, j.card, octet_length(j.card::text) + 2
+            from unnest(part) with ordinality o (id, place) inner join cards_json(part) j on j.id = o.id
+            order by o.place
+        loop
+            if length > 0 and length + going > bytes_ then
+                return;
+            end if;
+            length := length + going;
+            return next;
+        end loop;
+    end loop;
+end
+$$;
+
+-- A board's cards with their shapes, given in the order in which they matter: within so many bytes. If all of them do not fit,
+-- descriptions are cut, the longest first, so that nobody's long texts cost the others theirs; and if that is not enough, only
+-- the first cards are there.
+create or replace function board_cards(ids_ bigint[], octets_ bigint, bytes_ bigint) returns table (id bigint, card json)
+language plpgsql stable as $$
+declare
+    part bigint[];
+    fit bigint[];
+    made json[];
+    used bigint;
+    room bigint := bytes_;
+    shown bigint[] := '{}';
+    briefs json[] := '{}';
+    whole bigint[] := '{}';
+begin
+    if surely_fit(ids_, octets_, bytes_) then
+        return query select j.id, j.card from cards_json(ids_) j;
+        return;
+    end if;
+    for start in 1 .. cardinality(ids_) by 100 loop
+        part := ids_[start:start + 99];
+        select array_agg(k.id order by k.place), array_agg(k.card order by k.place), max(k.upto) into fit, made, used
+        from (
+            select j.id, j.card, o.place, sum(octet_length(j.card::text) + 2) over (order by o.place) as upto
+            from unnest(part) with ordinality o (id, place) inner join cards_json(part, true) j on j.id = o.id
+        ) k
+        where k.upto <= room;
+        exit when fit is null;
+        shown := shown || fit;
+        briefs := briefs || made;
+        room := room - used;
+        exit when cardinality(fit) < cardinality(part);
+    end loop;
+    -- With the room that is left the shortest of the long ones become whole; part by part, for the same reason as above.
+    for part in
+        select array_agg(s.id order by s.octets, s.id) from (
+            select
+                c.id, octet_length(c.description) as octets,
+                sum(octet_length(c.description)) over (order by octet_length(c.description), c.id) / 524288 as step
+            from cards c where c.id = any(shown) and octet_length(c.description) > 1000
+        ) s group by s.step order by s.step
+    loop
+        select array_agg(k.id), max(k.upto) into fit, used
+        from (
+            select m.id, sum(m.more) over (order by m.octets, m.id) as upto
+            from (
+                select
+                    c.id, octet_length(c.description) as octets,
+                    octet_length(to_json(c.description)::text) - octet_length(to_json(left(c.description, 1000))::text) as more
+                from cards c where c.id = any(part)
+            ) m
+        ) k
+        where k.upto <= room;
+        exit when fit is null;
+        whole := whole || fit;
+        room := room - used;
+        exit when cardinality(fit) < cardinality(part);
+    end loop;
+    return query
+    select b.id, coalesce(j.card, b.card)
+    from unnest(shown, briefs) b (id, card) left join cards_json(whole) j on j.id = b.id;
+end
 $$;
 
 -- A card by its row, as in events and most answers. Most cards have no assignee, label or tag, and PostgreSQL makes a subquery

@@ -258,7 +258,8 @@ async def fetch(client: Client, slug: str, *, distrust: bool = True) -> tuple[Js
         board = await client.get(path)
         fresh = await lists(client, board) if distrust else board
         for column in fresh["columns"]:
-            if distrust or column["cards_more"]:
+            cut = any("description_cut" in card for card in column.get("cards", ()))
+            if distrust or cut or column["cards_more"]:
                 cards = client.items(f"{path}/columns/{column['id']}/cards?limit=500")
                 column["cards"] = [card async for card in cards]
         messages: list[Json] = []
@@ -288,13 +289,27 @@ async def lists(client: Client, board: Json) -> Json:
 
 
 def first_cards(fresh: Json, board: Json) -> Json:
-    """The lists, with only so many cards of a column as the board shows of it."""
-    lengths = {column["id"]: len(column["cards"]) for column in board["columns"]}
+    """The lists, with only so many cards of a column, and so much of each, as the board shows."""
+    seen = {column["id"]: column["cards"] for column in board["columns"]}
     columns = [
-        column | {"cards": column["cards"][: lengths.get(column["id"], 0)]}
+        column
+        | {
+            "cards": [
+                as_cut(card, other)
+                for card, other in zip(column["cards"], seen.get(column["id"], ()), strict=False)
+            ]
+        }
         for column in fresh["columns"]
     ]
     return fresh | {"columns": columns}
+
+
+def as_cut(card: Json, other: Json) -> Json:
+    """A whole card, cut as the board shows it."""
+    if "description_cut" not in other:
+        return card
+    assert len(card["description"]) > 1000
+    return card | {"description": card["description"][:1000], "description_cut": True}
 
 
 def shown(board: Json, messages: list[Json]) -> Json:

@@ -167,6 +167,7 @@ def cases(n: int) -> Iterator[Case]:
             "after_id": None,
             "after_position": None,
             "limit": 100,
+            "bytes": 8 << 20,
             "column_id": column,
             "project_id": project,
         }
@@ -184,6 +185,7 @@ def cases(n: int) -> Iterator[Case]:
             "label": None,
             "q": None,
             "limit": 100,
+            "bytes": 8 << 20,
         }
         for name, value, rows in (
             ("limit", 100, 101),
@@ -200,9 +202,10 @@ def cases(n: int) -> Iterator[Case]:
             note = " ".join(f"{name} {word} of {project}".split())
             yield Case("cards.in_project", rows, {**every, name: value}, note)
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
+        deleted["bytes"] = 8 << 20
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
-        board |= {"members": True, "columns": True}
+        board |= {"members": True, "columns": True, "bytes": 7 << 20}
         yield Case("projects.board", 900, board, f"of {project}")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")

@@ -649,11 +649,8 @@ async def test_a_flood_is_limited_and_then_ended_and_others_notice_nothing(
         }
 
 
-@pytest.mark.settings(rate_limits=True)
-async def test_messages_have_a_limit_a_minute_too(
-    board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sockets, "MESSAGE_RATE", 3)
+@pytest.mark.settings(rate_limits=True, messages_per_minute=3)
+async def test_messages_have_a_limit_a_minute_too(board: Board, alice: Person) -> None:
     async with alice.socket("demo") as wire:
         for number in range(5):
             await wire.send("chat.send", {"body": "x"}, id=number)

@@ -33,6 +33,8 @@ from warmdesk.schemas.cards import (
     day,
 )
 
+PAGE_BYTES = 8 << 20
+"""JSON of a page of cards; one card of itself is below."""
 REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 PLACE = re.compile(r"(-?[0-9.e+-]{1,30})_([0-9]{1,16})", re.ASCII)
 MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
@@ -59,6 +61,7 @@ async def list_cards(request: web.Request) -> web.Response:
         after_position=after_position,
         after_id=after_id,
         limit=query.limit,
+        bytes=PAGE_BYTES,
     )
     return _page(request, page["cards"], page, cursor=f"{page['position']!r}_{page['id']}")
 
@@ -110,6 +113,7 @@ async def find_cards(request: web.Request) -> web.Response:
         include_archived=query.include_archived,
         after_id=_id(query.cursor),
         limit=query.limit,
+        bytes=PAGE_BYTES,
     )
     return _page(request, page["cards"], page, cursor=page["id"])
 
@@ -132,6 +136,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
         before_us=before_us,
         before_id=before_id,
         limit=query.limit,
+        bytes=PAGE_BYTES,
     )
     return _page(request, page["cards"], page, cursor=f"{page['us']}_{page['id']}")
 

@@ -25,7 +25,6 @@ from warmdesk.schemas.chat import (
 )
 from warmdesk.schemas.emoji import EMOJI
 
-PER_MINUTE = 60
 DIFFERENT_REACTIONS = 50
 EMOJI_BYTES = 32
 
@@ -63,11 +62,15 @@ async def list_messages(request: web.Request) -> web.Response:
     example={"body": "Good morning!"},
     errors=(429,),
     also=(200,),
+    paced=False,
 )
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
     app, body, wish = request.app, request[BODY], request[WISH]
-    await app[DESK].limits.take("message", wish.actor_id, limit=PER_MINUTE, seconds=60)
+    desk = app[DESK]
+    await desk.limits.take(
+        "message", wish.actor_id, limit=desk.settings.messages_per_minute, seconds=60
+    )
     return answer_outcome(await app[CHAT].send(wish, request[PROJECT].id, body.body, body.nonce))
 
 

@@ -197,7 +197,7 @@ async def delete_column(request: web.Request) -> web.Response:
     project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
     channel = project_channel(project_id)
 
-    async def work(change: Change) -> None:
+    async def work(change: Change) -> int:
         connection = change.connection
         columns = await _enter(request, change)
         if column_id not in columns:
@@ -225,8 +225,10 @@ async def delete_column(request: web.Request) -> web.Response:
         change.emit(
             channel, COLUMN_DELETED, json_text(column_id=column_id), entity=f"column:{column_id}"
         )
+        return len(cards)
 
-    await request.app[DESK].changes.run(request[WISH], work)
+    desk = request.app[DESK]
+    desk.pace.add(request[ACTOR].user_id, await desk.changes.run(request[WISH], work))
     return no_content()
 
 

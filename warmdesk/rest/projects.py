@@ -76,8 +76,7 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
             limit=limit,
         )
     headers = None
-    if len(rows) > limit:
-        rows = rows[:limit]
+    if rows and rows[-1]["more"]:
         headers = next_page(request, cursor=_cursor(rows[-1]["lower_name"], rows[-1]["id"]))
     return answer("[" + ",".join(row["json"] for row in rows) + "]", headers=headers)
 
@@ -156,6 +155,9 @@ async def create_project(request: web.Request) -> web.Response:
 )
 async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first 500 cards each, labels, members.
+
+    It takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut` says
+    which) and then columns show fewer cards (`cards_more`).
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.

@@ -97,6 +97,7 @@ def route(
     example: Any = None,
     errors: tuple[int, ...] = (),
     also: tuple[int, ...] = (),
+    paced: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a
     `GlobalRole` or a set of them.
@@ -104,10 +105,11 @@ def route(
     ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs;
     ``answer`` is what the document promises. The docstring's first line is the summary. ``errors``
     are statuses beside the usual ones, ``also`` those that bring the same answer as ``status``.
+    ``paced``: whether it counts among the changes that its actor may make in a minute.
     """
 
     def declare(handler: Handler) -> Handler:
-        entered = _entered(handler, need=need, path=path, body=body, query=query)
+        entered = _entered(handler, need=need, path=path, body=body, query=query, paced=paced)
         summary, _, description = (handler.__doc__ or "").strip().partition("\n")
         annotated: Any = docs(tags=[tag], summary=summary, description=description.strip())(entered)
         annotated.route = Route(
@@ -118,11 +120,25 @@ def route(
     return declare
 
 
-def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) -> Handler:
+def _entered(
+    handler: Handler, *, need: Need, path: str, body: Any, query: Any, paced: bool
+) -> Handler:
     decode = msgspec.json.Decoder(body).decode if body is not None else None
     read_query = query_reader(query) if query is not None else None
     if isinstance(need, Role) and "{slug}" not in path:
         raise TypeError(f"{path} asks for a role in a project that it does not name")
+
+    async def share(request: web.Request, desk: Desk, person: int) -> web.StreamResponse:
+        reads = request.method in ("GET", "HEAD")
+        shares = desk.reads if reads else desk.writes
+        if not shares.take(person):
+            await shares.wait(person)
+        try:
+            if not reads and paced:
+                await desk.pace.take(person)
+            return await handler(request)
+        finally:
+            shares.give_back(person)
 
     @functools.wraps(handler)
     async def enter(request: web.Request) -> web.StreamResponse:
@@ -151,7 +167,9 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
         if request.method not in ("GET", "HEAD"):
             request[WISH] = wish(request, actor, raw)
         raw = b""  # nobody needs it while the handler waits
-        return await handler(request)
+        if actor is None:
+            return await handler(request)
+        return await share(request, desk, actor.user_id)
 
     return enter
 

@@ -58,7 +58,6 @@ OPENING_RATE_SECONDS = 60
 TYPING_SECONDS = 3.0
 INBOX = 64
 ID_LIMIT = 200
-MESSAGE_RATE = 60
 MESSAGE_RATE_SECONDS = 60
 
 log = logging.getLogger(__name__)
@@ -490,7 +489,22 @@ async def _obey(connection: Socket, message: Incoming) -> None:
     obey = OBEYED.get(message.type)
     if obey is None or (obey in PROJECT_ONLY and not connection.project_id):
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
-    await obey(connection, message)
+    desk, person = connection.desk, connection.user_id
+    if obey is sync:
+        shares = desk.reads
+    elif obey in WRITES:
+        shares = desk.writes
+    else:
+        await obey(connection, message)
+        return
+    if not shares.take(person):
+        await shares.wait(person)
+    try:
+        if obey in PACED:
+            await desk.pace.take(person)
+        await obey(connection, message)
+    finally:
+        shares.give_back(person)
 
 
 async def ping(connection: Socket, message: Incoming) -> None:
@@ -507,7 +521,10 @@ async def send_message(connection: Socket, message: Incoming) -> None:
     """chat.send: stored, told, acknowledged. A nonce means what it does by REST."""
     wanted = msgspec.json.decode(message.payload, type=SendMessage)
     await connection.desk.limits.take(
-        "message", connection.user_id, limit=MESSAGE_RATE, seconds=MESSAGE_RATE_SECONDS
+        "message",
+        connection.user_id,
+        limit=connection.desk.settings.messages_per_minute,
+        seconds=MESSAGE_RATE_SECONDS,
     )
     outcome = await connection.chat.send(
         _wish(connection), connection.project_id, wanted.body, wanted.nonce
@@ -580,6 +597,8 @@ OBEYED: dict[str, Callable[[Socket, Incoming], Awaitable[None]]] = {
 }
 HEARD = {kind: WS_MESSAGES.at(direction="in", type=kind) for kind in (*OBEYED, OTHER)}
 PROJECT_ONLY = frozenset({send_message, edit_message, delete_message, typing})
+PACED = frozenset({edit_message, delete_message})
+WRITES = PACED | {send_message}
 
 
 def _wish(connection: Socket) -> Wish:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Color, Id, Shape, Timestamp
-from warmdesk.schemas.cards import CardSummary
+from warmdesk.schemas.cards import BoardCard
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.members import Member, RoleWord
@@ -46,9 +46,11 @@ class Project(PlainProject):
 
 
 class BoardColumn(Column):
-    """A column with its first 500 cards by position; `cards_more` says that it has others."""
+    """A column with its first cards by position, at most 500, and fewer on a board of more than
+    8 MiB; `cards_more` says that it has others.
+    """
 
-    cards: list[CardSummary] | UnsetType = UNSET
+    cards: list[BoardCard] | UnsetType = UNSET
     cards_more: bool | UnsetType = UNSET
 
 

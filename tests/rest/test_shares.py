@@ -1,0 +1,243 @@
+"""Nobody takes more than his share: of the connections at once, and of a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.conftest import Board, Invite, Wait
+from tests.person import Person
+from warmdesk.desk import Desk
+
+SHARE = 4
+MANY = 24
+
+pytestmark = pytest.mark.settings(rate_limits=True)
+
+
+@asynccontextmanager
+async def held(database_url: str, lock: str) -> AsyncIterator[Any]:
+    """Somebody else's lock; the connection tells who waits for it."""
+    watcher = await asyncpg.connect(database_url)
+    holder = await asyncpg.connect(database_url)
+    try:
+        await holder.execute("begin")
+        await holder.execute(lock)
+        yield watcher
+    finally:
+        await holder.close()
+        await watcher.close()
+
+
+async def waiting(watcher: Any) -> int:
+    return int(
+        await watcher.fetchval(
+            "select count(*) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock'"
+        )
+    )
+
+
+async def most_waiting(watcher: Any, tasks: list[asyncio.Task[Any]]) -> int:
+    """The most statements that waited at once until everything was answered."""
+    most = 0
+    while not all(task.done() for task in tasks):
+        most = max(most, await waiting(watcher))
+        await asyncio.sleep(0.02)
+    return most
+
+
+def check_refusal(answer: Any) -> None:
+    assert answer.body["code"] == "too_many_at_once"
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+async def test_one_persons_writes_leave_connections_to_the_others(
+    board: Board, alice: Person, olga: Person, database_url: str
+) -> None:
+    cards = [(await board.card(f"Card {number}"))["id"] for number in range(MANY)]
+    await olga.token()
+    async with held(
+        database_url, f"select from cards where project_id = {board.id} for update"
+    ) as w:
+        writes = [
+            asyncio.create_task(
+                alice.request("PUT", f"{board.path}/cards/{card}", {"description": "x"})
+            )
+            for card in cards
+        ]
+        counting = asyncio.create_task(most_waiting(w, writes))
+        while not counting.done():
+            await olga.post(f"{board.path}/chat/messages", {"body": "Am I heard?"})
+            await asyncio.sleep(0.2)
+        assert await counting == SHARE
+    refused = [task.result() for task in writes if task.result().status == 429]
+    assert len(refused) >= MANY - 3 * SHARE
+    for answer in refused:
+        check_refusal(answer)
+    await alice.put(f"{board.path}/cards/{cards[0]}", {"description": "y"})
+
+
+async def test_one_persons_reads_leave_connections_to_the_others(
+    board: Board, alice: Person, olga: Person, database_url: str
+) -> None:
+    await alice.get(board.path)
+    await olga.token()
+    async with held(database_url, "lock table chat_messages in access exclusive mode") as watcher:
+        reads = [
+            asyncio.create_task(alice.request("GET", f"{board.path}/chat/messages"))
+            for _ in range(MANY)
+        ]
+        counting = asyncio.create_task(most_waiting(watcher, reads))
+        while not counting.done():
+            await olga.get(f"{board.path}/columns")
+            await asyncio.sleep(0.1)
+        assert await counting == SHARE
+    for answer in (task.result() for task in reads):
+        assert answer.status in (429, 503)
+        if answer.status == 429:
+            check_refusal(answer)
+    await alice.get(f"{board.path}/chat/messages")
+
+
+async def test_who_waits_a_moment_is_served_and_reads_are_not_writes(
+    board: Board, alice: Person, database_url: str, eventually: Wait
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+    async with held(database_url, f"select from cards where id = {card['id']} for update") as w:
+        writes = [
+            asyncio.create_task(alice.request("PUT", path, {"description": str(number)}))
+            for number in range(10)
+        ]
+
+        async def stand() -> bool:
+            return await waiting(w) == SHARE
+
+        await eventually(stand)
+        await alice.get(path)
+    assert {answer.status for answer in await asyncio.gather(*writes)} == {200}
+
+
+async def test_a_key_counts_for_its_owner(
+    board: Board, alice: Person, person: Invite, connection: Any, database_url: str
+) -> None:
+    key = "wd_" + "5" * 48
+    await connection.execute(
+        "insert into api_keys (user_id, name, key_hash, key_prefix) values ($1, 'ci', $2, $3)",
+        alice.id,
+        hashlib.sha256(key.encode()).hexdigest(),
+        key[:12],
+    )
+    script = person(api_key=key)
+    cards = [(await board.card())["id"] for _ in range(MANY)]
+    async with held(
+        database_url, f"select from cards where project_id = {board.id} for update"
+    ) as w:
+        writes = [
+            asyncio.create_task(
+                who.request("PUT", f"{board.path}/cards/{card}", {"description": "x"})
+            )
+            for card, who in zip(cards, [alice, script] * MANY, strict=False)
+        ]
+        assert await most_waiting(w, writes) == SHARE
+
+
+async def test_messages_of_sockets_have_the_same_share_and_keep_their_order(
+    board: Board, alice: Person, desk: Desk, database_url: str, eventually: Wait
+) -> None:
+    sent = [
+        (await alice.post(f"{board.path}/chat/messages", {"body": str(number)}))["id"]
+        for number in range(10)
+    ]
+    async with asyncio.TaskGroup() as opening, asyncio.timeout(30):
+        gate = asyncio.Event()
+        said: list[list[dict[str, Any]]] = []
+
+        async def follow(message_id: int) -> None:
+            async with alice.socket("demo") as wire:
+                await wire.next("hello")
+                await wire.send("chat.edit", {"message_id": message_id, "body": "first"}, id=1)
+                await wire.send("chat.edit", {"message_id": message_id, "body": "second"}, id=2)
+                await gate.wait()
+                answers: list[dict[str, Any]] = []
+                while len(answers) < 2:
+                    frame = await wire.next()
+                    if frame["type"] in ("ack", "error"):
+                        answers.append(frame)
+                said.append(answers)
+
+        lock = f"select from chat_messages where project_id = {board.id} for update"
+        async with held(database_url, lock) as watcher:
+            for message_id in sent:
+                opening.create_task(follow(message_id))
+
+            async def stand() -> bool:
+                return await waiting(watcher) == SHARE and len(desk.writes._waiting[alice.id]) == 6
+
+            await eventually(stand)
+        gate.set()
+    assert len(said) == 10
+    for first, second in said:
+        assert (first["id"], second["id"]) == (1, 2)
+        assert (first["type"], second["type"]) == ("ack", "ack")
+    shown = await alice.get(f"{board.path}/chat/messages")
+    assert {message["body"] for message in shown} == {"second"}
+
+
+# Of a minute
+
+
+@pytest.mark.settings(rate_limits=True, changes_per_minute=60)
+async def test_changes_have_a_limit_a_minute(
+    board: Board, alice: Person, olga: Person, person: Invite
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+    for number in range(59):
+        await alice.put(path, {"description": str(number)})
+    for method, place, body in (
+        ("PUT", path, {"title": "x"}),
+        ("POST", f"{board.path}/columns/{board.backlog}/cards", {"title": "x"}),
+        ("DELETE", path, None),
+        ("POST", f"{board.path}/star", None),
+    ):
+        answer = await alice.request(method, place, body)
+        assert answer.status == 429, place
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert (await alice.get(path))["description"] == "58"
+    await olga.put(path, {"description": "everybody has a limit of his own"})
+    await alice.post(f"{board.path}/chat/messages", {"body": "messages have another"})
+
+
+@pytest.mark.settings(rate_limits=True, changes_per_minute=60)
+async def test_changes_by_socket_count_as_those_by_rest(board: Board, alice: Person) -> None:
+    message = await alice.post(f"{board.path}/chat/messages", {"body": "0"})
+    async with alice.socket("demo") as wire:
+        for number in range(1, 21):
+            await wire.send("chat.edit", {"message_id": message["id"], "body": str(number)})
+            await wire.next("ack")
+        path = f"{board.path}/chat/messages/{message['id']}"
+        for number in range(21, 61):
+            await alice.put(path, {"body": str(number)})
+        assert (await alice.request("PUT", path, {"body": "61"})).status == 429
+        await wire.send("chat.edit", {"message_id": message["id"], "body": "61"}, id=7)
+        error = await wire.next("error")
+        assert (error["payload"]["code"], error["payload"]["id"]) == ("rate_limited", 7)
+
+
+@pytest.mark.settings(rate_limits=True, changes_per_minute=100_000)
+async def test_a_moved_column_counts_by_its_cards(
+    board: Board, alice: Person, olga: Person, desk: Desk
+) -> None:
+    for _ in range(120):
+        await board.card()
+    before = desk.pace.left(olga.id)
+    await olga.delete(f"{board.path}/columns/{board.backlog}?move_to={board.done}")
+    assert before - desk.pace.left(olga.id) == 1 + 120 // 50
