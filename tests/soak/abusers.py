@@ -44,6 +44,7 @@ AT_ONCE = 3
 """So many act beside the editor, who always does."""
 TOLD_EVERY = 0.5
 FURNISH_SECONDS = 120.0
+BOARDS = {"search": "Long", "pages": "Big", "abort": "Big", "stall": "Big"}
 BOARD_CARDS, LONG_CARDS, REWRITES = 20, 100, 4
 KIND = "application/json"
 
@@ -124,7 +125,8 @@ class Abusers:
     def figures(self) -> str:
         """What they did, and the answers that they got."""
         kinds = [
-            f"{name} " + ", ".join(f"{n} {status or 'lost'}" for status, n in sorted(told.items()))
+            f"{name} "
+            + ", ".join(f"{n} {status or 'unanswered'}" for status, n in sorted(told.items()))
             for name, told in sorted(self.answers.items())
         ]
         return "; ".join(kinds) or "nobody"
@@ -147,6 +149,7 @@ class Gang:
 
     hosts: list[str]
     chance: random.Random
+    acts: list[str]
     acting: asyncio.Event = field(default_factory=asyncio.Event)
     answers: dict[str, collections.Counter[int]] = field(
         default_factory=lambda: collections.defaultdict(collections.Counter)
@@ -454,7 +457,10 @@ async def furnish(gang: Gang) -> None:
                 changed = said[:-1] + str(again)
                 await client.put(f"{path}/cards/{card['id']}", {"description": changed})
 
+    needed = {BOARDS[name] for name in gang.acts if name in BOARDS}
     for name, count, said in (("Big", BOARD_CARDS, escaped), ("Long", LONG_CARDS, plain)):
+        if name not in needed:
+            continue
         project = await client.post("/projects", {"name": name})
         path = f"/projects/{project['slug']}"
         board = await client.get(path)
@@ -463,9 +469,9 @@ async def furnish(gang: Gang) -> None:
         await asyncio.gather(*(one(path, place, n, said, rewrites) for n in range(count)))
 
 
-async def play(gang: Gang, only: list[str]) -> None:
+async def play(gang: Gang) -> None:
     """Turn after turn the seed chooses who acts; the editor always does."""
-    names = [name for name in ACTS if not only or name in only]
+    names = gang.acts
     while True:
         await gang.acting.wait()
         others = [name for name in names if name != "edit"]
@@ -520,9 +526,9 @@ async def main() -> None:
         lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
     )
     given = orjson.loads(await lines.readline())
-    gang = Gang(given["hosts"], random.Random(given["seed"]))
+    gang = Gang(given["hosts"], random.Random(given["seed"]), given["only"] or list(ACTS))
     await furnish(gang)
-    others = [asyncio.create_task(tell(gang)), asyncio.create_task(play(gang, given["only"]))]
+    others = [asyncio.create_task(tell(gang)), asyncio.create_task(play(gang))]
     await listen(gang, lines)
     for task in others:
         task.cancel()

@@ -96,7 +96,7 @@ class Team:
         self.back_at = 0.0
         self.phase: Phase | None = None
         self.changes = 0
-        self._busy = self._guests = 0
+        self._busy = self._guests = self._newest = 0
         self._clients: dict[tuple[str, int], Pen] = {}
         self._frames: collections.OrderedDict[str, Json] = collections.OrderedDict()
         self._open = AsyncExitStack()
@@ -243,8 +243,11 @@ class Team:
             at = datetime.fromisoformat(frame["ts"]).timestamp()
             late = time.time() - at
             self.figures.late.append(late)
-            if self.phase is not None:
-                self.phase.late.append(late)
+            # An older one comes to somebody who was away, or is `gone` since.
+            if frame["seq"] > self._newest:
+                self._newest = frame["seq"]
+                if self.phase is not None:
+                    self.phase.late.append(late)
         return frame
 
     # Who writes.
@@ -300,7 +303,7 @@ class Team:
                         if chance.random() < DESCRIBED:
                             said = text(chance, DESCRIPTION)
                             await self._set(client, slug, card["id"], "description", said)
-                elif wish < 0.35:
+                elif 0.25 <= wish < 0.35:
                     body = text(chance, MESSAGE, name)
                     work = client.post(f"{path}/chat/messages", {"body": body})
                     await self._record("message", body, work)

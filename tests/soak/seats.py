@@ -106,8 +106,9 @@ class Pen(Client):
         return tokens
 
     async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
-        began = time.monotonic()
-        team = self.team
+        began, team = time.monotonic(), self.team
+        if self.session.closed:
+            raise aiohttp.ClientConnectionError("the browser is closed")
         try:
             answer = await super()._once(method, path, body, headers)
         except LOST:
@@ -117,7 +118,7 @@ class Pen(Client):
             if team.phase is not None:
                 team.phase.answered(path, time.monotonic() - began)
         self.figures.answers[answer.status] += 1
-        if answer.status in (429, 503) and not team.explained(began):
+        if answer.status == 429 or (answer.status == 503 and not team.explained(began)):
             code = answer.body.get("code") if isinstance(answer.body, dict) else ""
             asked = re.sub(r"\d+", "#", path.partition("?")[0])
             self.figures.unexplained[f"{answer.status} {code} {method} {asked}"] += 1

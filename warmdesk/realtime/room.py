@@ -24,7 +24,7 @@ from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, seconds_since
-from warmdesk.realtime.frames import frame
+from warmdesk.realtime.frames import frame, payload
 
 if TYPE_CHECKING:
     from warmdesk.realtime.connection import Connection
@@ -201,8 +201,7 @@ class Room:
         self.blanked += 1
         for place, kept in enumerate(self.tail):
             if kept.entity == entity:
-                start = kept.frame.index(b"{")
-                told = orjson.loads(kept.frame[start:])
+                told = orjson.loads(payload(kept.frame))
                 told["type"], told["payload"] = GONE, {}
                 blank = frame(orjson.dumps(told))
                 self.tail_bytes += len(blank) - len(kept.frame)
