@@ -22,9 +22,9 @@ from typing import Any
 import asyncpg
 import pytest
 import redis.asyncio
-import uvloop
 from aiohttp import web
 
+from tests import deadline
 from tests.checkers.mirror import mirror
 from tests.closed import check_event
 from tests.person import PASSWORD, Person
@@ -54,7 +54,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     """The loop that the server runs on."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": deadline.new_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """A test that runs out of time ends alone."""
+    deadline.set_timer(item, settings.timeout)
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_cancel_timer(item: pytest.Item) -> bool:
+    deadline.cancel_timer()
+    return True
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,20 @@ def test_what_was_told_of_a_deleted_thing_is_not_told_again() -> None:
     run(story)
 
 
+@pytest.mark.parametrize("length", [0x7B, 126, 0x017B, 0x7B00, 0x7BFF, 0x1017B])
+def test_a_deleted_thing_is_blanked_whatever_bytes_its_length_has(length: int) -> None:
+    async def story() -> None:
+        room = make_room()
+        bare = len(entry(1, "chat.message", "message:7").body)
+        room.hear(entry(1, "chat.message", "message:7", size=length - bare))
+        room.hear(entry(2, "chat.message_deleted", "message:7"))
+        shown = joined(room, 0).frames
+        assert [frame["type"] for frame in shown] == ["gone", "chat.message_deleted"]
+        assert shown[0] == {"type": "gone", "payload": {}, "seq": 1}
+
+    run(story)
+
+
 def test_those_who_miss_the_same_share_its_bytes_and_few_are_kept() -> None:
     async def story() -> None:
         room = make_room()

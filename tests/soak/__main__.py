@@ -10,20 +10,31 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
 
+from tests.conftest import until
 from tests.soak import report
+from tests.soak.abusers import ACTS, Abusers
 from tests.soak.faults import FAULTS, STORM, Fault, plan
 from tests.soak.people import Size, Team
-from tests.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course
+from tests.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course, memory
+from tests.soak.seats import Phase
 from tests.soak.world import World
 
 STORM_SECONDS = 45.0
 PAUSE_SECONDS = 2.0
+PHASE_SECONDS, PHASE_SHARE = 60.0, 0.2
+"""How long people work without a fault, with and without abusers: at most, and of the whole."""
+ALIGHT_SECONDS = 3.0
+"""After everybody came, before anything is measured."""
+AGAIN_SECONDS = 20.0
+"""Memory that abusers took is free again so long after they went."""
+TICK = 0.05
 PLANNED = 10_000
 """More faults than fit into any soak."""
 
@@ -40,27 +51,95 @@ async def play(
     seconds: float | None = None,
     keep: Path | None = None,
     say: Say = print,
+    phase: float = 0.0,
+    abuse: list[str] | None = None,
 ) -> tuple[Team, Course]:
-    """Let people work while these things break, one after the other, for so many seconds or until
-    all are done. What came of it is in both answers; `report.broken` judges.
+    """Let people work: `phase` seconds alone, as long beside abusers, and then while these things
+    break, one after the other, for so many seconds in all or until all are done. `abuse` names what
+    the abusers do; with None there are none. What came of it is in both answers; `report.broken`
+    judges.
     """
     course = Course()
-    async with World(seed=seed, workers=workers, keep=keep, access_token_ttl=300) as world:
-        team = Team(world, size or Size())
+    given = {"access_token_ttl": 300, "rate_limits": "on"}
+    async with World(seed=seed, workers=workers, keep=keep, **given) as world:
+        hosts = [host.url for host in world.hosts]
+        abusers = Abusers(hosts, seed, abuse) if abuse else None
+        team = Team(world, size or Size(), abusers)
         began = time.monotonic()
         try:
             await team.begin()
             began = time.monotonic()
             say(f"{len(team.seats)} sockets and {team.size.writers} writers are at work")
+            if abusers is not None:
+                await abusers.start()
+            if phase:
+                await asyncio.sleep(ALIGHT_SECONDS)
+                await alone(team, course, phase, say)
+                if abusers is not None:
+                    await beside(team, abusers, course, phase, say)
             await _break(team, course, iter(faults), began, seconds, say)
         except Exception as error:
             team.broken.append(f"the soak itself ended: {error!r}")
             say(team.broken[-1])
         finally:
+            if abusers is not None:
+                await abusers.end()
             await team.end()
         course.seconds = time.monotonic() - began
         await team.compare()
     return team, course
+
+
+@asynccontextmanager
+async def _measured(team: Team, name: str) -> AsyncIterator[Phase]:
+    """Nothing breaks; what people see is kept."""
+    phase = Phase(name)
+    before, began = await team.healings(), time.monotonic()
+
+    async def watch() -> None:
+        while True:
+            slept = time.monotonic()
+            await asyncio.sleep(TICK)
+            phase.lag.append(time.monotonic() - slept - TICK)
+
+    watching = asyncio.create_task(watch())
+    team.phase = phase
+    try:
+        yield phase
+    finally:
+        team.phase = None
+        watching.cancel()
+        phase.seconds = time.monotonic() - began
+    after = await team.healings()
+    phase.healings = {cause: count - before[cause] for cause, count in after.items()}
+
+
+async def alone(team: Team, course: Course, seconds: float, say: Say) -> None:
+    """People work, and nothing else happens."""
+    async with _measured(team, "alone") as course.alone:
+        await asyncio.sleep(seconds)
+    say(f"           {report.phase_figures(course.alone)}")
+
+
+async def beside(team: Team, abusers: Abusers, course: Course, seconds: float, say: Say) -> None:
+    """The same people beside abusers; afterwards memory is free again."""
+    course.memory = before = memory(team)
+    async with _measured(team, "beside abusers") as course.beside:
+        await abusers.act()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(TICK * 10)
+            course.memory_most = max(course.memory_most, sum(memory(team).values()))
+    say(f"           {report.phase_figures(course.beside)}")
+    await abusers.rest()
+
+    def freed() -> bool:
+        course.memory_after = memory(team)
+        return not report.swollen(before, course.memory_after)
+
+    with suppress(AssertionError):
+        await until(freed, limit=AGAIN_SECONDS, every=0.5)
+    say(f"           abusers: {abusers.figures()}")
 
 
 async def _break(
@@ -74,7 +153,7 @@ async def _break(
     """Storms, each followed by a calm in which everything is compared."""
     calm_at = time.monotonic() + STORM_SECONDS
     excused: frozenset[str] = frozenset()
-    team.world.weather(STORM)
+    await _storm(team, course)
     for fault, own in faults:
         now = time.monotonic()
         if seconds is not None and now - began > seconds:
@@ -83,7 +162,7 @@ async def _break(
             await calm(team, course, say)
             excused = frozenset()
             calm_at = time.monotonic() + STORM_SECONDS
-            team.world.weather(STORM)
+            await _storm(team, course)
         chance = random.Random(own)
         excused |= fault.excuses
         team.excuse(excused)
@@ -99,11 +178,19 @@ async def _break(
         else:
             course.heals.append(healed)
             # Who was told too late has been told now; whose lease ran out still comes back.
-            excused -= {"late", "slow"}
+            excused -= {"late", "slow", "away"}
             team.excuse(excused)
             say(f"{at:7.1f} s  {fault.name} ({hit}), healed in {healed:.1f} s")
         await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS))
     await calm(team, course, say)
+
+
+async def _storm(team: Team, course: Course) -> None:
+    """The bus is bad from now on. Abusers act in every second storm."""
+    team.world.weather(STORM)
+    course.storms += 1
+    if team.abusers is not None and course.storms % 2:
+        await team.abusers.act()
 
 
 async def heal(team: Team) -> float:
@@ -120,6 +207,8 @@ async def heal(team: Team) -> float:
 async def calm(team: Team, course: Course, say: Say) -> None:
     """Fair weather: presence is right soon, and following equals fetching."""
     team.world.weather()
+    if team.abusers is not None and team.abusers.acting:
+        await team.abusers.rest()
     began = time.monotonic()
     async with team.silence():
         try:
@@ -158,6 +247,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=2, help="of each of the two servers")
     parser.add_argument("--viewers", type=int, default=Size.viewers)
+    parser.add_argument(
+        "--abusers", default=",".join(ACTS), help="what they do: some of %(default)s"
+    )
+    parser.add_argument("--no-abusers", dest="abusers", action="store_const", const="")
     parser.add_argument("--only", help="these faults alone: a,b,c of " + ", ".join(FAULTS))
     parser.add_argument("--logs", type=Path, help="leave the servers' logs in this directory")
     chosen = parser.parse_args()
@@ -169,7 +262,10 @@ def main() -> None:
         f"bin/soak --seed {chosen.seed} --minutes {chosen.minutes:g} --workers {chosen.workers}"
         + f" --viewers {chosen.viewers}"
         + (f" --only {chosen.only}" if chosen.only else "")
+        + (" --no-abusers" if not chosen.abusers else "")
+        + (f" --abusers {chosen.abusers}" if chosen.abusers not in ("", ",".join(ACTS)) else "")
     )
+    phase = min(PHASE_SECONDS, PHASE_SHARE * chosen.minutes * 60)
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -184,6 +280,8 @@ def main() -> None:
         seconds=chosen.minutes * 60,
         keep=chosen.logs,
         say=say,
+        phase=phase,
+        abuse=chosen.abusers.split(",") if chosen.abusers else None,
     )
     try:
         team, course = uvloop.run(_until_told(soak))

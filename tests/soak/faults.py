@@ -26,7 +26,8 @@ RESPAWN_SECONDS = 30.0
 class Fault:
     """`weight`: how often, beside the others. `excuses`: what a promise says may happen then:
     ``leaves`` (a user's lease runs out), ``late`` (a host cannot know that a right is gone),
-    ``slow`` (an answer waits for a worker that stands still).
+    ``slow`` (an answer waits for a worker that stands still), ``away`` (nothing can be stored, so
+    503 is right).
     """
 
     name: str
@@ -108,13 +109,13 @@ async def reload(world: World, chance: random.Random) -> str:
     return f"{host}"
 
 
-@fault(4, "late", "slow")
+@fault(4, "late", "slow", "away")
 async def freeze_worker(world: World, chance: random.Random) -> str:
     """A worker stands still and goes on, shorter than its leases last."""
     return await _freeze(world, chance, chance.uniform(2, 6))
 
 
-@fault(2, "late", "leaves", "slow")
+@fault(2, "late", "leaves", "slow", "away")
 async def freeze_worker_long(world: World, chance: random.Random) -> str:
     """A worker stands still so long that everybody else believes it dead."""
     return await _freeze(world, chance, 20)
@@ -159,7 +160,7 @@ async def flush_redis(world: World, chance: random.Random) -> str:
     return "everything"
 
 
-@fault(5, "late")
+@fault(5, "late", "away")
 async def kill_postgres(world: World, chance: random.Random) -> str:
     """kill -9 of PostgreSQL, and recovery."""
     away = chance.choice([0.0, 1.0])
@@ -167,7 +168,7 @@ async def kill_postgres(world: World, chance: random.Random) -> str:
     return f"away for {away} s"
 
 
-@fault(3, "late")
+@fault(3, "late", "away")
 async def restart_postgres(world: World, chance: random.Random) -> str:
     """A planned restart of PostgreSQL."""
     away = chance.choice([0.0, 2.0])
@@ -175,7 +176,7 @@ async def restart_postgres(world: World, chance: random.Random) -> str:
     return f"away for {away} s"
 
 
-@fault(3, "late")
+@fault(3, "late", "away")
 async def hang_postgres(world: World, chance: random.Random) -> str:
     """All processes of PostgreSQL stand still."""
     seconds = chance.uniform(1, 8)
@@ -195,7 +196,7 @@ async def cut_bus(world: World, chance: random.Random) -> str:
     return f"{host}, {await _cut(host.bus, chance)}"
 
 
-@fault(2, "late")
+@fault(2, "late", "away")
 async def cut_database(world: World, chance: random.Random) -> str:
     """A host's connections to PostgreSQL are reset, and refused for a while."""
     host = chance.choice(world.hosts)
@@ -217,7 +218,7 @@ async def silent_bus(world: World, chance: random.Random) -> str:
     return f"{host}, {await _silence(host.bus, 12)}"
 
 
-@fault(2, "late")
+@fault(2, "late", "away")
 async def silent_database(world: World, chance: random.Random) -> str:
     """Nothing passes between a host and PostgreSQL, and nobody is told; then the link is dead."""
     host = chance.choice(world.hosts)

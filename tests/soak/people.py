@@ -6,6 +6,7 @@ import asyncio
 import collections
 import itertools
 import random
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,13 +27,19 @@ from tests.checkers.streams import Streams
 from tests.closed import check_frame
 from tests.conftest import until
 from tests.person import PASSWORD
-from tests.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Seat
+from tests.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
+from tests.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
+from tests.soak.texts import DESCRIPTION, MESSAGE, TITLE, text
 from tests.soak.world import Host, World
 from warmdesk.client import LOST, Client, Refused, SocketRefused
 from warmdesk.realtime.channels import project_channel
 
 SOCKETS_EACH = 4
 CARDS_EACH, MESSAGES_EACH = 30, 40
+DESCRIBED = 0.3
+"""So many of the cards have a description: each event of such a card carries it."""
+WATCHER = "watcher"
+HEALINGS = re.compile(r'^warmdesk_feed_repairs_total\{cause="(gap|check)"\} (\S+)$', re.MULTILINE)
 REMEMBERED_FRAMES = 4096
 EXPECTED = (r"worker\.crash_loop",)
 """Errors that faults explain: whoever kills a worker again and again is told of a loop."""
@@ -40,14 +47,18 @@ EXPECTED = (r"worker\.crash_loop",)
 
 @dataclass(frozen=True)
 class Size:
-    """How many of each, and how long each rests between two things, in seconds."""
+    """How many of each, and how long each rests between two things, in seconds: who chats rests
+    so long that no limit refuses him. Neighbours work on the street's board, beside an abuser.
+    """
 
     writers: int = 6
-    chatters: int = 4
+    chatters: int = 12
     viewers: int = 48
     joiners: int = 8
     mirrors: int = 2
+    neighbours: int = 2
     rest: float = 0.15
+    chat_rest: float = 1.2
 
     @property
     def people(self) -> dict[str, str]:
@@ -59,17 +70,18 @@ class Size:
             ("viewer", -(-self.viewers // SOCKETS_EACH)),
             ("joiner", self.joiners),
             ("mirror", self.mirrors),
+            ("neighbour", self.neighbours),
         ):
             names += [f"{role}-{number}" for number in range(1, count + 1)]
-        names += ["leaver", "removed", "deactivated", "demoted"]
-        return {"root": "admin"} | dict.fromkeys(names, "user")
+        names += ["leaver", "removed", "deactivated", "demoted", *ACCOUNTS]
+        return {"root": "admin", WATCHER: "metrics"} | dict.fromkeys(names, "user")
 
 
 class Team:
     """All of them, and the checkers that watch."""
 
-    def __init__(self, world: World, size: Size) -> None:
-        self.world, self.size = world, size
+    def __init__(self, world: World, size: Size, abusers: Abusers | None = None) -> None:
+        self.world, self.size, self.abusers = world, size, abusers
         self.chance = random.Random(world.seed)
         self.figures = Figures()
         self.ledger, self.presence, self.revoked = Ledger(), Presence(), Revoked()
@@ -80,9 +92,11 @@ class Team:
         self.seats: list[Seat] = []
         self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
         self.broken: list[str] = []
-        self.late_excused = self.slow_excused = False
+        self.late_excused = self.slow_excused = self.away_excused = False
+        self.back_at = 0.0
+        self.phase: Phase | None = None
         self.changes = 0
-        self._busy = self._guests = 0
+        self._busy = self._guests = self._newest = 0
         self._clients: dict[tuple[str, int], Pen] = {}
         self._frames: collections.OrderedDict[str, Json] = collections.OrderedDict()
         self._open = AsyncExitStack()
@@ -95,13 +109,15 @@ class Team:
         size, world = self.size, self.world
         await world.populate(size.people)
         olga = await self.client("olga", world.hosts[0])
-        await olga.post("/projects", {"name": SLUG.title()})
-        for username in size.people:
-            if username not in ("root", "olga", "eve"):
-                await olga.post(f"/projects/{SLUG}/members", self.membership(username))
-        board = await olga.get(f"/projects/{SLUG}")
+        here = set(size.people) - {"root", "olga", "eve", WATCHER, *ACCOUNTS}
+        neighbours = {name for name in here if name.startswith("neighbour")}
+        board = await self._found(olga, SLUG, here - neighbours)
+        street = await self._found(olga, STREET, neighbours | {EDITOR, SITTER})
         self.project_id: int = board["id"]
-        self.columns = [column["id"] for column in board["columns"]]
+        self.columns = {
+            slug: [column["id"] for column in each["columns"]]
+            for slug, each in ((SLUG, board), (STREET, street))
+        }
         self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
             client = await self.client(f"mirror-{number}", self.host(number))
@@ -119,18 +135,46 @@ class Team:
             self._start(self._chat(self._seat(f"chatter-{number}", client)))
         await self.everybody_reaches(0, limit=30)
         for number in range(1, size.writers + 1):
-            self._start(self._write(await self.client(f"writer-{number}", self.host(number))))
+            client = await self.client(f"writer-{number}", self.host(number))
+            self._start(self._write(client, SLUG))
+        for number in range(1, size.neighbours + 1):
+            client = await self.client(f"neighbour-{number}", self.host(number))
+            self._start(self._write(client, STREET))
         for number in range(1, size.joiners + 1):
             self._start(self._join(f"joiner-{number}"))
         self._start(self.stranger.run(self.over))
-        for act in (self._log_out, self._be_removed, self._be_deactivated, self._be_demoted):
+        acts = [self._log_out, self._be_removed, self._be_deactivated, self._be_demoted]
+        for act in [*acts, *([self._show_out] if self.abusers else [])]:
             self._start(self._again_and_again(act))
+
+    async def _found(self, olga: Pen, slug: str, members: set[str]) -> Any:
+        """A project of olga's with these members: its board."""
+        await olga.post("/projects", {"name": slug.title()})
+        for username in sorted(members):
+            await olga.post(f"/projects/{slug}/members", self.membership(username))
+        return await olga.get(f"/projects/{slug}")
 
     def excuse(self, excuses: frozenset[str]) -> None:
         """What a fault may do that would be a broken promise else; nothing from now on if empty."""
         self.presence.excused = "leaves" in excuses
         self.late_excused = "late" in excuses
         self.slow_excused = "slow" in excuses
+        if self.away_excused and "away" not in excuses:
+            self.back_at = time.monotonic()
+        self.away_excused = "away" in excuses
+
+    def explained(self, began: float) -> bool:
+        """Whether a fault explains that what was asked at this moment is refused now."""
+        return self.away_excused or began < self.back_at
+
+    async def healings(self) -> collections.Counter[str]:
+        """What the servers say of events that came from the feed because the bus lacked them."""
+        found: collections.Counter[str] = collections.Counter()
+        for host in self.world.hosts:
+            watcher = await self.client(WATCHER, host)
+            for cause, count in HEALINGS.findall(await watcher.get("/metrics")):
+                found[cause] += int(float(count))
+        return found
 
     async def probe(self, host: Host) -> None:
         """A change at this host that everybody sees."""
@@ -197,7 +241,13 @@ class Team:
             if len(self._frames) > REMEMBERED_FRAMES:
                 self._frames.popitem(last=False)
             at = datetime.fromisoformat(frame["ts"]).timestamp()
-            self.figures.late.append(time.time() - at)
+            late = time.time() - at
+            self.figures.late.append(late)
+            # An older one comes to somebody who was away, or is `gone` since.
+            if frame["seq"] > self._newest:
+                self._newest = frame["seq"]
+                if self.phase is not None:
+                    self.phase.late.append(late)
         return frame
 
     # Who writes.
@@ -213,8 +263,8 @@ class Team:
             self._busy -= 1
             self.changes += 1
 
-    async def rest(self) -> None:
-        await asyncio.sleep(self.chance.uniform(0.3, 1.7) * self.size.rest)
+    async def rest(self, seconds: float | None = None) -> None:
+        await asyncio.sleep(self.chance.uniform(0.3, 1.7) * (seconds or self.size.rest))
 
     async def _record(self, kind: str, name: str, work: Awaitable[Any]) -> Any | None:
         """A creation in the ledger. None when it is not known what became of it."""
@@ -231,9 +281,9 @@ class Team:
         self.ledger.done(kind, name, made["id"])
         return made
 
-    async def _write(self, client: Pen) -> None:
-        """Cards: make, rename, move, delete; and a word over REST now and then."""
-        chance, path = random.Random(f"{self.world.seed} {client.username}"), f"/projects/{SLUG}"
+    async def _write(self, client: Pen, slug: str) -> None:
+        """Cards: make, rename, describe, move, delete; and a word over REST now and then."""
+        chance, path = random.Random(f"{self.world.seed} {client.username}"), f"/projects/{slug}"
         cards: list[int] = []
         for number in itertools.count():
             if self.over.is_set():
@@ -244,30 +294,48 @@ class Team:
                 name = f"{client.username} {number}"
                 wish = chance.random()
                 if len(cards) < 4 or (wish < 0.25 and len(cards) < CARDS_EACH):
-                    column = chance.choice(self.columns)
-                    work = client.post(f"{path}/columns/{column}/cards", {"title": name})
-                    card = await self._record("card", name, work)
+                    column = chance.choice(self.columns[slug])
+                    title = text(chance, TITLE, name)
+                    work = client.post(f"{path}/columns/{column}/cards", {"title": title})
+                    card = await self._record("card", title, work)
                     if card is not None:
                         cards.append(card["id"])
-                elif wish < 0.35:
-                    work = client.post(f"{path}/chat/messages", {"body": name})
-                    await self._record("message", name, work)
+                        if chance.random() < DESCRIBED:
+                            said = text(chance, DESCRIPTION)
+                            await self._set(client, slug, card["id"], "description", said)
+                elif 0.25 <= wish < 0.35:
+                    body = text(chance, MESSAGE, name)
+                    work = client.post(f"{path}/chat/messages", {"body": body})
+                    await self._record("message", body, work)
                 else:
-                    await self._touch(client, cards, chance, name)
+                    await self._touch(client, slug, cards, chance, name)
             await self.rest()
 
-    async def _touch(self, client: Pen, cards: list[int], chance: random.Random, name: str) -> None:
+    async def _set(self, client: Pen, slug: str, card_id: int, field: str, value: str) -> None:
+        self.ledger.pending(card_id, field, value)
+        try:
+            await client.put(f"/projects/{slug}/cards/{card_id}", {field: value})
+        except Refused as error:
+            if error.status < 500:
+                self.broken.append(f"a change of a card was refused: {error}")
+        except LOST:
+            pass
+        else:
+            self.ledger.last(card_id, field, value)
+
+    async def _touch(
+        self, client: Pen, slug: str, cards: list[int], chance: random.Random, name: str
+    ) -> None:
         """Change a card of one's own: nobody else writes it."""
-        path = f"/projects/{SLUG}/cards/{chance.choice(cards)}"
-        card_id = int(path.rpartition("/")[2])
+        card_id = chance.choice(cards)
+        path = f"/projects/{slug}/cards/{card_id}"
         wish = chance.random()
         try:
             if wish < 0.4:
-                self.ledger.pending(card_id, "title", name)
-                await client.put(path, {"title": name})
-                self.ledger.last(card_id, "title", name)
+                await self._set(client, slug, card_id, "title", text(chance, TITLE, name))
             elif wish < 0.9 or len(cards) < CARDS_EACH // 2:
-                body = {"column_id": chance.choice(self.columns), "index": chance.randrange(5)}
+                columns = self.columns[slug]
+                body = {"column_id": chance.choice(columns), "index": chance.randrange(5)}
                 await client.patch(f"{path}/move", body)
             else:
                 cards.remove(card_id)
@@ -283,13 +351,14 @@ class Team:
     async def _chat(self, seat: Seat) -> None:
         """Talk over the socket: the same nonce until it is known to be said."""
         mine: collections.deque[int] = collections.deque()
+        chance = random.Random(f"{self.world.seed} {seat.name}")
         for number in itertools.count():
             if self.over.is_set():
                 return
             async with self.at_work():
                 if self.over.is_set():
                     return
-                body = f"{seat.name} {number}"
+                body = text(chance, MESSAGE, f"{seat.name} {number}")
                 self.ledger.asked("message", body)
                 said = await self._until_known(seat, {"body": body, "nonce": uuid.uuid4().hex})
                 if said is not None:
@@ -300,7 +369,7 @@ class Team:
                         self.ledger.deleting(mine[0], "message")
                         await seat.say("chat.delete", {"message_id": mine[0]})
                         self.ledger.deleted(mine.popleft(), "message")
-            await self.rest()
+            await self.rest(self.size.chat_rest)
 
     async def _until_known(self, seat: Seat, payload: Json) -> Json | None:
         end = time.monotonic() + PATIENCE
@@ -384,22 +453,47 @@ class Team:
         olga = await self.client("olga", self.chance.choice(self.world.hosts))
         clients = [await self.client("removed", host) for host in self.world.hosts]
         # The last time it may have stayed unknown whether he became a member again.
-        await self._bring_back(olga)
+        await self._bring_back(olga, SLUG, "removed")
         async with self._watched(*clients) as watched:
             await watched.present()
-            try:
-                await olga.delete(f"/projects/{SLUG}/members/{self.world.ids['removed']}")
-            except Refused as error:
-                if error.status == 404:
-                    return  # an earlier removal, never answered, was carried out late
-                raise
-            await watched.judge("removed")
+            if await self._remove(olga, SLUG, "removed"):
+                await watched.judge("removed")
 
-    async def _bring_back(self, olga: Pen) -> None:
+    async def _remove(self, olga: Pen, slug: str, username: str) -> bool:
+        """False when an earlier removal, never answered, was carried out late."""
+        began, phase = time.monotonic(), self.phase
+        try:
+            await olga.delete(f"/projects/{slug}/members/{self.world.ids[username]}")
+        except Refused as error:
+            if error.status == 404:
+                return False
+            raise
+        finally:
+            if phase is not None and phase is self.phase:
+                phase.removals.append(time.monotonic() - began)
+        return True
+
+    async def _show_out(self) -> None:
+        """Remove the abuser from the street while he writes there; he comes back."""
+        abusers = self.abusers
+        if abusers is None or not abusers.acting:
+            return
+        olga = await self.client("olga", self.chance.choice(self.world.hosts))
+        try:
+            if await self._remove(olga, STREET, EDITOR):
+                answered = time.monotonic()
+                await until(lambda: abusers.told_at > answered + 1, limit=PATIENCE)
+                late = abusers.editor["accepted"] - answered
+                if late > 0:
+                    self.broken.append(f"{EDITOR} could write {late:.2f} s after his removal")
+        finally:
+            await self._bring_back(olga, STREET, EDITOR)
+
+    async def _bring_back(self, olga: Pen, slug: str, username: str) -> None:
         """Make him a member, whatever became of it before."""
         while not self.over.is_set():
             try:
-                await olga.post(f"/projects/{SLUG}/members", self.membership("removed"))
+                await olga.post(f"/projects/{slug}/members", self.membership(username))
                 return
             except Refused as error:
                 if error.status == 409:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.soak.faults import elder
 from tests.soak.people import Team
+from tests.soak.seats import Phase, percentile
 
 HEAL_SECONDS = 30.0
 PRESENCE_SECONDS = 10.0
@@ -17,6 +18,15 @@ SILENT_SECONDS = 2.0
 UNAVAILABLE_SECONDS = 5.5
 """A 503 comes within five seconds; the rest is this machine's, which runs everything."""
 GROWTH = 0.10
+RATIO = 3.0
+"""Beside abusers 99 % of what people ask takes at most so many times as long as without."""
+FLOORS = {"answers": 0.05, "sign_ins": 0.5, "late": 0.05}
+"""Seconds that are as good as none: a ratio of less would be one of noise."""
+JUDGED_SECONDS = 15.0
+"""A shorter phase has too few answers to tell the slowest of a hundred."""
+REMOVED_SECONDS = 2.0
+SWOLLEN = 64 << 20
+"""What a worker may keep of what abusers made it take."""
 FILES_GROWTH = 20
 SHOWN = 20
 
@@ -39,6 +49,12 @@ class Course:
     heals: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
+    storms: int = 0
+    alone: Phase = field(default_factory=lambda: Phase("alone"))
+    beside: Phase = field(default_factory=lambda: Phase("beside abusers"))
+    memory: dict[int, int] = field(default_factory=dict)
+    memory_most: int = 0
+    memory_after: dict[int, int] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
     def sample(self, team: Team) -> None:
@@ -59,6 +75,54 @@ class Course:
         mine = [one for one in self.samples if one.pid == self.samples[-1].pid]
         first, last = mine[len(mine) // 3], mine[-1]
         return last.memory / first.memory - 1, last.files - first.files
+
+
+def memory(team: Team) -> dict[int, int]:
+    """Resident bytes of each worker, by its process id."""
+    found = {}
+    for host in team.world.hosts:
+        for pid in host.workers():
+            with suppress(OSError):
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                found[pid] = pages * os.sysconf("SC_PAGE_SIZE")
+    return found
+
+
+def swollen(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
+    """Workers that kept too much, and how much."""
+    grown = {pid: bytes - before[pid] for pid, bytes in after.items() if pid in before}
+    return {pid: more for pid, more in grown.items() if more > SWOLLEN}
+
+
+def _slower(course: Course) -> list[str]:
+    """What became too slow beside abusers."""
+    found: list[str] = []
+    if min(course.alone.seconds, course.beside.seconds) < JUDGED_SECONDS:
+        return found
+    for name, floor in FLOORS.items():
+        before = max(floor, percentile(getattr(course.alone, name), 0.99))
+        after = percentile(getattr(course.beside, name), 0.99)
+        if after > RATIO * before:
+            found.append(
+                f"beside abusers p99 of {name} is {after * 1000:.0f} ms, allowed are"
+                f" {RATIO:g} times {before * 1000:.0f} ms"
+            )
+    return found
+
+
+def _undisturbed(phase: Phase) -> list[str]:
+    """What may not happen while nothing breaks."""
+    found = []
+    slowest = max(phase.removals, default=0.0)
+    if slowest > REMOVED_SECONDS:
+        found.append(f"{phase.name}: a removal took {slowest:.1f} s")
+    if sum(phase.healings.values()):
+        found.append(f"{phase.name}: events came late, from the feed: {phase.healings}")
+    if phase.resets:
+        found.append(f"{phase.name}: {phase.resets} viewers had to fetch again")
+    if phase.closed:
+        found.append(f"{phase.name}: sockets were closed with {dict(phase.closed)}")
+    return found
 
 
 def _open_files(pid: int) -> list[str]:
@@ -96,10 +160,33 @@ def broken(team: Team, course: Course) -> list[str]:
         found.append(f"a 503 took {seconds:.1f} s: {where}")
     if figures.signed_out:
         found.append(f"{figures.signed_out} people were signed out for no reason")
+    if figures.unexplained:
+        found.append(f"refused without a fault: {dict(figures.unexplained)}")
+    for phase in (course.alone, course.beside):
+        found += _undisturbed(phase)
+    found += _slower(course)
+    for pid, more in swollen(course.memory, course.memory_after).items():
+        found.append(f"worker {pid} keeps {more >> 20} MiB more than before the abusers")
+    if team.abusers is not None and (failures := team.abusers.failures()):
+        found.append(f"answers to abusers that should not be: {failures}")
     memory, files = course.growth()
     if memory > GROWTH or files > FILES_GROWTH:
         found.append(f"the oldest worker grew by {memory:.0%}, {files} open files")
     return found
+
+
+def phase_figures(phase: Phase) -> str:
+    """What people saw in it, in a line."""
+
+    def milliseconds(name: str) -> str:
+        seconds = getattr(phase, name)
+        return f"{percentile(seconds, 0.99) * 1000:.0f} ms of {len(seconds)}"
+
+    return (
+        f"{phase.name} {phase.seconds:.0f} s: p99 of answers {milliseconds('answers')},"
+        f" sign-ins {milliseconds('sign_ins')}, events {milliseconds('late')},"
+        f" own delay {milliseconds('lag')}"
+    )
 
 
 def figures(team: Team, course: Course) -> str:
@@ -137,4 +224,21 @@ def figures(team: Team, course: Course) -> str:
         f"oldest worker  memory {memory:+.1%}, open files {files:+d}"
         f" over {len(course.samples)} looks",
     ]
+    removals = [*course.alone.removals, *course.beside.removals]
+    healed = sum((*course.alone.healings.values(), *course.beside.healings.values()))
+    unexplained = sum(told.unexplained.values())
+    lines += [
+        f"abusers        {team.abusers.figures() if team.abusers else 'none'}",
+        f"undisturbed    {phase_figures(course.alone)}",
+        f"               {phase_figures(course.beside)}",
+        f"memory         {_total(course.memory)} before abusers, at most {course.memory_most >> 20}"
+        f" MiB, {_total(course.memory_after)} after",
+        f"without fault  {healed} healings, {unexplained} refusals,"
+        f" {course.alone.resets + course.beside.resets} resets; slowest of {len(removals)} removals"
+        f" {max(removals, default=0.0):.2f} s",
+    ]
     return "\n".join(lines)
+
+
+def _total(memory: dict[int, int]) -> str:
+    return f"{sum(memory.values()) >> 20} MiB"

@@ -7,8 +7,9 @@ import asyncio
 import collections
 import itertools
 import random
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,16 @@ import aiohttp
 import orjson
 
 from tests.person import PASSWORD
-from warmdesk.client import FRAME_LIMIT, LOST, Answer, Client, Refused, SocketRefused, pause
+from warmdesk.client import (
+    ATTEMPT_SECONDS,
+    FRAME_LIMIT,
+    LOST,
+    Answer,
+    Client,
+    Refused,
+    SocketRefused,
+    pause,
+)
 
 if TYPE_CHECKING:
     from tests.soak.people import Team
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
 PATIENCE = 90.0
 """Seconds that a writer goes on asking: longer than the longest trouble."""
 SLUG = "soak"
+ADDRESSES = itertools.cycle(f"127.0.1.{number}" for number in range(1, 65))
+"""Where people sit."""
 
 Json = dict[str, Any]
 
@@ -41,10 +53,37 @@ class Figures:
     resets: collections.Counter[str] = field(default_factory=collections.Counter)
     refused_sockets: collections.Counter[int] = field(default_factory=collections.Counter)
     closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
+    unexplained: collections.Counter[str] = field(default_factory=collections.Counter)
+    """Answers of 503 and 429 to people, by what was asked, while no fault explains them."""
 
     def percentile(self, share: float) -> float:
-        ranked = sorted(self.late)
-        return ranked[int(share * (len(ranked) - 1))] if ranked else 0.0
+        return percentile(self.late, share)
+
+
+def percentile(seconds: Iterable[float], share: float) -> float:
+    ranked = sorted(seconds)
+    return ranked[int(share * (len(ranked) - 1))] if ranked else 0.0
+
+
+@dataclass
+class Phase:
+    """What people saw while nothing broke, in seconds: `answers` to requests and messages,
+    `sign_ins`, `late` as events came; `lag` is how late the watching process itself was.
+    """
+
+    name: str
+    seconds: float = 0.0
+    answers: array.array[float] = field(default_factory=lambda: array.array("d"))
+    sign_ins: array.array[float] = field(default_factory=lambda: array.array("d"))
+    late: array.array[float] = field(default_factory=lambda: array.array("d"))
+    lag: array.array[float] = field(default_factory=lambda: array.array("d"))
+    removals: list[float] = field(default_factory=list)
+    healings: dict[str, int] = field(default_factory=dict)
+    closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
+    resets: int = 0
+
+    def answered(self, path: str, seconds: float) -> None:
+        (self.sign_ins if path == "/auth/login" else self.answers).append(seconds)
 
 
 class Pen(Client):
@@ -53,6 +92,12 @@ class Pen(Client):
     def __init__(self, url: str, team: Team, username: str) -> None:
         super().__init__(url, patience=PATIENCE)
         self.team, self.figures, self.username = team, team.figures, username
+        # Sign-ins are limited by address, and a team does not sit behind one.
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0, local_addr=(next(ADDRESSES), 0)),
+        )
+        self._session._retry_connection = False
 
     def _signed_in(self, answer: Answer) -> Any:
         tokens = super()._signed_in(answer)
@@ -61,13 +106,22 @@ class Pen(Client):
         return tokens
 
     async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
-        began = time.monotonic()
+        began, team = time.monotonic(), self.team
+        if self.session.closed:
+            raise aiohttp.ClientConnectionError("the browser is closed")
         try:
             answer = await super()._once(method, path, body, headers)
         except LOST:
             self.figures.unanswered += 1
             raise
+        finally:
+            if team.phase is not None:
+                team.phase.answered(path, time.monotonic() - began)
         self.figures.answers[answer.status] += 1
+        if answer.status == 429 or (answer.status == 503 and not team.explained(began)):
+            code = answer.body.get("code") if isinstance(answer.body, dict) else ""
+            asked = re.sub(r"\d+", "#", path.partition("?")[0])
+            self.figures.unexplained[f"{answer.status} {code} {method} {asked}"] += 1
         # A worker that stands still answers when it goes on.
         if answer.status == 503 and not self.team.slow_excused:
             took = time.monotonic() - began
@@ -101,7 +155,7 @@ class Seat:
         self.seq: int | None = None
         self.epoch: str | None = None
         self.socket: aiohttp.ClientWebSocketResponse | None = None
-        self.here = False
+        self.here = self.stays = False
         self.stream = team.streams.stream(name)
         self.view = team.presence.view(name, self.user_id) if shown else None
         self.on_frame: Callable[[Json], None] = lambda frame: None
@@ -112,6 +166,7 @@ class Seat:
 
     async def stay(self) -> None:
         """Be there until the soak is over."""
+        self.stays = True
         attempt = 0
         while not self.team.over.is_set():
             began = time.monotonic()
@@ -166,6 +221,8 @@ class Seat:
         self.stream.closed(code)
         self.on_closed(code)
         self.team.figures.closed[code] += 1
+        if self.stays and self.team.phase is not None and not self.team.over.is_set():
+            self.team.phase.closed[code] += 1
         if code == 4401 and self.steady:
             await self.client.sign_in_again()
 
@@ -188,6 +245,8 @@ class Seat:
             self.seq = seq
         elif type == "sync.reset":
             self.team.figures.resets[payload["reason"]] += 1
+            if self.team.phase is not None:
+                self.team.phase.resets += 1
             self.seq, self.epoch = payload["seq"], payload["epoch"]
         elif type.startswith("presence."):
             if self.view is not None:
@@ -222,7 +281,7 @@ class Seat:
         """
         if self.socket is None or self.socket.closed:
             raise ConnectionError("not connected")
-        name = str(next(self._ids))
+        name, began = str(next(self._ids)), time.monotonic()
         answer = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
             message = {"type": type, "payload": payload, "id": name}
@@ -230,6 +289,8 @@ class Seat:
             frame = await asyncio.wait_for(answer, limit)
         finally:
             del self._asked[name]
+            if self.team.phase is not None:
+                self.team.phase.answered(type, time.monotonic() - began)
         if frame["type"] == "error":
             raise SocketRefused(frame["payload"]["code"], frame["payload"]["message"])
         acked: Json = frame["payload"]

@@ -1,0 +1,94 @@
+"""A test that runs out of time fails, and only that one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).parents[1]
+CONFTEST = "from tests.conftest import *\n"
+SETUP = """[tool:pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = session
+asyncio_default_test_loop_scope = session
+filterwarnings = error
+addopts = -p no:cacheprovider
+"""
+TESTS = """
+import asyncio
+import time
+import pytest
+
+CLEANED = []
+
+@pytest.fixture
+async def kept():
+    yield CLEANED
+    CLEANED.append("fixture")
+
+@pytest.mark.timeout(0.5)
+async def test_waits(kept):
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.01)
+        CLEANED.append("test")
+
+@pytest.mark.timeout(0.5)
+async def test_waits_for_a_task():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(1e6))
+
+@pytest.fixture
+async def never():
+    await asyncio.Event().wait()
+
+@pytest.mark.timeout(0.5)
+async def test_has_a_fixture_that_waits(never):
+    pass
+
+@pytest.fixture
+async def endless():
+    yield
+    await asyncio.Event().wait()
+
+@pytest.mark.timeout(0.5)
+async def test_has_a_fixture_that_never_ends(endless):
+    pass
+
+@pytest.mark.timeout(0.5)
+def test_blocks():
+    time.sleep(1000)
+
+async def test_comes_after():
+    await asyncio.sleep(0.01)
+    assert CLEANED == ["test", "fixture"]
+    assert len(asyncio.all_tasks()) == 1
+"""
+
+
+def test_a_test_that_runs_out_of_time_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "setup.cfg").write_text(SETUP)
+    (tmp_path / "test_late.py").write_text(TESTS)
+    # Wide, or the sentences of failures are cut.
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-rA", "-c", "setup.cfg"]
+    ran = subprocess.run(
+        [*command, f"--rootdir={tmp_path}"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(TOP), "PATH": os.defpath, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    said = ran.stdout + ran.stderr
+    for name in ("waits", "waits_for_a_task", "blocks"):
+        test = f"test_late.py::test_{name}"
+        assert f"FAILED {test} - Failed: {test}: it had 0.5 s" in said, said
+    assert "ERROR test_late.py::test_has_a_fixture_that_waits - Failed" in said
+    assert "ERROR test_late.py::test_has_a_fixture_that_never_ends - Failed" in said
+    assert "PASSED test_late.py::test_comes_after" in said
+    assert "3 failed, 2 passed, 2 errors" in said
