@@ -272,6 +272,27 @@ async def test_a_gap_is_asked_for_and_doubles_are_passed_over() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"seq":1}', '{"payload":{}}'])
+async def test_who_listens_hears_of_what_could_not_be_understood(text: str) -> None:
+    """An end without a word would look as if nothing more were to come."""
+
+    async def scene(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(text)
+        await socket.receive()
+
+    async def listen(socket: Socket) -> None:
+        async for frame in socket:
+            assert frame["type"]
+
+    async with (
+        stage(Script(scene).play) as url,
+        Client(url, "t") as client,
+        client.socket("demo", since=0, epoch="e") as socket,
+    ):
+        with pytest.raises((ValueError, LookupError, AttributeError, TypeError)):
+            await asyncio.wait_for(listen(socket), 5)
+
+
 async def test_it_resumes_from_what_it_has() -> None:
     async def one(socket: web.WebSocketResponse) -> None:
         await socket.send_json(event(1))

@@ -371,7 +371,7 @@ class Socket:
                     await self.client.refresh(self.client.token)
                 if self.code not in NO_USE_TO_COME_BACK:
                     await asyncio.sleep(pause(attempt, headers))
-        except (Refused, *LOST) as error:
+        except Exception as error:  # whatever it is, who listens hears it
             self._error = error
         finally:
             self._give_up("the socket has ended")

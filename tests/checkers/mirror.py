@@ -17,7 +17,9 @@ from typing import Any
 
 from tests.closed import check_frame
 from tests.person import Person
+from tests.realtime.story import Grown
 from warmdesk.client import Client, Refused, Socket
+from warmdesk.metrics import DELIVERY_FAILED
 
 LIMIT = 5.0
 OWN_VIEW = ("my_role", "starred", "watching", "unread_count", "last_read_message_id", "email")
@@ -351,7 +353,7 @@ def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
 
 class Mirror:
     """A board kept in step by a socket alone. `checked` is called with every frame, and `frames`
-    has them all unless they are not to be kept.
+    has them all unless they are not to be kept. `quiet`: nothing breaks, so it need not come back.
     """
 
     def __init__(
@@ -361,8 +363,11 @@ class Mirror:
         *,
         checked: Callable[[Json], None] | None = None,
         keep: bool = True,
+        quiet: bool = False,
     ) -> None:
         self.client, self.slug, self.checked, self.keep = client, slug, checked, keep
+        self.quiet = quiet
+        self.failed = Grown(DELIVERY_FAILED)
         self.frames: list[Json] = []
         self.events = 0
         self.resets = 0
@@ -420,6 +425,10 @@ class Mirror:
         """Fail if the client had to heal what the server should have: 1, 2, 3 … on every socket."""
         healed = (self.socket.gaps, self.socket.doubles)
         assert healed == (0, 0), f"the server left {healed[0]} gaps and sent {healed[1]} twice"
+        assert not self.failed(), f"{self.failed()} events were failed over, and healed"
+        if self.quiet:
+            came = (self.socket.connections, self.resets)
+            assert came == (1, 0), f"it had to come back or fetch anew: {came}"
 
     async def compare(self, *, limit: float = LIMIT) -> None:
         """Fail, with every difference on a line, unless following equals fetching."""
@@ -438,10 +447,12 @@ class Mirror:
 
 
 @asynccontextmanager
-async def mirror(reader: Person, slug: str = "demo", **options: Any) -> AsyncIterator[Mirror]:
+async def mirror(
+    reader: Person, slug: str = "demo", *, quiet: bool = False, **options: Any
+) -> AsyncIterator[Mirror]:
     """Follow a board while a test changes it, and compare at the end with a fresh fetch."""
     await reader.token()
-    followed = Mirror(reader.client, slug, checked=check_frame)
+    followed = Mirror(reader.client, slug, checked=check_frame, quiet=quiet)
     async with followed.following(**options) as follow:
         yield followed
         compare = asyncio.create_task(followed.compare())

@@ -34,7 +34,8 @@ Json = dict[str, Any]
 
 
 class Streams(Checker):
-    """All viewers of one channel.
+    """All viewers of one channel. `quiet`: nothing breaks, so nobody has to ask again or to fetch
+    anew.
 
     deliveries   events that came, all viewers together
     reconnects   connections after a viewer's first
@@ -42,8 +43,9 @@ class Streams(Checker):
     resets       times that a viewer was told to fetch anew
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         super().__init__()
+        self.quiet = quiet
         self.viewers: dict[str, Stream] = {}
         self.deliveries = self.lost = self.doubled = self.swapped = 0
         self.reconnects = self.resumed = self.resets = 0
@@ -255,6 +257,8 @@ class Stream:
 
     def _reset(self, payload: Json) -> None:
         self.streams.resets += 1
+        if self.streams.quiet:
+            self._cry(f"it was told to fetch anew: {payload}")
         self._give_up_missing()
         self._new_life()
         self.last, self.epoch = payload["seq"], payload["epoch"]
@@ -263,6 +267,8 @@ class Stream:
     def synced(self, since: int) -> None:
         """The client sent ``sync``: from some moment on the connection starts again after it."""
         self._rewind = since
+        if self.streams.quiet:
+            self._cry(f"it had to ask for what came after {since}")
 
     def fetched(self) -> None:
         """The client fetched the state: it needs nothing of what came before its next `opened`."""

@@ -384,3 +384,14 @@ async def test_an_event_that_was_never_recorded_is_found(
         await until(lambda: viewer.last == head + 1)
         await streams.compare(connection, channel, limit=0.1)
     assert f"viewers saw {channel} {head + 1}" in said(streams)
+
+
+def test_who_had_to_ask_though_nothing_broke_is_found() -> None:
+    for quiet, count in ((False, 0), (True, 2)):
+        streams = Streams(quiet=quiet)
+        viewer = streams.stream("bob")
+        viewer.opened({"connection_id": "a", "seq": 3, "epoch": "e", "resumed": False})
+        viewer.synced(3)
+        reset = {"seq": 9, "epoch": "e", "reason": "retention"}
+        viewer.frame({"type": "sync.reset", "payload": reset})
+        assert streams.count == count, streams.broken

@@ -33,6 +33,7 @@ from typing import Any
 import orjson
 
 from tests.checkers.mirror import Mirror, State, fetch, shown
+from tests.checkers.quiet import Quiet
 from warmdesk.client import Client, Refused
 
 DATA = Path(__file__).parents[1] / "data" / "work.jsonl"
@@ -108,6 +109,7 @@ class Result:
     deliveries: int = 0
     resets: int = 0
     connections: int = 0
+    repairs: int = 0
     seconds: float = 0.0
     setup_seconds: float = 0.0
     compare_seconds: float = 0.0
@@ -121,7 +123,7 @@ class Result:
             f" ({self.steps / max(self.seconds, 0.001):.0f} steps/s); {self.deliveries} deliveries,"
             f" late p50 {self.late_p50 * 1000:.1f} ms, p99 {self.late_p99 * 1000:.1f} ms,"
             f" max {self.late_max * 1000:.0f} ms; {self.connections} connections,"
-            f" {self.resets} resets; set up in {self.setup_seconds:.1f} s,"
+            f" {self.resets} resets, {self.repairs} repairs; set up in {self.setup_seconds:.1f} s,"
             f" compared in {self.compare_seconds:.1f} s"
         )
 
@@ -256,10 +258,11 @@ async def play(
     writers: int = 8,
     viewers: int = 50,
     speed: float | None = None,
+    calm: bool = False,
     report: Report = quiet,
 ) -> Result:
     """Play it all, and fail unless every viewer saw what happened. `speed`: seconds of the team's
-    time in one of ours; None waits for nothing.
+    time in one of ours; None waits for nothing. `calm`: nothing breaks, so nothing may be healed.
     """
     result, frames = Result(), Frames()
     begun = time.monotonic()
@@ -281,10 +284,13 @@ async def play(
         ]
         watching: list[tuple[Mirror, asyncio.Task[None]]] = []
         for number in range(viewers):
-            mirror = Mirror(watchers[number // SOCKETS_EACH], desk.slug, keep=False)
+            watcher = watchers[number // SOCKETS_EACH]
+            mirror = Mirror(watcher, desk.slug, keep=False, quiet=calm)
             watching.append((mirror, await open_things.enter_async_context(mirror.following())))
         mirrors = [mirror for mirror, _ in watching]
         first = await boss.get(f"{desk.path}?include=labels")
+        bus = Quiet()
+        bus.begins(await boss.get("/metrics"))
         result.setup_seconds = time.monotonic() - begun
 
         begun = time.monotonic()
@@ -316,6 +322,10 @@ async def play(
         assert State(board, messages).shown() == final, "the counters do not follow from the board"
         result.compare_seconds = time.monotonic() - begun
         result.events = board["seq"] - first["seq"]
+        bus.ends(await boss.get("/metrics"), events=result.events)
+        result.repairs = bus.repairs
+        if calm:
+            bus.whole()
         result.deliveries = sum(mirror.events for mirror in mirrors)
         result.resets = sum(mirror.resets for mirror in mirrors)
         result.connections = sum(mirror.socket.connections for mirror in mirrors)

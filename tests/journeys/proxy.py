@@ -117,6 +117,7 @@ class Link:
     server: asyncio.StreamWriter
     held: bytes | None = None
     forgotten: bool = False
+    listens: bool = False
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def abort(self) -> None:
@@ -198,6 +199,15 @@ class Proxy:
         for link in list(self.links):
             link.abort()
 
+    def fail_over(self, upstream: str) -> None:
+        """Another server from now on. Who listens is cut off from the old one; all others stay
+        there, and it answers them as before.
+        """
+        self.upstream = upstream
+        for link in list(self.links):
+            if link.listens:
+                link.abort()
+
     def close(self) -> None:
         """Cut, and refuse everybody until `open`."""
         self._open = False
@@ -255,6 +265,7 @@ class Proxy:
                     return
                 if link.forgotten:
                     continue
+                link.listens = link.listens or (not answers and b"SUBSCRIBE" in chunk)
                 if self.bytes_only or not answers:
                     writer.write(chunk)
                 else:

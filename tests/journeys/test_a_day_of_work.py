@@ -41,7 +41,9 @@ async def test_everyone_who_watches_sees_what_happened(
     server = await start(workers=2)
     work = steps()
     await known(connection, {step["who"] for step in work})
-    result = await play(server.url, work=work, admin=("root", PASSWORD), writers=8, viewers=50)
+    result = await play(
+        server.url, work=work, admin=("root", PASSWORD), writers=8, viewers=50, calm=True
+    )
     with capsys.disabled():
         print(f"\n{result}")
     assert result.steps == len(work)

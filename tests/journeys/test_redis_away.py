@@ -5,6 +5,7 @@ to have left.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -127,6 +128,48 @@ async def test_connections_that_are_half_open_are_given_up_in_three_seconds(
             await until(has_replaced_both, limit=SILENCE_SECONDS + DELIVERED_WITHIN)
             print(f"heard again after {time.monotonic() - begun:.1f} s")
             await healed(fleet, visit)
+            await company.rests()
+            await company.is_whole()
+
+
+async def test_a_deposed_redis_that_still_answers_is_left_by_those_who_publish(
+    start: Start, visit: Visit, own_valkey: Valkey, redis_url: str, base: Path
+) -> None:
+    """Listeners were cut off and went to its successor; whoever publishes heard of nothing."""
+    old, new = (url.removeprefix("unix://") for url in (own_valkey.url, redis_url))
+    deposed, promoted = (redis.asyncio.from_url(url) for url in (own_valkey.url, redis_url))
+
+    async def left_alone() -> bool:
+        """Whether nobody said anything here for longer than beats are apart."""
+        before = (await deposed.info("commandstats")).get("cmdstat_publish", {}).get("calls")
+        await for_seconds(1.5)
+        now = (await deposed.info("commandstats")).get("cmdstat_publish", {}).get("calls")
+        return bool(before == now)
+
+    async def missed() -> float:
+        told = (await visit(fleet[0], "root").request("GET", "/metrics")).body
+        found = re.findall(r"^warmdesk_feed_repairs_total\{.*\} (\S+)$", told, re.MULTILINE)
+        return sum(map(float, found))
+
+    async with deposed, promoted, Proxy(old, str(base / "b")) as network:
+        fleet = [await start(redis_url=f"unix://{network.listen}") for _ in range(2)]
+        async with Company(fleet, visit, await furnished(fleet[0], visit)) as company:
+            await company.sees_each_other()
+            company.works(pause=0.05)
+            await company.crowd.goes_on(20)
+            network.fail_over(new)
+            begun = time.monotonic()
+            while not await left_alone():
+                await company.reads_all()
+                assert time.monotonic() - begun < 2 * SILENCE_SECONDS + DELIVERED_WITHIN
+            await healed(fleet, visit)
+            print(f"left alone after {time.monotonic() - begun:.1f} s")
+            before = await missed()
+            await company.crowd.goes_on(100)
+            await company.reads_all()
+            assert await missed() - before < 25, "the bus brings what is said"
+            assert len(await promoted.client_list(_type="pubsub")) == 4
+            assert len(await deposed.client_list(_type="normal")) == 1, "that is us"
             await company.rests()
             await company.is_whole()
 

@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from tests.conftest import Wait
+from tests.journeys.proxy import Proxy
 from tests.realtime.story import Grown
 from warmdesk.embedded import Valkey
 from warmdesk.metrics import DELIVERY_FAILED
@@ -257,6 +258,40 @@ async def test_of_a_batch_that_was_told_in_part_only_the_rest_is_told_here(
             ("project:2", 1),
         ]
         assert "publish_failed messages=1 " in caplog.text
+
+
+async def test_who_publishes_does_not_stay_with_a_redis_that_nobody_listens_to(
+    own_valkey: Valkey, redis_url: str, eventually: Wait, tmp_path: Path
+) -> None:
+    """After a failover the old one still answers: every message has gone to nobody at all."""
+    old, new = (url.removeprefix("unix://") for url in (own_valkey.url, redis_url))
+    async with (
+        Proxy(old, str(tmp_path / "redis")) as network,
+        bus_on(f"unix://{network.listen}") as (bus, heard),
+        bus_on(redis_url) as (other, theirs),
+    ):
+        assert await bus.subscribe("project:1")
+        assert await other.subscribe("project:1")
+        bus.publish_all(["project:1 1 told -\n{}"])
+        await eventually(lambda: [message[1] for message in heard] == [1])
+        publishing = bus._publishing
+        found: list[float] = []
+        bus.on_found = lambda: found.append(time.monotonic())
+        network.fail_over(new)
+        moved = time.monotonic()
+        await eventually(lambda: found)
+        bus.publish_all(["project:1 2 told -\n{}"])
+        limit = bus_module.SILENCE_SECONDS + 2 * bus_module.BEAT_SECONDS + 3
+        await eventually(lambda: bus._publishing is not publishing, limit=limit)
+        await eventually(lambda: bus.hears("project:1"), limit=limit)
+        print(f"both at the new one after {time.monotonic() - moved:.1f} s")
+        bus.publish_all(["project:1 3 told -\n{}"])
+        await eventually(lambda: heard and theirs and heard[-1][1] == theirs[-1][1] == 3)
+        await asyncio.sleep(bus_module.SILENCE_SECONDS + 2 * bus_module.BEAT_SECONDS)
+        assert bus.hears("project:1"), "and there it stays"
+        assert len(found) == 2, (
+            "it listened anew once, because it could not know which one was lost"
+        )
 
 
 async def test_a_redis_that_is_slow_to_connect_to_is_published_to_all_the_same(

@@ -5,6 +5,7 @@ ever, and the failure is counted.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,11 @@ from warmdesk.desk import Desk
 from warmdesk.metrics import DELIVERY_FAILED, FEED_REPAIRS, REVOCATIONS
 from warmdesk.realtime import feed, hub
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.control import Control
 from warmdesk.realtime.feed import Entry, Page, blanked
 from warmdesk.realtime.room import HELD, Room
+from warmdesk.realtime.sweeper import Sweeper
 
 
 @pytest.fixture
@@ -186,6 +189,28 @@ async def test_a_socket_that_cannot_be_written_to_takes_nothing_from_the_others(
         await asyncio.sleep(0)
     assert first.seqs == last.seqs == [1, 2]
     assert broken.ended
+
+
+async def test_the_sweeper_comes_to_all_although_it_fails_over_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = make_room()
+    pipes = [joined(room, 0) for _ in range(3)]
+    now = time.monotonic() + 1000
+
+    tick = Connection.tick
+
+    def fails(self: Connection, now: float) -> None:
+        if self is pipes[1].connection:
+            raise RuntimeError("a bug")
+        tick(self, now)
+
+    monkeypatch.setattr(Connection, "tick", fails)
+    for each in pipes:
+        room.paused(each.connection)
+        each.connection.paused_since = each.connection.stalled_since = now - 900
+    Sweeper({"project:1": room}).visit(now)
+    assert [each.connection.closing for each in pipes] == [4431, 1006, 4431]
 
 
 async def test_a_tail_with_a_hole_is_given_to_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,9 @@ redis-py resubscribes after a restart almost silently and never misses an answer
 this listener owns its connection, sends itself a beat every second and counts the connection as
 lost when three seconds pass without one. `on_lost` and `on_found` tell of it; after each new
 connection `on_doubt` is called too: whatever was said meanwhile has to be read from the feeds.
+
+The beat goes round by both connections, so its silence is doubt in both: after a failover one may
+stand at the new primary and the other at a deposed one, which answers and reaches nobody.
 """
 
 from __future__ import annotations
@@ -125,6 +128,7 @@ class Bus:
         self._confirming: dict[str, set[asyncio.Future[None]]] = {}
         self._asks: dict[str, str] = {}
         self._publishing: Link | None = None
+        self._publishing_since = 0.0
         self._queue: deque[tuple[str, bytes]] = deque()
         self._unanswered: deque[tuple[str, bytes]] = deque()
         self._waiting_bytes = 0
@@ -270,6 +274,7 @@ class Bus:
                         ended=self._not_published,
                         drained=self._publish_soon,
                     )
+                    self._publishing_since = time.monotonic()
             except REDIS_AWAY as error:
                 self._settle_here(self._queue, error)
             self._needed.clear()
@@ -306,10 +311,14 @@ class Bus:
         while True:
             self._put("beat:" + self.process, b"0 beat -\n")
             REDIS_UP.set(1.0 if self.good else 0.0)
-            silence = time.monotonic() - self._beat_heard
-            if self._listening is not None and silence > SILENCE_SECONDS:
-                log.warning("bus.silent seconds=%.1f", silence)
-                self._drop_listening()
+            now = time.monotonic()
+            silence = now - self._beat_heard
+            if silence > SILENCE_SECONDS:
+                if self._listening is not None:
+                    log.warning("bus.silent seconds=%.1f", silence)
+                    self._drop_listening()
+                if self._publishing is not None and now - self._publishing_since > SILENCE_SECONDS:
+                    self._publishing.end(TimeoutError("what is said there is not heard"))
             await asyncio.sleep(until_beat(BEAT_SECONDS))
 
     # Listening

@@ -28,7 +28,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -373,7 +373,13 @@ class Presence:
     def _found(self) -> None:
         """Redis is back, or another: leases that ran out or vanished are taken again at once."""
         if not self._stopping:
-            self._keep(self._look_now(None))
+            self._keep(self._look_anew())
+
+    async def _look_anew(self) -> None:
+        # A connection that is kept may lead to a primary of before, which answers as ever.
+        with suppress(*REDIS_AWAY):
+            await self.redis.connection_pool.disconnect(inuse_connections=False)
+        await self._look_now(None)
 
     def _woken(self) -> None:
         """This process slept: its leases ran out meanwhile. Take them again before anybody's turn

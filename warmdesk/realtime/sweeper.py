@@ -7,8 +7,9 @@ next pings, and nobody is looked at before the turn comes.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 
 from warmdesk import clock
@@ -27,6 +28,9 @@ DRAIN_SECONDS = 60.0
 SLOW_BUDGET = 256 << 20
 COUNTED = 32 << 10
 """Bytes of a socket's buffer that are worth counting for the budget."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Sweeper:
@@ -79,15 +83,27 @@ class Sweeper:
         due = dict.fromkeys(waits)
         due.update((c, None) for c in self.early if c.due <= now)
         for connection in due:
-            self._turn(connection, now)
+            self._look(self._turn, connection, now)
         for room in self.rooms.values():
             for connection in [*room.slow, *room.behind]:
-                connection.tick(now)
-                if connection in room.slow and (
-                    (connection.stalled_since and now - connection.stalled_since > WRITE_TIMEOUT)
-                    or (connection.paused_since and now - connection.paused_since > DRAIN_SECONDS)
-                ):
-                    connection.close(Close.SLOW_READER, "too slow")
+                self._look(self._judge, connection, now)
+
+    def _look(self, at: Callable[[Connection, float], None], one: Connection, now: float) -> None:
+        """A fault of one socket ends that socket, and not the round before it came to the rest."""
+        try:
+            at(one, now)
+        except Exception:
+            log.exception("socket.failed connection=%s user_id=%s", one.id, one.user_id)
+            one.abort()
+
+    def _judge(self, connection: Connection, now: float) -> None:
+        """End a slow reader that takes nothing, or not enough. One that is being read for is slow
+        too, but waits for us.
+        """
+        connection.tick(now)
+        stalled, paused = connection.stalled_since, connection.paused_since
+        if (stalled and now - stalled > WRITE_TIMEOUT) or (paused and now - paused > DRAIN_SECONDS):
+            connection.close(Close.SLOW_READER, "too slow")
 
     def keep_to_budget(self) -> None:
         """End the fullest when, at the next visit, more would wait than the budget allows.
