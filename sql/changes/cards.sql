@@ -19,19 +19,6 @@ create or replace function card_id(p projects, ref_ text) returns bigint languag
 select card_id((p).id, (p).key_prefix, ref_)
 $$;
 
--- Locks the memberships of the actor and of those a change would assign, in one order and at once.
-create or replace function lock_assignees(actor_ bigint, project_ bigint, fields_ jsonb) returns void language plpgsql as $$
-begin
-    if jsonb_array_length(fields_ -> 'assignee_ids') > 0 then
-        perform 1 from project_members m
-        where m.project_id = project_ and (
-            m.user_id = actor_ or m.user_id in (select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e)
-        )
-        order by m.user_id for share;
-    end if;
-end
-$$;
-
 -- Locks a live column, so that places in it are given one after the other. `status_`: 404 for a column of the path, 422 for
 -- one of the body.
 create or replace function lock_column(project_ bigint, column_ bigint, status_ integer) returns void language plpgsql as $$
@@ -291,10 +278,7 @@ begin
             return;
         end if;
     end if;
-    if fields_ ? 'assignee_ids' then
-        perform lock_assignees(actor_, project_, fields_);
-    end if;
-    prefix := require_member(actor_, project_, true);
+    prefix := require_member(actor_, project_);
     perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
@@ -376,9 +360,6 @@ begin
             replay := true;
             return;
         end if;
-    end if;
-    if fields_ ? 'assignee_ids' then
-        perform lock_assignees(actor_, project_, fields_);
     end if;
     prefix := require_member(actor_, project_);
     -- Most updates name no column: then the card alone is locked, and read whole by the same statement.

@@ -40,7 +40,7 @@ $$;
 -- the same Idempotency-Key (`replays`) or, with 200, the earlier message with the same nonce within ten minutes; or a refusal
 -- and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
 --
--- Locks go in one order over the whole group: keys, memberships by user, accounts, projects, feeds. The feeds are taken before
+-- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
 create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
@@ -79,13 +79,16 @@ begin
         select coalesce(array_agg(a.place), '{}') into firsts
         from asked a inner join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key;
     end if;
+    perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
     order by m.user_id, m.project_id for share;
     if exists (select 1 from users u where u.id = any(actors_) and u.global_role = 'admin') then
+        perform enter_account(a.id) from (
+            select u.id from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id offset 0
+        ) a;
         perform 1 from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id for share;
     end if;
-    perform 1 from projects p where p.id = any(projects_) order by p.id for share;
 
     select array_agg(why_not_write(u, p, m.role) order by r.place), array_agg(r.place order by r.place) into whys, going
     from unnest(projects_, actors_) with ordinality r (project, actor, place)

@@ -426,7 +426,7 @@ OTHERS = {
         members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
-        users.lock_administrator users.lock_memberships""",
+        users.lock_administrator""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
         cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch

@@ -6,10 +6,15 @@ records in one round trip (a single statement would see one snapshot, taken befo
 any lock). `Changes.run` does the same four steps from Python.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-membership, a global admin's account, project, columns, cards by id, and last the feeds, all in one
-call. (One account comes after its project: that of the owner who stays when another goes. Whoever
-holds an account waits for no project.) What loses all the same (deadlock, serialization, lock
-timeout) is tried again, three times within the change's 4.5 seconds, then 503.
+project, memberships by user, accounts, columns, cards by id, the counter of cards, and last the
+feeds, all in one call. Whoever holds an account that changes waits for nothing but feeds.
+
+A project and an account are entered (shared) or held (alone) by locks with a queue, which come
+before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
+of its members, of itself and of its number of columns hold it.
+
+What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
+the change's 4.5 seconds, then 503.
 """
 
 from __future__ import annotations

@@ -44,8 +44,6 @@ from warmdesk.schemas.users import (
     is_timezone,
 )
 
-SHOWN = frozenset({"username", "display_name", "avatar_url"})
-"""What of a user everybody sees."""
 NAMES = frozenset({"first_name", "last_name", "display_name"})
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
@@ -107,7 +105,7 @@ async def _update_me(request: web.Request) -> web.Response:
     came = _came(request)
 
     async def work(change: Change) -> str:
-        before = await _lock(change, actor.user_id, fields)
+        before = await sql.users.lock(change.connection, user_id=actor.user_id)
         after = await _rewrite(change, before, fields, settings=True)
         if after is None:
             return str(before["me"])
@@ -318,8 +316,8 @@ async def update_user(request: web.Request) -> web.Response:
         # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
         # administrator always remains, however many demote each other at once.
         await sql.auth.lock_admins(change.connection)
+        before = await sql.users.lock(change.connection, user_id=user_id)
         await _require_administrator(change, actor)
-        before = await _lock(change, user_id, fields)
         after = await _rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
@@ -381,13 +379,6 @@ def _sent(body: msgspec.Struct) -> dict[str, Any]:
     if zone is not None and not is_timezone(zone):
         raise BadRequest("timezone: not an IANA time zone", fields={"timezone": "unknown"})
     return fields
-
-
-async def _lock(change: Change, user_id: int, fields: dict[str, Any]) -> Any:
-    """The account before its change, locked; memberships first when the change will name them."""
-    if fields.keys() & SHOWN:
-        await sql.users.lock_memberships(change.connection, user_id=user_id)
-    return await sql.users.lock(change.connection, user_id=user_id)
 
 
 async def _rewrite(
