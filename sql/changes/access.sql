@@ -98,7 +98,7 @@ $$;
 --
 -- An ordinary member who may write is found and locked by two statements: the account is read when the membership is locked,
 -- because whoever closes an account may have held it. Everybody else is asked step by step.
-create or replace function require_member(actor_ bigint, project_ bigint) returns text
+create or replace function require_writer(actor_ bigint, project_ bigint) returns text
 language plpgsql as $$
 declare
     key_prefix_ text;

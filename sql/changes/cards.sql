@@ -278,7 +278,7 @@ begin
             return;
         end if;
     end if;
-    prefix := require_member(actor_, project_);
+    prefix := require_writer(actor_, project_);
     perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
@@ -361,7 +361,7 @@ begin
             return;
         end if;
     end if;
-    prefix := require_member(actor_, project_);
+    prefix := require_writer(actor_, project_);
     -- Most updates name no column: then the card alone is locked, and read whole by the same statement.
     if fields_ ? 'column_id' then
         id_ := (hold_card(project_, prefix, card_, (fields_ ->> 'column_id')::bigint)).id;
@@ -510,7 +510,7 @@ begin
             return;
         end if;
     end if;
-    prefix := require_member(actor_, project_);
+    prefix := require_writer(actor_, project_);
     held := hold_card(project_, prefix, card_, coalesce(column_, 0));
     if version_ <> held.version then
         perform require_version(version_, held.version, mismatch_, 'card', card_json(held.id));

@@ -21,7 +21,7 @@ declare
     channel_ text := 'project:' || project_;
     seq_ bigint;
 begin
-    perform require_member(actor_, project_);
+    perform require_writer(actor_, project_);
     update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
     if seq_ is null then
         seq_ := (take_seqs(array[channel_]))[1];
