@@ -22,10 +22,7 @@ declare
     seq_ bigint;
 begin
     perform require_writer(actor_, project_);
-    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
-    if seq_ is null then
-        seq_ := (take_seqs(array[channel_]))[1];
-    end if;
+    seq_ := take_seq(channel_);
     with sent as (
         insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
         returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
@@ -37,8 +34,8 @@ end
 $$;
 
 -- Sends messages, given as columns in the order they came, and answers each: 201 with the message; the earlier answer under
--- the same Idempotency-Key (`replays`) or, with 200, the earlier message with the same nonce within ten minutes; or a refusal
--- and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
+-- the same Idempotency-Key (`replays`), if its sender still has the role; with 200, the earlier message with the same nonce
+-- within ten minutes; or a refusal and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
 --
 -- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
@@ -109,7 +106,7 @@ begin
                 r.place,
                 case when mine.is_first then refusal.status else coalesce(refusal.status, k.status) end as status,
                 case when mine.is_first then refusal.answer else coalesce(refusal.answer, k.answer) end as answer,
-                not mine.is_first and k.body_hash = r.hash as replay,
+                not mine.is_first and k.body_hash = r.hash and refusal.why is null as replay,
                 case when not mine.is_first and k.status is null and refusal.why is null then r.leader else r.place end as source,
                 mine.is_first and refusal.status is null as goes
             from (
@@ -132,7 +129,10 @@ begin
                 ('viewer', 403, '{"error":"your role does not allow this"}'),
                 ('archived', 422, '{"error":"the project is archived","code":"project_archived"}')
             ) refusal (why, status, answer)
-                on refusal.why = case when mine.is_first then r.why when k.body_hash <> r.hash then 'other_body' end
+                on refusal.why = case
+                    when mine.is_first or r.why <> 'archived' then r.why
+                    when k.body_hash <> r.hash then 'other_body'
+                end
         ) v;
     end if;
 

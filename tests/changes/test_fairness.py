@@ -134,9 +134,7 @@ async def test_who_renames_himself_without_pause_can_be_removed(
 
     async with flood(AT_ONCE, rename):
         took = {
-            "role": await timed(
-                owner.put(f"{board.path}/members/{alice.id}", {"role": "viewer"})
-            ),
+            "role": await timed(owner.put(f"{board.path}/members/{alice.id}", {"role": "viewer"})),
             "removal": await timed(owner.delete(f"{board.path}/members/{alice.id}")),
             "account": await timed(root.put(f"/users/{alice.id}", {"global_role": "viewer"})),
         }

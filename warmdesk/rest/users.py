@@ -15,7 +15,7 @@ from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.rest.answers import answer, next_page
@@ -413,7 +413,7 @@ async def _rewrite(
             change.emit(
                 project_channel(row["project_id"]),
                 MEMBER_UPDATED,
-                row["shaped"],
+                Held(row["shaped"]),
                 entity=f"user:{user_id}",
             )
     _tell_user(change, user_id, after["me"])
@@ -427,7 +427,7 @@ def _came(request: web.Request) -> Origin:
 
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
-    change.emit(user_channel(user_id), USER_UPDATED, me, entity=f"user:{user_id}")
+    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=f"user:{user_id}")
 
 
 routes = [
