@@ -209,7 +209,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     from warmdesk.changes import accounts
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
-    from warmdesk.realtime.change import Change, Wish
+    from warmdesk.realtime.change import Change, Held, Wish
     from warmdesk.realtime.channels import user_channel
     from warmdesk.realtime.events import USER_UPDATED
     from warmdesk.schemas.users import Password
@@ -241,7 +241,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
                 change.emit(
-                    user_channel(user_id), USER_UPDATED, after["me"], entity=f"user:{user_id}"
+                    user_channel(user_id), USER_UPDATED, Held(after["me"]), entity=f"user:{user_id}"
                 )
 
             await desk.changes.run(Wish(None), work)

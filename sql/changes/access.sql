@@ -14,9 +14,39 @@ select case
 end
 $$;
 
+-- Fair locks. Rows that many changes read and few write (memberships, the project, an administrator's account) are entered
+-- by those who read them and held by those who write them. PostgreSQL lets readers of a locked row pass a waiting writer, for
+-- ever if they keep coming; these locks have a queue: who comes after a waiting writer waits behind it. They end with the
+-- transaction. Their two numbers are a kind and an id; locks of one number (migrations, retention, the first administrator)
+-- are others to PostgreSQL.
+create or replace function enter_project(project_ bigint) returns void language sql as $$
+select pg_advisory_xact_lock_shared(1, (project_ % 2147483647)::integer)
+$$;
+
+-- For changes of members, of the project itself, and of what is counted in it: nobody else is in the project until the commit.
+create or replace function hold_project(project_ bigint) returns void language sql as $$
+select pg_advisory_xact_lock(1, (project_ % 2147483647)::integer)
+$$;
+
+create or replace function enter_account(user_ bigint) returns void language sql as $$
+select pg_advisory_xact_lock_shared(2, (user_ % 2147483647)::integer)
+$$;
+
+-- An account that will change, locked; a row of nulls when there is none. It keeps nobody from naming the user in a new row:
+-- who sends a message holds the feed by then, which whoever changes an account takes last.
+create or replace function lock_account(user_ bigint) returns users language plpgsql as $$
+declare
+    account users;
+begin
+    perform pg_advisory_xact_lock(2, (user_ % 2147483647)::integer);
+    select * into account from users u where u.id = user_ for no key update;
+    return account;
+end
+$$;
+
 -- The project, if the actor has the role in it: 404 to strangers, 403 below it, 422 when it is archived (unless `archived_`
--- allows that). Locks the membership (or a global admin's account) and the project; `counting_` takes the project for a
--- change that also counts on it.
+-- allows that). Enters the project and locks the membership (or a global admin's account), or, `counting_`, holds the
+-- project. The membership's row is locked for those who change memberships without holding the project.
 create or replace function require_role(
     actor_ bigint, project_ bigint, need_ text, archived_ boolean default false, counting_ boolean default false
 ) returns projects language plpgsql as $$
@@ -25,9 +55,15 @@ declare
     account users;
     p projects;
 begin
+    if counting_ then
+        perform hold_project(project_);
+    else
+        perform enter_project(project_);
+    end if;
     select m.role into mine from project_members m where m.project_id = project_ and m.user_id = actor_ for share;
     select * into account from users u where u.id = actor_;
     if account.global_role = 'admin' then
+        perform enter_account(actor_);
         select * into account from users u where u.id = actor_ for share;
     end if;
     if account.id is null or not account.is_active or account.deleted_at is not null then
@@ -43,7 +79,7 @@ begin
     if counting_ then
         select * into p from projects where id = project_ for no key update;
     else
-        select * into p from projects where id = project_ for share;
+        select * into p from projects where id = project_;
     end if;
     if p.id is null then
         perform refuse(404, 'project not found');
@@ -62,25 +98,20 @@ $$;
 --
 -- An ordinary member who may write is found and locked by two statements: the account is read when the membership is locked,
 -- because whoever closes an account may have held it. Everybody else is asked step by step.
-create or replace function require_member(actor_ bigint, project_ bigint, counting_ boolean default false) returns text
+create or replace function require_writer(actor_ bigint, project_ bigint) returns text
 language plpgsql as $$
 declare
     key_prefix_ text;
 begin
+    perform enter_project(project_);
     perform 1 from project_members m where m.project_id = project_ and m.user_id = actor_ and m.role <> 'viewer' for share;
-    if found and counting_ then
+    if found then
         select p.key_prefix into key_prefix_ from users u cross join projects p
         where u.id = actor_ and u.global_role = 'user' and u.is_active and u.deleted_at is null
-            and p.id = project_ and not p.is_archived
-        for no key update of p;
-    elsif found then
-        select p.key_prefix into key_prefix_ from users u cross join projects p
-        where u.id = actor_ and u.global_role = 'user' and u.is_active and u.deleted_at is null
-            and p.id = project_ and not p.is_archived
-        for share of p;
+            and p.id = project_ and not p.is_archived;
     end if;
     if key_prefix_ is null then
-        return (require_role(actor_, project_, 'member', counting_ => counting_)).key_prefix;
+        return (require_role(actor_, project_, 'member')).key_prefix;
     end if;
     return key_prefix_;
 end

@@ -1,4 +1,4 @@
--- Hot changes of cards: created, updated, moved. Each locks, writes, shapes and records in one round trip.
+-- Hot changes of cards: created, updated, moved. Each locks, writes, takes its seq, shapes and tells in one round trip.
 --
 -- Their plans are made once a session and go by indexes: a table may be small at the first call and large at the last, and
 -- planning every statement anew would cost more than running it.
@@ -19,19 +19,6 @@ create or replace function card_id(p projects, ref_ text) returns bigint languag
 select card_id((p).id, (p).key_prefix, ref_)
 $$;
 
--- Locks the memberships of the actor and of those a change would assign, in one order and at once.
-create or replace function lock_assignees(actor_ bigint, project_ bigint, fields_ jsonb) returns void language plpgsql as $$
-begin
-    if jsonb_array_length(fields_ -> 'assignee_ids') > 0 then
-        perform 1 from project_members m
-        where m.project_id = project_ and (
-            m.user_id = actor_ or m.user_id in (select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e)
-        )
-        order by m.user_id for share;
-    end if;
-end
-$$;
-
 -- Locks a live column, so that places in it are given one after the other. `status_`: 404 for a column of the path, 422 for
 -- one of the body.
 create or replace function lock_column(project_ bigint, column_ bigint, status_ integer) returns void language plpgsql as $$
@@ -47,7 +34,8 @@ $$;
 
 -- Locks a live card and its column, and the column it should go to, in the order that all changes keep. Somebody may move the
 -- card while this waits for its column: then the new one is taken only if nobody holds it, and else the change starts again.
--- Without a `target_` the card alone is locked. An id, which most paths have, is told without a call.
+-- Without a `target_` the card and its own column are locked: where a card leaves, places are given one after the other, too.
+-- An id, which most paths have, is told without a call.
 create or replace function hold_card(
     project_ bigint, key_prefix_ text, ref_ text, target_ bigint,
     out id bigint, out column_id bigint, out place double precision, out version integer
@@ -56,19 +44,17 @@ declare
     id_ bigint := case when ref_ ~ '^[0-9]{1,18}$' then ref_::bigint else card_id(project_, key_prefix_, ref_) end;
     from_ bigint;
 begin
-    if target_ is not null then
-        select k.column_id into from_ from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null;
-        if from_ is null then
-            perform refuse(404, 'card not found');
-        end if;
-        perform 1 from columns k where k.id in (from_, target_) and k.project_id = project_ order by k.id for no key update;
+    select k.column_id into from_ from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null;
+    if from_ is null then
+        perform refuse(404, 'card not found');
     end if;
+    perform 1 from columns k where k.id in (from_, target_) and k.project_id = project_ order by k.id for no key update;
     select k.id, k.column_id, k.position, k.version into id, column_id, place, version
     from cards k where k.id = id_ and k.project_id = project_ and k.deleted_at is null for no key update;
     if id is null then
         perform refuse(404, 'card not found');
     end if;
-    if column_id not in (from_, target_) then
+    if column_id not in (from_, coalesce(target_, from_)) then
         perform 1 from columns k where k.id = hold_card.column_id for no key update nowait;
     end if;
 end
@@ -136,24 +122,28 @@ language sql immutable as $$
 select coalesce(place_ - low_ < 1e-6, false) or coalesce(high_ - place_ < 1e-6, false)
 $$;
 
--- Spaces a locked column's cards anew: 1000, 2000, 3000 … Raises no version: nobody wrote these cards.
-create or replace function space_column(column_ bigint) returns void language sql as $$
-with ordered as (
-    select o.id, row_number() over (order by o.position, o.id) as nth from cards o
-    where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
-)
-update cards c set position = 1000 * ordered.nth from ordered where c.id = ordered.id
-$$;
-
--- The event that tells of it.
-create or replace function cards_reordered(column_ bigint) returns new_event language sql stable as $$
-select new_event(
-    'project:' || k.project_id, 'board.cards_reordered', json_build_object('column_id', k.id, 'cards', (
-        select json_agg(json_build_object('id', o.id, 'position', o.position) order by o.position, o.id) from cards o
-        where o.column_id = k.id and o.deleted_at is null and o.archived_at is null
-    ))
-)
-from columns k where k.id = column_
+-- Spaces a locked column's cards anew: 1000, 2000, 3000 … Raises no version: nobody wrote these cards. Gives the events that
+-- tell of it, which show nothing that others could change meanwhile: 5,000 cards are about 200 kB.
+create or replace function space_cards(project_ bigint, column_ bigint) returns new_event[] language plpgsql as $$
+begin
+    with ordered as (
+        select o.id, row_number() over (order by o.position, o.id) as nth from cards o
+        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+    )
+    update cards c set position = 1000 * ordered.nth from ordered where c.id = ordered.id and c.position <> 1000 * ordered.nth;
+    return array(
+        select new_event(
+            'project:' || project_, 'board.cards_reordered',
+            json_build_object('column_id', column_, 'cards', json_agg(
+                json_build_object('id', o.id, 'position', o.position) order by o.position
+            ))
+        )
+        from cards o
+        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+        group by ceil(o.position / 5000000)
+        order by ceil(o.position / 5000000)
+    );
+end
 $$;
 
 -- What the event of a move says, and the event.
@@ -280,21 +270,21 @@ declare
     c cards;
     spot record;
     card text;
-    respaced new_event[];
+    channel_ text := 'project:' || project_;
+    spaced new_event[];
+    seqs bigint[];
 begin
     replay := false;
     messages := '{}';
     if key_ is not null then
         select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
         if found then
+            perform require_role(actor_, project_, 'member', archived_ => true);
             replay := true;
             return;
         end if;
     end if;
-    if fields_ ? 'assignee_ids' then
-        perform lock_assignees(actor_, project_, fields_);
-    end if;
-    prefix := require_member(actor_, project_, true);
+    prefix := require_writer(actor_, project_);
     perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
@@ -317,17 +307,17 @@ begin
     insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
     values (project_, c.id, actor_, 'created', column_, c.title);
     if is_crowded(spot.place, spot.low, spot.high) then
-        perform space_column(column_);
+        spaced := space_cards(project_, column_);
         select k.position into c.position from cards k where k.id = c.id;
-        respaced := array[cards_reordered(column_)];
-    end if;
-    card := card_json(c, prefix);
-    if respaced is null then
-        messages := record_one('project:' || project_, 'board.card_created', card, 'card:' || c.id, actor_, client_);
-    else
-        messages := record(
-            row('project:' || project_, 'board.card_created', card, 'card:' || c.id)::new_event || respaced, actor_, client_
+        seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
+        card := card_json(c, prefix);
+        messages := write_events(
+            row(channel_, 'board.card_created', card, 'card:' || c.id)::new_event || spaced, actor_, client_, seqs
         );
+    else
+        seqs[1] := take_seq(channel_);
+        card := card_json(c, prefix);
+        messages := write_event(seqs[1], channel_, 'board.card_created', card, 'card:' || c.id, actor_, client_);
     end if;
     status := 201;
     answer := card;
@@ -367,20 +357,19 @@ declare
     payload text;
     channel_ text := 'project:' || project_;
     changes text[] := '{}';
+    seqs bigint[];
 begin
     replay := false;
     messages := '{}';
     if key_ is not null then
         select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
         if found then
+            perform require_role(actor_, project_, 'member', archived_ => true);
             replay := true;
             return;
         end if;
     end if;
-    if fields_ ? 'assignee_ids' then
-        perform lock_assignees(actor_, project_, fields_);
-    end if;
-    prefix := require_member(actor_, project_);
+    prefix := require_writer(actor_, project_);
     -- Most updates name no column: then the card alone is locked, and read whole by the same statement.
     if fields_ ? 'column_id' then
         id_ := (hold_card(project_, prefix, card_, (fields_ ->> 'column_id')::bigint)).id;
@@ -479,21 +468,26 @@ begin
             time_spent_minutes = c.time_spent_minutes, manual_minutes = c.manual_minutes,
             column_id = c.column_id, position = c.position, version = k.version + 1, updated_at = clock_timestamp()
         where k.id = c.id returning * into c;
+        if c.column_id = old.column_id then
+            seqs[1] := take_seq(channel_);
+        else
+            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+            values (project_, c.id, actor_, 'column_move', old.column_id, c.column_id);
+            seqs := take_seqs(array_fill(channel_, array[1 + (changes <> '{}')::integer]));
+        end if;
     end if;
     card := card_json(c, prefix);
     if changes <> '{}' then
         payload := left(card, -1) || ',"changes":' || to_json(changes) || '}';
     end if;
     if c.column_id <> old.column_id then
-        insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
-        values (project_, c.id, actor_, 'column_move', old.column_id, c.column_id);
-        messages := record(
+        messages := write_events(
             card_moved(c, old.column_id, card::json)
             || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, 'card:' || c.id)::new_event] end,
-            actor_, client_
+            actor_, client_, seqs
         );
     elsif payload is not null then
-        messages := record_one(channel_, 'board.card_updated', payload, 'card:' || c.id, actor_, client_);
+        messages := write_event(seqs[1], channel_, 'board.card_updated', payload, 'card:' || c.id, actor_, client_);
     end if;
     status := 200;
     answer := card_detail(c, actor_, card);
@@ -518,18 +512,21 @@ declare
     from_ bigint;
     spot record;
     card json;
-    respaced new_event[];
+    channel_ text := 'project:' || project_;
+    spaced new_event[];
+    seqs bigint[];
 begin
     replay := false;
     messages := '{}';
     if key_ is not null then
         select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
         if found then
+            perform require_role(actor_, project_, 'member', archived_ => true);
             replay := true;
             return;
         end if;
     end if;
-    prefix := require_member(actor_, project_);
+    prefix := require_writer(actor_, project_);
     held := hold_card(project_, prefix, card_, coalesce(column_, 0));
     if version_ <> held.version then
         perform require_version(version_, held.version, mismatch_, 'card', card_json(held.id));
@@ -547,18 +544,18 @@ begin
             values (project_, held.id, actor_, 'column_move', from_, column_);
         end if;
         if is_crowded(spot.place, spot.low, spot.high) then
-            perform space_column(column_);
+            spaced := space_cards(project_, column_);
             select k.position into c.position from cards k where k.id = c.id;
-            respaced := array[cards_reordered(column_)];
-        end if;
-        card := card_json(c, prefix);
-        if respaced is null then
-            messages := record_one(
-                'project:' || project_, 'board.card_moved',
+            seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
+            card := card_json(c, prefix);
+            messages := write_events(card_moved(c, from_, card) || spaced, actor_, client_, seqs);
+        else
+            seqs[1] := take_seq(channel_);
+            card := card_json(c, prefix);
+            messages := write_event(
+                seqs[1], channel_, 'board.card_moved',
                 card_moved_payload(c, prefix || '-' || c.card_number, from_, card), 'card:' || c.id, actor_, client_
             );
-        else
-            messages := record(card_moved(c, from_, card) || respaced, actor_, client_);
         end if;
     else
         card := card_json(held.id);

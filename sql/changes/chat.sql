@@ -21,11 +21,8 @@ declare
     channel_ text := 'project:' || project_;
     seq_ bigint;
 begin
-    perform require_member(actor_, project_);
-    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
-    if seq_ is null then
-        seq_ := (take_seqs(array[channel_]))[1];
-    end if;
+    perform require_writer(actor_, project_);
+    seq_ := take_seq(channel_);
     with sent as (
         insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
         returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
@@ -37,10 +34,10 @@ end
 $$;
 
 -- Sends messages, given as columns in the order they came, and answers each: 201 with the message; the earlier answer under
--- the same Idempotency-Key (`replays`) or, with 200, the earlier message with the same nonce within ten minutes; or a refusal
--- and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
+-- the same Idempotency-Key (`replays`), if its sender still has the role; with 200, the earlier message with the same nonce
+-- within ten minutes; or a refusal and its text, which leaves the others alone. Ids and seqs follow the order of arrival.
 --
--- Locks go in one order over the whole group: keys, memberships by user, accounts, projects, feeds. The feeds are taken before
+-- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
 create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
@@ -79,13 +76,16 @@ begin
         select coalesce(array_agg(a.place), '{}') into firsts
         from asked a inner join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key;
     end if;
+    perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
     order by m.user_id, m.project_id for share;
     if exists (select 1 from users u where u.id = any(actors_) and u.global_role = 'admin') then
+        perform enter_account(a.id) from (
+            select u.id from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id offset 0
+        ) a;
         perform 1 from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id for share;
     end if;
-    perform 1 from projects p where p.id = any(projects_) order by p.id for share;
 
     select array_agg(why_not_write(u, p, m.role) order by r.place), array_agg(r.place order by r.place) into whys, going
     from unnest(projects_, actors_) with ordinality r (project, actor, place)
@@ -106,7 +106,7 @@ begin
                 r.place,
                 case when mine.is_first then refusal.status else coalesce(refusal.status, k.status) end as status,
                 case when mine.is_first then refusal.answer else coalesce(refusal.answer, k.answer) end as answer,
-                not mine.is_first and k.body_hash = r.hash as replay,
+                not mine.is_first and k.body_hash = r.hash and refusal.why is null as replay,
                 case when not mine.is_first and k.status is null and refusal.why is null then r.leader else r.place end as source,
                 mine.is_first and refusal.status is null as goes
             from (
@@ -129,7 +129,10 @@ begin
                 ('viewer', 403, '{"error":"your role does not allow this"}'),
                 ('archived', 422, '{"error":"the project is archived","code":"project_archived"}')
             ) refusal (why, status, answer)
-                on refusal.why = case when mine.is_first then r.why when k.body_hash <> r.hash then 'other_body' end
+                on refusal.why = case
+                    when mine.is_first or r.why <> 'archived' then r.why
+                    when k.body_hash <> r.hash then 'other_body'
+                end
         ) v;
     end if;
 

@@ -1,4 +1,8 @@
 -- What every change ends with: its events, numbered.
+--
+-- A change takes the seqs of its events (take_seq, take_seqs) when all else is locked and written, then shapes what they tell,
+-- then writes them (write_event, write_events). Whatever another change told before is committed by then, and shown; what it
+-- tells later is not. A shape made before would show an old name in an event behind the one that tells the new.
 
 -- A refusal that the door turns into its status: WD404 is a 404. `extra` holds the machine's keys beside "error".
 create or replace function refuse(status_ integer, message_ text, extra_ json default null) returns void
@@ -14,11 +18,11 @@ language sql immutable as $$
 select row(channel_, type_, payload_::text, entity_)::new_event
 $$;
 
--- Writes a change's events to their feeds: seq n+1 … n+k in each channel, in the order given. The last act of a change: the
--- feeds' rows stay locked until the commit, so seq order is commit order without holes. All channels in one call, locked in
--- one order. An event whose type ends in "deleted" blanks what was told of its entity before.
+-- Takes seqs and writes a change's events, whose payloads show nothing that others change: seq n+1 … n+k in each channel, in
+-- the order given. The last act of a change: the feeds' rows stay locked until the commit, so seq order is commit order without
+-- holes. All channels in one call, locked in one order. An event whose type ends in "deleted" blanks what was told of its
+-- entity before.
 -- Gives each event as the bus carries it: "channel seq type entity", a line feed, the envelope.
--- Most changes are one event: see record_one.
 create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -29,25 +33,33 @@ begin
             events_, array_fill(actor_, array[cardinality(events_)]), array_fill(client_, array[cardinality(events_)])
         );
     end if;
-    return record_one(one.channel, one.type, one.payload, one.entity, actor_, client_);
+    return write_event(take_seq(one.channel), one.channel, one.type, one.payload, one.entity, actor_, client_);
 end
 $$;
 
--- The same for one event that deletes nothing, without arrays and joins. For functions that are planned like `record`: it has no
--- settings of its own, because to change them and back takes time in each call.
-create or replace function record_one(
-    channel_ text, type_ text, payload_ text, entity_ text, actor_ bigint, client_ text
-) returns text[] language plpgsql as $$
+-- The next seq of one feed: see take_seqs. Without arrays and joins, and for functions that are planned like `record`: it has
+-- no settings of its own, because to change them and back takes time in each call.
+create or replace function take_seq(channel_ text) returns bigint language plpgsql as $$
 declare
     seq_ bigint;
+begin
+    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
+    if seq_ is null then
+        seq_ := (take_seqs(array[channel_]))[1];
+    end if;
+    return seq_;
+end
+$$;
+
+-- Writes one event that deletes nothing, under a seq that was taken. For functions that are planned like `record`.
+create or replace function write_event(
+    seq_ bigint, channel_ text, type_ text, payload_ text, entity_ text, actor_ bigint, client_ text
+) returns text[] language plpgsql as $$
+declare
     told text[];
 begin
     if octet_length(payload_) > 1048576 then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
-    end if;
-    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
-    if seq_ is null then
-        seq_ := (take_seqs(array[channel_]))[1];
     end if;
     insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
     values (channel_, seq_, type_, payload_, actor_, client_, entity_, clock_timestamp())
@@ -56,20 +68,24 @@ begin
 end
 $$;
 
--- The same for a group of changes: each event by its own actor and client. Its plans are made once a session and go by
--- indexes: a feed may be empty at the first call and hold millions at the last.
+-- The same as `record` for a group of changes: each event by its own actor and client.
 create or replace function record_by(events_ new_event[], actors_ bigint[], clients_ text[]) returns text[]
+language sql as $$
+select write_events(events_, actors_, clients_, take_seqs(array(select e.channel from unnest(events_) e)))
+$$;
+
+-- Writes events under seqs that were taken. Its plans are made once a session and go by indexes: a feed may be empty at the
+-- first call and hold millions at the last.
+create or replace function write_events(events_ new_event[], actors_ bigint[], clients_ text[], seqs_ bigint[]) returns text[]
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    seqs bigint[];
     told text[];
 begin
     if exists (select 1 from unnest(events_) e where octet_length(e.payload) > 1048576) then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
-    seqs := take_seqs(array(select e.channel from unnest(events_) e));
     if exists (select 1 from unnest(events_) e where e.type ~ '[._]deleted$') then
         update events o set type = 'gone', payload = '{}'
         from unnest(events_) e
@@ -78,7 +94,7 @@ begin
     with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
         select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp()
-        from unnest(events_, actors_, clients_, seqs) with ordinality
+        from unnest(events_, actors_, clients_, seqs_) with ordinality
         e (channel, type, payload, entity, actor, client, seq, place)
         order by e.place
         returning *
@@ -122,7 +138,15 @@ begin
 end
 $$;
 
--- The same for changes written in Python, which hold their events as columns.
+-- The same for one actor.
+create or replace function write_events(events_ new_event[], actor_ bigint, client_ text, seqs_ bigint[]) returns text[]
+language sql as $$
+select write_events(
+    events_, array_fill(actor_, array[cardinality(events_)]), array_fill(client_, array[cardinality(events_)]), seqs_
+)
+$$;
+
+-- `record` and `write_events` for changes written in Python, which hold their events as columns.
 create or replace function record_each(
     channels_ text[], types_ text[], payloads_ text[], entities_ text[], actor_ bigint, client_ text
 ) returns text[] language sql as $$
@@ -132,6 +156,18 @@ select record(
         from unnest(channels_, types_, payloads_, entities_) with ordinality e (channel, type, payload, entity, place)
         order by e.place
     ), actor_, client_
+)
+$$;
+
+create or replace function write_each(
+    channels_ text[], seqs_ bigint[], types_ text[], payloads_ text[], entities_ text[], actor_ bigint, client_ text
+) returns text[] language sql as $$
+select write_events(
+    array(
+        select row(e.channel, e.type, e.payload, e.entity)::new_event
+        from unnest(channels_, types_, payloads_, entities_) with ordinality e (channel, type, payload, entity, place)
+        order by e.place
+    ), actor_, client_, seqs_
 )
 $$;
 

@@ -68,6 +68,7 @@ declare
     p projects;
     colors text[] := '{#ef4444,#3b82f6,#8b5cf6,#10b981,#f59e0b,#06b6d4,#ec4899,#84cc16}';
 begin
+    perform enter_account(actor_);
     select * into account from users u where u.id = actor_ for share;
     if account.id is null or not account.is_active or account.deleted_at is not null then
         perform refuse(401, 'the account is not active');

@@ -25,7 +25,7 @@ from move_card(
 );
 
 -- name: lock -> one
--- A live card, locked.
+-- A live card, locked after its column.
 select k.id, k.column_id, k.version, p.key_prefix || '-' || k.card_number as key
 from projects as p
 cross join lock_card(p, :card::text, null) as k

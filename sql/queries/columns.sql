@@ -43,39 +43,10 @@ where c.id = n.id;
 select json_build_object('columns', json_agg(json_build_object('id', c.id, 'position', c.position) order by c.position, c.id))
 from columns as c where c.project_id = :project_id and c.deleted_at is null;
 
--- name: delete -> nothing
-update columns set deleted_at = clock_timestamp(), version = version + 1, updated_at = clock_timestamp() where id = :column_id;
-
--- name: lock_cards -> many
--- The cards of a column, those in the archive too, locked by id.
-select c.id from cards as c where c.column_id = :column_id and c.deleted_at is null order by c.id for no key update;
-
--- name: move_cards -> nothing
--- Puts all cards of a locked column behind those of another, in their order, and writes it to their history.
-with moved as (
-    update cards as c
-    set
-        column_id = :target::bigint,
-        position = n.place,
-        version = c.version + 1,
-        updated_at = clock_timestamp()
-    from (
-        select
-            k.id,
-            1000 * row_number() over (order by k.position, k.id) + coalesce(
-                (select max(o.position) from cards as o where o.column_id = :target::bigint and o.deleted_at is null), 0
-            ) as place
-        from cards as k where k.column_id = :column_id::bigint and k.deleted_at is null
-    ) as n
-    where c.id = n.id
-    returning c.id, c.project_id, c.position
-)
-insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
-select m.project_id, m.id, :actor::bigint, 'column_move', :column_id::bigint, :target::bigint from moved as m
-order by m.position;
-
--- name: moved -> many
--- What card_moved says of each of these cards, in their order.
-select c.id, (card_moved(c, :column_id::bigint, j.card)).payload
-from cards_json(:ids::bigint[]) as j inner join cards as c on c.id = j.id
-order by c.position, c.id;
+-- name: delete -> one
+-- Deletes a column: see delete_column in sql/changes/columns.sql.
+select messages, moved
+from delete_column(
+    :actor::bigint, :client::text, :version::integer, :mismatch::integer,
+    :project_id::bigint, :column_id::bigint, :target::bigint, :most::integer
+);

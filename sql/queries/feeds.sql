@@ -2,6 +2,16 @@
 -- Writes events and gives their bus messages.
 select record_each(:channels::text[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text);
 
+-- name: take -> value
+-- The next seqs of feeds, which stay locked: what is shaped from now on is true at its seq. See take_seqs.
+select take_seqs(:channels::text[]);
+
+-- name: write -> value
+-- Writes events under seqs that were taken and gives their bus messages.
+select write_each(
+    :channels::text[], :seqs::bigint[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text
+);
+
 -- name: heads -> many
 -- The heads of feeds, and in every row the epoch and the time of day; always at least one row. A channel without events
 -- has none of its own.

@@ -56,17 +56,13 @@ order by
     lower(u.display_name), u.id
 limit :limit::integer;
 
--- name: lock_memberships -> nothing
--- Before a user's name changes: nobody changes the user's memberships until the commit.
-select 1 from project_members as m where m.user_id = :user_id order by m.project_id for share;
-
 -- name: lock_administrator -> many
 -- The account of the administrator who acts, held as it is until the commit.
 select u.global_role, u.is_active and u.deleted_at is null as is_active from users as u where u.id = :user_id for share;
 
 -- name: lock -> one
--- The account that will change. `for update` also holds back who is just becoming a member, so that no event tells an old
--- name after the new one. `fields` are the present values as JSON.
+-- The account that will change: see lock_account in sql/changes/access.sql. Until the commit nobody makes, changes or ends a
+-- membership of it, so that no event tells an old name after the new one. `fields` are the present values as JSON.
 select
     u.id,
     u.password_hash,
@@ -74,9 +70,8 @@ select
     me_json(u)::text as me,
     account_json(u)::text as account,
     (to_jsonb(u) - 'password_hash')::text as fields
-from users as u
-where u.id = :user_id and u.deleted_at is null
-for update;
+from lock_account(:user_id) as u
+where u.id is not null and u.deleted_at is null;
 
 -- name: change -> one
 -- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew.
@@ -116,8 +111,7 @@ select m.project_id, shape(m, u)::text as shaped
 from project_members as m
 inner join users as u on u.id = m.user_id
 where m.user_id = :user_id
-order by m.project_id
-for share of m;
+order by m.project_id;
 
 -- name: create -> one
 -- A new account.

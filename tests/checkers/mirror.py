@@ -150,8 +150,9 @@ class State:
 
     def column_deleted(self, payload: Json) -> None:
         del self.columns[payload["column_id"]]
-        stranded = [c["key"] for c in self.cards.values() if c["column_id"] not in self.columns]
-        assert not stranded, f"a column was deleted under {stranded}"
+        for card in self.cards.values():
+            if card["column_id"] not in self.columns:
+                self._miss(card["id"], f"a column was deleted under {card['key']}")
 
     def columns_reordered(self, payload: Json) -> None:
         for place in payload["columns"]:

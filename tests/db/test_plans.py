@@ -425,18 +425,18 @@ OTHERS = {
         cards.delete cards.lock cards.lock_column cards.move cards.require_version cards.restore
         cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
         chat.send chat.send_alone chat.unreact columns.create columns.delete columns.lock
-        columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.trim
-        members.add
+        columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.take
+        feeds.trim feeds.write members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
-        users.lock_administrator users.lock_memberships server.keep_secret_prints""",
+        users.lock_administrator server.keep_secret_prints""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
         cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
         health.newest_migration members.one projects.seen server.channel_of
         server.connection_limit server.installation server.secret_prints users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """
-        columns.lock_all columns.lock_cards columns.move_cards columns.moved columns.places
+        columns.lock_all columns.places
         members.unassign members.unwatch""",
     "count or check everything, by intent": """
         metrics.cards metrics.columns metrics.projects metrics.users server.faults""",

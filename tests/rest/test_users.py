@@ -275,6 +275,7 @@ async def test_a_name_that_changes_while_a_membership_does_is_told_with_it(
     await renamed.token()
     other = connection.transaction()
     await other.start()
+    await connection.execute("select lock_members($1, 2, $2)", project["id"], renamed.id)
     await connection.execute(meanwhile, project["id"])
 
     renaming = asyncio.create_task(renamed.put("/users/me", {"display_name": "Somebody"}))

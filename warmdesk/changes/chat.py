@@ -26,7 +26,7 @@ from msgspec.json import Decoder
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
-from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Wish
+from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Shape, Wish
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED
 
@@ -100,18 +100,17 @@ class Chat:
     async def edit(self, wish: Wish, project_id: int, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
-        async def work(change: Change) -> Outcome:
+        async def work(change: Change) -> Shape:
             message = await _lock(change, project_id, message_id)
             if message["user_id"] != wish.actor_id:
                 raise Forbidden("only its author may edit a message")
+            shape = change.shape(sql.chat.shape, id=message_id)
             if body != message["body"]:
                 await sql.chat.edit(change.connection, id=message_id, body=body)
-            shape = await sql.chat.shape(change.connection, id=message_id)
-            if body != message["body"]:
                 _tell(change, project_id, message_id, CHAT_MESSAGE_UPDATED, shape)
-            return Outcome(200, shape)
+            return shape
 
-        return await self.changes.run(wish, work)
+        return Outcome(200, (await self.changes.run(wish, work)).text)
 
     async def delete(self, wish: Wish, project_id: int, message_id: int) -> None:
         """Delete one's own message, or another's as a project admin. Its text leaves the feed."""
@@ -320,5 +319,7 @@ async def _lock(change: Change, project_id: int, message_id: int) -> Any:
     return message
 
 
-def _tell(change: Change, project_id: int, message_id: int, event: Any, payload: str) -> None:
+def _tell(
+    change: Change, project_id: int, message_id: int, event: Any, payload: str | Shape
+) -> None:
     change.emit(project_channel(project_id), event, payload, entity=f"message:{message_id}")

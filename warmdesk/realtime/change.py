@@ -1,15 +1,24 @@
 """A change: one transaction whose last act records its events; they are published after the commit.
 
 Two kinds, one promise: the rows and the events are kept or lost together, and nothing is said of
-what was rolled back. `Changes.hot` calls a PL/pgSQL function that locks, writes, shapes and
-records in one round trip (a single statement would see one snapshot, taken before it waited for
-any lock). `Changes.run` does the same four steps from Python.
+what was rolled back. `Changes.hot` calls a PL/pgSQL function that locks, writes, takes the seqs of
+its events, shapes and records in one round trip (a single statement would see one snapshot, taken
+before it waited for any lock). `Changes.run` does the same five steps from Python.
+
+An event tells what is true at its seq: whoever changes what it shows is told before it and is
+committed, or is told after it. So shapes come after the seqs, whose feeds stay locked until the
+commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-membership, a global admin's account, project, columns, cards by id, and last the feeds, all in one
-call. (One account comes after its project: that of the owner who stays when another goes. Whoever
-holds an account waits for no project.) What loses all the same (deadlock, serialization, lock
-timeout) is tried again, three times within the change's 4.5 seconds, then 503.
+project, memberships by user, accounts, columns, cards by id, the counter of cards, and last the
+feeds, all in one call. Whoever holds an account that changes waits for nothing but feeds.
+
+A project and an account are entered (shared) or held (alone) by locks with a queue, which come
+before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
+of its members, of itself and of its number of columns hold it.
+
+What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
+the change's 4.5 seconds, then 503.
 """
 
 from __future__ import annotations
@@ -86,32 +95,69 @@ class Outcome(NamedTuple):
     replay: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Shape:
+    """What a change shows of rows that others may change meanwhile: asked last of all, when the
+    seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
+    """
+
+    query: Query
+    params: dict[str, Any]
+    text: str = ""
+
+
+class Held(str):
+    """JSON that shows nothing but rows which the change itself keeps as they are."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class Change:
     """A change under way in Python: its connection, who wants it, the events it will record."""
 
     connection: Any
     wish: Wish
-    told: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+    told: list[tuple[str, str, str | Shape, str | None]] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
 
-    def emit(self, channel: str, event: Event, payload: str, *, entity: str | None = None) -> None:
-        """Say that an event happened; its payload is JSON text. Recorded with the commit, in this
-        order.
+    def shape(self, query: Query, **params: Any) -> Shape:
+        """What a query will show, for an event and for the answer."""
+        shape = Shape(query, params)
+        self.shapes.append(shape)
+        return shape
+
+    def emit(
+        self, channel: str, event: Event, payload: str | Shape, *, entity: str | None = None
+    ) -> None:
+        """Say that an event happened. Recorded with the commit, in this order.
+
+        Its payload is JSON text of ids and the like; where it shows rows, a `Shape`, or `Held`
+        when the change locks them all. Text read before would be told after what changed since.
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
+        if event.shaped and type(payload) is str:
+            raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
         self.told.append((channel, event.name, payload, entity))
 
     async def record(self) -> list[str]:
+        """Take the seqs, ask the shapes, write the events. Gives what the bus carries."""
+        columns: dict[str, Any] = {}
+        if self.told:
+            channels, types, payloads, entities = zip(*self.told, strict=True)
+            columns = {"channels": channels, "types": types, "entities": entities}
+        if self.shapes:
+            if self.told:
+                columns["seqs"] = await sql.feeds.take(self.connection, channels=channels)
+            for shape in self.shapes:
+                shape.text = await shape.query(self.connection, **shape.params)
         if not self.told:
             return []
-        channels, types, payloads, entities = (list(part) for part in zip(*self.told, strict=True))
-        messages: list[str] = await sql.feeds.record(
+        messages: list[str] = await (sql.feeds.write if self.shapes else sql.feeds.record)(
             self.connection,
-            channels=channels,
-            types=types,
-            payloads=payloads,
-            entities=entities,
+            **columns,
+            payloads=[each.text if isinstance(each, Shape) else each for each in payloads],
             actor=self.wish.actor_id,
             client=self.wish.client_id,
         )

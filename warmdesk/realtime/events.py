@@ -8,7 +8,9 @@ entity before. The documents are compared with this list.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+import msgspec
 
 from warmdesk.realtime.frames import frame
 from warmdesk.schemas import cards as card
@@ -29,13 +31,27 @@ class Event:
     payload: Any
     sentence: str
     stored: bool = True
+    shaped: bool = False
+    """Whether its payload shows rows, and not only which they are."""
 
 
 CATALOGUE: dict[str, Event] = {}
 
 
 def event(name: str, payload: Any, sentence: str) -> Event:
-    return CATALOGUE.setdefault(name, Event(name, payload, sentence))
+    return CATALOGUE.setdefault(name, Event(name, payload, sentence, shaped=_shows_rows(payload)))
+
+
+def _shows_rows(payload: Any) -> bool:
+    """Whether a payload's type is a shape or holds one; ids, slugs and keys are none."""
+    fields = msgspec.structs.fields(payload)
+    return any(field.name == "created_at" or _has_struct(field.type) for field in fields)
+
+
+def _has_struct(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return True
+    return any(map(_has_struct, get_args(kind)))
 
 
 def signal(name: str, payload: Any, sentence: str) -> Event:

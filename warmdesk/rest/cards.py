@@ -12,7 +12,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, NotFound
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.rest.answers import answer, answer_outcome, json_text, next_page, no_content
@@ -262,18 +262,18 @@ async def restore_card(request: web.Request) -> web.Response:
     """Bring a deleted card back: to the end of its column, or of the first if that is gone."""
     project_id, ref = request[PROJECT].id, card_ref(request)
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Shape:
         await _require(change, project_id, "admin")
         card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
         column_id = card["column_id"]
         await sql.cards.lock_column(change.connection, project_id=project_id, column_id=column_id)
         await sql.cards.restore(change.connection, id=card["id"], column_id=column_id)
         await _tell(change, project_id, card["id"], "restored")
-        shape: str = await sql.cards.shape(change.connection, id=card["id"])
+        shape = change.shape(sql.cards.shape, id=card["id"])
         change.emit(project_channel(project_id), CARD_RESTORED, shape, entity=f"card:{card['id']}")
         return shape
 
-    return answer(await request.app[DESK].changes.run(request[WISH], work))
+    return answer((await request.app[DESK].changes.run(request[WISH], work)).text)
 
 
 @route(

@@ -10,7 +10,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.changes.chat import CHAT
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Impossible
-from warmdesk.realtime.change import Change, Outcome
+from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED
 from warmdesk.rest.answers import answer, answer_outcome, no_content
@@ -197,7 +197,7 @@ def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> N
     change.emit(
         project_channel(project_id),
         CHAT_REACTION_UPDATED,
-        _summary(message_id, reactions),
+        Held(_summary(message_id, reactions)),
         entity=f"message:{message_id}",
     )
 

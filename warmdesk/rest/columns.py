@@ -9,17 +9,15 @@ from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import Conflict, Impossible, NotFound
-from warmdesk.realtime.change import Change
+from warmdesk.errors import Impossible, NotFound
+from warmdesk.realtime.change import Change, Held, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import (
-    CARD_MOVED,
     COLUMN_CREATED,
-    COLUMN_DELETED,
     COLUMN_UPDATED,
     COLUMNS_REORDERED,
 )
-from warmdesk.rest.answers import answer, json_text, no_content
+from warmdesk.rest.answers import answer, no_content
 from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas.columns import (
     Column,
@@ -32,6 +30,8 @@ from warmdesk.schemas.columns import (
 
 MOST = 100
 """Columns a project may have."""
+MOST_TOLD = 1000
+"""Cards of a deleted column whose moves go over the bus; those of more are read from the feed."""
 
 
 @route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag="columns")
@@ -67,7 +67,7 @@ async def create_column(request: web.Request) -> web.Response:
             color=body.color or "",
             wip_limit=body.wip_limit,
         )
-        shape: str = made["json"]
+        shape = Held(made["json"])
         change.emit(
             project_channel(project_id), COLUMN_CREATED, shape, entity=f"column:{made['id']}"
         )
@@ -102,7 +102,7 @@ async def reorder_columns(request: web.Request) -> web.Response:
         ]:
             await sql.columns.place(change.connection, ids=wanted)
             places = await sql.columns.places(change.connection, project_id=project_id)
-            change.emit(project_channel(project_id), COLUMNS_REORDERED, places)
+            change.emit(project_channel(project_id), COLUMNS_REORDERED, Held(places))
         shapes: str = await sql.columns.all(change.connection, project_id=project_id)
         return shapes
 
@@ -140,7 +140,7 @@ async def change_column(request: web.Request) -> web.Response:
     body: ColumnChanges = request[BODY]
     project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Shape:
         connection = change.connection
         await sql.access.require_role(
             connection,
@@ -158,14 +158,14 @@ async def change_column(request: web.Request) -> web.Response:
         new = _wanted(body, old)
         if new != old:
             await sql.columns.update(connection, column_id=column_id, **new)
-        shape: str = await sql.columns.one(connection, column_id=column_id)
+        shape = change.shape(sql.columns.one, column_id=column_id)
         if new != old:
             change.emit(
                 project_channel(project_id), COLUMN_UPDATED, shape, entity=f"column:{column_id}"
             )
         return shape
 
-    return answer(await request.app[DESK].changes.run(request[WISH], work))
+    return answer((await request.app[DESK].changes.run(request[WISH], work)).text)
 
 
 def _wanted(body: ColumnChanges, old: dict[str, Any]) -> dict[str, Any]:
@@ -193,42 +193,19 @@ async def delete_column(request: web.Request) -> web.Response:
 
     They come behind the cards that are there, in their order.
     """
-    target: Any = request[QUERY].move_to
-    project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
-    channel = project_channel(project_id)
-
-    async def work(change: Change) -> int:
-        connection = change.connection
-        columns = await _enter(request, change)
-        if column_id not in columns:
-            raise NotFound("column not found")
-        await _require_version(request, change, columns[column_id])
-        if target is not UNSET and (target == column_id or target not in columns):
-            raise Impossible(
-                "move_to: not another column of this project", fields={"move_to": "unknown"}
-            )
-        if len(columns) == 1:
-            raise Impossible("a project keeps at least one column", code="last_column")
-        cards = await sql.columns.lock_cards(connection, column_id=column_id)
-        if cards and target is UNSET:
-            raise Conflict("column has cards, move them first", code="column_not_empty")
-        if cards:
-            await sql.columns.move_cards(
-                connection, column_id=column_id, target=target, actor=request[ACTOR].user_id
-            )
-            moved = await sql.columns.moved(
-                connection, ids=[card["id"] for card in cards], column_id=column_id
-            )
-            for card in moved:
-                change.emit(channel, CARD_MOVED, card["payload"], entity=f"card:{card['id']}")
-        await sql.columns.delete(connection, column_id=column_id)
-        change.emit(
-            channel, COLUMN_DELETED, json_text(column_id=column_id), entity=f"column:{column_id}"
-        )
-        return len(cards)
-
-    desk = request.app[DESK]
-    desk.pace.add(request[ACTOR].user_id, await desk.changes.run(request[WISH], work))
+    desk, wish, target = request.app[DESK], request[WISH], request[QUERY].move_to
+    done = await desk.changes.many(
+        sql.columns.delete,
+        actor=wish.actor_id,
+        client=wish.client_id,
+        version=wish.version,
+        mismatch=wish.mismatch,
+        project_id=request[PROJECT].id,
+        column_id=path_id(request, "column_id"),
+        target=None if target is UNSET else target,
+        most=MOST_TOLD,
+    )
+    desk.pace.add(request[ACTOR].user_id, done["moved"])
     return no_content()
 
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
@@ -117,7 +117,7 @@ async def add_member(request: web.Request) -> web.Response:
         )
         if not added:
             raise Conflict("this user already is a member", code="already_member")
-        shape: str = await sql.members.one(connection, project_id=project.id, user_id=user_id)
+        shape = Held(await sql.members.one(connection, project_id=project.id, user_id=user_id))
         change.emit(project_channel(project.id), MEMBER_ADDED, shape, entity=f"user:{user_id}")
         change.emit(
             user_channel(user_id),
@@ -174,7 +174,7 @@ async def _set_role(request: web.Request) -> web.Response:
             await sql.members.set_role(
                 connection, project_id=project_id, user_id=user_id, role=role
             )
-        shape: str = await sql.members.one(connection, project_id=project_id, user_id=user_id)
+        shape = Held(await sql.members.one(connection, project_id=project_id, user_id=user_id))
         if target["role"] != role:
             change.emit(
                 project_channel(project_id), MEMBER_UPDATED, shape, entity=f"user:{user_id}"

@@ -14,7 +14,7 @@ from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.boards import BOARDS, PARTS
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Impossible
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
@@ -273,7 +273,7 @@ async def _tell(change: Change, old: Any, changes: list[str]) -> None:
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
         payload = '{"project":' + shape + ',"changes":' + encode(fields).decode() + "}"
-        change.emit(channel, PROJECT_UPDATED, payload, entity=entity)
+        change.emit(channel, PROJECT_UPDATED, Held(payload), entity=entity)
     if "is_archived" in changes and not old["is_archived"]:
         change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=entity)
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))

@@ -16,7 +16,7 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.rest.answers import answer, next_page
@@ -45,8 +45,6 @@ from warmdesk.schemas.users import (
     is_timezone,
 )
 
-SHOWN = frozenset({"username", "display_name", "avatar_url"})
-"""What of a user everybody sees."""
 NAMES = frozenset({"first_name", "last_name", "display_name"})
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
@@ -108,7 +106,7 @@ async def _update_me(request: web.Request) -> web.Response:
     came = _came(request)
 
     async def work(change: Change) -> str:
-        before = await _lock(change, actor.user_id, fields)
+        before = await sql.users.lock(change.connection, user_id=actor.user_id)
         after = await _rewrite(change, before, fields, settings=True)
         if after is None:
             return str(before["me"])
@@ -333,8 +331,8 @@ async def update_user(request: web.Request) -> web.Response:
         # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
         # administrator always remains, however many demote each other at once.
         await sql.auth.lock_admins(change.connection)
+        before = await sql.users.lock(change.connection, user_id=user_id)
         await _require_administrator(change, actor)
-        before = await _lock(change, user_id, fields)
         after = await _rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
@@ -398,13 +396,6 @@ def _sent(body: msgspec.Struct) -> dict[str, Any]:
     return fields
 
 
-async def _lock(change: Change, user_id: int, fields: dict[str, Any]) -> Any:
-    """The account before its change, locked; memberships first when the change will name them."""
-    if fields.keys() & SHOWN:
-        await sql.users.lock_memberships(change.connection, user_id=user_id)
-    return await sql.users.lock(change.connection, user_id=user_id)
-
-
 async def _rewrite(
     change: Change,
     before: Any,
@@ -437,7 +428,7 @@ async def _rewrite(
             change.emit(
                 project_channel(row["project_id"]),
                 MEMBER_UPDATED,
-                row["shaped"],
+                Held(row["shaped"]),
                 entity=f"user:{user_id}",
             )
     _tell_user(change, user_id, after["me"])
@@ -451,7 +442,7 @@ def _came(request: web.Request) -> Origin:
 
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
-    change.emit(user_channel(user_id), USER_UPDATED, me, entity=f"user:{user_id}")
+    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=f"user:{user_id}")
 
 
 routes = [

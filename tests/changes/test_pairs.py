@@ -1,0 +1,314 @@
+"""Any two changes at once are as if one had come after the other, in the order of their events.
+
+Each pair is made twice, on boards that are alike: one after the other, and at once, while somebody
+holds the board's feed until both wait. At once they must give the same answers, leave the same
+board, and tell events that lead a mirror to it. A change that read anything before its place in the
+feed was sure, and could be overtaken by who changes that, tells an old name, counts a card that is
+gone, or stands beside one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+
+from tests.checkers.mirror import State, differences, shown
+from tests.conftest import Door, Invite, until
+from tests.person import Person
+from tests.rest.test_members import lost_races
+from warmdesk.auth.tokens import AccessTokens
+from warmdesk.config import Settings
+
+LIMIT = 20.0
+OLGA = 2
+MAKER = """
+create function pg_temp.scene(n integer) returns table (names json, sessions json) language plpgsql
+as $$
+declare
+    p bigint;
+    people bigint[];
+    k bigint[];
+    c bigint[];
+    m bigint[];
+    l bigint;
+begin
+    with made as (
+        insert into users (email, username, password_hash, display_name)
+        select w || n || '@example.org', w || n, 'x', initcap(w)
+        from unnest(array['worker', 'mate', 'guest']) w returning id
+    ) select array_agg(id order by id) into people from made;
+    insert into projects (name, slug, key_prefix, created_by_id, card_counter)
+    values ('Scene', 'scene-' || n, 'S' || n, 2, 9) returning id into p;
+    insert into project_members (project_id, user_id, role)
+    values (p, 2, 'owner'), (p, people[1], 'member'), (p, people[2], 'member');
+    with made as (
+        insert into columns (project_id, name, position)
+        select p, w, 1000 * nth from unnest(array['A', 'B', 'C']) with ordinality w (w, nth)
+        returning id
+    ) select array_agg(id order by id) into k from made;
+    with made as (
+        insert into cards (
+            project_id, column_id, title, position, card_number, created_by_id, deleted_at
+        )
+        select
+            p, k[1 + (i in (7, 8))::integer], 'Card ' || i, 1000 * i, i, 2,
+            case when i = 9 then now() end
+        from generate_series(1, 9) i order by i returning id
+    ) select array_agg(id order by id) into c from made;
+    insert into labels (project_id, name, color) values (p, 'Bug', '#ff0000') returning id into l;
+    insert into card_assignees (card_id, user_id) values (c[1], people[2]);
+    insert into card_assignees (card_id, user_id) values (c[1], people[1]);
+    insert into card_labels (card_id, label_id) values (c[1], l);
+    with made as (
+        insert into chat_messages (project_id, user_id, body)
+        values (p, people[1], 'one'), (p, people[2], 'two') returning id
+    ) select array_agg(id order by id) into m from made;
+    insert into message_reactions (owner_type, owner_id, user_id, emoji)
+    values ('chat_message', m[1], people[2], '👍');
+    insert into feeds (channel) values ('project:' || p), ('user:' || people[1]);
+    return query
+    with open as (
+        insert into sessions (user_id, expires_at)
+        select u, now() + interval '1 day' from unnest(people || 2::bigint) u returning user_id, id
+    )
+    select
+        json_build_object(
+            'project', p, 'worker', people[1], 'mate', people[2], 'guest', people[3],
+            'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
+            'c1', c[1], 'c2', c[2], 'c3', c[3], 'c6', c[6], 'c7', c[7], 'c9', c[9]
+        ),
+        (select json_object_agg(o.user_id, o.id) from open o);
+end
+$$;
+"""
+
+
+class Deed(NamedTuple):
+    """Somebody's request; names in braces are ids of the scene."""
+
+    who: str
+    method: str
+    path: str
+    body: Any = None
+
+
+DEEDS = {
+    "create": Deed(
+        "worker", "POST", "/columns/{A}/cards", {"title": "N", "assignee_ids": ["mate"]}
+    ),
+    "create beside": Deed(
+        "worker", "POST", "/columns/{A}/cards", {"title": "N", "before_card_id": "c2"}
+    ),
+    "title": Deed("worker", "PUT", "/cards/{c1}", {"title": "T"}),
+    "lists": Deed(
+        "worker",
+        "PUT",
+        "/cards/{c2}",
+        {"assignee_ids": ["worker", "mate"], "label_ids": ["label"], "tags": ["x"]},
+    ),
+    "send over": Deed("worker", "PUT", "/cards/{c1}", {"column_id": "B", "title": "T"}),
+    "move beside": Deed(
+        "worker", "PATCH", "/cards/{c6}/move", {"column_id": "A", "before_card_id": "c2"}
+    ),
+    "move to an index": Deed("worker", "PATCH", "/cards/{c6}/move", {"column_id": "A", "index": 2}),
+    "reorder": Deed("worker", "PATCH", "/cards/{c1}/reorder", {"after_card_id": "c2"}),
+    "move away": Deed("worker", "PATCH", "/cards/{c2}/move", {"column_id": "B", "index": 0}),
+    "move here": Deed("worker", "PATCH", "/cards/{c7}/move", {"column_id": "A", "index": 1}),
+    "delete": Deed("worker", "DELETE", "/cards/{c2}"),
+    "delete the first": Deed("worker", "DELETE", "/cards/{c1}"),
+    "restore": Deed("olga", "POST", "/cards/{c9}/restore"),
+    "add a column": Deed("olga", "POST", "/columns", {"name": "D"}),
+    "name a column": Deed("olga", "PUT", "/columns/{A}", {"name": "Renamed"}),
+    "order columns": Deed("olga", "PATCH", "/columns/reorder", {"column_ids": ["C", "A", "B"]}),
+    "delete a column": Deed("olga", "DELETE", "/columns/{C}"),
+    "empty a column": Deed("olga", "DELETE", "/columns/{A}?move_to={B}"),
+    "add a member": Deed("olga", "POST", "/members", {"user_id": "guest"}),
+    "demote": Deed("olga", "PUT", "/members/{worker}", {"role": "viewer"}),
+    "remove": Deed("olga", "DELETE", "/members/{mate}"),
+    "leave": Deed("worker", "DELETE", "/members/{worker}"),
+    "name the project": Deed("olga", "PUT", "", {"name": "Another"}),
+    "archive": Deed("olga", "DELETE", ""),
+    "say": Deed("worker", "POST", "/chat/messages", {"body": "said"}),
+    "say once": Deed("worker", "POST", "/chat/messages", {"body": "said", "nonce": "n"}),
+    "edit": Deed("worker", "PUT", "/chat/messages/{said}", {"body": "edited"}),
+    "unsay": Deed("worker", "DELETE", "/chat/messages/{said}"),
+    "react": Deed("mate", "POST", "/chat/messages/{said}/reactions", {"emoji": "🎉"}),
+    "take back": Deed("mate", "DELETE", "/chat/messages/{said}/reactions/👍"),
+    "rename myself": Deed("worker", "PUT", "/users/me", {"display_name": "Somebody"}),
+    "rename a mate": Deed("mate", "PUT", "/users/me", {"display_name": "Nobody"}),
+    "star": Deed("worker", "POST", "/star"),
+}
+
+
+@dataclass
+class Scene:
+    """One board with the three who work on it."""
+
+    slug: str
+    ids: dict[str, int]
+    people: dict[str, Person]
+
+    async def do(self, name: str, url: str, client: str) -> list[Any]:
+        """A deed at a server: its status, and what its answer says that the board may show."""
+        deed = DEEDS[name]
+        base = "" if deed.path.startswith("/users") else f"/projects/{self.slug}"
+        path = base + deed.path.format(**self.ids)
+        who = self.people[f"{deed.who} {url}"]
+        answer = await who.request(
+            deed.method, path, self._filled(deed.body), headers={"X-Client-Id": client}
+        )
+        assert answer.status < 500, f"{name}: {answer.status} {answer.body}"
+        return [answer.status, brief(answer.body) if answer.status < 300 else None]
+
+    def _filled(self, body: Any) -> Any:
+        if isinstance(body, dict):
+            return {key: self._filled(value) for key, value in body.items()}
+        if isinstance(body, list):
+            return [self._filled(each) for each in body]
+        return self.ids.get(body, body) if isinstance(body, str) else body
+
+    async def fetched(self, reader: Person) -> tuple[Any, list[Any]]:
+        path = f"/projects/{self.slug}"
+        return await reader.get(path), await reader.get(f"{path}/chat/messages")
+
+
+class Stage:
+    """Makes scenes, all alike, in one database; two servers play them."""
+
+    def __init__(
+        self, connection: Any, doors: tuple[Door, Door], person: Invite, olga: Person, secret: str
+    ) -> None:
+        self.connection, self.doors, self.person, self.olga = connection, doors, person, olga
+        self.issue = AccessTokens(secret, ttl=3600).issue
+        self.count = 0
+
+    @asynccontextmanager
+    async def scene(self) -> AsyncIterator[Scene]:
+        self.count += 1
+        row = await self.connection.fetchrow("select * from pg_temp.scene($1)", self.count)
+        ids: dict[str, int] = json.loads(row["names"])
+        sessions: dict[str, str] = json.loads(row["sessions"])
+        people: dict[str, Person] = {}
+        async with AsyncExitStack() as stack:
+            for who in ("worker", "mate", "olga"):
+                user_id = ids.get(who, OLGA)
+                for door in self.doors:
+                    one = Person(door.url, who, id=user_id)
+                    one.client.token = self.issue(user_id, sessions[str(user_id)])
+                    stack.push_async_callback(one.close)
+                    people[f"{who} {door.url}"] = one
+            yield Scene(f"scene-{self.count}", ids, people)
+
+    async def in_turn(self, first: str, second: str) -> Any:
+        """What the two say and leave, one after the other."""
+        async with self.scene() as scene:
+            said = {"first": await scene.do(first, self.doors[0].url, "first")}
+            said["second"] = await scene.do(second, self.doors[1].url, "second")
+            return [said, *summary(*await scene.fetched(self.olga))]
+
+    async def at_once(self, first: str, second: str, holding: str) -> tuple[Any, str, list[str]]:
+        """The same of both at once, the order that the feed tells, and what is wrong with it."""
+        async with self.scene() as scene:
+            before = State(*await scene.fetched(self.olga))
+            async with self.connection.transaction():
+                await self.connection.execute(holding.format(**scene.ids))
+                one = asyncio.create_task(scene.do(first, self.doors[0].url, "first"))
+                await self._waiting(1, one)
+                other = asyncio.create_task(scene.do(second, self.doors[1].url, "second"))
+                await self._waiting(2 - one.done(), other)
+            said = {"first": await one, "second": await other}
+            board, messages = await scene.fetched(self.olga)
+            path = f"/projects/{scene.slug}/events?since=0&limit=500"
+            events = (await self.olga.get(path))["events"]
+        order = [event["client_id"] for event in events]
+        for event in events:
+            before.apply(event)
+        # Nobody tells a project of another name of who has left it.
+        here = [each for each in messages if each["user_id"] in before.members]
+        before.messages = {each["id"]: before.messages[each["id"]] for each in here}
+        wrong = differences(before.shown(), shown(board, here))
+        told = order[0] if len(set(order)) == 2 else "either"
+        return [said, *summary(board, messages)], told, wrong
+
+    async def _waiting(self, count: int, task: asyncio.Task[Any]) -> None:
+        async def enough() -> bool:
+            found: int = await self.connection.fetchval(
+                "select count(*) from pg_stat_activity, pg_stat_clear_snapshot()"
+                " where wait_event_type = 'Lock' and datname = current_database()"
+            )
+            return found >= count or task.done()
+
+        await until(enough, limit=LIMIT, every=0.002)
+
+
+def brief(thing: Any) -> Any:
+    """What must be the same on boards that are alike: no ids, no times."""
+    if isinstance(thing, list):
+        return [brief(each) for each in thing]
+    if not isinstance(thing, dict):
+        return thing
+    kept = {}
+    for key, value in thing.items():
+        if key.endswith(("_at", "_id", "_ids")) or key in ("id", "key", "seq", "epoch", "slug"):
+            continue
+        if key in ("username", "email", "key_prefix", "gravatar_url"):
+            continue
+        kept[key] = brief(value)
+    return kept
+
+
+def summary(board: Any, messages: list[Any]) -> Any:
+    return brief(board), brief(messages)
+
+
+@pytest.fixture
+async def stage(
+    database_url: str,
+    door: Door,
+    twin: Door,
+    person: Invite,
+    olga: Person,
+    settings: Settings,
+) -> AsyncIterator[Stage]:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(MAKER)
+    yield Stage(connection, (door, twin), person, olga, settings.jwt_secret)
+    await connection.close()
+
+
+FEED = "select 1 from feeds where channel = 'project:{project}' for update"
+
+
+async def compare(stage: Stage, first: str, second: str, holding: str) -> list[str]:
+    """What two at once did that they would not have done in turn."""
+    found, order, wrong = await stage.at_once(first, second, holding)
+    complaints = [f"{first} / {second}: {line}" for line in wrong]
+    turns = []
+    if order != "second":
+        turns.append(await stage.in_turn(first, second))
+    if order != "first" and found not in turns:
+        said, *left = await stage.in_turn(second, first)
+        turns.append([{"first": said["second"], "second": said["first"]}, *left])
+    if found not in turns:
+        lines = min((differences(found, turn) for turn in turns), key=len)
+        complaints += [f"{first} / {second}, told {order}: {line}" for line in lines[:6]]
+    return complaints
+
+
+@pytest.mark.foul
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first", DEEDS)
+async def test_two_at_once_are_as_if_one_came_after_the_other(stage: Stage, first: str) -> None:
+    before = lost_races()
+    complaints: list[str] = []
+    for second in DEEDS:
+        complaints += await compare(stage, first, second, FEED)
+    assert not complaints, "\n".join(complaints)
+    assert lost_races() == before
