@@ -422,8 +422,8 @@ OTHERS = {
         cards.delete cards.lock cards.lock_column cards.move cards.require_version cards.restore
         cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
         chat.send chat.send_alone chat.unreact columns.create columns.delete columns.lock
-        columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.trim
-        members.add
+        columns.place columns.require_version columns.update feeds.may_trim feeds.record
+        feeds.renew_epoch feeds.trim members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
         users.lock_administrator users.lock_memberships server.keep_secret_prints""",
