@@ -203,3 +203,12 @@ begin
     return (select i.epoch from install i);
 end
 $$;
+
+-- Somebody saw more of this history than there is: it went back without a sign, as when a disk did. Gives the epoch, which is
+-- another one than `known`.
+create or replace function renew_history(known_ text) returns text language plpgsql as $$
+begin
+    update install i set written = '0' where i.epoch = known_;
+    return find_history();
+end
+$$;

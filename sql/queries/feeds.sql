@@ -55,6 +55,10 @@ cross join lateral (
 -- name: epoch -> value
 select epoch();
 
+-- name: renew_epoch -> value
+-- Another epoch than `known`, the same for all who ask.
+select renew_history(:known::text);
+
 -- name: oldest_due -> many
 -- Feeds whose oldest events are past their time, with the seq up to which they may go: a prefix, at most `batch` long. The
 -- first event too young ends it, so no hole can come. In the order in which changes lock feeds. `lateral` with a limit: one look

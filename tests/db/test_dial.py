@@ -213,14 +213,18 @@ def test_hosts_are_read_as_asyncpg_reads_them(
     hosts: list[tuple[str, int | None]], apart: bool, ports: list[int]
 ) -> None:
     """In the place for hosts, or as the parameter `host`."""
-    names = ",".join(
-        name if port is None or name.startswith("/") else f"{name}:{port}" for name, port in hosts
-    )
     if apart:
+        names = ",".join(
+            name if port is None or name.startswith("/") else f"{name}:{port}"
+            for name, port in hosts
+        )
         port = f"&port={ports[0]}" if ports else ""
         dsn = f"postgresql://me@/desk?host={quote(names)}{port}"
     else:
-        dsn = f"postgresql://me@{quote(names, safe=',:[]')}/desk"
+        names = ",".join(
+            quote(name, safe=":[]") + (f":{port}" if port else "") for name, port in hosts
+        )
+        dsn = f"postgresql://me@{names}/desk"
     nothing = dict.fromkeys(inspect.signature(_parse_connect_dsn_and_args).parameters)
     addresses, _ = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
     assert [

@@ -426,7 +426,7 @@ OTHERS = {
         cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
         chat.send chat.send_alone chat.unreact columns.create columns.delete columns.lock
         columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.take
-        feeds.trim feeds.write members.add
+        feeds.renew_epoch feeds.trim feeds.write members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
         users.lock_administrator server.keep_secret_prints""",

@@ -239,8 +239,8 @@ async def own_postgres() -> AsyncIterator[OwnPostgres]:
     await people_in(postgres.dsn)
     yield postgres
     try:
-        postgres.signal(signal.SIGCONT)
         if postgres.alive():
+            postgres.signal(signal.SIGCONT)
             await check_feeds(postgres.dsn)
     finally:
         postgres.stop()

@@ -180,12 +180,13 @@ async def test_a_head_below_the_room_closes_all_with_1012(
     board: Board, desk: Desk, alice: Person, connection: Any
 ) -> None:
     channel = project_channel(board.id)
-    async with opened(alice) as (wire, _):
+    async with opened(alice) as (wire, before):
         await connection.execute("delete from events where channel = $1", channel)
         await connection.execute("update feeds set seq = 0, oldest = 1 where channel = $1", channel)
         assert await wire.closed(limit=3) == 1012
     async with opened(alice) as (wire, hello):
         assert hello["seq"] == 0
+        assert hello["epoch"] != before["epoch"], "who is away now shall know it when it is back"
         await tell(desk, channel)
         assert (await wire.next("project.unarchived"))["seq"] == 1
 

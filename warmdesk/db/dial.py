@@ -22,7 +22,7 @@ PATIENCE = 0.2
 """Seconds until another host is asked too."""
 TARGET = "target_session_attrs"
 TARGET_VARIABLE = "PGTARGETSESSIONATTRS"
-PLACE = re.compile(r"(\[[^\]]*\]|[^:]*)(?::(\d+))?")
+PLACE = re.compile(r"(/.*|\[[^\]]*\]|[^:]*)(?::(\d+))?")
 AWAY = (asyncpg.InternalClientError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
 """What a host says that is away, starts or is a standby. Anything else an operator has to mend."""
 
@@ -34,19 +34,18 @@ def places(dsn: str) -> list[Place]:
     """The hosts of a URL, in its order, as libpq reads it; none when it names none."""
     parts = urlsplit(dsn)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    spec, ports = unquote(parts.netloc.rpartition("@")[2]), [""]
+    spec, ports = parts.netloc.rpartition("@")[2], [""]
+    escaped = bool(spec)
     if not spec:
         spec, ports = options.get("host", ""), options.get("port", "").split(",")
-    hosts = [host.strip() for host in spec.split(",")] if spec else []
+    hosts = spec.split(",") if spec else []
     if len(ports) == 1:
         ports *= len(hosts)
     found: list[Place] = []
     for host, given in zip(hosts, ports, strict=True):
-        name, port = host, None
-        if not host.startswith("/") and (match := PLACE.fullmatch(host)):
-            name, port = match[1].strip("[]"), match[2]
-        port = given or port
-        found.append((name, int(port) if port else None))
+        match = PLACE.fullmatch(host.strip())
+        name, port = (match[1].strip("[]"), given or match[2]) if match else (host, given)
+        found.append((unquote(name) if escaped else name, int(port) if port else None))
     return found
 
 

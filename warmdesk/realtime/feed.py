@@ -107,6 +107,15 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
     return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
 
 
+async def renew_epoch(connection: Any, known: str) -> str:
+    """Say that the history of the epoch `known` went back without a sign, as when a disk did: a
+    head is below what was seen of it. Gives the epoch, which is another one from then on, so that
+    who is away now is told so too when it comes back.
+    """
+    epoch: str = await sql.feeds.renew_epoch(connection, known=known)
+    return epoch
+
+
 async def trim(connection: Any, *, days: float) -> int:
     """Take away events older than `days`, a prefix of each feed, until a small batch went; gives
     how many. Each feed that lost some is locked until the transaction ends, so that must be soon.

@@ -284,7 +284,8 @@ class Hub:
             room.doubtful = False
             async with self._reads:
                 page = await feed.after(self.database.healing, room.channel, since)
-            if not room.opened or self._history_changed(page.epoch, went_back=page.seq < since):
+            epoch = await self._epoch_of(page.epoch, went_back=page.seq < since)
+            if not room.opened or self._history_changed(epoch):
                 return
             if not self._apply(room, page):
                 return
@@ -341,11 +342,20 @@ class Hub:
         if room.channel in self.listeners:
             self.on_history()
 
-    def _history_changed(self, epoch: str, *, went_back: bool = False) -> bool:
-        """Whether history went backwards; then every socket is closed with 1012 and every room
-        forgotten. `went_back`: a head was below what a room had before it was asked for.
+    async def _epoch_of(self, epoch: str, *, went_back: bool) -> str:
+        """The epoch that was read, or another one when the same answer shows that history went
+        backwards without a sign: a head was below what a room had before it was asked for. Who is
+        away now shall be told so, too.
         """
-        if epoch == self.epoch and not went_back:
+        if went_back and epoch == self.epoch:
+            return await feed.renew_epoch(self.database.healing, epoch)
+        return epoch
+
+    def _history_changed(self, epoch: str) -> bool:
+        """Whether history went backwards; then every socket is closed with 1012 and every room
+        forgotten.
+        """
+        if epoch == self.epoch:
             return False
         EPOCH_CHANGES.inc()
         log.warning("hub.history_changed epoch=%s was=%s", epoch, self.epoch)
@@ -399,7 +409,7 @@ class Hub:
             for room, last in zip(rooms, before, strict=True)
             if room.opened and self.rooms.get(room.channel) is room
         )
-        if self._history_changed(epoch, went_back=went_back):
+        if self._history_changed(await self._epoch_of(epoch, went_back=went_back)):
             return
         behind = [room for room in rooms if room.opened and room.last < heads[room.channel]]
         if behind and self.bus.good and not self._frozen:

@@ -1,0 +1,149 @@
+"""Failover: two standbys of one primary are promoted, one after the other, and everybody is told
+that history went back, each time.
+
+Both get the same timeline, so the cluster's own numbers do not tell their histories apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.checkers.mirror import Mirror, mirror
+from tests.conftest import fast_directory, until
+from tests.journeys.conftest import Crowd, OwnPostgres, Start, Visit, furnished
+from tests.person import Person
+from warmdesk.embedded.postgres import PORT
+
+pytestmark = pytest.mark.timeout(180)
+
+BACK_WITHIN = 30.0
+TIMELINE = "select substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
+
+
+async def standby_of(primary: OwnPostgres, place: Path) -> OwnPostgres:
+    """A hot standby that follows the primary."""
+    standby = OwnPostgres(place)
+    if os.geteuid() == 0:
+        standby._leave_root()
+    copy = ["pg_basebackup", "-h", str(primary._sockets), "-p", str(PORT), "-U", "warmdesk"]
+    copy += ["-D", str(standby.data), "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+    await asyncio.to_thread(standby._run, *copy)
+    await standby.again()
+    return standby
+
+
+async def follows(standby: OwnPostgres, primary: OwnPostgres) -> None:
+    """Until the standby has all that the primary has now."""
+    head = await primary.ask("select pg_current_wal_flush_lsn()::text")
+
+    async def there() -> bool:
+        return bool(await standby.ask("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", head))
+
+    await until(there, limit=BACK_WITHIN)
+
+
+@pytest.fixture
+async def standbys(own_postgres: OwnPostgres) -> AsyncIterator[list[OwnPostgres]]:
+    places = [Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory())) for _ in range(2)]
+    made: list[OwnPostgres] = []
+    try:
+        for place in places:
+            made.append(await standby_of(own_postgres, place))
+        yield made
+    finally:
+        for one in made:
+            one.stop()
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+async def test_each_of_two_standbys_that_are_promoted_in_turn_resets_everybody(
+    own_postgres: OwnPostgres, standbys: list[OwnPostgres], start: Start, visit: Visit
+) -> None:
+    servers = [own_postgres, *standbys]
+    hosts = ",".join(quote(str(server._sockets), safe="") for server in servers)
+    url = f"postgresql://warmdesk@/warmdesk?host={hosts}&port={PORT}"
+    host = await start(database_url=url)
+    board = await furnished(host, visit)
+    olga, crowd = visit(host, "olga"), Crowd(board, [visit(host, "alice")])
+    await crowd.work(20)
+    heads: list[dict[str, Any]] = []
+    async with AsyncExitStack() as stack:
+        viewers = [
+            await stack.enter_async_context(mirror(visit(host, name))) for name in ("bob", "root")
+        ]
+        for standby in standbys:
+            await follows(standby, own_postgres)
+        heads.append(await head(olga))
+
+        for old, new in zip(servers, standbys, strict=False):
+            await hand_over(old, new)
+            resets = [viewer.resets for viewer in viewers]
+            await until(back(olga), limit=BACK_WITHIN, every=0.1)
+            # More than the other history had: the same numbers, other events.
+            behind = heads[-1]["seq"] - (await head(olga))["seq"]
+            await crowd_of_its_own(host, visit, board, max(0, behind) + 8)
+            for before in heads:
+                await is_reset(olga, before)
+            assert len({seen["epoch"] for seen in (*heads, await head(olga))}) == len(heads) + 1
+            await all_reset(viewers, resets)
+            for viewer in viewers:
+                await viewer.compare(limit=BACK_WITHIN)
+            heads.append(await head(olga))
+
+    assert {await standbys[1].ask(TIMELINE)} == {"00000002"}, "both had this one"
+
+
+async def crowd_of_its_own(host: Any, visit: Visit, board: Any, changes: int) -> None:
+    """Changes whose cards are those of this history."""
+    crowd = Crowd(board, [visit(host, "alice")], seed=changes)
+    await crowd.work(changes)
+
+
+async def head(person: Person) -> dict[str, Any]:
+    page: dict[str, Any] = await person.get("/projects/demo/events")
+    return {"seq": page["seq"], "epoch": page["epoch"]}
+
+
+async def hand_over(old: OwnPostgres, new: OwnPostgres) -> None:
+    """The old one loses its power, and the new one is told to take over."""
+    old.signal(signal.SIGKILL)
+    old.stop()
+    assert await new.ask("select pg_promote(true, 30)")
+    assert await new.ask(TIMELINE) == "00000002"
+
+
+def back(person: Person) -> Any:
+    """Whether changes are taken again."""
+
+    async def taken() -> bool:
+        body = {"body": "are you there?"}
+        return (await person.request("POST", "/projects/demo/chat/messages", body)).status == 201
+
+    return taken
+
+
+async def is_reset(person: Person, before: dict[str, Any]) -> None:
+    """Who comes back with what was read of another history is told to fetch again."""
+    place = f"/projects/demo/events?since={before['seq']}&epoch={before['epoch']}"
+    assert (await person.get(place))["reset"] is True
+    async with person.socket("demo", since=before["seq"], epoch=before["epoch"]) as socket:
+        assert (await socket.next("sync.reset"))["payload"]["reason"] == "epoch"
+
+
+async def all_reset(viewers: list[Mirror], before: list[int]) -> None:
+    await until(
+        lambda: all(v.resets > times for v, times in zip(viewers, before, strict=True)),
+        limit=BACK_WITHIN,
+    )
