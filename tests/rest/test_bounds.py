@@ -324,6 +324,37 @@ async def test_a_lost_reader_leaves_no_answer(
         gc.enable()
 
 
+# Heads
+
+
+async def test_a_head_has_an_end(server: Served, lines: list[Line]) -> None:
+    line = await Line.to(server.port, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n")
+    lines.append(line)
+    loop, sent = asyncio.get_running_loop(), 0
+    try:
+        for number in range(120):
+            await loop.sock_sendall(line.plain, b"X-%d: %b\r\n" % (number, b"a" * 7900))
+            sent += 7900
+            await asyncio.sleep(0.005)
+            if line.is_over:
+                break
+    except ConnectionError:
+        pass
+    assert sent < 150 * KIB
+    await until(lambda: not server.server.connections)
+
+
+async def test_a_head_that_is_too_long_is_told_so(server: Served, lines: list[Line]) -> None:
+    line = await Line.to(server.port, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n")
+    lines.append(line)
+    loop = asyncio.get_running_loop()
+    for number in range(9):
+        await loop.sock_sendall(line.plain, b"X-%d: %b\r\n" % (number, b"a" * 7900))
+    said = await told(line)
+    assert said.startswith(b"HTTP/1.0 400 ")
+    assert b"its head is too long" in said
+
+
 # Bodies
 
 
