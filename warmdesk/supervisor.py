@@ -16,6 +16,7 @@ import gc
 import logging
 import math
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -40,6 +41,8 @@ STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
+WANTED_FILES = 65_536
+"""Files that a worker should be able to open."""
 PER_WORKER_SOCKETS = sys.platform == "linux"
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -47,6 +50,20 @@ HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 AWAY = (EmbeddedError, *DATABASE_AWAY)
 
 log = logging.getLogger(__name__)
+
+
+def raise_files() -> None:
+    """May workers open as many files as the system lets us: each connection is one, and the usual
+    1,024 are a thousand clients. Says so when even that is not many.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        pass  # macOS names a hard limit that it does not give
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < WANTED_FILES:
+        log.warning("files.few limit=%d wanted=%d", limit, WANTED_FILES)
 
 
 class CrashLoop(Exception):
@@ -111,6 +128,7 @@ class Supervisor:
         """Fork, supervise, stop. `on_ready` is called once, when all workers serve. Raises
         `CrashLoop`.
         """
+        raise_files()
         paths()  # routes, documents and their metrics: made once, for all workers
         metrics.share(len(self.slots) + 1)
         gc.collect()

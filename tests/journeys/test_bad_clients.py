@@ -47,6 +47,7 @@ from tests.journeys.test_readers import MIB, Talk, Viewer, memory_of, p99, town
 from tests.person import Person
 from tests.realtime.raw import masked
 from warmdesk.auth import passwords
+from warmdesk.config import Settings
 from warmdesk.realtime.frames import CONTINUATION, PING, Close
 from warmdesk.rest.wire import HEAD_SECONDS
 
@@ -100,7 +101,9 @@ async def bother(
             for name, request, statuses in REQUESTS:
                 await asked(name, request, statuses)
             for body in BAD_BODIES:
-                await asked(f"body {body[:20]}", with_body(body.encode()), frozenset({400, 401}))
+                large = len(body) > Settings().public_body_bytes
+                statuses = frozenset({413} if large else {400, 401})
+                await asked(f"body {body[:20]}", with_body(body.encode()), statuses)
             for change, statuses in BAD_UPGRADES:
                 await asked(str(change), handshake(tokens[0], "demo", change), statuses)
 

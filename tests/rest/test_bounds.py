@@ -7,23 +7,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import logging
-import os
-import resource
 import socket
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import pytest
 import trustme
 from aiohttp import web
 
-from tests.conftest import Board, until
+from tests.conftest import Board, Invite, until
 from tests.journeys.crowds import ESTABLISHED, shake
 from tests.person import Person
 from warmdesk import metrics
@@ -31,8 +29,8 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
 from warmdesk.realtime.connection import cap
-from warmdesk.rest import answers, bounds, routing
-from warmdesk.rest.bounds import Bounds, Entrance, Readers
+from warmdesk.rest import bounds, routing
+from warmdesk.rest.bounds import Bounds, Readers, counted_as
 from warmdesk.rest.front import Fronts
 from warmdesk.rest.middleware import DOORMAN
 
@@ -124,6 +122,24 @@ def lines() -> Iterator[list[Line]]:
     yield made
     for line in made:
         line.leave()
+
+
+@pytest.fixture
+async def token(server: Served, board: Board, person: Invite) -> str:
+    """Alice's, for this server."""
+    return await person("alice", url=server.url).token()
+
+
+async def told(line: Line) -> bytes:
+    """All that comes until the server ends the connection."""
+    loop, said = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(10):
+        try:
+            while more := await loop.sock_recv(line.plain, 1 << 16):
+                said += more
+        except ConnectionError:
+            pass
+    return said
 
 
 # Answers
@@ -306,3 +322,241 @@ async def test_a_lost_reader_leaves_no_answer(
         assert server.readers.held == 0
     finally:
         gc.enable()
+
+
+# Heads
+
+
+async def test_a_head_has_an_end(server: Served, lines: list[Line]) -> None:
+    line = await Line.to(server.port, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n")
+    lines.append(line)
+    loop, sent = asyncio.get_running_loop(), 0
+    try:
+        for number in range(120):
+            await loop.sock_sendall(line.plain, b"X-%d: %b\r\n" % (number, b"a" * 7900))
+            sent += 7900
+            await asyncio.sleep(0.005)
+            if line.is_over:
+                break
+    except ConnectionError:
+        pass
+    assert sent < 150 * KIB
+    await until(lambda: not server.server.connections)
+
+
+async def test_a_head_that_is_too_long_is_told_so(server: Served, lines: list[Line]) -> None:
+    line = await Line.to(server.port, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n")
+    lines.append(line)
+    loop = asyncio.get_running_loop()
+    for number in range(9):
+        await loop.sock_sendall(line.plain, b"X-%d: %b\r\n" % (number, b"a" * 7900))
+    said = await told(line)
+    assert said.startswith(b"HTTP/1.0 400 ")
+    assert b"its head is too long" in said
+
+
+# Bodies
+
+
+def dripping(token: str, size: int = 1 << 20) -> bytes:
+    lines = (
+        "POST /api/v1/projects/demo/chat/messages HTTP/1.1",
+        "Host: x",
+        f"Authorization: Bearer {token}",
+        "Content-Type: application/json",
+        f"Content-Length: {size}",
+    )
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def test_bodies_on_their_way_together_have_a_budget(
+    server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr(bounds, "BODY_BUDGET", 1 << 20)
+    monkeypatch.setattr(routing, "IDLE_SECONDS", 50.0)
+    before, bodies, loop = cut("bodies"), server.bounds.bodies, asyncio.get_running_loop()
+    for number in range(30):
+        line = await Line.to(server.port, dripping(token))
+        lines.append(line)
+        await loop.sock_sendall(line.plain, b" " * (100 * KIB))
+
+        def came(wanted: int = number + 1 + before) -> bool:
+            return len(bodies.coming) + cut("bodies") >= wanted
+
+        await until(came)
+        assert bodies.held <= 1 << 20
+    await until(lambda: cut("bodies") > before + 15)
+    # The oldest went, with a word.
+    said = await told(lines[0])
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: " in said
+    assert b"\r\nConnection: close\r\n" in said
+    await until(lambda: sum(line.is_over for line in lines) == cut("bodies") - before)
+    assert not lines[-1].is_over
+    # Whoever is done soon is heard.
+    body = b'{"body":"still here"}'
+    line = await Line.to(server.port, dripping(token, len(body)) + body[:5])
+    lines.append(line)
+    await asyncio.sleep(0.05)
+    await loop.sock_sendall(line.plain, body[5:])
+    assert (await asyncio.wait_for(loop.sock_recv(line.plain, 100), 5)).startswith(b"HTTP/1.1 201 ")
+    for line in lines:
+        line.leave()
+    await until(lambda: not bodies.coming)
+    assert bodies.held == 0
+
+
+async def test_a_lost_body_leaves_nothing(
+    server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    made: list[weakref.ref[Knot]] = []
+    key = web.RequestKey("held", Knot)
+    read = routing.read_body
+
+    async def noted(request: web.Request, **given: Any) -> bytes:
+        request[key] = held = Knot(tied=False)
+        made.append(weakref.ref(held))
+        del held
+        return await read(request, **given)
+
+    monkeypatch.setattr(routing, "read_body", noted)
+    loop = asyncio.get_running_loop()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            lines.append(await Line.to(server.port, dripping(token)))
+            await loop.sock_sendall(lines[-1].plain, b" " * (100 * KIB))
+        await until(lambda: server.bounds.bodies.held == 20 * 100 * KIB)
+        for line in lines:
+            line.leave()
+        await until(lambda: len(server.server.connections) == 1)  # who signed in
+        await asyncio.sleep(0.05)
+        assert len(made) == 20
+        assert [one for one in made if one() is not None] == []
+    finally:
+        gc.enable()
+
+
+# Connections
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine is like any other."""
+    monkeypatch.setattr(bounds, "HERE", "")
+
+
+VERSION = b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.settings(connections_per_address=5)
+async def test_an_address_has_so_many_connections_and_no_more(
+    counted: None,
+    settings: Settings,
+    board: Board,
+    person: Invite,
+    lines: list[Line],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        alice = person("alice", url=server.url)
+        token = await alice.token()
+        await alice.close()
+        await until(lambda: not entrance.open)
+        # Two sockets, a request that is done, and two beginnings of nothing.
+        socks: list[Any] = [
+            await shake(server.url, token, "demo"),
+            await shake(server.url, token, "user"),
+        ]
+        lines += [await Line.to(server.port, sent) for sent in (VERSION, b"", b"GET ")]
+        await until(lambda: entrance.of == {"127.0.0.1": 5})
+        before = cut("address")
+        for _ in range(3):
+            refused = await Line.to(server.port)
+            said = await told(refused)
+            refused.leave()
+            assert said.startswith(b"HTTP/1.1 503 ")
+            assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]
+        assert cut("address") == before + 3
+        assert caplog.text.count("connections.refused reason=address address=127.0.0.1") == 1
+        for leaving in [*socks, *lines]:
+            leaving.leave()
+            await until(lambda: entrance.of.get("127.0.0.1", 0) < 5)
+            again = await Line.to(server.port, VERSION)
+            assert (await loop.sock_recv(again.plain, 100)).startswith(b"HTTP/1.1 200 ")
+            again.leave()
+        await until(lambda: not entrance.open and not entrance.of)
+
+
+@pytest.mark.settings(connections_per_address=5)
+async def test_a_socket_that_aiohttp_read_keeps_its_place(
+    counted: None, settings: Settings, board: Board, person: Invite
+) -> None:
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        alice = person("alice", url=server.url)
+        token = await alice.token()
+        await alice.close()
+        await until(lambda: not entrance.open)
+        # An escape is unusual, so its handshake is read by aiohttp.
+        line = await shake(server.url, token, "d%65mo")
+        await line.frame()
+        assert server.server.requests_count > 1
+        await until(lambda: entrance.of == {"127.0.0.1": 1})
+        line.leave()
+        await until(lambda: not entrance.open and not entrance.of)
+
+
+@pytest.mark.parametrize("proxies", ["", "127.0.0.1"])
+@pytest.mark.settings(connections_per_address=3)
+async def test_proxies_and_this_machine_may_have_any_number(
+    settings: Settings, lines: list[Line], monkeypatch: pytest.MonkeyPatch, proxies: str
+) -> None:
+    if proxies:
+        monkeypatch.setattr(bounds, "HERE", "")
+        settings = msgspec.structs.replace(settings, trusted_proxies=proxies)
+    async with served(settings) as server:
+        lines += [await Line.to(server.port, VERSION) for _ in range(10)]
+        loop = asyncio.get_running_loop()
+        for line in lines:
+            assert (await loop.sock_recv(line.plain, 100)).startswith(b"HTTP/1.1 200 ")
+        assert len(server.bounds.entrance.open) == 10
+        for line in lines:
+            line.leave()
+        await until(lambda: not server.bounds.entrance.open)
+
+
+def test_neighbours_are_counted_as_one_and_proxies_not_at_all() -> None:
+    proxies = "10.0.0.0/8,2001:db8:1::/48"
+    assert counted_as("192.0.2.1", proxies) == "192.0.2.1" == counted_as("::ffff:192.0.2.1", "")
+    one, other = (counted_as(f"2001:db8::{end}", proxies) for end in ("1", "ffff:2"))
+    assert one == other == "2001:db8::/64"
+    for exempt in ("10.1.2.3", "2001:db8:1:2::3", ""):
+        assert counted_as(exempt, proxies) == ""
+
+
+# Memory
+
+
+class Knot:
+    """Something that may know itself."""
+
+    def __init__(self, *, tied: bool = True) -> None:
+        self.me = self if tied else None
+
+
+def test_what_only_knows_itself_is_freed_after_a_minute() -> None:
+    kept = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        own = Bounds(Settings())
+        knot = weakref.ref(Knot())
+        own.visit(monotonic() + 1)
+        assert knot() is not None
+        own.visit(monotonic() + bounds.COLLECT_SECONDS + 1)
+        assert knot() is None
+    finally:
+        gc.set_threshold(*kept)

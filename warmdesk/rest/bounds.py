@@ -199,7 +199,7 @@ class Entrance:
         """A connection was accepted. False, counted and said when it is one too many."""
         peer = transport.get_extra_info("peername")
         address = counted_as(peer[0], self.uncounted) if isinstance(peer, tuple) else ""
-        if len(self.open) >= self.files - SPARE_FILES:
+        if len(self.open) >= max(self.files - SPARE_FILES, self.files // 2):
             return self._too_many("files", limit=self.files)
         if address:
             count = self.of.get(address, 0)
@@ -250,7 +250,7 @@ def counted_as(host: str, uncounted: str) -> str:
     address = parsed(host)
     if address is None or any(address in network for network in networks(uncounted)):
         return ""
-    return neighbourhood(host)
+    return neighbourhood(str(address))
 
 
 class Bounds:

@@ -12,8 +12,9 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from aiohttp import web, web_server
+from aiohttp import web, web_protocol, web_server
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from warmdesk.errors import WarmDeskError
 from warmdesk.log import REQUEST_ID
@@ -25,10 +26,19 @@ from warmdesk.rest.paths import UNMATCHED
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""
 
+HEAD_BYTES = 1 << 16
+"""So much of a head may come in pieces: aiohttp would take a hundred lines of 8 KiB."""
+PIPELINED = 8
+"""Requests that are read before the one before them is answered."""
+
 BEYOND = behind_door(nowhere, OTHER, UNMATCHED)
 """The door of what has no path: ``CONNECT host:port``, ``GET http://host``."""
 
 log = logging.getLogger(__name__)
+
+
+class HeadTooLong(Exception):
+    """More than `HEAD_BYTES` of a head came, and not its end."""
 
 
 class Wire(web.RequestHandler):
@@ -36,13 +46,14 @@ class Wire(web.RequestHandler):
     before it was aiohttp's, is refused. `doorman`: of the application, told by the front.
     """
 
-    __slots__ = ("_entered", "_late", "_slow", "doorman", "refusal")
+    __slots__ = ("_entered", "_head_size", "_late", "_slow", "doorman", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.doorman: Doorman | None = None
         self.refusal: RefusedBefore | None = None
         self._late: asyncio.TimerHandle | None = None
+        self._head_size = 0
         self._slow: asyncio.Transport | None = None
         self._entered: asyncio.BaseTransport | None = transport
         # An answer is done when the kernel has all of it: nothing waits that is not known. Over TLS
@@ -54,11 +65,25 @@ class Wire(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._waits():
+            self._head_size += len(data)
+            if self._head_size > HEAD_BYTES:
+                self._refuse_head()
             if self._late is None:
                 self._expect_head()
-        elif self._late is not None:
-            self._late.cancel()
-            self._late = None
+        else:
+            self._head_size = 0
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+
+    def _refuse_head(self) -> None:
+        """Answer a head that has no end yet, the way aiohttp answers what it cannot read."""
+        reason = HeadTooLong()
+        self._messages.append((web_protocol._ErrInfo(400, reason, ""), EMPTY_PAYLOAD))
+        self._request_count += 1
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self._close = True  # nothing more is read
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._late is not None:
@@ -153,8 +178,10 @@ class Wire(web.RequestHandler):
             refusal = WarmDeskError()
         else:
             log.debug("http.malformed cause=%s", type(exc).__name__)
-            too_long = isinstance(exc, LineTooLong)
-            reason = "a line of its head is too long" if too_long else "it is not valid HTTP"
+            reason = "it is not valid HTTP"
+            if isinstance(exc, (LineTooLong, HeadTooLong)):
+                line = "a line of " if isinstance(exc, LineTooLong) else ""
+                reason = f"{line}its head is too long"
             refusal = WarmDeskError(f"the request was not understood: {reason}", status=status)
         response = problem(refusal, name if status >= 500 else None)
         if self.doorman is not None:
@@ -183,3 +210,4 @@ def install() -> None:
     """Let aiohttp's servers of this process use `Wire`: it has no public way to choose it."""
     servers: Any = web_server
     servers.RequestHandler = Wire
+    web_protocol.MAX_MSG_QUEUE_SIZE = PIPELINED
