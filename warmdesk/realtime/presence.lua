@@ -19,8 +19,9 @@ for place, room in ipairs(asked.rooms) do
     local leases = 'warmdesk:presence:leases:' .. room.channel
     local counts = 'warmdesk:presence:counts:' .. room.channel
     local since = 'warmdesk:presence:since:' .. room.channel
-    local versions = 'warmdesk:presence:versions'
-    local version = redis.call('HGET', versions, room.channel)
+    -- Goes with the rest when nobody came for a day: it counts on from the time of day, so none comes twice.
+    local versions = 'warmdesk:presence:version:' .. room.channel
+    local version = redis.call('GET', versions)
     local kept = redis.call('EXISTS', leases, counts, since)
     if kept > 0 and (kept < 3 or not version) then
         -- A Redis that is short of memory dropped a part: the rest would count wrongly for ever.
@@ -67,10 +68,11 @@ for place, room in ipairs(asked.rooms) do
         end
     end
     if changed then
-        version = redis.call('HINCRBY', versions, room.channel, 1)
+        version = math.max(version + 1, now)
+        redis.call('SET', versions, string.format('%.0f', version))
     end
     if changed or #room.renew > 0 then
-        for _, key in ipairs({leases, counts, since}) do
+        for _, key in ipairs({leases, counts, since, versions}) do
             redis.call('PEXPIRE', key, 86400000)
         end
     end
