@@ -46,15 +46,20 @@ select
     exists (
         select 1 from login_events as e
         where
+            e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.ip = :ip::text
+            and e.created_at > now() - interval '30 days'
+    )
+    or exists (
+        select 1 from login_events as e
+        where
             e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.created_at > now() - interval '30 days'
-            and (
-                e.ip = :ip::text
-                or case when e.ip like '%:%' then e.ip::inet <<= nullif(:near::text, '')::inet else false end
-            )
+            and case when e.ip like '%:%' then network(set_masklen(e.ip::inet, 64)) end = nullif(:near::text, '')::cidr
     ) as known
 from (select 1 as always) as asked
 left join users as u
-    on (lower(u.username) = lower(:login) or lower(u.email) = lower(:login)) and u.deleted_at is null;
+    on
+        asked.always = 1 and u.deleted_at is null
+        and (lower(u.username) = lower(:login) or lower(u.email) = lower(:login));
 
 -- name: note_login -> nothing
 -- A line of the login history.
@@ -83,6 +88,14 @@ with old as (
     select :token_hash, o.id, now() + :ttl::interval from opened as o
 )
 select o.id::text from opened as o;
+
+-- name: sessions_beyond -> many
+-- The living sessions of a user beyond the `most` used last.
+select s.id::text as id
+from sessions as s
+where s.user_id = :user_id and s.revoked_at is null and s.expires_at > now()
+order by s.last_used_at desc, s.id asc
+offset :most::integer;
 
 -- name: known_token -> many
 -- The session that a refresh token belongs to, used or not, if it has not ended; at most one row. Locks nothing.

@@ -91,16 +91,6 @@ with raised as (
 )
 select count(*) from gone;
 
--- name: forget_keys -> value
--- Idempotency keys past their 24 hours, a batch at a time.
-with old as (
-    select user_id, path, key from idempotency_keys where created_at < now() - interval '24 hours' limit 1000
-), gone as (
-    delete from idempotency_keys as k using old
-    where k.user_id = old.user_id and k.path = old.path and k.key = old.key returning 1
-)
-select count(*) from gone;
-
 -- name: may_trim -> value
 -- Takes the lock of the one process that trims, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645452'::integer);

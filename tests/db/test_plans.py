@@ -151,7 +151,9 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")
     yield Case("feeds.after", 5, {**channel, "since": n // 2 - 5}, "five behind")
     yield Case("feeds.heads", 10, {"channels": [f"project:{k}" for k in range(1, 11)]})
-    yield Case("feeds.forget_keys", 1000, {})
+    for table in ("idempotency_keys", "refresh_tokens", "sessions"):
+        yield Case(f"retention.{table}", 2000, {"batch": 1000})
+    yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
 
     card = {"card": "1", "limit": 100, "project_id": 1}
@@ -253,8 +255,11 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("sockets.people", 200, {"ids": list(range(1, 201))})
     sessions = {"user_id": 7, "before": None, "limit": 50, "current": None}
     yield Case("auth.list_sessions", 51, sessions)
-    yield Case("auth.by_login", 3, {"ip": "10.0.0.7", "login": "user77"}, "name")
-    yield Case("auth.by_login", 3, {"ip": "10.0.0.7", "login": "u77@example.org"}, "address")
+    came = {"ip": "10.0.0.7", "near": "10.0.0.7"}
+    yield Case("auth.by_login", 3, {**came, "login": "user77"}, "name")
+    yield Case("auth.by_login", 3, {**came, "login": "u77@example.org"}, "address")
+    yield Case("auth.by_login", 3, {**came, "login": "nobody"}, "nobody")
+    yield Case("auth.sessions_beyond", 100, {"user_id": 7, "most": 100})
     login = {"user_id": None, "username": None, "email": None, "login": "user77"}
     yield Case("members.find_user", 3, login)
     doors = {"users": list(range(1, 201)), "slugs": ["project-1"] * 200}
@@ -264,6 +269,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.key_owner", 2, {"key_hash": "key7", "key_id": None}, "by hash")
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
+    yield Case("auth.known_token", 2, {"token_hash": "token77"})
     yield Case("metrics.active", 1000, {"most": 500})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -207,3 +208,120 @@ async def test_a_server_trims_by_itself(
     async with serving(settings), asyncio.timeout(5):
         while await connection.fetchval("select count(*) from events"):
             await asyncio.sleep(0.05)
+
+
+# What grows beside the events
+
+SESSION = """
+    insert into sessions (user_id, expires_at, revoked_at)
+    values (3, now() + $1::interval, now() - $2::interval) returning id
+"""
+TOKENS = """
+    insert into refresh_tokens (token_hash, session_id, expires_at, rotated_at)
+    select $1::text || n, $1::uuid, now() + $2::interval, now() - interval '1 hour'
+    from generate_series(1, $3) as n
+"""
+DAY = timedelta(days=1)
+
+
+@pytest.mark.settings(event_retention_days=7)
+async def test_tokens_and_sessions_go_when_they_are_good_for_nothing(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 7)
+    kinds = {
+        "living": (DAY, None, DAY),
+        "living, its tokens expired": (DAY, None, -DAY),
+        "expired": (-DAY, None, -DAY),
+        "expired long ago": (-31 * DAY, None, -31 * DAY),
+        "ended": (DAY, timedelta(hours=1), DAY),
+        "ended yesterday": (DAY, 2 * DAY, DAY),
+    }
+    sessions = {}
+    for kind, (left, ended, tokens) in kinds.items():
+        sessions[kind] = await connection.fetchval(SESSION, left, ended)
+        await connection.execute(TOKENS, str(sessions[kind]), tokens, 30)
+
+    await Retention(desk).turn()
+
+    rows = await connection.fetch(
+        "select session_id, count(*) as n from refresh_tokens group by session_id"
+    )
+    kept = {row["session_id"]: row["n"] for row in rows}
+    assert {kind: kept[each] for kind, each in sessions.items() if each in kept} == {"living": 30}
+    there = {row["id"] for row in await connection.fetch("select id from sessions")}
+    gone = {kind for kind, each in sessions.items() if each not in there}
+    assert gone == {"expired long ago", "ended yesterday"}
+
+
+@pytest.mark.settings(event_retention_days=7)
+async def test_failures_do_not_push_out_where_an_account_is_known(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOGIN_EVENTS", 20)
+    monkeypatch.setattr(retention, "BATCH", 7)
+    for user, event, rows, days in (
+        (3, "login_ok", 5, 20),
+        (3, "login_failed", 90, 0),
+        (3, "logout", 3, 401),
+        (4, "login_failed", 3, 0),
+        (4, "login_ok", 50, 0),
+        (None, "login_failed", 70, 0),
+    ):
+        await connection.execute(
+            "insert into login_events (user_id, event, created_at)"
+            " select $1, $2, now() - make_interval(days => $4) from generate_series(1, $3)",
+            user,
+            event,
+            rows,
+            days,
+        )
+
+    await Retention(desk).turn()
+
+    rows = await connection.fetch(
+        "select user_id, event, count(*) as n from login_events group by user_id, event"
+    )
+    assert {(row["user_id"], row["event"]): row["n"] for row in rows} == {
+        (3, "login_ok"): 5,
+        (3, "login_failed"): 20,
+        (4, "login_failed"): 3,
+        (4, "login_ok"): 20,
+        (None, "login_failed"): 20,
+    }
+    newest = await connection.fetchval("select max(id) from login_events")
+    assert newest == await connection.fetchval(
+        "select max(id) from login_events where user_id is null"
+    )
+
+
+@pytest.mark.settings(event_retention_days=7)
+async def test_keys_go_though_no_event_does(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute(
+        "insert into idempotency_keys (user_id, path, key, body_hash, created_at)"
+        " select 1, '/x', n::text, '', now() - interval '25 hours' from generate_series(1, 3500) n"
+    )
+
+    await Retention(desk).turn()
+
+    assert await connection.fetchval("select count(*) from idempotency_keys") == 0
+
+
+@pytest.mark.settings(event_retention_days=7)
+async def test_nobody_waits_long_for_what_is_trimmed(
+    board: Board, desk: Desk, alice: Person, connection: Any
+) -> None:
+    """A token of a batch that is being taken away can be used meanwhile: it waits a moment."""
+    session = await connection.fetchval(SESSION, DAY, None)
+    await connection.execute(TOKENS, str(session), -DAY, 20_000)
+    trimming = asyncio.create_task(Retention(desk).turn())
+    for _ in range(20):
+        async with asyncio.timeout(1.5):
+            await alice.get("/users/me")
+            await alice.post("/auth/ws-ticket")
+    await trimming
+    assert not await connection.fetchval(
+        "select count(*) from refresh_tokens where session_id = $1", session
+    )

@@ -520,7 +520,7 @@ async def test_an_opening_that_fails_shows_nobody_for_longer_than_it_took(
         assert not await desk.presence.online([alice.id])
 
 
-@pytest.mark.parametrize("part", ["leases", "counts", "since", "versions"])
+@pytest.mark.parametrize("part", ["leases", "counts", "since", "version"])
 async def test_a_redis_that_drops_a_part_when_memory_is_short_makes_no_ghosts(
     board: Board,
     desk: Desk,
@@ -536,8 +536,7 @@ async def test_a_redis_that_drops_a_part_when_memory_is_short_makes_no_ghosts(
     async with here(far) as viewer:
         async with here(alice):
             await viewer.next("presence.join", limit=SOON)
-            channel = project_channel(board.id) if part != "versions" else ""
-            key = f"{desk.bus.names}presence:{part}:{channel}".rstrip(":")
+            key = f"{desk.bus.names}presence:{part}:{project_channel(board.id)}"
             assert await desk.redis.delete(key)
             await asyncio.sleep(2.5)
             assert changes(viewer) == [("join", alice.id)]

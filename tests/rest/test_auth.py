@@ -885,6 +885,45 @@ async def test_a_family_follows_its_rule_whatever_is_used_when(
             assert answer.status == 401
 
 
+@pytest.mark.settings(rate_limits=True)
+async def test_a_session_and_a_person_may_refresh_so_often(
+    anyone: Client, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each leaves a row for seven days."""
+    monkeypatch.setattr(module, "REFRESHES_OF_SESSION", 6)
+    monkeypatch.setattr(module, "REFRESHES_OF_USER", 10)
+    here, there, others = [
+        (await tokens_of(anyone, name))["refresh_token"] for name in ("alice", "alice", "bob")
+    ]
+
+    first = [await refresh(anyone, here) for _ in range(8)]
+    second = [await refresh(anyone, there) for _ in range(8)]
+
+    assert [a.status for a in first] == [200] * 6 + [429] * 2
+    assert [a.status for a in second] == [200] * 4 + [429] * 4
+    assert "Retry-After" in first[-1].headers
+    assert (await refresh(anyone, others)).status == 200
+    assert await connection.fetchval("select count(*) from refresh_tokens") == 3 + 10 + 1
+
+
+async def test_a_person_has_so_many_sessions_and_the_longest_unused_ends(
+    anyone: Client, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SESSIONS_OF_USER", 3)
+    tokens = [await tokens_of(anyone) for _ in range(3)]
+    other = await tokens_of(anyone, "bob")
+    used = (await refresh(anyone, tokens[0]["refresh_token"])).checked()
+
+    last = await tokens_of(anyone)
+
+    statuses = [(await refresh(anyone, each["refresh_token"])).status for each in tokens[1:]]
+    assert statuses == [401, 200]
+    for each in (used, last, other):
+        assert (await refresh(anyone, each["refresh_token"])).status == 200
+    living = "select count(*) from sessions where user_id = 3 and revoked_at is null"
+    assert await connection.fetchval(living) == 3
+
+
 # Logout
 
 
@@ -1125,6 +1164,18 @@ async def test_a_ticket_opens_a_socket_once(anyone: Client, alice: Person, board
         assert hello["payload"]["user"]["username"] == "alice"
     async with anyone.session.get(place) as again:
         assert again.status in (401, 426)
+
+
+@pytest.mark.settings(rate_limits=True)
+async def test_a_person_gets_so_many_tickets_in_a_minute(
+    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TICKETS_OF_USER", 3)
+
+    answers = [await alice.request("POST", "/auth/ws-ticket") for _ in range(4)]
+
+    assert [a.status for a in answers] == [201] * 3 + [429]
+    await bob.post("/auth/ws-ticket")
 
 
 async def test_a_ticket_needs_a_person(anyone: Client, connection: Any, bob: Person) -> None:

@@ -1,4 +1,8 @@
-"""Retention: events past their age and idempotency keys past their day go, in small batches.
+"""Retention: what is past its time goes, in small batches, each in a transaction of its own.
+
+Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
+for nothing any more, old lines of the login history. `warmdesk.jobs.bounds` says of every table
+what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
 has to be told that it is the one.
@@ -9,6 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
@@ -18,9 +25,16 @@ from warmdesk.tasks import Tasks
 
 EVERY_SECONDS = 60.0
 BATCHES = 200
+BATCH = 1000
+"""Rows of one batch: they are locked until it is committed, some hundredths of a second later."""
 PAUSE_SECONDS = 0.05
+LOGIN_EVENTS = 1000
+"""Lines of the login history that an account keeps, failures and the rest each."""
 
 log = logging.getLogger(__name__)
+
+Trim = Callable[[Any], Awaitable[int]]
+"""Takes a batch away with a connection; gives how many went."""
 
 
 class Retention:
@@ -46,20 +60,33 @@ class Retention:
 
     async def turn(self) -> int:
         """Trim what is due, unless another process does it now; gives how many events went."""
+        gone = {table: await self._trim(table, trim) for table, trim in self._trims().items()}
+        return gone["events"]
+
+    def _trims(self) -> dict[str, Trim]:
+        trims = sql.retention
+        return {
+            "events": partial(feed.trim, days=self.desk.settings.event_retention_days),
+            "idempotency_keys": partial(trims.idempotency_keys, batch=BATCH),
+            "refresh_tokens": partial(trims.refresh_tokens, batch=BATCH),
+            "sessions": partial(trims.sessions, batch=BATCH),
+            "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
+        }
+
+    async def _trim(self, table: str, trim: Trim) -> int:
         gone = 0
         for _ in range(BATCHES):
-            batch = await self._batch()
+            batch = await self._batch(trim)
             gone += batch
             if not batch:
                 break
             await asyncio.sleep(PAUSE_SECONDS)
         if gone:
-            log.info("retention.trimmed events=%d", gone)
+            log.info("retention.trimmed table=%s rows=%d", table, gone)
         return gone
 
-    async def _batch(self) -> int:
+    async def _batch(self, trim: Trim) -> int:
         async with self.desk.database.transaction() as connection:
             if not await sql.feeds.may_trim(connection):
                 return 0
-            await sql.feeds.forget_keys(connection)
-            return await feed.trim(connection, days=self.desk.settings.event_retention_days)
+            return await trim(connection)

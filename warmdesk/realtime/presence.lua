@@ -20,8 +20,9 @@ for place, room in ipairs(asked.rooms) do
     local leases = names .. 'leases:' .. room.channel
     local counts = names .. 'counts:' .. room.channel
     local since = names .. 'since:' .. room.channel
-    local versions = names .. 'versions'
-    local version = redis.call('HGET', versions, room.channel)
+    -- Goes with the rest when nobody came for a day: it counts on from the time of day, so none comes twice.
+    local versions = names .. 'version:' .. room.channel
+    local version = redis.call('GET', versions)
     local kept = redis.call('EXISTS', leases, counts, since)
     if kept > 0 and (kept < 3 or not version) then
         -- A Redis that is short of memory dropped a part: the rest would count wrongly for ever.
@@ -68,10 +69,11 @@ for place, room in ipairs(asked.rooms) do
         end
     end
     if changed then
-        version = redis.call('HINCRBY', versions, room.channel, 1)
+        version = math.max(version + 1, now)
+        redis.call('SET', versions, string.format('%.0f', version))
     end
     if changed or #room.renew > 0 then
-        for _, key in ipairs({leases, counts, since}) do
+        for _, key in ipairs({leases, counts, since, versions}) do
             redis.call('PEXPIRE', key, 86400000)
         end
     end

@@ -58,6 +58,15 @@ LOGINS_BY_NAME = 100
 REGISTER_SECONDS = 60 * 60
 REGISTRATIONS_BY_ADDRESS = 5
 REGISTRATIONS_BY_NETWORK = 20
+REFRESH_SECONDS = 60 * 60
+REFRESHES_OF_SESSION = 120
+REFRESHES_OF_USER = 600
+"""Each leaves a row until it expires, because a used token that comes back tells of a theft: within
+the seven days of a token an account has at most 101,000."""
+SESSIONS_OF_USER = 100
+"""Beyond them the one used longest ago ends."""
+TICKET_LIMIT_SECONDS = 60
+TICKETS_OF_USER = 120
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
@@ -261,6 +270,10 @@ async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) 
         user_agent=came.user_agent,
     )
     await accounts.note_login(change, "login_ok", came, user_id=user_id)
+    for row in await sql.auth.sessions_beyond(
+        change.connection, user_id=user_id, most=SESSIONS_OF_USER
+    ):
+        await accounts.end_sessions(change, user_id, only=row["id"])
     return session_id, refresh_token
 
 
@@ -296,7 +309,7 @@ def _tokens(
     answer=NewTokens,
     tag="auth",
     example={"refresh_token": "Zx3u…"},
-    errors=(401,),
+    errors=(401, 429),
 )
 async def refresh_tokens(request: web.Request) -> web.Response:
     """Exchange a refresh token for a new access token and the next refresh token.
@@ -305,8 +318,14 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     session, so that two tabs may race; later, it ends the session.
     """
     desk, token = request.app[DESK], request[BODY].refresh_token
-    if await _living(desk, token) is None:
+    living = await _living(desk, token)
+    if living is None:
         raise not_good("refresh_token", BAD_REFRESH_TOKEN)
+    for name, key, limit in (
+        ("refresh", living[1], REFRESHES_OF_SESSION),
+        ("refresh.user", living[0], REFRESHES_OF_USER),
+    ):
+        await desk.limits.take(name, key, limit=limit, seconds=REFRESH_SECONDS)
     used, following = digest(token), new_secret()
     came = _came(request)
 
@@ -454,10 +473,22 @@ def _uuid(text: str) -> str | None:
         return None
 
 
-@route("POST", "/auth/ws-ticket", need=SIGNED_IN, answer=Ticket, status=201, tag="auth")
+@route(
+    "POST",
+    "/auth/ws-ticket",
+    need=SIGNED_IN,
+    answer=Ticket,
+    status=201,
+    tag="auth",
+    errors=(429,),
+)
 async def create_ticket(request: web.Request) -> web.Response:
     """Get a ticket that opens one socket within 30 seconds, so that no token stands in its URL."""
-    ticket = await request.app[DESK].identity.ws_ticket(request[ACTOR])
+    desk, actor = request.app[DESK], request[ACTOR]
+    await desk.limits.take(
+        "ticket", actor.user_id, limit=TICKETS_OF_USER, seconds=TICKET_LIMIT_SECONDS
+    )
+    ticket = await desk.identity.ws_ticket(actor)
     return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201)
 
 

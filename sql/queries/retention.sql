@@ -1,0 +1,93 @@
+-- name: idempotency_keys -> value
+-- Takes Idempotency-Keys past their 24 hours away, a batch at a time; gives how many went.
+with old as (
+    select k.user_id, k.path, k.key from idempotency_keys as k
+    where k.created_at < now() - interval '24 hours'
+    order by k.created_at limit :batch::integer
+), gone as (
+    delete from idempotency_keys as k using old
+    where k.user_id = old.user_id and k.path = old.path and k.key = old.key returning 1
+)
+select count(*) from gone;
+
+-- name: refresh_tokens -> value
+-- Takes refresh tokens away, a batch at a time, that are good for nothing any more: expired ones, and those of ended sessions.
+-- A used one stays until it expires, because whoever sends it is a thief or was robbed. Gives how many went.
+with expired as (
+    select r.token_hash from refresh_tokens as r
+    where r.expires_at < now()
+    order by r.expires_at limit :batch::integer
+), ended as (
+    select r.token_hash
+    from sessions as s
+    inner join refresh_tokens as r on r.session_id = s.id
+    where s.revoked_at < now()
+    limit :batch::integer
+), old as (
+    select e.token_hash from expired as e
+    union
+    select e.token_hash from ended as e
+), gone as (
+    delete from refresh_tokens as r using old where r.token_hash = old.token_hash returning 1
+)
+select count(*) from gone;
+
+-- name: sessions -> value
+-- Takes sessions away, a batch at a time, that expired 30 days ago or were ended a day ago, once their tokens went: so it takes
+-- no more with them. Gives how many went.
+with expired as (
+    select s.id from sessions as s
+    where s.expires_at < now() - interval '30 days' and not exists (select 1 from refresh_tokens as r where r.session_id = s.id)
+    order by s.expires_at limit :batch::integer
+), ended as (
+    select s.id from sessions as s
+    where s.revoked_at < now() - interval '1 day' and not exists (select 1 from refresh_tokens as r where r.session_id = s.id)
+    order by s.revoked_at limit :batch::integer
+), old as (
+    select e.id from expired as e
+    union
+    select e.id from ended as e
+), gone as (
+    delete from sessions as s using old where s.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: login_events -> value
+-- Takes lines of the login history away, a batch at a time: those of 400 days ago, and of those to whom the newest 2,000 lines
+-- belong what is beyond the `most` newest of each, failures apart from the rest, so that nobody's failures push out where an account is known. What
+-- is nobody's, because nobody has the name that was typed, counts together. Gives how many went.
+with busy as (
+    select distinct n.user_id
+    from (select e.user_id from login_events as e order by e.id desc limit 2000) as n
+), old as (
+    select f.id
+    from busy as b
+    cross join lateral (
+        select e.id from login_events as e
+        where e.user_id = b.user_id and e.event = 'login_failed'
+        order by e.id desc limit :batch::integer offset :most::integer
+    ) as f
+    union all
+    select o.id
+    from busy as b
+    cross join lateral (
+        select e.id from login_events as e
+        where e.user_id = b.user_id and e.event <> 'login_failed'
+        order by e.id desc limit :batch::integer offset :most::integer
+    ) as o
+    union all
+    (
+        select e.id from login_events as e
+        where e.user_id is null and e.event = 'login_failed'
+        order by e.id desc limit :batch::integer offset :most::integer
+    )
+    limit :batch::integer
+), aged as (
+    select e.id from login_events as e
+    where e.created_at < now() - interval '400 days'
+    order by e.created_at limit :batch::integer
+), gone as (
+    delete from login_events as e
+    where e.id in (select o.id from old as o union all select a.id from aged as a) returning 1
+)
+select count(*) from gone;

@@ -1,0 +1,58 @@
+"""What bounds everything that is kept: a sentence for each table and each kind of key.
+
+A test walks the schema and Redis and compares, so whoever adds a table or a key says here what
+keeps it from growing. *People's work* is bounded by nothing but how fast people may work (the rate
+limits) and goes only when they take it away: it is what the database is for. Everything else has a
+number. With ``rate_limits = "off"`` what they bound is bounded by time alone.
+"""
+
+from __future__ import annotations
+
+WORK = "people's work"
+
+TABLES: dict[str, str] = {
+    "schema_migrations": "one row a migration",
+    "install": "one row",
+    "system_settings": "one row a setting",
+    "users": "registrations: 5 an hour and address; closed by a setting",
+    "sessions": "100 living ones a user; ended ones go after a day, expired ones after 30",
+    "refresh_tokens": "600 an hour and user, gone when they expire or their session ends",
+    "api_keys": WORK,
+    "login_events": "1,000 failures and 1,000 others a user, and as many of nobody; 400 days",
+    "idempotency_keys": "50,000 keys and 256 MiB a user; 24 hours",
+    "feeds": "one row a project and user",
+    "events": "event_retention_days",
+    "projects": WORK,
+    "project_members": WORK,
+    "starred_projects": WORK,
+    "columns": "100 a project",
+    "labels": "500 a project",
+    "cards": WORK,
+    "card_assignees": "members of the project, a card",
+    "card_watchers": "members of the project, a card",
+    "card_labels": "labels of the project, a card",
+    "card_tags": WORK,
+    "card_history": WORK,
+    "chat_messages": WORK,
+    "message_reactions": WORK,
+}
+
+DAY_MS = 86_400_000
+KEYS: dict[str, tuple[int | None, str]] = {
+    "presence:run": (None, "one key"),
+    "presence:leases": (DAY_MS, "one a channel with somebody in it in the last day"),
+    "presence:counts": (DAY_MS, "the same"),
+    "presence:since": (DAY_MS, "the same"),
+    "presence:version": (DAY_MS, "the same"),
+    "limit": (3_600_000, "one a counted key within its window; its length is the limit"),
+    "ticket": (30_000, "120 a minute and user"),
+}
+"""Kinds of keys in Redis: the milliseconds after which one goes unless it is used, None for one
+that stays, and how many there may be. What only passes through, the bus, is no key.
+"""
+
+
+def kind_of(key: str) -> str | None:
+    """The kind of a key, whatever prefix an installation gives it; None for none of ours."""
+    parts = f"{key}:"
+    return next((kind for kind in KEYS if f":{kind}:" in parts), None)
