@@ -150,13 +150,13 @@ async def _break(
     seconds: float | None,
     say: Say,
 ) -> None:
-    """Storms, each followed by a calm in which everything is compared."""
+    """Storms, each followed by a calm in which everything is compared. One fault at least."""
     calm_at = time.monotonic() + STORM_SECONDS
     excused: frozenset[str] = frozenset()
     await _storm(team, course)
     for fault, own in faults:
         now = time.monotonic()
-        if seconds is not None and now - began > seconds:
+        if seconds is not None and course.counts and now - began > seconds:
             break
         if now > calm_at:
             await calm(team, course, say)

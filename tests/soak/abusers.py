@@ -329,6 +329,7 @@ async def drip(gang: Gang) -> None:
 
     async def once() -> None:
         async with connection(gang) as (reader, writer):
+            gang.answers["drip"][0] += 1
             writer.write(
                 head(
                     "POST", "/api/v1/auth/login", f"Content-Type: {KIND}", f"Content-Length: {size}"

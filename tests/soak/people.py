@@ -241,11 +241,11 @@ class Team:
             if len(self._frames) > REMEMBERED_FRAMES:
                 self._frames.popitem(last=False)
             at = datetime.fromisoformat(frame["ts"]).timestamp()
-            late = time.time() - at
-            self.figures.late.append(late)
             # An older one comes to somebody who was away, or is `gone` since.
             if frame["seq"] > self._newest:
                 self._newest = frame["seq"]
+                late = time.time() - at
+                self.figures.late.append(late)
                 if self.phase is not None:
                     self.phase.late.append(late)
         return frame

@@ -107,6 +107,8 @@ def _slower(course: Course) -> list[str]:
                 f"beside abusers p99 of {name} is {after * 1000:.0f} ms, allowed are"
                 f" {RATIO:g} times {before * 1000:.0f} ms"
             )
+    if course.beside.turned_away and not course.alone.turned_away:
+        found.append(f"beside abusers {course.beside.turned_away} sign-ins were turned away")
     return found
 
 
@@ -116,7 +118,7 @@ def _undisturbed(phase: Phase) -> list[str]:
     slowest = max(phase.removals, default=0.0)
     if slowest > REMOVED_SECONDS:
         found.append(f"{phase.name}: a removal took {slowest:.1f} s")
-    if sum(phase.healings.values()):
+    if sum(phase.healings.values()) and phase.seconds >= JUDGED_SECONDS:
         found.append(f"{phase.name}: events came late, from the feed: {phase.healings}")
     if phase.resets:
         found.append(f"{phase.name}: {phase.resets} viewers had to fetch again")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PATIENCE = 90.0
 """Seconds that a writer goes on asking: longer than the longest trouble."""
 SLUG = "soak"
+SIGN_IN = "/auth/login"
 ADDRESSES = itertools.cycle(f"127.0.1.{number}" for number in range(1, 65))
 """Where people sit."""
 
@@ -69,6 +70,7 @@ def percentile(seconds: Iterable[float], share: float) -> float:
 class Phase:
     """What people saw while nothing broke, in seconds: `answers` to requests and messages,
     `sign_ins`, `late` as events came; `lag` is how late the watching process itself was.
+    `turned_away`: sign-ins that were refused because too many waited.
     """
 
     name: str
@@ -81,9 +83,10 @@ class Phase:
     healings: dict[str, int] = field(default_factory=dict)
     closed: collections.Counter[int | None] = field(default_factory=collections.Counter)
     resets: int = 0
+    turned_away: int = 0
 
     def answered(self, path: str, seconds: float) -> None:
-        (self.sign_ins if path == "/auth/login" else self.answers).append(seconds)
+        (self.sign_ins if path == SIGN_IN else self.answers).append(seconds)
 
 
 class Pen(Client):
@@ -118,7 +121,11 @@ class Pen(Client):
             if team.phase is not None:
                 team.phase.answered(path, time.monotonic() - began)
         self.figures.answers[answer.status] += 1
-        if answer.status == 429 or (answer.status == 503 and not team.explained(began)):
+        if answer.status == 429 and path == SIGN_IN:
+            # Who signs in waits for a thread; on a machine that is busy with other things too long.
+            if team.phase is not None:
+                team.phase.turned_away += 1
+        elif answer.status == 429 or (answer.status == 503 and not team.explained(began)):
             code = answer.body.get("code") if isinstance(answer.body, dict) else ""
             asked = re.sub(r"\d+", "#", path.partition("?")[0])
             self.figures.unexplained[f"{answer.status} {code} {method} {asked}"] += 1
