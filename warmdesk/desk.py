@@ -56,7 +56,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001
     first.
     """
-    database = await Database.open(settings.database_url, size=settings.database_pool)
+    database = await Database.open(
+        settings.database_url, size=settings.database_pool, heavy=settings.database_heavy_pool
+    )
     redis = connect_redis(settings.redis_url)
     bus = Bus(connect_redis(settings.redis_url, listening=True))
     hub = Hub(database, bus)
