@@ -129,17 +129,16 @@ class Boards:
                 del self._builders[project_id]
 
     async def _build(self, project_id: int, parts: frozenset[str]) -> Kept:
-        async with self.database.connection() as connection:
-            row = await sql.projects.board(
-                connection,
-                project_id=project_id,
-                most=CARDS_SHOWN,
-                bytes=CARDS_BYTES,
-                columns="columns" in parts,
-                cards="cards" in parts,
-                labels="labels" in parts,
-                members="members" in parts,
-            )
+        row = await sql.projects.board(
+            self.database.heavy,
+            project_id=project_id,
+            most=CARDS_SHOWN,
+            bytes=CARDS_BYTES,
+            columns="columns" in parts,
+            cards="cards" in parts,
+            labels="labels" in parts,
+            members="members" in parts,
+        )
         self.built += 1
         kept = Kept(row["epoch"], row["seq"], row["board"])
         self._keep((project_id, parts), kept)

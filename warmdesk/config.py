@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     jwt_secret: str = ""
     secret_key: str = ""
     database_pool: Count = 10
+    database_heavy_pool: Count = 2
     base_url: str = ""
     allowed_origins: str = ""
     trusted_proxies: str = ""

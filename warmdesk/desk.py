@@ -74,7 +74,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001
     first.
     """
-    database = await Database.open(settings.database_url, size=settings.database_pool)
+    database = await Database.open(
+        settings.database_url, size=settings.database_pool, heavy=settings.database_heavy_pool
+    )
     try:
         installation = await identify(database.healing)
     except BaseException:  # nobody has it to close it

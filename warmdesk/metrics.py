@@ -477,6 +477,11 @@ POOL_WAIT = histogram(
     "Time that a request waited for a connection to PostgreSQL.",
     (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
 )
+HEAVY_WAIT = histogram(
+    "warmdesk_db_heavy_wait_seconds",
+    "Time that a search, a board or a long page waited for a connection to PostgreSQL.",
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0),
+)
 POOL_LIMIT = gauge(
     "warmdesk_db_pool_limit_connections",
     "Connections to PostgreSQL that the requests' pools may hold.",

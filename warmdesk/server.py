@@ -235,7 +235,7 @@ class DataInUse(StartError):
 
 def connections(settings: Settings, *, workers: int) -> int:
     """How many connections to PostgreSQL so many workers may have at once."""
-    return workers * (settings.database_pool + HEALING_CONNECTIONS)
+    return workers * (settings.database_pool + settings.database_heavy_pool + HEALING_CONNECTIONS)
 
 
 def prepare_database(settings: Settings, *, say: Say = say) -> bool:

@@ -20,7 +20,8 @@ from (select epoch() as epoch, clock_timestamp() as moment) as e
 left join feeds as f on f.channel = any(:channels::text[]);
 
 -- name: after -> one
--- A page of a feed after a seq, with head, floor and epoch, all of one moment; it ends after about 1 MiB.
+-- A page of a feed after a seq, with head, floor and epoch, all of one moment; it ends after about 1 MiB. Where it ends is
+-- known before any envelope is made: how long a payload is stands beside it, and its text is not read for that.
 select
     coalesce(f.seq, 0) as seq,
     coalesce(f.oldest, 1) as oldest,
@@ -32,24 +33,26 @@ select
 from (select :channel::text as channel) as c
 left join feeds as f on f.channel = c.channel
 cross join lateral (
-    select
-        coalesce(array_agg(p.seq order by p.seq), '{}') as seqs,
-        coalesce(array_agg(p.type order by p.seq), '{}') as types,
-        coalesce(array_agg(coalesce(p.entity, '-') order by p.seq), '{}') as entities,
-        coalesce(array_agg(p.envelope order by p.seq), '{}') as envelopes
+    select max(p.seq) filter (where p.before < 1048576) as upto
     from (
-        select
-            q.seq, q.type, q.entity, q.envelope,
-            sum(octet_length(q.envelope)) over (order by q.seq) - octet_length(q.envelope) as before
+        select q.seq, sum(q.octets) over (order by q.seq) - q.octets as before
         from (
-            select e.seq, e.type, e.entity, envelope(e) as envelope
+            select e.seq, octet_length(e.payload) + 256 as octets
             from events as e
             where e.channel = c.channel and e.seq > :since::bigint
             order by e.seq
             limit :limit::integer
         ) as q
     ) as p
-    where p.before < 1048576
+) as cut
+cross join lateral (
+    select
+        coalesce(array_agg(e.seq order by e.seq), '{}') as seqs,
+        coalesce(array_agg(e.type order by e.seq), '{}') as types,
+        coalesce(array_agg(coalesce(e.entity, '-') order by e.seq), '{}') as entities,
+        coalesce(array_agg(envelope(e) order by e.seq), '{}') as envelopes
+    from events as e
+    where e.channel = c.channel and e.seq > :since::bigint and e.seq <= cut.upto
 ) as page;
 
 -- name: epoch -> value

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import Wait, until
+from warmdesk.db import pool
 from warmdesk.db.pool import BUDGET, Budget, Database, granted
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
@@ -189,3 +190,33 @@ async def test_nobody_waits_in_vain_unpaid(database: Database) -> None:
             await question(database, 0.2)
     assert budget.left < 0.15
     database.pool.release(line)
+
+
+# Heavy reads
+
+
+async def test_a_heavy_read_that_takes_too_long_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ask in (database.heavy.fetch, database.heavy.fetchrow):
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as refusal:
+            await ask("select pg_sleep(10)")
+        assert refusal.value.extra == {"code": "read_too_long"}
+        assert time.monotonic() - began < pool.ASK_SECONDS
+    assert await database.heavy.fetchrow("select 1")
+    await database.fetchrow("select pg_sleep(2.5)")
+
+
+async def test_heavy_reads_wait_in_a_queue_that_ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+) -> None:
+    monkeypatch.setattr(pool, "HEAVY_QUEUE", 3)
+    reads = [asyncio.create_task(database.heavy.fetchrow("select pg_sleep(0.5)")) for _ in range(5)]
+    await eventually(lambda: database.heavy.pool.waiting == 3)
+    with pytest.raises(Unavailable) as refusal:
+        await database.heavy.fetchrow("select 1")
+    assert refusal.value.extra == {"code": "too_many_reads"}
+    assert await database.fetchrow("select 1"), "the others have connections of their own"
+    await asyncio.gather(*reads)
+    assert database.heavy.pool.size == 2

@@ -340,7 +340,7 @@ async def test_a_wrong_setting_is_one_sentence(tmp_path: Path, outside: dict[str
 async def test_more_connections_than_postgres_gives_are_refused(outside: dict[str, Any]) -> None:
     outside["database_pool"] = 50
 
-    assert "2 workers with WARMDESK_DATABASE_POOL 50 need 104" in await refused(
+    assert "2 workers with WARMDESK_DATABASE_POOL 50 need 108" in await refused(
         workers=2, **outside
     )
 

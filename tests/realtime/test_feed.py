@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from warmdesk.db.queries import sql
 from warmdesk.realtime import feed
 from warmdesk.realtime.feed import PAGE, Page
 
@@ -78,6 +79,25 @@ async def test_pages_are_bounded_by_events_and_by_bytes(connection: Any) -> None
         assert 0 < sum(len(entry.body) for entry in page.entries) < 1_400_000
         seen += [entry.seq for entry in page.entries]
     assert seen == list(range(1, 11))
+
+
+async def test_what_a_page_does_not_show_is_not_read(connection: Any) -> None:
+    """Counted in PostgreSQL's buffers: 100 events of 300 kB, of which a page shows four."""
+    await connection.execute(
+        "insert into events (channel, seq, type, payload, created_at)"
+        " select 'project:1', n, 'x', to_json(t.words)::text, now()"
+        " from generate_series(1, 100) as n, (select string_agg(md5(g::text), '') as words"
+        " from generate_series(1, 9375) as g) as t"
+    )
+    page = await feed.after(connection, "project:1", 0)
+    assert [entry.seq for entry in page.entries] == [1, 2, 3, 4]
+    query = sql.feeds.after
+    (said,) = await connection.fetchrow(
+        f"explain (analyze, buffers, format json) {query.statement}",
+        *query.values({"channel": "project:1", "since": 0, "limit": 500}),
+    )
+    plan = orjson.loads(said)[0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 500
 
 
 async def test_only_a_prefix_past_its_age_is_trimmed(connection: Any) -> None:

@@ -241,3 +241,42 @@ async def test_a_moved_column_counts_by_its_cards(
     before = desk.pace.left(olga.id)
     await olga.delete(f"{board.path}/columns/{board.backlog}?move_to={board.done}")
     assert before - desk.pace.left(olga.id) == 1 + 120 // 50
+
+
+# Of the connections
+
+
+HEAVY = {
+    "search": "/cards?q=door",
+    "a column's list": "/columns/{board.backlog}/cards?limit=500",
+    "deleted cards": "/cards/deleted",
+    "history": "/cards/1/history",
+    "events": "/events?since=0",
+    "a board": "?include=cards",
+}
+
+
+@pytest.mark.settings(rate_limits=False)
+@pytest.mark.parametrize("kind", HEAVY)
+async def test_heavy_reads_have_few_connections_of_their_own(
+    board: Board, olga: Person, alice: Person, database_url: str, kind: str
+) -> None:
+    """However many ask for them: here without shares, as if each were somebody else."""
+    await board.card()
+    others = [(await olga.post("/projects", {"name": f"P{number}"}))["slug"] for number in range(8)]
+    path = HEAVY[kind].format(board=board)
+    paths = [board.path + path] * 8
+    if kind == "a board":
+        paths = [f"/projects/{slug}{path}" for slug in others]
+    await alice.token()
+    table = "events" if kind == "events" else "card_history" if kind == "history" else "cards"
+    async with held(database_url, f"lock table {table} in access exclusive mode") as watcher:
+        reads = [asyncio.create_task(olga.request("GET", each)) for each in paths]
+        counting = asyncio.create_task(most_waiting(watcher, reads))
+        while not counting.done():
+            await alice.get(f"{board.path}/chat/messages")
+            await asyncio.sleep(0.1)
+        assert await counting == 2
+    assert {task.result().status for task in reads} == {503}
+    assert all(int(task.result().headers["Retry-After"]) >= 1 for task in reads)
+    await olga.get(paths[0])

@@ -113,6 +113,11 @@ class Lines:
         """Open connections that nobody has."""
         return sum(not line.is_closed() for line in self._idle)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection."""
+        return sum(not waiting.done() for waiting in self._waiting)
+
     async def fill(self, count: int) -> None:
         """Make so many connections now. Raises what the first that fails raises."""
         lines = []

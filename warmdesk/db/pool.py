@@ -1,7 +1,8 @@
 """Pools of connections to PostgreSQL, with the time limits every statement lives under.
 
-Two pools a process: one for requests, and two connections that requests cannot take, with which the
-hub heals.
+Three pools a process: one for requests; a small one for what may read much (`Heavy`), so that
+sign-ins, changes and health never wait for it; and two connections that requests cannot take, with
+which the hub heals.
 
 A PostgreSQL that hangs, or a network that lost its memory, tells nobody. So all that is done with a
 connection has an end together with the wait for it. A connection that was left in the middle of a
@@ -25,7 +26,7 @@ import asyncpg
 from warmdesk.db.dial import Dialer, connect
 from warmdesk.db.lines import Line, Lines, Silence
 from warmdesk.errors import Unavailable
-from warmdesk.metrics import POOL_WAIT
+from warmdesk.metrics import HEAVY_WAIT, POOL_WAIT
 
 ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
@@ -35,6 +36,11 @@ REST_SECONDS = 1.0
 SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
+HEAVY_MS = 2000
+"""A heavy read's statement. The largest board there can be takes a quarter of it; together with the
+two seconds that it may have waited it is still answered in time."""
+HEAVY_QUEUE = 200
+"""Heavy reads that wait in a process: as many ordinary boards are built in a second."""
 LOCK_MS = 1000
 IDLE_IN_TRANSACTION_MS = 5000
 TRANSACTION_MS = 5000
@@ -98,6 +104,7 @@ def granted(seconds: float) -> tuple[float, Budget | None]:
 
 
 WAITED = POOL_WAIT.at()
+HEAVY_WAITED = HEAVY_WAIT.at()
 
 
 class Connections:
@@ -105,6 +112,8 @@ class Connections:
 
     for_requests = False
     """Whether what is asked here takes from the time of the request that asks."""
+    waited: Any = None
+    """The histogram of waits for a connection, where they are counted."""
 
     def __init__(self, pool: Lines) -> None:
         self.pool = pool
@@ -129,8 +138,8 @@ class Connections:
             if line is None:
                 line = await self._wait(seconds)
                 asked = time.monotonic()
-            elif self.for_requests:
-                WAITED.observe(0.0)
+            elif self.waited is not None:
+                self.waited.observe(0.0)
             limit = line.cut_in(began + seconds - asked)
             try:
                 row = await line.fetchrow(statement, *values)
@@ -179,8 +188,8 @@ class Connections:
                 raise
             raise Unavailable("the database is busy or away, try again") from error
         finally:
-            if self.for_requests:
-                WAITED.observe(time.monotonic() - began)
+            if self.waited is not None:
+                self.waited.observe(time.monotonic() - began)
 
     def _failed(self, line: Line, asked: float, error: BaseException) -> None:
         """Draw from an error what it says of the connection and of the others."""
@@ -246,8 +255,8 @@ class Within:
                 self._pay()
                 raise
             self._asked = time.monotonic()
-        elif connections.for_requests:
-            WAITED.observe(0.0)
+        elif connections.waited is not None:
+            connections.waited.observe(0.0)
         self._line = line
         task = asyncio.current_task()
         assert task is not None
@@ -278,23 +287,58 @@ class Within:
             raise TimeoutError from error
 
 
-class Database(Connections):
-    """PostgreSQL as one process sees it: the pool for requests, and `healing`, the centre's own."""
+class Heavy(Connections):
+    """The pool for reads whose cost grows with what there is: searches, boards, long pages.
+
+    Whatever they cost, and however many ask, they hold so many connections and no more. Who would
+    stand behind too many gets `Unavailable` at once, and so does a statement that takes too long.
+    """
 
     for_requests = True
+    waited = HEAVY_WAITED
 
-    def __init__(self, pool: Lines, healing: Lines) -> None:
+    async def ask(self, statement: str, values: Sequence[Any], seconds: float) -> Any:
+        try:
+            return await super().ask(statement, values, seconds)
+        except asyncpg.QueryCanceledError as error:
+            raise _too_long() from error
+
+    async def fetch(self, statement: str, *values: Any) -> Any:
+        try:
+            return await super().fetch(statement, *values)
+        except asyncpg.QueryCanceledError as error:
+            raise _too_long() from error
+
+    async def _wait(self, seconds: float) -> Line:
+        if self.pool.waiting >= HEAVY_QUEUE:
+            raise Unavailable("too many long reads at once, try again", code="too_many_reads")
+        return await super()._wait(seconds)
+
+
+def _too_long() -> Unavailable:
+    return Unavailable("this read takes too long; ask for less, or try again", code="read_too_long")
+
+
+class Database(Connections):
+    """PostgreSQL as one process sees it: the pool for requests; `heavy`, for what reads much; and
+    `healing`, the centre's own.
+    """
+
+    for_requests = True
+    waited = WAITED
+
+    def __init__(self, pool: Lines, heavy: Lines, healing: Lines) -> None:
         super().__init__(pool)
+        self.heavy = Heavy(heavy)
         self.healing = Connections(healing)
 
     @classmethod
-    async def open(cls, dsn: str, *, size: int) -> Database:
-        """Open both pools. Raises what asyncpg raises when the server is not there."""
+    async def open(cls, dsn: str, *, size: int, heavy: int = 2) -> Database:
+        """Open the pools. Raises what asyncpg raises when the server is not there."""
         settings = {
             "application_name": "warmdesk",
             "timezone": "UTC",
             "jit": "off",
-            "statement_timeout": str(STATEMENT_MS),
             "lock_timeout": str(LOCK_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
             "client_connection_check_interval": str(CLIENT_GONE_MS),
@@ -304,11 +348,16 @@ class Database(Connections):
             settings["transaction_timeout"] = str(TRANSACTION_MS)
         await early.close(timeout=ASK_SECONDS)
 
-        dial = Dialer(dsn, timeout=ASK_SECONDS, connection_class=Line, server_settings=settings)
-        silence = Silence()
+        def dial(statement_ms: int) -> Dialer:
+            limits = settings | {"statement_timeout": str(statement_ms)}
+            return Dialer(dsn, timeout=ASK_SECONDS, connection_class=Line, server_settings=limits)
+
+        silence, usual = Silence(), dial(STATEMENT_MS)
         opened = cls(
-            Lines(dial, most=size, silence=silence),
-            Lines(dial, most=HEALING_CONNECTIONS, silence=silence),
+            Lines(usual, most=size, silence=silence),
+            # Whoever reads much and is cut off says nothing of the others' connections.
+            Lines(dial(HEAVY_MS), most=heavy, silence=Silence()),
+            Lines(usual, most=HEALING_CONNECTIONS, silence=silence),
         )
         try:
             # More are made when they are needed.
@@ -321,4 +370,5 @@ class Database(Connections):
 
     async def close(self) -> None:
         await super().close()
+        await self.heavy.close()
         await self.healing.close()

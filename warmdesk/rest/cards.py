@@ -16,7 +16,17 @@ from warmdesk.realtime.change import Change, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.rest.answers import answer, answer_outcome, json_text, next_page, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
+from warmdesk.rest.routing import (
+    ACTOR,
+    BODY,
+    DESK,
+    PROJECT,
+    QUERY,
+    READS,
+    WISH,
+    path_id,
+    route,
+)
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.cards import (
     CardDetail,
@@ -47,13 +57,14 @@ MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
     query=CardsQuery,
     answer=list[CardSummary],
     tag="cards",
+    heavy=True,
 )
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position."""
     query: CardsQuery = request[QUERY]
     after_position, after_id = _place(query.cursor)
     page = await sql.cards.in_column(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         column_id=path_id(request, "column_id"),
         include_closed=query.include_closed,
@@ -96,13 +107,14 @@ async def create_card(request: web.Request) -> web.Response:
     query=CardFilter,
     answer=list[CardSummary],
     tag="cards",
+    heavy=True,
 )
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter, oldest first."""
     query: CardFilter = request[QUERY]
     assignee = query.assignee
     page = await sql.cards.in_project(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         column_id=query.column_id,
         assignee=request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
@@ -125,13 +137,14 @@ async def find_cards(request: web.Request) -> web.Response:
     query=DeletedQuery,
     answer=list[CardSummary],
     tag="cards",
+    heavy=True,
 )
 async def list_deleted_cards(request: web.Request) -> web.Response:
     """List the cards that were deleted, the last one first."""
     query: DeletedQuery = request[QUERY]
     before_us, before_id = _moment(query.cursor)
     page = await sql.cards.deleted(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         before_us=before_us,
         before_id=before_id,
@@ -283,12 +296,13 @@ async def restore_card(request: web.Request) -> web.Response:
     query=HistoryQuery,
     answer=list[History],
     tag="cards",
+    heavy=True,
 )
 async def show_history(request: web.Request) -> web.Response:
     """Show what happened to a card, newest first."""
     query: HistoryQuery = request[QUERY]
     page = await sql.cards.history(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         card=card_ref(request),
         before=query.before,

@@ -14,7 +14,7 @@ from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.rest.answers import answer
-from warmdesk.rest.routing import ACTOR, DESK, PROJECT, QUERY, SIGNED_IN, route
+from warmdesk.rest.routing import ACTOR, DESK, PROJECT, QUERY, READS, SIGNED_IN, route
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.sockets import Events, PresenceList
 
@@ -42,7 +42,15 @@ class PresencePage(msgspec.Struct, kw_only=True):
     cursor: Annotated[int, Meta(ge=0, le=MAX_ID, description="how many to pass over")] = 0
 
 
-@route("GET", "/projects/{slug}/events", need=Role.VIEWER, query=Since, answer=Events, tag="events")
+@route(
+    "GET",
+    "/projects/{slug}/events",
+    need=Role.VIEWER,
+    query=Since,
+    answer=Events,
+    tag="events",
+    heavy=True,
+)
 async def list_project_events(request: web.Request) -> web.Response:
     """List what happened in a project after a seq, oldest first.
 
@@ -52,7 +60,15 @@ async def list_project_events(request: web.Request) -> web.Response:
     return await _page(request, project_channel(request[PROJECT].id))
 
 
-@route("GET", "/users/me/events", need=SIGNED_IN, query=Since, answer=Events, tag="events")
+@route(
+    "GET",
+    "/users/me/events",
+    need=SIGNED_IN,
+    query=Since,
+    answer=Events,
+    tag="events",
+    heavy=True,
+)
 async def list_user_events(request: web.Request) -> web.Response:
     """List what happened to you after a seq, oldest first."""
     return await _page(request, user_channel(request[ACTOR].user_id))
@@ -61,7 +77,7 @@ async def list_user_events(request: web.Request) -> web.Response:
 async def _page(request: web.Request, channel: str) -> web.Response:
     asked: Since = request[QUERY]
     limit = min(max(asked.limit, 1), PAGE_LIMIT)
-    page = await feed.after(request.app[DESK].database, channel, asked.since or 0, limit=limit)
+    page = await feed.after(request[READS], channel, asked.since or 0, limit=limit)
     reset = asked.epoch is not None and asked.epoch != page.epoch
     if asked.since is not None and not page.reaches_back_to(asked.since):
         reset = True

@@ -3,7 +3,8 @@ are read from it.
 
 What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
-actor, client id, Idempotency-Key, If-Match). Path ids are read with `path_id`, cards with the
+actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
+where the route says ``heavy=True``. Path ids are read with `path_id`, cards with the
 queries' ``card_ref``, the client's address with `address`.
 """
 
@@ -25,6 +26,7 @@ from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role
 from warmdesk.auth.addresses import client_address
+from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
@@ -39,6 +41,7 @@ PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
+READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
 
 BASE = "/api/v1"
 BODY_LIMIT = 1 << 20
@@ -98,6 +101,7 @@ def route(
     errors: tuple[int, ...] = (),
     also: tuple[int, ...] = (),
     paced: bool = True,
+    heavy: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a
     `GlobalRole` or a set of them.
@@ -105,11 +109,14 @@ def route(
     ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs;
     ``answer`` is what the document promises. The docstring's first line is the summary. ``errors``
     are statuses beside the usual ones, ``also`` those that bring the same answer as ``status``.
-    ``paced``: whether it counts among the changes that its actor may make in a minute.
+    ``paced``: whether it counts among the changes that its actor may make in a minute. ``heavy``:
+    whether it reads more than it shows, or very much; then it reads by few connections of its own.
     """
 
     def declare(handler: Handler) -> Handler:
-        entered = _entered(handler, need=need, path=path, body=body, query=query, paced=paced)
+        entered = _entered(
+            handler, need=need, path=path, body=body, query=query, paced=paced, heavy=heavy
+        )
         summary, _, description = (handler.__doc__ or "").strip().partition("\n")
         annotated: Any = docs(tags=[tag], summary=summary, description=description.strip())(entered)
         annotated.route = Route(
@@ -121,7 +128,14 @@ def route(
 
 
 def _entered(
-    handler: Handler, *, need: Need, path: str, body: Any, query: Any, paced: bool
+    handler: Handler,
+    *,
+    need: Need,
+    path: str,
+    body: Any,
+    query: Any,
+    paced: bool,
+    heavy: bool,
 ) -> Handler:
     decode = msgspec.json.Decoder(body).decode if body is not None else None
     read_query = query_reader(query) if query is not None else None
@@ -167,6 +181,7 @@ def _entered(
         if request.method not in ("GET", "HEAD"):
             request[WISH] = wish(request, actor, raw)
         raw = b""  # nobody needs it while the handler waits
+        request[READS] = desk.database.heavy if heavy else desk.database
         if actor is None:
             return await handler(request)
         return await share(request, desk, actor.user_id)

@@ -25,6 +25,7 @@ from warmdesk.rest.routing import (
     BODY,
     DESK,
     QUERY,
+    READS,
     SIGNED_IN,
     WISH,
     address,
@@ -199,6 +200,7 @@ def _wrong_password() -> Impossible:
     query=SearchUsers,
     answer=list[FoundUser],
     tag="users",
+    heavy=True,
 )
 async def search_users(request: web.Request) -> web.Response:
     """Find active people by a part of their name, for pickers.
@@ -206,14 +208,13 @@ async def search_users(request: web.Request) -> web.Response:
     `online` is true only of those who share a project with you.
     """
     desk, actor, query = request.app[DESK], request[ACTOR], request[QUERY]
-    async with desk.database.connection() as connection:
-        rows = await sql.users.search(
-            connection,
-            q=query.q.strip(),
-            reader=actor.user_id,
-            everybody=actor.global_role is GlobalRole.ADMIN,
-            limit=query.limit,
-        )
+    rows = await sql.users.search(
+        request[READS],
+        q=query.q.strip(),
+        reader=actor.user_id,
+        everybody=actor.global_role is GlobalRole.ADMIN,
+        limit=query.limit,
+    )
     near = [row["id"] for row in rows if row["near"]]
     online = await desk.presence.online(near) if near else set()
     found = (
