@@ -122,26 +122,69 @@ language sql immutable as $$
 select coalesce(place_ - low_ < 1e-6, false) or coalesce(high_ - place_ < 1e-6, false)
 $$;
 
--- Spaces a locked column's cards anew: 1000, 2000, 3000 … Raises no version: nobody wrote these cards. Gives the events that
--- tell of it, which show nothing that others could change meanwhile: 5,000 cards are about 200 kB.
-create or replace function space_cards(project_ bigint, column_ bigint) returns new_event[] language plpgsql as $$
+-- Spaces cards of a locked column anew around a place that is crowded. Raises no version: nobody wrote these cards. Gives the
+-- events that tell of it, which show nothing that others could change meanwhile; 5,000 cards of one are about 200 kB.
+--
+-- A column of up to 5,000 cards gets 1000, 2000, 3000 … In a longer one the thousand cards before the place and the thousand
+-- behind it share the room that they have, unless that is less than a thousandth each: then all cards are spaced.
+create or replace function space_cards(project_ bigint, column_ bigint, place_ double precision) returns new_event[]
+language plpgsql as $$
+declare
+    ids bigint[];
+    low double precision;
+    high double precision;
+    step double precision;
 begin
-    with ordered as (
-        select o.id, row_number() over (order by o.position, o.id) as nth from cards o
-        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
-    )
-    update cards c set position = 1000 * ordered.nth from ordered where c.id = ordered.id and c.position <> 1000 * ordered.nth;
+    if (
+        select count(*) from (
+            select 1 from cards o where o.column_id = column_ and o.deleted_at is null and o.archived_at is null limit 5001
+        ) o
+    ) > 5000 then
+        select array_agg(o.id order by o.position, o.id), min(o.position), max(o.position) into ids, low, high
+        from (
+            (
+                select o.id, o.position from cards o
+                where o.column_id = column_ and o.deleted_at is null and o.archived_at is null and o.position <= place_
+                order by o.position desc, o.id desc limit 1000
+            )
+            union all
+            (
+                select o.id, o.position from cards o
+                where o.column_id = column_ and o.deleted_at is null and o.archived_at is null and o.position > place_
+                order by o.position, o.id limit 1000
+            )
+        ) o;
+        low := (
+            select max(o.position) from cards o
+            where o.column_id = column_ and o.deleted_at is null and o.archived_at is null and o.position < low
+        );
+        high := (
+            select min(o.position) from cards o
+            where o.column_id = column_ and o.deleted_at is null and o.archived_at is null and o.position > high
+        );
+        low := coalesce(low, high - 1000 * (cardinality(ids) + 1));
+        step := coalesce((high - low) / (cardinality(ids) + 1), 1000);
+    end if;
+    if step >= 0.001 then
+        update cards c set position = low + step * n.nth from unnest(ids) with ordinality n (id, nth) where c.id = n.id;
+    else
+        ids := array(
+            select o.id from cards o where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
+            order by o.position, o.id
+        );
+        update cards c set position = 1000 * n.nth from unnest(ids) with ordinality n (id, nth)
+        where c.id = n.id and c.position <> 1000 * n.nth;
+    end if;
     return array(
         select new_event(
             'project:' || project_, 'board.cards_reordered',
             json_build_object('column_id', column_, 'cards', json_agg(
-                json_build_object('id', o.id, 'position', o.position) order by o.position
+                json_build_object('id', c.id, 'position', c.position) order by n.nth
             ))
         )
-        from cards o
-        where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
-        group by ceil(o.position / 5000000)
-        order by ceil(o.position / 5000000)
+        from unnest(ids) with ordinality n (id, nth) inner join cards c on c.id = n.id
+        group by (n.nth - 1) / 5000
+        order by (n.nth - 1) / 5000
     );
 end
 $$;
@@ -307,7 +350,7 @@ begin
     insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
     values (project_, c.id, actor_, 'created', column_, c.title);
     if is_crowded(spot.place, spot.low, spot.high) then
-        spaced := space_cards(project_, column_);
+        spaced := space_cards(project_, column_, spot.place);
         select k.position into c.position from cards k where k.id = c.id;
         seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
         card := card_json(c, prefix);
@@ -544,7 +587,7 @@ begin
             values (project_, held.id, actor_, 'column_move', from_, column_);
         end if;
         if is_crowded(spot.place, spot.low, spot.high) then
-            spaced := space_cards(project_, column_);
+            spaced := space_cards(project_, column_, spot.place);
             select k.position into c.position from cards k where k.id = c.id;
             seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
             card := card_json(c, prefix);

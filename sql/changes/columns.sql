@@ -14,7 +14,7 @@ declare
     present_ integer;
     ids bigint[];
     count_ integer;
-    seqs bigint[];
+    before_ bigint;
     first_ integer := 1;
     told text[];
 begin
@@ -61,13 +61,14 @@ begin
     end if;
     update columns k set deleted_at = clock_timestamp(), version = k.version + 1, updated_at = clock_timestamp()
     where k.id = column_;
-    seqs := take_seqs(array_fill(channel_, array[count_ + 1]));
+    before_ := take_seq(channel_) - 1;
+    update feeds f set seq = f.seq + count_ where f.channel = channel_;
     messages := '{}';
     while first_ <= count_ loop
         with written as (
             insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
             select
-                channel_, seqs[first_ - 1 + n.nth], 'board.card_moved',
+                channel_, before_ + first_ - 1 + n.nth, 'board.card_moved',
                 card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, 'card:' || c.id, clock_timestamp()
             from unnest(ids[first_ : first_ + 999]) with ordinality n (id, nth)
             inner join cards_json(ids[first_ : first_ + 999]) j on j.id = n.id
@@ -83,7 +84,7 @@ begin
         array[row(
             channel_, 'board.column_deleted', json_build_object('column_id', column_)::text, 'column:' || column_
         )::new_event],
-        actor_, client_, seqs[count_ + 1 :]
+        actor_, client_, array[before_ + count_ + 1]
     );
 end
 $$;

@@ -236,6 +236,26 @@ async def test_a_group_holds_no_more_text_than_its_limit(
     assert await transactions(connection) == 3
 
 
+async def test_a_group_goes_to_no_more_projects_than_its_limit(
+    chat: Chat,
+    board: Board,
+    olga: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What stays behind goes with the next one, in its order."""
+    monkeypatch.setattr(chat_module, "GROUP_PROJECTS", 2)
+    boards = [board, *[await make_board(olga, alice, f"Other {n}") for n in range(2)]]
+    await asyncio.gather(*(chat.send(wish(), boards[n % 3].id, f"{n}", None) for n in range(9)))
+    assert await transactions(connection) == 2
+    for n, each in enumerate(boards):
+        rows = await connection.fetch(
+            "select body from chat_messages where project_id = $1 order by id", each.id
+        )
+        assert [row["body"] for row in rows] == [f"{m}" for m in (n, n + 3, n + 6)]
+
+
 async def test_what_is_wrong_with_one_message_costs_the_others_nothing(
     chat: Chat, board: Board, olga: Person, alice: Person
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tests.person import Person
 from tests.rest.test_members import lost_races
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.config import Settings
+from warmdesk.metrics import DB_RETRIES, ROWS
 
 LIMIT = 20.0
 OLGA = 2
@@ -312,3 +314,37 @@ async def test_two_at_once_are_as_if_one_came_after_the_other(stage: Stage, firs
         complaints += await compare(stage, first, second, FEED)
     assert not complaints, "\n".join(complaints)
     assert lost_races() == before
+
+
+def circles() -> float:
+    """How often PostgreSQL found changes of this process waiting for each other."""
+    return float(ROWS.mine[DB_RETRIES.at(state="40P01").place])
+
+
+@pytest.mark.foul
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(4))
+async def test_all_at_once_wait_in_no_circle(stage: Stage, seed: int) -> None:
+    """Every change beside every other, in any order, and again: each is carried out or refused."""
+    before, dice = circles(), random.Random(seed)
+    for _ in range(6):
+        async with stage.scene() as scene:
+            state = State(*await scene.fetched(stage.olga))
+            names = [name for name in DEEDS if name != "archive" or dice.random() < 0.3]
+            names = dice.sample(names * 2, k=2 * len(names))
+            doors = [dice.choice(stage.doors).url for _ in names]
+            await asyncio.gather(
+                *(
+                    scene.do(name, url, f"client-{number}")
+                    for number, (name, url) in enumerate(zip(names, doors, strict=True))
+                )
+            )
+            board, messages = await scene.fetched(stage.olga)
+            path = f"/projects/{scene.slug}/events?since=0&limit=500"
+            for event in (await stage.olga.get(path))["events"]:
+                state.apply(event)
+            here = [each for each in messages if each["user_id"] in state.members]
+            state.messages = {each["id"]: state.messages[each["id"]] for each in here}
+            lines = differences(state.shown(), shown(board, here))
+            assert not lines, "\n".join(lines)
+    assert circles() == before

@@ -11,14 +11,20 @@ import pytest
 
 from tests.conftest import Wait
 from tests.journeys.proxy import Proxy, in_front_of, through
+from tests.locks import waiting
 from tests.realtime.test_bus import Heard, bus_on
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.change import Change, Changes, Wish
-from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_TYPING, PROJECT_UNARCHIVED
+from warmdesk.realtime.change import Change, Changes, Shape, Wish
+from warmdesk.realtime.events import (
+    CHAT_MESSAGE_DELETED,
+    CHAT_MESSAGE_UPDATED,
+    CHAT_TYPING,
+    PROJECT_UNARCHIVED,
+)
 
 pytestmark = pytest.mark.foul
 
@@ -119,6 +125,45 @@ async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
 
     with pytest.raises(TypeError):
         await changes.run(WISH, work)
+
+
+async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -> None:
+    async def work(change: Change) -> None:
+        change.emit("project:1", CHAT_MESSAGE_UPDATED, "{}")
+
+    with pytest.raises(TypeError, match="shows rows"):
+        await changes.run(WISH, work)
+
+
+async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connection: Any) -> None:
+    """Who waits for the feed meanwhile changes nothing that the shape shows."""
+    shown = Query(
+        "tests.shown", "value", "select to_json(display_name)::text from users where id=3"
+    )
+
+    async def work(change: Change) -> Shape:
+        shape = change.shape(shown)
+        change.emit("project:1", CHAT_MESSAGE_UPDATED, shape)
+        return shape
+
+    async with connection.transaction():
+        await connection.execute("select take_seq('project:1')")
+        await connection.execute("update users set display_name = 'Al' where id = 3")
+        telling = asyncio.create_task(changes.run(WISH, work))
+        await waiting(connection)
+    assert (await telling).text == '"Al"'
+    told = await connection.fetchval("select payload from events where channel = 'project:1'")
+    assert told == '"Al"'
+
+
+async def test_a_shape_without_an_event_is_an_answer(changes: Changes, connection: Any) -> None:
+    shown = Query("tests.shown", "value", "select '\"it\"'::text")
+
+    async def work(change: Change) -> Shape:
+        return change.shape(shown)
+
+    assert (await changes.run(WISH, work)).text == '"it"'
+    assert await events(connection) == []
 
 
 async def test_seqs_have_no_holes_under_concurrency(changes: Changes, connection: Any) -> None:

@@ -32,6 +32,8 @@ from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED
 
 GROUP = 200
 """Messages in one statement."""
+GROUP_PROJECTS = 50
+"""Projects in one statement: each takes a place in PostgreSQL's table of locks, of 6,400 or so."""
 GROUP_TEXT = 1_000_000
 """Characters in one statement, unless its first message alone has more."""
 PATIENCE = 0.1
@@ -167,12 +169,14 @@ class Chat:
         """
         group: list[Letter] = []
         stays: list[Letter] = []
+        projects: set[int] = set()
         size = 0
         while self._waiting and len(group) < GROUP:
             letter = self._waiting.popleft()
             if letter.answer.done():
                 continue
-            if letter.project_id in self._busy or not self._goes_with(group, letter):
+            crowded = len(projects) == GROUP_PROJECTS and letter.project_id not in projects
+            if crowded or letter.project_id in self._busy or not self._goes_with(group, letter):
                 stays.append(letter)
                 continue
             size += len(letter.body)
@@ -181,8 +185,9 @@ class Chat:
                 break
             letter.under_way = True
             group.append(letter)
+            projects.add(letter.project_id)
         self._waiting.extendleft(reversed(stays))
-        self._busy.update(letter.project_id for letter in group)
+        self._busy |= projects
         return group
 
     def _goes_with(self, group: list[Letter], letter: Letter) -> bool:

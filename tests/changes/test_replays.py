@@ -1,0 +1,69 @@
+"""The answer under an Idempotency-Key is given again only to who still has the role."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk.changes import cards
+from warmdesk.changes.chat import Chat
+from warmdesk.desk import Desk
+from warmdesk.errors import WarmDeskError
+from warmdesk.realtime.change import Outcome, Wish
+from warmdesk.schemas.cards import CreateCard, MoveCard, UpdateCard
+
+Ask = Callable[[], Awaitable[Outcome]]
+CHANGES = ("create", "update", "move", "send")
+
+
+async def asking(desk: Desk, board: Board, what: str, actor: int) -> Ask:
+    """A change under a key, past the door: it knows a member for a moment longer."""
+    wish = Wish(actor, key="k", path=what, body_hash="h")
+    card = str((await board.card())["id"])
+    chat = Chat(desk.changes)
+    asks: dict[str, Ask] = {
+        "create": lambda: cards.create(
+            desk.changes, wish, board.id, board.backlog, CreateCard(title="T")
+        ),
+        "update": lambda: cards.update(desk.changes, wish, board.id, card, UpdateCard(title="T")),
+        "move": lambda: cards.move(
+            desk.changes, wish, board.id, card, MoveCard(column_id=board.done)
+        ),
+        "send": lambda: chat.send(wish, board.id, "hello", None),
+    }
+    return asks[what]
+
+
+async def refusal(ask: Ask) -> int:
+    with pytest.raises(WarmDeskError) as refused:
+        await ask()
+    return refused.value.status
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_who_was_removed_gets_no_answer_again(
+    desk: Desk, alice: Person, olga: Person, board: Board, what: str
+) -> None:
+    ask = await asking(desk, board, what, alice.id)
+    first = await ask()
+    again = await ask()
+    assert (again.replay, again.answer) == (True, first.answer)
+    await olga.put(f"{board.path}/members/{alice.id}", {"role": "viewer"})
+    assert await refusal(ask) == 403
+    await olga.delete(f"{board.path}/members/{alice.id}")
+    assert await refusal(ask) == 404
+
+
+@pytest.mark.parametrize("what", CHANGES)
+async def test_an_archived_project_still_tells_what_was_done(
+    desk: Desk, alice: Person, olga: Person, board: Board, what: str
+) -> None:
+    """Nobody must think that a change failed whose answer was lost."""
+    ask = await asking(desk, board, what, alice.id)
+    first = await ask()
+    await olga.delete(board.path)
+    again = await ask()
+    assert (again.replay, again.answer) == (True, first.answer)
