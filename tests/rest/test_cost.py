@@ -124,6 +124,12 @@ def head_of(method: str, target: str, *lines: str, body: bytes = b"", token: str
 
 
 @pytest.fixture
+def board(furnished: tuple[str, Board]) -> Board:
+    """The project demo. No mirror follows it: it would wait for this process."""
+    return furnished[1]
+
+
+@pytest.fixture
 def apart(board: Board, settings: Settings) -> Iterator[Apart]:
     with Apart(settings) as running:
         yield running
@@ -247,7 +253,7 @@ def repeated(answer: bytes) -> int:
 KNOWN_WORST = b'{"' + b"k" * 500_000 + b'":[' + b'"",' * 180_000 + b'"\\u0000"]}'
 
 
-def test_no_body_holds_the_loop(apart: Apart, token: str) -> None:
+async def test_no_body_holds_the_loop(apart: Apart, token: str) -> None:
     @given(st.data())
     @example(None)
     @slow_cases
@@ -269,7 +275,7 @@ def test_no_body_holds_the_loop(apart: Apart, token: str) -> None:
     send()
 
 
-def test_a_body_with_180_000_texts_costs_a_stranger_more_than_the_loop(apart: Apart) -> None:
+async def test_a_body_with_180_000_texts_costs_a_stranger_more_than_the_loop(apart: Apart) -> None:
     for route in ROUTES:
         if route.need is None:
             took, answer = apart.cost(head_of(route.method, target_of(route), body=KNOWN_WORST))
@@ -328,7 +334,7 @@ def heads(draw: st.DrawFn, token: str) -> bytes:
     return head_of(method, target, *lines, token=draw(st.sampled_from(["", token])))
 
 
-def test_no_head_holds_the_loop(apart: Apart, token: str) -> None:
+async def test_no_head_holds_the_loop(apart: Apart, token: str) -> None:
     @given(heads(token))
     @slow_cases
     def send(request: bytes) -> None:
@@ -408,7 +414,7 @@ def messages(draw: st.DrawFn) -> bytes:
     return filled(unit, most, before, after)
 
 
-def test_no_message_of_a_socket_holds_the_loop(apart: Apart, token: str) -> None:
+async def test_no_message_of_a_socket_holds_the_loop(apart: Apart, token: str) -> None:
     @given(messages())
     @slow_cases
     def send(text: bytes) -> None:
@@ -427,7 +433,7 @@ def test_no_message_of_a_socket_holds_the_loop(apart: Apart, token: str) -> None
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 100])
-def test_no_row_of_small_frames_holds_the_loop(apart: Apart, token: str, size: int) -> None:
+async def test_no_row_of_small_frames_holds_the_loop(apart: Apart, token: str, size: int) -> None:
     """So many as one read of the socket brings: a quarter of a megabyte."""
     part = masked("x" * size, CONTINUATION, final=False)
     many = min((256 << 10) // len(part), 65_000 // max(1, size))
