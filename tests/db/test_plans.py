@@ -267,6 +267,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
     yield Case("auth.known_token", 2, {"token_hash": "token77"})
+    yield Case("once.use", 50, {"actor": 7})
+    yield Case("once.is_known", 1, {"actor": 7, "path": "path", "key": "key7"})
     yield Case("metrics.active", 1000, {"most": 500})
 
 

@@ -25,6 +25,7 @@ from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role
 from warmdesk.auth.addresses import client_address
+from warmdesk.changes.kept import KEPT
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
@@ -139,7 +140,9 @@ def _entered(handler: Handler, *, need: Need, path: str, body: Any, query: Any) 
         if read_query is not None:
             request[QUERY] = read_query(request)
         if request.method not in ("GET", "HEAD"):
-            request[WISH] = wish(request, actor, raw)
+            wanted = request[WISH] = wish(request, actor, raw)
+            if wanted.key is not None and request.method == "POST":
+                await request.app[KEPT].check(wanted)
         return await handler(request)
 
     return enter
