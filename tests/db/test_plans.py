@@ -444,7 +444,8 @@ OTHERS = {
         columns.lock_all columns.lock_cards columns.move_cards columns.moved columns.places
         members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        metrics.cards metrics.columns metrics.projects metrics.users server.faults""",
+        metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
+        server.faults""",
     "look at every account for a part of its name": "users.search",
 }
 """What is no list, by reason."""

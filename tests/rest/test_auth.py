@@ -494,6 +494,20 @@ async def test_an_address_has_a_hundred_tries(
     assert [a.status for a in answers] == [401] * 12 + [429]
 
 
+@pytest.mark.settings(rate_limits=True)
+async def test_an_address_that_had_its_tries_costs_no_query(
+    anyone: Client, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGINS_BY_ADDRESS", 2)
+    for number in range(2):
+        await log_in(anyone, f"nobody{number}")
+    asked.clear()
+
+    assert (await log_in(anyone, "alice")).status == 429
+
+    assert asked == []
+
+
 def from_afar(client: Client, address: str, password: str, name: str = "alice") -> Any:
     body = {"username": name, "password": password}
     return client.request("POST", "/auth/login", body, headers={"X-Forwarded-For": address})
