@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.closed import check
-from tests.conftest import Board, Door, Invite, Wait, changed_settings, serving
+from tests.conftest import USUAL, Board, Door, Invite, Wait, changed_settings, serving
 from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
 from warmdesk.auth.tokens import digest, new_secret
@@ -679,7 +679,7 @@ async def test_every_other_kind_of_secret_fails_as_bearer_and_on_sockets(
 ) -> None:
     tokens = await tokens_of(anyone)
     made = jwt.decode(tokens["access_token"], options={"verify_signature": False})
-    secret = "j" * 32
+    secret = USUAL["jwt_secret"]
     ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
     others = {
         "refresh": tokens["refresh_token"],
