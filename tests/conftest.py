@@ -38,7 +38,11 @@ from warmdesk.rest.front import Fronts
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
-USUAL: dict[str, Any] = {"rate_limits": False, "jwt_secret": "j" * 32, "secret_key": "s" * 32}
+USUAL: dict[str, Any] = {
+    "rate_limits": False,
+    "jwt_secret": "q7Xw2LdV0pKtZm9yIHRlc3RzIG9ubHk-",
+    "secret_key": "V0pKtq7Xw2LdZm9yIHRlc3RzIG9ubHk-",
+}
 
 passwords.COST = 4
 passwords.NICENESS = 0

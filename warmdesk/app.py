@@ -11,6 +11,7 @@ from aiohttp import web
 from warmdesk import rest
 from warmdesk.boards import BOARDS, Boards
 from warmdesk.changes.chat import CHAT, Chat
+from warmdesk.changes.kept import KEPT, KeptAnswers
 from warmdesk.desk import Desk
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi import Documents, document
@@ -35,6 +36,7 @@ def build_app(desk: Desk) -> web.Application:
     app[COUNTED] = Counted()
     app[SAMPLED] = Sampled()
     app[CHAT] = Chat(desk.changes)
+    app[KEPT] = KeptAnswers(desk.database, on=desk.limits.on)
     for tree in paths():
         app.router.register_resource(tree)
     app.cleanup_ctx.extend((sampling, health.sampling, trimming, bounding))

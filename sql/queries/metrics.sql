@@ -52,3 +52,11 @@ select global_role, is_active, count(*) as users
 from users
 where deleted_at is null
 group by global_role, is_active;
+
+-- name: tables -> many
+-- Rows, as the statistics have them, and bytes with indexes, of each of these tables.
+select c.relname::text as name, greatest(c.reltuples, 0)::bigint as rows, pg_total_relation_size(c.oid) as bytes
+from pg_class as c
+inner join pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = current_schema() and c.relkind = 'r' and c.relname = any(:names::text[])
+order by c.relname;

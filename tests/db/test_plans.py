@@ -270,6 +270,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("auth.key_owner", 2, {"key_hash": None, "key_id": 7}, "by id")
     yield Case("auth.session_of_token", 2, {"token_hash": "token77"})
     yield Case("auth.known_token", 2, {"token_hash": "token77"})
+    yield Case("once.use", 50, {"actor": 7})
+    yield Case("once.is_known", 1, {"actor": 7, "path": "path", "key": "key7"})
     yield Case("metrics.active", 1000, {"most": 500})
 
 
@@ -445,7 +447,8 @@ OTHERS = {
         columns.lock_all columns.places
         members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        metrics.cards metrics.columns metrics.projects metrics.users server.faults""",
+        metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
+        server.faults""",
     "look at every account for a part of its name": "users.search",
 }
 """What is no list, by reason."""

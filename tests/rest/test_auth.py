@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.closed import check
-from tests.conftest import Board, Door, Invite, Wait, changed_settings, serving
+from tests.conftest import USUAL, Board, Door, Invite, Wait, changed_settings, serving
 from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
 from warmdesk.auth.tokens import digest, new_secret
@@ -494,6 +494,20 @@ async def test_an_address_has_a_hundred_tries(
     assert [a.status for a in answers] == [401] * 12 + [429]
 
 
+@pytest.mark.settings(rate_limits=True)
+async def test_an_address_that_had_its_tries_costs_no_query(
+    anyone: Client, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOGINS_BY_ADDRESS", 2)
+    for number in range(2):
+        await log_in(anyone, f"nobody{number}")
+    asked.clear()
+
+    assert (await log_in(anyone, "alice")).status == 429
+
+    assert asked == []
+
+
 def from_afar(client: Client, address: str, password: str, name: str = "alice") -> Any:
     body = {"username": name, "password": password}
     return client.request("POST", "/auth/login", body, headers={"X-Forwarded-For": address})
@@ -665,7 +679,7 @@ async def test_every_other_kind_of_secret_fails_as_bearer_and_on_sockets(
 ) -> None:
     tokens = await tokens_of(anyone)
     made = jwt.decode(tokens["access_token"], options={"verify_signature": False})
-    secret = "j" * 32
+    secret = USUAL["jwt_secret"]
     ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
     others = {
         "refresh": tokens["refresh_token"],

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ import pytest
 from tests.conftest import Board, Servers, Wait
 from tests.journeys.running import SECRETS, Running, children
 from tests.person import Person
+from warmdesk.bounds import KEYS, TABLES
+from warmdesk.desk import Desk
+from warmdesk.realtime.bus import connect_redis
 from warmdesk.rest import metrics
 
 
@@ -66,6 +70,48 @@ async def test_boards_and_accounts_are_counted(
     assert told['warmdesk_users{active="true",role="user"}'] == 4
     assert any(name.startswith("warmdesk_build_info{") for name in told)
     assert told["warmdesk_db_pool_limit_connections"] >= 1
+
+
+async def test_of_each_table_and_kind_of_key_is_told_how_much_there_is(
+    root: Person, alice: Person, board: Board, connection: Any, soon: None
+) -> None:
+    await alice.post("/auth/ws-ticket")
+    await connection.execute("analyze users")
+
+    told = await lines(root)
+
+    assert told['warmdesk_table_rows{table="users"}'] == 5
+    for table in TABLES:
+        assert told[f'warmdesk_table_bytes{{table="{table}"}}'] >= 0
+    assert {kind for kind in KEYS if f'warmdesk_redis_keys{{kind="{kind}"}}' in told} == set(KEYS)
+    assert told['warmdesk_redis_keys{kind="ticket"}'] == 1
+
+
+async def test_many_keys_are_estimated(
+    root: Person, desk: Desk, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "SCANS", 2)
+    monkeypatch.setattr(metrics, "SCANNED", 100)
+    await desk.redis.mset({f"warmdesk:limit:x:{n}": 1 for n in range(3000)})
+
+    told = await lines(root)
+
+    assert told['warmdesk_redis_keys{kind="limit"}'] == pytest.approx(3000, rel=0.1)
+
+
+async def test_without_redis_the_other_figures_are_told(
+    root: Person, desk: Desk, soon: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await lines(root)
+    gone = connect_redis(f"unix://{tmp_path}/nobody.sock")
+    monkeypatch.setattr(desk, "redis", gone)
+
+    told = await lines(root)
+
+    await gone.aclose()
+    key = 'warmdesk_redis_keys{kind="ticket"}'
+    assert told[key] == before[key]
+    assert told["warmdesk_metrics_last_access_success"] == 1
 
 
 async def test_a_columns_name_cannot_break_its_line(

@@ -1,7 +1,7 @@
 """Retention: what is past its time goes, in small batches, each in a transaction of its own.
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
-for nothing any more, old lines of the login history. `warmdesk.jobs.bounds` says of every table
+for nothing any more, old lines of the login history. `warmdesk.bounds` says of every table
 what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host

@@ -153,6 +153,9 @@ async def log_in(request: web.Request) -> web.Response:
     if not body.password:
         raise BadRequest("password: required", fields={"password": "required"})
     came = _came(request)
+    # Before anything is looked for: a flood that is over its limit costs no query.
+    by_place = (LOGINS_BY_ADDRESS, LOGINS_BY_NETWORK)
+    await _count(desk, "login", came, limits=by_place, seconds=LOGIN_SECONDS)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
@@ -220,7 +223,7 @@ async def _enter(
 
 
 async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> str:
-    """Count an attempt by address and network, by name and address, by name; gives the third's key.
+    """Count an attempt by name and address, and by name; gives the first's key.
 
     Names are counted as they were typed, and never the account: a count that its username and its
     address share would tell that they belong together, and one that only accounts have, which names
@@ -229,13 +232,6 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     """
     typed = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()
     pair = f"{typed}:{neighbourhood(came.ip)}"
-    await _count(
-        desk,
-        "login",
-        came,
-        limits=(LOGINS_BY_ADDRESS, LOGINS_BY_NETWORK),
-        seconds=LOGIN_SECONDS,
-    )
     await desk.limits.take("login", pair, limit=LOGINS_BY_NAME_AND_ADDRESS, seconds=LOGIN_SECONDS)
     if not known:
         await desk.limits.take("login.name", typed, limit=LOGINS_BY_NAME, seconds=LOGIN_SECONDS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from aiohttp import web
 import warmdesk
 from warmdesk import metrics
 from warmdesk.auth.actor import GlobalRole
+from warmdesk.bounds import KEYS, TABLES, kind_of
 from warmdesk.db.lines import Lines
 from warmdesk.db.queries import sql
 from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
@@ -34,13 +36,17 @@ KEPT_SECONDS = 10.0
 COUNT_SECONDS = 3.0
 """How long the database may take to count: a scrape lasts ten seconds at most."""
 SAMPLE_SECONDS = 2.0
+SCANS, SCANNED = 20, 1000
+"""Calls that look through Redis, and the keys of one: beyond them the rest is estimated."""
+SCAN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Counted:
-    """What the database held, and when it was asked (`time.monotonic()`)."""
+    """What the database and Redis held, and when they were asked (`time.monotonic()`)."""
 
     families: list[Family] = field(default_factory=list)
+    keys: list[Family] = field(default_factory=list)
     at: float = float("-inf")
     fresh: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -64,10 +70,12 @@ async def show_metrics(request: web.Request) -> web.Response:
             found = await asked(_count(desk.database), seconds=COUNT_SECONDS)
             counted.fresh = found is not None
             counted.families = found or counted.families
+            keys = await asked(_keys(desk.redis), seconds=SCAN_SECONDS)
+            counted.keys = keys or counted.keys
             counted.at = time.monotonic()
     _sample(desk.database.pool)
     disk = request.app[SAMPLED].disk
-    text = render([*_of_program(), *_of_disk(disk), *counted.families])
+    text = render([*_of_program(), *_of_disk(disk), *counted.families, *counted.keys])
     metrics.accessed(succeeded=counted.fresh)
     return web.Response(
         body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -130,7 +138,20 @@ async def _count(connection: Any) -> list[Family]:
     columns = await sql.metrics.columns(connection, shown=shown)
     cards = await sql.metrics.cards(connection, shown=shown)
     users = await sql.metrics.users(connection)
+    tables = await sql.metrics.tables(connection, names=list(TABLES))
     return [
+        Family(
+            "gauge",
+            "warmdesk_table_rows",
+            "Rows of a table, as PostgreSQL's statistics estimate them.",
+            [({"table": row["name"]}, row["rows"]) for row in tables],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_table_bytes",
+            "Bytes of a table and its indexes.",
+            [({"table": row["name"]}, row["bytes"]) for row in tables],
+        ),
         Family("gauge", "warmdesk_projects", "Projects that are not archived.", [({}, projects)]),
         Family(
             "gauge",
@@ -167,6 +188,25 @@ async def _count(connection: Any) -> list[Family]:
                 for row in users
             ],
         ),
+    ]
+
+
+async def _keys(redis: Any) -> list[Family]:
+    kinds, cursor, seen = Counter(dict.fromkeys(KEYS, 0)), 0, 0
+    for _ in range(SCANS):
+        cursor, keys = await redis.scan(cursor, count=SCANNED)
+        kinds.update(filter(None, (kind_of(key.decode(errors="replace")) for key in keys)))
+        seen += len(keys)
+        if not cursor:
+            break
+    share = max(1.0, await redis.dbsize() / seen) if cursor and seen else 1.0
+    return [
+        Family(
+            "gauge",
+            "warmdesk_redis_keys",
+            "Keys in Redis, by what they are for; estimated where there are many.",
+            [({"kind": kind}, round(number * share)) for kind, number in kinds.items()],
+        )
     ]
 
 

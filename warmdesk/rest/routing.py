@@ -26,6 +26,7 @@ from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role
 from warmdesk.auth.addresses import client_address
+from warmdesk.changes.kept import KEPT
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
@@ -179,7 +180,9 @@ def _entered(
         if read_query is not None:
             request[QUERY] = read_query(request)
         if request.method not in ("GET", "HEAD"):
-            request[WISH] = wish(request, actor, raw)
+            wanted = request[WISH] = wish(request, actor, raw)
+            if wanted.key is not None and request.method == "POST":
+                await request.app[KEPT].check(wanted)
         raw = b""  # nobody needs it while the handler waits
         request[READS] = desk.database.heavy if heavy else desk.database
         if actor is None:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import Board, Wait
 from tests.person import PASSWORD, Person
+from warmdesk.bounds import KEYS, TABLES, kind_of
 from warmdesk.client import Client
 from warmdesk.desk import Desk
-from warmdesk.jobs.bounds import KEYS, TABLES, kind_of
 
 DAY_MS = 86_400_000
 

@@ -1,0 +1,106 @@
+"""How much is kept for a person's Idempotency-Keys: so many keys and bytes in a day, then 429.
+
+An answer is kept for 24 hours and may have a mebibyte. Without a bound one member fills the disk;
+and to forget the oldest would break the only promise that a key makes: a repetition would be done
+twice, and nobody would know. So what was promised is kept, and a new key is refused where its
+sender sees it, who may go on without keys, or wait. A key that is known is always answered.
+
+PostgreSQL is asked seldom: as an answer has at most a mebibyte, so many more as fit for certain are
+let through before it is asked again, at most for a minute. Each process counts by itself, so some
+at once may go a little beyond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import Context
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from warmdesk.auth.identity import Recent
+from warmdesk.db.pool import Database, spending
+from warmdesk.db.queries import sql
+from warmdesk.errors import TooMany
+from warmdesk.realtime.change import Wish
+
+KEYS_OF_USER = 50_000
+BYTES_OF_USER = 256 << 20
+LARGEST = 1 << 20
+"""Bytes of an answer: bodies have no more, and an event neither."""
+FRESH_SECONDS = 60.0
+FULL_SECONDS = 1.0
+"""How long a refusal holds without a new look: to count 50,000 keys takes PostgreSQL a while."""
+PEOPLE = 10_000
+"""Whose use a process remembers; the longest unused goes first."""
+
+
+@dataclass(slots=True)
+class Use:
+    """How many more keys of a person fit for certain, at `asked` (`time.monotonic()`), and the
+    seconds after which there is more room.
+    """
+
+    left: int
+    room_in: float
+    asked: float
+
+
+class KeptAnswers:
+    """What people have kept, as one process knows it. With ``on=False`` nobody is refused."""
+
+    def __init__(self, database: Database, *, on: bool = True) -> None:
+        self.database = database
+        self.on = on
+        self._uses: Recent[Use] = Recent(PEOPLE)
+        self._measuring: dict[int, asyncio.Task[Use]] = {}
+
+    async def check(self, wish: Wish) -> None:
+        """`TooMany` when a new key of its actor finds no room."""
+        if not self.on or wish.key is None or wish.actor_id is None:
+            return
+        person, now = str(wish.actor_id), time.monotonic()
+        use = self._uses.take(person)
+        if use is None or now - use.asked > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
+            use = await self._measure(wish.actor_id)
+        if use.left > 0:
+            use.left -= 1
+            return
+        async with self.database.connection() as connection:
+            known = await sql.once.is_known(
+                connection, actor=wish.actor_id, path=wish.path, key=wish.key
+            )
+        if not known:
+            raise TooMany(
+                use.room_in,
+                "too many Idempotency-Keys in 24 hours; wait, or send none",
+                code="too_many_idempotency_keys",
+            )
+
+    async def _measure(self, user_id: int) -> Use:
+        """Ask anew; who comes meanwhile joins, so that all of them take from one count."""
+        task = self._measuring.get(user_id)
+        if task is None:
+            task = asyncio.create_task(self._measured(user_id), context=Context())
+            self._measuring[user_id] = task
+            task.add_done_callback(lambda done: self._measured_or_not(user_id, done))
+        async with spending():
+            return await asyncio.shield(task)
+
+    def _measured_or_not(self, user_id: int, done: asyncio.Task[Use]) -> None:
+        self._measuring.pop(user_id)
+        if not done.cancelled():
+            done.exception()  # whoever still waits hears it; perhaps nobody does
+
+    async def _measured(self, user_id: int) -> Use:
+        asked = time.monotonic()
+        async with self.database.connection() as connection:
+            row = await sql.once.use(connection, actor=user_id)
+        fits = (BYTES_OF_USER - row["bytes"]) // LARGEST
+        use = Use(min(KEYS_OF_USER - row["keys"], fits), row["room_in"], asked)
+        self._uses.keep(str(user_id), use)
+        return use
+
+
+KEPT: web.AppKey[KeptAnswers] = web.AppKey("kept", KeptAnswers)
