@@ -5,6 +5,6 @@ writers, chatters, viewers, joiners, a stranger and people who lose their rights
 lets abusers loose beside them, and breaks one thing after another. The checkers of `tests.checkers`
 watch all the time. At the end it prints figures; the exit status is 1 when a promise was broken.
 
-Read `world` (what runs), `seats` and `people` (who works), `texts` (what they write), `abusers` (who
-harms them), `faults` (what breaks), `report` (what is promised).
+Read `world` (what runs), `seats` and `people` (who works), `texts` (what they write), `abusers`
+(who harms them), `faults` (what breaks), `report` (what is promised).
 """
