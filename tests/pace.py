@@ -1,8 +1,8 @@
 """How fast this machine is now: limits of tests are for a machine that does nothing else.
 
 A limit that keeps a test from waiting for ever is multiplied by `stretch`. A bound that a document
-promises of servers in processes of their own is asserted by `allows`: for what the machine kept
-this process from doing while the test ran, no more.
+promises is asserted by `allows`, or by `here`: longer for what the machine kept this process from
+doing while the test ran, no more.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def stretch() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def allows(seconds: float) -> float:
+def allows(seconds: float, *, hops: int = HOPS) -> float:
     """What may take so many seconds by a promise may take so many here."""
-    return seconds + HOPS * LAG.worst
+    return seconds + hops * LAG.worst
+
+
+def here(seconds: float) -> float:
+    """The same of a server in this process: who asks and who answers are woken by one loop."""
+    return allows(seconds, hops=2)
