@@ -437,7 +437,7 @@ async def test_leases_are_renewed_by_few_calls_and_nobody_is_forgotten(
                     calls.append(sum("@" in each for each in told))
         # Without the server's own limit: thousands are much to read on a busy machine.
         async with redis.asyncio.from_url(redis_url) as asked:
-            found = await asked.zrange(lease.format("leases"), 0, -1, withscores=True)
+            found: Any = await asked.zrange(lease.format("leases"), 0, -1, withscores=True)
         return calls, {str(name, "ascii").partition("@")[0]: until for name, until in found}
 
     before = (await desk.redis.time())[0] * 1000
