@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Generator
+import time
+from collections.abc import Awaitable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
 import uvloop
+
+from tests.pace import LAG, TICK, stretch
 
 AGAIN_SECONDS = 10.0
 """Between two attempts to end a test, for one that goes on waiting while it ends."""
@@ -26,7 +30,7 @@ ATTEMPTS = 3
 
 
 class Loop(uvloop.Loop):
-    """Knows what it was asked to run."""
+    """Knows what it was asked to run, and how late it is woken."""
 
     running: asyncio.Future[Any] | None = None
     late = ""
@@ -34,6 +38,8 @@ class Loop(uvloop.Loop):
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         outer, running = self.running, asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
         self.running = running
+        tick = Tick(self)
+        tick.wait()
         try:
             return super().run_until_complete(running)
         except asyncio.CancelledError:
@@ -41,7 +47,28 @@ class Loop(uvloop.Loop):
                 raise
             pytest.fail(self.late)
         finally:
+            tick.cancel()
             self.running = outer
+
+
+class Tick:
+    """A timer that starts itself again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.due = loop, 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait(self) -> None:
+        self.due = time.monotonic() + TICK
+        self._timer = self.loop.call_later(TICK, self._fire)
+
+    def _fire(self) -> None:
+        LAG.worst = max(LAG.worst, time.monotonic() - self.due)
+        self.wait()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 LOOPS: list[Loop] = []
@@ -52,14 +79,33 @@ def new_loop() -> Loop:
     return LOOPS[-1]
 
 
+class Test:
+    """`inside`: a test or its fixtures run, and not what pytest does between them."""
+
+    inside = False
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    Test.inside = True
+    try:
+        yield
+    finally:
+        Test.inside = False
+
+
 def set_timer(item: pytest.Item, seconds: float) -> None:
-    """From now on the test has so many seconds, its fixtures included."""
-    attempts = 0
+    """From now on the test has so many seconds, its fixtures included; on a busy machine more."""
+    attempts, LAG.worst = 0, 0.0
+    began = time.monotonic()
 
     def ring(number: int, frame: object) -> None:
         nonlocal attempts
+        taken = time.monotonic() - began
+        if not Test.inside or (not attempts and taken < seconds * stretch()):
+            return  # it rings again
         attempts += 1
-        sentence = f"{item.nodeid}: it had {seconds:g} s"
+        sentence = f"{item.nodeid}: it had {seconds:g} s, and {taken:.1f} s passed"
         waiting = [loop for loop in LOOPS if loop.running is not None]
         if not waiting or attempts > ATTEMPTS:
             pytest.fail(sentence)
@@ -69,7 +115,7 @@ def set_timer(item: pytest.Item, seconds: float) -> None:
             loop.call_soon_threadsafe(loop.running.cancel)
 
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds, min(seconds, AGAIN_SECONDS))
 
 
 def cancel_timer() -> None:

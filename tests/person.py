@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tests import pace
 from tests.closed import check_answer, check_frame
 from warmdesk.client import FRAME_LIMIT, Answer, Client
 
@@ -55,7 +56,7 @@ class Wire:
     async def next(self, type: str | None = None, *, limit: float = LIMIT) -> dict[str, Any]:
         """The next frame, or the next of this type (those before it are passed over)."""
         try:
-            async with asyncio.timeout(limit), self._news:
+            async with asyncio.timeout(limit * pace.stretch()), self._news:
                 while True:
                     while self._read < len(self.frames):
                         frame = self.frames[self._read]
@@ -97,12 +98,12 @@ class Wire:
         self._settled += 1
         name = f"settle-{self._settled}"
         await self.send("ping", id=name)
-        async with asyncio.timeout(LIMIT), self._news:
+        async with asyncio.timeout(LIMIT * pace.stretch()), self._news:
             await self._news.wait_for(lambda: any(f.get("id") == name for f in self.frames))
 
     async def closed(self, *, limit: float = LIMIT) -> int | None:
         """The code the server closes the socket with."""
-        await asyncio.wait_for(asyncio.shield(self._task), limit)
+        await asyncio.wait_for(asyncio.shield(self._task), limit * pace.stretch())
         return self.socket.close_code
 
     async def close(self) -> None:

@@ -87,7 +87,7 @@ def test_a_test_that_runs_out_of_time_fails_and_the_next_one_runs(tmp_path: Path
     said = ran.stdout + ran.stderr
     for name in ("waits", "waits_for_a_task", "blocks"):
         test = f"test_late.py::test_{name}"
-        assert f"FAILED {test} - Failed: {test}: it had 0.5 s" in said, said
+        assert f"FAILED {test} - Failed: {test}: it had 0.5 s, and" in said, said
     assert "ERROR test_late.py::test_has_a_fixture_that_waits - Failed" in said
     assert "ERROR test_late.py::test_has_a_fixture_that_never_ends - Failed" in said
     assert "PASSED test_late.py::test_comes_after" in said

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests import pace
 from tests.conftest import until
 from tests.journeys.proxy import Proxy, in_front_of, through
 from warmdesk.db.pool import Database
@@ -68,7 +69,7 @@ async def test_a_connection_that_answered_since_is_not_doubted(
     await asyncio.sleep(0.1)
     for _ in range(3):
         await asyncio.gather(*(database.fetch("select pg_sleep(0.05)") for _ in range(SIZE - 1)))
-    assert await given_up < 2.5
+    assert await given_up < pace.here(2.5)
     assert database.silence.since > 0
     await asyncio.gather(*(database.fetch("select pg_sleep(0.05)") for _ in range(SIZE - 1)))
     assert len(made & network.links) >= SIZE - 1

@@ -23,6 +23,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from tests import pace
 from tests.checkers.mirror import fetch
 from tests.conftest import (
     PEOPLE,
@@ -134,7 +135,7 @@ class Process:
         if self.process is not None and self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+                await asyncio.wait_for(self.process.wait(), STOP_SECONDS * pace.stretch())
             except TimeoutError:
                 self.process.kill()
                 await self.process.wait()

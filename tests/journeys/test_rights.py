@@ -8,6 +8,7 @@ import time
 import aiohttp
 import pytest
 
+from tests import pace
 from tests.conftest import Board
 from tests.journeys.conftest import Process, Visit, furnished
 from tests.person import Wire
@@ -19,7 +20,7 @@ WITHIN = 2.0
 async def close_code(socket: Wire, since: float) -> int | None:
     code = await socket.closed(limit=WITHIN + 3)
     took = time.monotonic() - since
-    assert took < WITHIN, f"it took {took:.1f} s"
+    assert took < pace.allows(WITHIN), f"it took {took:.1f} s"
     return code
 
 
@@ -44,6 +45,7 @@ async def test_a_removed_member_is_put_out_at_the_removal(
             settled = time.monotonic() + IN_BAND_SECONDS + 0.5
             while time.monotonic() < settled:
                 await socket.next("board.card_created")
+            await olga.token()
             begun = time.monotonic()
             await olga.delete(f"{board.path}/members/{bob.id}")
             code = await close_code(socket, begun)
@@ -115,6 +117,7 @@ async def test_a_deactivated_account_is_out_everywhere(fleet: list[Process], vis
     async with bob.socket("demo") as socket, bob.socket("user") as own:
         await socket.next("presence.list")
         await own.next("hello")
+        await root.token()
         begun = time.monotonic()
         await root.put(f"/users/{bob.id}", {"is_active": False})
         assert await close_code(socket, begun) == 4403

@@ -16,6 +16,7 @@ import jwt
 import orjson
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Invite, Wait, until
 from tests.locks import waiting
 from tests.person import Person, Wire
@@ -98,7 +99,7 @@ async def test_a_lost_last_message_comes_within_two_seconds(
         await tell(desk, project_channel(board.id))
         event = await wire.next("project.unarchived", limit=2)
         assert event["seq"] == hello["seq"] + 1
-        assert time.monotonic() - began <= 2
+        assert time.monotonic() - began <= pace.here(2)
 
 
 async def test_a_message_of_what_never_happened_costs_one_read_and_is_forgotten(
@@ -738,7 +739,7 @@ async def test_a_socket_is_told_of_its_tokens_end_and_closed_after_it(
         told = await wire.next("auth.expiring", limit=1.5)
         assert told["payload"]["expires_at"].endswith("Z")
         assert await wire.closed(limit=6) == 4401
-        assert 2.0 <= time.monotonic() - began <= 5.0
+        assert 2.0 <= time.monotonic() - began <= pace.here(5.0)
 
 
 async def test_a_socket_lives_as_long_as_the_token_it_was_refreshed_with(

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from tests.conftest import until
+from tests.deadline import new_loop
 from tests.soak import report
 from tests.soak.abusers import ACTS, Abusers
 from tests.soak.faults import FAULTS, STORM, Fault, plan
@@ -284,7 +285,7 @@ def main() -> None:
         abuse=chosen.abusers.split(",") if chosen.abusers else None,
     )
     try:
-        team, course = uvloop.run(_until_told(soak))
+        team, course = uvloop.run(_until_told(soak), loop_factory=new_loop)
     except asyncio.CancelledError:
         sys.exit("Ended by a signal; everything is stopped.")
     wrong = report.broken(team, course)

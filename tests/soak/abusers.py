@@ -74,9 +74,10 @@ class Abusers:
             limit=1 << 20,
             preexec_fn=before_exec(),
         )
-        self._listening = asyncio.create_task(self._listen())
+        self._listening = listening = asyncio.create_task(self._listen())
         await self._tell(self.given)
-        await asyncio.wait_for(self._ready.wait(), FURNISH_SECONDS)
+        await until(lambda: self._ready.is_set() or listening.done(), limit=FURNISH_SECONDS)
+        assert self._ready.is_set(), "the abusers' program ended"
 
     async def act(self) -> None:
         self.acting = True
@@ -445,7 +446,9 @@ async def furnish(gang: Gang) -> None:
             timeout=aiohttp.ClientTimeout(total=30),
             connector=aiohttp.TCPConnector(limit=0, local_addr=(gang.address(), 0)),
         )
-        await client.login(username, PASSWORD)
+        while client.token is None:
+            with suppress(Refused):  # too many sign in: the people come at the same time
+                await client.login(username, PASSWORD)
         gang.clients[username] = client
     client = gang.clients[READER]
     escaped, plain = "\x01" * DESCRIPTION, "word " * (DESCRIPTION // 5)

@@ -108,6 +108,7 @@ class Team:
         """The board is made, all come, and the work begins."""
         size, world = self.size, self.world
         await world.populate(size.people)
+        await self._sign_in_all()
         olga = await self.client("olga", world.hosts[0])
         here = set(size.people) - {"root", "olga", "eve", WATCHER, *ACCOUNTS}
         neighbours = {name for name in here if name.startswith("neighbour")}
@@ -146,6 +147,26 @@ class Team:
         acts = [self._log_out, self._be_removed, self._be_deactivated, self._be_demoted]
         for act in [*acts, *([self._show_out] if self.abusers else [])]:
             self._start(self._again_and_again(act))
+
+    async def _sign_in_all(self) -> None:
+        """Everybody who is about to come, a few at once: each costs a hash."""
+        size, hosts = self.size, self.world.hosts
+        places = {("olga", 0), ("eve", len(hosts) - 1)}
+        places |= {(f"viewer-{n // SOCKETS_EACH + 1}", n % len(hosts)) for n in range(size.viewers)}
+        for role, count in (
+            ("mirror", size.mirrors),
+            ("chatter", size.chatters),
+            ("writer", size.writers),
+            ("neighbour", size.neighbours),
+        ):
+            places |= {(f"{role}-{n}", n % len(hosts)) for n in range(1, count + 1)}
+        turn = asyncio.Semaphore(2 * len(hosts))
+
+        async def one(username: str, number: int) -> None:
+            async with turn:
+                await self.client(username, hosts[number])
+
+        await asyncio.gather(*(one(*place) for place in sorted(places)))
 
     async def _found(self, olga: Pen, slug: str, members: set[str]) -> Any:
         """A project of olga's with these members: its board."""

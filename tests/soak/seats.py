@@ -137,7 +137,15 @@ class Pen(Client):
         return answer
 
     async def sign_in(self) -> None:
-        await self.login(self.username, PASSWORD)
+        """As often as it takes, while too many sign in."""
+        while True:
+            try:
+                await self.login(self.username, PASSWORD)
+                return
+            except Refused as refused:
+                if refused.status != 429 or self.team.over.is_set():
+                    raise
+                await asyncio.sleep(1)
 
     async def sign_in_again(self) -> None:
         """A fresh token, by the refresh token when the session still lives."""
