@@ -121,11 +121,30 @@ where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.del
 
 -- name: in_project -> one
 -- A page of a project's live cards that fit every filter given, by id, as one JSON array; with the last id, and whether there
--- are more. It ends after `bytes`, but not before its first card. `lateral`, so that PostgreSQL goes by the project's own index: knowing which project, it may take its cards for so
--- many that it looks for them among all. Labels are looked up card by card: by `exists` it would read those of all projects.
-with chosen as (
+-- are more. It ends after `bytes`, but not before its first card. `lateral`, so that PostgreSQL goes by the project's own index:
+-- knowing which project, it may take its cards for so many that it looks for them among all. Labels are looked up card by card:
+-- by `exists` it would read those of all projects.
+-- A search reads texts, of which there may be any amount. A page of it looks at cards of `search_bytes`, and says that there are
+-- more where it looked no further.
+with reach as (
+    select max(r.id) as upto
+    from (
+        select q.id, sum(q.octets) over (order by q.id) - q.octets as before
+        from (
+            select k.id, octet_length(k.title) + octet_length(k.description) as octets
+            from cards as k
+            where
+                :q::text is not null and k.project_id = :project_id::bigint and k.deleted_at is null
+                and k.id > :after_id::bigint
+            order by k.id
+            limit 20000
+        ) as q
+    ) as r
+    where r.before < :search_bytes::bigint
+), chosen as (
     select c.id, c.octets, c.nth
     from projects as p
+    cross join reach as z
     cross join lateral (
         select
             k.id, octet_length(k.title) + octet_length(k.description) as octets,
@@ -155,6 +174,7 @@ with chosen as (
                     limit 1
                 )
             )
+            and (:q::text is null or k.id <= z.upto)
             and (
                 :q::text is null
                 or strpos(lower(k.title), lower(:q::text)) > 0
@@ -171,11 +191,20 @@ with chosen as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
-    max(o.id) as id,
-    count(*) < (select count(*) from chosen) as more
-from chosen as o
-inner join made as j on j.id = o.id;
+    page.cards,
+    case when page.is_full then page.id else z.upto end as id,
+    page.is_full or exists(
+        select from cards as k where k.project_id = :project_id::bigint and k.deleted_at is null and k.id > z.upto
+    ) as more
+from reach as z
+cross join (
+    select
+        coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+        max(o.id) as id,
+        count(*) < (select count(*) from chosen) as is_full
+    from chosen as o
+    inner join made as j on j.id = o.id
+) as page;
 
 -- name: deleted -> one
 -- A page of a project's deleted cards, the last deleted first, older than a moment and id; with the last one's, and whether

@@ -188,6 +188,7 @@ def cases(n: int) -> Iterator[Case]:
             "q": None,
             "limit": 100,
             "bytes": 8 << 20,
+            "search_bytes": 16 << 20,
         }
         for name, value, rows in (
             ("limit", 100, 101),

@@ -45,6 +45,8 @@ from warmdesk.schemas.cards import (
 
 PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""
+SEARCH_BYTES = 16 << 20
+"""Text that one page of a search looks at: a quarter of a second's work for PostgreSQL."""
 REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 PLACE = re.compile(r"(-?[0-9.e+-]{1,30})_([0-9]{1,16})", re.ASCII)
 MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
@@ -110,7 +112,11 @@ async def create_card(request: web.Request) -> web.Response:
     heavy=True,
 )
 async def find_cards(request: web.Request) -> web.Response:
-    """List a project's cards that fit every filter, oldest first."""
+    """List a project's cards that fit every filter, oldest first.
+
+    A search (`q`) in very long texts may end a page early, even an empty one: as long as there is a
+    `Link` with `rel="next"`, it goes on there.
+    """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
     page = await sql.cards.in_project(
@@ -126,6 +132,7 @@ async def find_cards(request: web.Request) -> web.Response:
         after_id=_id(query.cursor),
         limit=query.limit,
         bytes=PAGE_BYTES,
+        search_bytes=SEARCH_BYTES,
     )
     return _page(request, page["cards"], page, cursor=page["id"])
 
