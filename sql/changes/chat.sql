@@ -22,7 +22,10 @@ declare
     seq_ bigint;
 begin
     perform require_writer(actor_, project_);
-    seq_ := take_seq(channel_);
+    update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
+    if seq_ is null then
+        seq_ := take_seq(channel_);
+    end if;
     with sent as (
         insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
         returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
