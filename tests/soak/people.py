@@ -497,7 +497,7 @@ class Team:
                 return False
             raise
         finally:
-            if phase is not None and phase is self.phase:
+            if phase is not None:
                 phase.removals.append(time.monotonic() - began)
         return True
 
