@@ -24,7 +24,10 @@ async def test_every_promise_holds_whatever_breaks() -> None:
     ]
     said: list[str] = []
     team, course = await play(
-        faults, seed=SEED, size=Size(writers=4, viewers=16, joiners=4, mirrors=1), say=said.append
+        faults,
+        seed=SEED,
+        size=Size(writers=4, chatters=6, viewers=16, joiners=4, mirrors=1),
+        say=said.append,
     )
     said.append(report.figures(team, course))
     wrong = report.broken(team, course)

@@ -277,7 +277,7 @@ def main() -> None:
         faults,
         seed=chosen.seed,
         workers=chosen.workers,
-        size=Size(viewers=chosen.viewers),
+        size=Size.of(chosen.viewers),
         seconds=chosen.minutes * 60,
         keep=chosen.logs,
         say=say,

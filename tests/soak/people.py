@@ -60,6 +60,13 @@ class Size:
     rest: float = 0.15
     chat_rest: float = 1.2
 
+    @classmethod
+    def of(cls, viewers: int) -> Size:
+        """A team with so many viewers; of fewer people where they are few: each signs in first."""
+        share = min(1.0, viewers / cls.viewers)
+        chatters, joiners = (max(2, round(share * n)) for n in (cls.chatters, cls.joiners))
+        return cls(viewers=viewers, chatters=chatters, joiners=joiners)
+
     @property
     def people(self) -> dict[str, str]:
         """Usernames with their global roles."""
@@ -490,7 +497,7 @@ class Team:
                 return False
             raise
         finally:
-            if phase is not None and phase is self.phase:
+            if phase is not None:
                 phase.removals.append(time.monotonic() - began)
         return True
 
