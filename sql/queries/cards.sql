@@ -128,19 +128,18 @@ where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.del
 -- more where it looked no further.
 with reach as (
     select max(r.id) as upto
-    from (
+    from projects as p
+    cross join lateral (
         select q.id, sum(q.octets) over (order by q.id) - q.octets as before
         from (
             select k.id, octet_length(k.title) + octet_length(k.description) as octets
             from cards as k
-            where
-                :q::text is not null and k.project_id = :project_id::bigint and k.deleted_at is null
-                and k.id > :after_id::bigint
+            where :q::text is not null and k.project_id = p.id and k.deleted_at is null and k.id > :after_id::bigint
             order by k.id
             limit 20000
         ) as q
     ) as r
-    where r.before < :search_bytes::bigint
+    where p.id = :project_id::bigint and r.before < :search_bytes::bigint
 ), chosen as (
     select c.id, c.octets, c.nth
     from projects as p
@@ -194,7 +193,11 @@ select
     page.cards,
     case when page.is_full then page.id else z.upto end as id,
     page.is_full or exists(
-        select from cards as k where k.project_id = :project_id::bigint and k.deleted_at is null and k.id > z.upto
+        select from projects as p
+        cross join lateral (
+            select from cards as k where k.project_id = p.id and k.deleted_at is null and k.id > z.upto limit 1
+        ) as beyond
+        where p.id = :project_id::bigint
     ) as more
 from reach as z
 cross join (
