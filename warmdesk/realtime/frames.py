@@ -67,11 +67,6 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
 
 
-def payload(frame: bytes) -> bytes:
-    """What `frame` was made of. A length may have any bytes, those of a brace too."""
-    return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
-
-
 def close_frame(code: int, reason: str = "") -> bytes:
     """A Close frame; a reason that is too long loses its end, never half a character."""
     words = reason.encode()[: CONTROL_LIMIT - 2].decode(errors="ignore").encode()
