@@ -221,3 +221,10 @@ async def test_heavy_reads_wait_in_a_queue_that_ends(
     assert await database.fetchrow("select 1"), "the others have connections of their own"
     await asyncio.gather(*reads)
     assert database.heavy.pool.size == 2
+
+
+async def test_a_long_read_that_is_given_up_says_nothing_of_the_others(database: Database) -> None:
+    before = database.silence.since
+    with pytest.raises(TimeoutError):
+        await database.heavy.ask("select pg_sleep(10)", (), 1.7)
+    assert database.silence.since == before

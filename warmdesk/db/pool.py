@@ -114,6 +114,8 @@ class Connections:
     """Whether what is asked here takes from the time of the request that asks."""
     waited: Any = None
     """The histogram of waits for a connection, where they are counted."""
+    silent_after = SILENT_SECONDS
+    """Who has no answer for so many seconds makes the other connections doubtful."""
 
     def __init__(self, pool: Lines) -> None:
         self.pool = pool
@@ -197,7 +199,7 @@ class Connections:
             error, (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
         ):
             line.terminate()
-            if time.monotonic() - asked > SILENT_SECONDS:
+            if time.monotonic() - asked > self.silent_after:
                 self.silence.since = max(self.silence.since, asked)
         elif isinstance(error, PLAN_IS_OLD):
             self.pool.expire()
@@ -296,6 +298,8 @@ class Heavy(Connections):
 
     for_requests = True
     waited = HEAVY_WAITED
+    silent_after = HEAVY_MS / 1000 + 0.5
+    """Before that a read is only long: PostgreSQL would have ended it by then."""
 
     async def ask(self, statement: str, values: Sequence[Any], seconds: float) -> Any:
         try:
@@ -355,8 +359,7 @@ class Database(Connections):
         silence, usual = Silence(), dial(STATEMENT_MS)
         opened = cls(
             Lines(usual, most=size, silence=silence),
-            # Whoever reads much and is cut off says nothing of the others' connections.
-            Lines(dial(HEAVY_MS), most=heavy, silence=Silence()),
+            Lines(dial(HEAVY_MS), most=heavy, silence=silence),
             Lines(usual, most=HEALING_CONNECTIONS, silence=silence),
         )
         try:
