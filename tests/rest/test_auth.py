@@ -127,7 +127,7 @@ async def test_a_name_is_made_of_first_and_last_name_or_is_the_username(anyone: 
         {"password": None},
         {"password": "1234567"},
         {"password": "x" * 129},
-        {"password": "x" * 1_000_000},
+        {"password": "x" * 16_000},
         {"password": 12345678},
         {"first_name": "x" * 101},
         {"display_name": "x" * 151},
