@@ -37,6 +37,7 @@ PLACE = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
 ON_OFF = {"on": "true", "off": "false"}
 
 Count = Annotated[int, Meta(ge=1, le=1000)]
+Limit = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86400)]
 Locale = Literal["en", "nl", "de", "fr", "es", "da", "sv", "nb", "fi", "is", "pt", "it"]
 """What an account may choose, and so what a new one may be given."""
@@ -63,12 +64,16 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: bool = True
-    connections_per_address: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    connections_per_address: Limit = 1000
     public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     reads_at_once: Count = 4
     writes_at_once: Count = 4
     changes_per_minute: Annotated[int, Meta(ge=60, le=1_000_000)] = 1200
-    messages_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 60
+    messages_per_minute: Limit = 60
+    logins_per_name_and_address: Limit = 10
+    logins_per_address: Limit = 100
+    logins_per_name: Limit = 100
+    registrations_per_address: Limit = 5
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0

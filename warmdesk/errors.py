@@ -85,13 +85,28 @@ class Impossible(WarmDeskError):
 
 
 class TooMany(WarmDeskError):
-    """429: over a rate limit; ``retry_after`` in seconds."""
+    """429: over a rate limit; ``retry_after`` in seconds. ``policy``: a limit's name, how many it
+    allows, and in how many seconds, told as the IETF's draft of RateLimit headers says.
+    """
 
     status = 429
     message = "too many requests, try again later"
 
-    def __init__(self, retry_after: float = 1, message: str | None = None, **extra: Any) -> None:
-        super().__init__(message, headers={"Retry-After": str(max(1, round(retry_after)))}, **extra)
+    def __init__(
+        self,
+        retry_after: float = 1,
+        message: str | None = None,
+        *,
+        code: str = "rate_limited",
+        policy: tuple[str, int, float] | None = None,
+    ) -> None:
+        wait = max(1, round(retry_after))
+        headers = {"Retry-After": str(wait)}
+        if policy is not None:
+            name, most, seconds = policy
+            headers["RateLimit-Policy"] = f'"{name}";q={most};w={round(seconds)}'
+            headers["RateLimit"] = f'"{name}";r=0;t={wait}'
+        super().__init__(message, headers=headers, code=code)
 
 
 class Unavailable(WarmDeskError):

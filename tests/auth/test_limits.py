@@ -70,7 +70,11 @@ async def test_a_refusal_says_when_to_come_back(there: Any) -> None:
     with pytest.raises(TooMany) as caught:
         await limits.take("test", "alice", limit=1, seconds=60)
 
-    assert 58 <= int(caught.value.headers["Retry-After"]) <= 60
+    wait = caught.value.headers["Retry-After"]
+    assert 58 <= int(wait) <= 60
+    assert caught.value.extra == {"code": "rate_limited"}
+    assert caught.value.headers["RateLimit-Policy"] == '"test";q=1;w=60'
+    assert caught.value.headers["RateLimit"] == f'"test";r=0;t={wait}'
 
 
 async def test_the_window_slides(there: Any, eventually: Any) -> None:

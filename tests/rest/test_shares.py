@@ -211,6 +211,8 @@ async def test_changes_have_a_limit_a_minute(
         answer = await alice.request(method, place, body)
         assert answer.status == 429, place
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert answer.body["code"] == "rate_limited"
+        assert answer.headers["RateLimit-Policy"] == '"changes";q=60;w=60'
     assert (await alice.get(path))["description"] == "58"
     await olga.put(path, {"description": "everybody has a limit of his own"})
     await alice.post(f"{board.path}/chat/messages", {"body": "messages have another"})

@@ -61,8 +61,12 @@ class Limits:
         self._here: OrderedDict[str, deque[float]] = OrderedDict()
         self._ask_again_at = 0.0
 
-    async def take(self, name: str, key: object, *, limit: int, seconds: float) -> None:
-        """Count one more, or raise `TooMany` with the seconds until there is room."""
+    async def take(
+        self, name: str, key: object, *, limit: int, seconds: float, told: int | None = None
+    ) -> None:
+        """Count one more, or raise `TooMany` with the seconds until there is room. ``told``: the
+        limit as its people know it, where it is counted in something else.
+        """
         if not self.on:
             return
         place = f"{name}:{key}"
@@ -71,7 +75,7 @@ class Limits:
         if wait is None:
             wait = here[0] + seconds - time.monotonic() if len(here) >= limit else 0.0
         if wait > 0:
-            raise TooMany(math.ceil(wait))
+            raise TooMany(math.ceil(wait), policy=(name, told or limit, seconds))
         here.append(time.monotonic())
         if len(here) > limit:
             here.popleft()

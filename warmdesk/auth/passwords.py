@@ -47,7 +47,6 @@ PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and whoever asked would
 be gone when it does."""
 NICENESS = 10
-BUSY = "too many sign-ins at once, try again"
 
 T = TypeVar("T")
 
@@ -99,18 +98,18 @@ class Queue:
             if turn.address and (
                 len(waiting) >= WAITING_OF_ADDRESS or of_network >= WAITING_OF_NETWORK
             ):
-                raise TooMany(1, BUSY)
+                raise _busy(1)
             if self._taken >= WAITING:
                 yielding = self._last_of_longest(of_network + 1)
                 if yielding is None:
-                    raise TooMany(5, BUSY)
+                    raise _busy(5)
             self._taken += 1
             waiting = self._networks.setdefault(turn.network, addresses).setdefault(
                 turn.address, waiting
             )
             waiting.append(wanted)
         if yielding is not None:
-            yielding.future.set_exception(TooMany(5, BUSY))
+            yielding.future.set_exception(_busy(5))
         wanted.future.add_done_callback(lambda _: self._leave(wanted))
         return wanted.future
 
@@ -200,13 +199,17 @@ async def _apart(work: Callable[[], T], turn: Turn) -> T:
     try:
         await asyncio.wait([outcome], timeout=PATIENCE)
         if hashing.cancel():  # it has not begun
-            raise TooMany(5, BUSY)
+            raise _busy(5)
         return await outcome
     except asyncio.CancelledError:
         hashing.cancel()
         raise
     finally:
         spent(time.monotonic() - began)
+
+
+def _busy(seconds: float) -> TooMany:
+    return TooMany(seconds, "too many sign-ins at once, try again", code="too_many_sign_ins")
 
 
 def _prepared(password: str) -> bytes:

@@ -131,6 +131,7 @@ class Pace:
 
     def __init__(self, limits: Limits, *, limit: int) -> None:
         self._limits = limits
+        self._limit = limit
         self._block = limit // BLOCKS
         self._blocks = limit // self._block - 1
         self._minutes: OrderedDict[int, Minute] = OrderedDict()
@@ -141,7 +142,9 @@ class Pace:
             return
         minute = self._minute(person)
         while minute.left <= 0:
-            await self._limits.take("changes", person, limit=self._blocks, seconds=PACE_SECONDS)
+            await self._limits.take(
+                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, told=self._limit
+            )
             minute.left += self._block
         minute.left -= 1
 

@@ -51,13 +51,9 @@ from warmdesk.schemas.auth import (
 )
 
 LOGIN_SECONDS = 15 * 60
-LOGINS_BY_NAME_AND_ADDRESS = 10
-LOGINS_BY_ADDRESS = 100
-LOGINS_BY_NETWORK = 400
-LOGINS_BY_NAME = 100
 REGISTER_SECONDS = 60 * 60
-REGISTRATIONS_BY_ADDRESS = 5
-REGISTRATIONS_BY_NETWORK = 20
+NETWORK_TIMES = 4
+"""How many times as much as an address a network of IPv6 may ask for."""
 REFRESH_SECONDS = 60 * 60
 REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
@@ -99,7 +95,7 @@ async def register_user(request: web.Request) -> web.Response:
         desk,
         "register",
         came,
-        limits=(REGISTRATIONS_BY_ADDRESS, REGISTRATIONS_BY_NETWORK),
+        limit=desk.settings.registrations_per_address,
         seconds=REGISTER_SECONDS,
     )
     async with desk.database.connection() as connection:
@@ -154,8 +150,8 @@ async def log_in(request: web.Request) -> web.Response:
         raise BadRequest("password: required", fields={"password": "required"})
     came = _came(request)
     # Before anything is looked for: a flood that is over its limit costs no query.
-    by_place = (LOGINS_BY_ADDRESS, LOGINS_BY_NETWORK)
-    await _count(desk, "login", came, limits=by_place, seconds=LOGIN_SECONDS)
+    by_place = desk.settings.logins_per_address
+    await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
@@ -232,20 +228,21 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     """
     typed = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()
     pair = f"{typed}:{neighbourhood(came.ip)}"
-    await desk.limits.take("login", pair, limit=LOGINS_BY_NAME_AND_ADDRESS, seconds=LOGIN_SECONDS)
+    most, by_name = desk.settings.logins_per_name_and_address, desk.settings.logins_per_name
+    await desk.limits.take("login", pair, limit=most, seconds=LOGIN_SECONDS)
     if not known:
-        await desk.limits.take("login.name", typed, limit=LOGINS_BY_NAME, seconds=LOGIN_SECONDS)
+        await desk.limits.take("login.name", typed, limit=by_name, seconds=LOGIN_SECONDS)
     return pair
 
 
-async def _count(
-    desk: Desk, name: str, came: Origin, *, limits: tuple[int, int], seconds: float
-) -> None:
+async def _count(desk: Desk, name: str, came: Origin, *, limit: int, seconds: float) -> None:
     """Count what anybody may ask for, by address and, where that is a part of it, by network."""
     near, wide = neighbourhood(came.ip), network(came.ip)
-    await desk.limits.take(f"{name}.address", near, limit=limits[0], seconds=seconds)
+    await desk.limits.take(f"{name}.address", near, limit=limit, seconds=seconds)
     if wide != near:
-        await desk.limits.take(f"{name}.network", wide, limit=limits[1], seconds=seconds)
+        await desk.limits.take(
+            f"{name}.network", wide, limit=NETWORK_TIMES * limit, seconds=seconds
+        )
 
 
 def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:
