@@ -55,7 +55,7 @@ GET    /version                                             200
 """
 
 LINES = [tuple(line.split()) for line in REFERENCE.strip().splitlines()]
-NO_RESOURCES = {"answers", "front", "middleware", "paths", "routing", "wire"}
+NO_RESOURCES = {"answers", "bounds", "front", "middleware", "paths", "routing", "wire"}
 """Modules of the doors themselves."""
 
 

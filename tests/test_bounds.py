@@ -42,7 +42,7 @@ async def test_every_key_of_redis_is_of_a_kind_that_ends(
     async with alice.socket("demo") as one, olga.socket("demo") as other, alice.socket("user"):
         await one.next("hello")
         await other.next("presence.list")
-        await eventually(lambda: desk.redis.exists("warmdesk:presence:run"))
+        await eventually(lambda: desk.redis.exists(f"{desk.bus.names}presence:run"))
         keys = await _lives(desk)
         assert {"presence:leases", "presence:version"} <= {kind_of(key) for key in keys}
 

@@ -13,6 +13,7 @@ WORK = "people's work"
 TABLES: dict[str, str] = {
     "schema_migrations": "one row a migration",
     "install": "one row",
+    "secret_prints": "one row a secret",
     "system_settings": "one row a setting",
     "users": "registrations: 5 an hour and address; closed by a setting",
     "sessions": "100 living ones a user; ended ones go after a day, expired ones after 30",

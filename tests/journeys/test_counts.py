@@ -467,7 +467,8 @@ STATEMENTS = {
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
     "/health": "",
-    "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users",
+    "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
+    " metrics.tables",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
     "/projects/{slug}/cards": "cards.in_project",

@@ -17,7 +17,10 @@ from tests.journeys.running import SECRETS, Running, command, refused
 
 pytestmark = pytest.mark.timeout(120)
 
-OTHER = {"jwt_secret": "o" * 32, "secret_key": "p" * 32}
+OTHER = {
+    "jwt_secret": "Zm9yIHRlc3RzIG9ubHk-q7Xw2LdV0pKt",
+    "secret_key": "IHRlc3RzIG9ubHk-V0pKtq7Xw2LdZm9y",
+}
 
 
 @pytest.fixture

@@ -205,9 +205,16 @@ TEXTS: dict[str, bytes] = {
 KEYS = ("one long", "many", "the same", "the same escaped")
 
 
+class Long(bytes):
+    """Bytes that nobody wants to see whole: hypothesis shows what it has drawn."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes: {bytes(self[:60])!r}>"
+
+
 def filled(unit: bytes, room: int, before: bytes, after: bytes) -> bytes:
     """As often this as there is room for."""
-    return before + unit * max(0, (room - len(before) - len(after)) // len(unit)) + after
+    return Long(before + unit * max(0, (room - len(before) - len(after)) // len(unit)) + after)
 
 
 @st.composite
