@@ -33,6 +33,9 @@ from tests.promql import Scrape, fires, names, scrape
 from tests.test_documents import parsed
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
+from warmdesk.realtime import room
+from warmdesk.realtime.feed import Entry, deletes
+from warmdesk.rest import bounds
 
 FILE = Path(__file__).parents[1] / "config" / "alerts.yml"
 RULES: dict[str, Any] = {
@@ -185,6 +188,25 @@ async def test_events_that_went_before_they_were_delivered(
     await watch.fired("WarmDeskDeliveryGap")
 
 
+@shows("WarmDeskDeliveryFailed")
+async def test_an_event_that_is_failed_over(
+    watch: Watch, alice: Person, board: Board, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = ["a bug"]
+
+    def fails_once(event: Entry) -> bool:
+        if left:
+            raise RuntimeError(left.pop())
+        return deletes(event)
+
+    async with alice.socket(board.slug) as wire:
+        await wire.next("presence.list")
+        await watch.silent("WarmDeskDeliveryFailed")
+        monkeypatch.setattr(room, "deletes", fails_once)
+        await tell(connection, board)
+        await watch.fired("WarmDeskDeliveryFailed")
+
+
 @shows("WarmDeskDeliverySlow")
 async def test_events_that_come_late(
     watch: Watch, alice: Person, board: Board, connection: Any
@@ -280,6 +302,24 @@ async def test_requests_that_fail(
             assert answer.status == 503
             await watch.look()
         await watch.fired("WarmDeskErrors")
+
+
+@shows("WarmDeskConnectionsCut")
+@pytest.mark.settings(connections_per_address=4)
+async def test_an_address_that_takes_too_many_connections(
+    settings: Settings, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "HERE", "")
+    async with serving(settings) as door:
+        root = Person(door.url, "root")
+        watch = Watch(root)
+        await watch.silent("WarmDeskConnectionsCut")
+        host, port = door.url.removeprefix("http://").split(":")
+        opened = [await asyncio.open_connection(host, int(port)) for _ in range(5)]
+        await watch.fired("WarmDeskConnectionsCut")
+        for _, writer in opened:
+            writer.close()
+        await root.close()
 
 
 @shows("WarmDeskRestarts")

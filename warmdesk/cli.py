@@ -164,13 +164,14 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
     from warmdesk.realtime.change import Change, Wish
+    from warmdesk.rest.routing import as_bad_request
     from warmdesk.schemas.users import CreateUser
 
     asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
     try:
         body = msgspec.convert(asked, CreateUser)
     except msgspec.ValidationError as error:
-        raise WrongInput(str(error)) from None
+        raise WrongInput(as_bad_request(error).message) from None
 
     async def create(settings: Settings) -> None:
         kept = await passwords.hash_password(body.password)
@@ -217,7 +218,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     try:
         password = msgspec.convert(_password(), Password)
     except msgspec.ValidationError as error:
-        raise WrongInput(f"{error} - at `password`") from None
+        raise WrongInput(f"password: {error}") from None
 
     async def reset(settings: Settings) -> None:
         kept = await passwords.hash_password(password)

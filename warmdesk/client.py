@@ -2,7 +2,7 @@
 
 Three rules make a client right through restarts, deploys and bad networks:
 
-* *Ask again, once.* A request that met 429, 503 or a lost connection is tried again after
+* *Ask again, do it once.* A request that met 429, 503 or a lost connection is tried again after
   ``Retry-After`` or a growing, jittered pause. A POST keeps one Idempotency-Key over its tries.
 * *Apply n+1.* A socket ignores an event it has seen and on a gap sends ``sync``. It resumes with
   ``since`` and ``epoch``; when the server has no longer what was missed, it yields ``reset``.

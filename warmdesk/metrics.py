@@ -439,7 +439,8 @@ HTTP_SECONDS = histogram(
 HTTP = Traffic(HTTP_REQUESTS, HTTP_SECONDS)
 HTTP_CUT = counter(
     "warmdesk_http_cut_total",
-    "Connections ended, or refused, for what they held.",
+    "Connections ended or refused: readers that are stalled or slow, too many bytes of answers or"
+    " bodies, too many of an address, no files left.",
     reason=("stalled", "slow", "answers", "bodies", "address", "files"),
 )
 HTTP_BUFFER_BYTES = gauge(
@@ -531,7 +532,7 @@ FEED_REPAIRS = counter(
 )
 DELIVERY_FAILED = counter(
     "warmdesk_delivery_failed_total",
-    "Events that the server failed over on their way to its sockets; none is lost, all are read.",
+    "Events whose delivery failed by a fault of the server; none is lost, all are read again.",
 )
 EVENT_DELIVERY = histogram(
     "warmdesk_event_delivery_seconds",

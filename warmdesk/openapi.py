@@ -47,10 +47,25 @@ formed but impossible. What you may not see does not exist: 404.
 **Updates** change only the keys that are sent; `null` or `""` clears. Cards, columns and messages
 have a `version`: send it as `If-Match` or in the body, and nobody's change is overwritten.
 
-**Retries** with the same `Idempotency-Key` are answered as the first time, for 24 hours.
+**Retries.** Where an operation takes an `Idempotency-Key`, the same key again is answered as the
+first time, for 24 hours. In that time a person has 50,000 keys and 256 MiB of answers to them.
 
 **Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A
-`limit` beyond its bounds is brought into them.
+`limit` beyond its bounds is brought into them. A page may hold fewer than `limit`, even nothing:
+the last one is the one without a `Link`.
+
+**Limits.** Beyond one the answer is 429 and nothing was done: wait as many seconds as `Retry-After`
+says and send it again. `code` says which limit, with its default here:
+
+* `rate_limited`: 1,200 changes and 60 messages of a person in a minute; tries to sign in, accounts
+  that register, refreshes, tickets and sockets. `RateLimit-Policy` says how many (`q`) in how many
+  seconds (`w`). A change of many cards counts as one for each 50.
+* `too_many_at_once`: four reads and four writes of a person are under way in a worker, and this one
+  waited two seconds.
+* `too_many_sign_ins`: so many people sign in now that yours would wait too long.
+* `too_many_idempotency_keys`: send none, or wait.
+
+A body has at most 1 MiB, and 16 KiB where nobody has to be signed in; a larger one is 413.
 """
 
 TAGS = {
@@ -110,12 +125,25 @@ STATUS_WORDS = {
     408: ("TooSlow", "The body did not come in time.", "the body did not come in time"),
     409: ("Conflict", "It collides with what is there.", "card was changed by someone else"),
     412: ("Mismatch", "`If-Match` names another version.", "card was changed by someone else"),
-    413: ("TooLarge", "More bytes than the limit.", "the body is larger than 1048576 bytes"),
+    413: (
+        "TooLarge",
+        "More bytes than a body may have: 1 MiB, and 16 KiB where nobody has to be signed in.",
+        "the body is larger than 1048576 bytes",
+    ),
     415: ("NotJson", "Not JSON.", "send JSON, with Content-Type: application/json"),
     422: ("Impossible", "Well formed, but it cannot be.", "the project is archived"),
     426: ("NoUpgrade", "Not the handshake of a WebSocket.", "this is a WebSocket"),
-    429: ("TooMany", "Over a rate limit.", "too many requests, try again later"),
-    503: ("Unavailable", "Away or busy; try again.", "temporarily unavailable, try again"),
+    429: (
+        "TooMany",
+        "Over a limit, and nothing was done: again after `Retry-After`. `code` says which limit.",
+        "too many requests, try again later",
+    ),
+    503: (
+        "Unavailable",
+        "Away or busy: again after `Retry-After`. Where `code` is `unknown_outcome` the change may"
+        " have been done: ask, or send it again with its `Idempotency-Key`.",
+        "temporarily unavailable, try again",
+    ),
 }
 
 HEADER_WORDS: dict[str, dict[str, Any]] = {
@@ -136,7 +164,8 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
     "IdempotencyKey": {
         "in": "header",
         "name": "Idempotency-Key",
-        "description": "Any text of your own; the same one again is answered as the first time.",
+        "description": "Any text of your own; the same one again is answered as the first time,"
+        " with `Idempotent-Replay: true`. With another body it is 422.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
         "example": "build-4242",
     },
@@ -393,12 +422,28 @@ def _add_shared(spec: APISpec) -> None:
         rest = {key: each for key, each in header.items() if key not in ("in", "name")}
         spec.components.parameter(name, header["in"], {**rest, "name": header["name"]})
     retry = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    limit = {
+        "RateLimit-Policy": {
+            "description": "The limit, how many it allows (`q`), in how many seconds (`w`); with"
+            " `rate_limited`.",
+            "schema": {"type": "string"},
+            "example": '"message";q=60;w=60',
+        },
+        "RateLimit": {
+            "description": "What is left of it (`r`), and the seconds until there is more (`t`);"
+            " with `rate_limited`.",
+            "schema": {"type": "string"},
+            "example": '"message";r=0;t=17',
+        },
+    }
     for status, (name, sentence, example) in STATUS_WORDS.items():
         content: dict[str, Any] = {"error": example}
         if status == 400:
             content["fields"] = {"title": "required"}
         if status in (409, 412):
             content["code"] = "version_conflict"
+        if status == 429:
+            content["code"] = "rate_limited"
         response: dict[str, Any] = {
             "description": sentence,
             "content": {
@@ -409,7 +454,7 @@ def _add_shared(spec: APISpec) -> None:
             },
         }
         if status in (429, 503):
-            response["headers"] = retry
+            response["headers"] = retry | limit if status == 429 else retry
         spec.components.response(name, response)
 
 

@@ -253,10 +253,11 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
             needed = connections(settings, workers=settings.workers)
             if needed > limit - SPARE_CONNECTIONS:
                 raise StartError(
-                    f"{settings.workers} workers with WARMDESK_DATABASE_POOL"
-                    f" {settings.database_pool} need {needed} connections, and PostgreSQL gives"
-                    f" {limit}, of which {SPARE_CONNECTIONS} stay free; lower the pool or raise"
-                    " max_connections"
+                    f"WARMDESK_WORKERS {settings.workers}, each with WARMDESK_DATABASE_POOL"
+                    f" {settings.database_pool}, WARMDESK_DATABASE_HEAVY_POOL"
+                    f" {settings.database_heavy_pool} and {HEALING_CONNECTIONS} more, need"
+                    f" {needed} connections, and PostgreSQL gives {limit}, of which"
+                    f" {SPARE_CONNECTIONS} stay free; lower the pools or raise max_connections"
                 )
             return bool(await sql.auth.nobody_yet(connection))
         finally:

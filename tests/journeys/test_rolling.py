@@ -46,24 +46,30 @@ TIMES = 3
 # Proxies
 
 
-def filled(kind: str, port: int, hosts: list[str]) -> str:
-    """The example of a proxy's configuration, with this machine's ports."""
+def filled(kind: str, port: int, hosts: list[str], most: int) -> str:
+    """The example of a proxy's configuration, with this machine's ports, and so many connections
+    of an address.
+    """
     text = (CONFIG / FILES[kind]).read_text()
     for number, host in enumerate(hosts, start=1):
         assert text.count(f"10.0.0.{number}:8080") == 1
         text = text.replace(f"10.0.0.{number}:8080", host)
     text, changed = re.subn(r"\b(listen |bind :)80\b", rf"\g<1>{port}", text)
     assert changed == 1
+    text, changed = re.subn(
+        r"\b(limit_conn of_address |sc0_conn_cur gt )1000\b", rf"\g<1>{most}", text
+    )
+    assert changed == 1
     return text
 
 
 @asynccontextmanager
-async def proxied(kind: str, hosts: list[str]) -> AsyncIterator[str]:
+async def proxied(kind: str, hosts: list[str], *, most: int = 1000) -> AsyncIterator[str]:
     """nginx or HAProxy, as the example sets it up, in front of two hosts: its address."""
     place = Path(tempfile.mkdtemp(prefix="wd-"))
     port = free_port()
     file = place / "config"
-    file.write_text(filled(kind, port, hosts))
+    file.write_text(filled(kind, port, hosts, most))
     if kind == "nginx":
         words = ["-p", str(place), "-c", str(file), "-e", str(place / "log")]
         own = f"daemon off; pid {place}/pid;"
@@ -312,6 +318,31 @@ async def test_rolling_restarts_behind_proxies_fail_nothing(start: Start) -> Non
     assert rolled.tally.resets == 0
     assert rolled.tally.refusals.keys() <= {(503, True)}
     assert set(rolled.tally.codes) <= {1001}, str(rolled)
+
+
+@pytest.mark.parametrize("kind", FILES)
+async def test_a_proxy_counts_the_connections_of_an_address(start: Start, kind: str) -> None:
+    if not shutil.which(kind):
+        pytest.skip(f"{kind} is not installed")
+    host = await start()
+    place = host.url.removeprefix("http://")
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(proxied(kind, [place, place], most=5))
+        alice = Person(host.url, "alice")
+        stack.push_async_callback(alice.close)
+        token = await alice.token()
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        opened = refused = 0
+        for _ in range(8):
+            try:
+                await stack.enter_async_context(
+                    http.ws_connect(f"{url}/api/v1/ws/user?token={token}")
+                )
+                opened += 1
+            except aiohttp.ClientError:
+                refused += 1
+        assert 4 <= opened <= 5, "the request that asked whether it serves may still be open"
+        assert opened + refused == 8
 
 
 async def test_a_worker_that_retires_accepts_nothing_more(start: Start) -> None:

@@ -341,9 +341,10 @@ async def test_a_wrong_setting_is_one_sentence(tmp_path: Path, outside: dict[str
 async def test_more_connections_than_postgres_gives_are_refused(outside: dict[str, Any]) -> None:
     outside["database_pool"] = 50
 
-    assert "2 workers with WARMDESK_DATABASE_POOL 50 need 108" in await refused(
-        workers=2, **outside
-    )
+    told = await refused(workers=2, **outside)
+
+    assert "WARMDESK_WORKERS 2, each with WARMDESK_DATABASE_POOL 50" in told
+    assert "WARMDESK_DATABASE_HEAVY_POOL 2 and 2 more, need 108 connections" in told
 
 
 @pytest.mark.parametrize(

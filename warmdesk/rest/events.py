@@ -54,6 +54,9 @@ class PresencePage(msgspec.Struct, kw_only=True):
 async def list_project_events(request: web.Request) -> web.Response:
     """List what happened in a project after a seq, oldest first.
 
+    A page of long events holds fewer than `limit`: until its last event has the `seq` of the
+    answer, go on with that event's seq as `since`.
+
     `reset` says that what came after `since` is no longer kept, or belongs to another history:
     fetch the project again.
     """
@@ -70,7 +73,11 @@ async def list_project_events(request: web.Request) -> web.Response:
     heavy=True,
 )
 async def list_user_events(request: web.Request) -> web.Response:
-    """List what happened to you after a seq, oldest first."""
+    """List what happened to you after a seq, oldest first.
+
+    A page of long events holds fewer than `limit`: until its last event has the `seq` of the
+    answer, go on with that event's seq as `since`.
+    """
     return await _page(request, user_channel(request[ACTOR].user_id))
 
 
