@@ -244,6 +244,41 @@ async def test_all_waiting_answers_together_have_a_budget(
         assert len(await answer.read()) > 100 * KIB
 
 
+async def test_a_crowd_of_ones_own_readers_ends_nobody_elses(
+    server: Served,
+    lines: list[Line],
+    monkeypatch: pytest.MonkeyPatch,
+    board: Board,
+    alice: Person,
+    bob: Person,
+) -> None:
+    for _ in range(4):
+        await board.card(description="x" * 100_000)
+
+    async def asked(person: Person) -> bytes:
+        head = f"Host: x\r\nAuthorization: Bearer {await person.token()}\r\n\r\n"
+        return f"GET /api/v1/projects/demo HTTP/1.1\r\n{head}".encode()
+
+    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 512 * KIB)
+    honest = await Line.to(server.port, await asked(alice))
+    lines.append(honest)
+    nobody = await Line.to(server.port, ASK * 8)
+    lines.append(nobody)
+    await until(lambda: len(server.readers.slow) == 2)
+    before = cut("answers")
+    for _ in range(20):
+        lines.append(await Line.to(server.port, await asked(bob)))
+        await asyncio.sleep(0.02)
+    await until(lambda: cut("answers") - before >= 12)
+    assert not honest.is_over
+    assert not nobody.is_over
+    for line in lines:
+        line.plain.close()
+    await until(lambda: not server.readers.slow)
+    assert server.readers.held == 0
+    assert not server.readers.of
+
+
 async def test_who_takes_his_answers_is_never_waited_for(server: Served) -> None:
     before = [cut(reason) for reason in ("stalled", "slow", "answers")]
     async with aiohttp.ClientSession() as http:
@@ -404,6 +439,30 @@ async def test_bodies_on_their_way_together_have_a_budget(
         line.leave()
     await until(lambda: not bodies.coming)
     assert bodies.held == 0
+
+
+async def test_a_crowd_of_ones_own_bodies_cuts_off_nobody_elses(
+    server: Served, lines: list[Line], token: str, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "BODY_BUDGET", 1 << 20)
+    before, bodies, loop = cut("bodies"), server.bounds.bodies, asyncio.get_running_loop()
+    body = b'{"body":"still here"}'
+    slow = await Line.to(server.port, dripping(await olga.token(), len(body)))
+    lines.append(slow)
+    await until(lambda: bodies.coming)
+    await loop.sock_sendall(slow.plain, body[:5])
+    for _ in range(30):
+        line = await Line.to(server.port, dripping(token))
+        lines.append(line)
+        await loop.sock_sendall(line.plain, b" " * (100 * KIB))
+    await until(lambda: cut("bodies") > before + 15)
+    await loop.sock_sendall(slow.plain, body[5:])
+    assert (await asyncio.wait_for(loop.sock_recv(slow.plain, 100), 5)).startswith(b"HTTP/1.1 201 ")
+    for line in lines:
+        line.leave()
+    await until(lambda: not bodies.coming)
+    assert bodies.held == 0
+    assert not bodies.of
 
 
 async def test_a_lost_body_leaves_nothing(

@@ -14,6 +14,7 @@ import os
 import resource
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from itertools import islice
@@ -43,6 +44,8 @@ SPARE_FILES = 128
 FEW_FILES = 16
 SHARE = 4
 """One address has at most this part of the files, whatever the setting says."""
+NOBODY = 0
+"""Who is not signed in, whoever it is: no person has this id."""
 HERE = "127.0.0.0/8, ::1"
 """Who is on this machine needs no connection to do harm."""
 VISIT_SECONDS = 1.0
@@ -62,37 +65,51 @@ class Crowded(Unavailable):
 
 
 class Reader:
-    """An answer that is not taken at once: since when, when some of it was taken last, how much of
-    it waits, and a number that falls when more is taken.
+    """An answer that is not taken at once: whose, since when, when some of it was taken last, how
+    much of it waits, and a number that falls when more is taken.
     """
 
-    __slots__ = ("level", "since", "size", "taken_at")
+    __slots__ = ("level", "person", "since", "size", "taken_at")
 
-    def __init__(self, transport: asyncio.Transport, now: float) -> None:
+    def __init__(self, transport: asyncio.Transport, person: int, now: float) -> None:
+        self.person = person
         self.since = self.taken_at = now
         self.size = transport.get_write_buffer_size()
         self.level = Connection._measure(transport)
 
 
 class Readers:
-    """Those who do not take their answers at once. ``held``: bytes that wait for all of them."""
+    """Those who do not take their answers at once. ``held``: bytes that wait for all of them;
+    ``of``: for each person, and for `NOBODY` those of all who are not signed in.
+    """
 
     def __init__(self) -> None:
         self.slow: dict[asyncio.Transport, Reader] = {}
         self.held = 0
+        self.of: Counter[int] = Counter()
 
-    def waits(self, transport: asyncio.Transport) -> None:
-        """The kernel did not take all of an answer."""
-        reader = self.slow[transport] = Reader(transport, monotonic())
-        self.held += reader.size
+    def waits(self, transport: asyncio.Transport, person: int) -> None:
+        """The kernel did not take all of an answer. Over the budget, whoever holds most loses what
+        was taken least lately: a crowd of one person's answers ends nobody else's.
+        """
+        reader = self.slow[transport] = Reader(transport, person, monotonic())
+        self._holds(reader, reader.size)
         while self.held > ANSWER_BUDGET:
-            self._end(min(self.slow, key=lambda each: self.slow[each].taken_at), "answers")
+            most = max(self.of, key=self.of.__getitem__)
+            theirs = (each for each, reader in self.slow.items() if reader.person == most)
+            self._end(min(theirs, key=lambda each: self.slow[each].taken_at), "answers")
 
     def is_done(self, transport: asyncio.Transport) -> None:
         """It took everything, or is gone."""
         reader = self.slow.pop(transport, None)
         if reader is not None:
-            self.held -= reader.size
+            self._holds(reader, -reader.size)
+
+    def _holds(self, reader: Reader, more: int) -> None:
+        self.held += more
+        self.of[reader.person] += more
+        if not self.of[reader.person]:
+            del self.of[reader.person]
 
     def visit(self, now: float, *, stopping: bool = False) -> None:
         """Once a second: who takes nothing, or not enough, is ended."""
@@ -101,7 +118,7 @@ class Readers:
             reader = self.slow.pop(transport)
             self.slow[transport] = reader  # those that were visited longest ago stand first
             size, level = transport.get_write_buffer_size(), Connection._measure(transport)
-            self.held += size - reader.size
+            self._holds(reader, size - reader.size)
             reader.size = size
             if level < reader.level:
                 reader.taken_at, reader.level = now, level
@@ -136,36 +153,41 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Body:
-    """One body that is on its way. ``late`` ends its reading."""
+    """One body that is on its way, and whose. ``late`` ends its reading."""
 
-    __slots__ = ("cut", "late", "size")
+    __slots__ = ("cut", "late", "person", "size")
 
-    def __init__(self, late: asyncio.Timeout) -> None:
-        self.late, self.size, self.cut = late, 0, False
+    def __init__(self, late: asyncio.Timeout, person: int) -> None:
+        self.late, self.person, self.size, self.cut = late, person, 0, False
 
 
 class Bodies:
-    """Those that are on their way, the oldest first. ``held``: bytes of all that have come."""
+    """Those that are on their way, the oldest first. ``held``: bytes of all that have come; ``of``:
+    of each person's, and for `NOBODY` of those of all who are not signed in.
+    """
 
     def __init__(self) -> None:
         self.coming: dict[Body, None] = {}
         self.held = 0
+        self.of: Counter[int] = Counter()
 
-    def begins(self, late: asyncio.Timeout) -> Body:
-        body = Body(late)
+    def begins(self, late: asyncio.Timeout, person: int) -> Body:
+        body = Body(late, person)
         self.coming[body] = None
         return body
 
     def grows(self, body: Body, size: int) -> None:
-        """More of it came. Over the budget those are cut off that have been coming longest: whoever
-        means to be heard is done soon.
+        """More of it came. Over the budget, of whoever has most on their way those are cut off that
+        have been coming longest: whoever means to be heard is done soon, and one person's many cut
+        off nobody else's.
         """
         if body.cut:
             return
         body.size += size
-        self.held += size
-        while self.held > BODY_BUDGET and self.coming:
-            oldest = next(iter(self.coming))
+        self._holds(body, size)
+        while self.held > BODY_BUDGET:
+            most = max(self.of, key=self.of.__getitem__)
+            oldest = next(each for each in self.coming if each.person == most and each.size)
             self.ends(oldest)
             oldest.cut = True
             HTTP_CUT.inc(reason="bodies")
@@ -175,7 +197,13 @@ class Bodies:
         """It is whole, or nobody reads it any more."""
         if body in self.coming:
             del self.coming[body]
-            self.held -= body.size
+            self._holds(body, -body.size)
+
+    def _holds(self, body: Body, more: int) -> None:
+        self.held += more
+        self.of[body.person] += more
+        if not self.of[body.person]:
+            del self.of[body.person]
 
 
 class Entrance:

@@ -32,7 +32,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, TooLarge, WarmDeskError
 from warmdesk.realtime.change import Wish, body_hash
 from warmdesk.realtime.handshake import ClientGone
-from warmdesk.rest.bounds import Crowded
+from warmdesk.rest.bounds import NOBODY, Crowded
 from warmdesk.rest.middleware import DOORMAN
 from warmdesk.schemas import MAX_ID
 
@@ -225,9 +225,10 @@ async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
     parts: list[bytes] = []
     lost = False
     bodies = request.app[DOORMAN].bounds.bodies
+    actor = request.get(ACTOR)
     try:
         async with asyncio.timeout(BODY_SECONDS) as late:
-            body = bodies.begins(late)
+            body = bodies.begins(late, NOBODY if actor is None else actor.user_id)
             try:
                 while not content.at_eof():
                     async with asyncio.timeout(IDLE_SECONDS):

@@ -20,8 +20,10 @@ from warmdesk.errors import WarmDeskError
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import OTHER
 from warmdesk.rest.answers import problem
+from warmdesk.rest.bounds import NOBODY
 from warmdesk.rest.middleware import Doorman, RefusedBefore, behind_door, nowhere
 from warmdesk.rest.paths import UNMATCHED
+from warmdesk.rest.routing import ACTOR
 
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""
@@ -43,15 +45,17 @@ class HeadTooLong(Exception):
 
 class Wire(web.RequestHandler):
     """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
-    before it was aiohttp's, is refused. `doorman`: of the application, told by the front.
+    before it was aiohttp's, is refused. `doorman`: of the application, told by the front. `person`:
+    whose request is answered.
     """
 
-    __slots__ = ("_entered", "_head_size", "_late", "_slow", "doorman", "refusal")
+    __slots__ = ("_entered", "_head_size", "_late", "_slow", "doorman", "person", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.doorman: Doorman | None = None
         self.refusal: RefusedBefore | None = None
+        self.person = NOBODY
         self._late: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._slow: asyncio.Transport | None = None
@@ -112,7 +116,7 @@ class Wire(web.RequestHandler):
         self._slow = self.transport
         if self._slow is not None and self.doorman is not None:
             self._pause_reading_for_buffer()
-            self.doorman.bounds.readers.waits(self._slow)
+            self.doorman.bounds.readers.waits(self._slow, self.person)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -195,6 +199,8 @@ class Wire(web.RequestHandler):
         """Send an answer. One that is an exception is aiohttp's own: the target is no path, so it
         led to no door.
         """
+        actor = request.get(ACTOR)
+        self.person = NOBODY if actor is None else actor.user_id
         if isinstance(resp, web.HTTPException) and self.doorman is not None:
             return self._finish_beyond(request, start_time)
         return super().finish_response(request, resp, start_time)
