@@ -161,6 +161,27 @@ async def test_a_removed_member_hears_of_the_removal_and_of_nothing_after(
         assert refused.status in (404, 426)
 
 
+async def test_who_is_a_member_again_is_not_sent_away_for_good_by_a_room_that_is_late(
+    board: Board, desk: Desk, opened: Open, alice: Person, olga: Person
+) -> None:
+    """The room hears of the removal when its user is let in anew. 4403 is for ever, 1012 is not."""
+    staying = await opened(olga)
+    await alice.token()
+    desk.bus.publish_all = lambda messages: None  # type: ignore[method-assign]
+    while True:
+        await olga.delete(f"/projects/demo/members/{alice.id}")
+        await olga.post("/projects/demo/members", {"user_id": alice.id, "role": "member"})
+        wire = await opened(alice)
+        if wire.frames[0]["payload"]["seq"] < (await olga.get("/projects/demo"))["seq"]:
+            break
+    assert await wire.closed(limit=SECONDS + 1.5) == 1012
+    assert wire.events == [] or wire.events[-1]["type"] == "project.member_removed"
+    again = await opened(alice)
+    await tell(desk, project_channel(board.id), 1)
+    for each in (again, staying):
+        await each.next("project.unarchived", limit=SECONDS)
+
+
 async def test_a_role_that_changed_keeps_the_socket_and_binds_its_next_write(
     lost: bool, opened: Open, olga: Person, alice: Person
 ) -> None:

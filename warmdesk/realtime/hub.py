@@ -236,13 +236,19 @@ class Hub:
         gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
         if gone:
             room.flush()
+        since = feed.seconds_since(entry)
         for connection in gone:
             room.drop(connection)
             if connection.closing:
                 continue
+            if since is not None and time.monotonic() - connection.opened_at < since:
+                # It was let in behind this: a member again, whose room is late. Who comes back is
+                # asked anew, and refused if it was the cache of rights that was late.
+                connection.close(Close.RESTART, "members changed")
+                continue
             REVOCATIONS.inc(cause="project")
             connection.close(Close.NO_ACCESS, "no longer a member")
-            if (since := feed.seconds_since(entry)) is not None:
+            if since is not None:
                 REVOCATION_SECONDS.observe(since)
 
     # Healing
