@@ -88,6 +88,18 @@ async def test_many_at_once_do_not_go_beyond_it(
     assert await connection.fetchval("select count(*) from idempotency_keys") == 20
 
 
+async def test_so_many_in_a_moment_that_they_are_counted_again_are_not_refused(
+    board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "BYTES_OF_USER", 6 << 20)
+    monkeypatch.setattr(kept, "FULL_SECONDS", 60.0)
+
+    one_by_one = [await make(board, alice, f"k{n}") for n in range(15)]
+    at_once = await asyncio.gather(*(make(board, alice, f"a{n}") for n in range(4)))
+
+    assert {a.status for a in (*one_by_one, *at_once)} == {201}
+
+
 async def test_few_keys_are_counted_once_for_all(
     board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,19 @@ async def test_changes_have_a_limit_a_minute(
 
 
 @pytest.mark.settings(rate_limits=True, changes_per_minute=60)
+@pytest.mark.parametrize("path", ["columns/{backlog}/cards", "chat/messages"])
+async def test_bodies_that_are_much_work_and_good_for_nothing_have_a_limit_too(
+    board: Board, alice: Person, olga: Person, path: str
+) -> None:
+    place = f"{board.path}/{path.format(backlog=board.backlog)}"
+    bad = {"title": 5, "body": 5, "more": [[]] * 150_000}
+    statuses = [(await alice.request("POST", place, bad)).status for _ in range(8)]
+    assert statuses == [400] * 4 + [429] * 4
+    assert (await olga.request("POST", place, bad | {"more": []})).status == 400
+    await olga.post(f"{board.path}/chat/messages", {"body": "Am I heard?"})
+
+
+@pytest.mark.settings(rate_limits=True, changes_per_minute=60)
 async def test_changes_by_socket_count_as_those_by_rest(board: Board, alice: Person) -> None:
     message = await alice.post(f"{board.path}/chat/messages", {"body": "0"})
     async with alice.socket("demo") as wire:

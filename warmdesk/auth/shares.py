@@ -150,7 +150,12 @@ class Pace:
 
     def add(self, person: int, cards: int) -> None:
         """Count what a change of many cards was beyond one; the next changes pay for it."""
-        self._minute(person).left -= cards // CARDS_A_CHANGE
+        self.owe(person, cards // CARDS_A_CHANGE)
+
+    def owe(self, person: int, changes: int) -> None:
+        """Count so many more than was asked for; the next changes pay for them."""
+        if changes:
+            self._minute(person).left -= changes
 
     def left(self, person: int) -> int:
         """How many changes are let through here without asking."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -38,13 +38,25 @@ PEOPLE = 10_000
 
 @dataclass(slots=True)
 class Use:
-    """How many more keys of a person fit for certain, at `asked` (`time.monotonic()`), and the
-    seconds after which there is more room.
+    """How many more keys of a person fit for certain: so many at `first`, of which some are
+    `left`. `keys` were kept at `asked` (`time.monotonic()`), and so many more were `coming`: let
+    through before, and not there yet. In `room_in` seconds there is more room.
     """
 
-    left: int
+    first: int
     room_in: float
     asked: float
+    keys: int
+    coming: int
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = self.first
+
+    @property
+    def is_used_up(self) -> bool:
+        """It let through all that it knew to fit; whether more fits is not known."""
+        return self.left <= 0 < self.first
 
 
 class KeptAnswers:
@@ -63,6 +75,8 @@ class KeptAnswers:
         person, now = str(wish.actor_id), time.monotonic()
         use = self._uses.take(person)
         if use is None or now - use.asked > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
+            use = await self._measure(wish.actor_id)
+        while use.is_used_up:
             use = await self._measure(wish.actor_id)
         if use.left > 0:
             use.left -= 1
@@ -97,8 +111,14 @@ class KeptAnswers:
         asked = time.monotonic()
         async with self.database.connection() as connection:
             row = await sql.once.use(connection, actor=user_id)
-        fits = (BYTES_OF_USER - row["bytes"]) // LARGEST
-        use = Use(min(KEYS_OF_USER - row["keys"], fits), row["room_in"], asked)
+        keys, coming = row["keys"], 0
+        before = self._uses.take(str(user_id))
+        if before is not None and asked - before.asked <= FULL_SECONDS:
+            # What was let through a moment ago is counted, or still under way.
+            let_through = before.coming + before.first - before.left
+            coming = max(0, let_through - (keys - before.keys))
+        fits = min(KEYS_OF_USER - keys, (BYTES_OF_USER - row["bytes"]) // LARGEST)
+        use = Use(fits - coming, row["room_in"], asked, keys, coming)
         self._uses.keep(str(user_id), use)
         return use
 
