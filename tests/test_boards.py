@@ -322,35 +322,6 @@ async def test_a_page_of_cards_or_projects_ends_by_its_bytes(
         assert len(set(seen)) == len(seen) == count, path
 
 
-@pytest.mark.foul
-async def test_a_search_in_long_texts_ends_its_page_and_goes_on(
-    board: Board, alice: Person, connection: Any
-) -> None:
-    """50 MB of text: each page looks at 16 MiB, and all together find what is there."""
-    await fat(connection, board, 500, "Long words " * 9_000)
-    wanted = [int((await board.card("A needle 100%_"))["id"])]
-    wanted.append((await board.card(description="in the Hay NEEDLE 100%_"))["id"])
-    seen: list[int] = []
-    pages = 0
-    place: str | None = f"{board.path}/cards?q=needle%20100%25_"
-    while place is not None:
-        answer = await alice.request("GET", place)
-        assert answer.status == 200
-        seen += [each["id"] for each in answer.body]
-        pages += 1
-        link = answer.headers.get("Link")
-        place = link and link[1 : link.index(">")].partition("/api/v1")[2]
-    assert seen == wanted
-    assert pages == 3
-    for query, found in (("q=Long&limit=7", 7), ("limit=7", 7), ("q=DEMO-1", 0)):
-        answer = await alice.request("GET", f"{board.path}/cards?{query}")
-        assert len(answer.body) == found
-        assert "Link" in answer.headers
-    small = await alice.request("GET", f"{board.path}/cards?q=needle&cursor={wanted[0] - 1}")
-    assert [each["id"] for each in small.body] == wanted
-    assert "Link" not in small.headers
-
-
 Sizes = st.lists(
     st.tuples(st.integers(0, 6_000), st.sampled_from('a"\x01é🦊'), st.integers(0, 3)), max_size=12
 )

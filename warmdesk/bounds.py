@@ -29,6 +29,7 @@ TABLES: dict[str, str] = {
     "columns": "100 a project",
     "labels": "500 a project",
     "cards": WORK,
+    "card_grams": "one row a card",
     "card_assignees": "members of the project, a card",
     "card_watchers": "members of the project, a card",
     "card_labels": "labels of the project, a card",

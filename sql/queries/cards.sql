@@ -124,26 +124,9 @@ where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.del
 -- are more. It ends after `bytes`, but not before its first card. `lateral`, so that PostgreSQL goes by the project's own index:
 -- knowing which project, it may take its cards for so many that it looks for them among all. Labels are looked up card by card:
 -- by `exists` it would read those of all projects.
--- A search reads texts, of which there may be any amount. A page of it looks at cards of `search_bytes`, and says that there are
--- more where it looked no further.
-with reach as (
-    select max(r.id) as upto
-    from projects as p
-    cross join lateral (
-        select q.id, sum(q.octets) over (order by q.id) - q.octets as before
-        from (
-            select k.id, octet_length(k.title) + octet_length(k.description) as octets
-            from cards as k
-            where :q::text is not null and k.project_id = p.id and k.deleted_at is null and k.id > :after_id::bigint
-            order by k.id
-            limit 20000
-        ) as q
-    ) as r
-    where p.id = :project_id::bigint and r.before < :search_bytes::bigint
-), chosen as (
+with chosen as (
     select c.id, c.octets, c.nth
     from projects as p
-    cross join reach as z
     cross join lateral (
         select
             k.id, octet_length(k.title) + octet_length(k.description) as octets,
@@ -173,13 +156,6 @@ with reach as (
                     limit 1
                 )
             )
-            and (:q::text is null or k.id <= z.upto)
-            and (
-                :q::text is null
-                or strpos(lower(k.title), lower(:q::text)) > 0
-                or strpos(lower(k.description), lower(:q::text)) > 0
-                or p.key_prefix || '-' || k.card_number = upper(btrim(:q::text))
-            )
         order by k.id
         limit :limit::integer + 1
     ) as c
@@ -190,20 +166,120 @@ with reach as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
+    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+    max(o.id) as id,
+    count(*) < (select count(*) from chosen) as more
+from chosen as o
+inner join made as j on j.id = o.id;
+
+-- name: search -> one
+-- The same of those whose title or description holds `q`; before them, on the `first` page, the one whose key `q` is.
+-- Texts are read, of which there may be any amount: a page looks at `search_bytes` of those that may hold `q`, and says that
+-- there are more where it looked no further. They come from an index, unless `q` is so short that all may hold it. Only as many
+-- are read as the page needs: one after the other, `offset` sees to that.
+with asked as materialized (
+    select
+        p.id, cards_that_may_hold(p.id, :q::text, :after_id::bigint) as ids,
+        (
+            select k.id from cards as k
+            where
+                k.project_id = p.id
+                and k.card_number = substring(upper(btrim(:q::text)) from '-([0-9]{1,9})$')::integer
+                and p.key_prefix || '-' || k.card_number = upper(btrim(:q::text))
+        ) as key_id
+    from projects as p
+    where p.id = :project_id::bigint
+), possible as materialized (
+    select k.id, octet_length(k.title) + octet_length(k.description) as octets
+    from asked as a
+    cross join lateral unnest(a.ids) as f (id)
+    inner join cards as k on k.id = f.id
+    where k.deleted_at is null
+    union all
+    select k.id, k.octets
+    from asked as a
+    cross join lateral (
+        select c.id, octet_length(c.title) + octet_length(c.description) as octets
+        from cards as c
+        where a.ids is null and c.project_id = a.id and c.deleted_at is null and c.id > :after_id::bigint
+        order by c.id
+        limit 20000
+    ) as k
+), reach as materialized (
+    select max(r.id) as upto
+    from (select q.id, sum(q.octets) over (order by q.id) - q.octets as before from possible as q) as r
+    where r.before < :search_bytes::bigint
+), looked_at as (
+    select a.key_id as id, true as is_key
+    from asked as a
+    where a.key_id is not null and :first::boolean
+    union all
+    select q.id, false as is_key
+    from asked as a
+    cross join reach as z
+    inner join possible as q on q.id <= z.upto
+    where q.id is distinct from a.key_id
+), chosen as materialized (
+    select c.id, l.is_key, c.octets, row_number() over (order by not l.is_key, l.id) as nth
+    from (select f.id, f.is_key from looked_at as f order by not f.is_key, f.id offset 0) as l
+    cross join lateral (
+        select k.id, octet_length(k.title) + octet_length(k.description) as octets
+        from cards as k
+        where
+            k.id = l.id and k.deleted_at is null
+            and (k.archived_at is null or :include_archived::boolean)
+            and (:column_id::bigint is null or k.column_id = :column_id::bigint)
+            and (:closed::boolean is null or k.closed = :closed::boolean)
+            and (:due_before::date is null or k.due_date < :due_before::date)
+            and (
+                :assignee::bigint is null
+                or exists (
+                    select 1 from card_assignees as a where a.card_id = k.id and a.user_id = :assignee::bigint
+                )
+            )
+            and (
+                :label::text is null
+                or (
+                    select true from card_labels as cl
+                    inner join labels as b on b.id = cl.label_id
+                    where
+                        cl.card_id = k.id and b.deleted_at is null
+                        and (b.id::text = :label::text or lower(b.name) = lower(:label::text))
+                    limit 1
+                )
+            )
+            and (
+                l.is_key
+                or strpos(lower(k.title), lower(:q::text)) > 0
+                or strpos(lower(k.description), lower(:q::text)) > 0
+            )
+        offset 0
+    ) as c
+    order by not l.is_key, l.id
+    limit :limit::integer + 1
+), listed as (
+    select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from chosen as o where o.nth <= :limit::integer
+), made as materialized (
+    select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
+)
+select
     page.cards,
-    case when page.is_full then page.id else z.upto end as id,
-    page.is_full or exists(
-        select from projects as p
+    case when page.is_full then coalesce(page.id, :after_id::bigint) else z.upto end as id,
+    page.is_full
+    or exists (select 1 from possible as q where q.id > z.upto)
+    or exists (
+        select 1 from asked as a
         cross join lateral (
-            select from cards as k where k.project_id = p.id and k.deleted_at is null and k.id > z.upto limit 1
+            select 1 from cards as k
+            where a.ids is null and k.project_id = a.id and k.deleted_at is null and k.id > z.upto
+            limit 1
         ) as beyond
-        where p.id = :project_id::bigint
     ) as more
 from reach as z
 cross join (
     select
         coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
-        max(o.id) as id,
+        max(o.id) filter (where not o.is_key) as id,
         count(*) < (select count(*) from chosen) as is_full
     from chosen as o
     inner join made as j on j.id = o.id

@@ -24,6 +24,7 @@ SMALL, LARGE = 10_000, 1_000_000
 QUERIES = {query.name: query for query in sql}
 BIG = {
     "card_assignees",
+    "card_grams",
     "card_history",
     "card_labels",
     "card_tags",
@@ -88,6 +89,9 @@ CARDS = """
     insert into cards (project_id, column_id, title, position, card_number, deleted_at)
     select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
     from generate_series(1, $n / 10) as n;
+    insert into card_grams (card_id, grams)
+    select id, text_grams(project_id, lower(title) || chr(10) || lower(description))
+    from cards where project_id <= 3 or id % 5 = 0;
     insert into card_assignees (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
     insert into card_labels (card_id, label_id)
@@ -185,10 +189,8 @@ def cases(n: int) -> Iterator[Case]:
             "due_before": None,
             "assignee": None,
             "label": None,
-            "q": None,
             "limit": 100,
             "bytes": 8 << 20,
-            "search_bytes": 16 << 20,
         }
         for name, value, rows in (
             ("limit", 100, 101),
@@ -197,13 +199,14 @@ def cases(n: int) -> Iterator[Case]:
             ("column_id", column, 225),
             ("assignee", 7, 900),
             ("label", "Label 1", 900),
-            ("q", f"P{project}-8", 900),
-            ("q", "nowhere", 900),
             ("due_before", "2020-01-01", 900),
         ):
             word = value if isinstance(value, str) else ""
             note = " ".join(f"{name} {word} of {project}".split())
             yield Case("cards.in_project", rows, {**every, name: value}, note)
+        search = {**every, "first": True, "search_bytes": 16 << 20}
+        for q, rows in ((f"P{project}-8", 20), ("nowhere", 20), ("word word", 900), ("wo", 900)):
+            yield Case("cards.search", rows, {**search, "q": q}, f"for {q} in {project}")
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
         deleted["bytes"] = 8 << 20
         yield Case("cards.deleted", 101, deleted, f"last of {project}")

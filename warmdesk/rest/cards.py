@@ -114,26 +114,33 @@ async def create_card(request: web.Request) -> web.Response:
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter, oldest first.
 
-    A search (`q`) in very long texts may end a page early, even an empty one: as long as there is a
-    `Link` with `rel="next"`, it goes on there.
+    A search (`q`) shows the card whose key it is before all others. In very long texts it may end a
+    page early, even an empty one: as long as there is a `Link` with `rel="next"`, it goes on there.
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
-    page = await sql.cards.in_project(
-        request[READS],
-        project_id=request[PROJECT].id,
-        column_id=query.column_id,
-        assignee=request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
-        label=query.label,
-        q=query.q or None,
-        closed=query.closed,
-        due_before=day(query.due_before, "due_before") if query.due_before else None,
-        include_archived=query.include_archived,
-        after_id=_id(query.cursor),
-        limit=query.limit,
-        bytes=PAGE_BYTES,
-        search_bytes=SEARCH_BYTES,
-    )
+    asked: dict[str, Any] = {
+        "project_id": request[PROJECT].id,
+        "column_id": query.column_id,
+        "assignee": request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
+        "label": query.label,
+        "closed": query.closed,
+        "due_before": day(query.due_before, "due_before") if query.due_before else None,
+        "include_archived": query.include_archived,
+        "after_id": _id(query.cursor),
+        "limit": query.limit,
+        "bytes": PAGE_BYTES,
+    }
+    if query.q:
+        page = await sql.cards.search(
+            request[READS],
+            **asked,
+            q=query.q,
+            first=query.cursor is None,
+            search_bytes=SEARCH_BYTES,
+        )
+    else:
+        page = await sql.cards.in_project(request[READS], **asked)
     return _page(request, page["cards"], page, cursor=page["id"])
 
 
