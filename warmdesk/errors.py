@@ -85,12 +85,15 @@ class Impossible(WarmDeskError):
 
 
 class TooMany(WarmDeskError):
-    """429: over a rate limit; ``retry_after`` in seconds."""
+    """429: over a limit; ``retry_after`` in seconds. The code is ``rate_limited`` unless another
+    says more.
+    """
 
     status = 429
     message = "too many requests, try again later"
 
     def __init__(self, retry_after: float = 1, message: str | None = None, **extra: Any) -> None:
+        extra.setdefault("code", "rate_limited")
         super().__init__(message, headers={"Retry-After": str(max(1, round(retry_after)))}, **extra)
 
 

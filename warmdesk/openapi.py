@@ -399,6 +399,8 @@ def _add_shared(spec: APISpec) -> None:
             content["fields"] = {"title": "required"}
         if status in (409, 412):
             content["code"] = "version_conflict"
+        if status == 429:
+            content["code"] = "rate_limited"
         response: dict[str, Any] = {
             "description": sentence,
             "content": {
