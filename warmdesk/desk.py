@@ -40,6 +40,9 @@ class Desk:
     identity: Identity
     limits: Limits
     reads: Shares
+    heavy_reads: Shares
+    """Of one person, half of the connections that there are for them: another's is never last in a
+    queue of them."""
     writes: Shares
     pace: Pace
     installation: str
@@ -104,6 +107,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         identity=identity,
         limits=limits,
         reads=Shares(settings.reads_at_once, on=settings.rate_limits),
+        heavy_reads=Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits),
         writes=Shares(settings.writes_at_once, on=settings.rate_limits),
         pace=Pace(limits, limit=settings.changes_per_minute),
         installation=installation,

@@ -295,3 +295,27 @@ async def test_heavy_reads_have_few_connections_of_their_own(
     assert {task.result().status for task in reads} == {503}
     assert all(int(task.result().headers["Retry-After"]) >= 1 for task in reads)
     await olga.get(paths[0])
+
+
+async def test_one_person_has_half_of_the_connections_for_heavy_reads(
+    board: Board, olga: Person, alice: Person, database_url: str, eventually: Wait
+) -> None:
+    await board.card()
+    await alice.token()
+    await olga.token()
+    path = f"{board.path}/cards?q=door"
+    async with held(database_url, "lock table cards in access exclusive mode") as watcher:
+        reads = [asyncio.create_task(olga.request("GET", path)) for _ in range(8)]
+        await eventually(lambda: waiting(watcher))
+        await asyncio.sleep(0.3)
+        assert await waiting(watcher) == 1
+        another = asyncio.create_task(alice.request("GET", path))
+
+        async def both_wait() -> bool:
+            return await waiting(watcher) == 2
+
+        await eventually(both_wait, limit=1.0)
+    answers = await asyncio.gather(*reads)
+    assert {answer.status for answer in answers} <= {200, 429}
+    assert (await another).status in {200, 503}
+    assert (await olga.request("GET", path)).status == 200

@@ -670,7 +670,7 @@ async def test_nobody_opens_sockets_without_end(
             await wire.next("hello")
 
     shown = await refused(alice, "demo", 429, headers=alice.client.credentials)
-    assert shown == {"error": "too many requests, try again later"}
+    assert shown == {"error": "too many requests, try again later", "code": "rate_limited"}
     elsewhere = Person(twin.url, "alice", id=alice.id)
     await elsewhere.token()
     async with elsewhere.client.session.get(

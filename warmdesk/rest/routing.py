@@ -159,9 +159,17 @@ def _entered(
                     await desk.pace.take(person)
                     desk.pace.owe(person, more)
             await understand(request, actor, came)
-            return await handler(request)
+            return await (read_much(request, desk, person) if heavy else handler(request))
         finally:
             shares.give_back(person)
+
+    async def read_much(request: web.Request, desk: Desk, person: int) -> web.StreamResponse:
+        if not desk.heavy_reads.take(person):
+            await desk.heavy_reads.wait(person)
+        try:
+            return await handler(request)
+        finally:
+            desk.heavy_reads.give_back(person)
 
     async def understand(request: web.Request, actor: Actor | None, came: list[bytes]) -> None:
         raw = came.pop()  # nobody needs it while the handler waits
