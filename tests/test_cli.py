@@ -53,6 +53,14 @@ async def test_openapi_prints_the_document_and_needs_no_database() -> None:
     assert "/projects/{slug}" in document["paths"]
 
 
+async def test_check_makes_no_database_to_look_at(tmp_path: Path) -> None:
+    status, out, aside = await command("check", data_dir=tmp_path / "mistyped")
+
+    assert (status, out) == (1, "")
+    assert aside.startswith(f"warmdesk: there is no database in {tmp_path}/mistyped; set WARMDESK_")
+    assert not (tmp_path / "mistyped").exists()
+
+
 async def test_migrate_brings_an_empty_database_up(
     keeper: Any, servers: Any, outside: dict[str, Any]
 ) -> None:

@@ -112,15 +112,23 @@ def _settings(wanted: argparse.Namespace) -> Settings:
 
 
 @contextmanager
-def _reached(wanted: argparse.Namespace, *, migrated: bool = False) -> Iterator[Settings]:
+def _reached(
+    wanted: argparse.Namespace, *, migrated: bool = False, made: bool = False
+) -> Iterator[Settings]:
     """Settings whose URLs answer: those of a server that runs, or of embedded ones for a moment.
 
-    A database of our own is migrated first, another one only when `migrated` says so.
+    A database of our own is migrated first, another one only when `migrated` says so. With `made`
+    it must be there: a wrong data directory would else get one that is empty and without a fault.
     """
     from warmdesk.embedded import Postgres, Valkey
     from warmdesk.server import DataInUse, data_lock, embedded, prepare_database
 
     settings = _settings(wanted)
+    if made and not settings.database_url and not (settings.data_dir / "postgres").exists():
+        raise WrongInput(
+            f"there is no database in {settings.data_dir}; set WARMDESK_DATA_DIR or"
+            " WARMDESK_DATABASE_URL to what the server has"
+        )
     try:
         with data_lock(settings), embedded(settings) as (_, reached):
             if migrated or not settings.database_url:
@@ -294,7 +302,7 @@ def check(wanted: argparse.Namespace) -> int:
         finally:
             await connection.close()
 
-    with _reached(wanted) as settings:
+    with _reached(wanted, made=True) as settings:
         faults = asyncio.run(look(settings))
     print("\n".join(faults) or "Everything is as it must be.")
     return 1 if faults else 0
