@@ -322,6 +322,47 @@ async def test_a_page_of_cards_or_projects_ends_by_its_bytes(
         assert len(set(seen)) == len(seen) == count, path
 
 
+@pytest.mark.foul
+async def test_a_board_of_many_members_shows_the_first_of_them(
+    board: Board, alice: Person, olga: Person, connection: Any
+) -> None:
+    """Ten thousand with the longest names, beside the longest of everything else."""
+    await fat(connection, board, 400, "\x01" * 100_000)
+    await connection.execute(
+        "update projects set description = repeat(e'\\x01', 100000) where id = $1", board.id
+    )
+    await connection.execute(
+        "insert into labels (project_id, name, color)"
+        " select $1, n || repeat(e'\\x01', 96), '#ffffff' from generate_series(1, 490) as n",
+        board.id,
+    )
+    await connection.execute(
+        "insert into columns (project_id, name, position)"
+        " select $1, repeat(e'\\x01', 200), 9000 + n from generate_series(1, 96) as n",
+        board.id,
+    )
+    assert (await alice.get(board.path))["members_more"] is False
+    await connection.execute(
+        "with come as ("
+        " insert into users (email, username, password_hash, display_name, avatar_url)"
+        " select n || '@x', 'crowd' || n, 'x', repeat('🦊', 150), repeat('🦊', 500)"
+        " from generate_series(1, 10000) as n returning id"
+        ") insert into project_members (project_id, user_id, role)"
+        " select $1, id, 'viewer' from come",
+        board.id,
+    )
+    await olga.put(board.path, {"name": "Crowded"})
+    shown = await alice.request("GET", board.path)
+    assert shown.status == 200
+    assert MOST_BYTES * 0.9 < int(shown.headers["Content-Length"]) <= MOST_BYTES
+    assert (len(shown.body["members"]), shown.body["members_more"]) == (500, True)
+    assert shown.body["member_count"] == 10_003
+    listed = await alice.request("GET", f"{board.path}/members?limit=500")
+    assert [each["id"] for each in listed.body] == [each["id"] for each in shown.body["members"]]
+    assert "Link" in listed.headers
+    assert int(listed.headers["Content-Length"]) < MOST_BYTES
+
+
 Sizes = st.lists(
     st.tuples(st.integers(0, 6_000), st.sampled_from('a"\x01é🦊'), st.integers(0, 3)), max_size=12
 )

@@ -29,8 +29,10 @@ from warmdesk.realtime.channels import project_channel
 PARTS = frozenset({"columns", "cards", "labels", "members"})
 CARDS_SHOWN = 500
 """Cards that a column shows at most; the others are read by the column's own list."""
-CARDS_BYTES = 7 << 20
-"""JSON that a board's cards take at most; with all the rest a board stays below 8 MiB."""
+MEMBERS_SHOWN = 500
+"""Members that a board shows at most; the others are read by the list of members."""
+BOARD_BYTES = 8 << 20
+"""JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
 """What all kept boards of a process may weigh; the one asked for longest ago goes first."""
 
@@ -133,7 +135,8 @@ class Boards:
             self.database.heavy,
             project_id=project_id,
             most=CARDS_SHOWN,
-            bytes=CARDS_BYTES,
+            most_members=MEMBERS_SHOWN,
+            bytes=BOARD_BYTES,
             columns="columns" in parts,
             cards="cards" in parts,
             labels="labels" in parts,

@@ -10,38 +10,54 @@ from send_messages(
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
 select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :body::text);
 
--- name: page -> value
+-- name: page -> one
 -- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an
--- id, or, with neither but `around`, those on both sides of it. `not materialized`: each branch reads its page and no more.
+-- id, or, with neither but `around`, those on both sides of it. It ends after `bytes`, at the side away from where it begins, but
+-- not before its first message. With the first and last id, and whether it goes on with `older` or `newer` ones.
+-- `not materialized`: each branch reads its page and no more.
 with live as not materialized (
-    select m.id from chat_messages as m
+    select m.id, octet_length(m.body) as octets from chat_messages as m
     where
         m.project_id = :project_id::bigint and not m.is_deleted
         and (:before::bigint is null or m.id < :before::bigint)
         and (:after::bigint is null or m.id > :after::bigint)
 ), chosen as (
     (
-        select live.id from live
+        select live.id, live.octets, row_number() over (order by live.id desc) as nth, :limit::integer as most from live
         where :after::bigint is null and :around::bigint is null
-        order by live.id desc limit :limit::integer
+        order by live.id desc limit :limit::integer + 1
     )
     union all
-    (select live.id from live where :after::bigint is not null order by live.id limit :limit::integer)
+    (
+        select live.id, live.octets, row_number() over (order by live.id) as nth, :limit::integer as most from live
+        where :after::bigint is not null
+        order by live.id limit :limit::integer + 1
+    )
     union all
     (
-        select live.id from live
+        select live.id, live.octets, row_number() over (order by live.id desc) as nth, (:limit::integer + 1) / 2 as most from live
         where :after::bigint is null and live.id <= :around::bigint
-        order by live.id desc limit (:limit::integer + 1) / 2
+        order by live.id desc limit (:limit::integer + 1) / 2 + 1
     )
     union all
     (
-        select live.id from live
+        select live.id, live.octets, row_number() over (order by live.id) as nth, :limit::integer / 2 as most from live
         where :after::bigint is null and live.id > :around::bigint
-        order by live.id limit :limit::integer / 2
+        order by live.id limit :limit::integer / 2 + 1
     )
+), listed as (
+    select array_agg(c.id order by c.nth, c.id) as ids, sum(c.octets) as octets from chosen as c where c.nth <= c.most
+), page as (
+    select
+        coalesce(json_agg(j.message order by j.id), '[]')::text as messages, min(j.id) as first_id, max(j.id) as last_id
+    from listed as l, lateral first_messages(l.ids, l.octets, :bytes::bigint) as j
+    where l.ids is not null
 )
-select coalesce(json_agg(j.message order by j.id), '[]')::text
-from messages_json(array(select chosen.id from chosen)) as j;
+select
+    p.messages, p.first_id, p.last_id,
+    exists (select 1 from chosen as c where c.id < p.first_id) as older,
+    exists (select 1 from chosen as c where c.id > p.last_id) as newer
+from page as p;
 
 -- name: lock -> one
 -- A message that was not deleted, locked.

@@ -93,8 +93,9 @@ select
 
 -- name: board -> one
 -- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
--- one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most so many
--- bytes: see board_cards in sql/shapes/cards.sql. The long part comes last, where it is copied least.
+-- one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most what the rest
+-- leaves of `bytes`: see board_cards in sql/shapes/cards.sql; 200,000 are more than what a hundred columns say of themselves.
+-- The long part comes last, where it is copied least.
 -- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
 with ranked as (
     select
@@ -110,8 +111,34 @@ with ranked as (
     select array_agg(r.id order by r.place, r.column_id) as ids, sum(r.octets) as octets
     from ranked as r
     where r.place <= :most::bigint and :cards::boolean
+), members as (
+    select m.id, shape(m, u) as member, row_number() over (order by m.id) as nth
+    from project_members as m inner join users as u on u.id = m.user_id
+    where m.project_id = :project_id::bigint and :members::boolean
+    order by m.id
+    limit :most_members::integer + 1
+), rest as materialized (
+    select
+        '"created_by":' || shape(u)::text || ','
+        || case when :labels::boolean then '"labels":' || (
+            select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
+            where l.project_id = p.id and l.deleted_at is null
+        ) || ',' else '' end
+        || case when :members::boolean then (
+            select
+                '"members":' || coalesce(json_agg(m.member order by m.id) filter (where m.nth <= :most_members::integer), '[]')::text
+                || ',"members_more":' || (count(*) > :most_members::integer)::text
+            from members as m
+        ) || ',' else '' end
+        || left(substr(shape(
+            p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)
+        )::text, 2), -1) as list
+    from projects as p
+    inner join users as u on u.id = p.created_by_id
+    where p.id = :project_id::bigint
 ), made as materialized (
-    select s.id, s.card from shown, lateral board_cards(shown.ids, shown.octets, :bytes::bigint) as s
+    select s.id, s.card
+    from shown, rest, lateral board_cards(shown.ids, shown.octets, :bytes::bigint - 200000 - octet_length(rest.list)) as s
     where shown.ids is not null
 ), filled as (
     select
@@ -136,27 +163,13 @@ select
     at.seq,
     at.epoch,
     convert_to(
-        '"seq":' || at.seq || ',"epoch":"' || at.epoch || '","created_by":' || shape(u)::text || ','
-        || case when :labels::boolean then '"labels":' || (
-            select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
-            where l.project_id = p.id and l.deleted_at is null
-        ) || ',' else '' end
-        || case when :members::boolean then '"members":' || (
-            select coalesce(json_agg(shape(m, w) order by m.id), '[]')::text
-            from project_members as m inner join users as w on w.id = m.user_id
-            where m.project_id = p.id
-        ) || ',' else '' end
-        || left(substr(shape(
-            p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)
-        )::text, 2), -1)
+        '"seq":' || at.seq || ',"epoch":"' || at.epoch || '",' || rest.list
         || case when :columns::boolean then ',"columns":[' || (select f.list from filled_columns as f) || ']}' else '}' end,
         'UTF8'
     ) as board
-from projects as p
-inner join users as u on u.id = p.created_by_id
+from rest
 cross join (
     select
         coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
         epoch() as epoch
-) as at
-where p.id = :project_id::bigint;
+) as at;

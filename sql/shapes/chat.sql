@@ -29,3 +29,48 @@ left join users u on u.id = m.user_id
 left join reactions_json('chat_message', ids_) r on r.id = m.id
 where m.id = any(ids_)
 $$;
+
+-- The first of these messages, with their shapes, as many as fit into so many bytes; at least one. `octets_`: what their bodies
+-- have. A byte of text may take six ("\u0001"); the author, a nonce, a bot's name and a reaction are reckoned as long as they may
+-- be, and counted no further than must be.
+create or replace function first_messages(ids_ bigint[], octets_ bigint, bytes_ bigint) returns table (id bigint, message json)
+language plpgsql stable as $$
+declare
+    part bigint[];
+    going bigint;
+    length bigint := 0;
+begin
+    if 3000 * cardinality(ids_) + 6 * octets_ <= bytes_ and 3000 * cardinality(ids_) + 6 * octets_ + 120 * (
+        select count(*) from (
+            select from message_reactions r
+            where r.owner_type = 'chat_message' and r.owner_id = any(ids_)
+            limit bytes_ / 120 + 1
+        ) n
+    ) <= bytes_ then
+        return query select j.id, j.message from messages_json(ids_) j;
+        return;
+    end if;
+    -- Part by part, so that not much more is built than fits.
+    for part in
+        select array_agg(s.id order by s.place) from (
+            select
+                o.id, o.place, sum(octet_length(m.body) + 20 * (
+                    select count(*) from message_reactions r where r.owner_type = 'chat_message' and r.owner_id = o.id
+                )) over (order by o.place)::bigint / 524288 as step
+            from unnest(ids_) with ordinality o (id, place) inner join chat_messages m on m.id = o.id
+        ) s group by s.step order by s.step
+    loop
+        for id, message, going in
+            select j.id, j.message, octet_length(j.message::text) + 2
+            from unnest(part) with ordinality o (id, place) inner join messages_json(part) j on j.id = o.id
+            order by o.place
+        loop
+            if length > 0 and length + going > bytes_ then
+                return;
+            end if;
+            length := length + going;
+            return next;
+        end loop;
+    end loop;
+end
+$$;

@@ -23,7 +23,16 @@ from warmdesk.metrics import DELIVERY_FAILED
 
 LIMIT = 5.0
 OWN_VIEW = ("my_role", "starred", "watching", "unread_count", "last_read_message_id", "email")
-APART = ("columns", "labels", "members", "seq", "epoch", "open_card_count", "member_count")
+APART = (
+    "columns",
+    "labels",
+    "members",
+    "seq",
+    "epoch",
+    "open_card_count",
+    "member_count",
+    "members_more",
+)
 
 Json = dict[str, Any]
 
@@ -260,6 +269,8 @@ async def fetch(client: Client, slug: str, *, distrust: bool = True) -> tuple[Js
     for _ in range(50):
         board = await client.get(path)
         fresh = await lists(client, board) if distrust else board
+        if board["members_more"] and not distrust:
+            fresh = fresh | {"members": await all_members(client, path)}
         for column in fresh["columns"]:
             cut = any("description_cut" in card for card in column.get("cards", ()))
             if distrust or cut or column["cards_more"]:
@@ -283,16 +294,22 @@ async def lists(client: Client, board: Json) -> Json:
     """The board with all that has a list of its own taken from there."""
     path = f"/projects/{board['slug']}"
     rows = [row async for row in client.items("/projects?include_archived=true&limit=500")]
-    members = [
-        {key: value for key, value in member.items() if key not in OWN_VIEW}
-        async for member in client.items(f"{path}/members?limit=500")
-    ]
+    members = await all_members(client, path)
     row = next(row for row in rows if row["id"] == board["id"])
     return {**board, **row, "columns": await client.get(f"{path}/columns"), "members": members}
 
 
+async def all_members(client: Client, path: str) -> list[Json]:
+    return [
+        {key: value for key, value in member.items() if key not in OWN_VIEW}
+        async for member in client.items(f"{path}/members?limit=500")
+    ]
+
+
 def first_cards(fresh: Json, board: Json) -> Json:
-    """The lists, with only so many cards of a column, and so much of each, as the board shows."""
+    """The lists, with only so many cards of a column, and so much of each, and so many members, as
+    the board shows.
+    """
     seen = {column["id"]: column["cards"] for column in board["columns"]}
     columns = [
         column
@@ -304,7 +321,8 @@ def first_cards(fresh: Json, board: Json) -> Json:
         }
         for column in fresh["columns"]
     ]
-    return fresh | {"columns": columns}
+    members = by_id(fresh["members"])[:500] if board["members_more"] else fresh["members"]
+    return fresh | {"columns": columns, "members": members}
 
 
 def as_cut(card: Json, other: Json) -> Json:
@@ -317,7 +335,11 @@ def as_cut(card: Json, other: Json) -> Json:
 
 def shown(board: Json, messages: list[Json]) -> Json:
     """A fetch in the form of `State.shown`, with the server's own order and counters."""
-    kept = {k: v for k, v in board.items() if k not in OWN_VIEW and k not in ("seq", "epoch")}
+    kept = {
+        k: v
+        for k, v in board.items()
+        if k not in OWN_VIEW and k not in ("seq", "epoch", "members_more")
+    }
     columns = [{k: v for k, v in c.items() if k != "cards_more"} for c in board["columns"]]
     return kept | {
         "columns": columns,

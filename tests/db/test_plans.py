@@ -142,7 +142,7 @@ class Case(NamedTuple):
 
 def cases(n: int) -> Iterator[Case]:
     """The same questions to a company with `n` messages."""
-    page = {"before": None, "after": None, "around": None, "limit": 50}
+    page = {"before": None, "after": None, "around": None, "limit": 50, "bytes": 8 << 20}
     for project in (1, 2):
         here = {**page, "project_id": project}
         middle = n // 2
@@ -211,7 +211,7 @@ def cases(n: int) -> Iterator[Case]:
         deleted["bytes"] = 8 << 20
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
-        board |= {"members": True, "columns": True, "bytes": 7 << 20}
+        board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
         yield Case("projects.board", 900, board, f"of {project}")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")

@@ -13,7 +13,7 @@ from warmdesk.errors import BadRequest, Impossible
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED
-from warmdesk.rest.answers import answer, answer_outcome, no_content
+from warmdesk.rest.answers import answer, answer_outcome, link, no_content
 from warmdesk.rest.routing import BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas.chat import (
     AddReaction,
@@ -27,6 +27,8 @@ from warmdesk.schemas.emoji import EMOJI
 
 DIFFERENT_REACTIONS = 50
 EMOJI_BYTES = 32
+PAGE_BYTES = 8 << 20
+"""JSON of a page of messages; one message of itself is below, unless thousands react to it."""
 
 
 @route(
@@ -38,7 +40,12 @@ EMOJI_BYTES = 32
     tag="chat",
 )
 async def list_messages(request: web.Request) -> web.Response:
-    """List a page of messages, oldest first: the newest, or those before, after or around one."""
+    """List a page of messages, oldest first: the newest, or those before, after or around one.
+
+    A page of long messages ends early. As long as there is more, a `Link` with `rel="next"` goes
+    on: to newer messages after one, else to older ones. Around one it goes on to newer ones, and
+    `rel="prev"` to older ones.
+    """
     query: MessagesQuery = request[QUERY]
     page = await sql.chat.page(
         request.app[DESK].database,
@@ -47,8 +54,20 @@ async def list_messages(request: web.Request) -> web.Response:
         after=query.after,
         around=query.around,
         limit=query.limit,
+        bytes=PAGE_BYTES,
     )
-    return answer(page)
+    return answer(page["messages"], headers=_links(request, query, page))
+
+
+def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, str] | None:
+    """Where the list goes on; the place that is followed is the only one then."""
+    older = newer = None
+    if page["older"] and query.after is None:
+        older = link(request, "next" if query.around is None else "prev", before=page["first_id"])
+    if page["newer"] and (query.after is not None or query.around is not None):
+        newer = link(request, "next", after=page["last_id"])
+    links = [each for each in (newer, older) if each]
+    return {"Link": ", ".join(links)} if links else None
 
 
 @route(

@@ -57,13 +57,15 @@ class BoardColumn(Column):
 class ProjectDetail(Project, kw_only=True):
     """The whole board, true for `seq` of `epoch`.
 
-    A socket opened with the two gets exactly what came after.
+    A socket opened with the two gets exactly what came after. `members` are the first 500; with
+    `members_more` the others are in the list of members.
     """
 
     created_by: UserRef
     columns: list[BoardColumn] | UnsetType = UNSET
     labels: list[Label] | UnsetType = UNSET
     members: list[Member] | UnsetType = UNSET
+    members_more: bool | UnsetType = UNSET
     seq: int
     epoch: str
 
