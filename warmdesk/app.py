@@ -32,7 +32,7 @@ def build_app(desk: Desk) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT + 1, handler_args={"auto_decompress": False})
     app[DESK] = desk
     app[DOORMAN] = Doorman(desk)
-    app[BOARDS] = Boards(desk.database)
+    app[BOARDS] = Boards(desk.database, shares=desk.heavy_reads)
     app[COUNTED] = Counted()
     app[SAMPLED] = Sampled()
     app[CHAT] = Chat(desk.changes)

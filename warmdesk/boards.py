@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from warmdesk.auth.actor import Project
+from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
 from warmdesk.realtime.channels import project_channel
@@ -63,10 +64,15 @@ class Builders:
 
 
 class Boards:
-    """The boards that this process keeps, at most `limit` bytes of them. `built` counts builds."""
+    """The boards that this process keeps, at most `limit` bytes of them. `built` counts builds.
+    `shares`: of whoever reads much; one person's many boards keep nobody from another one.
+    """
 
-    def __init__(self, database: Database, *, limit: int = KEPT_BYTES) -> None:
+    def __init__(
+        self, database: Database, *, limit: int = KEPT_BYTES, shares: Shares | None = None
+    ) -> None:
         self.database = database
+        self.shares = shares or Shares(0, on=False)
         self.limit = limit
         self.weight = 0
         self.built = 0
@@ -106,7 +112,13 @@ class Boards:
             return Board(tag, None)
         kept = self._holding(project.id, parts, mark["epoch"], mark["seq"])
         if kept is None:
-            kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+            # Never inside the lock of builders: who waits for his share would keep others waiting.
+            if not self.shares.take(user_id):
+                await self.shares.wait(user_id)
+            try:
+                kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+            finally:
+                self.shares.give_back(user_id)
         return Board(etag(kept.epoch, kept.seq, own, parts), own + kept.content)
 
     def _holding(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept | None:

@@ -102,7 +102,11 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         hub=hub,
         presence=presence,
         control=control,
-        changes=Changes(database, bus),
+        changes=Changes(
+            database,
+            bus,
+            at_once=max(1, settings.database_pool // 2) if settings.rate_limits else None,
+        ),
         access=access,
         identity=identity,
         limits=limits,

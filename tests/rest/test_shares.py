@@ -319,3 +319,54 @@ async def test_one_person_has_half_of_the_connections_for_heavy_reads(
     assert {answer.status for answer in answers} <= {200, 429}
     assert (await another).status in {200, 503}
     assert (await olga.request("GET", path)).status == 200
+
+
+async def test_one_persons_boards_leave_a_connection_to_the_others(
+    board: Board, olga: Person, alice: Person, database_url: str, eventually: Wait
+) -> None:
+    await alice.token()
+    slugs = [(await olga.post("/projects", {"name": f"Other {n}"}))["slug"] for n in range(4)]
+    await board.card()
+    async with held(database_url, "lock table cards in access exclusive mode") as watcher:
+        reads = [asyncio.create_task(olga.request("GET", f"/projects/{slug}")) for slug in slugs]
+        await eventually(lambda: waiting(watcher))
+        await asyncio.sleep(0.3)
+        assert await waiting(watcher) == 1
+        another = asyncio.create_task(alice.request("GET", board.path))
+
+        async def both_wait() -> bool:
+            return await waiting(watcher) == 2
+
+        await eventually(both_wait, limit=1.0)
+    assert {answer.status for answer in await asyncio.gather(*reads)} <= {200, 429}
+    assert (await another).status in {200, 503}
+    assert (await olga.request("GET", f"/projects/{slugs[0]}")).status == 200
+
+
+async def test_what_one_project_waits_for_stops_nobody_elsewhere(
+    board: Board, olga: Person, alice: Person, root: Person, desk: Desk, database_url: str
+) -> None:
+    cards = [(await board.card(f"Card {number}"))["id"] for number in range(24)]
+    people = [olga, alice, root]
+    for person in people:
+        await person.token()
+    other = (await root.post("/projects", {"name": "Elsewhere"}))["slug"]
+    async with held(database_url, f"select hold_project({board.id})") as watcher:
+        writes = [
+            asyncio.create_task(
+                people[number % 3].request("PUT", f"{board.path}/cards/{card}", {"title": "x"})
+            )
+            for number, card in enumerate(cards)
+        ]
+        counting = asyncio.create_task(most_waiting(watcher, writes))
+        while not counting.done():
+            await olga.get("/users/me")
+            # A writer's own share may be taken; the connections are not.
+            elsewhere = await root.request("PUT", f"/projects/{other}", {"name": "Elsewhere"})
+            assert elsewhere.status in {200, 429}
+            await asyncio.sleep(0.1)
+        assert await counting == desk.settings.database_pool // 2
+    assert {task.result().status for task in writes} <= {200, 429, 503}
+    assert (
+        await alice.request("PUT", f"{board.path}/cards/{cards[0]}", {"title": "y"})
+    ).status == 200

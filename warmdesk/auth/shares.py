@@ -11,30 +11,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from warmdesk.auth.limits import Limits
 from warmdesk.db.pool import spent
-from warmdesk.errors import TooMany
+from warmdesk.errors import TooMany, WarmDeskError
 
 WAIT_SECONDS = 2.0
 WAITING = 64
 """Requests of one person that wait at once; each holds its body. More are refused at once."""
 
 
+def _too_many() -> WarmDeskError:
+    return TooMany(1, "too many requests of yours at once, try again", code="too_many_at_once")
+
+
 class Shares:
     """At most `most` of one person's requests at work at once. With ``on=False`` nothing is
-    counted.
+    counted. `refusal` makes the error of who waited in vain. What has a share may be anything with
+    an id: see `Changes` for projects.
 
     ``if not shares.take(person): await shares.wait(person)``, and `give_back` in the end: each is
     one look into a dict.
     """
 
-    __slots__ = ("_at_work", "_most", "_waiting", "on")
+    __slots__ = ("_at_work", "_most", "_refusal", "_waiting", "on")
 
-    def __init__(self, most: int, *, on: bool = True) -> None:
+    def __init__(
+        self, most: int, *, on: bool = True, refusal: Callable[[], WarmDeskError] = _too_many
+    ) -> None:
         self.on = on
         self._most = most
+        self._refusal = refusal
         self._at_work: dict[int, int] = {}
         self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
 
@@ -49,12 +58,12 @@ class Shares:
         return True
 
     async def wait(self, person: int) -> None:
-        """Wait for room, two seconds at most: then, or behind too many others, `TooMany`. What it
+        """Wait for room, two seconds at most: then, or behind too many others, the refusal. What it
         takes is taken from the time that the request has for PostgreSQL.
         """
         waiting = self._waiting.setdefault(person, deque())
         if len(waiting) >= WAITING:
-            raise _too_many()
+            raise self._refusal()
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting.append(mine)
         began = time.monotonic()
@@ -67,7 +76,7 @@ class Shares:
             else:
                 self._forget(person, mine)
             if isinstance(error, TimeoutError):
-                raise _too_many() from error
+                raise self._refusal() from error
             raise
         finally:
             spent(time.monotonic() - began)
@@ -96,10 +105,6 @@ class Shares:
             waiting.remove(mine)
             if not waiting:
                 del self._waiting[person]
-
-
-def _too_many() -> TooMany:
-    return TooMany(1, "too many requests of yours at once, try again", code="too_many_at_once")
 
 
 # In a minute

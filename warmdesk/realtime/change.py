@@ -27,12 +27,14 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
+from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
@@ -65,6 +67,8 @@ class Wish(NamedTuple):
     body_hash: str = ""
     version: int | None = None
     mismatch: int = 409
+    project_id: int | None = None
+    """The project that it is in, if in one."""
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -164,16 +168,28 @@ class Change:
         return messages
 
 
-class Changes:
-    """Makes changes: a database to write to and a bus to publish on."""
+def _crowded() -> WarmDeskError:
+    return Unavailable("too many changes of this project at once, try again")
 
-    def __init__(self, database: Database, bus: Bus) -> None:
+
+class Changes:
+    """Makes changes: a database to write to and a bus to publish on.
+
+    Changes of one project may have to wait for each other's locks, and each keeps its connection
+    meanwhile. So those of one project have at most `at_once` connections, and the others wait
+    without: what one project waits for stops nobody elsewhere. Chat is not counted: its messages
+    share statements, of which there are few.
+    """
+
+    def __init__(self, database: Database, bus: Bus, *, at_once: int | None = None) -> None:
         self.database = database
         self.bus = bus
+        self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
         """One function call: it gives ``status, answer, replay, messages``. See sql/changes/."""
-        row = await self.many(query, **wish.asked, **params)
+        async with self._share(wish.project_id):
+            row = await self.many(query, **wish.asked, **params)
         return Outcome(row["status"], row["answer"], row["replay"])
 
     async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
@@ -214,7 +230,10 @@ class Changes:
         while True:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
             try:
-                result, messages = await self._try(once, tries=TRIES, seconds=min(left, SECONDS))
+                async with self._share(wish.project_id):
+                    result, messages = await self._try(
+                        once, tries=TRIES, seconds=min(left, SECONDS)
+                    )
             except Unavailable:
                 if time.monotonic() >= end:
                     raise
@@ -222,6 +241,18 @@ class Changes:
                 self.bus.publish_all(messages)
                 return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
+
+    @asynccontextmanager
+    async def _share(self, project_id: int | None) -> AsyncIterator[None]:
+        if project_id is None:
+            yield
+            return
+        if not self.of_project.take(project_id):
+            await self.of_project.wait(project_id)
+        try:
+            yield
+        finally:
+            self.of_project.give_back(project_id)
 
     async def _try(self, once: Callable[[float], Awaitable[T]], *, tries: int, seconds: float) -> T:
         """What `once` gives within so many seconds, which all its tries have together."""

@@ -523,6 +523,7 @@ def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
         body_hash=body_hash(raw) if key else "",
         version=version,
         mismatch=mismatch,
+        project_id=project.id if (project := request.get(PROJECT)) is not None else None,
     )
 
 

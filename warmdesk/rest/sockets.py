@@ -602,7 +602,7 @@ WRITES = PACED | {send_message}
 
 
 def _wish(connection: Socket) -> Wish:
-    return Wish(actor_id=connection.user_id)
+    return Wish(actor_id=connection.user_id, project_id=connection.project_id or None)
 
 
 def _answer(connection: Connection, kind: str, payload: dict[str, Any], message_id: Any) -> None:
