@@ -102,6 +102,19 @@ async def test_a_lost_last_message_comes_within_two_seconds(
         assert time.monotonic() - began <= pace.here(2)
 
 
+async def test_a_message_that_is_only_slow_costs_no_read(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int]
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id))
+        looking = asyncio.create_task(desk.hub.check())
+        await asyncio.sleep(5 * hub.HOLD_SECONDS)
+        post.deliver(0)
+        await looking
+        assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + 1
+        assert reads == []
+
+
 async def test_a_message_of_what_never_happened_costs_one_read_and_is_forgotten(
     board: Board,
     desk: Desk,

@@ -53,6 +53,9 @@ CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
 CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
+ON_ITS_WAY_SECONDS = 0.25
+"""How long a message that nothing has overtaken may be on its way. On a busy machine who publishes
+has to wait for a core; to read for it would only make the machine busier."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 REACH_FURTHER = 50
@@ -405,7 +408,7 @@ class Hub:
             self._tasks.recovered("hub.check")
 
     async def check(self) -> None:
-        """One comparison. What is behind while the bus is good has 20 ms, then is read."""
+        """One comparison. What is behind while the bus is good has a moment, then is read."""
         await self._reopen()
         rooms = [room for room in self.rooms.values() if room.opened]
         before = [room.last for room in rooms]
@@ -417,14 +420,16 @@ class Hub:
         )
         if self._history_changed(await self._epoch_of(epoch, went_back=went_back)):
             return
-        behind = [room for room in rooms if room.opened and room.last < heads[room.channel]]
-        if behind and self.bus.good and not self._frozen:
+
+        def behind() -> list[Room]:
+            return [room for room in rooms if room.opened and room.last < heads[room.channel]]
+
+        on_its_way_until = time.monotonic() + ON_ITS_WAY_SECONDS
+        while behind() and self.bus.good and not self._frozen:
+            if time.monotonic() >= on_its_way_until:
+                break
             await asyncio.sleep(HOLD_SECONDS)
-        waiting = [
-            self.catch_up(room, cause="check")
-            for room in behind
-            if room.opened and room.last < heads[room.channel]
-        ]
+        waiting = [self.catch_up(room, cause="check") for room in behind()]
         if waiting:
             await asyncio.wait(waiting, timeout=CHECK_LIMIT)
         if self._frozen and time.monotonic() - self._ticked_at <= FREEZE_SECONDS:
