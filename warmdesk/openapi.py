@@ -112,7 +112,7 @@ NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 
 CONDITIONAL = ("show_project",)
 """Operations that answer 304 to an ``If-None-Match``."""
-WHOLE = ("list_messages", "search_users")
+WHOLE = ("search_users",)
 """Operations whose query chooses from a list, but whose answer names no next page."""
 REPEATABLE = ("/cards", "/messages", "/comments", "/time-entries", "/ticket")
 """What the paths end in whose POST knows the ``Idempotency-Key``."""

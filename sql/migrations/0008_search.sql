@@ -10,7 +10,7 @@ declare
     bytes bytea := convert_to(lower_, 'UTF8');
     grams bigint[];
 begin
-    if octet_length(bytes) <= 262144 then
+    if octet_length(bytes) <= 320000 then
         grams := array(
             select distinct project_ << 25 | get_byte(bytes, i) << 16 | get_byte(bytes, i + 1) << 8 | get_byte(bytes, i + 2)
             from generate_series(0, octet_length(bytes) - 3) i
