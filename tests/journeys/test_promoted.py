@@ -89,8 +89,8 @@ async def test_each_of_two_standbys_that_are_promoted_in_turn_resets_everybody(
         heads.append(await head(olga))
 
         for old, new in zip(servers, standbys, strict=False):
-            await hand_over(old, new)
             resets = [viewer.resets for viewer in viewers]
+            await hand_over(old, new)
             await until(back(olga), limit=BACK_WITHIN, every=0.1)
             # More than the other history had: the same numbers, other events.
             behind = heads[-1]["seq"] - (await head(olga))["seq"]
