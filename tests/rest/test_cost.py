@@ -425,6 +425,7 @@ def messages(draw: st.DrawFn) -> bytes:
 
 async def test_no_message_of_a_socket_holds_the_loop(apart: Apart, token: str) -> None:
     @given(messages())
+    @example(Long(b'{"type":"auth.refresh","id":[' + b"1e308," * 10_890 + b"1]}"))
     @slow_cases
     def send(text: bytes) -> None:
         least = 9.0

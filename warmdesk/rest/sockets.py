@@ -95,12 +95,16 @@ class OpenSocket(msgspec.Struct, kw_only=True):
     ) = None
 
 
+NO_ID = msgspec.Raw(b"null")
+
+
 class Incoming(msgspec.Struct):
     """What a client sends: ``{"type", "payload", "id"}``."""
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
-    id: Any = None
+    id: msgspec.Raw = NO_ID
+    """Repeated as it came, and not read before it is known to be short."""
 
 
 class SendMessage(msgspec.Struct):
@@ -413,6 +417,9 @@ def received(connection: Connection, text: bytes) -> None:
     try:
         check_text(text)
         message = decode(text)
+        short = len(message.id) <= ID_LIMIT
+        if short and message.id is not NO_ID:
+            msgspec.json.decode(message.id)
     except (WarmDeskError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         WS_DROPPED.inc(reason="malformed")
         if isinstance(error, WarmDeskError) and text.lstrip().startswith(b"{"):
@@ -422,7 +429,7 @@ def received(connection: Connection, text: bytes) -> None:
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
-    if not _short(message.id):
+    if not short:
         WS_DROPPED.inc(reason="malformed")
         _error(connection, None, "invalid_payload", f"an id has at most {ID_LIMIT} bytes of JSON")
         return
@@ -438,11 +445,6 @@ def received(connection: Connection, text: bytes) -> None:
         _error(connection, message.id, "rate_limited", "too many messages are waiting")
     else:
         connection.inbox.append(message)
-
-
-def _short(message_id: Any) -> bool:
-    """Whether an id is one that answers repeat; nobody has to send himself back what he sent."""
-    return message_id is None or len(encode(message_id)) <= ID_LIMIT
 
 
 def _keep(run: Any) -> None:
@@ -605,14 +607,16 @@ def _wish(connection: Socket) -> Wish:
     return Wish(actor_id=connection.user_id, project_id=connection.project_id or None)
 
 
-def _answer(connection: Connection, kind: str, payload: dict[str, Any], message_id: Any) -> None:
+def _answer(
+    connection: Connection, kind: str, payload: dict[str, Any], message_id: msgspec.Raw | None
+) -> None:
     frame: dict[str, Any] = {"type": kind, "payload": payload}
-    if message_id is not None:
+    if message_id is not None and bytes(message_id) != b"null":
         frame["id"] = message_id
     connection.send_text(encode(frame))
 
 
-def _error(connection: Connection, message_id: Any, code: str, text: str) -> None:
+def _error(connection: Connection, message_id: msgspec.Raw | None, code: str, text: str) -> None:
     _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)
 
 
