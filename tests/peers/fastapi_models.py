@@ -57,6 +57,7 @@ class Project(Base):
     members: Mapped[list[Membership]] = relationship(order_by="Membership.id")
 
     seq = 0
+    members_more = False
     my_role = ""
     starred = False
     epoch = "0"
@@ -324,6 +325,7 @@ class BoardOut(Out):
     created_by: UserOut
     labels: list[LabelOut]
     members: list[MemberOut]
+    members_more: bool
     id: int
     name: str
     description: str
