@@ -13,6 +13,7 @@ from warmdesk.boards import BOARDS, Boards
 from warmdesk.changes.chat import CHAT, Chat
 from warmdesk.changes.kept import KEPT, KeptAnswers
 from warmdesk.desk import Desk
+from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi import Documents, document
 from warmdesk.rest import health
@@ -39,7 +40,7 @@ def build_app(desk: Desk) -> web.Application:
     app[KEPT] = KeptAnswers(desk.database, on=desk.limits.on)
     for tree in paths():
         app.router.register_resource(tree)
-    app.cleanup_ctx.extend((sampling, health.sampling, trimming, bounding))
+    app.cleanup_ctx.extend((sampling, health.sampling, trimming, finding, bounding))
     return app
 
 
@@ -49,6 +50,14 @@ async def trimming(app: web.Application) -> AsyncIterator[None]:
     retention.start()
     yield
     await retention.stop()
+
+
+async def finding(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: what was written can be looked up."""
+    grams = Grams(app[DESK])
+    grams.start()
+    yield
+    await grams.stop()
 
 
 async def bounding(app: web.Application) -> AsyncIterator[None]:

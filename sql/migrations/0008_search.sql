@@ -28,42 +28,44 @@ create function grams_any(project_ bigint) returns bigint language sql immutable
 select project_ << 25 | 1 << 24
 $$;
 
+-- A row a card. Without grams it is due: its text was written, and nobody has looked what it holds. See make_grams.
 create table card_grams (
     card_id bigint primary key,
-    grams bigint[] not null
+    project_id bigint not null,
+    grams bigint[]
 );
 alter table card_grams alter column grams set statistics 0;
+create index card_grams_find on card_grams using gin (grams) where grams is not null;
+create index card_grams_due on card_grams (project_id, card_id) where grams is null;
 
 -- Nobody is kept from writing while this goes on.
-insert into card_grams (card_id, grams)
-select c.id, text_grams(c.project_id, lower(c.title) || chr(10) || lower(c.description)) from cards as c;
+insert into card_grams (card_id, project_id)
+select c.id, c.project_id from cards as c;
 
--- Each writer pays its own part: with a list of what is pending one would pay for many, with its locks held.
-create index card_grams_find on card_grams using gin (grams) with (fastupdate = off);
-
--- By a trigger, so that also the program before this one keeps it. A move names none of these columns and pays nothing.
-create function keep_card_grams() returns trigger language plpgsql as $$
+-- By a trigger, so that also the program before this one keeps it. A move names none of these columns and pays nothing. Whoever
+-- writes a text locks its row even if that is due already: who made its grams meanwhile read the text of before.
+create function mark_card_grams() returns trigger language plpgsql as $$
 begin
-    insert into card_grams (card_id, grams)
-    values (new.id, text_grams(new.project_id, lower(new.title) || chr(10) || lower(new.description)))
-    on conflict (card_id) do update set grams = excluded.grams;
+    if tg_op = 'INSERT' then
+        insert into card_grams (card_id, project_id) values (new.id, new.project_id);
+    else
+        update card_grams set project_id = new.project_id, grams = null where card_id = new.id;
+    end if;
     return null;
 end
 $$;
 
-create trigger cards_grams_new after insert on cards for each row execute function keep_card_grams();
+create trigger cards_grams_new after insert on cards for each row execute function mark_card_grams();
 create trigger cards_grams_changed after update of title, description, project_id on cards for each row
 when (
     old.title is distinct from new.title or old.description is distinct from new.description
     or old.project_id is distinct from new.project_id
 )
-execute function keep_card_grams();
+execute function mark_card_grams();
 
 -- What was written meanwhile. From here on nobody writes before the commit.
-insert into card_grams (card_id, grams)
-select c.id, text_grams(c.project_id, lower(c.title) || chr(10) || lower(c.description))
-from cards as c
-where c.updated_at > now() - interval '10 minutes' or not exists (select from card_grams as g where g.card_id = c.id)
-on conflict (card_id) do update set grams = excluded.grams;
+insert into card_grams (card_id, project_id)
+select c.id, c.project_id from cards as c
+where not exists (select from card_grams as g where g.card_id = c.id);
 delete from card_grams as g where not exists (select from cards as c where c.id = g.card_id);
 alter table card_grams add foreign key (card_id) references cards (id) on delete cascade;

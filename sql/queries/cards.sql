@@ -285,6 +285,10 @@ cross join (
     inner join made as j on j.id = o.id
 ) as page;
 
+-- name: make_grams -> value
+-- What cards hold whose texts were written lately: see make_grams in sql/changes/search.sql.
+select make_grams(:most::integer, :bytes::bigint);
+
 -- name: deleted -> one
 -- A page of a project's deleted cards, the last deleted first, older than a moment and id; with the last one's, and whether
 -- there are more. It ends after `bytes`, but not before its first card.

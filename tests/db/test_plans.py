@@ -89,8 +89,8 @@ CARDS = """
     insert into cards (project_id, column_id, title, position, card_number, deleted_at)
     select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
     from generate_series(1, $n / 10) as n;
-    insert into card_grams (card_id, grams)
-    select id, text_grams(project_id, lower(title) || chr(10) || lower(description))
+    insert into card_grams (card_id, project_id, grams)
+    select id, project_id, text_grams(project_id, lower(title) || chr(10) || lower(description))
     from cards where project_id <= 3 or id % 5 = 0;
     insert into card_assignees (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
@@ -434,8 +434,8 @@ OTHERS = {
     "changes, of rows that they find by a key": """
         access.require_role auth.change_password auth.end_sessions auth.enter auth.lock_admins
         auth.note_key_use auth.note_login auth.open_session auth.register auth.rotate cards.create
-        cards.delete cards.lock cards.lock_column cards.move cards.require_version cards.restore
-        cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
+        cards.delete cards.lock cards.lock_column cards.make_grams cards.move
+        cards.require_version cards.restore cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
         chat.send chat.send_alone chat.unreact columns.create columns.delete columns.lock
         columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.take
         feeds.renew_epoch feeds.trim feeds.write members.add

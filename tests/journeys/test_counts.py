@@ -48,7 +48,12 @@ OPEN_SECONDS = 20.0
 
 LOGGED = re.compile(r"\[\d+\] LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")
 NAMES = {" ".join(query.statement.split()): query.name for query in sql}
-BACKGROUND = {"feeds.heads": 1.0, "health.newest_migration": 2.0, "sockets.refused": 30.0}
+BACKGROUND = {
+    "feeds.heads": 1.0,
+    "health.newest_migration": 2.0,
+    "cards.make_grams": 5.0,
+    "sockets.refused": 30.0,
+}
 """What each process asks by itself, once in so many seconds."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")
 

@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Board
+from tests.locks import waiting
 from tests.person import Person
 from warmdesk.db.migrations import migrate
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
+from warmdesk.jobs.grams import Grams
 
 FILTERS: dict[str, Any] = {
     "column_id": None,
@@ -50,6 +53,11 @@ async def fill(connection: Any, board: Board, texts: list[tuple[str, str]]) -> N
     )
 
 
+async def made(connection: Any, most: int = 1_000_000, of_bytes: int = 1 << 40) -> int:
+    """Make the grams of cards that are due; gives of how many."""
+    return int(await sql.cards.make_grams(connection, most=most, bytes=of_bytes))
+
+
 async def search(connection: Any, board: Board, q: str, **other: Any) -> list[list[int]]:
     """The ids of all pages."""
     asked = {**FILTERS, "limit": 100, "search_bytes": 16 << 20, **other}
@@ -75,6 +83,7 @@ def together(pages: list[list[int]]) -> list[int]:
     asked=st.data(),
     limit=st.integers(1, 10),
     search_bytes=st.sampled_from([1, 100, 1 << 20]),
+    batch=st.integers(0, 8),
 )
 @settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -86,7 +95,9 @@ async def test_it_finds_what_a_scan_finds(
     asked: st.DataObject,
     limit: int,
     search_bytes: int,
+    batch: int,
 ) -> None:
+    """Also while the grams of only some cards are made."""
     text = asked.draw(st.sampled_from([each for pair in texts for each in pair]))
     start = asked.draw(st.integers(0, len(text)))
     part = text[start : asked.draw(st.integers(start, len(text)))]
@@ -98,6 +109,7 @@ async def test_it_finds_what_a_scan_finds(
     await transaction.start()
     try:
         await fill(connection, board, texts)
+        assert await made(connection, batch) == min(batch, len(texts))
         wanted = [row["id"] for row in await connection.fetch(SCAN, board.id, q)]
         for indexed in (True, False):
             if not indexed:
@@ -117,6 +129,7 @@ async def test_pages_are_full_and_what_cannot_hold_it_is_not_read(
     wanted = [int((await board.card("A needle 100%_"))["id"])]
     wanted.append((await board.card(description="in the Hay NEEDLE 100%_"))["id"])
     await board.card("A needle 1000")
+    assert await made(connection) == 403
 
     found = await alice.request("GET", f"{board.path}/cards?q=needle%20100%25_")
     assert [card["id"] for card in found.body] == wanted
@@ -191,6 +204,8 @@ async def test_every_change_of_a_text_is_found_and_no_other_change_costs(
     async def written() -> Any:
         return await connection.fetchrow("select xmin::text, ctid::text from card_grams")
 
+    assert await found("old door")
+    assert await made(connection) == 1
     before = await written()
     await alice.patch(f"{path}/move", {"column_id": board.done, "index": 0})
     await alice.put(path, {"priority": "high", "title": "The old door", "column_id": board.backlog})
@@ -201,6 +216,10 @@ async def test_every_change_of_a_text_is_found_and_no_other_change_costs(
     assert not await found("old door")
     assert await found("squeak")
     await alice.put(path, {"description": "is oiled"})
+    assert await found("oiled")
+    assert not await found("squeak")
+    assert await made(connection) == 1
+    assert await made(connection) == 0
     assert await found("oiled")
     assert not await found("squeak")
     before = await written()
@@ -221,6 +240,7 @@ async def test_a_text_that_holds_everything_costs_what_others_cost(
     """What no language looks like is not taken apart, but looked at in every search."""
     mixed = "".join(chr(0x10000 + 37 * n) for n in range(20_000))
     await fill(connection, board, [("Mixed", mixed), ("Long", "🦊" * 100_000), ("Short", "fox")])
+    await made(connection)
     sizes = await connection.fetch("select cardinality(grams) from card_grams order by card_id")
     assert [row[0] for row in sizes[:2]] == [1, 1]
     ids = [row["id"] for row in await connection.fetch("select id from cards order by id")]
@@ -236,7 +256,7 @@ async def test_an_upgrade_keeps_no_writer_waiting_and_misses_no_text(
     """The program before goes on writing while the migration runs."""
     kept = await connection.fetch(
         "select proname, oid::regprocedure::text as name from pg_proc"
-        " where proname in ('text_grams', 'grams_any', 'keep_card_grams')"
+        " where proname in ('text_grams', 'grams_any', 'mark_card_grams')"
     )
     await connection.execute("drop table card_grams")
     for row in kept:
@@ -272,9 +292,52 @@ async def test_an_upgrade_keeps_no_writer_waiting_and_misses_no_text(
     stop.set()
     assert await writing > 0
     await other.close()
+    while await made(connection, 50, 100_000):
+        pass
     wrong = await connection.fetchval(
         "select count(*) from cards as c full join card_grams as g on g.card_id = c.id"
         " where g.grams is distinct from"
         " text_grams(c.project_id, lower(c.title) || chr(10) || lower(c.description))"
     )
     assert wrong == 0
+
+
+@pytest.mark.foul
+async def test_a_text_that_is_written_while_its_grams_are_made_is_due_again(
+    board: Board, connection: Any, database_url: str
+) -> None:
+    """Either of the two may be first."""
+    await fill(connection, board, [("The old door", "")])
+    rename = "update cards set title = $1"
+    other = await asyncpg.connect(database_url)
+    try:
+        async with other.transaction():
+            await other.execute(rename, "The new gate")
+            assert await made(connection) == 0
+        assert await made(connection) == 1
+        assert len(together(await search(connection, board, "new gate"))) == 1
+
+        await connection.execute(rename, "The wall")
+        async with other.transaction():
+            assert await made(other) == 1
+            writing = asyncio.ensure_future(connection.execute(rename, "The window"))
+            await waiting(other)
+        await writing
+        assert len(together(await search(connection, board, "window"))) == 1
+        assert await made(connection) == 1
+        assert len(together(await search(connection, board, "window"))) == 1
+        assert not together(await search(connection, board, "the wall"))
+    finally:
+        await other.close()
+
+
+@pytest.mark.foul
+async def test_a_batch_has_a_size_and_a_turn_makes_them_all(
+    board: Board, desk: Desk, connection: Any
+) -> None:
+    await fill(connection, board, [(f"Card {n}", "some words " * 100) for n in range(250)])
+    assert await made(connection, 5) == 5
+    assert await made(connection, 100, 1) == 1
+    assert await made(connection, 100, 3_000) == 3
+    assert await Grams(desk).turn() == 241
+    assert await made(connection) == 0
