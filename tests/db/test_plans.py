@@ -435,7 +435,8 @@ OTHERS = {
         access.require_role auth.change_password auth.end_sessions auth.enter auth.lock_admins
         auth.note_key_use auth.note_login auth.open_session auth.register auth.rotate cards.create
         cards.delete cards.lock cards.lock_column cards.make_grams cards.move
-        cards.require_version cards.restore cards.tell cards.update chat.delete chat.edit chat.lock chat.react chat.require_version
+        cards.require_version cards.restore cards.tell cards.update chat.delete chat.edit chat.lock
+        chat.react chat.require_version
         chat.send chat.send_alone chat.unreact columns.create columns.delete columns.lock
         columns.place columns.require_version columns.update feeds.may_trim feeds.record feeds.take
         feeds.renew_epoch feeds.trim feeds.write members.add
