@@ -102,6 +102,21 @@ async def test_a_lost_last_message_comes_within_two_seconds(
         assert time.monotonic() - began <= pace.here(2)
 
 
+async def test_on_a_slow_bus_a_message_has_longer_to_arrive(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id))
+        await tell(desk, project_channel(board.id))
+        await asyncio.sleep(5 * hub.HOLD_SECONDS)
+        post.deliver(1)
+        await asyncio.sleep(3 * hub.HOLD_SECONDS)
+        post.deliver(0)
+        for seq in (1, 2):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert reads == []
+
+
 async def test_a_message_that_is_only_slow_costs_no_read(
     board: Board, desk: Desk, alice: Person, post: Post, reads: list[int]
 ) -> None:

@@ -68,6 +68,7 @@ class Control:
         self._unsure = asyncio.Event()
         self._tasks = Tasks()
         hub.on_history = self._unheard
+        hub.on_unsure = lambda connection: self._later(self._let_go(connection))
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -137,6 +138,12 @@ class Control:
         if room is not None and room.opened and any(c.room is room for c in concerned):
             await asyncio.shield(self.hub.catch_up(room, cause="check"))
         await self._ask_about(concerned, because_of=entry)
+
+    async def _let_go(self, connection: Connection) -> None:
+        """End a socket that follows its room no more. Who is a member again comes back."""
+        await self._ask_about([connection])
+        if not connection.closing:
+            connection.close(Close.RESTART, "members changed")
 
     async def _review(self) -> None:
         while True:

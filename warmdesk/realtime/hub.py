@@ -54,8 +54,10 @@ CHECK_SECONDS_BAD = 0.25
 CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
-"""How long a message that nothing has overtaken may be on its way. On a busy machine who publishes
-has to wait for a core; to read for it would only make the machine busier."""
+"""How long a message may be on its way at most. On a busy machine who publishes has to wait for a
+core; to read for it would only make the machine busier."""
+UNSURE_SECONDS = 1.0
+"""A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 REACH_FURTHER = 50
@@ -102,6 +104,7 @@ class Hub:
         self.on_hint: Callable[[Room, str], None] = lambda room, word: None
         self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
         self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
+        self.on_unsure: Callable[[Connection], None] = lambda connection: None
         self.on_woken: Callable[[], None] = lambda: None
         self.on_history: Callable[[], None] = lambda: None
         self._tasks = Tasks()
@@ -207,11 +210,14 @@ class Hub:
 
     def _hold(self, room: Room) -> None:
         """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of
-        order).
+        order), and twice as long as the message took that overtook it.
         """
         if room.held_timer is None and room.catching is None:
-            loop = asyncio.get_running_loop()
-            room.held_timer = loop.call_later(HOLD_SECONDS, self._held_long_enough, room)
+            overtook = next(iter(room.held.values()), None)
+            late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
+            room.held_timer = asyncio.get_running_loop().call_later(
+                max(HOLD_SECONDS, min(2 * late, ON_ITS_WAY_SECONDS)), self._held_long_enough, room
+            )
 
     def _held_long_enough(self, room: Room) -> None:
         room.held_timer = None
@@ -244,15 +250,13 @@ class Hub:
             room.drop(connection)
             if connection.closing:
                 continue
-            if since is not None and time.monotonic() - connection.opened_at < since:
-                # It was let in behind this: a member again, whose room is late. Who comes back is
-                # asked anew, and refused if it was the cache of rights that was late.
-                connection.close(Close.RESTART, "members changed")
+            if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
+                # Perhaps it was let in behind this: a member again, whose room is late.
+                self.on_unsure(connection)
                 continue
             REVOCATIONS.inc(cause="project")
             connection.close(Close.NO_ACCESS, "no longer a member")
-            if since is not None:
-                REVOCATION_SECONDS.observe(since)
+            REVOCATION_SECONDS.observe(since)
 
     # Healing
 
