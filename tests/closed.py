@@ -6,14 +6,13 @@ Used on everything that passes by in a test: events in the feeds, frames on sock
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 from typing import Any
 
 import msgspec
 
+from warmdesk.app import resources
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.rest import RESOURCES
 
 ENVELOPE = {"type", "payload", "seq", "ts", "actor_id", "client_id", "id"}
 
@@ -66,11 +65,9 @@ def check_event(type: str, payload: str) -> None:
 def routes() -> list[tuple[str, re.Pattern[str], Any]]:
     """Method, pattern and declaration of every route, fixed paths first, as in the application."""
     found = []
-    for name in RESOURCES:
-        for handler in importlib.import_module(f"warmdesk.rest.{name}").routes:
-            declared = handler.route
-            pattern = re.sub(r"\{(\w+)(:[^}]*)?\}", r"[^/]+", declared.path)
-            found.append((declared.method, re.compile(pattern), declared))
+    for declared in resources():
+        pattern = re.sub(r"\{(\w+)(:[^}]*)?\}", r"[^/]+", declared.path)
+        found.append((declared.method, re.compile(pattern), declared))
     return found
 
 

@@ -34,7 +34,7 @@ from warmdesk.config import Settings
 from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
-from warmdesk.rest.front import Fronts
+from warmdesk.front import Fronts
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)

@@ -33,9 +33,9 @@ from tests.promql import Scrape, fires, names, scrape
 from tests.test_documents import parsed
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
+from warmdesk.http import bounds
 from warmdesk.realtime import room
 from warmdesk.realtime.feed import Entry, deletes
-from warmdesk.rest import bounds
 
 FILE = Path(__file__).parents[1] / "config" / "alerts.yml"
 RULES: dict[str, Any] = {

@@ -15,9 +15,11 @@ from tests.conftest import Board, Invite
 from tests.person import Person
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole, Role
-from warmdesk.openapi import TAGS, as_openapi, document
+from warmdesk.http.routing import SIGNED_IN, route
+from warmdesk.openapi.document import document
+from warmdesk.openapi.schemas import as_openapi
+from warmdesk.openapi.words import TAGS
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.rest.routing import SIGNED_IN, route
 from warmdesk.schemas import Body
 
 Node = dict[str, Any]

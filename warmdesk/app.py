@@ -9,20 +9,19 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from warmdesk import rest
-from warmdesk.boards import BOARDS, Boards
-from warmdesk.changes.chat import CHAT, Chat
-from warmdesk.changes.kept import KEPT, KeptAnswers
 from warmdesk.desk import Desk
+from warmdesk.http.body import BODY_LIMIT
+from warmdesk.http.middleware import DOORMAN, Doorman, behind_door, nowhere
+from warmdesk.http.protocol import install
+from warmdesk.http.request import DESK
+from warmdesk.http.router import Paths
+from warmdesk.http.routing import BASE, Route
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.retention import Retention
-from warmdesk.openapi import Documents, document
+from warmdesk.openapi.document import document
+from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
-from warmdesk.rest.health import SAMPLED, Sampled
-from warmdesk.rest.metrics import COUNTED, Counted, sampling
-from warmdesk.rest.middleware import DOORMAN, Doorman, behind_door, nowhere
-from warmdesk.rest.paths import Paths
-from warmdesk.rest.routing import BASE, BODY_LIMIT, DESK, Route
-from warmdesk.rest.wire import install
+from warmdesk.rest.metrics import sampling
 
 
 def build_app(desk: Desk) -> web.Application:
@@ -33,11 +32,6 @@ def build_app(desk: Desk) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT + 1, handler_args={"auto_decompress": False})
     app[DESK] = desk
     app[DOORMAN] = Doorman(desk)
-    app[BOARDS] = Boards(desk.database, shares=desk.heavy_reads)
-    app[COUNTED] = Counted()
-    app[SAMPLED] = Sampled()
-    app[CHAT] = Chat(desk.changes)
-    app[KEPT] = KeptAnswers(desk.database, on=desk.limits.on)
     for tree in paths():
         app.router.register_resource(tree)
     app.cleanup_ctx.extend((sampling, health.sampling, trimming, finding, bounding))
@@ -72,7 +66,8 @@ def resources() -> tuple[Route, ...]:
     found: list[Route] = []
     for name in rest.RESOURCES:
         module = importlib.import_module(f"warmdesk.rest.{name}")
-        found.extend(handler.route for handler in module.routes)
+        declared = (getattr(each, "route", None) for each in vars(module).values())
+        found.extend(each for each in declared if isinstance(each, Route))
     return tuple(found)
 
 

@@ -19,8 +19,6 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from warmdesk.auth.actor import Project
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
@@ -175,6 +173,3 @@ def etag(epoch: str, seq: int, own: bytes, parts: frozenset[str]) -> str:
     """Names all that a reader's bytes depend on."""
     view = hashlib.sha256(own + ",".join(sorted(parts)).encode()).hexdigest()[:12]
     return f'"{epoch}-{seq}-{view}"'
-
-
-BOARDS: web.AppKey[Boards] = web.AppKey("boards", Boards)

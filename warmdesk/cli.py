@@ -171,8 +171,8 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.changes import accounts
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
+    from warmdesk.http.body import as_bad_request
     from warmdesk.realtime.change import Change, Wish
-    from warmdesk.rest.routing import as_bad_request
     from warmdesk.schemas.users import CreateUser
 
     asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
@@ -311,7 +311,7 @@ def check(wanted: argparse.Namespace) -> int:
 def openapi(wanted: argparse.Namespace) -> int:
     """Print the API's description, an OpenAPI 3.0.3 document."""
     from warmdesk.app import resources
-    from warmdesk.openapi import document
+    from warmdesk.openapi.document import document
 
     print(json.dumps(document(resources()), indent=2, ensure_ascii=False))
     return 0

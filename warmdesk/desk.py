@@ -13,9 +13,14 @@ from warmdesk.auth.access import Access
 from warmdesk.auth.identity import Identity
 from warmdesk.auth.limits import Limits
 from warmdesk.auth.shares import Pace, Shares
+from warmdesk.boards import Boards
+from warmdesk.changes.chat import Chat
+from warmdesk.changes.kept import KeptAnswers
 from warmdesk.config import Settings
 from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
+from warmdesk.disk import Disk
+from warmdesk.inventory import Inventory
 from warmdesk.link import names_of
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.change import Changes
@@ -36,6 +41,10 @@ class Desk:
     presence: Presence
     control: Control
     changes: Changes
+    boards: Boards
+    chat: Chat
+    stored_answers: KeptAnswers
+    inventory: Inventory
     access: Access
     identity: Identity
     limits: Limits
@@ -47,6 +56,8 @@ class Desk:
     pace: Pace
     installation: str
     """The UUID that all names of this process in Redis carry."""
+    disk: Disk | None = None
+    """That of the data directory; None when there is none here."""
     history: str = ""
     """The epoch of which it is known that it is this installation's."""
     draining: bool = False
@@ -94,6 +105,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     limits = Limits(redis, on=settings.rate_limits, names=names)
     presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
     control = Control(hub, database, presence=presence, forgetful=(access, identity))
+    heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
+    at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
+    changes = Changes(database, bus, at_once=at_once)
     desk = Desk(
         settings=settings,
         database=database,
@@ -102,16 +116,16 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         hub=hub,
         presence=presence,
         control=control,
-        changes=Changes(
-            database,
-            bus,
-            at_once=max(1, settings.database_pool // 2) if settings.rate_limits else None,
-        ),
+        changes=changes,
+        boards=Boards(database, shares=heavy_reads),
+        chat=Chat(changes),
+        stored_answers=KeptAnswers(database, on=limits.on),
+        inventory=Inventory(database, redis),
         access=access,
         identity=identity,
         limits=limits,
         reads=Shares(settings.reads_at_once, on=settings.rate_limits),
-        heavy_reads=Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits),
+        heavy_reads=heavy_reads,
         writes=Shares(settings.writes_at_once, on=settings.rate_limits),
         pace=Pace(limits, limit=settings.changes_per_minute),
         installation=installation,

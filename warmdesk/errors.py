@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+LONGEST_NAME = 100
+"""Characters of a field's name in an answer: names are the client's own."""
+
 
 class WarmDeskError(Exception):
     """What a door answers with: ``status``, ``message``, machine keys in ``extra``, ``headers``.
@@ -84,6 +87,13 @@ class Impossible(WarmDeskError):
     message = "this cannot be done"
 
 
+class Archived(Impossible):
+    """422: the project takes no changes while it is archived."""
+
+    def __init__(self) -> None:
+        super().__init__("the project is archived", code="project_archived")
+
+
 class TooMany(WarmDeskError):
     """429: over a rate limit; ``retry_after`` in seconds. ``policy``: a limit's name, how many it
     allows, and in how many seconds, told as the IETF's draft of RateLimit headers says.
@@ -123,3 +133,14 @@ def refusal(sqlstate: str, message: str, detail: str | None) -> WarmDeskError:
     """The error that an SQL function raised with ``refuse``: SQLSTATE ``WD404`` is a 404."""
     extra = json.loads(detail) if detail else {}
     return WarmDeskError(message, status=int(sqlstate[2:]), **extra)
+
+
+def field_error(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
+    """An error that says which field it is about, for people and for programs."""
+    name = cut(name, LONGEST_NAME)
+    return error(f"{name}: {reason}", fields={name: reason})
+
+
+def cut(text: str, longest: int) -> str:
+    """A text, or its beginning when it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

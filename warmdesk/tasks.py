@@ -219,3 +219,34 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+
+
+async def answer_within(
+    seconds: float, question: Awaitable[T], *, failures: tuple[type[BaseException], ...]
+) -> T | None:
+    """The answer of a server; None when it gives none in time, or one of these failures.
+
+    The caller does not wait until the question is taken back: asyncpg asks the server for that, and
+    when the server hangs, that hangs too.
+    """
+    task = asyncio.ensure_future(question)
+    try:
+        await asyncio.wait((task,), timeout=seconds)
+        return task.result() if task.done() else None
+    except failures:
+        return None
+    finally:
+        if not task.done():
+            _unanswered.add(task)
+            task.add_done_callback(_forget)
+            task.cancel()
+
+
+_unanswered: set[asyncio.Future[Any]] = set()
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for this answer any more, nor for its failure."""
+    _unanswered.discard(task)
+    if not task.cancelled():
+        task.exception()

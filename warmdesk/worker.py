@@ -26,8 +26,8 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
+from warmdesk.front import Fronts
 from warmdesk.realtime.connection import cap
-from warmdesk.rest.front import Fronts
 from warmdesk.tasks import until_beat
 
 BACKLOG = 4096

@@ -49,8 +49,8 @@ from tests.person import Person
 from tests.realtime.raw import masked
 from warmdesk.auth import passwords
 from warmdesk.config import Settings
+from warmdesk.http.protocol import HEAD_SECONDS
 from warmdesk.realtime.frames import CONTINUATION, PING, Close
-from warmdesk.rest.wire import HEAD_SECONDS
 
 pytestmark = pytest.mark.timeout(180)
 

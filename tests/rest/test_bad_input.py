@@ -24,7 +24,8 @@ from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.config import Settings
 from warmdesk.errors import WarmDeskError
-from warmdesk.rest.routing import BASE, BODY_LIMIT, Route, check_text, decode_body, depth
+from warmdesk.http.body import BODY_LIMIT, check_text, decode_body, depth
+from warmdesk.http.routing import BASE, Route
 
 UNKNOWN = 2**53
 PUBLIC_LIMIT = Settings().public_body_bytes

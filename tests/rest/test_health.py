@@ -18,11 +18,11 @@ from tests.conftest import Servers, Wait, serving
 from tests.disk import small_disk
 from tests.journeys.running import children
 from tests.person import Person
-from warmdesk import tasks
+from warmdesk import disk, tasks
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
+from warmdesk.disk import Disk
 from warmdesk.rest import health
-from warmdesk.rest.health import Disk
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_a_disk_that_is_low_is_told_and_one_that_is_full_gets_no_requests(
     settings: Settings, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "SAMPLE_SECONDS", 0.05)
-    with small_disk(health.FULL + (4 << 20)) as directory:
+    with small_disk(disk.FULL + (4 << 20)) as directory:
         async with serving(replace(settings, data_dir=directory)) as door:
             nobody = Person(door.url, "nobody")
             nobody.client.token = "none"
@@ -184,7 +184,7 @@ def test_a_disk_is_low_below_a_gibibyte_or_a_twentieth() -> None:
     assert Disk(free=gib - 1, size=2 * gib).low
     assert not Disk(free=5 * gib, size=100 * gib).low
     assert Disk(free=5 * gib - 1, size=100 * gib).low
-    assert health.measure(Path("/no/such/place")) is None
+    assert disk.measure_disk(Path("/no/such/place")) is None
 
 
 def test_the_newest_migration_is_known() -> None:

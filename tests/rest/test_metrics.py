@@ -16,10 +16,10 @@ import pytest
 from tests.conftest import Board, Servers, Wait
 from tests.journeys.running import SECRETS, Running, children
 from tests.person import Person
+from warmdesk import inventory
 from warmdesk.bounds import KEYS, TABLES
 from warmdesk.desk import Desk
 from warmdesk.realtime.bus import connect_redis
-from warmdesk.rest import metrics
 
 
 async def lines(reader: Person) -> dict[str, float]:
@@ -34,7 +34,7 @@ async def lines(reader: Person) -> dict[str, float]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is asked each time."""
-    monkeypatch.setattr(metrics, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(inventory, "KEPT_SECONDS", -1.0)
 
 
 async def test_only_administrators_and_metrics_accounts_may_read(
@@ -90,8 +90,8 @@ async def test_of_each_table_and_kind_of_key_is_told_how_much_there_is(
 async def test_many_keys_are_estimated(
     root: Person, desk: Desk, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "SCANS", 2)
-    monkeypatch.setattr(metrics, "SCANNED", 100)
+    monkeypatch.setattr(inventory, "SCANS", 2)
+    monkeypatch.setattr(inventory, "SCANNED", 100)
     await desk.redis.mset({f"warmdesk:limit:x:{n}": 1 for n in range(3000)})
 
     told = await lines(root)
@@ -130,7 +130,7 @@ async def test_a_columns_name_cannot_break_its_line(
 async def test_projects_beyond_the_shown_are_summed(
     root: Person, olga: Person, board: Board, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "SHOWN", 1)
+    monkeypatch.setattr(inventory, "SHOWN", 1)
     await board.card()
     await olga.post("/projects", {"name": "Newest"})
 
@@ -150,7 +150,7 @@ async def test_a_project_is_active_by_its_newest_event(
     soon: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metrics, "SHOWN", 1)
+    monkeypatch.setattr(inventory, "SHOWN", 1)
     await olga.post("/projects", {"name": "Newest"})
     await board.card()
     assert 'warmdesk_columns{project="demo"}' in await lines(root)
@@ -214,7 +214,7 @@ async def _is(count: Any, wanted: float) -> bool:
 async def test_without_the_database_everything_else_is_told(
     root: Person, board: Board, servers: Servers, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "COUNT_SECONDS", 0.3)
+    monkeypatch.setattr(inventory, "COUNT_SECONDS", 0.3)
     before = await lines(root)
     postgres = servers.postgres.pid
     for pid in (hung := [postgres, *children(postgres)]):

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from aiohttp import web
 from msgspec.json import Decoder
 
 from warmdesk.db.pool import granted
@@ -259,9 +258,6 @@ class Chat:
                 row["statuses"], row["answers"], row["replays"], strict=True
             )
         ]
-
-
-CHAT: web.AppKey[Chat] = web.AppKey("chat", Chat)
 
 
 def _by_project(group: list[Letter]) -> list[list[Letter]]:

@@ -17,8 +17,6 @@ import time
 from contextvars import Context
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from warmdesk.auth.identity import Recent
 from warmdesk.db.pool import Database, spending
 from warmdesk.db.queries import sql
@@ -121,6 +119,3 @@ class KeptAnswers:
         use = Use(fits - coming, row["room_in"], asked, keys, coming)
         self._uses.keep(str(user_id), use)
         return use
-
-
-KEPT: web.AppKey[KeptAnswers] = web.AppKey("kept", KeptAnswers)

@@ -11,7 +11,7 @@
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out
-``handshake.py``   how a socket begins: taken over from aiohttp, or from ``rest/front.py``
+``handshake.py``   how a socket begins: taken over from aiohttp, or from ``front.py``
 ``presence.py``    who is here: leases in Redis (``presence.lua`` is one turn of it)
 ``control.py``     follows the control feed: forgets caches, ends sockets
 =================  ==============================================================================

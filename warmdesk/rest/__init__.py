@@ -1,5 +1,5 @@
-"""Thin handlers, one file per resource of the API, each with its ``routes``. `RESOURCES` is the
-list of them.
+"""Thin handlers, one file per resource of the API. `RESOURCES` is the list of them; they do not
+import each other.
 """
 
 from __future__ import annotations

@@ -23,20 +23,11 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from warmdesk.http.answers import answer, next_page, no_content
+from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, WISH, address
+from warmdesk.http.routing import PUBLIC, SIGNED_IN, route
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
-from warmdesk.rest.answers import answer, next_page, no_content
-from warmdesk.rest.routing import (
-    ACTOR,
-    BODY,
-    DESK,
-    PUBLIC,
-    QUERY,
-    SIGNED_IN,
-    WISH,
-    address,
-    route,
-)
 from warmdesk.schemas.auth import (
     ListSessions,
     Login,
@@ -483,14 +474,3 @@ async def create_ticket(request: web.Request) -> web.Response:
     )
     ticket = await desk.identity.ws_ticket(actor)
     return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201)
-
-
-routes = [
-    register_user,
-    log_in,
-    refresh_tokens,
-    log_out,
-    list_sessions,
-    end_session,
-    create_ticket,
-]

@@ -12,21 +12,12 @@ from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, NotFound
+from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
+from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, path_id
+from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
-from warmdesk.rest.answers import answer, answer_outcome, json_text, next_page, no_content
-from warmdesk.rest.routing import (
-    ACTOR,
-    BODY,
-    DESK,
-    PROJECT,
-    QUERY,
-    READS,
-    WISH,
-    path_id,
-    route,
-)
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.cards import (
     CardDetail,
@@ -392,18 +383,3 @@ def _moment(cursor: str | None) -> tuple[int | None, int | None]:
     if found is None:
         raise _bad_cursor()
     return int(found[1]), int(found[2])
-
-
-routes = [
-    list_cards,
-    create_card,
-    find_cards,
-    list_deleted_cards,
-    show_card,
-    update_card,
-    move_card,
-    reorder_card,
-    delete_card,
-    restore_card,
-    show_history,
-]

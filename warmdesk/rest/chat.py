@@ -7,14 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
-from warmdesk.changes.chat import CHAT
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Impossible
+from warmdesk.http.answers import answer, answer_outcome, link, no_content
+from warmdesk.http.request import BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED
-from warmdesk.rest.answers import answer, answer_outcome, link, no_content
-from warmdesk.rest.routing import BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas.chat import (
     AddReaction,
     ChatMessage,
@@ -90,7 +90,7 @@ async def send_message(request: web.Request) -> web.Response:
     await desk.limits.take(
         "message", wish.actor_id, limit=desk.settings.messages_per_minute, seconds=60
     )
-    return answer_outcome(await app[CHAT].send(wish, request[PROJECT].id, body.body, body.nonce))
+    return answer_outcome(await desk.chat.send(wish, request[PROJECT].id, body.body, body.nonce))
 
 
 @route(
@@ -107,7 +107,7 @@ async def edit_message(request: web.Request) -> web.Response:
     """Edit a message of your own."""
     message_id = path_id(request, "message_id")
     return answer_outcome(
-        await request.app[CHAT].edit(
+        await request.app[DESK].chat.edit(
             request[WISH], request[PROJECT].id, message_id, request[BODY].body
         )
     )
@@ -123,7 +123,7 @@ async def edit_message(request: web.Request) -> web.Response:
 )
 async def delete_message(request: web.Request) -> web.Response:
     """Delete a message of your own; project admins delete anybody's."""
-    await request.app[CHAT].delete(
+    await request.app[DESK].chat.delete(
         request[WISH], request[PROJECT].id, path_id(request, "message_id")
     )
     return no_content()
@@ -219,13 +219,3 @@ def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> N
         Held(_summary(message_id, reactions)),
         entity=f"message:{message_id}",
     )
-
-
-routes = [
-    list_messages,
-    send_message,
-    edit_message,
-    delete_message,
-    add_reaction,
-    remove_reaction,
-]

@@ -10,6 +10,9 @@ from msgspec import UNSET
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound
+from warmdesk.http.answers import answer, no_content
+from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import (
@@ -17,8 +20,6 @@ from warmdesk.realtime.events import (
     COLUMN_UPDATED,
     COLUMNS_REORDERED,
 )
-from warmdesk.rest.answers import answer, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas.columns import (
     Column,
     ColumnChanges,
@@ -237,12 +238,3 @@ async def _require_version(request: web.Request, change: Change, column: Any) ->
             mismatch=wish.mismatch,
             column_id=column["id"],
         )
-
-
-routes = [
-    list_columns,
-    create_column,
-    reorder_columns,
-    change_column,
-    delete_column,
-]

@@ -10,11 +10,12 @@ from msgspec import Meta
 
 from warmdesk.auth.actor import Role
 from warmdesk.errors import Unavailable
+from warmdesk.http.answers import answer
+from warmdesk.http.request import ACTOR, DESK, PROJECT, QUERY, READS
+from warmdesk.http.routing import SIGNED_IN, route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.rest.answers import answer
-from warmdesk.rest.routing import ACTOR, DESK, PROJECT, QUERY, READS, SIGNED_IN, route
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.sockets import Events, PresenceList
 
@@ -116,6 +117,3 @@ async def list_present(request: web.Request) -> web.Response:
     users = b",".join(await desk.presence.refs(everybody[asked.cursor : end]))
     more = b"true" if len(everybody) > end else b"false"
     return answer(b'{"users":[%s],"count":%d,"more":%s}' % (users, len(everybody), more))
-
-
-routes = [list_project_events, list_user_events, list_present]

@@ -11,6 +11,9 @@ from msgspec import Meta
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
+from warmdesk.http.answers import answer, json_text, next_page, no_content
+from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
@@ -21,8 +24,6 @@ from warmdesk.realtime.events import (
     PROJECT_JOINED,
     PROJECT_LEFT,
 )
-from warmdesk.rest.answers import answer, json_text, next_page, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id, route
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.members import ListedMember, Member, MemberRole, NewMember
 
@@ -261,6 +262,3 @@ async def _keep_an_owner(connection: Any, target: Any) -> None:
 
 def _tell_processes(change: Change, user_id: int, project_id: int) -> None:
     change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=user_id, project_id=project_id))
-
-
-routes = [list_members, add_member, change_member, change_member_role, remove_member]

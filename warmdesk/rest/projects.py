@@ -11,9 +11,12 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
-from warmdesk.boards import BOARDS, PARTS
+from warmdesk.boards import PARTS
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Impossible
+from warmdesk.errors import Archived, BadRequest, Impossible
+from warmdesk.http.answers import answer, encode, json_text, next_page, no_content
+from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH
+from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
@@ -24,8 +27,6 @@ from warmdesk.realtime.events import (
     PROJECT_UNARCHIVED,
     PROJECT_UPDATED,
 )
-from warmdesk.rest.answers import answer, encode, json_text, next_page, no_content
-from warmdesk.rest.routing import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, route
 from warmdesk.schemas.projects import (
     ListProjects,
     NewProject,
@@ -38,7 +39,6 @@ from warmdesk.schemas.projects import (
 
 PAGE = 500
 COLOR = "#6366f1"
-ARCHIVED = "the project is archived"
 
 
 @route("GET", "/projects", query=ListProjects, answer=list[Project], tag="projects")
@@ -163,7 +163,7 @@ async def show_project(request: web.Request) -> web.Response:
     after. The ETag answers 304 while nothing changed.
     """
     seen = request.headers.get("If-None-Match", "")
-    board = await request.app[BOARDS].read(
+    board = await request.app[DESK].boards.read(
         request[PROJECT],
         request[ACTOR].user_id,
         _parts(request[QUERY].include),
@@ -260,7 +260,7 @@ def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
     if old["is_archived"] and wanted["is_archived"]:
         others = (body.name, body.description, body.color)
         if body.is_archived is UNSET or any(value is not UNSET for value in others):
-            raise Impossible(ARCHIVED, code="project_archived")
+            raise Archived
     return wanted
 
 
@@ -309,15 +309,3 @@ async def _set_star(request: web.Request, *, starred: bool) -> None:
         await query(change.connection, user_id=user_id, project_id=project_id)
 
     await request.app[DESK].changes.run(request[WISH], work)
-
-
-routes = [
-    list_projects,
-    create_project,
-    list_starred_projects,
-    show_project,
-    change_project,
-    archive_project,
-    star_project,
-    unstar_project,
-]

@@ -25,9 +25,15 @@ from msgspec import Meta
 from warmdesk import clock
 from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.auth.identity import Request
-from warmdesk.changes.chat import CHAT, Chat
+from warmdesk.changes.chat import Chat
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, Impossible, Unavailable, WarmDeskError
+from warmdesk.errors import Archived, Forbidden, Unavailable, WarmDeskError, cut
+from warmdesk.http.body import LONGEST_REASON, check_text
+from warmdesk.http.bounds import Entrance
+from warmdesk.http.middleware import DOORMAN, as_problem, origin_allowed
+from warmdesk.http.protocol import Wire
+from warmdesk.http.request import DESK, QUERY
+from warmdesk.http.routing import PUBLIC, route
 from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.realtime.change import Wish
 from warmdesk.realtime.channels import project_channel, user_channel
@@ -38,11 +44,6 @@ from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
 from warmdesk.realtime.hub import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
-from warmdesk.rest.bounds import Entrance
-from warmdesk.rest.middleware import DOORMAN, as_problem, origin_allowed
-from warmdesk.rest.projects import ARCHIVED
-from warmdesk.rest.routing import DESK, LONGEST_REASON, PUBLIC, QUERY, check_text, cut, route
-from warmdesk.rest.wire import Wire
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.chat import MessageBody, Nonce
 from warmdesk.schemas.sockets import Hello, Place
@@ -206,7 +207,7 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
 
 
 class Knock(Request, Protocol):
-    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `rest.front`."""
+    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `warmdesk.front`."""
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
@@ -356,7 +357,7 @@ async def _let_in(
     if knock.transport is None or knock.transport.is_closing():
         raise ClientGone
     # From here on nothing is awaited.
-    connection = Socket(desk, app[CHAT], actor, project, app[DOORMAN].bounds.entrance)
+    connection = Socket(desk, desk.chat, actor, project, app[DOORMAN].bounds.entrance)
     connection.wants_changed = wish.presence == "changed"
     room.flush()
     hello = Hello(
@@ -560,7 +561,7 @@ async def typing(connection: Socket, message: Incoming) -> None:
         desk.database, connection.actor, connection.slug, Role.MEMBER
     )
     if project.is_archived:
-        raise Impossible(ARCHIVED, code="project_archived")
+        raise Archived
     payload = b'{"user_id":%d}' % connection.user_id
     desk.bus.signal(
         project_channel(connection.project_id),
@@ -618,6 +619,3 @@ def _answer(
 
 def _error(connection: Connection, message_id: msgspec.Raw | None, code: str, text: str) -> None:
     _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)
-
-
-routes = [open_user_socket, open_project_socket]

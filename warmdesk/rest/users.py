@@ -16,22 +16,12 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
+from warmdesk.http.answers import answer, next_page
+from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, address, path_id
+from warmdesk.http.routing import SIGNED_IN, route
 from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
-from warmdesk.rest.answers import answer, next_page
-from warmdesk.rest.routing import (
-    ACTOR,
-    BODY,
-    DESK,
-    QUERY,
-    READS,
-    SIGNED_IN,
-    WISH,
-    address,
-    path_id,
-    route,
-)
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -444,18 +434,3 @@ def _came(request: web.Request) -> Origin:
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
     change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=f"user:{user_id}")
-
-
-routes = [
-    show_me,
-    show_own_account,
-    update_me,
-    update_own_account,
-    change_password,
-    change_own_password,
-    search_users,
-    list_users,
-    create_user,
-    show_user,
-    update_user,
-]

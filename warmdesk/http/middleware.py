@@ -31,11 +31,11 @@ from warmdesk.config import Settings
 from warmdesk.db.pool import BROKEN, BUDGET, Budget
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
+from warmdesk.http.answers import problem
+from warmdesk.http.bounds import Bounds
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
-from warmdesk.rest.answers import problem
-from warmdesk.rest.bounds import Bounds
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,9 @@ from tests.person import PASSWORD
 from tests.realtime.raw import masked, take_frame
 from warmdesk import app
 from warmdesk.config import Settings
+from warmdesk.http.body import BODY_LIMIT, texts
+from warmdesk.http.routing import BASE, Route
 from warmdesk.realtime.frames import CONTINUATION
-from warmdesk.rest.routing import BASE, BODY_LIMIT, Route, texts
 
 MOST = 0.05
 """Seconds of the loop's thread on a processor."""

@@ -32,18 +32,19 @@ from tests.conftest import Board, Door, Invite, Wait
 from tests.person import Person
 from tests.realtime.raw import Peer, closing, masked
 from tests.rest.test_sockets import make_key
-from warmdesk import metrics, worker
+from warmdesk import front, metrics, worker
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
+from warmdesk.front import EARLY_LIMIT, Fronts, read
+from warmdesk.http import protocol
+from warmdesk.http.query import query_reader
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import SEND_BUFFER, cap
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.hub import OPENING_AT_ONCE
-from warmdesk.rest import front, sockets, wire
-from warmdesk.rest.front import EARLY_LIMIT, Fronts, read
-from warmdesk.rest.routing import query_reader
+from warmdesk.rest import sockets
 from warmdesk.rest.sockets import OpenSocket
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -71,7 +72,7 @@ class Served(Door):
 
     runner: web.AppRunner
     fronts: Fronts
-    wires: list[wire.Wire]
+    wires: list[protocol.Wire]
 
     async def client(self, tls: ssl.SSLContext | None = None) -> Peer:
         host, port = self.url.removeprefix("http://").split(":")
@@ -96,10 +97,10 @@ async def fronted(
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
         fronts = Fronts(runner, capped=capped)
-        wires: list[wire.Wire] = []
+        wires: list[protocol.Wire] = []
         make = fronts.http
 
-        def noted() -> wire.Wire:
+        def noted() -> protocol.Wire:
             wires.append(make())
             return wires[-1]
 
@@ -848,7 +849,7 @@ async def test_what_is_odd_is_seen_wherever_the_pieces_end(
 async def test_a_head_that_does_not_come_is_not_waited_for(
     beginning: bytes, door: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     client = await door.client()
     began = time.monotonic()
     client.say(beginning)
@@ -862,7 +863,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
 async def test_saying_a_little_late_gives_no_more_time(
     beginning: bytes, door: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 1.0)
     client = await door.client()
     began = time.monotonic()
     await asyncio.sleep(0.8)
@@ -875,7 +876,7 @@ async def test_saying_a_little_late_gives_no_more_time(
 async def test_who_is_known_is_not_sent_away(
     door: Served, key: str, monkeypatch: pytest.MonkeyPatch, eventually: Wait
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     waiting, idle = [await door.client() for _ in range(2)]
     with held(door):
         waiting.say(knock("demo", key))

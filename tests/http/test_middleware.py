@@ -27,9 +27,9 @@ from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Conflict, TooMany
-from warmdesk.rest import routing, wire
-from warmdesk.rest.answers import LARGE, Answer, answer
-from warmdesk.rest.middleware import (
+from warmdesk.http import body, protocol
+from warmdesk.http.answers import LARGE, Answer, answer
+from warmdesk.http.middleware import (
     DOORMAN,
     SECURITY,
     Doorman,
@@ -38,8 +38,8 @@ from warmdesk.rest.middleware import (
     origin_allowed,
     origin_of,
 )
-from warmdesk.rest.paths import Paths
-from warmdesk.rest.routing import DESK, address
+from warmdesk.http.request import DESK, address
+from warmdesk.http.router import Paths
 
 Http = aiohttp.ClientSession
 
@@ -347,7 +347,7 @@ async def test_a_strange_id_is_replaced(http: Http, name: str) -> None:
 async def test_a_request_is_one_line_in_the_log_only_at_debug(
     http: Http, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG, logger="warmdesk.rest"):
+    with caplog.at_level(logging.DEBUG, logger="warmdesk.http"):
         async with http.get("/api/v1/version?api_key=wd_secret"):
             pass
 
@@ -356,7 +356,7 @@ async def test_a_request_is_one_line_in_the_log_only_at_debug(
 
 @pytest.mark.settings(log_level="debug")
 async def test_no_query_string_is_logged(http: Http, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, logger="warmdesk.rest"):
+    with caplog.at_level(logging.DEBUG, logger="warmdesk.http"):
         async with http.get("/api/v1/version?api_key=wd_secret"):
             pass
 
@@ -627,7 +627,7 @@ def head_of(path: str, **headers: str) -> bytes:
 
 
 async def test_half_a_head_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     async with raw(url) as (reader, writer):
         writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         assert await asyncio.wait_for(reader.read(), 2) == b""
@@ -636,7 +636,7 @@ async def test_half_a_head_is_not_waited_for(url: str, monkeypatch: pytest.Monke
 async def test_half_a_head_after_a_request_is_not_waited_for(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     async with raw(url) as (reader, writer):
         writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"}")
@@ -658,7 +658,7 @@ async def test_half_a_head_after_a_request_is_not_waited_for(
 async def test_a_client_that_says_nothing_is_not_waited_for(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with raw(url) as (reader, _):
         assert await asyncio.wait_for(reader.read(), 2) == b""
 
@@ -666,7 +666,7 @@ async def test_a_client_that_says_nothing_is_not_waited_for(
 async def test_a_body_that_stops_is_not_waited_for(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(body, "IDLE_SECONDS", 0.2)
     async with raw(url) as (reader, writer):
         writer.write(
             head_of("/auth/login", Content_Type="application/json", Content_Length="100") + b'{"'
@@ -678,7 +678,7 @@ async def test_a_body_that_stops_is_not_waited_for(
 
 
 async def test_a_body_that_trickles_has_an_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.5)
     async with raw(url) as (reader, writer):
         writer.write(
             head_of("/auth/login", Content_Type="application/json", Transfer_Encoding="chunked")

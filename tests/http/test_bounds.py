@@ -28,11 +28,11 @@ from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
+from warmdesk.front import Fronts
+from warmdesk.http import body, bounds, routing
+from warmdesk.http.bounds import Bounds, Readers, counted_as
+from warmdesk.http.middleware import DOORMAN
 from warmdesk.realtime.connection import cap
-from warmdesk.rest import bounds, routing
-from warmdesk.rest.bounds import Bounds, Readers, counted_as
-from warmdesk.rest.front import Fronts
-from warmdesk.rest.middleware import DOORMAN
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -409,7 +409,7 @@ async def test_bodies_on_their_way_together_have_a_budget(
     server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setattr(bounds, "BODY_BUDGET", 1 << 20)
-    monkeypatch.setattr(routing, "IDLE_SECONDS", 50.0)
+    monkeypatch.setattr(body, "IDLE_SECONDS", 50.0)
     before, bodies, loop = cut("bodies"), server.bounds.bodies, asyncio.get_running_loop()
     for number in range(30):
         line = await Line.to(server.port, dripping(token))
@@ -471,7 +471,7 @@ async def test_a_lost_body_leaves_nothing(
 ) -> None:
     made: list[weakref.ref[Knot]] = []
     key = web.RequestKey("held", Knot)
-    read = routing.read_body
+    read = body.read_body
 
     async def noted(request: web.Request, **given: Any) -> bytes:
         request[key] = held = Knot(tied=False)

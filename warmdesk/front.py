@@ -21,13 +21,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from warmdesk.db.pool import BUDGET, Budget
+from warmdesk.http import protocol
+from warmdesk.http.middleware import DOORMAN, SECURITY, RefusedBefore, refused
+from warmdesk.http.query import QUERY_LIMIT
+from warmdesk.http.routing import BASE
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import Connection, cap
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
-from warmdesk.rest import wire
-from warmdesk.rest.middleware import DOORMAN, SECURITY, RefusedBefore, refused
-from warmdesk.rest.routing import BASE, QUERY_LIMIT
 from warmdesk.rest.sockets import OpenSocket, open_socket
 
 HEAD_LIMIT = 8190
@@ -145,7 +146,7 @@ class Front(asyncio.Protocol):
             return
         self._transport = cast("asyncio.Transport", transport)
         self._fronts.waiting[self] = None
-        self._late = self._fronts.loop.call_later(wire.HEAD_SECONDS, self.give_up)
+        self._late = self._fronts.loop.call_later(protocol.HEAD_SECONDS, self.give_up)
 
     def data_received(self, data: bytes) -> None:
         handshake = self._handshake
@@ -273,7 +274,7 @@ class Fronts:
     def __init__(self, runner: web.AppRunner, *, capped: bool = False) -> None:
         assert runner.server is not None, "set it up first"
         self.capped = capped
-        self.http = cast("Callable[[], wire.Wire]", runner.server)
+        self.http = cast("Callable[[], protocol.Wire]", runner.server)
         self.app: web.Application = runner.app
         self.doorman = self.app[DOORMAN]
         self.bounds = self.doorman.bounds

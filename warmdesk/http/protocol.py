@@ -17,13 +17,13 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from warmdesk.errors import WarmDeskError
+from warmdesk.http.answers import problem
+from warmdesk.http.bounds import NOBODY
+from warmdesk.http.middleware import Doorman, RefusedBefore, behind_door, nowhere
+from warmdesk.http.request import ACTOR
+from warmdesk.http.router import UNMATCHED
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import OTHER
-from warmdesk.rest.answers import problem
-from warmdesk.rest.bounds import NOBODY
-from warmdesk.rest.middleware import Doorman, RefusedBefore, behind_door, nowhere
-from warmdesk.rest.paths import UNMATCHED
-from warmdesk.rest.routing import ACTOR
 
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""

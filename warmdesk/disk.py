@@ -1,0 +1,45 @@
+"""The disk that a directory is on, and when it is low or full.
+
+A disk that fills up is no reason to send requests elsewhere as long as there is room: whoever reads
+needs none, a change that finds none is refused whole by PostgreSQL, and to send everybody away from
+the only server would cost more than it saves. Only below `FULL` could PostgreSQL stop at any
+change.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+LOW, LOW_SHARE = 1 << 30, 0.05
+"""Free bytes, and their share of the disk, below which the disk is low."""
+FULL = 64 << 20
+"""Free bytes that PostgreSQL needs at least: four segments of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The disk that a directory is on, in bytes: what is free for us, and all of it."""
+
+    free: int
+    size: int
+
+    @property
+    def low(self) -> bool:
+        return self.free < max(LOW, LOW_SHARE * self.size)
+
+    @property
+    def full(self) -> bool:
+        return self.free < FULL
+
+
+def measure_disk(directory: Path) -> Disk | None:
+    """The disk of a directory; None when there is no such directory: then nothing is kept here."""
+    try:
+        told = os.statvfs(directory)
+    except OSError:
+        return None
+    # As df does it: what is kept for root is neither free nor ours.
+    used = told.f_blocks - told.f_bfree
+    return Disk(told.f_bavail * told.f_frsize, (used + told.f_bavail) * told.f_frsize)

@@ -1,0 +1,110 @@
+"""Query strings: read as their type, refused with the name of the parameter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from warmdesk.errors import BadRequest, field_error
+from warmdesk.http.body import as_bad_request
+
+QUERY_LIMIT = 4096
+"""Characters of one query parameter."""
+
+
+def query_reader(kind: Any) -> Callable[[web.Request], Any]:
+    """What reads a query string as its type, or raises 400 with the parameter's name.
+
+    A number called ``limit`` is brought into its bounds. A parameter may come twice only where the
+    type has a list for it.
+    """
+    described = msgspec.inspect.type_info(kind)
+    assert isinstance(described, msgspec.inspect.StructType)
+    known = {each.encode_name: each for each in described.fields}
+    lists = {
+        name
+        for name, each in known.items()
+        if any(isinstance(kind, msgspec.inspect.ListType) for kind in _kinds(each.type))
+    }
+    bounds = _bounds(known["limit"].type) if "limit" in known else None
+    wordless = {
+        name
+        for name, each in known.items()
+        if not any(isinstance(kind, WORDS) for kind in _kinds(each.type))
+    }
+
+    def read(request: web.Request) -> Any:
+        if not request.query_string:
+            return msgspec.convert({}, kind)
+        sent: dict[str, Any] = {}
+        for name, text in request.query.items():
+            if name not in known:
+                continue
+            _check_parameter(name, text)
+            if name in wordless and text.lower() == "null":
+                raise field_error(BadRequest, name, "leave it out instead of null")
+            if name in lists:
+                sent.setdefault(name, []).append(text)
+            elif name in sent:
+                raise field_error(BadRequest, name, "given twice")
+            else:
+                sent[name] = text
+        if bounds is not None and "limit" in sent:
+            sent["limit"] = _clamped(sent["limit"], *bounds)
+        try:
+            return msgspec.convert(sent, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise as_bad_request(error) from error
+
+    return read
+
+
+WORDS = (
+    msgspec.inspect.StrType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.ListType,
+    msgspec.inspect.AnyType,
+)
+"""Types of parameters for which ``null`` is a text like any other, or is refused by the type. For
+all others msgspec would take it for nothing.
+"""
+
+
+def _kinds(kind: Any) -> Iterator[Any]:
+    """The plain types that a parameter's type is made of."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        yield from _kinds(kind.type)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for each in kind.types:
+            yield from _kinds(each)
+    else:
+        yield kind
+
+
+def _bounds(kind: Any) -> tuple[int, int]:
+    """What a limit may be; without a declared bound, what fits an integer of PostgreSQL."""
+    number = next(each for each in _kinds(kind) if isinstance(each, msgspec.inspect.IntType))
+    least = 1 if number.ge is None else number.ge
+    return least, 2**31 - 1 if number.le is None else number.le
+
+
+def _clamped(text: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise field_error(BadRequest, "limit", "must be a whole number")
+    if len(text) > 18:
+        return least if text.startswith("-") else most
+    return max(least, min(int(text), most))
+
+
+UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def _check_parameter(name: str, text: str) -> None:
+    if len(text) > QUERY_LIMIT:
+        raise field_error(BadRequest, name, f"longer than {QUERY_LIMIT} characters")
+    if UNKEEPABLE.search(text):
+        raise field_error(BadRequest, name, "text must not hold NUL characters or lone surrogates")

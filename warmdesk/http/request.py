@@ -1,0 +1,77 @@
+"""What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
+public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
+actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
+where the route says ``heavy=True``. Path ids are read with `path_id`, the client's address with
+`address`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from warmdesk.auth.actor import Actor, Project
+from warmdesk.auth.addresses import client_address
+from warmdesk.db.pool import Connections
+from warmdesk.desk import Desk
+from warmdesk.errors import BadRequest, NotFound, field_error
+from warmdesk.realtime.change import Wish, body_hash
+from warmdesk.schemas import MAX_ID
+
+DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
+ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
+PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
+BODY: web.RequestKey[Any] = web.RequestKey("body", object)
+QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
+WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
+READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
+
+ETAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
+HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,200}")
+CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+HIGHEST_VERSION = 2**31 - 1
+
+
+def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
+    """What a change needs to know of its request. If-Match goes before a version in the body."""
+    headers = request.headers
+    key = headers.get("Idempotency-Key")
+    if key is not None and not HEADER_TEXT.fullmatch(key):
+        raise field_error(BadRequest, "Idempotency-Key", "1 to 200 visible ASCII characters")
+    client = headers.get("X-Client-Id")
+    version, mismatch = getattr(request.get(BODY), "version", None), 409
+    if not isinstance(version, int):
+        version = None
+    if (match := headers.get("If-Match")) not in (None, "*"):
+        tag = ETAG.fullmatch(match.strip()) if match else None
+        version, mismatch = int(tag[1]) if tag else -1, 412
+        if version > HIGHEST_VERSION:
+            version = -1
+    return Wish(
+        actor_id=actor.user_id if actor else None,
+        client_id=client if client and CLIENT_ID.fullmatch(client) else None,
+        key=key,
+        path=f"{request.method} {request.path}" if key else "",
+        body_hash=body_hash(raw) if key else "",
+        version=version,
+        mismatch=mismatch,
+        project_id=project.id if (project := request.get(PROJECT)) is not None else None,
+    )
+
+
+def address(request: web.Request) -> str:
+    """The client's address, as the proxies that we trust tell it."""
+    return client_address(request, request.app[DESK].settings.trusted_proxies)
+
+
+PATH_ID = re.compile(r"[0-9]{1,16}")
+
+
+def path_id(request: web.Request, name: str) -> int:
+    """A numeric id of the path; anything else is not there: 404."""
+    text = request.match_info[name]
+    if not PATH_ID.fullmatch(text) or not 1 <= int(text) <= MAX_ID:
+        raise NotFound()
+    return int(text)

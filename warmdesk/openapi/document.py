@@ -1,0 +1,342 @@
+"""The API's description, OpenAPI 3.0.3, made from the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from string import Formatter
+from typing import Any
+
+import msgspec
+import orjson
+from apispec import APISpec
+
+import warmdesk
+from warmdesk.auth.actor import GlobalRole, Role
+from warmdesk.http.routing import BASE, SIGNED_IN, Route
+from warmdesk.openapi.schemas import REF, Error, Schemas, as_openapi
+from warmdesk.openapi.words import (
+    CONDITIONAL,
+    DESCRIPTION,
+    HEADER_WORDS,
+    NUMBER,
+    PATH_WORDS,
+    REPEATABLE,
+    SOCKET_WORDS,
+    STATUS_WORDS,
+    TAGS,
+    WHOLE,
+)
+from warmdesk.realtime.events import CATALOGUE
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The whole description of these operations, as a dictionary."""
+    types = [kind for each in routes for kind in (each.body, each.query, each.answer) if kind]
+    schemas = Schemas([Error, *(kind for kind in types if kind is not str)])
+    for query in {_name(each.query) for each in routes if each.query}:
+        schemas.parts.pop(query, None)
+    spec = APISpec(
+        title="WarmDesk",
+        version=warmdesk.__version__,
+        openapi_version="3.0.3",
+        plugins=[schemas],
+        info={
+            "description": DESCRIPTION,
+            "contact": {"name": "WarmDesk"},
+            "license": {
+                "name": "Apache-2.0",
+                "url": "https://www.apache.org/licenses/LICENSE-2.0",
+            },
+        },
+        servers=[{"url": BASE, "description": "This server."}],
+        security=[{"BearerAuth": []}, {"ApiKeyAuth": []}, {"ApiKeyQuery": []}],
+    )
+    _add_credentials(spec)
+    _add_shared(spec)
+    used = {each.tag for each in routes}
+    for name in sorted(used, key=list(TAGS).index):
+        spec.tag({"name": name, "description": TAGS[name]})
+    for each in routes:
+        spec.path(path=each.path, operations={each.method.lower(): operation(each, schemas)})
+    return _with_used_components(spec.to_dict())
+
+
+def _name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
+
+
+def _add_credentials(spec: APISpec) -> None:
+    add: Callable[[str, dict[str, Any]], Any] = spec.components.security_scheme
+    add(
+        "BearerAuth",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The access token of `POST /auth/login`.",
+        },
+    )
+    add(
+        "ApiKeyAuth",
+        {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "An API key: `wd_…`.",
+        },
+    )
+    add(
+        "ApiKeyQuery",
+        {
+            "type": "apiKey",
+            "in": "query",
+            "name": "api_key",
+            "description": "The same in the address. Prefer the header: addresses are logged.",
+        },
+    )
+
+
+def _add_shared(spec: APISpec) -> None:
+    """Headers that may be sent with many operations, and the answers that refuse."""
+    for name, header in HEADER_WORDS.items():
+        rest = {key: each for key, each in header.items() if key not in ("in", "name")}
+        spec.components.parameter(name, header["in"], {**rest, "name": header["name"]})
+    retry = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    limit = {
+        "RateLimit-Policy": {
+            "description": "The limit, how many it allows (`q`), in how many seconds (`w`); with"
+            " `rate_limited`.",
+            "schema": {"type": "string"},
+            "example": '"message";q=60;w=60',
+        },
+        "RateLimit": {
+            "description": "What is left of it (`r`), and the seconds until there is more (`t`);"
+            " with `rate_limited`.",
+            "schema": {"type": "string"},
+            "example": '"message";r=0;t=17',
+        },
+    }
+    for status, (name, sentence, example) in STATUS_WORDS.items():
+        content: dict[str, Any] = {"error": example}
+        if status == 400:
+            content["fields"] = {"title": "required"}
+        if status in (409, 412):
+            content["code"] = "version_conflict"
+        if status == 429:
+            content["code"] = "rate_limited"
+        response: dict[str, Any] = {
+            "description": sentence,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": REF.format(name="Error")},
+                    "example": content,
+                }
+            },
+        }
+        if status in (429, 503):
+            response["headers"] = retry | limit if status == 429 else retry
+        spec.components.response(name, response)
+
+
+def _with_used_components(made: dict[str, Any]) -> dict[str, Any]:
+    """The document without shared parts that no operation refers to."""
+    text = orjson.dumps(made).decode()
+    for kind in ("parameters", "responses"):
+        kept = made["components"][kind]
+        made["components"][kind] = {
+            name: part for name, part in kept.items() if f'"#/components/{kind}/{name}"' in text
+        }
+    return made
+
+
+def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
+    """One operation: who may, what goes in, what comes out, how it is refused."""
+    words = route.handler.__apispec__  # type: ignore[attr-defined]  # set by @docs
+    made: dict[str, Any] = {
+        "operationId": route.handler.__name__,
+        "tags": words["tags"],
+        "summary": words["summary"].rstrip("."),
+        "description": _described(route, words),
+        "parameters": _parameters(route, schemas),
+        "responses": _responses(route, schemas),
+    }
+    if route.need is None:
+        made["security"] = _socket_credentials() if route.status == 101 else []
+    if route.body is not None:
+        schema = schemas.of(route.body)
+        example = route.example if route.example is not None else schemas.example(schema)
+        made["requestBody"] = {
+            "required": _is_needed(route.body),
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+    return made
+
+
+def _is_needed(body: Any) -> bool:
+    """A body must be sent: the empty object, which none stands for, is not one of this type."""
+    try:
+        msgspec.convert({}, body)
+    except msgspec.ValidationError:
+        return True
+    return False
+
+
+def _socket_credentials() -> list[dict[str, list[str]]]:
+    """A socket's token may also stand in its address, which is a parameter: so none is needed."""
+    return [{"BearerAuth": []}, {"ApiKeyAuth": []}, {}]
+
+
+def _described(route: Route, words: dict[str, Any]) -> str:
+    lines = [" ".join(part.split()) for part in words["description"].split("\n\n")]
+    parts = [words["summary"], *(line for line in lines if line), _who(route)]
+    if route.status == 101:
+        parts.append(SOCKET_WORDS + _event_table(route))
+    return "\n\n".join(parts)
+
+
+def _who(route: Route) -> str:
+    if route.need is None:
+        return "For everybody who has a token." if route.status == 101 else "For everybody."
+    if route.need is SIGNED_IN:
+        return "For every signed-in user."
+    if isinstance(route.need, Role):
+        return f"For the project's {route.need.word}s and above."
+    roles = {route.need} if isinstance(route.need, GlobalRole) else route.need
+    if roles == frozenset(GlobalRole):
+        return "For every account that is signed in, service accounts too."
+    return f"For the global roles {', '.join(sorted(roles))}."
+
+
+USER_EVENTS = ("project.created", "project.joined", "project.left", "user.", "session.", "dm.")
+
+
+def _event_table(route: Route) -> str:
+    """The catalogue's lines that this socket carries."""
+    of_users = "{slug}" not in route.path
+    lines = []
+    for name, each in CATALOGUE.items():
+        if name.startswith("control."):
+            continue
+        common = not each.stored and not name.startswith(("presence.", "chat."))
+        if common or name == "gone" or name.startswith(USER_EVENTS) == of_users:
+            lines.append(f"| `{name}` | {_name(each.payload)} | {each.sentence} |")
+    return "\n".join(lines)
+
+
+def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any] | str]:
+    """Path, query and headers; a text stands for one of the shared ones."""
+    made: list[dict[str, Any]] = []
+    for _, name, _, _ in Formatter().parse(route.path):
+        if name:
+            thing = name.removesuffix("_id").replace("_", " ")
+            schema, example, words = PATH_WORDS.get(name, (NUMBER, 7, f"The {thing}'s id."))
+            made.append(
+                {
+                    "in": "path",
+                    "name": name,
+                    "required": True,
+                    "description": words,
+                    "schema": schema,
+                    "example": example,
+                }
+            )
+    if route.query is not None:
+        made += _query_parameters(route.query, schemas)
+    return [*made, *_headers(route)]
+
+
+def _query_parameters(kind: Any, schemas: Schemas) -> list[dict[str, Any]]:
+    (top,), parts = msgspec.json.schema_components([kind], ref_template=REF)
+    struct = as_openapi(parts[top["$ref"].rpartition("/")[2]])
+    made = []
+    for name, schema in struct["properties"].items():
+        # A parameter that is not sent is not null.
+        schema.pop("nullable", None)
+        if schema.get("default", 0) is None:
+            del schema["default"]
+        if "enum" in schema:
+            schema["enum"] = [each for each in schema["enum"] if each is not None]
+        words = schema.pop("description", "")
+        parameter = {"in": "query", "name": name, "schema": schema}
+        if words:
+            parameter["description"] = words
+        parameter["example"] = schema.pop("example", schema.get("default"))
+        if parameter["example"] in (None, ""):
+            parameter["example"] = schemas.example(schema, name)
+        if name in struct.get("required", ()):
+            parameter["required"] = True
+        made.append(parameter)
+    return made
+
+
+def _headers(route: Route) -> list[str]:
+    names = []
+    if _has_version(route):
+        names.append("IfMatch")
+    if route.handler.__name__ in CONDITIONAL:
+        names.append("IfNoneMatch")
+    if route.method == "POST" and route.path.endswith(REPEATABLE):
+        names.append("IdempotencyKey")
+    if route.method != "GET" and route.need is not None:
+        names.append("ClientId")
+    return names
+
+
+def _has_version(route: Route) -> bool:
+    in_body = "version" in getattr(route.body, "__struct_encode_fields__", ())
+    return route.method != "GET" and (in_body or 412 in route.errors)
+
+
+def _statuses(route: Route) -> list[int]:
+    """How an operation may refuse."""
+    found = {400, *route.errors}
+    if route.path != "/health":
+        found.add(503)
+    if route.need is not None:
+        found |= {401, 403, 429}
+    if "{" in route.path:
+        found.add(404)
+    if route.body is not None:
+        found |= {408, 413, 415}
+    if route.method != "GET" and isinstance(route.need, Role):
+        found.add(422)
+    if _has_version(route):
+        found |= {409, 412} if route.body is not None else {412}
+    return sorted(found & STATUS_WORDS.keys())
+
+
+def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
+    success = _success(route, schemas)
+    made: dict[str, Any] = {str(route.status): success}
+    for status in route.also:
+        made[str(status)] = {**success, "description": "It was there already."}
+    if route.handler.__name__ in CONDITIONAL:
+        made["304"] = {"description": "What you have still holds."}
+    for status in _statuses(route):
+        made[str(status)] = STATUS_WORDS[status][0]
+    return made
+
+
+def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
+    if route.status == 101:
+        return {"description": "The socket is open; its first frame is `hello`."}
+    if route.answer is None:
+        return {"description": "Done; nothing to say."}
+    if route.answer is str:
+        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+        return {"description": "Plain text.", "content": content}
+    schema = schemas.of(route.answer)
+    content = {"application/json": {"schema": schema, "example": schemas.example(schema)}}
+    response: dict[str, Any] = {
+        "description": "Made." if route.status == 201 else "What you asked for.",
+        "content": content,
+    }
+    paged = route.query is not None and route.handler.__name__ not in WHOLE
+    if schema.get("type") == "array" and paged:
+        response["headers"] = {
+            "Link": {
+                "description": 'The next page, as `<…>; rel="next"`; absent on the last one.',
+                "schema": {"type": "string"},
+            }
+        }
+    return response

@@ -1,0 +1,152 @@
+"""What the document says in sentences: the API's introduction, its refusals, shared headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warmdesk.schemas import MAX_ID
+
+DESCRIPTION = """\
+Boards, cards and talk for a team, live: every change, whoever makes it, reaches all open sockets.
+
+**Sign in** with `POST /auth/login` and give the access token as `Authorization: Bearer …`;
+programs use an API key as `X-API-Key`. An access token lasts 15 minutes, `POST /auth/refresh` gives
+the next.
+
+**Errors** are always `{"error": "a sentence"}`, often with machine keys beside it: `code`, `fields`
+(what is wrong with which field), `request_id`. 400 is a malformed request, 422 one that is well
+formed but impossible. What you may not see does not exist: 404.
+
+**Updates** change only the keys that are sent; `null` or `""` clears. Cards, columns and messages
+have a `version`: send it as `If-Match` or in the body, and nobody's change is overwritten.
+
+**Retries.** Where an operation takes an `Idempotency-Key`, the same key again is answered as the
+first time, for 24 hours. In that time a person has 50,000 keys and 256 MiB of answers to them.
+
+**Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A
+`limit` beyond its bounds is brought into them. A page may hold fewer than `limit`, even nothing:
+the last one is the one without a `Link`.
+
+**Limits.** Beyond one the answer is 429 and nothing was done: wait as many seconds as `Retry-After`
+says and send it again. `code` says which limit, with its default here:
+
+* `rate_limited`: 1,200 changes and 60 messages of a person in a minute; tries to sign in, accounts
+  that register, refreshes, tickets and sockets. `RateLimit-Policy` says how many (`q`) in how many
+  seconds (`w`). A change of many cards counts as one for each 50.
+* `too_many_at_once`: four reads and four writes of a person are under way in a worker, and this one
+  waited two seconds.
+* `too_many_sign_ins`: so many people sign in now that yours would wait too long.
+* `too_many_idempotency_keys`: send none, or wait.
+
+A body has at most 1 MiB, and 16 KiB where nobody has to be signed in; a larger one is 413.
+"""
+
+TAGS = {
+    "health": "Whether the server lives, is ready, and which one it is.",
+    "auth": "Signing in and out, sessions, API keys.",
+    "users": "Your own account, and everybody's for administrators.",
+    "projects": "Boards with their members and talk.",
+    "members": "Who is on a project, in which role.",
+    "labels": "The labels of a project's cards.",
+    "columns": "The columns of a board.",
+    "cards": "The cards: pieces of work.",
+    "history": "What happened to cards.",
+    "chat": "A project's chat.",
+    "events": "What happened, numbered: the feeds that sockets follow, read over REST.",
+    "sockets": "The WebSockets: every change, live.",
+    "metrics": "Figures for Prometheus.",
+}
+
+SOCKET_WORDS = """\
+Each frame is a text frame with `{"type", "payload"}`. Events have `seq` too: 1, 2, 3 … on each
+channel, with `ts`, `actor_id` and, if the change's request had an `X-Client-Id`, `client_id`. Apply
+the event after the last one you have, pass over what you have already, and on anything else send
+`sync`. With `since` and `epoch` (from `hello`, or from the project's `seq` and `epoch`) you get
+what you missed, or `sync.reset`: fetch again.
+
+You may send `ping`, `sync`, `auth.refresh`, `chat.send`, `chat.edit`, `chat.delete` and
+`chat.typing` as `{"type", "payload", "id"}`; `ack`, `pong` and `error` bring your `id` back.
+
+| type | payload | meaning |
+|---|---|---|
+"""
+
+PATH_WORDS: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "slug": ({"type": "string"}, "demo", "The project's slug."),
+    "card_id": ({"type": "string"}, "DEMO-7", "The card's id, or its key."),
+    "emoji": ({"type": "string"}, "👍", "The emoji, URL-encoded."),
+    "session_id": (
+        {"type": "string", "format": "uuid"},
+        "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
+        "The session's id.",
+    ),
+}
+NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
+
+CONDITIONAL = ("show_project",)
+"""Operations that answer 304 to an ``If-None-Match``."""
+WHOLE = ("search_users",)
+"""Operations whose query chooses from a list, but whose answer names no next page."""
+REPEATABLE = ("/cards", "/messages", "/comments", "/time-entries", "/ticket")
+"""What the paths end in whose POST knows the ``Idempotency-Key``."""
+
+STATUS_WORDS = {
+    400: ("BadRequest", "Malformed: not JSON, a wrong type, a missing field.", "title: required"),
+    401: ("Unauthorized", "No credential, or one that is no longer good.", "sign in first"),
+    403: ("Forbidden", "Your role does not allow this.", "your role does not allow this"),
+    404: ("NotFound", "It does not exist, or not for you.", "project not found"),
+    408: ("TooSlow", "The body did not come in time.", "the body did not come in time"),
+    409: ("Conflict", "It collides with what is there.", "card was changed by someone else"),
+    412: ("Mismatch", "`If-Match` names another version.", "card was changed by someone else"),
+    413: (
+        "TooLarge",
+        "More bytes than a body may have: 1 MiB, and 16 KiB where nobody has to be signed in.",
+        "the body is larger than 1048576 bytes",
+    ),
+    415: ("NotJson", "Not JSON.", "send JSON, with Content-Type: application/json"),
+    422: ("Impossible", "Well formed, but it cannot be.", "the project is archived"),
+    426: ("NoUpgrade", "Not the handshake of a WebSocket.", "this is a WebSocket"),
+    429: (
+        "TooMany",
+        "Over a limit, and nothing was done: again after `Retry-After`. `code` says which limit.",
+        "too many requests, try again later",
+    ),
+    503: (
+        "Unavailable",
+        "Away or busy: again after `Retry-After`. Where `code` is `unknown_outcome` the change may"
+        " have been done: ask, or send it again with its `Idempotency-Key`.",
+        "temporarily unavailable, try again",
+    ),
+}
+
+HEADER_WORDS: dict[str, dict[str, Any]] = {
+    "IfMatch": {
+        "in": "header",
+        "name": "If-Match",
+        "description": "The version that you know, in quotes; another one there is 412.",
+        "schema": {"type": "string"},
+        "example": '"3"',
+    },
+    "IfNoneMatch": {
+        "in": "header",
+        "name": "If-None-Match",
+        "description": "An `ETag` that you have; 304 while it holds.",
+        "schema": {"type": "string"},
+        "example": '"5f0c-17-9e107d9d372b"',
+    },
+    "IdempotencyKey": {
+        "in": "header",
+        "name": "Idempotency-Key",
+        "description": "Any text of your own; the same one again is answered as the first time,"
+        " with `Idempotent-Replay: true`. With another body it is 422.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "example": "build-4242",
+    },
+    "ClientId": {
+        "in": "header",
+        "name": "X-Client-Id",
+        "description": "Comes back as `client_id` of the events, so that you know your own.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "example": "tab-1",
+    },
+}
