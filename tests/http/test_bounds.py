@@ -29,7 +29,8 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
 from warmdesk.front import Fronts
-from warmdesk.http import body, bounds, routing
+from warmdesk.http import body as reading
+from warmdesk.http import bounds, routing
 from warmdesk.http.bounds import Bounds, Readers, counted_as
 from warmdesk.http.middleware import DOORMAN
 from warmdesk.realtime.connection import cap
@@ -409,7 +410,7 @@ async def test_bodies_on_their_way_together_have_a_budget(
     server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setattr(bounds, "BODY_BUDGET", 1 << 20)
-    monkeypatch.setattr(body, "IDLE_SECONDS", 50.0)
+    monkeypatch.setattr(reading, "IDLE_SECONDS", 50.0)
     before, bodies, loop = cut("bodies"), server.bounds.bodies, asyncio.get_running_loop()
     for number in range(30):
         line = await Line.to(server.port, dripping(token))
