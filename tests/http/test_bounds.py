@@ -472,7 +472,7 @@ async def test_a_lost_body_leaves_nothing(
 ) -> None:
     made: list[weakref.ref[Knot]] = []
     key = web.RequestKey("held", Knot)
-    read = body.read_body
+    read = reading.read_body
 
     async def noted(request: web.Request, **given: Any) -> bytes:
         request[key] = held = Knot(tied=False)
