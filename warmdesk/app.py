@@ -14,8 +14,9 @@ from warmdesk.http.body import BODY_LIMIT
 from warmdesk.http.middleware import DOORMAN, Doorman, behind_door, nowhere
 from warmdesk.http.protocol import install
 from warmdesk.http.request import DESK
+from warmdesk.http.route import Route
 from warmdesk.http.router import Paths
-from warmdesk.http.routing import BASE, Route
+from warmdesk.http.routing import BASE
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.document import document
@@ -67,7 +68,9 @@ def resources() -> tuple[Route, ...]:
     for name in rest.RESOURCES:
         module = importlib.import_module(f"warmdesk.rest.{name}")
         declared = (getattr(each, "route", None) for each in vars(module).values())
-        found.extend(each for each in declared if isinstance(each, Route))
+        for each in declared:
+            if isinstance(each, Route):
+                found.extend(each.everywhere())
     return tuple(found)
 
 

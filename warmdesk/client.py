@@ -50,7 +50,10 @@ PASSING = frozenset({429, 502, 503, 504})
 TOKEN_ENDED = 4401
 NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 # Where the server remembers an Idempotency-Key: a POST may be sent again whatever became of it.
-REMEMBERED = re.compile(r"/(cards|comments|messages|time-entries|ticket)(\?|$)")
+REMEMBERED = re.compile(
+    r"/(projects|columns|labels|members|users|cards|comments|checklist|links|topics|replies"
+    r"|conversations|messages|time-entries|ticket|invitations|webhooks)(\?|$)"
+)
 # Where a second one does no harm.
 HARMLESS = ("/auth/login", "/auth/refresh", "/auth/logout")
 

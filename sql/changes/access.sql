@@ -94,15 +94,36 @@ begin
 end
 $$;
 
--- What hot changes ask: require_role for a member, in fewer steps where they are enough. Gives the project's key prefix.
+-- The account, if its global role is one of these; it keeps it until the commit.
+create or replace function require_global_role(actor_ bigint, roles_ text[]) returns users language plpgsql as $$
+declare
+    account users;
+begin
+    perform enter_account(actor_);
+    select * into account from users u where u.id = actor_ for share;
+    if account.id is null or not account.is_active or account.deleted_at is not null then
+        perform refuse(401, 'the account is not active');
+    end if;
+    if account.global_role <> all(roles_) then
+        perform refuse(403, 'your role does not allow this');
+    end if;
+    return account;
+end
+$$;
+
+-- What hot changes ask: require_role, in fewer steps where they are enough, which is for members. Gives the project's key
+-- prefix.
 --
 -- An ordinary member who may write is found and locked by two statements: the account is read when the membership is locked,
 -- because whoever closes an account may have held it. Everybody else is asked step by step.
-create or replace function require_writer(actor_ bigint, project_ bigint) returns text
+create or replace function require_writer(actor_ bigint, project_ bigint, need_ text) returns text
 language plpgsql as $$
 declare
     key_prefix_ text;
 begin
+    if need_ <> 'member' then
+        return (require_role(actor_, project_, need_)).key_prefix;
+    end if;
     perform enter_project(project_);
     perform 1 from project_members m where m.project_id = project_ and m.user_id = actor_ and m.role <> 'viewer' for share;
     if found then
@@ -111,7 +132,7 @@ begin
             and p.id = project_ and not p.is_archived;
     end if;
     if key_prefix_ is null then
-        return (require_role(actor_, project_, 'member')).key_prefix;
+        return (require_role(actor_, project_, need_)).key_prefix;
     end if;
     return key_prefix_;
 end

@@ -301,9 +301,9 @@ $$;
 -- A new card in a column: numbered by its project's counter, at the end unless a place is given. `fields_` holds the keys that
 -- were sent, already of the right type; null clears.
 create or replace function create_card(
-    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
-    out status integer, out answer text, out replay boolean, out messages text[]
+    out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
@@ -317,17 +317,8 @@ declare
     spaced new_event[];
     seqs bigint[];
 begin
-    replay := false;
     messages := '{}';
-    if key_ is not null then
-        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-        if found then
-            perform require_role(actor_, project_, 'member', archived_ => true);
-            replay := true;
-            return;
-        end if;
-    end if;
-    prefix := require_writer(actor_, project_);
+    prefix := require_writer(actor_, project_, need_);
     perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
@@ -364,9 +355,6 @@ begin
     end if;
     status := 201;
     answer := card;
-    if key_ is not null then
-        perform once_store(actor_, path_, key_, status, answer);
-    end if;
 end
 $$;
 
@@ -384,9 +372,9 @@ $$;
 -- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end. Answers with the
 -- card and all that hangs on it; nothing that differs is no event and no new version.
 create or replace function update_card(
-    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
     project_ bigint, card_ text, fields_ jsonb,
-    out status integer, out answer text, out replay boolean, out messages text[]
+    out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
@@ -402,17 +390,8 @@ declare
     changes text[] := '{}';
     seqs bigint[];
 begin
-    replay := false;
     messages := '{}';
-    if key_ is not null then
-        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-        if found then
-            perform require_role(actor_, project_, 'member', archived_ => true);
-            replay := true;
-            return;
-        end if;
-    end if;
-    prefix := require_writer(actor_, project_);
+    prefix := require_writer(actor_, project_, need_);
     -- Most updates name no column: then the card alone is locked, and read whole by the same statement.
     if fields_ ? 'column_id' then
         id_ := (hold_card(project_, prefix, card_, (fields_ ->> 'column_id')::bigint)).id;
@@ -534,17 +513,14 @@ begin
     end if;
     status := 200;
     answer := card_detail(c, actor_, card);
-    if key_ is not null then
-        perform once_store(actor_, path_, key_, status, answer);
-    end if;
 end
 $$;
 
 -- Puts a card at another place: of `column_`, or of its own column when that is null. The same place is no event.
 create or replace function move_card(
-    actor_ bigint, client_ text, key_ text, path_ text, body_hash_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
     project_ bigint, card_ text, column_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
-    out status integer, out answer text, out replay boolean, out messages text[]
+    out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
@@ -559,17 +535,8 @@ declare
     spaced new_event[];
     seqs bigint[];
 begin
-    replay := false;
     messages := '{}';
-    if key_ is not null then
-        select t.status, t.answer into status, answer from once_take(actor_, path_, key_, body_hash_) t;
-        if found then
-            perform require_role(actor_, project_, 'member', archived_ => true);
-            replay := true;
-            return;
-        end if;
-    end if;
-    prefix := require_writer(actor_, project_);
+    prefix := require_writer(actor_, project_, need_);
     held := hold_card(project_, prefix, card_, coalesce(column_, 0));
     if version_ <> held.version then
         perform require_version(version_, held.version, mismatch_, 'card', card_json(held.id));
@@ -605,8 +572,5 @@ begin
     end if;
     status := 200;
     answer := card::text;
-    if key_ is not null then
-        perform once_store(actor_, path_, key_, status, answer);
-    end if;
 end
 $$;

@@ -1,13 +1,13 @@
 -- Chat messages, many in one call: what waits in a process for the same moment shares one commit. Planned like the changes of
 -- cards.
 
--- What require_role would say to each of a group; null to who may write to the chat.
-create or replace function why_not_write(u users, p projects, project_role_ text) returns text language sql stable as $$
+-- What require_role would say to each of a group; null to who may do it.
+create or replace function why_not(u users, p projects, project_role_ text, need_ text) returns text language sql stable as $$
 select case
     when u.id is null or not u.is_active or u.deleted_at is not null then 'inactive'
     when u.global_role in ('metrics', 'backup') then 'service'
     when p.id is null or effective_role(u.global_role, project_role_) is null then 'stranger'
-    when role_rank(effective_role(u.global_role, project_role_)) < role_rank('member') then 'viewer'
+    when role_rank(effective_role(u.global_role, project_role_)) < role_rank(need_) then 'below'
     when p.is_archived then 'archived'
 end
 $$;
@@ -15,13 +15,13 @@ $$;
 -- Sends one message that has neither Idempotency-Key nor nonce: what send_messages does for a group of one such, in the same
 -- order of locks, for a third of the cost. Refuses instead of answering with a refusal. No message fills an event's 1 MiB.
 create or replace function send_message(
-    project_ bigint, actor_ bigint, client_ text, body_ text, out answer text, out messages text[]
+    project_ bigint, actor_ bigint, client_ text, need_ text, body_ text, out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     channel_ text := 'project:' || project_;
     seq_ bigint;
 begin
-    perform require_writer(actor_, project_);
+    perform require_writer(actor_, project_, need_);
     update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
     if seq_ is null then
         seq_ := take_seq(channel_);
@@ -43,7 +43,7 @@ $$;
 -- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
 create or replace function send_messages(
-    projects_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
+    projects_ bigint[], actors_ bigint[], needs_ text[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
     bodies_ text[],
     out statuses integer[], out answers text[], out replays boolean[], out messages text[]
 ) language plpgsql
@@ -90,8 +90,8 @@ begin
         perform 1 from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id for share;
     end if;
 
-    select array_agg(why_not_write(u, p, m.role) order by r.place), array_agg(r.place order by r.place) into whys, going
-    from unnest(projects_, actors_) with ordinality r (project, actor, place)
+    select array_agg(why_not(u, p, m.role, r.need) order by r.place), array_agg(r.place order by r.place) into whys, going
+    from unnest(projects_, actors_, needs_) with ordinality r (project, actor, need, place)
     left join users u on u.id = r.actor
     left join projects p on p.id = r.project
     left join project_members m on m.project_id = r.project and m.user_id = r.actor;
@@ -129,7 +129,7 @@ begin
                 ('inactive', 401, '{"error":"the account is not active"}'),
                 ('service', 403, '{"error":"a service account cannot do this"}'),
                 ('stranger', 404, '{"error":"project not found"}'),
-                ('viewer', 403, '{"error":"your role does not allow this"}'),
+                ('below', 403, '{"error":"your role does not allow this"}'),
                 ('archived', 422, '{"error":"the project is archived","code":"project_archived"}')
             ) refusal (why, status, answer)
                 on refusal.why = case

@@ -4,7 +4,7 @@
 -- However many cards there are, they are shaped a thousand at a time. The bus is given the events of `most_` cards, or else
 -- the last event alone: rooms then read the others from the feed, a page at a time.
 create or replace function delete_column(
-    actor_ bigint, client_ text, version_ integer, mismatch_ integer, project_ bigint, column_ bigint, target_ bigint,
+    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer, project_ bigint, column_ bigint, target_ bigint,
     most_ integer, out messages text[], out moved integer
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -18,7 +18,7 @@ declare
     first_ integer := 1;
     told text[];
 begin
-    perform require_role(actor_, project_, 'admin', counting_ => true);
+    perform require_role(actor_, project_, need_, counting_ => true);
     perform 1 from columns k where k.project_id = project_ and k.deleted_at is null order by k.id for no key update;
     select k.version into present_ from columns k
     where k.id = column_ and k.project_id = project_ and k.deleted_at is null;

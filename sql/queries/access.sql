@@ -2,6 +2,10 @@
 -- Locks the membership and the project, and refuses who may not: see require_role in sql/changes/access.sql.
 select p.* from require_role(:actor::bigint, :project_id::bigint, :need, :archived::boolean, :counting::boolean) as p;
 
+-- name: require_global_role -> nothing
+-- Locks the account and refuses it without one of these roles: see require_global_role in sql/changes/access.sql.
+select require_global_role(:actor::bigint, :roles::text[]);
+
 -- name: projects_of -> many
 -- Projects by their slugs, each with a user's membership in it (as parallel arrays), for the door: `place` counts from 1.
 -- `offset` keeps it apart: each is looked up by its key, also by a plan made while there were few.

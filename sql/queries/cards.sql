@@ -1,25 +1,25 @@
 -- name: create -> one
 -- A new card: see create_card in sql/changes/cards.sql.
-select status, answer, replay, messages
+select status, answer, messages
 from create_card(
-    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
     :project_id::bigint, :column_id::bigint, :fields::jsonb,
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
 
 -- name: update -> one
 -- Other values for a card's fields: see update_card in sql/changes/cards.sql.
-select status, answer, replay, messages
+select status, answer, messages
 from update_card(
-    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
     :project_id::bigint, :card::text, :fields::jsonb
 );
 
 -- name: move -> one
 -- Another place for a card: see move_card in sql/changes/cards.sql.
-select status, answer, replay, messages
+select status, answer, messages
 from move_card(
-    :actor::bigint, :client::text, :key::text, :path::text, :body_hash::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
     :project_id::bigint, :card::text, :column_id::bigint,
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );

@@ -2,13 +2,13 @@
 -- Sends a group of messages and answers each: see send_messages in sql/changes/chat.sql.
 select statuses, answers, replays, messages
 from send_messages(
-    :projects::bigint[], :actors::bigint[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
+    :projects::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
     :nonces::text[], :bodies::text[]
 );
 
 -- name: send_alone -> one
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
-select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :body::text);
+select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text);
 
 -- name: page -> one
 -- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an

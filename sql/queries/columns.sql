@@ -47,6 +47,6 @@ from columns as c where c.project_id = :project_id and c.deleted_at is null;
 -- Deletes a column: see delete_column in sql/changes/columns.sql.
 select messages, moved
 from delete_column(
-    :actor::bigint, :client::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
     :project_id::bigint, :column_id::bigint, :target::bigint, :most::integer
 );

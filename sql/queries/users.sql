@@ -56,10 +56,6 @@ order by
     lower(u.display_name), u.id
 limit :limit::integer;
 
--- name: lock_administrator -> many
--- The account of the administrator who acts, held as it is until the commit.
-select u.global_role, u.is_active and u.deleted_at is null as is_active from users as u where u.id = :user_id for share;
-
 -- name: lock -> one
 -- The account that will change: see lock_account in sql/changes/access.sql. Until the commit nobody makes, changes or ends a
 -- membership of it, so that no event tells an old name after the new one. `fields` are the present values as JSON.

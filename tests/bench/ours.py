@@ -61,7 +61,7 @@ CARDS = """
         order by b.id limit 1
     ) label,
     lateral create_card(
-        $2::bigint, null, null, '', '', null, 409, at.project_id, at.id,
+        $2::bigint, null, 'member', null, 409, at.project_id, at.id,
         jsonb_build_object(
             'title', 'Card ' || n, 'description', repeat('Words about the card. ', 8),
             'priority', 'medium', 'assignee_ids', jsonb_build_array($2::bigint),

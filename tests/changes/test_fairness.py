@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Board, Door, Invite
 from tests.person import PASSWORD, Person
+from warmdesk.auth.actor import Role
 from warmdesk.changes.chat import Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError
@@ -84,7 +85,11 @@ async def test_who_edits_without_pause_can_be_removed(
     chat = chat_of(desk)
 
     async def edit(number: int, turn: int) -> None:
-        await chat.edit(Wish(alice.id), board.id, said["id"], f"{number} {turn}")
+        await chat.edit(
+            Wish(alice.id, project_id=board.id, need=Role.MEMBER),
+            said["id"],
+            f"{number} {turn}",
+        )
 
     await owner.token()
     async with flood(AT_ONCE, edit):
@@ -104,12 +109,20 @@ async def test_many_who_write_without_pause_keep_nobody_waiting(
         account = {"email": f"{name}@example.org", "username": name, "password": PASSWORD}
         made = await root.post("/users", account)
         await owner.post(f"{board.path}/members", {"user_id": made["id"]})
-        sent = await chat.send(Wish(made["id"]), board.id, "mine", f"nonce {number}")
-        mine.append((made["id"], json.loads(sent.answer)["id"]))
+        sent = await chat.send(
+            Wish(made["id"], project_id=board.id, need=Role.MEMBER),
+            "mine",
+            f"nonce {number}",
+        )
+        mine.append((made["id"], json.loads(sent.text)["id"]))
 
     async def edit(number: int, turn: int) -> None:
         user_id, message_id = mine[number]
-        await chat.edit(Wish(user_id), board.id, message_id, f"{number} {turn}")
+        await chat.edit(
+            Wish(user_id, project_id=board.id, need=Role.MEMBER),
+            message_id,
+            f"{number} {turn}",
+        )
 
     async with flood(len(mine), edit):
         took = await alone(owner, board, eve.id)
@@ -155,7 +168,11 @@ async def test_an_administrator_who_writes_without_pause_can_be_demoted(
 
     async def write(number: int, turn: int) -> None:
         if what == "writes":
-            await chat.edit(Wish(eve.id), board.id, said["id"], f"{number} {turn}")
+            await chat.edit(
+                Wish(eve.id, project_id=board.id, need=Role.MEMBER),
+                said["id"],
+                f"{number} {turn}",
+            )
         elif (await eve.request("POST", "/projects", {"name": f"P{number}"})).status != 201:
             raise WarmDeskError("no", status=503)
 

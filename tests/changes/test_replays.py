@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import Person
+from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.changes.chat import Chat
 from warmdesk.desk import Desk
@@ -21,18 +22,22 @@ CHANGES = ("create", "update", "move", "send")
 
 async def asking(desk: Desk, board: Board, what: str, actor: int) -> Ask:
     """A change under a key, past the door: it knows a member for a moment longer."""
-    wish = Wish(actor, key="k", path=what, body_hash="h")
+    wish = Wish(
+        actor,
+        key="k",
+        path=what,
+        body_hash="h",
+        project_id=board.id,
+        need=Role.MEMBER,
+        keyed=True,
+    )
     card = str((await board.card())["id"])
     chat = Chat(desk.changes)
     asks: dict[str, Ask] = {
-        "create": lambda: cards.create(
-            desk.changes, wish, board.id, board.backlog, CreateCard(title="T")
-        ),
-        "update": lambda: cards.update(desk.changes, wish, board.id, card, UpdateCard(title="T")),
-        "move": lambda: cards.move(
-            desk.changes, wish, board.id, card, MoveCard(column_id=board.done)
-        ),
-        "send": lambda: chat.send(wish, board.id, "hello", None),
+        "create": lambda: cards.create(desk.changes, wish, board.backlog, CreateCard(title="T")),
+        "update": lambda: cards.update(desk.changes, wish, card, UpdateCard(title="T")),
+        "move": lambda: cards.move(desk.changes, wish, card, MoveCard(column_id=board.done)),
+        "send": lambda: chat.send(wish, "hello", None),
     }
     return asks[what]
 
@@ -50,7 +55,7 @@ async def test_who_was_removed_gets_no_answer_again(
     ask = await asking(desk, board, what, alice.id)
     first = await ask()
     again = await ask()
-    assert (again.replay, again.answer) == (True, first.answer)
+    assert (again.replay, again.text) == (True, first.text)
     await olga.put(f"{board.path}/members/{alice.id}", {"role": "viewer"})
     assert await refusal(ask) == 403
     await olga.delete(f"{board.path}/members/{alice.id}")
@@ -66,4 +71,4 @@ async def test_an_archived_project_still_tells_what_was_done(
     first = await ask()
     await olga.delete(board.path)
     again = await ask()
-    assert (again.replay, again.answer) == (True, first.answer)
+    assert (again.replay, again.text) == (True, first.text)

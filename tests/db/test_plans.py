@@ -442,7 +442,7 @@ OTHERS = {
         feeds.renew_epoch feeds.trim feeds.write members.add
         members.lock members.remove members.set_role once.store once.take projects.create
         projects.star projects.unstar projects.update users.change users.create users.lock
-        users.lock_administrator server.keep_secret_prints""",
+        access.require_global_role server.keep_secret_prints""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
         cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch

@@ -31,7 +31,8 @@ from tests.realtime.raw import masked, take_frame
 from warmdesk import app
 from warmdesk.config import Settings
 from warmdesk.http.body import BODY_LIMIT, texts
-from warmdesk.http.routing import BASE, Route
+from warmdesk.http.route import Route
+from warmdesk.http.routing import BASE
 from warmdesk.realtime.frames import CONTINUATION
 
 MOST = 0.05

@@ -14,6 +14,7 @@ from tests.conftest import Wait
 from tests.journeys.proxy import Proxy, in_front_of, through
 from tests.locks import waiting
 from tests.realtime.test_bus import Heard, bus_on
+from warmdesk.auth.actor import Role
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
@@ -431,14 +432,12 @@ async def test_a_hot_change_is_a_function_whose_messages_are_published(
         "one",
         """
         select 201 as status, json_build_object('client', :client::text)::text as answer,
-            false as replay,
             record(array[new_event(:channel, 'project.unarchived', '{"slug":"demo"}'::json)],
                 :actor::bigint, :client::text) as messages
-        where :key::text is null and :path::text = '' and :body_hash::text = ''
-            and :version::integer is null and :mismatch::integer = 409
+        where :need::text = 'member' and :version::integer is null and :mismatch::integer = 409
         """,
     )
-    outcome = await changes.hot(query, WISH, channel="project:1")
-    assert (outcome.status, outcome.answer, outcome.replay) == (201, '{"client" : "tab-1"}', False)
+    outcome = await changes.hot(query, WISH._replace(need=Role.MEMBER), channel="project:1")
+    assert (outcome.status, outcome.text, outcome.replay) == (201, '{"client" : "tab-1"}', False)
     await eventually(lambda: heard)
     assert heard[0][:3] == ("project:1", 1, "project.unarchived")

@@ -25,7 +25,8 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.config import Settings
 from warmdesk.errors import WarmDeskError
 from warmdesk.http.body import BODY_LIMIT, check_text, decode_body, depth
-from warmdesk.http.routing import BASE, Route
+from warmdesk.http.route import Route
+from warmdesk.http.routing import BASE
 
 UNKNOWN = 2**53
 PUBLIC_LIMIT = Settings().public_body_bytes

@@ -30,15 +30,12 @@ encode = Encoder().encode
 PLACES = ("position", "index", "before_card_id", "after_card_id")
 
 
-async def create(
-    changes: Changes, wish: Wish, project_id: int, column_id: int, body: CreateCard
-) -> Outcome:
+async def create(changes: Changes, wish: Wish, column_id: int, body: CreateCard) -> Outcome:
     """A new card: 201 and its shape."""
     try:
         return await changes.hot(
             sql.cards.create,
             wish,
-            project_id=project_id,
             column_id=column_id,
             fields=fields(body),
             **place(body),
@@ -48,27 +45,20 @@ async def create(
         raise
 
 
-async def update(
-    changes: Changes, wish: Wish, project_id: int, card: str, body: UpdateCard
-) -> Outcome:
+async def update(changes: Changes, wish: Wish, card: str, body: UpdateCard) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
-        return await changes.hot(
-            sql.cards.update, wish, project_id=project_id, card=card, fields=fields(body)
-        )
+        return await changes.hot(sql.cards.update, wish, card=card, fields=fields(body))
     except WarmDeskError as error:
         _name_as_sent(error, body)
         raise
 
 
-async def move(
-    changes: Changes, wish: Wish, project_id: int, card: str, body: MoveCard | ReorderCard
-) -> Outcome:
+async def move(changes: Changes, wish: Wish, card: str, body: MoveCard | ReorderCard) -> Outcome:
     """Another place, in a column or, without one, in the card's own: 200 and its shape."""
     return await changes.hot(
         sql.cards.move,
         wish,
-        project_id=project_id,
         card=card,
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **place(body),

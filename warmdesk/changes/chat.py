@@ -22,12 +22,13 @@ from typing import Any
 
 from msgspec.json import Decoder
 
+from warmdesk.auth.actor import Role
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Shape, Wish
 from warmdesk.realtime.channels import project_channel
-from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED
+from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
 
 GROUP = 200
 """Messages in one statement."""
@@ -83,12 +84,12 @@ class Chat:
         self._busy: set[int] = set()
         self._apart: set[int] = set()
 
-    async def send(self, wish: Wish, project_id: int, body: str, nonce: str | None) -> Outcome:
+    async def send(self, wish: Wish, body: str, nonce: str | None) -> Outcome:
         """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
         minutes.
         """
         loop = asyncio.get_running_loop()
-        letter = Letter(wish, project_id, body, nonce, loop.create_future())
+        letter = Letter(wish, wish.project, body, nonce, loop.create_future())
         self._waiting.append(letter)
         self._carry_on()
         seconds, _ = granted(SECONDS)
@@ -98,30 +99,30 @@ class Chat:
         finally:
             late.cancel()
 
-    async def edit(self, wish: Wish, project_id: int, message_id: int, body: str) -> Outcome:
+    async def edit(self, wish: Wish, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
         async def work(change: Change) -> Shape:
-            message = await _lock(change, project_id, message_id)
+            message = await _lock(change, message_id)
             if message["user_id"] != wish.actor_id:
                 raise Forbidden("only its author may edit a message")
             shape = change.shape(sql.chat.shape, id=message_id)
             if body != message["body"]:
                 await sql.chat.edit(change.connection, id=message_id, body=body)
-                _tell(change, project_id, message_id, CHAT_MESSAGE_UPDATED, shape)
+                _tell(change, message_id, CHAT_MESSAGE_UPDATED, shape)
             return shape
 
-        return Outcome(200, (await self.changes.run(wish, work)).text)
+        return Outcome(200, await self.changes.run(wish, work))
 
-    async def delete(self, wish: Wish, project_id: int, message_id: int) -> None:
+    async def delete(self, wish: Wish, message_id: int) -> None:
         """Delete one's own message, or another's as a project admin. Its text leaves the feed."""
 
         async def work(change: Change) -> None:
-            message = await _lock(change, project_id, message_id)
+            message = await _lock(change, message_id)
             if message["user_id"] != wish.actor_id:
-                await _require(change, project_id, "admin")
+                await change.enter(Role.ADMIN)
             await sql.chat.delete(change.connection, id=message_id)
-            _tell(change, project_id, message_id, CHAT_MESSAGE_DELETED, f'{{"id":{message_id}}}')
+            _tell(change, message_id, CHAT_MESSAGE_DELETED, f'{{"id":{message_id}}}')
 
         await self.changes.run(wish, work)
 
@@ -248,6 +249,7 @@ class Chat:
                 project=letter.project_id,
                 actor=letter.wish.actor_id,
                 client=letter.wish.client_id,
+                need=letter.wish.role,
                 body=letter.body,
             )
             return [Outcome(201, row["answer"])]
@@ -274,6 +276,7 @@ def _columns(group: list[Letter]) -> dict[str, list[Any]]:
     return {
         "projects": [letter.project_id for letter in group],
         "actors": [letter.wish.actor_id for letter in group],
+        "needs": [letter.wish.role for letter in group],
         "clients": [letter.wish.client_id for letter in group],
         "keys": [letter.wish.key for letter in group],
         "paths": [letter.wish.path for letter in group],
@@ -294,23 +297,12 @@ def _refuse(letters: Iterable[Letter], error: Exception) -> None:
             letter.answer.set_exception(error)
 
 
-async def _require(change: Change, project_id: int, need: str) -> None:
-    await sql.access.require_role(
-        change.connection,
-        actor=change.wish.actor_id,
-        project_id=project_id,
-        need=need,
-        archived=False,
-        counting=False,
-    )
-
-
-async def _lock(change: Change, project_id: int, message_id: int) -> Any:
+async def _lock(change: Change, message_id: int) -> Any:
     """A message that a member may touch, locked; 404 when it is deleted, 409 or 412 when it is not
     the version the client saw.
     """
-    await _require(change, project_id, "member")
-    message = await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
+    await change.enter()
+    message = await sql.chat.lock(change.connection, id=message_id, project_id=change.wish.project)
     await sql.chat.require_version(
         change.connection,
         id=message_id,
@@ -320,7 +312,6 @@ async def _lock(change: Change, project_id: int, message_id: int) -> Any:
     return message
 
 
-def _tell(
-    change: Change, project_id: int, message_id: int, event: Any, payload: str | Shape
-) -> None:
-    change.emit(project_channel(project_id), event, payload, entity=f"message:{message_id}")
+def _tell(change: Change, message_id: int, event: Event, payload: str | Shape) -> None:
+    channel = project_channel(change.wish.project)
+    change.emit(channel, event, payload, entity=f"message:{message_id}")

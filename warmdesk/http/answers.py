@@ -89,10 +89,10 @@ def answer(
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:
-    """What a hot change answered; ``Idempotent-Replay: true`` when its key was answered before."""
+    """What a change answered; ``Idempotent-Replay: true`` when its key was answered before."""
     if outcome.status == 204:
         return no_content()
-    response = answer(outcome.answer, status=outcome.status, headers=headers)
+    response = answer(outcome.text, status=outcome.status, headers=headers)
     if outcome.replay:
         response.headers["Idempotent-Replay"] = "true"
     return response

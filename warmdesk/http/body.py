@@ -8,17 +8,19 @@ import asyncio
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from warmdesk.errors import LONGEST_NAME, BadRequest, TooLarge, WarmDeskError, cut, field_error
 from warmdesk.http.bounds import NOBODY, Crowded
 from warmdesk.http.middleware import DOORMAN
 from warmdesk.http.request import ACTOR
+from warmdesk.http.route import Accepts
 from warmdesk.realtime.handshake import ClientGone
 
 BODY_LIMIT = 1 << 20
@@ -34,20 +36,40 @@ IDLE_SECONDS = 10.0
 """A body that brings nothing for so long is not waited for: aiohttp itself would wait for ever."""
 BODY_SECONDS = 60.0
 """A whole body may take so long, however evenly it trickles."""
+SLOWEST_BYTES = 64 << 10
+"""Bytes a second that a streamed body must bring to be whole in time."""
+PARTS = 100
+"""Parts of a form."""
 TOIL = 10_000
 """Brackets and quotes of a body that count as one change."""
 
+T = TypeVar("T")
 
-async def read_body(request: web.Request, *, limit: int = BODY_LIMIT) -> bytes:
-    """The body's bytes: JSON by its content type (415), at most `limit` (413), in time (408), and
-    while there is room for bodies that are on their way (503).
+
+def check_head(request: web.Request, types: tuple[str, ...], limit: int) -> None:
+    """Refuse a body by its head: by its content type (415; no types are JSON), or when it says that
+    it is larger than `limit` (413).
     """
-    content = request.content
-    if request.body_exists and not content.at_eof():
-        _check_type(request)
+    if request.body_exists and not request.content.at_eof():
+        if types:
+            if request.content_type not in types:
+                raise WarmDeskError(f"send {' or '.join(types)}", status=415)
+            _check_encoding(request)
+        else:
+            _check_type(request)
     length = request.content_length
     if length is not None and length > limit:
         raise TooLarge(f"the body is larger than {limit} bytes")
+
+
+async def read_body(
+    request: web.Request, *, limit: int = BODY_LIMIT, types: tuple[str, ...] = ()
+) -> bytes:
+    """The body's bytes: JSON or of these types (415), at most `limit` (413), in time (408), and
+    while there is room for bodies that are on their way (503).
+    """
+    check_head(request, types, limit)
+    content = request.content
     if content.is_eof() and limit <= BODY_LIMIT:
         # Small bodies have come with their head.
         raw = content.read_nowait()
@@ -98,9 +120,86 @@ def _check_type(request: web.Request) -> None:
         )
         if not of_json or (charset is not None and charset.lower() not in ("utf-8", "utf8")):
             raise WarmDeskError("send JSON, with Content-Type: application/json", status=415)
+    _check_encoding(request)
+
+
+def _check_encoding(request: web.Request) -> None:
     # Inflating is where a small body becomes a large one.
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise WarmDeskError("send the body without Content-Encoding", status=415)
+
+
+async def chunks(request: web.Request, accepts: Accepts) -> AsyncIterator[bytes]:
+    """A streamed body, piece by piece as it comes: at most so large (413), in time (408).
+
+    Whoever sends steadily has the time that the largest body takes at `SLOWEST_BYTES` a second.
+    """
+    content, size = request.content, 0
+    try:
+        async with asyncio.timeout(max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)):
+            while not content.at_eof():
+                async with asyncio.timeout(IDLE_SECONDS):
+                    piece = await content.readany()
+                size += len(piece)
+                if size > accepts.limit:
+                    raise TooLarge(f"the body is larger than {accepts.limit} bytes")
+                if piece:
+                    yield piece
+    except TimeoutError as error:
+        content.feed_eof()
+        raise WarmDeskError("the body did not come in time", status=408) from error
+    except ConnectionError as error:
+        raise ClientGone from error
+
+
+class Part(NamedTuple):
+    """A part of a form. Its `pieces` are read before the next part is."""
+
+    name: str
+    filename: str | None
+    content_type: str
+    pieces: AsyncIterator[bytes]
+
+
+async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
+    """The parts of a streamed ``multipart/form-data`` (RFC 7578), one after the other: at most so
+    many bytes in all (413) and `PARTS` parts (400), each piece in time (408). What is malformed is
+    400.
+    """
+    try:
+        reader = await request.multipart()
+        for _ in range(PARTS):
+            part = await _in_time(request, reader.next())
+            if part is None:
+                return
+            if not isinstance(part, BodyPartReader) or not part.name:
+                raise BadRequest("the body is a form of named parts")
+            kind = part.headers.get("Content-Type", "text/plain")
+            yield Part(part.name, part.filename, kind, _pieces(request, accepts, part))
+            await _in_time(request, part.release())
+    except (ValueError, AssertionError, BadHttpMessage) as error:
+        raise BadRequest("the body is no valid multipart/form-data") from error
+    raise BadRequest(f"a form has at most {PARTS} parts")
+
+
+async def _pieces(
+    request: web.Request, accepts: Accepts, part: BodyPartReader
+) -> AsyncIterator[bytes]:
+    while piece := await _in_time(request, part.read_chunk()):
+        if request.content.total_bytes > accepts.limit:
+            raise TooLarge(f"the body is larger than {accepts.limit} bytes")
+        yield piece
+
+
+async def _in_time(request: web.Request, reading: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(IDLE_SECONDS):
+            return await reading
+    except TimeoutError as error:
+        request.content.feed_eof()
+        raise WarmDeskError("the body did not come in time", status=408) from error
+    except ConnectionError as error:
+        raise ClientGone from error
 
 
 def decode_body(decode: Callable[[bytes], Any], raw: bytes) -> Any:

@@ -17,7 +17,7 @@ from warmdesk.auth.addresses import client_address
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, NotFound, field_error
-from warmdesk.realtime.change import Wish, body_hash
+from warmdesk.realtime.change import Need, Wish, body_hash
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -34,7 +34,9 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 HIGHEST_VERSION = 2**31 - 1
 
 
-def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
+def wish(
+    request: web.Request, actor: Actor | None, raw: bytes, *, need: Need = None, keyed: bool = False
+) -> Wish:
     """What a change needs to know of its request. If-Match goes before a version in the body."""
     headers = request.headers
     key = headers.get("Idempotency-Key")
@@ -52,12 +54,14 @@ def wish(request: web.Request, actor: Actor | None, raw: bytes) -> Wish:
     return Wish(
         actor_id=actor.user_id if actor else None,
         client_id=client if client and CLIENT_ID.fullmatch(client) else None,
-        key=key,
-        path=f"{request.method} {request.path}" if key else "",
-        body_hash=body_hash(raw) if key else "",
+        key=key if keyed else None,
+        path=f"{request.method} {request.path}" if key and keyed else "",
+        body_hash=body_hash(raw) if key and keyed else "",
         version=version,
         mismatch=mismatch,
         project_id=project.id if (project := request.get(PROJECT)) is not None else None,
+        need=need,
+        keyed=keyed,
     )
 
 

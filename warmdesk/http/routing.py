@@ -1,121 +1,151 @@
-"""@route: a handler's path, role, body and answer on one line; permission, validation and Swagger
-are read from it. What a handler finds in its request: see request.py.
+"""@route: an operation of the API on a few lines; permission, validation, limits, keys and the
+document are read from them.
+
+What it promises: see `Route`. What a handler finds in its request: see request.py.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from aiohttp_apispec import docs
 
-from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Role
+from warmdesk.auth.actor import EVERYBODY, PEOPLE, Actor, GlobalRole, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden
-from warmdesk.http.body import BODY_LIMIT, decode_body, read_body, toil
+from warmdesk.http.body import BODY_LIMIT, check_head, decode_body, read_body, toil
 from warmdesk.http.query import query_reader
-from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, wish
+from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, wish
+from warmdesk.http.route import (
+    CHANGES,
+    PROJECT_SCOPE,
+    PUBLIC,
+    SIGNED_IN,
+    Accepts,
+    Etag,
+    Handler,
+    Need,
+    Parameter,
+    Rate,
+    Route,
+    Scope,
+    Tag,
+)
 
 BASE = "/api/v1"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Need = Role | GlobalRole | frozenset[GlobalRole] | None
-
-PUBLIC: Need = None
-SIGNED_IN: Need = PEOPLE
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What @route was told; openapi.py and the tests read it. ``path`` is below /api/v1."""
-
-    method: str
-    path: str
-    need: Need
-    body: Any
-    query: Any
-    answer: Any
-    status: int
-    tag: str
-    handler: Handler
-    example: Any = None
-    errors: tuple[int, ...] = field(default=())
-    also: tuple[int, ...] = field(default=())
 
 
 def route(
     method: str,
     path: str,
     *,
+    tag: Tag,
     need: Need = SIGNED_IN,
+    scope: Scope | None = None,
     body: Any = None,
+    accepts: Accepts | None = None,
     query: Any = None,
     answer: Any = None,
+    produces: tuple[str, ...] = (),
     status: int = 200,
-    tag: str,
-    example: Any = None,
-    errors: tuple[int, ...] = (),
     also: tuple[int, ...] = (),
-    paced: bool = True,
+    keyed: bool = False,
+    paged: bool = False,
+    etag: Etag | None = None,
+    also_at: tuple[str, ...] = (),
+    rate: Rate | None = CHANGES,
     heavy: bool = False,
+    errors: tuple[int, ...] = (),
+    example: Any = None,
+    parameters: Mapping[str, Parameter] | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Declare an operation. ``need``: PUBLIC; SIGNED_IN; a `Role` in the path's project; a
-    `GlobalRole` or a set of them.
+    """Declare an operation: see `Route` for what each word promises. The handler's name is the
+    operation's; its docstring's first line is the summary, and the rest its description.
 
-    ``body`` and ``query`` are msgspec Structs that are decoded and checked before the handler runs;
-    ``answer`` is what the document promises. The docstring's first line is the summary. ``errors``
-    are statuses beside the usual ones, ``also`` those that bring the same answer as ``status``.
-    ``paced``: whether it counts among the changes that its actor may make in a minute. ``heavy``:
-    whether it reads more than it shows, or very much; then it reads by few connections of its own.
+    Raises `TypeError` for promises that cannot be kept together.
     """
+    if scope is None and isinstance(need, Role):
+        scope = PROJECT_SCOPE
+    if scope is not None and f"{{{scope.parameter}}}" not in path:
+        raise TypeError(f"{path} asks for a role in a {scope.name} that it does not name")
+    if body is not None and accepts is not None:
+        raise TypeError(f"{path} takes one kind of body")
+    if keyed and method not in ("POST", "PUT", "PATCH"):
+        raise TypeError(f"{path}: a key is for what may be sent twice and makes or changes")
+    if keyed and (accepts is not None or need is PUBLIC):
+        raise TypeError(f"{path}: an answer is kept for a person, and for a body that has a hash")
 
     def declare(handler: Handler) -> Handler:
-        entered = _entered(
-            handler, need=need, path=path, body=body, query=query, paced=paced, heavy=heavy
-        )
         summary, _, description = (handler.__doc__ or "").strip().partition("\n")
-        annotated: Any = docs(tags=[tag], summary=summary, description=description.strip())(entered)
-        annotated.route = Route(
-            method, path, need, body, query, answer, status, tag, annotated, example, errors, also
+        declared = Route(
+            method=method,
+            path=path,
+            handler=handler,
+            need=need,
+            scope=scope,
+            body=body,
+            accepts=accepts,
+            query=query,
+            answer=answer,
+            produces=produces,
+            status=status,
+            also=also,
+            keyed=keyed,
+            paged=paged,
+            etag=etag,
+            also_at=also_at,
+            rate=rate if method not in ("GET", "HEAD") else None if rate is CHANGES else rate,
+            heavy=heavy,
+            errors=errors,
+            tag=tag,
+            example=example,
+            parameters=parameters or {},
         )
+        words = docs(tags=[tag.name], summary=summary, description=description.strip())
+        annotated: Any = words(_entered(declared))
+        annotated.route = replace(declared, handler=annotated)
         return annotated  # type: ignore[no-any-return]
 
     return declare
 
 
-def _entered(
-    handler: Handler,
-    *,
-    need: Need,
-    path: str,
-    body: Any,
-    query: Any,
-    paced: bool,
-    heavy: bool,
-) -> Handler:
-    decode = msgspec.json.Decoder(body).decode if body is not None else None
-    read_query = query_reader(query) if query is not None else None
-    if isinstance(need, Role) and "{slug}" not in path:
-        raise TypeError(f"{path} asks for a role in a project that it does not name")
+def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
+    """What a change under a route with this need asks again, with a lock: nothing where everybody
+    who is signed in may change what is his own.
+    """
+    if isinstance(need, GlobalRole):
+        return frozenset({need})
+    return None if need in (PUBLIC, PEOPLE, EVERYBODY) else need
+
+
+def _entered(route: Route) -> Handler:
+    """The handler behind all that its route promises."""
+    handler, need, rate, heavy = route.handler, route.need, route.rate, route.heavy
+    decode = msgspec.json.Decoder(route.body).decode if route.body is not None else None
+    read_query = query_reader(route.query) if route.query is not None else None
+    changes, accepts, scope = route.changes, route.accepts, route.scope
+    asks, keyed = asked_again(need), route.keyed
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]
     ) -> web.StreamResponse:
-        reads = request.method in ("GET", "HEAD")
-        shares, person = desk.reads if reads else desk.writes, actor.user_id
+        shares, person = desk.writes if changes else desk.reads, actor.user_id
         if not shares.take(person):
             await shares.wait(person)
         try:
-            if not reads:
+            if changes:
                 more = toil(came[0])
-                if paced or more:
+                if rate is CHANGES or more:
                     await desk.pace.take(person)
                     desk.pace.owe(person, more)
             await understand(request, actor, came)
+            if rate is not None and rate is not CHANGES:
+                await rate.take(desk, person)
             return await (read_much(request, desk, person) if heavy else handler(request))
         finally:
             shares.give_back(person)
@@ -132,9 +162,11 @@ def _entered(
         raw = came.pop()  # nobody needs it while the handler waits
         if decode is not None:
             request[BODY] = decode_body(decode, raw)
-        if request.method not in ("GET", "HEAD"):
-            wanted = request[WISH] = wish(request, actor, raw)
-            if wanted.key is not None and request.method == "POST":
+        elif accepts is not None and not accepts.streamed:
+            request[BODY] = raw
+        if changes:
+            wanted = request[WISH] = wish(request, actor, raw, need=asks, keyed=keyed)
+            if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
 
     @functools.wraps(handler)
@@ -144,10 +176,8 @@ def _entered(
         if need is not None:
             actor = await desk.identity.who(request)
             request[ACTOR] = actor
-            if isinstance(need, Role):
-                request[PROJECT] = await desk.access.enter_project(
-                    desk.database, actor, request.match_info["slug"], need
-                )
+            if scope is not None:
+                await scope.enter(request, desk, actor, need)
             elif actor.global_role != need and not (
                 isinstance(need, frozenset) and actor.global_role in need
             ):
@@ -160,6 +190,11 @@ def _entered(
         if decode is not None:
             limit = BODY_LIMIT if need is not PUBLIC else desk.settings.public_body_bytes
             came = [await read_body(request, limit=limit)]
+        elif accepts is not None:
+            if accepts.streamed:
+                check_head(request, accepts.types, accepts.limit)
+            else:
+                came = [await read_body(request, limit=accepts.limit, types=accepts.types)]
         request[READS] = desk.database.heavy if heavy else desk.database
         if actor is None:
             await understand(request, actor, came)

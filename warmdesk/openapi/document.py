@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from string import Formatter
 from typing import Any
@@ -12,27 +13,18 @@ from apispec import APISpec
 
 import warmdesk
 from warmdesk.auth.actor import GlobalRole, Role
-from warmdesk.http.routing import BASE, SIGNED_IN, Route
+from warmdesk.http.commands import COMMANDS
+from warmdesk.http.route import SIGNED_IN, Etag, Route, parameter
+from warmdesk.http.routing import BASE
 from warmdesk.openapi.schemas import REF, Error, Schemas, as_openapi
-from warmdesk.openapi.words import (
-    CONDITIONAL,
-    DESCRIPTION,
-    HEADER_WORDS,
-    NUMBER,
-    PATH_WORDS,
-    REPEATABLE,
-    SOCKET_WORDS,
-    STATUS_WORDS,
-    TAGS,
-    WHOLE,
-)
+from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STATUS_WORDS
 from warmdesk.realtime.events import CATALOGUE
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole description of these operations, as a dictionary."""
     types = [kind for each in routes for kind in (each.body, each.query, each.answer) if kind]
-    schemas = Schemas([Error, *(kind for kind in types if kind is not str)])
+    schemas = Schemas([Error, *types])
     for query in {_name(each.query) for each in routes if each.query}:
         schemas.parts.pop(query, None)
     spec = APISpec(
@@ -53,9 +45,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     )
     _add_credentials(spec)
     _add_shared(spec)
-    used = {each.tag for each in routes}
-    for name in sorted(used, key=list(TAGS).index):
-        spec.tag({"name": name, "description": TAGS[name]})
+    for tag in dict.fromkeys(each.tag for each in routes):
+        spec.tag({"name": tag.name, "description": tag.sentence})
     for each in routes:
         spec.path(path=each.path, operations={each.method.lower(): operation(each, schemas)})
     return _with_used_components(spec.to_dict())
@@ -153,7 +144,7 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     """One operation: who may, what goes in, what comes out, how it is refused."""
     words = route.handler.__apispec__  # type: ignore[attr-defined]  # set by @docs
     made: dict[str, Any] = {
-        "operationId": route.handler.__name__,
+        "operationId": _operation_id(route),
         "tags": words["tags"],
         "summary": words["summary"].rstrip("."),
         "description": _described(route, words),
@@ -169,7 +160,30 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
             "required": _is_needed(route.body),
             "content": {"application/json": {"schema": schema, "example": example}},
         }
+    elif route.accepts is not None:
+        content = {kind: {"schema": _of_media(kind)} for kind in route.accepts.types}
+        words = f"At most {route.accepts.limit} bytes."
+        made["requestBody"] = {"required": True, "description": words, "content": content}
     return made
+
+
+def _operation_id(route: Route) -> str:
+    """The handler's name; at another path of the same operation with that path behind it."""
+    name = route.handler.__name__
+    if route.same_as:
+        name += "_at_" + re.sub(r"\W+", "_", route.path.replace("{", "").replace("}", "")).strip(
+            "_"
+        )
+    return name
+
+
+def _of_media(kind: str) -> dict[str, Any]:
+    """The schema of what is no JSON."""
+    if kind == "multipart/form-data":
+        return {"type": "object"}
+    return (
+        {"type": "string"} if kind.startswith("text/") else {"type": "string", "format": "binary"}
+    )
 
 
 def _is_needed(body: Any) -> bool:
@@ -188,9 +202,10 @@ def _socket_credentials() -> list[dict[str, list[str]]]:
 
 def _described(route: Route, words: dict[str, Any]) -> str:
     lines = [" ".join(part.split()) for part in words["description"].split("\n\n")]
-    parts = [words["summary"], *(line for line in lines if line), _who(route)]
+    same = f"The same as `{route.method} {route.same_as}`." if route.same_as else ""
+    parts = [words["summary"], *filter(None, lines), *filter(None, (same,)), _who(route)]
     if route.status == 101:
-        parts.append(SOCKET_WORDS + _event_table(route))
+        parts += [SOCKET_WORDS.strip(), _command_table(route), _event_table(route)]
     return "\n\n".join(parts)
 
 
@@ -210,10 +225,27 @@ def _who(route: Route) -> str:
 USER_EVENTS = ("project.created", "project.joined", "project.left", "user.", "session.", "dm.")
 
 
+def _command_table(route: Route) -> str:
+    """What may be sent on this socket."""
+    lines = ["| command | payload | meaning |", "|---|---|---|"]
+    for name, each in sorted(COMMANDS.items()):
+        if each.need is None or "{slug}" in route.path:
+            payload = _payload(each.body) if each.body is not None else "`{}`"
+            lines.append(f"| `{name}` | {payload} | {each.sentence} |")
+    return "\n".join(lines)
+
+
+def _payload(body: Any) -> str:
+    """A small struct's fields as they are sent; those that may be left out have a question mark."""
+    fields = msgspec.structs.fields(body)
+    names = (f"{each.encode_name}{'' if each.required else '?'}" for each in fields)
+    return f"`{{{', '.join(names)}}}`"
+
+
 def _event_table(route: Route) -> str:
     """The catalogue's lines that this socket carries."""
     of_users = "{slug}" not in route.path
-    lines = []
+    lines = ["| event | payload | meaning |", "|---|---|---|"]
     for name, each in CATALOGUE.items():
         if name.startswith("control."):
             continue
@@ -228,14 +260,13 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any] | str]:
     made: list[dict[str, Any]] = []
     for _, name, _, _ in Formatter().parse(route.path):
         if name:
-            thing = name.removesuffix("_id").replace("_", " ")
-            schema, example, words = PATH_WORDS.get(name, (NUMBER, 7, f"The {thing}'s id."))
+            schema, example, sentence = parameter(route, name)
             made.append(
                 {
                     "in": "path",
                     "name": name,
                     "required": True,
-                    "description": words,
+                    "description": sentence,
                     "schema": schema,
                     "example": example,
                 }
@@ -273,11 +304,11 @@ def _headers(route: Route) -> list[str]:
     names = []
     if _has_version(route):
         names.append("IfMatch")
-    if route.handler.__name__ in CONDITIONAL:
+    if route.etag is Etag.CONTENT:
         names.append("IfNoneMatch")
-    if route.method == "POST" and route.path.endswith(REPEATABLE):
+    if route.keyed:
         names.append("IdempotencyKey")
-    if route.method != "GET" and route.need is not None:
+    if route.changes and route.need is not None:
         names.append("ClientId")
     return names
 
@@ -296,7 +327,7 @@ def _statuses(route: Route) -> list[int]:
         found |= {401, 403, 429}
     if "{" in route.path:
         found.add(404)
-    if route.body is not None:
+    if route.body is not None or route.accepts is not None:
         found |= {408, 413, 415}
     if route.method != "GET" and isinstance(route.need, Role):
         found.add(422)
@@ -310,7 +341,7 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {str(route.status): success}
     for status in route.also:
         made[str(status)] = {**success, "description": "It was there already."}
-    if route.handler.__name__ in CONDITIONAL:
+    if route.etag is Etag.CONTENT:
         made["304"] = {"description": "What you have still holds."}
     for status in _statuses(route):
         made[str(status)] = STATUS_WORDS[status][0]
@@ -320,23 +351,22 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.status == 101:
         return {"description": "The socket is open; its first frame is `hello`."}
+    if route.produces:
+        content = {kind: {"schema": _of_media(kind)} for kind in route.produces}
+        return {"description": "What you asked for.", "content": content}
     if route.answer is None:
         return {"description": "Done; nothing to say."}
-    if route.answer is str:
-        content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
-        return {"description": "Plain text.", "content": content}
     schema = schemas.of(route.answer)
-    content = {"application/json": {"schema": schema, "example": schemas.example(schema)}}
     response: dict[str, Any] = {
         "description": "Made." if route.status == 201 else "What you asked for.",
-        "content": content,
+        "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}},
     }
-    paged = route.query is not None and route.handler.__name__ not in WHOLE
-    if schema.get("type") == "array" and paged:
-        response["headers"] = {
-            "Link": {
-                "description": 'The next page, as `<…>; rel="next"`; absent on the last one.',
-                "schema": {"type": "string"},
-            }
-        }
+    headers = {}
+    if route.paged:
+        words = 'The next page, as `<…>; rel="next"`; absent on the last one.'
+        headers["Link"] = {"description": words, "schema": {"type": "string"}}
+    if route.etag is not None:
+        headers["ETag"] = {"description": route.etag.value, "schema": {"type": "string"}}
+    if headers:
+        response["headers"] = headers
     return response

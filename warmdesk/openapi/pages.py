@@ -15,7 +15,7 @@ from aiohttp_swagger3.routes import _SWAGGER_UI_INDEX_HTML
 from aiohttp_swagger3.swagger import Swagger
 
 from warmdesk.http.documents import static_text
-from warmdesk.http.routing import Handler
+from warmdesk.http.route import Handler
 
 PAGE = "/swagger"
 MEDIA = {"js": "text/javascript", "css": "text/css", "png": "image/png"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from warmdesk.schemas import MAX_ID
-
 DESCRIPTION = """\
 Boards, cards and talk for a team, live: every change, whoever makes it, reaches all open sockets.
 
@@ -41,22 +39,6 @@ says and send it again. `code` says which limit, with its default here:
 A body has at most 1 MiB, and 16 KiB where nobody has to be signed in; a larger one is 413.
 """
 
-TAGS = {
-    "health": "Whether the server lives, is ready, and which one it is.",
-    "auth": "Signing in and out, sessions, API keys.",
-    "users": "Your own account, and everybody's for administrators.",
-    "projects": "Boards with their members and talk.",
-    "members": "Who is on a project, in which role.",
-    "labels": "The labels of a project's cards.",
-    "columns": "The columns of a board.",
-    "cards": "The cards: pieces of work.",
-    "history": "What happened to cards.",
-    "chat": "A project's chat.",
-    "events": "What happened, numbered: the feeds that sockets follow, read over REST.",
-    "sockets": "The WebSockets: every change, live.",
-    "metrics": "Figures for Prometheus.",
-}
-
 SOCKET_WORDS = """\
 Each frame is a text frame with `{"type", "payload"}`. Events have `seq` too: 1, 2, 3 … on each
 channel, with `ts`, `actor_id` and, if the change's request had an `X-Client-Id`, `client_id`. Apply
@@ -64,31 +46,8 @@ the event after the last one you have, pass over what you have already, and on a
 `sync`. With `since` and `epoch` (from `hello`, or from the project's `seq` and `epoch`) you get
 what you missed, or `sync.reset`: fetch again.
 
-You may send `ping`, `sync`, `auth.refresh`, `chat.send`, `chat.edit`, `chat.delete` and
-`chat.typing` as `{"type", "payload", "id"}`; `ack`, `pong` and `error` bring your `id` back.
-
-| type | payload | meaning |
-|---|---|---|
+Send commands as `{"type", "payload", "id"}`; `ack`, `pong` and `error` bring your `id` back.
 """
-
-PATH_WORDS: dict[str, tuple[dict[str, Any], Any, str]] = {
-    "slug": ({"type": "string"}, "demo", "The project's slug."),
-    "card_id": ({"type": "string"}, "DEMO-7", "The card's id, or its key."),
-    "emoji": ({"type": "string"}, "👍", "The emoji, URL-encoded."),
-    "session_id": (
-        {"type": "string", "format": "uuid"},
-        "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
-        "The session's id.",
-    ),
-}
-NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
-
-CONDITIONAL = ("show_project",)
-"""Operations that answer 304 to an ``If-None-Match``."""
-WHOLE = ("search_users",)
-"""Operations whose query chooses from a list, but whose answer names no next page."""
-REPEATABLE = ("/cards", "/messages", "/comments", "/time-entries", "/ticket")
-"""What the paths end in whose POST knows the ``Idempotency-Key``."""
 
 STATUS_WORDS = {
     400: ("BadRequest", "Malformed: not JSON, a wrong type, a missing field.", "title: required"),

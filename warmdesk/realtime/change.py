@@ -30,10 +30,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import asyncpg
 
+from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
 from warmdesk.db.queries import Query, sql
@@ -57,8 +58,14 @@ UNKNOWN = "unknown_outcome"
 T = TypeVar("T")
 
 
+Need = Role | frozenset[GlobalRole] | None
+"""What a change asks of its actor: a role in its project, or one of these in the installation."""
+
+
 class Wish(NamedTuple):
-    """Who wants a change, and what its door knows of the request."""
+    """Who wants a change, and what its door knows of the request. `need` and `keyed` are what the
+    route or the command declares.
+    """
 
     actor_id: int | None
     client_id: str | None = None
@@ -69,6 +76,23 @@ class Wish(NamedTuple):
     mismatch: int = 409
     project_id: int | None = None
     """The project that it is in, if in one."""
+    need: Need = None
+    keyed: bool = False
+    """Its answer is kept under a key, if one is sent: the change gives an `Outcome`."""
+
+    @property
+    def project(self) -> int:
+        """The id of the project that it is in."""
+        if self.project_id is None:
+            raise TypeError("the route or command leads into no project")
+        return self.project_id
+
+    @property
+    def role(self) -> str:
+        """The role in the project that is asked for, as SQL calls it."""
+        if not isinstance(self.need, Role):
+            raise TypeError("the route or command asks for no role in a project")
+        return self.need.word
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -76,9 +100,8 @@ class Wish(NamedTuple):
         return {
             "actor": self.actor_id,
             "client": self.client_id,
-            "key": self.key,
-            "path": self.path,
-            "body_hash": self.body_hash,
+            "project_id": self.project,
+            "need": self.role,
             "version": self.version,
             "mismatch": self.mismatch,
         }
@@ -87,16 +110,6 @@ class Wish(NamedTuple):
 def body_hash(body: bytes) -> str:
     """What tells two bodies under one Idempotency-Key apart."""
     return hashlib.sha256(body).hexdigest()
-
-
-class Outcome(NamedTuple):
-    """What a change answers: the JSON text that PostgreSQL made, its status, and whether it is an
-    answer given before.
-    """
-
-    status: int
-    answer: str
-    replay: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +121,21 @@ class Shape:
     query: Query
     params: dict[str, Any]
     text: str = ""
+
+
+class Outcome(NamedTuple):
+    """What a change answers: its status, its JSON text or what will make that, and whether it is an
+    answer given before.
+    """
+
+    status: int
+    answer: str | Shape = ""
+    replay: bool = False
+
+    @property
+    def text(self) -> str:
+        """The JSON text; there when the change is done."""
+        return self.answer.text if isinstance(self.answer, Shape) else self.answer
 
 
 class Held(str):
@@ -124,6 +152,36 @@ class Change:
     wish: Wish
     told: list[tuple[str, str, str | Shape, str | None]] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    """What the bus carries of events that a function has recorded."""
+    entered: bool = False
+
+    async def enter(
+        self, need: Need = None, *, archived: bool = False, counting: bool = False
+    ) -> Any:
+        """Ask for the role that the route declares, or for another one, and keep it until the
+        commit: see require_role in sql/changes/access.sql, whose row, the project, this gives.
+
+        `archived`: also in an archived project. `counting`: alone in the project, because members,
+        columns or the project itself change. Raises what the policy says.
+        """
+        self.entered = True
+        wish = self.wish
+        need = need or wish.need
+        if isinstance(need, Role):
+            return await sql.access.require_role(
+                self.connection,
+                actor=wish.actor_id,
+                project_id=wish.project,
+                need=need.word,
+                archived=archived,
+                counting=counting,
+            )
+        if need is None:
+            raise TypeError("the route declares no role that a change could ask for")
+        return await sql.access.require_global_role(
+            self.connection, actor=wish.actor_id, roles=sorted(need)
+        )
 
     def shape(self, query: Query, **params: Any) -> Shape:
         """What a query will show, for an event and for the answer."""
@@ -157,7 +215,7 @@ class Change:
             for shape in self.shapes:
                 shape.text = await shape.query(self.connection, **shape.params)
         if not self.told:
-            return []
+            return self.messages
         messages: list[str] = await (sql.feeds.write if self.shapes else sql.feeds.record)(
             self.connection,
             **columns,
@@ -165,7 +223,7 @@ class Change:
             actor=self.wish.actor_id,
             client=self.wish.client_id,
         )
-        return messages
+        return self.messages + messages
 
 
 def _crowded() -> WarmDeskError:
@@ -187,10 +245,21 @@ class Changes:
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
-        """One function call: it gives ``status, answer, replay, messages``. See sql/changes/."""
-        async with self._share(wish.project_id):
-            row = await self.many(query, **wish.asked, **params)
-        return Outcome(row["status"], row["answer"], row["replay"])
+        """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
+        is called in a transaction that keeps its answer.
+        """
+        if wish.key is None:
+            async with self._share(wish.project_id):
+                row = await self.many(query, **wish.asked, **params)
+            return Outcome(row["status"], row["answer"])
+
+        async def work(change: Change) -> Outcome:
+            row = await query(change.connection, **wish.asked, **params)
+            change.entered = True  # the function did
+            change.messages += row["messages"]
+            return Outcome(row["status"], row["answer"])
+
+        return await self.run(wish, work)
 
     async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of wishes, with columns for parameters. Gives its row, of
@@ -211,7 +280,8 @@ class Changes:
         self, wish: Wish, work: Callable[[Change], Awaitable[T]], *, patience: float = 0.0
     ) -> T:
         """A transaction in Python; `work` may be called again when it lost a race, so it changes
-        nothing but the database.
+        nothing but the database. What the route declares is held to: `work` enters with the role,
+        and a keyed one gives an `Outcome`, which is kept under the key and given again.
 
         `patience` is for a sender that never repeats (a webhook): for so many seconds a database
         that is away is waited for, and then 503. What may have been done is tried again too, so
@@ -221,8 +291,15 @@ class Changes:
         async def once(seconds: float) -> tuple[T, list[str]]:
             async with self.database.transaction(seconds) as connection:
                 change = Change(connection, wish)
+                if wish.key is not None and (kept := await _kept_answer(change)) is not None:
+                    return cast("T", kept), []
                 result = await work(change)
-                return result, await change.record()
+                if wish.need is not None and not change.entered:
+                    raise TypeError("the change did not ask for the role that its route declares")
+                messages = await change.record()
+                if wish.keyed:
+                    await _keep_answer(change, result)
+                return result, messages
 
         if patience and (budget := BUDGET.get()) is not None:
             budget.left += patience
@@ -281,6 +358,41 @@ class Changes:
                 raise
             COMMIT_UNKNOWN.inc()
             raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
+
+
+async def _kept_answer(change: Change) -> Outcome | None:
+    """What was answered under the key, to who still has the role; None when the key is free, and
+    now taken. Also in an archived project: nobody must think that a change failed whose answer was
+    lost.
+    """
+    wish = change.wish
+    rows = await sql.once.take(
+        change.connection,
+        actor=wish.actor_id,
+        path=wish.path,
+        key=wish.key,
+        body_hash=wish.body_hash,
+    )
+    if not rows:
+        return None
+    if wish.need is not None:
+        await change.enter(archived=True)
+    return Outcome(rows[0]["status"], rows[0]["answer"], replay=True)
+
+
+async def _keep_answer(change: Change, result: object) -> None:
+    if not isinstance(result, Outcome):
+        raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
+    wish = change.wish
+    if wish.key is not None:
+        await sql.once.store(
+            change.connection,
+            actor=wish.actor_id,
+            path=wish.path,
+            key=wish.key,
+            status=result.status,
+            answer=result.text,
+        )
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:

@@ -25,7 +25,8 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from warmdesk.http.answers import answer, next_page, no_content
 from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, WISH, address
-from warmdesk.http.routing import PUBLIC, SIGNED_IN, route
+from warmdesk.http.route import PUBLIC, SIGNED_IN, Parameter, Rate, Tag
+from warmdesk.http.routing import route
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import (
@@ -41,6 +42,8 @@ from warmdesk.schemas.auth import (
     Tokens,
 )
 
+AUTH = Tag("auth", "Signing in and out, sessions, API keys.")
+
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60
 NETWORK_TIMES = 4
@@ -52,8 +55,7 @@ REFRESHES_OF_USER = 600
 the seven days of a token an account has at most 101,000."""
 SESSIONS_OF_USER = 100
 """Beyond them the one used longest ago ends."""
-TICKET_LIMIT_SECONDS = 60
-TICKETS_OF_USER = 120
+TICKETS = Rate("ticket", 120)
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
@@ -66,7 +68,7 @@ GRACE = timedelta(seconds=30)
     body=Register,
     answer=Registered,
     status=201,
-    tag="auth",
+    tag=AUTH,
     example={
         "email": "alice@example.com",
         "username": "alice",
@@ -124,7 +126,7 @@ async def register_user(request: web.Request) -> web.Response:
     need=PUBLIC,
     body=Login,
     answer=Tokens,
-    tag="auth",
+    tag=AUTH,
     example={"username": "alice", "password": "correct horse battery"},
     errors=(401, 403, 429),
 )
@@ -291,7 +293,7 @@ def _tokens(
     need=PUBLIC,
     body=Refresh,
     answer=NewTokens,
-    tag="auth",
+    tag=AUTH,
     example={"refresh_token": "Zx3u…"},
     errors=(401, 429),
 )
@@ -348,7 +350,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     need=PUBLIC,
     body=Logout,
     status=204,
-    tag="auth",
+    tag=AUTH,
     example={"refresh_token": "Zx3u…"},
 )
 async def log_out(request: web.Request) -> web.Response:
@@ -408,7 +410,13 @@ async def _bearer(request: web.Request) -> Actor | None:
 
 
 @route(
-    "GET", "/auth/sessions", need=EVERYBODY, query=ListSessions, answer=list[Session], tag="auth"
+    "GET",
+    "/auth/sessions",
+    need=EVERYBODY,
+    query=ListSessions,
+    answer=list[Session],
+    tag=AUTH,
+    paged=True,
 )
 async def list_sessions(request: web.Request) -> web.Response:
     """Where you are signed in."""
@@ -430,7 +438,20 @@ async def list_sessions(request: web.Request) -> web.Response:
     return answer(row["page"], headers=headers)
 
 
-@route("DELETE", "/auth/sessions/{session_id}", need=EVERYBODY, status=204, tag="auth")
+@route(
+    "DELETE",
+    "/auth/sessions/{session_id}",
+    need=EVERYBODY,
+    status=204,
+    tag=AUTH,
+    parameters={
+        "session_id": Parameter(
+            {"type": "string", "format": "uuid"},
+            "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
+            "The session's id.",
+        )
+    },
+)
 async def end_session(request: web.Request) -> web.Response:
     """End a session of yours: its tokens and sockets are dead at once."""
     desk, actor = request.app[DESK], request[ACTOR]
@@ -463,14 +484,12 @@ def _uuid(text: str) -> str | None:
     need=SIGNED_IN,
     answer=Ticket,
     status=201,
-    tag="auth",
+    tag=AUTH,
     errors=(429,),
+    rate=TICKETS,
 )
 async def create_ticket(request: web.Request) -> web.Response:
     """Get a ticket that opens one socket within 30 seconds, so that no token stands in its URL."""
     desk, actor = request.app[DESK], request[ACTOR]
-    await desk.limits.take(
-        "ticket", actor.user_id, limit=TICKETS_OF_USER, seconds=TICKET_LIMIT_SECONDS
-    )
     ticket = await desk.identity.ws_ticket(actor)
     return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201)

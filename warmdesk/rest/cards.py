@@ -14,6 +14,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, path_id
+from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Shape
 from warmdesk.realtime.channels import project_channel
@@ -34,6 +35,8 @@ from warmdesk.schemas.cards import (
     day,
 )
 
+CARDS = Tag("cards", "The cards: pieces of work.")
+
 PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""
 SEARCH_BYTES = 16 << 20
@@ -49,8 +52,9 @@ MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
     need=Role.VIEWER,
     query=CardsQuery,
     answer=list[CardSummary],
-    tag="cards",
+    tag=CARDS,
     heavy=True,
+    paged=True,
 )
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position."""
@@ -77,8 +81,9 @@ async def list_cards(request: web.Request) -> web.Response:
     body=CreateCard,
     answer=CardSummary,
     status=201,
-    tag="cards",
+    tag=CARDS,
     example={"title": "Fix the door", "priority": "high", "due_date": "2026-05-01"},
+    keyed=True,
 )
 async def create_card(request: web.Request) -> web.Response:
     """Create a card in a column: at its end, or at the place given."""
@@ -86,7 +91,6 @@ async def create_card(request: web.Request) -> web.Response:
         await cards.create(
             request.app[DESK].changes,
             request[WISH],
-            request[PROJECT].id,
             path_id(request, "column_id"),
             request[BODY],
         )
@@ -99,8 +103,9 @@ async def create_card(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     query=CardFilter,
     answer=list[CardSummary],
-    tag="cards",
+    tag=CARDS,
     heavy=True,
+    paged=True,
 )
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter, oldest first.
@@ -141,8 +146,9 @@ async def find_cards(request: web.Request) -> web.Response:
     need=Role.ADMIN,
     query=DeletedQuery,
     answer=list[CardSummary],
-    tag="cards",
+    tag=CARDS,
     heavy=True,
+    paged=True,
 )
 async def list_deleted_cards(request: web.Request) -> web.Response:
     """List the cards that were deleted, the last one first."""
@@ -159,7 +165,14 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
     return _page(request, page["cards"], page, cursor=f"{page['us']}_{page['id']}")
 
 
-@route("GET", "/projects/{slug}/cards/{card_id}", need=Role.VIEWER, answer=CardDetail, tag="cards")
+@route(
+    "GET",
+    "/projects/{slug}/cards/{card_id}",
+    need=Role.VIEWER,
+    answer=CardDetail,
+    tag=CARDS,
+    etag=Etag.VERSION,
+)
 async def show_card(request: web.Request) -> web.Response:
     """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""
     card = await sql.cards.detail(
@@ -177,9 +190,10 @@ async def show_card(request: web.Request) -> web.Response:
     need=Role.MEMBER,
     body=UpdateCard,
     answer=CardDetail,
-    tag="cards",
+    tag=CARDS,
     example={"title": "Fix the front door", "closed": True},
     errors=(409, 412),
+    keyed=True,
 )
 async def update_card(request: web.Request) -> web.Response:
     """Change the fields that are sent. `column_id` moves the card to that column's end."""
@@ -187,7 +201,6 @@ async def update_card(request: web.Request) -> web.Response:
         await cards.update(
             request.app[DESK].changes,
             request[WISH],
-            request[PROJECT].id,
             card_ref(request),
             request[BODY],
         )
@@ -200,9 +213,10 @@ async def update_card(request: web.Request) -> web.Response:
     need=Role.MEMBER,
     body=MoveCard,
     answer=CardSummary,
-    tag="cards",
+    tag=CARDS,
     example={"column_id": 2, "index": 0},
     errors=(409, 412),
+    keyed=True,
 )
 async def move_card(request: web.Request) -> web.Response:
     """Move a card to a column: to its end, to an index counted from 0, or beside another card."""
@@ -215,9 +229,10 @@ async def move_card(request: web.Request) -> web.Response:
     need=Role.MEMBER,
     body=ReorderCard,
     answer=CardSummary,
-    tag="cards",
+    tag=CARDS,
     example={"index": 0},
     errors=(409, 412),
+    keyed=True,
 )
 async def reorder_card(request: web.Request) -> web.Response:
     """Give a card another place in its column: an index from 0, or beside another card."""
@@ -231,7 +246,6 @@ async def _move(request: web.Request) -> web.Response:
         await cards.move(
             request.app[DESK].changes,
             request[WISH],
-            request[PROJECT].id,
             card_ref(request),
             request[BODY],
         )
@@ -243,7 +257,7 @@ async def _move(request: web.Request) -> web.Response:
     "/projects/{slug}/cards/{card_id}",
     need=Role.MEMBER,
     status=204,
-    tag="cards",
+    tag=CARDS,
     errors=(412,),
 )
 async def delete_card(request: web.Request) -> web.Response:
@@ -251,7 +265,7 @@ async def delete_card(request: web.Request) -> web.Response:
     project_id, ref, wish = request[PROJECT].id, card_ref(request), request[WISH]
 
     async def work(change: Change) -> None:
-        await _require(change, project_id, "member")
+        await change.enter()
         card = await sql.cards.lock(change.connection, project_id=project_id, card=ref)
         await sql.cards.require_version(
             change.connection, id=card["id"], version=wish.version, mismatch=wish.mismatch
@@ -274,14 +288,14 @@ async def delete_card(request: web.Request) -> web.Response:
     "/projects/{slug}/cards/{card_id}/restore",
     need=Role.ADMIN,
     answer=CardSummary,
-    tag="cards",
+    tag=CARDS,
 )
 async def restore_card(request: web.Request) -> web.Response:
     """Bring a deleted card back: to the end of its column, or of the first if that is gone."""
     project_id, ref = request[PROJECT].id, card_ref(request)
 
     async def work(change: Change) -> Shape:
-        await _require(change, project_id, "admin")
+        await change.enter()
         card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
         column_id = card["column_id"]
         await sql.cards.lock_column(change.connection, project_id=project_id, column_id=column_id)
@@ -300,8 +314,9 @@ async def restore_card(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     query=HistoryQuery,
     answer=list[History],
-    tag="cards",
+    tag=CARDS,
     heavy=True,
+    paged=True,
 )
 async def show_history(request: web.Request) -> web.Response:
     """Show what happened to a card, newest first."""
@@ -322,17 +337,6 @@ def card_ref(request: web.Request) -> str:
     if not REF.fullmatch(ref):
         raise NotFound("card not found")
     return ref
-
-
-async def _require(change: Change, project_id: int, need: str) -> None:
-    await sql.access.require_role(
-        change.connection,
-        actor=change.wish.actor_id,
-        project_id=project_id,
-        need=need,
-        archived=False,
-        counting=False,
-    )
 
 
 async def _tell(change: Change, project_id: int, card_id: int, event_type: str) -> None:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Impossible
+from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, link, no_content
+from warmdesk.http.commands import Call, command
 from warmdesk.http.request import BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.route import CHANGES, Parameter, Rate, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
-from warmdesk.realtime.events import CHAT_REACTION_UPDATED
+from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_TYPING
 from warmdesk.schemas.chat import (
     AddReaction,
     ChatMessage,
+    DeleteMessageById,
     EditMessage,
+    EditMessageById,
     MessagesQuery,
     ReactionAdded,
     SendMessage,
 )
 from warmdesk.schemas.emoji import EMOJI
 
+CHAT = Tag("chat", "A project's chat.")
+MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
+
 DIFFERENT_REACTIONS = 50
 EMOJI_BYTES = 32
+TYPING_SECONDS = 3.0
 PAGE_BYTES = 8 << 20
 """JSON of a page of messages; one message of itself is below, unless thousands react to it."""
 
@@ -37,7 +47,8 @@ PAGE_BYTES = 8 << 20
     need=Role.VIEWER,
     query=MessagesQuery,
     answer=list[ChatMessage],
-    tag="chat",
+    tag=CHAT,
+    paged=True,
 )
 async def list_messages(request: web.Request) -> web.Response:
     """List a page of messages, oldest first: the newest, or those before, after or around one.
@@ -77,20 +88,17 @@ def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, s
     body=SendMessage,
     answer=ChatMessage,
     status=201,
-    tag="chat",
+    tag=CHAT,
     example={"body": "Good morning!"},
     errors=(429,),
     also=(200,),
-    paced=False,
+    keyed=True,
+    rate=MESSAGES,
 )
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
-    app, body, wish = request.app, request[BODY], request[WISH]
-    desk = app[DESK]
-    await desk.limits.take(
-        "message", wish.actor_id, limit=desk.settings.messages_per_minute, seconds=60
-    )
-    return answer_outcome(await desk.chat.send(wish, request[PROJECT].id, body.body, body.nonce))
+    chat, body = request.app[DESK].chat, request[BODY]
+    return answer_outcome(await chat.send(request[WISH], body.body, body.nonce))
 
 
 @route(
@@ -99,7 +107,7 @@ async def send_message(request: web.Request) -> web.Response:
     need=Role.MEMBER,
     body=EditMessage,
     answer=ChatMessage,
-    tag="chat",
+    tag=CHAT,
     example={"body": "Good afternoon!"},
     errors=(409, 412),
 )
@@ -107,9 +115,7 @@ async def edit_message(request: web.Request) -> web.Response:
     """Edit a message of your own."""
     message_id = path_id(request, "message_id")
     return answer_outcome(
-        await request.app[DESK].chat.edit(
-            request[WISH], request[PROJECT].id, message_id, request[BODY].body
-        )
+        await request.app[DESK].chat.edit(request[WISH], message_id, request[BODY].body)
     )
 
 
@@ -118,14 +124,12 @@ async def edit_message(request: web.Request) -> web.Response:
     "/projects/{slug}/chat/messages/{message_id}",
     need=Role.MEMBER,
     status=204,
-    tag="chat",
+    tag=CHAT,
     errors=(412,),
 )
 async def delete_message(request: web.Request) -> web.Response:
     """Delete a message of your own; project admins delete anybody's."""
-    await request.app[DESK].chat.delete(
-        request[WISH], request[PROJECT].id, path_id(request, "message_id")
-    )
+    await request.app[DESK].chat.delete(request[WISH], path_id(request, "message_id"))
     return no_content()
 
 
@@ -136,7 +140,7 @@ async def delete_message(request: web.Request) -> web.Response:
     body=AddReaction,
     answer=ReactionAdded,
     status=201,
-    tag="chat",
+    tag=CHAT,
     example={"emoji": "👍"},
     also=(200,),
 )
@@ -165,7 +169,8 @@ async def add_reaction(request: web.Request) -> web.Response:
     "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}",
     need=Role.MEMBER,
     status=204,
-    tag="chat",
+    tag=CHAT,
+    parameters={"emoji": Parameter({"type": "string"}, "👍", "The emoji, URL-encoded.")},
 )
 async def remove_reaction(request: web.Request) -> web.Response:
     """Take your emoji away from a message."""
@@ -191,14 +196,7 @@ def _emoji(text: str) -> str:
 
 
 async def _lock(change: Change, project_id: int, message_id: int) -> None:
-    await sql.access.require_role(
-        change.connection,
-        actor=change.wish.actor_id,
-        project_id=project_id,
-        need="member",
-        archived=False,
-        counting=False,
-    )
+    await change.enter()
     await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
 
 
@@ -219,3 +217,54 @@ def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> N
         Held(_summary(message_id, reactions)),
         entity=f"message:{message_id}",
     )
+
+
+# On a socket
+
+
+class Made(msgspec.Struct):
+    """The id of what a change answered with."""
+
+    id: int
+
+
+@command("chat.send", SendMessage, need=Role.MEMBER, rate=MESSAGES)
+async def send_on_socket(call: Call) -> dict[str, Any]:
+    """Sends a message. The same nonce means what it does by REST."""
+    socket, body = call.socket, call.body
+    outcome = await socket.desk.chat.send(call.wish, body.body, body.nonce)
+    return {"message_id": msgspec.json.decode(outcome.text, type=Made).id}
+
+
+@command("chat.edit", EditMessageById, need=Role.MEMBER, rate=CHANGES)
+async def edit_on_socket(call: Call) -> dict[str, Any]:
+    """Edits a message of your own."""
+    socket, body = call.socket, call.body
+    await socket.desk.chat.edit(call.wish, body.message_id, body.body)
+    return {"message_id": body.message_id}
+
+
+@command("chat.delete", DeleteMessageById, need=Role.MEMBER, rate=CHANGES)
+async def delete_on_socket(call: Call) -> dict[str, Any]:
+    """Deletes a message of your own; project admins delete anybody's."""
+    socket, body = call.socket, call.body
+    await socket.desk.chat.delete(call.wish, body.message_id)
+    return {"message_id": body.message_id}
+
+
+@command("chat.typing", need=Role.MEMBER)
+async def say_typing(call: Call) -> None:
+    """Tells the others that you write, at most once in three seconds."""
+    socket = call.socket
+    desk, now = socket.desk, time.monotonic()
+    if now - socket.typed_at < TYPING_SECONDS:
+        return
+    socket.typed_at = now
+    project = await desk.access.enter_project(
+        desk.database, socket.actor, socket.slug, Role.of(call.wish.role)
+    )
+    if project.is_archived:
+        raise Archived
+    payload = b'{"user_id":%d}' % socket.user_id
+    channel = project_channel(socket.project_id)
+    desk.bus.signal(channel, CHAT_TYPING, payload, entity=f"user:{socket.user_id}")

@@ -10,10 +10,11 @@ from msgspec import UNSET
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound
-from warmdesk.http.answers import answer, no_content
+from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held, Shape
+from warmdesk.realtime.change import Change, Held, Outcome, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import (
     COLUMN_CREATED,
@@ -29,13 +30,15 @@ from warmdesk.schemas.columns import (
     NewColumn,
 )
 
+COLUMNS = Tag("columns", "The columns of a board.")
+
 MOST = 100
 """Columns a project may have."""
 MOST_TOLD = 1000
 """Cards of a deleted column whose moves go over the bus; those of more are read from the feed."""
 
 
-@route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag="columns")
+@route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag=COLUMNS)
 async def list_columns(request: web.Request) -> web.Response:
     """List the columns in board order, without their cards."""
     async with request.app[DESK].database.connection() as connection:
@@ -49,15 +52,16 @@ async def list_columns(request: web.Request) -> web.Response:
     body=NewColumn,
     answer=Column,
     status=201,
-    tag="columns",
+    tag=COLUMNS,
     example={"name": "Testing", "color": "#10b981", "wip_limit": 5},
+    keyed=True,
 )
 async def create_column(request: web.Request) -> web.Response:
     """Create a column behind the others."""
     body: NewColumn = request[BODY]
     project_id = request[PROJECT].id
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Outcome:
         columns = await _enter(request, change)
         if len(columns) >= MOST:
             raise Impossible(f"a project has at most {MOST} columns", code="too_many_columns")
@@ -72,9 +76,9 @@ async def create_column(request: web.Request) -> web.Response:
         change.emit(
             project_channel(project_id), COLUMN_CREATED, shape, entity=f"column:{made['id']}"
         )
-        return shape
+        return Outcome(201, shape)
 
-    return answer(await request.app[DESK].changes.run(request[WISH], work), status=201)
+    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
 
 
 @route(
@@ -83,7 +87,7 @@ async def create_column(request: web.Request) -> web.Response:
     need=Role.ADMIN,
     body=ColumnPlaces | ColumnOrder,
     answer=list[Column],
-    tag="columns",
+    tag=COLUMNS,
     example={"column_ids": [3, 1, 2]},
 )
 async def reorder_columns(request: web.Request) -> web.Response:
@@ -132,7 +136,7 @@ def _order(body: Any, columns: dict[int, Any]) -> list[int]:
     need=Role.ADMIN,
     body=ColumnChanges,
     answer=Column,
-    tag="columns",
+    tag=COLUMNS,
     example={"name": "In Review", "wip_limit": None},
     errors=(409, 412),
 )
@@ -143,14 +147,7 @@ async def change_column(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> Shape:
         connection = change.connection
-        await sql.access.require_role(
-            connection,
-            actor=request[ACTOR].user_id,
-            project_id=project_id,
-            need="admin",
-            archived=False,
-            counting=False,
-        )
+        await change.enter()
         rows = await sql.columns.lock(connection, project_id=project_id, column_id=column_id)
         if not rows:
             raise NotFound("column not found")
@@ -186,7 +183,7 @@ def _wanted(body: ColumnChanges, old: dict[str, Any]) -> dict[str, Any]:
     need=Role.ADMIN,
     query=DeleteColumn,
     status=204,
-    tag="columns",
+    tag=COLUMNS,
     errors=(409, 412),
 )
 async def delete_column(request: web.Request) -> web.Response:
@@ -197,11 +194,7 @@ async def delete_column(request: web.Request) -> web.Response:
     desk, wish, target = request.app[DESK], request[WISH], request[QUERY].move_to
     done = await desk.changes.many(
         sql.columns.delete,
-        actor=wish.actor_id,
-        client=wish.client_id,
-        version=wish.version,
-        mismatch=wish.mismatch,
-        project_id=request[PROJECT].id,
+        **wish.asked,
         column_id=path_id(request, "column_id"),
         target=None if target is UNSET else target,
         most=MOST_TOLD,
@@ -215,16 +208,8 @@ async def _enter(request: web.Request, change: Change) -> dict[int, Any]:
 
     Their number and order stay as they are.
     """
-    project_id = request[PROJECT].id
-    await sql.access.require_role(
-        change.connection,
-        actor=request[ACTOR].user_id,
-        project_id=project_id,
-        need="admin",
-        archived=False,
-        counting=True,
-    )
-    rows = await sql.columns.lock_all(change.connection, project_id=project_id)
+    await change.enter(counting=True)
+    rows = await sql.columns.lock_all(change.connection, project_id=request[PROJECT].id)
     return {row["id"]: row for row in rows}
 
 

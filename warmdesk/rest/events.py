@@ -12,12 +12,15 @@ from warmdesk.auth.actor import Role
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, DESK, PROJECT, QUERY, READS
-from warmdesk.http.routing import SIGNED_IN, route
+from warmdesk.http.route import SIGNED_IN, Tag
+from warmdesk.http.routing import route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.sockets import Events, PresenceList
+
+EVENTS = Tag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
 
 PAGE = 100
 PAGE_LIMIT = 500
@@ -49,7 +52,7 @@ class PresencePage(msgspec.Struct, kw_only=True):
     need=Role.VIEWER,
     query=Since,
     answer=Events,
-    tag="events",
+    tag=EVENTS,
     heavy=True,
 )
 async def list_project_events(request: web.Request) -> web.Response:
@@ -70,7 +73,7 @@ async def list_project_events(request: web.Request) -> web.Response:
     need=SIGNED_IN,
     query=Since,
     answer=Events,
-    tag="events",
+    tag=EVENTS,
     heavy=True,
 )
 async def list_user_events(request: web.Request) -> web.Response:
@@ -102,7 +105,7 @@ async def _page(request: web.Request, channel: str) -> web.Response:
     need=Role.VIEWER,
     query=PresencePage,
     answer=PresenceList,
-    tag="events",
+    tag=EVENTS,
 )
 async def list_present(request: web.Request) -> web.Response:
     """List who has the project open, most recent first."""

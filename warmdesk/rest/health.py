@@ -29,10 +29,13 @@ from warmdesk.disk import measure_disk
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.request import DESK
-from warmdesk.http.routing import PUBLIC, route
+from warmdesk.http.route import PUBLIC, Tag
+from warmdesk.http.routing import route
 from warmdesk.metrics import READY
 from warmdesk.schemas.health import Health, Part, Ready, Version
 from warmdesk.tasks import answer_within, until_beat
+
+HEALTH = Tag("health", "Whether the server lives, is ready, and which one it is.")
 
 SECONDS = 0.8
 """What each server has to answer; together with our own time less than a second."""
@@ -74,7 +77,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
             await task
 
 
-@route("GET", "/health", need=PUBLIC, answer=Health, tag="health", errors=(503,))
+@route("GET", "/health", need=PUBLIC, answer=Health, tag=HEALTH, errors=(503,))
 async def show_health(request: web.Request) -> web.Response:
     """Say whether this process lives: 503 when a task of its centre does not come back."""
     trouble = request.app[DESK].healthy()
@@ -83,7 +86,7 @@ async def show_health(request: web.Request) -> web.Response:
     return answer(Health(status="ok"))
 
 
-@route("GET", "/ready", need=PUBLIC, answer=Ready, tag="health")
+@route("GET", "/ready", need=PUBLIC, answer=Ready, tag=HEALTH)
 async def show_readiness(request: web.Request) -> web.Response:
     """Say whether requests should come here.
 
@@ -122,7 +125,7 @@ async def _asked(question: Awaitable[Any]) -> Any:
     return await answer_within(SECONDS, question, failures=AWAY)
 
 
-@route("GET", "/version", need=PUBLIC, answer=Version, tag="health")
+@route("GET", "/version", need=PUBLIC, answer=Version, tag=HEALTH)
 async def show_version(request: web.Request) -> web.Response:
     """Say which version of WarmDesk this is."""
     return answer(Version(version=warmdesk.__version__))

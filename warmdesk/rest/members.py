@@ -11,10 +11,11 @@ from msgspec import Meta
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
-from warmdesk.http.answers import answer, json_text, next_page, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held
+from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
@@ -26,6 +27,8 @@ from warmdesk.realtime.events import (
 )
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.members import ListedMember, Member, MemberRole, NewMember
+
+MEMBERS = Tag("members", "Who is on a project, in which role.")
 
 PAGE = 500
 LAST_OWNER = "a project keeps at least one owner who may act"
@@ -44,7 +47,8 @@ class ListMembers(msgspec.Struct, kw_only=True):
     need=Role.VIEWER,
     query=ListMembers,
     answer=list[ListedMember],
-    tag="members",
+    tag=MEMBERS,
+    paged=True,
 )
 async def list_members(request: web.Request) -> web.Response:
     """List the members, in the order they came; project admins and owners see e-mails too."""
@@ -70,9 +74,10 @@ async def list_members(request: web.Request) -> web.Response:
     body=NewMember,
     answer=Member,
     status=201,
-    tag="members",
+    tag=MEMBERS,
     example={"username": "bob", "role": "member"},
     errors=(409,),
+    keyed=True,
 )
 async def add_member(request: web.Request) -> web.Response:
     """Add a user to the project, named by id, username, e-mail, or `login` (either of the two).
@@ -95,7 +100,7 @@ async def add_member(request: web.Request) -> web.Response:
     given = next(field for field, name in names.items() if name is not None)
     role = Role.of(body.role)
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Outcome:
         connection = change.connection
         found = await sql.members.find_user(connection, **names)
         user_id = found[0]["id"] if len(found) == 1 else None
@@ -103,14 +108,7 @@ async def add_member(request: web.Request) -> web.Response:
             await sql.members.lock(
                 connection, project_id=project.id, actor=actor_id, target=user_id
             )
-        await sql.access.require_role(
-            connection,
-            actor=actor_id,
-            project_id=project.id,
-            need="owner" if role >= Role.ADMIN else "admin",
-            archived=False,
-            counting=True,
-        )
+        await change.enter(Role.OWNER if role >= Role.ADMIN else None, counting=True)
         if user_id is None:
             raise Impossible(f"{given}: there is no such user", fields={given: "unknown"})
         added = await sql.members.add(
@@ -127,11 +125,11 @@ async def add_member(request: web.Request) -> web.Response:
             entity=f"project:{project.id}",
         )
         _tell_processes(change, user_id, project.id)
-        return shape
+        return Outcome(201, shape)
 
     added = await desk.changes.run(wish, work)
     desk.access.forget()
-    return answer(added, status=201)
+    return answer_outcome(added)
 
 
 @route(
@@ -140,36 +138,19 @@ async def add_member(request: web.Request) -> web.Response:
     need=Role.OWNER,
     body=MemberRole,
     answer=Member,
-    tag="members",
+    tag=MEMBERS,
     example={"role": "admin"},
+    also_at=("/projects/{slug}/members/{user_id}/role",),
 )
 async def change_member(request: web.Request) -> web.Response:
     """Give a member another role."""
-    return await _set_role(request)
-
-
-@route(
-    "PUT",
-    "/projects/{slug}/members/{user_id}/role",
-    need=Role.OWNER,
-    body=MemberRole,
-    answer=Member,
-    tag="members",
-    example={"role": "admin"},
-)
-async def change_member_role(request: web.Request) -> web.Response:
-    """Give a member another role; the same by another path."""
-    return await _set_role(request)
-
-
-async def _set_role(request: web.Request) -> web.Response:
     desk, wish, role = request.app[DESK], request[WISH], request[BODY].role
     project_id, actor_id = request[PROJECT].id, request[ACTOR].user_id
     user_id = path_id(request, "user_id")
 
     async def work(change: Change) -> str:
         connection = change.connection
-        target = await _enter(change, project_id, actor_id, user_id, need="owner", archived=False)
+        target = await _enter(change, project_id, actor_id, user_id, archived=False)
         if target["role"] != role:
             await _keep_an_owner(connection, target)
             await sql.members.set_role(
@@ -193,17 +174,17 @@ async def _set_role(request: web.Request) -> web.Response:
     "/projects/{slug}/members/{user_id}",
     need=Role.VIEWER,
     status=204,
-    tag="members",
+    tag=MEMBERS,
 )
 async def remove_member(request: web.Request) -> web.Response:
     """Remove a member (owners), or leave the project (everybody, but the last owner)."""
     desk, wish, project = request.app[DESK], request[WISH], request[PROJECT]
     actor_id, user_id = request[ACTOR].user_id, path_id(request, "user_id")
-    need = "viewer" if user_id == actor_id else "owner"
+    need = None if user_id == actor_id else Role.OWNER
 
     async def work(change: Change) -> None:
         connection = change.connection
-        target = await _enter(change, project.id, actor_id, user_id, need=need, archived=True)
+        target = await _enter(change, project.id, actor_id, user_id, need, archived=True)
         await _keep_an_owner(connection, target)
         for query in (sql.members.unassign, sql.members.unwatch, sql.members.remove):
             await query(connection, project_id=project.id, user_id=user_id)
@@ -227,20 +208,19 @@ async def remove_member(request: web.Request) -> web.Response:
 
 
 async def _enter(
-    change: Change, project_id: int, actor_id: int, user_id: int, *, need: str, archived: bool
+    change: Change,
+    project_id: int,
+    actor_id: int,
+    user_id: int,
+    need: Role | None = None,
+    *,
+    archived: bool,
 ) -> Any:
     """The membership to be changed, locked in its final mode before the project is."""
     target = await sql.members.lock(
         change.connection, project_id=project_id, actor=actor_id, target=user_id
     )
-    await sql.access.require_role(
-        change.connection,
-        actor=actor_id,
-        project_id=project_id,
-        need=need,
-        archived=archived,
-        counting=True,
-    )
+    await change.enter(need, archived=archived, counting=True)
     if target["id"] is None:
         raise NotFound("member not found")
     return target

@@ -15,9 +15,12 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.db.lines import Lines
 from warmdesk.disk import Disk
 from warmdesk.http.request import DESK
+from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
 from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
 from warmdesk.tasks import until_beat
+
+METRICS = Tag("metrics", "Figures for Prometheus.")
 
 SAMPLE_SECONDS = 2.0
 
@@ -26,8 +29,8 @@ SAMPLE_SECONDS = 2.0
     "GET",
     "/metrics",
     need=frozenset({GlobalRole.ADMIN, GlobalRole.METRICS}),
-    answer=str,
-    tag="metrics",
+    produces=("text/plain",),
+    tag=METRICS,
 )
 async def show_metrics(request: web.Request) -> web.Response:
     """Show the figures in Prometheus' text format, of all workers of this host together."""

@@ -14,10 +14,11 @@ from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.boards import PARTS
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
-from warmdesk.http.answers import answer, encode, json_text, next_page, no_content
+from warmdesk.http.answers import answer, answer_outcome, encode, json_text, next_page, no_content
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH
+from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held
+from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
@@ -37,11 +38,20 @@ from warmdesk.schemas.projects import (
     Starred,
 )
 
+PROJECTS = Tag("projects", "Boards with their members and talk.")
+
 PAGE = 500
 COLOR = "#6366f1"
 
 
-@route("GET", "/projects", query=ListProjects, answer=list[Project], tag="projects")
+@route(
+    "GET",
+    "/projects",
+    query=ListProjects,
+    answer=list[Project],
+    tag=PROJECTS,
+    paged=True,
+)
 async def list_projects(request: web.Request) -> web.Response:
     """List the projects you can see, by name.
 
@@ -51,7 +61,14 @@ async def list_projects(request: web.Request) -> web.Response:
     return await _page(request, starred_only=False)
 
 
-@route("GET", "/starred-projects", query=ListProjects, answer=list[Project], tag="projects")
+@route(
+    "GET",
+    "/starred-projects",
+    query=ListProjects,
+    answer=list[Project],
+    tag=PROJECTS,
+    paged=True,
+)
 async def list_starred_projects(request: web.Request) -> web.Response:
     """List the projects that have your star, by name."""
     return await _page(request, starred_only=True)
@@ -107,9 +124,10 @@ def _place(cursor: str) -> tuple[str, int]:
     body=NewProject,
     answer=Project,
     status=201,
-    tag="projects",
+    tag=PROJECTS,
     example={"name": "My Project", "description": "What it is for", "color": "#6366f1"},
     errors=(409,),
+    keyed=True,
 )
 async def create_project(request: web.Request) -> web.Response:
     """Create a project: you are its owner, and it starts with the usual columns and labels.
@@ -118,7 +136,8 @@ async def create_project(request: web.Request) -> web.Response:
     """
     desk, body, actor_id = request.app[DESK], request[BODY], request[ACTOR].user_id
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Outcome:
+        await change.enter()
         made = await sql.projects.create(
             change.connection,
             actor=actor_id,
@@ -138,11 +157,11 @@ async def create_project(request: web.Request) -> web.Response:
         seen: str = await sql.projects.seen(
             change.connection, project_id=project_id, user_id=actor_id, role="owner"
         )
-        return seen
+        return Outcome(201, seen)
 
     created = await desk.changes.run(request[WISH], work)
     desk.access.forget()
-    return answer(created, status=201)
+    return answer_outcome(created)
 
 
 @route(
@@ -151,7 +170,8 @@ async def create_project(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     query=ShowProject,
     answer=ProjectDetail,
-    tag="projects",
+    tag=PROJECTS,
+    etag=Etag.CONTENT,
 )
 async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first 500 cards each, labels, members.
@@ -194,7 +214,7 @@ def _parts(include: Any) -> frozenset[str]:
     need=Role.OWNER,
     body=ProjectChanges,
     answer=Project,
-    tag="projects",
+    tag=PROJECTS,
     example={"name": "My Project", "is_archived": False},
 )
 async def change_project(request: web.Request) -> web.Response:
@@ -203,7 +223,7 @@ async def change_project(request: web.Request) -> web.Response:
     return answer(await _change(request, body))
 
 
-@route("DELETE", "/projects/{slug}", need=Role.OWNER, status=204, tag="projects")
+@route("DELETE", "/projects/{slug}", need=Role.OWNER, status=204, tag=PROJECTS)
 async def archive_project(request: web.Request) -> web.Response:
     """Archive a project: it stays readable, and PUT with `is_archived` false brings it back."""
     await _change(request, ProjectChanges(is_archived=True))
@@ -215,14 +235,7 @@ async def _change(request: web.Request, body: ProjectChanges) -> str:
     actor: Actor = request[ACTOR]
 
     async def work(change: Change) -> str:
-        old = await sql.access.require_role(
-            change.connection,
-            actor=actor.user_id,
-            project_id=project_id,
-            need="owner",
-            archived=True,
-            counting=True,
-        )
+        old = await change.enter(archived=True, counting=True)
         new = _wanted(body, old)
         changes = [name for name, value in new.items() if value != old[name]]
         if changes:
@@ -279,14 +292,14 @@ async def _tell(change: Change, old: Any, changes: list[str]) -> None:
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 
-@route("POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag="projects")
+@route("POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag=PROJECTS)
 async def star_project(request: web.Request) -> web.Response:
     """Give a project your star."""
     await _set_star(request, starred=True)
     return answer(Starred(starred=True))
 
 
-@route("DELETE", "/projects/{slug}/star", need=Role.VIEWER, status=204, tag="projects")
+@route("DELETE", "/projects/{slug}/star", need=Role.VIEWER, status=204, tag=PROJECTS)
 async def unstar_project(request: web.Request) -> web.Response:
     """Take your star away."""
     await _set_star(request, starred=False)
@@ -298,14 +311,7 @@ async def _set_star(request: web.Request, *, starred: bool) -> None:
     query = sql.projects.star if starred else sql.projects.unstar
 
     async def work(change: Change) -> None:
-        await sql.access.require_role(
-            change.connection,
-            actor=user_id,
-            project_id=project_id,
-            need="viewer",
-            archived=True,
-            counting=False,
-        )
+        await change.enter(archived=True)
         await query(change.connection, user_id=user_id, project_id=project_id)
 
     await request.app[DESK].changes.run(request[WISH], work)

@@ -15,11 +15,12 @@ from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
-from warmdesk.http.answers import answer, next_page
+from warmdesk.errors import BadRequest, Forbidden, Impossible
+from warmdesk.http.answers import answer, answer_outcome, next_page
 from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, address, path_id
-from warmdesk.http.routing import SIGNED_IN, route
-from warmdesk.realtime.change import Change, Held
+from warmdesk.http.route import SIGNED_IN, Tag
+from warmdesk.http.routing import route
+from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.schemas.users import (
@@ -36,6 +37,8 @@ from warmdesk.schemas.users import (
     is_timezone,
 )
 
+USERS = Tag("users", "Your own account, and everybody's for administrators.")
+
 NAMES = frozenset({"first_name", "last_name", "display_name"})
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
@@ -43,19 +46,16 @@ PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": 
 PASSWORDS = {"current_password": "correct horse battery", "new_password": "staple it all together"}
 
 
-@route("GET", "/users/me", need=EVERYBODY, answer=Me, tag="users")
+@route(
+    "GET",
+    "/users/me",
+    need=EVERYBODY,
+    answer=Me,
+    tag=USERS,
+    also_at=("/auth/me",),
+)
 async def show_me(request: web.Request) -> web.Response:
     """Your account."""
-    return await _show_me(request)
-
-
-@route("GET", "/auth/me", need=EVERYBODY, answer=Me, tag="users")
-async def show_own_account(request: web.Request) -> web.Response:
-    """Your account; the same as /users/me."""
-    return await _show_me(request)
-
-
-async def _show_me(request: web.Request) -> web.Response:
     async with request.app[DESK].database.connection() as connection:
         return answer(await sql.users.me(connection, user_id=request[ACTOR].user_id))
 
@@ -66,31 +66,13 @@ async def _show_me(request: web.Request) -> web.Response:
     need=EVERYBODY,
     body=UpdateMe,
     answer=Me,
-    tag="users",
+    tag=USERS,
     example=PROFILE,
     errors=(409,),
+    also_at=("/auth/me",),
 )
 async def update_me(request: web.Request) -> web.Response:
     """Change your profile and preferences: the keys that are sent, and no others."""
-    return await _update_me(request)
-
-
-@route(
-    "PUT",
-    "/auth/me",
-    need=EVERYBODY,
-    body=UpdateMe,
-    answer=Me,
-    tag="users",
-    example=PROFILE,
-    errors=(409,),
-)
-async def update_own_account(request: web.Request) -> web.Response:
-    """Change your profile and preferences; the same as /users/me."""
-    return await _update_me(request)
-
-
-async def _update_me(request: web.Request) -> web.Response:
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
     _refuse_keys(actor, fields)
@@ -114,31 +96,13 @@ async def _update_me(request: web.Request) -> web.Response:
     need=EVERYBODY,
     body=ChangePassword,
     answer=Said,
-    tag="users",
+    tag=USERS,
     example=PASSWORDS,
     errors=(422, 429),
+    also_at=("/auth/me/password",),
 )
 async def change_password(request: web.Request) -> web.Response:
     """Change your password. Your other sessions end."""
-    return await _change_password(request)
-
-
-@route(
-    "PUT",
-    "/auth/me/password",
-    need=EVERYBODY,
-    body=ChangePassword,
-    answer=Said,
-    tag="users",
-    example=PASSWORDS,
-    errors=(422, 429),
-)
-async def change_own_password(request: web.Request) -> web.Response:
-    """Change your password; the same as /users/me/password."""
-    return await _change_password(request)
-
-
-async def _change_password(request: web.Request) -> web.Response:
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
     came = _came(request)
@@ -189,7 +153,7 @@ def _wrong_password() -> Impossible:
     need=SIGNED_IN,
     query=SearchUsers,
     answer=list[FoundUser],
-    tag="users",
+    tag=USERS,
     heavy=True,
 )
 async def search_users(request: web.Request) -> web.Response:
@@ -220,7 +184,8 @@ async def search_users(request: web.Request) -> web.Response:
     need=GlobalRole.ADMIN,
     query=ListUsers,
     answer=list[Account],
-    tag="users",
+    tag=USERS,
+    paged=True,
 )
 async def list_users(request: web.Request) -> web.Response:
     """List accounts, latest first."""
@@ -246,7 +211,7 @@ async def list_users(request: web.Request) -> web.Response:
     body=CreateUser,
     answer=Account,
     status=201,
-    tag="users",
+    tag=USERS,
     example={
         "email": "bob@example.com",
         "username": "bob",
@@ -254,6 +219,7 @@ async def list_users(request: web.Request) -> web.Response:
         "global_role": "user",
     },
     errors=(409,),
+    keyed=True,
 )
 async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
@@ -261,8 +227,8 @@ async def create_user(request: web.Request) -> web.Response:
     came = _came(request)
     kept = await passwords.hash_password(body.password, _turn(desk, actor))
 
-    async def work(change: Change) -> str:
-        await _require_administrator(change, actor)
+    async def work(change: Change) -> Outcome:
+        await change.enter()
         with accounts.unique_names():
             row = await sql.users.create(
                 change.connection,
@@ -280,12 +246,12 @@ async def create_user(request: web.Request) -> web.Response:
         await accounts.note_login(
             change, "admin_user_created", came, user_id=row["id"], actor_id=actor.user_id
         )
-        return str(row["account"])
+        return Outcome(201, row["account"])
 
-    return answer(await desk.changes.run(request[WISH], work), status=201)
+    return answer_outcome(await desk.changes.run(request[WISH], work))
 
 
-@route("GET", "/users/{user_id}", need=GlobalRole.ADMIN, answer=Account, tag="users")
+@route("GET", "/users/{user_id}", need=GlobalRole.ADMIN, answer=Account, tag=USERS)
 async def show_user(request: web.Request) -> web.Response:
     """Show an account, a deleted one too."""
     async with request.app[DESK].database.connection() as connection:
@@ -298,7 +264,7 @@ async def show_user(request: web.Request) -> web.Response:
     need=GlobalRole.ADMIN,
     body=UpdateUser,
     answer=Account,
-    tag="users",
+    tag=USERS,
     example={"global_role": "viewer", "is_active": True},
     errors=(409, 422),
 )
@@ -323,7 +289,7 @@ async def update_user(request: web.Request) -> web.Response:
         # administrator always remains, however many demote each other at once.
         await sql.auth.lock_admins(change.connection)
         before = await sql.users.lock(change.connection, user_id=user_id)
-        await _require_administrator(change, actor)
+        await change.enter()
         after = await _rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
@@ -358,14 +324,6 @@ def _refuse_stepping_down(fields: dict[str, Any]) -> None:
         )
     if fields.get("is_active") is False:
         raise Impossible("you cannot deactivate yourself", fields={"is_active": "your own"})
-
-
-async def _require_administrator(change: Change, actor: Actor) -> None:
-    rows = await sql.users.lock_administrator(change.connection, user_id=actor.user_id)
-    if not rows or not rows[0]["is_active"]:
-        raise Unauthorized("the account is not active")
-    if rows[0]["global_role"] != GlobalRole.ADMIN:
-        raise Forbidden()
 
 
 def _sent(body: msgspec.Struct) -> dict[str, Any]:

@@ -30,6 +30,19 @@ class EditMessage(Body):
     version: Version | None = None
 
 
+class EditMessageById(EditMessage, kw_only=True):
+    """The same on a socket, whose messages have no path."""
+
+    message_id: Id
+
+
+class DeleteMessageById(Body):
+    """Which message to delete, on a socket."""
+
+    message_id: Id
+    version: Version | None = None
+
+
 class AddReaction(Body):
     """One emoji."""
 

@@ -1,0 +1,321 @@
+"""@command: what a client may send on a socket, declared beside the resource that it belongs to;
+and how it is carried out.
+
+A message is ``{"type", "payload", "id"}``. Messages of one socket are carried out one after
+another, in their order. A socket's role is not remembered: every change reads it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from warmdesk.auth.actor import Actor, Project, Role
+from warmdesk.desk import Desk
+from warmdesk.errors import WarmDeskError, cut
+from warmdesk.http.body import LONGEST_REASON, check_text
+from warmdesk.http.bounds import Entrance
+from warmdesk.http.middleware import as_problem
+from warmdesk.http.route import CHANGES, Rate
+from warmdesk.metrics import OTHER, WS_CLOSED, WS_DROPPED, WS_MESSAGES
+from warmdesk.realtime.change import Wish
+from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import ACK, ERROR, Event
+from warmdesk.realtime.frames import Close
+
+INBOX = 64
+"""Messages of a socket that may wait."""
+ID_LIMIT = 200
+"""Bytes of a message's id, as JSON."""
+NO_ID = msgspec.Raw(b"null")
+CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    429: "rate_limited",
+    500: "internal",
+    503: "unavailable",
+}
+"""What an `error` calls a refusal that has no code of its own."""
+
+log = logging.getLogger(__name__)
+encode = msgspec.json.encode
+
+
+# What may be sent
+
+
+class Incoming(msgspec.Struct):
+    """What a client sends: ``{"type", "payload", "id"}``."""
+
+    type: str
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    id: msgspec.Raw = NO_ID
+    """Repeated as it came, and not read before it is known to be short."""
+
+
+decode = msgspec.json.Decoder(Incoming).decode
+
+
+class Socket(Connection):
+    """A connection with a door: who opened it, and the messages that wait to be carried out."""
+
+    __slots__ = ("actor", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
+
+    def __init__(
+        self, desk: Desk, actor: Actor, project: Project | None, entrance: Entrance
+    ) -> None:
+        super().__init__(
+            received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits
+        )
+        self.desk = desk
+        self.entrance = entrance
+        self.actor = actor
+        self.user_id = actor.user_id
+        self.session_id = actor.session_id
+        self.key_id = actor.key_id
+        self.expires_at = actor.expires_at
+        self.kind = "project" if project is not None else "user"
+        self.project_id = project.id if project is not None else 0
+        self.slug = project.slug if project is not None else ""
+        self.inbox: deque[Incoming] | None = None
+        self.typed_at = 0.0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.entrance.leaves(self.transport)
+        super().connection_lost(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A command under way: on which socket, with which body, and the wish of its change."""
+
+    socket: Socket
+    body: Any
+    wish: Wish
+
+
+Carry = Callable[[Call], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What clients may send.
+
+    type      ``chat.send``
+    body      a msgspec type: the payload is decoded and checked before `carry` is called. A
+              `version` in it means what it does by REST
+    need      the role in the socket's project that its change asks for (`Change.enter`); it is
+              unknown on sockets without a project. None: good on every socket
+    rate      what it counts as; None for one that changes nothing
+    reads     it reads from the database, like a request
+    at_once   it waits for nothing, and is answered before what waits when nothing does
+    reply     the event that answers
+    carry     what it does: a coroutine function, or with `at_once` a plain one. It gives the
+              payload of the reply, or None for no reply; an `ack` has the message's id besides
+    """
+
+    type: str
+    body: Any
+    need: Role | None
+    rate: Rate | None
+    reads: bool
+    at_once: bool
+    reply: Event
+    carry: Carry
+
+    @property
+    def sentence(self) -> str:
+        """What it is for: the docstring's first line."""
+        return (self.carry.__doc__ or "").strip().partition("\n")[0]
+
+
+COMMANDS: dict[str, Command] = {}
+"""All that were declared, by their types."""
+HEARD = {OTHER: WS_MESSAGES.at(direction="in", type=OTHER)}
+
+
+def command(
+    type: str,
+    body: Any = None,
+    *,
+    need: Role | None = None,
+    rate: Rate | None = None,
+    reads: bool = False,
+    at_once: bool = False,
+    reply: Event = ACK,
+) -> Callable[[Carry], Carry]:
+    """Declare a command: see `Command` for what each word promises."""
+
+    def declare(carry: Carry) -> Carry:
+        if type in COMMANDS:
+            raise TypeError(f"the command {type} is declared twice")
+        COMMANDS[type] = Command(type, body, need, rate, reads, at_once, reply, carry)
+        HEARD[type] = WS_MESSAGES.at(direction="in", type=type)
+        return carry
+
+    return declare
+
+
+# How it is carried out
+
+
+def closed(connection: Connection, code: int) -> None:
+    assert isinstance(connection, Socket)
+    WS_CLOSED.inc(code=str(code))
+    connection.inbox = None
+    connection.desk.hub.gone(connection)
+
+
+def refused(connection: Connection, kind: str) -> None:
+    WS_DROPPED.inc(reason="flood")
+    if kind == "text":
+        _error(connection, None, "rate_limited", "too many messages, slow down")
+
+
+def received(connection: Connection, text: bytes) -> None:
+    """One text message: carried out when those before it are."""
+    assert isinstance(connection, Socket)
+    try:
+        check_text(text)
+        message = decode(text)
+        short = len(message.id) <= ID_LIMIT
+        if short and message.id is not NO_ID:
+            msgspec.json.decode(message.id)
+    except (WarmDeskError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        WS_DROPPED.inc(reason="malformed")
+        if isinstance(error, WarmDeskError) and text.lstrip().startswith(b"{"):
+            _error(connection, None, "invalid_payload", error.message)
+            return
+        _error(connection, None, "parse_error", "send a JSON object with a text `type`")
+        if connection.strike(time.monotonic()):
+            connection.close(Close.BAD_MESSAGES, "not the protocol")
+        return
+    if not short:
+        WS_DROPPED.inc(reason="malformed")
+        _error(connection, None, "invalid_payload", f"an id has at most {ID_LIMIT} bytes of JSON")
+        return
+    HEARD.get(message.type, HEARD[OTHER]).inc()
+    declared = COMMANDS.get(message.type)
+    if declared is not None and declared.at_once and not connection.inbox:
+        _carry_at_once(connection, declared, message)
+    elif connection.inbox is None:
+        connection.inbox = deque((message,))
+        keep(_carry_out(connection))
+    elif len(connection.inbox) >= INBOX:
+        WS_DROPPED.inc(reason="inbox_full")
+        _error(connection, message.id, "rate_limited", "too many messages are waiting")
+    else:
+        connection.inbox.append(message)
+
+
+_kept: set[asyncio.Task[None]] = set()
+
+
+def keep(run: Any) -> None:
+    """Let something go on by itself."""
+    task = asyncio.create_task(run)
+    _kept.add(task)
+    task.add_done_callback(_kept.discard)
+
+
+async def _carry_out(connection: Socket) -> None:
+    """One message after another, until none waits."""
+    while connection.inbox:
+        message = connection.inbox[0]
+        try:
+            await _obey(connection, message)
+        except (msgspec.DecodeError, RecursionError) as error:
+            reason = cut(str(error), LONGEST_REASON)
+            _error(connection, message.id, "invalid_payload", reason)
+        except Exception as error:
+            refusal = as_problem(error)
+            if refusal.status == 500:
+                known = message.type if message.type in COMMANDS else "?"
+                log.exception("socket.message_failed type=%s", known)
+            code = refusal.extra.get("code") or CODES.get(refusal.status, "invalid_payload")
+            _error(connection, message.id, code, refusal.message)
+        if connection.inbox:
+            connection.inbox.popleft()
+    connection.inbox = None
+
+
+async def _obey(connection: Socket, message: Incoming) -> None:
+    declared = COMMANDS.get(message.type)
+    if declared is None or (declared.need is not None and not connection.project_id):
+        raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
+    if declared.at_once:
+        _carry_at_once(connection, declared, message)
+        return
+    desk, person = connection.desk, connection.user_id
+    if not declared.reads and declared.rate is None:
+        await _carry(connection, declared, message)
+        return
+    shares = desk.reads if declared.reads else desk.writes
+    if not shares.take(person):
+        await shares.wait(person)
+    try:
+        await _carry(connection, declared, message)
+    finally:
+        shares.give_back(person)
+
+
+async def _carry(connection: Socket, declared: Command, message: Incoming) -> None:
+    rate, person = declared.rate, connection.user_id
+    if rate is CHANGES:
+        await rate.take(connection.desk, person)
+    call = _call(connection, declared, message)
+    if rate is not None and rate is not CHANGES:
+        await rate.take(connection.desk, person)
+    _reply(connection, declared, message, await declared.carry(call))
+
+
+def _carry_at_once(connection: Socket, declared: Command, message: Incoming) -> None:
+    call = _call(connection, declared, message)
+    _reply(connection, declared, message, declared.carry(call))
+
+
+def _call(connection: Socket, declared: Command, message: Incoming) -> Call:
+    body = None
+    if declared.body is not None:
+        body = msgspec.json.decode(message.payload, type=declared.body)
+    version = getattr(body, "version", None)
+    wish = Wish(
+        actor_id=connection.user_id,
+        version=version if isinstance(version, int) else None,
+        project_id=connection.project_id or None,
+        need=declared.need,
+    )
+    return Call(connection, body, wish)
+
+
+def _reply(
+    connection: Socket, declared: Command, message: Incoming, payload: dict[str, Any] | None
+) -> None:
+    if payload is None:
+        return
+    if declared.reply is ACK:
+        payload = {"id": message.id, **payload}
+    _answer(connection, declared.reply.name, payload, message.id)
+
+
+def _answer(
+    connection: Connection, kind: str, payload: dict[str, Any], message_id: msgspec.Raw | None
+) -> None:
+    frame: dict[str, Any] = {"type": kind, "payload": payload}
+    if message_id is not None and bytes(message_id) != b"null":
+        frame["id"] = message_id
+    connection.send_text(encode(frame))
+
+
+def _error(connection: Connection, message_id: msgspec.Raw | None, code: str, text: str) -> None:
+    _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)

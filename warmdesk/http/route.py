@@ -1,0 +1,186 @@
+"""What a route promises. It stands in its declaration (`routing.route`), and is done for it there;
+the document, the reference client's tests and all others read it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Role
+from warmdesk.config import Settings
+from warmdesk.desk import Desk
+from warmdesk.http.request import PROJECT
+from warmdesk.schemas import MAX_ID
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Need = Role | GlobalRole | frozenset[GlobalRole] | None
+
+PUBLIC: Need = None
+SIGNED_IN: Need = PEOPLE
+
+
+class Tag(NamedTuple):
+    """What operations belong to, with the document's sentence about it. Tags stand there in the
+    order of the resources that declare them.
+    """
+
+    name: str
+    sentence: str
+
+
+class Etag(Enum):
+    """What an answer's ``ETag`` is good for."""
+
+    VERSION = "The version, for `If-Match`."
+    CONTENT = "Names this very content: with `If-None-Match` it is answered 304 while it holds."
+
+
+class Scope(NamedTuple):
+    """What the path of an operation leads into, and who may enter there."""
+
+    name: str
+    parameter: str
+    """The path's parameter that names it."""
+    enter: Callable[[web.Request, Desk, Actor, Any], Awaitable[None]]
+    """Puts what was entered into the request, or raises what the policy says: told the request's
+    actor and the route's `need`."""
+
+
+async def _enter_project(request: web.Request, desk: Desk, actor: Actor, need: Role) -> None:
+    slug = request.match_info["slug"]
+    request[PROJECT] = await desk.access.enter_project(desk.database, actor, slug, need)
+
+
+PROJECT_SCOPE = Scope("project", "slug", _enter_project)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often a person may do something: a count shared by all routes and commands that name it,
+    over all processes.
+    """
+
+    name: str
+    limit: int | Callable[[Settings], int]
+    seconds: float = 60.0
+
+    async def take(self, desk: Desk, person: int) -> None:
+        """Count one more, or raise `TooMany`."""
+        limit = self.limit if isinstance(self.limit, int) else self.limit(desk.settings)
+        await desk.limits.take(self.name, person, limit=limit, seconds=self.seconds)
+
+
+class ChangeRate(Rate):
+    """The changes of a person: let through in blocks, so that they cost no question to Redis."""
+
+    __slots__ = ()
+
+    async def take(self, desk: Desk, person: int) -> None:
+        await desk.pace.take(person)
+
+
+CHANGES = ChangeRate("changes", lambda settings: settings.changes_per_minute)
+"""What every change counts as, unless its route names another rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """A body that is not JSON: its media types, and its largest size in bytes. `streamed`: the
+    handler takes it as it comes (`body.chunks`, `body.parts`), and no more of it is in memory
+    than one piece; otherwise its bytes are the request's ``BODY``.
+    """
+
+    types: tuple[str, ...]
+    limit: int
+    streamed: bool = False
+
+
+class Parameter(NamedTuple):
+    """A parameter of a path, as the document says it."""
+
+    schema: dict[str, Any]
+    example: Any
+    sentence: str
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "slug": Parameter({"type": "string"}, "demo", "The project's slug."),
+    "card_id": Parameter({"type": "string"}, "DEMO-7", "The card's id, or its key."),
+}
+"""Those that several resources have in their paths. All others are numbers, or stand with their
+route.
+"""
+NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
+
+
+def parameter(route: Route, name: str) -> Parameter:
+    """A parameter of the route's path."""
+    thing = name.removesuffix("_id").replace("_", " ")
+    plain = PARAMETERS.get(name, Parameter(NUMBER, 7, f"The {thing}'s id."))
+    return route.parameters.get(name, plain)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An operation. ``path`` is below /api/v1.
+
+    need        who may: PUBLIC, SIGNED_IN, a `Role` in what the path names, a `GlobalRole` or a
+                set of them; a change asks for it again by `Change.enter`
+    scope       what the path leads into; the project, where `need` is a `Role`
+    body        a msgspec type: the JSON body is decoded and checked before the handler runs
+    accepts     instead of `body`: another kind of body
+    query       a msgspec Struct, as for `body`
+    answer      the type of the JSON answer; nothing is answered where it is None
+    produces    instead of `answer`: the media types of an answer that is not JSON
+    status      of success; `also` bring the same answer
+    keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
+    paged       its answer has a ``Link`` to the next page, as long as there is one
+    etag        its answer has an ``ETag``
+    also_at     other paths of the same operation
+    rate        what it counts as; None for an operation that changes nothing, or counts by itself
+    heavy       reads more than it shows, or very much: by few connections of its own
+    errors      statuses of refusal beside the usual ones
+    tag         what it belongs to; `example` of a body; `parameters` of its path that are neither
+                shared nor numbers
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    need: Need
+    scope: Scope | None
+    body: Any
+    accepts: Accepts | None
+    query: Any
+    answer: Any
+    produces: tuple[str, ...]
+    status: int
+    also: tuple[int, ...]
+    keyed: bool
+    paged: bool
+    etag: Etag | None
+    also_at: tuple[str, ...]
+    rate: Rate | None
+    heavy: bool
+    errors: tuple[int, ...]
+    tag: Tag
+    example: Any
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    same_as: str = ""
+    """The path of which this one is another."""
+
+    def everywhere(self) -> Iterator[Route]:
+        """This operation at each of its paths."""
+        yield self
+        for path in self.also_at:
+            yield replace(self, path=path, also_at=(), same_as=self.path)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something."""
+        return self.method not in ("GET", "HEAD")
