@@ -19,10 +19,11 @@ from collections.abc import AsyncIterator
 from functools import lru_cache
 from itertools import islice
 from time import monotonic
+from typing import Protocol, cast
 
 from warmdesk.auth.addresses import neighbourhood, networks, parsed
 from warmdesk.config import Settings
-from warmdesk.errors import Unavailable
+from warmdesk.errors import TooMany, Unavailable
 from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
 from warmdesk.realtime.connection import Connection
 from warmdesk.tasks import Tasks, until_beat
@@ -48,6 +49,7 @@ NOBODY = 0
 """Who is not signed in, whoever it is: no person has this id."""
 HERE = "127.0.0.0/8, ::1"
 """Who is on this machine needs no connection to do harm."""
+SOCKETS_AGAIN_SECONDS = 10.0
 VISIT_SECONDS = 1.0
 COLLECT_SECONDS = 60.0
 SMALL = 2
@@ -206,11 +208,19 @@ class Bodies:
             del self.of[body.person]
 
 
+class Caller(Protocol):
+    """A connection that is no socket, read by `rest.front` or aiohttp."""
+
+    def is_idle(self) -> bool:
+        """Nothing is asked: there is no request yet, or none after the one that is answered."""
+
+
 class Entrance:
-    """Who may connect, and how many of one address have.
+    """Who may connect, how many of one address have, and how many sockets one person may open.
 
     ``open``: every connection and what it counts as, empty for those that are not counted: proxies,
-    whose addresses are not their clients', and this machine.
+    whose addresses are not their clients', and this machine. ``callers``: of each address those
+    that are no sockets, the one first that was looked at longest ago.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -218,9 +228,11 @@ class Entrance:
         if self.files == resource.RLIM_INFINITY:
             self.files = 1 << 30
         self.most = min(settings.connections_per_address, max(1, self.files // SHARE))
+        self.sockets_each = min(settings.sockets_per_person, max(1, self.most // 2))
         self.uncounted = f"{settings.trusted_proxies},{HERE}"
         self.open: dict[asyncio.BaseTransport, str] = {}
         self.of: dict[str, int] = {}
+        self.callers: dict[str, dict[asyncio.Transport, None]] = {}
         self._said: dict[str, float] = {}
 
     def enters(self, transport: asyncio.BaseTransport) -> bool:
@@ -230,22 +242,69 @@ class Entrance:
         if len(self.open) >= max(self.files - SPARE_FILES, self.files // 2):
             return self._too_many("files", limit=self.files)
         if address:
-            count = self.of.get(address, 0)
-            if count >= self.most:
+            if self.of.get(address, 0) >= self.most and not self._make_room(address):
                 return self._too_many("address", address=address, limit=self.most)
-            self.of[address] = count + 1
+            self.of[address] = self.of.get(address, 0) + 1
+            self.callers.setdefault(address, {})[cast("asyncio.Transport", transport)] = None
         self.open[transport] = address
         return True
+
+    def becomes_socket(self, transport: asyncio.BaseTransport) -> None:
+        """A connection is a socket from here on: it gives way to nobody."""
+        self._calls_no_more(self.open.get(transport, ""), transport)
 
     def leaves(self, transport: asyncio.BaseTransport | None) -> None:
         """A connection is gone."""
         address = self.open.pop(transport, "") if transport is not None else ""
-        if address:
+        if address and transport is not None:
+            self._calls_no_more(address, transport)
             left = self.of[address] - 1
             if left:
                 self.of[address] = left
             else:
                 del self.of[address]
+
+    def _calls_no_more(self, address: str, transport: asyncio.BaseTransport) -> None:
+        callers = self.callers.get(address)
+        if callers is not None:
+            callers.pop(cast("asyncio.Transport", transport), None)
+            if not callers:
+                del self.callers[address]
+
+    def _make_room(self, address: str) -> bool:
+        """An address is at its limit: the connection goes that has been idle there longest. False
+        when none is.
+        """
+        callers = self.callers.get(address, {})
+        busy, idle = [], None
+        for transport in islice(callers, VISITED):
+            if cast("Caller", transport.get_protocol()).is_idle():
+                idle = transport
+                break
+            busy.append(transport)
+        for transport in busy:
+            del callers[transport]
+            callers[transport] = None
+        if idle is None:
+            return False
+        HTTP_CUT.inc(reason="idle")
+        self._say("ended", "idle", address=address, limit=self.most)
+        self.leaves(idle)
+        idle.abort()
+        return True
+
+    def check_sockets(self, person: int, count: int) -> None:
+        """429 when somebody has as many sockets open here as one may. The new one is refused and
+        none is ended: clients that come back at once would else end each other's without end.
+        """
+        if count >= self.sockets_each:
+            self._too_many("sockets", user_id=person, limit=self.sockets_each)
+            raise TooMany(
+                SOCKETS_AGAIN_SECONDS,
+                f"you have {self.sockets_each} sockets open here, which is the limit:"
+                " close some, or try again later",
+                code="too_many_sockets",
+            )
 
     def visit(self) -> None:
         """See whether there are files left. libuv says nothing when there are none for a new
@@ -262,12 +321,15 @@ class Entrance:
 
     def _too_many(self, reason: str, **facts: object) -> bool:
         HTTP_CUT.inc(reason=reason)
+        self._say("refused", reason, **facts)
+        return False
+
+    def _say(self, what: str, reason: str, **facts: object) -> None:
         now = monotonic()
         if now >= self._said.get(reason, 0.0):
             self._said[reason] = now + SAY_AGAIN_SECONDS
             told = " ".join(f"{name}={value}" for name, value in facts.items())
-            log.warning("connections.refused reason=%s %s open=%d", reason, told, len(self.open))
-        return False
+            log.warning("connections.%s reason=%s %s open=%d", what, reason, told, len(self.open))
 
 
 @lru_cache(maxsize=4096)

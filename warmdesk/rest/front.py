@@ -189,6 +189,10 @@ class Front(asyncio.Protocol):
         if self._handshake is not None:
             self._handshake.transport = None
 
+    def is_idle(self) -> bool:
+        """See `Caller`."""
+        return self._handshake is None
+
     def give_up(self) -> None:
         """Its time is over."""
         self._known()

@@ -164,6 +164,10 @@ class Socket(Connection):
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entrance.becomes_socket(transport)
+        super().connection_made(transport)
+
     def connection_lost(self, error: Exception | None) -> None:
         self.entrance.leaves(self.transport)
         super().connection_lost(error)
@@ -266,6 +270,7 @@ async def open_socket(
             actor, protocol = await _who(knock, desk, wish)
             if actor.global_role not in PEOPLE:
                 raise Forbidden("a service account opens no sockets")
+            _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
@@ -308,6 +313,12 @@ async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str |
     if token is not None:
         return await desk.identity.by_token(token), protocol
     return await desk.identity.who(knock), protocol
+
+
+def _check_sockets(app: web.Application, actor: Actor) -> None:
+    """429 when the person has too many open here already, on whatever channels."""
+    open_here = app[DESK].hub.people.get(actor.user_id, ())
+    app[DOORMAN].bounds.entrance.check_sockets(actor.user_id, len(open_here))
 
 
 async def _enter(
@@ -356,6 +367,7 @@ async def _let_in(
     if knock.transport is None or knock.transport.is_closing():
         raise ClientGone
     # From here on nothing is awaited.
+    _check_sockets(app, actor)
     connection = Socket(desk, app[CHAT], actor, project, app[DOORMAN].bounds.entrance)
     connection.wants_changed = wish.presence == "changed"
     room.flush()
