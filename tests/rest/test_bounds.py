@@ -720,6 +720,62 @@ async def test_ones_own_idle_connections_keep_nobody_else_out(
         await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
 
 
+@pytest.mark.parametrize("kind", ["bodies", "answers", "rests"])
+async def test_ones_own_connections_that_hang_keep_nobody_else_out(
+    kind: str,
+    counted: None,
+    settings: Settings,
+    board: Board,
+    person: Invite,
+    lines: list[Line],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        alice, olga = person("alice", url=server.url), person("olga", url=server.url)
+        his, hers = await alice.token(), await olga.token()
+        if kind == "answers":
+            for _ in range(4):
+                await board.card(description="x" * 100_000)
+        await alice.close()
+        await olga.close()
+        await until(lambda: not entrance.open)
+        # Somebody else's is older than all, and stays.
+        body = b'{"body":"still here"}'
+        slow = await Line.to(server.port, dripping(hers, len(body)) + body[:5])
+        lines.append(slow)
+        await until(lambda: server.bounds.bodies.coming)
+        before = cut("person"), cut("address")
+        said = dripping(his) + b" "
+        if kind == "answers":
+            head = f"Host: x\r\nAuthorization: Bearer {his}\r\n\r\n"
+            said = f"GET /api/v1/projects/demo HTTP/1.1\r\n{head}".encode()
+        elif kind == "rests":  # of a body that nobody reads
+            said = said.replace(b"demo", b"nowhere")
+        for _ in range(999):
+            lines.append(await Line.to(server.port, said))
+
+        def all_hang() -> bool:
+            wires: list[Any] = server.server.connections
+            return len(wires) == 1000 and all(wire.hangs_for() for wire in wires)
+
+        await until(all_hang)
+        await is_served(server, hers)
+        assert cut("person") - before[0] == 999 - 100
+        assert cut("address") == before[1]
+        ended = "connections.ended reason=person user_id="
+        assert caplog.text.count(ended) == 1
+        await until(lambda: sum(line.is_over for line in lines) == 999 - 100)
+        assert not slow.is_over
+        assert not any(line.is_over for line in lines[-100:])
+        await loop.sock_sendall(slow.plain, body[5:])
+        assert (await loop.sock_recv(slow.plain, 100)).startswith(b"HTTP/1.1 201 ")
+        for line in lines:
+            line.leave()
+        await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
+
+
 @pytest.mark.settings(connections_per_address=5)
 async def test_a_socket_that_aiohttp_read_keeps_its_place(
     counted: None, settings: Settings, board: Board, person: Invite

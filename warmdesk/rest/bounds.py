@@ -1,5 +1,6 @@
 """What those who are not done may hold of a process together: answers that nobody takes, bodies
-that drip, connections of one address, open files. Sockets are the sweeper's.
+that drip, connections of one address, sockets of one person, open files. Slow sockets are the
+sweeper's.
 
 Each of them alone has a limit of its own, but thousands of small ones are a large one. What ends a
 connection here is counted in ``warmdesk_http_cut_total``.
@@ -14,7 +15,7 @@ import os
 import resource
 import socket
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from itertools import islice
@@ -214,13 +215,19 @@ class Caller(Protocol):
     def is_idle(self) -> bool:
         """Nothing is asked: there is no request yet, or none after the one that is answered."""
 
+    def hangs_for(self) -> int | None:
+        """Whose body is not all here yet, or whose answer is not taken; None when neither is so.
+        Asked of who is not idle.
+        """
+
 
 class Entrance:
     """Who may connect, how many of one address have, and how many sockets one person may open.
 
     ``open``: every connection and what it counts as, empty for those that are not counted: proxies,
     whose addresses are not their clients', and this machine. ``callers``: of each address those
-    that are no sockets, the one first that was looked at longest ago.
+    that are no sockets, the one first that was looked at longest ago. ``each``: how many sockets
+    one person may have, and at an address's limit connections that hang.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -228,7 +235,7 @@ class Entrance:
         if self.files == resource.RLIM_INFINITY:
             self.files = 1 << 30
         self.most = min(settings.connections_per_address, max(1, self.files // SHARE))
-        self.sockets_each = min(settings.sockets_per_person, max(1, self.most // 2))
+        self.each = min(settings.sockets_per_person, max(1, self.most // 2))
         self.uncounted = f"{settings.trusted_proxies},{HERE}"
         self.open: dict[asyncio.BaseTransport, str] = {}
         self.of: dict[str, int] = {}
@@ -272,39 +279,52 @@ class Entrance:
                 del self.callers[address]
 
     def _make_room(self, address: str) -> bool:
-        """An address is at its limit: the connection goes that has been idle there longest. False
-        when none is.
+        """An address is at its limit: the oldest connection there that is idle goes, or else of
+        whoever lets most of them hang all but the newest. False when that makes no room.
         """
         callers = self.callers.get(address, {})
-        busy, idle = [], None
+        busy: list[asyncio.Transport] = []
         for transport in islice(callers, VISITED):
             if cast("Caller", transport.get_protocol()).is_idle():
-                idle = transport
                 break
             busy.append(transport)
-        for transport in busy:
-            del callers[transport]
-            callers[transport] = None
-        if idle is None:
-            return False
+        else:
+            return self._end_most(address, busy)
+        for each in busy:  # they are looked at again behind the others
+            del callers[each]
+            callers[each] = None
         HTTP_CUT.inc(reason="idle")
         self._say("ended", "idle", address=address, limit=self.most)
-        self.leaves(idle)
-        idle.abort()
+        self.leaves(transport)
+        transport.abort()
         return True
 
-    def check_sockets(self, person: int, count: int) -> None:
-        """429 when somebody has as many sockets open here as one may. The new one is refused and
-        none is ended: clients that come back at once would else end each other's without end.
+    def _end_most(self, address: str, busy: list[asyncio.Transport]) -> bool:
+        hang: defaultdict[int, list[asyncio.Transport]] = defaultdict(list)
+        for transport in busy:
+            person = cast("Caller", transport.get_protocol()).hangs_for()
+            if person is not None:
+                hang[person].append(transport)
+        person, theirs = max(hang.items(), key=lambda each: len(each[1]), default=(NOBODY, []))
+        ended = theirs[: -self.each]
+        for transport in ended:
+            HTTP_CUT.inc(reason="person")
+            self._say("ended", "person", user_id=person, address=address, limit=self.each)
+            self.leaves(transport)
+            reset(transport)
+        return bool(ended)
+
+    def refuse_socket(self, person: int) -> TooMany:
+        """Somebody has all the sockets that one may. The new one is refused and none is ended:
+        clients that come back at once would else end each other's without end.
         """
-        if count >= self.sockets_each:
-            self._too_many("sockets", user_id=person, limit=self.sockets_each)
-            raise TooMany(
-                SOCKETS_AGAIN_SECONDS,
-                f"you have {self.sockets_each} sockets open here, which is the limit:"
-                " close some, or try again later",
-                code="too_many_sockets",
-            )
+        self._too_many("sockets", user_id=person, limit=self.each)
+        return TooMany(
+            SOCKETS_AGAIN_SECONDS,
+            f"you have {self.each} sockets open here, which is the limit: close some, or"
+            " try again later",
+            code="too_many_sockets",
+        )
 
     def visit(self) -> None:
         """See whether there are files left. libuv says nothing when there are none for a new

@@ -190,8 +190,11 @@ class Front(asyncio.Protocol):
             self._handshake.transport = None
 
     def is_idle(self) -> bool:
-        """See `Caller`."""
+        """See `bounds.Caller`."""
         return self._handshake is None
+
+    def hangs_for(self) -> None:
+        """See `bounds.Caller`: an opening has three seconds."""
 
     def give_up(self) -> None:
         """Its time is over."""

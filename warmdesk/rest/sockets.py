@@ -317,8 +317,9 @@ async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str |
 
 def _check_sockets(app: web.Application, actor: Actor) -> None:
     """429 when the person has too many open here already, on whatever channels."""
-    open_here = app[DESK].hub.people.get(actor.user_id, ())
-    app[DOORMAN].bounds.entrance.check_sockets(actor.user_id, len(open_here))
+    entrance = app[DOORMAN].bounds.entrance
+    if len(app[DESK].hub.people.get(actor.user_id, ())) >= entrance.each:
+        raise entrance.refuse_socket(actor.user_id)
 
 
 async def _enter(

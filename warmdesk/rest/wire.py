@@ -157,6 +157,16 @@ class Wire(web.RequestHandler):
         # Before its first turn, aiohttp's task has nothing that it waits with.
         return not self._request_count or (self._waiter is not None and not self._waiter.done())
 
+    def hangs_for(self) -> int | None:
+        """See `bounds.Caller`."""
+        if self._slow is not None or not self._request_in_progress:
+            return self.person  # of its body the rest is read, which nobody wants
+        request = self._current_request
+        if request is None or request.content.is_eof():
+            return None
+        actor = request.get(ACTOR)
+        return NOBODY if actor is None else actor.user_id
+
     def _expect_head(self) -> None:
         self._late = self._loop.call_later(HEAD_SECONDS, self._give_up)
 
