@@ -25,6 +25,7 @@ TABLES: dict[str, str] = {
     "events": "event_retention_days",
     "projects": WORK,
     "project_members": WORK,
+    "project_guests": WORK,
     "starred_projects": WORK,
     "columns": "100 a project",
     "labels": "500 a project",

@@ -248,7 +248,7 @@ def cases(n: int) -> Iterator[Case]:
     }
     yield Case("users.list", 101, accounts, "first")
     yield Case("users.list", 101, {**accounts, "before": 500, "active": True}, "later")
-    yield Case("users.memberships", 10, {"user_id": 1})
+    yield Case("users.shown_in", 10, {"user_id": 1})
     sockets: dict[str, Any] = {
         "users": [7] * 200,
         "projects": [2] * 200,

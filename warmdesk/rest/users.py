@@ -18,7 +18,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible, Unauthorized
 from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
-from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
+from warmdesk.realtime.events import CONTROL_USER, GUEST_UPDATED, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.rest.answers import answer, next_page
 from warmdesk.rest.routing import (
     ACTOR,
@@ -407,7 +407,7 @@ async def _rewrite(
 ) -> Any:
     """Write what differs and tell of it; None when nothing does.
 
-    The user hears of the own account; everybody in the user's projects of another name or picture.
+    The user hears of the own account; every project that shows the name or the picture of another.
     """
     present = json.loads(before["fields"])
     differing = {name: value for name, value in fields.items() if present[name] != value}
@@ -424,11 +424,10 @@ async def _rewrite(
         )
     renamed = after["shaped"] != before["shaped"]
     if renamed:
-        rows = await sql.users.memberships(change.connection, user_id=user_id)
-        for row in rows:
+        for row in await sql.users.shown_in(change.connection, user_id=user_id):
             change.emit(
                 project_channel(row["project_id"]),
-                MEMBER_UPDATED,
+                MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
                 Held(row["shaped"]),
                 entity=f"user:{user_id}",
             )
