@@ -227,6 +227,14 @@ begin
                 '{"fields":{"assignee_ids":"not a member"}}');
         end if;
         if guests is not null then
+            -- As many as a person may be a member of: others cannot make somebody a guest of more.
+            select min(g) into missing from unnest(guests) g
+            where not exists (select 1 from project_guests o where o.user_id = g and o.project_id = project_)
+                and exists (select 1 from project_guests o where o.user_id = g offset 4999);
+            if missing is not null then
+                perform refuse(422, 'assignee_ids: user ' || missing || ' is shown in too many projects',
+                    '{"code":"too_many_projects","fields":{"assignee_ids":"in too many projects"}}');
+            end if;
             perform add_guest(project_, g) from unnest(guests) g order by g;
         end if;
         with gone as (

@@ -106,7 +106,7 @@ where u.id = :user_id and o.id = u.id
 returning shape(u)::text as shaped, me_json(u)::text as me, account_json(u)::text as account;
 
 -- name: shown_in -> many
--- The user in each project that shows the name, as a member or as a guest, as everybody there sees them.
+-- The user in each project that shows the name, as a member or as a guest, as everybody there sees them; `limit` at most.
 select s.project_id, s.is_member, s.shaped from (
     select m.project_id, true as is_member, shape(m, u)::text as shaped
     from project_members as m
@@ -119,7 +119,8 @@ select s.project_id, s.is_member, s.shaped from (
     where g.user_id = :user_id
         and not exists (select from project_members as m where m.project_id = g.project_id and m.user_id = g.user_id)
 ) as s
-order by s.project_id;
+order by s.project_id
+limit :limit::integer;
 
 -- name: create -> one
 -- A new account.

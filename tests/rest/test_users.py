@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests import pace
 from tests.checkers.mirror import mirror
 from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait
 from tests.person import PASSWORD, Person
 from warmdesk.auth.tokens import digest
+from warmdesk.changes import accounts
 from warmdesk.client import Client
 from warmdesk.rest import users as module
 from warmdesk.schemas.users import Account, FoundUser, Me
@@ -331,6 +334,75 @@ async def test_names_of_guests_that_change_while_they_come_and_go_end_alike_ever
                 writes(root, board),
             )
             await olga.post(f"{board.path}/members", {"user_id": ALICE})
+
+
+async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_second(
+    alice: Person, connection: Any, board: Board
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into projects (name, slug, key_prefix, created_by_id)"
+        " select 'P', 'p' || n, 'P' || n, 2 from generate_series(2, $1::integer) as n returning id"
+        ") insert into project_members (project_id, user_id) select id, $2 from made",
+        accounts.PROJECTS,
+        ALICE,
+    )
+    await alice.put("/users/me", {"display_name": "Alice A."})
+    began, longest = time.monotonic(), 0.0
+    renaming = asyncio.create_task(alice.put("/users/me", {"display_name": "Alice B."}))
+    while not renaming.done():
+        before = time.monotonic()
+        await board.card()
+        longest = max(longest, time.monotonic() - before)
+    await renaming
+
+    assert time.monotonic() - began < pace.here(1.0)
+    assert longest < pace.here(0.5)
+    told = await connection.fetchval(
+        "select count(*) from events where type = 'project.member_updated'"
+        " and payload like '%Alice B.%'"
+    )
+    assert told == accounts.PROJECTS
+
+
+async def test_nobody_is_made_a_guest_of_more_projects_than_that(
+    root: Person, alice: Person, connection: Any, board: Board
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into projects (name, slug, key_prefix, created_by_id)"
+        " select 'P', 'p' || n, 'P' || n, 2 from generate_series(1, $1::integer) as n returning id"
+        ") insert into project_guests (project_id, user_id) select id, $2 from made",
+        accounts.PROJECTS,
+        ROOT,
+    )
+    card = await board.card()
+    path, assign = f"{board.path}/cards/{card['id']}", {"assignee_ids": [ALICE, ROOT]}
+
+    refused = await alice.put(path, assign, status=422)
+
+    assert refused["fields"] == {"assignee_ids": "in too many projects"}
+    await works(root, board)
+    assert len((await alice.put(path, assign))["assignees"]) == 2
+
+
+async def test_a_name_that_is_shown_in_too_many_projects_stays(
+    alice: Person, olga: Person, connection: Any, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TOLD", 1)
+    await alice.put("/users/me", {"display_name": "Alice A."})
+    await writes(alice, board)
+    await olga.delete(f"{board.path}/members/{ALICE}")
+    await alice.post("/projects", {"name": "Mine"})
+
+    refused = await alice.put(
+        "/users/me", {"display_name": "Alice B.", "theme": "dark"}, status=422
+    )
+
+    assert refused["code"] == "too_many_projects"
+    assert refused["fields"] == {"display_name": "shown in too many projects"}
+    me = await alice.put("/users/me", {"theme": "light"})
+    assert (me["display_name"], me["theme"]) == ("Alice A.", "light")
 
 
 async def test_preferences_concern_nobody_else(alice: Person, bob: Person, board: Board) -> None:

@@ -47,6 +47,10 @@ from warmdesk.schemas.users import (
 )
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
+SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
+"""What may change how others see an account."""
+MOST_TOLD = 30_000
+"""Projects that are told of another name, at most: it takes a second."""
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
@@ -408,6 +412,12 @@ async def _rewrite(
     """Write what differs and tell of it; None when nothing does.
 
     The user hears of the own account; every project that shows the name or the picture of another.
+
+    All projects are told in one transaction. A name stands in one place, which all projects show:
+    if they were told one after the other, some would show it at a seq that lacks its event, and a
+    board of that seq would not be what another reader got. So how many there may be has a bound.
+    Nobody is a member of more than `accounts.PROJECTS`, or made a guest of more by others: 0.2
+    seconds are enough for so many. Who is a guest of more has worked in each of them.
     """
     present = json.loads(before["fields"])
     differing = {name: value for name, value in fields.items() if present[name] != value}
@@ -424,7 +434,15 @@ async def _rewrite(
         )
     renamed = after["shaped"] != before["shaped"]
     if renamed:
-        for row in await sql.users.shown_in(change.connection, user_id=user_id):
+        rows = await sql.users.shown_in(change.connection, user_id=user_id, limit=MOST_TOLD + 1)
+        if len(rows) > MOST_TOLD:
+            field = next(name for name in SHOWN if name in differing)
+            raise Impossible(
+                f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
+                code="too_many_projects",
+                fields={field: "shown in too many projects"},
+            )
+        for row in rows:
             change.emit(
                 project_channel(row["project_id"]),
                 MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
