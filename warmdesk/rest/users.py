@@ -110,16 +110,18 @@ async def _update_me(request: web.Request) -> web.Response:
     _refuse_keys(actor, fields)
     came = _came(request)
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> tuple[str, int]:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
         after = await _rewrite(change, before, fields, settings=True)
         if after is None:
-            return str(before["me"])
+            return str(before["me"]), 0
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
-        return str(after["me"])
+        return str(after["me"]), len(change.told)
 
-    return answer(await desk.changes.run(request[WISH], work))
+    me, told = await desk.changes.run(request[WISH], work)
+    desk.pace.add(actor.user_id, told)
+    return answer(me)
 
 
 @route(
