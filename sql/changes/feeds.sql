@@ -106,7 +106,8 @@ $$;
 
 -- The next seqs of feeds, one for each time a channel is named, in the order given. Their rows stay locked until the commit,
 -- and are locked in the order of their names; a feed that is missing is made. It joins nothing: whatever PostgreSQL believes
--- of the table's size, each feed is looked up once.
+-- of the table's size, each feed is looked up once. The array of heads is a subquery of its own: made once, and not copied for
+-- each place, which takes ten times as long for ten thousand feeds.
 create or replace function take_seqs(channels_ text[]) returns bigint[] language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -130,10 +131,9 @@ begin
         select n.channel, count(*) from numbered n group by n.channel order by n.channel
         on conflict (channel) do update set seq = f.seq + excluded.seq
         returning f.channel, f.seq
-    ), last as (
-        select array_agg(h.seq order by h.channel) as seqs from heads h
     )
-    select array_agg(l.seqs[n.feed] - n.after order by n.place) into seqs from last l cross join numbered n;
+    select array_agg((array(select h.seq from heads h order by h.channel))[n.feed] - n.after order by n.place) into seqs
+    from numbered n;
     return seqs;
 end
 $$;

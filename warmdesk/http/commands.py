@@ -90,6 +90,10 @@ class Socket(Connection):
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entrance.becomes_socket(transport)
+        super().connection_made(transport)
+
     def connection_lost(self, error: Exception | None) -> None:
         self.entrance.leaves(self.transport)
         super().connection_lost(error)
