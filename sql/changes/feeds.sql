@@ -22,7 +22,7 @@ $$;
 -- the order given. The last act of a change: the feeds' rows stay locked until the commit, so seq order is commit order without
 -- holes. All channels in one call, locked in one order. An event whose type ends in "deleted" blanks what was told of its
 -- entity before.
--- Gives each event as the bus carries it: "channel seq type entity", a line feed, the envelope.
+-- Gives each event as the bus carries it: see bus_message.
 create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -171,7 +171,7 @@ select write_events(
 )
 $$;
 
--- Finds out where this session's server writes, and gives the epoch. When the row tells of another place, or was written by
+-- Finds out where this session's server writes, and gives the epoch; the session remembers both. When the row tells of another place, or was written by
 -- anybody else, history may have forked: it gets a new lineage, and with it a new epoch, before a single head is read of it.
 -- Those who look at the same moment wait for the first here, and then read what it wrote. A standby cannot say where it
 -- writes, so it refuses (55000). What is in another cluster or database is another installation: a copy, or one restored.
@@ -200,7 +200,7 @@ begin
             update install i set epoch = substr(md5(i.id::text || i.place || i.lineage), 1, 12);
         end if;
     end if;
-    return (select i.epoch from install i);
+    return set_config('warmdesk.epoch', (select i.epoch from install i), false);
 end
 $$;
 

@@ -1,10 +1,10 @@
 """Redis pub/sub between the processes: it makes delivery instant, never certain.
 
-A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader
-need not parse JSON. Publishing is never awaited by a change: messages go into a bounded queue, and
-what a loop tick collected is sent in one write, on a connection of its own. What Redis does not
-take, in time and in order, is handed to this process's own listener; the others find it in the
-feed.
+A message is ``<seq> <type> <entity> <epoch>`` (seq 0: a signal, which has no epoch), a line feed,
+the envelope; so a reader need not parse JSON. Publishing is never awaited by a change: messages go
+into a bounded queue, and what a loop tick collected is sent in one write, on a connection of its
+own. What Redis does not take, in time and in order, is handed to this process's own listener; the
+others find it in the feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
@@ -55,7 +55,7 @@ REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
 
-Heard = Callable[[str, int, str, str, bytes], None]
+Heard = Callable[[str, int, str, str, bytes, str], None]
 
 
 def connect_redis(url: str, *, listening: bool = False) -> Any:
@@ -107,8 +107,8 @@ def _packed(names: str, batch: list[tuple[str, bytes]]) -> bytes:
 
 
 class Bus:
-    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope)`` is called
-    for each message.
+    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope, epoch)`` is
+    called for each message; the epoch is "" where none is told.
     """
 
     def __init__(self, client: Any, *, names: str = NAMES) -> None:
@@ -185,8 +185,8 @@ class Bus:
     # Publishing
 
     def publish_all(self, messages: Iterable[str]) -> None:
-        """Queue a change's events, as ``record`` gave them: ``channel seq type entity``, a line
-        feed, the envelope.
+        """Queue a change's events, as ``record`` gave them: ``channel seq type entity epoch``, a
+        line feed, the envelope.
         """
         for message in messages:
             channel, _, rest = message.partition(" ")
@@ -444,7 +444,9 @@ class Bus:
     def _hear(self, channel: str, message: bytes) -> None:
         head, _, envelope = message.partition(b"\n")
         try:
-            seq, kind, entity = head.decode().split(" ")
+            words = head.decode().split(" ")
+            epoch = words.pop() if len(words) == 4 else ""
+            seq, kind, entity = words
             number = int(seq)
         except ValueError:
             BUS_DROPPED.inc()
@@ -454,7 +456,7 @@ class Bus:
             self._beat_heard = time.monotonic()
             return
         try:
-            self.heard(channel, number, kind, entity, envelope)
+            self.heard(channel, number, kind, entity, envelope, epoch)
         except Exception:
             log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
             DELIVERY_FAILED.inc()
