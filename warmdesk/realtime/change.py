@@ -30,13 +30,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import asyncpg
 
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
-from warmdesk.db.queries import Query, sql
+from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
@@ -55,6 +55,7 @@ UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Wish(NamedTuple):
@@ -105,7 +106,7 @@ class Shape:
     seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
     """
 
-    query: Query
+    query: Query[..., Any]
     params: dict[str, Any]
     text: str = ""
 
@@ -125,7 +126,7 @@ class Change:
     told: list[tuple[str, str, str | Shape, str | None]] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
 
-    def shape(self, query: Query, **params: Any) -> Shape:
+    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> Shape:
         """What a query will show, for an event and for the answer."""
         shape = Shape(query, params)
         self.shapes.append(shape)
@@ -186,13 +187,15 @@ class Changes:
         self.bus = bus
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
-    async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
+    async def hot(
+        self, query: Hot[P, Any], wish: Wish, /, *_: P.args, **params: P.kwargs
+    ) -> Outcome:
         """One function call: it gives ``status, answer, replay, messages``. See sql/changes/."""
         async with self._share(wish.project_id):
-            row = await self.many(query, **wish.asked, **params)
+            row = await self.many(query, **wish.asked, **params)  # type: ignore[arg-type]  # no tries
         return Outcome(row["status"], row["answer"], row["replay"])
 
-    async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
+    async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of wishes, with columns for parameters. Gives its row, of
         which ``messages`` is published.
         """
