@@ -24,7 +24,6 @@ from aiohttp import web
 from tests.conftest import Board, Invite, until
 from tests.journeys.crowds import ESTABLISHED, shake
 from tests.person import Person
-from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
@@ -33,6 +32,8 @@ from warmdesk.http import body as reading
 from warmdesk.http import bounds, routing
 from warmdesk.http.bounds import Bounds, Readers, counted_as
 from warmdesk.http.middleware import DOORMAN
+from warmdesk.metrics import HTTP_CUT
+from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.connection import cap
 
 pytestmark = pytest.mark.timeout(60)
@@ -44,7 +45,7 @@ KIB = 1 << 10
 
 def cut(reason: str) -> int:
     """So many connections were ended for it so far."""
-    return int(metrics.ROWS.mine[metrics.HTTP_CUT.at(reason=reason).place])
+    return int(ROWS.mine[HTTP_CUT.at(reason=reason).place])
 
 
 class Served:

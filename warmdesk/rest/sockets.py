@@ -34,7 +34,8 @@ from warmdesk.http.middleware import DOORMAN, as_problem, origin_allowed
 from warmdesk.http.protocol import Wire
 from warmdesk.http.request import DESK, QUERY
 from warmdesk.http.routing import PUBLIC, route
-from warmdesk.metrics import OTHER, RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
+from warmdesk.metrics import RESUMES, WS_CLOSED, WS_DROPPED, WS_MESSAGES
+from warmdesk.metrics.kinds import OTHER
 from warmdesk.realtime.change import Wish
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
