@@ -88,7 +88,7 @@ def works() -> bool:
     """Whether .venv is one of this place: its scripts name their Python by its path."""
     if not PYTHON.exists():
         return False
-    ask = [PYTHON, "-c", "import pip, sys; print(sys.prefix)"]
+    ask = [str(PYTHON), "-c", "import pip, sys; print(sys.prefix)"]
     told = subprocess.run(ask, capture_output=True, text=True, check=False)
     return told.returncode == 0 and told.stdout.strip() == str(VENV)
 

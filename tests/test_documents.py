@@ -101,7 +101,7 @@ def test_every_command_the_readme_shows_is_there() -> None:
 def test_every_file_the_readme_names_is_there() -> None:
     """But for those of the example that it invents, a resource called polls."""
     text = (HOME / "README.rst").read_text("utf-8")
-    for name in set(re.findall(r"``((?:warmdesk|sql|tests|config|bin)/[\w./-]+)``", text)):
+    for name in set(re.findall(r"``((?:warmdesk|sql|tests|load|config|bin)/[\w./-]+)``", text)):
         assert "polls" in name or (HOME / name).exists(), f"{name} is not there"
 
 

@@ -10,7 +10,7 @@ How
   command, interleaved, at least two rounds; figures are medians, and what counts is their ratio. A
   peer that is not installed makes a goal "not measured".
 Who
-  Peers are short honest programs in `tests.peers`. WarmDesk runs with everything on: tokens,
+  Peers are short honest programs in `load.peers`. WarmDesk runs with everything on: tokens,
   memberships, presence, order, feeds on disk, metrics, logs; only its rate limits are off.
 
 `goals` says how fast is fast enough; `viewing` and `asking` hold the scenarios.

@@ -15,10 +15,10 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import asking, growing, viewing
-from tests.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
-from tests.bench.measure import opened_place
-from tests.bench.run import Run
+from load.bench import asking, growing, viewing
+from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
+from load.bench.measure import opened_place
+from load.bench.run import Run
 from warmdesk import __version__
 
 SCENARIOS = {**viewing.SCENARIOS, **asking.SCENARIOS, **growing.SCENARIOS}
@@ -157,7 +157,7 @@ def main(given: Sequence[str]) -> int:
         }
         options.json.write_text(json.dumps(said, indent=1) + "\n")
     if options.plot:
-        from tests.bench.chart import draw
+        from load.bench.chart import draw
 
         draw(found, options.plot)
     return 1 if run.failed else 0

@@ -1,6 +1,6 @@
 """The HTTP loader: a process of its own that asks and times the answers.
 
-``python -m tests.bench.asker`` reads an order, one line of JSON, from its standard input::
+``python -m load.bench.asker`` reads an order, one line of JSON, from its standard input::
 
     {"port": 8080, "lines": [["POST /…", …], …], "expected": [200, 201],
      "warm": 1.0, "seconds": 4.0, "count": 0}
@@ -25,8 +25,8 @@ from typing import Any
 
 import uvloop
 
-from tests.bench.measure import quantile
-from tests.bench.wire import Wire, opened
+from load.bench.measure import quantile
+from load.bench.wire import Wire, opened
 
 HOLE = "########"
 

@@ -28,12 +28,12 @@ import aiohttp
 import asyncpg
 import orjson
 
-from tests.bench import wire
-from tests.bench.asker import HOLE
-from tests.bench.goals import OURS
-from tests.bench.measure import Meter, Place, family, free_port
-from tests.bench.ours import SECRET, Member, Ours
-from tests.bench.run import Run
+from load.bench import wire
+from load.bench.asker import HOLE
+from load.bench.goals import OURS
+from load.bench.measure import Meter, Place, family, free_port
+from load.bench.ours import SECRET, Member, Ours
+from load.bench.run import Run
 from warmdesk.db.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ class Cost:
 
 
 class Program:
-    """A server of tests/peers that is asked by HTTP."""
+    """A server of load/peers that is asked by HTTP."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -122,7 +122,7 @@ class Program:
     async def start(self, place: Place, *arguments: str) -> None:
         self.port = free_port()
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"tests.peers.{PROGRAMS[self.name]}", str(self.port)),
+            *(sys.executable, "-m", f"load.peers.{PROGRAMS[self.name]}", str(self.port)),
             *(place.redis_url, *arguments),
             cwd=ROOT,
         )
@@ -192,7 +192,7 @@ class Office:
             "count": count,
         }
         asker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.asker"),
+            *(sys.executable, "-m", "load.bench.asker"),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

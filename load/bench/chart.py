@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.goals import HOLDS, OURS
+from load.bench.goals import HOLDS, OURS
 
 GREEN, RED = "#3a7d44", "#b23a48"
 

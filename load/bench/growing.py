@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import orjson
 
-from tests.bench import wire
-from tests.bench.asking import Office, office
-from tests.bench.measure import Meter
-from tests.bench.run import Run
-from tests.bench.viewing import EACH, Stage, WarmDesk, event, stage
+from load.bench import wire
+from load.bench.asking import Office, office
+from load.bench.measure import Meter
+from load.bench.run import Run
+from load.bench.viewing import EACH, Stage, WarmDesk, event, stage
 
 VIEWERS = (100, 1_000, 10_000)
 BOARDS = (10, 500, 5_000)

@@ -281,7 +281,7 @@ class Viewers:
 
     async def __aenter__(self) -> Self:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.loader"),
+            *(sys.executable, "-m", "load.bench.loader"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

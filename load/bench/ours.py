@@ -16,8 +16,8 @@ from typing import Any
 import asyncpg
 import orjson
 
-from tests.bench.measure import Place, family
-from tests.bench.wire import Wire, opened, request
+from load.bench.measure import Place, family
+from load.bench.wire import Wire, opened, request
 from tests.journeys.running import SECRETS, Running, until
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.migrations import migrate

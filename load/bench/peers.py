@@ -1,6 +1,6 @@
 """Whom WarmDesk is compared with: servers that bring one text to every viewer.
 
-``python -m tests.bench.peers`` says which of them run here. Their programs are in `tests.peers`;
+``python -m load.bench.peers`` says which of them run here. Their programs are in `load.peers`;
 what they need from PyPI comes with ``bin/setup bench``, what they need from npm is installed into
 ``.peers`` when it is first wanted.
 """
@@ -23,8 +23,8 @@ from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 
-from tests.bench.measure import Place, family, free_port, opened_place
-from tests.bench.wire import Wire, opened, request
+from load.bench.measure import Place, family, free_port, opened_place
+from load.bench.wire import Wire, opened, request
 
 TOP = Path(__file__).parents[2]
 PROGRAMS = TOP / "tests" / "peers"
@@ -132,7 +132,7 @@ class Python(Peer):
         return absent(cls.packages)
 
     def command(self, place: Place) -> list[str]:
-        module = f"tests.peers.{self.program}"
+        module = f"load.peers.{self.program}"
         return [sys.executable, "-m", module, str(self.port), place.redis_url]
 
 
@@ -185,7 +185,7 @@ class PythonSocketio(Python):
     hello = ("40",)
 
     async def start(self, place: Place) -> None:
-        from tests.peers.emitting import to_python
+        from load.peers.emitting import to_python
 
         self._emitter = to_python(place.redis_url)
         await super().start(place)
@@ -197,7 +197,7 @@ class PythonSocketio(Python):
 
     async def say_all(self, bodies: list[str]) -> None:
         """Through its manager for processes outside, which has no pipeline: one by one."""
-        from tests.peers.emitting import value
+        from load.peers.emitting import value
 
         for body in bodies:
             await self._emitter.emit("event", value(body))
@@ -292,7 +292,7 @@ class Socketio(Node):
 
     async def say_all(self, bodies: list[str]) -> None:
         """As @socket.io/redis-emitter does."""
-        from tests.peers.emitting import to_node
+        from load.peers.emitting import to_node
 
         pipeline = self._redis.pipeline(transaction=False)
         for body in bodies:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.bench.goals import OURS
-from tests.bench.measure import Place, middle
-from tests.bench.peers import PEERS, Peer
+from load.bench.goals import OURS
+from load.bench.measure import Place, middle
+from load.bench.peers import PEERS, Peer
 
 
 @dataclass

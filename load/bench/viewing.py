@@ -24,12 +24,12 @@ from typing import Any
 import aiohttp
 import redis.asyncio
 
-from tests.bench.goals import OURS
-from tests.bench.loader import Viewers, mark
-from tests.bench.measure import Meter, Place, pss
-from tests.bench.ours import Member, Ours
-from tests.bench.peers import Joins, Peer
-from tests.bench.run import Run
+from load.bench.goals import OURS
+from load.bench.loader import Viewers, mark
+from load.bench.measure import Meter, Place, pss
+from load.bench.ours import Member, Ours
+from load.bench.peers import Joins, Peer
+from load.bench.run import Run
 
 EVENT_BYTES = 560
 """A text on a viewer's socket: what our chat message with a short body has."""

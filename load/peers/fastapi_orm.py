@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import selectinload
 
-from tests.peers.fastapi_models import (
+from load.peers.fastapi_models import (
     BoardOut,
     Card,
     ChatMessage,

@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from load.soak import report
+from load.soak.abusers import ACTS, Abusers
+from load.soak.faults import FAULTS, STORM, Fault, plan
+from load.soak.people import Size, Team
+from load.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course, memory
+from load.soak.seats import Phase
+from load.soak.world import World
 from tests.conftest import until
 from tests.deadline import new_loop
-from tests.soak import report
-from tests.soak.abusers import ACTS, Abusers
-from tests.soak.faults import FAULTS, STORM, Fault, plan
-from tests.soak.people import Size, Team
-from tests.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course, memory
-from tests.soak.seats import Phase
-from tests.soak.world import World
 
 STORM_SECONDS = 45.0
 PAUSE_SECONDS = 2.0

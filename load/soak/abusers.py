@@ -26,9 +26,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import orjson
 
+from load.soak.texts import DESCRIPTION, MESSAGE, text
 from tests.conftest import until
 from tests.person import PASSWORD
-from tests.soak.texts import DESCRIPTION, MESSAGE, text
 from warmdesk.client import LOST, Client, Refused
 from warmdesk.embedded.child import before_exec
 
@@ -67,7 +67,7 @@ class Abusers:
     async def start(self) -> None:
         """Signed in, with boards of their own; they rest."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.soak.abusers"),
+            *(sys.executable, "-m", "load.soak.abusers"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],

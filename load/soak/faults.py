@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from load.soak.world import Host, World
 from tests.conftest import until
 from tests.journeys.proxy import Proxy, Weather
 from tests.journeys.running import is_gone
-from tests.soak.world import Host, World
 
 STORM = Weather(drop=0.3, late=0.2, late_seconds=1.0, swap=0.05, double=0.05, garbage=0.02)
 RESPAWN_SECONDS = 30.0

@@ -17,6 +17,10 @@ from typing import Any
 
 import orjson
 
+from load.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
+from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
+from load.soak.texts import DESCRIPTION, MESSAGE, TITLE, text
+from load.soak.world import Host, World
 from tests.checkers.ledger import Ledger
 from tests.checkers.logs import Logs
 from tests.checkers.mirror import Mirror, fetch, shown
@@ -27,10 +31,6 @@ from tests.checkers.streams import Streams
 from tests.closed import check_frame
 from tests.conftest import until
 from tests.person import PASSWORD
-from tests.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
-from tests.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
-from tests.soak.texts import DESCRIPTION, MESSAGE, TITLE, text
-from tests.soak.world import Host, World
 from warmdesk.client import LOST, Client, Refused, SocketRefused
 from warmdesk.realtime.channels import project_channel
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from load.soak.faults import elder
+from load.soak.people import Team
+from load.soak.seats import Phase, percentile
 from tests import pace
-from tests.soak.faults import elder
-from tests.soak.people import Team
-from tests.soak.seats import Phase, percentile
 
 HEAL_SECONDS = 30.0
 PRESENCE_SECONDS = 10.0

@@ -30,7 +30,7 @@ from warmdesk.client import (
 )
 
 if TYPE_CHECKING:
-    from tests.soak.people import Team
+    from load.soak.people import Team
 
 PATIENCE = 90.0
 """Seconds that a writer goes on asking: longer than the longest trouble."""

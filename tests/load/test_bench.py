@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import SCENARIOS, arguments
-from tests.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Bound
+from load.bench.__main__ import SCENARIOS, arguments
+from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Bound
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> N
 async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
     place = tmp_path / "figures.json"
     run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench", "burst", "--viewers", "50", "--quick"),
+        *(sys.executable, "-m", "load.bench", "burst", "--viewers", "50", "--quick"),
         *("--only", "floor", "--json", str(place)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

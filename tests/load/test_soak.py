@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
+from load.soak import abusers, report, texts
+from load.soak.abusers import Abusers
+from load.soak.faults import FAULTS, plan
+from load.soak.people import Size, Team
+from load.soak.report import Course, Sample
+from load.soak.world import World
 from tests.conftest import Door, until
 from tests.journeys.running import children, is_gone
 from tests.person import Person
-from tests.soak import abusers, report, texts
-from tests.soak.abusers import Abusers
-from tests.soak.faults import FAULTS, plan
-from tests.soak.people import Size, Team
-from tests.soak.report import Course, Sample
-from tests.soak.world import World
 
 TOP = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
     arguments = ["--seed", "4", "--minutes", "0.01", "--viewers", "4", "--only", "flush_redis"]
     arguments += ["--abusers", "drip,sit"]
     soak = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.soak", *arguments, "--logs", str(tmp_path)),
+        *(sys.executable, "-m", "load.soak", *arguments, "--logs", str(tmp_path)),
         cwd=TOP,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,7 +67,7 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_when_it_is_ended(number: signal.Signals) -> None:
     soak = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.soak", "--minutes", "1", "--viewers", "4"),
+        *(sys.executable, "-m", "load.soak", "--minutes", "1", "--viewers", "4"),
         cwd=TOP,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
