@@ -15,6 +15,7 @@ LONG = {"freeze_worker_long", "silent_bus", "silent_database"}
 """These only differ from others by how long they take."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_every_promise_holds_whatever_breaks() -> None:
     faults = [

@@ -79,6 +79,7 @@ def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert "faster" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
     place = tmp_path / "figures.json"

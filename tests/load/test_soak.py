@@ -37,6 +37,7 @@ def team() -> Iterator[Team]:
     shutil.rmtree(world.base)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_path: Path) -> None:
     arguments = ["--seed", "4", "--minutes", "0.01", "--viewers", "4", "--only", "flush_redis"]
@@ -63,6 +64,7 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
     assert "worker.serves" in (tmp_path / "server-1.log").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_nothing_is_left_when_it_is_ended(number: signal.Signals) -> None:
