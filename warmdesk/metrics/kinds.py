@@ -100,9 +100,6 @@ class Gauge(Metric):
     def inc(self, amount: float = 1.0, **labels: Any) -> None:
         ROWS.mine[self._find(labels).place] += amount
 
-    def dec(self, amount: float = 1.0, **labels: Any) -> None:
-        ROWS.mine[self._find(labels).place] -= amount
-
 
 class Histogram(Metric):
     """How often, in which bucket: ``buckets`` are rising upper bounds in the unit of the name."""
