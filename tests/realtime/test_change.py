@@ -16,7 +16,7 @@ from tests.locks import waiting
 from tests.realtime.test_bus import Heard, bus_on
 from warmdesk.auth.actor import Role
 from warmdesk.db.pool import Database
-from warmdesk.db.queries import Query
+from warmdesk.db.queries import Hot, Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
@@ -139,7 +139,7 @@ async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -
 
 async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connection: Any) -> None:
     """Who waits for the feed meanwhile changes nothing that the shape shows."""
-    shown = Query(
+    shown: Query[..., Any] = Query(
         "tests.shown", "value", "select to_json(display_name)::text from users where id=3"
     )
 
@@ -159,7 +159,7 @@ async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connectio
 
 
 async def test_a_shape_without_an_event_is_an_answer(changes: Changes, connection: Any) -> None:
-    shown = Query("tests.shown", "value", "select '\"it\"'::text")
+    shown: Query[..., Any] = Query("tests.shown", "value", "select '\"it\"'::text")
 
     async def work(change: Change) -> Shape:
         return change.shape(shown)
@@ -251,7 +251,7 @@ async def test_all_tries_of_a_change_share_its_time(
     changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_module, "SECONDS", 1.5)
-    slow = Query(
+    slow: Hot[..., Any] = Hot(
         "tests.slow",
         "one",
         "select 1 as status, '{}' as answer, false as replay, pg_sleep(0.6), :key::text,"
@@ -427,7 +427,7 @@ async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
 async def test_a_hot_change_is_a_function_whose_messages_are_published(
     changes: Changes, heard: Heard, connection: Any, eventually: Wait
 ) -> None:
-    query = Query(
+    query: Hot[..., Any] = Hot(
         "tests.hot",
         "one",
         """

@@ -35,11 +35,10 @@ from warmdesk.metrics import (
     RESUMES,
     REVOCATION_SECONDS,
     REVOCATIONS,
-    TICK_SECONDS,
     WS_CONNECTIONS,
     WS_DROPPED,
-    tick,
 )
+from warmdesk.metrics.sharing import TICK_SECONDS, tick
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection
