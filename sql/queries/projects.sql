@@ -1,6 +1,6 @@
--- name: page -> many
--- A page of the projects a user may see, by name: at most `limit` rows with what the next page begins after, whether there is
--- one, and the JSON with the reader's own view before it. It ends after about 8 MiB. `starred_only`: those with the reader's star.
+-- name: page -> one
+-- A page of the projects a user may see, by name, after a name in lower case and id; each with the reader's own view. It ends
+-- after about 8 MiB. `starred_only`: those with the reader's star.
 with seen as (
     select
         p.id,
@@ -23,7 +23,10 @@ with seen as (
             :q::text = '' or strpos(lower(p.name), lower(:q::text)) > 0
             or strpos(p.slug, lower(:q::text)) > 0 or p.key_prefix = upper(:q::text)
         )
-        and (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
+        and (
+            :after_id::bigint is null
+            or (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
+        )
     order by lower(p.name) collate "C", p.id
     limit :limit::integer + 1
 ), page as (
@@ -40,11 +43,16 @@ with seen as (
     where page.nth <= :limit::integer and page.before < 8388608
 )
 select
-    seen.id,
-    seen.lower_name,
-    seen.more,
-    '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || ','
-        || substr(shape(p, c.open_card_count, n.member_count)::text, 2) as json
+    '[' || coalesce(string_agg(
+        '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || ','
+            || substr(shape(p, c.open_card_count, n.member_count)::text, 2),
+        ',' order by seen.nth
+    ), '') || ']' as items,
+    case
+        when bool_or(seen.more) then json_build_array(
+            (array_agg(seen.lower_name order by seen.nth desc))[1], (array_agg(seen.id order by seen.nth desc))[1]
+        )
+    end as next
 from listed as seen
 inner join projects as p on p.id = seen.id
 cross join lateral (
@@ -53,8 +61,7 @@ cross join lateral (
 ) as c
 cross join lateral (
     select count(*) as member_count from project_members as k where k.project_id = seen.id
-) as n
-order by seen.lower_name collate "C", seen.id;
+) as n;
 
 -- name: create -> one
 select p.id, p.slug from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;

@@ -11,8 +11,9 @@ from aiohttp import web
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
-from warmdesk.http.answers import answer, answer_outcome, link, no_content
+from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.commands import Call, command
+from warmdesk.http.pages import link
 from warmdesk.http.request import BODY, DESK, PROJECT, QUERY, WISH, path_id
 from warmdesk.http.route import CHANGES, Parameter, Rate, Tag
 from warmdesk.http.routing import route
@@ -67,7 +68,7 @@ async def list_messages(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return answer(page["messages"], headers=_links(request, query, page))
+    return answer(page["items"], headers=_links(request, query, page))
 
 
 def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, str] | None:

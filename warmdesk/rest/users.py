@@ -16,7 +16,8 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible
-from warmdesk.http.answers import answer, answer_outcome, next_page
+from warmdesk.http.answers import answer, answer_outcome
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, address, path_id
 from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
@@ -195,19 +196,19 @@ async def search_users(request: web.Request) -> web.Response:
 )
 async def list_users(request: web.Request) -> web.Response:
     """List accounts, latest first."""
-    query = request[QUERY]
+    query: ListUsers = request[QUERY]
+    (before,) = begins_after(request)
     async with request.app[DESK].database.connection() as connection:
-        row = await sql.users.list(
+        page = await sql.users.list(
             connection,
             q=query.q.strip(),
             role=query.role,
             active=query.active,
             include_deleted=query.include_deleted,
-            before=query.before,
+            before=before or query.before,
             limit=query.limit,
         )
-    headers = next_page(request, before=row["next"]) if row["next"] is not None else None
-    return answer(row["page"], headers=headers)
+    return answer_page(request, page)
 
 
 @route(
