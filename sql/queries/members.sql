@@ -3,8 +3,9 @@
 with chosen as (
     select
         m.id, row_number() over (order by m.id) as nth,
-        case when :emails::boolean then '{"email":' || to_json(u.email)::text || ',' || substr(shape(m, u)::text, 2)
-            else shape(m, u)::text end as member
+        joined(
+            case when :emails::boolean then json_build_object('email', u.email)::text else '{}' end, shape(m, u)::text
+        ) as member
     from project_members as m
     inner join users as u on u.id = m.user_id
     where m.project_id = :project_id::bigint and m.id > coalesce(:after::bigint, 0)

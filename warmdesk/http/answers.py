@@ -99,7 +99,7 @@ def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -
 
 
 def json_text(**fields: Any) -> str:
-    """A small JSON object, as an event's payload."""
+    """A small JSON object, as an event's payload; `msgspec.Raw` for what is JSON already."""
     return encode(fields).decode()
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.boards import PARTS
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
-from warmdesk.http.answers import answer, answer_outcome, encode, json_text, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH
 from warmdesk.http.route import Etag, Tag
@@ -261,7 +261,7 @@ async def _tell(change: Change, old: Any, changes: list[str]) -> None:
         change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=entity)
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
-        payload = '{"project":' + shape + ',"changes":' + encode(fields).decode() + "}"
+        payload = json_text(project=Raw(shape), changes=fields)
         change.emit(channel, PROJECT_UPDATED, Held(payload), entity=entity)
     if "is_archived" in changes and not old["is_archived"]:
         change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=entity)
