@@ -76,6 +76,10 @@ values (:project_id::bigint, :card_id::bigint, :actor::bigint, :event_type);
 -- One card as JSON text.
 select card_json(:id::bigint)::text;
 
+-- name: updated -> value
+-- What the event of a card's update says: the card, and the names of its keys that changed.
+select card_updated_payload(:changes::text[], card_json(:id::bigint)::text);
+
 -- name: detail -> one
 -- A live card with everything that hangs on it, for one reader, and its version.
 select k.version, card_detail(k.id, :reader::bigint) as card

@@ -448,7 +448,7 @@ OTHERS = {
         access.require_global_role server.keep_secret_prints""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
-        cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
+        cards.deleted_one cards.shape cards.updated chat.reactions chat.shape feeds.epoch
         health.newest_migration members.exceeds members.one projects.seen server.channel_of
         server.connection_limit server.installation server.secret_prints users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """
