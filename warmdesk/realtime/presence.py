@@ -35,6 +35,7 @@ import orjson
 
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
+from warmdesk.json_parts import joined
 from warmdesk.metrics import PRESENCE_CORRECTIONS
 from warmdesk.realtime.bus import REDIS_AWAY, Bus
 from warmdesk.realtime.connection import Connection
@@ -171,7 +172,7 @@ def _once_from(deltas: list[Delta]) -> int:
 def _single(delta: Delta) -> bytes:
     what, user_id, ref = delta
     if what == "join":
-        return signal_frame(PRESENCE_JOIN, b'{"user_id":%d,%s' % (user_id, ref[1:]))
+        return signal_frame(PRESENCE_JOIN, joined(b'{"user_id":%d}' % user_id, ref))
     return signal_frame(PRESENCE_LEAVE, b'{"user_id":%d}' % user_id)
 
 
