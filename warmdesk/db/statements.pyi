@@ -173,6 +173,8 @@ class CardsQueries(Queries):
     @query
     def shape(self, *, id: int | None) -> Any: ...
     @query
+    def updated(self, *, changes: Sequence[str | None] | None, id: int | None) -> Any: ...
+    @query
     def detail(self, *, reader: int | None, card: str | None, project_id: int | None) -> Row: ...
     @query
     def in_column(
@@ -210,7 +212,6 @@ class CardsQueries(Queries):
         after_id: int | None,
         project_id: int | None,
         search_bytes: int | None,
-        first: bool | None,
         include_archived: bool | None,
         column_id: int | None,
         closed: bool | None,
@@ -366,8 +367,8 @@ class HealthQueries(Queries):
 class MembersQueries(Queries):
     @query
     def page(
-        self, *, emails: bool | None, project_id: Any, after: Any, limit: int | None
-    ) -> Rows: ...
+        self, *, emails: bool | None, project_id: int | None, after: int | None, limit: int | None
+    ) -> Row: ...
     @query
     def find_user(
         self, *, user_id: int | None, username: str | None, email: str | None, login: str | None
@@ -428,10 +429,10 @@ class ProjectsQueries(Queries):
         starred_only: bool | None,
         include_archived: bool | None,
         q: str | None,
-        after_name: str | None,
         after_id: int | None,
+        after_name: str | None,
         limit: int | None,
-    ) -> Rows: ...
+    ) -> Row: ...
     @query
     def create(
         self, *, actor: int | None, name: Any, description: Any, color: Any, key_prefix: Any
