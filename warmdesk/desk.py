@@ -104,10 +104,11 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     identity = Identity(settings, database, redis, names=names)
     limits = Limits(redis, on=settings.rate_limits, names=names)
     presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
-    control = Control(hub, database, presence=presence, forgetful=(access, identity))
+    forgetful = (access, identity)
+    control = Control(hub, database, presence=presence, forgetful=forgetful)
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
-    changes = Changes(database, bus, at_once=at_once)
+    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
     desk = Desk(
         settings=settings,
         database=database,

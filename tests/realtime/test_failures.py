@@ -21,6 +21,7 @@ from warmdesk.realtime import feed, hub
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.control import Control
+from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.feed import Entry, Page, blanked
 from warmdesk.realtime.room import HELD, Room
 from warmdesk.realtime.sweeper import Sweeper
@@ -102,7 +103,7 @@ async def test_a_removal_that_cannot_be_carried_out_ends_all_sockets_of_the_room
     def fails(*given: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(desk.hub, "_end_removed", fails)
+    monkeypatch.setitem(desk.hub.listeners, MEMBER_REMOVED.name, [fails])
     async with opened(olga) as (stays, _), opened(alice) as (goes, _):
         await olga.delete(f"{board.path}/members/{alice.id}")
         assert await goes.closed() == await stays.closed() == 1012

@@ -1,26 +1,31 @@
 """Follows the control feed: what a process cached is forgotten, and sockets whose right is gone
-are ended.
+are ended. Nobody else ends or counts them.
 
 `control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by
 the hub's check within a second when the bus lost it. A role that changed keeps the socket open,
 because each write reads the role anew; an account that was deactivated, a session or key that was
 ended, a membership that is gone end theirs. Every half minute all sockets are asked about in one
 query all the same.
+
+A removed member sees nothing after the removal: control listens to it in each room's own order and
+ends the member's sockets at that very seq, wherever they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
+from warmdesk.realtime.change import Forgetful
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import (
@@ -29,6 +34,7 @@ from warmdesk.realtime.events import (
     CONTROL_RESTORED,
     CONTROL_SESSION,
     CONTROL_USER,
+    MEMBER_REMOVED,
 )
 from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import Close
@@ -41,17 +47,13 @@ EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
 ASKED_AT_ONCE = 2000
+UNSURE_SECONDS = 1.0
+"""A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 
 Right = tuple[int, str | None, int | None, Any]
 """By what a socket is open: user, session, key and room."""
 
 log = logging.getLogger(__name__)
-
-
-class Forgetful(Protocol):
-    """A cache that lives only as long as no control event came."""
-
-    def forget(self) -> None: ...
 
 
 class Control:
@@ -68,7 +70,7 @@ class Control:
         self._unsure = asyncio.Event()
         self._tasks = Tasks()
         hub.on_history = self._unheard
-        hub.on_unsure = lambda connection: self._later(self._let_go(connection))
+        hub.listen(MEMBER_REMOVED, self._end_removed)
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -111,14 +113,36 @@ class Control:
         self._forget()
         self._later(self._ask_about_all())
 
-    def _end(self, entry: Entry | None, connections: list[Connection], cause: str) -> None:
+    def _end_removed(self, room: Room, entry: Entry) -> None:
+        """A member was removed: called in the room's order, before any event after it."""
+        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
+        if gone:
+            room.flush()
+        since = seconds_since(entry)
+        for connection in gone:
+            room.drop(connection)
+            if connection.closing:
+                continue
+            if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
+                # Perhaps it was let in behind this: a member again, whose room is late.
+                self._later(self._let_go(connection))
+                continue
+            self._end(entry, [connection], "project", "no longer a member")
+
+    def _end(
+        self,
+        entry: Entry | None,
+        connections: list[Connection],
+        cause: str,
+        reason: str | None = None,
+    ) -> None:
         """Close these, of which `cause` took the right."""
         signed_out = cause in ("session", "key")
         code = Close.SIGNED_OUT if signed_out else Close.NO_ACCESS
         for connection in connections:
             if not connection.closing:
                 REVOCATIONS.inc(cause=cause)
-                connection.close(code, "signed out" if signed_out else "access ended")
+                connection.close(code, reason or ("signed out" if signed_out else "access ended"))
                 _note_time(entry)
 
     async def _user_changed(self, entry: Entry, user_id: int) -> None:
@@ -129,7 +153,7 @@ class Control:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
     async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
-        """A removed member's sockets are ended by the room at the seq of the removal. What is still
+        """A removed member's sockets end in the room's order: see `_end_removed`. What is still
         open a second later is asked about, when the room has read what it may have missed.
         """
         await asyncio.sleep(IN_BAND_SECONDS)

@@ -32,8 +32,6 @@ from warmdesk.metrics import (
     EPOCH_CHANGES,
     FEED_REPAIRS,
     RESUMES,
-    REVOCATION_SECONDS,
-    REVOCATIONS,
     TICK_SECONDS,
     WS_CONNECTIONS,
     WS_DROPPED,
@@ -42,7 +40,7 @@ from warmdesk.metrics import (
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import MEMBER_REMOVED, RECONNECT, SYNC_RESET, signal_frame
+from warmdesk.realtime.events import RECONNECT, SYNC_RESET, Event, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
@@ -56,8 +54,6 @@ HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
 """How long a message may be on its way at most. On a busy machine who publishes has to wait for a
 core; to read for it would only make the machine busier."""
-UNSURE_SECONDS = 1.0
-"""A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 REACH_FURTHER = 50
@@ -76,7 +72,8 @@ LAG_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[Entry], None]
+Follower = Callable[[Entry], None]
+Listener = Callable[[Room, Entry], None]
 
 
 class Reset(Exception):
@@ -100,11 +97,11 @@ class Hub:
         self.sweeper = Sweeper(self.rooms)
         self.connections = self.sweeper.connections
         self.epoch = ""
+        self.followers: dict[str, list[Follower]] = {}
         self.listeners: dict[str, list[Listener]] = {}
         self.on_hint: Callable[[Room, str], None] = lambda room, word: None
         self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
         self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
-        self.on_unsure: Callable[[Connection], None] = lambda connection: None
         self.on_woken: Callable[[], None] = lambda: None
         self.on_history: Callable[[], None] = lambda: None
         self._tasks = Tasks()
@@ -225,38 +222,21 @@ class Hub:
             self.catch_up(room, cause="gap")
 
     def _taken(self, room: Room, entry: Entry) -> None:
-        """An event, in its order: a removed member's sockets end at this very seq; followers
-        inside the process hear it. It stands already: what fails here is not tried again.
+        """An event, in its order, for who listens inside the process. It stands already: what
+        fails here is not tried again.
         """
-        try:
-            if entry.type == MEMBER_REMOVED.name:
-                self._end_removed(room, entry)
-        except Exception:
-            self._failed(room, entry.seq, entry.type)
-            self._start_anew(room, room.last)
-        for listener in self.listeners.get(room.channel, ()):
+        for listener in self.listeners.get(entry.type, ()):
             try:
-                listener(entry)
+                listener(room, entry)
+            except Exception:
+                self._failed(room, entry.seq, entry.type)
+                self._start_anew(room, room.last)
+        for follower in self.followers.get(room.channel, ()):
+            try:
+                follower(entry)
             except Exception:
                 self._failed(room, entry.seq, entry.type)
                 self.on_history()
-
-    def _end_removed(self, room: Room, entry: Entry) -> None:
-        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
-        if gone:
-            room.flush()
-        since = feed.seconds_since(entry)
-        for connection in gone:
-            room.drop(connection)
-            if connection.closing:
-                continue
-            if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
-                # Perhaps it was let in behind this: a member again, whose room is late.
-                self.on_unsure(connection)
-                continue
-            REVOCATIONS.inc(cause="project")
-            connection.close(Close.NO_ACCESS, "no longer a member")
-            REVOCATION_SECONDS.observe(since)
 
     # Healing
 
@@ -340,7 +320,7 @@ class Hub:
         for connection in room.connections():
             connection.seen = page.seq
             connection.write(self.reset_frame(page.seq, "retention"))
-        if room.channel in self.listeners:
+        if room.channel in self.followers:
             self.on_history()
         return False
 
@@ -352,7 +332,7 @@ class Hub:
         for connection in room.connections():
             connection.close(Close.RESTART, "an event could not be delivered")
         room.begin(seq)
-        if room.channel in self.listeners:
+        if room.channel in self.followers:
             self.on_history()
 
     async def _epoch_of(self, epoch: str, *, went_back: bool) -> str:
@@ -383,7 +363,7 @@ class Hub:
 
     async def _reopen(self) -> None:
         """Rooms that are followed inside the process come back by themselves."""
-        for channel in self.listeners:
+        for channel in self.followers:
             room = self.rooms.get(channel)
             if room is None or not room.opened:
                 await self.open(channel)
@@ -479,10 +459,17 @@ class Hub:
         finally:
             room.opening = None
 
-    async def follow(self, channel: str, listener: Listener) -> None:
+    async def follow(self, channel: str, follower: Follower) -> None:
         """Hear a channel's events inside this process, in order, as long as it lives."""
-        self.listeners.setdefault(channel, []).append(listener)
+        self.followers.setdefault(channel, []).append(follower)
         await self.open(channel)
+
+    def listen(self, event: Event, listener: Listener) -> None:
+        """Hear one kind of event in every room that is open here, in the room's order: when
+        `listener` returns, no event after it was written to anybody. When it raises, the room's
+        sockets end with 1012 and come back.
+        """
+        self.listeners.setdefault(event.name, []).append(listener)
 
     # Connections
 
@@ -722,7 +709,7 @@ class Hub:
         for channel, room in list(self.rooms.items()):
             empty = room.empty_since
             if (
-                channel not in self.listeners
+                channel not in self.followers
                 and empty is not None
                 and not len(room)
                 and now - empty > KEEP_EMPTY_SECONDS
