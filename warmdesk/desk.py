@@ -25,6 +25,7 @@ from warmdesk.link import names_of
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
+from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 
@@ -83,6 +84,20 @@ class Desk:
         return False
 
 
+def observe(bus: Bus, hub: Hub, presence: Presence, control: Control) -> None:
+    """Say who above is told of what happens below, in this order; before any of them starts."""
+    bus.heard.add(hub.hear)
+    bus.on_doubt.add(hub.doubt)
+    bus.on_lost.add(presence.freeze)
+    bus.on_found.add(presence.found)
+    hub.on_hint.add(presence.hinted)
+    hub.on_left.add(presence.left)
+    hub.on_rejoined.add(presence.rejoined)
+    hub.on_woken.add(presence.woken)
+    hub.on_history.add(control.unheard)
+    hub.listen(MEMBER_REMOVED, control.end_removed)
+
+
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001
@@ -109,6 +124,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
+    observe(bus, hub, presence, control)
     desk = Desk(
         settings=settings,
         database=database,

@@ -203,13 +203,13 @@ async def test_deletions_of_all_lengths_are_told_live_and_their_texts_never_agai
 ) -> None:
     """Every last byte of an envelope's length comes by, and what fills more than a tail or page."""
     monkeypatch.setattr(room_module, "TAIL_EVENTS", tail)
-    hear, sizes = desk.bus.heard, set()
+    hear, sizes = desk.hub.hear, set()
 
     def noted(channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
         sizes.add(len(envelope))
         hear(channel, seq, kind, entity, envelope)
 
-    desk.bus.heard = noted
+    monkeypatch.setattr(desk.bus, "_tell", noted)
     async with opened(alice) as (live, hello):
         for length in lengths:
             await tell(board, length)

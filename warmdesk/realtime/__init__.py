@@ -5,6 +5,7 @@
 ``channels.py``    the names events are sent to: ``project:42``, ``user:7``, ``control``
 ``change.py``      a transaction and the events it makes; published after the commit
 ``feed.py``        the numbered events of a channel in PostgreSQL: why not only pub/sub
+``observers.py``   how a part below tells parts above what happens, without knowing them
 ``bus.py``         Redis pub/sub between processes: makes delivery instant, never certain
 ``sentinels.py``   which Redis is the primary, where several stand ready
 ``room.py``        one channel as this process sees it: who follows, what was delivered last

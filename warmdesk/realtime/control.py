@@ -34,7 +34,6 @@ from warmdesk.realtime.events import (
     CONTROL_RESTORED,
     CONTROL_SESSION,
     CONTROL_USER,
-    MEMBER_REMOVED,
 )
 from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import Close
@@ -69,8 +68,6 @@ class Control:
         self._asks: set[asyncio.Task[None]] = set()
         self._unsure = asyncio.Event()
         self._tasks = Tasks()
-        hub.on_history = self._unheard
-        hub.listen(MEMBER_REMOVED, self._end_removed)
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -108,12 +105,12 @@ class Control:
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
-    def _unheard(self) -> None:
+    def unheard(self) -> None:
         """What was said went by unheard: ask about everything."""
         self._forget()
         self._later(self._ask_about_all())
 
-    def _end_removed(self, room: Room, entry: Entry) -> None:
+    def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""
         gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
         if gone:
@@ -153,7 +150,7 @@ class Control:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
     async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
-        """A removed member's sockets end in the room's order: see `_end_removed`. What is still
+        """A removed member's sockets end in the room's order: see `end_removed`. What is still
         open a second later is asked about, when the room has read what it may have missed.
         """
         await asyncio.sleep(IN_BAND_SECONDS)

@@ -43,6 +43,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import RECONNECT, SYNC_RESET, Event, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
+from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
 from warmdesk.realtime.sweeper import Sweeper
 from warmdesk.tasks import Shared, Tasks, end, until_beat
@@ -87,7 +88,14 @@ class Reset(Exception):
 
 
 class Hub:
-    """Rooms by channel; connections by user. `on_*` are the ears of presence and control."""
+    """Rooms by channel; connections by user.
+
+    on_hint       a hint came for a room: its word
+    on_left       a connection of a room is gone
+    on_rejoined   a connection caught up and follows its room again
+    on_woken      this process slept, and has compared its rooms with the feeds since
+    on_history    events of a channel that is followed may have gone by unheard
+    """
 
     def __init__(self, database: Database, bus: Bus) -> None:
         self.database = database
@@ -99,11 +107,11 @@ class Hub:
         self.epoch = ""
         self.followers: dict[str, list[Follower]] = {}
         self.listeners: dict[str, list[Listener]] = {}
-        self.on_hint: Callable[[Room, str], None] = lambda room, word: None
-        self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
-        self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
-        self.on_woken: Callable[[], None] = lambda: None
-        self.on_history: Callable[[], None] = lambda: None
+        self.on_hint: Observers[[Room, str]] = Observers("hub.hint")
+        self.on_left: Observers[[Room, Connection]] = Observers("hub.left")
+        self.on_rejoined: Observers[[Room, Connection]] = Observers("hub.rejoined")
+        self.on_woken: Observers[[]] = Observers("hub.woken")
+        self.on_history: Observers[[]] = Observers("hub.history")
         self._tasks = Tasks()
         self._heals: set[asyncio.Task[None]] = set()
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
@@ -115,11 +123,17 @@ class Hub:
         self._count_open = {"project": 0, "user": 0}
         self._ticked_at = time.monotonic()
         self._frozen = False
-        bus.heard = self.hear
-        bus.on_doubt = self._doubt.set
 
     async def start(self) -> None:
         """Learn the epoch and begin to check and sweep."""
+        for observers in (
+            self.on_hint,
+            self.on_left,
+            self.on_rejoined,
+            self.on_woken,
+            self.on_history,
+        ):
+            observers.complete()
         self.epoch, _ = await feed.heads(self.database.healing, [])
         self._ticked_at = time.monotonic()
         self._tasks.start("hub.check", self._check)
@@ -161,6 +175,10 @@ class Hub:
         return self._tasks.trouble()
 
     # From the bus
+
+    def doubt(self) -> None:
+        """Something may not have been heard: compare all rooms with their feeds now."""
+        self._doubt.set()
 
     def hear(self, channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
         """One message of the bus: an event, a signal (seq 0) or a hint (no envelope)."""

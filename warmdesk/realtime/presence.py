@@ -209,12 +209,6 @@ class Presence:
         self._later: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._tasks = Tasks()
-        hub.on_hint = self._hinted
-        hub.on_left = self._left
-        hub.on_rejoined = self._rejoined
-        hub.on_woken = self._woken
-        bus.on_lost = self._freeze
-        bus.on_found = self._found
 
     async def start(self) -> None:
         self._tasks.start("presence.turn", self._turns)
@@ -281,7 +275,8 @@ class Presence:
         connection.presence_seen = room.deltas_base + len(room.deltas)
         return self.list_frame(room)
 
-    def _left(self, room: Room, connection: Connection) -> None:
+    def left(self, room: Room, connection: Connection) -> None:
+        """A connection is gone: its lease is lowered to the leave delay."""
         self._leaves(room, connection.user_id, self.leave_delay)
 
     def _leaves(self, room: Room, user_id: int, delay: float) -> None:
@@ -342,7 +337,7 @@ class Presence:
         room.deltas = []
         room.deltas_base = end
 
-    def _rejoined(self, room: Room, connection: Connection) -> None:
+    def rejoined(self, room: Room, connection: Connection) -> None:
         """A reader that was slow missed signals: it gets the list anew."""
         if room.present is not None and connection.presence_seen < room.deltas_base:
             connection.presence_seen = room.deltas_base + len(room.deltas)
@@ -356,21 +351,21 @@ class Presence:
             thaw = self._frozen_until - time.monotonic()
             await asyncio.sleep(thaw if 0 < thaw < TURN_SECONDS else until_beat(TURN_SECONDS))
             if time.monotonic() - last > TURN_SECONDS + LEAP_SECONDS:
-                self._freeze()
+                self.freeze()
             last = time.monotonic()
             try:
                 await self._turn()
             except (*REDIS_AWAY, *DATABASE_AWAY) as error:
-                self._freeze()
+                self.freeze()
                 log.warning("presence.frozen error=%s", type(error).__name__)
             self._tasks.recovered("presence.turn")
 
-    def _freeze(self, *, since: float = 0.0) -> None:
+    def freeze(self, *, since: float = 0.0) -> None:
         """Nobody leaves for the length of a lease; what froze it began so many seconds ago."""
         until = time.monotonic() + LEASE_SECONDS - since
         self._frozen_until = max(self._frozen_until, until)
 
-    def _found(self) -> None:
+    def found(self) -> None:
         """Redis is back, or another: leases that ran out or vanished are taken again at once."""
         if not self._stopping:
             self._keep(self._look_anew())
@@ -381,14 +376,15 @@ class Presence:
             await self.redis.connection_pool.disconnect(inuse_connections=False)
         await self._look_now(None)
 
-    def _woken(self) -> None:
+    def woken(self) -> None:
         """This process slept: its leases ran out meanwhile. Take them again before anybody's turn
         says more.
         """
-        self._freeze()
+        self.freeze()
         self._keep(self._look_now(None))
 
-    def _hinted(self, room: Room, word: str) -> None:
+    def hinted(self, room: Room, word: str) -> None:
+        """Another process says that somebody came or went: look."""
         if word == HINT:
             self._look_soon(room, 0.05)
 
@@ -424,7 +420,7 @@ class Presence:
         try:
             await self._turn()
         except (*REDIS_AWAY, *DATABASE_AWAY):
-            self._freeze()
+            self.freeze()
 
     def _soon(self) -> asyncio.Task[None]:
         """The next turn for those who come and the rooms to look at. It takes with it what is asked
@@ -445,7 +441,7 @@ class Presence:
                 answers = await self._ask(only, looking=looking)
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
-            self._freeze()
+            self.freeze()
             log.warning("presence.frozen error=%s", type(error).__name__)
         for channel in joining:
             self.bus.hint(channel, HINT)
@@ -555,15 +551,15 @@ class Presence:
         answer = await self._run_script(asked)
         ahead = answer["clock"] / 1000 - time.monotonic()
         if self._clock_ahead is not None and abs(ahead - self._clock_ahead) > LEAP_SECONDS:
-            self._freeze()
+            self.freeze()
             log.warning("presence.clock_leapt seconds=%.1f", ahead - self._clock_ahead)
         self._clock_ahead = ahead
         if answer["run"] != self._run:
             if self._run:
                 # It may have been emptied right after this process' last turn.
-                self._freeze(since=TURN_SECONDS)
+                self.freeze(since=TURN_SECONDS)
                 log.warning("presence.other_redis")
-                self._found()
+                self.found()
             self._run = answer["run"]
             # Its versions count anew: the same number need not mean the same people.
             for room in self.hub.rooms.values():
