@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import weakref
 from contextvars import ContextVar
 from itertools import pairwise
 
@@ -13,7 +15,15 @@ import pytest
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
-from warmdesk.tasks import BEAT_SECONDS, EARLY_SECONDS, Shared, Tasks, Together, until_beat
+from warmdesk.tasks import (
+    BEAT_SECONDS,
+    EARLY_SECONDS,
+    Background,
+    Shared,
+    Tasks,
+    Together,
+    until_beat,
+)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 30.0])
@@ -92,6 +102,64 @@ async def test_a_task_that_does_not_come_back_is_trouble_until_it_does(
     broken = False
     await eventually(lambda: tasks.trouble() is None, limit=2)
     await tasks.stop()
+
+
+async def test_what_nobody_waits_for_is_kept_until_it_ended() -> None:
+    background = Background("test")
+    waiting: list[weakref.ref[asyncio.Future[None]]] = []
+    done: list[int] = []
+
+    async def work() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(weakref.ref(future))
+        await future
+        done.append(1)
+
+    background.start(work())
+    await asyncio.sleep(0)
+    gc.collect()
+    future = waiting[0]()
+    assert future is not None, "the task was collected, with what it waits for"
+    assert len(background) == 1
+    future.set_result(None)
+    await asyncio.sleep(0.01)
+    assert (done, len(background)) == ([1], 0)
+
+
+async def test_what_nobody_waits_for_does_not_fail_unseen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures: list[BaseException] = []
+    logged, told = Background("one"), Background("other", failed=failures.append)
+
+    async def fails() -> None:
+        raise RuntimeError("a bug")
+
+    for background in (logged, told):
+        background.start(fails())
+    await asyncio.sleep(0.01)
+    assert (len(logged), len(told)) == (0, 0)
+    assert "background.failed of=one" in caplog.text
+    assert "other" not in caplog.text
+    assert [str(error) for error in failures] == ["a bug"]
+
+
+async def test_what_nobody_waits_for_ends_with_its_part() -> None:
+    background = Background("test")
+    ended: list[str] = []
+
+    async def forever(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    tasks = [background.start(forever(name)) for name in ("one", "two")]
+    await asyncio.sleep(0)
+    await background.stop()
+    assert sorted(ended) == ["one", "two"]
+    assert all(task.cancelled() for task in tasks)
+    assert not background
 
 
 async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:

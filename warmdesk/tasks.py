@@ -4,6 +4,8 @@ A task that raised is started again within a second, counted and logged. What st
 than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
 replaced.
 
+`Background` is for what nobody waits for: it runs once, and ends with its part at the latest.
+
 `Shared` and `Together` are for the opposite: what many want at the same moment is done once, or in
 one go.
 """
@@ -98,6 +100,43 @@ class Tasks:
         running = list(self._running.values())
         self._running.clear()
         await end(running)
+
+
+class Background:
+    """Tasks of one part that nobody waits for. Each is kept until it ended: the event loop alone
+    would not keep it.
+
+    failed  called with what a task raised; without it that is logged as an error
+
+    Its length is how many run.
+    """
+
+    def __init__(self, name: str, *, failed: Callable[[BaseException], None] | None = None) -> None:
+        self.name = name
+        self._failed = failed or self._log
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run this. Whoever waits for its end all the same does so under a shield."""
+        task = asyncio.create_task(run)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    def _log(self, error: BaseException) -> None:
+        log.error("background.failed of=%s", self.name, exc_info=error)
+
+    async def stop(self) -> None:
+        """Cancel what runs and wait for its end. The owner starts nothing more."""
+        await end(self._running)
 
 
 class Shared(Generic[T]):

@@ -158,7 +158,7 @@ async def test_a_question_about_rights_that_failed_is_asked_again_at_once(
     async with opened(alice) as (wire, _):
         monkeypatch.setattr(Control, "_refused", failing)
         await connection.execute("delete from project_members where user_id = $1", alice.id)
-        desk.control._later(desk.control._ask_about_all())
+        desk.control._asks.start(desk.control._ask_about_all())
         assert await wire.closed(limit=8) == 4403
         assert fails < 0
 

@@ -40,7 +40,7 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks, end, until_beat
+from warmdesk.tasks import Background, Tasks, until_beat
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
@@ -65,7 +65,7 @@ class Control:
         self.database = database
         self.presence = presence
         self.forgetful = tuple(forgetful)
-        self._asks: set[asyncio.Task[None]] = set()
+        self._asks = Background("control.asks", failed=self._not_asked)
         self._unsure = asyncio.Event()
         self._tasks = Tasks()
 
@@ -75,7 +75,7 @@ class Control:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        await end(self._asks)
+        await self._asks.stop()
 
     @property
     def trouble(self) -> str | None:
@@ -99,16 +99,16 @@ class Control:
             concerned = [c for c in self.hub.connections if c.key_id == payload["key_id"]]
             self._end(entry, concerned, "key")
         elif entry.type == CONTROL_USER.name:
-            self._later(self._user_changed(entry, payload["user_id"]))
+            self._asks.start(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
-            self._later(self._member_changed(entry, **payload))
+            self._asks.start(self._member_changed(entry, **payload))
         elif entry.type == CONTROL_RESTORED.name:
             self.hub.close_all(Close.RESTART, "the data was restored")
 
     def unheard(self) -> None:
         """What was said went by unheard: ask about everything."""
         self._forget()
-        self._later(self._ask_about_all())
+        self._asks.start(self._ask_about_all())
 
     def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""
@@ -122,7 +122,7 @@ class Control:
                 continue
             if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
                 # Perhaps it was let in behind this: a member again, whose room is late.
-                self._later(self._let_go(connection))
+                self._asks.start(self._let_go(connection))
                 continue
             self._end(entry, [connection], "project", "no longer a member")
 
@@ -225,17 +225,10 @@ class Control:
                 return [(asked[row["place"] - 1], row["cause"]) for row in rows]
         return []
 
-    def _later(self, run: Any) -> None:
-        task = asyncio.create_task(run)
-        self._asks.add(task)
-        task.add_done_callback(self._asked)
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
+    def _not_asked(self, error: BaseException) -> None:
         """What failed is made good by a review, which is tried until it does not fail."""
-        self._asks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("control.failed", exc_info=error)
-            self._unsure.set()
+        log.error("control.failed", exc_info=error)
+        self._unsure.set()
 
 
 def _note_time(entry: Entry | None) -> None:

@@ -22,7 +22,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.errors import Unavailable
@@ -46,7 +45,7 @@ from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
 from warmdesk.realtime.sweeper import Sweeper
-from warmdesk.tasks import Shared, Tasks, end, until_beat
+from warmdesk.tasks import Background, Shared, Tasks, until_beat
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -113,7 +112,7 @@ class Hub:
         self.on_woken: Observers[[]] = Observers("hub.woken")
         self.on_history: Observers[[]] = Observers("hub.history")
         self._tasks = Tasks()
-        self._heals: set[asyncio.Task[None]] = set()
+        self._heals = Background("hub.heals", failed=_heal_failed)
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._shared: Shared[bool] = Shared()
         # A storm of newcomers waits its turn instead of drowning the database.
@@ -168,7 +167,7 @@ class Hub:
     async def stop(self) -> None:
         """End the hub's tasks; its sockets were closed before."""
         await self._tasks.stop()
-        await end(self._heals)
+        await self._heals.stop()
 
     @property
     def trouble(self) -> str | None:
@@ -267,8 +266,7 @@ class Hub:
         """
         if room.catching is None:
             FEED_REPAIRS.inc(cause=cause)
-            room.catching = asyncio.create_task(self._catch_up(room, cause))
-            self._keep(room.catching)
+            room.catching = self._heals.start(self._catch_up(room, cause))
         return room.catching
 
     async def _catch_up(self, room: Room, cause: str) -> None:
@@ -587,7 +585,7 @@ class Hub:
             self.on_rejoined(room, connection)
         else:
             room.stay(connection)
-            self._keep(asyncio.create_task(self._heal(room, connection)))
+            self._heals.start(self._heal(room, connection))
 
     async def _heal(self, room: Room, connection: Connection) -> None:
         """Bring one connection up to its room, or end it: nobody may wait here for ever."""
@@ -738,11 +736,6 @@ class Hub:
                 room.opened = False
                 self.bus.unsubscribe(channel)
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._heals.add(task)
-        task.add_done_callback(self._healed)
 
-    def _healed(self, task: asyncio.Task[Any]) -> None:
-        self._heals.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("hub.heal_failed", exc_info=error)
+def _heal_failed(error: BaseException) -> None:
+    log.error("hub.heal_failed", exc_info=error)

@@ -47,7 +47,7 @@ from warmdesk.realtime.events import (
 )
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Shared, Tasks, end, until_beat
+from warmdesk.tasks import Background, Shared, Tasks, until_beat
 
 LEASE_SECONDS = 8.0
 TURN_SECONDS = 2.0
@@ -206,7 +206,7 @@ class Presence:
         self._next: asyncio.Task[None] | None = None
         # A lease that is lowered while its user comes back must not arrive after its renewal.
         self._calling = asyncio.Lock()
-        self._later: set[asyncio.Task[None]] = set()
+        self._later = Background("presence.looks")
         self._stopping = False
         self._tasks = Tasks()
 
@@ -219,7 +219,7 @@ class Presence:
         """
         await self._tasks.stop()
         self._stopping = True
-        await end(self._later)
+        await self._later.stop()
         try:
             await self._turn()
         except (*REDIS_AWAY, *DATABASE_AWAY):
@@ -368,7 +368,7 @@ class Presence:
     def found(self) -> None:
         """Redis is back, or another: leases that ran out or vanished are taken again at once."""
         if not self._stopping:
-            self._keep(self._look_anew())
+            self._later.start(self._look_anew())
 
     async def _look_anew(self) -> None:
         # A connection that is kept may lead to a primary of before, which answers as ever.
@@ -381,7 +381,7 @@ class Presence:
         says more.
         """
         self.freeze()
-        self._keep(self._look_now(None))
+        self._later.start(self._look_now(None))
 
     def hinted(self, room: Room, word: str) -> None:
         """Another process says that somebody came or went: look."""
@@ -392,7 +392,7 @@ class Presence:
         if self._stopping:
             return
         if announce:
-            self._keep(self._look_later(room, delay))
+            self._later.start(self._look_later(room, delay))
             return
         loop = asyncio.get_running_loop()
         if room.look_soon is not None:
@@ -401,7 +401,7 @@ class Presence:
             room.look_soon.cancel()
         # uvloop makes no timer of a delay of nothing, and then nobody can ask when it is due.
         delay = max(delay, 0.001)
-        room.look_soon = loop.call_later(delay, lambda: self._keep(self._look_now(room)))
+        room.look_soon = loop.call_later(delay, lambda: self._later.start(self._look_now(room)))
 
     async def _look_later(self, room: Room, delay: float) -> None:
         await asyncio.sleep(delay)
@@ -427,7 +427,7 @@ class Presence:
         for until it begins.
         """
         if self._next is None or self._next.done():
-            self._next = self._keep(self._next_turn())
+            self._next = self._later.start(self._next_turn())
         return self._next
 
     async def _next_turn(self) -> None:
@@ -680,9 +680,3 @@ class Presence:
         return {
             user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None
         }
-
-    def _keep(self, run: Any) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.create_task(run)
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-        return task
