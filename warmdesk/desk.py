@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from warmdesk.auth.access import Access
@@ -28,6 +28,7 @@ from warmdesk.realtime.control import Control
 from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
+from warmdesk.tasks import Background
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Desk:
     pace: Pace
     installation: str
     """The UUID that all names of this process in Redis carry."""
+    background: Background = field(default_factory=lambda: Background("desk"))
+    """What sockets asked for is carried out here; it ends after them, and before what it uses."""
     disk: Disk | None = None
     """That of the data directory; None when there is none here."""
     history: str = ""
@@ -153,6 +156,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         for part in (bus, hub, presence, control):
             await part.start()
             closing.push_async_callback(part.stop)
+        closing.push_async_callback(desk.background.stop)
         # Sockets go first, so that the leases they leave are lowered and their last frames are
         # written.
         closing.push_async_callback(hub.close_sockets)

@@ -182,9 +182,9 @@ class Control:
     async def _ask_about_all(self) -> None:
         await self._ask_about(self.hub.connections)
 
-    async def review(self, connection: Connection) -> None:
-        """Ask about one socket: it was let in on what may have changed meanwhile."""
-        await self._ask_about([connection])
+    def review(self, connection: Connection) -> None:
+        """Ask about one socket, soon: it was let in on what may have changed meanwhile."""
+        self._asks.start(self._ask_about([connection]))
 
     async def _ask_about(
         self, connections: Iterable[Connection], *, because_of: Entry | None = None

@@ -25,7 +25,7 @@ from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable
-from warmdesk.http.commands import Call, Socket, command, keep
+from warmdesk.http.commands import Call, Socket, command
 from warmdesk.http.middleware import DOORMAN, origin_allowed
 from warmdesk.http.protocol import Wire
 from warmdesk.http.request import DESK, QUERY
@@ -198,7 +198,7 @@ async def open_socket(
             )
             connection = await _enter(knock, app, actor, slug, wish, protocol)
             if generation != desk.access.generation:
-                keep(desk.control.review(connection))
+                desk.control.review(connection)
     except TimeoutError as error:
         again = desk.hub.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
