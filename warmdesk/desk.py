@@ -27,6 +27,8 @@ from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
 from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.hub import Hub
+from warmdesk.realtime.leases import Leases
+from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
 from warmdesk.tasks import Background
 
@@ -40,6 +42,7 @@ class Desk:
     redis: Any
     bus: Bus
     hub: Hub
+    people: People
     presence: Presence
     control: Control
     changes: Changes
@@ -121,7 +124,11 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     access = Access()
     identity = Identity(settings, database, redis, names=names)
     limits = Limits(redis, on=settings.rate_limits, names=names)
-    presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
+    people = People(database)
+    leases = Leases(
+        redis, names=names, process=bus.process, leave_delay=settings.presence_leave_delay
+    )
+    presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
     control = Control(hub, database, presence=presence, forgetful=forgetful)
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
@@ -134,6 +141,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         redis=redis,
         bus=bus,
         hub=hub,
+        people=people,
         presence=presence,
         control=control,
         changes=changes,

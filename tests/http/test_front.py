@@ -969,7 +969,7 @@ async def test_who_leaves_while_the_opening_waits_leaves_nothing(
 async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
     door: Served, key: str, bob: Person, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub, refs = door.desk.hub, door.desk.presence.refs
+    hub, refs = door.desk.hub, door.desk.people.refs
     gate, inside = asyncio.Event(), asyncio.Event()
 
     async def slow(ids: Any) -> Any:
@@ -984,7 +984,7 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
     async with bob.socket("demo") as his:
         await his.next("presence.list")
         with monkeypatch.context() as patch:
-            patch.setattr(door.desk.presence, "refs", slow)
+            patch.setattr(door.desk.people, "refs", slow)
             client = await door.client()
             client.say(knock("demo", key))
             await asyncio.wait_for(inside.wait(), 5)

@@ -13,7 +13,9 @@
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out
 ``handshake.py``   how a socket begins: taken over from aiohttp, or from ``front.py``
-``presence.py``    who is here: leases in Redis (``presence.lua`` is one turn of it)
+``people.py``      who people are: the UserRefs that sockets are shown
+``leases.py``      the leases in Redis by which people are present (``presence.lua`` is one turn)
+``presence.py``    who is here: joins and leaves from the leases; ``presence_frames.py``: how told
 ``control.py``     follows the control feed: forgets caches, ends sockets
 =================  ==============================================================================
 """

@@ -276,7 +276,7 @@ async def _let_in(
         except Reset as problem:
             reset = problem.reason
         RESUMES.inc(result="reset" if reset else "replay")
-    (me,) = await desk.presence.refs([actor.user_id])
+    (me,) = await desk.people.refs([actor.user_id])
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
