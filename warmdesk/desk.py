@@ -30,6 +30,7 @@ from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.leases import Leases
 from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
+from warmdesk.realtime.resume import Resume
 from warmdesk.tasks import Background
 
 
@@ -42,6 +43,7 @@ class Desk:
     redis: Any
     bus: Bus
     hub: Hub
+    resume: Resume
     people: People
     presence: Presence
     control: Control
@@ -90,7 +92,7 @@ class Desk:
         return False
 
 
-def observe(bus: Bus, hub: Hub, presence: Presence, control: Control) -> None:
+def observe(bus: Bus, hub: Hub, resume: Resume, presence: Presence, control: Control) -> None:
     """Say who above is told of what happens below, in this order; before any of them starts."""
     bus.heard.add(hub.hear)
     bus.on_doubt.add(hub.doubt)
@@ -98,6 +100,7 @@ def observe(bus: Bus, hub: Hub, presence: Presence, control: Control) -> None:
     bus.on_found.add(presence.found)
     hub.on_hint.add(presence.hinted)
     hub.on_left.add(presence.left)
+    hub.on_behind.add(resume.behind)
     hub.on_rejoined.add(presence.rejoined)
     hub.on_woken.add(presence.woken)
     hub.on_history.add(control.unheard)
@@ -121,6 +124,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     redis = connect_redis(settings.redis_url)
     bus = Bus(connect_redis(settings.redis_url, listening=True), names=names)
     hub = Hub(database, bus)
+    resume = Resume(hub)
     access = Access()
     identity = Identity(settings, database, redis, names=names)
     limits = Limits(redis, on=settings.rate_limits, names=names)
@@ -134,13 +138,14 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
-    observe(bus, hub, presence, control)
+    observe(bus, hub, resume, presence, control)
     desk = Desk(
         settings=settings,
         database=database,
         redis=redis,
         bus=bus,
         hub=hub,
+        resume=resume,
         people=people,
         presence=presence,
         control=control,
@@ -167,5 +172,5 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         closing.push_async_callback(desk.background.stop)
         # Sockets go first, so that the leases they leave are lowered and their last frames are
         # written.
-        closing.push_async_callback(hub.close_sockets)
+        closing.push_async_callback(hub.roster.close_sockets)
         yield desk

@@ -163,9 +163,9 @@ async def _drain(
     await asyncio.sleep(DRAIN_SECONDS)
     _close(doors)
     await fronts.close()
-    await asyncio.gather(desk.hub.close_sockets(), _requests_end(fronts, runner))
+    await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(fronts, runner))
     # There may have been none before the last opening was at its end. These are few.
-    await desk.hub.close_sockets(spread=0.5)
+    await desk.hub.roster.close_sockets(spread=0.5)
     await runner.cleanup()
     took = asyncio.get_running_loop().time() - began
     metrics.DRAIN_SECONDS.observe(took)

@@ -200,7 +200,7 @@ async def test_readers_that_stall_or_trickle_are_ended_in_time_and_nobody_else_n
     # In a process of its own they are not late at all; here the slow ones take the same turns.
     assert p99(delay for viewer in viewers for _, delay in viewer.delays) < pace.allows(1.0)
     assert most < 58 * 2 * (128 << 10) + 32 * MIB
-    await until(lambda: len(desk.hub.connections) == 0, limit=5)
+    await until(lambda: len(desk.hub.roster.connections) == 0, limit=5)
 
 
 async def test_the_kernel_too_forgets_what_a_peer_never_takes(
@@ -238,7 +238,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
     assert not any(room.slow for room in desk.hub.rooms.values()), "nobody was past the limit"
     await until(lambda: sum(line.is_over for line in lines) == len(ends), limit=5)
     assert set(ends) == {(alice.id, Close.SLOW_READER)}
-    assert sum(connection.buffered for connection in desk.hub.connections) <= 2 * MIB
+    assert sum(connection.buffered for connection in desk.hub.roster.connections) <= 2 * MIB
     assert 0 < len(ends) < len(lines)
     head = (await alice.get(board.path))["seq"]
     await until(lambda: viewer.seqs[-1] >= head)

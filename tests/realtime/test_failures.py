@@ -17,7 +17,7 @@ from tests.realtime.story import Grown, Pipe, entry, pipe, seqs, tell
 from tests.realtime.test_hub import Post, opened, post  # noqa: F401
 from warmdesk.desk import Desk
 from warmdesk.metrics import DELIVERY_FAILED, FEED_REPAIRS, REVOCATIONS
-from warmdesk.realtime import feed, hub
+from warmdesk.realtime import feed, hub, resume
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.control import Control
@@ -134,7 +134,7 @@ async def test_a_socket_whose_past_cannot_be_read_is_ended_and_does_not_wait_for
                 return await after(pool, channel, since, **options)
             raise ValueError("a bug")
 
-        monkeypatch.setattr(hub, "TAIL_EVENTS", 2)
+        monkeypatch.setattr(resume, "TAIL_EVENTS", 2)
         desk.hub.rooms[channel].tail.clear()
         monkeypatch.setattr(feed, "after", fails)
         await wire.send("sync", {"since": hello["seq"], "epoch": hello["epoch"]})

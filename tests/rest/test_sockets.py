@@ -710,9 +710,9 @@ async def test_a_closed_socket_leaves_nothing_behind(
     for code in (1000, 1001, 4999):
         async with alice.socket("demo") as wire:
             await wire.next("hello")
-            assert desk.hub.of_user(alice.id)
+            assert desk.hub.roster.of_user(alice.id)
             await wire.socket.close(code=code)
-    await eventually(lambda: not desk.hub.of_user(alice.id))
+    await eventually(lambda: not desk.hub.roster.of_user(alice.id))
     room = desk.hub.rooms[f"project:{board.id}"]
     assert not [c for c in room.connections() if c.user_id == alice.id]
-    assert not [c for c in desk.hub.connections if c.user_id == alice.id]
+    assert not [c for c in desk.hub.roster.connections if c.user_id == alice.id]

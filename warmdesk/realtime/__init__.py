@@ -9,7 +9,9 @@
 ``bus.py``         Redis pub/sub between processes: makes delivery instant, never certain
 ``sentinels.py``   which Redis is the primary, where several stand ready
 ``room.py``        one channel as this process sees it: who follows, what was delivered last
+``roster.py``      all sockets of a process; ``sweeper.py``: the one clock that looks after them
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
+``resume.py``      how one connection comes from what it has seen to where its room is
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out
 ``handshake.py``   how a socket begins: taken over from aiohttp, or from ``front.py``

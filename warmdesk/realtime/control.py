@@ -91,19 +91,19 @@ class Control:
         if entry.type == CONTROL_SESSION.name:
             concerned = [
                 connection
-                for connection in self.hub.of_user(payload["user_id"])
+                for connection in self.hub.roster.of_user(payload["user_id"])
                 if connection.session_id == payload["session_id"]
             ]
             self._end(entry, concerned, "user" if payload.get("deactivated") else "session")
         elif entry.type == CONTROL_KEY.name:
-            concerned = [c for c in self.hub.connections if c.key_id == payload["key_id"]]
+            concerned = [c for c in self.hub.roster.connections if c.key_id == payload["key_id"]]
             self._end(entry, concerned, "key")
         elif entry.type == CONTROL_USER.name:
             self._asks.start(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
             self._asks.start(self._member_changed(entry, **payload))
         elif entry.type == CONTROL_RESTORED.name:
-            self.hub.close_all(Close.RESTART, "the data was restored")
+            self.hub.roster.close_all(Close.RESTART, "the data was restored")
 
     def unheard(self) -> None:
         """What was said went by unheard: ask about everything."""
@@ -143,7 +143,7 @@ class Control:
                 _note_time(entry)
 
     async def _user_changed(self, entry: Entry, user_id: int) -> None:
-        await self._ask_about(self.hub.of_user(user_id), because_of=entry)
+        await self._ask_about(self.hub.roster.of_user(user_id), because_of=entry)
         try:
             await self.presence.renamed(user_id)
         except DATABASE_AWAY as error:
@@ -154,7 +154,7 @@ class Control:
         open a second later is asked about, when the room has read what it may have missed.
         """
         await asyncio.sleep(IN_BAND_SECONDS)
-        concerned = self.hub.of_user(user_id)
+        concerned = self.hub.roster.of_user(user_id)
         room = self.hub.rooms.get(project_channel(project_id))
         if room is not None and room.opened and any(c.room is room for c in concerned):
             await asyncio.shield(self.hub.catch_up(room, cause="check"))
@@ -180,7 +180,7 @@ class Control:
             self._tasks.recovered("control.review")
 
     async def _ask_about_all(self) -> None:
-        await self._ask_about(self.hub.connections)
+        await self._ask_about(self.hub.roster.connections)
 
     def review(self, connection: Connection) -> None:
         """Ask about one socket, soon: it was let in on what may have changed meanwhile."""

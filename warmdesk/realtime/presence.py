@@ -332,7 +332,7 @@ class Presence:
                 unknown = presence is not None and not known
                 look = unknown or looking is None or channel in looking
                 asked.append(lease_request(channel, presence, here, leaving, now, look=look))
-        online = set(self.hub.people) if only is None else set().union(*only.values())
+        online = set(self.hub.roster.people) if only is None else set().union(*only.values())
         leaving = {
             u: m
             for u, m in lowered.get(ONLINE, {}).items()
@@ -353,10 +353,10 @@ class Presence:
         if user_id in self._coming.get(channel, ()):
             return True
         if channel == ONLINE:
-            return user_id in self.hub.people
+            return user_id in self.hub.roster.people
         return any(
             isinstance(c.room, Room) and c.room.channel == channel
-            for c in self.hub.of_user(user_id)
+            for c in self.hub.roster.of_user(user_id)
         )
 
     async def _call(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -444,4 +444,4 @@ class Presence:
         try:
             return await self.leases.online(user_ids)
         except REDIS_AWAY:
-            return {user_id for user_id in user_ids if user_id in self.hub.people}
+            return {user_id for user_id in user_ids if user_id in self.hub.roster.people}

@@ -36,7 +36,7 @@ from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import HELLO, PONG, signal_frame
 from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
-from warmdesk.realtime.hub import Reset
+from warmdesk.realtime.resume import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
@@ -200,7 +200,7 @@ async def open_socket(
             if generation != desk.access.generation:
                 desk.control.review(connection)
     except TimeoutError as error:
-        again = desk.hub.when_to_come_back()
+        again = desk.hub.roster.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
 
 
@@ -210,15 +210,15 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
     him, and the others have all their time: half of what is begun in a storm would else be given up
     before its end.
     """
-    if desk.hub.turnstile.locked():
+    if desk.hub.roster.opening_slots.locked():
         async with asyncio.timeout(WAITING_SECONDS):
-            await desk.hub.turnstile.acquire()
+            await desk.hub.roster.opening_slots.acquire()
     else:
-        await desk.hub.turnstile.acquire()
+        await desk.hub.roster.opening_slots.acquire()
     try:
         yield
     finally:
-        desk.hub.turnstile.release()
+        desk.hub.roster.opening_slots.release()
 
 
 async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
@@ -272,7 +272,7 @@ async def _let_in(
     reset: str | None = None
     if wish.since is not None:
         try:
-            await desk.hub.plan(room, wish.since, wish.epoch)
+            await desk.resume.plan(room, wish.since, wish.epoch)
         except Reset as problem:
             reset = problem.reason
         RESUMES.inc(result="reset" if reset else "replay")
@@ -347,7 +347,7 @@ def ping(call: Call) -> dict[str, Any]:
 @command("sync", Sync, reads=True)
 async def sync(call: Call) -> None:
     """Asks for what came after `since`, or for a `sync.reset` where that is no longer kept."""
-    await call.socket.desk.hub.resync(call.socket, call.body.since, call.body.epoch)
+    await call.socket.desk.resume.resync(call.socket, call.body.since, call.body.epoch)
 
 
 @command("auth.refresh", RefreshToken)
@@ -358,5 +358,5 @@ async def refresh_token(call: Call) -> dict[str, Any]:
     if actor.user_id != socket.user_id or actor.session_id != socket.session_id:
         raise Forbidden("the token belongs to another session")
     socket.actor = actor
-    socket.desk.hub.sweeper.set_expiry(socket, actor.expires_at)
+    socket.desk.hub.roster.sweeper.set_expiry(socket, actor.expires_at)
     return {}
