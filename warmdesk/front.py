@@ -27,8 +27,9 @@ from warmdesk.http.query import QUERY_LIMIT
 from warmdesk.http.routing import BASE
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import Connection, cap
+from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
+from warmdesk.realtime.socket_buffers import cap
 from warmdesk.rest.sockets import OpenSocket, open_socket
 from warmdesk.tasks import Background
 

@@ -42,11 +42,12 @@ log = logging.getLogger(__name__)
 
 
 def until_beat(seconds: float) -> float:
-    """How long to sleep until the last beat within the next `seconds`; less than a beat: so long.
+    """Seconds to sleep until the last beat that falls within the next `seconds`; `seconds` itself
+    when that is shorter than a beat. A process has two beats a second.
 
-    Who turns again and again sleeps until a beat: then a process that has little to do wakes
-    twice a second for everything, and not for each of its tasks. Processes have their beats at
-    different moments, so they do not all ask Redis and the database at once.
+    Tasks that turn again and again sleep until a beat: a process that has little to do then wakes
+    twice a second for all of them, and not for each. Processes have their beats at different
+    moments, so they do not all ask Redis and the database at once.
     """
     if seconds < BEAT_SECONDS:
         return seconds

@@ -27,7 +27,7 @@ from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
 from warmdesk.front import Fronts
-from warmdesk.realtime.connection import cap
+from warmdesk.realtime.socket_buffers import cap
 from warmdesk.tasks import until_beat
 
 BACKLOG = 4096

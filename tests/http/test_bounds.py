@@ -33,7 +33,7 @@ from warmdesk.http import body as reading
 from warmdesk.http import bounds, routing
 from warmdesk.http.bounds import Bounds, Readers, counted_as
 from warmdesk.http.middleware import DOORMAN
-from warmdesk.realtime.connection import cap
+from warmdesk.realtime.socket_buffers import cap
 
 pytestmark = pytest.mark.timeout(60)
 

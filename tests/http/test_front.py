@@ -40,10 +40,10 @@ from warmdesk.front import EARLY_LIMIT, Fronts, read
 from warmdesk.http import protocol
 from warmdesk.http.query import query_reader
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import SEND_BUFFER, cap
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.roster import OPENING_AT_ONCE
+from warmdesk.realtime.socket_buffers import SEND_BUFFER, cap
 from warmdesk.rest import sockets
 from warmdesk.rest.sockets import OpenSocket
 

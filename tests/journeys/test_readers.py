@@ -45,7 +45,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.realtime import connection as connection_module
-from warmdesk.realtime import sweeper
+from warmdesk.realtime import socket_buffers, sweeper
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.frames import PING, TEXT, Close
@@ -77,7 +77,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buffers and times at which a test sees in seconds what takes a minute."""
     monkeypatch.setattr(connection_module, "BUFFER_LIMIT", 128 << 10)
-    monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
+    monkeypatch.setattr(socket_buffers, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 1.5)
     monkeypatch.setattr(sweeper, "DRAIN_SECONDS", 4.0)
@@ -224,7 +224,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
     ends: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
+    monkeypatch.setattr(socket_buffers, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     monkeypatch.setattr(sweeper, "SLOW_BUDGET", 2 * MIB)
     token = await alice.token()

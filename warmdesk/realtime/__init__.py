@@ -13,7 +13,8 @@
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
 ``resume.py``      how one connection comes from what it has seen to where its room is
 ``frames.py``      RFC 6455 frames, built once per event
-``connection.py``  one socket after its handshake: frames in, frames out
+``connection.py``  one socket after its handshake: frames in, frames out; ``flood.py``: its limit;
+                   ``socket_buffers.py``: what waits on its way out
 ``handshake.py``   how a socket begins: taken over from aiohttp, or from ``front.py``
 ``people.py``      who people are: the UserRefs that sockets are shown
 ``leases.py``      the leases in Redis by which people are present (``presence.lua`` is one turn)

@@ -12,7 +12,8 @@ lost when three seconds pass without one. `on_lost` and `on_found` tell of it; a
 connection `on_doubt` does, too: whatever was said meanwhile has to be read from the feeds.
 
 The beat goes round by both connections, so its silence is doubt in both: after a failover one may
-stand at the new primary and the other at a deposed one, which answers and reaches nobody.
+stand at the new primary and the other at a deposed one, which answers and reaches nobody. That is
+why both are in one module, which is longer than others.
 """
 
 from __future__ import annotations

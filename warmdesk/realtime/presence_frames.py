@@ -98,7 +98,7 @@ class Suffixes:
 
 
 class WindowFrames:
-    """What one window tells: made once, and cut for each from the first change new to him.
+    """The frames of one window, made once. Each socket gets the end of them that is new to it.
 
     deltas   the window's joins and leaves in their order
     count    how many are present after them
