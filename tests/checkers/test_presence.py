@@ -15,7 +15,7 @@ from tests.person import Person, Wire
 from warmdesk.realtime import presence as presence_module
 from warmdesk.realtime.events import PRESENCE_LIST, signal_frame
 from warmdesk.realtime.presence import Presence
-from warmdesk.realtime.presence_frames import Delta, WindowFrames
+from warmdesk.realtime.presence_frames import Delta, RoomPresence, WindowFrames
 from warmdesk.realtime.room import Room
 
 pytestmark = pytest.mark.settings(presence_leave_delay=0.4)
@@ -151,7 +151,7 @@ async def test_a_list_without_oneself_is_found(
     monkeypatch: pytest.MonkeyPatch, presence: checker.Presence, bob: Person, board: Board
 ) -> None:
     empty = signal_frame(PRESENCE_LIST, b'{"users":[],"count":0,"more":false}')
-    monkeypatch.setattr(Presence, "list_frame", lambda self, room: empty)
+    monkeypatch.setattr(RoomPresence, "list_frame", lambda self: empty)
     async with here(presence, bob):
         pass
     assert "bob got a list without itself" in said(presence)

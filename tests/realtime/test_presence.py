@@ -515,7 +515,7 @@ async def test_an_opening_that_fails_shows_nobody_for_longer_than_it_took(
     far = person("bob", url=twin.url)
     async with here(far) as viewer, here(olga):
         await viewer.next("presence.join", limit=SOON)
-        monkeypatch.setattr(desk.hub, "plan", busy)
+        monkeypatch.setattr(desk.resume, "plan", busy)
         with pytest.raises(aiohttp.WSServerHandshakeError):
             async with alice.socket("demo", since=0):
                 pass
