@@ -192,6 +192,13 @@ class Front(asyncio.Protocol):
         if self._handshake is not None:
             self._handshake.transport = None
 
+    def is_idle(self) -> bool:
+        """See `bounds.Caller`."""
+        return self._handshake is None
+
+    def hangs_for(self) -> None:
+        """See `bounds.Caller`: an opening has three seconds."""
+
     def give_up(self) -> None:
         """Its time is over."""
         self._known()

@@ -440,8 +440,12 @@ HTTP = Traffic(HTTP_REQUESTS, HTTP_SECONDS)
 HTTP_CUT = counter(
     "warmdesk_http_cut_total",
     "Connections ended or refused: readers that are stalled or slow, too many bytes of answers or"
-    " bodies, too many of an address, no files left.",
-    reason=("stalled", "slow", "answers", "bodies", "address", "files"),
+    " bodies, too many of an address, idle ones or most of a person's for new ones of an address,"
+    " too many sockets of a person, no files left.",
+    reason=(
+        *("stalled", "slow", "answers", "bodies"),
+        *("address", "idle", "person", "sockets", "files"),
+    ),
 )
 HTTP_BUFFER_BYTES = gauge(
     "warmdesk_http_buffer_bytes", "Bytes of answers that wait for slow readers."

@@ -44,6 +44,18 @@ begin
 end
 $$;
 
+-- Somebody who is no member is going to be shown in a project: from now on it is told of another name. The account is entered,
+-- so that a name which changes now is the one shown, or is told here. Whoever assigns a guest has cards locked by then; that
+-- makes no circle, since whoever changes an account waits for nothing but feeds, and who is a guest already is not waited for.
+create or replace function add_guest(project_ bigint, user_ bigint) returns void language plpgsql as $$
+begin
+    if not exists (select 1 from project_guests g where g.user_id = user_ and g.project_id = project_) then
+        perform enter_account(user_);
+        insert into project_guests (user_id, project_id) values (user_, project_) on conflict do nothing;
+    end if;
+end
+$$;
+
 -- The project, if the actor has the role in it: 404 to strangers, 403 below it, 422 when it is archived (unless `archived_`
 -- allows that). Enters the project and locks the membership (or a global admin's account), or, `counting_`, holds the
 -- project. The membership's row is locked for those who change memberships without holding the project.
@@ -52,6 +64,7 @@ create or replace function require_role(
 ) returns projects language plpgsql as $$
 declare
     mine text;
+    is_member boolean;
     account users;
     p projects;
 begin
@@ -61,6 +74,7 @@ begin
         perform enter_project(project_);
     end if;
     select m.role into mine from project_members m where m.project_id = project_ and m.user_id = actor_ for share;
+    is_member := mine is not null;
     select * into account from users u where u.id = actor_;
     if account.global_role = 'admin' then
         perform enter_account(actor_);
@@ -89,6 +103,9 @@ begin
     end if;
     if p.is_archived and not archived_ then
         perform refuse(422, 'the project is archived', '{"code":"project_archived"}');
+    end if;
+    if not is_member then
+        perform add_guest(project_, actor_);
     end if;
     return p;
 end

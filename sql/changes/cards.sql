@@ -212,20 +212,30 @@ declare
     wanted bigint[];
     words text[];
     missing bigint;
+    guests bigint[];
 begin
     if fields_ ? 'assignee_ids' then
         wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e);
-        select w into missing from unnest(wanted) w
-        where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w)
-            and not exists (
-                select 1 from users u
-                left join project_members m on m.user_id = u.id and m.project_id = project_
-                where u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
-            )
-        limit 1;
+        select min(w) filter (where u.id is null), array_agg(w) filter (where u.id is not null and m.id is null)
+        into missing, guests
+        from unnest(wanted) w
+        left join project_members m on m.project_id = project_ and m.user_id = w
+        left join users u on u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
+        where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w);
         if missing is not null then
             perform refuse(422, 'assignee_ids: user ' || missing || ' is no member of this project',
                 '{"fields":{"assignee_ids":"not a member"}}');
+        end if;
+        if guests is not null then
+            -- As many as a person may be a member of: others cannot make somebody a guest of more.
+            select min(g) into missing from unnest(guests) g
+            where not exists (select 1 from project_guests o where o.user_id = g and o.project_id = project_)
+                and exists (select 1 from project_guests o where o.user_id = g offset 4999);
+            if missing is not null then
+                perform refuse(422, 'assignee_ids: user ' || missing || ' is shown in too many projects',
+                    '{"code":"too_many_projects","fields":{"assignee_ids":"in too many projects"}}');
+            end if;
+            perform add_guest(project_, g) from unnest(guests) g order by g;
         end if;
         with gone as (
             delete from card_assignees a where a.card_id = card_ and a.user_id <> all(wanted) returning a.user_id

@@ -88,6 +88,13 @@ begin
             select u.id from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id offset 0
         ) a;
         perform 1 from users u where u.id = any(actors_) and u.global_role = 'admin' order by u.id for share;
+        perform add_guest(g.project, g.actor) from (
+            select distinct r.project, r.actor from unnest(projects_, actors_) r (project, actor)
+            inner join users u on u.id = r.actor and u.global_role = 'admin'
+            inner join projects p on p.id = r.project
+            where not exists (select 1 from project_members m where m.project_id = r.project and m.user_id = r.actor)
+            order by r.actor, r.project
+        ) g;
     end if;
 
     select array_agg(why_not(u, p, m.role, r.need) order by r.place), array_agg(r.place order by r.place) into whys, going

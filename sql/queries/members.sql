@@ -31,6 +31,10 @@ insert into project_members (project_id, user_id, role, invited_by) values (:pro
 on conflict do nothing
 returning id;
 
+-- name: exceeds -> value
+-- Whether somebody is a member of more than `most` projects.
+select exists(select from project_members as m where m.user_id = :user_id offset :most::integer);
+
 -- name: other_owner -> many
 -- Another owner whose account lets them act as one, the account held as it is until the commit; no row when there is none.
 select u.id

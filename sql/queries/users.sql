@@ -101,13 +101,22 @@ from users as o, jsonb_populate_record(o, :fields::jsonb) as p
 where u.id = :user_id and o.id = u.id
 returning shape(u)::text as shaped, me_json(u)::text as me, account_json(u)::text as account;
 
--- name: memberships -> many
--- The user in each project, as everybody there sees them.
-select m.project_id, shape(m, u)::text as shaped
-from project_members as m
-inner join users as u on u.id = m.user_id
-where m.user_id = :user_id
-order by m.project_id;
+-- name: shown_in -> many
+-- The user in each project that shows the name, as a member or as a guest, as everybody there sees them; `limit` at most.
+select s.project_id, s.is_member, s.shaped from (
+    select m.project_id, true as is_member, shape(m, u)::text as shaped
+    from project_members as m
+    inner join users as u on u.id = m.user_id
+    where m.user_id = :user_id
+    union all
+    select g.project_id, false, guest_json(u)::text
+    from project_guests as g
+    inner join users as u on u.id = g.user_id
+    where g.user_id = :user_id
+        and not exists (select from project_members as m where m.project_id = g.project_id and m.user_id = g.user_id)
+) as s
+order by s.project_id
+limit :limit::integer;
 
 -- name: create -> one
 -- A new account.

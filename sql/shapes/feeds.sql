@@ -11,9 +11,11 @@ select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || 
     || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
 $$;
 
--- An event as the bus carries it: "channel seq type entity", a line feed, the envelope.
+-- An event as the bus carries it: "channel seq type entity epoch", a line feed, the envelope. The epoch is the one that this
+-- session found, which costs a change far less than to read it anew.
 create or replace function bus_message(e events) returns text language sql stable as $$
-select (e).channel || ' ' || (e).seq || ' ' || (e).type || ' ' || coalesce((e).entity, '-') || E'\n' || envelope(e)
+select (e).channel || ' ' || (e).seq || ' ' || (e).type || ' ' || coalesce((e).entity, '-')
+    || ' ' || coalesce(nullif(current_setting('warmdesk.epoch', true), ''), epoch()) || E'\n' || envelope(e)
 $$;
 
 -- Changes when history may have gone backwards: another installation, another cluster, timeline or database, another lineage.

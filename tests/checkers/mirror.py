@@ -242,6 +242,7 @@ RULES: dict[str, Callable[[State, Json], None]] = {
     "project.member_added": State.member_is,
     "project.member_updated": State.member_updated,
     "project.member_removed": State.member_removed,
+    "project.guest_updated": State.member_updated,
     "gone": State.gone,
 }
 

@@ -90,6 +90,39 @@ async def test_those_who_look_first_at_another_history_agree_on_its_epoch(
         )
 
 
+async def test_those_who_write_first_in_another_history_tell_its_epoch(
+    connection: Any, database_url: str
+) -> None:
+    """All at once, in feeds of their own, by new sessions: nobody has looked yet. What one of them
+    found out in a change that was undone counts for nothing.
+    """
+
+    async def write(session: Any, feed_number: int) -> str:
+        (message,) = await session.fetchval(
+            "select record(array[new_event($1, 'project.unarchived', $2::json)], 1, null)",
+            f"project:{feed_number}",
+            '{"slug":"demo"}',
+        )
+        return str(message.partition("\n")[0].split(" ")[4])
+
+    before = await epoch(connection)
+    await moved(connection, 1)
+    async with AsyncExitStack() as stack:
+        writing = []
+        for _ in range(LOOKING):
+            writing.append(await asyncpg.connect(database_url))
+            stack.push_async_callback(writing[-1].close)
+        undone = writing[0].transaction()
+        await undone.start()
+        other = await write(writing[0], 0)
+        await undone.rollback()
+        for _ in range(2):
+            told = await asyncio.gather(*(write(each, n) for n, each in enumerate(writing)))
+            found = set(told)
+            assert found == {await epoch(connection)}
+            assert not found & {before, other}
+
+
 async def test_two_that_branch_off_alike_have_different_epochs(
     servers: Servers, keeper: Any, template: str
 ) -> None:

@@ -248,7 +248,7 @@ def cases(n: int) -> Iterator[Case]:
     }
     yield Case("users.list", 101, accounts, "first")
     yield Case("users.list", 101, {**accounts, "before": 500, "active": True}, "later")
-    yield Case("users.memberships", 10, {"user_id": 1})
+    yield Case("users.shown_in", 10, {"user_id": 1, "limit": 30_001})
     sockets: dict[str, Any] = {
         "users": [7] * 200,
         "projects": [2] * 200,
@@ -446,7 +446,7 @@ OTHERS = {
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
         cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
-        health.newest_migration members.one projects.seen server.channel_of
+        health.newest_migration members.exceeds members.one projects.seen server.channel_of
         server.connection_limit server.installation server.secret_prints users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """
         columns.lock_all columns.places

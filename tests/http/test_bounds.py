@@ -22,8 +22,9 @@ import trustme
 from aiohttp import web
 
 from tests.conftest import Board, Invite, until
-from tests.journeys.crowds import ESTABLISHED, shake
+from tests.journeys.crowds import ESTABLISHED, Refused, shake
 from tests.person import Person
+from tests.rest.test_sockets import make_key
 from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
@@ -523,17 +524,19 @@ async def test_an_address_has_so_many_connections_and_no_more(
     loop = asyncio.get_running_loop()
     async with served(settings) as server:
         entrance = server.bounds.entrance
-        alice = person("alice", url=server.url)
-        token = await alice.token()
+        alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+        hers, his = await alice.token(), await bob.token()
         await alice.close()
+        await bob.close()
         await until(lambda: not entrance.open)
-        # Two sockets, a request that is done, and two beginnings of nothing.
+        # Four sockets, and a body on its way.
         socks: list[Any] = [
-            await shake(server.url, token, "demo"),
-            await shake(server.url, token, "user"),
+            await shake(server.url, token, place)
+            for token in (hers, his)
+            for place in ("demo", "user")
         ]
-        lines += [await Line.to(server.port, sent) for sent in (VERSION, b"", b"GET ")]
-        await until(lambda: entrance.of == {"127.0.0.1": 5})
+        lines.append(await Line.to(server.port, dripping(hers)))
+        await until(lambda: entrance.of == {"127.0.0.1": 5} and server.bounds.bodies.coming)
         before = cut("address")
         for _ in range(3):
             refused = await Line.to(server.port)
@@ -549,7 +552,229 @@ async def test_an_address_has_so_many_connections_and_no_more(
             again = await Line.to(server.port, VERSION)
             assert (await loop.sock_recv(again.plain, 100)).startswith(b"HTTP/1.1 200 ")
             again.leave()
-        await until(lambda: not entrance.open and not entrance.of)
+        await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
+
+
+MANY = 1100
+"""More connections than an address has."""
+
+
+async def is_served(server: Served, token: str) -> None:
+    """Whoever has the token gets an answer and a socket from where everybody is."""
+    line = await Line.to(server.port, VERSION)
+    assert (await asyncio.get_running_loop().sock_recv(line.plain, 100))[:13] == b"HTTP/1.1 200 "
+    sock = await shake(server.url, token, "demo")
+    assert await sock.frame()
+    line.leave()
+    sock.leave()
+
+
+async def test_ones_own_many_sockets_keep_nobody_else_out(
+    counted: None,
+    settings: Settings,
+    board: Board,
+    person: Invite,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+        hers, his = await alice.token(), await bob.token()
+        made = [await alice.post("/projects", {"name": f"Place {n}"}) for n in range(53)]
+        await alice.close()
+        await bob.close()
+        # Of each place no more than one may have of it.
+        places = ["user", "demo", *(project["slug"] for project in made)] * 20
+        assert len(places) == MANY
+        before = cut("sockets")
+        socks, refusals = [], []
+        for place in places:
+            try:
+                socks.append(await shake(server.url, hers, place))
+            except Refused as refused:
+                refusals.append(refused.status)
+        assert (len(socks), set(refusals)) == (100, {429})
+        assert cut("sockets") == before + MANY - 100
+        assert caplog.text.count("connections.refused reason=sockets user_id=") == 1
+        await is_served(server, his)
+        # Nothing that was open was lost, and one that goes makes room for another.
+        socks[0].leave()
+        await until(lambda: len(entrance.open) == 99)
+        socks[0] = await shake(server.url, hers, "user")
+        for sock in socks:
+            await sock.frame()
+            sock.leave()
+        await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
+
+
+@pytest.mark.settings(sockets_per_person=2)
+async def test_sockets_of_a_key_and_of_a_ticket_are_the_persons(
+    settings: Settings, board: Board, person: Invite, connection: Any
+) -> None:
+    async with served(settings) as server:
+        alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+        me = await alice.get("/users/me")
+        await make_key(connection, me["id"], "wd_key")
+        ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
+        url = f"{server.url}/api/v1/ws"
+        async with aiohttp.ClientSession() as http:
+            by_ticket = await http.ws_connect(f"{url}/demo?ticket={ticket}")
+            by_key = await http.ws_connect(f"{url}/user", headers={"X-API-Key": "wd_key"})
+            ticket = (await alice.post("/auth/ws-ticket"))["ticket"]
+            third = {
+                f"/ws/demo?ticket={ticket}": {},
+                "/ws/user": {"X-API-Key": "wd_key"},
+                f"/ws/demo?token={await alice.token()}": {},
+            }
+            for place, headers in third.items():
+                # In either way that a handshake is read.
+                for more in ({}, {"Content-Length": "0"}):
+                    upgrade = {
+                        "Upgrade": "websocket",
+                        "Connection": "Upgrade",
+                        "Sec-WebSocket-Version": "13",
+                        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                    }
+                    got = await http.get(
+                        f"{server.url}/api/v1{place}", headers=upgrade | headers | more
+                    )
+                    if "ticket" in place and more:
+                        assert got.status == 401  # it was used up
+                        continue
+                    assert got.status == 429
+                    assert int(got.headers["Retry-After"]) >= 1
+                    body = await got.json()
+                    assert body["code"] == "too_many_sockets"
+                    assert "2 sockets" in body["error"]
+            his = await http.ws_connect(f"{url}/demo?token={await bob.token()}")
+            for sock in (by_ticket, by_key, his):
+                assert (await sock.receive_json())["type"] == "hello"
+                await sock.close()
+        await alice.close()
+        await bob.close()
+
+
+@pytest.mark.settings(sockets_per_person=20)
+async def test_sockets_that_come_at_once_are_no_more_than_one_may_have(
+    settings: Settings, board: Board, person: Invite
+) -> None:
+    async with served(settings) as server:
+        alice = person("alice", url=server.url)
+        token = await alice.token()
+        await alice.close()
+        came = await asyncio.gather(
+            *(shake(server.url, token, place) for place in ["user", "demo"] * 40),
+            return_exceptions=True,
+        )
+        socks = [each for each in came if not isinstance(each, BaseException)]
+        assert len(socks) == 20
+        assert all(
+            isinstance(each, Refused) and each.status == 429
+            for each in came
+            if isinstance(each, BaseException)
+        )
+        for sock in socks:
+            sock.leave()
+
+
+async def test_ones_own_idle_connections_keep_nobody_else_out(
+    counted: None,
+    settings: Settings,
+    board: Board,
+    person: Invite,
+    lines: list[Line],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        olga = person("olga", url=server.url)
+        hers = await olga.token()
+        await olga.close()
+        await until(lambda: not entrance.open)
+        # What is at work, or a socket, is older than all and stays.
+        body = b'{"body":"still here"}'
+        sock = await shake(server.url, hers, "user")
+        slow = await Line.to(server.port, dripping(hers, len(body)) + body[:5])
+        lines.append(slow)
+        await until(lambda: server.bounds.bodies.coming)
+        before = cut("idle"), cut("address")
+        # A request that is done, nothing, and beginnings that either side reads.
+        for said in (VERSION, b"", b"GET ", b"GET /api/v1/ws/demo") * (MANY // 4):
+            line = await Line.to(server.port, said)
+            lines.append(line)
+            if said is VERSION:
+                assert (await loop.sock_recv(line.plain, 1000))[:13] == b"HTTP/1.1 200 "
+        await is_served(server, hers)
+        assert cut("idle") - before[0] == MANY + 4 - 1000
+        assert cut("address") == before[1]
+        assert caplog.text.count("connections.ended reason=idle address=127.0.0.1") == 1
+        # Those that were there longest went.
+        over = [line.is_over for line in lines]
+        assert over == [False, *[True] * (MANY + 4 - 1000), *[False] * (1000 - 4)]
+        await loop.sock_sendall(slow.plain, body[5:])
+        assert (await loop.sock_recv(slow.plain, 100)).startswith(b"HTTP/1.1 201 ")
+        await sock.frame()
+        sock.leave()
+        for line in lines:
+            line.leave()
+        await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
+
+
+@pytest.mark.parametrize("kind", ["bodies", "answers", "rests"])
+async def test_ones_own_connections_that_hang_keep_nobody_else_out(
+    kind: str,
+    counted: None,
+    settings: Settings,
+    board: Board,
+    person: Invite,
+    lines: list[Line],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with served(settings) as server:
+        entrance = server.bounds.entrance
+        alice, olga = person("alice", url=server.url), person("olga", url=server.url)
+        his, hers = await alice.token(), await olga.token()
+        if kind == "answers":
+            for _ in range(4):
+                await board.card(description="x" * 100_000)
+        await alice.close()
+        await olga.close()
+        await until(lambda: not entrance.open)
+        # Somebody else's is older than all, and stays.
+        body = b'{"body":"still here"}'
+        slow = await Line.to(server.port, dripping(hers, len(body)) + body[:5])
+        lines.append(slow)
+        await until(lambda: server.bounds.bodies.coming)
+        before = cut("person"), cut("address")
+        said = dripping(his) + b" "
+        if kind == "answers":
+            head = f"Host: x\r\nAuthorization: Bearer {his}\r\n\r\n"
+            said = f"GET /api/v1/projects/demo HTTP/1.1\r\n{head}".encode()
+        elif kind == "rests":  # of a body that nobody reads
+            said = said.replace(b"demo", b"nowhere")
+        for _ in range(999):
+            lines.append(await Line.to(server.port, said))
+
+        def all_hang() -> bool:
+            wires: list[Any] = server.server.connections
+            return len(wires) == 1000 and all(wire.hangs_for() for wire in wires)
+
+        await until(all_hang)
+        await is_served(server, hers)
+        assert cut("person") - before[0] == 999 - 100
+        assert cut("address") == before[1]
+        ended = "connections.ended reason=person user_id="
+        assert caplog.text.count(ended) == 1
+        await until(lambda: sum(line.is_over for line in lines) == 999 - 100)
+        assert not slow.is_over
+        assert not any(line.is_over for line in lines[-100:])
+        await loop.sock_sendall(slow.plain, body[5:])
+        assert (await loop.sock_recv(slow.plain, 100)).startswith(b"HTTP/1.1 201 ")
+        for line in lines:
+            line.leave()
+        await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
 
 
 @pytest.mark.settings(connections_per_address=5)

@@ -45,6 +45,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 PATIENCE = 30.0
 SHIFTED = str(Path(__file__).with_name("shifted.py"))
+SELDOM = str(Path(__file__).with_name("seldom.py"))
 
 
 GIVEN: set[int] = set()
@@ -63,13 +64,24 @@ def free_port() -> int:
 
 class Process:
     """One ``python -m warmdesk serve`` with its workers. `clock`: seconds that its clock is ahead;
-    `within`: a command that runs it elsewhere, as ``ip netns exec NAME``.
+    `looks`: seconds from one look of its workers at the feeds to the next; `within`: a command that
+    runs it elsewhere, as ``ip netns exec NAME``.
     """
 
     def __init__(
-        self, base: Path, *, clock: float = 0.0, within: Sequence[str] = (), **settings: Any
+        self,
+        base: Path,
+        *,
+        clock: float = 0.0,
+        looks: float = 0.0,
+        within: Sequence[str] = (),
+        **settings: Any,
     ) -> None:
-        program = [SHIFTED, "--seconds", str(clock)] if clock else ["-m", "warmdesk"]
+        program = ["-m", "warmdesk"]
+        if clock:
+            program = [SHIFTED, "--seconds", str(clock)]
+        elif looks:
+            program = [SELDOM, str(looks)]
         self.command = [*within, sys.executable, *program, "serve"]
         self.port, self.count = free_port(), int(settings.get("workers", 2))
         self.url = f"http://{settings.get('host', '127.0.0.1')}:{self.port}"

@@ -1,5 +1,6 @@
 """Failover: two standbys of one primary are promoted, one after the other, and everybody is told
-that history went back, each time.
+that history went back, each time. Nobody is told what is new in one history as if it followed what
+was told of another, however long it takes until a worker looks.
 
 Both get the same timeline, so the cluster's own numbers do not tell their histories apart.
 """
@@ -29,6 +30,8 @@ from warmdesk.realtime.frames import Close
 pytestmark = pytest.mark.timeout(180)
 
 BACK_WITHIN = 30.0
+LOOKS = 20.0
+"""Seconds between two looks at the feeds: long enough to write much before the next."""
 TIMELINE = "select substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 
 
@@ -73,9 +76,7 @@ async def test_each_of_two_standbys_that_are_promoted_in_turn_resets_everybody(
     own_postgres: OwnPostgres, standbys: list[OwnPostgres], start: Start, visit: Visit
 ) -> None:
     servers = [own_postgres, *standbys]
-    hosts = ",".join(quote(str(server._sockets), safe="") for server in servers)
-    url = f"postgresql://warmdesk@/warmdesk?host={hosts}&port={PORT}"
-    host = await start(database_url=url)
+    host = await start(database_url=failing_over(servers))
     board = await furnished(host, visit)
     olga, crowd = visit(host, "olga"), Crowd(board, [visit(host, "alice")])
     await crowd.work(20)
@@ -92,8 +93,6 @@ async def test_each_of_two_standbys_that_are_promoted_in_turn_resets_everybody(
             resets = [viewer.resets for viewer in viewers]
             await hand_over(old, new)
             await until(back(olga), limit=BACK_WITHIN, every=0.1)
-            # Until a worker has looked, which it does every second, its viewers may be told what is
-            # new in this history; then they fetch anew.
             await all_reset(viewers, resets)
             # More than the other history had: the same numbers, other events.
             behind = heads[-1]["seq"] - (await head(olga))["seq"]
@@ -106,6 +105,54 @@ async def test_each_of_two_standbys_that_are_promoted_in_turn_resets_everybody(
             heads.append(await head(olga))
 
     assert {await standbys[1].ask(TIMELINE)} == {"00000002"}, "both had this one"
+
+
+async def test_what_is_new_in_a_history_is_told_to_nobody_as_if_it_were_of_another(
+    own_postgres: OwnPostgres, standbys: list[OwnPostgres], start: Start, visit: Visit
+) -> None:
+    """The second standby lacks what the first one had: the same numbers are other events."""
+    servers = [own_postgres, *standbys]
+    host = await start(database_url=failing_over(servers), looks=LOOKS)
+    board = await furnished(host, visit)
+    olga, crowd = visit(host, "olga"), Crowd(board, [visit(host, "alice")])
+    await crowd.work(10)
+    for standby in standbys:
+        await follows(standby, own_postgres)
+
+    for old, new in zip(servers, standbys, strict=False):
+        async with AsyncExitStack() as stack:
+            wires = [
+                await stack.enter_async_context(visit(host, name).socket("demo"))
+                for name in ("bob", "root", "alice", "bob")
+            ]
+            for wire in wires:
+                await wire.next("presence.list")
+            await crowd_of_its_own(host, visit, board, 5)
+            true = {event["seq"]: event for event in await told(olga)}
+            if old is own_postgres:
+                await follows(new, old)
+            await hand_over(old, new)
+            await until(back(olga), limit=BACK_WITHIN, every=0.1)
+            # Wherever a viewer's worker has got to, these go beyond it.
+            while (await head(olga))["seq"] <= max(true) + 2:
+                assert await back(olga)()
+            for wire in wires:
+                assert await wire.closed(limit=BACK_WITHIN) == Close.RESTART
+                assert [event for event in wire.events if event != true.get(event["seq"])] == []
+
+
+def failing_over(servers: list[OwnPostgres]) -> str:
+    """The URL that names them all."""
+    hosts = ",".join(quote(str(server._sockets), safe="") for server in servers)
+    return f"postgresql://warmdesk@/warmdesk?host={hosts}&port={PORT}"
+
+
+async def told(person: Person) -> list[dict[str, Any]]:
+    """All events of this history."""
+    page: dict[str, Any] = await person.get("/projects/demo/events?since=0")
+    assert page["events"][-1]["seq"] == page["seq"]
+    events: list[dict[str, Any]] = page["events"]
+    return events
 
 
 async def crowd_of_its_own(host: Any, visit: Visit, board: Any, changes: int) -> None:

@@ -38,6 +38,14 @@ def entry(seq: int, kind: str = "told", entity: str = "-", size: int = 0) -> Ent
     return Entry(seq, kind, entity, orjson.dumps(body))
 
 
+def of_history(message: str, epoch: str) -> str:
+    """A message of the bus as if it was recorded in the history of that epoch; "": by a program
+    that did not tell yet.
+    """
+    head, _, envelope = message.partition("\n")
+    return " ".join([*head.split(" ")[:4], *filter(None, [epoch])]) + "\n" + envelope
+
+
 class Grown:
     """By how much a counter of this process has grown."""
 

@@ -26,7 +26,7 @@ from warmdesk.realtime import bus as bus_module
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.events import CHAT_TYPING
 
-Heard = list[tuple[str, int, str, str, bytes]]
+Heard = list[tuple[str, int, str, str, bytes, str]]
 
 
 @asynccontextmanager
@@ -78,9 +78,18 @@ async def test_what_one_process_says_all_hear_who_subscribed(
         assert await other.subscribe("project:1")
         assert one.hears("project:1")
         assert not one.hears("project:2")
-        one.publish_all(['project:1 18 board.card_moved card:7\n{"seq":18}', "project:2 1 x -\n{}"])
-        expected = ("project:1", 18, "board.card_moved", "card:7", b'{"seq":18}')
-        await eventually(lambda: mine == theirs == [expected])
+        one.publish_all(
+            [
+                'project:1 18 board.card_moved card:7 0123456789ab\n{"seq":18}',
+                "project:2 1 x -\n{}",
+                'project:1 19 board.card_moved card:7\n{"seq":19}',
+            ]
+        )
+        expected = [
+            ("project:1", 18, "board.card_moved", "card:7", b'{"seq":18}', "0123456789ab"),
+            ("project:1", 19, "board.card_moved", "card:7", b'{"seq":19}', ""),
+        ]
+        await eventually(lambda: mine == theirs == expected)
 
 
 async def test_a_confirmed_subscription_hears_everything_said_after(
@@ -107,8 +116,9 @@ async def test_signals_and_hints_carry_no_seq(redis_url: str, eventually: Wait) 
                 "chat.typing",
                 "user:7",
                 b'{"type":"chat.typing","payload":{"user_id":7}}',
+                "",
             ),
-            ("project:1", 0, "presence.look", "-", b""),
+            ("project:1", 0, "presence.look", "-", b"", ""),
         ]
 
 
@@ -124,7 +134,7 @@ async def test_after_unsubscribing_nothing_is_heard(redis_url: str, eventually: 
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"\xff\xfe\n{}", b"x y z\n{}", b"1 two\n{}", b"1 2 3 4\n", b"\n\n\n"]
+    "garbage", [b"", b"\xff\xfe\n{}", b"x y z\n{}", b"1 two\n{}", b"1 2 3 4 5\n", b"\n\n\n"]
 )
 async def test_garbage_is_passed_over(redis_url: str, garbage: bytes, eventually: Wait) -> None:
     async with bus_on(redis_url) as (bus, heard):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -140,6 +141,23 @@ async def test_a_long_prefix_goes_in_batches(
     await age(connection, "project:1", 95, days=8)
     gone = [await feed.trim(connection, days=7) for _ in range(5)]
     assert gone == [30, 30, 30, 5, 0]
+
+
+async def test_seqs_of_many_feeds_take_time_as_they_are_many(connection: Any) -> None:
+    """Somebody in thousands of projects keeps them all waiting while a name changes."""
+
+    async def took(feeds: int) -> float:
+        channels, times = [f"many:{n}" for n in range(feeds)], []
+        for turn in range(1, 4):
+            began = time.perf_counter()
+            seqs = await connection.fetchval("select take_seqs($1::text[])", channels)
+            times.append(time.perf_counter() - began)
+            assert seqs == [turn] * feeds
+        await connection.execute("delete from feeds where channel like 'many:%'")
+        return min(times)
+
+    few, many = await took(2_000), await took(16_000)
+    assert many < 20 * few, f"eight times as many feeds took {many / few:.0f} times as long"
 
 
 async def test_the_epoch_changes_with_the_installation(connection: Any) -> None:

@@ -9,30 +9,35 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import jwt
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from tests import pace
 from tests.conftest import Board, Invite, Wait, until
 from tests.locks import waiting
 from tests.person import Person, Wire
 from tests.realtime.raw import Peer
-from tests.realtime.story import seqs, tell
+from tests.realtime.story import of_history, pipe, seqs, tell
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
 from warmdesk.metrics import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import feed, hub, resume, roster, sweeper
+from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PROJECT_UNARCHIVED
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
+from warmdesk.realtime.room import Room
 
 Message = str
 
@@ -238,6 +243,133 @@ async def test_another_epoch_closes_all_with_1012_and_who_comes_back_with_the_ol
     await eventually(lambda: desk.hub.rooms[CONTROL].opened)
     await tell(desk, CONTROL)
     await eventually(lambda: desk.hub.rooms[CONTROL].last > 0)
+
+
+@pytest.mark.foul
+async def test_the_first_event_of_another_history_ends_the_old_one_and_nobody_is_told_it(
+    board: Board, desk: Desk, alice: Person, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes after a failover does it by a new connection, and all is told of it before
+    the process has looked.
+    """
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 60.0)
+    channel = project_channel(board.id)
+    await tell(desk, channel)
+    async with opened(alice) as (wire, hello):
+        await desk.hub.check()
+        await asyncio.sleep(1.1)
+        await connection.execute("update install set written = '0'")
+        desk.database.pool.expire()
+        await tell(desk, channel, 3)
+        assert await wire.closed(limit=2) == 1012
+        assert wire.events == []
+    async with opened(alice) as (wire, new):
+        assert (new["seq"], new["epoch"] == hello["epoch"]) == (hello["seq"] + 3, False)
+        await tell(desk, channel)
+        assert (await wire.next("project.unarchived"))["seq"] == new["seq"] + 1
+
+
+OURS, THEIRS = "0123456789ab", ["ba9876543210", "0123456789aB", "0"]
+
+
+@st.composite
+def mixtures(draw: st.DrawFn) -> list[tuple[int, str]]:
+    """The seqs of a room's history, each once or more, among those of other histories."""
+    last = draw(st.integers(1, 12))
+    more = st.tuples(st.integers(1, last + 3), st.sampled_from(THEIRS))
+    again = st.tuples(st.integers(1, last), st.sampled_from([OURS, ""]))
+    once = [(seq, draw(st.sampled_from([OURS, ""]))) for seq in range(1, last + 1)]
+    return draw(st.permutations(once + draw(st.lists(more | again, max_size=12))))
+
+
+@given(mixtures(), st.booleans())
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_a_room_takes_what_is_of_its_history_and_nothing_else(
+    mixture: list[tuple[int, str]], opened: bool
+) -> None:
+    async def story() -> None:
+        centre = hub.Hub(cast("Any", None), Bus(None))
+        centre.epoch = OURS
+        room = centre.rooms["project:1"] = Room(
+            "project:1", rejoin=centre.rejoin, taken=centre._taken, early={}
+        )
+        room.begin(0)
+        room.opened = opened
+        viewer = pipe()
+        viewer.connection.seen = 0
+        assert room.join(viewer.connection)
+        for seq, epoch in mixture:
+            body = orjson.dumps({"type": "told", "payload": {}, "seq": seq, "of": epoch}).decode()
+            centre.bus.publish_all([of_history(f"project:1 {seq} told -\n{body}", epoch)])
+        for channel, message in centre.bus._queue:
+            centre.bus._hear(channel, message)
+        room.flush()
+        if room.held_timer is not None:
+            room.held_timer.cancel()
+        own = {seq for seq, epoch in mixture if epoch in (OURS, "")}
+        if opened:
+            assert viewer.seqs == sorted(own)
+            assert {event["of"] for event in viewer.frames} <= {OURS, ""}
+        else:
+            assert set(room.held) == own
+            assert all(orjson.loads(held.body)["of"] in (OURS, "") for held in room.held.values())
+        assert centre._doubt.is_set() == any(epoch in THEIRS for _, epoch in mixture)
+
+    asyncio.run(story())
+
+
+@pytest.mark.foul
+async def test_connections_that_knew_the_old_history_tell_of_the_new_one(
+    board: Board, desk: Desk, connection: Any, post: Post, eventually: Wait
+) -> None:
+    channel = project_channel(board.id)
+    before = desk.hub.epoch
+    await tell(desk, channel)
+    await connection.execute("update install set written = '0'")
+    await eventually(lambda: desk.hub.epoch != before)
+    await tell(desk, channel)
+    assert post.kept[0] == of_history(post.kept[0], before)
+    assert post.kept[1] == of_history(post.kept[1], desk.hub.epoch)
+
+
+async def test_what_a_deposed_primary_tells_late_is_dropped_and_costs_few_looks(
+    board: Board, desk: Desk, alice: Person, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 60.0)
+    looks = 0
+    heads = feed.heads
+
+    async def counted(*args: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await heads(*args)
+
+    async with opened(alice) as (wire, hello):
+        await asyncio.sleep(1.1)
+        monkeypatch.setattr(feed, "heads", counted)
+        await tell(desk, project_channel(board.id), 20)
+        late = [of_history(message, "0123456789ab") for message in post.kept]
+        began = time.monotonic()
+        for message, true in zip(late, list(post.kept), strict=True):
+            post.pass_on([message.replace("demo", "deposed"), true, message])
+            await asyncio.sleep(0.02)
+        for seq in range(1, 21):
+            event = await wire.next("project.unarchived")
+            assert (event["seq"], event["payload"]["slug"]) == (hello["seq"] + seq, "demo")
+        await wire.settle()
+        assert len(wire.events) == 20
+        assert 1 <= looks <= 2 + (time.monotonic() - began) / hub.CHECK_SECONDS_BAD
+
+
+async def test_an_event_whose_history_is_not_told_is_taken(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    """As the program before wrote it, beside which this one has to work."""
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id))
+        post.pass_on([of_history(post.kept[0], "")])
+        assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + 1
+        assert reads == []
 
 
 @pytest.mark.foul

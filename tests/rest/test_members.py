@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Board, Invite
 from tests.locks import waiting
 from tests.person import Person
+from warmdesk.changes import accounts
 from warmdesk.metrics import DB_RETRIES, ROWS
 
 NUMBERS = itertools.count(1)
@@ -187,6 +188,25 @@ async def test_everybody_may_leave_but_the_last_owner(
     assert refused["code"] == "last_owner"
     await olga.put(f"{board.path}/members/{olga.id}", {"role": "member"}, status=422)
     assert [m["user_id"] for m in await olga.get(f"{board.path}/members")] == [olga.id]
+
+
+async def test_somebody_in_as_many_projects_as_there_may_be_gets_no_other(
+    alice: Person, olga: Person, eve: Person, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "PROJECTS", 1)
+    refused = "a person is a member of at most 1 projects"
+
+    made = await alice.post("/projects", {"name": "Other"}, status=422)
+    assert (made["error"], made["code"]) == (refused, "too_many_projects")
+    await eve.post("/projects", {"name": "Other"})
+    for name in ({"user_id": eve.id}, {"username": "eve"}):
+        (field,) = name
+        added = await olga.post(f"{board.path}/members", name, status=422)
+        assert (added["error"], added["code"]) == (f"{field}: {refused}", "too_many_projects")
+        assert added["fields"] == {field: "in too many projects"}
+
+    await alice.delete(f"{board.path}/members/{alice.id}")
+    await alice.post("/projects", {"name": "Mine"})
 
 
 async def test_an_owner_remains_after_twenty_parallel_demotions(

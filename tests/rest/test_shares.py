@@ -258,6 +258,23 @@ async def test_a_moved_column_counts_by_its_cards(
     assert before - desk.pace.left(olga.id) == 1 + 120 // 50
 
 
+@pytest.mark.settings(rate_limits=True, changes_per_minute=100_000)
+async def test_another_name_counts_by_the_projects_that_are_told(
+    board: Board, alice: Person, desk: Desk, connection: Any
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into projects (name, slug, key_prefix, created_by_id)"
+        " select 'P', 'p' || n, 'P' || n, 2 from generate_series(1, 120) as n returning id"
+        ") insert into project_members (project_id, user_id) select id, $1 from made",
+        alice.id,
+    )
+    await alice.put("/users/me", {"theme": "dark"})
+    before = desk.pace.left(alice.id)
+    await alice.put("/users/me", {"display_name": "Alison"})
+    assert before - desk.pace.left(alice.id) == 1 + 120 // 50
+
+
 # Of the connections
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests import pace
 from tests.checkers.mirror import mirror
 from tests.closed import check
 from tests.conftest import Board, Door, Invite, Wait
 from tests.person import PASSWORD, Person
 from warmdesk.auth.tokens import digest
+from warmdesk.changes import accounts
 from warmdesk.client import Client
 from warmdesk.rest import users as module
 from warmdesk.schemas.users import Account, FoundUser, Me
@@ -224,6 +227,182 @@ async def test_everybody_in_my_projects_sees_my_name_and_picture_change(
             member = (await socket.next("project.member_updated"))["payload"]
             assert (member["user_id"], member["role"]) == (ALICE, role)
             assert changes.items() <= member["user"].items()
+
+
+async def works(who: Person, board: Board) -> None:
+    await who.post(f"{board.path}/columns/{board.backlog}/cards", {"title": "A card"})
+
+
+async def writes(who: Person, board: Board) -> None:
+    await who.post(f"{board.path}/chat/messages", {"body": "Hello"})
+
+
+async def writes_once(who: Person, board: Board) -> None:
+    await who.post(f"{board.path}/chat/messages", {"body": "Hello", "nonce": "n"})
+
+
+async def renames_a_column(who: Person, board: Board) -> None:
+    await who.put(f"{board.path}/columns/{board.done}", {"name": "Ready"})
+
+
+async def is_assigned(who: Person, board: Board) -> None:
+    await board.card(assignee_ids=[who.id])
+
+
+async def is_assigned_later(who: Person, board: Board) -> None:
+    card = await board.card()
+    await board.maker.put(f"{board.path}/cards/{card['id']}", {"assignee_ids": [who.id, ALICE]})
+
+
+@pytest.mark.parametrize(
+    "deed", [works, writes, writes_once, renames_a_column, is_assigned, is_assigned_later]
+)
+async def test_the_name_of_an_administrator_who_is_no_member_changes_where_it_is_shown(
+    root: Person, bob: Person, board: Board, deed: Any
+) -> None:
+    await deed(root, board)
+    before = await bob.request("GET", board.path)
+    async with bob.socket("demo") as socket:
+        await root.put("/users/me", {"display_name": "The Root", "avatar_url": "/r.png"})
+
+        told = (await socket.next("project.guest_updated"))["payload"]
+
+    user = {"id": ROOT, "username": "root", "display_name": "The Root", "avatar_url": "/r.png"}
+    assert told == {"user_id": ROOT, "user": user}
+    kept = {"If-None-Match": before.headers["ETag"]}
+    assert (await bob.request("GET", board.path, headers=kept)).status == 200
+    seq = (await bob.get(board.path))["seq"]
+    await root.put("/users/me", {"theme": "dark"})
+    assert (await bob.get(board.path))["seq"] == seq
+
+
+@pytest.mark.parametrize("deed", [works, writes])
+async def test_the_name_of_who_left_changes_where_it_is_shown(
+    alice: Person, bob: Person, olga: Person, root: Person, board: Board, deed: Any
+) -> None:
+    await deed(alice, board)
+    await olga.delete(f"{board.path}/members/{ALICE}")
+    async with bob.socket("demo") as socket:
+        await root.put(f"/users/{ALICE}", {"username": "alison"})
+
+        told = (await socket.next("project.guest_updated"))["payload"]
+
+    assert (told["user_id"], told["user"]["username"]) == (ALICE, "alison")
+    await olga.post(f"{board.path}/members", {"username": "alison"})
+    async with bob.socket("demo") as socket:
+        await alice.put("/users/me", {"display_name": "Alison"})
+        await socket.next("project.member_updated")
+        await socket.settle()
+
+        assert not socket.waiting("project.guest_updated")
+
+
+async def test_the_name_of_a_founder_who_left_changes_on_the_project(
+    olga: Person, alice: Person, board: Board
+) -> None:
+    await olga.put(f"{board.path}/members/{ALICE}", {"role": "owner"})
+    await olga.delete(f"{board.path}/members/{OLGA}")
+    async with alice.socket("demo") as socket:
+        await olga.put("/users/me", {"display_name": "Olga the First"})
+
+        await socket.next("project.guest_updated")
+
+    assert (await alice.get(board.path))["created_by"]["display_name"] == "Olga the First"
+
+
+async def test_who_left_no_trace_is_not_told_of(
+    alice: Person, bob: Person, olga: Person, board: Board
+) -> None:
+    await olga.delete(f"{board.path}/members/{ALICE}")
+    seq = (await bob.get(board.path))["seq"]
+    await alice.put("/users/me", {"display_name": "Alison"})
+    assert (await bob.get(board.path))["seq"] == seq
+
+
+async def test_names_of_guests_that_change_while_they_come_and_go_end_alike_everywhere(
+    alice: Person, olga: Person, root: Person, board: Board
+) -> None:
+    async with mirror(olga, "demo"):
+        for turn in range(8):
+            await writes(alice, board)
+            card = await board.card()
+            await asyncio.gather(
+                alice.put("/users/me", {"display_name": f"Alice {turn}"}),
+                olga.delete(f"{board.path}/members/{ALICE}"),
+                root.put("/users/me", {"display_name": f"Root {turn}"}),
+                olga.put(f"{board.path}/cards/{card['id']}", {"assignee_ids": [ROOT]}),
+                writes(root, board),
+            )
+            await olga.post(f"{board.path}/members", {"user_id": ALICE})
+
+
+async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_second(
+    alice: Person, connection: Any, board: Board
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into projects (name, slug, key_prefix, created_by_id)"
+        " select 'P', 'p' || n, 'P' || n, 2 from generate_series(2, $1::integer) as n returning id"
+        ") insert into project_members (project_id, user_id) select id, $2 from made",
+        accounts.PROJECTS,
+        ALICE,
+    )
+    await alice.put("/users/me", {"display_name": "Alice A."})
+    began, longest = time.monotonic(), 0.0
+    renaming = asyncio.create_task(alice.put("/users/me", {"display_name": "Alice B."}))
+    while not renaming.done():
+        before = time.monotonic()
+        await board.card()
+        longest = max(longest, time.monotonic() - before)
+    await renaming
+
+    assert time.monotonic() - began < pace.here(1.0)
+    assert longest < pace.here(0.5)
+    told = await connection.fetchval(
+        "select count(*) from events where type = 'project.member_updated'"
+        " and payload like '%Alice B.%'"
+    )
+    assert told == accounts.PROJECTS
+
+
+async def test_nobody_is_made_a_guest_of_more_projects_than_that(
+    root: Person, alice: Person, connection: Any, board: Board
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into projects (name, slug, key_prefix, created_by_id)"
+        " select 'P', 'p' || n, 'P' || n, 2 from generate_series(1, $1::integer) as n returning id"
+        ") insert into project_guests (project_id, user_id) select id, $2 from made",
+        accounts.PROJECTS,
+        ROOT,
+    )
+    card = await board.card()
+    path, assign = f"{board.path}/cards/{card['id']}", {"assignee_ids": [ALICE, ROOT]}
+
+    refused = await alice.put(path, assign, status=422)
+
+    assert refused["fields"] == {"assignee_ids": "in too many projects"}
+    await works(root, board)
+    assert len((await alice.put(path, assign))["assignees"]) == 2
+
+
+async def test_a_name_that_is_shown_in_too_many_projects_stays(
+    alice: Person, olga: Person, connection: Any, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_TOLD", 1)
+    await alice.put("/users/me", {"display_name": "Alice A."})
+    await writes(alice, board)
+    await olga.delete(f"{board.path}/members/{ALICE}")
+    await alice.post("/projects", {"name": "Mine"})
+
+    refused = await alice.put(
+        "/users/me", {"display_name": "Alice B.", "theme": "dark"}, status=422
+    )
+
+    assert refused["code"] == "too_many_projects"
+    assert refused["fields"] == {"display_name": "shown in too many projects"}
+    me = await alice.put("/users/me", {"theme": "light"})
+    assert (me["display_name"], me["theme"]) == ("Alice A.", "light")
 
 
 async def test_preferences_concern_nobody_else(alice: Person, bob: Person, board: Board) -> None:

@@ -400,12 +400,13 @@ class Team:
             await self.rest(self.size.chat_rest)
 
     async def _until_known(self, seat: Seat, payload: Json) -> Json | None:
-        end = time.monotonic() + PATIENCE
+        end, wait = time.monotonic() + PATIENCE, 0.2
         while time.monotonic() < end:
             try:
                 return await seat.say("chat.send", payload)
             except SocketRefused as error:
-                if error.code not in ("unavailable", "unknown_outcome", "too_many_requests"):
+                # Each try counts as a message, so a long absence uses the sixty of a minute up.
+                if error.code not in ("unavailable", "unknown_outcome", "rate_limited"):
                     self.ledger.refused("message", payload["body"])
                     self.broken.append(f"a message was refused: {error}")
                     return None
@@ -413,7 +414,8 @@ class Team:
                 pass
             if self.over.is_set():
                 return None
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(wait)
+            wait = min(2.0, 1.5 * wait)
         return None
 
     # Who comes and goes.

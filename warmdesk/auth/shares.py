@@ -112,8 +112,8 @@ class Shares:
 PACE_SECONDS = 60.0
 BLOCKS = 60
 """So many questions to Redis allow all that a person may do in a minute."""
-CARDS_A_CHANGE = 50
-"""A change of many cards counts as one for each so many."""
+THINGS_A_CHANGE = 50
+"""A change of many cards, or told to many projects, counts as one for each so many."""
 KEPT = 10_000
 """People whose pace a process remembers; whoever changed nothing for longest goes first."""
 
@@ -153,9 +153,11 @@ class Pace:
             minute.left += self._block
         minute.left -= 1
 
-    def add(self, person: int, cards: int) -> None:
-        """Count what a change of many cards was beyond one; the next changes pay for it."""
-        self.owe(person, cards // CARDS_A_CHANGE)
+    def add(self, person: int, things: int) -> None:
+        """Count what a change of many cards, or one that many projects are told of, was beyond one;
+        the next changes pay for it.
+        """
+        self.owe(person, things // THINGS_A_CHANGE)
 
     def owe(self, person: int, changes: int) -> None:
         """Count so many more than was asked for; the next changes pay for them."""

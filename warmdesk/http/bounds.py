@@ -1,5 +1,6 @@
 """What those who are not done may hold of a process together: answers that nobody takes, bodies
-that drip, connections of one address, open files. Sockets are the sweeper's.
+that drip, connections of one address, sockets of one person, open files. Slow sockets are the
+sweeper's.
 
 Each of them alone has a limit of its own, but thousands of small ones are a large one. What ends a
 connection here is counted in ``warmdesk_http_cut_total``.
@@ -14,15 +15,16 @@ import os
 import resource
 import socket
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from itertools import islice
 from time import monotonic
+from typing import Protocol, cast
 
 from warmdesk.auth.addresses import neighbourhood, networks, parsed
 from warmdesk.config import Settings
-from warmdesk.errors import Unavailable
+from warmdesk.errors import TooMany, Unavailable
 from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
 from warmdesk.realtime.socket_buffers import progress
 from warmdesk.tasks import Tasks, until_beat
@@ -48,6 +50,7 @@ NOBODY = 0
 """Who is not signed in, whoever it is: no person has this id."""
 HERE = "127.0.0.0/8, ::1"
 """Who is on this machine needs no connection to do harm."""
+SOCKETS_AGAIN_SECONDS = 10.0
 VISIT_SECONDS = 1.0
 COLLECT_SECONDS = 60.0
 SMALL = 2
@@ -206,11 +209,25 @@ class Bodies:
             del self.of[body.person]
 
 
+class Caller(Protocol):
+    """A connection that is no socket, read by `rest.front` or aiohttp."""
+
+    def is_idle(self) -> bool:
+        """Nothing is asked: there is no request yet, or none after the one that is answered."""
+
+    def hangs_for(self) -> int | None:
+        """Whose body is not all here yet, or whose answer is not taken; None when neither is so.
+        Asked of who is not idle.
+        """
+
+
 class Entrance:
-    """Who may connect, and how many of one address have.
+    """Who may connect, how many of one address have, and how many sockets one person may open.
 
     ``open``: every connection and what it counts as, empty for those that are not counted: proxies,
-    whose addresses are not their clients', and this machine.
+    whose addresses are not their clients', and this machine. ``callers``: of each address those
+    that are no sockets, the one first that was looked at longest ago. ``each``: how many sockets
+    one person may have, and at an address's limit connections that hang.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -218,9 +235,11 @@ class Entrance:
         if self.files == resource.RLIM_INFINITY:
             self.files = 1 << 30
         self.most = min(settings.connections_per_address, max(1, self.files // SHARE))
+        self.each = min(settings.sockets_per_person, max(1, self.most // 2))
         self.uncounted = f"{settings.trusted_proxies},{HERE}"
         self.open: dict[asyncio.BaseTransport, str] = {}
         self.of: dict[str, int] = {}
+        self.callers: dict[str, dict[asyncio.Transport, None]] = {}
         self._said: dict[str, float] = {}
 
     def enters(self, transport: asyncio.BaseTransport) -> bool:
@@ -230,22 +249,82 @@ class Entrance:
         if len(self.open) >= max(self.files - SPARE_FILES, self.files // 2):
             return self._too_many("files", limit=self.files)
         if address:
-            count = self.of.get(address, 0)
-            if count >= self.most:
+            if self.of.get(address, 0) >= self.most and not self._make_room(address):
                 return self._too_many("address", address=address, limit=self.most)
-            self.of[address] = count + 1
+            self.of[address] = self.of.get(address, 0) + 1
+            self.callers.setdefault(address, {})[cast("asyncio.Transport", transport)] = None
         self.open[transport] = address
         return True
+
+    def becomes_socket(self, transport: asyncio.BaseTransport) -> None:
+        """A connection is a socket from here on: it gives way to nobody."""
+        self._calls_no_more(self.open.get(transport, ""), transport)
 
     def leaves(self, transport: asyncio.BaseTransport | None) -> None:
         """A connection is gone."""
         address = self.open.pop(transport, "") if transport is not None else ""
-        if address:
+        if address and transport is not None:
+            self._calls_no_more(address, transport)
             left = self.of[address] - 1
             if left:
                 self.of[address] = left
             else:
                 del self.of[address]
+
+    def _calls_no_more(self, address: str, transport: asyncio.BaseTransport) -> None:
+        callers = self.callers.get(address)
+        if callers is not None:
+            callers.pop(cast("asyncio.Transport", transport), None)
+            if not callers:
+                del self.callers[address]
+
+    def _make_room(self, address: str) -> bool:
+        """An address is at its limit: the oldest connection there that is idle goes, or else of
+        whoever lets most of them hang all but the newest. False when that makes no room.
+        """
+        callers = self.callers.get(address, {})
+        busy: list[asyncio.Transport] = []
+        for transport in islice(callers, VISITED):
+            if cast("Caller", transport.get_protocol()).is_idle():
+                break
+            busy.append(transport)
+        else:
+            return self._end_most(address, busy)
+        for each in busy:  # they are looked at again behind the others
+            del callers[each]
+            callers[each] = None
+        HTTP_CUT.inc(reason="idle")
+        self._say("ended", "idle", address=address, limit=self.most)
+        self.leaves(transport)
+        transport.abort()
+        return True
+
+    def _end_most(self, address: str, busy: list[asyncio.Transport]) -> bool:
+        hang: defaultdict[int, list[asyncio.Transport]] = defaultdict(list)
+        for transport in busy:
+            person = cast("Caller", transport.get_protocol()).hangs_for()
+            if person is not None:
+                hang[person].append(transport)
+        person, theirs = max(hang.items(), key=lambda each: len(each[1]), default=(NOBODY, []))
+        ended = theirs[: -self.each]
+        for transport in ended:
+            HTTP_CUT.inc(reason="person")
+            self._say("ended", "person", user_id=person, address=address, limit=self.each)
+            self.leaves(transport)
+            reset(transport)
+        return bool(ended)
+
+    def refuse_socket(self, person: int) -> TooMany:
+        """Somebody has all the sockets that one may. The new one is refused and none is ended:
+        clients that come back at once would else end each other's without end.
+        """
+        self._too_many("sockets", user_id=person, limit=self.each)
+        return TooMany(
+            SOCKETS_AGAIN_SECONDS,
+            f"you have {self.each} sockets open here, which is the limit: close some, or"
+            " try again later",
+            code="too_many_sockets",
+        )
 
     def visit(self) -> None:
         """See whether there are files left. libuv says nothing when there are none for a new
@@ -262,12 +341,15 @@ class Entrance:
 
     def _too_many(self, reason: str, **facts: object) -> bool:
         HTTP_CUT.inc(reason=reason)
+        self._say("refused", reason, **facts)
+        return False
+
+    def _say(self, what: str, reason: str, **facts: object) -> None:
         now = monotonic()
         if now >= self._said.get(reason, 0.0):
             self._said[reason] = now + SAY_AGAIN_SECONDS
             told = " ".join(f"{name}={value}" for name, value in facts.items())
-            log.warning("connections.refused reason=%s %s open=%d", reason, told, len(self.open))
-        return False
+            log.warning("connections.%s reason=%s %s open=%d", what, reason, told, len(self.open))
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ another, in their order. A socket's role is not remembered: every change reads i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -88,6 +89,10 @@ class Socket(Connection):
         self.slug = project.slug if project is not None else ""
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entrance.becomes_socket(transport)
+        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.entrance.leaves(self.transport)

@@ -68,7 +68,7 @@ class Wire(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._waits():
+        if self.is_idle():
             self._head_size += len(data)
             if self._head_size > HEAD_BYTES:
                 self._refuse_head()
@@ -152,17 +152,27 @@ class Wire(web.RequestHandler):
             self._late.cancel()
             self._late = self._loop.call_at(moment, self._give_up)
 
-    def _waits(self) -> bool:
+    def is_idle(self) -> bool:
         """Nobody is at work for this connection: what came is no whole head yet."""
         # Before its first turn, aiohttp's task has nothing that it waits with.
         return not self._request_count or (self._waiter is not None and not self._waiter.done())
+
+    def hangs_for(self) -> int | None:
+        """See `bounds.Caller`."""
+        if self._slow is not None or not self._request_in_progress:
+            return self.person  # of its body the rest is read, which nobody wants
+        request = self._current_request
+        if request is None or request.content.is_eof():
+            return None
+        actor = request.get(ACTOR)
+        return NOBODY if actor is None else actor.user_id
 
     def _expect_head(self) -> None:
         self._late = self._loop.call_later(HEAD_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
         self._late = None
-        if self._waits():
+        if self.is_idle():
             self.force_close()
 
     def handle_error(

@@ -1,10 +1,10 @@
 """Redis pub/sub between the processes: it makes delivery instant, never certain.
 
-A message is ``<seq> <type> <entity>`` (seq 0: a signal), a line feed, the envelope; so a reader
-need not parse JSON. Publishing is never awaited by a change: messages go into a bounded queue, and
-what a loop tick collected is sent in one write, on a connection of its own. What Redis does not
-take, in time and in order, is handed to this process's own listener; the others find it in the
-feed.
+A message is ``<seq> <type> <entity> <epoch>`` (seq 0: a signal, which has no epoch), a line feed,
+the envelope; so a reader need not parse JSON. Publishing is never awaited by a change: messages go
+into a bounded queue, and what a loop tick collected is sent in one write, on a connection of its
+own. What Redis does not take, in time and in order, is handed to this process's own listener; the
+others find it in the feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
@@ -109,7 +109,8 @@ def _packed(names: str, batch: list[tuple[str, bytes]]) -> bytes:
 class Bus:
     """The bus as one process sees it.
 
-    heard      each message: channel, seq, type, entity, envelope; what raises is in doubt
+    heard      each message: channel, seq, type, entity, envelope, and the epoch, "" where none is
+               told; what raises is in doubt
     on_doubt   something was said that may not have been heard: read the feeds
     on_lost    the connection that listens ended
     on_found   it is there again, and all that is followed is confirmed
@@ -121,11 +122,11 @@ class Bus:
         """
         self.names = names
         self.process = secrets.token_hex(6)
-        self.heard: Observers[[str, int, str, str, bytes]] = Observers("bus.heard")
+        self.heard: Observers[[str, int, str, str, bytes, str]] = Observers("bus.heard")
         self.on_doubt: Observers[[]] = Observers("bus.doubt")
         self.on_lost: Observers[[]] = Observers("bus.lost")
         self.on_found: Observers[[]] = Observers("bus.found")
-        self._tell: Callable[[str, int, str, str, bytes], None] = self.heard
+        self._tell: Callable[[str, int, str, str, bytes, str], None] = self.heard
         self._client = client
         self._listening: Link | None = None
         self._wanted: set[str] = set()
@@ -193,8 +194,8 @@ class Bus:
     # Publishing
 
     def publish_all(self, messages: Iterable[str]) -> None:
-        """Queue a change's events, as ``record`` gave them: ``channel seq type entity``, a line
-        feed, the envelope.
+        """Queue a change's events, as ``record`` gave them: ``channel seq type entity epoch``, a
+        line feed, the envelope.
         """
         for message in messages:
             channel, _, rest = message.partition(" ")
@@ -452,7 +453,9 @@ class Bus:
     def _hear(self, channel: str, message: bytes) -> None:
         head, _, envelope = message.partition(b"\n")
         try:
-            seq, kind, entity = head.decode().split(" ")
+            words = head.decode().split(" ")
+            epoch = words.pop() if len(words) == 4 else ""
+            seq, kind, entity = words
             number = int(seq)
         except ValueError:
             BUS_DROPPED.inc()
@@ -462,7 +465,7 @@ class Bus:
             self._beat_heard = time.monotonic()
             return
         try:
-            self._tell(channel, number, kind, entity, envelope)
+            self._tell(channel, number, kind, entity, envelope, epoch)
         except Exception:
             log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
             DELIVERY_FAILED.inc()

@@ -106,6 +106,9 @@ MEMBER_UPDATED = event(
 MEMBER_REMOVED = event(
     "project.member_removed", member.MemberRemoved, "Somebody is no longer a member."
 )
+GUEST_UPDATED = event(
+    "project.guest_updated", member.Guest, "The name or picture of somebody shown here changed."
+)
 
 # To every socket of one user.
 PROJECT_CREATED = event("project.created", project.ProjectSlug, "You created a project.")

@@ -8,7 +8,8 @@ and never an event.
 Silence is checked, because a Redis restart is nearly silent: every second (every quarter while the
 bus is known bad) one query compares all rooms with their feeds. A head below a room's, or another
 epoch, means that history went backwards: every socket is closed with 1012 and told to fetch again
-when it comes back.
+when it comes back. An event says in which epoch it was recorded: one of another is delivered to
+nobody, and is a reason to look at once.
 
 A process that was frozen wakes up with old messages in its buffers. When its own clock shows a gap
 of more than three seconds, it delivers nothing until it has compared everything with the feeds.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -94,6 +96,7 @@ class Hub:
         self.heals = Background("hub.heals", failed=_heal_failed)
         self.reads = asyncio.Semaphore(READS_AT_ONCE)
         self._doubt = asyncio.Event()
+        self._looked_at = -math.inf
         self._ticked_at = time.monotonic()
         self._frozen = False
 
@@ -128,10 +131,15 @@ class Hub:
         """Something may not have been heard: compare all rooms with their feeds now."""
         self._doubt.set()
 
-    def hear(self, channel: str, seq: int, kind: str, entity: str, envelope: bytes) -> None:
+    def hear(
+        self, channel: str, seq: int, kind: str, entity: str, envelope: bytes, epoch: str = ""
+    ) -> None:
         """One message of the bus: an event, a signal (seq 0) or a hint (no envelope)."""
         room = self.rooms.get(channel)
         if room is None:
+            return
+        if epoch != self.epoch and epoch:
+            self._hear_foreign(channel, seq, epoch)
             return
         if not room.opened:
             # Its head is being read: what is said meanwhile may come after that head.
@@ -155,6 +163,17 @@ class Hub:
             else:
                 if missing:
                     self._hold(room)
+
+    def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:
+        """An event of another epoch, which no room here may take: either the one that this process
+        knows is over, or a deposed primary is heard late. A look tells, also of what is ours all
+        the same; however many there are, there is one in a quarter of a second.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= CHECK_SECONDS_BAD:
+            self._looked_at = now
+            log.info("hub.foreign_event channel=%s seq=%d epoch=%s", channel, seq, epoch)
+            self._doubt.set()
 
     def _failed(self, room: Room, seq: int, kind: str) -> None:
         DELIVERY_FAILED.inc()
@@ -318,6 +337,8 @@ class Hub:
         EPOCH_CHANGES.inc()
         log.warning("hub.history_changed epoch=%s was=%s", epoch, self.epoch)
         self.epoch = epoch
+        # A connection that goes on tells the epoch that it found first.
+        self.database.pool.expire()
         self.roster.close_all(Close.RESTART, "history changed")
         for room in self.rooms.values():
             room.begin(0)

@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
@@ -116,6 +117,7 @@ async def add_member(request: web.Request) -> web.Response:
         )
         if not added:
             raise Conflict("this user already is a member", code="already_member")
+        await accounts.require_room(change, user_id, given)
         shape = Held(await sql.members.one(connection, project_id=project.id, user_id=user_id))
         change.emit(project_channel(project.id), MEMBER_ADDED, shape, entity=f"user:{user_id}")
         change.emit(

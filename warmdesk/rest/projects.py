@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.boards import PARTS
+from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, encode, json_text, next_page, no_content
@@ -147,6 +148,7 @@ async def create_project(request: web.Request) -> web.Response:
             key_prefix=body.key_prefix,
         )
         project_id = made["id"]
+        await accounts.require_room(change, actor_id)
         change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=actor_id, project_id=project_id))
         change.emit(
             user_channel(actor_id),

@@ -193,6 +193,7 @@ async def open_socket(
             actor, protocol = await _who(knock, desk, wish)
             if actor.global_role not in PEOPLE:
                 raise Forbidden("a service account opens no sockets")
+            _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
@@ -235,6 +236,13 @@ async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str |
     if token is not None:
         return await desk.identity.by_token(token), protocol
     return await desk.identity.who(knock), protocol
+
+
+def _check_sockets(app: web.Application, actor: Actor) -> None:
+    """429 when the person has too many open here already, on whatever channels."""
+    entrance = app[DOORMAN].bounds.entrance
+    if len(app[DESK].hub.roster.people.get(actor.user_id, ())) >= entrance.each:
+        raise entrance.refuse_socket(actor.user_id)
 
 
 async def _enter(
@@ -298,6 +306,7 @@ def _follow(
 ) -> Connection:
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
+    _check_sockets(app, actor)
     connection = Socket(desk, actor, project, app[DOORMAN].bounds.entrance)
     connection.wants_changed = wish.presence == "changed"
     room.flush()

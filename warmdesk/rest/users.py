@@ -22,7 +22,7 @@ from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
-from warmdesk.realtime.events import CONTROL_USER, MEMBER_UPDATED, USER_UPDATED
+from warmdesk.realtime.events import CONTROL_USER, GUEST_UPDATED, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -40,6 +40,10 @@ from warmdesk.schemas.users import (
 USERS = Tag("users", "Your own account, and everybody's for administrators.")
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
+SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
+"""What may change how others see an account."""
+MOST_TOLD = 30_000
+"""Projects that are told of another name, at most: it takes a second."""
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
@@ -78,16 +82,18 @@ async def update_me(request: web.Request) -> web.Response:
     _refuse_keys(actor, fields)
     came = _came(request)
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> tuple[str, int]:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
         after = await _rewrite(change, before, fields, settings=True)
         if after is None:
-            return str(before["me"])
+            return str(before["me"]), 0
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
-        return str(after["me"])
+        return str(after["me"]), len(change.told)
 
-    return answer(await desk.changes.run(request[WISH], work))
+    me, told = await desk.changes.run(request[WISH], work)
+    desk.pace.add(actor.user_id, told)
+    return answer(me)
 
 
 @route(
@@ -351,7 +357,13 @@ async def _rewrite(
 ) -> Any:
     """Write what differs and tell of it; None when nothing does.
 
-    The user hears of the own account; everybody in the user's projects of another name or picture.
+    The user hears of the own account; every project that shows the name or the picture of another.
+
+    All projects are told in one transaction. A name stands in one place, which all projects show:
+    if they were told one after the other, some would show it at a seq that lacks its event, and a
+    board of that seq would not be what another reader got. So how many there may be has a bound.
+    Nobody is a member of more than `accounts.PROJECTS`, or made a guest of more by others: 0.2
+    seconds are enough for so many. Who is a guest of more has worked in each of them.
     """
     present = json.loads(before["fields"])
     differing = {name: value for name, value in fields.items() if present[name] != value}
@@ -368,11 +380,18 @@ async def _rewrite(
         )
     renamed = after["shaped"] != before["shaped"]
     if renamed:
-        rows = await sql.users.memberships(change.connection, user_id=user_id)
+        rows = await sql.users.shown_in(change.connection, user_id=user_id, limit=MOST_TOLD + 1)
+        if len(rows) > MOST_TOLD:
+            field = next(name for name in SHOWN if name in differing)
+            raise Impossible(
+                f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
+                code="too_many_projects",
+                fields={field: "shown in too many projects"},
+            )
         for row in rows:
             change.emit(
                 project_channel(row["project_id"]),
-                MEMBER_UPDATED,
+                MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
                 Held(row["shaped"]),
                 entity=f"user:{user_id}",
             )

@@ -35,6 +35,13 @@ class MemberRemoved(Shape):
     user_id: Id
 
 
+class Guest(Shape):
+    """A user whom a project shows without their being a member: who left, an administrator."""
+
+    user_id: Id
+    user: UserRef
+
+
 class NewMember(Body):
     """Whom to add, by one of four names, and as what."""
 
