@@ -47,3 +47,10 @@ async def test_nobody_is_added_to_a_part_that_runs(desk: Desk) -> None:
     for told in (hub.on_left, hub.on_rejoined, hub.on_hint):
         with pytest.raises(RuntimeError, match="before the start"):
             told.add(lambda room, what: None)
+
+
+async def test_whatever_happens_in_a_process_somebody_is_told(desk: Desk) -> None:
+    for part in (desk.bus, desk.hub):
+        found = [each for each in vars(part).values() if isinstance(each, Observers)]
+        assert len(found) >= 4
+        assert [each.name for each in found if not each._each] == []
