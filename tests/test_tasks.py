@@ -19,9 +19,9 @@ from warmdesk.tasks import (
     BEAT_SECONDS,
     EARLY_SECONDS,
     Background,
-    Shared,
+    Batcher,
+    SingleFlight,
     Tasks,
-    Together,
     until_beat,
 )
 
@@ -186,7 +186,7 @@ async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
 async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_question(
     eventually: Wait,
 ) -> None:
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     truth, begun, let_go = 1, 0, asyncio.Event()
 
     async def look_up() -> int:
@@ -212,7 +212,7 @@ async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_questi
 
 
 async def test_a_shared_look_up_that_fails_fails_all_who_wait_and_nobody_after() -> None:
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
 
     async def fails() -> int:
         await asyncio.sleep(0)
@@ -235,7 +235,7 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
     error: type[WarmDeskError], tries: int, eventually: Wait
 ) -> None:
     """A refusal may be none by now; that nobody answers is known."""
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     begun, let_go = 0, asyncio.Event()
 
     async def look_up() -> int:
@@ -256,7 +256,7 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
 
 async def test_two_look_ups_of_one_thing_never_run_at_once() -> None:
     """Whoever hears the answer first asks again before the next look-up has begun."""
-    shared: Shared[None] = Shared()
+    shared: SingleFlight[None] = SingleFlight()
     running = most = 0
 
     async def look_up() -> None:
@@ -284,7 +284,7 @@ class Asked:
         self.truth = 1
         self.error: type[Exception] | None = None
         self.let_go = asyncio.Event()
-        self.together: Together[int, int] = Together()
+        self.together: Batcher[int, int] = Batcher()
 
     async def look_up(self, keys: list[int]) -> dict[int, int]:
         """Of even keys nothing is known."""
@@ -383,7 +383,7 @@ async def test_who_waits_for_the_next_look_up_hears_that_nobody_answers_the_firs
 
 async def test_a_look_up_for_many_knows_nothing_of_the_one_who_asked_first() -> None:
     own: ContextVar[str] = ContextVar("own", default="nobody's")
-    together: Together[int, str] = Together()
+    together: Batcher[int, str] = Batcher()
 
     async def look_up(keys: list[int]) -> dict[int, str]:
         return dict.fromkeys(keys, own.get())
@@ -397,7 +397,7 @@ async def test_nobody_waits_for_a_look_up_that_was_ended(asked: Asked) -> None:
     await turns()
     behind = asked.ask(3)
     await turns()
-    carrier = asked.together._carrier
+    carrier = asked.together._batches
     assert carrier is not None
     carrier.cancel()
     await turns()

@@ -6,8 +6,8 @@ replaced.
 
 `Background` is for what nobody waits for: it runs once, and ends with its part at the latest.
 
-`Shared` and `Together` are for the opposite: what many want at the same moment is done once, or in
-one go.
+`SingleFlight` and `Batcher` are for the opposite: what many want at the same moment is done once,
+or in one go.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class Background:
         await end(self._running)
 
 
-class Shared(Generic[T]):
-    """One look-up for all who ask the same at one moment: when everybody comes back at once, the
-    database is asked a few times for each thing and not once for each who wants it.
+class SingleFlight(Generic[T]):
+    """One look-up for all callers who ask the same at one moment: when everybody comes back at
+    once, the database is asked a few times for each thing and not once for each caller.
 
     Every answer is of a look-up that began after the question: who was told that something is so
     never gets an older answer. Whoever asks while one runs shares the next. When that one could not
@@ -192,16 +192,17 @@ class Shared(Generic[T]):
             done.exception()  # all who asked may have given up, and then nobody else looks
 
 
-class Together(Generic[K, T]):
-    """One look-up for all who ask at one moment, each for something else. The first goes at once;
-    what is asked while it is under way goes together in the next. Nothing waits for company.
+class Batcher(Generic[K, T]):
+    """One look-up for all callers of one moment, each of whom asks for something else. The first
+    goes at once; what is asked while it is under way goes together in the next batch. Nothing waits
+    for company.
 
-    It keeps what `Shared` promises.
+    It keeps what `SingleFlight` promises.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[K, asyncio.Future[T | None]] = {}
-        self._carrier: asyncio.Task[None] | None = None
+        self._batches: asyncio.Task[None] | None = None
 
     async def ask(self, key: K, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> T | None:
         """What was found for the key, None for nothing; or what `look_up` raised. All ask with the
@@ -210,11 +211,11 @@ class Together(Generic[K, T]):
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._carrier is None:
-                self._carrier = asyncio.create_task(self._carry(look_up), context=Context())
+            if self._batches is None:
+                self._batches = asyncio.create_task(self._run_batches(look_up), context=Context())
         return await asyncio.shield(answer)
 
-    async def _carry(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
+    async def _run_batches(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
         """Look up what waits, a group at a time, until nothing does."""
         group: dict[K, asyncio.Future[T | None]] = {}
         try:
@@ -233,7 +234,7 @@ class Together(Generic[K, T]):
                     for key, answer in group.items():
                         answer.set_result(found.get(key))
         finally:
-            self._carrier = None
+            self._batches = None
             for answer in (*group.values(), *self._waiting.values()):
                 answer.cancel()  # without effect, unless this task was cancelled
             self._waiting.clear()

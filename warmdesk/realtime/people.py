@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import sql
-from warmdesk.tasks import Shared
+from warmdesk.tasks import SingleFlight
 
 PEOPLE_KEPT = 50_000
 
@@ -20,7 +20,7 @@ class People:
         self.database = database
         self._people: dict[int, bytes] = {}
         self._unknown: dict[int, bytes] = {}
-        self._shared: Shared[None] = Shared()
+        self._shared: SingleFlight[None] = SingleFlight()
 
     async def refs(self, user_ids: Iterable[int]) -> list[bytes]:
         """The UserRefs of users, as JSON, in the order asked; from memory where known."""

@@ -16,7 +16,7 @@ from warmdesk.realtime.feed import Entry
 from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.hub import CHECK_SECONDS, Hub
 from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
-from warmdesk.tasks import Shared
+from warmdesk.tasks import SingleFlight
 
 REACH_FURTHER = 50
 PAST_SECONDS = 60.0
@@ -38,7 +38,7 @@ class Resume:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self._shared: Shared[bool] = Shared()
+        self._shared: SingleFlight[bool] = SingleFlight()
 
     async def plan(self, room: Room, since: int, epoch: str | None) -> None:
         """Whether a client at `since` can be carried on from; raises `Reset` when it cannot."""
