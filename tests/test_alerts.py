@@ -43,7 +43,7 @@ RULES: dict[str, Any] = {
     for group in yaml.safe_load(FILE.read_text("utf-8"))["groups"]
     for rule in group["rules"]
 }
-ANCHOR = "README.rst#"
+ANCHOR = "docs/operations.rst#"
 SUFFIXES = ("_bucket", "_count", "_sum")
 FIRED: set[str] = set()
 
@@ -114,7 +114,7 @@ def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
 def test_the_runbook_has_a_paragraph_for_each_alert_and_for_no_other() -> None:
     (runbook,) = (
         part
-        for part in parsed("README.rst").findall(docutils.nodes.section)
+        for part in parsed("docs/operations.rst").findall(docutils.nodes.section)
         if part[0].astext() == "Runbook"
     )
     parts = [part for part in runbook.children if isinstance(part, docutils.nodes.section)]

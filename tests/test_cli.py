@@ -258,14 +258,14 @@ def test_every_fault_that_check_names_is_made_by_a_test_and_explained() -> None:
     text = (HOME / "sql" / "queries" / "server.sql").read_text("utf-8")
     text = text.split("-- name: faults", 1)[1].split("-- name:", 1)[0]
     known = re.findall(r"select (?:format\()?'([^']+)'", text)
-    explained = [row[0] for row in rows(parsed("README.rst"), "warmdesk check")]
+    explained = [row[0] for row in rows(parsed("docs/operations.rst"), "warmdesk check")]
 
     assert {fault for _, fault in FOULS} == set(known)
     assert len(explained) == len(known)
     for fault in known:
         assert any(
             fault.replace("%s", "…").startswith(re.sub(r"\s+", " ", words)) for words in explained
-        ), f"the README does not explain {fault!r}"
+        ), f"docs/operations.rst does not explain {fault!r}"
 
 
 @pytest.mark.settings(event_retention_days=0)

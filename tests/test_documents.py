@@ -16,7 +16,9 @@ import pytest
 import warmdesk
 from tests.conftest import Board
 from tests.person import Person
+from warmdesk import app
 from warmdesk.config import Settings
+from warmdesk.http.commands import COMMANDS
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
 
@@ -28,7 +30,13 @@ STRICT = {
     "file_insertion_enabled": False,
     "doctitle_xform": False,
 }
-DOCUMENTS = ["README.rst", "CHANGELOG.rst"]
+DOCUMENTS = [
+    "README.rst",
+    "CHANGELOG.rst",
+    *(f"docs/{each.name}" for each in sorted((HOME / "docs").glob("*.rst"))),
+]
+FRONT_DOOR = 150
+"""Lines of the README."""
 LOGS_ERRORS = ("log.error", "log.exception", "log.critical")
 
 
@@ -55,17 +63,28 @@ def test_documents_are_valid(name: str) -> None:
     parsed(name)
 
 
-def test_the_events_in_the_readme_are_the_catalogue() -> None:
+def test_the_front_door_is_short() -> None:
+    assert len((HOME / "README.rst").read_text("utf-8").splitlines()) <= FRONT_DOOR
+
+
+def test_the_events_in_the_protocol_are_the_catalogue() -> None:
     """Names on the control channel never reach a socket, so they stay in the code."""
-    found = [row[0] for row in rows(parsed("README.rst"), "Events")]
+    found = [row[0] for row in rows(parsed("docs/protocol.rst"), "Events")]
     named = [name for cell in found for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)?", cell)]
     expected = {name for name in CATALOGUE if not name.startswith("control.")}
     assert len(named) == len(set(named)), "a name is there twice"
     assert set(named) == expected
 
 
-def test_the_close_codes_in_the_readme_are_those_of_the_code() -> None:
-    found = {int(row[0]): row[1] for row in rows(parsed("README.rst"), "Close codes")}
+def test_the_commands_in_the_protocol_are_those_that_are_declared() -> None:
+    app.resources()  # declares them
+    table = rows(parsed("docs/protocol.rst"), "Commands")
+    shown = {name: " ".join(sentence.split()) for name, sentence in table}
+    assert shown == {name: each.sentence.replace("`", "") for name, each in COMMANDS.items()}
+
+
+def test_the_close_codes_in_the_protocol_are_those_of_the_code() -> None:
+    found = {int(row[0]): row[1] for row in rows(parsed("docs/protocol.rst"), "Close codes")}
     assert found.keys() == {int(code) for code in Close}
 
 
@@ -90,19 +109,22 @@ def test_the_settings_file_explains_every_setting() -> None:
         assert sentence.endswith((".", ";")), f"{setting} has no whole sentence"
 
 
-def test_every_command_the_readme_shows_is_there() -> None:
-    text = (HOME / "README.rst").read_text("utf-8")
-    shown = set(re.findall(r"\bbin/([a-z]+)\b", text))
-    assert {"serve", "test"} <= shown
-    for name in shown:
-        assert os.access(HOME / "bin" / name, os.X_OK), f"bin/{name} is not there"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_command_that_is_shown_is_there(name: str) -> None:
+    text = (HOME / name).read_text("utf-8")
+    for shown in set(re.findall(r"\bbin/([a-z]+)\b", text)):
+        assert os.access(HOME / "bin" / shown, os.X_OK), f"bin/{shown} is not there"
 
 
-def test_every_file_the_readme_names_is_there() -> None:
-    """But for those of the example that it invents, a resource called polls."""
-    text = (HOME / "README.rst").read_text("utf-8")
-    for name in set(re.findall(r"``((?:warmdesk|sql|tests|config|bin)/[\w./-]+)``", text)):
-        assert "polls" in name or (HOME / name).exists(), f"{name} is not there"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_file_that_is_named_is_there(name: str) -> None:
+    """But for those of the example that is invented, a resource called polls."""
+    text = (HOME / name).read_text("utf-8")
+    for target in re.findall(r"`[^`<]+<([^>`]+)>`_", text):
+        if not target.startswith("http"):
+            assert ((HOME / name).parent / target.partition("#")[0]).exists(), target
+    for file in set(re.findall(r"``((?:warmdesk|sql|tests|config|bin)/[\w./-]+)``", text)):
+        assert "polls" in file or (HOME / file).exists(), f"{file} is not there"
 
 
 def test_the_changelog_names_this_version_first() -> None:
@@ -116,14 +138,18 @@ def test_the_changelog_names_this_version_first() -> None:
     assert titles[0].split()[0] == warmdesk.__version__
 
 
-async def test_the_metrics_in_the_readme_are_those_of_a_scrape(root: Person, board: Board) -> None:
+async def test_the_metrics_in_the_operations_are_those_of_a_scrape(
+    root: Person, board: Board
+) -> None:
     text = (await root.request("GET", "/metrics")).body
     told = dict(re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE))
-    shown = {name: " ".join(doc.split()) for name, doc in rows(parsed("README.rst"), "Metrics")}
+    shown = {
+        name: " ".join(doc.split()) for name, doc in rows(parsed("docs/operations.rst"), "Metrics")
+    }
     assert shown == told
 
 
-def test_the_errors_in_the_readme_are_those_that_are_logged() -> None:
+def test_the_errors_in_the_operations_are_those_that_are_logged() -> None:
     logged = set()
     for file in (HOME / "warmdesk").rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -134,4 +160,4 @@ def test_the_errors_in_the_readme_are_those_that_are_logged() -> None:
     logged -= of_servers
     logged |= {f"{server}{name[2:]}" for name in of_servers for server in ("postgres", "valkey")}
 
-    assert {row[0] for row in rows(parsed("README.rst"), "The log")} == logged
+    assert {row[0] for row in rows(parsed("docs/operations.rst"), "The log")} == logged

@@ -260,8 +260,8 @@ async def test_a_host_that_is_cut_off_loses_nothing_and_nobody_waits_for_it(
     assert shown(*boards[0]) == shown(*boards[1])
 
 
-def test_the_settings_that_the_readme_shows_are_settings() -> None:
-    text = (Path(__file__).parents[2] / "README.rst").read_text()
+def test_the_settings_that_are_shown_are_settings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.rst").read_text()
     part = text.partition("Run it on many hosts\n")[2].partition("*The load balancer.*")[0]
     shown = dict(re.findall(r"^    (WARMDESK_\w+)=(\S+)", part, re.MULTILINE))
     for name in ("WARMDESK_JWT_SECRET", "WARMDESK_SECRET_KEY"):

@@ -19,6 +19,9 @@ of its members, of itself and of its number of columns hold it.
 
 What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
 the change's 4.5 seconds, then 503.
+
+Longer than other modules: what a change promises is kept by all of its steps together, from the
+first try to the answer that is kept.
 """
 
 from __future__ import annotations
