@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import weakref
 from contextvars import ContextVar
 from itertools import pairwise
 
@@ -13,7 +15,15 @@ import pytest
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
-from warmdesk.tasks import BEAT_SECONDS, EARLY_SECONDS, Shared, Tasks, Together, until_beat
+from warmdesk.tasks import (
+    BEAT_SECONDS,
+    EARLY_SECONDS,
+    Background,
+    Batcher,
+    SingleFlight,
+    Tasks,
+    until_beat,
+)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0, 30.0])
@@ -94,6 +104,64 @@ async def test_a_task_that_does_not_come_back_is_trouble_until_it_does(
     await tasks.stop()
 
 
+async def test_what_nobody_waits_for_is_kept_until_it_ended() -> None:
+    background = Background("test")
+    waiting: list[weakref.ref[asyncio.Future[None]]] = []
+    done: list[int] = []
+
+    async def work() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(weakref.ref(future))
+        await future
+        done.append(1)
+
+    background.start(work())
+    await asyncio.sleep(0)
+    gc.collect()
+    future = waiting[0]()
+    assert future is not None, "the task was collected, with what it waits for"
+    assert len(background) == 1
+    future.set_result(None)
+    await asyncio.sleep(0.01)
+    assert (done, len(background)) == ([1], 0)
+
+
+async def test_what_nobody_waits_for_does_not_fail_unseen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures: list[BaseException] = []
+    logged, told = Background("one"), Background("other", failed=failures.append)
+
+    async def fails() -> None:
+        raise RuntimeError("a bug")
+
+    for background in (logged, told):
+        background.start(fails())
+    await asyncio.sleep(0.01)
+    assert (len(logged), len(told)) == (0, 0)
+    assert "background.failed of=one" in caplog.text
+    assert "other" not in caplog.text
+    assert [str(error) for error in failures] == ["a bug"]
+
+
+async def test_what_nobody_waits_for_ends_with_its_part() -> None:
+    background = Background("test")
+    ended: list[str] = []
+
+    async def forever(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    tasks = [background.start(forever(name)) for name in ("one", "two")]
+    await asyncio.sleep(0)
+    await background.stop()
+    assert sorted(ended) == ["one", "two"]
+    assert all(task.cancelled() for task in tasks)
+    assert not background
+
+
 async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
     tasks = Tasks()
     swallowed = 0
@@ -118,7 +186,7 @@ async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
 async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_question(
     eventually: Wait,
 ) -> None:
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     truth, begun, let_go = 1, 0, asyncio.Event()
 
     async def look_up() -> int:
@@ -144,7 +212,7 @@ async def test_all_who_ask_at_once_share_a_look_up_that_began_after_their_questi
 
 
 async def test_a_shared_look_up_that_fails_fails_all_who_wait_and_nobody_after() -> None:
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
 
     async def fails() -> int:
         await asyncio.sleep(0)
@@ -167,7 +235,7 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
     error: type[WarmDeskError], tries: int, eventually: Wait
 ) -> None:
     """A refusal may be none by now; that nobody answers is known."""
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     begun, let_go = 0, asyncio.Event()
 
     async def look_up() -> int:
@@ -188,7 +256,7 @@ async def test_who_waits_behind_a_look_up_that_found_nothing_out_does_not_wait_a
 
 async def test_two_look_ups_of_one_thing_never_run_at_once() -> None:
     """Whoever hears the answer first asks again before the next look-up has begun."""
-    shared: Shared[None] = Shared()
+    shared: SingleFlight[None] = SingleFlight()
     running = most = 0
 
     async def look_up() -> None:
@@ -216,7 +284,7 @@ class Asked:
         self.truth = 1
         self.error: type[Exception] | None = None
         self.let_go = asyncio.Event()
-        self.together: Together[int, int] = Together()
+        self.together: Batcher[int, int] = Batcher()
 
     async def look_up(self, keys: list[int]) -> dict[int, int]:
         """Of even keys nothing is known."""
@@ -315,7 +383,7 @@ async def test_who_waits_for_the_next_look_up_hears_that_nobody_answers_the_firs
 
 async def test_a_look_up_for_many_knows_nothing_of_the_one_who_asked_first() -> None:
     own: ContextVar[str] = ContextVar("own", default="nobody's")
-    together: Together[int, str] = Together()
+    together: Batcher[int, str] = Batcher()
 
     async def look_up(keys: list[int]) -> dict[int, str]:
         return dict.fromkeys(keys, own.get())
@@ -329,7 +397,7 @@ async def test_nobody_waits_for_a_look_up_that_was_ended(asked: Asked) -> None:
     await turns()
     behind = asked.ask(3)
     await turns()
-    carrier = asked.together._carrier
+    carrier = asked.together._batches
     assert carrier is not None
     carrier.cancel()
     await turns()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from warmdesk.auth.access import Access
@@ -25,8 +25,13 @@ from warmdesk.link import names_of
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
+from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.hub import Hub
+from warmdesk.realtime.leases import Leases
+from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
+from warmdesk.realtime.resume import Resume
+from warmdesk.tasks import Background
 
 
 @dataclass(slots=True)
@@ -38,6 +43,8 @@ class Desk:
     redis: Any
     bus: Bus
     hub: Hub
+    resume: Resume
+    people: People
     presence: Presence
     control: Control
     changes: Changes
@@ -56,6 +63,8 @@ class Desk:
     pace: Pace
     installation: str
     """The UUID that all names of this process in Redis carry."""
+    background: Background = field(default_factory=lambda: Background("desk"))
+    """What sockets asked for is carried out here; it ends after them, and before what it uses."""
     disk: Disk | None = None
     """That of the data directory; None when there is none here."""
     history: str = ""
@@ -83,6 +92,21 @@ class Desk:
         return False
 
 
+def observe(bus: Bus, hub: Hub, resume: Resume, presence: Presence, control: Control) -> None:
+    """Say who above is told of what happens below, in this order; before any of them starts."""
+    bus.heard.add(hub.hear)
+    bus.on_doubt.add(hub.doubt)
+    bus.on_lost.add(presence.freeze)
+    bus.on_found.add(presence.found)
+    hub.on_hint.add(presence.hinted)
+    hub.on_left.add(presence.left)
+    hub.on_behind.add(resume.behind)
+    hub.on_rejoined.add(presence.rejoined)
+    hub.on_woken.add(presence.woken)
+    hub.on_history.add(control.unheard)
+    hub.listen(MEMBER_REMOVED, control.end_removed)
+
+
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Connect, start the centre's tasks, and at the end close what is open: sockets with 1001
@@ -100,20 +124,29 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     redis = connect_redis(settings.redis_url)
     bus = Bus(connect_redis(settings.redis_url, listening=True), names=names)
     hub = Hub(database, bus)
+    resume = Resume(hub)
     access = Access()
     identity = Identity(settings, database, redis, names=names)
     limits = Limits(redis, on=settings.rate_limits, names=names)
-    presence = Presence(redis, database, hub, bus, leave_delay=settings.presence_leave_delay)
-    control = Control(hub, database, presence=presence, forgetful=(access, identity))
+    people = People(database)
+    leases = Leases(
+        redis, names=names, process=bus.process, leave_delay=settings.presence_leave_delay
+    )
+    presence = Presence(leases, people, hub, bus)
+    forgetful = (access, identity)
+    control = Control(hub, database, presence=presence, forgetful=forgetful)
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
-    changes = Changes(database, bus, at_once=at_once)
+    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
+    observe(bus, hub, resume, presence, control)
     desk = Desk(
         settings=settings,
         database=database,
         redis=redis,
         bus=bus,
         hub=hub,
+        resume=resume,
+        people=people,
         presence=presence,
         control=control,
         changes=changes,
@@ -136,7 +169,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         for part in (bus, hub, presence, control):
             await part.start()
             closing.push_async_callback(part.stop)
+        closing.push_async_callback(desk.background.stop)
         # Sockets go first, so that the leases they leave are lowered and their last frames are
         # written.
-        closing.push_async_callback(hub.close_sockets)
+        closing.push_async_callback(hub.roster.close_sockets)
         yield desk

@@ -14,7 +14,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -27,9 +27,11 @@ from warmdesk.http.query import QUERY_LIMIT
 from warmdesk.http.routing import BASE
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
-from warmdesk.realtime.connection import Connection, cap
+from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
+from warmdesk.realtime.socket_buffers import cap
 from warmdesk.rest.sockets import OpenSocket, open_socket
+from warmdesk.tasks import Background
 
 HEAD_LIMIT = 8190
 """Bytes of a head that is read here; aiohttp has limits of its own for longer ones."""
@@ -181,7 +183,7 @@ class Front(asyncio.Protocol):
         handshake.early = bytes(head[end:])
         del head[end:]
         self._handshake = handshake
-        self._fronts.begin(self._open(handshake))
+        self._fronts.under_way.start(self._open(handshake))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fronts.bounds.entrance.leaves(self._transport)
@@ -289,15 +291,10 @@ class Fronts:
         self.to_project = HTTP.at("GET", TO_PROJECT)
         self.to_user = HTTP.at("GET", TO_USER)
         self.waiting: dict[Front, None] = {}
-        self.under_way: set[asyncio.Task[None]] = set()
+        self.under_way = Background("front.openings")
 
     def __call__(self) -> Front:
         return Front(self)
-
-    def begin(self, opening: Any) -> None:
-        task = self.loop.create_task(opening)
-        self.under_way.add(task)
-        task.add_done_callback(self.under_way.discard)
 
     async def close(self) -> None:
         """Nobody is listening any more: who says nothing in the next moment is sent away. What was

@@ -4,8 +4,10 @@ A task that raised is started again within a second, counted and logged. What st
 than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
 replaced.
 
-`Shared` and `Together` are for the opposite: what many want at the same moment is done once, or in
-one go.
+`Background` is for what nobody waits for: it runs once, and ends with its part at the latest.
+
+`SingleFlight` and `Batcher` are for the opposite: what many want at the same moment is done once,
+or in one go.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ log = logging.getLogger(__name__)
 
 
 def until_beat(seconds: float) -> float:
-    """How long to sleep until the last beat within the next `seconds`; less than a beat: so long.
+    """Seconds to sleep until the last beat that falls within the next `seconds`; `seconds` itself
+    when that is shorter than a beat. A process has two beats a second.
 
-    Who turns again and again sleeps until a beat: then a process that has little to do wakes
-    twice a second for everything, and not for each of its tasks. Processes have their beats at
-    different moments, so they do not all ask Redis and the database at once.
+    Tasks that turn again and again sleep until a beat: a process that has little to do then wakes
+    twice a second for all of them, and not for each. Processes have their beats at different
+    moments, so they do not all ask Redis and the database at once.
     """
     if seconds < BEAT_SECONDS:
         return seconds
@@ -100,9 +103,46 @@ class Tasks:
         await end(running)
 
 
-class Shared(Generic[T]):
-    """One look-up for all who ask the same at one moment: when everybody comes back at once, the
-    database is asked a few times for each thing and not once for each who wants it.
+class Background:
+    """Tasks of one part that nobody waits for. Each is kept until it ended: the event loop alone
+    would not keep it.
+
+    failed  called with what a task raised; without it that is logged as an error
+
+    Its length is how many run.
+    """
+
+    def __init__(self, name: str, *, failed: Callable[[BaseException], None] | None = None) -> None:
+        self.name = name
+        self._failed = failed or self._log
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run this. Whoever waits for its end all the same does so under a shield."""
+        task = asyncio.create_task(run)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    def _log(self, error: BaseException) -> None:
+        log.error("background.failed of=%s", self.name, exc_info=error)
+
+    async def stop(self) -> None:
+        """Cancel what runs and wait for its end. The owner starts nothing more."""
+        await end(self._running)
+
+
+class SingleFlight(Generic[T]):
+    """One look-up for all callers who ask the same at one moment: when everybody comes back at
+    once, the database is asked a few times for each thing and not once for each caller.
 
     Every answer is of a look-up that began after the question: who was told that something is so
     never gets an older answer. Whoever asks while one runs shares the next. When that one could not
@@ -152,16 +192,17 @@ class Shared(Generic[T]):
             done.exception()  # all who asked may have given up, and then nobody else looks
 
 
-class Together(Generic[K, T]):
-    """One look-up for all who ask at one moment, each for something else. The first goes at once;
-    what is asked while it is under way goes together in the next. Nothing waits for company.
+class Batcher(Generic[K, T]):
+    """One look-up for all callers of one moment, each of whom asks for something else. The first
+    goes at once; what is asked while it is under way goes together in the next batch. Nothing waits
+    for company.
 
-    It keeps what `Shared` promises.
+    It keeps what `SingleFlight` promises.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[K, asyncio.Future[T | None]] = {}
-        self._carrier: asyncio.Task[None] | None = None
+        self._batches: asyncio.Task[None] | None = None
 
     async def ask(self, key: K, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> T | None:
         """What was found for the key, None for nothing; or what `look_up` raised. All ask with the
@@ -170,11 +211,11 @@ class Together(Generic[K, T]):
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-            if self._carrier is None:
-                self._carrier = asyncio.create_task(self._carry(look_up), context=Context())
+            if self._batches is None:
+                self._batches = asyncio.create_task(self._run_batches(look_up), context=Context())
         return await asyncio.shield(answer)
 
-    async def _carry(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
+    async def _run_batches(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
         """Look up what waits, a group at a time, until nothing does."""
         group: dict[K, asyncio.Future[T | None]] = {}
         try:
@@ -193,7 +234,7 @@ class Together(Generic[K, T]):
                     for key, answer in group.items():
                         answer.set_result(found.get(key))
         finally:
-            self._carrier = None
+            self._batches = None
             for answer in (*group.values(), *self._waiting.values()):
                 answer.cancel()  # without effect, unless this task was cancelled
             self._waiting.clear()

@@ -28,7 +28,7 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
 from warmdesk.front import Fronts
 from warmdesk.metrics.sharing import attach
-from warmdesk.realtime.connection import cap
+from warmdesk.realtime.socket_buffers import cap
 from warmdesk.tasks import until_beat
 
 BACKLOG = 4096
@@ -164,9 +164,9 @@ async def _drain(
     await asyncio.sleep(DRAIN_SECONDS)
     _close(doors)
     await fronts.close()
-    await asyncio.gather(desk.hub.close_sockets(), _requests_end(fronts, runner))
+    await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(fronts, runner))
     # There may have been none before the last opening was at its end. These are few.
-    await desk.hub.close_sockets(spread=0.5)
+    await desk.hub.roster.close_sockets(spread=0.5)
     await runner.cleanup()
     took = asyncio.get_running_loop().time() - began
     metrics.DRAIN_SECONDS.observe(took)

@@ -14,7 +14,8 @@ from tests.conftest import Board, Door, Invite, until
 from tests.person import Person, Wire
 from warmdesk.realtime import presence as presence_module
 from warmdesk.realtime.events import PRESENCE_LIST, signal_frame
-from warmdesk.realtime.presence import Delta, Presence, Told
+from warmdesk.realtime.presence import Presence
+from warmdesk.realtime.presence_frames import Delta, RoomPresence, WindowFrames
 from warmdesk.realtime.room import Room
 
 pytestmark = pytest.mark.settings(presence_leave_delay=0.4)
@@ -96,7 +97,7 @@ async def test_who_goes_and_comes_in_one_moment_is_told_once_or_not_at_all(
         here(presence, alice),
     ):
         await presence.settles(DELAY)
-        people = await tells.refs([alice.id, ROOT])
+        people = await tells.people.refs([alice.id, ROOT])
         before = len(changed.frames), len(singles.frames)
         for what in ("leave", "join"):
             tell(tells, room[f"project:{board.id}"], what, alice.id, people[0])
@@ -150,7 +151,7 @@ async def test_a_list_without_oneself_is_found(
     monkeypatch: pytest.MonkeyPatch, presence: checker.Presence, bob: Person, board: Board
 ) -> None:
     empty = signal_frame(PRESENCE_LIST, b'{"users":[],"count":0,"more":false}')
-    monkeypatch.setattr(Presence, "list_frame", lambda self, room: empty)
+    monkeypatch.setattr(RoomPresence, "list_frame", lambda self: empty)
     async with here(presence, bob):
         pass
     assert "bob got a list without itself" in said(presence)
@@ -167,7 +168,7 @@ async def test_a_leave_of_somebody_who_is_here_is_false(
         heard = presence.false_leaves
         assert f"heard that user {alice.id} left" in said(presence)
 
-        people = await door.desk.presence.refs([alice.id])
+        people = await door.desk.people.refs([alice.id])
         tell(door.desk.presence, door.desk.hub.rooms[room], "join", alice.id, *people)
         await until(lambda: not presence.wrong())
         presence.excused = True
@@ -196,7 +197,7 @@ async def test_joins_and_leaves_told_twice_are_found(
 ) -> None:
     def twice(self: Presence, room: Room, what: str, user_id: int, *ref: bytes) -> None:
         tell(self, room, what, user_id, *ref)
-        room.deltas.append(room.deltas[-1])
+        room.presence.deltas.append(room.presence.deltas[-1])
 
     monkeypatch.setattr(Presence, "_tell", twice)
     async with here(presence, bob) as wire:
@@ -221,10 +222,10 @@ async def test_a_number_that_does_not_fit_the_people_is_found(
     bob: Person,
     board: Board,
 ) -> None:
-    def one_more(deltas: list[Delta], count: int) -> Told:
-        return Told(deltas, count + 1)
+    def one_more(deltas: list[Delta], count: int) -> WindowFrames:
+        return WindowFrames(deltas, count + 1)
 
-    monkeypatch.setattr(presence_module, "Told", one_more)
+    monkeypatch.setattr(presence_module, "WindowFrames", one_more)
     async with here(presence, bob, presence="changed"), here(presence, alice):
         await until(lambda: presence.count)
     assert "bob was told of 3 people and knows of 2" in said(presence)

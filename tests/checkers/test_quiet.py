@@ -20,7 +20,7 @@ from warmdesk.realtime.frames import Close
 
 
 async def connected(desk: Desk, person: Person) -> None:
-    await until(lambda: any(c.room is not None for c in desk.hub.of_user(person.id)))
+    await until(lambda: any(c.room is not None for c in desk.hub.roster.of_user(person.id)))
 
 
 async def metrics(root: Person) -> str:
@@ -102,7 +102,7 @@ async def test_a_viewer_that_had_to_come_back_is_found(
         async with mirror(bob, quiet=True) as followed:
             await board.card("one")
             await connected(desk, bob)
-            desk.hub.close_all(Close.RESTART, "a test")
+            desk.hub.roster.close_all(Close.RESTART, "a test")
             await until(lambda: followed.socket.connections == 2, limit=15)
             await board.card("another")
 

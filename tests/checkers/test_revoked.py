@@ -128,7 +128,7 @@ async def test_events_after_the_own_removal_are_found(
 async def test_a_socket_that_stays_open_is_found(
     monkeypatch: pytest.MonkeyPatch, soon: None, bob: Person, board: Board, revoked: Revoked
 ) -> None:
-    monkeypatch.setattr(Control, "_end", lambda control, concerned, among: None)
+    monkeypatch.setattr(Control, "_end", lambda control, *given: None)
     async with watched(bob) as (ear, _):
         watch = await log_out(bob, ear, revoked)
         await until(lambda: time.monotonic() - watch.at > 0.4)

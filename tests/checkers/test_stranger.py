@@ -104,7 +104,7 @@ async def test_an_event_of_a_project_on_the_own_socket_is_found(
 
     stop = asyncio.Event()
     running = asyncio.create_task(stranger.run(stop))
-    await until(lambda: eve.id in door.desk.hub.people)
+    await until(lambda: eve.id in door.desk.hub.roster.people)
     await door.desk.changes.run(Wish(actor_id=1), tell)
     await until(lambda: stranger.count)
     stop.set()

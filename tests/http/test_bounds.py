@@ -35,7 +35,7 @@ from warmdesk.http.bounds import Bounds, Readers, counted_as
 from warmdesk.http.middleware import DOORMAN
 from warmdesk.metrics import HTTP_CUT
 from warmdesk.metrics.rows import ROWS
-from warmdesk.realtime.connection import cap
+from warmdesk.realtime.socket_buffers import cap
 
 pytestmark = pytest.mark.timeout(60)
 

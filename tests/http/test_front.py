@@ -41,10 +41,10 @@ from warmdesk.http import protocol
 from warmdesk.http.query import query_reader
 from warmdesk.metrics import HTTP
 from warmdesk.metrics.rows import ROWS
-from warmdesk.realtime.connection import SEND_BUFFER, cap
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
-from warmdesk.realtime.hub import OPENING_AT_ONCE
+from warmdesk.realtime.roster import OPENING_AT_ONCE
+from warmdesk.realtime.socket_buffers import SEND_BUFFER, cap
 from warmdesk.rest import sockets
 from warmdesk.rest.sockets import OpenSocket
 
@@ -212,7 +212,7 @@ def counted(route: str, status: str) -> float:
 @contextmanager
 def held(door: Served) -> Iterator[None]:
     """Nobody gets a turn to open a socket meanwhile."""
-    turnstile = door.desk.hub.turnstile
+    turnstile = door.desk.hub.roster.opening_slots
     whole, turnstile._value = turnstile._value, 0
     try:
         yield
@@ -267,7 +267,7 @@ async def test_parameters_mean_what_they_mean_to_aiohttp(
         assert (told["seq"], told["resumed"]) == (seen["seq"] + 1, True)
         events = [json.loads((await client.frame())[1]) for _ in range(2)]
         assert events[-1]["type"] == "board.card_created"
-        (entered,) = (c for c in door.desk.hub.connections if c.id == told["connection_id"])
+        (entered,) = (c for c in door.desk.hub.roster.connections if c.id == told["connection_id"])
         assert entered.wants_changed
         await client.leave()
     await first.leave()
@@ -799,7 +799,7 @@ async def test_only_get_is_a_handshake(door: Served, client: Peer, key: str) -> 
     client.say(head.replace(b"Connection: close", b"Connection: Upgrade").replace(b"GET", b"HEAD"))
     told = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
     assert told.startswith(b"HTTP/1.1 400 ")
-    assert not door.desk.hub.connections
+    assert not door.desk.hub.roster.connections
 
 
 class Counted:
@@ -948,7 +948,7 @@ async def test_who_leaves_while_the_opening_waits_leaves_nothing(
     door: Served, key: str, bob: Person, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = door.desk.hub
-    before, count = len(hub.connections), counted("/ws/{slug}", "4xx")
+    before, count = len(hub.roster.connections), counted("/ws/{slug}", "4xx")
     with held(door):
         clients = [await door.client() for _ in range(3)]
         for client in clients:
@@ -958,8 +958,8 @@ async def test_who_leaves_while_the_opening_waits_leaves_nothing(
             await client.leave()
         await asyncio.sleep(0.05)
     await eventually(lambda: not door.opening)
-    assert len(hub.connections) == before
-    assert hub.turnstile._value == OPENING_AT_ONCE
+    assert len(hub.roster.connections) == before
+    assert hub.roster.opening_slots._value == OPENING_AT_ONCE
     assert counted("/ws/{slug}", "4xx") == count + 3
     async with bob.socket("demo") as his:
         here = (await his.next("presence.list"))["payload"]
@@ -970,7 +970,7 @@ async def test_who_leaves_while_the_opening_waits_leaves_nothing(
 async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
     door: Served, key: str, bob: Person, eventually: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub, refs = door.desk.hub, door.desk.presence.refs
+    hub, refs = door.desk.hub, door.desk.people.refs
     gate, inside = asyncio.Event(), asyncio.Event()
 
     async def slow(ids: Any) -> Any:
@@ -985,7 +985,7 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
     async with bob.socket("demo") as his:
         await his.next("presence.list")
         with monkeypatch.context() as patch:
-            patch.setattr(door.desk.presence, "refs", slow)
+            patch.setattr(door.desk.people, "refs", slow)
             client = await door.client()
             client.say(knock("demo", key))
             await asyncio.wait_for(inside.wait(), 5)
@@ -993,8 +993,8 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
             await asyncio.sleep(0.05)
             gate.set()
             await eventually(lambda: not door.opening)
-        assert len(hub.connections) == 1
-        assert hub.turnstile._value == OPENING_AT_ONCE
+        assert len(hub.roster.connections) == 1
+        assert hub.roster.opening_slots._value == OPENING_AT_ONCE
         await eventually(alone)
 
 
@@ -1040,12 +1040,12 @@ async def test_a_failure_after_the_answer_is_not_written_into_the_frames(
     def fail(*args: Any) -> None:
         raise RuntimeError("secret")
 
-    before = len(door.desk.hub.connections)
+    before = len(door.desk.hub.roster.connections)
     monkeypatch.setattr(door.desk.hub, "enter", fail)
     client.say(knock("user", key))
     await hello(client)
     assert await client.everything() == []
-    assert len(door.desk.hub.connections) == before
+    assert len(door.desk.hub.roster.connections) == before
     (failed,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
     assert failed.getMessage() == 'http.failed route="GET /api/v1/ws/user"'
 
@@ -1059,7 +1059,7 @@ async def test_the_kernel_hides_no_megabytes_of_a_socket(
         client.say(knock("demo", key))
         await hello(client)
 
-        (connection,) = door.desk.hub.connections
+        (connection,) = door.desk.hub.roster.connections
         assert connection.transport is not None
         inside = connection.transport.get_extra_info("socket")
         # Linux takes twice of what it is told, for its own book-keeping.

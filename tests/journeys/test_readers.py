@@ -45,7 +45,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.realtime import connection as connection_module
-from warmdesk.realtime import sweeper
+from warmdesk.realtime import socket_buffers, sweeper
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.frames import PING, TEXT, Close
@@ -77,7 +77,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buffers and times at which a test sees in seconds what takes a minute."""
     monkeypatch.setattr(connection_module, "BUFFER_LIMIT", 128 << 10)
-    monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
+    monkeypatch.setattr(socket_buffers, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     monkeypatch.setattr(sweeper, "WRITE_TIMEOUT", 1.5)
     monkeypatch.setattr(sweeper, "DRAIN_SECONDS", 4.0)
@@ -200,7 +200,7 @@ async def test_readers_that_stall_or_trickle_are_ended_in_time_and_nobody_else_n
     # In a process of its own they are not late at all; here the slow ones take the same turns.
     assert p99(delay for viewer in viewers for _, delay in viewer.delays) < pace.allows(1.0)
     assert most < 58 * 2 * (128 << 10) + 32 * MIB
-    await until(lambda: len(desk.hub.connections) == 0, limit=5)
+    await until(lambda: len(desk.hub.roster.connections) == 0, limit=5)
 
 
 async def test_the_kernel_too_forgets_what_a_peer_never_takes(
@@ -224,7 +224,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
     ends: list[tuple[int, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_module, "SEND_BUFFER", 32 << 10)
+    monkeypatch.setattr(socket_buffers, "SEND_BUFFER", 32 << 10)
     monkeypatch.setattr(connection_module, "CLOSE_SECONDS", 0.5)
     monkeypatch.setattr(sweeper, "SLOW_BUDGET", 2 * MIB)
     token = await alice.token()
@@ -238,7 +238,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
     assert not any(room.slow for room in desk.hub.rooms.values()), "nobody was past the limit"
     await until(lambda: sum(line.is_over for line in lines) == len(ends), limit=5)
     assert set(ends) == {(alice.id, Close.SLOW_READER)}
-    assert sum(connection.buffered for connection in desk.hub.connections) <= 2 * MIB
+    assert sum(connection.buffered for connection in desk.hub.roster.connections) <= 2 * MIB
     assert 0 < len(ends) < len(lines)
     head = (await alice.get(board.path))["seq"]
     await until(lambda: viewer.seqs[-1] >= head)

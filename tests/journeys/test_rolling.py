@@ -433,7 +433,7 @@ async def test_sockets_are_closed_one_after_another_and_newcomers_too(
             await wire.next("hello")
         began = time.monotonic()
         desk.draining = desk.retiring = True
-        closing = asyncio.create_task(desk.hub.close_sockets(spread=1.0))
+        closing = asyncio.create_task(desk.hub.roster.close_sockets(spread=1.0))
         watching = [asyncio.create_task(noted(wire)) for wire in wires]
         await wires[0].next("reconnect")
         late = await stack.enter_async_context(alice.socket("demo"))

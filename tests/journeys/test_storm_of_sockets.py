@@ -371,7 +371,7 @@ async def test_what_is_deleted_while_the_past_is_read_is_not_told(
 
 
 async def test_who_is_sent_away_is_told_a_later_moment_than_the_one_before(desk: Desk) -> None:
-    told = [desk.hub.when_to_come_back() for _ in range(10_000)]
+    told = [desk.hub.roster.when_to_come_back() for _ in range(10_000)]
     assert told == sorted(told)
     assert (min(told), max(told)) == (3, 20)
     assert told.count(5) == pytest.approx(400, abs=40)

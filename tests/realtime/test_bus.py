@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,23 @@ Heard = list[tuple[str, int, str, str, bytes, str]]
 
 
 @asynccontextmanager
-async def bus_on(url: str) -> AsyncIterator[tuple[Bus, Heard]]:
-    """A bus as one process has it, and what it hears."""
+async def bus_on(
+    url: str,
+    *,
+    doubt: Callable[[], None] | None = None,
+    found: Callable[[], None] | None = None,
+    hear: Callable[..., None] | None = None,
+) -> AsyncIterator[tuple[Bus, Heard]]:
+    """A bus as one process has it, and what it hears; `hear` is told first."""
     bus = Bus(connect_redis(url, listening=True))
     heard: Heard = []
-    bus.heard = lambda *message: heard.append(message)
+    if hear is not None:
+        bus.heard.add(hear)
+    bus.heard.add(lambda *message: heard.append(message))
+    if doubt is not None:
+        bus.on_doubt.add(doubt)
+    if found is not None:
+        bus.on_found.add(found)
     await bus.start()
     try:
         yield bus, heard
@@ -137,19 +149,17 @@ async def test_garbage_is_passed_over(redis_url: str, garbage: bytes, eventually
 async def test_a_listener_that_fails_does_not_end_the_listening(
     redis_url: str, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with bus_on(redis_url) as (bus, heard):
+    def fails(*message: object) -> None:
+        if message[1] == 1:
+            raise RuntimeError("a bug")
 
-        def fails(*message: object) -> None:
-            if message[1] == 1:
-                raise RuntimeError("a bug")
-            heard.append(message)  # type: ignore[arg-type]
-
-        doubts: list[int] = []
-        bus.heard, bus.on_doubt = fails, lambda: doubts.append(1)
+    doubts: list[int] = []
+    async with bus_on(redis_url, hear=fails, doubt=lambda: doubts.append(1)) as (bus, heard):
         failed = Grown(DELIVERY_FAILED)
         await bus.subscribe("project:1")
+        doubts.clear()
         bus.publish_all(["project:1 1 told -\n{}", "project:1 2 told -\n{}"])
-        await eventually(lambda: heard)
+        await eventually(lambda: len(heard) == 2)
         assert "bus.message_failed" in caplog.text
         assert (len(doubts), failed()) == (1, 1), "what was heard of it is in doubt"
 
@@ -211,12 +221,19 @@ async def test_who_gave_up_waiting_for_redis_is_forgotten(
 async def test_a_redis_that_is_gone_is_noticed_and_all_is_heard_again_when_it_is_back(
     own_valkey: Valkey, eventually: Wait
 ) -> None:
-    async with bus_on(own_valkey.url) as (bus, heard):
-        channels = [f"project:{number}" for number in range(300)]
+    channels = [f"project:{number}" for number in range(300)]
+    ready: list[bool] = []
+
+    running: list[Bus] = []
+
+    def doubted() -> None:
+        ready.append(all(each.hears(channel) for each in running for channel in channels))
+
+    async with bus_on(own_valkey.url, doubt=doubted) as (bus, heard):
+        running.append(bus)
         await asyncio.gather(*(bus.subscribe(channel) for channel in channels))
         assert all(bus.hears(channel) for channel in channels)
-        ready: list[bool] = []
-        bus.on_doubt = lambda: ready.append(all(bus.hears(channel) for channel in channels))
+        ready.clear()
         await asyncio.to_thread(own_valkey.stop)
         await eventually(lambda: not bus.good, limit=3.5)
         assert not any(bus.hears(channel) for channel in channels)
@@ -276,9 +293,13 @@ async def test_who_publishes_does_not_stay_with_a_redis_that_nobody_listens_to(
 ) -> None:
     """After a failover the old one still answers: every message has gone to nobody at all."""
     old, new = (url.removeprefix("unix://") for url in (own_valkey.url, redis_url))
+    found: list[float] = []
     async with (
         Proxy(old, str(tmp_path / "redis")) as network,
-        bus_on(f"unix://{network.listen}") as (bus, heard),
+        bus_on(f"unix://{network.listen}", found=lambda: found.append(time.monotonic())) as (
+            bus,
+            heard,
+        ),
         bus_on(redis_url) as (other, theirs),
     ):
         assert await bus.subscribe("project:1")
@@ -286,8 +307,7 @@ async def test_who_publishes_does_not_stay_with_a_redis_that_nobody_listens_to(
         bus.publish_all(["project:1 1 told -\n{}"])
         await eventually(lambda: [message[1] for message in heard] == [1])
         publishing = bus._publishing
-        found: list[float] = []
-        bus.on_found = lambda: found.append(time.monotonic())
+        found.clear()
         network.fail_over(new)
         moved = time.monotonic()
         await eventually(lambda: found)
@@ -327,11 +347,12 @@ async def test_a_redis_that_is_slow_to_connect_to_is_published_to_all_the_same(
 async def test_a_redis_that_hangs_delays_no_change_and_is_noticed(
     own_valkey: Valkey, eventually: Wait
 ) -> None:
+    ready: list[float] = []
     async with AsyncExitStack() as stack:
-        bus, heard = await stack.enter_async_context(bus_on(own_valkey.url))
+        opening = bus_on(own_valkey.url, doubt=lambda: ready.append(time.monotonic()))
+        bus, heard = await stack.enter_async_context(opening)
         await bus.subscribe("project:1")
-        ready: list[float] = []
-        bus.on_doubt = lambda: ready.append(time.monotonic())
+        ready.clear()
         os.kill(own_valkey.pid, signal.SIGSTOP)
         try:
             began = time.process_time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -20,11 +20,13 @@ from warmdesk.db.queries import Hot, Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.change import Change, Changes, Shape, Wish
+from warmdesk.realtime.change import Change, Changes, Outcome, Shape, Wish
+from warmdesk.realtime.channels import CONTROL
 from warmdesk.realtime.events import (
     CHAT_MESSAGE_DELETED,
     CHAT_MESSAGE_UPDATED,
     CHAT_TYPING,
+    CONTROL_SETTINGS,
     PROJECT_UNARCHIVED,
 )
 
@@ -54,9 +56,32 @@ def heard(bus_and_heard: tuple[Bus, Heard]) -> Heard:
     return bus_and_heard[1]
 
 
+class Cache:
+    """What a process remembers of rights; how much of that was said when it was told to forget."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.published: list[str] = []
+        self.forgot: list[int] = []
+        publish = bus.publish_all
+
+        def noted(messages: Iterable[str]) -> None:
+            self.published += messages
+            publish(messages)
+
+        bus.publish_all = noted  # type: ignore[method-assign]
+
+    def forget(self) -> None:
+        self.forgot.append(len(self.published))
+
+
 @pytest.fixture
-def changes(database: Database, bus_and_heard: tuple[Bus, Heard]) -> Changes:
-    return Changes(database, bus_and_heard[0])
+def cache(bus_and_heard: tuple[Bus, Heard]) -> Cache:
+    return Cache(bus_and_heard[0])
+
+
+@pytest.fixture
+def changes(database: Database, bus_and_heard: tuple[Bus, Heard], cache: Cache) -> Changes:
+    return Changes(database, bus_and_heard[0], forgetful=[cache])
 
 
 def tells(*channels: str) -> Any:
@@ -254,10 +279,12 @@ async def test_all_tries_of_a_change_share_its_time(
     slow: Hot[..., Any] = Hot(
         "tests.slow",
         "one",
-        "select 1 as status, '{}' as answer, false as replay, pg_sleep(0.6), :key::text,"
-        " :actor::bigint, :client::text, :path::text, :body_hash::text, :version::integer,"
-        " :mismatch::integer, record(array[new_event('project:1', 'project.unarchived',"
-        " '{}'::json)], null, null) as messages",
+        """
+        select 1 as status, '{}' as answer, pg_sleep(0.6), :actor::bigint, :client::text,
+            :project_id::bigint, :need::text, :version::integer, :mismatch::integer,
+            record(array[new_event('project:1', 'project.unarchived', '{}'::json)], null, null)
+                as messages
+        """,
     )
     tries = 0
 
@@ -279,7 +306,7 @@ async def test_all_tries_of_a_change_share_its_time(
         await connection.execute("select 1 from feeds where channel = 'project:1' for update")
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable):
-            await changes.hot(slow, WISH)
+            await changes.hot(slow, MEMBERS)
         assert asyncio.get_running_loop().time() - began < pace.here(2.0)
 
 
@@ -424,20 +451,66 @@ async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
     ]
 
 
+async def test_a_change_of_rights_is_forgotten_before_it_is_said_and_answered(
+    changes: Changes, cache: Cache, connection: Any
+) -> None:
+    async def revokes(change: Change) -> None:
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
+        change.emit(CONTROL, CONTROL_SETTINGS, '{"keys":[]}')
+
+    await changes.run(WISH, revokes)
+    assert cache.forgot == [0]
+    await changes.hot(HOT, MEMBERS, channel=CONTROL)
+    assert cache.forgot == [0, 2]
+
+
+async def test_who_hears_again_that_a_right_changed_meets_the_new_one(
+    changes: Changes, cache: Cache, connection: Any
+) -> None:
+    """The change was another process's, whose answer was lost."""
+    wish = WISH._replace(key="once", path="/here", body_hash="-", keyed=True)
+
+    async def work(change: Change) -> Outcome:
+        return Outcome(200, "{}")
+
+    assert not (await changes.run(wish, work)).replay
+    assert cache.forgot == []
+    assert (await changes.run(wish, work)).replay
+    assert cache.forgot == [0]
+
+
+async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
+    changes: Changes, cache: Cache, connection: Any
+) -> None:
+    async def fails(change: Change) -> None:
+        change.emit(CONTROL, CONTROL_SETTINGS, '{"keys":[]}')
+        raise NotFound("no such thing")
+
+    await changes.run(WISH, tells("project:1", "user:2"))
+    await changes.hot(HOT, MEMBERS, channel="project:1")
+    with pytest.raises(NotFound):
+        await changes.run(WISH, fails)
+    assert cache.forgot == []
+
+
+HOT: Hot[..., Any] = Hot(
+    "tests.hot",
+    "one",
+    """
+    select 201 as status, json_build_object('client', :client::text)::text as answer,
+        record(array[new_event(:channel, 'project.unarchived', '{"slug":"demo"}'::json)],
+            :actor::bigint, :client::text) as messages
+    where :need::text = 'member' and :project_id::bigint = 1 and :version::integer is null
+        and :mismatch::integer = 409
+    """,
+)
+MEMBERS = WISH._replace(need=Role.MEMBER, project_id=1)
+
+
 async def test_a_hot_change_is_a_function_whose_messages_are_published(
     changes: Changes, heard: Heard, connection: Any, eventually: Wait
 ) -> None:
-    query: Hot[..., Any] = Hot(
-        "tests.hot",
-        "one",
-        """
-        select 201 as status, json_build_object('client', :client::text)::text as answer,
-            record(array[new_event(:channel, 'project.unarchived', '{"slug":"demo"}'::json)],
-                :actor::bigint, :client::text) as messages
-        where :need::text = 'member' and :version::integer is null and :mismatch::integer = 409
-        """,
-    )
-    outcome = await changes.hot(query, WISH._replace(need=Role.MEMBER), channel="project:1")
+    outcome = await changes.hot(HOT, MEMBERS, channel="project:1")
     assert (outcome.status, outcome.text, outcome.replay) == (201, '{"client" : "tab-1"}', False)
     await eventually(lambda: heard)
     assert heard[0][:3] == ("project:1", 1, "project.unarchived")

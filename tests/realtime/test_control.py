@@ -210,6 +210,26 @@ async def test_caches_forget_within_two_seconds(
     assert time.monotonic() - began < pace.here(SECONDS + 0.5)
 
 
+async def test_who_took_a_right_never_meets_the_old_one_in_its_own_process(
+    board: Board,
+    desk: Desk,
+    no_checks: None,
+    olga: Person,
+    alice: Person,
+    root: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is heard of the change, not even by its own process: its answer comes after it."""
+    monkeypatch.setattr(desk.bus, "publish_all", lambda messages: None)
+    await alice.get(board.path)
+    await olga.delete(f"{board.path}/members/{alice.id}")
+    await alice.get(board.path, status=404)
+    await olga.post(f"{board.path}/members", {"user_id": alice.id, "role": "viewer"})
+    await alice.get(board.path)
+    await root.put(f"/users/{alice.id}", {"is_active": False})
+    await alice.get("/users/me", status=401)
+
+
 async def test_a_socket_that_is_being_opened_while_its_right_is_taken_is_closed(
     board: Board,
     desk: Desk,

@@ -19,7 +19,7 @@ from tests.person import Person, Wire
 from tests.realtime.story import Pipe, pipe, seqs
 from tests.realtime.test_hub import Post, opened, post  # noqa: F401
 from warmdesk.desk import Desk
-from warmdesk.realtime import feed, hub
+from warmdesk.realtime import feed, hub, resume
 from warmdesk.realtime import room as room_module
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.feed import Entry
@@ -203,13 +203,13 @@ async def test_deletions_of_all_lengths_are_told_live_and_their_texts_never_agai
 ) -> None:
     """Every last byte of an envelope's length comes by, and what fills more than a tail or page."""
     monkeypatch.setattr(room_module, "TAIL_EVENTS", tail)
-    hear, sizes = desk.bus.heard, set()
+    hear, sizes = desk.hub.hear, set()
 
     def noted(*message: Any) -> None:
         sizes.add(len(message[4]))
         hear(*message)
 
-    desk.bus.heard = noted
+    monkeypatch.setattr(desk.bus, "_tell", noted)
     async with opened(alice) as (live, hello):
         for length in lengths:
             await tell(board, length)
@@ -284,7 +284,7 @@ async def test_what_is_deleted_while_it_is_read_for_somebody_is_not_written(
         await arrives(live, hello["seq"] + 6)
         room.begin(room.last)  # as after a start: it knows nothing of what was before
         if not fits:
-            monkeypatch.setattr(hub, "TAIL_EVENTS", 1)
+            monkeypatch.setattr(resume, "TAIL_EVENTS", 1)
             monkeypatch.setattr(room_module, "TAIL_EVENTS", 1 + further)
         async with opened(bob) as (late, _):
             slow = Slow(monkeypatch)

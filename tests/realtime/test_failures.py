@@ -17,10 +17,11 @@ from tests.realtime.story import Grown, Pipe, entry, pipe, seqs, tell
 from tests.realtime.test_hub import Post, opened, post  # noqa: F401
 from warmdesk.desk import Desk
 from warmdesk.metrics import DELIVERY_FAILED, FEED_REPAIRS, REVOCATIONS
-from warmdesk.realtime import feed, hub
+from warmdesk.realtime import feed, hub, resume
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.control import Control
+from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.feed import Entry, Page, blanked
 from warmdesk.realtime.room import HELD, Room
 from warmdesk.realtime.sweeper import Sweeper
@@ -102,7 +103,7 @@ async def test_a_removal_that_cannot_be_carried_out_ends_all_sockets_of_the_room
     def fails(*given: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(desk.hub, "_end_removed", fails)
+    monkeypatch.setitem(desk.hub.listeners, MEMBER_REMOVED.name, [fails])
     async with opened(olga) as (stays, _), opened(alice) as (goes, _):
         await olga.delete(f"{board.path}/members/{alice.id}")
         assert await goes.closed() == await stays.closed() == 1012
@@ -133,7 +134,7 @@ async def test_a_socket_whose_past_cannot_be_read_is_ended_and_does_not_wait_for
                 return await after(pool, channel, since, **options)
             raise ValueError("a bug")
 
-        monkeypatch.setattr(hub, "TAIL_EVENTS", 2)
+        monkeypatch.setattr(resume, "TAIL_EVENTS", 2)
         desk.hub.rooms[channel].tail.clear()
         monkeypatch.setattr(feed, "after", fails)
         await wire.send("sync", {"since": hello["seq"], "epoch": hello["epoch"]})
@@ -157,7 +158,7 @@ async def test_a_question_about_rights_that_failed_is_asked_again_at_once(
     async with opened(alice) as (wire, _):
         monkeypatch.setattr(Control, "_refused", failing)
         await connection.execute("delete from project_members where user_id = $1", alice.id)
-        desk.control._later(desk.control._ask_about_all())
+        desk.control._asks.start(desk.control._ask_about_all())
         assert await wire.closed(limit=8) == 4403
         assert fails < 0
 

@@ -30,7 +30,7 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
 from warmdesk.metrics.sharing import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
-from warmdesk.realtime import feed, hub, sweeper
+from warmdesk.realtime import feed, hub, resume, roster, sweeper
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.channels import CONTROL, project_channel
@@ -291,7 +291,7 @@ def test_a_room_takes_what_is_of_its_history_and_nothing_else(
         centre = hub.Hub(cast("Any", None), Bus(None))
         centre.epoch = OURS
         room = centre.rooms["project:1"] = Room(
-            "project:1", rejoin=centre._rejoin, taken=centre._taken, early={}
+            "project:1", rejoin=centre.rejoin, taken=centre._taken, early={}
         )
         room.begin(0)
         room.opened = opened
@@ -428,7 +428,7 @@ async def test_who_is_ahead_of_a_room_that_cannot_read_its_feed_is_not_reset(
     room = await desk.hub.open(project_channel(board.id))
     await desk.database.healing.close()
     with pytest.raises(DATABASE_AWAY):
-        await desk.hub.plan(room, room.last + 1, desk.hub.epoch)
+        await desk.resume.plan(room, room.last + 1, desk.hub.epoch)
 
 
 async def test_who_gives_up_does_not_end_what_others_wait_for(
@@ -439,14 +439,14 @@ async def test_who_gives_up_does_not_end_what_others_wait_for(
     async with connection.transaction():
         await connection.execute("lock table events in access exclusive mode")
         first, second = (
-            asyncio.create_task(desk.hub.plan(room, room.last + 1, desk.hub.epoch))
+            asyncio.create_task(desk.resume.plan(room, room.last + 1, desk.hub.epoch))
             for _ in range(2)
         )
         await waiting(connection)
         first.cancel()
         await asyncio.wait([first])
         assert not second.done()
-    with pytest.raises(hub.Reset, match="ahead"):
+    with pytest.raises(resume.Reset, match="ahead"):
         await second
 
 
@@ -493,12 +493,12 @@ async def test_a_planned_stop_says_reconnect_and_closes_with_1001(
     board: Board, desk: Desk, alice: Person, bob: Person
 ) -> None:
     async with opened(alice) as (hers, _), opened(bob) as (his, _):
-        await desk.hub.close_sockets(spread=0.1)
+        await desk.hub.roster.close_sockets(spread=0.1)
         for wire in (hers, his):
             goodbye = await wire.next("reconnect")
             assert 0 <= goodbye["payload"]["min_ms"] < goodbye["payload"]["max_ms"]
             assert await wire.closed() == 1001
-    assert not desk.hub.connections
+    assert not desk.hub.roster.connections
 
 
 async def test_the_21st_socket_of_a_user_on_a_channel_ends_the_first(
@@ -506,7 +506,7 @@ async def test_the_21st_socket_of_a_user_on_a_channel_ends_the_first(
 ) -> None:
     async with opened(bob) as (other, _):
         wires = []
-        for _ in range(hub.CONNECTIONS_EACH):
+        for _ in range(roster.CONNECTIONS_EACH):
             holder = alice.socket("demo")
             wires.append((holder, await holder.__aenter__()))
         user = alice.socket("user")
@@ -555,7 +555,7 @@ async def raw(
 
 
 def only(desk: Desk, user_id: int) -> Connection:
-    (found,) = desk.hub.of_user(user_id)
+    (found,) = desk.hub.roster.of_user(user_id)
     return found
 
 
@@ -664,7 +664,7 @@ async def test_a_slow_reader_that_asks_for_sync_is_still_not_written_to(
         await until_paused(desk, channel, connection)
         since = max(0, await arrived(desk, channel) - back)
         buffered = connection.buffered
-        await desk.hub.resync(connection, since, None)
+        await desk.resume.resync(connection, since, None)
         await big_chat(desk, channel, 1200)
         assert connection.buffered == buffered
         assert connection in desk.hub.rooms[channel].slow
@@ -674,7 +674,7 @@ async def test_a_slow_reader_that_asks_for_sync_is_still_not_written_to(
 
 
 async def ended(desk: Desk, eventually: Wait, user_id: int) -> None:
-    await eventually(lambda: not desk.hub.of_user(user_id), limit=8)
+    await eventually(lambda: not desk.hub.roster.of_user(user_id), limit=8)
 
 
 @pytest.fixture
@@ -814,37 +814,37 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
     chance = random.Random(11)
     await desk.hub._tasks.stop()
     turned: list[Connection] = []
-    turn = desk.hub.sweeper._turn
+    turn = desk.hub.roster.sweeper._turn
 
     def noted(connection: Connection, now: float) -> None:
         turned.append(connection)
         turn(connection, now)
 
-    monkeypatch.setattr(desk.hub.sweeper, "_turn", noted)
+    monkeypatch.setattr(desk.hub.roster.sweeper, "_turn", noted)
     async with AsyncExitStack() as stack:
         for person in (alice, bob, olga) * 6:
             await stack.enter_async_context(raw(person, url))
-        mute = list(desk.hub.connections)[2::9]
+        mute = list(desk.hub.roster.connections)[2::9]
         began, looks, ends = time.monotonic(), 0, set[int]()
         for second in range(1, 181):
             now = began + second + chance.uniform(-JITTER, JITTER)
             if second % 20 == 0:
                 await stack.enter_async_context(raw(chance.choice((alice, bob, olga)), url))
-                newest = list(desk.hub.connections)[-1]
+                newest = list(desk.hub.roster.connections)[-1]
                 newest.last_ping = now - 0.5
                 newest.due = newest.last_ping + sweeper.PING_SECONDS
-            open_now = [c for c in desk.hub.connections if not c.closing]
+            open_now = [c for c in desk.hub.roster.connections if not c.closing]
             for connection in open_now:
                 if connection not in mute and connection.last_ping > connection.last_heard:
                     connection.last_heard = connection.last_ping + 0.1
             if second % 15 == 0:
-                desk.hub.sweeper.set_expiry(
+                desk.hub.roster.sweeper.set_expiry(
                     chance.choice(open_now), time.time() + chance.choice((-40, 70))
                 )
             if second % 40 == 0:
                 chance.choice(open_now).close(1000)
-            due = {c for c in desk.hub.connections if c.due <= now}
-            pinged = {c: c.last_ping for c in desk.hub.connections}
+            due = {c for c in desk.hub.roster.connections if c.due <= now}
+            pinged = {c: c.last_ping for c in desk.hub.roster.connections}
             turned.clear()
             desk.hub._visit(now)
             looks += len(turned)
@@ -852,26 +852,26 @@ async def test_the_sweeper_looks_at_those_who_are_due_and_at_nobody_else(
             soon = now + TICK_SECONDS - sweeper.PING_SECONDS
             assert all(c.closing or pinged[c] <= soon for c in set(turned) - due)
             assert len(turned) == len(set(turned))
-            left = [c for c in desk.hub.connections if not c.closing]
+            left = [c for c in desk.hub.roster.connections if not c.closing]
             latest = sweeper.PING_SECONDS + TICK_SECONDS + 2 * JITTER
             assert all(now - pinged[c] < latest for c in left if c.last_ping == now)
             assert all(now - c.last_ping < sweeper.PING_SECONDS for c in left)
-            assert desk.hub.sweeper.early.keys() == {
+            assert desk.hub.roster.sweeper.early.keys() == {
                 c
-                for c in desk.hub.connections
+                for c in desk.hub.roster.connections
                 if c.closing or c.due < c.last_ping + sweeper.PING_SECONDS
             }
             order = [c.last_ping for c in left]
             assert order == sorted(order)
-            ends |= {c.closing for c in desk.hub.connections}
+            ends |= {c.closing for c in desk.hub.roster.connections}
             await asyncio.sleep(0)
         assert {0, 1000, 4401, 4408} <= ends
         assert looks < 18 * 180 / 5
-        desk.hub.close_all(Close.NORMAL, "the end")
+        desk.hub.roster.close_all(Close.NORMAL, "the end")
         for second in (200, 205, 210):
             desk.hub._visit(began + second)
             await asyncio.sleep(0.01)
-        assert (desk.hub.connections, desk.hub.sweeper.early) == ({}, {})
+        assert (desk.hub.roster.connections, desk.hub.roster.sweeper.early) == ({}, {})
 
 
 # Tokens

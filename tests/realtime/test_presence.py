@@ -21,10 +21,11 @@ from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
-from warmdesk.realtime import presence as presence_module
+from warmdesk.realtime import leases as leases_module
+from warmdesk.realtime import people as people_module
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.frames import TEXT
-from warmdesk.realtime.presence import Delta, Told
+from warmdesk.realtime.presence_frames import Delta, WindowFrames
 
 DELAY = 2.5
 SOON = 1.0
@@ -169,8 +170,8 @@ async def test_hints_only_make_it_faster(
     far = person("bob", url=twin.url)
     async with here(far) as viewer:
         async with here(alice):
-            await viewer.next("presence.join", limit=presence_module.TURN_SECONDS + SOON)
-        await viewer.next("presence.leave", limit=presence_module.TURN_SECONDS + DELAY)
+            await viewer.next("presence.join", limit=leases_module.TURN_SECONDS + SOON)
+        await viewer.next("presence.leave", limit=leases_module.TURN_SECONDS + DELAY)
 
 
 async def test_who_was_in_a_process_that_died_is_gone_when_the_lease_ran_out(
@@ -180,8 +181,8 @@ async def test_who_was_in_a_process_that_died_is_gone_when_the_lease_ran_out(
     bob: Person,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 3.0)
-    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.5)
     async with here(bob) as viewer, AsyncExitStack() as stack:
         dying = await stack.enter_async_context(serving(settings))
         alice = person("alice", url=dying.url)
@@ -205,8 +206,8 @@ async def test_a_redis_that_lost_everything_makes_nobody_leave(
     bob: Person,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 2.5)
-    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.5)
     far = person("olga", url=twin.url)
     async with here(bob) as viewer, here(far) as other:
         async with here(alice):
@@ -232,9 +233,9 @@ async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards
     monkeypatch: pytest.MonkeyPatch,
     eventually: Wait,
 ) -> None:
-    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 1.5)
-    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.3)
-    script = desk.presence._script
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.3)
+    script = desk.presence.leases._script
 
     async def away(*args: Any, **options: Any) -> Any:
         raise ConnectionError("Redis is away")
@@ -242,7 +243,7 @@ async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards
     async with here(bob) as viewer:
         async with here(alice):
             await viewer.next("presence.join", limit=SOON)
-            monkeypatch.setattr(desk.presence, "_script", away)
+            monkeypatch.setattr(desk.presence.leases, "_script", away)
             # Sockets open all the same, with what is known here.
             async with here(olga) as late:
                 assert set(await listed(late)) == {"alice", "bob", "olga"}
@@ -251,7 +252,7 @@ async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards
         await asyncio.sleep(1.0)
         assert changes(viewer) == [("join", 3), ("join", 2)], "nobody leaves while it is frozen"
         assert (await bob.get("/projects/demo/presence", status=503))["error"]
-        monkeypatch.setattr(desk.presence, "_script", script)
+        monkeypatch.setattr(desk.presence.leases, "_script", script)
         await eventually(lambda: len(changes(viewer)) == 4, limit=5)
         assert sorted(changes(viewer)[2:]) == [("leave", 2), ("leave", 3)]
 
@@ -381,7 +382,7 @@ def test_everybody_is_told_just_what_is_new_to_him(seed: int, again: float) -> N
     known = [set(before)]
     for what, user, _ in deltas:
         known.append(known[-1] | {user} if what == "join" else known[-1] - {user})
-    told = Told(deltas, len(known[-1]))
+    told = WindowFrames(deltas, len(known[-1]))
     places = random.Random(seed).choices(range(len(deltas) + 1), k=3 * len(deltas))
     for place in [*range(len(deltas) + 1), *places]:
         singles = [frame_of(*each) for each in all_frames(told.since(place, changed=False))]
@@ -448,7 +449,7 @@ async def test_leases_are_renewed_by_few_calls_and_nobody_is_forgotten(
     assert calls == [1000, 1000, 500]
     assert leases.keys() == everybody.keys()
     assert len(set(leases.values())) == 1
-    assert min(leases.values()) >= before + presence_module.LEASE_SECONDS * 1000
+    assert min(leases.values()) >= before + leases_module.LEASE_SECONDS * 1000
     await desk.redis.zrem(lease.format("leases"), f"{users[1500]}@{desk.bus.process}")
     await desk.redis.hdel(lease.format("counts"), str(users[1500]))
     calls, leases = await turn()
@@ -495,7 +496,7 @@ async def test_a_planned_stop_leaves_the_leave_delay_and_no_ghosts(
             await wire.next("hello")
             await viewer.next("presence.join", limit=SOON)
         await holder.__aexit__(None, None, None)
-        await viewer.next("presence.leave", limit=presence_module.TURN_SECONDS + 1.0)
+        await viewer.next("presence.leave", limit=leases_module.TURN_SECONDS + 1.0)
 
 
 async def test_an_opening_that_fails_shows_nobody_for_longer_than_it_took(
@@ -514,7 +515,7 @@ async def test_an_opening_that_fails_shows_nobody_for_longer_than_it_took(
     far = person("bob", url=twin.url)
     async with here(far) as viewer, here(olga):
         await viewer.next("presence.join", limit=SOON)
-        monkeypatch.setattr(desk.hub, "plan", busy)
+        monkeypatch.setattr(desk.resume, "plan", busy)
         with pytest.raises(aiohttp.WSServerHandshakeError):
             async with alice.socket("demo", since=0):
                 pass
@@ -533,8 +534,8 @@ async def test_a_redis_that_drops_a_part_when_memory_is_short_makes_no_ghosts(
     monkeypatch: pytest.MonkeyPatch,
     part: str,
 ) -> None:
-    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 2.5)
-    monkeypatch.setattr(presence_module, "TURN_SECONDS", 0.5)
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.5)
     far = person("bob", url=twin.url)
     async with here(far) as viewer:
         async with here(alice):
@@ -574,7 +575,7 @@ async def test_a_clock_of_redis_that_is_set_back_leaves_no_ghosts(
     board: Board, desk: Desk, olga: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's process died, and the lease that it left would last for another hour."""
-    monkeypatch.setattr(presence_module, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 1.5)
     key = f"{desk.bus.names}presence:{{}}:{project_channel(board.id)}"
     async with here(bob) as viewer:
         async with here(olga):
@@ -583,23 +584,23 @@ async def test_a_clock_of_redis_that_is_set_back_leaves_no_ghosts(
             seconds, _ = await desk.redis.time()
             dead = {f"{olga.id}@dead": (seconds + 3600) * 1000}
             await desk.redis.zadd(key.format("leases"), dead)
-        await viewer.next("presence.leave", limit=1.5 + presence_module.TURN_SECONDS + SOON)
+        await viewer.next("presence.leave", limit=1.5 + leases_module.TURN_SECONDS + SOON)
 
 
 async def test_whoever_asks_for_people_is_told_them_though_they_are_forgotten(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who resumes first asks for the next at once, before the others look at what was read."""
-    monkeypatch.setattr(presence_module, "PEOPLE_KEPT", 1)
+    monkeypatch.setattr(people_module, "PEOPLE_KEPT", 1)
 
     async def told(*ids: int) -> list[int]:
-        return [orjson.loads(ref)["id"] for id in ids for ref in await desk.presence.refs([id, 3])]
+        return [orjson.loads(ref)["id"] for id in ids for ref in await desk.people.refs([id, 3])]
 
     one, other = await asyncio.gather(told(1, 2, 4, 5), told(5, 4, 2, 1))
     assert one == [1, 3, 2, 3, 4, 3, 5, 3]
     assert other == [5, 3, 4, 3, 2, 3, 1, 3]
-    assert await desk.presence.refs([2, 6, 1]) == await desk.presence.refs([2, 1])
-    assert len(desk.presence._people) == 1
+    assert await desk.people.refs([2, 6, 1]) == await desk.people.refs([2, 1])
+    assert len(desk.people._people) == 1
 
 
 async def test_who_comes_while_people_are_forgotten_is_left_out_nowhere(
@@ -611,12 +612,12 @@ async def test_who_comes_while_people_are_forgotten_is_left_out_nowhere(
     bob: Person,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(presence_module, "PEOPLE_KEPT", 0)
+    monkeypatch.setattr(people_module, "PEOPLE_KEPT", 0)
     far = person("alice", url=twin.url)
 
     async def strangers() -> None:
         while True:
-            await desk.presence.refs([999])
+            await desk.people.refs([999])
 
     async with here(bob) as viewer:
         forgetting = [asyncio.create_task(strangers()) for _ in range(3)]
@@ -633,10 +634,10 @@ async def test_who_comes_while_people_are_forgotten_is_left_out_nowhere(
 
 
 def shift_clock(desk: Desk, leap: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = desk.presence._script
+    script = desk.presence.leases._script
 
     async def shifted(*args: Any, **options: Any) -> bytes:
         answer = orjson.loads(await script(*args, **options))
         return orjson.dumps(answer | {"clock": answer["clock"] + round(leap * 1000)})
 
-    monkeypatch.setattr(desk.presence, "_script", shifted)
+    monkeypatch.setattr(desk.presence.leases, "_script", shifted)

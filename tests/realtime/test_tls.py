@@ -13,8 +13,9 @@ import pytest
 import trustme
 
 from tests.realtime.raw import both_loops, closing, fill, masked, peer, serving, settled, until
-from warmdesk.realtime.connection import BUFFER_LIMIT, CLOSE_SECONDS, SEND_BUFFER
+from warmdesk.realtime.connection import BUFFER_LIMIT, CLOSE_SECONDS
 from warmdesk.realtime.frames import BINARY, CLOSE, PING, PONG, TEXT, frame
+from warmdesk.realtime.socket_buffers import SEND_BUFFER
 
 
 @dataclass(frozen=True)

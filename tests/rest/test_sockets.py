@@ -12,10 +12,12 @@ import aiohttp
 import pytest
 
 from tests import pace
-from tests.conftest import Board, Door, Invite, Wait
+from tests.conftest import Board, Door, Invite, Wait, serving, until
 from tests.person import PASSWORD, Person, Wire
 from warmdesk.auth.tokens import digest
+from warmdesk.changes.chat import Chat
 from warmdesk.client import FRAME_LIMIT
+from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.rest import sockets
 
@@ -610,6 +612,24 @@ async def test_messages_of_one_socket_are_carried_out_in_their_order(
         assert [f["payload"]["body"] for f in wire.events] == [str(n) for n in range(20)]
 
 
+async def test_what_a_socket_asked_for_ends_with_the_server(
+    board: Board, settings: Settings, person: Invite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+
+    async def hangs(chat: Chat, *given: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(chat.changes.bus.good)
+
+    monkeypatch.setattr(Chat, "send", hangs)
+    async with serving(settings) as door, person("alice", url=door.url).socket("demo") as wire:
+        await wire.send("chat.send", {"body": "for ever"})
+        await until(lambda: len(door.desk.background) == 1)
+    assert ended == [True], "before the parts that it uses"
+
+
 async def test_too_long_a_message_closes_with_1009(board: Board, alice: Person) -> None:
     async with alice.socket("demo") as wire:
         await wire.send("chat.send", {"body": "x" * 60_000})
@@ -690,9 +710,9 @@ async def test_a_closed_socket_leaves_nothing_behind(
     for code in (1000, 1001, 4999):
         async with alice.socket("demo") as wire:
             await wire.next("hello")
-            assert desk.hub.of_user(alice.id)
+            assert desk.hub.roster.of_user(alice.id)
             await wire.socket.close(code=code)
-    await eventually(lambda: not desk.hub.of_user(alice.id))
+    await eventually(lambda: not desk.hub.roster.of_user(alice.id))
     room = desk.hub.rooms[f"project:{board.id}"]
     assert not [c for c in room.connections() if c.user_id == alice.id]
-    assert not [c for c in desk.hub.connections if c.user_id == alice.id]
+    assert not [c for c in desk.hub.roster.connections if c.user_id == alice.id]

@@ -13,7 +13,7 @@ from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role, effect
 from warmdesk.db.pool import spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, NotFound
-from warmdesk.tasks import Together
+from warmdesk.tasks import Batcher
 
 ENTRIES = 20_000
 
@@ -29,7 +29,7 @@ class Access:
     def __init__(self) -> None:
         self.entries: dict[Wanted, Project | None] = {}
         self.generation = 0
-        self._together: Together[Wanted, Project] = Together()
+        self._together: Batcher[Wanted, Project] = Batcher()
 
     def forget(self) -> None:
         """A membership, an account or a project changed somewhere: everything is looked up anew."""

@@ -35,7 +35,7 @@ from warmdesk.db.pool import DATABASE_AWAY, Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
 from warmdesk.link import NAMES
-from warmdesk.tasks import Shared, Together
+from warmdesk.tasks import Batcher, SingleFlight
 
 KEPT = 20_000
 """Tokens and keys remembered by one process; the longest unused goes first."""
@@ -110,8 +110,8 @@ class Identity:
         self.redis = redis
         self.names = names
         self.generation = 0
-        self._shared: Shared[Actor | None] = Shared()
-        self._together: Together[Session, tuple[str, GlobalRole]] = Together()
+        self._shared: SingleFlight[Actor | None] = SingleFlight()
+        self._together: Batcher[Session, tuple[str, GlobalRole]] = Batcher()
         self._claims: Recent[Claims] = Recent(KEPT)
         self._actors: Recent[Actor] = Recent(KEPT)
         # Apart, or the digest of a key would pass for a token.

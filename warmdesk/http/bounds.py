@@ -26,7 +26,7 @@ from warmdesk.auth.addresses import neighbourhood, networks, parsed
 from warmdesk.config import Settings
 from warmdesk.errors import TooMany, Unavailable
 from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
-from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.socket_buffers import progress
 from warmdesk.tasks import Tasks, until_beat
 
 WRITE_TIMEOUT = 10.0
@@ -78,7 +78,7 @@ class Reader:
         self.person = person
         self.since = self.taken_at = now
         self.size = transport.get_write_buffer_size()
-        self.level = Connection._measure(transport)
+        self.level = progress(transport)
 
 
 class Readers:
@@ -120,7 +120,7 @@ class Readers:
         for transport in list(islice(self.slow, VISITED)):
             reader = self.slow.pop(transport)
             self.slow[transport] = reader  # those that were visited longest ago stand first
-            size, level = transport.get_write_buffer_size(), Connection._measure(transport)
+            size, level = transport.get_write_buffer_size(), progress(transport)
             self._holds(reader, size - reader.size)
             reader.size = size
             if level < reader.level:

@@ -215,22 +215,12 @@ def received(connection: Connection, text: bytes) -> None:
         _carry_at_once(connection, declared, message)
     elif connection.inbox is None:
         connection.inbox = deque((message,))
-        keep(_carry_out(connection))
+        connection.desk.background.start(_carry_out(connection))
     elif len(connection.inbox) >= INBOX:
         WS_DROPPED.inc(reason="inbox_full")
         _error(connection, message.id, "rate_limited", "too many messages are waiting")
     else:
         connection.inbox.append(message)
-
-
-_kept: set[asyncio.Task[None]] = set()
-
-
-def keep(run: Any) -> None:
-    """Let something go on by itself."""
-    task = asyncio.create_task(run)
-    _kept.add(task)
-    task.add_done_callback(_kept.discard)
 
 
 async def _carry_out(connection: Socket) -> None:

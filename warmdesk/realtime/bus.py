@@ -9,10 +9,11 @@ others find it in the feed.
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
 lost when three seconds pass without one. `on_lost` and `on_found` tell of it; after each new
-connection `on_doubt` is called too: whatever was said meanwhile has to be read from the feeds.
+connection `on_doubt` does, too: whatever was said meanwhile has to be read from the feeds.
 
 The beat goes round by both connections, so its silence is doubt in both: after a failover one may
-stand at the new primary and the other at a deposed one, which answers and reaches nobody.
+stand at the new primary and the other at a deposed one, which answers and reaches nobody. That is
+why both are in one module, which is longer than others.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from redis.exceptions import RedisError, ResponseError
 from warmdesk.link import NAMES, Link, pack
 from warmdesk.metrics import BUS_DROPPED, DELIVERY_FAILED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
+from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 from warmdesk.tasks import Tasks, until_beat
 
@@ -54,8 +56,6 @@ LAST_PAUSE = 1.0
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
-
-Heard = Callable[[str, int, str, str, bytes, str], None]
 
 
 def connect_redis(url: str, *, listening: bool = False) -> Any:
@@ -107,8 +107,13 @@ def _packed(names: str, batch: list[tuple[str, bytes]]) -> bytes:
 
 
 class Bus:
-    """The bus as one process sees it. ``heard(channel, seq, type, entity, envelope, epoch)`` is
-    called for each message; the epoch is "" where none is told.
+    """The bus as one process sees it.
+
+    heard      each message: channel, seq, type, entity, envelope, and the epoch, "" where none is
+               told; what raises is in doubt
+    on_doubt   something was said that may not have been heard: read the feeds
+    on_lost    the connection that listens ended
+    on_found   it is there again, and all that is followed is confirmed
     """
 
     def __init__(self, client: Any, *, names: str = NAMES) -> None:
@@ -117,10 +122,11 @@ class Bus:
         """
         self.names = names
         self.process = secrets.token_hex(6)
-        self.heard: Heard = lambda *message: None
-        self.on_doubt: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[], None] = lambda: None
-        self.on_found: Callable[[], None] = lambda: None
+        self.heard: Observers[[str, int, str, str, bytes, str]] = Observers("bus.heard")
+        self.on_doubt: Observers[[]] = Observers("bus.doubt")
+        self.on_lost: Observers[[]] = Observers("bus.lost")
+        self.on_found: Observers[[]] = Observers("bus.found")
+        self._tell: Callable[[str, int, str, str, bytes, str], None] = self.heard
         self._client = client
         self._listening: Link | None = None
         self._wanted: set[str] = set()
@@ -144,6 +150,9 @@ class Bus:
         """Begin to listen and to publish; gives up waiting for Redis after a second, and goes on
         trying.
         """
+        self._tell = self.heard.complete()
+        for observers in (self.on_doubt, self.on_lost, self.on_found):
+            observers.complete()
         self._tasks.start("bus.listen", self._listen)
         self._tasks.start("bus.publish", self._connect_to_publish)
         self._tasks.start("bus.beat", self._beat)
@@ -456,7 +465,7 @@ class Bus:
             self._beat_heard = time.monotonic()
             return
         try:
-            self.heard(channel, number, kind, entity, envelope, epoch)
+            self._tell(channel, number, kind, entity, envelope, epoch)
         except Exception:
             log.exception("bus.message_failed channel=%s seq=%d type=%s", channel, number, kind)
             DELIVERY_FAILED.inc()

@@ -19,6 +19,9 @@ of its members, of itself and of its number of columns hold it.
 
 What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
 the change's 4.5 seconds, then 503.
+
+Longer than other modules: what a change promises is kept by all of its steps together, from the
+first try to the answer that is kept.
 """
 
 from __future__ import annotations
@@ -27,10 +30,10 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import asyncpg
 
@@ -41,6 +44,7 @@ from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
+from warmdesk.realtime.channels import CONTROL
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
@@ -54,6 +58,8 @@ READ_ONLY = "25006"
 """A standby: the primary is another one now, and whoever leads us there has not noticed yet."""
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
+OF_RIGHTS = CONTROL + " "
+"""How a message begins that tells of rights."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -227,6 +233,12 @@ class Change:
         return self.messages + messages
 
 
+class Forgetful(Protocol):
+    """A cache of rights that lives only as long as no control event came."""
+
+    def forget(self) -> None: ...
+
+
 def _crowded() -> WarmDeskError:
     return Unavailable("too many changes of this project at once, try again")
 
@@ -234,15 +246,27 @@ def _crowded() -> WarmDeskError:
 class Changes:
     """Makes changes: a database to write to and a bus to publish on.
 
+    A change that recorded an event on `control` makes this process's own caches (`forgetful`)
+    forget before its caller has the answer: whoever changed a right never meets the old one here.
+    The other processes hear of it by the control feed.
+
     Changes of one project may have to wait for each other's locks, and each keeps its connection
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
     without: what one project waits for stops nobody elsewhere. Chat is not counted: its messages
     share statements, of which there are few.
     """
 
-    def __init__(self, database: Database, bus: Bus, *, at_once: int | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        *,
+        at_once: int | None = None,
+        forgetful: Iterable[Forgetful] = (),
+    ) -> None:
         self.database = database
         self.bus = bus
+        self.forgetful = tuple(forgetful)
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(
@@ -276,7 +300,7 @@ class Changes:
         )
         if row is None:
             raise NotFound()
-        self.bus.publish_all(row["messages"])
+        self._committed(row["messages"])
         return row
 
     async def run(
@@ -318,9 +342,23 @@ class Changes:
                 if time.monotonic() >= end:
                     raise
             else:
-                self.bus.publish_all(messages)
+                if isinstance(result, Outcome) and result.replay:
+                    self._forget()  # another process may have made the change
+                self._committed(messages)
                 return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
+
+    def _committed(self, messages: list[str]) -> None:
+        """Publish what a change recorded; where that is about rights, forget them here at once."""
+        for message in messages:
+            if message.startswith(OF_RIGHTS):
+                self._forget()
+                break
+        self.bus.publish_all(messages)
+
+    def _forget(self) -> None:
+        for cache in self.forgetful:
+            cache.forget()
 
     @asynccontextmanager
     async def _share(self, project_id: int | None) -> AsyncIterator[None]:

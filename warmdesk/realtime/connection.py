@@ -3,23 +3,23 @@
 No connection has a task or a timer. The hub's sweeper calls `Connection.tick` about once a second
 and `ping` every 30 s, and decides about slow readers from `paused_since` and `stalled_since`. All
 times are `time.monotonic()` seconds.
+
+Longer than other modules: in and out are one state, since what is written decides what may be read,
+and a Close ends both.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import secrets
-import socket
-import struct
-import sys
-import termios
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Literal, Protocol, cast
 
+from warmdesk.realtime import socket_buffers
+from warmdesk.realtime.flood import EVERY, Bucket, too_many
 from warmdesk.realtime.frames import (
     BINARY,
     CLOSE,
@@ -33,23 +33,15 @@ from warmdesk.realtime.frames import (
     close_frame,
     frame,
 )
+from warmdesk.realtime.socket_buffers import acknowledged, drop_unsent, in_kernel, progress
 
 log = logging.getLogger(__name__)
 
 BUFFER_LIMIT = 1 << 20
 """Bytes waiting to be written that make a socket a slow reader, until all of them are gone."""
 
-SEND_BUFFER = 256 * 1024
-"""Bytes of a socket's buffer in the kernel: without a cap a slow reader hides megabytes there."""
-
 CLOSE_SECONDS = 2.0
 """How long a peer has to answer our Close, and then to take what is still to be written."""
-
-BURST, EVERY = 30, 1 / 3
-"""The flood limit: a bucket of 30 messages that gets one back every third of a second."""
-
-REFUSALS, REFUSALS_SECONDS = 30, 10.0
-"""So many messages beyond the bucket within so many seconds end the socket."""
 
 STRIKES, STRIKES_SECONDS = 3, 60.0
 """So many messages that make no sense within so many seconds end the socket."""
@@ -96,8 +88,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_closed",
-        "_control_at",
-        "_control_refusals",
+        "_controls",
         "_deadline",
         "_deaf",
         "_level",
@@ -108,8 +99,7 @@ class Connection(asyncio.Protocol):
         "_refused",
         "_strikes",
         "_taken",
-        "_text_at",
-        "_text_refusals",
+        "_texts",
         "_written",
         "alive",
         "closing",
@@ -173,9 +163,8 @@ class Connection(asyncio.Protocol):
         self._taken = 0  # as many of them were acknowledged, when it was asked last
         self._pending: bytearray | None = None  # the beginning of a frame
         self._message: bytearray | None = None  # the fragments so far
-        self._text_at = self._control_at = 0.0  # when the bucket will be full again
-        self._text_refusals: deque[float] | None = None
-        self._control_refusals: deque[float] | None = None
+        self._controls = Bucket()
+        self._texts: Bucket | None = None  # most sockets only listen
         self._strikes: deque[float] | None = None
 
     def __repr__(self) -> str:
@@ -197,14 +186,14 @@ class Connection(asyncio.Protocol):
             return 0
         size = transport.get_write_buffer_size()
         written = self._written
-        if written is not None and written - self._taken > SEND_BUFFER // 2:
-            acknowledged = _acknowledged(transport)
-            if acknowledged is None:
+        if written is not None and written - self._taken > socket_buffers.SEND_BUFFER // 2:
+            taken = acknowledged(transport)
+            if taken is None:
                 return size
             # Encryption adds some bytes: whoever took more than was written has taken all.
-            self._taken = acknowledged
-            self._written = written = max(written, acknowledged)
-            size = max(size, written - acknowledged - _in_kernel(transport))
+            self._taken = taken
+            self._written = written = max(written, taken)
+            size = max(size, written - taken - in_kernel(transport))
             size += size // 3
         return size
 
@@ -244,10 +233,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         if self.buffered:
-            # Otherwise the kernel keeps its buffer for minutes for a peer that takes nothing.
-            inside = transport.get_extra_info("socket")
-            if inside is not None:
-                inside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            drop_unsent(transport)
         transport.abort()
 
     def tick(self, now: float) -> None:
@@ -265,7 +251,7 @@ class Connection(asyncio.Protocol):
                 self._deadline = now + CLOSE_SECONDS
                 transport.close()
         elif self.paused_since:
-            level = self._measure(transport)
+            level = progress(transport)
             if level < self._level:
                 self.stalled_since = now
             self._level = level
@@ -274,7 +260,7 @@ class Connection(asyncio.Protocol):
         """Note a message that made no sense; True when it was one too many: close the socket."""
         if self._strikes is None:
             self._strikes = deque(maxlen=STRIKES)
-        return _too_many(self._strikes, now, STRIKES_SECONDS)
+        return too_many(self._strikes, now, STRIKES_SECONDS)
 
     def _begin_to_close(self, code: int) -> None:
         self.closing = code
@@ -298,22 +284,13 @@ class Connection(asyncio.Protocol):
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
             transport.write_eof()
 
-    @staticmethod
-    def _measure(transport: asyncio.Transport) -> int:
-        """A number that falls whenever the peer takes something. The size of the buffer does not
-        tell it: the kernel asks for more when a third of its own is free, and over TLS it is not
-        the last buffer. Where the kernel does not say what was acknowledged it must do.
-        """
-        acknowledged = _acknowledged(transport)
-        return transport.get_write_buffer_size() if acknowledged is None else -acknowledged
-
     # In.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=BUFFER_LIMIT, low=0)
         if transport.get_extra_info("sslcontext") is not None:
-            self._written = self._taken = _acknowledged(self.transport) or 0
+            self._written = self._taken = acknowledged(self.transport) or 0
 
     def read_early(self, data: bytes) -> None:
         """Read what came with the handshake: in the loop's next turn, before what is to arrive."""
@@ -328,9 +305,9 @@ class Connection(asyncio.Protocol):
             len(data) == 6
             and data.startswith(EMPTY_PONG)
             and self._pending is None
-            and self._control_at <= now
+            and self._controls.full_at <= now
         ):
-            self._control_at = now + EVERY
+            self._controls.full_at = now + EVERY
             return
         try:
             self._read(data)
@@ -469,22 +446,15 @@ class Connection(asyncio.Protocol):
         if not self._limits:
             return True
         now = self.last_heard
-        # A bucket is one number: when it will be full again. Each message moves that moment away.
-        full_at = max(now, self._text_at if kind == "text" else self._control_at) + EVERY
-        if full_at - now <= BURST * EVERY + 1e-6:
-            if kind == "text":
-                self._text_at = full_at
-            else:
-                self._control_at = full_at
+        if kind == "control":
+            bucket = self._controls
+        elif self._texts is None:
+            bucket = self._texts = Bucket()
+        else:
+            bucket = self._texts
+        if bucket.take(now):
             return True
-        refusals = self._text_refusals if kind == "text" else self._control_refusals
-        if refusals is None:
-            refusals = deque(maxlen=REFUSALS)
-            if kind == "text":
-                self._text_refusals = refusals
-            else:
-                self._control_refusals = refusals
-        if _too_many(refusals, now, REFUSALS_SECONDS):
+        if bucket.refuse(now):
             self._fail(Close.FLOODING, "too many messages")
         else:
             self._refused(self, kind)
@@ -497,7 +467,7 @@ class Connection(asyncio.Protocol):
         if self.closing or transport is None:
             return
         self.paused_since = self.stalled_since = monotonic()
-        self._level = self._measure(transport)
+        self._level = progress(transport)
         transport.pause_reading()
         self._tell_room(paused=True)
 
@@ -532,27 +502,6 @@ class Connection(asyncio.Protocol):
             log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
 
 
-def _acknowledged(transport: asyncio.Transport) -> int | None:
-    """Bytes that the peer's kernel acknowledged so far (tcpi_bytes_acked); only Linux tells."""
-    inside = transport.get_extra_info("socket")
-    try:
-        taken = inside.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)[120:128]
-        return int(struct.unpack("=Q", taken)[0])
-    except (AttributeError, OSError, struct.error):
-        return None
-
-
-def _in_kernel(transport: asyncio.Transport) -> int:
-    """Bytes that the kernel took and that are not acknowledged yet (SIOCOUTQ)."""
-    inside = transport.get_extra_info("socket")
-    try:
-        return int.from_bytes(
-            fcntl.ioctl(inside.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder
-        )
-    except OSError:
-        return SEND_BUFFER
-
-
 def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     """The payload xor its mask, as one big integer: no loop in Python."""
     size = len(payload)
@@ -561,17 +510,3 @@ def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     key = (mask * ((size + 3) // 4))[:size]
     number = int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")
     return number.to_bytes(size, "little")
-
-
-def _too_many(moments: deque[float], now: float, seconds: float) -> bool:
-    """Note a moment; True when the deque is full of moments within the last `seconds`."""
-    moments.append(now)
-    return len(moments) == moments.maxlen and now - moments[0] <= seconds
-
-
-def cap(inside: socket.socket | None) -> None:
-    """Bound the kernel's buffer of a socket; of one that listens, those of all that it accepts, so
-    also of requests: with 100 ms to the client an answer of megabytes comes at 2.5 to 5 MB/s.
-    """
-    if inside is not None:
-        inside.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

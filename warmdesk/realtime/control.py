@@ -1,26 +1,31 @@
 """Follows the control feed: what a process cached is forgotten, and sockets whose right is gone
-are ended.
+are ended. Nobody else ends or counts them.
 
 `control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by
 the hub's check within a second when the bus lost it. A role that changed keeps the socket open,
 because each write reads the role anew; an account that was deactivated, a session or key that was
 ended, a membership that is gone end theirs. Every half minute all sockets are asked about in one
 query all the same.
+
+A removed member sees nothing after the removal: control listens to it in each room's own order and
+ends the member's sockets at that very seq, wherever they are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
+from warmdesk.realtime.change import Forgetful
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import (
@@ -35,23 +40,19 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Tasks, end, until_beat
+from warmdesk.tasks import Background, Tasks, until_beat
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
 AGAIN_SECONDS = 0.5
 ASKED_AT_ONCE = 2000
+UNSURE_SECONDS = 1.0
+"""A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 
 Right = tuple[int, str | None, int | None, Any]
 """By what a socket is open: user, session, key and room."""
 
 log = logging.getLogger(__name__)
-
-
-class Forgetful(Protocol):
-    """A cache that lives only as long as no control event came."""
-
-    def forget(self) -> None: ...
 
 
 class Control:
@@ -64,11 +65,9 @@ class Control:
         self.database = database
         self.presence = presence
         self.forgetful = tuple(forgetful)
-        self._asks: set[asyncio.Task[None]] = set()
+        self._asks = Background("control.asks", failed=self._not_asked)
         self._unsure = asyncio.Event()
         self._tasks = Tasks()
-        hub.on_history = self._unheard
-        hub.on_unsure = lambda connection: self._later(self._let_go(connection))
 
     async def start(self) -> None:
         await self.hub.follow(CONTROL, self._hear)
@@ -76,7 +75,7 @@ class Control:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        await end(self._asks)
+        await self._asks.stop()
 
     @property
     def trouble(self) -> str | None:
@@ -92,48 +91,70 @@ class Control:
         if entry.type == CONTROL_SESSION.name:
             concerned = [
                 connection
-                for connection in self.hub.of_user(payload["user_id"])
+                for connection in self.hub.roster.of_user(payload["user_id"])
                 if connection.session_id == payload["session_id"]
             ]
             self._end(entry, concerned, "user" if payload.get("deactivated") else "session")
         elif entry.type == CONTROL_KEY.name:
-            concerned = [c for c in self.hub.connections if c.key_id == payload["key_id"]]
+            concerned = [c for c in self.hub.roster.connections if c.key_id == payload["key_id"]]
             self._end(entry, concerned, "key")
         elif entry.type == CONTROL_USER.name:
-            self._later(self._user_changed(entry, payload["user_id"]))
+            self._asks.start(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
-            self._later(self._member_changed(entry, **payload))
+            self._asks.start(self._member_changed(entry, **payload))
         elif entry.type == CONTROL_RESTORED.name:
-            self.hub.close_all(Close.RESTART, "the data was restored")
+            self.hub.roster.close_all(Close.RESTART, "the data was restored")
 
-    def _unheard(self) -> None:
+    def unheard(self) -> None:
         """What was said went by unheard: ask about everything."""
         self._forget()
-        self._later(self._ask_about_all())
+        self._asks.start(self._ask_about_all())
 
-    def _end(self, entry: Entry | None, connections: list[Connection], cause: str) -> None:
+    def end_removed(self, room: Room, entry: Entry) -> None:
+        """A member was removed: called in the room's order, before any event after it."""
+        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
+        if gone:
+            room.flush()
+        since = seconds_since(entry)
+        for connection in gone:
+            room.drop(connection)
+            if connection.closing:
+                continue
+            if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
+                # Perhaps it was let in behind this: a member again, whose room is late.
+                self._asks.start(self._let_go(connection))
+                continue
+            self._end(entry, [connection], "project", "no longer a member")
+
+    def _end(
+        self,
+        entry: Entry | None,
+        connections: list[Connection],
+        cause: str,
+        reason: str | None = None,
+    ) -> None:
         """Close these, of which `cause` took the right."""
         signed_out = cause in ("session", "key")
         code = Close.SIGNED_OUT if signed_out else Close.NO_ACCESS
         for connection in connections:
             if not connection.closing:
                 REVOCATIONS.inc(cause=cause)
-                connection.close(code, "signed out" if signed_out else "access ended")
+                connection.close(code, reason or ("signed out" if signed_out else "access ended"))
                 _note_time(entry)
 
     async def _user_changed(self, entry: Entry, user_id: int) -> None:
-        await self._ask_about(self.hub.of_user(user_id), because_of=entry)
+        await self._ask_about(self.hub.roster.of_user(user_id), because_of=entry)
         try:
             await self.presence.renamed(user_id)
         except DATABASE_AWAY as error:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
     async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
-        """A removed member's sockets are ended by the room at the seq of the removal. What is still
+        """A removed member's sockets end in the room's order: see `end_removed`. What is still
         open a second later is asked about, when the room has read what it may have missed.
         """
         await asyncio.sleep(IN_BAND_SECONDS)
-        concerned = self.hub.of_user(user_id)
+        concerned = self.hub.roster.of_user(user_id)
         room = self.hub.rooms.get(project_channel(project_id))
         if room is not None and room.opened and any(c.room is room for c in concerned):
             await asyncio.shield(self.hub.catch_up(room, cause="check"))
@@ -159,11 +180,11 @@ class Control:
             self._tasks.recovered("control.review")
 
     async def _ask_about_all(self) -> None:
-        await self._ask_about(self.hub.connections)
+        await self._ask_about(self.hub.roster.connections)
 
-    async def review(self, connection: Connection) -> None:
-        """Ask about one socket: it was let in on what may have changed meanwhile."""
-        await self._ask_about([connection])
+    def review(self, connection: Connection) -> None:
+        """Ask about one socket, soon: it was let in on what may have changed meanwhile."""
+        self._asks.start(self._ask_about([connection]))
 
     async def _ask_about(
         self, connections: Iterable[Connection], *, because_of: Entry | None = None
@@ -204,17 +225,10 @@ class Control:
                 return [(asked[row["place"] - 1], row["cause"]) for row in rows]
         return []
 
-    def _later(self, run: Any) -> None:
-        task = asyncio.create_task(run)
-        self._asks.add(task)
-        task.add_done_callback(self._asked)
-
-    def _asked(self, task: asyncio.Task[None]) -> None:
+    def _not_asked(self, error: BaseException) -> None:
         """What failed is made good by a review, which is tried until it does not fail."""
-        self._asks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("control.failed", exc_info=error)
-            self._unsure.set()
+        log.error("control.failed", exc_info=error)
+        self._unsure.set()
 
 
 def _note_time(entry: Entry | None) -> None:

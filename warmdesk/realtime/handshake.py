@@ -26,8 +26,9 @@ from typing import Any, cast
 from aiohttp import HttpVersion11, web
 
 from warmdesk.errors import BadRequest, WarmDeskError
-from warmdesk.realtime.connection import Connection, cap
+from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.frames import accept_key
+from warmdesk.realtime.socket_buffers import cap
 
 
 class ClientGone(WarmDeskError, ConnectionResetError):

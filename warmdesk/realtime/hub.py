@@ -13,6 +13,9 @@ nobody, and is a reason to look at once.
 
 A process that was frozen wakes up with old messages in its buffers. When its own clock shows a gap
 of more than three seconds, it delivers nothing until it has compared everything with the feeds.
+
+What a single connection missed is `resume`'s. Longer than other modules: delivery, catching up and
+the check share what is known of each room's epoch and doubt, and are right only together.
 """
 
 from __future__ import annotations
@@ -23,31 +26,26 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from warmdesk.db.pool import DATABASE_AWAY, Database
-from warmdesk.errors import Unavailable
 from warmdesk.metrics import (
     DELIVERY_FAILED,
     DELIVERY_GAP,
     EPOCH_CHANGES,
     FEED_REPAIRS,
-    RESUMES,
-    REVOCATION_SECONDS,
-    REVOCATIONS,
-    WS_CONNECTIONS,
     WS_DROPPED,
 )
 from warmdesk.metrics.sharing import TICK_SECONDS, tick
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import MEMBER_REMOVED, RECONNECT, SYNC_RESET, signal_frame
+from warmdesk.realtime.events import SYNC_RESET, Event, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
-from warmdesk.realtime.room import TAIL_BYTES, TAIL_EVENTS, Room
-from warmdesk.realtime.sweeper import Sweeper
-from warmdesk.tasks import Shared, Tasks, end, until_beat
+from warmdesk.realtime.observers import Observers
+from warmdesk.realtime.room import Room
+from warmdesk.realtime.roster import CONNECTIONS_EACH, Roster
+from warmdesk.tasks import Background, Tasks, until_beat
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -56,115 +54,81 @@ HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
 """How long a message may be on its way at most. On a busy machine who publishes has to wait for a
 core; to read for it would only make the machine busier."""
-UNSURE_SECONDS = 1.0
-"""A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
-REACH_FURTHER = 50
-PAST_SECONDS = 60.0
-"""How long a connection that is behind waits for a database that is away."""
-OPENING_AT_ONCE = 100
-AGAIN_SECONDS, AGAIN_LATEST = 2.0, 20.0
-AGAIN_EACH_SECOND = 400
 KEEP_EMPTY_SECONDS = 5.0
-CONNECTIONS_EACH = 20
-STOP_SPREAD_SECONDS = 3.0
-STOP_STEP_SECONDS = 0.05
-STOP_CLOSE_SECONDS = 2.0
 LAG_SECONDS = 15.0
 """How long the worst lateness of the loop is shown: as long as scrapes are apart."""
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[Entry], None]
-
-
-class Reset(Exception):
-    """What a client has cannot be carried on from: it must fetch again. The reason goes into
-    `sync.reset`.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+Follower = Callable[[Entry], None]
+Listener = Callable[[Room, Entry], None]
 
 
 class Hub:
-    """Rooms by channel; connections by user. `on_*` are the ears of presence and control."""
+    """Rooms by channel, and the `roster` of those who are in them.
+
+    on_hint       a hint came for a room: its word
+    on_left       a connection of a room is gone
+    on_behind     a connection misses more than its room remembers: the feed is to be read for it
+    on_rejoined   a connection caught up and follows its room again
+    on_woken      this process slept, and has compared its rooms with the feeds since
+    on_history    events of a channel that is followed may have gone by unheard
+    """
 
     def __init__(self, database: Database, bus: Bus) -> None:
         self.database = database
         self.bus = bus
         self.rooms: dict[str, Room] = {}
-        self.people: dict[int, list[Connection]] = {}
-        self.sweeper = Sweeper(self.rooms)
-        self.connections = self.sweeper.connections
+        self.roster = Roster(self.rooms)
         self.epoch = ""
+        self.followers: dict[str, list[Follower]] = {}
         self.listeners: dict[str, list[Listener]] = {}
-        self.on_hint: Callable[[Room, str], None] = lambda room, word: None
-        self.on_left: Callable[[Room, Connection], None] = lambda room, connection: None
-        self.on_rejoined: Callable[[Room, Connection], None] = lambda room, connection: None
-        self.on_unsure: Callable[[Connection], None] = lambda connection: None
-        self.on_woken: Callable[[], None] = lambda: None
-        self.on_history: Callable[[], None] = lambda: None
+        self.on_hint: Observers[[Room, str]] = Observers("hub.hint")
+        self.on_left: Observers[[Room, Connection]] = Observers("hub.left")
+        self.on_behind: Observers[[Room, Connection]] = Observers("hub.behind")
+        self.on_rejoined: Observers[[Room, Connection]] = Observers("hub.rejoined")
+        self.on_woken: Observers[[]] = Observers("hub.woken")
+        self.on_history: Observers[[]] = Observers("hub.history")
         self._tasks = Tasks()
-        self._heals: set[asyncio.Task[None]] = set()
-        self._reads = asyncio.Semaphore(READS_AT_ONCE)
-        self._shared: Shared[bool] = Shared()
-        # A storm of newcomers waits its turn instead of drowning the database.
-        self.turnstile = asyncio.Semaphore(OPENING_AT_ONCE)
-        self._again_at = 0.0
+        self.heals = Background("hub.heals", failed=_heal_failed)
+        self.reads = asyncio.Semaphore(READS_AT_ONCE)
         self._doubt = asyncio.Event()
         self._looked_at = -math.inf
-        self._count_open = {"project": 0, "user": 0}
         self._ticked_at = time.monotonic()
         self._frozen = False
-        bus.heard = self.hear
-        bus.on_doubt = self._doubt.set
 
     async def start(self) -> None:
         """Learn the epoch and begin to check and sweep."""
+        for observers in (
+            self.on_hint,
+            self.on_left,
+            self.on_behind,
+            self.on_rejoined,
+            self.on_woken,
+            self.on_history,
+        ):
+            observers.complete()
         self.epoch, _ = await feed.heads(self.database.healing, [])
         self._ticked_at = time.monotonic()
         self._tasks.start("hub.check", self._check)
         self._tasks.start("hub.sweep", self._sweep)
 
-    async def close_sockets(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
-        """Tell every socket to come back at a random moment, then close them with 1001, one after
-        another within `spread` seconds: who comes back at once shall not come with all others.
-
-        A socket whose opening was under way, or that came on a connection that was kept, goes too.
-        """
-        goodbye = signal_frame(RECONNECT, b'{"min_ms":100,"max_ms":%d}' % (100 + 1000 * spread))
-        leaving = list(self.connections)
-        for connection in leaving:
-            connection.write(goodbye)
-        began = time.monotonic()
-        step = min(STOP_STEP_SECONDS, spread / max(1, len(leaving)))
-        for place, connection in enumerate(leaving):
-            early = began + place * step - time.monotonic()
-            if early > 0:
-                await asyncio.sleep(early)
-            connection.close(Close.GOING_AWAY)
-        limit = time.monotonic() + STOP_CLOSE_SECONDS
-        while self.connections and time.monotonic() < limit:
-            for connection in list(self.connections):
-                connection.write(goodbye)  # dropped where it closes already
-                connection.close(Close.GOING_AWAY)
-            await asyncio.sleep(0.02)
-        for connection in list(self.connections):
-            connection.abort()
-
     async def stop(self) -> None:
         """End the hub's tasks; its sockets were closed before."""
         await self._tasks.stop()
-        await end(self._heals)
+        await self.heals.stop()
 
     @property
     def trouble(self) -> str | None:
         return self._tasks.trouble()
 
     # From the bus
+
+    def doubt(self) -> None:
+        """Something may not have been heard: compare all rooms with their feeds now."""
+        self._doubt.set()
 
     def hear(
         self, channel: str, seq: int, kind: str, entity: str, envelope: bytes, epoch: str = ""
@@ -242,38 +206,21 @@ class Hub:
             self.catch_up(room, cause="gap")
 
     def _taken(self, room: Room, entry: Entry) -> None:
-        """An event, in its order: a removed member's sockets end at this very seq; followers
-        inside the process hear it. It stands already: what fails here is not tried again.
+        """An event, in its order, for who listens inside the process. It stands already: what
+        fails here is not tried again.
         """
-        try:
-            if entry.type == MEMBER_REMOVED.name:
-                self._end_removed(room, entry)
-        except Exception:
-            self._failed(room, entry.seq, entry.type)
-            self._start_anew(room, room.last)
-        for listener in self.listeners.get(room.channel, ()):
+        for listener in self.listeners.get(entry.type, ()):
             try:
-                listener(entry)
+                listener(room, entry)
+            except Exception:
+                self._failed(room, entry.seq, entry.type)
+                self._start_anew(room, room.last)
+        for follower in self.followers.get(room.channel, ()):
+            try:
+                follower(entry)
             except Exception:
                 self._failed(room, entry.seq, entry.type)
                 self.on_history()
-
-    def _end_removed(self, room: Room, entry: Entry) -> None:
-        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
-        if gone:
-            room.flush()
-        since = feed.seconds_since(entry)
-        for connection in gone:
-            room.drop(connection)
-            if connection.closing:
-                continue
-            if since is None or time.monotonic() - connection.opened_at < since + UNSURE_SECONDS:
-                # Perhaps it was let in behind this: a member again, whose room is late.
-                self.on_unsure(connection)
-                continue
-            REVOCATIONS.inc(cause="project")
-            connection.close(Close.NO_ACCESS, "no longer a member")
-            REVOCATION_SECONDS.observe(since)
 
     # Healing
 
@@ -286,8 +233,7 @@ class Hub:
         """
         if room.catching is None:
             FEED_REPAIRS.inc(cause=cause)
-            room.catching = asyncio.create_task(self._catch_up(room, cause))
-            self._keep(room.catching)
+            room.catching = self.heals.start(self._catch_up(room, cause))
         return room.catching
 
     async def _catch_up(self, room: Room, cause: str) -> None:
@@ -312,7 +258,7 @@ class Hub:
         while True:
             since = room.last
             room.doubtful = False
-            async with self._reads:
+            async with self.reads:
                 page = await feed.after(self.database.healing, room.channel, since)
             epoch = await self._epoch_of(page.epoch, went_back=page.seq < since)
             if not room.opened or self._history_changed(epoch):
@@ -357,7 +303,7 @@ class Hub:
         for connection in room.connections():
             connection.seen = page.seq
             connection.write(self.reset_frame(page.seq, "retention"))
-        if room.channel in self.listeners:
+        if room.channel in self.followers:
             self.on_history()
         return False
 
@@ -369,7 +315,7 @@ class Hub:
         for connection in room.connections():
             connection.close(Close.RESTART, "an event could not be delivered")
         room.begin(seq)
-        if room.channel in self.listeners:
+        if room.channel in self.followers:
             self.on_history()
 
     async def _epoch_of(self, epoch: str, *, went_back: bool) -> str:
@@ -392,7 +338,7 @@ class Hub:
         self.epoch = epoch
         # A connection that goes on tells the epoch that it found first.
         self.database.pool.expire()
-        self.close_all(Close.RESTART, "history changed")
+        self.roster.close_all(Close.RESTART, "history changed")
         for room in self.rooms.values():
             room.begin(0)
             room.opened = False
@@ -402,16 +348,11 @@ class Hub:
 
     async def _reopen(self) -> None:
         """Rooms that are followed inside the process come back by themselves."""
-        for channel in self.listeners:
+        for channel in self.followers:
             room = self.rooms.get(channel)
             if room is None or not room.opened:
                 await self.open(channel)
                 self.on_history()
-
-    def close_all(self, code: Close, reason: str) -> None:
-        """Close every socket of this process."""
-        for connection in list(self.connections):
-            connection.close(code, reason)
 
     async def _check(self) -> None:
         """Compare all rooms with their feeds, one query for all."""
@@ -469,7 +410,7 @@ class Hub:
         room = self.rooms.get(channel)
         if room is None:
             room = self.rooms[channel] = Room(
-                channel, rejoin=self._rejoin, taken=self._taken, early=self.sweeper.early
+                channel, rejoin=self.rejoin, taken=self._taken, early=self.roster.sweeper.early
             )
         while not room.opened:
             if room.opening is None:
@@ -498,101 +439,35 @@ class Hub:
         finally:
             room.opening = None
 
-    async def follow(self, channel: str, listener: Listener) -> None:
+    async def follow(self, channel: str, follower: Follower) -> None:
         """Hear a channel's events inside this process, in order, as long as it lives."""
-        self.listeners.setdefault(channel, []).append(listener)
+        self.followers.setdefault(channel, []).append(follower)
         await self.open(channel)
 
+    def listen(self, event: Event, listener: Listener) -> None:
+        """Hear one kind of event in every room that is open here, in the room's order: when
+        `listener` returns, no event after it was written to anybody. When it raises, the room's
+        sockets end with 1012 and come back.
+        """
+        self.listeners.setdefault(event.name, []).append(listener)
+
     # Connections
-
-    async def plan(self, room: Room, since: int, epoch: str | None) -> None:
-        """Whether a client at `since` can be carried on from; raises `Reset` when it cannot."""
-        if epoch is not None and epoch != self.epoch:
-            raise Reset("epoch")
-        if since > room.last:
-            await asyncio.shield(self.catch_up(room, cause="resume"))
-        if since > room.last:
-            # Either it was given a seq that never was, or the feed could not be read: only asking
-            # tells, and who cannot be answered now is not told to throw away what it has.
-            _, heads = await feed.heads(self.database.healing, [room.channel])
-            if heads[room.channel] >= since:
-                raise Unavailable("the past cannot be read now, try again")
-            raise Reset("ahead")
-        if room.missed(since) is None:
-            await self._reach_back(room, since)
-        if room.missed(since) is not None:
-            return
-        async with self._reads:
-            page = await feed.after(self.database.healing, room.channel, since, limit=1)
-        if not page.reaches_back_to(since):
-            raise Reset("retention")
-
-    async def _reach_back(self, room: Room, since: int) -> None:
-        """Lengthen a room's tail back to `since`, if it can hold so much. When a server is back,
-        and everybody with it, its rooms know nothing of what was missed: it is read once for a room
-        and not once for everybody in it.
-        """
-        while (
-            room.opened
-            and room.beyond < since < room.first - 1
-            and room.last - since <= TAIL_EVENTS
-            and await self._shared.ask(room.channel, lambda: self._lengthen(room, since))
-        ):
-            pass
-
-    async def _lengthen(self, room: Room, since: int) -> bool:
-        """One read for it, a little further than asked, since others ask soon. False when there is
-        no use in another.
-        """
-        if since >= room.first - 1:
-            return True
-        FEED_REPAIRS.inc(cause="resume")
-        first, began = room.first, (room.blanked, room.opened)
-        entries: list[Entry] = []
-        size, after = 0, max(0, since - REACH_FURTHER)
-        while after < first - 1:
-            try:
-                async with self._reads:
-                    page = await feed.after(self.database.healing, room.channel, after)
-            except DATABASE_AWAY:
-                return False
-            if not page.entries or page.epoch != self.epoch:
-                return False
-            entries += page.entries
-            size, after = size + sum(len(e.body) for e in page.entries), entries[-1].seq
-            if size > TAIL_BYTES and after < first - 1:
-                room.beyond = max(room.beyond, since)
-                return False
-        # Whatever was deleted meanwhile may stand in these events with its text.
-        return (room.blanked, room.opened) == began and room.lengthen(entries)
-
-    def when_to_come_back(self) -> int:
-        """Seconds until somebody who cannot open a socket now should try again. Each is told a
-        later moment than the one before: whoever is told the same comes with all the others, and
-        most of them in vain.
-        """
-        now = time.monotonic()
-        later = max(self._again_at, now + AGAIN_SECONDS) + 1 / AGAIN_EACH_SECOND
-        self._again_at = min(later, now + AGAIN_LATEST)
-        return math.ceil(self._again_at - now)
 
     def enter(self, room: Room, connection: Connection, since: int) -> None:
         """Let a connection follow a room from `since` on. No await: nothing falls between."""
         connection.room = room
         connection.seen = since
         room.empty_since = None
-        self.sweeper.add(connection)
-        mine = self.people.setdefault(connection.user_id, [])
-        mine.append(connection)
+        mine = self.roster.add(connection)
         same = [c for c in mine if c.room is room and not c.closing]
         if len(same) > CONNECTIONS_EACH:
             same[0].close(Close.REPLACED, "opened too often")
-        self._count(connection, 1)
         if connection.closing:
             room.closes(connection)
-        self._rejoin(room, connection)
+        self.rejoin(room, connection)
 
-    def _rejoin(self, room: Room, connection: Connection) -> None:
+    def rejoin(self, room: Room, connection: Connection) -> None:
+        """Let a connection follow its room again from what it has seen, as soon as that can be."""
         if connection.closing:
             return
         if connection.paused_since:  # it asked for something while its buffer was full
@@ -601,83 +476,7 @@ class Hub:
             self.on_rejoined(room, connection)
         else:
             room.stay(connection)
-            self._keep(asyncio.create_task(self._heal(room, connection)))
-
-    async def _heal(self, room: Room, connection: Connection) -> None:
-        """Bring one connection up to its room, or end it: nobody may wait here for ever."""
-        try:
-            await self._bring_up(room, connection)
-        except Exception:
-            connection.close(Close.SERVER_ERROR, "the past could not be read")
-            raise
-
-    async def _bring_up(self, room: Room, connection: Connection) -> None:
-        """Bring one connection up to its room from the feed, at the pace it reads. While the
-        database is away it waits, as everybody does.
-        """
-        FEED_REPAIRS.inc(cause="slow")
-        answered = time.monotonic()
-        while connection in room.behind and not connection.closing:
-            if connection.paused_since:
-                del room.behind[connection]
-                room.slow[connection] = None
-                return
-            since = connection.seen
-            try:
-                async with self._reads:
-                    page = await feed.after(self.database.healing, room.channel, since)
-            except DATABASE_AWAY:
-                if time.monotonic() - answered > PAST_SECONDS:
-                    connection.close(Close.OVERLOADED, "the past cannot be read now")
-                    return
-                await asyncio.sleep(CHECK_SECONDS)
-                continue
-            answered = time.monotonic()
-            if connection not in room.behind or connection.seen != since:
-                return
-            if (
-                page.epoch != self.epoch
-                or not page.reaches_back_to(since)
-                or (since < page.seq and not page.entries)
-            ):
-                connection.seen = room.last
-                connection.write(self.reset_frame(room.last, "retention"))
-            else:
-                fresh = room.as_now([e for e in page.entries if e.seq <= room.last], page.seq)
-                if fresh is None:
-                    continue
-                if fresh:
-                    connection.seen = fresh[-1].seq
-                    connection.write(b"".join(frame(entry.body) for entry in fresh))
-                elif page.seq > room.last:
-                    await asyncio.shield(self.catch_up(room, cause="slow"))
-            if connection not in room.behind or connection.paused_since:
-                continue
-            if room.join(connection):
-                self.on_rejoined(room, connection)
-                return
-
-    async def resync(self, connection: Connection, since: int, epoch: str | None) -> None:
-        """What a client asks with `sync`: replay after `since`, or a reset."""
-        room = connection.room
-        assert isinstance(room, Room)
-        try:
-            await self.plan(room, since, epoch)
-        except Reset as reset:
-            RESUMES.inc(result="reset")
-            if not connection.closing:
-                room.flush()
-                room.drop(connection)
-                connection.seen = room.last
-                connection.write(self.reset_frame(room.last, reset.reason))
-                self._rejoin(room, connection)
-            return
-        RESUMES.inc(result="replay")
-        if not connection.closing and connection.room is room:
-            room.flush()
-            room.drop(connection)
-            connection.seen = since
-            self._rejoin(room, connection)
+            self.on_behind(room, connection)
 
     def reset_frame(self, seq: int, reason: str) -> bytes:
         payload = b'{"seq":%d,"epoch":"%s","reason":"%s"}' % (
@@ -690,27 +489,13 @@ class Hub:
     def gone(self, connection: Connection) -> None:
         """A connection ended, for whatever reason."""
         room = connection.room
-        if self.sweeper.drop(connection):
-            self._count(connection, -1)
-        mine = self.people.get(connection.user_id)
-        if mine is not None and connection in mine:
-            mine.remove(connection)
-            if not mine:
-                del self.people[connection.user_id]
+        self.roster.drop(connection)
         if isinstance(room, Room):
             room.drop(connection)
             connection.room = None
             if not len(room):
                 room.empty_since = time.monotonic()
             self.on_left(room, connection)
-
-    def _count(self, connection: Connection, change: int) -> None:
-        self._count_open[connection.kind] += change
-        WS_CONNECTIONS.set(self._count_open[connection.kind], kind=connection.kind)
-
-    def of_user(self, user_id: int) -> list[Connection]:
-        """A user's open connections in this process."""
-        return list(self.people.get(user_id, ()))
 
     # The clock
 
@@ -729,7 +514,7 @@ class Hub:
             self._ticked_at = now
             if turn % 2 == 0:
                 self._visit(now)
-            self.sweeper.keep_to_budget()
+            self.roster.sweeper.keep_to_budget()
             turn += 1
             pause = until_beat(TICK_SECONDS)
             expected = now + pause
@@ -737,11 +522,11 @@ class Hub:
 
     def _visit(self, now: float) -> None:
         """Once a second: the sweeper's round; then rooms that nobody entered for a while close."""
-        self.sweeper.visit(now)
+        self.roster.sweeper.visit(now)
         for channel, room in list(self.rooms.items()):
             empty = room.empty_since
             if (
-                channel not in self.listeners
+                channel not in self.followers
                 and empty is not None
                 and not len(room)
                 and now - empty > KEEP_EMPTY_SECONDS
@@ -752,11 +537,6 @@ class Hub:
                 room.opened = False
                 self.bus.unsubscribe(channel)
 
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._heals.add(task)
-        task.add_done_callback(self._healed)
 
-    def _healed(self, task: asyncio.Task[Any]) -> None:
-        self._heals.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("hub.heal_failed", exc_info=error)
+def _heal_failed(error: BaseException) -> None:
+    log.error("hub.heal_failed", exc_info=error)

@@ -29,6 +29,7 @@ from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, blanked, deletes, seconds_since
 from warmdesk.realtime.frames import frame
+from warmdesk.realtime.presence_frames import RoomPresence
 
 if TYPE_CHECKING:
     from warmdesk.realtime.connection import Connection
@@ -60,9 +61,6 @@ class Room:
         "blanked",
         "catching",
         "channel",
-        "deltas",
-        "deltas_base",
-        "deltas_timer",
         "doubtful",
         "early",
         "empty_since",
@@ -71,12 +69,9 @@ class Room:
         "here",
         "joined",
         "last",
-        "listed",
-        "look_soon",
         "opened",
         "opening",
-        "presence_version",
-        "present",
+        "presence",
         "ready",
         "rejoin",
         "sent",
@@ -120,14 +115,7 @@ class Room:
         self.opening: asyncio.Future[None] | None = None
         self.opened = False
         self.empty_since: float | None = time.monotonic()
-        # Presence keeps its view of this room here.
-        self.present: dict[int, bytes] | None = None
-        self.presence_version = -1
-        self.deltas: list[tuple[str, int, bytes]] = []
-        self.deltas_base = 0
-        self.deltas_timer: asyncio.TimerHandle | None = None
-        self.listed: tuple[int, bytes] | None = None
-        self.look_soon: asyncio.TimerHandle | None = None
+        self.presence = RoomPresence()
 
     def __len__(self) -> int:
         return len(self.ready) + len(self.slow) + len(self.behind)

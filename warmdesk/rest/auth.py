@@ -371,16 +371,13 @@ async def log_out(request: web.Request) -> web.Response:
         return no_content()
     user_id, session_id = session
 
-    async def work(change: Change) -> list[str]:
+    async def work(change: Change) -> None:
         accounts.act_as(change, user_id)
         only = None if body.all else session_id
-        ended = await accounts.end_sessions(change, user_id, only=only)
-        if ended:
+        if await accounts.end_sessions(change, user_id, only=only):
             await accounts.note_login(change, "logout", came, user_id=user_id)
-        return ended
 
-    if await desk.changes.run(request[WISH], work):
-        desk.identity.forget()
+    await desk.changes.run(request[WISH], work)
     return no_content()
 
 
@@ -464,7 +461,6 @@ async def end_session(request: web.Request) -> web.Response:
         await accounts.note_login(change, "logout", came, user_id=actor.user_id)
 
     await desk.changes.run(request[WISH], work)
-    desk.identity.forget()
     return no_content()
 
 

@@ -88,6 +88,6 @@ async def list_present(request: web.Request) -> web.Response:
     except REDIS_AWAY as error:
         raise Unavailable("presence is not known now, try again") from error
     end = asked.cursor + asked.limit
-    users = b",".join(await desk.presence.refs(everybody[asked.cursor : end]))
+    users = b",".join(await desk.people.refs(everybody[asked.cursor : end]))
     more = b"true" if len(everybody) > end else b"false"
     return answer(b'{"users":[%s],"count":%d,"more":%s}' % (users, len(everybody), more))

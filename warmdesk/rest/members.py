@@ -117,9 +117,7 @@ async def add_member(request: web.Request) -> web.Response:
         _tell_processes(change, user_id, project.id)
         return Outcome(201, shape)
 
-    added = await desk.changes.run(wish, work)
-    desk.access.forget()
-    return answer_outcome(added)
+    return answer_outcome(await desk.changes.run(wish, work))
 
 
 @route(
@@ -154,9 +152,7 @@ async def change_member(request: web.Request) -> web.Response:
             _tell_processes(change, user_id, project_id)
         return shape
 
-    changed = await desk.changes.run(wish, work)
-    desk.access.forget()
-    return answer(changed)
+    return answer(await desk.changes.run(wish, work))
 
 
 @route(
@@ -193,7 +189,6 @@ async def remove_member(request: web.Request) -> web.Response:
         _tell_processes(change, user_id, project.id)
 
     await desk.changes.run(wish, work)
-    desk.access.forget()
     return no_content()
 
 

@@ -135,9 +135,7 @@ async def create_project(request: web.Request) -> web.Response:
         )
         return Outcome(201, seen)
 
-    created = await desk.changes.run(request[WISH], work)
-    desk.access.forget()
-    return answer_outcome(created)
+    return answer_outcome(await desk.changes.run(request[WISH], work))
 
 
 @route(
@@ -222,9 +220,7 @@ async def _change(request: web.Request, body: ProjectChanges) -> str:
         )
         return seen
 
-    changed = await desk.changes.run(wish, work)
-    desk.access.forget()
-    return changed
+    return await desk.changes.run(wish, work)
 
 
 def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable
-from warmdesk.http.commands import Call, Socket, command, keep
+from warmdesk.http.commands import Call, Socket, command
 from warmdesk.http.middleware import DOORMAN, origin_allowed
 from warmdesk.http.protocol import Wire
 from warmdesk.http.request import DESK, QUERY
@@ -36,7 +36,7 @@ from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import HELLO, PONG, signal_frame
 from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
-from warmdesk.realtime.hub import Reset
+from warmdesk.realtime.resume import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
@@ -199,9 +199,9 @@ async def open_socket(
             )
             connection = await _enter(knock, app, actor, slug, wish, protocol)
             if generation != desk.access.generation:
-                keep(desk.control.review(connection))
+                desk.control.review(connection)
     except TimeoutError as error:
-        again = desk.hub.when_to_come_back()
+        again = desk.hub.roster.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error
 
 
@@ -211,15 +211,15 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
     him, and the others have all their time: half of what is begun in a storm would else be given up
     before its end.
     """
-    if desk.hub.turnstile.locked():
+    if desk.hub.roster.opening_slots.locked():
         async with asyncio.timeout(WAITING_SECONDS):
-            await desk.hub.turnstile.acquire()
+            await desk.hub.roster.opening_slots.acquire()
     else:
-        await desk.hub.turnstile.acquire()
+        await desk.hub.roster.opening_slots.acquire()
     try:
         yield
     finally:
-        desk.hub.turnstile.release()
+        desk.hub.roster.opening_slots.release()
 
 
 async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
@@ -241,7 +241,7 @@ async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str |
 def _check_sockets(app: web.Application, actor: Actor) -> None:
     """429 when the person has too many open here already, on whatever channels."""
     entrance = app[DOORMAN].bounds.entrance
-    if len(app[DESK].hub.people.get(actor.user_id, ())) >= entrance.each:
+    if len(app[DESK].hub.roster.people.get(actor.user_id, ())) >= entrance.each:
         raise entrance.refuse_socket(actor.user_id)
 
 
@@ -280,11 +280,11 @@ async def _let_in(
     reset: str | None = None
     if wish.since is not None:
         try:
-            await desk.hub.plan(room, wish.since, wish.epoch)
+            await desk.resume.plan(room, wish.since, wish.epoch)
         except Reset as problem:
             reset = problem.reason
         RESUMES.inc(result="reset" if reset else "replay")
-    (me,) = await desk.presence.refs([actor.user_id])
+    (me,) = await desk.people.refs([actor.user_id])
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
@@ -356,7 +356,7 @@ def ping(call: Call) -> dict[str, Any]:
 @command("sync", Sync, reads=True)
 async def sync(call: Call) -> None:
     """Asks for what came after `since`, or for a `sync.reset` where that is no longer kept."""
-    await call.socket.desk.hub.resync(call.socket, call.body.since, call.body.epoch)
+    await call.socket.desk.resume.resync(call.socket, call.body.since, call.body.epoch)
 
 
 @command("auth.refresh", RefreshToken)
@@ -367,5 +367,5 @@ async def refresh_token(call: Call) -> dict[str, Any]:
     if actor.user_id != socket.user_id or actor.session_id != socket.session_id:
         raise Forbidden("the token belongs to another session")
     socket.actor = actor
-    socket.desk.hub.sweeper.set_expiry(socket, actor.expires_at)
+    socket.desk.hub.roster.sweeper.set_expiry(socket, actor.expires_at)
     return {}

@@ -138,7 +138,6 @@ async def change_password(request: web.Request) -> web.Response:
         _tell_user(change, user_id, rows[0]["me"])
 
     await desk.changes.run(request[WISH], work)
-    desk.identity.forget()
     await desk.limits.clear("password", user_id)
     return answer({"message": "the password was changed"})
 
@@ -308,10 +307,7 @@ async def update_user(request: web.Request) -> web.Response:
         )
         return str(after["account"])
 
-    account = await desk.changes.run(request[WISH], work)
-    desk.identity.forget()
-    desk.access.forget()
-    return answer(account)
+    return answer(await desk.changes.run(request[WISH], work))
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:

@@ -1,0 +1,134 @@
+"""The leases in Redis by which people are present. One call, which is ``presence.lua``, renews
+them, lowers them and looks, for many rooms. What follows from its answer is decided in `presence`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import time
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from warmdesk.realtime.presence_frames import RoomPresence
+
+LEASE_SECONDS = 8.0
+TURN_SECONDS = 2.0
+"""How often leases are renewed, all of a process in one turn."""
+TURN_LIMIT = 1.0
+LEAP_SECONDS = 2.5
+"""How far Redis' clock may go apart from this process' own between two turns; and how late a turn
+may come. Leases that were renewed in time have more than this left.
+"""
+USERS_A_CALL = 2000
+ONLINE = "online"
+"""The channel of all who have any socket open, in whatever room."""
+
+Request = dict[str, Any]
+
+
+class LeaseAnswer(NamedTuple):
+    """What Redis says: of each room that was asked about; and what makes leases doubtful.
+
+    leapt   by how many seconds its clock and this process' own went apart since the last call,
+            0 while that is little
+    moved   it is another Redis than before, or one that was emptied: who holds leases there is
+            not known, and versions count anew
+    """
+
+    rooms: list[dict[str, Any]]
+    leapt: float
+    moved: bool
+
+
+def lease_request(
+    channel: str,
+    presence: RoomPresence | None,
+    here: Collection[int],
+    leaving: dict[int, float],
+    now: float,
+    *,
+    look: bool,
+) -> Request:
+    """What is asked for one room: renew the leases of who is `here`, lower those of who is
+    `leaving` (to the moments given, by this process' clock); and who is there, when `look`.
+    """
+    return {
+        "channel": channel,
+        "known": -1 if presence is None or presence.present is None else presence.version,
+        "renew": sorted(here),
+        "lower": [[user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()],
+        "look": look and presence is not None,
+    }
+
+
+def batches(asked: list[Request]) -> Iterator[list[Request]]:
+    """So many rooms that one call takes no longer than others can wait for."""
+    batch: list[Request] = []
+    size = 0
+    for room in asked:
+        batch.append(room)
+        size += len(room["renew"]) + 10
+        if size >= USERS_A_CALL:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+class Leases:
+    """The leases as one process (`process`) takes them, below the names of its installation. All
+    calls raise what Redis raises, see `REDIS_AWAY`; none takes longer than a second.
+    """
+
+    def __init__(self, redis: Any, *, names: str, process: str, leave_delay: float) -> None:
+        self.redis = redis
+        self.names = names
+        self.process = process
+        self.leave_delay = leave_delay
+        self._script = redis.register_script(
+            importlib.resources.files("warmdesk.realtime")
+            .joinpath("presence.lua")
+            .read_text("utf-8")
+        )
+        self._run = ""
+        self._clock_ahead: float | None = None
+
+    async def call(self, asked: list[Request]) -> LeaseAnswer:
+        """One turn for these rooms."""
+        answer = await self._run_script(asked)
+        ahead = answer["clock"] / 1000 - time.monotonic()
+        apart = 0.0 if self._clock_ahead is None else ahead - self._clock_ahead
+        self._clock_ahead = ahead
+        moved = bool(self._run) and answer["run"] != self._run
+        self._run = answer["run"]
+        leapt = apart if abs(apart) > LEAP_SECONDS else 0.0
+        return LeaseAnswer(answer["rooms"], leapt, moved)
+
+    async def _run_script(self, asked: list[Request]) -> dict[str, Any]:
+        request = {
+            "names": self.names,
+            "process": self.process,
+            "lease": round(LEASE_SECONDS * 1000),
+            "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
+            "turn": round(TURN_SECONDS * 1000),
+            "rooms": asked,
+        }
+        async with asyncio.timeout(TURN_LIMIT):
+            answer: dict[str, Any] = orjson.loads(await self._script(args=[orjson.dumps(request)]))
+        return answer
+
+    async def users(self, channel: str) -> list[int]:
+        """Who is in a channel, most recent first."""
+        request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
+        answer = await self._run_script([request])
+        return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
+
+    async def online(self, user_ids: list[int]) -> set[int]:
+        """Which of these have any socket open, anywhere."""
+        counts = await self.redis.hmget(f"{self.names}presence:counts:{ONLINE}", user_ids)
+        return {
+            user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None
+        }
