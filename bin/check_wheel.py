@@ -32,7 +32,7 @@ def main(scratch: Path) -> int:
     if missing:
         print("not in the wheel:", *missing, sep="\n  ")
         return 1
-    ask = [scratch / "bin" / "warmdesk", "version"]
+    ask = [str(scratch / "bin" / "warmdesk"), "version"]
     run = subprocess.run(ask, capture_output=True, text=True, cwd="/", check=False)
     print(run.stdout + run.stderr, end="")
     return run.returncode

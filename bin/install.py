@@ -31,12 +31,12 @@ def main(kind: str) -> int:
     if done(kind):
         print(PYTHON)
         return 0
-    lock = os.open(TOP / ".venv.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    turn = os.open(TOP / ".venv.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         tell("waiting for another installation")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(turn, fcntl.LOCK_EX)
     if not done(kind):
         install(kind)
     print(PYTHON)
@@ -55,13 +55,14 @@ def done(kind: str) -> bool:
 def wanted(kind: str) -> str:
     """Changes with everything an installation depends on; also when the checkout was moved."""
     digest = hashlib.sha256(f"{TOP}\n".encode())
-    for name in (requirements(kind), "setup.cfg", "pyproject.toml"):
-        digest.update((TOP / name).read_bytes())
+    locks = [lock(each) for each in KINDS[: KINDS.index(kind) + 1]]
+    for path in (*locks, TOP / "setup.cfg", TOP / "pyproject.toml"):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def requirements(kind: str) -> str:
-    return "requirements.txt" if kind == "runtime" else f"requirements-{kind}.txt"
+def lock(kind: str) -> Path:
+    return TOP / "requirements" / f"{kind}.txt"
 
 
 def install(kind: str) -> None:
@@ -69,8 +70,8 @@ def install(kind: str) -> None:
         tell("making .venv")
         remake()
     BEGUN.touch()
-    tell(f"installing {requirements(kind)}; the first time takes a minute")
-    lines = (TOP / requirements(kind)).read_text()
+    tell(f"installing requirements/{kind}.txt; the first time takes a minute")
+    lines = lock("runtime").read_text()
     # First of all what builds the rest: else pip would fetch some of it for each, without a hash.
     setuptools = re.search(r"^setuptools==.*(?:\n +--hash=.*)+", lines, re.MULTILINE)
     assert setuptools, "the lock has no setuptools"
@@ -78,7 +79,7 @@ def install(kind: str) -> None:
     first.write_text(setuptools[0])
     pip("--require-hashes", "-r", str(first))
     first.unlink()
-    pip("--require-hashes", "-r", str(TOP / requirements(kind)))
+    pip("--require-hashes", "-r", str(lock(kind)))
     pip("--no-deps", "-e", str(TOP))
     (VENV / f"installed-{kind}").write_text(wanted(kind))
     BEGUN.unlink()
@@ -88,7 +89,7 @@ def works() -> bool:
     """Whether .venv is one of this place: its scripts name their Python by its path."""
     if not PYTHON.exists():
         return False
-    ask = [PYTHON, "-c", "import pip, sys; print(sys.prefix)"]
+    ask = [str(PYTHON), "-c", "import pip, sys; print(sys.prefix)"]
     told = subprocess.run(ask, capture_output=True, text=True, check=False)
     return told.returncode == 0 and told.stdout.strip() == str(VENV)
 

@@ -48,12 +48,29 @@ passwords.COST = 4
 passwords.NICENESS = 0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the journeys that take long")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for line in (
         "settings(**changes): settings of this test's server",
+        "long: takes more than 15 seconds; left out but with --long, or when its file is named",
         "foul: writes rows or events that the server would not write; feeds and board go unchecked",
     ):
         config.addinivalue_line("markers", line)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("long"):
+        return
+    named = {Path(each.partition("::")[0]).resolve() for each in config.args}
+    left_out = [
+        item for item in items if item.get_closest_marker("long") and item.path not in named
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
     for target in re.findall(r"`[^`<]+<([^>`]+)>`_", text):
         if not target.startswith("http"):
             assert ((HOME / name).parent / target.partition("#")[0]).exists(), target
-    for file in set(re.findall(r"``((?:warmdesk|sql|tests|config|bin)/[\w./-]+)``", text)):
+    for file in set(re.findall(r"``((?:warmdesk|sql|tests|load|config|bin)/[\w./-]+)``", text)):
         assert "polls" in file or (HOME / file).exists(), f"{file} is not there"
 
 

@@ -12,27 +12,31 @@ from collections.abc import Callable
 
 import pytest
 
-from warmdesk import metrics
-from warmdesk.metrics import Family, Metric, Rows
+from warmdesk.metrics import kinds, process, render, rows, sharing
+from warmdesk.metrics.kinds import Family, Metric
+from warmdesk.metrics.rows import Rows
 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> dict[str, Metric]:
     """No metric but the test's own."""
     declared: dict[str, Metric] = {}
-    monkeypatch.setattr(metrics, "ROWS", Rows())
-    monkeypatch.setattr(metrics, "METRICS", declared)
-    monkeypatch.setattr(metrics, "attach", attach_without_collector)
+    shared = Rows()
+    for module in (kinds, process, render, rows, sharing):
+        monkeypatch.setattr(module, "ROWS", shared)
+    for module in (kinds, render, sharing):
+        monkeypatch.setattr(module, "METRICS", declared)
+    monkeypatch.setattr(sharing, "attach", attach_without_collector)
     return declared
 
 
-attach = metrics.attach
+attach = sharing.attach
 
 
 def attach_without_collector(index: int) -> None:
     """Attach, and leave this process's garbage collector alone."""
     attach(index)
-    gc.callbacks.remove(metrics._collected)
+    gc.callbacks.remove(sharing._collected)
 
 
 def in_a_worker(index: int, work: Callable[[], None]) -> None:
@@ -40,7 +44,7 @@ def in_a_worker(index: int, work: Callable[[], None]) -> None:
     child = os.fork()
     if child == 0:
         try:
-            metrics.attach(index)
+            sharing.attach(index)
             work()
         finally:
             os._exit(0)
@@ -49,7 +53,7 @@ def in_a_worker(index: int, work: Callable[[], None]) -> None:
 
 def shown() -> dict[str, float]:
     """The lines of the text format, by name and labels."""
-    lines = metrics.render().decode().splitlines()
+    lines = render.render().decode().splitlines()
     return {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
         for line in lines
@@ -58,8 +62,8 @@ def shown() -> dict[str, float]:
 
 
 def test_all_workers_are_summed(fresh: object) -> None:
-    repairs = metrics.counter("repairs_total", "Repairs.", cause=("gap", "check"))
-    metrics.share(2)
+    repairs = kinds.counter("repairs_total", "Repairs.", cause=("gap", "check"))
+    sharing.share(2)
     in_a_worker(0, lambda: repairs.inc(cause="gap"))
     in_a_worker(1, lambda: repairs.inc(2, cause="gap"))
     repairs.inc(cause="check")
@@ -69,9 +73,9 @@ def test_all_workers_are_summed(fresh: object) -> None:
 
 
 def test_a_dead_workers_counters_stay_and_its_gauges_go(fresh: object) -> None:
-    repairs = metrics.counter("repairs_total", "Repairs.")
-    sockets = metrics.gauge("sockets", "Sockets.", kind=("project", "user"))
-    metrics.share(2)
+    repairs = kinds.counter("repairs_total", "Repairs.")
+    sockets = kinds.gauge("sockets", "Sockets.", kind=("project", "user"))
+    sharing.share(2)
 
     def work() -> None:
         repairs.inc()
@@ -81,7 +85,7 @@ def test_a_dead_workers_counters_stay_and_its_gauges_go(fresh: object) -> None:
     in_a_worker(1, work)
     assert shown()['sockets{kind="user"}'] == 10
 
-    metrics.clear_gauges(0)
+    sharing.clear_gauges(0)
     assert shown()['sockets{kind="user"}'] == 5
     assert shown()["repairs_total"] == 2
 
@@ -91,9 +95,9 @@ def test_a_dead_workers_counters_stay_and_its_gauges_go(fresh: object) -> None:
 
 
 def test_a_gauge_may_be_the_worst_of_the_living_workers(fresh: object) -> None:
-    lag = metrics.gauge("lag_seconds", "Lag.", across="max")
-    up = metrics.gauge("up", "Up.", across="min")
-    metrics.share(3)
+    lag = kinds.gauge("lag_seconds", "Lag.", across="max")
+    up = kinds.gauge("up", "Up.", across="min")
+    sharing.share(3)
 
     def work(number: int) -> Callable[[], None]:
         def say() -> None:
@@ -104,14 +108,14 @@ def test_a_gauge_may_be_the_worst_of_the_living_workers(fresh: object) -> None:
 
     for index in range(3):
         in_a_worker(index, work(index + 1))
-    metrics.clear_gauges(0)
+    sharing.clear_gauges(0)
 
     assert shown()["lag_seconds"] == 0.3
     assert shown()["up"] == 2
 
 
 def test_an_unknown_value_of_a_label_makes_no_new_line(fresh: dict[str, Metric]) -> None:
-    closed = metrics.counter("closed_total", "Closed.", code=("1000", "4401"))
+    closed = kinds.counter("closed_total", "Closed.", code=("1000", "4401"))
     for code in (4401, "4401", 4999, 'x"} 1\nfake 2'):
         closed.inc(code=code)
 
@@ -121,7 +125,7 @@ def test_an_unknown_value_of_a_label_makes_no_new_line(fresh: dict[str, Metric])
 
 
 def test_the_order_in_which_labels_are_given_does_not_matter(fresh: object) -> None:
-    moved = metrics.counter("moved_total", "Moved.", source=("a", "b"), target=("a", "b"))
+    moved = kinds.counter("moved_total", "Moved.", source=("a", "b"), target=("a", "b"))
     moved.inc(source="a", target="b")
     moved.inc(target="b", source="a")
 
@@ -131,20 +135,22 @@ def test_the_order_in_which_labels_are_given_does_not_matter(fresh: object) -> N
 def test_a_loop_that_hangs_is_seen_by_the_other_workers(
     fresh: dict[str, Metric], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "LOOP_LAG", metrics.gauge("lag_seconds", "Lag.", across="max"))
-    metrics.share(3)
-    in_a_worker(0, lambda: metrics.tick(time.monotonic() - 20, 0.1))
-    in_a_worker(1, lambda: metrics.tick(time.monotonic(), 0.2))
+    lag = kinds.gauge("lag_seconds", "Lag.", across="max")
+    monkeypatch.setattr(render, "LOOP_LAG", lag)
+    monkeypatch.setattr(sharing, "LOOP_LAG", lag)
+    sharing.share(3)
+    in_a_worker(0, lambda: sharing.tick(time.monotonic() - 20, 0.1))
+    in_a_worker(1, lambda: sharing.tick(time.monotonic(), 0.2))
     in_a_worker(2, lambda: None)  # it starts: its loop has not turned yet
 
     assert shown()["lag_seconds"] == pytest.approx(19.5, abs=0.4)
 
-    metrics.clear_gauges(0)
+    sharing.clear_gauges(0)
     assert shown()["lag_seconds"] == 0.2
 
 
 def test_a_histogram_is_cumulative(fresh: object) -> None:
-    took = metrics.histogram("took_seconds", "Took.", (0.1, 1.0))
+    took = kinds.histogram("took_seconds", "Took.", (0.1, 1.0))
     for seconds in (0.05, 0.1, 0.5, 7):
         took.observe(seconds)
 
@@ -158,38 +164,38 @@ def test_a_histogram_is_cumulative(fresh: object) -> None:
 def test_a_label_cannot_break_its_line() -> None:
     columns = Family("gauge", "columns", "Columns.", [({"name": 'a"b\\c\nd 1'}, 3)])
 
-    assert 'columns{name="a\\"b\\\\c\\nd 1"} 3\n' in metrics.render([columns]).decode()
+    assert 'columns{name="a\\"b\\\\c\\nd 1"} 3\n' in render.render([columns]).decode()
 
 
 def test_a_name_is_declared_once(fresh: object) -> None:
-    metrics.counter("once_total", "Once.")
+    kinds.counter("once_total", "Once.")
     with pytest.raises(ValueError, match="twice"):
-        metrics.gauge("once_total", "Again.")
+        kinds.gauge("once_total", "Again.")
 
 
 def test_there_is_no_more_room_than_there_is(
     fresh: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "ROOM", 8)
+    monkeypatch.setattr(rows, "ROOM", 8)
     with pytest.raises(ValueError, match="ROOM"):
-        metrics.counter("many_total", "Many.", number=tuple("123456"))
+        kinds.counter("many_total", "Many.", number=tuple("123456"))
 
 
 def test_cpu_time_never_falls_when_a_worker_is_replaced(fresh: object) -> None:
     def work() -> None:
-        metrics.ROWS.mine[metrics.CPU_NOW] = 100.0
+        rows.ROWS.mine[rows.CPU_NOW] = 100.0
 
-    metrics.share(1)
+    sharing.share(1)
     in_a_worker(0, work)
     in_a_worker(0, work)
-    metrics.clear_gauges(0)
-    metrics.attach(0)
+    sharing.clear_gauges(0)
+    sharing.attach(0)
 
     assert shown()["process_cpu_seconds_total"] >= 200
 
 
 def test_every_metric_is_named_as_prometheus_wants_it() -> None:
-    for name, metric in metrics.METRICS.items():
+    for name, metric in kinds.METRICS.items():
         assert re.fullmatch(r"(warmdesk|python)_[a-z][a-z0-9_]*", name), name
         assert name.endswith("_total") == (metric.kind == "counter"), name
         assert metric.doc.endswith("."), name
@@ -202,7 +208,7 @@ def test_promtool_finds_nothing() -> None:
     if promtool is None:
         pytest.skip("promtool is not installed")
     told = subprocess.run(
-        [promtool, "check", "metrics"], input=metrics.render(), capture_output=True, check=False
+        [promtool, "check", "metrics"], input=render.render(), capture_output=True, check=False
     )
 
     assert told.returncode == 0, (told.stdout + told.stderr).decode()

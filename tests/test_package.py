@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[1]
+LOCKS = TOP / "requirements"
 SETUP = configparser.ConfigParser()
 SETUP.read(TOP / "setup.cfg")
 
@@ -50,52 +51,48 @@ def test_every_file_beside_the_python_is_installed() -> None:
                 assert any(fnmatch.fnmatch(file.name, each) for each in patterns), file
 
 
+def locked(*kinds: str) -> list[tuple[str, str]]:
+    """Name and version of each package that these locks have with a hash."""
+    found = []
+    for kind in kinds:
+        text = (LOCKS / f"{kind}.txt").read_text()
+        pins = re.findall(r"^([\w.-]+)==(\S+).*\\\n +--hash=sha256:", text, re.MULTILINE)
+        assert len(pins) == len(re.findall(r"^\w", text, re.MULTILINE)), kind
+        found += [(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in pins]
+    return found
+
+
 @pytest.mark.parametrize(
-    ("lock", "wanted"),
+    ("kinds", "wanted"),
     [
-        ("requirements.txt", [("options", "install_requires")]),
-        (
-            "requirements-dev.txt",
-            [("options", "install_requires"), ("options.extras_require", "dev")],
-        ),
-        (
-            "requirements-bench.txt",
-            [
-                ("options", "install_requires"),
-                ("options.extras_require", "dev"),
-                ("options.extras_require", "bench"),
-            ],
-        ),
+        (["runtime"], ("options", "install_requires")),
+        (["runtime", "dev"], ("options.extras_require", "dev")),
+        (["runtime", "dev", "bench"], ("options.extras_require", "bench")),
     ],
 )
-def test_the_lock_has_what_is_asked_for_and_only_with_hashes(
-    lock: str, wanted: list[tuple[str, str]]
+def test_the_locks_have_what_is_asked_for_and_only_with_hashes(
+    kinds: list[str], wanted: tuple[str, str]
 ) -> None:
-    text = (TOP / lock).read_text()
-    locked = re.findall(r"^([\w.-]+)==(\S+).*\\\n +--hash=sha256:", text, re.MULTILINE)
-    known = {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in locked}
-
-    assert len(locked) == len(re.findall(r"^\w", text, re.MULTILINE))
-    for section, key in wanted:
-        for line in listed(section, key):
-            name, version = re.sub(r"\[.*?\]|;.*", "", line).strip().split("==")
-            assert (re.sub(r"[-_.]+", "-", name).lower(), version) in known, line
+    known = locked(*kinds)
+    for line in listed(*wanted):
+        name, version = re.sub(r"\[.*?\]|;.*", "", line).strip().split("==")
+        assert (re.sub(r"[-_.]+", "-", name).lower(), version) in known, line
 
 
 def test_the_lock_builds_with_the_setuptools_that_it_installs() -> None:
     (needed,) = re.findall(
-        r'requires = \["(setuptools==[\d.]+)"\]', (TOP / "pyproject.toml").read_text()
+        r'requires = \["setuptools==([\d.]+)"\]', (TOP / "pyproject.toml").read_text()
     )
 
-    for lock in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt"):
-        assert f"\n{needed} \\\n" in (TOP / lock).read_text()
+    assert ("setuptools", needed) in locked("runtime")
 
 
-def test_what_is_installed_with_more_is_the_same_as_with_less() -> None:
-    pins = [
-        set(re.findall(r"^\w\S*==\S+", (TOP / lock).read_text(), re.MULTILINE))
-        for lock in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt")
-    ]
+def test_what_is_installed_with_more_is_what_is_installed_with_less_and_more() -> None:
+    for kind, less in (("dev", "runtime"), ("bench", "dev")):
+        assert f"\n-r {less}.txt\n" in (LOCKS / f"{kind}.txt").read_text()
 
-    assert all(pins)
-    assert pins[0] <= pins[1] <= pins[2]
+
+def test_each_package_is_locked_in_one_place() -> None:
+    places = [{name for name, _ in locked(kind)} for kind in ("runtime", "dev", "bench")]
+
+    assert sum(map(len, places)) == len(set.union(*places))

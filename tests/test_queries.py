@@ -36,19 +36,21 @@ async def connection(servers: Any, empty_template: str) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
-async def test_every_query_can_be_prepared(connection: Any, query: Query) -> None:
+async def test_every_query_can_be_prepared(connection: Any, query: Query[..., Any]) -> None:
     prepared = await connection.prepare(query.statement)
     assert len(prepared.get_parameters()) == len(query.names)
 
 
 def test_a_query_refuses_a_parameter_it_does_not_know() -> None:
-    query = Query("things.find", "many", "select :one::int, ':two', :one -- :three")
+    query: Query[..., Any] = Query(
+        "things.find", "many", "select :one::int, ':two', :one -- :three"
+    )
     assert query.statement == "select $1::int, ':two', $1"
     assert query.names == ["one"]
 
 
 async def test_a_query_takes_exactly_its_parameters(connection: Any) -> None:
-    query = Query("things.find", "value", "select :one::int + :two::int")
+    query: Query[..., Any] = Query("things.find", "value", "select :one::int + :two::int")
     assert await query(connection, one=1, two=2) == 3
     with pytest.raises(TypeError, match="takes no three"):
         await query(connection, one=1, two=2, three=3)
@@ -57,7 +59,7 @@ async def test_a_query_takes_exactly_its_parameters(connection: Any) -> None:
 
 
 async def test_values_with_quotes_stay_values(connection: Any) -> None:
-    query = Query("things.echo", "value", "select :text::text")
+    query: Query[..., Any] = Query("things.echo", "value", "select :text::text")
     for text in ("'", "'; drop table users; --", "$1", ":text", "\\", "%_", "é\U0001f680"):
         assert await query(connection, text=text) == text
 
@@ -156,7 +158,7 @@ async def test_a_missing_row_is_a_missing_thing(connection: Any) -> None:
 
 
 async def test_hostile_values_are_data_errors(connection: Any) -> None:
-    query = Query("things.number", "value", "select :number::integer")
+    query: Query[..., Any] = Query("things.number", "value", "select :number::integer")
     for value in (2**40, "seven", 10**30):
         with pytest.raises(asyncpg.DataError):
             await query(connection, number=value)

@@ -19,12 +19,16 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import msgspec
+
 from warmdesk.auth.actor import Project
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
+from warmdesk.json_parts import joined
 from warmdesk.realtime.channels import project_channel
 
+encode = msgspec.json.Encoder().encode
 PARTS = frozenset({"columns", "cards", "labels", "members"})
 CARDS_SHOWN = 500
 """Cards that a column shows at most; the others are read by the column's own list."""
@@ -38,7 +42,7 @@ KEPT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A board for everybody, without its opening brace, and what it is true for."""
+    """A board for everybody, and what it is true for."""
 
     epoch: str
     seq: int
@@ -102,9 +106,7 @@ class Boards:
                 project_id=project.id,
                 user_id=user_id,
             )
-        own = (
-            f'{{"my_role":"{project.role.word}","starred":{str(mark["starred"]).lower()},'.encode()
-        )
+        own = encode({"my_role": project.role.word, "starred": mark["starred"]})
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
             return Board(tag, None)
@@ -117,7 +119,7 @@ class Boards:
                 kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
             finally:
                 self.shares.give_back(user_id)
-        return Board(etag(kept.epoch, kept.seq, own, parts), own + kept.content)
+        return Board(etag(kept.epoch, kept.seq, own, parts), joined(own, kept.content))
 
     def _holding(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept | None:
         """The kept board, if it is of this epoch and not older than the seq."""

@@ -1,4 +1,5 @@
-"""The reference client: how a program talks to WarmDesk. It needs aiohttp and orjson, no more.
+"""The reference client: how a program talks to WarmDesk. It needs aiohttp and orjson, no more,
+and stands in one file so that a program can take it along.
 
 Three rules make a client right through restarts, deploys and bad networks:
 

@@ -87,7 +87,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
 
 
 SECRETS = ("jwt_secret", "secret_key")
-PATHS = ("data_dir", "tls_cert", "tls_key")
 
 
 def variable(field: str) -> str:

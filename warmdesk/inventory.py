@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from warmdesk.bounds import KEYS, TABLES, kind_of
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
-from warmdesk.metrics import Family
+from warmdesk.metrics.kinds import Family
 from warmdesk.tasks import answer_within
 
 SHOWN = 500

@@ -27,12 +27,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from warmdesk import metrics, worker
+from warmdesk import worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
+from warmdesk.metrics import WORKER_DEATHS
+from warmdesk.metrics.sharing import clear_gauges, share
 
 CALM_SECONDS = 1.0
 """How often it looks when all serve: who ends, and who is to end, wakes it by a signal."""
@@ -130,7 +132,7 @@ class Supervisor:
         """
         raise_files()
         paths()  # routes, documents and their metrics: made once, for all workers
-        metrics.share(len(self.slots) + 1)
+        share(len(self.slots) + 1)
         gc.collect()
         gc.freeze()
         with self._listening_to_signals():
@@ -292,7 +294,7 @@ class Supervisor:
             self._selector.unregister(one.told)
         os.close(one.told)
         self.rows.append(one.row)
-        metrics.clear_gauges(one.row)
+        clear_gauges(one.row)
         if one in self.retiring:
             self.retiring.remove(one)
             return
@@ -307,7 +309,7 @@ class Supervisor:
         slot.worker, slot.successor = slot.successor, None
         if self.stopping:
             return
-        metrics.WORKER_DEATHS.inc()
+        WORKER_DEATHS.inc()
         slot.deaths.record()
         log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, _cause(code))
         if slot.deaths.pause:

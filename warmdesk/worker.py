@@ -27,6 +27,7 @@ from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
 from warmdesk.front import Fronts
+from warmdesk.metrics.sharing import attach
 from warmdesk.realtime.socket_buffers import cap
 from warmdesk.tasks import until_beat
 
@@ -72,7 +73,7 @@ def run(settings: Settings, listener: socket.socket, *, row: int, life: int, tel
 
     `life` is a pipe that ends with the supervisor, `tell` one to it; `row` is one of the metrics.
     """
-    metrics.attach(row)
+    attach(row)
     gc.set_threshold(50_000, 20, 100)
     _give_large_memory_back()
     uvloop.run(_work(settings, listener, life, tell))

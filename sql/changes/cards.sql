@@ -368,6 +368,11 @@ begin
 end
 $$;
 
+-- What the event of an update says: the card, and the names of its keys that changed.
+create or replace function card_updated_payload(changes_ text[], card_ text) returns text language sql stable as $$
+select joined('{"changes":' || to_json(changes_) || '}', card_)
+$$;
+
 -- Another value of a card's field for its history; gives the field's name.
 create or replace function tell_field(
     c cards, actor_ bigint, event_type_ text, field_ text, from_ text, to_ text, detail_ text
@@ -510,7 +515,7 @@ begin
     end if;
     card := card_json(c, prefix);
     if changes <> '{}' then
-        payload := left(card, -1) || ',"changes":' || to_json(changes) || '}';
+        payload := card_updated_payload(changes, card);
     end if;
     if c.column_id <> old.column_id then
         messages := write_events(

@@ -152,8 +152,7 @@ where
 returning id::text as id;
 
 -- name: list_sessions -> one
--- The user's living sessions, latest first, as a JSON array; `before` is the last id of the page before. `next` is the last
--- id of this page when there are more.
+-- A page of the user's living sessions, latest first, older than the session `before`.
 with page as (
     select s.id, s.created_at, session_json(s, :current::uuid) as shaped
     from sessions as s
@@ -169,10 +168,10 @@ with page as (
     select * from page order by created_at desc, id desc limit :limit::integer
 )
 select
-    coalesce(json_agg(c.shaped order by c.created_at desc, c.id desc), '[]')::text as page,
+    coalesce(json_agg(c.shaped order by c.created_at desc, c.id desc), '[]')::text as items,
     case
         when (select count(*) from page) > :limit::integer
-            then (array_agg(c.id::text order by c.created_at, c.id))[1]
+            then json_build_array((array_agg(c.id order by c.created_at, c.id))[1])
     end as next
 from cut as c;
 

@@ -76,6 +76,10 @@ values (:project_id::bigint, :card_id::bigint, :actor::bigint, :event_type);
 -- One card as JSON text.
 select card_json(:id::bigint)::text;
 
+-- name: updated -> value
+-- What the event of a card's update says: the card, and the names of its keys that changed.
+select card_updated_payload(:changes::text[], card_json(:id::bigint)::text);
+
 -- name: detail -> one
 -- A live card with everything that hangs on it, for one reader, and its version.
 select k.version, card_detail(k.id, :reader::bigint) as card
@@ -84,9 +88,9 @@ inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_column -> one
--- A page of a column's cards by position, as one JSON array, after a position and id; with the last one's, and whether there
--- are more. It ends after `bytes`, but not before its first card. No row when the project has no such column.
-select page.cards, page.position, page.id, page.more
+-- A page of a column's cards by position, after a position and id. It ends after `bytes`, but not before its first card. No row
+-- when the project has no such column.
+select page.items, page.next
 from columns as k
 cross join lateral (
     with ordered as (
@@ -110,20 +114,21 @@ cross join lateral (
         select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
     )
     select
-        coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
-        (array_agg(o.position order by o.nth desc))[1] as position,
-        (array_agg(o.id order by o.nth desc))[1] as id,
-        count(*) < (select count(*) from ordered) as more
+        coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+        case
+            when count(*) < (select count(*) from ordered) then json_build_array(
+                (array_agg(o.position order by o.nth desc))[1], (array_agg(o.id order by o.nth desc))[1]
+            )
+        end as next
     from ordered as o
     inner join made as j on j.id = o.id
 ) as page
 where k.id = :column_id::bigint and k.project_id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_project -> one
--- A page of a project's live cards that fit every filter given, by id, as one JSON array; with the last id, and whether there
--- are more. It ends after `bytes`, but not before its first card. `lateral`, so that PostgreSQL goes by the project's own index:
--- knowing which project, it may take its cards for so many that it looks for them among all. Labels are looked up card by card:
--- by `exists` it would read those of all projects.
+-- A page of a project's live cards that fit every filter given, by id. It ends after `bytes`, but not before its first card.
+-- `lateral`, so that PostgreSQL goes by the project's own index: knowing which project, it may take its cards for so many that
+-- it looks for them among all. Labels are looked up card by card: by `exists` it would read those of all projects.
 with chosen as (
     select c.id, c.octets, c.nth
     from projects as p
@@ -134,7 +139,7 @@ with chosen as (
         from cards as k
         where
             k.project_id = p.id and k.deleted_at is null
-            and k.id > :after_id::bigint
+            and k.id > coalesce(:after_id::bigint, 0)
             and (k.archived_at is null or :include_archived::boolean)
             and (:column_id::bigint is null or k.column_id = :column_id::bigint)
             and (:closed::boolean is null or k.closed = :closed::boolean)
@@ -166,20 +171,19 @@ with chosen as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
-    max(o.id) as id,
-    count(*) < (select count(*) from chosen) as more
+    coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+    case when count(*) < (select count(*) from chosen) then json_build_array(max(o.id)) end as next
 from chosen as o
 inner join made as j on j.id = o.id;
 
 -- name: search -> one
--- The same of those whose title or description holds `q`; before them, on the `first` page, the one whose key `q` is.
+-- The same of those whose title or description holds `q`; before them, on the first page, the one whose key `q` is.
 -- Texts are read, of which there may be any amount: a page looks at `search_bytes` of those that may hold `q`, and says that
 -- there are more where it looked no further. They come from an index, unless `q` is so short that all may hold it. Only as many
 -- are read as the page needs: one after the other, `offset` sees to that.
 with asked as materialized (
     select
-        p.id, cards_that_may_hold(p.id, :q::text, :after_id::bigint) as ids,
+        p.id, cards_that_may_hold(p.id, :q::text, coalesce(:after_id::bigint, 0)) as ids,
         (
             select k.id from cards as k
             where
@@ -201,7 +205,7 @@ with asked as materialized (
     cross join lateral (
         select c.id, octet_length(c.title) + octet_length(c.description) as octets
         from cards as c
-        where a.ids is null and c.project_id = a.id and c.deleted_at is null and c.id > :after_id::bigint
+        where a.ids is null and c.project_id = a.id and c.deleted_at is null and c.id > coalesce(:after_id::bigint, 0)
         order by c.id
         limit 20000
     ) as k
@@ -212,7 +216,7 @@ with asked as materialized (
 ), looked_at as (
     select a.key_id as id, true as is_key
     from asked as a
-    where a.key_id is not null and :first::boolean
+    where a.key_id is not null and :after_id::bigint is null
     union all
     select q.id, false as is_key
     from asked as a
@@ -263,22 +267,24 @@ with asked as materialized (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    page.cards,
-    case when page.is_full then coalesce(page.id, :after_id::bigint) else z.upto end as id,
-    page.is_full
-    or exists (select 1 from possible as q where q.id > z.upto)
-    or exists (
-        select 1 from asked as a
-        cross join lateral (
-            select 1 from cards as k
-            where a.ids is null and k.project_id = a.id and k.deleted_at is null and k.id > z.upto
-            limit 1
-        ) as beyond
-    ) as more
+    page.items,
+    case
+        when page.is_full then json_build_array(coalesce(page.id, :after_id::bigint, 0))
+        when exists (select 1 from possible as q where q.id > z.upto)
+            or exists (
+                select 1 from asked as a
+                cross join lateral (
+                    select 1 from cards as k
+                    where a.ids is null and k.project_id = a.id and k.deleted_at is null and k.id > z.upto
+                    limit 1
+                ) as beyond
+            )
+            then json_build_array(z.upto)
+    end as next
 from reach as z
 cross join (
     select
-        coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
+        coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
         max(o.id) filter (where not o.is_key) as id,
         count(*) < (select count(*) from chosen) as is_full
     from chosen as o
@@ -290,8 +296,8 @@ cross join (
 select make_grams(:most::integer, :bytes::bigint);
 
 -- name: deleted -> one
--- A page of a project's deleted cards, the last deleted first, older than a moment and id; with the last one's, and whether
--- there are more. It ends after `bytes`, but not before its first card.
+-- A page of a project's deleted cards, the last deleted first, older than a moment (in microseconds since 1970) and id. It ends
+-- after `bytes`, but not before its first card.
 with chosen as (
     select
         c.id, c.deleted_at, octet_length(c.title) + octet_length(c.description) as octets,
@@ -311,16 +317,18 @@ with chosen as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth), '[]')::text as cards,
-    (extract(epoch from min(o.deleted_at)) * 1000000)::bigint as us,
-    (array_agg(o.id order by o.nth desc))[1] as id,
-    count(*) < (select count(*) from chosen) as more
+    coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+    case
+        when count(*) < (select count(*) from chosen) then json_build_array(
+            (extract(epoch from min(o.deleted_at)) * 1000000)::bigint, (array_agg(o.id order by o.nth desc))[1]
+        )
+    end as next
 from chosen as o
 inner join made as j on j.id = o.id;
 
 -- name: history -> one
--- A page of what happened to a live card, newest first, older than an id; with the last id, and whether there are more.
-select page.facts, page.id, page.more
+-- A page of what happened to a live card, newest first, older than an id.
+select page.items, page.next
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 cross join lateral (
@@ -329,9 +337,10 @@ cross join lateral (
             json_agg(
                 shape(h::card_history, case when u.id is not null then shape(u) end, f.name, t.name) order by h.id desc
             ) filter (where n.nth <= :limit::integer), '[]'
-        )::text as facts,
-        max(n.id) filter (where n.nth = :limit::integer) as id,
-        count(*) > :limit::integer as more
+        )::text as items,
+        case
+            when count(*) > :limit::integer then json_build_array(max(n.id) filter (where n.nth = :limit::integer))
+        end as next
     from (
         select c.id, row_number() over (order by c.id desc) as nth
         from card_history as c

@@ -11,7 +11,7 @@ from send_messages(
 select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text);
 
 -- name: page -> one
--- Messages that were not deleted, oldest first, as one JSON array: the newest, the newest before an id, the oldest after an
+-- A page of the messages that were not deleted, oldest first: the newest, the newest before an id, the oldest after an
 -- id, or, with neither but `around`, those on both sides of it. It ends after `bytes`, at the side away from where it begins, but
 -- not before its first message. With the first and last id, and whether it goes on with `older` or `newer` ones.
 -- `not materialized`: each branch reads its page and no more.
@@ -49,12 +49,12 @@ with live as not materialized (
     select array_agg(c.id order by c.nth, c.id) as ids, sum(c.octets) as octets from chosen as c where c.nth <= c.most
 ), page as (
     select
-        coalesce(json_agg(j.message order by j.id), '[]')::text as messages, min(j.id) as first_id, max(j.id) as last_id
+        coalesce(json_agg(j.message order by j.id), '[]')::text as items, min(j.id) as first_id, max(j.id) as last_id
     from listed as l, lateral first_messages(l.ids, l.octets, :bytes::bigint) as j
     where l.ids is not null
 )
 select
-    p.messages, p.first_id, p.last_id,
+    p.items, p.first_id, p.last_id,
     exists (select 1 from chosen as c where c.id < p.first_id) as older,
     exists (select 1 from chosen as c where c.id > p.last_id) as newer
 from page as p;

@@ -1,14 +1,23 @@
--- name: page -> many
--- A page of the members in the order they came, `limit` + 1 rows: id and JSON, with the e-mail before it for who may see it.
+-- name: page -> one
+-- A page of the members in the order they came, after an id; with the e-mail for who may see it.
+with chosen as (
+    select
+        m.id, row_number() over (order by m.id) as nth,
+        joined(
+            case when :emails::boolean then json_build_object('email', u.email)::text else '{}' end, shape(m, u)::text
+        ) as member
+    from project_members as m
+    inner join users as u on u.id = m.user_id
+    where m.project_id = :project_id::bigint and m.id > coalesce(:after::bigint, 0)
+    order by m.id
+    limit :limit::integer + 1
+)
 select
-    m.id,
-    case when :emails::boolean then '{"email":' || to_json(u.email)::text || ',' || substr(shape(m, u)::text, 2)
-        else shape(m, u)::text end as json
-from project_members as m
-inner join users as u on u.id = m.user_id
-where m.project_id = :project_id and m.id > :after
-order by m.id
-limit :limit::integer + 1;
+    '[' || coalesce(string_agg(c.member, ',' order by c.nth) filter (where c.nth <= :limit::integer), '') || ']' as items,
+    case
+        when count(*) > :limit::integer then json_build_array(max(c.id) filter (where c.nth = :limit::integer))
+    end as next
+from chosen as c;
 
 -- name: find_user -> many
 -- The user meant by an id, a username, an e-mail, or either of the two; only people who could be a member.

@@ -1,6 +1,6 @@
--- name: page -> many
--- A page of the projects a user may see, by name: at most `limit` rows with what the next page begins after, whether there is
--- one, and the JSON with the reader's own view before it. It ends after about 8 MiB. `starred_only`: those with the reader's star.
+-- name: page -> one
+-- A page of the projects a user may see, by name, after a name in lower case and id; each with the reader's own view. It ends
+-- after about 8 MiB. `starred_only`: those with the reader's star.
 with seen as (
     select
         p.id,
@@ -23,7 +23,10 @@ with seen as (
             :q::text = '' or strpos(lower(p.name), lower(:q::text)) > 0
             or strpos(p.slug, lower(:q::text)) > 0 or p.key_prefix = upper(:q::text)
         )
-        and (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
+        and (
+            :after_id::bigint is null
+            or (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
+        )
     order by lower(p.name) collate "C", p.id
     limit :limit::integer + 1
 ), page as (
@@ -40,11 +43,17 @@ with seen as (
     where page.nth <= :limit::integer and page.before < 8388608
 )
 select
-    seen.id,
-    seen.lower_name,
-    seen.more,
-    '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || ','
-        || substr(shape(p, c.open_card_count, n.member_count)::text, 2) as json
+    '[' || coalesce(string_agg(
+        joined(
+            '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || '}',
+            shape(p, c.open_card_count, n.member_count)::text
+        ), ',' order by seen.nth
+    ), '') || ']' as items,
+    case
+        when bool_or(seen.more) then json_build_array(
+            (array_agg(seen.lower_name order by seen.nth desc))[1], (array_agg(seen.id order by seen.nth desc))[1]
+        )
+    end as next
 from listed as seen
 inner join projects as p on p.id = seen.id
 cross join lateral (
@@ -53,8 +62,7 @@ cross join lateral (
 ) as c
 cross join lateral (
     select count(*) as member_count from project_members as k where k.project_id = seen.id
-) as n
-order by seen.lower_name collate "C", seen.id;
+) as n;
 
 -- name: create -> one
 select p.id, p.slug from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
@@ -92,8 +100,7 @@ select
     exists(select 1 from starred_projects as s where s.project_id = :project_id and s.user_id = :user_id) as starred;
 
 -- name: board -> one
--- The board as everybody on the project sees it, without its opening brace, and the epoch and seq that it is true for, all of
--- one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most what the rest
+-- The board as everybody on the project sees it, and the epoch and seq that it is true for, all of one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most what the rest
 -- leaves of `bytes`: see board_cards in sql/shapes/cards.sql; 200,000 are more than what a hundred columns say of themselves.
 -- The long part comes last, where it is copied least.
 -- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
@@ -118,27 +125,28 @@ with ranked as (
     order by m.id
     limit :most_members::integer + 1
 ), rest as materialized (
-    select
-        '"created_by":' || shape(u)::text || ','
-        || case when :labels::boolean then '"labels":' || (
+    select joined(
+        '{"created_by":' || shape(u)::text
+        || case when :labels::boolean then ',"labels":' || (
             select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
             where l.project_id = p.id and l.deleted_at is null
-        ) || ',' else '' end
+        ) else '' end
         || case when :members::boolean then (
             select
-                '"members":' || coalesce(json_agg(m.member order by m.id) filter (where m.nth <= :most_members::integer), '[]')::text
+                ',"members":' || coalesce(json_agg(m.member order by m.id) filter (where m.nth <= :most_members::integer), '[]')::text
                 || ',"members_more":' || (count(*) > :most_members::integer)::text
             from members as m
-        ) || ',' else '' end
-        || left(substr(shape(
+        ) else '' end || '}',
+        shape(
             p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)
-        )::text, 2), -1) as list
+        )::text
+    ) as project
     from projects as p
     inner join users as u on u.id = p.created_by_id
     where p.id = :project_id::bigint
 ), made as materialized (
     select s.id, s.card
-    from shown, rest, lateral board_cards(shown.ids, shown.octets, :bytes::bigint - 200000 - octet_length(rest.list)) as s
+    from shown, rest, lateral board_cards(shown.ids, shown.octets, :bytes::bigint - 200000 - octet_length(rest.project)) as s
     where shown.ids is not null
 ), filled as (
     select
@@ -151,9 +159,9 @@ with ranked as (
     group by r.column_id
 ), filled_columns as (
     select coalesce(string_agg(
-        left(shape(k, f.card_count)::text, -1) || case when :cards::boolean
-            then ',"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":' || coalesce(f.cards::text, '[]')
-            else '' end || '}',
+        joined(shape(k, f.card_count)::text, case when :cards::boolean
+            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":' || coalesce(f.cards::text, '[]') || '}'
+            else '{}' end),
         ',' order by k.position, k.id
     ), '') as list
     from columns as k left join filled as f on f.column_id = k.id
@@ -163,9 +171,10 @@ select
     at.seq,
     at.epoch,
     convert_to(
-        '"seq":' || at.seq || ',"epoch":"' || at.epoch || '",' || rest.list
-        || case when :columns::boolean then ',"columns":[' || (select f.list from filled_columns as f) || ']}' else '}' end,
-        'UTF8'
+        joined(
+            joined('{"seq":' || at.seq || ',"epoch":"' || at.epoch || '"}', rest.project),
+            case when :columns::boolean then '{"columns":[' || (select f.list from filled_columns as f) || ']}' else '{}' end
+        ), 'UTF8'
     ) as board
 from rest
 cross join (

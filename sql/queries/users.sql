@@ -7,7 +7,7 @@ select me_json(u)::text from users as u where u.id = :user_id and u.deleted_at i
 select account_json(u)::text from users as u where u.id = :user_id;
 
 -- name: list -> one
--- Accounts, latest first, as a JSON array; `next` is the last id of this page when there are more.
+-- A page of the accounts, latest first, older than an id.
 with page as (
     select u.id, account_json(u) as shaped
     from users as u
@@ -28,8 +28,8 @@ with page as (
     select * from page order by id desc limit :limit::integer
 )
 select
-    coalesce(json_agg(c.shaped order by c.id desc), '[]')::text as page,
-    case when (select count(*) from page) > :limit::integer then min(c.id) end as next
+    coalesce(json_agg(c.shaped order by c.id desc), '[]')::text as items,
+    case when (select count(*) from page) > :limit::integer then json_build_array(min(c.id)) end as next
 from cut as c;
 
 -- name: search -> many

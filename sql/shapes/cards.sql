@@ -66,11 +66,10 @@ select
     case
         when brief_ and octet_length(c.description) > 1000
             and octet_length(c.description) > octet_length(left(c.description, 1000))
-            then (left(
-                shape(
-                    c, left(c.description, 1000), p.key_prefix, k.name, a.first_id, a.list, l.list, t.list
-                )::text, -1
-            ) || ',"description_cut":true}')::json
+            then joined(
+                '{"description_cut":true}',
+                shape(c, left(c.description, 1000), p.key_prefix, k.name, a.first_id, a.list, l.list, t.list)::text
+            )::json
         else shape(c, p.key_prefix, k.name, a.first_id, a.list, l.list, t.list)
     end
 from cards c
@@ -257,9 +256,12 @@ begin
         into watching, watchers
         from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id;
     end if;
-    return '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null')
-        || ',"watchers":' || watchers
-        || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[],' || substr(card_, 2);
+    return joined(
+        '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null')
+            || ',"watchers":' || watchers
+            || ',"comments":[],"comments_more":false,"checklist":[],"attachments":[],"links":[]}',
+        card_
+    );
 end
 $$;
 

@@ -20,7 +20,11 @@ $$;
 
 -- The same with a reader's own view before it.
 create or replace function project_seen(id_ bigint, user_ bigint, role_ text) returns text language sql stable as $$
-select '{"my_role":"' || role_ || '","starred":'
-    || exists(select 1 from starred_projects s where s.project_id = id_ and s.user_id = user_)::text
-    || ',' || substr(project_json(id_)::text, 2)
+select joined(
+    json_build_object(
+        'my_role', role_,
+        'starred', exists(select 1 from starred_projects s where s.project_id = id_ and s.user_id = user_)
+    )::text,
+    project_json(id_)::text
+)
 $$;

@@ -61,7 +61,7 @@ $$;
 
 -- An account as an administrator sees it.
 create or replace function account_json(u users) returns json language sql stable as $$
-select ('{"deleted_at":' || coalesce('"' || iso(u.deleted_at) || '"', 'null') || ',' || substr(me_json(u)::text, 2))::json
+select joined(json_build_object('deleted_at', iso(u.deleted_at))::text, me_json(u)::text)::json
 $$;
 
 -- A session as its user sees it; `current_` is the one that asks.

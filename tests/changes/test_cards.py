@@ -11,7 +11,11 @@ import pytest
 from tests.conftest import Board
 from tests.locks import waiting
 from tests.person import Person
+from warmdesk.changes import cards
 from warmdesk.config import Settings
+from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
+from warmdesk.realtime.change import Change, Wish
 
 
 @pytest.mark.foul
@@ -246,3 +250,59 @@ async def test_a_shape_of_many_is_one_expression_to_postgresql(connection: Any, 
         body = body.replace(parameter, value)
     plan = await connection.fetch("explain (verbose) " + body)
     assert "shape(" not in "\n".join(row[0] for row in plan)
+
+
+async def test_a_change_in_python_tells_that_a_card_was_updated(
+    desk: Desk, alice: Person, bob: Person, board: Board
+) -> None:
+    """What hangs on a card changes its counters: told, with the card as it is at that seq."""
+    card = await board.card(assignee_ids=[bob.id])
+    other = await board.card()
+
+    async def work(change: Change) -> None:
+        held = await sql.cards.lock(change.connection, project_id=board.id, card=str(card["id"]))
+        await change.connection.execute(
+            "update cards set comment_count = 1, checklist_total = 2 where id = $1", held["id"]
+        )
+        cards.updated(change, board.id, held["id"], "comment_count", "checklist_total")
+        cards.updated(change, board.id, other["id"], "comment_count")
+        # Told before the card is shown, though it comes after the card was written.
+        await bob.put("/users/me", {"display_name": "Bobby"})
+
+    async with alice.socket() as socket:
+        await desk.changes.run(Wish(actor_id=alice.id, client_id="tab-1"), work)
+        renamed = await socket.next("project.member_updated")
+        told = await socket.next("board.card_updated")
+        second = await socket.next("board.card_updated")
+
+    assert (told["seq"], second["seq"]) == (renamed["seq"] + 1, renamed["seq"] + 2)
+    assert (told["actor_id"], told["client_id"]) == (alice.id, "tab-1")
+    shown = await alice.get(f"{board.path}/columns/{board.backlog}/cards")
+    assert told["payload"] == shown[0] | {"changes": ["comment_count", "checklist_total"]}
+    assert second["payload"] == shown[1] | {"changes": ["comment_count"]}
+    assert (shown[0]["comment_count"], shown[0]["checklist_total"]) == (1, 2)
+    assert shown[0]["assignees"][0]["display_name"] == "Bobby"
+    assert (shown[0]["version"], shown[0]["updated_at"]) == (card["version"], card["updated_at"])
+
+
+async def test_a_card_has_no_such_key_to_tell_of(board: Board) -> None:
+    change = Change(None, Wish(actor_id=3))
+    for changes in (("comments",), ("title", "watching"), ()):
+        with pytest.raises(TypeError, match="a card does not show"):
+            cards.updated(change, board.id, 1, *changes)
+    assert (change.told, change.shapes) == ([], [])
+
+
+@pytest.mark.foul
+async def test_what_was_told_of_a_card_is_blanked_with_it(
+    desk: Desk, alice: Person, board: Board, connection: Any
+) -> None:
+    card = await board.card("secret")
+
+    async def work(change: Change) -> None:
+        cards.updated(change, board.id, card["id"], "comment_count")
+
+    await desk.changes.run(Wish(actor_id=alice.id), work)
+    await alice.delete(f"{board.path}/cards/{card['id']}")
+    told = await connection.fetch("select payload from events where payload like '%secret%'")
+    assert told == []

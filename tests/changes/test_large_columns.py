@@ -11,7 +11,7 @@ import pytest
 from tests.checkers.mirror import State, differences, fetch, shown
 from tests.conftest import Board
 from tests.person import Person
-from warmdesk.db.queries import sql
+from warmdesk.db.queries import Query, sql
 
 MANY = 40_000
 SOME = 5_200
@@ -116,10 +116,12 @@ async def test_a_column_of_many_is_emptied(board: Board, connection: Any) -> Non
     ids = [row["id"] for row in await connection.fetch("select id from cards order by id")][1:]
     statistics = Path(f"/proc/{connection.get_server_pid()}/schedstat")
     began = int(statistics.read_text().split()[0])
-    messages = await sql.columns.delete(
+    delete: Query[..., Any] = sql.columns.delete
+    messages = await delete(
         connection,
         actor=2,
         client=None,
+        need="admin",
         version=None,
         mismatch=409,
         project_id=board.id,

@@ -26,7 +26,8 @@ from tests.person import Person
 from tests.rest.test_members import lost_races
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.config import Settings
-from warmdesk.metrics import DB_RETRIES, ROWS
+from warmdesk.metrics import DB_RETRIES
+from warmdesk.metrics.rows import ROWS
 
 LIMIT = 20.0
 OLGA = 2

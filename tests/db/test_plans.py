@@ -182,7 +182,7 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.in_column", 225, {**shown, **after}, f"later of {project}")
         every = {
             "project_id": project,
-            "after_id": 0,
+            "after_id": None,
             "include_archived": False,
             "column_id": None,
             "closed": None,
@@ -204,7 +204,7 @@ def cases(n: int) -> Iterator[Case]:
             word = value if isinstance(value, str) else ""
             note = " ".join(f"{name} {word} of {project}".split())
             yield Case("cards.in_project", rows, {**every, name: value}, note)
-        search = {**every, "first": True, "search_bytes": 16 << 20}
+        search = {**every, "search_bytes": 16 << 20}
         for q, rows in ((f"P{project}-8", 20), ("nowhere", 20), ("word word", 900), ("wo", 900)):
             yield Case("cards.search", rows, {**search, "q": q}, f"for {q} in {project}")
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
@@ -215,8 +215,9 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("projects.board", 900, board, f"of {project}")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
-        members = {"emails": True, "project_id": project, "after": 0, "limit": 20}
+        members = {"emails": True, "project_id": project, "after": None, "limit": 20}
         yield Case("members.page", 21, members, f"of {project}")
+        yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
     yield Case("columns.one", 225, {"column_id": 1})
@@ -229,11 +230,13 @@ def cases(n: int) -> Iterator[Case]:
         "starred_only": False,
         "include_archived": False,
         "q": "",
-        "after_name": "",
-        "after_id": 0,
+        "after_name": None,
+        "after_id": None,
         "limit": 50,
     }
     yield Case("projects.page", 51, projects, "mine")
+    later = {"after_name": "project 1", "after_id": 1}
+    yield Case("projects.page", 51, {**projects, **later}, "mine, later")
     yield Case("projects.page", 51, {**projects, "starred_only": True, "q": "p"}, "starred")
     everything = {**projects, "global_role": "admin"}
     yield Case("projects.page", 1000, everything, "an administrator's")
@@ -445,7 +448,7 @@ OTHERS = {
         access.require_global_role server.keep_secret_prints""",
     "one row, or a fact, by a key": """
         auth.nobody_yet auth.password_of auth.refresh_state auth.registration_open
-        cards.deleted_one cards.shape chat.reactions chat.shape feeds.epoch
+        cards.deleted_one cards.shape cards.updated chat.reactions chat.shape feeds.epoch
         health.newest_migration members.exceeds members.one projects.seen server.channel_of
         server.connection_limit server.installation server.secret_prints users.account users.me""",
     "as many rows as they change: a column's cards, a member's cards": """

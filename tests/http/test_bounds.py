@@ -25,7 +25,6 @@ from tests.conftest import Board, Invite, until
 from tests.journeys.crowds import ESTABLISHED, Refused, shake
 from tests.person import Person
 from tests.rest.test_sockets import make_key
-from warmdesk import metrics
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
@@ -34,6 +33,8 @@ from warmdesk.http import body as reading
 from warmdesk.http import bounds, routing
 from warmdesk.http.bounds import Bounds, Readers, counted_as
 from warmdesk.http.middleware import DOORMAN
+from warmdesk.metrics import HTTP_CUT
+from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.socket_buffers import cap
 
 pytestmark = pytest.mark.timeout(60)
@@ -45,7 +46,7 @@ KIB = 1 << 10
 
 def cut(reason: str) -> int:
     """So many connections were ended for it so far."""
-    return int(metrics.ROWS.mine[metrics.HTTP_CUT.at(reason=reason).place])
+    return int(ROWS.mine[HTTP_CUT.at(reason=reason).place])
 
 
 class Served:

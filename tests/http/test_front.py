@@ -32,7 +32,7 @@ from tests.conftest import Board, Door, Invite, Wait
 from tests.person import Person
 from tests.realtime.raw import Peer, closing, masked
 from tests.rest.test_sockets import make_key
-from warmdesk import front, metrics, worker
+from warmdesk import front, worker
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
@@ -40,6 +40,7 @@ from warmdesk.front import EARLY_LIMIT, Fronts, read
 from warmdesk.http import protocol
 from warmdesk.http.query import query_reader
 from warmdesk.metrics import HTTP
+from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.handshake import check_handshake
 from warmdesk.realtime.roster import OPENING_AT_ONCE
@@ -205,7 +206,7 @@ def ping(number: int, size: int = 0) -> bytes:
 def counted(route: str, status: str) -> float:
     """So many answers of this class the route gave so far."""
     series = HTTP.requests.at(method="GET", route=f"/api/v1{route}", status=status)
-    return float(metrics.ROWS.mine[series.place])
+    return float(ROWS.mine[series.place])
 
 
 @contextmanager
@@ -391,7 +392,7 @@ def told(answer: Answer) -> tuple[int, dict[str, str], Any]:
 def waited(route: str) -> float:
     """Seconds that the route's answers took so far, all together."""
     series = HTTP.seconds.at(method="GET", route=f"/api/v1{route}")
-    return float(metrics.ROWS.mine[series.place + len(series.buckets) + 1])
+    return float(ROWS.mine[series.place + len(series.buckets) + 1])
 
 
 async def test_a_refusal_keeps_its_id_and_the_time_that_was_waited(

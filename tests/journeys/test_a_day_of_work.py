@@ -34,6 +34,7 @@ async def known(connection: Any, people: set[int]) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_everyone_who_watches_sees_what_happened(
     start: Start, connection: Any, capsys: pytest.CaptureFixture[str]

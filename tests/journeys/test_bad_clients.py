@@ -347,6 +347,7 @@ async def flooded(
     return quiet, wet, flood
 
 
+@pytest.mark.long
 async def test_a_flood_of_sign_ins_is_refused_and_the_board_stays_fast(
     board: Board, start: Start, person: Invite
 ) -> None:

@@ -19,6 +19,7 @@ HOUR = 3600.0
 TOKEN_SECONDS = 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "clocks",
     [pytest.param((0.0, 5.0), id="5 s apart"), pytest.param((-HOUR, HOUR), id="two hours apart")],
@@ -83,6 +84,7 @@ async def test_limits_count_together_whatever_the_clocks_say(start: Start, visit
     assert statuses[-1] == 429
 
 
+@pytest.mark.long
 async def test_a_token_ends_in_time_where_the_clock_is_an_hour_behind(
     start: Start, visit: Visit
 ) -> None:

@@ -101,6 +101,7 @@ async def freeze_within_a_change(
         await asyncio.gather(*work, return_exceptions=True)
 
 
+@pytest.mark.long
 async def test_a_frozen_server_stops_nobody_and_wakes_without_a_stale_word(
     start: Start, visit: Visit, connection: Any
 ) -> None:

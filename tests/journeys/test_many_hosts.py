@@ -195,6 +195,7 @@ def listens(cable: Cable) -> str:
     return cable.proxy.listen
 
 
+@pytest.mark.long
 async def test_a_host_that_is_cut_off_loses_nothing_and_nobody_waits_for_it(
     hosts: list[Host], visit: Visit
 ) -> None:

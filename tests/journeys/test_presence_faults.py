@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis.asyncio
 
 from tests import pace
@@ -107,6 +108,7 @@ async def test_a_reload_here_or_elsewhere_is_no_event_even_with_a_short_leave_de
             assert watch.told == [("join", bob.id)]
 
 
+@pytest.mark.long
 async def test_two_servers_cut_off_from_each_other_agree_again_in_ten_seconds(
     start: Start, visit: Visit, servers: Servers, base: Path
 ) -> None:
@@ -136,6 +138,7 @@ async def test_two_servers_cut_off_from_each_other_agree_again_in_ten_seconds(
             await company.is_whole()
 
 
+@pytest.mark.long
 async def test_a_worker_that_slept_takes_its_people_back_and_says_nobody_left(
     start: Start, visit: Visit
 ) -> None:
@@ -155,6 +158,7 @@ async def test_a_worker_that_slept_takes_its_people_back_and_says_nobody_left(
         await company.is_whole()
 
 
+@pytest.mark.long
 async def test_a_server_is_killed_and_redis_forgets_everything_meanwhile(
     start: Start, visit: Visit, own_valkey: Valkey
 ) -> None:

@@ -28,6 +28,7 @@ LEASE_SECONDS = 8.0
 SILENCE_SECONDS = 3.0
 
 
+@pytest.mark.long
 async def test_redis_killed_and_come_back_empty_loses_no_event_and_nobody(
     start: Start, visit: Visit, own_valkey: Valkey
 ) -> None:

@@ -302,6 +302,7 @@ async def _check_ledger(olga: Person, path: str, traffic: list[Traffic]) -> None
 # The promise
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_rolling_restarts_behind_proxies_fail_nothing(start: Start) -> None:
     kinds = [kind for kind in FILES if shutil.which(kind)]

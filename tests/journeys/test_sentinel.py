@@ -126,6 +126,7 @@ async def watched(base: Path) -> AsyncIterator[Watched]:
             await node.client.aclose()
 
 
+@pytest.mark.long
 async def test_servers_follow_to_the_promoted_replica_and_back_and_nobody_notices(
     start: Start, visit: Visit, watched: Watched
 ) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak import report
-from tests.soak.__main__ import play
-from tests.soak.faults import FAULTS
-from tests.soak.people import Size
+from load.soak import report
+from load.soak.__main__ import play
+from load.soak.faults import FAULTS
+from load.soak.people import Size
 
 DELIVERIES = 10_000
 SEED = 11
@@ -15,6 +15,7 @@ LONG = {"freeze_worker_long", "silent_bus", "silent_database"}
 """These only differ from others by how long they take."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_every_promise_holds_whatever_breaks() -> None:
     faults = [

@@ -297,6 +297,7 @@ async def ask(url: str, path: str, token: str) -> None:
 # The promise
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 async def test_everybody_comes_back_after_a_power_cut(start: Start, database_url: str) -> None:
     host, other = [await start(workers=workers) for workers in (2, 1)]

@@ -10,7 +10,8 @@ import orjson
 
 from tests.realtime.raw import all_frames
 from warmdesk.desk import Desk
-from warmdesk.metrics import ROWS, Metric
+from warmdesk.metrics.kinds import Metric
+from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PROJECT_UNARCHIVED

@@ -16,7 +16,7 @@ from tests.locks import waiting
 from tests.realtime.test_bus import Heard, bus_on
 from warmdesk.auth.actor import Role
 from warmdesk.db.pool import Database
-from warmdesk.db.queries import Query
+from warmdesk.db.queries import Hot, Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
@@ -164,7 +164,7 @@ async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -
 
 async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connection: Any) -> None:
     """Who waits for the feed meanwhile changes nothing that the shape shows."""
-    shown = Query(
+    shown: Query[..., Any] = Query(
         "tests.shown", "value", "select to_json(display_name)::text from users where id=3"
     )
 
@@ -184,7 +184,7 @@ async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connectio
 
 
 async def test_a_shape_without_an_event_is_an_answer(changes: Changes, connection: Any) -> None:
-    shown = Query("tests.shown", "value", "select '\"it\"'::text")
+    shown: Query[..., Any] = Query("tests.shown", "value", "select '\"it\"'::text")
 
     async def work(change: Change) -> Shape:
         return change.shape(shown)
@@ -276,7 +276,7 @@ async def test_all_tries_of_a_change_share_its_time(
     changes: Changes, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(change_module, "SECONDS", 1.5)
-    slow = Query(
+    slow: Hot[..., Any] = Hot(
         "tests.slow",
         "one",
         """
@@ -493,7 +493,7 @@ async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
     assert cache.forgot == []
 
 
-HOT = Query(
+HOT: Hot[..., Any] = Hot(
     "tests.hot",
     "one",
     """

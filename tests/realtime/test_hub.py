@@ -28,7 +28,7 @@ from tests.realtime.story import of_history, pipe, seqs, tell
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
-from warmdesk.metrics import TICK_SECONDS
+from warmdesk.metrics.sharing import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import feed, hub, resume, roster, sweeper
 from warmdesk.realtime.bus import Bus

@@ -310,10 +310,6 @@ async def test_closed_and_archived_cards_may_be_left_out(
     "query",
     [
         "cursor=x",
-        "cursor=1",
-        "cursor=1e999_1",
-        "cursor=--1_1",
-        "cursor=1_" + "9" * 17,
         "limit=many",
         "include_closed=perhaps",
     ],

@@ -151,7 +151,7 @@ async def test_whatever_fits_every_message_is_on_one_page(
 async def ask(connection: Any, board: Board, bytes_: int, limit: int, **place: int) -> Any:
     where = {"before": None, "after": None, "around": None, **place}
     page = await sql.chat.page(connection, project_id=board.id, bytes=bytes_, limit=limit, **where)
-    ids = [message["id"] for message in json.loads(page["messages"])]
+    ids = [message["id"] for message in json.loads(page["items"])]
     assert len(ids) <= limit
-    assert len(ids) <= 1 or len(page["messages"].encode()) <= bytes_ + 4
+    assert len(ids) <= 1 or len(page["items"].encode()) <= bytes_ + 4
     return {"ids": ids, "older": page["older"], "newer": page["newer"]}

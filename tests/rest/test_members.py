@@ -12,7 +12,8 @@ from tests.conftest import Board, Invite
 from tests.locks import waiting
 from tests.person import Person
 from warmdesk.changes import accounts
-from warmdesk.metrics import DB_RETRIES, ROWS
+from warmdesk.metrics import DB_RETRIES
+from warmdesk.metrics.rows import ROWS
 
 NUMBERS = itertools.count(1)
 

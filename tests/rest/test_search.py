@@ -64,13 +64,11 @@ async def search(connection: Any, board: Board, q: str, **other: Any) -> list[li
     pages: list[list[int]] = []
     after: int | None = None
     while not pages or after is not None:
-        page = await sql.cards.search(
-            connection, project_id=board.id, q=q, after_id=after or 0, first=not pages, **asked
-        )
-        pages.append([card["id"] for card in json.loads(page["cards"])])
-        assert page["id"] is None or page["id"] >= (after or 0)
-        assert not page["more"] or page["id"] > (after or 0) or len(pages) == 1
-        after = page["id"] if page["more"] else None
+        page = await sql.cards.search(connection, project_id=board.id, q=q, after_id=after, **asked)
+        pages.append([card["id"] for card in json.loads(page["items"])])
+        (following,) = json.loads(page["next"] or "[null]")
+        assert following is None or following > (after or 0) or len(pages) == 1
+        after = following
     return pages
 
 
@@ -148,7 +146,7 @@ async def buffers(connection: Any, board: Board, q: str) -> int:
     query = next(each for each in sql if each.name == "cards.search")
     values = query.values(
         FILTERS
-        | {"project_id": board.id, "q": q, "after_id": 0, "first": True}
+        | {"project_id": board.id, "q": q, "after_id": None}
         | {"limit": 100, "search_bytes": 16 << 20}
     )
     statement = f"explain (analyze, buffers, format json) {query.statement}"

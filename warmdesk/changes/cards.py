@@ -1,4 +1,5 @@
-"""Cards made, written and moved: each one call of a function in ``sql/changes/cards.sql``.
+"""Cards made, written and moved: each one call of a function in ``sql/changes/cards.sql``; and what
+other changes tell of a card.
 
 A struct's keys that were sent become the function's fields, of the right type: dates as dates, tags
 as they are kept, lists without doubles, and null for what is cleared.
@@ -14,9 +15,12 @@ from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, WarmDeskError
-from warmdesk.realtime.change import Changes, Outcome, Wish
+from warmdesk.realtime.change import Change, Changes, Outcome, Wish
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CARD_UPDATED
 from warmdesk.schemas.cards import (
     CardFields,
+    CardSummary,
     CreateCard,
     MoveCard,
     Place,
@@ -63,6 +67,20 @@ async def move(changes: Changes, wish: Wish, card: str, body: MoveCard | Reorder
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **place(body),
     )
+
+
+def updated(change: Change, project_id: int, card_id: int, *changes: str) -> None:
+    """Tell that these keys of a card changed, for a change in Python of what hangs on it: a comment
+    that came changes `comment_count`. The card is shown as it is at the event's seq.
+
+    Counters raise no version; whoever writes what belongs to the card itself raises it there.
+    TypeError for a key that a `CardSummary` does not have.
+    """
+    unknown = set(changes).difference(CardSummary.__struct_fields__)
+    if unknown or not changes:
+        raise TypeError(f"a card does not show {', '.join(sorted(unknown)) or 'nothing'}")
+    shape = change.shape(sql.cards.updated, id=card_id, changes=list(changes))
+    change.emit(project_channel(project_id), CARD_UPDATED, shape, entity=f"card:{card_id}")
 
 
 def place(body: CreateCard | Place) -> dict[str, Any]:

@@ -6,6 +6,7 @@ connection below them.
 ``body.py``         JSON bodies: read, decoded, refused with the name of the field
 ``query.py``        query strings
 ``answers.py``      responses
+``pages.py``        lists in pages: cursors, and the ``Link`` to the next page
 ``router.py``       a request's path to its handler
 ``middleware.py``   around each handler: errors, request id, headers, limits, figures
 ``bounds.py``       what connections, bodies and unread answers may hold together

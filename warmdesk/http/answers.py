@@ -99,7 +99,7 @@ def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -
 
 
 def json_text(**fields: Any) -> str:
-    """A small JSON object, as an event's payload."""
+    """A small JSON object, as an event's payload; `msgspec.Raw` for what is JSON already."""
     return encode(fields).decode()
 
 
@@ -120,21 +120,3 @@ def problem(error: WarmDeskError, request_id: str | None = None) -> web.Response
         # What is still to come of the body would be taken for the next request.
         response.force_close()
     return response
-
-
-SECRETS = ("api_key", "token")
-
-
-def next_page(request: web.Request, **place: object) -> dict[str, str]:
-    """The ``Link`` to a list's next page: this request's address with another place in the list."""
-    return {"Link": link(request, "next", **place)}
-
-
-def link(request: web.Request, rel: str, **place: object) -> str:
-    """One link of the header: this request's address with another place in the list. No longer
-    ``around`` anything: the pages beside it are before or after it.
-    """
-    url = request.rel_url.without_query_params("around", *SECRETS).update_query(
-        {name: str(value) for name, value in place.items()}
-    )
-    return f'<{url}>; rel="{rel}"'

@@ -24,7 +24,8 @@ from warmdesk.http.body import LONGEST_REASON, check_text
 from warmdesk.http.bounds import Entrance
 from warmdesk.http.middleware import as_problem
 from warmdesk.http.route import CHANGES, Rate
-from warmdesk.metrics import OTHER, WS_CLOSED, WS_DROPPED, WS_MESSAGES
+from warmdesk.metrics import WS_CLOSED, WS_DROPPED, WS_MESSAGES
+from warmdesk.metrics.kinds import OTHER
 from warmdesk.realtime.change import Wish
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import ACK, ERROR, Event

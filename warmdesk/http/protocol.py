@@ -23,7 +23,7 @@ from warmdesk.http.middleware import Doorman, RefusedBefore, behind_door, nowher
 from warmdesk.http.request import ACTOR
 from warmdesk.http.router import UNMATCHED
 from warmdesk.log import REQUEST_ID
-from warmdesk.metrics import OTHER
+from warmdesk.metrics.kinds import OTHER
 
 HEAD_SECONDS = 10.0
 """How long a client has for the head of its request, and a new one for the first of all."""

@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.web_urldispatcher import AbstractResource, DynamicResource, PlainResource
 from yarl import URL
 
-from warmdesk.metrics import OTHER
+from warmdesk.metrics.kinds import OTHER
 
 LONGEST = 1024
 """Characters in one word of a path."""

@@ -33,14 +33,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import asyncpg
 
 from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
-from warmdesk.db.queries import Query, sql
+from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
@@ -62,6 +62,7 @@ OF_RIGHTS = CONTROL + " "
 """How a message begins that tells of rights."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 Need = Role | frozenset[GlobalRole] | None
@@ -124,7 +125,7 @@ class Shape:
     seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
     """
 
-    query: Query
+    query: Query[..., Any]
     params: dict[str, Any]
     text: str = ""
 
@@ -189,7 +190,7 @@ class Change:
             self.connection, actor=wish.actor_id, roles=sorted(need)
         )
 
-    def shape(self, query: Query, **params: Any) -> Shape:
+    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> Shape:
         """What a query will show, for an event and for the answer."""
         shape = Shape(query, params)
         self.shapes.append(shape)
@@ -268,24 +269,26 @@ class Changes:
         self.forgetful = tuple(forgetful)
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
-    async def hot(self, query: Query, wish: Wish, /, **params: Any) -> Outcome:
+    async def hot(
+        self, query: Hot[P, Any], wish: Wish, /, *_: P.args, **params: P.kwargs
+    ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
         is called in a transaction that keeps its answer.
         """
         if wish.key is None:
             async with self._share(wish.project_id):
-                row = await self.many(query, **wish.asked, **params)
+                row = await self.many(query, **wish.asked, **params)  # type: ignore[arg-type]
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
-            row = await query(change.connection, **wish.asked, **params)
+            row = await query(change.connection, **wish.asked, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
             return Outcome(row["status"], row["answer"])
 
         return await self.run(wish, work)
 
-    async def many(self, query: Query, /, *, tries: int = TRIES, **params: Any) -> Any:
+    async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of wishes, with columns for parameters. Gives its row, of
         which ``messages`` is published.
         """

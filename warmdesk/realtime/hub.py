@@ -33,10 +33,9 @@ from warmdesk.metrics import (
     DELIVERY_GAP,
     EPOCH_CHANGES,
     FEED_REPAIRS,
-    TICK_SECONDS,
     WS_DROPPED,
-    tick,
 )
+from warmdesk.metrics.sharing import TICK_SECONDS, tick
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection

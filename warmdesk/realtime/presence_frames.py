@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable
 
+from warmdesk.json_parts import joined
 from warmdesk.realtime.events import (
     PRESENCE_CHANGED,
     PRESENCE_JOIN,
@@ -186,5 +187,5 @@ def _once_from(deltas: list[Delta]) -> int:
 def _single(delta: Delta) -> bytes:
     what, user_id, ref = delta
     if what == "join":
-        return signal_frame(PRESENCE_JOIN, b'{"user_id":%d,%s' % (user_id, ref[1:]))
+        return signal_frame(PRESENCE_JOIN, joined(b'{"user_id":%d}' % user_id, ref))
     return signal_frame(PRESENCE_LEAVE, b'{"user_id":%d}' % user_id)

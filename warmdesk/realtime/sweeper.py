@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 
 from warmdesk import clock
-from warmdesk.metrics import TICK_SECONDS, WS_BUFFER_BYTES
+from warmdesk.metrics import WS_BUFFER_BYTES
+from warmdesk.metrics.sharing import TICK_SECONDS
 from warmdesk.realtime.connection import Connection, written
 from warmdesk.realtime.events import AUTH_EXPIRING, signal_frame
 from warmdesk.realtime.frames import Close

@@ -23,7 +23,8 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
-from warmdesk.http.answers import answer, next_page, no_content
+from warmdesk.http.answers import answer, no_content
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, WISH, address
 from warmdesk.http.route import PUBLIC, SIGNED_IN, Parameter, Rate, Tag
 from warmdesk.http.routing import route
@@ -417,22 +418,18 @@ async def _bearer(request: web.Request) -> Actor | None:
 )
 async def list_sessions(request: web.Request) -> web.Response:
     """Where you are signed in."""
-    actor, query = request[ACTOR], request[QUERY]
-    before = None
-    if query.before is not None:
-        before = _uuid(query.before)
-        if before is None:
-            raise BadRequest("before: not an id of a session", fields={"before": "invalid"})
+    actor = request[ACTOR]
+    query: ListSessions = request[QUERY]
+    (before,) = begins_after(request)
     async with request.app[DESK].database.connection() as connection:
-        row = await sql.auth.list_sessions(
+        page = await sql.auth.list_sessions(
             connection,
             user_id=actor.user_id,
             current=require_session(actor),
-            before=before,
+            before=before or query.before,
             limit=query.limit,
         )
-    headers = next_page(request, before=row["next"]) if row["next"] else None
-    return answer(row["page"], headers=headers)
+    return answer_page(request, page)
 
 
 @route(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -12,14 +11,14 @@ from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, NotFound
-from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, path_id
 from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
-from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.cards import (
     CardDetail,
     CardFilter,
@@ -42,8 +41,6 @@ PAGE_BYTES = 8 << 20
 SEARCH_BYTES = 16 << 20
 """Text that one page of a search looks at: a quarter of a second's work for PostgreSQL."""
 REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
-PLACE = re.compile(r"(-?[0-9.e+-]{1,30})_([0-9]{1,16})", re.ASCII)
-MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
 
 
 @route(
@@ -59,7 +56,7 @@ MOMENT = re.compile(r"([0-9]{1,16})_([0-9]{1,16})", re.ASCII)
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position."""
     query: CardsQuery = request[QUERY]
-    after_position, after_id = _place(query.cursor)
+    after_position, after_id = begins_after(request)
     page = await sql.cards.in_column(
         request[READS],
         project_id=request[PROJECT].id,
@@ -71,7 +68,7 @@ async def list_cards(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return _page(request, page["cards"], page, cursor=f"{page['position']!r}_{page['id']}")
+    return answer_page(request, page)
 
 
 @route(
@@ -115,6 +112,7 @@ async def find_cards(request: web.Request) -> web.Response:
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
+    (after_id,) = begins_after(request)
     asked: dict[str, Any] = {
         "project_id": request[PROJECT].id,
         "column_id": query.column_id,
@@ -123,21 +121,15 @@ async def find_cards(request: web.Request) -> web.Response:
         "closed": query.closed,
         "due_before": day(query.due_before, "due_before") if query.due_before else None,
         "include_archived": query.include_archived,
-        "after_id": _id(query.cursor),
+        "after_id": after_id,
         "limit": query.limit,
         "bytes": PAGE_BYTES,
     }
     if query.q:
-        page = await sql.cards.search(
-            request[READS],
-            **asked,
-            q=query.q,
-            first=query.cursor is None,
-            search_bytes=SEARCH_BYTES,
-        )
+        page = await sql.cards.search(request[READS], **asked, q=query.q, search_bytes=SEARCH_BYTES)
     else:
         page = await sql.cards.in_project(request[READS], **asked)
-    return _page(request, page["cards"], page, cursor=page["id"])
+    return answer_page(request, page)
 
 
 @route(
@@ -153,7 +145,7 @@ async def find_cards(request: web.Request) -> web.Response:
 async def list_deleted_cards(request: web.Request) -> web.Response:
     """List the cards that were deleted, the last one first."""
     query: DeletedQuery = request[QUERY]
-    before_us, before_id = _moment(query.cursor)
+    before_us, before_id = begins_after(request)
     page = await sql.cards.deleted(
         request[READS],
         project_id=request[PROJECT].id,
@@ -162,7 +154,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return _page(request, page["cards"], page, cursor=f"{page['us']}_{page['id']}")
+    return answer_page(request, page)
 
 
 @route(
@@ -321,14 +313,15 @@ async def restore_card(request: web.Request) -> web.Response:
 async def show_history(request: web.Request) -> web.Response:
     """Show what happened to a card, newest first."""
     query: HistoryQuery = request[QUERY]
+    (before,) = begins_after(request)
     page = await sql.cards.history(
         request[READS],
         project_id=request[PROJECT].id,
         card=card_ref(request),
-        before=query.before,
+        before=before or query.before,
         limit=query.limit,
     )
-    return _page(request, page["facts"], page, before=page["id"])
+    return answer_page(request, page)
 
 
 def card_ref(request: web.Request) -> str:
@@ -347,43 +340,3 @@ async def _tell(change: Change, project_id: int, card_id: int, event_type: str) 
         actor=change.wish.actor_id,
         event_type=event_type,
     )
-
-
-def _page(request: web.Request, content: str, page: Any, **place: object) -> web.Response:
-    return answer(content, headers=next_page(request, **place) if page["more"] else None)
-
-
-def _bad_cursor() -> BadRequest:
-    return BadRequest("cursor: not one of ours", fields={"cursor": "invalid"})
-
-
-def _id(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and int(cursor[:20]) <= MAX_ID):
-        raise _bad_cursor()
-    return int(cursor)
-
-
-def _place(cursor: str | None) -> tuple[float | None, int | None]:
-    """A position and an id, from ``2000.0_7``."""
-    if cursor is None:
-        return None, None
-    found = PLACE.fullmatch(cursor)
-    try:
-        position = float(found[1]) if found else math.inf
-    except ValueError as error:
-        raise _bad_cursor() from error
-    if found is None or not math.isfinite(position):
-        raise _bad_cursor()
-    return position, int(found[2])
-
-
-def _moment(cursor: str | None) -> tuple[int | None, int | None]:
-    """Microseconds since 1970 and an id."""
-    if cursor is None:
-        return None, None
-    found = MOMENT.fullmatch(cursor)
-    if found is None:
-        raise _bad_cursor()
-    return int(found[1]), int(found[2])

@@ -7,15 +7,18 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import Raw
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
-from warmdesk.http.answers import answer, answer_outcome, link, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.commands import Call, command
+from warmdesk.http.pages import link
 from warmdesk.http.request import BODY, DESK, PROJECT, QUERY, WISH, path_id
 from warmdesk.http.route import CHANGES, Parameter, Rate, Tag
 from warmdesk.http.routing import route
+from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_TYPING
@@ -67,7 +70,7 @@ async def list_messages(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return answer(page["messages"], headers=_links(request, query, page))
+    return answer(page["items"], headers=_links(request, query, page))
 
 
 def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, str] | None:
@@ -159,7 +162,7 @@ async def add_reaction(request: web.Request) -> web.Response:
                 raise Impossible(f"a message takes {DIFFERENT_REACTIONS} different emojis")
             _tell(change, request[PROJECT].id, message_id, now["reactions"])
         summary = _summary(message_id, now["reactions"])
-        return Outcome(201 if added else 200, f'{{"id":{now["mine"]},' + summary[1:])
+        return Outcome(201 if added else 200, joined(json_text(id=now["mine"]), summary))
 
     return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
 
@@ -207,7 +210,7 @@ async def _reactions(change: Change, message_id: int, emoji: str) -> Any:
 
 
 def _summary(message_id: int, reactions: str) -> str:
-    return f'{{"message_id":{message_id},"reactions":{reactions}}}'
+    return json_text(message_id=message_id, reactions=Raw(reactions))
 
 
 def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> None:

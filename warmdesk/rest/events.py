@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from warmdesk.auth.actor import Role
 from warmdesk.errors import Unavailable
@@ -17,40 +13,17 @@ from warmdesk.http.routing import route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.sockets import Events, PresenceList
+from warmdesk.schemas.events import Events, EventsQuery, PresenceQuery
+from warmdesk.schemas.sockets import PresenceList
 
 EVENTS = Tag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
-
-PAGE = 100
-PAGE_LIMIT = 500
-
-
-class Since(msgspec.Struct, kw_only=True):
-    """Where to go on."""
-
-    since: (
-        Annotated[
-            int, Meta(ge=0, le=MAX_ID, description="the last seq you have; absent: the oldest kept")
-        ]
-        | None
-    ) = None
-    epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
-    limit: Annotated[int, Meta(description="1 to 500")] = PAGE
-
-
-class PresencePage(msgspec.Struct, kw_only=True):
-    """A page of who is here."""
-
-    limit: Annotated[int, Meta(description="1 to 500")] = PAGE
-    cursor: Annotated[int, Meta(ge=0, le=MAX_ID, description="how many to pass over")] = 0
 
 
 @route(
     "GET",
     "/projects/{slug}/events",
     need=Role.VIEWER,
-    query=Since,
+    query=EventsQuery,
     answer=Events,
     tag=EVENTS,
     heavy=True,
@@ -71,7 +44,7 @@ async def list_project_events(request: web.Request) -> web.Response:
     "GET",
     "/users/me/events",
     need=SIGNED_IN,
-    query=Since,
+    query=EventsQuery,
     answer=Events,
     tag=EVENTS,
     heavy=True,
@@ -86,9 +59,8 @@ async def list_user_events(request: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request, channel: str) -> web.Response:
-    asked: Since = request[QUERY]
-    limit = min(max(asked.limit, 1), PAGE_LIMIT)
-    page = await feed.after(request[READS], channel, asked.since or 0, limit=limit)
+    asked: EventsQuery = request[QUERY]
+    page = await feed.after(request[READS], channel, asked.since or 0, limit=asked.limit)
     reset = asked.epoch is not None and asked.epoch != page.epoch
     if asked.since is not None and not page.reaches_back_to(asked.since):
         reset = True
@@ -103,20 +75,19 @@ async def _page(request: web.Request, channel: str) -> web.Response:
     "GET",
     "/projects/{slug}/presence",
     need=Role.VIEWER,
-    query=PresencePage,
+    query=PresenceQuery,
     answer=PresenceList,
     tag=EVENTS,
 )
 async def list_present(request: web.Request) -> web.Response:
     """List who has the project open, most recent first."""
-    asked: PresencePage = request[QUERY]
+    asked: PresenceQuery = request[QUERY]
     desk = request.app[DESK]
-    limit = min(max(asked.limit, 1), PAGE_LIMIT)
     try:
         everybody = await desk.presence.users(project_channel(request[PROJECT].id))
     except REDIS_AWAY as error:
         raise Unavailable("presence is not known now, try again") from error
-    end = asked.cursor + limit
+    end = asked.cursor + asked.limit
     users = b",".join(await desk.people.refs(everybody[asked.cursor : end]))
     more = b"true" if len(everybody) > end else b"false"
     return answer(b'{"users":[%s],"count":%d,"more":%s}' % (users, len(everybody), more))

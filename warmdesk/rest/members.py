@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from aiohttp import web
-from msgspec import Meta
 
 from warmdesk.auth.actor import Role
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
-from warmdesk.http.answers import answer, answer_outcome, json_text, next_page, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
 from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
@@ -26,20 +25,11 @@ from warmdesk.realtime.events import (
     PROJECT_JOINED,
     PROJECT_LEFT,
 )
-from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.members import ListedMember, Member, MemberRole, NewMember
+from warmdesk.schemas.members import ListedMember, ListMembers, Member, MemberRole, NewMember
 
 MEMBERS = Tag("members", "Who is on a project, in which role.")
 
-PAGE = 500
 LAST_OWNER = "a project keeps at least one owner who may act"
-
-
-class ListMembers(msgspec.Struct, kw_only=True):
-    """The query of the list of members."""
-
-    limit: int = 100
-    cursor: Annotated[int, Meta(ge=0, le=MAX_ID)] = 0
 
 
 @route(
@@ -53,19 +43,17 @@ class ListMembers(msgspec.Struct, kw_only=True):
 )
 async def list_members(request: web.Request) -> web.Response:
     """List the members, in the order they came; project admins and owners see e-mails too."""
-    query: ListMembers = request[QUERY]
     project = request[PROJECT]
-    limit = max(1, min(query.limit, PAGE))
+    (after,) = begins_after(request)
     async with request.app[DESK].database.connection() as connection:
-        rows = await sql.members.page(
+        page = await sql.members.page(
             connection,
             project_id=project.id,
             emails=project.role >= Role.ADMIN,
-            after=query.cursor,
-            limit=limit,
+            after=after,
+            limit=request[QUERY].limit,
         )
-    headers = next_page(request, cursor=rows[limit - 1]["id"]) if len(rows) > limit else None
-    return answer("[" + ",".join(row["json"] for row in rows[:limit]) + "]", headers=headers)
+    return answer_page(request, page)
 
 
 @route(

@@ -10,14 +10,16 @@ from contextlib import suppress
 from aiohttp import web
 
 import warmdesk
-from warmdesk import metrics
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.db.lines import Lines
 from warmdesk.disk import Disk
 from warmdesk.http.request import DESK
 from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
-from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT, Family, Labels, render
+from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT
+from warmdesk.metrics.kinds import Family, Labels
+from warmdesk.metrics.process import accessed
+from warmdesk.metrics.render import render
 from warmdesk.tasks import until_beat
 
 METRICS = Tag("metrics", "Figures for Prometheus.")
@@ -38,7 +40,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     _sample(desk.database.pool)
     held = await desk.inventory.families()
     text = render([*_of_program(), *_of_disk(desk.disk), *held])
-    metrics.accessed(succeeded=desk.inventory.fresh)
+    accessed(succeeded=desk.inventory.fresh)
     return web.Response(
         body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )

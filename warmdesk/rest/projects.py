@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
-import msgspec
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.boards import PARTS
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
-from warmdesk.http.answers import answer, answer_outcome, encode, json_text, next_page, no_content
+from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH
 from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
@@ -41,7 +39,6 @@ from warmdesk.schemas.projects import (
 
 PROJECTS = Tag("projects", "Boards with their members and talk.")
 
-PAGE = 500
 COLOR = "#6366f1"
 
 
@@ -78,10 +75,9 @@ async def list_starred_projects(request: web.Request) -> web.Response:
 async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
     query: ListProjects = request[QUERY]
     actor = request[ACTOR]
-    limit = max(1, min(query.limit, PAGE))
-    after_name, after_id = _place(query.cursor)
+    after_name, after_id = begins_after(request)
     async with request.app[DESK].database.connection() as connection:
-        rows = await sql.projects.page(
+        page = await sql.projects.page(
             connection,
             user_id=actor.user_id,
             global_role=actor.global_role,
@@ -91,31 +87,9 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
             q=query.q.strip(),
             after_name=after_name,
             after_id=after_id,
-            limit=limit,
+            limit=query.limit,
         )
-    headers = None
-    if rows and rows[-1]["more"]:
-        headers = next_page(request, cursor=_cursor(rows[-1]["lower_name"], rows[-1]["id"]))
-    return answer("[" + ",".join(row["json"] for row in rows) + "]", headers=headers)
-
-
-def _cursor(name: str, project_id: int) -> str:
-    """A place in the list: name and id. An id alone would show a stranger where its name stands."""
-    return base64.urlsafe_b64encode(encode([name, project_id])).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[str, int]:
-    if not cursor:
-        return "", 0
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        name, project_id = msgspec.json.decode(raw, type=tuple[str, int])
-        name.encode()
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
-        raise BadRequest("cursor: not one of ours", fields={"cursor": "invalid"}) from error
-    if "\0" in name or not 0 <= project_id < 2**63:
-        raise BadRequest("cursor: not one of ours", fields={"cursor": "invalid"})
-    return name, project_id
+    return answer_page(request, page)
 
 
 @route(
@@ -283,7 +257,7 @@ async def _tell(change: Change, old: Any, changes: list[str]) -> None:
         change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=entity)
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
-        payload = '{"project":' + shape + ',"changes":' + encode(fields).decode() + "}"
+        payload = json_text(project=Raw(shape), changes=fields)
         change.emit(channel, PROJECT_UPDATED, Held(payload), entity=entity)
     if "is_archived" in changes and not old["is_archived"]:
         change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=entity)

@@ -16,10 +16,12 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible
-from warmdesk.http.answers import answer, answer_outcome, next_page
+from warmdesk.http.answers import answer, answer_outcome, json_text
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, address, path_id
 from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
+from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.events import CONTROL_USER, GUEST_UPDATED, MEMBER_UPDATED, USER_UPDATED
@@ -176,10 +178,7 @@ async def search_users(request: web.Request) -> web.Response:
     )
     near = [row["id"] for row in rows if row["near"]]
     online = await desk.presence.online(near) if near else set()
-    found = (
-        f'{{"online":{"true" if row["id"] in online else "false"},{row["shaped"][1:]}'
-        for row in rows
-    )
+    found = (joined(json_text(online=row["id"] in online), row["shaped"]) for row in rows)
     return answer(f"[{','.join(found)}]")
 
 
@@ -194,19 +193,19 @@ async def search_users(request: web.Request) -> web.Response:
 )
 async def list_users(request: web.Request) -> web.Response:
     """List accounts, latest first."""
-    query = request[QUERY]
+    query: ListUsers = request[QUERY]
+    (before,) = begins_after(request)
     async with request.app[DESK].database.connection() as connection:
-        row = await sql.users.list(
+        page = await sql.users.list(
             connection,
             q=query.q.strip(),
             role=query.role,
             active=query.active,
             include_deleted=query.include_deleted,
-            before=query.before,
+            before=before or query.before,
             limit=query.limit,
         )
-    headers = next_page(request, before=row["next"]) if row["next"] is not None else None
-    return answer(row["page"], headers=headers)
+    return answer_page(request, page)
 
 
 @route(

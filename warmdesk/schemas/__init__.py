@@ -4,7 +4,7 @@ validation and schema.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -26,14 +26,7 @@ class Body(msgspec.Struct, kw_only=True):
     """What a client sends. Unknown keys are ignored; a key that is absent changes nothing."""
 
 
-class StrictBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The same where an unknown key is refused, to catch typing errors."""
-
-
 class Shape(msgspec.Struct, kw_only=True):
     """What the server sends. Made in SQL; declared here so that the document and the tests know
     it.
     """
-
-
-Anything = Any

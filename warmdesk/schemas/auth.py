@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
 
 from msgspec import Meta
 
 from warmdesk.schemas import Body, Shape, Timestamp
+from warmdesk.schemas.pages import PageQuery
 from warmdesk.schemas.users import DisplayName, Email, Me, Name, Password, Username
 
 LoginName = Annotated[
@@ -85,11 +87,11 @@ class Session(Shape):
     current: bool
 
 
-class ListSessions(Body):
-    """A page of sessions; `before` is the last id of the page before."""
+class ListSessions(PageQuery):
+    """Which sessions: those older than the session `before`."""
 
-    limit: Annotated[int, Meta(ge=1, le=500)] = 100
-    before: Annotated[str, Meta(max_length=36)] | None = None
+    place: ClassVar[Any] = tuple[UUID]
+    before: UUID | None = None
 
 
 class Ticket(Shape):

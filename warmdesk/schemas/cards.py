@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.errors import BadRequest
 from warmdesk.schemas import Body, Day, Id, Index, Position, Shape, Timestamp, Version
 from warmdesk.schemas.labels import Label
+from warmdesk.schemas.pages import NotNegative, PageQuery
 from warmdesk.schemas.users import UserRef
 
 MAX_ASSIGNEES = 100
@@ -41,7 +42,6 @@ AssigneeText = Annotated[
 ]
 LabelText = Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
 Words = Annotated[str, Meta(max_length=500, description="Text of title or description, or a key")]
-Limit = Annotated[int, Meta(ge=1, le=500)]
 Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)]
 
 DAY = re.compile(
@@ -131,18 +131,19 @@ class ReorderCard(Place, kw_only=True):
     version: Version | UnsetType = UNSET
 
 
-class CardsQuery(Body):
+class CardsQuery(PageQuery):
     """Which cards of a column."""
 
+    place: ClassVar[Any] = tuple[float, Id]
     include_closed: bool = True
     include_archived: bool = False
-    limit: Limit = 100
-    cursor: str | None = None
 
 
-class CardFilter(Body):
+class CardFilter(PageQuery):
     """Which cards of a project."""
 
+    place: ClassVar[Any] = tuple[NotNegative]
+    """The id of a card, whether it is on the page or not: as far as the search looked."""
     column_id: Id | None = None
     assignee: AssigneeText | None = None
     label: LabelText | None = None
@@ -150,21 +151,18 @@ class CardFilter(Body):
     closed: bool | None = None
     due_before: DayIn | None = None
     include_archived: bool = False
-    limit: Limit = 100
-    cursor: str | None = None
 
 
-class DeletedQuery(Body):
-    """A page of deleted cards."""
+class DeletedQuery(PageQuery):
+    """Which deleted cards: all."""
 
-    limit: Limit = 100
-    cursor: str | None = None
+    place: ClassVar[Any] = tuple[NotNegative, Id]
+    """Microseconds since 1970, and the id."""
 
 
-class HistoryQuery(Body):
-    """A page of a card's history: what is older than `before`."""
+class HistoryQuery(PageQuery):
+    """Which part of a card's history: what is older than `before`."""
 
-    limit: Limit = 100
     before: Id | None = None
 
 

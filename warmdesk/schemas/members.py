@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp
+from warmdesk.schemas.pages import PageQuery
 from warmdesk.schemas.users import UserRef
 
 RoleWord = Literal["viewer", "member", "admin", "owner"]
@@ -40,6 +41,10 @@ class Guest(Shape):
 
     user_id: Id
     user: UserRef
+
+
+class ListMembers(PageQuery):
+    """Which members: all."""
 
 
 class NewMember(Body):

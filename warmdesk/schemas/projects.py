@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Color, Id, Shape, Timestamp
@@ -12,6 +11,7 @@ from warmdesk.schemas.cards import BoardCard
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.members import Member, RoleWord
+from warmdesk.schemas.pages import PageQuery
 from warmdesk.schemas.users import UserRef
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
@@ -108,17 +108,18 @@ class ProjectChanges(Body):
     key_prefix: str | UnsetType = UNSET
 
 
-class ListProjects(msgspec.Struct, kw_only=True):
-    """The query of the list of projects."""
+class ListProjects(PageQuery):
+    """Which projects: `q` is a part of the name or slug, or the key prefix."""
 
+    place: ClassVar[Any] = tuple[str, Id]
+    """The name in lower case, and the id. The id alone would show a stranger where its name
+    stands."""
     include_archived: bool = False
     mine: bool = False
     q: Annotated[str, Meta(max_length=200)] = ""
-    limit: int = 100
-    cursor: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class ShowProject(msgspec.Struct, kw_only=True):
+class ShowProject(Body):
     """The query of a project: which parts to include, separated by commas; all by default."""
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET

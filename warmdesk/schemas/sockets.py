@@ -90,13 +90,3 @@ class AuthExpiring(Shape):
 class Reconnect(Shape):
     min_ms: int
     max_ms: int
-
-
-class Events(Shape):
-    """A page of a feed."""
-
-    events: list[Any]
-    seq: int
-    oldest: int
-    epoch: str
-    reset: bool

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.config import Locale
 from warmdesk.schemas import Body, Id, Shape, Timestamp
+from warmdesk.schemas.pages import PageQuery
 
 # `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
@@ -172,14 +173,13 @@ class CreateUser(Body):
     must_change_password: bool = False
 
 
-class ListUsers(Body):
-    """Which accounts: `q` is part of a name or address; `before` is the last page's last id."""
+class ListUsers(PageQuery):
+    """Which accounts: `q` is part of a name or address; those older than `before`."""
 
     q: Annotated[str, Meta(max_length=100)] = ""
     role: GlobalRoleName | None = None
     active: bool | None = None
     include_deleted: bool = False
-    limit: Annotated[int, Meta(ge=1, le=500)] = 100
     before: Id | None = None
 
 

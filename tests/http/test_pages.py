@@ -1,0 +1,368 @@
+"""Every list in pages: all of it is read, once, whatever is made and deleted meanwhile; and a
+cursor is good for its own list alone. The lists are taken from the routes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, get_args, get_type_hints
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk import app
+from warmdesk.auth.actor import GlobalRole
+from warmdesk.client import Answer, Client
+from warmdesk.http.route import Route
+from warmdesk.http.routing import BASE
+from warmdesk.schemas.pages import PageQuery
+
+PAGED = [each for each in app.resources() if each.paged]
+LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
+FEW = settings(
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+MANY = settings(FEW, max_examples=150)
+WRONG = (
+    "null",
+    "true",
+    '"x"',
+    '"\\u0000"',
+    '"\\ud800"',
+    "[]",
+    "-1",
+    "1e999",
+    str(2**53),
+    str(2**63),
+)
+
+
+def name_of(each: Route) -> str:
+    return each.path
+
+
+@dataclass
+class World:
+    """What hangs in the lists, and who asks for them."""
+
+    board: Board
+    olga: Person
+    root: Person
+    names: dict[str, Any]
+    cards: list[int] = field(default_factory=list)
+    messages: list[int] = field(default_factory=list)
+    slugs: list[str] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    made: int = 0
+
+    def path(self, each: Route) -> str:
+        return each.path.format(**self.names)
+
+    def reader(self, each: Route) -> Person:
+        return self.root if each.need is GlobalRole.ADMIN else self.olga
+
+    async def ask(self, each: Route, **query: Any) -> Answer:
+        asked = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
+        return await self.reader(each).request("GET", f"{self.path(each)}?{asked}")
+
+    async def go_on(self, each: Route, path: str, limit: int) -> Answer:
+        """The page that a link leads to, of another size."""
+        path = re.sub(r"limit=\d+", f"limit={limit}", path)
+        return await self.reader(each).request("GET", path)
+
+    async def make_card(self) -> None:
+        self.cards.append((await self.board.card(f"Card {self._next()}"))["id"])
+
+    async def delete_card(self) -> None:
+        if len(self.cards) > 3:
+            await self.olga.delete(f"{self.board.path}/cards/{self.cards.pop(self.made % 3)}")
+
+    async def retitle(self) -> None:
+        path = f"{self.board.path}/cards/{self.names['card_id']}"
+        await self.olga.put(path, {"title": f"Title {self._next()}"})
+
+    async def say(self) -> None:
+        said = await self.olga.post(f"{self.board.path}/chat/messages", {"body": "Good morning"})
+        self.messages.append(said["id"])
+
+    async def unsay(self) -> None:
+        if len(self.messages) > 3:
+            path = f"{self.board.path}/chat/messages"
+            await self.olga.delete(f"{path}/{self.messages.pop(self._next() % 3)}")
+
+    async def make_project(self) -> None:
+        word = "ßäÄzZa"[self.made % 6] * 3
+        slug = (await self.olga.post("/projects", {"name": f"{word} {self._next()}"}))["slug"]
+        self.slugs.append(slug)
+        await self.olga.post(f"/projects/{slug}/star", status=200)
+
+    async def archive_project(self) -> None:
+        if len(self.slugs) > 3:
+            await self.olga.delete(f"/projects/{self.slugs.pop(self._next() % 3)}")
+
+    async def unstar(self) -> None:
+        await self.olga.delete(f"/projects/{self.slugs[-1]}/star")
+
+    async def make_member(self) -> None:
+        name = f"somebody{self._next()}"
+        account = {"email": f"{name}@example.org", "username": name, "password": "wd 12345678"}
+        user_id = (await self.root.post("/users", account))["id"]
+        await self.olga.post(f"{self.board.path}/members", {"user_id": user_id})
+        self.members.append(user_id)
+
+    async def remove_member(self) -> None:
+        if len(self.members) > 3:
+            user_id = self.members.pop(self._next() % 3)
+            await self.olga.delete(f"{self.board.path}/members/{user_id}")
+
+    async def sign_in(self) -> None:
+        async with Client(self.olga.url) as client:
+            await client.login("olga", self.olga.password)
+        newest = (await self.olga.get("/auth/sessions?limit=1"))[0]
+        self.sessions.append(newest["id"])
+
+    async def end_session(self) -> None:
+        if len(self.sessions) > 3:
+            await self.olga.delete(f"/auth/sessions/{self.sessions.pop(self._next() % 3)}")
+
+    def _next(self) -> int:
+        self.made += 1
+        return self.made
+
+
+ACTS: list[Callable[[World], Awaitable[None]]] = [
+    World.make_card,
+    World.delete_card,
+    World.retitle,
+    World.say,
+    World.unsay,
+    World.make_project,
+    World.archive_project,
+    World.unstar,
+    World.make_member,
+    World.remove_member,
+    World.sign_in,
+    World.end_session,
+]
+
+
+@pytest.fixture
+async def place(board: Board, olga: Person, root: Person) -> World:
+    """All that the paths of the lists name, and little in the lists."""
+    card = await board.card()
+    names = {"slug": board.slug, "column_id": board.backlog, "card_id": card["id"]}
+    return World(board, olga, root, names)
+
+
+@pytest.fixture
+async def world(place: World) -> World:
+    """Five things at least in every list."""
+    for _ in range(10):
+        await place.make_card()
+    for _ in range(5):
+        for act in (*ACTS[1:4], World.make_project, World.make_member, World.sign_in):
+            await act(place)
+    return place
+
+
+def following(answer: Answer) -> str | None:
+    """The path of the next page."""
+    found = re.search(rf'<[^>]*{BASE}([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+    return found and found[1]
+
+
+def ids(answer: Answer) -> list[Any]:
+    assert answer.status == 200, answer.body
+    return [item["id"] for item in answer.body]
+
+
+def content_of(cursor: str) -> bytes:
+    return urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[4:]
+
+
+def cursor_in(path: str | None) -> str:
+    found = re.search(r"cursor=([\w-]+)", path or "")
+    assert found, path
+    return found[1]
+
+
+def forged(path: str, query: Any, values: bytes) -> str:
+    """A cursor as the server makes them, with any values."""
+    filters = [
+        getattr(query, name) for name in query.__struct_fields__ if name not in ("limit", "cursor")
+    ]
+    mark = sha256(msgspec.json.encode([BASE + path, filters]) + values).digest()[:4]
+    return urlsafe_b64encode(mark + values).decode().rstrip("=")
+
+
+def some(kind: Any) -> Any:
+    """A value of a part of a place."""
+    plain = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
+    return {int: 7, float: 1.5, str: "a", UUID: "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60"}[plain]
+
+
+def values_of(each: Route) -> list[Any]:
+    return [some(part) for part in get_args(each.query.place)]
+
+
+def fits(each: Route, values: str) -> bool:
+    """Whether this is a place in the list after all."""
+    try:
+        msgspec.json.decode(values, type=each.query.place)
+    except msgspec.MsgspecError:
+        return False
+    return "\\u0000" not in values
+
+
+def refused(answer: Answer) -> bool:
+    return answer.status == 400 and list(answer.body["fields"]) == ["cursor"]
+
+
+def test_what_has_a_cursor_says_that_it_is_paged() -> None:
+    """But who is here: those are counted off."""
+    assert len(LISTS) >= 9
+    for each in app.resources():
+        if "cursor" in getattr(each.query, "__struct_fields__", ()):
+            assert each in LISTS or each.path.endswith("/presence"), each.path
+
+
+@pytest.mark.parametrize("each", PAGED, ids=name_of)
+@given(limits=st.lists(st.integers(1, 8), min_size=1, max_size=5))
+@FEW
+async def test_all_is_read_once(world: World, each: Route, limits: list[int]) -> None:
+    whole = await world.ask(each, limit=200)
+    assert "Link" not in whole.headers
+    assert len(whole.body) >= 5, "this list has too little in it: see World"
+
+    read, page = [], await world.ask(each, limit=limits[0])
+    for number in range(1, 100):
+        assert 0 < len(page.body) <= limits[(number - 1) % len(limits)]
+        read.append(page.body)
+        path = following(page)
+        if path is None:
+            break
+        page = await world.go_on(each, path, limits[number % len(limits)])
+    if each not in LISTS:  # the chat goes back from its end
+        read.reverse()
+    assert [item for part in read for item in part] == whole.body
+
+
+@pytest.mark.parametrize("each", PAGED, ids=name_of)
+@given(
+    limit=st.integers(1, 5),
+    between=st.lists(st.lists(st.sampled_from(ACTS), max_size=3), min_size=1, max_size=6),
+)
+@FEW
+async def test_what_stays_is_read_once_whatever_comes_and_goes(
+    world: World,
+    each: Route,
+    limit: int,
+    between: list[list[Callable[[World], Awaitable[None]]]],
+) -> None:
+    before = ids(await world.ask(each, limit=200))
+    read, page = [], await world.ask(each, limit=limit)
+    for number in range(200):
+        read += ids(page)
+        path = following(page)
+        if path is None:
+            break
+        for act in between[number % len(between)]:
+            await act(world)
+        page = await world.go_on(each, path, limit)
+    after = ids(await world.ask(each, limit=200))
+
+    assert len(set(read)) == len(read)
+    assert set(before) & set(after) <= set(read)
+
+
+# Cursors
+
+
+@pytest.mark.parametrize("each", LISTS, ids=name_of)
+async def test_a_cursor_is_good_for_its_list_and_filters_alone(world: World, each: Route) -> None:
+    first = await world.ask(each, limit=2)
+    cursor = cursor_in(following(first))
+    assert cursor == forged(world.path(each), each.query(), content_of(cursor))
+    assert len(cursor) < 60, "compact"
+    assert (await world.ask(each, limit=7, cursor=cursor)).status == 200
+
+    for other in LISTS:
+        if other is not each:
+            assert refused(await world.ask(other, cursor=cursor)), other.path
+    for name, value in filters_of(each.query):
+        filtered = await world.ask(each, cursor=cursor, **{name: value})
+        assert refused(filtered), (name, value)
+    if "{column_id}" in each.path:
+        world.names["column_id"] = world.board.done
+        assert refused(await world.ask(each, cursor=cursor))
+
+
+def filters_of(query: Any) -> list[tuple[str, str]]:
+    """A value for each filter that is not its default."""
+    found = []
+    types = get_type_hints(query, include_extras=True)
+    for each in msgspec.structs.fields(query):
+        if each.name not in ("limit", "cursor"):
+            found.append((each.name, another(types[each.name], each.default)))
+    return found
+
+
+def another(kind: Any, default: Any) -> str:
+    for text in ("1", "true", "false", "admin", str(some(UUID))):
+        try:
+            if msgspec.convert(text, kind, strict=False) != default:
+                return text
+        except msgspec.ValidationError:
+            continue
+    raise AssertionError(f"none of the texts above is a {kind}")
+
+
+@pytest.mark.parametrize("each", LISTS, ids=name_of)
+async def test_a_place_of_wrong_values_is_refused(place: World, each: Route) -> None:
+    """Also when whoever made the cursor knows how."""
+    path, good = place.path(each), values_of(each)
+
+    async def sent(values: bytes) -> Answer:
+        return await place.ask(each, cursor=forged(path, each.query(), values))
+
+    assert (await sent(msgspec.json.encode(good))).status == 200
+    for number in range(len(good)):
+        for wrong in WRONG:
+            text = json.dumps([*good[:number], "?", *good[number + 1 :]]).replace('"?"', wrong)
+            answer = await sent(text.encode())
+            assert refused(answer) or (answer.status == 200 and fits(each, text)), text
+    for wrong in ("", "[]", "7", "null", "{}", "[[[[", "\xff", json.dumps([*good, 1])):
+        assert refused(await sent(wrong.encode("latin-1"))), wrong
+
+
+@pytest.mark.parametrize("each", LISTS, ids=name_of)
+async def test_garbage_is_refused(place: World, each: Route) -> None:
+    for text in ("", "x", "7", "null", "2000.0_7", "é", "=", "a" * 2001, "W10", "-1"):
+        assert refused(await place.ask(each, cursor=text)), text
+
+
+@given(data=st.data())
+@MANY
+async def test_a_changed_cursor_is_refused(place: World, data: st.DataObject) -> None:
+    each = data.draw(st.sampled_from(LISTS))
+    values = msgspec.json.encode(values_of(each))
+    cursor = forged(place.path(each), each.query(), values)
+    letters = st.sampled_from("ABCXYZabcxyz0189-_=+/ .~é")
+    at = data.draw(st.integers(0, len(cursor)))
+    upto = data.draw(st.integers(at, min(len(cursor), at + 3)))
+    changed = cursor[:at] + data.draw(st.text(letters, max_size=3)) + cursor[upto:]
+
+    answer = await place.ask(each, cursor=changed)
+    assert refused(answer) or (answer.status == 200 and changed == cursor), changed

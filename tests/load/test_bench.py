@@ -1,0 +1,103 @@
+"""The bench judges by its bounds, and runs: a peer that was not there never makes a goal hold."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from load.bench.__main__ import SCENARIOS, arguments
+from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Bound
+
+TOP = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("bound", "figures", "expected"),
+    [
+        (Bound("µs", 1.5, ("a",)), {"µs": {OURS: 3.0, "a": 2.0}}, (1.5, "a", HOLDS)),
+        (Bound("µs", 1.5, ("a",)), {"µs": {OURS: 3.1, "a": 2.0}}, (1.55, "a", MISSED)),
+        (
+            Bound("µs", 1.5, ("a", "b")),
+            {"µs": {OURS: 3.0, "a": 2.0, "b": 1.0}},
+            (3.0, "b", MISSED),
+        ),
+        (Bound("µs", 9, ("a", "b")), {"µs": {OURS: 3.0, "a": 2.0}}, (1.5, "a", NOT_MEASURED)),
+        (Bound("µs", 1, ("a", "b")), {"µs": {OURS: 3.0, "a": 2.0}}, (1.5, "a", MISSED)),
+        (Bound("µs", 9, ("a",)), {"µs": {OURS: 3.0}}, (None, "", NOT_MEASURED)),
+        (Bound("µs", 9, ("a",)), {"µs": {"a": 3.0}}, (None, "", NOT_MEASURED)),
+        (Bound("µs", 9, ("a",)), {}, (None, "", NOT_MEASURED)),
+        (
+            Bound("rate", 2.0, ("a",), at_least=True),
+            {"rate": {OURS: 4, "a": 2.0}},
+            (2, "a", HOLDS),
+        ),
+        (
+            Bound("rate", 2.0, ("a", "b"), at_least=True),
+            {"rate": {OURS: 4, "a": 1.0, "b": 3.0}},
+            (4 / 3, "b", MISSED),
+        ),
+        (Bound("count", 20), {"count": {OURS: 20.0}}, (20, "", HOLDS)),
+        (Bound("count", 20), {"count": {OURS: 21.0}}, (21, "", MISSED)),
+    ],
+)
+def test_the_worst_peer_decides_and_who_is_missing_never_helps(
+    bound: Bound, figures: dict[str, dict[str, float]], expected: tuple[float | None, str, str]
+) -> None:
+    value, peer, verdict = bound.judge(figures)
+
+    assert (peer, verdict) == expected[1:]
+    assert value == (None if expected[0] is None else pytest.approx(expected[0]))
+    if value is not None and verdict != NOT_MEASURED:
+        assert (bound.part(value) <= 1) == (verdict == HOLDS)
+
+
+def test_every_goal_has_its_scenario() -> None:
+    assert [goal.number for goal in GOALS] == list(range(1, 19))
+    assert [goal.scenario for goal in GOALS] == list(dict.fromkeys(g.scenario for g in GOALS))
+    assert {goal.scenario for goal in GOALS} == set(SCENARIOS)
+
+
+def test_the_documents_name_scenarios_that_exist() -> None:
+    text = (TOP / "docs" / "performance.rst").read_text()
+
+    named = re.findall(r"``bin/bench ([^`]+)``", text)
+    assert named
+    for words in named:
+        arguments(shlex.split(words))
+
+
+def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["faster"])
+
+    assert "faster" in capsys.readouterr().err
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
+    place = tmp_path / "figures.json"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load.bench", "burst", "--viewers", "50", "--quick"),
+        *("--only", "floor", "--json", str(place)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=TOP,
+    )
+    said, aside = await run.communicate()
+    assert run.returncode == 0, aside.decode()[-3000:]
+    found = json.loads(place.read_text())
+
+    measured = found["figures"]["burst µs"]
+    assert set(measured) == {OURS, "floor"}
+    assert min(measured.values()) > 0
+    verdicts = {row["bound"]: row["verdict"] for row in found["goals"]}
+    assert verdicts["burst µs ≤ 1 × floor"] != NOT_MEASURED
+    assert verdicts["burst µs ≤ 1.25 × nchan"] == NOT_MEASURED
+    assert "not measured: nchan: not asked for" in said.decode()

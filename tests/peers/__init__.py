@@ -1,4 +1,0 @@
-"""Servers that WarmDesk is compared with: each the shortest honest program of its kind, written as
-its own documents advise. Each listens on the port that is its first argument; `tests.bench` starts
-them and says what they must do.
-"""

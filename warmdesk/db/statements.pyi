@@ -1,0 +1,570 @@
+"""Made by `bin/statements` of sql/queries/*.sql: change those, not this."""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from uuid import UUID
+
+from warmdesk.db.queries import Hot, Queries, Query, Statements
+
+class Row(Protocol):
+    """A row: a column by its name or place. It iterates over its values."""
+
+    def __getitem__(self, column: str | int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def get(self, column: str, default: Any = None, /) -> Any: ...
+    def keys(self) -> Iterable[str]: ...
+    def values(self) -> Iterable[Any]: ...
+    def items(self) -> Iterable[tuple[str, Any]]: ...
+
+Rows = Sequence[Row]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+def query(sketch: Callable[Concatenate[Any, P], R]) -> Query[P, R]: ...
+def hot(sketch: Callable[Concatenate[Any, P], R]) -> Hot[P, R]: ...
+
+class AccessQueries(Queries):
+    @query
+    def require_role(
+        self,
+        *,
+        actor: int | None,
+        project_id: int | None,
+        need: Any,
+        archived: bool | None,
+        counting: bool | None,
+    ) -> Row: ...
+    @query
+    def require_global_role(
+        self, *, actor: int | None, roles: Sequence[str | None] | None
+    ) -> str: ...
+    @query
+    def projects_of(
+        self, *, slugs: Sequence[str | None] | None, users: Sequence[int | None] | None
+    ) -> Rows: ...
+
+class AuthQueries(Queries):
+    @query
+    def session_holders(
+        self, *, sessions: Sequence[str | None] | None, users: Sequence[int | None] | None
+    ) -> Rows: ...
+    @query
+    def key_owner(self, *, key_hash: str | None, key_id: int | None) -> Rows: ...
+    @query
+    def note_key_use(self, *, key_id: Any) -> str: ...
+    @query
+    def by_login(self, *, ip: str | None, near: str | None, login: Any) -> Row: ...
+    @query
+    def note_login(
+        self, *, user_id: int | None, actor_id: int | None, event: Any, ip: Any, user_agent: Any
+    ) -> str: ...
+    @query
+    def enter(self, *, new_hash: str | None, user_id: Any, checked_hash: Any) -> Rows: ...
+    @query
+    def open_session(
+        self,
+        *,
+        user_id: Any,
+        ttl: datetime.timedelta | None,
+        user_agent: Any,
+        ip: Any,
+        token_hash: Any,
+    ) -> Any: ...
+    @query
+    def sessions_beyond(self, *, user_id: Any, most: int | None) -> Rows: ...
+    @query
+    def known_token(self, *, token_hash: Any) -> Rows: ...
+    @query
+    def session_of_token(self, *, token_hash: Any) -> Rows: ...
+    @query
+    def refresh_state(self, *, grace: datetime.timedelta | None, token_hash: Any) -> Any: ...
+    @query
+    def rotate(
+        self,
+        *,
+        token_hash: Any,
+        session_id: UUID | str | None,
+        next_hash: Any,
+        ttl: datetime.timedelta | None,
+        ip: Any,
+        user_agent: Any,
+    ) -> str: ...
+    @query
+    def end_sessions(
+        self, *, user_id: Any, only: UUID | str | None, but: UUID | str | None
+    ) -> Rows: ...
+    @query
+    def list_sessions(
+        self,
+        *,
+        current: UUID | str | None,
+        user_id: Any,
+        before: UUID | str | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def registration_open(self) -> Any: ...
+    @query
+    def nobody_yet(self) -> Any: ...
+    @query
+    def lock_admins(self) -> str: ...
+    @query
+    def register(
+        self,
+        *,
+        email: Any,
+        username: Any,
+        password_hash: Any,
+        first_name: Any,
+        last_name: Any,
+        display_name: Any,
+        locale: Any,
+    ) -> Row: ...
+    @query
+    def password_of(self, *, user_id: Any) -> Any: ...
+    @query
+    def change_password(self, *, new_hash: Any, user_id: Any, checked_hash: Any) -> Rows: ...
+
+class CardsQueries(Queries):
+    @hot
+    def create(
+        self,
+        *,
+        column_id: int | None,
+        fields: str | None,
+        index: int | None,
+        position: float | None,
+        before_id: int | None,
+        after_id: int | None,
+    ) -> Row: ...
+    @hot
+    def update(self, *, card: str | None, fields: str | None) -> Row: ...
+    @hot
+    def move(
+        self,
+        *,
+        card: str | None,
+        column_id: int | None,
+        index: int | None,
+        position: float | None,
+        before_id: int | None,
+        after_id: int | None,
+    ) -> Row: ...
+    @query
+    def lock(self, *, card: str | None, project_id: int | None) -> Row: ...
+    @query
+    def require_version(
+        self, *, version: int | None, mismatch: int | None, id: int | None
+    ) -> str: ...
+    @query
+    def delete(self, *, id: int | None) -> str: ...
+    @query
+    def deleted_one(self, *, card: str | None, project_id: int | None) -> Row: ...
+    @query
+    def lock_column(self, *, project_id: int | None, column_id: int | None) -> str: ...
+    @query
+    def restore(self, *, column_id: int | None, id: int | None) -> Any: ...
+    @query
+    def tell(
+        self, *, project_id: int | None, card_id: int | None, actor: int | None, event_type: Any
+    ) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
+    @query
+    def updated(self, *, changes: Sequence[str | None] | None, id: int | None) -> Any: ...
+    @query
+    def detail(self, *, reader: int | None, card: str | None, project_id: int | None) -> Row: ...
+    @query
+    def in_column(
+        self,
+        *,
+        include_archived: bool | None,
+        include_closed: bool | None,
+        after_id: int | None,
+        after_position: float | None,
+        limit: int | None,
+        bytes: int | None,
+        column_id: int | None,
+        project_id: int | None,
+    ) -> Row: ...
+    @query
+    def in_project(
+        self,
+        *,
+        after_id: int | None,
+        include_archived: bool | None,
+        column_id: int | None,
+        closed: bool | None,
+        due_before: Any,
+        assignee: int | None,
+        label: str | None,
+        limit: int | None,
+        project_id: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def search(
+        self,
+        *,
+        q: str | None,
+        after_id: int | None,
+        project_id: int | None,
+        search_bytes: int | None,
+        include_archived: bool | None,
+        column_id: int | None,
+        closed: bool | None,
+        due_before: Any,
+        assignee: int | None,
+        label: str | None,
+        limit: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def make_grams(self, *, most: int | None, bytes: int | None) -> Any: ...
+    @query
+    def deleted(
+        self,
+        *,
+        project_id: int | None,
+        before_id: int | None,
+        before_us: int | None,
+        limit: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def history(
+        self, *, card: str | None, limit: int | None, before: int | None, project_id: int | None
+    ) -> Row: ...
+
+class ChatQueries(Queries):
+    @query
+    def send(
+        self,
+        *,
+        projects: Sequence[int | None] | None,
+        actors: Sequence[int | None] | None,
+        needs: Sequence[str | None] | None,
+        clients: Sequence[str | None] | None,
+        keys: Sequence[str | None] | None,
+        paths: Sequence[str | None] | None,
+        hashes: Sequence[str | None] | None,
+        nonces: Sequence[str | None] | None,
+        bodies: Sequence[str | None] | None,
+    ) -> Row: ...
+    @query
+    def send_alone(
+        self,
+        *,
+        project: int | None,
+        actor: int | None,
+        client: str | None,
+        need: str | None,
+        body: str | None,
+    ) -> Row: ...
+    @query
+    def page(
+        self,
+        *,
+        project_id: int | None,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        around: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def lock(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def require_version(
+        self, *, version: int | None, mismatch: int | None, id: int | None
+    ) -> str: ...
+    @query
+    def edit(self, *, body: Any, id: int | None) -> str: ...
+    @query
+    def delete(self, *, id: int | None) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
+    @query
+    def react(self, *, id: int | None, actor: int | None, emoji: Any) -> Rows: ...
+    @query
+    def unreact(self, *, id: int | None, actor: int | None, emoji: Any) -> Any: ...
+    @query
+    def reactions(self, *, id: int | None, actor: int | None, emoji: Any) -> Row: ...
+
+class ColumnsQueries(Queries):
+    @query
+    def all(self, *, project_id: Any) -> Any: ...
+    @query
+    def lock_all(self, *, project_id: Any) -> Rows: ...
+    @query
+    def lock(self, *, column_id: Any, project_id: Any) -> Rows: ...
+    @query
+    def require_version(
+        self, *, seen: int | None, present: int | None, mismatch: int | None, column_id: Any
+    ) -> str: ...
+    @query
+    def one(self, *, column_id: Any) -> Any: ...
+    @query
+    def create(
+        self, *, project_id: int | None, name: str | None, color: str | None, wip_limit: int | None
+    ) -> Row: ...
+    @query
+    def update(self, *, name: Any, color: Any, wip_limit: Any, column_id: Any) -> str: ...
+    @query
+    def place(self, *, ids: Sequence[int | None] | None) -> str: ...
+    @query
+    def places(self, *, project_id: Any) -> Any: ...
+    @hot
+    def delete(self, *, column_id: int | None, target: int | None, most: int | None) -> Row: ...
+
+class FeedsQueries(Queries):
+    @query
+    def record(
+        self,
+        *,
+        channels: Sequence[str | None] | None,
+        types: Sequence[str | None] | None,
+        payloads: Sequence[str | None] | None,
+        entities: Sequence[str | None] | None,
+        actor: int | None,
+        client: str | None,
+    ) -> Any: ...
+    @query
+    def take(self, *, channels: Sequence[str | None] | None) -> Any: ...
+    @query
+    def write(
+        self,
+        *,
+        channels: Sequence[str | None] | None,
+        seqs: Sequence[int | None] | None,
+        types: Sequence[str | None] | None,
+        payloads: Sequence[str | None] | None,
+        entities: Sequence[str | None] | None,
+        actor: int | None,
+        client: str | None,
+    ) -> Any: ...
+    @query
+    def heads(self, *, channels: Sequence[str | None] | None) -> Rows: ...
+    @query
+    def after(self, *, channel: str | None, since: int | None, limit: int | None) -> Row: ...
+    @query
+    def epoch(self) -> Any: ...
+    @query
+    def renew_epoch(self, *, known: str | None) -> Any: ...
+    @query
+    def oldest_due(self, *, age: datetime.timedelta | None, batch: Any) -> Rows: ...
+    @query
+    def trim(self, *, upto: int | None, channel: Any) -> Any: ...
+    @query
+    def may_trim(self) -> Any: ...
+
+class HealthQueries(Queries):
+    @query
+    def newest_migration(self) -> Any: ...
+
+class MembersQueries(Queries):
+    @query
+    def page(
+        self, *, emails: bool | None, project_id: int | None, after: int | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def find_user(
+        self, *, user_id: int | None, username: str | None, email: str | None, login: str | None
+    ) -> Rows: ...
+    @query
+    def lock(self, *, project_id: int | None, actor: int | None, target: int | None) -> Row: ...
+    @query
+    def add(self, *, project_id: Any, user_id: Any, role: Any, actor: Any) -> Rows: ...
+    @query
+    def exceeds(self, *, user_id: Any, most: int | None) -> Any: ...
+    @query
+    def other_owner(self, *, project_id: Any, user_id: Any) -> Rows: ...
+    @query
+    def set_role(self, *, role: Any, project_id: Any, user_id: Any) -> str: ...
+    @query
+    def remove(self, *, project_id: Any, user_id: Any) -> str: ...
+    @query
+    def unassign(self, *, project_id: Any, user_id: Any) -> str: ...
+    @query
+    def unwatch(self, *, project_id: Any, user_id: Any) -> str: ...
+    @query
+    def one(self, *, project_id: Any, user_id: Any) -> Any: ...
+
+class MetricsQueries(Queries):
+    @query
+    def projects(self) -> Any: ...
+    @query
+    def active(self, *, most: int | None) -> Rows: ...
+    @query
+    def columns(self, *, shown: Sequence[int | None] | None) -> Rows: ...
+    @query
+    def cards(self, *, shown: Sequence[int | None] | None) -> Rows: ...
+    @query
+    def users(self) -> Rows: ...
+    @query
+    def tables(self, *, names: Sequence[str | None] | None) -> Rows: ...
+
+class OnceQueries(Queries):
+    @query
+    def take(self, *, actor: int | None, path: Any, key: Any, body_hash: Any) -> Rows: ...
+    @query
+    def store(
+        self, *, actor: int | None, path: Any, key: Any, status: int | None, answer: Any
+    ) -> str: ...
+    @query
+    def use(self, *, actor: int | None) -> Row: ...
+    @query
+    def is_known(self, *, actor: int | None, path: Any, key: Any) -> Any: ...
+
+class ProjectsQueries(Queries):
+    @query
+    def page(
+        self,
+        *,
+        global_role: str | None,
+        user_id: int | None,
+        mine: bool | None,
+        starred_only: bool | None,
+        include_archived: bool | None,
+        q: str | None,
+        after_id: int | None,
+        after_name: str | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def create(
+        self, *, actor: int | None, name: Any, description: Any, color: Any, key_prefix: Any
+    ) -> Row: ...
+    @query
+    def update(
+        self, *, name: Any, description: Any, color: Any, is_archived: Any, project_id: Any
+    ) -> str: ...
+    @query
+    def one(self, *, project_id: Any) -> Any: ...
+    @query
+    def seen(self, *, project_id: Any, user_id: Any, role: Any) -> Any: ...
+    @query
+    def star(self, *, user_id: Any, project_id: Any) -> str: ...
+    @query
+    def unstar(self, *, user_id: Any, project_id: Any) -> str: ...
+    @query
+    def board_mark(self, *, channel: Any, project_id: Any, user_id: Any) -> Row: ...
+    @query
+    def board(
+        self,
+        *,
+        project_id: int | None,
+        most: int | None,
+        cards: bool | None,
+        members: bool | None,
+        most_members: int | None,
+        labels: bool | None,
+        bytes: int | None,
+        columns: bool | None,
+    ) -> Row: ...
+
+class RetentionQueries(Queries):
+    @query
+    def idempotency_keys(self, *, batch: int | None) -> Any: ...
+    @query
+    def refresh_tokens(self, *, batch: int | None) -> Any: ...
+    @query
+    def sessions(self, *, batch: int | None) -> Any: ...
+    @query
+    def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
+
+class ServerQueries(Queries):
+    @query
+    def connection_limit(self) -> Any: ...
+    @query
+    def faults(self) -> Rows: ...
+    @query
+    def channel_of(self, *, slug: Any) -> Any: ...
+    @query
+    def installation(self) -> Any: ...
+    @query
+    def secret_prints(self) -> Rows: ...
+    @query
+    def keep_secret_prints(
+        self,
+        *,
+        settings: Sequence[str | None] | None,
+        prints: Sequence[str | None] | None,
+        again: bool | None,
+    ) -> str: ...
+
+class SocketsQueries(Queries):
+    @query
+    def people(self, *, ids: Sequence[int | None] | None) -> Rows: ...
+    @query
+    def refused(
+        self,
+        *,
+        users: Sequence[int | None] | None,
+        sessions: Sequence[str | None] | None,
+        keys: Sequence[int | None] | None,
+        projects: Sequence[int | None] | None,
+    ) -> Rows: ...
+
+class UsersQueries(Queries):
+    @query
+    def me(self, *, user_id: Any) -> Any: ...
+    @query
+    def account(self, *, user_id: Any) -> Any: ...
+    @query
+    def list(
+        self,
+        *,
+        before: int | None,
+        include_deleted: bool | None,
+        role: str | None,
+        active: bool | None,
+        q: str | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def search(
+        self, *, everybody: bool | None, reader: Any, q: str | None, limit: int | None
+    ) -> Rows: ...
+    @query
+    def lock(self, *, user_id: Any) -> Row: ...
+    @query
+    def change(
+        self, *, settings: bool | None, new_hash: str | None, fields: str | None, user_id: Any
+    ) -> Row: ...
+    @query
+    def shown_in(self, *, user_id: Any, limit: int | None) -> Rows: ...
+    @query
+    def create(
+        self,
+        *,
+        email: Any,
+        username: Any,
+        password_hash: Any,
+        first_name: Any,
+        last_name: Any,
+        display_name: Any,
+        locale: Any,
+        global_role: Any,
+        is_active: Any,
+        must_change_password: Any,
+    ) -> Row: ...
+
+class Sql(Statements):
+    access: AccessQueries
+    auth: AuthQueries
+    cards: CardsQueries
+    chat: ChatQueries
+    columns: ColumnsQueries
+    feeds: FeedsQueries
+    health: HealthQueries
+    members: MembersQueries
+    metrics: MetricsQueries
+    once: OnceQueries
+    projects: ProjectsQueries
+    retention: RetentionQueries
+    server: ServerQueries
+    sockets: SocketsQueries
+    users: UsersQueries

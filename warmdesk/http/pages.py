@@ -1,0 +1,93 @@
+"""Lists in pages.
+
+A list's query inherits `PageQuery`. Its SQL query is given `limit` and what the page begins after
+(null: the list's beginning), and gives one row: ``items``, a JSON array, and ``next``, null on the
+last page, else what the next page begins after, as a JSON array of the query's `place`.
+
+That array travels in the cursor, behind four bytes of a digest of itself, the list's path and its
+filters. So a cursor goes on in its own list alone; of another list, or mistyped, it is 400. None of
+it is a secret: a cursor gives no right to anything.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import cache
+from hashlib import sha256
+from typing import Any, get_args
+
+import msgspec
+from aiohttp import web
+
+from warmdesk.errors import BadRequest, field_error
+from warmdesk.http.answers import answer, encode
+from warmdesk.http.query import UNKEEPABLE
+from warmdesk.http.request import QUERY
+from warmdesk.schemas.pages import PageQuery
+
+MARK_BYTES = 4
+ASKED_ANEW = frozenset({"limit", "cursor"})
+"""What each page may ask for by itself; all else stays the same from page to page."""
+SECRETS = ("api_key", "token")
+
+
+def begins_after(request: web.Request) -> tuple[Any, ...]:
+    """What the page begins after: the values that the cursor carries, of the types of the query's
+    `place`; as many times None without a cursor. 400 for a cursor that was not given for this list
+    and these filters.
+    """
+    query: PageQuery = request[QUERY]
+    if query.cursor is None:
+        return (None,) * len(get_args(query.place))
+    return _decoded(request, query.cursor)
+
+
+def answer_page(request: web.Request, page: Any) -> web.Response:
+    """The answer to a page: its `items`, and the ``Link`` to the next page where there is one."""
+    if page["next"] is None:
+        return answer(page["items"])
+    following = link(request, "next", cursor=_encoded(request, page["next"].encode()))
+    return answer(page["items"], headers={"Link": following})
+
+
+def link(request: web.Request, rel: str, **place: object) -> str:
+    """One link of the header: this request's address with another place in the list. No longer
+    ``around`` anything: the pages beside it are before or after it.
+    """
+    url = request.rel_url.without_query_params("around", *SECRETS).update_query(
+        {name: str(value) for name, value in place.items()}
+    )
+    return f'<{url}>; rel="{rel}"'
+
+
+def _encoded(request: web.Request, place: bytes) -> str:
+    query: PageQuery = request[QUERY]
+    filters = [getattr(query, name) for name in _filters(type(query))]
+    bound = encode([request.path, filters])
+    mark = sha256(bound + place).digest()[:MARK_BYTES]
+    return urlsafe_b64encode(mark + place).decode().rstrip("=")
+
+
+def _decoded(request: web.Request, cursor: str) -> tuple[Any, ...]:
+    query: PageQuery = request[QUERY]
+    try:
+        place = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MARK_BYTES:]
+        # Made again, because Base64 is decoded from more texts than it is encoded to.
+        if _encoded(request, place) != cursor:
+            raise ValueError
+        values: tuple[Any, ...] = _decoder(type(query)).decode(place)
+        if any(isinstance(each, str) and UNKEEPABLE.search(each) for each in values):
+            raise ValueError
+    except ValueError as error:
+        raise field_error(BadRequest, "cursor", "was not given for this list") from error
+    return values
+
+
+@cache
+def _filters(kind: type[PageQuery], /) -> tuple[str, ...]:
+    return tuple(name for name in kind.__struct_fields__ if name not in ASKED_ANEW)
+
+
+@cache
+def _decoder(kind: type[PageQuery]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind.place)

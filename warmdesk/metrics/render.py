@@ -1,0 +1,92 @@
+"""The text format, by aioprometheus, whose counters know one process only."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+from aioprometheus import collectors
+from aioprometheus.histogram import Histogram as Buckets
+from aioprometheus.renderer import render as render_registry
+
+from warmdesk.metrics import LOOP_LAG
+from warmdesk.metrics.kinds import METRICS, Family, Gauge, Histogram, Metric
+from warmdesk.metrics.process import accesses, figures
+from warmdesk.metrics.rows import ROWS, TICKED
+from warmdesk.metrics.sharing import TICK_SECONDS
+
+
+def render(families: Iterable[Family] = ()) -> bytes:
+    """The text format 0.0.4: everything declared here, summed over the workers, and `families`."""
+    registry = collectors.Registry()
+    for metric in METRICS.values():
+        if isinstance(metric, Histogram):
+            _add_histogram(registry, metric)
+        else:
+            _add_family(registry, _summed(metric))
+    for family in (*figures(), *accesses(), *families):
+        _add_family(registry, family)
+    text, _ = render_registry(registry, ["text/plain"])
+    return bytes(text)
+
+
+def _summed(metric: Metric) -> Family:
+    """A counter or gauge over all rows. Of many series only those that counted are shown."""
+    samples = []
+    for key, series in metric.series.items():
+        value = _across(metric, series.place)
+        if value or (len(metric.series) <= 32 and not (metric.names and series is metric.other)):
+            samples.append((dict(zip(metric.names, key, strict=True)), value))
+    kind: Literal["counter", "gauge"] = "gauge" if isinstance(metric, Gauge) else "counter"
+    return Family(kind, metric.name, metric.doc, samples)
+
+
+def _across(metric: Metric, place: int) -> float:
+    across = metric.across if isinstance(metric, Gauge) else "sum"
+    if across == "sum":
+        return _total(place)
+    values = [row[place] for row in ROWS.living()] or [0.0]
+    if metric is LOOP_LAG:
+        values += _held_up()
+    return float(max(values) if across == "max" else min(values))
+
+
+def _held_up() -> list[float]:
+    """How late the loops are that have not turned since: one that hangs cannot say so itself."""
+    now = time.monotonic()  # one clock for all processes of a host
+    return [now - row[TICKED] - TICK_SECONDS for row in ROWS.living() if row[TICKED]]
+
+
+def _total(place: int) -> float:
+    return float(sum(row[place] for row in ROWS.all))
+
+
+def _add_histogram(registry: collectors.Registry, metric: Histogram) -> None:
+    collector = collectors.Histogram(
+        metric.name, metric.doc, registry=registry, buckets=list(metric.buckets)
+    )
+    for key, series in metric.series.items():
+        counts = [int(_total(series.place + n)) for n in range(len(metric.buckets) + 1)]
+        if not any(counts) and metric.names:
+            continue
+        kept = Buckets(*metric.buckets)
+        for bound, so_far in zip(kept.buckets, itertools.accumulate(counts), strict=True):
+            kept.buckets[bound] = so_far
+        kept.sum = _total(series.place + len(metric.buckets) + 1)
+        kept.observations = sum(counts)
+        collector.set_value(dict(zip(metric.names, key, strict=True)), kept)
+
+
+def _add_family(registry: collectors.Registry, family: Family) -> None:
+    kind = collectors.Counter if family.kind == "counter" else collectors.Gauge
+    collector = kind(family.name, family.doc, registry=registry)
+    for labels, value in family.samples:
+        whole = int(value) if float(value).is_integer() else value
+        collector.set_value({name: escaped(text) for name, text in labels.items()}, whole)
+
+
+def escaped(text: str) -> str:
+    r"""A label's value with ``\``, ``"`` and line ends escaped, which aioprometheus does not do."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,52 @@
+"""One row of doubles a worker, in memory that all workers of a host share.
+
+A worker writes only its own row, so counting needs no lock and costs a fraction of a microsecond;
+whoever is asked for the metrics adds the rows up, so one scrape of any worker tells of all. The row
+of a worker that died stays, and its successor counts on in it: counters never fall while the
+supervisor lives. Only the gauges of the dead are cleared.
+"""
+
+from __future__ import annotations
+
+import mmap
+from array import array
+from typing import Any
+
+ROOM = 8192
+"""Doubles in a row, 64 KiB: four times what the metrics of this release take."""
+PID, CPU_BEFORE, CPU_NOW, TICKED, ACCESSED, FIRST = 0, 1, 2, 3, 4, 5
+"""What stands in front of the metrics."""
+
+
+class Rows:
+    """The rows of all workers and, last, the supervisor's; alone, a process has one private row."""
+
+    def __init__(self) -> None:
+        self.taken = FIRST
+        self.mine: Any = array("d", bytes(8 * ROOM))
+        self.all: list[Any] = [self.mine]
+        self.workers = 1
+        self.shared = False
+
+    def take(self, places: int) -> int:
+        """The first of so many places side by side, the same in each row."""
+        if self.taken + places > ROOM:
+            raise ValueError("no room for another metric: raise ROOM")
+        first, self.taken = self.taken, self.taken + places
+        return first
+
+    def share(self, workers: int) -> None:
+        memory = memoryview(mmap.mmap(-1, (workers + 1) * ROOM * 8)).cast("d")
+        self.all = [memory[n * ROOM : (n + 1) * ROOM] for n in range(workers + 1)]
+        self.workers = workers
+        self.mine = self.all[-1]
+        self.shared = True
+
+    def living(self) -> list[Any]:
+        """The rows of the workers that run now."""
+        if not self.shared:
+            return self.all
+        return [row for row in self.all[: self.workers] if row[PID]]
+
+
+ROWS = Rows()

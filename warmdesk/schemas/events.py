@@ -1,0 +1,40 @@
+"""The feeds over REST: what happened after a seq; and who is here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from warmdesk.schemas import MAX_ID, Body, Shape
+from warmdesk.schemas.pages import Limit, NotNegative
+
+
+class EventsQuery(Body):
+    """Where to go on."""
+
+    since: (
+        Annotated[
+            int, Meta(ge=0, le=MAX_ID, description="the last seq you have; absent: the oldest kept")
+        ]
+        | None
+    ) = None
+    epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
+    limit: Limit = 100
+
+
+class PresenceQuery(Body):
+    """Which of those who are here."""
+
+    limit: Limit = 100
+    cursor: Annotated[NotNegative, Meta(description="how many to pass over")] = 0
+
+
+class Events(Shape):
+    """A page of a feed."""
+
+    events: list[Any]
+    seq: int
+    oldest: int
+    epoch: str
+    reset: bool

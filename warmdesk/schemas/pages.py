@@ -1,0 +1,32 @@
+"""Pages: the query that every list takes which may be longer than one answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from warmdesk.schemas import MAX_ID, Body, Id
+
+Limit = Annotated[int, Meta(ge=1, le=500, description="How many at most")]
+"""A query's `limit` is brought into its bounds; only what is no number is refused."""
+Cursor = Annotated[
+    str,
+    Meta(
+        max_length=2000,
+        description="Where to go on: it stands in the `Link` of the page before, and is good for"
+        " this list with these filters",
+        examples=["pCVwhFsyMDAwLDddCg"],
+    ),
+]
+NotNegative = Annotated[int, Meta(ge=0, le=MAX_ID)]
+
+
+class PageQuery(Body):
+    """The query of a list in pages. `place`: what its SQL query says of a place in the list, as a
+    type; the cursor carries it. See http/pages.py.
+    """
+
+    place: ClassVar[Any] = tuple[Id]
+    limit: Limit = 100
+    cursor: Cursor | None = None
