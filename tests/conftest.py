@@ -250,8 +250,8 @@ async def database_url(
 async def check_feeds(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        for row in await connection.fetch("select type, payload from events"):
-            check_event(row["type"], row["payload"])
+        for row in await connection.fetch("select channel, type, payload from events"):
+            check_event(row["channel"], row["type"], row["payload"])
     finally:
         await connection.close()
 

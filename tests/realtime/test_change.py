@@ -154,6 +154,15 @@ async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
         await changes.run(WISH, work)
 
 
+@pytest.mark.parametrize("channel", ["user:2", "control"])
+async def test_an_event_goes_to_no_channel_of_another_kind(
+    changes: Changes, connection: Any, channel: str
+) -> None:
+    with pytest.raises(TypeError, match=f"project.unarchived is for project, not for {channel}"):
+        await changes.run(WISH, tells("project:1", channel))
+    assert await events(connection) == []
+
+
 async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -> None:
     async def work(change: Change) -> None:
         change.emit("project:1", CHAT_MESSAGE_UPDATED, "{}")

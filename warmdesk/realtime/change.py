@@ -44,7 +44,7 @@ from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.channels import CONTROL, scope_of
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
@@ -206,6 +206,8 @@ class Change:
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
+        if event.scope is not scope_of(channel):
+            raise TypeError(f"{event.name} is for {event.scope}, not for {channel}")
         if event.shaped and type(payload) is str:
             raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
         self.told.append((channel, event.name, payload, entity))

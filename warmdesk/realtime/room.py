@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
+from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, blanked, deletes, seconds_since
 from warmdesk.realtime.frames import frame
@@ -42,7 +43,7 @@ JOINED = 8
 SENT = {
     kind.name: WS_MESSAGES.at(direction="out", type=kind.name)
     for kind in CATALOGUE.values()
-    if kind.stored and not kind.name.startswith("control.")
+    if kind.stored and kind.scope is not EventScope.CONTROL
 }
 OTHER = WS_MESSAGES.at(direction="out", type="other")
 DELIVERED = EVENT_DELIVERY.at()
