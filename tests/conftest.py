@@ -35,6 +35,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.front import Fronts
+from warmdesk.realtime.events import ERASING
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
@@ -168,7 +169,7 @@ async def keeper(servers: Servers) -> AsyncIterator[Any]:
 async def empty_template(servers: Servers, keeper: Any) -> str:
     """A migrated database without rows."""
     await keeper.execute("create database empty")
-    await migrate(servers.dsn("empty"))
+    await migrate(servers.dsn("empty"), erasing=ERASING)
     return "empty"
 
 

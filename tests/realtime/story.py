@@ -40,10 +40,12 @@ def seqs(frames: list[dict[str, Any]]) -> list[int]:
     return [frame["seq"] for frame in frames if "seq" in frame]
 
 
-def entry(seq: int, kind: str = "told", entity: str = "-", size: int = 0) -> Entry:
+def entry(
+    seq: int, kind: str = "told", entity: str = "-", size: int = 0, *, erases: bool = False
+) -> Entry:
     """An event as a feed gives it."""
     body = {"type": kind, "payload": {"text": "x" * size}, "seq": seq}
-    return Entry(seq, kind, entity, orjson.dumps(body))
+    return Entry(seq, kind, entity, orjson.dumps(body), erases)
 
 
 def of_history(message: str, epoch: str) -> str:

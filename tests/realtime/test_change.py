@@ -163,6 +163,14 @@ async def test_an_event_goes_to_no_channel_of_another_kind(
     assert await events(connection) == []
 
 
+async def test_an_event_that_erases_says_what(changes: Changes) -> None:
+    async def work(change: Change) -> None:
+        change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}')
+
+    with pytest.raises(TypeError, match=r"chat\.message_deleted erases: say which entity"):
+        await changes.run(WISH, work)
+
+
 async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -> None:
     async def work(change: Change) -> None:
         change.emit("project:1", CHAT_MESSAGE_UPDATED, "{}")

@@ -208,6 +208,8 @@ class Change:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
         if event.scope is not scope_of(channel):
             raise TypeError(f"{event.name} is for {event.scope}, not for {channel}")
+        if event.erases and entity is None:
+            raise TypeError(f"{event.name} erases: say which entity")
         if event.shaped and type(payload) is str:
             raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
         self.told.append((channel, event.name, payload, entity))

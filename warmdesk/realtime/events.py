@@ -1,8 +1,9 @@
 """The catalogue: every event and signal of the protocol, a line each.
 
 An *event* is a fact with a seq that stays in its channel's feed. A *signal* is ephemeral: no seq,
-not stored. An event whose name ends in ``deleted`` blanks, in the feed, what was told of its
-entity before. The documents are compared with this list.
+not stored. An event that erases blanks, in the feed and in the rooms, what was told of its entity
+before. The documents are compared with this list, and PostgreSQL learns from it what erases: see
+`warmdesk.db.migrations`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Event:
     stored: bool = True
     shaped: bool = False
     """Whether its payload shows rows, and not only which they are."""
+    erases: bool = False
+    """Whether what was told of its entity before is told to nobody after it."""
 
 
 PROJECT, USER, CONTROL, ANY = (
@@ -48,8 +51,10 @@ PROJECT, USER, CONTROL, ANY = (
 CATALOGUE: dict[str, Event] = {}
 
 
-def event(name: str, scope: EventScope, payload: Any, sentence: str) -> Event:
-    made = Event(name, scope, payload, sentence, shaped=_shows_rows(payload))
+def event(
+    name: str, scope: EventScope, payload: Any, sentence: str, *, erases: bool = False
+) -> Event:
+    made = Event(name, scope, payload, sentence, shaped=_shows_rows(payload), erases=erases)
     return CATALOGUE.setdefault(name, made)
 
 
@@ -82,7 +87,9 @@ CARD_UPDATED = event(
 CARD_MOVED = event(
     "board.card_moved", PROJECT, card.CardMoved, "A card went to another column or position."
 )
-CARD_DELETED = event("board.card_deleted", PROJECT, card.CardDeleted, "A card was deleted.")
+CARD_DELETED = event(
+    "board.card_deleted", PROJECT, card.CardDeleted, "A card was deleted.", erases=True
+)
 CARD_RESTORED = event("board.card_restored", PROJECT, card.CardSummary, "A deleted card came back.")
 CARDS_REORDERED = event(
     "board.cards_reordered", PROJECT, card.CardsReordered, "A column's positions were spaced anew."
@@ -90,7 +97,11 @@ CARDS_REORDERED = event(
 COLUMN_CREATED = event("board.column_created", PROJECT, column.Column, "A column was created.")
 COLUMN_UPDATED = event("board.column_updated", PROJECT, column.Column, "A column was changed.")
 COLUMN_DELETED = event(
-    "board.column_deleted", PROJECT, column.ColumnDeleted, "An empty column was deleted."
+    "board.column_deleted",
+    PROJECT,
+    column.ColumnDeleted,
+    "An empty column was deleted.",
+    erases=True,
 )
 COLUMNS_REORDERED = event(
     "board.columns_reordered", PROJECT, column.ColumnsReordered, "The columns have a new order."
@@ -102,7 +113,11 @@ CHAT_MESSAGE_UPDATED = event(
     "chat.message_updated", PROJECT, chat.ChatMessage, "A chat message was edited."
 )
 CHAT_MESSAGE_DELETED = event(
-    "chat.message_deleted", PROJECT, chat.ChatMessageDeleted, "A chat message was deleted."
+    "chat.message_deleted",
+    PROJECT,
+    chat.ChatMessageDeleted,
+    "A chat message was deleted.",
+    erases=True,
 )
 CHAT_REACTION_UPDATED = event(
     "chat.reaction_updated", PROJECT, chat.ReactionUpdated, "A message's reactions changed."
@@ -209,3 +224,5 @@ AUTH_EXPIRING = signal(
 RECONNECT = signal(
     "reconnect", ANY, socket.Reconnect, "A planned stop: come back at a random moment in between."
 )
+
+ERASING = sorted(each.name for each in CATALOGUE.values() if each.erases)

@@ -143,7 +143,7 @@ class Hub:
         if not room.opened:
             # Its head is being read: what is said meanwhile may come after that head.
             if seq:
-                room.hold(Entry(seq, kind, entity, envelope))
+                room.hold(feed.read_entry(seq, kind, entity, envelope))
             return
         if time.monotonic() - self._ticked_at > FREEZE_SECONDS:
             self._frozen = True
@@ -152,16 +152,21 @@ class Hub:
                 self.on_hint(room, kind)
             elif not self._frozen:
                 self._pass_on(room, entity, envelope)
-        elif not self._frozen:
-            try:
-                missing = room.hear(Entry(seq, kind, entity, envelope))
-            except Exception:
-                self._failed(room, seq, kind)
-                room.doubtful = True
-                self.catch_up(room, cause="failed")
-            else:
-                if missing:
-                    self._hold(room)
+        else:
+            self._hear_event(room, feed.read_entry(seq, kind, entity, envelope))
+
+    def _hear_event(self, room: Room, entry: Entry) -> None:
+        if self._frozen:
+            return
+        try:
+            missing = room.hear(entry)
+        except Exception:
+            self._failed(room, entry.seq, entry.type)
+            room.doubtful = True
+            self.catch_up(room, cause="failed")
+        else:
+            if missing:
+                self._hold(room)
 
     def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:
         """An event of another epoch, which no room here may take: either the one that this process
@@ -433,7 +438,7 @@ class Hub:
             room.begin(heads[room.channel])
             room.opened, room.doubtful = True, doubtful
             for _, entry in early:
-                self.hear(room.channel, *entry)
+                self._hear_event(room, entry)
             if room.doubtful:
                 self._hold(room)
         finally:

@@ -28,7 +28,7 @@ from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.realtime.feed import Entry, blanked, deletes, seconds_since
+from warmdesk.realtime.feed import Entry, blanked, seconds_since
 from warmdesk.realtime.frames import frame
 from warmdesk.realtime.presence_frames import RoomPresence
 
@@ -175,7 +175,7 @@ class Room:
 
     def _take(self, entry: Entry) -> None:
         made = frame(entry.body)
-        if deletes(entry):
+        if entry.erases:
             self._blank(entry.entity)
         if not self.tick:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -265,7 +265,7 @@ class Room:
         if self.first > head + 1:
             return None
         since = islice(self.tail, head + 1 - self.first, None)
-        gone = {kept.entity for kept in since if deletes(kept)}
+        gone = {kept.entity for kept in since if kept.erases}
         if not gone:
             return entries
         return [blanked(entry) if entry.entity in gone else entry for entry in entries]
