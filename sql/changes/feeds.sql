@@ -12,7 +12,7 @@ begin
 end
 $$;
 
--- One event to be recorded. Its entity is what it tells of, as kind:id: card:7.
+-- One event to be recorded. Its entity is what it tells of: see entity().
 create or replace function new_event(channel_ text, type_ text, payload_ json, entity_ text default null) returns new_event
 language sql immutable as $$
 select row(channel_, type_, payload_::text, entity_)::new_event

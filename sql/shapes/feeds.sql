@@ -11,6 +11,16 @@ select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || 
     || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
 $$;
 
+-- What an event tells of: card:7, and below it what belongs to it, card:7/comment:9, which is erased with it. The names are
+-- those of warmdesk/realtime/entities.py.
+create or replace function entity(kind_ text, id_ bigint) returns text language sql immutable as $$
+select kind_ || ':' || id_::text
+$$;
+
+create or replace function entity(parent_ text, kind_ text, id_ bigint) returns text language sql immutable as $$
+select parent_ || '/' || kind_ || ':' || id_::text
+$$;
+
 -- Whether an event blanks what was told of its entity before: erasing() holds the names, which the catalogue of the events
 -- declares. See warmdesk/db/migrations.py.
 create or replace function erases(type_ text) returns boolean language sql immutable as $$

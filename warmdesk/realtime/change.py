@@ -45,6 +45,7 @@ from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.channels import CONTROL, scope_of
+from warmdesk.realtime.entities import Entity
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
@@ -157,7 +158,7 @@ class Change:
 
     connection: Any
     wish: Wish
-    told: list[tuple[str, str, str | Shape, str | None]] = field(default_factory=list)
+    told: list[tuple[str, str, str | Shape, Entity | None]] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     """What the bus carries of events that a function has recorded."""
@@ -197,7 +198,7 @@ class Change:
         return shape
 
     def emit(
-        self, channel: str, event: Event, payload: str | Shape, *, entity: str | None = None
+        self, channel: str, event: Event, payload: str | Shape, *, entity: Entity | None = None
     ) -> None:
         """Say that an event happened. Recorded with the commit, in this order.
 

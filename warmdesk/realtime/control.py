@@ -28,6 +28,7 @@ from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
 from warmdesk.realtime.change import Forgetful
 from warmdesk.realtime.channels import CONTROL, project_channel, project_of
 from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.entities import user_of
 from warmdesk.realtime.events import (
     CONTROL_KEY,
     CONTROL_MEMBER,
@@ -112,7 +113,8 @@ class Control:
 
     def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""
-        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
+        removed = user_of(entry.entity)
+        gone = [c for c in room.connections() if c.user_id == removed]
         if gone:
             room.flush()
         since = seconds_since(entry)

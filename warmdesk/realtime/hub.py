@@ -39,6 +39,7 @@ from warmdesk.metrics.sharing import TICK_SECONDS, tick
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.entities import user_of
 from warmdesk.realtime.events import SYNC_RESET, Event, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
@@ -189,7 +190,7 @@ class Hub:
         skipped = len(room.slow) + len(room.behind)
         if skipped:
             WS_DROPPED.inc(skipped, reason="slow_reader")
-        about = int(entity[5:]) if entity.startswith("user:") else 0
+        about = user_of(entity)
         for connection in list(room.ready):
             if connection.user_id != about:
                 connection.write(made)
