@@ -29,7 +29,7 @@ $$;
 
 -- What an event tells of, as the bus and a page say it: "-" for nothing; with "/" at its end, it is erased.
 create or replace function told_of(e events) returns text language sql stable as $$
-select coalesce((e).entity || case when erases((e).type) then '/' else '' end, '-')
+select coalesce(case when erases((e).type) then (e).entity || '/' else (e).entity end, '-')
 $$;
 
 -- An event as the bus carries it: "channel seq type entity epoch", a line feed, the envelope. The epoch is the one that this

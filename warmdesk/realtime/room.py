@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.channels import EventScope
+from warmdesk.realtime.entities import is_erased
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, blanked, seconds_since
 from warmdesk.realtime.frames import frame
@@ -190,18 +191,19 @@ class Room:
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing is not told again, and what waits for the end of this
-        tick not at all: its events keep their seqs alone.
+        """What was told of a deleted thing and of all below it is not told again, and what waits
+        for the end of this tick not at all: its events keep their seqs alone.
         """
         self.blanked += 1
         self.joined.clear()
+        gone = {entity}
         for place, kept in enumerate(self.tail):
-            if kept.entity == entity:
+            if is_erased(kept.entity, gone):
                 blank = blanked(kept)
                 self.tail_bytes += len(blank.body) - len(kept.body)
                 self.tail[place] = blank
         for place, kept in enumerate(self.told):
-            if kept.entity == entity:
+            if is_erased(kept.entity, gone):
                 self.told[place] = blanked(kept)
                 self.tick[place] = frame(self.told[place].body)
 
@@ -268,7 +270,7 @@ class Room:
         gone = {kept.entity for kept in since if kept.erases}
         if not gone:
             return entries
-        return [blanked(entry) if entry.entity in gone else entry for entry in entries]
+        return [blanked(each) if is_erased(each.entity, gone) else each for each in entries]
 
     @property
     def first(self) -> int:
