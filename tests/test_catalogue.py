@@ -10,6 +10,7 @@ import pytest
 
 from tests.checkers.mirror import RULES
 from tests.closed import check, check_event, check_frame, undeclared
+from warmdesk.db.migrations import files
 from warmdesk.realtime import events
 from warmdesk.realtime.channels import (
     CONTROL,
@@ -19,7 +20,7 @@ from warmdesk.realtime.channels import (
     scope_of,
     user_channel,
 )
-from warmdesk.realtime.events import CATALOGUE, Event
+from warmdesk.realtime.events import CATALOGUE, ERASING, Event
 
 SEED = {
     "board.card_created",
@@ -78,6 +79,16 @@ def test_the_mirror_has_a_rule_for_every_event_of_a_project() -> None:
     shown = (EventScope.PROJECT, EventScope.ANY)
     of_projects = {kind.name for kind in CATALOGUE.values() if kind.stored and kind.scope in shown}
     assert RULES.keys() == of_projects
+
+
+def test_sql_spells_events_as_the_catalogue_does() -> None:
+    kinds = "|".join({name.partition(".")[0] for name in CATALOGUE if "." in name})
+    for folder in ("shapes", "changes", "queries"):
+        for name, text in files(folder):
+            spelled = set(re.findall(rf"'((?:{kinds})\.[a-z_]+)'", text))
+            assert spelled <= CATALOGUE.keys(), name
+            alone = re.findall(r"\bwrite_event\([^;]*?'([a-z]+\.[a-z_]+)'", text)
+            assert not set(alone) & set(ERASING), f"{name}: write_event erases nothing"
 
 
 def test_a_channel_tells_its_kind() -> None:
