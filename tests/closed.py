@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from warmdesk.app import resources
+from warmdesk.realtime.channels import EventScope, scope_of
 from warmdesk.realtime.events import CATALOGUE
 
 ENVELOPE = {"type", "payload", "seq", "ts", "actor_id", "client_id", "id"}
@@ -53,11 +54,13 @@ def check_frame(frame: dict[str, Any]) -> None:
     check(frame["payload"], kind.payload, frame["type"])
 
 
-def check_event(type: str, payload: str) -> None:
-    """The same for a row of a feed."""
+def check_event(channel: str, type: str, payload: str) -> None:
+    """The same for a row of a feed, and that its event is for those who follow the channel."""
     kind = CATALOGUE.get(type)
     assert kind is not None, f"the feed has {type}, which is not in the catalogue"
     assert kind.stored, f"{type} is a signal, but stands in a feed"
+    here = (scope_of(channel), EventScope.ANY)
+    assert kind.scope in here, f"{type} is for {kind.scope}, but stands in {channel}"
     check(msgspec.json.decode(payload), kind.payload, type)
 
 

@@ -35,6 +35,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.front import Fronts
+from warmdesk.realtime.events import ERASING
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)
@@ -168,7 +169,7 @@ async def keeper(servers: Servers) -> AsyncIterator[Any]:
 async def empty_template(servers: Servers, keeper: Any) -> str:
     """A migrated database without rows."""
     await keeper.execute("create database empty")
-    await migrate(servers.dsn("empty"))
+    await migrate(servers.dsn("empty"), erasing=ERASING)
     return "empty"
 
 
@@ -250,8 +251,8 @@ async def database_url(
 async def check_feeds(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        for row in await connection.fetch("select type, payload from events"):
-            check_event(row["type"], row["payload"])
+        for row in await connection.fetch("select channel, type, payload from events"):
+            check_event(row["channel"], row["type"], row["payload"])
     finally:
         await connection.close()
 

@@ -34,8 +34,8 @@ from tests.test_documents import parsed
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.http import bounds
-from warmdesk.realtime import room
-from warmdesk.realtime.feed import Entry, deletes
+from warmdesk.realtime.feed import Entry
+from warmdesk.realtime.room import Room
 
 FILE = Path(__file__).parents[1] / "config" / "alerts.yml"
 RULES: dict[str, Any] = {
@@ -192,17 +192,17 @@ async def test_events_that_went_before_they_were_delivered(
 async def test_an_event_that_is_failed_over(
     watch: Watch, alice: Person, board: Board, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = ["a bug"]
+    left, take = ["a bug"], Room._take
 
-    def fails_once(event: Entry) -> bool:
+    def fails_once(room: Room, event: Entry) -> None:
         if left:
             raise RuntimeError(left.pop())
-        return deletes(event)
+        take(room, event)
 
     async with alice.socket(board.slug) as wire:
         await wire.next("presence.list")
         await watch.silent("WarmDeskDeliveryFailed")
-        monkeypatch.setattr(room, "deletes", fails_once)
+        monkeypatch.setattr(Room, "_take", fails_once)
         await tell(connection, board)
         await watch.fired("WarmDeskDeliveryFailed")
 

@@ -10,8 +10,17 @@ import pytest
 
 from tests.checkers.mirror import RULES
 from tests.closed import check, check_event, check_frame, undeclared
+from warmdesk.db.migrations import files
 from warmdesk.realtime import events
-from warmdesk.realtime.events import CATALOGUE, Event
+from warmdesk.realtime.channels import (
+    CONTROL,
+    EventScope,
+    project_channel,
+    project_of,
+    scope_of,
+    user_channel,
+)
+from warmdesk.realtime.events import CATALOGUE, ERASING, Event
 
 SEED = {
     "board.card_created",
@@ -22,9 +31,6 @@ SEED = {
     "presence.join",
     "presence.leave",
 }
-TO_ONE_USER = re.compile(
-    r"project\.(created|joined|left)|user\.|session\.|notification|dm\.|time\."
-)
 OWN_VIEW = {"my_role", "starred", "watching", "unread_count", "last_read_message_id"}
 
 
@@ -65,17 +71,43 @@ def test_no_payload_holds_the_view_of_one_reader(kind: Event) -> None:
     """An event goes to everybody on the channel; e-mails and secrets to nobody but their owner."""
     found = names(kind.payload)
     assert not found & {"password", "password_hash", "key_hash", "token_hash", "totp_secret"}
-    if not TO_ONE_USER.match(kind.name):
+    if kind.scope is not EventScope.USER:
         assert not found & (OWN_VIEW | {"email"})
 
 
 def test_the_rules_of_the_mirror_are_for_events_of_a_project() -> None:
-    of_projects = {
-        kind.name
-        for kind in CATALOGUE.values()
-        if kind.stored and not TO_ONE_USER.match(kind.name) and not kind.name.startswith("control.")
-    }
+    shown = (EventScope.PROJECT, EventScope.ANY)
+    of_projects = {kind.name for kind in CATALOGUE.values() if kind.stored and kind.scope in shown}
     assert RULES.keys() <= of_projects
+
+
+def test_sql_spells_events_as_the_catalogue_does() -> None:
+    kinds = "|".join({name.partition(".")[0] for name in CATALOGUE if "." in name})
+    for folder in ("shapes", "changes", "queries"):
+        for name, text in files(folder):
+            spelled = set(re.findall(rf"'((?:{kinds})\.[a-z_]+)'", text))
+            assert spelled <= CATALOGUE.keys(), name
+            alone = re.findall(r"\bwrite_event\([^;]*?'([a-z]+\.[a-z_]+)'", text)
+            assert not set(alone) & set(ERASING), f"{name}: write_event erases nothing"
+
+
+def test_a_channel_tells_its_kind() -> None:
+    assert scope_of(project_channel(7)) is EventScope.PROJECT
+    assert scope_of(user_channel(7)) is EventScope.USER
+    assert scope_of(CONTROL) is EventScope.CONTROL
+    assert [project_of(each) for each in (project_channel(7), user_channel(7), CONTROL)] == [
+        7,
+        None,
+        None,
+    ]
+
+
+def test_an_event_in_a_feed_of_another_kind_is_a_leak() -> None:
+    check_event(project_channel(7), "project.unarchived", '{"slug":"demo"}')
+    for channel in (user_channel(7), CONTROL):
+        with pytest.raises(AssertionError, match=f"is for project, but stands in {channel}"):
+            check_event(channel, "project.unarchived", '{"slug":"demo"}')
+        check_event(channel, "gone", "{}")
 
 
 def test_signals_have_no_seq_and_events_have_one() -> None:
@@ -91,9 +123,9 @@ def test_an_undeclared_key_is_a_leak() -> None:
     with pytest.raises(AssertionError, match=r"says more than .*: \.email"):
         check_frame({"type": "presence.join", "payload": user | {"user_id": 1, "email": "a@b"}})
     with pytest.raises(AssertionError, match="not in the catalogue"):
-        check_event("board.card_painted", "{}")
+        check_event(project_channel(7), "board.card_painted", "{}")
     with pytest.raises(AssertionError, match="does not fit"):
-        check_event("board.column_deleted", '{"column_id":"seven"}')
+        check_event(project_channel(7), "board.column_deleted", '{"column_id":"seven"}')
 
 
 def test_undeclared_keys_are_found_however_deep() -> None:

@@ -19,6 +19,7 @@ from tests.person import Person
 from warmdesk import app
 from warmdesk.config import Settings
 from warmdesk.http.commands import COMMANDS
+from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
 
@@ -71,7 +72,7 @@ def test_the_events_in_the_protocol_are_the_catalogue() -> None:
     """Names on the control channel never reach a socket, so they stay in the code."""
     found = [row[0] for row in rows(parsed("docs/protocol.rst"), "Events")]
     named = [name for cell in found for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)?", cell)]
-    expected = {name for name in CATALOGUE if not name.startswith("control.")}
+    expected = {name for name, kind in CATALOGUE.items() if kind.scope is not EventScope.CONTROL}
     assert len(named) == len(set(named)), "a name is there twice"
     assert set(named) == expected
 

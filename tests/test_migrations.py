@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,8 +13,9 @@ import asyncpg
 import pytest
 
 from warmdesk.db import migrations
-from warmdesk.db.migrations import MigrationError, files, migrate
+from warmdesk.db.migrations import MigrationError, files
 
+migrate = functools.partial(migrations.migrate, erasing=["board.card_deleted"])
 NAMES = [name for name, _ in files("migrations")]
 FIRST = "-- oldest program: 0.1\ncreate table one (id int);"
 SECOND = "-- oldest program: 0.1\ncreate table two (id int);"
@@ -29,7 +31,7 @@ select pg_sleep(1.5);
 first = ("0001_first.sql", '''-- oldest program: 0.1
 create table one (id int);''')
 migrations.files = lambda folder: [first, slow] if folder == "migrations" else []
-asyncio.run(migrations.migrate(sys.argv[1]))
+asyncio.run(migrations.migrate(sys.argv[1], erasing=[]))
 """
 
 
@@ -110,7 +112,7 @@ async def test_a_newer_schema_that_allows_this_program_is_served_as_it_is(
     await migrate(bare_url)
     del schema["0002_second.sql"]
 
-    def no_replacing(connection: Any) -> Any:
+    def no_replacing(connection: Any, erasing: Any) -> Any:
         raise AssertionError("an older program must not replace a newer one's functions")
 
     monkeypatch.setattr(migrations, "_replace_functions", no_replacing)
@@ -159,3 +161,15 @@ async def test_shapes_are_replaced_together_or_not_at_all(
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await migrate(bare_url)
     assert await ask(bare_url, "select answer()") == 1
+
+
+async def test_what_a_newer_program_declared_as_erasing_stays_when_an_older_one_starts_again(
+    bare_url: str,
+) -> None:
+    """Both may run beside each other, and neither may leave a text that the other deleted."""
+    await migrate(bare_url)
+    await migrate(bare_url, erasing=["board.card_deleted", "board.label_deleted"])
+    await migrate(bare_url)
+    named = "array['board.card_deleted', 'board.label_deleted', 'board.card_created']"
+    question = f"select array_agg(erases(type) order by place) from unnest({named})"
+    assert await ask(bare_url, f"{question} with ordinality t (type, place)") == [True, True, False]

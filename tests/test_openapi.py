@@ -19,6 +19,7 @@ from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
 from warmdesk.openapi.schemas import as_openapi
+from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.schemas import Body
 
@@ -189,9 +190,11 @@ def test_credentials_are_described(described: Node) -> None:
 def test_everything_a_socket_says_is_described(described: Node) -> None:
     of_projects = described["paths"]["/ws/{slug}"]["get"]["description"]
     of_users = described["paths"]["/ws/user"]["get"]["description"]
-    for name in CATALOGUE:
-        seen = f"`{name}`" in of_projects or f"`{name}`" in of_users
-        assert seen != name.startswith("control."), name
+    for name, kind in CATALOGUE.items():
+        everywhere = kind.scope is EventScope.ANY
+        row = f"| `{name}` |"
+        assert (row in of_projects) == (everywhere or kind.scope is EventScope.PROJECT), name
+        assert (row in of_users) == (everywhere or kind.scope is EventScope.USER), name
     assert "`board.card_moved`" not in of_users
     assert "`project.joined`" not in of_projects
     assert "`presence.join`" in of_projects

@@ -220,6 +220,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     from warmdesk.desk import open_desk
     from warmdesk.realtime.change import Change, Held, Wish
     from warmdesk.realtime.channels import user_channel
+    from warmdesk.realtime.entities import entity
     from warmdesk.realtime.events import USER_UPDATED
     from warmdesk.schemas.users import Password
 
@@ -250,7 +251,10 @@ def reset_password(wanted: argparse.Namespace) -> int:
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
                 change.emit(
-                    user_channel(user_id), USER_UPDATED, Held(after["me"]), entity=f"user:{user_id}"
+                    user_channel(user_id),
+                    USER_UPDATED,
+                    Held(after["me"]),
+                    entity=entity("user", user_id),
                 )
 
             await desk.changes.run(Wish(None), work)

@@ -30,6 +30,7 @@ from warmdesk.db.pool import HEALING_CONNECTIONS
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.tending import Server
+from warmdesk.realtime.events import ERASING
 from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Supervisor
 
 SPARE_CONNECTIONS = 10
@@ -245,7 +246,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
 
     async def prepare() -> bool:
         await _reachable(settings.database_url, say)
-        for name in await migrate(settings.database_url):
+        for name in await migrate(settings.database_url, erasing=ERASING):
             say(f"Migrated: {name}")
         connection = await connect(settings.database_url, timeout=10)
         try:

@@ -35,6 +35,7 @@ from load.bench.measure import Meter, Place, family, free_port
 from load.bench.ours import SECRET, Member, Ours
 from load.bench.run import Run
 from warmdesk.db.migrations import migrate
+from warmdesk.realtime.events import ERASING
 
 ROOT = Path(__file__).resolve().parents[2]
 ORM, RAW, BARE, PGBENCH = "FastAPI + ORM", "FastAPI + asyncpg", "bare aiohttp", "pgbench"
@@ -357,7 +358,7 @@ def missing(run: Run, name: str) -> str:
 async def _copy(ours: Ours, place: Place, name: str) -> str:
     """A database with WarmDesk's tables and the rows that are in its own: its dsn."""
     dsn = await place.database(name)
-    await migrate(dsn)
+    await migrate(dsn, erasing=ERASING)
     database = await asyncpg.connect(dsn)
     try:
         for table in TABLES:

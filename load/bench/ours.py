@@ -21,6 +21,7 @@ from load.bench.wire import Wire, opened, request
 from tests.journeys.running import SECRETS, Running, until
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.migrations import migrate
+from warmdesk.realtime.events import ERASING
 
 DAY = 86_400
 SECRET = SECRETS["WARMDESK_JWT_SECRET"]
@@ -97,7 +98,7 @@ class Ours:
     async def start(self, place: Place, database: str = "ours") -> None:
         """Start on a new database; return when it is ready."""
         dsn = await place.database(database)
-        await migrate(dsn)
+        await migrate(dsn, erasing=ERASING)
         self._database = await asyncpg.connect(dsn)
         running = Running(
             database_url=dsn,

@@ -25,6 +25,7 @@ from tests.person import PASSWORD
 from warmdesk.auth import passwords
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
+from warmdesk.realtime.events import ERASING
 
 HOSTS = 2
 COST = 12
@@ -86,7 +87,7 @@ class World:
     async def _start(self) -> None:
         self.postgres.start()
         self.valkey.start()
-        await migrate(self.postgres.dsn)
+        await migrate(self.postgres.dsn, erasing=ERASING)
         parts = urlsplit(self.postgres.dsn)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         upstream = f"{asked['host']}/.s.PGSQL.{asked['port']}"

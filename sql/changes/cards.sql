@@ -199,7 +199,7 @@ $$;
 
 create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql stable as $$
 select row(
-    'project:' || c.project_id, 'board.card_moved', card_moved_payload(c, card_ ->> 'key', from_, card_), 'card:' || c.id
+    'project:' || c.project_id, 'board.card_moved', card_moved_payload(c, card_ ->> 'key', from_, card_), entity('card', c.id)
 )::new_event
 $$;
 
@@ -356,12 +356,12 @@ begin
         seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
         card := card_json(c, prefix);
         messages := write_events(
-            row(channel_, 'board.card_created', card, 'card:' || c.id)::new_event || spaced, actor_, client_, seqs
+            row(channel_, 'board.card_created', card, entity('card', c.id))::new_event || spaced, actor_, client_, seqs
         );
     else
         seqs[1] := take_seq(channel_);
         card := card_json(c, prefix);
-        messages := write_event(seqs[1], channel_, 'board.card_created', card, 'card:' || c.id, actor_, client_);
+        messages := write_event(seqs[1], channel_, 'board.card_created', card, entity('card', c.id), actor_, client_);
     end if;
     status := 201;
     answer := card;
@@ -520,11 +520,11 @@ begin
     if c.column_id <> old.column_id then
         messages := write_events(
             card_moved(c, old.column_id, card::json)
-            || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, 'card:' || c.id)::new_event] end,
+            || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, entity('card', c.id))::new_event] end,
             actor_, client_, seqs
         );
     elsif payload is not null then
-        messages := write_event(seqs[1], channel_, 'board.card_updated', payload, 'card:' || c.id, actor_, client_);
+        messages := write_event(seqs[1], channel_, 'board.card_updated', payload, entity('card', c.id), actor_, client_);
     end if;
     status := 200;
     answer := card_detail(c, actor_, card);
@@ -579,7 +579,7 @@ begin
             card := card_json(c, prefix);
             messages := write_event(
                 seqs[1], channel_, 'board.card_moved',
-                card_moved_payload(c, prefix || '-' || c.card_number, from_, card), 'card:' || c.id, actor_, client_
+                card_moved_payload(c, prefix || '-' || c.card_number, from_, card), entity('card', c.id), actor_, client_
             );
         end if;
     else

@@ -31,7 +31,7 @@ begin
         returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
     )
     insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-    select channel_, seq_, 'chat.message', s.message, actor_, client_, 'message:' || s.id, clock_timestamp() from sent s
+    select channel_, seq_, 'chat.message', s.message, actor_, client_, entity('message', s.id), clock_timestamp() from sent s
     returning w.payload, array[bus_message(w)] into answer, messages;
 end
 $$;
@@ -188,7 +188,7 @@ begin
             insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
             select
                 'project:' || s.project_id, seqs[s.nth], 'chat.message', s.message, s.user_id, clients_[going[s.nth]],
-                'message:' || s.id, clock_timestamp()
+                entity('message', s.id), clock_timestamp()
             from shaped s order by s.nth
             returning *
         )

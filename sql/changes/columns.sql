@@ -69,7 +69,7 @@ begin
             insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
             select
                 channel_, before_ + first_ - 1 + n.nth, 'board.card_moved',
-                card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, 'card:' || c.id, clock_timestamp()
+                card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, entity('card', c.id), clock_timestamp()
             from unnest(ids[first_ : first_ + 999]) with ordinality n (id, nth)
             inner join cards_json(ids[first_ : first_ + 999]) j on j.id = n.id
             inner join cards c on c.id = n.id
@@ -82,7 +82,7 @@ begin
     end loop;
     messages := messages || write_events(
         array[row(
-            channel_, 'board.column_deleted', json_build_object('column_id', column_)::text, 'column:' || column_
+            channel_, 'board.column_deleted', json_build_object('column_id', column_)::text, entity('column', column_)
         )::new_event],
         actor_, client_, array[before_ + count_ + 1]
     );

@@ -12,7 +12,7 @@ begin
 end
 $$;
 
--- One event to be recorded. Its entity is what it tells of, as kind:id: card:7.
+-- One event to be recorded. Its entity is what it tells of: see entity().
 create or replace function new_event(channel_ text, type_ text, payload_ json, entity_ text default null) returns new_event
 language sql immutable as $$
 select row(channel_, type_, payload_::text, entity_)::new_event
@@ -20,15 +20,15 @@ $$;
 
 -- Takes seqs and writes a change's events, whose payloads show nothing that others change: seq n+1 … n+k in each channel, in
 -- the order given. The last act of a change: the feeds' rows stay locked until the commit, so seq order is commit order without
--- holes. All channels in one call, locked in one order. An event whose type ends in "deleted" blanks what was told of its
--- entity before.
+-- holes. All channels in one call, locked in one order. An event that erases blanks what was told of its entity, and of what
+-- stands below it, before.
 -- Gives each event as the bus carries it: see bus_message.
 create or replace function record(events_ new_event[], actor_ bigint, client_ text) returns text[]
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     one new_event := events_[1];
 begin
-    if cardinality(events_) <> 1 or one.type ~ '[._]deleted$' then
+    if cardinality(events_) <> 1 or erases(one.type) then
         return record_by(
             events_, array_fill(actor_, array[cardinality(events_)]), array_fill(client_, array[cardinality(events_)])
         );
@@ -51,7 +51,7 @@ begin
 end
 $$;
 
--- Writes one event that deletes nothing, under a seq that was taken. For functions that are planned like `record`.
+-- Writes one event that erases nothing, under a seq that was taken. For functions that are planned like `record`.
 create or replace function write_event(
     seq_ bigint, channel_ text, type_ text, payload_ text, entity_ text, actor_ bigint, client_ text
 ) returns text[] language plpgsql as $$
@@ -74,7 +74,8 @@ language sql as $$
 select write_events(events_, actors_, clients_, take_seqs(array(select e.channel from unnest(events_) e)))
 $$;
 
--- Writes events under seqs that were taken. Its plans are made once a session and go by indexes: a feed may be empty at the
+-- Writes events under seqs that were taken, and blanks what they erase of those before them: it stands in the index between
+-- their entity and "0", the byte after "/". Its plans are made once a session and go by indexes: a feed may be empty at the
 -- first call and hold millions at the last.
 create or replace function write_events(events_ new_event[], actors_ bigint[], clients_ text[], seqs_ bigint[]) returns text[]
 language plpgsql
@@ -86,11 +87,6 @@ begin
     if exists (select 1 from unnest(events_) e where octet_length(e.payload) > 1048576) then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
-    if exists (select 1 from unnest(events_) e where e.type ~ '[._]deleted$') then
-        update events o set type = 'gone', payload = '{}'
-        from unnest(events_) e
-        where e.type ~ '[._]deleted$' and o.channel = e.channel and o.entity = e.entity and o.type <> 'gone';
-    end if;
     with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
         select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp()
@@ -100,6 +96,12 @@ begin
         returning *
     )
     select array_agg(bus_message(w::events) order by w.channel, w.seq) into told from written w;
+    if exists (select 1 from unnest(events_) e where erases(e.type)) then
+        update events o set type = 'gone', payload = '{}'
+        from unnest(events_, seqs_) e (channel, type, payload, entity, seq)
+        where erases(e.type) and o.channel = e.channel and o.seq < e.seq and o.type <> 'gone'
+            and o.entity >= e.entity and o.entity < e.entity || '0';
+    end if;
     return coalesce(told, '{}');
 end
 $$;

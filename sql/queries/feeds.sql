@@ -49,7 +49,7 @@ cross join lateral (
     select
         coalesce(array_agg(e.seq order by e.seq), '{}') as seqs,
         coalesce(array_agg(e.type order by e.seq), '{}') as types,
-        coalesce(array_agg(coalesce(e.entity, '-') order by e.seq), '{}') as entities,
+        coalesce(array_agg(told_of(e) order by e.seq), '{}') as entities,
         coalesce(array_agg(envelope(e) order by e.seq), '{}') as envelopes
     from events as e
     where e.channel = c.channel and e.seq > :since::bigint and e.seq <= cut.upto

@@ -11,10 +11,31 @@ select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || 
     || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
 $$;
 
+-- What an event tells of: card:7, and below it what belongs to it, card:7/comment:9, which is erased with it. The names are
+-- those of warmdesk/realtime/entities.py.
+create or replace function entity(kind_ text, id_ bigint) returns text language sql immutable as $$
+select kind_ || ':' || id_::text
+$$;
+
+create or replace function entity(parent_ text, kind_ text, id_ bigint) returns text language sql immutable as $$
+select parent_ || '/' || kind_ || ':' || id_::text
+$$;
+
+-- Whether an event blanks what was told of its entity before: erasing() holds the names, which the catalogue of the events
+-- declares. See warmdesk/db/migrations.py.
+create or replace function erases(type_ text) returns boolean language sql immutable as $$
+select type_ = any(erasing())
+$$;
+
+-- What an event tells of, as the bus and a page say it: "-" for nothing; with "/" at its end, it is erased.
+create or replace function told_of(e events) returns text language sql stable as $$
+select coalesce(case when erases((e).type) then (e).entity || '/' else (e).entity end, '-')
+$$;
+
 -- An event as the bus carries it: "channel seq type entity epoch", a line feed, the envelope. The epoch is the one that this
 -- session found, which costs a change far less than to read it anew.
 create or replace function bus_message(e events) returns text language sql stable as $$
-select (e).channel || ' ' || (e).seq || ' ' || (e).type || ' ' || coalesce((e).entity, '-')
+select (e).channel || ' ' || (e).seq || ' ' || (e).type || ' ' || told_of(e)
     || ' ' || coalesce(nullif(current_setting('warmdesk.epoch', true), ''), epoch()) || E'\n' || envelope(e)
 $$;
 

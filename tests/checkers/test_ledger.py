@@ -13,6 +13,7 @@ from tests.person import Person
 from warmdesk.db.pool import Database
 from warmdesk.errors import Forbidden
 from warmdesk.realtime.change import Change, Changes, Outcome
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import Event
 
 
@@ -200,10 +201,10 @@ async def test_a_text_that_the_feed_tells_after_its_deletion_is_found(
 ) -> None:
     emit = Change.emit
 
-    def without_entity(change: Change, channel: str, event: Event, payload: str, **of: Any) -> None:
-        emit(change, channel, event, payload)
+    def of_another(change: Change, channel: str, event: Event, payload: str, **of: Any) -> None:
+        emit(change, channel, event, payload, entity=entity("message", 0))
 
-    monkeypatch.setattr(Change, "emit", without_entity)
+    monkeypatch.setattr(Change, "emit", of_another)
     id = await message(ledger, board, "a secret")
     await board.maker.delete(f"{board.path}/chat/messages/{id}")
     ledger.deleted(id, "message")

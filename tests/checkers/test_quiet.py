@@ -13,10 +13,11 @@ from tests.person import Person
 from tests.realtime.story import tell
 from tests.realtime.test_hub import Post, post  # noqa: F401
 from warmdesk.desk import Desk
-from warmdesk.realtime import feed, hub
+from warmdesk.realtime import hub
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.feed import Entry
 from warmdesk.realtime.frames import Close
+from warmdesk.realtime.room import Room
 
 
 async def connected(desk: Desk, person: Person) -> None:
@@ -69,16 +70,16 @@ async def test_a_message_that_was_lost_is_found_though_everybody_has_it(
 async def test_an_event_that_was_failed_over_is_found_though_everybody_has_it(
     board: Board, desk: Desk, root: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deletes, fails = feed.deletes, 1
+    take, fails = Room._take, 1
 
-    def failing(event: Entry) -> bool:
+    def failing(room: Room, event: Entry) -> None:
         nonlocal fails
         if event.type == "project.unarchived" and fails:
             fails -= 1
             raise RuntimeError("a bug")
-        return deletes(event)
+        take(room, event)
 
-    monkeypatch.setattr("warmdesk.realtime.room.deletes", failing)
+    monkeypatch.setattr(Room, "_take", failing)
     quiet = Quiet(late=1000)
     quiet.begins(await metrics(root))
 

@@ -40,6 +40,7 @@ from tests.person import Person
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.child import before_exec
+from warmdesk.realtime.events import ERASING
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -248,7 +249,7 @@ async def own_postgres() -> AsyncIterator[OwnPostgres]:
     path = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
     postgres = OwnPostgres(path)
     postgres.start()
-    await migrate(postgres.dsn)
+    await migrate(postgres.dsn, erasing=ERASING)
     await people_in(postgres.dsn)
     yield postgres
     try:

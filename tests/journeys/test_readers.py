@@ -48,6 +48,7 @@ from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import socket_buffers, sweeper
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.events import ERASING
 from warmdesk.realtime.frames import PING, TEXT, Close
 
 MIB = 1 << 20
@@ -460,7 +461,7 @@ async def town(
         stack.callback(postgres.stop)
         valkey.start()
         stack.callback(valkey.stop)
-        await migrate(postgres.dsn)
+        await migrate(postgres.dsn, erasing=ERASING)
         secret = await passwords.hash_password(PASSWORD)
         connection = await asyncpg.connect(postgres.dsn)
         await connection.executemany(

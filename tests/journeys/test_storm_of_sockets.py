@@ -38,6 +38,7 @@ from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.realtime import feed
+from warmdesk.realtime.events import ERASING
 
 SECRET = SECRETS["WARMDESK_JWT_SECRET"]
 SOCKETS_EACH = 10
@@ -388,7 +389,7 @@ async def measure(wanted: argparse.Namespace) -> None:
     try:
         for server in (postgres, valkey):
             server.start()
-        await migrate(postgres.dsn)
+        await migrate(postgres.dsn, erasing=ERASING)
         shared = {"database_url": postgres.dsn, "redis_url": valkey.url, "rate_limits": "on"}
         for workers in (wanted.workers, 1):
             running.append(Process(base, workers=workers, **shared))

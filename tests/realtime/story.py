@@ -14,16 +14,23 @@ from warmdesk.metrics.kinds import Metric
 from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import PROJECT_UNARCHIVED
+from warmdesk.realtime.events import PROJECT_UNARCHIVED, Event
 from warmdesk.realtime.feed import Entry
 
 
-async def tell(desk: Desk, channel: str, times: int = 1) -> None:
+async def tell(
+    desk: Desk,
+    channel: str,
+    times: int = 1,
+    *,
+    event: Event = PROJECT_UNARCHIVED,
+    payload: str = '{"slug":"demo"}',
+) -> None:
     """A change that writes nothing but events."""
 
     async def work(change: Change) -> None:
         for _ in range(times):
-            change.emit(channel, PROJECT_UNARCHIVED, '{"slug":"demo"}')
+            change.emit(channel, event, payload)
 
     await desk.changes.run(Wish(actor_id=1), work)
 
@@ -33,10 +40,12 @@ def seqs(frames: list[dict[str, Any]]) -> list[int]:
     return [frame["seq"] for frame in frames if "seq" in frame]
 
 
-def entry(seq: int, kind: str = "told", entity: str = "-", size: int = 0) -> Entry:
+def entry(
+    seq: int, kind: str = "told", entity: str = "-", size: int = 0, *, erases: bool = False
+) -> Entry:
     """An event as a feed gives it."""
     body = {"type": kind, "payload": {"text": "x" * size}, "seq": seq}
-    return Entry(seq, kind, entity, orjson.dumps(body))
+    return Entry(seq, kind, entity, orjson.dumps(body), erases)
 
 
 def of_history(message: str, epoch: str) -> str:

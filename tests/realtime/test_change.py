@@ -22,6 +22,7 @@ from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.change import Change, Changes, Outcome, Shape, Wish
 from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     CHAT_MESSAGE_DELETED,
     CHAT_MESSAGE_UPDATED,
@@ -103,7 +104,7 @@ async def test_a_change_writes_its_rows_and_its_events_and_publishes_them_after_
 ) -> None:
     async def work(change: Change) -> None:
         await change.connection.execute("update users set display_name = 'Al' where id = 3")
-        change.emit("project:1", PROJECT_UNARCHIVED, TOLD, entity="project:1")
+        change.emit("project:1", PROJECT_UNARCHIVED, TOLD, entity=entity("project", 1))
         change.emit("project:2", PROJECT_UNARCHIVED, TOLD)
         change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
         assert await events(connection) == []
@@ -151,6 +152,23 @@ async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
         change.emit("project:1", CHAT_TYPING, '{"user_id":2}')
 
     with pytest.raises(TypeError):
+        await changes.run(WISH, work)
+
+
+@pytest.mark.parametrize("channel", ["user:2", "control"])
+async def test_an_event_goes_to_no_channel_of_another_kind(
+    changes: Changes, connection: Any, channel: str
+) -> None:
+    with pytest.raises(TypeError, match=f"project.unarchived is for project, not for {channel}"):
+        await changes.run(WISH, tells("project:1", channel))
+    assert await events(connection) == []
+
+
+async def test_an_event_that_erases_says_what(changes: Changes) -> None:
+    async def work(change: Change) -> None:
+        change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}')
+
+    with pytest.raises(TypeError, match=r"chat\.message_deleted erases: say which entity"):
         await changes.run(WISH, work)
 
 
@@ -435,11 +453,14 @@ async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
     async def posts(change: Change) -> None:
         for message in (7, 77):
             change.emit(
-                "project:1", PROJECT_UNARCHIVED, '{"slug":"secret"}', entity=f"message:{message}"
+                "project:1",
+                PROJECT_UNARCHIVED,
+                '{"slug":"secret"}',
+                entity=entity("message", message),
             )
 
     async def deletes(change: Change) -> None:
-        change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}', entity="message:7")
+        change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}', entity=entity("message", 7))
 
     await changes.run(WISH, posts)
     await changes.run(WISH, deletes)

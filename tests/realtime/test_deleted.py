@@ -22,6 +22,7 @@ from warmdesk.desk import Desk
 from warmdesk.realtime import feed, hub, resume
 from warmdesk.realtime import room as room_module
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CATALOGUE, ERASING
 from warmdesk.realtime.feed import Entry
 from warmdesk.realtime.frames import frame
 from warmdesk.realtime.room import Room
@@ -38,7 +39,7 @@ def told(seq: int, kind: str, entity: str, size: int) -> Entry:
     body = {"type": kind, "payload": {"text": SECRET}, "seq": seq}
     room = size - len(orjson.dumps(body))
     body["payload"] = {"text": SECRET + "{" * max(0, room)}
-    return Entry(seq, kind, entity, orjson.dumps(body))
+    return Entry(seq, kind, entity, orjson.dumps(body), CATALOGUE[kind].erases)
 
 
 def make_room() -> Room:
@@ -125,7 +126,9 @@ def test_each_gets_every_event_and_nobody_a_text_after_its_deletion(
                     body["payload"] = {"entity": entity, "seq": seq, "text": "{" * fill}
                 else:
                     deleted[entity] = seq
-                assert not room.hear(Entry(seq, kind, entity, orjson.dumps(body)))
+                assert not room.hear(
+                    Entry(seq, kind, entity, orjson.dumps(body), what == "deleted")
+                )
                 if what == "deleted":
                     # Not even who was here gets what waited for the end of this tick.
                     waiting = [orjson.loads(each.body) for each in room.told]
@@ -225,7 +228,7 @@ async def test_deletions_of_all_lengths_are_told_live_and_their_texts_never_agai
         await arrives(late, head)
     for shown in (again, late.events):
         assert [each["seq"] for each in shown] == list(range(hello["seq"] + 1, head + 1))
-        assert [each["type"] for each in shown if not each["type"].endswith("deleted")] == (
+        assert [each["type"] for each in shown if each["type"] not in ERASING] == (
             ["gone"] * 2 * len(lengths)
         )
         assert SECRET not in str(shown)

@@ -31,15 +31,15 @@ from warmdesk.realtime.sweeper import Sweeper
 def fails_over(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """``fails_over(seq, times)``: taking this event raises so often."""
     left: dict[int, int] = {}
-    deletes = feed.deletes
+    take = Room._take
 
-    def fails(event: Entry) -> bool:
+    def fails(room: Room, event: Entry) -> None:
         if left.get(event.seq, 0) > 0:
             left[event.seq] -= 1
             raise RuntimeError("a bug")
-        return deletes(event)
+        take(room, event)
 
-    monkeypatch.setattr("warmdesk.realtime.room.deletes", fails)
+    monkeypatch.setattr(Room, "_take", fails)
 
     def fail(seq: int, times: int) -> None:
         left[seq] = times
@@ -257,7 +257,7 @@ async def test_what_many_early_ones_left_out_is_read_without_a_check(
 
 
 def deleted(seq: int, entity: str) -> Entry:
-    return entry(seq, "chat.message_deleted", entity)
+    return entry(seq, "chat.message_deleted", entity, erases=True)
 
 
 async def test_what_those_who_miss_the_same_share_has_no_text_after_its_deletion() -> None:

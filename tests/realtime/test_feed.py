@@ -56,6 +56,41 @@ async def test_a_page_holds_what_came_after_a_seq_with_head_floor_and_epoch(
     assert page.entries[0].entity == "-"
 
 
+async def buffers(connection: Any, entity: str) -> int:
+    """How many pages of the database an event reads and writes that erases."""
+    said = await connection.fetchval(
+        "explain (analyze, buffers, format json) select record(array[new_event("
+        f"'project:1', 'board.card_deleted', '{{}}', '{entity}')], 2, null)"
+    )
+    plan = orjson.loads(said)[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+async def test_what_an_event_erases_is_found_by_the_index(connection: Any) -> None:
+    """In the session that saw the feed empty, and without reading what stands beside it."""
+    await connection.execute("alter table events set (autovacuum_enabled = off)")
+    await record(connection, "project:1")
+    few = min([await buffers(connection, f"card:{n}") for n in range(1, 6)])
+    await connection.execute(
+        "insert into events (channel, seq, type, payload, entity, created_at)"
+        " select 'project:1', 1000 + n, 'told', '{}', entity('card', n), now()"
+        " from generate_series(100, 20100) n"
+    )
+    await connection.execute("update feeds set seq = 100000")
+    many = min([await buffers(connection, f"card:{n}") for n in range(201, 206)])
+    assert many < few + 30
+
+
+async def test_entities_are_compared_byte_by_byte_whatever_the_databases_language(
+    connection: Any,
+) -> None:
+    question = (
+        "select attcollation::regcollation::text from pg_attribute"
+        " where attrelid = 'events'::regclass and attname = 'entity'"
+    )
+    assert await connection.fetchval(question) == '"C"'
+
+
 async def test_without_channels_there_is_still_an_epoch(connection: Any) -> None:
     epoch, heads = await feed.heads(connection, [])
     assert epoch

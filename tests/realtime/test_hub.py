@@ -35,7 +35,7 @@ from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.change import Change, Wish
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import PROJECT_UNARCHIVED
+from warmdesk.realtime.events import CONTROL_RESTORED, PROJECT_UNARCHIVED
 from warmdesk.realtime.frames import CLOSE, TEXT, Close
 from warmdesk.realtime.room import Room
 
@@ -241,7 +241,7 @@ async def test_another_epoch_closes_all_with_1012_and_who_comes_back_with_the_ol
         assert (await wire.next("project.unarchived"))["seq"] == new["seq"] + 1
     # The process follows `control` again, too.
     await eventually(lambda: desk.hub.rooms[CONTROL].opened)
-    await tell(desk, CONTROL)
+    await tell(desk, CONTROL, event=CONTROL_RESTORED, payload="{}")
     await eventually(lambda: desk.hub.rooms[CONTROL].last > 0)
 
 

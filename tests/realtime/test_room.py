@@ -203,7 +203,7 @@ def test_what_was_told_of_a_deleted_thing_is_not_told_again() -> None:
         room.hear(entry(1, "chat.message", "message:7", size=10))
         room.hear(entry(2, "chat.message", "message:8", size=10))
         assert room.missed(0) is not None
-        room.hear(entry(3, "chat.message_deleted", "message:7"))
+        room.hear(entry(3, "chat.message_deleted", "message:7", erases=True))
         late = joined(room, 0)
         shown = late.frames
         assert [frame["type"] for frame in shown] == [
@@ -223,7 +223,7 @@ def test_a_deleted_thing_is_blanked_whatever_bytes_its_length_has(length: int) -
         room = make_room()
         bare = len(entry(1, "chat.message", "message:7").body)
         room.hear(entry(1, "chat.message", "message:7", size=length - bare))
-        room.hear(entry(2, "chat.message_deleted", "message:7"))
+        room.hear(entry(2, "chat.message_deleted", "message:7", erases=True))
         shown = joined(room, 0).frames
         assert [frame["type"] for frame in shown] == ["gone", "chat.message_deleted"]
         assert shown[0] == {"type": "gone", "payload": {}, "seq": 1}

@@ -17,6 +17,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, WarmDeskError
 from warmdesk.realtime.change import Change, Changes, Outcome, Wish
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_UPDATED
 from warmdesk.schemas.cards import (
     CardFields,
@@ -80,7 +81,7 @@ def updated(change: Change, project_id: int, card_id: int, *changes: str) -> Non
     if unknown or not changes:
         raise TypeError(f"a card does not show {', '.join(sorted(unknown)) or 'nothing'}")
     shape = change.shape(sql.cards.updated, id=card_id, changes=list(changes))
-    change.emit(project_channel(project_id), CARD_UPDATED, shape, entity=f"card:{card_id}")
+    change.emit(project_channel(project_id), CARD_UPDATED, shape, entity=entity("card", card_id))
 
 
 def place(body: CreateCard | Place) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
 from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Shape, Wish
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
 
 GROUP = 200
@@ -314,4 +315,4 @@ async def _lock(change: Change, message_id: int) -> Any:
 
 def _tell(change: Change, message_id: int, event: Event, payload: str | Shape) -> None:
     channel = project_channel(change.wish.project)
-    change.emit(channel, event, payload, entity=f"message:{message_id}")
+    change.emit(channel, event, payload, entity=entity("message", message_id))

@@ -1,5 +1,5 @@
 """Migrations: plain SQL files, each once, in order, in its own transaction; shapes and changes are
-replaced each time.
+replaced each time, and ``erasing()``, which names the events that erase.
 
 An advisory lock lets one process migrate and makes the others wait. A file that was edited after it
 ran is refused. A database that is newer than this program is served only if its newest migration
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import warmdesk
@@ -29,6 +30,12 @@ create table if not exists schema_migrations (
 )
 """
 
+ERASING_SQL = """
+create or replace function erasing() returns text[] language sql immutable as $$
+select '{%s}'::text[]
+$$
+"""
+
 
 class MigrationError(Exception):
     """The schema and this program do not fit; the message says what to do."""
@@ -44,9 +51,9 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
-async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
-    """Bring the schema up to this program. Gives the names of the migrations that ran; `limit` in
-    seconds for all.
+async def migrate(dsn: str, *, erasing: Iterable[str], limit: float = 300.0) -> list[str]:
+    """Bring the schema up to this program, whose events of the names `erasing` blank what was told
+    before. Gives the names of the migrations that ran; `limit` in seconds for all.
     """
     connection = await connect(dsn, timeout=10, command_timeout=limit)
     try:
@@ -54,12 +61,12 @@ async def migrate(dsn: str, *, limit: float = 300.0) -> list[str]:
         await connection.execute("set lock_timeout = '10s'")
         await connection.execute("set client_min_messages = warning")
         await connection.execute(LEDGER)
-        return await _bring_up(connection)
+        return await _bring_up(connection, erasing)
     finally:
         await connection.close()
 
 
-async def _bring_up(connection: Any) -> list[str]:
+async def _bring_up(connection: Any, erasing: Iterable[str]) -> list[str]:
     done = {
         row["version"]: row for row in await connection.fetch("select * from schema_migrations")
     }
@@ -96,15 +103,19 @@ async def _bring_up(connection: Any) -> list[str]:
             )
         ran.append(name)
     if not newer:
-        await _replace_functions(connection)
+        await _replace_functions(connection, erasing)
     return ran
 
 
-async def _replace_functions(connection: Any) -> None:
+async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:
     """Shapes and changes, in one transaction; bodies are not checked then, because they call each
-    other.
+    other. What another program declared as erasing stays so: it may be newer, and running.
     """
     async with connection.transaction():
+        names = set(erasing)
+        if await connection.fetchval("select to_regprocedure('erasing()')") is not None:
+            names.update(await connection.fetchval("select erasing()"))
+        await connection.execute(ERASING_SQL % ",".join(sorted(names)))
         await connection.execute("set local check_function_bodies = off")
         for folder in ("shapes", "changes"):
             for _, text in files(folder):

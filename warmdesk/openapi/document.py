@@ -18,6 +18,7 @@ from warmdesk.http.route import SIGNED_IN, Etag, Route, parameter
 from warmdesk.http.routing import BASE
 from warmdesk.openapi.schemas import REF, Error, Schemas, as_openapi
 from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STATUS_WORDS
+from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 
 
@@ -222,9 +223,6 @@ def _who(route: Route) -> str:
     return f"For the global roles {', '.join(sorted(roles))}."
 
 
-USER_EVENTS = ("project.created", "project.joined", "project.left", "user.", "session.", "dm.")
-
-
 def _command_table(route: Route) -> str:
     """What may be sent on this socket."""
     lines = ["| command | payload | meaning |", "|---|---|---|"]
@@ -244,13 +242,10 @@ def _payload(body: Any) -> str:
 
 def _event_table(route: Route) -> str:
     """The catalogue's lines that this socket carries."""
-    of_users = "{slug}" not in route.path
+    scope = EventScope.PROJECT if "{slug}" in route.path else EventScope.USER
     lines = ["| event | payload | meaning |", "|---|---|---|"]
     for name, each in CATALOGUE.items():
-        if name.startswith("control."):
-            continue
-        common = not each.stored and not name.startswith(("presence.", "chat."))
-        if common or name == "gone" or name.startswith(USER_EVENTS) == of_users:
+        if each.scope in (scope, EventScope.ANY):
             lines.append(f"| `{name}` | {_name(each.payload)} | {each.sentence} |")
     return "\n".join(lines)
 

@@ -44,7 +44,8 @@ from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.channels import CONTROL, scope_of
+from warmdesk.realtime.entities import Entity
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
@@ -157,7 +158,7 @@ class Change:
 
     connection: Any
     wish: Wish
-    told: list[tuple[str, str, str | Shape, str | None]] = field(default_factory=list)
+    told: list[tuple[str, str, str | Shape, Entity | None]] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     """What the bus carries of events that a function has recorded."""
@@ -197,7 +198,7 @@ class Change:
         return shape
 
     def emit(
-        self, channel: str, event: Event, payload: str | Shape, *, entity: str | None = None
+        self, channel: str, event: Event, payload: str | Shape, *, entity: Entity | None = None
     ) -> None:
         """Say that an event happened. Recorded with the commit, in this order.
 
@@ -206,6 +207,10 @@ class Change:
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
+        if event.scope is not scope_of(channel):
+            raise TypeError(f"{event.name} is for {event.scope}, not for {channel}")
+        if event.erases and entity is None:
+            raise TypeError(f"{event.name} erases: say which entity")
         if event.shaped and type(payload) is str:
             raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
         self.told.append((channel, event.name, payload, entity))

@@ -26,8 +26,9 @@ from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
 from warmdesk.metrics import REVOCATION_SECONDS, REVOCATIONS
 from warmdesk.realtime.change import Forgetful
-from warmdesk.realtime.channels import CONTROL, project_channel
+from warmdesk.realtime.channels import CONTROL, project_channel, project_of
 from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.entities import user_of
 from warmdesk.realtime.events import (
     CONTROL_KEY,
     CONTROL_MEMBER,
@@ -112,7 +113,8 @@ class Control:
 
     def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""
-        gone = [c for c in room.connections() if f"user:{c.user_id}" == entry.entity]
+        removed = user_of(entry.entity)
+        gone = [c for c in room.connections() if c.user_id == removed]
         if gone:
             room.flush()
         since = seconds_since(entry)
@@ -212,7 +214,7 @@ class Control:
                     users=users,
                     sessions=sessions,
                     keys=keys,
-                    projects=[project_of(room) for room in rooms],
+                    projects=[_project(room) for room in rooms],
                 )
             except DATABASE_AWAY as error:
                 log.warning(
@@ -241,8 +243,6 @@ def _right(connection: Connection) -> Right:
     return connection.user_id, connection.session_id, connection.key_id, connection.room
 
 
-def project_of(room: Any) -> int | None:
+def _project(room: Any) -> int | None:
     """The project of a socket's room; None for a user socket's."""
-    if isinstance(room, Room) and room.channel.startswith("project:"):
-        return int(room.channel.removeprefix("project:"))
-    return None
+    return project_of(room.channel) if isinstance(room, Room) else None

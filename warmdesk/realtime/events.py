@@ -1,8 +1,9 @@
 """The catalogue: every event and signal of the protocol, a line each.
 
 An *event* is a fact with a seq that stays in its channel's feed. A *signal* is ephemeral: no seq,
-not stored. An event whose name ends in ``deleted`` blanks, in the feed, what was told of its
-entity before. The documents are compared with this list.
+not stored. An event that erases blanks, in the feed and in the rooms, what was told of its entity
+before. The documents are compared with this list, and PostgreSQL learns from it what erases: see
+`warmdesk.db.migrations`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.frames import frame
 from warmdesk.schemas import cards as card
 from warmdesk.schemas import chat
@@ -25,21 +27,35 @@ from warmdesk.schemas import users as user
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A kind of event or signal: its name on the wire, its payload's type, its sentence."""
+    """A kind of event or signal: its name on the wire, for whom it is, its payload's type, its
+    sentence.
+    """
 
     name: str
+    scope: EventScope
     payload: Any
     sentence: str
     stored: bool = True
     shaped: bool = False
     """Whether its payload shows rows, and not only which they are."""
+    erases: bool = False
+    """Whether what was told of its entity before is told to nobody after it."""
 
 
+PROJECT, USER, CONTROL, ANY = (
+    EventScope.PROJECT,
+    EventScope.USER,
+    EventScope.CONTROL,
+    EventScope.ANY,
+)
 CATALOGUE: dict[str, Event] = {}
 
 
-def event(name: str, payload: Any, sentence: str) -> Event:
-    return CATALOGUE.setdefault(name, Event(name, payload, sentence, shaped=_shows_rows(payload)))
+def event(
+    name: str, scope: EventScope, payload: Any, sentence: str, *, erases: bool = False
+) -> Event:
+    made = Event(name, scope, payload, sentence, shaped=_shows_rows(payload), erases=erases)
+    return CATALOGUE.setdefault(name, made)
 
 
 def _shows_rows(payload: Any) -> bool:
@@ -54,8 +70,8 @@ def _has_struct(kind: Any) -> bool:
     return any(map(_has_struct, get_args(kind)))
 
 
-def signal(name: str, payload: Any, sentence: str) -> Event:
-    return CATALOGUE.setdefault(name, Event(name, payload, sentence, stored=False))
+def signal(name: str, scope: EventScope, payload: Any, sentence: str) -> Event:
+    return CATALOGUE.setdefault(name, Event(name, scope, payload, sentence, stored=False))
 
 
 def signal_frame(event: Event, payload: bytes) -> bytes:
@@ -64,101 +80,149 @@ def signal_frame(event: Event, payload: bytes) -> bytes:
 
 
 # The board, to everybody on the project.
-CARD_CREATED = event("board.card_created", card.CardSummary, "A card was created.")
-CARD_UPDATED = event("board.card_updated", card.CardUpdated, "Fields of a card were changed.")
-CARD_MOVED = event("board.card_moved", card.CardMoved, "A card went to another column or position.")
-CARD_DELETED = event("board.card_deleted", card.CardDeleted, "A card was deleted.")
-CARD_RESTORED = event("board.card_restored", card.CardSummary, "A deleted card came back.")
-CARDS_REORDERED = event(
-    "board.cards_reordered", card.CardsReordered, "A column's positions were spaced anew."
+CARD_CREATED = event("board.card_created", PROJECT, card.CardSummary, "A card was created.")
+CARD_UPDATED = event(
+    "board.card_updated", PROJECT, card.CardUpdated, "Fields of a card were changed."
 )
-COLUMN_CREATED = event("board.column_created", column.Column, "A column was created.")
-COLUMN_UPDATED = event("board.column_updated", column.Column, "A column was changed.")
-COLUMN_DELETED = event("board.column_deleted", column.ColumnDeleted, "An empty column was deleted.")
+CARD_MOVED = event(
+    "board.card_moved", PROJECT, card.CardMoved, "A card went to another column or position."
+)
+CARD_DELETED = event(
+    "board.card_deleted", PROJECT, card.CardDeleted, "A card was deleted.", erases=True
+)
+CARD_RESTORED = event("board.card_restored", PROJECT, card.CardSummary, "A deleted card came back.")
+CARDS_REORDERED = event(
+    "board.cards_reordered", PROJECT, card.CardsReordered, "A column's positions were spaced anew."
+)
+COLUMN_CREATED = event("board.column_created", PROJECT, column.Column, "A column was created.")
+COLUMN_UPDATED = event("board.column_updated", PROJECT, column.Column, "A column was changed.")
+COLUMN_DELETED = event(
+    "board.column_deleted",
+    PROJECT,
+    column.ColumnDeleted,
+    "An empty column was deleted.",
+    erases=True,
+)
 COLUMNS_REORDERED = event(
-    "board.columns_reordered", column.ColumnsReordered, "The columns have a new order."
+    "board.columns_reordered", PROJECT, column.ColumnsReordered, "The columns have a new order."
 )
 
 # The talk.
-CHAT_MESSAGE = event("chat.message", chat.ChatMessage, "A chat message was posted.")
-CHAT_MESSAGE_UPDATED = event("chat.message_updated", chat.ChatMessage, "A chat message was edited.")
+CHAT_MESSAGE = event("chat.message", PROJECT, chat.ChatMessage, "A chat message was posted.")
+CHAT_MESSAGE_UPDATED = event(
+    "chat.message_updated", PROJECT, chat.ChatMessage, "A chat message was edited."
+)
 CHAT_MESSAGE_DELETED = event(
-    "chat.message_deleted", chat.ChatMessageDeleted, "A chat message was deleted."
+    "chat.message_deleted",
+    PROJECT,
+    chat.ChatMessageDeleted,
+    "A chat message was deleted.",
+    erases=True,
 )
 CHAT_REACTION_UPDATED = event(
-    "chat.reaction_updated", chat.ReactionUpdated, "A message's reactions changed."
+    "chat.reaction_updated", PROJECT, chat.ReactionUpdated, "A message's reactions changed."
 )
 
 # The project itself.
 PROJECT_UPDATED = event(
-    "project.updated", project.ProjectUpdated, "Fields of the project were changed."
+    "project.updated", PROJECT, project.ProjectUpdated, "Fields of the project were changed."
 )
 PROJECT_ARCHIVED = event(
-    "project.archived", project.ProjectSlug, "The project was archived: read-only from now on."
+    "project.archived",
+    PROJECT,
+    project.ProjectSlug,
+    "The project was archived: read-only from now on.",
 )
 PROJECT_UNARCHIVED = event(
-    "project.unarchived", project.ProjectSlug, "The project may be written to again."
+    "project.unarchived", PROJECT, project.ProjectSlug, "The project may be written to again."
 )
-MEMBER_ADDED = event("project.member_added", member.Member, "Somebody became a member.")
+MEMBER_ADDED = event("project.member_added", PROJECT, member.Member, "Somebody became a member.")
 MEMBER_UPDATED = event(
-    "project.member_updated", member.Member, "A member's role, name or picture changed."
+    "project.member_updated", PROJECT, member.Member, "A member's role, name or picture changed."
 )
 MEMBER_REMOVED = event(
-    "project.member_removed", member.MemberRemoved, "Somebody is no longer a member."
+    "project.member_removed", PROJECT, member.MemberRemoved, "Somebody is no longer a member."
 )
 GUEST_UPDATED = event(
-    "project.guest_updated", member.Guest, "The name or picture of somebody shown here changed."
+    "project.guest_updated",
+    PROJECT,
+    member.Guest,
+    "The name or picture of somebody shown here changed.",
 )
 
 # To every socket of one user.
-PROJECT_CREATED = event("project.created", project.ProjectSlug, "You created a project.")
-PROJECT_JOINED = event("project.joined", project.ProjectSlug, "You became a member of a project.")
-PROJECT_LEFT = event(
-    "project.left", project.ProjectSlug, "You are no longer a member of a project."
+PROJECT_CREATED = event("project.created", USER, project.ProjectSlug, "You created a project.")
+PROJECT_JOINED = event(
+    "project.joined", USER, project.ProjectSlug, "You became a member of a project."
 )
-USER_UPDATED = event("user.updated", user.Me, "Your profile changed.")
-SESSION_REVOKED = event("session.revoked", ctl.SessionRevoked, "A session of yours was ended.")
+PROJECT_LEFT = event(
+    "project.left", USER, project.ProjectSlug, "You are no longer a member of a project."
+)
+USER_UPDATED = event("user.updated", USER, user.Me, "Your profile changed.")
+SESSION_REVOKED = event(
+    "session.revoked", USER, ctl.SessionRevoked, "A session of yours was ended."
+)
 
 # What a deleted text leaves in a feed.
-GONE = event("gone", socket.Nothing, "An event whose text was deleted: only its seq is left.")
+GONE = event("gone", ANY, socket.Nothing, "An event whose text was deleted: only its seq is left.")
 
 # Between the processes, on the channel `control`; never sent to a socket.
 CONTROL_SESSION = event(
-    "control.session", ctl.SessionEnded, "A session was ended: its tokens and sockets are dead."
+    "control.session",
+    CONTROL,
+    ctl.SessionEnded,
+    "A session was ended: its tokens and sockets are dead.",
 )
 CONTROL_USER = event(
-    "control.user", ctl.UserChanged, "An account's role, activity or name changed."
+    "control.user", CONTROL, ctl.UserChanged, "An account's role, activity or name changed."
 )
-CONTROL_KEY = event("control.key", ctl.KeyEnded, "An API key was revoked.")
+CONTROL_KEY = event("control.key", CONTROL, ctl.KeyEnded, "An API key was revoked.")
 CONTROL_MEMBER = event(
-    "control.member", ctl.MemberChanged, "A membership was made, changed or ended."
+    "control.member", CONTROL, ctl.MemberChanged, "A membership was made, changed or ended."
 )
 CONTROL_PROJECT = event(
-    "control.project", ctl.ProjectChanged, "A project was archived, un-archived or renamed."
+    "control.project",
+    CONTROL,
+    ctl.ProjectChanged,
+    "A project was archived, un-archived or renamed.",
 )
-CONTROL_SETTINGS = event("control.settings", ctl.SettingsChanged, "System settings changed.")
-CONTROL_RESTORED = event("control.restored", socket.Nothing, "The data was restored from a backup.")
+CONTROL_SETTINGS = event(
+    "control.settings", CONTROL, ctl.SettingsChanged, "System settings changed."
+)
+CONTROL_RESTORED = event(
+    "control.restored", CONTROL, socket.Nothing, "The data was restored from a backup."
+)
 
 # Signals.
 HELLO = signal(
-    "hello", socket.Hello, "The first frame: who you are, where, and the seq and epoch that hold."
+    "hello",
+    ANY,
+    socket.Hello,
+    "The first frame: who you are, where, and the seq and epoch that hold.",
 )
-PRESENCE_LIST = signal("presence.list", socket.PresenceList, "Who is here, the newcomer included.")
-PRESENCE_JOIN = signal("presence.join", socket.PresenceJoin, "A user opened the project.")
-PRESENCE_LEAVE = signal("presence.leave", socket.PresenceLeave, "A user left the project.")
+PRESENCE_LIST = signal(
+    "presence.list", PROJECT, socket.PresenceList, "Who is here, the newcomer included."
+)
+PRESENCE_JOIN = signal("presence.join", PROJECT, socket.PresenceJoin, "A user opened the project.")
+PRESENCE_LEAVE = signal("presence.leave", PROJECT, socket.PresenceLeave, "A user left the project.")
 PRESENCE_CHANGED = signal(
-    "presence.changed", socket.PresenceChanged, "Joins and leaves of a quarter second, in one."
+    "presence.changed",
+    PROJECT,
+    socket.PresenceChanged,
+    "Joins and leaves of a quarter second, in one.",
 )
-CHAT_TYPING = signal("chat.typing", socket.Typing, "Somebody writes a chat message.")
-PONG = signal("pong", socket.Pong, "The answer to ping, with the channel's head.")
-ACK = signal("ack", socket.Ack, "A message of yours was carried out.")
-ERROR = signal("error", socket.SocketError, "A message of yours was refused.")
+CHAT_TYPING = signal("chat.typing", PROJECT, socket.Typing, "Somebody writes a chat message.")
+PONG = signal("pong", ANY, socket.Pong, "The answer to ping, with the channel's head.")
+ACK = signal("ack", ANY, socket.Ack, "A message of yours was carried out.")
+ERROR = signal("error", ANY, socket.SocketError, "A message of yours was refused.")
 SYNC_RESET = signal(
-    "sync.reset", socket.SyncReset, "What you missed is no longer here: fetch again."
+    "sync.reset", ANY, socket.SyncReset, "What you missed is no longer here: fetch again."
 )
 AUTH_EXPIRING = signal(
-    "auth.expiring", socket.AuthExpiring, "Your token runs out; send auth.refresh."
+    "auth.expiring", ANY, socket.AuthExpiring, "Your token runs out; send auth.refresh."
 )
 RECONNECT = signal(
-    "reconnect", socket.Reconnect, "A planned stop: come back at a random moment in between."
+    "reconnect", ANY, socket.Reconnect, "A planned stop: come back at a random moment in between."
 )
+
+ERASING = sorted(each.name for each in CATALOGUE.values() if each.erases)

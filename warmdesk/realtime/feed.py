@@ -28,18 +28,23 @@ TS_LENGTH = len("2030-01-31T12:00:00.000000Z")
 
 class Entry(NamedTuple):
     """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` what it tells of,
-    ``-`` for nothing.
+    ``-`` for nothing; ``erases`` whether that blanks what was told of it before.
     """
 
     seq: int
     type: str
     entity: str
     body: bytes
+    erases: bool = False
 
 
-def deletes(entry: Entry) -> bool:
-    """Whether it blanks what was told of its entity before."""
-    return entry.entity != "-" and entry.type.endswith(("_deleted", ".deleted"))
+def read_entry(seq: int, kind: str, told_of: str, body: bytes) -> Entry:
+    """An event as the bus and a page tell it. PostgreSQL says what erases, by a ``/`` at the end of
+    the entity: this process may be older than the event.
+    """
+    if told_of.endswith("/"):
+        return Entry(seq, kind, told_of[:-1], body, erases=True)
+    return Entry(seq, kind, told_of, body)
 
 
 def blanked(entry: Entry) -> Entry:
@@ -91,7 +96,7 @@ async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE)
     """What came after `since`, in order. Far behind, ask again from the last entry's seq."""
     row = await sql.feeds.after(connection, channel=channel, since=since, limit=limit)
     parts = zip(row["seqs"], row["types"], row["entities"], row["envelopes"], strict=True)
-    entries = [Entry(seq, kind, entity, body.encode()) for seq, kind, entity, body in parts]
+    entries = [read_entry(seq, kind, told_of, body.encode()) for seq, kind, told_of, body in parts]
     return Page(entries, row["seq"], row["oldest"], row["epoch"])
 
 

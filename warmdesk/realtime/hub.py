@@ -39,6 +39,7 @@ from warmdesk.metrics.sharing import TICK_SECONDS, tick
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.entities import user_of
 from warmdesk.realtime.events import SYNC_RESET, Event, signal_frame
 from warmdesk.realtime.feed import Entry, Page
 from warmdesk.realtime.frames import Close, frame
@@ -143,7 +144,7 @@ class Hub:
         if not room.opened:
             # Its head is being read: what is said meanwhile may come after that head.
             if seq:
-                room.hold(Entry(seq, kind, entity, envelope))
+                room.hold(feed.read_entry(seq, kind, entity, envelope))
             return
         if time.monotonic() - self._ticked_at > FREEZE_SECONDS:
             self._frozen = True
@@ -152,16 +153,21 @@ class Hub:
                 self.on_hint(room, kind)
             elif not self._frozen:
                 self._pass_on(room, entity, envelope)
-        elif not self._frozen:
-            try:
-                missing = room.hear(Entry(seq, kind, entity, envelope))
-            except Exception:
-                self._failed(room, seq, kind)
-                room.doubtful = True
-                self.catch_up(room, cause="failed")
-            else:
-                if missing:
-                    self._hold(room)
+        else:
+            self._hear_event(room, feed.read_entry(seq, kind, entity, envelope))
+
+    def _hear_event(self, room: Room, entry: Entry) -> None:
+        if self._frozen:
+            return
+        try:
+            missing = room.hear(entry)
+        except Exception:
+            self._failed(room, entry.seq, entry.type)
+            room.doubtful = True
+            self.catch_up(room, cause="failed")
+        else:
+            if missing:
+                self._hold(room)
 
     def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:
         """An event of another epoch, which no room here may take: either the one that this process
@@ -184,7 +190,7 @@ class Hub:
         skipped = len(room.slow) + len(room.behind)
         if skipped:
             WS_DROPPED.inc(skipped, reason="slow_reader")
-        about = int(entity[5:]) if entity.startswith("user:") else 0
+        about = user_of(entity)
         for connection in list(room.ready):
             if connection.user_id != about:
                 connection.write(made)
@@ -433,7 +439,7 @@ class Hub:
             room.begin(heads[room.channel])
             room.opened, room.doubtful = True, doubtful
             for _, entry in early:
-                self.hear(room.channel, *entry)
+                self._hear_event(room, entry)
             if room.doubtful:
                 self._hold(room)
         finally:

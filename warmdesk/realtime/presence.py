@@ -36,6 +36,7 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.metrics import PRESENCE_CORRECTIONS
 from warmdesk.realtime import leases
 from warmdesk.realtime.bus import REDIS_AWAY, Bus
+from warmdesk.realtime.channels import project_of
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.leases import ONLINE, LeaseAnswer, Leases, batches, lease_request
@@ -308,7 +309,7 @@ class Presence:
         channels = set(only) if only is not None else set(self.hub.rooms)
         asked: list[dict[str, Any]] = []
         for channel in channels | set(lowered):
-            if not channel.startswith("project:"):
+            if project_of(channel) is None:
                 continue
             room = self.hub.rooms.get(channel)
             here: Collection[int] = (

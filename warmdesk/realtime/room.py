@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING
 
 from warmdesk import clock
 from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
+from warmdesk.realtime.channels import EventScope
+from warmdesk.realtime.entities import is_erased
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.realtime.feed import Entry, blanked, deletes, seconds_since
+from warmdesk.realtime.feed import Entry, blanked, seconds_since
 from warmdesk.realtime.frames import frame
 from warmdesk.realtime.presence_frames import RoomPresence
 
@@ -42,7 +44,7 @@ JOINED = 8
 SENT = {
     kind.name: WS_MESSAGES.at(direction="out", type=kind.name)
     for kind in CATALOGUE.values()
-    if kind.stored and not kind.name.startswith("control.")
+    if kind.stored and kind.scope is not EventScope.CONTROL
 }
 OTHER = WS_MESSAGES.at(direction="out", type="other")
 DELIVERED = EVENT_DELIVERY.at()
@@ -174,7 +176,7 @@ class Room:
 
     def _take(self, entry: Entry) -> None:
         made = frame(entry.body)
-        if deletes(entry):
+        if entry.erases:
             self._blank(entry.entity)
         if not self.tick:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -189,18 +191,19 @@ class Room:
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing is not told again, and what waits for the end of this
-        tick not at all: its events keep their seqs alone.
+        """What was told of a deleted thing and of all below it is not told again, and what waits
+        for the end of this tick not at all: its events keep their seqs alone.
         """
         self.blanked += 1
         self.joined.clear()
+        gone = {entity}
         for place, kept in enumerate(self.tail):
-            if kept.entity == entity:
+            if is_erased(kept.entity, gone):
                 blank = blanked(kept)
                 self.tail_bytes += len(blank.body) - len(kept.body)
                 self.tail[place] = blank
         for place, kept in enumerate(self.told):
-            if kept.entity == entity:
+            if is_erased(kept.entity, gone):
                 self.told[place] = blanked(kept)
                 self.tick[place] = frame(self.told[place].body)
 
@@ -264,10 +267,10 @@ class Room:
         if self.first > head + 1:
             return None
         since = islice(self.tail, head + 1 - self.first, None)
-        gone = {kept.entity for kept in since if deletes(kept)}
+        gone = {kept.entity for kept in since if kept.erases}
         if not gone:
             return entries
-        return [blanked(entry) if entry.entity in gone else entry for entry in entries]
+        return [blanked(each) if is_erased(each.entity, gone) else each for each in entries]
 
     @property
     def first(self) -> int:

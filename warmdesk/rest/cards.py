@@ -18,6 +18,7 @@ from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
     CardDetail,
@@ -268,7 +269,7 @@ async def delete_card(request: web.Request) -> web.Response:
             project_channel(project_id),
             CARD_DELETED,
             json_text(card_id=card["id"], column_id=card["column_id"], key=card["key"]),
-            entity=f"card:{card['id']}",
+            entity=entity("card", card["id"]),
         )
 
     await request.app[DESK].changes.run(wish, work)
@@ -295,7 +296,9 @@ async def restore_card(request: web.Request) -> web.Response:
         await sql.cards.restore(change.connection, id=card["id"], column_id=column_id)
         await _tell(change, project_id, card["id"], "restored")
         shape = change.shape(sql.cards.shape, id=card["id"])
-        change.emit(project_channel(project_id), CARD_RESTORED, shape, entity=f"card:{card['id']}")
+        change.emit(
+            project_channel(project_id), CARD_RESTORED, shape, entity=entity("card", card["id"])
+        )
         return Outcome(200, shape)
 
     return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))

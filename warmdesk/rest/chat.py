@@ -21,6 +21,7 @@ from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_TYPING
 from warmdesk.schemas.chat import (
     AddReaction,
@@ -218,7 +219,7 @@ def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> N
         project_channel(project_id),
         CHAT_REACTION_UPDATED,
         Held(_summary(message_id, reactions)),
-        entity=f"message:{message_id}",
+        entity=entity("message", message_id),
     )
 
 
@@ -270,4 +271,4 @@ async def say_typing(call: Call) -> None:
         raise Archived
     payload = b'{"user_id":%d}' % socket.user_id
     channel = project_channel(socket.project_id)
-    desk.bus.signal(channel, CHAT_TYPING, payload, entity=f"user:{socket.user_id}")
+    desk.bus.signal(channel, CHAT_TYPING, payload, entity=entity("user", socket.user_id))

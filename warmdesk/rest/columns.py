@@ -16,6 +16,7 @@ from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome, Shape
 from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     COLUMN_CREATED,
     COLUMN_UPDATED,
@@ -74,7 +75,7 @@ async def create_column(request: web.Request) -> web.Response:
         )
         shape = Held(made["json"])
         change.emit(
-            project_channel(project_id), COLUMN_CREATED, shape, entity=f"column:{made['id']}"
+            project_channel(project_id), COLUMN_CREATED, shape, entity=entity("column", made["id"])
         )
         return Outcome(201, shape)
 
@@ -159,7 +160,10 @@ async def change_column(request: web.Request) -> web.Response:
         shape = change.shape(sql.columns.one, column_id=column_id)
         if new != old:
             change.emit(
-                project_channel(project_id), COLUMN_UPDATED, shape, entity=f"column:{column_id}"
+                project_channel(project_id),
+                COLUMN_UPDATED,
+                shape,
+                entity=entity("column", column_id),
             )
         return shape
 

@@ -17,6 +17,7 @@ from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
     MEMBER_ADDED,
@@ -107,12 +108,14 @@ async def add_member(request: web.Request) -> web.Response:
             raise Conflict("this user already is a member", code="already_member")
         await accounts.require_room(change, user_id, given)
         shape = Held(await sql.members.one(connection, project_id=project.id, user_id=user_id))
-        change.emit(project_channel(project.id), MEMBER_ADDED, shape, entity=f"user:{user_id}")
+        change.emit(
+            project_channel(project.id), MEMBER_ADDED, shape, entity=entity("user", user_id)
+        )
         change.emit(
             user_channel(user_id),
             PROJECT_JOINED,
             json_text(slug=project.slug),
-            entity=f"project:{project.id}",
+            entity=entity("project", project.id),
         )
         _tell_processes(change, user_id, project.id)
         return Outcome(201, shape)
@@ -147,7 +150,7 @@ async def change_member(request: web.Request) -> web.Response:
         shape = Held(await sql.members.one(connection, project_id=project_id, user_id=user_id))
         if target["role"] != role:
             change.emit(
-                project_channel(project_id), MEMBER_UPDATED, shape, entity=f"user:{user_id}"
+                project_channel(project_id), MEMBER_UPDATED, shape, entity=entity("user", user_id)
             )
             _tell_processes(change, user_id, project_id)
         return shape
@@ -178,13 +181,13 @@ async def remove_member(request: web.Request) -> web.Response:
             project_channel(project.id),
             MEMBER_REMOVED,
             json_text(user_id=user_id),
-            entity=f"user:{user_id}",
+            entity=entity("user", user_id),
         )
         change.emit(
             user_channel(user_id),
             PROJECT_LEFT,
             json_text(slug=project.slug),
-            entity=f"project:{project.id}",
+            entity=entity("project", project.id),
         )
         _tell_processes(change, user_id, project.id)
 

@@ -19,6 +19,7 @@ from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
     CONTROL_PROJECT,
@@ -128,7 +129,7 @@ async def create_project(request: web.Request) -> web.Response:
             user_channel(actor_id),
             PROJECT_CREATED,
             json_text(slug=made["slug"]),
-            entity=f"project:{project_id}",
+            entity=entity("project", project_id),
         )
         seen: str = await sql.projects.seen(
             change.connection, project_id=project_id, user_id=actor_id, role="owner"
@@ -251,16 +252,16 @@ def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
 
 async def _tell(change: Change, old: Any, changes: list[str]) -> None:
     project_id = old["id"]
-    channel, entity = project_channel(project_id), f"project:{project_id}"
+    channel, told_of = project_channel(project_id), entity("project", project_id)
     fields = [name for name in changes if name != "is_archived"]
     if "is_archived" in changes and old["is_archived"]:
-        change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=entity)
+        change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=told_of)
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
         payload = json_text(project=Raw(shape), changes=fields)
-        change.emit(channel, PROJECT_UPDATED, Held(payload), entity=entity)
+        change.emit(channel, PROJECT_UPDATED, Held(payload), entity=told_of)
     if "is_archived" in changes and not old["is_archived"]:
-        change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=entity)
+        change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=told_of)
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 

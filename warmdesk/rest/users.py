@@ -24,6 +24,7 @@ from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CONTROL_USER, GUEST_UPDATED, MEMBER_UPDATED, USER_UPDATED
 from warmdesk.schemas.users import (
     Account,
@@ -392,7 +393,7 @@ async def _rewrite(
                 project_channel(row["project_id"]),
                 MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
                 Held(row["shaped"]),
-                entity=f"user:{user_id}",
+                entity=entity("user", user_id),
             )
     _tell_user(change, user_id, after["me"])
     if renamed or differing.keys() & {"global_role", "is_active"}:
@@ -405,4 +406,4 @@ def _came(request: web.Request) -> Origin:
 
 
 def _tell_user(change: Change, user_id: int, me: str) -> None:
-    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=f"user:{user_id}")
+    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=entity("user", user_id))

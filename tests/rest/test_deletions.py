@@ -1,0 +1,93 @@
+"""What a route deletes is told to nobody after it: by no feed, no room, no page. A new route that
+deletes has a line here, and so an event that should erase and does not is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.closed import routes
+from tests.conftest import Board, until
+from tests.person import Person
+from warmdesk.desk import Desk
+from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.events import CATALOGUE, ERASING
+
+SECRET = "secret"
+KEPT = {
+    "/auth/sessions/{session_id}": "the user's own channel, and no text",
+    "/projects/{slug}": "nobody follows it any more",
+    "/projects/{slug}/star": "no event tells of it",
+    "/projects/{slug}/members/{user_id}": "a membership ends; the person stays",
+    "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}": "the message stays",
+}
+"""Routes whose deletion erases nothing, with the reason."""
+
+
+async def card(board: Board, olga: Person) -> None:
+    path = f"{board.path}/cards/{(await board.card(f'1st {SECRET}'))['id']}"
+    await olga.put(path, {"title": f"2nd {SECRET}"})
+    await olga.patch(f"{path}/move", {"column_id": board.done})
+    await olga.delete(path)
+    await olga.post(f"{path}/restore", status=200)
+    await olga.delete(path)
+
+
+async def message(board: Board, olga: Person) -> None:
+    path = f"{board.path}/chat/messages"
+    path = f"{path}/{(await olga.post(path, {'body': f'1st {SECRET}'}))['id']}"
+    await olga.put(path, {"body": f"2nd {SECRET}"})
+    await olga.post(f"{path}/reactions", {"emoji": "👍"})
+    await olga.delete(path)
+
+
+async def column(board: Board, olga: Person) -> None:
+    path = f"{board.path}/columns"
+    path = f"{path}/{(await olga.post(path, {'name': f'1st {SECRET}'}))['id']}"
+    await olga.put(path, {"name": f"2nd {SECRET}"})
+    await olga.delete(path)
+
+
+DELETED: dict[str, Callable[[Board, Person], Awaitable[None]]] = {
+    "/projects/{slug}/cards/{card_id}": card,
+    "/projects/{slug}/chat/messages/{message_id}": message,
+    "/projects/{slug}/columns/{column_id}": column,
+}
+"""Routes whose deletion erases: each with how a thing is made, told of, and deleted."""
+
+
+def test_every_route_that_deletes_has_a_line() -> None:
+    deleting = {route.path for method, _, route in routes() if method == "DELETE"}
+    assert {path.removeprefix("/api/v1") for path in deleting} == {*DELETED, *KEPT}
+
+
+@pytest.mark.parametrize("name", ERASING)
+def test_what_erases_shows_nothing_of_what_it_erases(name: str) -> None:
+    assert not CATALOGUE[name].shaped
+
+
+@pytest.mark.parametrize("told", DELETED.values(), ids=DELETED)
+async def test_nothing_that_was_told_of_what_is_deleted_is_told_again(
+    board: Board, desk: Desk, olga: Person, bob: Person, connection: Any, told: Any
+) -> None:
+    async with bob.socket("demo") as live:
+        hello = (await live.next("hello"))["payload"]
+        await told(board, olga)
+        head = (await olga.get(board.path))["seq"]
+        await until(lambda: [each["seq"] for each in live.events][-1:] == [head])
+        assert str(live.events).count(SECRET) > 1
+
+        room = desk.hub.rooms[project_channel(board.id)]
+        assert room.first <= hello["seq"] + 1
+        assert not [kept for kept in room.tail if SECRET.encode() in kept.body]
+    stored = await connection.fetch("select type, payload from events")
+    assert [row["type"] for row in stored if SECRET in row["payload"]] == []
+    page = await bob.get(f"{board.path}/events?since={hello['seq']}")
+    async with bob.socket("demo", since=hello["seq"], epoch=hello["epoch"]) as late:
+        await until(lambda: [each["seq"] for each in late.events][-1:] == [head])
+    for shown in (page["events"], late.events):
+        assert [each["seq"] for each in shown] == list(range(hello["seq"] + 1, head + 1))
+        assert SECRET not in str(shown)

@@ -1,0 +1,37 @@
+"""What events tell of: ``card:7``, and below it what belongs to it, ``card:7/comment:9``. What is
+erased is erased with all below it. In SQL the function ``entity`` makes the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+
+class Entity(str):
+    """The name of a thing. Made by `entity` and `child` only."""
+
+    __slots__ = ()
+
+    def child(self, kind: str, id_: int) -> Entity:
+        """What belongs to it: told apart by an id of its own, erased with it."""
+        return Entity(f"{self}/{kind}:{id_}")
+
+
+def entity(kind: str, id_: int) -> Entity:
+    """What belongs to nothing else that is ever erased."""
+    return Entity(f"{kind}:{id_}")
+
+
+def is_erased(told_of: str, erased: Container[str]) -> bool:
+    """Whether a thing is one of those that were erased, or stands below one."""
+    while told_of not in erased:
+        told_of, below, _ = told_of.rpartition("/")
+        if not below:
+            return False
+    return True
+
+
+def user_of(told_of: str) -> int:
+    """The id of the user that it is; 0 for anything else."""
+    kind, _, number = told_of.partition(":")
+    return int(number) if kind == "user" and number.isdecimal() else 0
