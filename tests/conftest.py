@@ -252,7 +252,8 @@ async def empty_database_url(
 async def redis_url(servers: Servers) -> str:
     """The session's Valkey, emptied."""
     url = servers.valkey.url
-    async with redis.asyncio.from_url(url) as connection:
+    # redis-py reads its own version from a file for each connection, unless it is told not to.
+    async with redis.asyncio.from_url(url, driver_info=None) as connection:
         await connection.flushall()
     return url
 
