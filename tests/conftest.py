@@ -86,6 +86,23 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a failed test shows may be what no text holds, and would end the whole run."""
+    return printable((yield))
+
+
+def printable(report: Any) -> Any:
+    """The same with lone surrogates written out."""
+    if isinstance(report, str):
+        return report.encode("utf-8", "backslashreplace").decode()
+    if isinstance(report, dict):
+        return {printable(key): printable(value) for key, value in report.items()}
+    if isinstance(report, list | tuple):
+        return type(report)(map(printable, report))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, None, None]:
     with deadline.inside():
         return (yield)

@@ -49,7 +49,7 @@ def forgetful(url: str, *, forget: int = 1) -> tuple[Handler, list[str]]:
             headers={k: v for k, v in request.headers.items() if k != "Host"},
         ) as answer:
             body = await answer.read()
-        if request.method != "GET" and "/auth/" not in request.path:
+        if request.method != "GET" and not request.path.endswith("/auth/login"):
             seen.append(request.headers.get("Idempotency-Key", ""))
             if len(seen) <= forget:
                 assert request.transport is not None
@@ -122,15 +122,13 @@ async def test_a_card_is_made_once_though_the_first_answer_got_lost(url: str, bo
     assert keys[0] == keys[1] != ""
 
 
-async def test_a_post_that_is_not_remembered_is_not_sent_twice(url: str, board: Board) -> None:
+async def test_a_post_that_would_be_another_is_not_sent_twice(url: str, board: Board) -> None:
     handler, keys = forgetful(url)
     async with stage(handler) as behind, Client(behind) as client:
         await client.login("olga", PASSWORD)
         with pytest.raises(aiohttp.ClientError):
-            await client.post(f"{board.path}/columns", {"name": "Ideas"})
-        names = [column["name"] for column in await client.get(f"{board.path}/columns")]
-    assert names.count("Ideas") == 1
-    assert len(keys) == 1
+            await client.post("/auth/ws-ticket")
+    assert keys == [""]
 
 
 async def test_a_delete_that_was_done_already_is_done(url: str, board: Board) -> None:

@@ -50,13 +50,9 @@ FRAME_LIMIT = 4 << 20
 PASSING = frozenset({429, 502, 503, 504})
 TOKEN_ENDED = 4401
 NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
-# Where the server remembers an Idempotency-Key: a POST may be sent again whatever became of it.
-REMEMBERED = re.compile(
-    r"/(projects|columns|labels|members|users|cards|comments|checklist|links|topics|replies"
-    r"|conversations|messages|time-entries|ticket|invitations|webhooks)(\?|$)"
-)
-# Where a second one does no harm.
-HARMLESS = ("/auth/login", "/auth/refresh", "/auth/logout")
+# What is sent once, whatever became of it: a second one would be another. Every other POST is kept
+# under its Idempotency-Key by the server, or does no harm twice.
+ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -210,7 +206,7 @@ class Client:
         sent = dict(headers or {})
         if if_match is not None:
             sent["If-Match"] = f'"{if_match}"'
-        if key is not None or (method == "POST" and self.patience and REMEMBERED.search(path)):
+        if key is not None or (method == "POST" and self.patience and path not in ONCE):
             sent.setdefault("Idempotency-Key", key or uuid.uuid4().hex)
         token = self.token
         answer = await self._try(method, path, body, sent)
@@ -223,7 +219,7 @@ class Client:
     async def _try(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
-        safe = method != "POST" or path in HARMLESS or REMEMBERED.search(path) is not None
+        safe = method != "POST" or path not in ONCE
         unsure = False
         for attempt in itertools.count():
             wait = pause(attempt, None)

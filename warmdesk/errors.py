@@ -137,7 +137,8 @@ def refusal(sqlstate: str, message: str, detail: str | None) -> WarmDeskError:
 
 def field_error(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
     """An error that says which field it is about, for people and for programs."""
-    name = cut(name, LONGEST_NAME)
+    # It is the client's own, and may hold what UTF-8 cannot.
+    name = cut(name, LONGEST_NAME).encode("utf-8", "replace").decode()
     return error(f"{name}: {reason}", fields={name: reason})
 
 

@@ -289,6 +289,7 @@ def test_a_room_takes_what_is_of_its_history_and_nothing_else(
 ) -> None:
     async def story() -> None:
         centre = hub.Hub(cast("Any", None), Bus(None))
+        centre.bus.heard.add(centre.hear)
         centre.epoch = OURS
         room = centre.rooms["project:1"] = Room(
             "project:1", rejoin=centre.rejoin, taken=centre._taken, early={}

@@ -24,6 +24,7 @@ from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.config import Settings
 from warmdesk.errors import WarmDeskError
+from warmdesk.http.answers import problem
 from warmdesk.http.body import BODY_LIMIT, check_text, decode_body, depth
 from warmdesk.http.route import Route
 from warmdesk.http.routing import BASE
@@ -464,6 +465,12 @@ def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
     assert decode_body(decode, b'{"text":"\\\\u0000"}').text == "\\u0000"
     with pytest.raises(WarmDeskError, match="text: text must not hold NUL"):
         decode_body(decode, b'{"text":"\\\\\\u0000"}')
+
+
+def test_a_name_that_no_text_can_hold_is_told_all_the_same() -> None:
+    with pytest.raises(WarmDeskError, match="text must not hold NUL") as caught:
+        decode_body(decode, b'{"' + b"\\ud800" * 150 + b'":"\\u0000"}')
+    assert problem(caught.value).status == 400
 
 
 @pytest.mark.parametrize("bad", ["\\u0000", "\\ud800"])

@@ -16,7 +16,7 @@ from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, path_id
 from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Shape
+from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
@@ -281,12 +281,13 @@ async def delete_card(request: web.Request) -> web.Response:
     need=Role.ADMIN,
     answer=CardSummary,
     tag=CARDS,
+    keyed=True,
 )
 async def restore_card(request: web.Request) -> web.Response:
     """Bring a deleted card back: to the end of its column, or of the first if that is gone."""
     project_id, ref = request[PROJECT].id, card_ref(request)
 
-    async def work(change: Change) -> Shape:
+    async def work(change: Change) -> Outcome:
         await change.enter()
         card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
         column_id = card["column_id"]
@@ -295,9 +296,9 @@ async def restore_card(request: web.Request) -> web.Response:
         await _tell(change, project_id, card["id"], "restored")
         shape = change.shape(sql.cards.shape, id=card["id"])
         change.emit(project_channel(project_id), CARD_RESTORED, shape, entity=f"card:{card['id']}")
-        return shape
+        return Outcome(200, shape)
 
-    return answer((await request.app[DESK].changes.run(request[WISH], work)).text)
+    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
 
 
 @route(
