@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 import warmdesk
+from warmdesk.auth.actor import Role
 from warmdesk.db.queries import REQUEST, Query, sql
 from warmdesk.realtime.change import Wish
 
@@ -34,17 +35,15 @@ WRONG = {
     "await sql.cards.delete(connection, id='1')": 'incompatible type "str"; expected "int | None"',
     "one: int = await sql.cards.lock(connection, project_id=1, card='A-1')": '"Row"',
     "change.shape(sql.cards.shape)": 'Missing named argument "id"',
-    "await changes.hot(sql.cards.update, wish, project_id=1, fields='{}')": 'argument "card"',
-    "await changes.hot(sql.cards.lock, wish, project_id=1, card='A-1')": 'expected "Hot[',
+    "await changes.hot(sql.cards.update, wish, fields='{}')": 'argument "card"',
+    "await changes.hot(sql.cards.lock, wish, card='A-1')": 'expected "Hot[',
 }
 RIGHT = """
     await sql.cards.delete(connection, id=1)
-    await changes.hot(sql.cards.update, wish, project_id=1, card="A-1", fields="{}")
+    await changes.hot(sql.cards.update, wish, card="A-1", fields="{}")
     change.shape(sql.cards.shape, id=1)
     (await sql.cards.lock(connection, project_id=1, card="A-1"))["version"]
 """
-FOR_LATER = {"once.take", "once.store"}
-"""Nobody asks these yet."""
 SQL_TYPES = {
     "bool": {"bool"},
     "int": {"int2", "int4", "int8"},
@@ -145,8 +144,8 @@ def test_every_statement_is_used() -> None:
                 elif parts[0] == "sql" and len(parts) > 2:
                     used.add(f"{parts[1]}.{parts[2]}")
 
-    assert {query.name for query in sql} - used == FOR_LATER
+    assert {query.name for query in sql} - used == set()
 
 
 def test_what_a_hot_statement_is_told_of_the_request_is_what_a_change_knows() -> None:
-    assert tuple(Wish(1).asked) == REQUEST
+    assert tuple(Wish(1, project_id=2, need=Role.MEMBER).asked) == REQUEST
