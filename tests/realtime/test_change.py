@@ -28,6 +28,7 @@ from warmdesk.realtime.events import (
     CHAT_MESSAGE_UPDATED,
     CHAT_TYPING,
     CONTROL_SETTINGS,
+    PROJECT_JOINED,
     PROJECT_UNARCHIVED,
 )
 
@@ -507,7 +508,11 @@ async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
         change.emit(CONTROL, CONTROL_SETTINGS, '{"keys":[]}')
         raise NotFound("no such thing")
 
-    await changes.run(WISH, tells("project:1", "user:2"))
+    async def joins(change: Change) -> None:
+        change.emit("user:2", PROJECT_JOINED, TOLD)
+
+    await changes.run(WISH, tells("project:1"))
+    await changes.run(WISH, joins)
     await changes.hot(HOT, MEMBERS, channel="project:1")
     with pytest.raises(NotFound):
         await changes.run(WISH, fails)
