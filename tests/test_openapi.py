@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 
 from tests.conftest import Board, Invite
 from tests.person import Person
+from tests.samples import SAMPLES
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.http.route import SIGNED_IN, Tag
@@ -269,6 +270,8 @@ async def test_a_next_page_is_named_exactly_where_one_is_promised(
         await alice.post(f"{board.path}/chat/messages", {"body": "Good morning"})
     await person("olga").token()
     names = {"slug": "demo", "column_id": board.backlog, "card_id": cards[3]["id"]}
+    for sample in SAMPLES * 2:
+        await sample.make(olga, names, "Some text")
     for each in app.resources():
         response = described["paths"][each.path][each.method.lower()]["responses"].get("200", {})
         content = response.get("content", {}).get("application/json", {"schema": {}})

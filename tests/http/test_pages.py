@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Board
 from tests.person import Person
+from tests.samples import SAMPLES
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.client import Answer, Client
@@ -65,6 +66,7 @@ class World:
     slugs: list[str] = field(default_factory=list)
     members: list[int] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
+    samples: dict[str, list[int]] = field(default_factory=dict)
     made: int = 0
 
     def path(self, each: Route) -> str:
@@ -137,6 +139,17 @@ class World:
         if len(self.sessions) > 3:
             await self.olga.delete(f"/auth/sessions/{self.sessions.pop(self._next() % 3)}")
 
+    async def make_samples(self) -> None:
+        for sample in SAMPLES:
+            made = await sample.make(self.olga, self.names, f"Text {self._next()}")
+            self.samples.setdefault(sample.name, []).append(made)
+
+    async def delete_samples(self) -> None:
+        for sample in SAMPLES:
+            made = self.samples[sample.name]
+            if sample.deletes is not None and len(made) > 3:
+                await sample.delete(self.olga, self.names, made.pop(self._next() % 3))
+
     def _next(self) -> int:
         self.made += 1
         return self.made
@@ -155,6 +168,8 @@ ACTS: list[Callable[[World], Awaitable[None]]] = [
     World.remove_member,
     World.sign_in,
     World.end_session,
+    World.make_samples,
+    World.delete_samples,
 ]
 
 
@@ -174,6 +189,7 @@ async def world(place: World) -> World:
     for _ in range(5):
         for act in (*ACTS[1:4], World.make_project, World.make_member, World.sign_in):
             await act(place)
+        await place.make_samples()
     return place
 
 

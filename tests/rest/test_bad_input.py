@@ -20,6 +20,7 @@ from msgspec import inspect
 
 from tests.conftest import Board
 from tests.person import Person
+from tests.samples import SAMPLES
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.config import Settings
@@ -93,7 +94,7 @@ class Caller:
 
     def __init__(self, board: Board, card: Any, message: Any, people: dict[str, Person]) -> None:
         self.people = people
-        self.known = {
+        self.known: dict[str, Any] = {
             "slug": board.slug,
             "column_id": board.backlog,
             "card_id": card["id"],
@@ -150,7 +151,10 @@ def _as_is(address: str) -> Any:
 async def caller(board: Board, olga: Person, root: Person) -> Caller:
     card = await board.card()
     message = await olga.post(f"{board.path}/chat/messages", {"body": "Good morning"})
-    return Caller(board, card, message, {"olga": olga, "root": root})
+    caller = Caller(board, card, message, {"olga": olga, "root": root})
+    for sample in SAMPLES:
+        caller.known[sample.name] = await sample.make(olga, caller.known, "Some text")
+    return caller
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """What a route deletes is told to nobody after it: by no feed, no room, no page. A new route that
-deletes has a line here, and so an event that should erase and does not is found.
+deletes has a sample or a line here, and so an event that should erase and does not is found.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pytest
 from tests.closed import routes
 from tests.conftest import Board, until
 from tests.person import Person
+from tests.samples import SAMPLES, Sample
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CATALOGUE, ERASING
@@ -51,10 +52,21 @@ async def column(board: Board, olga: Person) -> None:
     await olga.delete(path)
 
 
+def of_sample(sample: Sample) -> Callable[[Board, Person], Awaitable[None]]:
+    async def told(board: Board, olga: Person) -> None:
+        names = {"slug": board.slug, "column_id": board.backlog}
+        names["card_id"] = (await board.card())["id"]
+        for text in (f"1st {SECRET}", f"2nd {SECRET}"):
+            await sample.delete(olga, names, await sample.make(olga, names, text))
+
+    return told
+
+
 DELETED: dict[str, Callable[[Board, Person], Awaitable[None]]] = {
     "/projects/{slug}/cards/{card_id}": card,
     "/projects/{slug}/chat/messages/{message_id}": message,
     "/projects/{slug}/columns/{column_id}": column,
+    **{each.deletes: of_sample(each) for each in SAMPLES if each.deletes is not None},
 }
 """Routes whose deletion erases: each with how a thing is made, told of, and deleted."""
 

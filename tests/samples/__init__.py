@@ -1,0 +1,42 @@
+"""How tests make one thing of a resource, and delete it: a file for each, with a `SAMPLE`.
+
+What must be true of every resource is tested with these: its lists come in pages, nothing of what
+was deleted is told, ids of nothing are refused. A resource without its sample fails there. (Cards,
+messages, columns and people are made by those tests themselves.)
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.person import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A thing of a resource.
+
+    name      the parameter that names it in paths: ``poll_id``
+    make      makes one whose text is this: told a person who may, and what other parameters of its
+              path are (``slug``, ``column_id``, ``card_id``); gives its id
+    deletes   the path whose DELETE deletes it, and what was told of it
+    """
+
+    name: str
+    make: Callable[[Person, Mapping[str, Any], str], Awaitable[int]]
+    deletes: str | None = None
+
+    async def delete(self, person: Person, names: Mapping[str, Any], id_: int) -> None:
+        """Delete one."""
+        assert self.deletes is not None
+        await person.delete(self.deletes.format(**{**names, self.name: id_}))
+
+
+SAMPLES: list[Sample] = [
+    importlib.import_module(f"{__name__}.{each.name}").SAMPLE
+    for each in sorted(pkgutil.iter_modules(__path__), key=lambda each: each.name)
+]
