@@ -1,8 +1,8 @@
--- name: require_role -> one
+-- name: require_role -> one, by key
 -- Locks the membership and the project, and refuses who may not: see require_role in sql/changes/access.sql.
 select p.* from require_role(:actor::bigint, :project_id::bigint, :need, :archived::boolean, :counting::boolean) as p;
 
--- name: require_global_role -> nothing
+-- name: require_global_role -> nothing, by key
 -- Locks the account and refuses it without one of these roles: see require_global_role in sql/changes/access.sql.
 select require_global_role(:actor::bigint, :roles::text[]);
 

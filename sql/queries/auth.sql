@@ -26,7 +26,7 @@ where
     and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
     and u.is_active and u.deleted_at is null;
 
--- name: note_key_use -> nothing
+-- name: note_key_use -> nothing, by key
 -- Writes a key's last use, at most once a minute; never waits for somebody else's lock.
 update api_keys set last_used_at = now()
 where id in (
@@ -61,12 +61,12 @@ left join users as u
         asked.always = 1 and u.deleted_at is null
         and (lower(u.username) = lower(:login) or lower(u.email) = lower(:login));
 
--- name: note_login -> nothing
+-- name: note_login -> nothing, by key
 -- A line of the login history.
 insert into login_events (user_id, actor_id, event, ip, user_agent)
 values (:user_id::bigint, :actor_id::bigint, :event, :ip, :user_agent);
 
--- name: enter -> many
+-- name: enter -> many, by key
 -- Marks a sign-in, if the account is active and has still the password that was checked: no row otherwise. A new hash is
 -- kept when one is given.
 update users set
@@ -75,7 +75,7 @@ update users set
 where id = :user_id and password_hash = :checked_hash and is_active and deleted_at is null
 returning me_json(users)::text as me;
 
--- name: open_session -> value
+-- name: open_session -> value, by key
 -- A new session with its first refresh token; takes the user's long expired ones away. Gives its id.
 with old as (
     delete from sessions where user_id = :user_id and expires_at < now() - interval '30 days'
@@ -112,7 +112,7 @@ inner join sessions as s on s.id = r.session_id
 where r.token_hash = :token_hash
 for no key update of s;
 
--- name: refresh_state -> value
+-- name: refresh_state -> value, by key
 -- What a refresh token is good for, read after its session was locked: fresh; rotated a moment ago (two tabs at once);
 -- reused; or dead.
 select case
@@ -127,7 +127,7 @@ inner join sessions as s on s.id = r.session_id
 inner join users as u on u.id = s.user_id
 where r.token_hash = :token_hash;
 
--- name: rotate -> nothing
+-- name: rotate -> nothing, by key
 -- Exchanges a refresh token for the next one of its session, which lives as long as that from now on; takes the session's
 -- expired tokens away.
 with used as (
@@ -142,7 +142,7 @@ with used as (
 update sessions set last_used_at = now(), expires_at = now() + :ttl::interval, ip = :ip, user_agent = :user_agent
 where id = :session_id::uuid;
 
--- name: end_sessions -> many
+-- name: end_sessions -> many, by key
 -- Ends sessions of a user: the one, all but one, or all. Gives the ids of those that lived.
 update sessions set revoked_at = now()
 where
@@ -175,20 +175,20 @@ select
     end as next
 from cut as c;
 
--- name: registration_open -> value
+-- name: registration_open -> value, by key
 -- Whether somebody may register: the very first user always, others unless the settings say no.
 select
     not exists (select 1 from users)
     or not exists (select 1 from system_settings as s where s.key = 'registration_enabled' and s.value = 'false');
 
--- name: nobody_yet -> value
+-- name: nobody_yet -> value, by key
 select not exists (select 1 from users);
 
--- name: lock_admins -> nothing
+-- name: lock_admins -> nothing, by key
 -- Until the commit nobody else becomes the first user, and nobody else changes who is an administrator.
 select pg_advisory_xact_lock(hashtext('warmdesk.admins'));
 
--- name: register -> one
+-- name: register -> one, by key
 -- A new account; the first one of all is an administrator.
 insert into users (email, username, password_hash, first_name, last_name, display_name, locale, global_role, last_login_at, password_changed_at)
 values (
@@ -199,10 +199,10 @@ values (
 )
 returning id, me_json(users)::text as me;
 
--- name: password_of -> value
+-- name: password_of -> value, by key
 select u.password_hash from users as u where u.id = :user_id and u.deleted_at is null;
 
--- name: change_password -> many
+-- name: change_password -> many, by key
 -- Sets the user's password, if it is still the one that was checked: no row otherwise.
 update users set
     password_hash = :new_hash,

@@ -1,4 +1,4 @@
--- name: create -> one
+-- name: create -> one, by key
 -- A new card: see create_card in sql/changes/cards.sql.
 select status, answer, messages
 from create_card(
@@ -7,7 +7,7 @@ from create_card(
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
 
--- name: update -> one
+-- name: update -> one, by key
 -- Other values for a card's fields: see update_card in sql/changes/cards.sql.
 select status, answer, messages
 from update_card(
@@ -15,7 +15,7 @@ from update_card(
     :project_id::bigint, :card::text, :fields::jsonb
 );
 
--- name: move -> one
+-- name: move -> one, by key
 -- Another place for a card: see move_card in sql/changes/cards.sql.
 select status, answer, messages
 from move_card(
@@ -24,24 +24,24 @@ from move_card(
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
 
--- name: lock -> one
+-- name: lock -> one, by key
 -- A live card, locked after its column.
 select k.id, k.column_id, k.version, p.key_prefix || '-' || k.card_number as key
 from projects as p
 cross join lock_card(p, :card::text, null) as k
 where p.id = :project_id::bigint;
 
--- name: require_version -> nothing
+-- name: require_version -> nothing, by key
 -- Refuses when the client saw another version than the present one.
 select require_version(:version::integer, k.version, :mismatch::integer, 'card', card_json(k.id))
 from cards as k
 where k.id = :id::bigint and k.version <> :version::integer;
 
--- name: delete -> nothing
+-- name: delete -> nothing, by key
 -- Hides a locked card everywhere.
 update cards set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1 where id = :id::bigint;
 
--- name: deleted_one -> one
+-- name: deleted_one -> one, by key
 -- A deleted card, not yet locked, and the column it would come back to: its own, or the first when that is gone.
 select
     k.id,
@@ -55,10 +55,10 @@ from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is not null;
 
--- name: lock_column -> nothing
+-- name: lock_column -> nothing, by key
 select lock_column(:project_id::bigint, :column_id::bigint, 422);
 
--- name: restore -> value
+-- name: restore -> value, by key
 -- Puts a deleted card at the end of a locked column; no row when somebody was faster.
 update cards as k set
     deleted_at = null, archived_at = null, column_id = :column_id::bigint, version = k.version + 1,
@@ -67,16 +67,16 @@ update cards as k set
 where k.id = :id::bigint and k.deleted_at is not null
 returning k.id;
 
--- name: tell -> nothing
+-- name: tell -> nothing, by key
 -- A fact for a card's history.
 insert into card_history (project_id, card_id, user_id, event_type)
 values (:project_id::bigint, :card_id::bigint, :actor::bigint, :event_type);
 
--- name: shape -> value
+-- name: shape -> value, by key
 -- One card as JSON text.
 select card_json(:id::bigint)::text;
 
--- name: updated -> value
+-- name: updated -> value, by key
 -- What the event of a card's update says: the card, and the names of its keys that changed.
 select card_updated_payload(:changes::text[], card_json(:id::bigint)::text);
 
@@ -291,7 +291,7 @@ cross join (
     inner join made as j on j.id = o.id
 ) as page;
 
--- name: make_grams -> value
+-- name: make_grams -> value, by key
 -- What cards hold whose texts were written lately: see make_grams in sql/changes/search.sql.
 select make_grams(:most::integer, :bytes::bigint);
 

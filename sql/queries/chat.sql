@@ -1,4 +1,4 @@
--- name: send -> one
+-- name: send -> one, by key
 -- Sends a group of messages and answers each: see send_messages in sql/changes/chat.sql.
 select statuses, answers, replays, messages
 from send_messages(
@@ -6,7 +6,7 @@ from send_messages(
     :nonces::text[], :bodies::text[]
 );
 
--- name: send_alone -> one
+-- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
 select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text);
 
@@ -59,45 +59,45 @@ select
     exists (select 1 from chosen as c where c.id > p.last_id) as newer
 from page as p;
 
--- name: lock -> one
+-- name: lock -> one, by key
 -- A message that was not deleted, locked.
 select m.id, m.user_id, m.is_bot, m.body, m.version
 from chat_messages as m
 where m.id = :id::bigint and m.project_id = :project_id::bigint and not m.is_deleted
 for no key update;
 
--- name: require_version -> nothing
+-- name: require_version -> nothing, by key
 -- Refuses when the client saw another version than the present one.
 select require_version(:version::integer, m.version, :mismatch::integer, 'message', j.message)
 from chat_messages as m
 inner join messages_json(array[:id::bigint]) as j on j.id = m.id
 where m.version <> :version::integer;
 
--- name: edit -> nothing
+-- name: edit -> nothing, by key
 update chat_messages set body = :body, is_edited = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
--- name: delete -> nothing
+-- name: delete -> nothing, by key
 -- The row stays, flagged; its text is shown to nobody.
 update chat_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
--- name: shape -> value
+-- name: shape -> value, by key
 -- One message as JSON text.
 select j.message::text from messages_json(array[:id::bigint]) as j;
 
--- name: react -> many
+-- name: react -> many, by key
 -- A user's reaction to a locked message; no row when it is there already.
 insert into message_reactions (owner_type, owner_id, user_id, emoji)
 values ('chat_message', :id::bigint, :actor::bigint, :emoji)
 on conflict do nothing
 returning id;
 
--- name: unreact -> value
+-- name: unreact -> value, by key
 -- Takes a user's reaction away.
 delete from message_reactions
 where owner_type = 'chat_message' and owner_id = :id::bigint and user_id = :actor::bigint and emoji = :emoji
 returning id;
 
--- name: reactions -> one
+-- name: reactions -> one, by key
 -- A message's reactions as JSON text, how many different ones there are, and the id of this user's with this emoji.
 select
     coalesce((select r.reactions::text from reactions_json('chat_message', array[:id::bigint]) as r), '[]') as reactions,

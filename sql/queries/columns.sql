@@ -9,30 +9,30 @@ where c.project_id = :project_id and c.deleted_at is null
 order by c.id
 for no key update;
 
--- name: lock -> many
+-- name: lock -> many, by key
 select c.id, c.name, c.color, c.wip_limit, c.version from columns as c
 where c.id = :column_id and c.project_id = :project_id and c.deleted_at is null
 for no key update;
 
--- name: require_version -> nothing
+-- name: require_version -> nothing, by key
 select require_version(:seen::integer, :present::integer, :mismatch::integer, 'column', column_json(:column_id));
 
 -- name: one -> value
 select column_json(:column_id);
 
--- name: create -> one
+-- name: create -> one, by key
 -- A column behind the others.
 insert into columns (project_id, name, color, wip_limit, position)
 select :project_id::bigint, :name::text, :color::text, :wip_limit::integer, coalesce(max(c.position), 0) + 1000
 from columns as c where c.project_id = :project_id::bigint and c.deleted_at is null
 returning id, shape(columns, 0::bigint) as json;
 
--- name: update -> nothing
+-- name: update -> nothing, by key
 update columns
 set name = :name, color = :color, wip_limit = :wip_limit, version = version + 1, updated_at = clock_timestamp()
 where id = :column_id;
 
--- name: place -> nothing
+-- name: place -> nothing, by key
 -- Gives the columns the positions 1000, 2000 … in the order of their ids here.
 update columns as c set position = 1000 * n.nth
 from unnest(:ids::bigint[]) with ordinality as n (id, nth)
@@ -43,7 +43,7 @@ where c.id = n.id;
 select json_build_object('columns', json_agg(json_build_object('id', c.id, 'position', c.position) order by c.position, c.id))
 from columns as c where c.project_id = :project_id and c.deleted_at is null;
 
--- name: delete -> one
+-- name: delete -> one, by key
 -- Deletes a column: see delete_column in sql/changes/columns.sql.
 select messages, moved
 from delete_column(

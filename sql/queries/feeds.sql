@@ -1,12 +1,12 @@
--- name: record -> value
+-- name: record -> value, by key
 -- Writes events and gives their bus messages.
 select record_each(:channels::text[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text);
 
--- name: take -> value
+-- name: take -> value, by key
 -- The next seqs of feeds, which stay locked: what is shaped from now on is true at its seq. See take_seqs.
 select take_seqs(:channels::text[]);
 
--- name: write -> value
+-- name: write -> value, by key
 -- Writes events under seqs that were taken and gives their bus messages.
 select write_each(
     :channels::text[], :seqs::bigint[], :types::text[], :payloads::text[], :entities::text[], :actor::bigint, :client::text
@@ -55,10 +55,10 @@ cross join lateral (
     where e.channel = c.channel and e.seq > :since::bigint and e.seq <= cut.upto
 ) as page;
 
--- name: epoch -> value
+-- name: epoch -> value, by key
 select epoch();
 
--- name: renew_epoch -> value
+-- name: renew_epoch -> value, by key
 -- Another epoch than `known`, the same for all who ask.
 select renew_history(:known::text);
 
@@ -85,7 +85,7 @@ where f.seq >= f.oldest and first.created_at < now() - :age::interval
 order by f.channel
 limit 100;
 
--- name: trim -> value
+-- name: trim -> value, by key
 -- Takes a prefix away: the floor is raised in the same statement as the rows go. Gives how many went.
 with raised as (
     update feeds set oldest = :upto::bigint + 1 where channel = :channel and oldest <= :upto::bigint returning channel
@@ -94,6 +94,6 @@ with raised as (
 )
 select count(*) from gone;
 
--- name: may_trim -> value
+-- name: may_trim -> value, by key
 -- Takes the lock of the one process that trims, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645452'::integer);

@@ -30,17 +30,17 @@ where u.is_active and u.deleted_at is null and u.global_role in ('admin', 'user'
 order by u.id
 limit 2;
 
--- name: lock -> one
+-- name: lock -> one, by key
 -- The target's membership (nulls when there is none), with it and the actor's locked.
 select m.* from lock_members(:project_id::bigint, :actor::bigint, :target::bigint) as m;
 
--- name: add -> many
+-- name: add -> many, by key
 -- No row when the user already is a member.
 insert into project_members (project_id, user_id, role, invited_by) values (:project_id, :user_id, :role, :actor)
 on conflict do nothing
 returning id;
 
--- name: exceeds -> value
+-- name: exceeds -> value, by key
 -- Whether somebody is a member of more than `most` projects.
 select exists(select from project_members as m where m.user_id = :user_id offset :most::integer);
 
@@ -56,10 +56,10 @@ order by u.id
 limit 1
 for share of u;
 
--- name: set_role -> nothing
+-- name: set_role -> nothing, by key
 update project_members set role = :role where project_id = :project_id and user_id = :user_id;
 
--- name: remove -> nothing
+-- name: remove -> nothing, by key
 delete from project_members where project_id = :project_id and user_id = :user_id;
 
 -- name: unassign -> nothing
@@ -69,5 +69,5 @@ delete from card_assignees as a using cards as c where c.id = a.card_id and c.pr
 -- name: unwatch -> nothing
 delete from card_watchers as w using cards as c where c.id = w.card_id and c.project_id = :project_id and w.user_id = :user_id;
 
--- name: one -> value
+-- name: one -> value, by key
 select member_json(:project_id, :user_id);

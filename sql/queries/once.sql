@@ -1,8 +1,8 @@
--- name: take -> many
+-- name: take -> many, by key
 -- The answer given before under this key; no row when the key is free.
 select status, answer from once_take(:actor::bigint, :path, :key, :body_hash);
 
--- name: store -> nothing
+-- name: store -> nothing, by key
 select once_store(:actor::bigint, :path, :key, :status::integer, :answer);
 
 -- name: use -> one

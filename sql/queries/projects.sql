@@ -64,10 +64,10 @@ cross join lateral (
     select count(*) as member_count from project_members as k where k.project_id = seen.id
 ) as n;
 
--- name: create -> one
+-- name: create -> one, by key
 select p.id, p.slug from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
 
--- name: update -> nothing
+-- name: update -> nothing, by key
 update projects
 set
     name = :name,
@@ -82,14 +82,14 @@ where id = :project_id;
 -- A project as everybody on it sees it.
 select project_json(:project_id);
 
--- name: seen -> value
+-- name: seen -> value, by key
 -- A project with the reader's own view before it.
 select project_seen(:project_id, :user_id, :role);
 
--- name: star -> nothing
+-- name: star -> nothing, by key
 insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing;
 
--- name: unstar -> nothing
+-- name: unstar -> nothing, by key
 delete from starred_projects where user_id = :user_id and project_id = :project_id;
 
 -- name: board_mark -> one

@@ -1,4 +1,4 @@
--- name: connection_limit -> value
+-- name: connection_limit -> value, by key
 -- How many connections ordinary users may have at once.
 select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer;
 
@@ -72,18 +72,18 @@ where
     )
 order by 1;
 
--- name: channel_of -> value
+-- name: channel_of -> value, by key
 -- The channel of a project, by its slug.
 select 'project:' || p.id from projects as p where p.slug = :slug;
 
--- name: installation -> value
+-- name: installation -> value, by key
 -- The UUID that all of the installation's names in Redis carry.
 select i.id::text from install as i;
 
--- name: secret_prints -> many
+-- name: secret_prints -> many, by key
 select s.setting, s.print from secret_prints as s;
 
--- name: keep_secret_prints -> nothing
+-- name: keep_secret_prints -> nothing, by key
 -- Keeps the prints of secrets of which there is none yet, or of all: together, so that no host starts in between.
 insert into secret_prints as s (setting, print)
 select n.setting, n.print from unnest(:settings::text[], :prints::text[]) as n (setting, print)

@@ -1,8 +1,8 @@
--- name: me -> value
+-- name: me -> value, by key
 -- The account as its owner sees it.
 select me_json(u)::text from users as u where u.id = :user_id and u.deleted_at is null;
 
--- name: account -> value
+-- name: account -> value, by key
 -- Any account as an administrator sees it, deleted ones too.
 select account_json(u)::text from users as u where u.id = :user_id;
 
@@ -56,7 +56,7 @@ order by
     lower(u.display_name), u.id
 limit :limit::integer;
 
--- name: lock -> one
+-- name: lock -> one, by key
 -- The account that will change: see lock_account in sql/changes/access.sql. Until the commit nobody makes, changes or ends a
 -- membership of it, so that no event tells an old name after the new one. `fields` are the present values as JSON.
 select
@@ -69,7 +69,7 @@ select
 from lock_account(:user_id) as u
 where u.id is not null and u.deleted_at is null;
 
--- name: change -> one
+-- name: change -> one, by key
 -- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew.
 update users as u set
     email = lower(p.email),
@@ -118,7 +118,7 @@ select s.project_id, s.is_member, s.shaped from (
 order by s.project_id
 limit :limit::integer;
 
--- name: create -> one
+-- name: create -> one, by key
 -- A new account.
 insert into users (
     email, username, password_hash, first_name, last_name, display_name, locale,

@@ -3,9 +3,10 @@ column_id=2, …)``.
 
 A file holds blocks that begin with ``-- name: verb -> kind``, then say what they promise, then give
 one statement with ``:named`` parameters. Kinds: ``one`` (a row; none is a `NotFound`), ``value``
-(its first field; none is a `NotFound`), ``many`` (all rows), ``nothing``. Names become ``$1`` once,
-when the file is read; casts (``::int``), strings and comments stay as they are. aiosql does the
-same for 9 µs a call more.
+(its first field; none is a `NotFound`), ``many`` (all rows), ``nothing``. ``-> one, by key`` says
+that each of its rows is found by a key; all others are tried with a full database. Names become
+``$1`` once, when the file is read; casts (``::int``), strings and comments stay as they are. aiosql
+does the same for 9 µs a call more.
 
 mypy knows each statement, its parameters and its kind from ``statements.pyi``, which
 ``bin/statements`` makes of the same files.
@@ -23,7 +24,7 @@ from warmdesk.errors import NotFound
 if TYPE_CHECKING:
     from warmdesk.db.statements import Sql
 
-HEADER = re.compile(r"^-- name: (\w+) -> (one|many|value|nothing)$", re.MULTILINE)
+HEADER = re.compile(r"^-- name: (\w+) -> (one|many|value|nothing)(, by key)?$", re.MULTILINE)
 TOKEN = re.compile(r"('(?:[^']|'')*')|(--[^\n]*)|(::)|(:=)|:([a-z_]\w*)")
 REQUEST = ("actor", "client", "project_id", "need", "version", "mismatch")
 """What `Changes.hot` tells every statement of the request that wants a change."""
@@ -35,11 +36,12 @@ R_co = TypeVar("R_co", covariant=True)
 class Query(Generic[P, R_co]):
     """One statement. Called with a connection (or pool) and its parameters by name."""
 
-    __slots__ = ("kind", "name", "names", "statement")
+    __slots__ = ("by_key", "kind", "name", "names", "statement")
 
     def __init__(self, name: str, kind: str, text: str) -> None:
         self.name, self.kind = name, kind
         self.names: list[str] = []
+        self.by_key = False
 
         def numbered(match: re.Match[str]) -> str:
             if match[2]:
@@ -87,12 +89,13 @@ class Queries:
 
     def __init__(self, resource: str, text: str) -> None:
         parts = HEADER.split(text)
-        for name, kind, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        for name, kind, by_key, body in zip(*(parts[n::4] for n in range(1, 5)), strict=True):
             if name in vars(self):
                 raise ValueError(f"{resource}.{name} is there twice")
             query: Query[..., Any] = Query(f"{resource}.{name}", kind, body)
             if set(REQUEST) <= set(query.names):
                 query = Hot(f"{resource}.{name}", kind, body)
+            query.by_key = by_key is not None
             setattr(self, name, query)
 
     def __iter__(self) -> Iterator[Query[..., Any]]:
