@@ -34,7 +34,7 @@ from warmdesk.config import Settings
 from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
-from warmdesk.front import Fronts
+from warmdesk.handshake_reader import HandshakeReaders
 from warmdesk.realtime.events import ERASING
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
@@ -310,13 +310,13 @@ async def serving(settings: Settings) -> AsyncIterator[Door]:
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
-        fronts = Fronts(runner)
-        listening = await fronts.loop.create_server(fronts, "127.0.0.1", 0)
+        readers = HandshakeReaders(runner)
+        listening = await readers.loop.create_server(readers, "127.0.0.1", 0)
         try:
             yield Door(desk, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
         finally:
             listening.close()
-            await fronts.close()
+            await readers.close()
             await runner.cleanup()
 
 

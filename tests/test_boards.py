@@ -386,7 +386,7 @@ async def test_what_fits_is_the_beginning_and_the_longest_are_cut(
             " from unnest($3::text[]) with ordinality as u (d, n)",
             board.id,
             board.backlog,
-            [letter * length for length, letter, _ in sizes],
+            [pending * length for length, pending, _ in sizes],
         )
         ids = [row["id"] for row in await connection.fetch("select id from cards order by id desc")]
         for card_id, (_, _, tags) in zip(reversed(ids), sizes, strict=True):

@@ -17,7 +17,7 @@ import pytest
 import warmdesk
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import REQUEST, Query, sql
-from warmdesk.realtime.change import Wish
+from warmdesk.realtime.change import ChangeContext
 
 PACKAGE = Path(warmdesk.__file__).parent
 MAKER = PACKAGE.parent / "bin" / "statements.py"
@@ -148,4 +148,4 @@ def test_every_statement_is_used() -> None:
 
 
 def test_what_a_hot_statement_is_told_of_the_request_is_what_a_change_knows() -> None:
-    assert tuple(Wish(1, project_id=2, need=Role.MEMBER).asked) == REQUEST
+    assert tuple(ChangeContext(1, project_id=2, need=Role.MEMBER).asked) == REQUEST

@@ -22,7 +22,7 @@ from warmdesk.tasks import (
     Batcher,
     SingleFlight,
     Tasks,
-    until_beat,
+    seconds_to_tick,
 )
 
 
@@ -33,22 +33,22 @@ def test_who_turns_every_so_often_wakes_with_all_others(
     """Neither later than without a beat nor more often, though a timer comes a little early."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    beat = now + until_beat(BEAT_SECONDS)
+    beat = now + seconds_to_tick(BEAT_SECONDS)
     for number in range(1000):
         now = 1000.0 + number * 0.00731
-        pause = until_beat(seconds)
+        pause = seconds_to_tick(seconds)
         assert seconds - BEAT_SECONDS < pause <= seconds + EARLY_SECONDS
         beats = (now + pause - beat) / BEAT_SECONDS
         assert beats == pytest.approx(round(beats), abs=1e-6)
     for early in (0.0, 0.0005, 0.001):
         now = beat - early
-        assert until_beat(seconds) == pytest.approx(seconds + early)
+        assert seconds_to_tick(seconds) == pytest.approx(seconds + early)
     now = beat + 0.1
-    assert until_beat(seconds) == pytest.approx(seconds - 0.1)
+    assert seconds_to_tick(seconds) == pytest.approx(seconds - 0.1)
 
 
 def test_less_than_a_beat_is_slept_as_it_is() -> None:
-    assert until_beat(0.01) == 0.01
+    assert seconds_to_tick(0.01) == 0.01
 
 
 def test_the_processes_of_a_machine_have_their_beats_at_different_moments(
@@ -58,7 +58,7 @@ def test_the_processes_of_a_machine_have_their_beats_at_different_moments(
     moments = []
     for pid in range(4000, 4008):
         monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
-        moments.append(until_beat(BEAT_SECONDS) % BEAT_SECONDS)
+        moments.append(seconds_to_tick(BEAT_SECONDS) % BEAT_SECONDS)
     ordered = sorted(moments)
     gaps = [after - before for before, after in pairwise([*ordered, ordered[0] + BEAT_SECONDS])]
     assert min(gaps) > BEAT_SECONDS / len(gaps) / 4

@@ -11,11 +11,11 @@ from aiohttp import web
 from warmdesk import rest
 from warmdesk.desk import Desk
 from warmdesk.http.body import BODY_LIMIT
-from warmdesk.http.middleware import DOORMAN, Doorman, behind_door, nowhere
+from warmdesk.http.middleware import RESPONSES, Responses, not_found, wrap_handler
 from warmdesk.http.protocol import install
 from warmdesk.http.request import DESK
 from warmdesk.http.route import Route
-from warmdesk.http.router import Paths
+from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.retention import Retention
@@ -32,7 +32,7 @@ def build_app(desk: Desk) -> web.Application:
     # encoded bodies too, and aiohttp would log a traceback of what it cannot inflate.
     app = web.Application(client_max_size=BODY_LIMIT + 1, handler_args={"auto_decompress": False})
     app[DESK] = desk
-    app[DOORMAN] = Doorman(desk)
+    app[RESPONSES] = Responses(desk)
     for tree in paths():
         app.router.register_resource(tree)
     app.cleanup_ctx.extend((sampling, health.sampling, trimming, finding, bounding))
@@ -57,7 +57,7 @@ async def finding(app: web.Application) -> AsyncIterator[None]:
 
 async def bounding(app: web.Application) -> AsyncIterator[None]:
     """While the application runs: who holds too much of it goes."""
-    async for _ in app[DOORMAN].bounds.watching():
+    async for _ in app[RESPONSES].bounds.watching():
         yield
 
 
@@ -75,12 +75,12 @@ def resources() -> tuple[Route, ...]:
 
 
 @functools.cache
-def paths() -> tuple[Paths, Paths]:
+def paths() -> tuple[Router, Router]:
     """The routes of the API and of the documents, each behind its door."""
     api = ((each.method, each.path, each.handler) for each in resources())
     return (
-        Paths(BASE, api, nowhere=nowhere, hang=behind_door),
-        Paths("", documents().routes(), nowhere=nowhere, hang=behind_door),
+        Router(BASE, api, not_found=not_found, wrap=wrap_handler),
+        Router("", documents().routes(), not_found=not_found, wrap=wrap_handler),
     )
 
 

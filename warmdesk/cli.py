@@ -172,7 +172,7 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
     from warmdesk.http.body import as_bad_request
-    from warmdesk.realtime.change import Change, Wish
+    from warmdesk.realtime.change import Change, ChangeContext
     from warmdesk.schemas.users import CreateUser
 
     asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
@@ -204,7 +204,7 @@ def create_user(wanted: argparse.Namespace) -> int:
             await accounts.note_login(change, "admin_user_created", HERE, user_id=row["id"])
 
         async with open_desk(settings) as desk:
-            await desk.changes.run(Wish(None), work)
+            await desk.changes.run(ChangeContext(None), work)
 
     with _reached(wanted) as settings:
         asyncio.run(create(settings))
@@ -218,7 +218,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     from warmdesk.changes import accounts
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
-    from warmdesk.realtime.change import Change, Held, Wish
+    from warmdesk.realtime.change import Change, ChangeContext, Held
     from warmdesk.realtime.channels import user_channel
     from warmdesk.realtime.entities import entity
     from warmdesk.realtime.events import USER_UPDATED
@@ -257,7 +257,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
                     entity=entity("user", user_id),
                 )
 
-            await desk.changes.run(Wish(None), work)
+            await desk.changes.run(ChangeContext(None), work)
 
     with _reached(wanted) as settings:
         asyncio.run(reset(settings))

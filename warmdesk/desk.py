@@ -15,13 +15,12 @@ from warmdesk.auth.limits import Limits
 from warmdesk.auth.shares import Pace, Shares
 from warmdesk.boards import Boards
 from warmdesk.changes.chat import Chat
-from warmdesk.changes.kept import KeptAnswers
+from warmdesk.changes.stored_answers import StoredAnswers
 from warmdesk.config import Settings
 from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
 from warmdesk.disk import Disk
 from warmdesk.inventory import Inventory
-from warmdesk.link import names_of
 from warmdesk.realtime.bus import Bus, connect_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
@@ -31,6 +30,7 @@ from warmdesk.realtime.leases import Leases
 from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.resume import Resume
+from warmdesk.redis_calls import names_of
 from warmdesk.tasks import Background
 
 
@@ -50,7 +50,7 @@ class Desk:
     changes: Changes
     boards: Boards
     chat: Chat
-    stored_answers: KeptAnswers
+    stored_answers: StoredAnswers
     inventory: Inventory
     access: Access
     identity: Identity
@@ -86,7 +86,7 @@ class Desk:
         """
         epoch = self.hub.epoch
         if epoch != self.history:
-            if await identify(self.database.healing) != self.installation:
+            if await identify(self.database.reserved) != self.installation:
                 return True
             self.history = epoch
         return False
@@ -116,7 +116,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         settings.database_url, size=settings.database_pool, heavy=settings.database_heavy_pool
     )
     try:
-        installation = await identify(database.healing)
+        installation = await identify(database.reserved)
     except BaseException:  # nobody has it to close it
         await database.close()
         raise
@@ -152,7 +152,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),
-        stored_answers=KeptAnswers(database, on=limits.on),
+        stored_answers=StoredAnswers(database, on=limits.on),
         inventory=Inventory(database, redis),
         access=access,
         identity=identity,

@@ -41,7 +41,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def until_beat(seconds: float) -> float:
+def seconds_to_tick(seconds: float) -> float:
     """Seconds to sleep until the last beat that falls within the next `seconds`; `seconds` itself
     when that is shorter than a beat. A process has two beats a second.
 

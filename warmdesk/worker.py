@@ -26,10 +26,10 @@ from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk, open_desk
-from warmdesk.front import Fronts
+from warmdesk.handshake_reader import HandshakeReaders
 from warmdesk.metrics.sharing import attach
 from warmdesk.realtime.socket_buffers import cap
-from warmdesk.tasks import until_beat
+from warmdesk.tasks import seconds_to_tick
 
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 8
@@ -109,10 +109,10 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         await runner.setup()
         context = tls(settings)
         cap(listener)
-        fronts = Fronts(runner, capped=True)
+        readers = HandshakeReaders(runner, capped=True)
         doors = [
             await loop.create_server(
-                fronts,
+                readers,
                 sock=door,
                 backlog=BACKLOG,
                 ssl=context,
@@ -127,7 +127,7 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         watch = asyncio.create_task(_watch(desk, tell))
         retire = await told
         watch.cancel()
-        await _drain(desk, doors, fronts, runner, retire=retire)
+        await _drain(desk, doors, readers, runner, retire=retire)
 
 
 async def _watch(desk: Desk, tell: int) -> None:
@@ -145,26 +145,26 @@ async def _watch(desk: Desk, tell: int) -> None:
                     log.warning("worker.renamed installation=%s", desk.installation)
         if trouble:
             os.write(tell, REPLACE)
-        await asyncio.sleep(until_beat(AGAIN_SECONDS if trouble else WATCH_SECONDS))
+        await asyncio.sleep(seconds_to_tick(AGAIN_SECONDS if trouble else WATCH_SECONDS))
 
 
 async def _drain(
     desk: Desk,
     doors: list[asyncio.Server],
-    fronts: Fronts,
+    readers: HandshakeReaders,
     runner: web.AppRunner,
     *,
     retire: bool,
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
-    fronts.bounds.stopping = True
+    readers.bounds.stopping = True
     if retire:
         _close(doors)
     await asyncio.sleep(DRAIN_SECONDS)
     _close(doors)
-    await fronts.close()
-    await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(fronts, runner))
+    await readers.close()
+    await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(readers, runner))
     # There may have been none before the last opening was at its end. These are few.
     await desk.hub.roster.close_sockets(spread=0.5)
     await runner.cleanup()
@@ -178,7 +178,7 @@ def _close(doors: list[asyncio.Server]) -> None:
         door.close()
 
 
-async def _requests_end(fronts: Fronts, runner: web.AppRunner) -> None:
+async def _requests_end(readers: HandshakeReaders, runner: web.AppRunner) -> None:
     """Until no request is under way, at most `FINISH_SECONDS`.
 
     aiohttp's own clean-up waits too, but reads no more: a body that is still arriving would never
@@ -187,10 +187,10 @@ async def _requests_end(fronts: Fronts, runner: web.AppRunner) -> None:
     assert runner.server is not None
     try:
         async with asyncio.timeout(FINISH_SECONDS):
-            while fronts.under_way or any(
+            while readers.under_way or any(
                 one._request_in_progress for one in runner.server.connections
             ):
                 await asyncio.sleep(0.02)
     except TimeoutError:
         log.warning("worker.requests_cut")
-    fronts.bounds.readers.end_all()
+    readers.bounds.readers.end_all()

@@ -320,8 +320,8 @@ class Team:
                 if self.over.is_set():
                     return
                 name = f"{client.username} {number}"
-                wish = chance.random()
-                if len(cards) < 4 or (wish < 0.25 and len(cards) < CARDS_EACH):
+                context = chance.random()
+                if len(cards) < 4 or (context < 0.25 and len(cards) < CARDS_EACH):
                     column = chance.choice(self.columns[slug])
                     title = text(chance, TITLE, name)
                     work = client.post(f"{path}/columns/{column}/cards", {"title": title})
@@ -331,7 +331,7 @@ class Team:
                         if chance.random() < DESCRIBED:
                             said = text(chance, DESCRIPTION)
                             await self._set(client, slug, card["id"], "description", said)
-                elif 0.25 <= wish < 0.35:
+                elif 0.25 <= context < 0.35:
                     body = text(chance, MESSAGE, name)
                     work = client.post(f"{path}/chat/messages", {"body": body})
                     await self._record("message", body, work)
@@ -357,11 +357,11 @@ class Team:
         """Change a card of one's own: nobody else writes it."""
         card_id = chance.choice(cards)
         path = f"/projects/{slug}/cards/{card_id}"
-        wish = chance.random()
+        context = chance.random()
         try:
-            if wish < 0.4:
+            if context < 0.4:
                 await self._set(client, slug, card_id, "title", text(chance, TITLE, name))
-            elif wish < 0.9 or len(cards) < CARDS_EACH // 2:
+            elif context < 0.9 or len(cards) < CARDS_EACH // 2:
                 columns = self.columns[slug]
                 body = {"column_id": chance.choice(columns), "index": chance.randrange(5)}
                 await client.patch(f"{path}/move", body)

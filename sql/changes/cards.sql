@@ -311,7 +311,7 @@ $$;
 -- A new card in a column: numbered by its project's counter, at the end unless a place is given. `fields_` holds the keys that
 -- were sent, already of the right type; null clears.
 create or replace function create_card(
-    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
@@ -387,7 +387,7 @@ $$;
 -- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end. Answers with the
 -- card and all that hangs on it; nothing that differs is no event and no new version.
 create or replace function update_card(
-    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, card_ text, fields_ jsonb,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
@@ -420,7 +420,7 @@ begin
         perform refuse(404, 'card not found');
     end if;
     if version_ <> old.version then
-        perform require_version(version_, old.version, mismatch_, 'card', card_json(old.id));
+        perform require_version(version_, old.version, conflict_status_, 'card', card_json(old.id));
     end if;
     c := old;
     if fields_ ? 'title' then
@@ -533,7 +533,7 @@ $$;
 
 -- Puts a card at another place: of `column_`, or of its own column when that is null. The same place is no event.
 create or replace function move_card(
-    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer,
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, card_ text, column_ bigint, index_ integer, position_ double precision, before_ bigint, after_ bigint,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
@@ -554,7 +554,7 @@ begin
     prefix := require_writer(actor_, project_, need_);
     held := hold_card(project_, prefix, card_, coalesce(column_, 0));
     if version_ <> held.version then
-        perform require_version(version_, held.version, mismatch_, 'card', card_json(held.id));
+        perform require_version(version_, held.version, conflict_status_, 'card', card_json(held.id));
     end if;
     from_ := held.column_id;
     column_ := coalesce(column_, from_);

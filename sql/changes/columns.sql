@@ -4,7 +4,7 @@
 -- However many cards there are, they are shaped a thousand at a time. The bus is given the events of `most_` cards, or else
 -- the last event alone: rooms then read the others from the feed, a page at a time.
 create or replace function delete_column(
-    actor_ bigint, client_ text, need_ text, version_ integer, mismatch_ integer, project_ bigint, column_ bigint, target_ bigint,
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer, project_ bigint, column_ bigint, target_ bigint,
     most_ integer, out messages text[], out moved integer
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -26,7 +26,7 @@ begin
         perform refuse(404, 'column not found');
     end if;
     if version_ <> present_ then
-        perform require_version(version_, present_, mismatch_, 'column', column_json(column_));
+        perform require_version(version_, present_, conflict_status_, 'column', column_json(column_));
     end if;
     if target_ = column_ or (target_ is not null and not exists (
         select 1 from columns k where k.id = target_ and k.project_id = project_ and k.deleted_at is null

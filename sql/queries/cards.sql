@@ -2,7 +2,7 @@
 -- A new card: see create_card in sql/changes/cards.sql.
 select status, answer, messages
 from create_card(
-    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
     :project_id::bigint, :column_id::bigint, :fields::jsonb,
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
@@ -11,7 +11,7 @@ from create_card(
 -- Other values for a card's fields: see update_card in sql/changes/cards.sql.
 select status, answer, messages
 from update_card(
-    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
     :project_id::bigint, :card::text, :fields::jsonb
 );
 
@@ -19,7 +19,7 @@ from update_card(
 -- Another place for a card: see move_card in sql/changes/cards.sql.
 select status, answer, messages
 from move_card(
-    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
     :project_id::bigint, :card::text, :column_id::bigint,
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
@@ -33,7 +33,7 @@ where p.id = :project_id::bigint;
 
 -- name: require_version -> nothing, by key
 -- Refuses when the client saw another version than the present one.
-select require_version(:version::integer, k.version, :mismatch::integer, 'card', card_json(k.id))
+select require_version(:version::integer, k.version, :conflict_status::integer, 'card', card_json(k.id))
 from cards as k
 where k.id = :id::bigint and k.version <> :version::integer;
 

@@ -68,7 +68,7 @@ for no key update;
 
 -- name: require_version -> nothing, by key
 -- Refuses when the client saw another version than the present one.
-select require_version(:version::integer, m.version, :mismatch::integer, 'message', j.message)
+select require_version(:version::integer, m.version, :conflict_status::integer, 'message', j.message)
 from chat_messages as m
 inner join messages_json(array[:id::bigint]) as j on j.id = m.id
 where m.version <> :version::integer;

@@ -15,7 +15,7 @@ where c.id = :column_id and c.project_id = :project_id and c.deleted_at is null
 for no key update;
 
 -- name: require_version -> nothing, by key
-select require_version(:seen::integer, :present::integer, :mismatch::integer, 'column', column_json(:column_id));
+select require_version(:seen::integer, :present::integer, :conflict_status::integer, 'column', column_json(:column_id));
 
 -- name: one -> value
 select column_json(:column_id);
@@ -47,6 +47,6 @@ from columns as c where c.project_id = :project_id and c.deleted_at is null;
 -- Deletes a column: see delete_column in sql/changes/columns.sql.
 select messages, moved
 from delete_column(
-    :actor::bigint, :client::text, :need::text, :version::integer, :mismatch::integer,
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
     :project_id::bigint, :column_id::bigint, :target::bigint, :most::integer
 );

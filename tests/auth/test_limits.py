@@ -14,8 +14,8 @@ from tests import pace
 from warmdesk.auth import limits as module
 from warmdesk.auth.limits import Limits
 from warmdesk.errors import TooMany
-from warmdesk.link import Commands
 from warmdesk.realtime.bus import connect_redis
+from warmdesk.redis_calls import RedisCalls
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_what_redis_counted_here_still_counts_when_redis_dies(there: Any, 
     limits = Limits(there)
     assert await taken(limits, 6, limit=10) == 6
 
-    limits._commands = Commands(dead)
+    limits._commands = RedisCalls(dead)
 
     assert await taken(limits, 10, limit=10) == 4
 
@@ -171,7 +171,7 @@ async def test_redis_is_used_again_when_it_is_back(
 ) -> None:
     limits, other = Limits(there), Limits(there)
     good = limits._commands
-    limits._commands = Commands(dead)
+    limits._commands = RedisCalls(dead)
     assert await taken(limits, 1, limit=3) == 1
     limits._commands = good
     monkeypatch.setattr(limits, "_ask_again_at", 1.0)

@@ -13,7 +13,7 @@ from warmdesk.auth.actor import Actor, GlobalRole, Role
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError, refusal
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 
 MEMBERSHIPS = (None, *Role)
 STATES = ("active", "inactive", "deleted")
@@ -105,7 +105,9 @@ async def test_all_places_that_judge_agree(
             found = {
                 "require_role": await status(
                     connection,
-                    Change(connection, Wish(user_id, project_id=board.id, need=need)).enter(),
+                    Change(
+                        connection, ChangeContext(user_id, project_id=board.id, need=need)
+                    ).enter(),
                 ),
                 "require_writer": await status(
                     connection,
@@ -175,7 +177,7 @@ async def test_a_global_role_is_asked_again_in_the_change(
     try:
         for number, (role, state) in enumerate(product(GlobalRole, STATES)):
             user_id = await make(connection, board, Person(role, None, state, False), number)
-            change = Change(connection, Wish(user_id, need=frozenset(roles)))
+            change = Change(connection, ChangeContext(user_id, need=frozenset(roles)))
             right = 401 if state != "active" else FINE if role in roles else 403
             assert await status(connection, change.enter()) == right, (role, state)
     finally:

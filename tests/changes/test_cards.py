@@ -15,7 +15,7 @@ from warmdesk.changes import cards
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 
 
 @pytest.mark.foul
@@ -270,7 +270,7 @@ async def test_a_change_in_python_tells_that_a_card_was_updated(
         await bob.put("/users/me", {"display_name": "Bobby"})
 
     async with alice.socket() as socket:
-        await desk.changes.run(Wish(actor_id=alice.id, client_id="tab-1"), work)
+        await desk.changes.run(ChangeContext(actor_id=alice.id, client_id="tab-1"), work)
         renamed = await socket.next("project.member_updated")
         told = await socket.next("board.card_updated")
         second = await socket.next("board.card_updated")
@@ -286,7 +286,7 @@ async def test_a_change_in_python_tells_that_a_card_was_updated(
 
 
 async def test_a_card_has_no_such_key_to_tell_of(board: Board) -> None:
-    change = Change(None, Wish(actor_id=3))
+    change = Change(None, ChangeContext(actor_id=3))
     for changes in (("comments",), ("title", "watching"), ()):
         with pytest.raises(TypeError, match="a card does not show"):
             cards.updated(change, board.id, 1, *changes)
@@ -302,7 +302,7 @@ async def test_what_was_told_of_a_card_is_blanked_with_it(
     async def work(change: Change) -> None:
         cards.updated(change, board.id, card["id"], "comment_count")
 
-    await desk.changes.run(Wish(actor_id=alice.id), work)
+    await desk.changes.run(ChangeContext(actor_id=alice.id), work)
     await alice.delete(f"{board.path}/cards/{card['id']}")
     told = await connection.fetch("select payload from events where payload like '%secret%'")
     assert told == []

@@ -16,12 +16,12 @@ from tests.locks import waiting
 from tests.person import Person
 from warmdesk.auth.actor import Role
 from warmdesk.changes import chat as chat_module
-from warmdesk.changes.chat import CARRIERS, Chat, Letter
+from warmdesk.changes.chat import CARRIERS, Chat, PendingMessage
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable, WarmDeskError
-from warmdesk.realtime.change import Outcome, Wish
+from warmdesk.realtime.change import ChangeContext, Outcome
 
 ROOT, OLGA, ALICE, BOB, EVE = range(1, 6)
 
@@ -31,10 +31,10 @@ def chat(desk: Desk) -> Chat:
     return Chat(desk.changes)
 
 
-def wish(
+def context(
     actor: int = ALICE, project: int = 1, *, key: str | None = None, body: str = "", path: str = "p"
-) -> Wish:
-    return Wish(
+) -> ChangeContext:
+    return ChangeContext(
         actor_id=actor,
         key=key,
         path=path if key else "",
@@ -79,16 +79,16 @@ async def test_each_of_a_group_gets_its_own_answer(
         "insert into project_members (project_id, user_id) values ($1, 6), ($1, 7)", board.id
     )
     found = await answers(
-        chat.send(wish(ALICE, board.id), "one", None),
-        chat.send(wish(BOB, board.id), "viewer", None),
-        chat.send(wish(OLGA, other.id), "two", None),
-        chat.send(wish(EVE, board.id), "stranger", None),
-        chat.send(wish(EVE, 999), "nowhere", None),
-        chat.send(wish(ALICE, gone.id), "archived", None),
-        chat.send(wish(6, board.id), "service", None),
-        chat.send(wish(7, board.id), "inactive", None),
-        chat.send(wish(99, board.id), "nobody", None),
-        chat.send(wish(ROOT, board.id), "three", None),
+        chat.send(context(ALICE, board.id), "one", None),
+        chat.send(context(BOB, board.id), "viewer", None),
+        chat.send(context(OLGA, other.id), "two", None),
+        chat.send(context(EVE, board.id), "stranger", None),
+        chat.send(context(EVE, 999), "nowhere", None),
+        chat.send(context(ALICE, gone.id), "archived", None),
+        chat.send(context(6, board.id), "service", None),
+        chat.send(context(7, board.id), "inactive", None),
+        chat.send(context(99, board.id), "nobody", None),
+        chat.send(context(ROOT, board.id), "three", None),
     )
     assert [told(each) for each in found] == [
         (201, "one", False),
@@ -112,11 +112,11 @@ async def test_refusals_are_those_that_every_change_gives(
 ) -> None:
     """A group asks who may write in its own words; they must stay those of require_role."""
     for actor, project in ((BOB, board.id), (EVE, board.id), (ALICE, 999), (99, board.id)):
-        (alone,) = await answers(chat.send(wish(actor, project), "x", None))
+        (alone,) = await answers(chat.send(context(actor, project), "x", None))
         with pytest.raises(WarmDeskError) as other:
             await desk.changes.hot(
                 sql.cards.move,
-                wish(actor, project),
+                context(actor, project),
                 card="1",
                 column_id=1,
                 index=0,
@@ -131,7 +131,7 @@ async def test_a_key_means_the_same_within_a_group_and_after_it(
     chat: Chat, board: Board, connection: Any
 ) -> None:
     def one(body: str, key: str | None, actor: int = ALICE, nonce: str | None = None) -> Any:
-        return chat.send(wish(actor, board.id, key=key, body=body), body, nonce)
+        return chat.send(context(actor, board.id, key=key, body=body), body, nonce)
 
     found = await answers(
         one("a", "k"),
@@ -166,13 +166,13 @@ async def test_a_key_means_the_same_within_a_group_and_after_it(
 
 
 async def test_a_key_is_forgotten_after_a_day(chat: Chat, board: Board, connection: Any) -> None:
-    first = await chat.send(wish(project=board.id, key="k", body="a"), "a", None)
+    first = await chat.send(context(project=board.id, key="k", body="a"), "a", None)
     await connection.execute("update idempotency_keys set created_at = now() - interval '25 hours'")
-    second = await chat.send(wish(project=board.id, key="k", body="b"), "b", None)
+    second = await chat.send(context(project=board.id, key="k", body="b"), "b", None)
     assert (second.status, second.replay) == (201, False)
     assert first.answer != second.answer
     assert (
-        await chat.send(wish(project=board.id, key="k", body="b"), "b", None)
+        await chat.send(context(project=board.id, key="k", body="b"), "b", None)
     ).answer == second.answer
 
 
@@ -180,7 +180,7 @@ async def test_nonces_and_keys_of_one_group_go_together(
     chat: Chat, board: Board, connection: Any
 ) -> None:
     def one(body: str, nonce: str | None, key: str | None = None, actor: int = ALICE) -> Any:
-        return chat.send(wish(actor, board.id, key=key, body=body), body, nonce)
+        return chat.send(context(actor, board.id, key=key, body=body), body, nonce)
 
     found = await answers(
         one("a", "n"),
@@ -208,10 +208,10 @@ async def test_nonces_and_keys_of_one_group_go_together(
 
 
 async def test_a_deleted_message_keeps_its_nonce_and_not_its_text(chat: Chat, board: Board) -> None:
-    sent = await chat.send(wish(project=board.id), "a", "n")
+    sent = await chat.send(context(project=board.id), "a", "n")
     message_id = json.loads(sent.text)["id"]
-    await chat.delete(wish(project=board.id), message_id)
-    again = await chat.send(wish(project=board.id), "a", "n")
+    await chat.delete(context(project=board.id), message_id)
+    again = await chat.send(context(project=board.id), "a", "n")
     shown = json.loads(again.text)
     assert (again.status, shown["id"], shown["body"], shown["is_deleted"]) == (
         200,
@@ -226,10 +226,10 @@ async def test_what_waits_goes_in_one_transaction_in_the_order_it_came(
 ) -> None:
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
-        first = asyncio.create_task(chat.send(wish(project=board.id), "first", None))
+        first = asyncio.create_task(chat.send(context(project=board.id), "first", None))
         await waiting(connection)
         rest = [
-            asyncio.create_task(chat.send(wish((ALICE, OLGA)[n % 2], board.id), str(n), None))
+            asyncio.create_task(chat.send(context((ALICE, OLGA)[n % 2], board.id), str(n), None))
             for n in range(450)
         ]
         await asyncio.sleep(0)
@@ -245,7 +245,7 @@ async def test_a_group_holds_no_more_text_than_its_limit(
     monkeypatch.setattr(chat_module, "GROUP_TEXT", 10)
     await asyncio.gather(
         *(
-            chat.send(wish(project=board.id), body, None)
+            chat.send(context(project=board.id), body, None)
             for body in ("x" * 30, "12345", "67890", "a")
         )
     )
@@ -264,7 +264,7 @@ async def test_a_group_goes_to_no_more_projects_than_its_limit(
     monkeypatch.setattr(chat_module, "GROUP_PROJECTS", 2)
     boards = [board, *[await make_board(olga, alice, f"Other {n}") for n in range(2)]]
     await asyncio.gather(
-        *(chat.send(wish(project=boards[n % 3].id), f"{n}", None) for n in range(9))
+        *(chat.send(context(project=boards[n % 3].id), f"{n}", None) for n in range(9))
     )
     assert await transactions(connection) == 2
     for n, each in enumerate(boards):
@@ -280,10 +280,10 @@ async def test_what_is_wrong_with_one_message_costs_the_others_nothing(
     """PostgreSQL keeps no NUL: the statement fails for the whole group."""
     other = await make_board(olga, alice, "Other")
     found = await answers(
-        chat.send(wish(project=board.id), "one", None),
-        chat.send(wish(project=board.id), "bad \0", None),
-        chat.send(wish(project=other.id), "two", None),
-        chat.send(wish(project=board.id), "three", None),
+        chat.send(context(project=board.id), "one", None),
+        chat.send(context(project=board.id), "bad \0", None),
+        chat.send(context(project=other.id), "two", None),
+        chat.send(context(project=board.id), "three", None),
     )
     assert [told(each) for each in (found[0], found[2], found[3])] == [
         (201, "one", False),
@@ -301,8 +301,8 @@ async def test_a_project_that_is_locked_delays_the_others_a_second_at_most(
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
         loop = asyncio.get_running_loop()
         start = loop.time()
-        stuck = asyncio.create_task(chat.send(wish(project=board.id), "stuck", None))
-        free = asyncio.create_task(chat.send(wish(project=other.id), "free", None))
+        stuck = asyncio.create_task(chat.send(context(project=board.id), "stuck", None))
+        free = asyncio.create_task(chat.send(context(project=other.id), "free", None))
         assert (await free).status == 201
         assert loop.time() - start < pace.here(2.5)
         assert not stuck.done()
@@ -318,14 +318,16 @@ async def test_nobody_waits_for_a_project_that_is_locked(
     other = await make_board(olga, alice, "Other")
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
-        stuck = asyncio.create_task(chat.send(wish(project=board.id), "stuck 0", None))
+        stuck = asyncio.create_task(chat.send(context(project=board.id), "stuck 0", None))
         await waiting(connection)
         behind = []
         for number in range(1, 31):
             behind.append(
-                asyncio.create_task(chat.send(wish(project=board.id), f"stuck {number}", None))
+                asyncio.create_task(chat.send(context(project=board.id), f"stuck {number}", None))
             )
-            assert (await chat.send(wish(project=other.id), f"free {number}", None)).status == 201
+            assert (
+                await chat.send(context(project=other.id), f"free {number}", None)
+            ).status == 201
         assert not any(each.done() for each in (stuck, *behind))
     assert {each.status for each in await asyncio.gather(stuck, *behind)} == {201}
     for project, word, first in ((board.id, "stuck", 0), (other.id, "free", 1)):
@@ -347,25 +349,25 @@ async def test_a_project_that_failed_goes_alone_until_it_succeeds(
     groups: list[list[str]] = []
     write = chat._write
 
-    async def noted(group: list[Letter], *, tries: int) -> list[Outcome | WarmDeskError]:
-        groups.append([letter.body for letter in group])
+    async def noted(group: list[PendingMessage], *, tries: int) -> list[Outcome | WarmDeskError]:
+        groups.append([pending.body for pending in group])
         return await write(group, tries=tries)
 
     monkeypatch.setattr(chat, "_write", noted)
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
         with pytest.raises(Unavailable):
-            await chat.send(wish(project=board.id), "failed", None)
+            await chat.send(context(project=board.id), "failed", None)
         free, stuck, behind = (
-            asyncio.create_task(chat.send(wish(project=each.id), text, None))
+            asyncio.create_task(chat.send(context(project=each.id), text, None))
             for each, text in ((other, "free"), (board, "stuck"), (other, "behind"))
         )
         assert [(await each).status for each in (free, behind)] == [201, 201]
         assert not stuck.done()
     assert (await stuck).status == 201
     await asyncio.gather(
-        chat.send(wish(project=board.id), "this", None),
-        chat.send(wish(project=other.id), "that", None),
+        chat.send(context(project=board.id), "this", None),
+        chat.send(context(project=other.id), "that", None),
     )
     assert groups == [["failed"], ["free", "behind"], ["stuck"], ["this", "that"]]
 
@@ -381,12 +383,12 @@ async def test_projects_that_are_locked_leave_connections_to_the_others(
         )
         stuck = []
         for each in others:
-            stuck.append(asyncio.create_task(chat.send(wish(project=each.id), "stuck", None)))
+            stuck.append(asyncio.create_task(chat.send(context(project=each.id), "stuck", None)))
             await asyncio.sleep(1.5 * chat_module.PATIENCE)
         blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
         assert 1 <= await connection.fetchval(blocked) <= CARRIERS
     assert {each.status for each in await asyncio.gather(*stuck)} == {201}
-    assert (await chat.send(wish(project=board.id), "after", None)).status == 201
+    assert (await chat.send(context(project=board.id), "after", None)).status == 201
 
 
 async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(
@@ -395,15 +397,15 @@ async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(
     monkeypatch.setattr(chat_module, "SECONDS", 0.3)
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
-        first = asyncio.create_task(chat.send(wish(project=board.id), "under way", None))
+        first = asyncio.create_task(chat.send(context(project=board.id), "under way", None))
         await waiting(connection)
         with pytest.raises(Unavailable) as queued:
-            await chat.send(wish(project=board.id), "waiting", None)
+            await chat.send(context(project=board.id), "waiting", None)
         with pytest.raises(Unavailable) as under_way:
             await first
     assert "code" not in queued.value.extra
     assert under_way.value.extra["code"] == "unknown_outcome"
-    await chat.send(wish(project=board.id), "later", None)
+    await chat.send(context(project=board.id), "later", None)
     bodies = [row["body"] for row in await connection.fetch("select body from chat_messages")]
     assert bodies == ["under way", "later"]
 
@@ -413,7 +415,7 @@ async def test_a_sender_waits_as_long_as_the_request_may_and_the_others_longer(
 ) -> None:
     async def send(body: str, left: float) -> Outcome:
         BUDGET.set(Budget(left))
-        return await chat.send(wish(project=board.id), body, None)
+        return await chat.send(context(project=board.id), body, None)
 
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
@@ -437,10 +439,10 @@ async def test_a_sender_who_left_does_not_stop_the_others(
 ) -> None:
     async with connection.transaction():
         await connection.execute("select 1 from projects where id = $1 for update", board.id)
-        first = asyncio.create_task(chat.send(wish(project=board.id), "first", None))
+        first = asyncio.create_task(chat.send(context(project=board.id), "first", None))
         await waiting(connection)
-        left = asyncio.create_task(chat.send(wish(project=board.id), "left", None))
-        stayed = asyncio.create_task(chat.send(wish(project=board.id), "stayed", None))
+        left = asyncio.create_task(chat.send(context(project=board.id), "left", None))
+        stayed = asyncio.create_task(chat.send(context(project=board.id), "stayed", None))
         await asyncio.sleep(0)
         first.cancel()
         left.cancel()
@@ -461,7 +463,7 @@ async def test_two_processes_send_in_one_order(
             await asyncio.gather(
                 *(
                     chat.send(
-                        wish(actor, place, key=f"{actor} {n} {place}"), f"{n}", f"{actor} {n}"
+                        context(actor, place, key=f"{actor} {n} {place}"), f"{n}", f"{actor} {n}"
                     )
                     for place in ((board.id, other.id), (other.id, board.id))[actor % 2]
                 )
@@ -487,8 +489,8 @@ async def test_each_event_names_its_own_actor_and_client(
     chat: Chat, board: Board, connection: Any
 ) -> None:
     await asyncio.gather(
-        chat.send(wish(ALICE, board.id)._replace(client_id="tab-1"), "a", None),
-        chat.send(wish(OLGA, board.id), "b", None),
+        chat.send(context(ALICE, board.id)._replace(client_id="tab-1"), "a", None),
+        chat.send(context(OLGA, board.id), "b", None),
     )
     rows = await connection.fetch(
         "select actor_id, client_id, entity from events where type = 'chat.message' order by seq"
@@ -570,10 +572,10 @@ async def test_a_message_fares_alone_as_in_a_group(
         published.clear()
         before = await connection.fetchval("select seq from feeds where channel = $1", channel) or 0
         chat = Chat(desk.changes)
-        asked = wish(WRITERS[writer], project)._replace(client_id='tab "1"')
+        asked = context(WRITERS[writer], project)._replace(client_id='tab "1"')
         outcome, *others = await answers(
             chat.send(asked, 'Grüße "\\" 🚀', None),
-            *(chat.send(wish(project=board.id), "company", nonce) for nonce in company),
+            *(chat.send(context(project=board.id), "company", nonce) for nonce in company),
         )
         assert [told(other)[0] for other in others] == [201] * len(others)
         rows = await connection.fetch(
@@ -618,10 +620,10 @@ async def test_alone_or_together_messages_keep_their_order(
         for n in range(40):
             place = chance.choice(places)
             nonce = f"{actor} {n} {alone}" if chance.random() < 0.1 else None
-            letter = asyncio.create_task(chat.send(wish(actor, place), f"{actor} {n}", nonce))
-            sent.setdefault((chat, place), []).append(letter)
+            pending = asyncio.create_task(chat.send(context(actor, place), f"{actor} {n}", nonce))
+            sent.setdefault((chat, place), []).append(pending)
             if alone:
-                await letter
+                await pending
             elif chance.random() < 0.3:
                 await asyncio.sleep(chance.random() / 100)
 
@@ -633,7 +635,7 @@ async def test_alone_or_together_messages_keep_their_order(
         talk(three, ALICE, alone=False),
     )
     for (_, place), letters in sent.items():
-        ids = [json.loads((await letter).text)["id"] for letter in letters]
+        ids = [json.loads((await pending).text)["id"] for pending in letters]
         assert ids == sorted(ids), place
     for place in places:
         rows = await connection.fetch(

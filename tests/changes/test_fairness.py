@@ -17,7 +17,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.changes.chat import Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError
-from warmdesk.realtime.change import Wish
+from warmdesk.realtime.change import ChangeContext
 
 AT_ONCE = 24
 SECONDS = 2.0
@@ -86,7 +86,7 @@ async def test_who_edits_without_pause_can_be_removed(
 
     async def edit(number: int, turn: int) -> None:
         await chat.edit(
-            Wish(alice.id, project_id=board.id, need=Role.MEMBER),
+            ChangeContext(alice.id, project_id=board.id, need=Role.MEMBER),
             said["id"],
             f"{number} {turn}",
         )
@@ -110,7 +110,7 @@ async def test_many_who_write_without_pause_keep_nobody_waiting(
         made = await root.post("/users", account)
         await owner.post(f"{board.path}/members", {"user_id": made["id"]})
         sent = await chat.send(
-            Wish(made["id"], project_id=board.id, need=Role.MEMBER),
+            ChangeContext(made["id"], project_id=board.id, need=Role.MEMBER),
             "mine",
             f"nonce {number}",
         )
@@ -119,7 +119,7 @@ async def test_many_who_write_without_pause_keep_nobody_waiting(
     async def edit(number: int, turn: int) -> None:
         user_id, message_id = mine[number]
         await chat.edit(
-            Wish(user_id, project_id=board.id, need=Role.MEMBER),
+            ChangeContext(user_id, project_id=board.id, need=Role.MEMBER),
             message_id,
             f"{number} {turn}",
         )
@@ -169,7 +169,7 @@ async def test_an_administrator_who_writes_without_pause_can_be_demoted(
     async def write(number: int, turn: int) -> None:
         if what == "writes":
             await chat.edit(
-                Wish(eve.id, project_id=board.id, need=Role.MEMBER),
+                ChangeContext(eve.id, project_id=board.id, need=Role.MEMBER),
                 said["id"],
                 f"{number} {turn}",
             )

@@ -123,7 +123,7 @@ async def test_a_column_of_many_is_emptied(board: Board, connection: Any) -> Non
         client=None,
         need="admin",
         version=None,
-        mismatch=409,
+        conflict_status=409,
         project_id=board.id,
         column_id=board.backlog,
         target=board.done,

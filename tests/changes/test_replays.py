@@ -13,7 +13,7 @@ from warmdesk.changes import cards
 from warmdesk.changes.chat import Chat
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError
-from warmdesk.realtime.change import Outcome, Wish
+from warmdesk.realtime.change import ChangeContext, Outcome
 from warmdesk.schemas.cards import CreateCard, MoveCard, UpdateCard
 
 Ask = Callable[[], Awaitable[Outcome]]
@@ -22,7 +22,7 @@ CHANGES = ("create", "update", "move", "send")
 
 async def asking(desk: Desk, board: Board, what: str, actor: int) -> Ask:
     """A change under a key, past the door: it knows a member for a moment longer."""
-    wish = Wish(
+    context = ChangeContext(
         actor,
         key="k",
         path=what,
@@ -34,10 +34,10 @@ async def asking(desk: Desk, board: Board, what: str, actor: int) -> Ask:
     card = str((await board.card())["id"])
     chat = Chat(desk.changes)
     asks: dict[str, Ask] = {
-        "create": lambda: cards.create(desk.changes, wish, board.backlog, CreateCard(title="T")),
-        "update": lambda: cards.update(desk.changes, wish, card, UpdateCard(title="T")),
-        "move": lambda: cards.move(desk.changes, wish, card, MoveCard(column_id=board.done)),
-        "send": lambda: chat.send(wish, "hello", None),
+        "create": lambda: cards.create(desk.changes, context, board.backlog, CreateCard(title="T")),
+        "update": lambda: cards.update(desk.changes, context, card, UpdateCard(title="T")),
+        "move": lambda: cards.move(desk.changes, context, card, MoveCard(column_id=board.done)),
+        "send": lambda: chat.send(context, "hello", None),
     }
     return asks[what]
 

@@ -29,7 +29,7 @@ KINDS = {
 
 
 @dataclass
-class Wish:
+class ChangeContext:
     """One thing to be made: how many requests went out for it, and what they came to."""
 
     sent: int = 0
@@ -57,7 +57,7 @@ class Ledger(Checker):
     def __init__(self) -> None:
         super().__init__()
         self.acknowledged = self.lost = self.doubled = 0
-        self._wishes: dict[tuple[str, str], Wish] = {}
+        self._wishes: dict[tuple[str, str], ChangeContext] = {}
         self._values: dict[tuple[str, int, str], Value] = {}
         self._deleted: dict[str, set[int]] = defaultdict(set)
         self._deleting: dict[str, set[int]] = defaultdict(set)
@@ -70,16 +70,16 @@ class Ledger(Checker):
         text that nothing else has: a card's title, a message's body.
         """
         assert kind in KINDS, kind
-        self._wishes.setdefault((kind, name), Wish()).sent += 1
+        self._wishes.setdefault((kind, name), ChangeContext()).sent += 1
 
     def done(self, kind: str, name: str, id: int) -> None:
         """It was made, said a 2xx or ``ack``."""
-        wish = self._wishes[kind, name]
+        context = self._wishes[kind, name]
         self.acknowledged += 1
-        if wish.id not in (None, id):
+        if context.id not in (None, id):
             self.doubled += 1
-            self.cry(f"{kind} {name!r} was acknowledged as {wish.id} and as {id}")
-        wish.id = id
+            self.cry(f"{kind} {name!r} was acknowledged as {context.id} and as {id}")
+        context.id = id
 
     def refused(self, kind: str, name: str) -> None:
         """It was refused for certain, with a 4xx or ``error``."""
@@ -149,15 +149,15 @@ class Ledger(Checker):
         named: dict[str, list[int]] = defaultdict(list)
         for id, row in rows.items():
             named[row[column]].append(id)
-        for (each, name), wish in self._wishes.items():
+        for (each, name), context in self._wishes.items():
             if each != kind:
                 continue
-            ids = sorted({*named[name], *([wish.id] if wish.id in rows else [])})
-            self._compare_wish(kind, name, wish, ids)
+            ids = sorted({*named[name], *([context.id] if context.id in rows else [])})
+            self._compare_wish(kind, name, context, ids)
             for id in ids:
                 self._compare_events(kind, id, rows[id], told[f"{kind}:{id}"], trimmed=trimmed)
-            if wish.id in rows and (kind, wish.id, column) not in self._values:
-                self._compare_value(kind, wish.id, column, Value(name, known=True), rows)
+            if context.id in rows and (kind, context.id, column) not in self._values:
+                self._compare_value(kind, context.id, column, Value(name, known=True), rows)
         for (each, id, changed), value in self._values.items():
             if each == kind:
                 self._compare_value(kind, id, changed, value, rows)
@@ -165,11 +165,15 @@ class Ledger(Checker):
             if id in rows and not rows[id]["gone"]:
                 self._lost(f"{kind} {id} was deleted and is there")
 
-    def _compare_wish(self, kind: str, name: str, wish: Wish, ids: list[int]) -> None:
+    def _compare_wish(self, kind: str, name: str, context: ChangeContext, ids: list[int]) -> None:
         what = f"{kind} {name!r}"
-        if wish.id is not None and wish.id not in ids and wish.id not in self._blanked[kind]:
-            self._lost(f"{what} was acknowledged as {wish.id} and is not there")
-        if wish.id is None and ids and wish.refused == wish.sent:
+        if (
+            context.id is not None
+            and context.id not in ids
+            and context.id not in self._blanked[kind]
+        ):
+            self._lost(f"{what} was acknowledged as {context.id} and is not there")
+        if context.id is None and ids and context.refused == context.sent:
             self.cry(f"{what} was refused and is there as {ids}")
         if len(ids) > 1:
             self.doubled += len(ids) - 1

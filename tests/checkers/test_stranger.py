@@ -13,7 +13,7 @@ from tests.person import Person
 from warmdesk.auth.access import Access
 from warmdesk.auth.actor import Actor, Project, Role
 from warmdesk.errors import NotFound
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.events import PROJECT_JOINED
 
 enter = Access.enter_project
@@ -105,7 +105,7 @@ async def test_an_event_of_a_project_on_the_own_socket_is_found(
     stop = asyncio.Event()
     running = asyncio.create_task(stranger.run(stop))
     await until(lambda: eve.id in door.desk.hub.roster.people)
-    await door.desk.changes.run(Wish(actor_id=1), tell)
+    await door.desk.changes.run(ChangeContext(actor_id=1), tell)
     await until(lambda: stranger.count)
     stop.set()
     await asyncio.wait_for(running, 10)

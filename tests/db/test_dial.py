@@ -190,7 +190,7 @@ async def test_a_pool_goes_over_to_the_next_host_when_the_first_begins_to_hang(
                 await database.ask("select 1", (), 2.0)
             began = time.monotonic()
             assert (await database.fetchrow("select 1"))[0] == 1
-            assert (await database.healing.fetchrow("select 1"))[0] == 1
+            assert (await database.reserved.fetchrow("select 1"))[0] == 1
             assert time.monotonic() - began < SOON
             assert good.links
         finally:

@@ -54,7 +54,7 @@ async def test_what_outlives_its_request_has_time_of_its_own(desk: Desk) -> None
     budget.over = True
     await desk.database.fetch("select pg_sleep(0.4)")
     await desk.database.fetchrow("select pg_sleep(0.4)")
-    await desk.database.healing.fetch("select pg_sleep(0.4)")
+    await desk.database.reserved.fetch("select pg_sleep(0.4)")
 
 
 async def asks(database: Database, seconds: float) -> None:

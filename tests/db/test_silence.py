@@ -52,7 +52,7 @@ async def test_one_question_in_vain_is_enough_to_doubt_all_connections(
 ) -> None:
     await use_all(database)
     network.freeze()
-    assert await seconds(database.healing.fetch("select 1")) < ANSWERED_WITHIN
+    assert await seconds(database.reserved.fetch("select 1")) < ANSWERED_WITHIN
     network.forget()  # the connections of before bring nothing, new ones are served
     for _ in range(3 * SIZE):
         assert await database.fetchrow("select 1") == (1,)

@@ -28,11 +28,11 @@ from tests.rest.test_sockets import make_key
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
-from warmdesk.front import Fronts
+from warmdesk.handshake_reader import HandshakeReaders
 from warmdesk.http import body as reading
 from warmdesk.http import bounds, routing
 from warmdesk.http.bounds import Bounds, Readers, counted_as
-from warmdesk.http.middleware import DOORMAN
+from warmdesk.http.middleware import RESPONSES
 from warmdesk.metrics import HTTP_CUT
 from warmdesk.metrics.rows import ROWS
 from warmdesk.realtime.socket_buffers import cap
@@ -52,10 +52,10 @@ def cut(reason: str) -> int:
 class Served:
     """The application as a worker serves it, and its insides."""
 
-    def __init__(self, runner: web.AppRunner, fronts: Fronts, port: int) -> None:
+    def __init__(self, runner: web.AppRunner, readers: HandshakeReaders, port: int) -> None:
         assert runner.server is not None
-        self.server, self.fronts, self.port = runner.server, fronts, port
-        self.bounds: Bounds = runner.app[DOORMAN].bounds
+        self.server, self.readers, self.port = runner.server, readers, port
+        self.bounds: Bounds = runner.app[RESPONSES].bounds
         self.url = f"http://127.0.0.1:{port}"
 
     @property
@@ -68,16 +68,16 @@ async def served(settings: Settings, tls: ssl.SSLContext | None = None) -> Async
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
-        fronts = Fronts(runner, capped=True)
+        readers = HandshakeReaders(runner, capped=True)
         plain = socket.create_server(("127.0.0.1", 0), backlog=1000)
         cap(plain)
-        listening = await fronts.loop.create_server(fronts, sock=plain, ssl=tls)
+        listening = await readers.loop.create_server(readers, sock=plain, ssl=tls)
         try:
-            yield Served(runner, fronts, plain.getsockname()[1])
+            yield Served(runner, readers, plain.getsockname()[1])
         finally:
             listening.close()
-            await fronts.close()
-            fronts.bounds.readers.end_all()
+            await readers.close()
+            readers.bounds.readers.end_all()
             await runner.cleanup()
 
 

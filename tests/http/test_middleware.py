@@ -30,16 +30,16 @@ from warmdesk.errors import Conflict, TooMany
 from warmdesk.http import body, protocol
 from warmdesk.http.answers import LARGE, Answer, answer
 from warmdesk.http.middleware import (
-    DOORMAN,
+    RESPONSES,
     SECURITY,
-    Doorman,
-    behind_door,
-    nowhere,
+    Responses,
+    not_found,
     origin_allowed,
     origin_of,
+    wrap_handler,
 )
 from warmdesk.http.request import DESK, address
-from warmdesk.http.router import Paths
+from warmdesk.http.router import Router
 
 Http = aiohttp.ClientSession
 
@@ -62,8 +62,8 @@ def failing(desk: Desk, aiohttp_client: Any) -> Any:
             return result
 
         app = web.Application()
-        app[DESK], app[DOORMAN] = desk, Doorman(desk)
-        tree = Paths("", [("GET", "/fail", do_it)], nowhere=nowhere, hang=behind_door)
+        app[DESK], app[RESPONSES] = desk, Responses(desk)
+        tree = Router("", [("GET", "/fail", do_it)], not_found=not_found, wrap=wrap_handler)
         app.router.register_resource(tree)
         client = await aiohttp_client(app)
         response: aiohttp.ClientResponse = await client.get("/fail", allow_redirects=False)
@@ -99,10 +99,10 @@ async def said(desk: Desk, aiohttp_server: Any) -> Any:
         return answer(SAID, headers={"X-More": "a\r\nX-Forged: b"})
 
     app = web.Application()
-    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    app[DESK], app[RESPONSES] = desk, Responses(desk)
     places = {"/said": small, "/plain": plain, "/large": large, "/forged": forged}
     routes = [("GET", path, handler) for path, handler in places.items()]
-    app.router.register_resource(Paths("", routes, nowhere=nowhere, hang=behind_door))
+    app.router.register_resource(Router("", routes, not_found=not_found, wrap=wrap_handler))
     return await aiohttp_server(app)
 
 
@@ -276,12 +276,12 @@ async def test_an_adopted_answer_is_left_alone(desk: Desk, url: str) -> None:
         return adopted
 
     app = web.Application()
-    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    app[DESK], app[RESPONSES] = desk, Responses(desk)
     request = make_mocked_request("GET", "/x", app=app)
     request.match_info.add_app(app)
     desk.draining = True
 
-    assert await behind_door(adopt, "GET", "/x")(request) is adopted
+    assert await wrap_handler(adopt, "GET", "/x")(request) is adopted
     assert not adopted.headers
     assert adopted.keep_alive is None
 
@@ -598,9 +598,9 @@ async def seen_address(desk: Desk, forwarded: str) -> str:
         return web.Response()
 
     app = web.Application()
-    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    app[DESK], app[RESPONSES] = desk, Responses(desk)
     app.router.register_resource(
-        Paths("", [("GET", "/look", look)], nowhere=nowhere, hang=behind_door)
+        Router("", [("GET", "/look", look)], not_found=not_found, wrap=wrap_handler)
     )
     async with TestClient(TestServer(app)) as client:
         await client.get("/look", headers={"X-Forwarded-For": forwarded})

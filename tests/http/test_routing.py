@@ -19,13 +19,13 @@ from warmdesk.http import body as reading
 from warmdesk.http.answers import answer
 from warmdesk.http.body import chunks, parts
 from warmdesk.http.commands import command
-from warmdesk.http.middleware import DOORMAN, Doorman, behind_door, nowhere
+from warmdesk.http.middleware import RESPONSES, Responses, not_found, wrap_handler
 from warmdesk.http.request import ACTOR, BODY, DESK
 from warmdesk.http.route import PUBLIC, Accepts, Rate, Route, Scope, Tag
-from warmdesk.http.router import Paths
+from warmdesk.http.router import Router
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
-from warmdesk.realtime.change import Change, Outcome, Wish
+from warmdesk.realtime.change import Change, ChangeContext, Outcome
 from warmdesk.schemas import Body
 
 THINGS = Tag("things", "Things of this test.")
@@ -90,10 +90,10 @@ Ask = Callable[..., Awaitable[tuple[int, Any]]]
 async def ask(desk: Desk, alice: Person, aiohttp_client: Any) -> Ask:
     """Sends to a server of the routes above; gives the status and the decoded answer."""
     app = web.Application(handler_args={"auto_decompress": False})
-    app[DESK], app[DOORMAN] = desk, Doorman(desk)
+    app[DESK], app[RESPONSES] = desk, Responses(desk)
     declared: list[Route] = [each for made in HANDLERS for each in made.route.everywhere()]
     routes = [(each.method, each.path, each.handler) for each in declared]
-    app.router.register_resource(Paths("", routes, nowhere=nowhere, hang=behind_door))
+    app.router.register_resource(Router("", routes, not_found=not_found, wrap=wrap_handler))
     client = await aiohttp_client(app)
     bearer = {"Authorization": f"Bearer {await alice.token()}"}
 
@@ -246,14 +246,14 @@ async def test_a_change_asks_for_the_role_of_its_route(desk: Desk, board: Board)
     async def asks(change: Change) -> None:
         await change.enter()
 
-    wish = Wish(3, project_id=board.id, need=Role.MEMBER)
+    context = ChangeContext(3, project_id=board.id, need=Role.MEMBER)
     with pytest.raises(TypeError, match="did not ask for the role"):
-        await desk.changes.run(wish, forgets)
-    await desk.changes.run(wish, asks)
+        await desk.changes.run(context, forgets)
+    await desk.changes.run(context, asks)
     with pytest.raises(TypeError, match="did not ask for the role"):
-        await desk.changes.run(Wish(1, need=frozenset({GlobalRole.ADMIN})), forgets)
+        await desk.changes.run(ChangeContext(1, need=frozenset({GlobalRole.ADMIN})), forgets)
     with pytest.raises(TypeError, match="declares no role"):
-        await desk.changes.run(Wish(3, project_id=board.id), asks)
+        await desk.changes.run(ChangeContext(3, project_id=board.id), asks)
 
 
 async def test_a_keyed_change_gives_an_answer_to_keep(desk: Desk) -> None:
@@ -263,9 +263,9 @@ async def test_a_keyed_change_gives_an_answer_to_keep(desk: Desk) -> None:
     async def forgets(change: Change) -> str:
         return "{}"
 
-    await desk.changes.run(Wish(3, keyed=True), says)
+    await desk.changes.run(ChangeContext(3, keyed=True), says)
     with pytest.raises(TypeError, match="gives an Outcome"):
-        await desk.changes.run(Wish(3, keyed=True), forgets)
+        await desk.changes.run(ChangeContext(3, keyed=True), forgets)
 
 
 def test_a_command_is_declared_once() -> None:

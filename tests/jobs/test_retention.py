@@ -131,7 +131,7 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
     async def read() -> None:
         since = 0
         while writing:
-            page = await feed.after(desk.database.healing, channel, since)
+            page = await feed.after(desk.database.reserved, channel, since)
             got = [entry.seq for entry in page.entries]
             if page.reaches_back_to(since):
                 assert got == list(range(since + 1, since + 1 + len(got)))
@@ -156,7 +156,7 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
                 assert got == list(range(since + 1, since + 1 + len(got)))
 
     async def head() -> int:
-        (seq,) = await desk.database.healing.fetchrow(
+        (seq,) = await desk.database.reserved.fetchrow(
             "select seq from feeds where channel = $1", channel
         )
         return int(seq)

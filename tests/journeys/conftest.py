@@ -339,17 +339,17 @@ class Crowd:
     async def _one(self, number: int, person: Person) -> None:
         path, chance, board = self.board.path, self.chance, self.board
         column = chance.choice([board.backlog, board.progress, board.review, board.done])
-        wish = chance.random()
-        if wish < 0.4 or len(self.cards) < 4:
+        context = chance.random()
+        if context < 0.4 or len(self.cards) < 4:
             title = f"card {number}-{self.done}-{chance.random()}"
             card = await person.post(f"{path}/columns/{column}/cards", {"title": title})
             self.titles.append(title)
             self.cards.append(card["id"])
-        elif wish < 0.7:
+        elif context < 0.7:
             card_id = chance.choice(self.cards)
             body = {"column_id": column, "index": chance.randrange(5)}
             await person.patch(f"{path}/cards/{card_id}/move", body)
-        elif wish < 0.85:
+        elif context < 0.85:
             closed = chance.random() < 0.5
             await person.put(f"{path}/cards/{chance.choice(self.cards)}", {"closed": closed})
         else:

@@ -390,7 +390,7 @@ class Thrice:
     answers: dict[str, list[tuple[int, bytes, bool]]] = field(default_factory=dict)
     tries: int = 0
 
-    async def ask(self, wishes: dict[str, tuple[str, dict[str, Any]]], *, at_once: int) -> None:
+    async def ask(self, contexts: dict[str, tuple[str, dict[str, Any]]], *, at_once: int) -> None:
         """Ask for each of these (key: path and body) three times in parallel."""
         gate = asyncio.Semaphore(at_once)
         connector = aiohttp.TCPConnector(limit=at_once)
@@ -398,7 +398,7 @@ class Thrice:
             aiohttp.ClientSession(connector=connector) as http,
             asyncio.TaskGroup() as group,
         ):
-            for key, (path, body) in wishes.items():
+            for key, (path, body) in contexts.items():
                 for number in range(3):
                     server = self.servers[number % len(self.servers)]
                     group.create_task(self._one(http, gate, server, key, path, body))
@@ -464,30 +464,30 @@ async def test_a_thousand_keys_thrice_at_two_servers_are_a_thousand_rows(
     board: Board, fleet: list[Process], person: Invite, connection: Any
 ) -> None:
     token = await person("alice", url=fleet[0].url).token()
-    thrice, wishes = Thrice(fleet, token), wishes_for(board, 1000)
+    thrice, contexts = Thrice(fleet, token), wishes_for(board, 1000)
 
-    await thrice.ask(wishes, at_once=48)
+    await thrice.ask(contexts, at_once=48)
 
     thrice.check()
-    assert await kept(connection) == sorted(wishes)
+    assert await kept(connection) == sorted(contexts)
     events = "select count(*) from events where type in ('board.card_created', 'chat.message')"
     assert await connection.fetchval(events) == 1000
 
     other = person("alice", url=fleet[1].url)
     for key in ("c0", "m0"):
-        path, _ = wishes[key]
+        path, _ = contexts[key]
         body = {"title": "another"} if key == "c0" else {"body": "another"}
         refused = await other.post(path, body, key=key, status=422)
         assert refused["code"] == "idempotency_key_reused"
-    assert await kept(connection) == sorted(wishes)
+    assert await kept(connection) == sorted(contexts)
 
 
 async def test_a_key_is_one_row_although_workers_are_killed_meanwhile(
     board: Board, fleet: list[Process], person: Invite, connection: Any
 ) -> None:
     token = await person("alice", url=fleet[0].url).token()
-    thrice, wishes, killed = Thrice(fleet, token), wishes_for(board, 300), 0
-    asking = asyncio.create_task(thrice.ask(wishes, at_once=24))
+    thrice, contexts, killed = Thrice(fleet, token), wishes_for(board, 300), 0
+    asking = asyncio.create_task(thrice.ask(contexts, at_once=24))
     chance = random.Random(11)
     while not asking.done():
         await asyncio.wait([asking], timeout=0.02)
@@ -501,7 +501,7 @@ async def test_a_key_is_one_row_although_workers_are_killed_meanwhile(
     assert killed == 3
     assert thrice.tries > 900
     thrice.check(replays=False)
-    assert await kept(connection) == sorted(wishes)
+    assert await kept(connection) == sorted(contexts)
 
 
 # The size of the promise

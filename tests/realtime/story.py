@@ -12,7 +12,7 @@ from tests.realtime.raw import all_frames
 from warmdesk.desk import Desk
 from warmdesk.metrics.kinds import Metric
 from warmdesk.metrics.rows import ROWS
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import PROJECT_UNARCHIVED, Event
 from warmdesk.realtime.feed import Entry
@@ -32,7 +32,7 @@ async def tell(
         for _ in range(times):
             change.emit(channel, event, payload)
 
-    await desk.changes.run(Wish(actor_id=1), work)
+    await desk.changes.run(ChangeContext(actor_id=1), work)
 
 
 def seqs(frames: list[dict[str, Any]]) -> list[int]:

@@ -20,7 +20,7 @@ from warmdesk.db.queries import Hot, Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.change import Change, Changes, Outcome, Shape, Wish
+from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome, Shape
 from warmdesk.realtime.channels import CONTROL
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
@@ -34,7 +34,7 @@ from warmdesk.realtime.events import (
 
 pytestmark = pytest.mark.foul
 
-WISH = Wish(actor_id=2, client_id="tab-1")
+CONTEXT = ChangeContext(actor_id=2, client_id="tab-1")
 TOLD = '{"slug":"demo"}'
 
 
@@ -110,7 +110,7 @@ async def test_a_change_writes_its_rows_and_its_events_and_publishes_them_after_
         change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
         assert await events(connection) == []
 
-    await changes.run(WISH, work)
+    await changes.run(CONTEXT, work)
     assert await events(connection) == [("project:1", 1), ("project:1", 2), ("project:2", 1)]
     assert await connection.fetchval("select display_name from users where id = 3") == "Al"
     row = await connection.fetchrow("select * from events where channel = 'project:1' and seq = 1")
@@ -136,13 +136,13 @@ async def test_what_is_rolled_back_is_never_said(
         await change.connection.execute("select refuse(422, 'no')")
 
     with pytest.raises(NotFound):
-        await changes.run(WISH, fails)
+        await changes.run(CONTEXT, fails)
     with pytest.raises(WarmDeskError) as refused:
-        await changes.run(WISH, fails_late)
+        await changes.run(CONTEXT, fails_late)
     assert (refused.value.status, refused.value.message) == (422, "no")
     assert await events(connection) == []
     assert await connection.fetchval("select display_name from users where id = 3") == "Alice"
-    await changes.run(WISH, tells("project:1"))
+    await changes.run(CONTEXT, tells("project:1"))
     assert await events(connection) == [("project:1", 1)], "seqs have no holes"
     await asyncio.sleep(0.05)
     assert [message[1] for message in heard] == [1]
@@ -153,7 +153,7 @@ async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
         change.emit("project:1", CHAT_TYPING, '{"user_id":2}')
 
     with pytest.raises(TypeError):
-        await changes.run(WISH, work)
+        await changes.run(CONTEXT, work)
 
 
 @pytest.mark.parametrize("channel", ["user:2", "control"])
@@ -161,7 +161,7 @@ async def test_an_event_goes_to_no_channel_of_another_kind(
     changes: Changes, connection: Any, channel: str
 ) -> None:
     with pytest.raises(TypeError, match=f"project.unarchived is for project, not for {channel}"):
-        await changes.run(WISH, tells("project:1", channel))
+        await changes.run(CONTEXT, tells("project:1", channel))
     assert await events(connection) == []
 
 
@@ -170,7 +170,7 @@ async def test_an_event_that_erases_says_what(changes: Changes) -> None:
         change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}')
 
     with pytest.raises(TypeError, match=r"chat\.message_deleted erases: say which entity"):
-        await changes.run(WISH, work)
+        await changes.run(CONTEXT, work)
 
 
 async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -> None:
@@ -178,7 +178,7 @@ async def test_text_of_rows_that_were_read_before_is_refused(changes: Changes) -
         change.emit("project:1", CHAT_MESSAGE_UPDATED, "{}")
 
     with pytest.raises(TypeError, match="shows rows"):
-        await changes.run(WISH, work)
+        await changes.run(CONTEXT, work)
 
 
 async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connection: Any) -> None:
@@ -195,7 +195,7 @@ async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connectio
     async with connection.transaction():
         await connection.execute("select take_seq('project:1')")
         await connection.execute("update users set display_name = 'Al' where id = 3")
-        telling = asyncio.create_task(changes.run(WISH, work))
+        telling = asyncio.create_task(changes.run(CONTEXT, work))
         await waiting(connection)
     assert (await telling).text == '"Al"'
     told = await connection.fetchval("select payload from events where channel = 'project:1'")
@@ -208,7 +208,7 @@ async def test_a_shape_without_an_event_is_an_answer(changes: Changes, connectio
     async def work(change: Change) -> Shape:
         return change.shape(shown)
 
-    assert (await changes.run(WISH, work)).text == '"it"'
+    assert (await changes.run(CONTEXT, work)).text == '"it"'
     assert await events(connection) == []
 
 
@@ -219,7 +219,7 @@ async def test_seqs_have_no_holes_under_concurrency(changes: Changes, connection
 
     async def sometimes(number: int) -> None:
         try:
-            await changes.run(WISH, fails if number % 3 == 0 else tells("project:1"))
+            await changes.run(CONTEXT, fails if number % 3 == 0 else tells("project:1"))
         except NotFound:
             pass
 
@@ -235,7 +235,7 @@ async def test_many_channels_in_opposite_orders_never_wait_in_a_circle(
 
     async def one(number: int) -> None:
         order = random.Random(number).sample(channels, k=4)
-        await changes.run(WISH, tells(*order, order[0]))
+        await changes.run(CONTEXT, tells(*order, order[0]))
 
     for start in range(0, 200, 10):
         await asyncio.gather(*(one(number) for number in range(start, start + 10)))
@@ -269,7 +269,7 @@ async def test_who_loses_a_deadlock_tries_again(changes: Changes, connection: An
 
     # One of the two is ended by PostgreSQL's deadlock detector after a second, or by its own limit
     # for locks; both are tried again.
-    await asyncio.gather(changes.run(WISH, crossing(1, 2)), changes.run(WISH, crossing(2, 1)))
+    await asyncio.gather(changes.run(CONTEXT, crossing(1, 2)), changes.run(CONTEXT, crossing(2, 1)))
     assert len(runs) >= 3
     rows = await connection.fetch("select display_name from users where id in (1, 2) order by id")
     assert [row["display_name"] for row in rows] == ["Root!!", "Olga!!"]
@@ -279,12 +279,12 @@ async def test_who_loses_a_deadlock_tries_again(changes: Changes, connection: An
 async def test_a_lock_that_is_not_to_be_had_is_a_503_that_says_when_to_come_back(
     changes: Changes, connection: Any, heard: Heard
 ) -> None:
-    await changes.run(WISH, tells("project:1"))
+    await changes.run(CONTEXT, tells("project:1"))
     async with connection.transaction():
         await connection.execute("select 1 from feeds where channel = 'project:1' for update")
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable) as busy:
-            await changes.run(WISH, tells("project:1"))
+            await changes.run(CONTEXT, tells("project:1"))
         assert asyncio.get_running_loop().time() - began < pace.here(5)
     assert busy.value.status == 503
     assert int(busy.value.headers["Retry-After"]) >= 1
@@ -300,7 +300,7 @@ async def test_all_tries_of_a_change_share_its_time(
         "one",
         """
         select 1 as status, '{}' as answer, pg_sleep(0.6), :actor::bigint, :client::text,
-            :project_id::bigint, :need::text, :version::integer, :mismatch::integer,
+            :project_id::bigint, :need::text, :version::integer, :conflict_status::integer,
             record(array[new_event('project:1', 'project.unarchived', '{}'::json)], null, null)
                 as messages
         """,
@@ -317,11 +317,11 @@ async def test_all_tries_of_a_change_share_its_time(
         await connection.execute("select 1 from users where id = 3 for update")
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable):
-            await changes.run(WISH, loses)
+            await changes.run(CONTEXT, loses)
         assert asyncio.get_running_loop().time() - began < pace.here(2.0)
     assert tries == 3
     async with connection.transaction():
-        await changes.run(WISH, tells("project:1"))
+        await changes.run(CONTEXT, tells("project:1"))
         await connection.execute("select 1 from feeds where channel = 'project:1' for update")
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable):
@@ -339,10 +339,10 @@ async def test_a_change_that_hangs_is_given_up_and_keeps_no_connection(
         await change.connection.execute("select pg_sleep(3)")
 
     with pytest.raises(Unavailable) as given_up:
-        await changes.run(WISH, hangs)
+        await changes.run(CONTEXT, hangs)
     assert given_up.value.extra["code"] == "unknown_outcome"
     monkeypatch.setattr(change_module, "SECONDS", 4.5)
-    await asyncio.gather(*(changes.run(WISH, tells("project:1")) for _ in range(20)))
+    await asyncio.gather(*(changes.run(CONTEXT, tells("project:1")) for _ in range(20)))
     assert await connection.fetchval("select display_name from users where id = 3") == "Alice"
 
 
@@ -355,7 +355,7 @@ async def test_who_gives_up_lets_go_of_the_locks_soon(
         await change.connection.execute("select pg_sleep(3.9) from users where id = 3 for update")
 
     with pytest.raises(Unavailable):
-        await changes.run(WISH, hangs)
+        await changes.run(CONTEXT, hangs)
     asked = "select 1 from pg_stat_activity where query like '%pg_sleep(3.9)%' and pid <> $1"
 
     async def gone() -> bool:
@@ -370,7 +370,7 @@ async def test_a_database_that_takes_no_changes_is_a_503(changes: Changes) -> No
         await change.connection.execute("update users set display_name = 'Al' where id = 3")
 
     with pytest.raises(Unavailable):
-        await changes.run(WISH, work)
+        await changes.run(CONTEXT, work)
 
 
 @pytest.fixture
@@ -396,13 +396,13 @@ async def test_who_asks_only_once_may_be_patient_while_the_database_is_away(
     loop = asyncio.get_running_loop()
     network.close()
     with pytest.raises(Unavailable):
-        await far_changes.run(WISH, tells("project:1"))
+        await far_changes.run(CONTEXT, tells("project:1"))
     began = loop.time()
     with pytest.raises(Unavailable):
-        await far_changes.run(WISH, tells("project:1"), patience=1.0)
+        await far_changes.run(CONTEXT, tells("project:1"), patience=1.0)
     assert 1.0 <= loop.time() - began < pace.here(3.0)
     loop.call_later(1.5, network.open)
-    assert await far_changes.run(WISH, tells("project:1"), patience=8.0) == "done"
+    assert await far_changes.run(CONTEXT, tells("project:1"), patience=8.0) == "done"
     assert await events(connection) == [("project:1", 1)]
 
 
@@ -427,10 +427,10 @@ async def test_who_is_patient_does_again_what_nobody_knows_of(
         network.cut()
         network.thaw()
 
-    await far_changes.run(WISH, tells("project:2"))
+    await far_changes.run(CONTEXT, tells("project:2"))
     lost = asyncio.create_task(forgets())
     network.hold_answers(after=b"COMMIT")
-    await far_changes.run(WISH, work, patience=8.0)
+    await far_changes.run(CONTEXT, work, patience=8.0)
     await lost
     assert attempts == 2
     assert await events(connection) == [("project:1", 1), ("project:2", 1)]
@@ -443,7 +443,7 @@ async def test_an_event_of_more_than_a_mebibyte_is_refused(
         change.emit("project:1", PROJECT_UNARCHIVED, '{"slug":"' + "x" * (1 << 20) + '"}')
 
     with pytest.raises(WarmDeskError) as refused:
-        await changes.run(WISH, large)
+        await changes.run(CONTEXT, large)
     assert refused.value.status == 422
     assert await events(connection) == []
 
@@ -463,8 +463,8 @@ async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
     async def deletes(change: Change) -> None:
         change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}', entity=entity("message", 7))
 
-    await changes.run(WISH, posts)
-    await changes.run(WISH, deletes)
+    await changes.run(CONTEXT, posts)
+    await changes.run(CONTEXT, deletes)
     rows = await connection.fetch("select type, payload from events order by seq")
     assert [tuple(row) for row in rows] == [
         ("gone", "{}"),
@@ -480,7 +480,7 @@ async def test_a_change_of_rights_is_forgotten_before_it_is_said_and_answered(
         change.emit("project:1", PROJECT_UNARCHIVED, TOLD)
         change.emit(CONTROL, CONTROL_SETTINGS, '{"keys":[]}')
 
-    await changes.run(WISH, revokes)
+    await changes.run(CONTEXT, revokes)
     assert cache.forgot == [0]
     await changes.hot(HOT, MEMBERS, channel=CONTROL)
     assert cache.forgot == [0, 2]
@@ -490,14 +490,14 @@ async def test_who_hears_again_that_a_right_changed_meets_the_new_one(
     changes: Changes, cache: Cache, connection: Any
 ) -> None:
     """The change was another process's, whose answer was lost."""
-    wish = WISH._replace(key="once", path="/here", body_hash="-", keyed=True)
+    context = CONTEXT._replace(key="once", path="/here", body_hash="-", keyed=True)
 
     async def work(change: Change) -> Outcome:
         return Outcome(200, "{}")
 
-    assert not (await changes.run(wish, work)).replay
+    assert not (await changes.run(context, work)).replay
     assert cache.forgot == []
-    assert (await changes.run(wish, work)).replay
+    assert (await changes.run(context, work)).replay
     assert cache.forgot == [0]
 
 
@@ -511,11 +511,11 @@ async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
     async def joins(change: Change) -> None:
         change.emit("user:2", PROJECT_JOINED, TOLD)
 
-    await changes.run(WISH, tells("project:1"))
-    await changes.run(WISH, joins)
+    await changes.run(CONTEXT, tells("project:1"))
+    await changes.run(CONTEXT, joins)
     await changes.hot(HOT, MEMBERS, channel="project:1")
     with pytest.raises(NotFound):
-        await changes.run(WISH, fails)
+        await changes.run(CONTEXT, fails)
     assert cache.forgot == []
 
 
@@ -527,10 +527,10 @@ HOT: Hot[..., Any] = Hot(
         record(array[new_event(:channel, 'project.unarchived', '{"slug":"demo"}'::json)],
             :actor::bigint, :client::text) as messages
     where :need::text = 'member' and :project_id::bigint = 1 and :version::integer is null
-        and :mismatch::integer = 409
+        and :conflict_status::integer = 409
     """,
 )
-MEMBERS = WISH._replace(need=Role.MEMBER, project_id=1)
+MEMBERS = CONTEXT._replace(need=Role.MEMBER, project_id=1)
 
 
 async def test_a_hot_change_is_a_function_whose_messages_are_published(

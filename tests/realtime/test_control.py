@@ -20,7 +20,7 @@ from warmdesk.auth.tokens import digest
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.realtime import control
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.events import CONTROL_KEY
 
@@ -130,7 +130,7 @@ async def test_a_key_that_is_revoked_ends_its_sockets(
         change.emit(CONTROL, CONTROL_KEY, f'{{"key_id":{keys["one"]}}}')
 
     began = time.monotonic()
-    await desk.changes.run(Wish(actor_id=1), revoke)
+    await desk.changes.run(ChangeContext(actor_id=1), revoke)
     await close_within(began, 4401, near, far)
     await stay_open(other)
     await person("alice", api_key="wd_one").get("/users/me", status=401)

@@ -23,7 +23,7 @@ from tests.realtime.test_deleted import EDGES, joined, make_room
 from warmdesk.db.migrations import migrate
 from warmdesk.desk import Desk
 from warmdesk.realtime import feed
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.channels import EventScope, project_channel
 from warmdesk.realtime.entities import Entity, entity
 from warmdesk.realtime.events import CATALOGUE, ERASING, Event
@@ -142,7 +142,7 @@ async def tell(door: Door, board: Board, root: Entity, told: Sequence[Act], firs
             payload = orjson.dumps({"text": text(place, size)}).decode()
             change.emit(project_channel(board.id), event, payload, entity=named(root, ids))
 
-    await door.desk.changes.run(Wish(actor_id=1), work)
+    await door.desk.changes.run(ChangeContext(actor_id=1), work)
 
 
 async def test_what_erases_while_a_room_opens_erases(

@@ -32,7 +32,7 @@ from warmdesk.metrics.sharing import TICK_SECONDS
 from warmdesk.realtime import connection as connection_module
 from warmdesk.realtime import feed, hub, resume, roster, sweeper
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.change import Change, Wish
+from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.channels import CONTROL, project_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import CONTROL_RESTORED, PROJECT_UNARCHIVED
@@ -427,7 +427,7 @@ async def test_who_is_ahead_of_a_room_that_cannot_read_its_feed_is_not_reset(
     desk: Desk, board: Board
 ) -> None:
     room = await desk.hub.open(project_channel(board.id))
-    await desk.database.healing.close()
+    await desk.database.reserved.close()
     with pytest.raises(DATABASE_AWAY):
         await desk.resume.plan(room, room.last + 1, desk.hub.epoch)
 
@@ -570,7 +570,7 @@ async def tell_text(desk: Desk, channel: str, text: str, times: int) -> None:
         change.emit(channel, PROJECT_UNARCHIVED, f'{{"slug":"{text}"}}')
 
     for _ in range(times):
-        await desk.changes.run(Wish(actor_id=1), work)
+        await desk.changes.run(ChangeContext(actor_id=1), work)
 
 
 async def until_paused(desk: Desk, channel: str, connection: Connection) -> None:

@@ -301,7 +301,7 @@ async def test_a_storm_of_newcomers_joins_each_once(
     users = await many(desk, connection, board.id, 100)
     desks = itertools.cycle((desk, twin.desk))
     doors = itertools.cycle((person("x").client, person("x", url=twin.url).client))
-    wishes = itertools.cycle(({"presence": "changed"}, {"presence": "changed"}, {}, {}))
+    contexts = itertools.cycle(({"presence": "changed"}, {"presence": "changed"}, {}, {}))
     async with here(olga) as viewer, AsyncExitStack() as stack:
         sessions = await connection.fetch(
             "insert into sessions (user_id, expires_at)"
@@ -317,7 +317,7 @@ async def test_a_storm_of_newcomers_joins_each_once(
             while True:
                 try:
                     ticket = await next(desks).identity.ws_ticket(actor)
-                    params = {"ticket": ticket} | next(wishes)
+                    params = {"ticket": ticket} | next(contexts)
                     socket = await client.session.ws_connect(f"{client.url}/ws/demo", params=params)
                 except (Unavailable, aiohttp.WSServerHandshakeError) as refused:
                     assert refused.status == 503  # noqa: PT017

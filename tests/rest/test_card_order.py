@@ -272,9 +272,9 @@ async def test_eight_people_moving_at_once_leave_one_order_that_all_see(
         for _ in range(8)
     ]
 
-    async def moving(person: Person, wishes: list[tuple[int, int, int]]) -> list[int]:
+    async def moving(person: Person, contexts: list[tuple[int, int, int]]) -> list[int]:
         statuses = []
-        for card, column, index in wishes:
+        for card, column, index in contexts:
             body = {"column_id": column, "index": 0 if crowd == "one place" else index}
             answer = await person.request("PATCH", f"{board.path}/cards/{card}/move", body)
             statuses.append(answer.status)
@@ -282,7 +282,7 @@ async def test_eight_people_moving_at_once_leave_one_order_that_all_see(
 
     async with mirror(olga, "demo"), bob.socket() as wire:
         found = await asyncio.gather(
-            *(moving((alice, olga)[n % 2], wishes) for n, wishes in enumerate(moves))
+            *(moving((alice, olga)[n % 2], contexts) for n, contexts in enumerate(moves))
         )
         last = await head(alice, board)
         while not wire.events or wire.events[-1]["seq"] < last:

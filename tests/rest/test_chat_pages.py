@@ -115,7 +115,7 @@ async def test_whatever_fits_every_message_is_on_one_page(
     transaction = connection.transaction()
     await transaction.start()
     try:
-        ids = await talk(connection, board, [letter * size for size, letter, _ in sizes])
+        ids = await talk(connection, board, [pending * size for size, pending, _ in sizes])
         for message_id, (_, _, reactions) in zip(ids, sizes, strict=False):
             await connection.execute(
                 "insert into message_reactions (owner_type, owner_id, user_id, emoji)"

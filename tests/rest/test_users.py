@@ -460,7 +460,7 @@ async def test_a_name_that_changes_while_a_membership_does_is_told_with_it(
     renaming = asyncio.create_task(renamed.put("/users/me", {"display_name": "Somebody"}))
 
     async def waits() -> bool:
-        (waiting,) = await door.desk.database.healing.fetchrow(
+        (waiting,) = await door.desk.database.reserved.fetchrow(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
             " and datname = current_database()"
         )

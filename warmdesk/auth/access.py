@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Project, Role, effective_role
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole, Project, Role, effective_role
 from warmdesk.db.pool import spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, NotFound
@@ -42,7 +42,7 @@ class Access:
 
         `database` has `fetch` and is nobody's own: the look-up is shared with others who ask.
         """
-        if actor.global_role not in PEOPLE:
+        if actor.global_role not in HUMAN_ROLES:
             raise Forbidden("a service account cannot do this")
         place = (actor.user_id, slug, actor.global_role)
         if place in self.entries:

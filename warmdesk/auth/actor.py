@@ -35,8 +35,8 @@ class GlobalRole(StrEnum):
     BACKUP = "backup"
 
 
-PEOPLE = frozenset({GlobalRole.ADMIN, GlobalRole.USER, GlobalRole.VIEWER})
-EVERYBODY = frozenset(GlobalRole)
+HUMAN_ROLES = frozenset({GlobalRole.ADMIN, GlobalRole.USER, GlobalRole.VIEWER})
+ALL_ROLES = frozenset(GlobalRole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,6 @@ def effective_role(global_role: GlobalRole, project_role: str | None) -> Role | 
     """
     if global_role is GlobalRole.ADMIN:
         return Role.OWNER
-    if project_role is None or global_role not in PEOPLE:
+    if project_role is None or global_role not in HUMAN_ROLES:
         return None
     return Role.VIEWER if global_role is GlobalRole.VIEWER else Role.of(project_role)

@@ -34,7 +34,7 @@ from warmdesk.auth.tokens import (
 from warmdesk.db.pool import DATABASE_AWAY, Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import Unauthorized, Unavailable
-from warmdesk.link import NAMES
+from warmdesk.redis_calls import NAMES
 from warmdesk.tasks import Batcher, SingleFlight
 
 KEPT = 20_000

@@ -19,7 +19,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.errors import TooMany
-from warmdesk.link import NAMES, Commands
+from warmdesk.redis_calls import NAMES, RedisCalls
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Limits:
     def __init__(self, redis: Any, *, on: bool = True, names: str = NAMES) -> None:
         self.on = on
         self._names = names
-        self._commands = Commands(redis)
+        self._commands = RedisCalls(redis)
         self._here: OrderedDict[str, deque[float]] = OrderedDict()
         self._ask_again_at = 0.0
 

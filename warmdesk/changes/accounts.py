@@ -73,7 +73,7 @@ async def require_room(change: Change, user_id: int, field: str | None = None) -
 
 def act_as(change: Change, user_id: int) -> None:
     """The change found out only now who wants it."""
-    change.wish = change.wish._replace(actor_id=user_id)
+    change.context = change.context._replace(actor_id=user_id)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, WarmDeskError
-from warmdesk.realtime.change import Change, Changes, Outcome, Wish
+from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_UPDATED
@@ -35,12 +35,14 @@ encode = Encoder().encode
 PLACES = ("position", "index", "before_card_id", "after_card_id")
 
 
-async def create(changes: Changes, wish: Wish, column_id: int, body: CreateCard) -> Outcome:
+async def create(
+    changes: Changes, context: ChangeContext, column_id: int, body: CreateCard
+) -> Outcome:
     """A new card: 201 and its shape."""
     try:
         return await changes.hot(
             sql.cards.create,
-            wish,
+            context,
             column_id=column_id,
             fields=fields(body),
             **place(body),
@@ -50,20 +52,22 @@ async def create(changes: Changes, wish: Wish, column_id: int, body: CreateCard)
         raise
 
 
-async def update(changes: Changes, wish: Wish, card: str, body: UpdateCard) -> Outcome:
+async def update(changes: Changes, context: ChangeContext, card: str, body: UpdateCard) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
-        return await changes.hot(sql.cards.update, wish, card=card, fields=fields(body))
+        return await changes.hot(sql.cards.update, context, card=card, fields=fields(body))
     except WarmDeskError as error:
         _name_as_sent(error, body)
         raise
 
 
-async def move(changes: Changes, wish: Wish, card: str, body: MoveCard | ReorderCard) -> Outcome:
+async def move(
+    changes: Changes, context: ChangeContext, card: str, body: MoveCard | ReorderCard
+) -> Outcome:
     """Another place, in a column or, without one, in the card's own: 200 and its shape."""
     return await changes.hot(
         sql.cards.move,
-        wish,
+        context,
         card=card,
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **place(body),

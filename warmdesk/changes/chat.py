@@ -26,7 +26,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
-from warmdesk.realtime.change import SECONDS, TRIES, Change, Changes, Outcome, Shape, Wish
+from warmdesk.realtime.change import SECONDS, TRIES, Change, ChangeContext, Changes, Outcome, Shape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
@@ -46,10 +46,10 @@ decode = Decoder(dict[str, Any]).decode
 
 
 @dataclass(slots=True, eq=False)
-class Letter:
+class PendingMessage:
     """A message on its way, and who waits for its answer."""
 
-    wish: Wish
+    context: ChangeContext
     project_id: int
     body: str
     nonce: str | None
@@ -59,7 +59,7 @@ class Letter:
     @property
     def is_plain(self) -> bool:
         """Whether it cannot be a repetition: nothing tells it from another."""
-        return self.wish.key is None and self.nonce is None
+        return self.context.key is None and self.nonce is None
 
     def give_up(self) -> None:
         """Nobody waits any longer."""
@@ -77,7 +77,7 @@ class Chat:
 
     def __init__(self, changes: Changes) -> None:
         self.changes = changes
-        self._waiting: deque[Letter] = deque()
+        self._waiting: deque[PendingMessage] = deque()
         self._carriers: set[asyncio.Task[None]] = set()
         # The one that takes what comes; the others wait for a statement that is slow.
         self._carrier: asyncio.Task[None] | None = None
@@ -85,27 +85,27 @@ class Chat:
         self._busy: set[int] = set()
         self._apart: set[int] = set()
 
-    async def send(self, wish: Wish, body: str, nonce: str | None) -> Outcome:
+    async def send(self, context: ChangeContext, body: str, nonce: str | None) -> Outcome:
         """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
         minutes.
         """
         loop = asyncio.get_running_loop()
-        letter = Letter(wish, wish.project, body, nonce, loop.create_future())
-        self._waiting.append(letter)
+        pending = PendingMessage(context, context.project, body, nonce, loop.create_future())
+        self._waiting.append(pending)
         self._carry_on()
         seconds, _ = granted(SECONDS)
-        late = loop.call_later(seconds, letter.give_up)
+        late = loop.call_later(seconds, pending.give_up)
         try:
-            return await letter.answer
+            return await pending.answer
         finally:
             late.cancel()
 
-    async def edit(self, wish: Wish, message_id: int, body: str) -> Outcome:
+    async def edit(self, context: ChangeContext, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
         async def work(change: Change) -> Shape:
             message = await _lock(change, message_id)
-            if message["user_id"] != wish.actor_id:
+            if message["user_id"] != context.actor_id:
                 raise Forbidden("only its author may edit a message")
             shape = change.shape(sql.chat.shape, id=message_id)
             if body != message["body"]:
@@ -113,26 +113,26 @@ class Chat:
                 _tell(change, message_id, CHAT_MESSAGE_UPDATED, shape)
             return shape
 
-        return Outcome(200, await self.changes.run(wish, work))
+        return Outcome(200, await self.changes.run(context, work))
 
-    async def delete(self, wish: Wish, message_id: int) -> None:
+    async def delete(self, context: ChangeContext, message_id: int) -> None:
         """Delete one's own message, or another's as a project admin. Its text leaves the feed."""
 
         async def work(change: Change) -> None:
             message = await _lock(change, message_id)
-            if message["user_id"] != wish.actor_id:
+            if message["user_id"] != context.actor_id:
                 await change.enter(Role.ADMIN)
             await sql.chat.delete(change.connection, id=message_id)
             _tell(change, message_id, CHAT_MESSAGE_DELETED, f'{{"id":{message_id}}}')
 
-        await self.changes.run(wish, work)
+        await self.changes.run(context, work)
 
     def _carry_on(self) -> None:
         """Have what may go carried, unless somebody does."""
         if (
             self._carrier is None
             and len(self._carriers) < CARRIERS
-            and any(letter.project_id not in self._busy for letter in self._waiting)
+            and any(pending.project_id not in self._busy for pending in self._waiting)
         ):
             # It carries for others too: it sees nothing of a request, whose time is not theirs.
             carrying = asyncio.get_running_loop().create_task(self._carry(), context=Context())
@@ -164,43 +164,43 @@ class Chat:
             self._carrier = None
         self._carry_on()
 
-    def _next_group(self) -> list[Letter]:
+    def _next_group(self) -> list[PendingMessage]:
         """What goes next, in the order it came: nothing of a project that has a statement under
         way; a project that failed with nobody else.
         """
-        group: list[Letter] = []
-        stays: list[Letter] = []
+        group: list[PendingMessage] = []
+        stays: list[PendingMessage] = []
         projects: set[int] = set()
         size = 0
         while self._waiting and len(group) < GROUP:
-            letter = self._waiting.popleft()
-            if letter.answer.done():
+            pending = self._waiting.popleft()
+            if pending.answer.done():
                 continue
-            crowded = len(projects) == GROUP_PROJECTS and letter.project_id not in projects
-            if crowded or letter.project_id in self._busy or not self._goes_with(group, letter):
-                stays.append(letter)
+            crowded = len(projects) == GROUP_PROJECTS and pending.project_id not in projects
+            if crowded or pending.project_id in self._busy or not self._goes_with(group, pending):
+                stays.append(pending)
                 continue
-            size += len(letter.body)
+            size += len(pending.body)
             if group and size > GROUP_TEXT:
-                stays.append(letter)
+                stays.append(pending)
                 break
-            letter.under_way = True
-            group.append(letter)
-            projects.add(letter.project_id)
+            pending.under_way = True
+            group.append(pending)
+            projects.add(pending.project_id)
         self._waiting.extendleft(reversed(stays))
         self._busy |= projects
         return group
 
-    def _goes_with(self, group: list[Letter], letter: Letter) -> bool:
-        if not self._apart or not group or group[0].project_id == letter.project_id:
+    def _goes_with(self, group: list[PendingMessage], pending: PendingMessage) -> bool:
+        if not self._apart or not group or group[0].project_id == pending.project_id:
             return True
-        return self._apart.isdisjoint((group[0].project_id, letter.project_id))
+        return self._apart.isdisjoint((group[0].project_id, pending.project_id))
 
-    async def _send(self, group: list[Letter]) -> None:
+    async def _send(self, group: list[PendingMessage]) -> None:
         """Send a group. When it fails, its projects are tried apart, then its messages: what is
         wrong with one must not cost the others.
         """
-        ids = {letter.project_id for letter in group}
+        ids = {pending.project_id for pending in group}
         try:
             error = await self._try(group, tries=TRIES if len(ids) == 1 else 1)
             if error is None:
@@ -215,14 +215,14 @@ class Chat:
                     self._apart |= ids
                 _refuse(group, error)
             else:
-                for letter in group:
-                    if (error := await self._try([letter], tries=TRIES)) is not None:
-                        _refuse([letter], error)
+                for pending in group:
+                    if (error := await self._try([pending], tries=TRIES)) is not None:
+                        _refuse([pending], error)
         finally:
             self._busy -= ids
             self._carry_on()
 
-    async def _try(self, group: list[Letter], *, tries: int) -> Exception | None:
+    async def _try(self, group: list[PendingMessage], *, tries: int) -> Exception | None:
         """Send a group and answer each of it; gives back why that failed."""
         try:
             answers = await self._write(group, tries=tries)
@@ -231,27 +231,29 @@ class Chat:
             raise
         except Exception as error:
             return error
-        for letter, answer in zip(group, answers, strict=True):
-            if letter.answer.done():
+        for pending, answer in zip(group, answers, strict=True):
+            if pending.answer.done():
                 continue
             if isinstance(answer, Outcome):
-                letter.answer.set_result(answer)
+                pending.answer.set_result(answer)
             else:
-                letter.answer.set_exception(answer)
+                pending.answer.set_exception(answer)
         return None
 
-    async def _write(self, group: list[Letter], *, tries: int) -> list[Outcome | WarmDeskError]:
+    async def _write(
+        self, group: list[PendingMessage], *, tries: int
+    ) -> list[Outcome | WarmDeskError]:
         """One transaction: what each of a group gets."""
         if len(group) == 1 and group[0].is_plain:
-            (letter,) = group
+            (pending,) = group
             row = await self.changes.many(
                 sql.chat.send_alone,
                 tries=tries,
-                project=letter.project_id,
-                actor=letter.wish.actor_id,
-                client=letter.wish.client_id,
-                need=letter.wish.role,
-                body=letter.body,
+                project=pending.project_id,
+                actor=pending.context.actor_id,
+                client=pending.context.client_id,
+                need=pending.context.role,
+                body=pending.body,
             )
             return [Outcome(201, row["answer"])]
         row = await self.changes.many(sql.chat.send, tries=tries, **_columns(group))
@@ -263,27 +265,27 @@ class Chat:
         ]
 
 
-def _by_project(group: list[Letter]) -> list[list[Letter]]:
+def _by_project(group: list[PendingMessage]) -> list[list[PendingMessage]]:
     """The group's messages by project, in each in the order they came."""
 
-    def project(letter: Letter) -> int:
-        return letter.project_id
+    def project(pending: PendingMessage) -> int:
+        return pending.project_id
 
     return [list(part) for _, part in groupby(sorted(group, key=project), project)]
 
 
-def _columns(group: list[Letter]) -> dict[str, list[Any]]:
+def _columns(group: list[PendingMessage]) -> dict[str, list[Any]]:
     """A group as the parameters of its statement."""
     return {
-        "projects": [letter.project_id for letter in group],
-        "actors": [letter.wish.actor_id for letter in group],
-        "needs": [letter.wish.role for letter in group],
-        "clients": [letter.wish.client_id for letter in group],
-        "keys": [letter.wish.key for letter in group],
-        "paths": [letter.wish.path for letter in group],
-        "hashes": [letter.wish.body_hash for letter in group],
-        "nonces": [letter.nonce for letter in group],
-        "bodies": [letter.body for letter in group],
+        "projects": [pending.project_id for pending in group],
+        "actors": [pending.context.actor_id for pending in group],
+        "needs": [pending.context.role for pending in group],
+        "clients": [pending.context.client_id for pending in group],
+        "keys": [pending.context.key for pending in group],
+        "paths": [pending.context.path for pending in group],
+        "hashes": [pending.context.body_hash for pending in group],
+        "nonces": [pending.nonce for pending in group],
+        "bodies": [pending.body for pending in group],
     }
 
 
@@ -292,10 +294,10 @@ def _refusal(status: int, answer: str) -> WarmDeskError:
     return WarmDeskError(extra.pop("error"), status=status, **extra)
 
 
-def _refuse(letters: Iterable[Letter], error: Exception) -> None:
-    for letter in letters:
-        if not letter.answer.done():
-            letter.answer.set_exception(error)
+def _refuse(letters: Iterable[PendingMessage], error: Exception) -> None:
+    for pending in letters:
+        if not pending.answer.done():
+            pending.answer.set_exception(error)
 
 
 async def _lock(change: Change, message_id: int) -> Any:
@@ -303,16 +305,18 @@ async def _lock(change: Change, message_id: int) -> Any:
     the version the client saw.
     """
     await change.enter()
-    message = await sql.chat.lock(change.connection, id=message_id, project_id=change.wish.project)
+    message = await sql.chat.lock(
+        change.connection, id=message_id, project_id=change.context.project
+    )
     await sql.chat.require_version(
         change.connection,
         id=message_id,
-        version=change.wish.version,
-        mismatch=change.wish.mismatch,
+        version=change.context.version,
+        conflict_status=change.context.conflict_status,
     )
     return message
 
 
 def _tell(change: Change, message_id: int, event: Event, payload: str | Shape) -> None:
-    channel = project_channel(change.wish.project)
+    channel = project_channel(change.context.project)
     change.emit(channel, event, payload, entity=entity("message", message_id))

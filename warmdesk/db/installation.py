@@ -1,8 +1,8 @@
 """Which installation this is: its UUID, made with the database, and its hosts' secrets.
 
 A process reads the UUID once, when it starts, because all its names in Redis carry it
-(`warmdesk.link.names_of`). A database that became another installation under running processes, by
-a restore or as a copy, has another one. Whoever still uses the old names hears nothing of those who
+(`warmdesk.redis_calls.names_of`). A database that became another installation under running
+processes, by a restore or as a copy, has another one. Whoever still uses the old names hears nothing of those who
 use the new ones but by the feeds, so each worker asks for a successor when it finds that out.
 
 What a secret is stands nowhere: only a salted scrypt of it, so that who reads the database cannot

@@ -23,8 +23,8 @@ from typing import Any
 
 import asyncpg
 
+from warmdesk.db.connections import ConnectionPool, PooledConnection, UnansweredSince
 from warmdesk.db.dial import Dialer, connect
-from warmdesk.db.lines import Line, Lines, Silence
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import HEAVY_WAIT, POOL_WAIT
 
@@ -117,7 +117,7 @@ class Connections:
     silent_after = SILENT_SECONDS
     """Who has no answer for so many seconds makes the other connections doubtful."""
 
-    def __init__(self, pool: Lines) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
         self.silence = pool.silence
 
@@ -180,7 +180,7 @@ class Connections:
                 raise
             await transaction.commit()
 
-    async def _wait(self, seconds: float) -> Line:
+    async def _wait(self, seconds: float) -> PooledConnection:
         """A connection that is not there yet, within two seconds or fewer."""
         began = time.monotonic()
         try:
@@ -193,7 +193,7 @@ class Connections:
             if self.waited is not None:
                 self.waited.observe(time.monotonic() - began)
 
-    def _failed(self, line: Line, asked: float, error: BaseException) -> None:
+    def _failed(self, line: PooledConnection, asked: float, error: BaseException) -> None:
         """Draw from an error what it says of the connection and of the others."""
         if line.late or isinstance(
             error, (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
@@ -313,7 +313,7 @@ class Heavy(Connections):
         except asyncpg.QueryCanceledError as error:
             raise _too_long() from error
 
-    async def _wait(self, seconds: float) -> Line:
+    async def _wait(self, seconds: float) -> PooledConnection:
         if self.pool.waiting >= HEAVY_QUEUE:
             raise Unavailable("too many long reads at once, try again", code="too_many_reads")
         return await super()._wait(seconds)
@@ -325,16 +325,18 @@ def _too_long() -> Unavailable:
 
 class Database(Connections):
     """PostgreSQL as one process sees it: the pool for requests; `heavy`, for what reads much; and
-    `healing`, the centre's own.
+    `reserved`, the centre's own.
     """
 
     for_requests = True
     waited = WAITED
 
-    def __init__(self, pool: Lines, heavy: Lines, healing: Lines) -> None:
+    def __init__(
+        self, pool: ConnectionPool, heavy: ConnectionPool, reserved: ConnectionPool
+    ) -> None:
         super().__init__(pool)
         self.heavy = Heavy(heavy)
-        self.healing = Connections(healing)
+        self.reserved = Connections(reserved)
 
     @classmethod
     async def open(cls, dsn: str, *, size: int, heavy: int = 2) -> Database:
@@ -354,18 +356,20 @@ class Database(Connections):
 
         def dial(statement_ms: int) -> Dialer:
             limits = settings | {"statement_timeout": str(statement_ms)}
-            return Dialer(dsn, timeout=ASK_SECONDS, connection_class=Line, server_settings=limits)
+            return Dialer(
+                dsn, timeout=ASK_SECONDS, connection_class=PooledConnection, server_settings=limits
+            )
 
-        silence, usual = Silence(), dial(STATEMENT_MS)
+        silence, usual = UnansweredSince(), dial(STATEMENT_MS)
         opened = cls(
-            Lines(usual, most=size, silence=silence),
-            Lines(dial(HEAVY_MS), most=heavy, silence=silence),
-            Lines(usual, most=HEALING_CONNECTIONS, silence=silence),
+            ConnectionPool(usual, most=size, silence=silence),
+            ConnectionPool(dial(HEAVY_MS), most=heavy, silence=silence),
+            ConnectionPool(usual, most=HEALING_CONNECTIONS, silence=silence),
         )
         try:
             # More are made when they are needed.
             await opened.pool.fill(min(2, size))
-            await opened.healing.pool.fill(1)
+            await opened.reserved.pool.fill(1)
         except BaseException:  # nobody has it to close it
             await opened.close()
             raise
@@ -374,4 +378,4 @@ class Database(Connections):
     async def close(self) -> None:
         await super().close()
         await self.heavy.close()
-        await self.healing.close()
+        await self.reserved.close()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HEADER = re.compile(r"^-- name: (\w+) -> (one|many|value|nothing)(, by key)?$", re.MULTILINE)
 TOKEN = re.compile(r"('(?:[^']|'')*')|(--[^\n]*)|(::)|(:=)|:([a-z_]\w*)")
-REQUEST = ("actor", "client", "project_id", "need", "version", "mismatch")
+REQUEST = ("actor", "client", "project_id", "need", "version", "conflict_status")
 """What `Changes.hot` tells every statement of the request that wants a change."""
 
 P = ParamSpec("P")

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from warmdesk.errors import LONGEST_NAME, BadRequest, TooLarge, WarmDeskError, cut, field_error
 from warmdesk.http.bounds import NOBODY, Crowded
-from warmdesk.http.middleware import DOORMAN
+from warmdesk.http.middleware import RESPONSES
 from warmdesk.http.request import ACTOR
 from warmdesk.http.route import Accepts
 from warmdesk.realtime.handshake import ClientGone
@@ -78,7 +78,7 @@ async def read_body(
         return raw
     parts: list[bytes] = []
     lost = False
-    bodies = request.app[DOORMAN].bounds.bodies
+    bodies = request.app[RESPONSES].bounds.bodies
     actor = request.get(ACTOR)
     try:
         async with asyncio.timeout(BODY_SECONDS) as late:

@@ -27,7 +27,7 @@ from warmdesk.config import Settings
 from warmdesk.errors import TooMany, Unavailable
 from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
 from warmdesk.realtime.socket_buffers import progress
-from warmdesk.tasks import Tasks, until_beat
+from warmdesk.tasks import Tasks, seconds_to_tick
 
 WRITE_TIMEOUT = 10.0
 """Who took nothing of an answer for so many seconds is not waited for."""
@@ -384,7 +384,7 @@ class Bounds:
 
         async def turn() -> None:
             while True:
-                await asyncio.sleep(until_beat(VISIT_SECONDS))
+                await asyncio.sleep(seconds_to_tick(VISIT_SECONDS))
                 self.visit(monotonic())
 
         tasks = Tasks()

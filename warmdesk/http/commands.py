@@ -26,7 +26,7 @@ from warmdesk.http.middleware import as_problem
 from warmdesk.http.route import CHANGES, Rate
 from warmdesk.metrics import WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.metrics.kinds import OTHER
-from warmdesk.realtime.change import Wish
+from warmdesk.realtime.change import ChangeContext
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import ACK, ERROR, Event
 from warmdesk.realtime.frames import Close
@@ -106,7 +106,7 @@ class Call:
 
     socket: Socket
     body: Any
-    wish: Wish
+    context: ChangeContext
 
 
 Carry = Callable[[Call], Any]
@@ -284,13 +284,13 @@ def _call(connection: Socket, declared: Command, message: Incoming) -> Call:
     if declared.body is not None:
         body = msgspec.json.decode(message.payload, type=declared.body)
     version = getattr(body, "version", None)
-    wish = Wish(
+    context = ChangeContext(
         actor_id=connection.user_id,
         version=version if isinstance(version, int) else None,
         project_id=connection.project_id or None,
         need=declared.need,
     )
-    return Call(connection, body, wish)
+    return Call(connection, body, context)
 
 
 def _reply(

@@ -160,7 +160,7 @@ def _of_aiohttp(error: web.HTTPException) -> WarmDeskError:
 # In and out
 
 
-class Doorman:
+class Responses:
     """What the doors of one application know of its settings."""
 
     def __init__(self, desk: Desk) -> None:
@@ -182,7 +182,9 @@ class Doorman:
             name = f"{self.prefix}-{next(self.numbers)}"
         return name
 
-    def see_off(self, request: web.BaseRequest, response: web.StreamResponse, name: str) -> None:
+    def finish_headers(
+        self, request: web.BaseRequest, response: web.StreamResponse, name: str
+    ) -> None:
         """Put on the headers that every answer has."""
         headers = response.headers
         if "Content-Security-Policy" in headers:
@@ -216,17 +218,17 @@ class Doorman:
             response.force_close()
 
 
-DOORMAN: web.AppKey[Doorman] = web.AppKey("doorman", Doorman)
+RESPONSES: web.AppKey[Responses] = web.AppKey("doorman", Responses)
 
 
-def behind_door(handler: Handler, method: str, template: str) -> Handler:
+def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
     """The handler with the door before it. `template`: the path as it was declared."""
     answers = HTTP.at(method, template)
 
     async def door(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
-        doorman = request.app[DOORMAN]
-        name = doorman.name(request)
+        responses = request.app[RESPONSES]
+        name = responses.name(request)
         REQUEST_ID.set(name)
         budget = Budget()
         BUDGET.set(budget)
@@ -245,10 +247,10 @@ def behind_door(handler: Handler, method: str, template: str) -> Handler:
         if request.version not in UNDERSTOOD:
             response.force_close()
         if response.status != 101 and not response.prepared:
-            doorman.see_off(request, response, name)
+            responses.finish_headers(request, response, name)
         took = perf_counter() - began
         answers.count(response.status, took)
-        if doorman.debug:
+        if responses.debug:
             log.debug(
                 "http.answered method=%s path=%s status=%d ms=%.1f",
                 method,
@@ -285,7 +287,7 @@ def refused(error: Exception, place: str, name: str) -> web.StreamResponse:
     return problem(shown, name if shown.status >= 500 else None)
 
 
-async def nowhere(request: web.Request) -> web.Response:
+async def not_found(request: web.Request) -> web.Response:
     """The answer where no handler is: 404, 405 with ``Allow``, and 204 to OPTIONS."""
     methods = request.match_info.get("methods")
     if methods is None:

@@ -19,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from warmdesk.errors import WarmDeskError
 from warmdesk.http.answers import problem
 from warmdesk.http.bounds import NOBODY
-from warmdesk.http.middleware import Doorman, RefusedBefore, behind_door, nowhere
+from warmdesk.http.middleware import RefusedBefore, Responses, not_found, wrap_handler
 from warmdesk.http.request import ACTOR
 from warmdesk.http.router import UNMATCHED
 from warmdesk.log import REQUEST_ID
@@ -33,7 +33,7 @@ HEAD_BYTES = 1 << 16
 PIPELINED = 8
 """Requests that are read before the one before them is answered."""
 
-BEYOND = behind_door(nowhere, OTHER, UNMATCHED)
+BEYOND = wrap_handler(not_found, OTHER, UNMATCHED)
 """The door of what has no path: ``CONNECT host:port``, ``GET http://host``."""
 
 log = logging.getLogger(__name__)
@@ -43,17 +43,17 @@ class HeadTooLong(Exception):
     """More than `HEAD_BYTES` of a head came, and not its end."""
 
 
-class Wire(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
-    before it was aiohttp's, is refused. `doorman`: of the application, told by the front. `person`:
-    whose request is answered.
+    before it was aiohttp's, is refused. `responses`: of the application, given by the reader of
+    handshakes. `person`: whose request is answered.
     """
 
-    __slots__ = ("_entered", "_head_size", "_late", "_slow", "doorman", "person", "refusal")
+    __slots__ = ("_entered", "_head_size", "_late", "_slow", "responses", "person", "refusal")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.doorman: Doorman | None = None
+        self.responses: Responses | None = None
         self.refusal: RefusedBefore | None = None
         self.person = NOBODY
         self._late: asyncio.TimerHandle | None = None
@@ -93,8 +93,8 @@ class Wire(web.RequestHandler):
         if self._late is not None:
             self._late.cancel()
         self._is_done()
-        if self.doorman is not None:
-            self.doorman.bounds.entrance.leaves(self._entered)
+        if self.responses is not None:
+            self.responses.bounds.entrance.leaves(self._entered)
         self._entered = None
         super().connection_lost(exc)
 
@@ -114,9 +114,9 @@ class Wire(web.RequestHandler):
         """The kernel did not take all of an answer: until it has, no further request is read."""
         super().pause_writing()
         self._slow = self.transport
-        if self._slow is not None and self.doorman is not None:
+        if self._slow is not None and self.responses is not None:
             self._pause_reading_for_buffer()
-            self.doorman.bounds.readers.waits(self._slow, self.person)
+            self.responses.bounds.readers.waits(self._slow, self.person)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -126,8 +126,8 @@ class Wire(web.RequestHandler):
 
     def _is_done(self) -> None:
         slow, self._slow = self._slow, None
-        if slow is not None and self.doorman is not None:
-            self.doorman.bounds.readers.is_done(slow)
+        if slow is not None and self.responses is not None:
+            self.responses.bounds.readers.is_done(slow)
 
     async def _drain_helper(self) -> None:
         """Until all is taken. aiohttp's own raises what the connection's end brought, and its frame
@@ -185,7 +185,7 @@ class Wire(web.RequestHandler):
         """The answer to what is no HTTP, or to an error outside every door."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun already")
-        name = self.doorman.name(request) if self.doorman is not None else ""
+        name = self.responses.name(request) if self.responses is not None else ""
         REQUEST_ID.set(name)
         if status >= 500:
             log.error("http.failed_outside", exc_info=exc)
@@ -198,8 +198,8 @@ class Wire(web.RequestHandler):
                 reason = f"{line}its head is too long"
             refusal = WarmDeskError(f"the request was not understood: {reason}", status=status)
         response = problem(refusal, name if status >= 500 else None)
-        if self.doorman is not None:
-            self.doorman.see_off(request, response, name)
+        if self.responses is not None:
+            self.responses.finish_headers(request, response, name)
         response.force_close()
         return response
 
@@ -211,7 +211,7 @@ class Wire(web.RequestHandler):
         """
         actor = request.get(ACTOR)
         self.person = NOBODY if actor is None else actor.user_id
-        if isinstance(resp, web.HTTPException) and self.doorman is not None:
+        if isinstance(resp, web.HTTPException) and self.responses is not None:
             return self._finish_beyond(request, start_time)
         return super().finish_response(request, resp, start_time)
 
@@ -223,7 +223,7 @@ class Wire(web.RequestHandler):
 
 
 def install() -> None:
-    """Let aiohttp's servers of this process use `Wire`: it has no public way to choose it."""
+    """Let aiohttp's servers of this process use `HttpConnection`: no public way chooses it."""
     servers: Any = web_server
-    servers.RequestHandler = Wire
+    servers.RequestHandler = HttpConnection
     web_protocol.MAX_MSG_QUEUE_SIZE = PIPELINED

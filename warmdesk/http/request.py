@@ -17,7 +17,7 @@ from warmdesk.auth.addresses import client_address
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, NotFound, field_error
-from warmdesk.realtime.change import Need, Wish, body_hash
+from warmdesk.realtime.change import ChangeContext, Need, body_hash
 from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
@@ -25,7 +25,7 @@ ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
 PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
-WISH: web.RequestKey[Wish] = web.RequestKey("wish", Wish)
+CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("wish", ChangeContext)
 READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
 
 ETAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
@@ -34,31 +34,31 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 HIGHEST_VERSION = 2**31 - 1
 
 
-def wish(
+def change_context(
     request: web.Request, actor: Actor | None, raw: bytes, *, need: Need = None, keyed: bool = False
-) -> Wish:
+) -> ChangeContext:
     """What a change needs to know of its request. If-Match goes before a version in the body."""
     headers = request.headers
     key = headers.get("Idempotency-Key")
     if key is not None and not HEADER_TEXT.fullmatch(key):
         raise field_error(BadRequest, "Idempotency-Key", "1 to 200 visible ASCII characters")
     client = headers.get("X-Client-Id")
-    version, mismatch = getattr(request.get(BODY), "version", None), 409
+    version, conflict_status = getattr(request.get(BODY), "version", None), 409
     if not isinstance(version, int):
         version = None
     if (match := headers.get("If-Match")) not in (None, "*"):
         tag = ETAG.fullmatch(match.strip()) if match else None
-        version, mismatch = int(tag[1]) if tag else -1, 412
+        version, conflict_status = int(tag[1]) if tag else -1, 412
         if version > HIGHEST_VERSION:
             version = -1
-    return Wish(
+    return ChangeContext(
         actor_id=actor.user_id if actor else None,
         client_id=client if client and CLIENT_ID.fullmatch(client) else None,
         key=key if keyed else None,
         path=f"{request.method} {request.path}" if key and keyed else "",
         body_hash=body_hash(raw) if key and keyed else "",
         version=version,
-        mismatch=mismatch,
+        conflict_status=conflict_status,
         project_id=project.id if (project := request.get(PROJECT)) is not None else None,
         need=need,
         keyed=keyed,

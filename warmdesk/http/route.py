@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from warmdesk.auth.actor import PEOPLE, Actor, GlobalRole, Role
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole, Role
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.http.request import PROJECT
@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Need = Role | GlobalRole | frozenset[GlobalRole] | None
 
 PUBLIC: Need = None
-SIGNED_IN: Need = PEOPLE
+SIGNED_IN: Need = HUMAN_ROLES
 
 
 class Tag(NamedTuple):

@@ -30,7 +30,7 @@ UNMATCHED = "unmatched"
 """The route that requests without one are counted under."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Hang = Callable[[Handler, str, str], Handler]
+Wrap = Callable[[Handler, str, str], Handler]
 """Hangs a door before a handler; told the method and the path as it was declared."""
 
 
@@ -52,7 +52,7 @@ class Node:
         self.routes: dict[str, web.AbstractRoute] = {}
 
 
-class Paths(AbstractResource):
+class Router(AbstractResource):
     """All routes below `base`. It may be given to several applications."""
 
     def __init__(
@@ -60,21 +60,21 @@ class Paths(AbstractResource):
         base: str,
         routes: Iterable[tuple[str, str, Handler]],
         *,
-        nowhere: Handler,
-        hang: Hang,
+        not_found: Handler,
+        wrap: Wrap,
     ) -> None:
         """`routes`: method, path below `base` (``{name}`` for a word), handler. GET brings HEAD.
 
-        `nowhere` answers what has no route; ``match_info["methods"]`` is there where only the
+        `not_found` answers what has no route; ``match_info["methods"]`` is there where only the
         method is wrong.
         """
         super().__init__()
         self.base = base
-        self._hang = hang
+        self._hang = wrap
         self._root = Node()
         self._resources: dict[str, PlainResource | DynamicResource] = {}
         self._nowhere = PlainResource(base).add_route(
-            "*", hang(nowhere, OTHER, UNMATCHED), expect_handler=expect
+            "*", wrap(not_found, OTHER, UNMATCHED), expect_handler=expect
         )
         for method, path, handler in routes:
             self._add(method, path, handler)
@@ -100,7 +100,7 @@ class Paths(AbstractResource):
             )
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
-        """The route of a request, or that of `nowhere`."""
+        """The route of a request, or that of `not_found`."""
         node, values = self._root, []
         path = request.rel_url.path_safe
         for word in path[len(self.base) + 1 :].split("/"):

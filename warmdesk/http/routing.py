@@ -15,12 +15,12 @@ import msgspec
 from aiohttp import web
 from aiohttp_apispec import docs
 
-from warmdesk.auth.actor import EVERYBODY, PEOPLE, Actor, GlobalRole, Role
+from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, Actor, GlobalRole, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden
 from warmdesk.http.body import BODY_LIMIT, check_head, decode_body, read_body, toil
 from warmdesk.http.query import query_reader
-from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, wish
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, change_context
 from warmdesk.http.route import (
     CHANGES,
     PROJECT_SCOPE,
@@ -120,7 +120,7 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
     """
     if isinstance(need, GlobalRole):
         return frozenset({need})
-    return None if need in (PUBLIC, PEOPLE, EVERYBODY) else need
+    return None if need in (PUBLIC, HUMAN_ROLES, ALL_ROLES) else need
 
 
 def _entered(route: Route) -> Handler:
@@ -165,7 +165,7 @@ def _entered(route: Route) -> Handler:
         elif accepts is not None and not accepts.streamed:
             request[BODY] = raw
         if changes:
-            wanted = request[WISH] = wish(request, actor, raw, need=asks, keyed=keyed)
+            wanted = request[CONTEXT] = change_context(request, actor, raw, need=asks, keyed=keyed)
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
 

@@ -15,7 +15,7 @@
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out; ``flood.py``: its limit;
                    ``socket_buffers.py``: what waits on its way out
-``handshake.py``   how a socket begins: taken over from aiohttp, or from ``front.py``
+``handshake.py``   how a socket begins: taken over from aiohttp, or from ``handshake_reader.py``
 ``people.py``      who people are: the UserRefs that sockets are shown
 ``leases.py``      the leases in Redis by which people are present (``presence.lua`` is one turn)
 ``presence.py``    who is here: joins and leaves from the leases; ``presence_frames.py``: how told

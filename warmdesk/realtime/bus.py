@@ -33,12 +33,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from warmdesk.link import NAMES, Link, pack
 from warmdesk.metrics import BUS_DROPPED, DELIVERY_FAILED, EVENTS_PUBLISHED, REDIS_UP
 from warmdesk.realtime.events import Event
 from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
-from warmdesk.tasks import Tasks, until_beat
+from warmdesk.redis_calls import NAMES, RedisConnection, pack
+from warmdesk.tasks import Tasks, seconds_to_tick
 
 CALL_SECONDS = 0.25
 CONFIRM_SECONDS = 1.0
@@ -128,12 +128,12 @@ class Bus:
         self.on_found: Observers[[]] = Observers("bus.found")
         self._tell: Callable[[str, int, str, str, bytes, str], None] = self.heard
         self._client = client
-        self._listening: Link | None = None
+        self._listening: RedisConnection | None = None
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
         self._confirming: dict[str, set[asyncio.Future[None]]] = {}
         self._asks: dict[str, str] = {}
-        self._publishing: Link | None = None
+        self._publishing: RedisConnection | None = None
         self._publishing_since = 0.0
         self._queue: deque[tuple[str, bytes]] = deque()
         self._unanswered: deque[tuple[str, bytes]] = deque()
@@ -277,7 +277,7 @@ class Bus:
             await self._needed.wait()
             try:
                 if self._publishing is None:
-                    self._publishing = Link(
+                    self._publishing = RedisConnection(
                         await self._connect(),
                         answered=self._published,
                         ended=self._not_published,
@@ -328,7 +328,7 @@ class Bus:
                     self._drop_listening()
                 if self._publishing is not None and now - self._publishing_since > SILENCE_SECONDS:
                     self._publishing.end(TimeoutError("what is said there is not heard"))
-            await asyncio.sleep(until_beat(BEAT_SECONDS))
+            await asyncio.sleep(seconds_to_tick(BEAT_SECONDS))
 
     # Listening
 
@@ -420,7 +420,7 @@ class Bus:
             if not over.done():
                 over.set_result(reason)
 
-        link = Link(await self._connect(), answered=take, ended=ended)
+        link = RedisConnection(await self._connect(), answered=take, ended=ended)
         try:
             asked.update(("beat:" + self.process, *self._wanted))
             link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in asked))))

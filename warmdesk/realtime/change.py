@@ -70,7 +70,7 @@ Need = Role | frozenset[GlobalRole] | None
 """What a change asks of its actor: a role in its project, or one of these in the installation."""
 
 
-class Wish(NamedTuple):
+class ChangeContext(NamedTuple):
     """Who wants a change, and what its door knows of the request. `need` and `keyed` are what the
     route or the command declares.
     """
@@ -81,7 +81,7 @@ class Wish(NamedTuple):
     path: str = ""
     body_hash: str = ""
     version: int | None = None
-    mismatch: int = 409
+    conflict_status: int = 409
     project_id: int | None = None
     """The project that it is in, if in one."""
     need: Need = None
@@ -111,7 +111,7 @@ class Wish(NamedTuple):
             "project_id": self.project,
             "need": self.role,
             "version": self.version,
-            "mismatch": self.mismatch,
+            "conflict_status": self.conflict_status,
         }
 
 
@@ -157,7 +157,7 @@ class Change:
     """A change under way in Python: its connection, who wants it, the events it will record."""
 
     connection: Any
-    wish: Wish
+    context: ChangeContext
     told: list[tuple[str, str, str | Shape, Entity | None]] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
@@ -174,13 +174,13 @@ class Change:
         columns or the project itself change. Raises what the policy says.
         """
         self.entered = True
-        wish = self.wish
-        need = need or wish.need
+        context = self.context
+        need = need or context.need
         if isinstance(need, Role):
             return await sql.access.require_role(
                 self.connection,
-                actor=wish.actor_id,
-                project_id=wish.project,
+                actor=context.actor_id,
+                project_id=context.project,
                 need=need.word,
                 archived=archived,
                 counting=counting,
@@ -188,7 +188,7 @@ class Change:
         if need is None:
             raise TypeError("the route declares no role that a change could ask for")
         return await sql.access.require_global_role(
-            self.connection, actor=wish.actor_id, roles=sorted(need)
+            self.connection, actor=context.actor_id, roles=sorted(need)
         )
 
     def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> Shape:
@@ -232,8 +232,8 @@ class Change:
             self.connection,
             **columns,
             payloads=[each.text if isinstance(each, Shape) else each for each in payloads],
-            actor=self.wish.actor_id,
-            client=self.wish.client_id,
+            actor=self.context.actor_id,
+            client=self.context.client_id,
         )
         return self.messages + messages
 
@@ -275,23 +275,23 @@ class Changes:
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(
-        self, query: Hot[P, Any], wish: Wish, /, *_: P.args, **params: P.kwargs
+        self, query: Hot[P, Any], context: ChangeContext, /, *_: P.args, **params: P.kwargs
     ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
         is called in a transaction that keeps its answer.
         """
-        if wish.key is None:
-            async with self._share(wish.project_id):
-                row = await self.many(query, **wish.asked, **params)  # type: ignore[arg-type]
+        if context.key is None:
+            async with self._share(context.project_id):
+                row = await self.many(query, **context.asked, **params)  # type: ignore[arg-type]
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
-            row = await query(change.connection, **wish.asked, **params)  # type: ignore[call-arg]
+            row = await query(change.connection, **context.asked, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
             return Outcome(row["status"], row["answer"])
 
-        return await self.run(wish, work)
+        return await self.run(context, work)
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of wishes, with columns for parameters. Gives its row, of
@@ -309,7 +309,11 @@ class Changes:
         return row
 
     async def run(
-        self, wish: Wish, work: Callable[[Change], Awaitable[T]], *, patience: float = 0.0
+        self,
+        context: ChangeContext,
+        work: Callable[[Change], Awaitable[T]],
+        *,
+        patience: float = 0.0,
     ) -> T:
         """A transaction in Python; `work` may be called again when it lost a race, so it changes
         nothing but the database. What the route declares is held to: `work` enters with the role,
@@ -322,14 +326,14 @@ class Changes:
 
         async def once(seconds: float) -> tuple[T, list[str]]:
             async with self.database.transaction(seconds) as connection:
-                change = Change(connection, wish)
-                if wish.key is not None and (kept := await _kept_answer(change)) is not None:
+                change = Change(connection, context)
+                if context.key is not None and (kept := await _kept_answer(change)) is not None:
                     return cast("T", kept), []
                 result = await work(change)
-                if wish.need is not None and not change.entered:
+                if context.need is not None and not change.entered:
                     raise TypeError("the change did not ask for the role that its route declares")
                 messages = await change.record()
-                if wish.keyed:
+                if context.keyed:
                     await _keep_answer(change, result)
                 return result, messages
 
@@ -339,7 +343,7 @@ class Changes:
         while True:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
             try:
-                async with self._share(wish.project_id):
+                async with self._share(context.project_id):
                     result, messages = await self._try(
                         once, tries=TRIES, seconds=min(left, SECONDS)
                     )
@@ -411,17 +415,17 @@ async def _kept_answer(change: Change) -> Outcome | None:
     now taken. Also in an archived project: nobody must think that a change failed whose answer was
     lost.
     """
-    wish = change.wish
+    context = change.context
     rows = await sql.once.take(
         change.connection,
-        actor=wish.actor_id,
-        path=wish.path,
-        key=wish.key,
-        body_hash=wish.body_hash,
+        actor=context.actor_id,
+        path=context.path,
+        key=context.key,
+        body_hash=context.body_hash,
     )
     if not rows:
         return None
-    if wish.need is not None:
+    if context.need is not None:
         await change.enter(archived=True)
     return Outcome(rows[0]["status"], rows[0]["answer"], replay=True)
 
@@ -429,13 +433,13 @@ async def _kept_answer(change: Change) -> Outcome | None:
 async def _keep_answer(change: Change, result: object) -> None:
     if not isinstance(result, Outcome):
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
-    wish = change.wish
-    if wish.key is not None:
+    context = change.context
+    if context.key is not None:
         await sql.once.store(
             change.connection,
-            actor=wish.actor_id,
-            path=wish.path,
-            key=wish.key,
+            actor=context.actor_id,
+            path=context.path,
+            key=context.key,
             status=result.status,
             answer=result.text,
         )

@@ -1,4 +1,4 @@
-"""The names that events are sent to. In Redis each begins with `warmdesk.link.names_of`."""
+"""The names that events are sent to. In Redis each begins with `warmdesk.redis_calls.names_of`."""
 
 from __future__ import annotations
 

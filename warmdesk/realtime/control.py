@@ -41,7 +41,7 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Background, Tasks, until_beat
+from warmdesk.tasks import Background, Tasks, seconds_to_tick
 
 EVERY_SECONDS = 30.0
 IN_BAND_SECONDS = 1.0
@@ -171,7 +171,7 @@ class Control:
     async def _review(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(until_beat(EVERY_SECONDS)):
+                async with asyncio.timeout(seconds_to_tick(EVERY_SECONDS)):
                     await self._unsure.wait()
             self._unsure.clear()
             try:
@@ -210,7 +210,7 @@ class Control:
             users, sessions, keys, rooms = map(list, zip(*asked, strict=True))
             try:
                 rows = await sql.sockets.refused(
-                    self.database.healing,
+                    self.database.reserved,
                     users=users,
                     sessions=sessions,
                     keys=keys,

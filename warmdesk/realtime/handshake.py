@@ -4,7 +4,7 @@ A handshake that aiohttp read is an ordinary request: routing, authentication an
 the same for sockets as for REST. Then `adopt` gives the transport to a `Connection`, answers 101
 and makes aiohttp forget the socket: its task, parsers, request and timers are freed, and an idle
 viewer costs a transport and one object with slots, 2 KiB instead of 14. A handshake that
-`warmdesk.front` read was never aiohttp's: `take_over` is enough.
+`warmdesk.handshake_reader` read was never aiohttp's: `take_over` is enough.
 
 A door does it in this order::
 

@@ -46,7 +46,7 @@ from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.roster import CONNECTIONS_EACH, Roster
-from warmdesk.tasks import Background, Tasks, until_beat
+from warmdesk.tasks import Background, Tasks, seconds_to_tick
 
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
@@ -111,7 +111,7 @@ class Hub:
             self.on_history,
         ):
             observers.complete()
-        self.epoch, _ = await feed.heads(self.database.healing, [])
+        self.epoch, _ = await feed.heads(self.database.reserved, [])
         self._ticked_at = time.monotonic()
         self._tasks.start("hub.check", self._check)
         self._tasks.start("hub.sweep", self._sweep)
@@ -265,7 +265,7 @@ class Hub:
             since = room.last
             room.doubtful = False
             async with self.reads:
-                page = await feed.after(self.database.healing, room.channel, since)
+                page = await feed.after(self.database.reserved, room.channel, since)
             epoch = await self._epoch_of(page.epoch, went_back=page.seq < since)
             if not room.opened or self._history_changed(epoch):
                 return
@@ -330,7 +330,7 @@ class Hub:
         away now shall be told so, too.
         """
         if went_back and epoch == self.epoch:
-            return await feed.renew_epoch(self.database.healing, epoch)
+            return await feed.renew_epoch(self.database.reserved, epoch)
         return epoch
 
     def _history_changed(self, epoch: str) -> bool:
@@ -364,7 +364,7 @@ class Hub:
         """Compare all rooms with their feeds, one query for all."""
         while True:
             try:
-                wait = until_beat(CHECK_SECONDS) if self.bus.good else CHECK_SECONDS_BAD
+                wait = seconds_to_tick(CHECK_SECONDS) if self.bus.good else CHECK_SECONDS_BAD
                 async with asyncio.timeout(wait):
                     await self._doubt.wait()
             except TimeoutError:
@@ -382,7 +382,7 @@ class Hub:
         await self._reopen()
         rooms = [room for room in self.rooms.values() if room.opened]
         before = [room.last for room in rooms]
-        epoch, heads = await feed.heads(self.database.healing, [room.channel for room in rooms])
+        epoch, heads = await feed.heads(self.database.reserved, [room.channel for room in rooms])
         went_back = any(
             heads[room.channel] < last
             for room, last in zip(rooms, before, strict=True)
@@ -433,7 +433,7 @@ class Hub:
         """
         try:
             await self.bus.subscribe(room.channel)
-            epoch, heads = await feed.heads(self.database.healing, [room.channel])
+            epoch, heads = await feed.heads(self.database.reserved, [room.channel])
             self._history_changed(epoch)
             early, doubtful = sorted(room.held.items()), room.doubtful
             room.begin(heads[room.channel])
@@ -522,7 +522,7 @@ class Hub:
                 self._visit(now)
             self.roster.sweeper.keep_to_budget()
             turn += 1
-            pause = until_beat(TICK_SECONDS)
+            pause = seconds_to_tick(TICK_SECONDS)
             expected = now + pause
             await asyncio.sleep(pause)
 

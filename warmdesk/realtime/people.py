@@ -47,7 +47,7 @@ class People:
             asked.update(await self._read_people(list(asked)))
 
     async def _read_people(self, user_ids: list[int]) -> dict[int, bytes]:
-        rows = await sql.sockets.people(self.database.healing, ids=user_ids)
+        rows = await sql.sockets.people(self.database.reserved, ids=user_ids)
         read = {row["id"]: row["ref"].encode() for row in rows}
         self._people.update(read)
         beyond = max(0, len(self._people) - PEOPLE_KEPT)

@@ -43,7 +43,7 @@ from warmdesk.realtime.leases import ONLINE, LeaseAnswer, Leases, batches, lease
 from warmdesk.realtime.people import People
 from warmdesk.realtime.presence_frames import WindowFrames
 from warmdesk.realtime.room import Room
-from warmdesk.tasks import Background, Tasks, until_beat
+from warmdesk.tasks import Background, Tasks, seconds_to_tick
 
 WINDOW_SECONDS = 0.2
 HINT = "presence.look"
@@ -193,7 +193,7 @@ class Presence:
         while True:
             thaw = self._frozen_until - time.monotonic()
             pause = leases.TURN_SECONDS
-            await asyncio.sleep(thaw if 0 < thaw < pause else until_beat(pause))
+            await asyncio.sleep(thaw if 0 < thaw < pause else seconds_to_tick(pause))
             if time.monotonic() - last > leases.TURN_SECONDS + leases.LEAP_SECONDS:
                 self.freeze()
             last = time.monotonic()

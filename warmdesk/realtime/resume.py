@@ -49,7 +49,7 @@ class Resume:
         if since > room.last:
             # Either it was given a seq that never was, or the feed could not be read: only asking
             # tells, and who cannot be answered now is not told to throw away what it has.
-            _, heads = await feed.heads(self.hub.database.healing, [room.channel])
+            _, heads = await feed.heads(self.hub.database.reserved, [room.channel])
             if heads[room.channel] >= since:
                 raise Unavailable("the past cannot be read now, try again")
             raise Reset("ahead")
@@ -58,7 +58,7 @@ class Resume:
         if room.missed(since) is not None:
             return
         async with self.hub.reads:
-            page = await feed.after(self.hub.database.healing, room.channel, since, limit=1)
+            page = await feed.after(self.hub.database.reserved, room.channel, since, limit=1)
         if not page.reaches_back_to(since):
             raise Reset("retention")
 
@@ -88,7 +88,7 @@ class Resume:
         while after < first - 1:
             try:
                 async with self.hub.reads:
-                    page = await feed.after(self.hub.database.healing, room.channel, after)
+                    page = await feed.after(self.hub.database.reserved, room.channel, after)
             except DATABASE_AWAY:
                 return False
             if not page.entries or page.epoch != self.hub.epoch:
@@ -127,7 +127,7 @@ class Resume:
             since = connection.seen
             try:
                 async with self.hub.reads:
-                    page = await feed.after(self.hub.database.healing, room.channel, since)
+                    page = await feed.after(self.hub.database.reserved, room.channel, since)
             except DATABASE_AWAY:
                 if time.monotonic() - answered > PAST_SECONDS:
                     connection.close(Close.OVERLOADED, "the past cannot be read now")

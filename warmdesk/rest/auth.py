@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from warmdesk.auth import passwords
-from warmdesk.auth.actor import EVERYBODY, Actor, require_session
+from warmdesk.auth.actor import ALL_ROLES, Actor, require_session
 from warmdesk.auth.addresses import Origin, neighbourhood, network, origin
 from warmdesk.auth.identity import TICKET_SECONDS
 from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
@@ -25,7 +25,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, WISH, address
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, address
 from warmdesk.http.route import PUBLIC, SIGNED_IN, Parameter, Rate, Tag
 from warmdesk.http.routing import route
 from warmdesk.metrics import AUTH_FAILURES
@@ -84,7 +84,7 @@ async def register_user(request: web.Request) -> web.Response:
     The first user of an installation is its administrator.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = _came(request)
+    came = _client_origin(request)
     await _count(
         desk,
         "register",
@@ -117,7 +117,7 @@ async def register_user(request: web.Request) -> web.Response:
         session_id, refresh_token = await _open_session(desk, change, row["id"], came)
         return row["id"], row["me"], session_id, refresh_token
 
-    user_id, me, session_id, refresh_token = await desk.changes.run(request[WISH], work)
+    user_id, me, session_id, refresh_token = await desk.changes.run(request[CONTEXT], work)
     return _tokens(desk, user_id, me, session_id, refresh_token, status=201, id=user_id)
 
 
@@ -142,7 +142,7 @@ async def log_in(request: web.Request) -> web.Response:
         raise BadRequest("username: required", fields={"username": "required"})
     if not body.password:
         raise BadRequest("password: required", fields={"password": "required"})
-    came = _came(request)
+    came = _client_origin(request)
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
     await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
@@ -209,7 +209,7 @@ async def _enter(
         accounts.act_as(change, user_id)
         return rows[0]["me"], *await _open_session(desk, change, user_id, came)
 
-    return await desk.changes.run(request[WISH], work)
+    return await desk.changes.run(request[CONTEXT], work)
 
 
 async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> str:
@@ -314,7 +314,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     ):
         await desk.limits.take(name, key, limit=limit, seconds=REFRESH_SECONDS)
     used, following = digest(token), new_secret()
-    came = _came(request)
+    came = _client_origin(request)
 
     async def work(change: Change) -> tuple[int, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
@@ -338,7 +338,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
         )
         return user_id, session_id
 
-    renewed = await desk.changes.run(request[WISH], work)
+    renewed = await desk.changes.run(request[CONTEXT], work)
     if renewed is None:
         raise not_good("refresh_token", BAD_REFRESH_TOKEN)
     user_id, session_id = renewed
@@ -361,7 +361,7 @@ async def log_out(request: web.Request) -> web.Response:
     nothing of whether there was one: always 204.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = _came(request)
+    came = _client_origin(request)
     bearer = await _bearer(request)
     session = (bearer.user_id, bearer.session_id) if bearer else None
     if body.refresh_token is not None and not (body.all and bearer):
@@ -377,7 +377,7 @@ async def log_out(request: web.Request) -> web.Response:
         if await accounts.end_sessions(change, user_id, only=only):
             await accounts.note_login(change, "logout", came, user_id=user_id)
 
-    await desk.changes.run(request[WISH], work)
+    await desk.changes.run(request[CONTEXT], work)
     return no_content()
 
 
@@ -392,7 +392,7 @@ async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
     return (rows[0]["user_id"], rows[0]["id"]) if rows else None
 
 
-def _came(request: web.Request) -> Origin:
+def _client_origin(request: web.Request) -> Origin:
     return origin(address(request), request.headers.get("User-Agent"))
 
 
@@ -410,7 +410,7 @@ async def _bearer(request: web.Request) -> Actor | None:
 @route(
     "GET",
     "/auth/sessions",
-    need=EVERYBODY,
+    need=ALL_ROLES,
     query=ListSessions,
     answer=list[Session],
     tag=AUTH,
@@ -435,7 +435,7 @@ async def list_sessions(request: web.Request) -> web.Response:
 @route(
     "DELETE",
     "/auth/sessions/{session_id}",
-    need=EVERYBODY,
+    need=ALL_ROLES,
     status=204,
     tag=AUTH,
     parameters={
@@ -450,7 +450,7 @@ async def end_session(request: web.Request) -> web.Response:
     """End a session of yours: its tokens and sockets are dead at once."""
     desk, actor = request.app[DESK], request[ACTOR]
     session_id = _uuid(request.match_info["session_id"])
-    came = _came(request)
+    came = _client_origin(request)
     require_session(actor)
 
     async def work(change: Change) -> None:
@@ -460,7 +460,7 @@ async def end_session(request: web.Request) -> web.Response:
             raise NotFound("session not found")
         await accounts.note_login(change, "logout", came, user_id=actor.user_id)
 
-    await desk.changes.run(request[WISH], work)
+    await desk.changes.run(request[CONTEXT], work)
     return no_content()
 
 

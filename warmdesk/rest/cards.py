@@ -13,7 +13,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, READS, WISH, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Outcome
@@ -88,7 +88,7 @@ async def create_card(request: web.Request) -> web.Response:
     return answer_outcome(
         await cards.create(
             request.app[DESK].changes,
-            request[WISH],
+            request[CONTEXT],
             path_id(request, "column_id"),
             request[BODY],
         )
@@ -193,7 +193,7 @@ async def update_card(request: web.Request) -> web.Response:
     return answer_outcome(
         await cards.update(
             request.app[DESK].changes,
-            request[WISH],
+            request[CONTEXT],
             card_ref(request),
             request[BODY],
         )
@@ -238,7 +238,7 @@ async def _move(request: web.Request) -> web.Response:
     return answer_outcome(
         await cards.move(
             request.app[DESK].changes,
-            request[WISH],
+            request[CONTEXT],
             card_ref(request),
             request[BODY],
         )
@@ -255,13 +255,16 @@ async def _move(request: web.Request) -> web.Response:
 )
 async def delete_card(request: web.Request) -> web.Response:
     """Delete a card; a project admin can bring it back."""
-    project_id, ref, wish = request[PROJECT].id, card_ref(request), request[WISH]
+    project_id, ref, context = request[PROJECT].id, card_ref(request), request[CONTEXT]
 
     async def work(change: Change) -> None:
         await change.enter()
         card = await sql.cards.lock(change.connection, project_id=project_id, card=ref)
         await sql.cards.require_version(
-            change.connection, id=card["id"], version=wish.version, mismatch=wish.mismatch
+            change.connection,
+            id=card["id"],
+            version=context.version,
+            conflict_status=context.conflict_status,
         )
         await sql.cards.delete(change.connection, id=card["id"])
         await _tell(change, project_id, card["id"], "deleted")
@@ -272,7 +275,7 @@ async def delete_card(request: web.Request) -> web.Response:
             entity=entity("card", card["id"]),
         )
 
-    await request.app[DESK].changes.run(wish, work)
+    await request.app[DESK].changes.run(context, work)
     return no_content()
 
 
@@ -301,7 +304,7 @@ async def restore_card(request: web.Request) -> web.Response:
         )
         return Outcome(200, shape)
 
-    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
+    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 @route(
@@ -341,6 +344,6 @@ async def _tell(change: Change, project_id: int, card_id: int, event_type: str) 
         change.connection,
         project_id=project_id,
         card_id=card_id,
-        actor=change.wish.actor_id,
+        actor=change.context.actor_id,
         event_type=event_type,
     )

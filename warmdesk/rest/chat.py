@@ -15,7 +15,7 @@ from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import link
-from warmdesk.http.request import BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import CHANGES, Parameter, Rate, Tag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
@@ -102,7 +102,7 @@ def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, s
 async def send_message(request: web.Request) -> web.Response:
     """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
     chat, body = request.app[DESK].chat, request[BODY]
-    return answer_outcome(await chat.send(request[WISH], body.body, body.nonce))
+    return answer_outcome(await chat.send(request[CONTEXT], body.body, body.nonce))
 
 
 @route(
@@ -119,7 +119,7 @@ async def edit_message(request: web.Request) -> web.Response:
     """Edit a message of your own."""
     message_id = path_id(request, "message_id")
     return answer_outcome(
-        await request.app[DESK].chat.edit(request[WISH], message_id, request[BODY].body)
+        await request.app[DESK].chat.edit(request[CONTEXT], message_id, request[BODY].body)
     )
 
 
@@ -133,7 +133,7 @@ async def edit_message(request: web.Request) -> web.Response:
 )
 async def delete_message(request: web.Request) -> web.Response:
     """Delete a message of your own; project admins delete anybody's."""
-    await request.app[DESK].chat.delete(request[WISH], path_id(request, "message_id"))
+    await request.app[DESK].chat.delete(request[CONTEXT], path_id(request, "message_id"))
     return no_content()
 
 
@@ -155,7 +155,7 @@ async def add_reaction(request: web.Request) -> web.Response:
     async def work(change: Change) -> Outcome:
         await _lock(change, request[PROJECT].id, message_id)
         added = await sql.chat.react(
-            change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+            change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
         )
         now = await _reactions(change, message_id, emoji)
         if added:
@@ -165,7 +165,7 @@ async def add_reaction(request: web.Request) -> web.Response:
         summary = _summary(message_id, now["reactions"])
         return Outcome(201 if added else 200, joined(json_text(id=now["mine"]), summary))
 
-    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
+    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 @route(
@@ -183,12 +183,12 @@ async def remove_reaction(request: web.Request) -> web.Response:
     async def work(change: Change) -> None:
         await _lock(change, request[PROJECT].id, message_id)
         await sql.chat.unreact(
-            change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+            change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
         )
         now = await _reactions(change, message_id, emoji)
         _tell(change, request[PROJECT].id, message_id, now["reactions"])
 
-    await request.app[DESK].changes.run(request[WISH], work)
+    await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()
 
 
@@ -206,7 +206,7 @@ async def _lock(change: Change, project_id: int, message_id: int) -> None:
 
 async def _reactions(change: Change, message_id: int, emoji: str) -> Any:
     return await sql.chat.reactions(
-        change.connection, id=message_id, actor=change.wish.actor_id, emoji=emoji
+        change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
     )
 
 
@@ -236,7 +236,7 @@ class Made(msgspec.Struct):
 async def send_on_socket(call: Call) -> dict[str, Any]:
     """Sends a message. The same nonce means what it does by REST."""
     socket, body = call.socket, call.body
-    outcome = await socket.desk.chat.send(call.wish, body.body, body.nonce)
+    outcome = await socket.desk.chat.send(call.context, body.body, body.nonce)
     return {"message_id": msgspec.json.decode(outcome.text, type=Made).id}
 
 
@@ -244,7 +244,7 @@ async def send_on_socket(call: Call) -> dict[str, Any]:
 async def edit_on_socket(call: Call) -> dict[str, Any]:
     """Edits a message of your own."""
     socket, body = call.socket, call.body
-    await socket.desk.chat.edit(call.wish, body.message_id, body.body)
+    await socket.desk.chat.edit(call.context, body.message_id, body.body)
     return {"message_id": body.message_id}
 
 
@@ -252,7 +252,7 @@ async def edit_on_socket(call: Call) -> dict[str, Any]:
 async def delete_on_socket(call: Call) -> dict[str, Any]:
     """Deletes a message of your own; project admins delete anybody's."""
     socket, body = call.socket, call.body
-    await socket.desk.chat.delete(call.wish, body.message_id)
+    await socket.desk.chat.delete(call.context, body.message_id)
     return {"message_id": body.message_id}
 
 
@@ -265,7 +265,7 @@ async def say_typing(call: Call) -> None:
         return
     socket.typed_at = now
     project = await desk.access.enter_project(
-        desk.database, socket.actor, socket.slug, Role.of(call.wish.role)
+        desk.database, socket.actor, socket.slug, Role.of(call.context.role)
     )
     if project.is_archived:
         raise Archived

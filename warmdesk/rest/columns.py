@@ -11,7 +11,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, no_content
-from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome, Shape
@@ -79,7 +79,7 @@ async def create_column(request: web.Request) -> web.Response:
         )
         return Outcome(201, shape)
 
-    return answer_outcome(await request.app[DESK].changes.run(request[WISH], work))
+    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 @route(
@@ -112,7 +112,7 @@ async def reorder_columns(request: web.Request) -> web.Response:
         shapes: str = await sql.columns.all(change.connection, project_id=project_id)
         return shapes
 
-    return answer(await request.app[DESK].changes.run(request[WISH], work))
+    return answer(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 def _order(body: Any, columns: dict[int, Any]) -> list[int]:
@@ -167,7 +167,7 @@ async def change_column(request: web.Request) -> web.Response:
             )
         return shape
 
-    return answer((await request.app[DESK].changes.run(request[WISH], work)).text)
+    return answer((await request.app[DESK].changes.run(request[CONTEXT], work)).text)
 
 
 def _wanted(body: ColumnChanges, old: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +195,10 @@ async def delete_column(request: web.Request) -> web.Response:
 
     They come behind the cards that are there, in their order.
     """
-    desk, wish, target = request.app[DESK], request[WISH], request[QUERY].move_to
+    desk, context, target = request.app[DESK], request[CONTEXT], request[QUERY].move_to
     done = await desk.changes.many(
         sql.columns.delete,
-        **wish.asked,
+        **context.asked,
         column_id=path_id(request, "column_id"),
         target=None if target is UNSET else target,
         most=MOST_TOLD,
@@ -218,12 +218,12 @@ async def _enter(request: web.Request, change: Change) -> dict[int, Any]:
 
 
 async def _require_version(request: web.Request, change: Change, column: Any) -> None:
-    wish = request[WISH]
-    if wish.version is not None:
+    context = request[CONTEXT]
+    if context.version is not None:
         await sql.columns.require_version(
             change.connection,
-            seen=wish.version,
+            seen=context.version,
             present=column["version"],
-            mismatch=wish.mismatch,
+            conflict_status=context.conflict_status,
             column_id=column["id"],
         )

@@ -33,7 +33,7 @@ from warmdesk.http.route import PUBLIC, Tag
 from warmdesk.http.routing import route
 from warmdesk.metrics import READY
 from warmdesk.schemas.health import Health, Part, Ready, Version
-from warmdesk.tasks import answer_within, until_beat
+from warmdesk.tasks import answer_within, seconds_to_tick
 
 HEALTH = Tag("health", "Whether the server lives, is ready, and which one it is.")
 
@@ -64,7 +64,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
 
     async def again(what: Any) -> None:
         while True:
-            await asyncio.sleep(until_beat(SAMPLE_SECONDS))
+            await asyncio.sleep(seconds_to_tick(SAMPLE_SECONDS))
             await what()
 
     await look()
@@ -101,7 +101,7 @@ async def readiness(desk: Desk) -> Ready:
     if desk.draining and not desk.retiring:
         raise Unavailable("stopping", code="draining")
     migrated, redis = await asyncio.gather(
-        _asked(sql.health.newest_migration(desk.database.healing)), _asked(desk.redis.ping())
+        _asked(sql.health.newest_migration(desk.database.reserved)), _asked(desk.redis.ping())
     )
     state: Part = "up" if redis else "down"
     if migrated is None:

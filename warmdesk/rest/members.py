@@ -12,7 +12,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -74,7 +74,7 @@ async def add_member(request: web.Request) -> web.Response:
 
     Project admins add viewers and members, owners anybody as anything.
     """
-    desk, wish, body = request.app[DESK], request[WISH], request[BODY]
+    desk, context, body = request.app[DESK], request[CONTEXT], request[BODY]
     project, actor_id = request[PROJECT], request[ACTOR].user_id
     names = {
         "user_id": body.user_id,
@@ -120,7 +120,7 @@ async def add_member(request: web.Request) -> web.Response:
         _tell_processes(change, user_id, project.id)
         return Outcome(201, shape)
 
-    return answer_outcome(await desk.changes.run(wish, work))
+    return answer_outcome(await desk.changes.run(context, work))
 
 
 @route(
@@ -135,7 +135,7 @@ async def add_member(request: web.Request) -> web.Response:
 )
 async def change_member(request: web.Request) -> web.Response:
     """Give a member another role."""
-    desk, wish, role = request.app[DESK], request[WISH], request[BODY].role
+    desk, context, role = request.app[DESK], request[CONTEXT], request[BODY].role
     project_id, actor_id = request[PROJECT].id, request[ACTOR].user_id
     user_id = path_id(request, "user_id")
 
@@ -155,7 +155,7 @@ async def change_member(request: web.Request) -> web.Response:
             _tell_processes(change, user_id, project_id)
         return shape
 
-    return answer(await desk.changes.run(wish, work))
+    return answer(await desk.changes.run(context, work))
 
 
 @route(
@@ -167,7 +167,7 @@ async def change_member(request: web.Request) -> web.Response:
 )
 async def remove_member(request: web.Request) -> web.Response:
     """Remove a member (owners), or leave the project (everybody, but the last owner)."""
-    desk, wish, project = request.app[DESK], request[WISH], request[PROJECT]
+    desk, context, project = request.app[DESK], request[CONTEXT], request[PROJECT]
     actor_id, user_id = request[ACTOR].user_id, path_id(request, "user_id")
     need = None if user_id == actor_id else Role.OWNER
 
@@ -191,7 +191,7 @@ async def remove_member(request: web.Request) -> web.Response:
         )
         _tell_processes(change, user_id, project.id)
 
-    await desk.changes.run(wish, work)
+    await desk.changes.run(context, work)
     return no_content()
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 import warmdesk
 from warmdesk.auth.actor import GlobalRole
-from warmdesk.db.lines import Lines
+from warmdesk.db.connections import ConnectionPool
 from warmdesk.disk import Disk
 from warmdesk.http.request import DESK
 from warmdesk.http.route import Tag
@@ -20,7 +20,7 @@ from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT
 from warmdesk.metrics.kinds import Family, Labels
 from warmdesk.metrics.process import accessed
 from warmdesk.metrics.render import render
-from warmdesk.tasks import until_beat
+from warmdesk.tasks import seconds_to_tick
 
 METRICS = Tag("metrics", "Figures for Prometheus.")
 
@@ -54,7 +54,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
     async def run() -> None:
         while True:
             _sample(desk.database.pool)
-            await asyncio.sleep(until_beat(SAMPLE_SECONDS))
+            await asyncio.sleep(seconds_to_tick(SAMPLE_SECONDS))
 
     task = asyncio.create_task(run(), name="warmdesk.metrics.sample")
     yield
@@ -63,7 +63,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
         await task
 
 
-def _sample(pool: Lines) -> None:
+def _sample(pool: ConnectionPool) -> None:
     idle = pool.idle
     POOL_CONNECTIONS.set(idle, state="idle")
     POOL_CONNECTIONS.set(pool.size - idle, state="busy")

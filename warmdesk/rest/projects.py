@@ -14,7 +14,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, DESK, PROJECT, QUERY, WISH
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY
 from warmdesk.http.route import Etag, Tag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -136,7 +136,7 @@ async def create_project(request: web.Request) -> web.Response:
         )
         return Outcome(201, seen)
 
-    return answer_outcome(await desk.changes.run(request[WISH], work))
+    return answer_outcome(await desk.changes.run(request[CONTEXT], work))
 
 
 @route(
@@ -206,7 +206,7 @@ async def archive_project(request: web.Request) -> web.Response:
 
 
 async def _change(request: web.Request, body: ProjectChanges) -> str:
-    desk, wish, project_id = request.app[DESK], request[WISH], request[PROJECT].id
+    desk, context, project_id = request.app[DESK], request[CONTEXT], request[PROJECT].id
     actor: Actor = request[ACTOR]
 
     async def work(change: Change) -> str:
@@ -221,7 +221,7 @@ async def _change(request: web.Request, body: ProjectChanges) -> str:
         )
         return seen
 
-    return await desk.changes.run(wish, work)
+    return await desk.changes.run(context, work)
 
 
 def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
@@ -287,4 +287,4 @@ async def _set_star(request: web.Request, *, starred: bool) -> None:
         await change.enter(archived=True)
         await query(change.connection, user_id=user_id, project_id=project_id)
 
-    await request.app[DESK].changes.run(request[WISH], work)
+    await request.app[DESK].changes.run(request[CONTEXT], work)

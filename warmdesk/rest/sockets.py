@@ -21,13 +21,13 @@ from aiohttp import web
 from msgspec import Meta
 
 from warmdesk import clock
-from warmdesk.auth.actor import PEOPLE, Actor, Project, Role
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, Project, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable
 from warmdesk.http.commands import Call, Socket, command
-from warmdesk.http.middleware import DOORMAN, origin_allowed
-from warmdesk.http.protocol import Wire
+from warmdesk.http.middleware import RESPONSES, origin_allowed
+from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import DESK, QUERY
 from warmdesk.http.route import PUBLIC, Tag
 from warmdesk.http.routing import route
@@ -132,8 +132,8 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
     return await _open(request, request.match_info["slug"])
 
 
-class Knock(Request, Protocol):
-    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `warmdesk.front`."""
+class Handshake(Request, Protocol):
+    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `warmdesk.handshake_reader`."""
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
@@ -144,7 +144,7 @@ class Knock(Request, Protocol):
         """
 
 
-class Asked:
+class AiohttpHandshake:
     """A handshake that aiohttp read."""
 
     def __init__(self, request: web.Request) -> None:
@@ -158,7 +158,7 @@ class Asked:
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
         wire = self.request.protocol
-        if not isinstance(wire, Wire):
+        if not isinstance(wire, HttpConnection):
             raise TypeError("its connection is not one of ours")
         with wire.handing_over():
             self.answer = adopt(self.request, connection, first=first, protocol=protocol)
@@ -166,38 +166,38 @@ class Asked:
 
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     wire = request.protocol
-    if isinstance(wire, Wire) and wire.refusal is not None:
+    if isinstance(wire, HttpConnection) and wire.refusal is not None:
         refusal, wire.refusal = wire.refusal, None
         raise refusal
     check_handshake(request)
-    knock = Asked(request)
-    await open_socket(knock, request.app, slug, request[QUERY])
-    assert knock.answer is not None
-    return knock.answer
+    handshake = AiohttpHandshake(request)
+    await open_socket(handshake, request.app, slug, request[QUERY])
+    assert handshake.answer is not None
+    return handshake.answer
 
 
 async def open_socket(
-    knock: Knock, app: web.Application, slug: str | None, wish: OpenSocket
+    handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
 ) -> None:
     """Let somebody in, on a project's channel or without `slug` on their own; or raise why not."""
     desk = app[DESK]
-    if not origin_allowed(knock, desk.settings):
+    if not origin_allowed(handshake, desk.settings):
         raise Forbidden("this origin is not allowed to open sockets")
     if desk.draining and not desk.retiring:
         raise Unavailable("the server is stopping, try again")
     try:
         async with _turn(desk), asyncio.timeout(OPENING_SECONDS):
-            if knock.transport is None or knock.transport.is_closing():
+            if handshake.transport is None or handshake.transport.is_closing():
                 raise ClientGone
             generation = desk.access.generation
-            actor, protocol = await _who(knock, desk, wish)
-            if actor.global_role not in PEOPLE:
+            actor, protocol = await _who(handshake, desk, options)
+            if actor.global_role not in HUMAN_ROLES:
                 raise Forbidden("a service account opens no sockets")
             _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
             )
-            connection = await _enter(knock, app, actor, slug, wish, protocol)
+            connection = await _enter(handshake, app, actor, slug, options, protocol)
             if generation != desk.access.generation:
                 desk.control.review(connection)
     except TimeoutError as error:
@@ -222,35 +222,35 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
         desk.hub.roster.opening_slots.release()
 
 
-async def _who(knock: Knock, desk: Desk, wish: OpenSocket) -> tuple[Actor, str | None]:
+async def _who(handshake: Handshake, desk: Desk, options: OpenSocket) -> tuple[Actor, str | None]:
     """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to
     answer with.
     """
-    offered = [p.strip() for p in knock.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    offered = [p.strip() for p in handshake.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
     token = next(
-        (p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), wish.token
+        (p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), options.token
     )
-    if wish.ticket is not None:
-        return await desk.identity.by_ticket(wish.ticket), protocol
+    if options.ticket is not None:
+        return await desk.identity.by_ticket(options.ticket), protocol
     if token is not None:
         return await desk.identity.by_token(token), protocol
-    return await desk.identity.who(knock), protocol
+    return await desk.identity.who(handshake), protocol
 
 
 def _check_sockets(app: web.Application, actor: Actor) -> None:
     """429 when the person has too many open here already, on whatever channels."""
-    entrance = app[DOORMAN].bounds.entrance
+    entrance = app[RESPONSES].bounds.entrance
     if len(app[DESK].hub.roster.people.get(actor.user_id, ())) >= entrance.each:
         raise entrance.refuse_socket(actor.user_id)
 
 
 async def _enter(
-    knock: Knock,
+    handshake: Handshake,
     app: web.Application,
     actor: Actor,
     slug: str | None,
-    wish: OpenSocket,
+    options: OpenSocket,
     protocol: str | None,
 ) -> Connection:
     desk = app[DESK]
@@ -264,23 +264,23 @@ async def _enter(
     )
     with desk.presence.coming(room, actor.user_id):
         await desk.presence.come(room, actor.user_id)
-        return await _let_in(knock, app, actor, project, room, wish, protocol)
+        return await _let_in(handshake, app, actor, project, room, options, protocol)
 
 
 async def _let_in(
-    knock: Knock,
+    handshake: Handshake,
     app: web.Application,
     actor: Actor,
     project: Project | None,
     room: Room,
-    wish: OpenSocket,
+    options: OpenSocket,
     protocol: str | None,
 ) -> Connection:
     desk = app[DESK]
     reset: str | None = None
-    if wish.since is not None:
+    if options.since is not None:
         try:
-            await desk.resume.plan(room, wish.since, wish.epoch)
+            await desk.resume.plan(room, options.since, options.epoch)
         except Reset as problem:
             reset = problem.reason
         RESUMES.inc(result="reset" if reset else "replay")
@@ -288,18 +288,18 @@ async def _let_in(
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
-    if knock.transport is None or knock.transport.is_closing():
+    if handshake.transport is None or handshake.transport.is_closing():
         raise ClientGone
-    return _follow(knock, app, actor, project, room, wish, protocol, me, reset)
+    return _follow(handshake, app, actor, project, room, options, protocol, me, reset)
 
 
 def _follow(
-    knock: Knock,
+    handshake: Handshake,
     app: web.Application,
     actor: Actor,
     project: Project | None,
     room: Room,
-    wish: OpenSocket,
+    options: OpenSocket,
     protocol: str | None,
     me: bytes,
     reset: str | None,
@@ -307,8 +307,8 @@ def _follow(
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
     _check_sockets(app, actor)
-    connection = Socket(desk, actor, project, app[DOORMAN].bounds.entrance)
-    connection.wants_changed = wish.presence == "changed"
+    connection = Socket(desk, actor, project, app[RESPONSES].bounds.entrance)
+    connection.wants_changed = options.presence == "changed"
     room.flush()
     hello = Hello(
         connection_id=connection.id,
@@ -319,15 +319,15 @@ def _follow(
         epoch=desk.hub.epoch,
         server_time=moment(),
         ping_interval=int(PING_SECONDS),
-        resumed=wish.since is not None and reset is None,
+        resumed=options.since is not None and reset is None,
     )
     first = signal_frame(HELLO, encode(hello))
     if project is not None:
         first += desk.presence.welcome(room, connection, me)
     if reset is not None:
         first += desk.hub.reset_frame(room.last, reset)
-    knock.adopt(connection, first=first, protocol=protocol)
-    since = wish.since if wish.since is not None and reset is None else room.last
+    handshake.adopt(connection, first=first, protocol=protocol)
+    since = options.since if options.since is not None and reset is None else room.last
     desk.hub.enter(room, connection, since)
     return connection
 

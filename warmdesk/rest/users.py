@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth import passwords
-from warmdesk.auth.actor import EVERYBODY, Actor, GlobalRole, require_session
+from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, require_session
 from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
@@ -18,7 +18,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, DESK, QUERY, READS, WISH, address, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, address, path_id
 from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
@@ -56,7 +56,7 @@ PASSWORDS = {"current_password": "correct horse battery", "new_password": "stapl
 @route(
     "GET",
     "/users/me",
-    need=EVERYBODY,
+    need=ALL_ROLES,
     answer=Me,
     tag=USERS,
     also_at=("/auth/me",),
@@ -70,7 +70,7 @@ async def show_me(request: web.Request) -> web.Response:
 @route(
     "PUT",
     "/users/me",
-    need=EVERYBODY,
+    need=ALL_ROLES,
     body=UpdateMe,
     answer=Me,
     tag=USERS,
@@ -83,7 +83,7 @@ async def update_me(request: web.Request) -> web.Response:
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
     _refuse_keys(actor, fields)
-    came = _came(request)
+    came = _client_origin(request)
 
     async def work(change: Change) -> tuple[str, int]:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
@@ -94,7 +94,7 @@ async def update_me(request: web.Request) -> web.Response:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
         return str(after["me"]), len(change.told)
 
-    me, told = await desk.changes.run(request[WISH], work)
+    me, told = await desk.changes.run(request[CONTEXT], work)
     desk.pace.add(actor.user_id, told)
     return answer(me)
 
@@ -102,7 +102,7 @@ async def update_me(request: web.Request) -> web.Response:
 @route(
     "PUT",
     "/users/me/password",
-    need=EVERYBODY,
+    need=ALL_ROLES,
     body=ChangePassword,
     answer=Said,
     tag=USERS,
@@ -114,7 +114,7 @@ async def change_password(request: web.Request) -> web.Response:
     """Change your password. Your other sessions end."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
-    came = _came(request)
+    came = _client_origin(request)
     if body.new_password == body.current_password:
         # Whether it is the password of now is not told here.
         raise Impossible("choose another password", fields={"new_password": "the same"})
@@ -138,7 +138,7 @@ async def change_password(request: web.Request) -> web.Response:
         )
         _tell_user(change, user_id, rows[0]["me"])
 
-    await desk.changes.run(request[WISH], work)
+    await desk.changes.run(request[CONTEXT], work)
     await desk.limits.clear("password", user_id)
     return answer({"message": "the password was changed"})
 
@@ -229,7 +229,7 @@ async def list_users(request: web.Request) -> web.Response:
 async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
-    came = _came(request)
+    came = _client_origin(request)
     kept = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> Outcome:
@@ -253,7 +253,7 @@ async def create_user(request: web.Request) -> web.Response:
         )
         return Outcome(201, row["account"])
 
-    return answer_outcome(await desk.changes.run(request[WISH], work))
+    return answer_outcome(await desk.changes.run(request[CONTEXT], work))
 
 
 @route("GET", "/users/{user_id}", need=GlobalRole.ADMIN, answer=Account, tag=USERS)
@@ -287,7 +287,7 @@ async def update_user(request: web.Request) -> web.Response:
     new_hash = None
     if password is not None:
         new_hash = await passwords.hash_password(password, _turn(desk, actor))
-    came = _came(request)
+    came = _client_origin(request)
 
     async def work(change: Change) -> str:
         # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
@@ -308,7 +308,7 @@ async def update_user(request: web.Request) -> web.Response:
         )
         return str(after["account"])
 
-    return answer(await desk.changes.run(request[WISH], work))
+    return answer(await desk.changes.run(request[CONTEXT], work))
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
@@ -401,7 +401,7 @@ async def _rewrite(
     return after
 
 
-def _came(request: web.Request) -> Origin:
+def _client_origin(request: web.Request) -> Origin:
     return origin(address(request), request.headers.get("User-Agent"))
 
 

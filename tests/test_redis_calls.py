@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 from tests import pace
 from tests.conftest import Wait
 from warmdesk.auth.limits import Limits
-from warmdesk.link import Commands, Link
 from warmdesk.realtime.bus import connect_redis
+from warmdesk.redis_calls import RedisCalls, RedisConnection
 
 
 @pytest.fixture
@@ -26,18 +26,18 @@ async def redis(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def commands(redis: Any) -> Commands:
-    return Commands(redis)
+def commands(redis: Any) -> RedisCalls:
+    return RedisCalls(redis)
 
 
-async def test_each_gets_its_own_answer_on_one_connection(commands: Commands, redis: Any) -> None:
+async def test_each_gets_its_own_answer_on_one_connection(commands: RedisCalls, redis: Any) -> None:
     before = len(await redis.client_list())
     answers = await asyncio.gather(*(commands.ask("ECHO", n, seconds=2) for n in range(300)))
     assert answers == [b"%d" % n for n in range(300)]
     assert len(await redis.client_list()) == before + 1
 
 
-async def test_who_does_not_wait_any_more_takes_nobody_elses_answer(commands: Commands) -> None:
+async def test_who_does_not_wait_any_more_takes_nobody_elses_answer(commands: RedisCalls) -> None:
     await commands.ask("PING", seconds=2)
     first, left, last = (asyncio.create_task(commands.ask("ECHO", n, seconds=2)) for n in range(3))
     await asyncio.sleep(0)
@@ -46,7 +46,7 @@ async def test_who_does_not_wait_any_more_takes_nobody_elses_answer(commands: Co
     assert await commands.ask("ECHO", 3, seconds=2) == b"3"
 
 
-async def test_what_redis_refuses_is_refused_to_one(commands: Commands) -> None:
+async def test_what_redis_refuses_is_refused_to_one(commands: RedisCalls) -> None:
     answers = await asyncio.gather(
         commands.ask("ECHO", "a", seconds=2),
         commands.ask("ECHO", seconds=2),
@@ -57,14 +57,16 @@ async def test_what_redis_refuses_is_refused_to_one(commands: Commands) -> None:
     assert isinstance(answers[1], ResponseError)
 
 
-async def test_a_command_that_cannot_be_sent_leaves_no_place_in_the_row(commands: Commands) -> None:
+async def test_a_command_that_cannot_be_sent_leaves_no_place_in_the_row(
+    commands: RedisCalls,
+) -> None:
     with pytest.raises(UnicodeEncodeError):
         await commands.ask("ECHO", "\ud800", seconds=5)
     asked = (commands.ask("ECHO", number, seconds=5) for number in range(5))
     assert await asyncio.gather(*asked) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-async def test_a_redis_that_hangs_is_given_up_and_connected_to_anew(commands: Commands) -> None:
+async def test_a_redis_that_hangs_is_given_up_and_connected_to_anew(commands: RedisCalls) -> None:
     await commands.ask("PING", seconds=2)
     began = time.monotonic()
     hung = asyncio.create_task(commands.ask("BLPOP", "nothing", 0, seconds=0.2))
@@ -77,7 +79,7 @@ async def test_a_redis_that_hangs_is_given_up_and_connected_to_anew(commands: Co
 
 
 async def test_a_connection_that_ended_is_replaced(
-    commands: Commands, redis: Any, eventually: Wait
+    commands: RedisCalls, redis: Any, eventually: Wait
 ) -> None:
     own = await commands.ask("CLIENT", "ID", seconds=2)
     waits = asyncio.create_task(commands.ask("BLPOP", "nothing", 0, seconds=4))
@@ -97,13 +99,13 @@ async def test_a_connection_that_ended_before_it_was_taken_over_is_none(
     await eventually(opened._reader.at_eof)
     ends: list[Exception] = []
     with pytest.raises(Lost):
-        Link(opened, answered=lambda answer: None, ended=ends.append)
+        RedisConnection(opened, answered=lambda answer: None, ended=ends.append)
     assert not ends
 
 
 async def test_a_redis_that_is_not_there_is_said_at_once(tmp_path: Any) -> None:
     redis = connect_redis(f"unix://{tmp_path}/nobody.sock")
-    commands = Commands(redis)
+    commands = RedisCalls(redis)
     answers = await asyncio.gather(
         *(commands.ask("PING", seconds=2) for _ in range(3)), return_exceptions=True
     )

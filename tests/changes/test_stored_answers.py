@@ -104,14 +104,14 @@ async def test_few_keys_are_counted_once_for_all(
     board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = 0
-    whole = kept.KeptAnswers._measured
+    whole = kept.StoredAnswers._measured
 
-    async def counted(self: kept.KeptAnswers, user_id: int) -> kept.Use:
+    async def counted(self: kept.StoredAnswers, user_id: int) -> kept.Use:
         nonlocal measured
         measured += 1
         return await whole(self, user_id)
 
-    monkeypatch.setattr(kept.KeptAnswers, "_measured", counted)
+    monkeypatch.setattr(kept.StoredAnswers, "_measured", counted)
     for n in range(50):
         assert (await make(board, alice, f"k{n}")).status == 201
 

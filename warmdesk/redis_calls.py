@@ -4,9 +4,9 @@ Several installations may share a Redis: every name there, of a key or a channel
 `names_of` the installation.
 
 Its streams, its pools and the limits around each command, however, cost more than all else that is
-done for a chat message. So a `Link` takes an open connection over: commands are written at once,
-and each answer is handed on in the tick in which it came. `Commands` are for those who wait for an
-answer: one connection for all of a process, since answers come in the order of the commands.
+done for a chat message. So a `RedisConnection` takes an open connection over: commands are written
+at once, and each answer is handed on in the tick in which it came. `RedisCalls` are for who waits
+for an answer: one connection for all of a process, since answers come in the order of the commands.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def names_of(installation: str) -> str:
     return f"{NAMES}{installation}:"
 
 
-class Link(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """A connection after redis-py said hello on it.
 
     ``answered`` is called with each answer, in order, an error as `ResponseError`; when it raises
@@ -116,15 +116,15 @@ class Link(asyncio.Protocol):
         self._drained()
 
 
-class Commands:
+class RedisCalls:
     """Asks Redis, on a connection of `redis`, whose end closes it."""
 
     def __init__(self, redis: Any) -> None:
         self._pool = redis.connection_pool
         self._opened: Any = None
-        self._link: Link | None = None
+        self._link: RedisConnection | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._connecting: asyncio.Task[Link] | None = None
+        self._connecting: asyncio.Task[RedisConnection] | None = None
 
     async def ask(self, *words: str | bytes | int, seconds: float) -> Any:
         """The answer to a command, within so many seconds. Raises `RedisError`, OSError or
@@ -170,22 +170,22 @@ class Commands:
             if not each.done():
                 each.set_exception(reason)
 
-    async def _connected(self) -> Link:
+    async def _connected(self) -> RedisConnection:
         """A new connection, one for all who want it now. Who gives up does not end it."""
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(), context=Context())
             self._connecting.add_done_callback(self._done)
         return await asyncio.shield(self._connecting)
 
-    def _done(self, connecting: asyncio.Task[Link]) -> None:
+    def _done(self, connecting: asyncio.Task[RedisConnection]) -> None:
         self._connecting = None
         if not connecting.cancelled():
             connecting.exception()  # all who waited may have given up, and then nobody else looks
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> RedisConnection:
         before, self._opened = self._opened, None
         if before is not None:
             await self._pool.release(before)
         self._opened = await self._pool.get_connection()
-        self._link = Link(self._opened, answered=self._hear, ended=self._end)
+        self._link = RedisConnection(self._opened, answered=self._hear, ended=self._end)
         return self._link

@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.http import protocol
-from warmdesk.http.middleware import DOORMAN, SECURITY, RefusedBefore, refused
+from warmdesk.http.middleware import RESPONSES, SECURITY, RefusedBefore, refused
 from warmdesk.http.query import QUERY_LIMIT
 from warmdesk.http.routing import BASE
 from warmdesk.log import REQUEST_ID
@@ -62,21 +62,21 @@ FULL = (
 log = logging.getLogger(__name__)
 
 
-class Handshake:
-    """A handshake that was read here: a `Knock`. `transport` is None when it is answered, or when
-    nobody waits for the answer.
+class ReadHandshake:
+    """A `Handshake` that was read here. `transport` is None when it is answered, or when nobody
+    waits for the answer.
     """
 
-    __slots__ = ("capped", "early", "headers", "held", "query", "slug", "transport", "wish")
+    __slots__ = ("capped", "early", "headers", "held", "query", "slug", "transport", "options")
 
     def __init__(
         self,
         slug: str | None,
         headers: CIMultiDict[str],
         query: Mapping[str, str],
-        wish: OpenSocket,
+        options: OpenSocket,
     ) -> None:
-        self.slug, self.headers, self.query, self.wish = slug, headers, query, wish
+        self.slug, self.headers, self.query, self.options = slug, headers, query, options
         self.transport: asyncio.Transport | None = None
         self.early = b""
         self.held = self.capped = False
@@ -100,7 +100,7 @@ class Handshake:
         )
 
 
-def read(head: bytes) -> Handshake | None:
+def read(head: bytes) -> ReadHandshake | None:
     """A whole head as a handshake; None when it is something else, or unusual in any way."""
     found = HEAD.fullmatch(head) if len(head) <= HEAD_LIMIT else None
     if found is None:
@@ -124,21 +124,21 @@ def read(head: bytes) -> Handshake | None:
     ):
         return None
     try:
-        wish = msgspec.convert(query, OpenSocket, strict=False) if query else OpenSocket()
+        options = msgspec.convert(query, OpenSocket, strict=False) if query else OpenSocket()
     except msgspec.ValidationError:
         return None
-    return Handshake(None if slug == "user" else slug, CIMultiDict(headers), query, wish)
+    return ReadHandshake(None if slug == "user" else slug, CIMultiDict(headers), query, options)
 
 
-class Front(asyncio.Protocol):
+class HandshakeReader(asyncio.Protocol):
     """A connection until it is known what it wants."""
 
     __slots__ = ("_fronts", "_handshake", "_head", "_late", "_transport")
 
-    def __init__(self, fronts: Fronts) -> None:
-        self._fronts = fronts
+    def __init__(self, readers: HandshakeReaders) -> None:
+        self._fronts = readers
         self._head = bytearray()
-        self._handshake: Handshake | None = None
+        self._handshake: ReadHandshake | None = None
         self._late: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -212,16 +212,16 @@ class Front(asyncio.Protocol):
             self._late.cancel()
             self._late = None
 
-    async def _open(self, handshake: Handshake) -> None:
-        fronts = self._fronts
+    async def _open(self, handshake: ReadHandshake) -> None:
+        readers = self._fronts
         began = perf_counter()
-        name = fronts.doorman.name(handshake)
+        name = readers.responses.name(handshake)
         REQUEST_ID.set(name)
         budget = Budget()
         BUDGET.set(budget)
         status = 101
         try:
-            await open_socket(handshake, fronts.app, handshake.slug, handshake.wish)
+            await open_socket(handshake, readers.app, handshake.slug, handshake.options)
         except Exception as error:  # whatever it is, the door says it
             transport = handshake.transport
             if transport is not None and not transport.is_closing():
@@ -238,8 +238,8 @@ class Front(asyncio.Protocol):
         finally:
             budget.over = True
         took = perf_counter() - began
-        (fronts.to_project if handshake.slug else fronts.to_user).count(status, took)
-        if fronts.doorman.debug:
+        (readers.to_project if handshake.slug else readers.to_user).count(status, took)
+        if readers.responses.debug:
             place = TO_PROJECT if handshake.slug else TO_USER
             log.debug(
                 "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
@@ -254,7 +254,7 @@ class Front(asyncio.Protocol):
         http = self._fronts.http()
         transport.set_protocol(http)
         http.connection_made(transport)
-        http.doorman, http.refusal = self._fronts.doorman, refusal
+        http.responses, http.refusal = self._fronts.responses, refusal
         http.data_received(data)
         if until is not None:
             http.expect_head_by(until)
@@ -271,7 +271,7 @@ def turn_away(transport: asyncio.Transport) -> None:
         transport.abort()
 
 
-class Fronts:
+class HandshakeReaders:
     """All fronts of one server of an application: what makes one for each connection.
 
     capped      the listening sockets are, so each accepted one is: asking uvloop for a socket
@@ -283,18 +283,18 @@ class Fronts:
     def __init__(self, runner: web.AppRunner, *, capped: bool = False) -> None:
         assert runner.server is not None, "set it up first"
         self.capped = capped
-        self.http = cast("Callable[[], protocol.Wire]", runner.server)
+        self.http = cast("Callable[[], protocol.HttpConnection]", runner.server)
         self.app: web.Application = runner.app
-        self.doorman = self.app[DOORMAN]
-        self.bounds = self.doorman.bounds
+        self.responses = self.app[RESPONSES]
+        self.bounds = self.responses.bounds
         self.loop = asyncio.get_running_loop()
         self.to_project = HTTP.at("GET", TO_PROJECT)
         self.to_user = HTTP.at("GET", TO_USER)
-        self.waiting: dict[Front, None] = {}
+        self.waiting: dict[HandshakeReader, None] = {}
         self.under_way = Background("front.openings")
 
-    def __call__(self) -> Front:
-        return Front(self)
+    def __call__(self) -> HandshakeReader:
+        return HandshakeReader(self)
 
     async def close(self) -> None:
         """Nobody is listening any more: who says nothing in the next moment is sent away. What was

@@ -32,11 +32,11 @@ from tests.conftest import Board, Door, Invite, Wait
 from tests.person import Person
 from tests.realtime.raw import Peer, closing, masked
 from tests.rest.test_sockets import make_key
-from warmdesk import front, worker
+from warmdesk import worker
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
-from warmdesk.front import EARLY_LIMIT, Fronts, read
+from warmdesk.handshake_reader import EARLY_LIMIT, HandshakeReaders, read
 from warmdesk.http import protocol
 from warmdesk.http.query import query_reader
 from warmdesk.metrics import HTTP
@@ -72,8 +72,8 @@ class Served(Door):
     """The application behind fronts, and its insides."""
 
     runner: web.AppRunner
-    fronts: Fronts
-    wires: list[protocol.Wire]
+    readers: HandshakeReaders
+    wires: list[protocol.HttpConnection]
 
     async def client(self, tls: ssl.SSLContext | None = None) -> Peer:
         host, port = self.url.removeprefix("http://").split(":")
@@ -87,7 +87,7 @@ class Served(Door):
 
     @property
     def opening(self) -> int:
-        return len(self.fronts.under_way)
+        return len(self.readers.under_way)
 
 
 @asynccontextmanager
@@ -97,25 +97,25 @@ async def fronted(
     async with open_desk(settings) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()
-        fronts = Fronts(runner, capped=capped)
-        wires: list[protocol.Wire] = []
-        make = fronts.http
+        readers = HandshakeReaders(runner, capped=capped)
+        wires: list[protocol.HttpConnection] = []
+        make = readers.http
 
-        def noted() -> protocol.Wire:
+        def noted() -> protocol.HttpConnection:
             wires.append(make())
             return wires[-1]
 
-        fronts.http = noted
+        readers.http = noted
         plain = socket.create_server(("127.0.0.1", 0))
         if capped:
             cap(plain)
-        listening = await fronts.loop.create_server(fronts, sock=plain, ssl=tls)
+        listening = await readers.loop.create_server(readers, sock=plain, ssl=tls)
         port = plain.getsockname()[1]
         try:
-            yield Served(desk, f"http://127.0.0.1:{port}", runner, fronts, wires)
+            yield Served(desk, f"http://127.0.0.1:{port}", runner, readers, wires)
         finally:
             listening.close()
-            await fronts.close()
+            await readers.close()
             await runner.cleanup()
 
 
@@ -402,7 +402,7 @@ async def test_a_refusal_keeps_its_id_and_the_time_that_was_waited(
     with held(door):
         client.say(knock("nowhere", key))
         await eventually(lambda: door.opening)
-        drawn = f"{door.fronts.doorman.prefix}-1"
+        drawn = f"{door.readers.responses.prefix}-1"
         began = time.perf_counter()
         await asyncio.sleep(0.2)
         held_for = time.perf_counter() - began
@@ -549,7 +549,7 @@ class Judged:
     path: str
     query: dict[str, str]
     headers: list[tuple[str, str]]
-    wish: OpenSocket
+    context: OpenSocket
 
 
 def judged(head: bytes) -> Judged:
@@ -710,7 +710,7 @@ def test_what_is_read_here_aiohttp_reads_alike() -> None:
             f"/api/v1/ws/{handshake.slug or 'user'}",
             dict(handshake.query),
             sorted((name.lower(), value) for name, value in handshake.headers.items()),
-            handshake.wish,
+            handshake.options,
         )
 
     compare()
@@ -722,7 +722,7 @@ def test_each_target_is_read_alike_or_not_here(target: str) -> None:
     head = knock(target)
     handshake = read(head)
     if handshake is not None:
-        assert judged(head).wish == handshake.wish
+        assert judged(head).options == handshake.options
         assert judged(head).path == f"/api/v1/ws/{handshake.slug or 'user'}"
 
 
@@ -816,8 +816,8 @@ class Counted:
 async def test_half_a_head_is_looked_at_once(
     door: Served, client: Peer, key: str, monkeypatch: pytest.MonkeyPatch, eventually: Wait
 ) -> None:
-    odd = Counted(front.ODD)
-    monkeypatch.setattr(front, "ODD", odd)
+    odd = Counted(handshake_reader.ODD)
+    monkeypatch.setattr(handshake_reader, "ODD", odd)
     head = knock("user", key, f"User-Agent: {'x' * 5000}")
     for place in range(0, len(head), 10):
         client.say(head[place : place + 10])
@@ -856,7 +856,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     client.say(beginning)
     assert await asyncio.wait_for(client.reader.read(), 3) == b""
     assert 0.2 < time.monotonic() - began < pace.here(1.5)
-    assert not door.fronts.waiting
+    assert not door.readers.waiting
     await client.leave()
 
 
@@ -885,7 +885,7 @@ async def test_who_is_known_is_not_sent_away(
         assert (await answer(idle)).status == 200
         await asyncio.sleep(0.4)
         assert door.opening == 1
-        assert not door.fronts.waiting
+        assert not door.readers.waiting
     await hello(waiting)
     refused = await door.client()
     refused.say(knock("nowhere", key))
@@ -984,7 +984,7 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
 
     async with bob.socket("demo") as his:
         await his.next("presence.list")
-        with monkeypatch.context() as patch:
+        with monkeypatch.options() as patch:
             patch.setattr(door.desk.people, "refs", slow)
             client = await door.client()
             client.say(knock("demo", key))
@@ -1078,11 +1078,11 @@ async def test_who_said_nothing_is_sent_away_when_nobody_listens_any_more(
     half.say(knock("demo", key)[:-1])
     idle.say(VERSION)
     assert (await answer(idle)).status == 200
-    await eventually(lambda: len(door.fronts.waiting) == 2)
-    await door.fronts.close()
+    await eventually(lambda: len(door.readers.waiting) == 2)
+    await door.readers.close()
     for client in (silent, half):
         assert await asyncio.wait_for(client.reader.read(), 1) == b""
-    assert not door.fronts.waiting
+    assert not door.readers.waiting
     idle.say(VERSION)
     assert (await answer(idle)).status == 200
     for client in (silent, half, idle):
@@ -1092,8 +1092,8 @@ async def test_who_said_nothing_is_sent_away_when_nobody_listens_any_more(
 async def test_who_was_accepted_at_last_is_heard(
     door: Served, client: Peer, eventually: Wait
 ) -> None:
-    await eventually(lambda: len(door.fronts.waiting) == 1)
-    closing = asyncio.create_task(door.fronts.close())
+    await eventually(lambda: len(door.readers.waiting) == 1)
+    closing = asyncio.create_task(door.readers.close())
     await asyncio.sleep(0)
     client.say(VERSION)
 
@@ -1107,8 +1107,8 @@ async def test_an_opening_under_way_is_waited_for(
     with held(door):
         client.say(knock("demo", key))
         await eventually(lambda: door.opening)
-        await door.fronts.close()
-        end = asyncio.create_task(worker._requests_end(door.fronts, door.runner))
+        await door.readers.close()
+        end = asyncio.create_task(worker._requests_end(door.readers, door.runner))
         await asyncio.sleep(0.1)
         assert not end.done()
     await asyncio.wait_for(end, 2)
@@ -1124,7 +1124,7 @@ async def test_who_came_in_at_last_is_told_goodbye_too(
         client.say(knock("demo", key))
         await eventually(lambda: door.opening)
         end = asyncio.create_task(
-            worker._drain(door.desk, [], door.fronts, door.runner, retire=True)
+            worker._drain(door.desk, [], door.readers, door.runner, retire=True)
         )
         await asyncio.sleep(0.3)
     await hello(client)

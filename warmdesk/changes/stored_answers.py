@@ -21,7 +21,7 @@ from warmdesk.auth.identity import Recent
 from warmdesk.db.pool import Database, spending
 from warmdesk.db.queries import sql
 from warmdesk.errors import TooMany
-from warmdesk.realtime.change import Wish
+from warmdesk.realtime.change import ChangeContext
 
 KEYS_OF_USER = 50_000
 BYTES_OF_USER = 256 << 20
@@ -30,7 +30,7 @@ LARGEST = 1 << 20
 FRESH_SECONDS = 60.0
 FULL_SECONDS = 1.0
 """How long a refusal holds without a new look: to count 50,000 keys takes PostgreSQL a while."""
-PEOPLE = 10_000
+MOST_PEOPLE = 10_000
 """Whose use a process remembers; the longest unused goes first."""
 
 
@@ -57,31 +57,31 @@ class Use:
         return self.left <= 0 < self.first
 
 
-class KeptAnswers:
+class StoredAnswers:
     """What people have kept, as one process knows it. With ``on=False`` nobody is refused."""
 
     def __init__(self, database: Database, *, on: bool = True) -> None:
         self.database = database
         self.on = on
-        self._uses: Recent[Use] = Recent(PEOPLE)
+        self._uses: Recent[Use] = Recent(MOST_PEOPLE)
         self._measuring: dict[int, asyncio.Task[Use]] = {}
 
-    async def check(self, wish: Wish) -> None:
+    async def check(self, context: ChangeContext) -> None:
         """`TooMany` when a new key of its actor finds no room."""
-        if not self.on or wish.key is None or wish.actor_id is None:
+        if not self.on or context.key is None or context.actor_id is None:
             return
-        person, now = str(wish.actor_id), time.monotonic()
+        person, now = str(context.actor_id), time.monotonic()
         use = self._uses.take(person)
         if use is None or now - use.asked > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
-            use = await self._measure(wish.actor_id)
+            use = await self._measure(context.actor_id)
         while use.is_used_up:
-            use = await self._measure(wish.actor_id)
+            use = await self._measure(context.actor_id)
         if use.left > 0:
             use.left -= 1
             return
         async with self.database.connection() as connection:
             known = await sql.once.is_known(
-                connection, actor=wish.actor_id, path=wish.path, key=wish.key
+                connection, actor=context.actor_id, path=context.path, key=context.key
             )
         if not known:
             raise TooMany(

@@ -29,7 +29,7 @@ MOST_USES = 50_000
 CLOSE_SECONDS = 2.0
 
 
-class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no types
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no types
     """A connection that knows when it last answered and when it was last given back, by the
     monotonic clock, and whether it was `late`: cut when its time was over.
     """
@@ -76,13 +76,13 @@ class Line(asyncpg.Connection):  # type: ignore[misc]  # asyncpg declares no typ
 
 
 @dataclass(slots=True)
-class Silence:
+class UnansweredSince:
     """When PostgreSQL was last asked in vain, by the monotonic clock."""
 
     since: float = float("-inf")
 
 
-class Lines:
+class ConnectionPool:
     """A pool of at most `most` connections, each made by `connect` when it is needed.
 
     Whoever takes one gives it back, whatever became of it. One that has not answered since
@@ -90,14 +90,18 @@ class Lines:
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Line]], *, most: int, silence: Silence
+        self,
+        connect: Callable[[], Awaitable[PooledConnection]],
+        *,
+        most: int,
+        silence: UnansweredSince,
     ) -> None:
         self.silence = silence
         self._connect = connect
         self._room = most
-        self._idle: list[Line] = []
-        self._out: set[Line] = set()
-        self._waiting: deque[asyncio.Future[Line | None]] = deque()
+        self._idle: list[PooledConnection] = []
+        self._out: set[PooledConnection] = set()
+        self._waiting: deque[asyncio.Future[PooledConnection | None]] = deque()
         self._generation = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -128,7 +132,7 @@ class Lines:
             for line in lines:
                 self.release(line)
 
-    def take(self) -> Line | None:
+    def take(self) -> PooledConnection | None:
         """An idle connection that is good; None when there is none."""
         while self._idle:
             line = self._idle.pop()
@@ -139,7 +143,7 @@ class Lines:
             self._room += 1
         return None
 
-    async def acquire(self, seconds: float | None) -> Line:
+    async def acquire(self, seconds: float | None) -> PooledConnection:
         """A connection: an idle one, a new one, or the next that is given back; who came first is
         served first. TimeoutError after so many seconds; what `connect` raises; InterfaceError when
         the pool is closed.
@@ -161,7 +165,7 @@ class Lines:
                     line.terminate()
             return await self._new()
 
-    def release(self, line: Line) -> None:
+    def release(self, line: PooledConnection) -> None:
         """Give a connection back: to whoever waits longest, or to lie idle. A closed one makes
         room for another.
         """
@@ -209,16 +213,18 @@ class Lines:
             for line in (*idle, *self._out):
                 line.terminate()
 
-    def _is_current(self, line: Line) -> bool:
+    def _is_current(self, line: PooledConnection) -> bool:
         return (
             line.born == self._generation
             and line.answered > self.silence.since
             and not self._closed
         )
 
-    async def _next(self) -> Line | None:
+    async def _next(self) -> PooledConnection | None:
         """The next connection that is given back, or None: room for a new one."""
-        waiting: asyncio.Future[Line | None] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[PooledConnection | None] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._waiting.append(waiting)
         try:
             return await waiting
@@ -233,7 +239,7 @@ class Lines:
                 self.release(line)
             raise
 
-    async def _new(self) -> Line:
+    async def _new(self) -> PooledConnection:
         """A new connection, in the room that was set aside for it."""
         generation = self._generation
         try:
@@ -248,7 +254,7 @@ class Lines:
             raise asyncpg.InterfaceError("the pool is closed")
         return line
 
-    def _drop(self, line: Line) -> None:
+    def _drop(self, line: PooledConnection) -> None:
         self._out.discard(line)
         line.terminate()
         self._make_room()
@@ -259,7 +265,7 @@ class Lines:
         if not self._hand_over(None):
             self._room += 1
 
-    def _hand_over(self, line: Line | None) -> bool:
+    def _hand_over(self, line: PooledConnection | None) -> bool:
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():

@@ -12,8 +12,8 @@ import pytest
 
 from tests import pace
 from tests.conftest import Wait, until
-from warmdesk.db import lines as module
-from warmdesk.db.lines import Line, Lines, Silence
+from warmdesk.db import connections as module
+from warmdesk.db.connections import ConnectionPool, PooledConnection, UnansweredSince
 from warmdesk.db.pool import Database
 
 pytestmark = pytest.mark.foul
@@ -24,37 +24,39 @@ TICK = 0.002
 
 
 @pytest.fixture
-async def lines(database_url: str) -> AsyncIterator[Lines]:
-    async def connect() -> Line:
-        return await asyncpg.connect(database_url, connection_class=Line)  # type: ignore[no-any-return]
+async def lines(database_url: str) -> AsyncIterator[ConnectionPool]:
+    async def connect() -> PooledConnection:
+        return await asyncpg.connect(database_url, connection_class=PooledConnection)  # type: ignore[no-any-return]
 
-    made = Lines(connect, most=SIZE, silence=Silence())
+    made = ConnectionPool(connect, most=SIZE, silence=UnansweredSince())
     yield made
     await made.close()
 
 
-async def all_of(lines: Lines) -> list[Line]:
+async def all_of(lines: ConnectionPool) -> list[PooledConnection]:
     """Every connection that there may be."""
     return [await lines.acquire(2) for _ in range(SIZE)]
 
 
-def give_back(lines: Lines, taken: list[Line]) -> None:
+def give_back(lines: ConnectionPool, taken: list[PooledConnection]) -> None:
     for line in taken:
         lines.release(line)
 
 
-async def waiting(lines: Lines, count: int, seconds: float = 5) -> list[asyncio.Task[Line]]:
+async def waiting(
+    lines: ConnectionPool, count: int, seconds: float = 5
+) -> list[asyncio.Task[PooledConnection]]:
     """So many who wait for a connection, in this order."""
     tasks = [asyncio.create_task(lines.acquire(seconds)) for _ in range(count)]
     await until(lambda: len([each for each in lines._waiting if not each.done()]) == count)
     return tasks
 
 
-async def pid_of(line: Line) -> int:
+async def pid_of(line: PooledConnection) -> int:
     return int(await line.fetchval("select pg_backend_pid()"))
 
 
-async def test_a_connection_is_made_when_it_is_needed_and_used_again(lines: Lines) -> None:
+async def test_a_connection_is_made_when_it_is_needed_and_used_again(lines: ConnectionPool) -> None:
     assert lines.size == 0
     assert lines.take() is None
     first = await lines.acquire(2)
@@ -68,12 +70,12 @@ async def test_a_connection_is_made_when_it_is_needed_and_used_again(lines: Line
     lines.release(second)
 
 
-async def test_so_many_are_made_at_once(lines: Lines) -> None:
+async def test_so_many_are_made_at_once(lines: ConnectionPool) -> None:
     await lines.fill(SIZE)
     assert (lines.size, lines.idle) == (SIZE, SIZE)
 
 
-async def test_who_waits_is_served_in_order(lines: Lines) -> None:
+async def test_who_waits_is_served_in_order(lines: ConnectionPool) -> None:
     first, second = await all_of(lines)
     tasks = await waiting(lines, 3)
     lines.release(second)
@@ -90,7 +92,7 @@ async def test_who_waits_is_served_in_order(lines: Lines) -> None:
     assert lines.size == SIZE
 
 
-async def test_nobody_goes_past_those_who_wait(lines: Lines) -> None:
+async def test_nobody_goes_past_those_who_wait(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     (task,) = await waiting(lines, 1)
     lines.release(taken[0])
@@ -99,7 +101,7 @@ async def test_nobody_goes_past_those_who_wait(lines: Lines) -> None:
     give_back(lines, taken)
 
 
-async def test_who_waits_in_vain_gives_up(lines: Lines) -> None:
+async def test_who_waits_in_vain_gives_up(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -112,20 +114,20 @@ async def test_who_waits_in_vain_gives_up(lines: Lines) -> None:
     assert lines.idle == SIZE
 
 
-async def test_a_connection_that_cannot_be_made_in_time_is_given_up(lines: Lines) -> None:
+async def test_a_connection_that_cannot_be_made_in_time_is_given_up(lines: ConnectionPool) -> None:
     hung = asyncio.Event()
 
-    async def hangs() -> Line:
+    async def hangs() -> PooledConnection:
         await hung.wait()
         raise AssertionError("nobody waited for this")
 
-    slow = Lines(hangs, most=1, silence=Silence())
+    slow = ConnectionPool(hangs, most=1, silence=UnansweredSince())
     for _ in range(2):  # the room is there again
         with pytest.raises(TimeoutError):
             await slow.acquire(0.05)
 
 
-async def test_a_cancelled_waiter_loses_no_connection(lines: Lines) -> None:
+async def test_a_cancelled_waiter_loses_no_connection(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     gone, served = await waiting(lines, 2)
     gone.cancel()
@@ -135,7 +137,7 @@ async def test_a_cancelled_waiter_loses_no_connection(lines: Lines) -> None:
     assert (lines.size, lines.idle) == (SIZE, SIZE)
 
 
-async def test_who_is_cancelled_when_it_is_just_served_gives_it_on(lines: Lines) -> None:
+async def test_who_is_cancelled_when_it_is_just_served_gives_it_on(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     gone, served = await waiting(lines, 2)
     lines.release(taken[0])
@@ -147,7 +149,7 @@ async def test_who_is_cancelled_when_it_is_just_served_gives_it_on(lines: Lines)
     assert (lines.size, lines.idle) == (SIZE, SIZE)
 
 
-async def test_who_is_cancelled_when_it_just_got_room_gives_it_on(lines: Lines) -> None:
+async def test_who_is_cancelled_when_it_just_got_room_gives_it_on(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     gone, served = await waiting(lines, 2)
     taken[0].terminate()
@@ -161,7 +163,7 @@ async def test_who_is_cancelled_when_it_just_got_room_gives_it_on(lines: Lines) 
     assert (lines.size, lines.idle) == (SIZE, SIZE)
 
 
-async def test_a_broken_connection_makes_room_for_a_new_one(lines: Lines) -> None:
+async def test_a_broken_connection_makes_room_for_a_new_one(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     (task,) = await waiting(lines, 1)
     taken[0].terminate()
@@ -175,7 +177,7 @@ async def test_a_broken_connection_makes_room_for_a_new_one(lines: Lines) -> Non
 
 
 async def test_a_connection_that_ended_while_idle_is_replaced(
-    lines: Lines, connection: Any, eventually: Wait
+    lines: ConnectionPool, connection: Any, eventually: Wait
 ) -> None:
     await lines.fill(SIZE)
     await connection.execute(
@@ -189,17 +191,17 @@ async def test_a_connection_that_ended_while_idle_is_replaced(
     assert lines.idle == SIZE
 
 
-async def test_who_cannot_connect_hears_why_and_leaves_the_room(lines: Lines) -> None:
+async def test_who_cannot_connect_hears_why_and_leaves_the_room(lines: ConnectionPool) -> None:
     refused = 2
 
-    async def connect() -> Line:
+    async def connect() -> PooledConnection:
         nonlocal refused
         if refused:
             refused -= 1
             raise ConnectionRefusedError
         return await lines._connect()
 
-    pool = Lines(connect, most=1, silence=Silence())
+    pool = ConnectionPool(connect, most=1, silence=UnansweredSince())
     for _ in range(2):
         with pytest.raises(ConnectionRefusedError):
             await pool.acquire(2)
@@ -209,7 +211,7 @@ async def test_who_cannot_connect_hears_why_and_leaves_the_room(lines: Lines) ->
 
 
 async def test_what_comes_back_in_a_transaction_is_not_handed_on(
-    lines: Lines, connection: Any
+    lines: ConnectionPool, connection: Any
 ) -> None:
     line = await lines.acquire(2)
     await line.execute("begin")
@@ -222,7 +224,9 @@ async def test_what_comes_back_in_a_transaction_is_not_handed_on(
 
 
 @pytest.mark.parametrize("statement", ["select pg_sleep(3)", "select pg_sleep($1)"])
-async def test_what_comes_back_at_work_is_not_handed_on(lines: Lines, statement: str) -> None:
+async def test_what_comes_back_at_work_is_not_handed_on(
+    lines: ConnectionPool, statement: str
+) -> None:
     line = await lines.acquire(2)
     values = [3] if "$1" in statement else []
     asked = asyncio.create_task(line.execute(statement, *values))
@@ -235,7 +239,7 @@ async def test_what_comes_back_at_work_is_not_handed_on(lines: Lines, statement:
 
 
 async def test_what_comes_back_with_an_answer_on_its_way_is_not_handed_on(
-    lines: Lines, connection: Any
+    lines: ConnectionPool, connection: Any
 ) -> None:
     line = await lines.acquire(2)
     asked = asyncio.create_task(line.fetch("select pg_sleep(3)"))
@@ -253,14 +257,14 @@ async def test_what_comes_back_with_an_answer_on_its_way_is_not_handed_on(
     assert line.is_closed()
 
 
-async def test_what_still_listens_is_not_handed_on(lines: Lines) -> None:
+async def test_what_still_listens_is_not_handed_on(lines: ConnectionPool) -> None:
     line = await lines.acquire(2)
     await line.add_listener("news", print)
     lines.release(line)
     assert line.is_closed()
 
 
-async def test_two_statements_at_once_are_refused(lines: Lines) -> None:
+async def test_two_statements_at_once_are_refused(lines: ConnectionPool) -> None:
     line = await lines.acquire(2)
     asked = asyncio.create_task(line.execute("select pg_sleep(0.1)"))
     await asyncio.sleep(0)
@@ -271,7 +275,7 @@ async def test_two_statements_at_once_are_refused(lines: Lines) -> None:
     assert lines.idle == 1
 
 
-async def test_nothing_is_given_back_twice(lines: Lines) -> None:
+async def test_nothing_is_given_back_twice(lines: ConnectionPool) -> None:
     line = await lines.acquire(2)
     lines.release(line)
     with pytest.raises(asyncpg.InterfaceError):
@@ -279,7 +283,7 @@ async def test_nothing_is_given_back_twice(lines: Lines) -> None:
     assert lines.idle == 1
 
 
-async def test_all_connections_expire(lines: Lines) -> None:
+async def test_all_connections_expire(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     lines.release(taken[0])
     lines.expire()
@@ -293,7 +297,9 @@ async def test_all_connections_expire(lines: Lines) -> None:
     lines.release(fresh)
 
 
-async def test_a_connection_that_was_not_heard_since_the_silence_is_replaced(lines: Lines) -> None:
+async def test_a_connection_that_was_not_heard_since_the_silence_is_replaced(
+    lines: ConnectionPool,
+) -> None:
     first, second = await all_of(lines)
     (task,) = await waiting(lines, 1)
     lines.silence.since = time.monotonic()
@@ -308,7 +314,7 @@ async def test_a_connection_that_was_not_heard_since_the_silence_is_replaced(lin
 
 
 async def test_a_connection_is_replaced_after_many_uses(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
+    lines: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_USES", 3)
     used = []
@@ -321,7 +327,7 @@ async def test_a_connection_is_replaced_after_many_uses(
 
 
 async def test_what_lies_idle_is_closed(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch, eventually: Wait
+    lines: ConnectionPool, monkeypatch: pytest.MonkeyPatch, eventually: Wait
 ) -> None:
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.3)
     taken = await all_of(lines)
@@ -341,7 +347,7 @@ async def test_what_lies_idle_is_closed(
     lines.release(line)
 
 
-async def test_closing_waits_for_those_who_have_a_connection(lines: Lines) -> None:
+async def test_closing_waits_for_those_who_have_a_connection(lines: ConnectionPool) -> None:
     taken = await all_of(lines)
     lines.release(taken[0])
     closing = asyncio.create_task(lines.close())
@@ -355,7 +361,7 @@ async def test_closing_waits_for_those_who_have_a_connection(lines: Lines) -> No
 
 
 async def test_closing_does_not_wait_for_ever(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch
+    lines: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_SECONDS", 0.2)
     taken = await all_of(lines)
@@ -370,16 +376,16 @@ async def test_closing_does_not_wait_for_ever(
     assert lines.size == 0
 
 
-async def test_a_connection_made_for_a_closed_pool_is_closed(lines: Lines) -> None:
-    made: list[Line] = []
+async def test_a_connection_made_for_a_closed_pool_is_closed(lines: ConnectionPool) -> None:
+    made: list[PooledConnection] = []
 
-    async def connect() -> Line:
+    async def connect() -> PooledConnection:
         made.append(await lines._connect())
         closing = asyncio.create_task(pool.close())
         await closing
         return made[0]
 
-    pool = Lines(connect, most=1, silence=Silence())
+    pool = ConnectionPool(connect, most=1, silence=UnansweredSince())
     with pytest.raises(asyncpg.InterfaceError):
         await pool.acquire(2)
     assert made[0].is_closed()
