@@ -67,7 +67,7 @@ class ReadHandshake:
     waits for the answer.
     """
 
-    __slots__ = ("capped", "early", "headers", "held", "query", "slug", "transport", "options")
+    __slots__ = ("capped", "early", "headers", "held", "options", "query", "slug", "transport")
 
     def __init__(
         self,

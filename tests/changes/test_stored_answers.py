@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import Person
-from warmdesk.changes import kept
+from warmdesk.changes import stored_answers
 from warmdesk.client import Answer
 
 FULL = """
@@ -40,9 +40,9 @@ async def test_who_has_too_much_kept_is_refused_a_new_key_and_answered_an_old_on
     keys: int,
     size: int,
 ) -> None:
-    monkeypatch.setattr(kept, "KEYS_OF_USER", 100)
-    monkeypatch.setattr(kept, "BYTES_OF_USER", 3 << 20)
-    monkeypatch.setattr(kept, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(stored_answers, "KEYS_OF_USER", 100)
+    monkeypatch.setattr(stored_answers, "BYTES_OF_USER", 3 << 20)
+    monkeypatch.setattr(stored_answers, "FRESH_SECONDS", 0.0)
     first, said = await make(board, alice, "first"), await say(board, alice, "said")
     assert (first.status, said.status) == (201, 201)
     await connection.execute(FULL, alice.id, keys - 2 if size == 1 else keys, size)
@@ -63,8 +63,8 @@ async def test_who_has_too_much_kept_is_refused_a_new_key_and_answered_an_old_on
 async def test_there_is_room_again_when_the_oldest_went(
     board: Board, alice: Person, connection: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
-    monkeypatch.setattr(kept, "KEYS_OF_USER", 5)
-    monkeypatch.setattr(kept, "FULL_SECONDS", 0.05)
+    monkeypatch.setattr(stored_answers, "KEYS_OF_USER", 5)
+    monkeypatch.setattr(stored_answers, "FULL_SECONDS", 0.05)
     await connection.execute(FULL, alice.id, 5, 1)
     assert (await make(board, alice, "new")).status == 429
     await connection.execute(
@@ -80,7 +80,7 @@ async def test_there_is_room_again_when_the_oldest_went(
 async def test_many_at_once_do_not_go_beyond_it(
     board: Board, alice: Person, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "KEYS_OF_USER", 20)
+    monkeypatch.setattr(stored_answers, "KEYS_OF_USER", 20)
 
     answers = await asyncio.gather(*(make(board, alice, f"k{n}") for n in range(50)))
 
@@ -91,8 +91,8 @@ async def test_many_at_once_do_not_go_beyond_it(
 async def test_so_many_in_a_moment_that_they_are_counted_again_are_not_refused(
     board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "BYTES_OF_USER", 6 << 20)
-    monkeypatch.setattr(kept, "FULL_SECONDS", 60.0)
+    monkeypatch.setattr(stored_answers, "BYTES_OF_USER", 6 << 20)
+    monkeypatch.setattr(stored_answers, "FULL_SECONDS", 60.0)
 
     one_by_one = [await make(board, alice, f"k{n}") for n in range(15)]
     at_once = await asyncio.gather(*(make(board, alice, f"a{n}") for n in range(4)))
@@ -104,14 +104,14 @@ async def test_few_keys_are_counted_once_for_all(
     board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = 0
-    whole = kept.StoredAnswers._measured
+    whole = stored_answers.StoredAnswers._measured
 
-    async def counted(self: kept.StoredAnswers, user_id: int) -> kept.Use:
+    async def counted(self: stored_answers.StoredAnswers, user_id: int) -> stored_answers.Use:
         nonlocal measured
         measured += 1
         return await whole(self, user_id)
 
-    monkeypatch.setattr(kept.StoredAnswers, "_measured", counted)
+    monkeypatch.setattr(stored_answers.StoredAnswers, "_measured", counted)
     for n in range(50):
         assert (await make(board, alice, f"k{n}")).status == 201
 
@@ -122,6 +122,6 @@ async def test_few_keys_are_counted_once_for_all(
 async def test_where_limits_are_off_nobody_is_refused(
     board: Board, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "KEYS_OF_USER", 0)
+    monkeypatch.setattr(stored_answers, "KEYS_OF_USER", 0)
 
     assert (await make(board, alice, "first")).status == 201

@@ -54,7 +54,7 @@ class Served:
 
     def __init__(self, runner: web.AppRunner, readers: HandshakeReaders, port: int) -> None:
         assert runner.server is not None
-        self.server, self.readers, self.port = runner.server, readers, port
+        self.server, self.handshakes, self.port = runner.server, readers, port
         self.bounds: Bounds = runner.app[RESPONSES].bounds
         self.url = f"http://127.0.0.1:{port}"
 

@@ -32,7 +32,7 @@ from tests.conftest import Board, Door, Invite, Wait
 from tests.person import Person
 from tests.realtime.raw import Peer, closing, masked
 from tests.rest.test_sockets import make_key
-from warmdesk import worker
+from warmdesk import handshake_reader, worker
 from warmdesk.app import build_app
 from warmdesk.config import Settings
 from warmdesk.desk import open_desk
@@ -549,7 +549,7 @@ class Judged:
     path: str
     query: dict[str, str]
     headers: list[tuple[str, str]]
-    context: OpenSocket
+    options: OpenSocket
 
 
 def judged(head: bytes) -> Judged:
@@ -984,7 +984,7 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
 
     async with bob.socket("demo") as his:
         await his.next("presence.list")
-        with monkeypatch.options() as patch:
+        with monkeypatch.context() as patch:
             patch.setattr(door.desk.people, "refs", slow)
             client = await door.client()
             client.say(knock("demo", key))

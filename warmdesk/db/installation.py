@@ -2,8 +2,8 @@
 
 A process reads the UUID once, when it starts, because all its names in Redis carry it
 (`warmdesk.redis_calls.names_of`). A database that became another installation under running
-processes, by a restore or as a copy, has another one. Whoever still uses the old names hears nothing of those who
-use the new ones but by the feeds, so each worker asks for a successor when it finds that out.
+processes, by a restore or as a copy, has another one. A process with the old names hears those with
+the new ones only by the feeds, so each worker asks for a successor when it finds that out.
 
 What a secret is stands nowhere: only a salted scrypt of it, so that who reads the database cannot
 try guesses faster than a few a second.

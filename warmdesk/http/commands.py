@@ -102,7 +102,7 @@ class Socket(Connection):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command under way: on which socket, with which body, and the wish of its change."""
+    """A command under way: on which socket, with which body, and the context of its change."""
 
     socket: Socket
     body: Any

@@ -218,7 +218,7 @@ class Responses:
             response.force_close()
 
 
-RESPONSES: web.AppKey[Responses] = web.AppKey("doorman", Responses)
+RESPONSES: web.AppKey[Responses] = web.AppKey("responses", Responses)
 
 
 def wrap_handler(handler: Handler, method: str, template: str) -> Handler:

@@ -49,7 +49,7 @@ class HttpConnection(web.RequestHandler):
     handshakes. `person`: whose request is answered.
     """
 
-    __slots__ = ("_entered", "_head_size", "_late", "_slow", "responses", "person", "refusal")
+    __slots__ = ("_entered", "_head_size", "_late", "_slow", "person", "refusal", "responses")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -1,5 +1,5 @@
 """What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
-public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``WISH`` (for changes:
+public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``CONTEXT`` (for changes:
 actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
 where the route says ``heavy=True``. Path ids are read with `path_id`, the client's address with
 `address`.
@@ -25,7 +25,7 @@ ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
 PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
-CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("wish", ChangeContext)
+CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
 READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
 
 ETAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')

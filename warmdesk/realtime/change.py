@@ -294,7 +294,7 @@ class Changes:
         return await self.run(context, work)
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
-        """One function call for a group of wishes, with columns for parameters. Gives its row, of
+        """One function call for a group of changes, with columns for parameters. Gives its row, of
         which ``messages`` is published.
         """
         values = query.values(params)
