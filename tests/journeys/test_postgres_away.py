@@ -243,6 +243,17 @@ async def test_a_postgresql_that_stops_and_one_that_is_killed_lose_nothing_that_
             assert {one.body["title"] for one in told} <= set(kept)
 
 
+COMMITS_SLOWLY = """
+    do $do$ begin
+        create or replace function dawdle() returns trigger language plpgsql as
+            $$ begin perform pg_sleep(0.5); return null; end $$;
+        create constraint trigger dawdle after insert on {table}
+            deferrable initially deferred for each row execute function dawdle();
+    end $do$
+"""
+IS_AT_ITS_COMMIT = "select exists(select from pg_stat_activity where wait_event = 'PgSleep')"
+
+
 async def test_who_does_not_know_whether_it_was_done_asks_again_with_the_same_key(
     own_postgres: OwnPostgres, network: Proxy, start: Start, visit: Visit
 ) -> None:
@@ -258,10 +269,10 @@ async def test_who_does_not_know_whether_it_was_done_asks_again_with_the_same_ke
         for table, name, path in changes:
             key, text = uuid.uuid4().hex, f"once {uuid.uuid4().hex}"
             count = f"select count(*) from {table} where {name} = $1"
-            # The connection knows the statement now: with a key it is another one.
-            await alice.request("POST", path, {name: "before"}, key=uuid.uuid4().hex)
-            network.hold_answers()
+            await own_postgres.ask(COMMITS_SLOWLY.format(table=table))
             asked = asyncio.create_task(alice.request("POST", path, {name: text}, key=key))
+            await until(partial(own_postgres.ask, IS_AT_ITS_COMMIT))
+            network.hold_answers()
             await until(partial(own_postgres.ask, count, text))
             network.cut()
             network.thaw()
