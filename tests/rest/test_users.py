@@ -389,7 +389,7 @@ async def test_nobody_is_made_a_guest_of_more_projects_than_that(
 async def test_a_name_that_is_shown_in_too_many_projects_stays(
     alice: Person, olga: Person, connection: Any, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_TOLD", 1)
+    monkeypatch.setattr(accounts, "MOST_TOLD", 1)
     await alice.put("/users/me", {"display_name": "Alice A."})
     await writes(alice, board)
     await olga.delete(f"{board.path}/members/{ALICE}")

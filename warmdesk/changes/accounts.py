@@ -1,5 +1,5 @@
-"""What several doors do to accounts: end sessions, write the login history, refuse a taken name or
-one project too many.
+"""What several doors do to accounts: write them and tell of it, end sessions, write the login
+history, refuse a taken name or one project too many.
 """
 
 from __future__ import annotations
@@ -14,14 +14,26 @@ import asyncpg
 from warmdesk.auth.addresses import Origin
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
-from warmdesk.realtime.change import Change
-from warmdesk.realtime.channels import CONTROL, user_channel
-from warmdesk.realtime.events import CONTROL_SESSION, SESSION_REVOKED
+from warmdesk.realtime.change import Change, Held
+from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.entities import entity
+from warmdesk.realtime.events import (
+    CONTROL_SESSION,
+    CONTROL_USER,
+    GUEST_UPDATED,
+    MEMBER_UPDATED,
+    SESSION_REVOKED,
+    USER_UPDATED,
+)
 
 PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
 them is told, and waits meanwhile, when the person's name changes: 0.2 seconds for so many.
 """
+SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
+"""What may change how others see an account."""
+MOST_TOLD = 30_000
+"""Projects that are told of another name, at most: it takes a second."""
 
 
 async def end_sessions(
@@ -85,3 +97,62 @@ def unique_names() -> Iterator[None]:
         if error.constraint_name == "users_email":
             raise Conflict("the e-mail address is taken", fields={"email": "taken"}) from error
         raise Conflict("the username is taken", fields={"username": "taken"}) from error
+
+
+async def rewrite(
+    change: Change,
+    before: Any,
+    fields: dict[str, Any],
+    *,
+    settings: bool = False,
+    new_hash: str | None = None,
+) -> Any:
+    """Write what differs and tell of it; None when nothing does.
+
+    The user hears of the own account; every project that shows the name or the picture of another.
+
+    All projects are told in one transaction. A name stands in one place, which all projects show:
+    if they were told one after the other, some would show it at a seq that lacks its event, and a
+    board of that seq would not be what another reader got. So how many there may be has a bound.
+    Nobody is a member of more than `PROJECTS`, or made a guest of more by others: 0.2
+    seconds are enough for so many. Who is a guest of more has worked in each of them.
+    """
+    present = json.loads(before["fields"])
+    differing = {name: value for name, value in fields.items() if present[name] != value}
+    if not differing and new_hash is None:
+        return None
+    user_id = before["id"]
+    with unique_names():
+        after = await sql.users.change(
+            change.connection,
+            user_id=user_id,
+            fields=json.dumps(differing),
+            settings=settings,
+            new_hash=new_hash,
+        )
+    renamed = after["shaped"] != before["shaped"]
+    if renamed:
+        rows = await sql.users.shown_in(change.connection, user_id=user_id, limit=MOST_TOLD + 1)
+        if len(rows) > MOST_TOLD:
+            field = next(name for name in SHOWN if name in differing)
+            raise Impossible(
+                f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
+                code="too_many_projects",
+                fields={field: "shown in too many projects"},
+            )
+        for row in rows:
+            change.emit(
+                project_channel(row["project_id"]),
+                MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
+                Held(row["shaped"]),
+                entity=entity("user", user_id),
+            )
+    tell_user(change, user_id, after["me"])
+    if renamed or differing.keys() & {"global_role", "is_active"}:
+        change.emit(CONTROL, CONTROL_USER, json.dumps({"user_id": user_id}))
+    return after
+
+
+def tell_user(change: Change, user_id: int, me: str) -> None:
+    """The user's own sockets hear of the account, all of it."""
+    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=entity("user", user_id))

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from warmdesk.auth.actor import Actor, Project
-from warmdesk.auth.addresses import client_address
+from warmdesk.auth.addresses import Origin, client_address, origin
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, NotFound, field_error
@@ -68,6 +68,11 @@ def change_context(
 def address(request: web.Request) -> str:
     """The client's address, as the proxies that we trust tell it."""
     return client_address(request, request.app[DESK].settings.trusted_proxies)
+
+
+def client_origin(request: web.Request) -> Origin:
+    """Where the request comes from: address and program, for the login history."""
+    return origin(address(request), request.headers.get("User-Agent"))
 
 
 PATH_ID = re.compile(r"[0-9]{1,16}")

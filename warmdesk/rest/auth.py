@@ -9,37 +9,31 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
 from warmdesk.auth import passwords
-from warmdesk.auth.actor import ALL_ROLES, Actor, require_session
-from warmdesk.auth.addresses import Origin, neighbourhood, network, origin
-from warmdesk.auth.identity import TICKET_SECONDS
+from warmdesk.auth.actor import Actor
+from warmdesk.auth.addresses import Origin, neighbourhood, network
 from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from warmdesk.errors import BadRequest, Forbidden, Unauthorized
 from warmdesk.http.answers import answer, no_content
-from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, address
-from warmdesk.http.route import PUBLIC, SIGNED_IN, Parameter, Rate, Tag
+from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
+from warmdesk.http.route import PUBLIC, Tag
 from warmdesk.http.routing import route
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import (
-    ListSessions,
     Login,
     Logout,
     NewTokens,
     Refresh,
     Register,
     Registered,
-    Session,
-    Ticket,
     Tokens,
 )
 
@@ -56,7 +50,6 @@ REFRESHES_OF_USER = 600
 the seven days of a token an account has at most 101,000."""
 SESSIONS_OF_USER = 100
 """Beyond them the one used longest ago ends."""
-TICKETS = Rate("ticket", 120)
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
@@ -84,7 +77,7 @@ async def register_user(request: web.Request) -> web.Response:
     The first user of an installation is its administrator.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = _client_origin(request)
+    came = client_origin(request)
     await _count(
         desk,
         "register",
@@ -142,7 +135,7 @@ async def log_in(request: web.Request) -> web.Response:
         raise BadRequest("username: required", fields={"username": "required"})
     if not body.password:
         raise BadRequest("password: required", fields={"password": "required"})
-    came = _client_origin(request)
+    came = client_origin(request)
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
     await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
@@ -314,7 +307,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     ):
         await desk.limits.take(name, key, limit=limit, seconds=REFRESH_SECONDS)
     used, following = digest(token), new_secret()
-    came = _client_origin(request)
+    came = client_origin(request)
 
     async def work(change: Change) -> tuple[int, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
@@ -361,7 +354,7 @@ async def log_out(request: web.Request) -> web.Response:
     nothing of whether there was one: always 204.
     """
     desk, body = request.app[DESK], request[BODY]
-    came = _client_origin(request)
+    came = client_origin(request)
     bearer = await _bearer(request)
     session = (bearer.user_id, bearer.session_id) if bearer else None
     if body.refresh_token is not None and not (body.all and bearer):
@@ -392,10 +385,6 @@ async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
     return (rows[0]["user_id"], rows[0]["id"]) if rows else None
 
 
-def _client_origin(request: web.Request) -> Origin:
-    return origin(address(request), request.headers.get("User-Agent"))
-
-
 async def _bearer(request: web.Request) -> Actor | None:
     """Whoever holds the request's access token; nobody, if it is not good."""
     if "Authorization" not in request.headers:
@@ -405,84 +394,3 @@ async def _bearer(request: web.Request) -> Actor | None:
     except Unauthorized:
         return None
     return actor if actor.session_id is not None else None
-
-
-@route(
-    "GET",
-    "/auth/sessions",
-    need=ALL_ROLES,
-    query=ListSessions,
-    answer=list[Session],
-    tag=AUTH,
-    paged=True,
-)
-async def list_sessions(request: web.Request) -> web.Response:
-    """Where you are signed in."""
-    actor = request[ACTOR]
-    query: ListSessions = request[QUERY]
-    (before,) = begins_after(request)
-    async with request.app[DESK].database.connection() as connection:
-        page = await sql.auth.list_sessions(
-            connection,
-            user_id=actor.user_id,
-            current=require_session(actor),
-            before=before or query.before,
-            limit=query.limit,
-        )
-    return answer_page(request, page)
-
-
-@route(
-    "DELETE",
-    "/auth/sessions/{session_id}",
-    need=ALL_ROLES,
-    status=204,
-    tag=AUTH,
-    parameters={
-        "session_id": Parameter(
-            {"type": "string", "format": "uuid"},
-            "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
-            "The session's id.",
-        )
-    },
-)
-async def end_session(request: web.Request) -> web.Response:
-    """End a session of yours: its tokens and sockets are dead at once."""
-    desk, actor = request.app[DESK], request[ACTOR]
-    session_id = _uuid(request.match_info["session_id"])
-    came = _client_origin(request)
-    require_session(actor)
-
-    async def work(change: Change) -> None:
-        if session_id is None or not await accounts.end_sessions(
-            change, actor.user_id, only=session_id
-        ):
-            raise NotFound("session not found")
-        await accounts.note_login(change, "logout", came, user_id=actor.user_id)
-
-    await desk.changes.run(request[CONTEXT], work)
-    return no_content()
-
-
-def _uuid(text: str) -> str | None:
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return None
-
-
-@route(
-    "POST",
-    "/auth/ws-ticket",
-    need=SIGNED_IN,
-    answer=Ticket,
-    status=201,
-    tag=AUTH,
-    errors=(429,),
-    rate=TICKETS,
-)
-async def create_ticket(request: web.Request) -> web.Response:
-    """Get a ticket that opens one socket within 30 seconds, so that no token stands in its URL."""
-    desk, actor = request.app[DESK], request[ACTOR]
-    ticket = await desk.identity.ws_ticket(actor)
-    return answer({"ticket": ticket, "expires_in": TICKET_SECONDS}, status=201)

@@ -11,21 +11,26 @@ from msgspec import UNSET
 
 from warmdesk.auth import passwords
 from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, require_session
-from warmdesk.auth.addresses import Origin, origin
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, address, path_id
+from warmdesk.http.request import (
+    ACTOR,
+    BODY,
+    CONTEXT,
+    DESK,
+    QUERY,
+    READS,
+    client_origin,
+    path_id,
+)
 from warmdesk.http.route import SIGNED_IN, Tag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
-from warmdesk.realtime.change import Change, Held, Outcome
-from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
-from warmdesk.realtime.entities import entity
-from warmdesk.realtime.events import CONTROL_USER, GUEST_UPDATED, MEMBER_UPDATED, USER_UPDATED
+from warmdesk.realtime.change import Change, Outcome
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -43,10 +48,6 @@ from warmdesk.schemas.users import (
 USERS = Tag("users", "Your own account, and everybody's for administrators.")
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
-SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
-"""What may change how others see an account."""
-MOST_TOLD = 30_000
-"""Projects that are told of another name, at most: it takes a second."""
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
@@ -83,11 +84,11 @@ async def update_me(request: web.Request) -> web.Response:
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
     _refuse_keys(actor, fields)
-    came = _client_origin(request)
+    came = client_origin(request)
 
     async def work(change: Change) -> tuple[str, int]:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
-        after = await _rewrite(change, before, fields, settings=True)
+        after = await accounts.rewrite(change, before, fields, settings=True)
         if after is None:
             return str(before["me"]), 0
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
@@ -114,7 +115,7 @@ async def change_password(request: web.Request) -> web.Response:
     """Change your password. Your other sessions end."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     user_id, session_id = actor.user_id, require_session(actor)
-    came = _client_origin(request)
+    came = client_origin(request)
     if body.new_password == body.current_password:
         # Whether it is the password of now is not told here.
         raise Impossible("choose another password", fields={"new_password": "the same"})
@@ -136,7 +137,7 @@ async def change_password(request: web.Request) -> web.Response:
         await accounts.note_login(
             change, "password_changed", came, user_id=user_id, actor_id=user_id
         )
-        _tell_user(change, user_id, rows[0]["me"])
+        accounts.tell_user(change, user_id, rows[0]["me"])
 
     await desk.changes.run(request[CONTEXT], work)
     await desk.limits.clear("password", user_id)
@@ -229,7 +230,7 @@ async def list_users(request: web.Request) -> web.Response:
 async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
-    came = _client_origin(request)
+    came = client_origin(request)
     kept = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> Outcome:
@@ -287,7 +288,7 @@ async def update_user(request: web.Request) -> web.Response:
     new_hash = None
     if password is not None:
         new_hash = await passwords.hash_password(password, _turn(desk, actor))
-    came = _client_origin(request)
+    came = client_origin(request)
 
     async def work(change: Change) -> str:
         # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
@@ -295,7 +296,7 @@ async def update_user(request: web.Request) -> web.Response:
         await sql.auth.lock_admins(change.connection)
         before = await sql.users.lock(change.connection, user_id=user_id)
         await change.enter()
-        after = await _rewrite(change, before, fields, new_hash=new_hash)
+        after = await accounts.rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
         if fields.get("is_active") is False or new_hash is not None:
@@ -345,65 +346,3 @@ def _sent(body: msgspec.Struct) -> dict[str, Any]:
     if zone is not None and not is_timezone(zone):
         raise BadRequest("timezone: not an IANA time zone", fields={"timezone": "unknown"})
     return fields
-
-
-async def _rewrite(
-    change: Change,
-    before: Any,
-    fields: dict[str, Any],
-    *,
-    settings: bool = False,
-    new_hash: str | None = None,
-) -> Any:
-    """Write what differs and tell of it; None when nothing does.
-
-    The user hears of the own account; every project that shows the name or the picture of another.
-
-    All projects are told in one transaction. A name stands in one place, which all projects show:
-    if they were told one after the other, some would show it at a seq that lacks its event, and a
-    board of that seq would not be what another reader got. So how many there may be has a bound.
-    Nobody is a member of more than `accounts.PROJECTS`, or made a guest of more by others: 0.2
-    seconds are enough for so many. Who is a guest of more has worked in each of them.
-    """
-    present = json.loads(before["fields"])
-    differing = {name: value for name, value in fields.items() if present[name] != value}
-    if not differing and new_hash is None:
-        return None
-    user_id = before["id"]
-    with accounts.unique_names():
-        after = await sql.users.change(
-            change.connection,
-            user_id=user_id,
-            fields=json.dumps(differing),
-            settings=settings,
-            new_hash=new_hash,
-        )
-    renamed = after["shaped"] != before["shaped"]
-    if renamed:
-        rows = await sql.users.shown_in(change.connection, user_id=user_id, limit=MOST_TOLD + 1)
-        if len(rows) > MOST_TOLD:
-            field = next(name for name in SHOWN if name in differing)
-            raise Impossible(
-                f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
-                code="too_many_projects",
-                fields={field: "shown in too many projects"},
-            )
-        for row in rows:
-            change.emit(
-                project_channel(row["project_id"]),
-                MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
-                Held(row["shaped"]),
-                entity=entity("user", user_id),
-            )
-    _tell_user(change, user_id, after["me"])
-    if renamed or differing.keys() & {"global_role", "is_active"}:
-        change.emit(CONTROL, CONTROL_USER, json.dumps({"user_id": user_id}))
-    return after
-
-
-def _client_origin(request: web.Request) -> Origin:
-    return origin(address(request), request.headers.get("User-Agent"))
-
-
-def _tell_user(change: Change, user_id: int, me: str) -> None:
-    change.emit(user_channel(user_id), USER_UPDATED, Held(me), entity=entity("user", user_id))
