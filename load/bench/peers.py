@@ -27,7 +27,7 @@ from load.bench.measure import Place, family, free_port, opened_place
 from load.bench.wire import Wire, opened, request
 
 TOP = Path(__file__).parents[2]
-PROGRAMS = TOP / "tests" / "peers"
+PROGRAMS = TOP / "load" / "peers"
 NPM = TOP / ".peers"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """Every viewer's key: the floor in C knows its answer by heart."""
