@@ -13,6 +13,7 @@ import pytest
 
 from load.bench.__main__ import SCENARIOS, arguments
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Bound
+from load.bench.peers import PROGRAMS
 
 TOP = Path(__file__).parents[2]
 
@@ -70,6 +71,11 @@ def test_the_documents_name_scenarios_that_exist() -> None:
     assert named
     for words in named:
         arguments(shlex.split(words))
+
+
+def test_the_peers_are_where_they_are_looked_for() -> None:
+    for name in ("package-lock.json", "package.json", "ws.js"):
+        assert (PROGRAMS / name).is_file(), name
 
 
 def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
