@@ -371,13 +371,17 @@ async def presence(run: Run) -> None:
 
 
 async def known(on: Stage) -> None:
-    """Everybody comes and goes, until nobody is left."""
-    await on.open(range(on.count))
-    await on.viewers.close()
+    """Everybody comes and goes, until nobody is left. What an earlier server left when it was
+    killed stays: it was another installation.
+    """
+    here = "warmdesk:*:presence:since:project:*"
     client = redis.asyncio.from_url(on.run.place.redis_url)
     try:
+        left = set(await client.keys(here))
+        await on.open(range(on.count))
+        await on.viewers.close()
         async with asyncio.timeout(30):
-            while await client.keys("warmdesk:*:presence:since:project:*"):
+            while set(await client.keys(here)) - left:
                 await asyncio.sleep(0.1)
     finally:
         await client.aclose()
