@@ -24,8 +24,8 @@ MAKER = PACKAGE.parent / "bin" / "statements.py"
 BEGIN = """
 from typing import Any
 from warmdesk.db.queries import sql
-from warmdesk.realtime.change import Change, Changes, Wish
-async def wrong(connection: Any, changes: Changes, wish: Wish, change: Change) -> None:
+from warmdesk.realtime.change import Change, ChangeContext, Changes
+async def wrong(connection: Any, changes: Changes, context: ChangeContext, change: Change) -> None:
 """
 WRONG = {
     "await sql.cards.mvoe(connection)": '"CardsQueries" has no attribute "mvoe"',
@@ -35,12 +35,12 @@ WRONG = {
     "await sql.cards.delete(connection, id='1')": 'incompatible type "str"; expected "int | None"',
     "one: int = await sql.cards.lock(connection, project_id=1, card='A-1')": '"Row"',
     "change.shape(sql.cards.shape)": 'Missing named argument "id"',
-    "await changes.hot(sql.cards.update, wish, fields='{}')": 'argument "card"',
-    "await changes.hot(sql.cards.lock, wish, card='A-1')": 'expected "Hot[',
+    "await changes.hot(sql.cards.update, context, fields='{}')": 'argument "card"',
+    "await changes.hot(sql.cards.lock, context, card='A-1')": 'expected "Hot[',
 }
 RIGHT = """
     await sql.cards.delete(connection, id=1)
-    await changes.hot(sql.cards.update, wish, card="A-1", fields="{}")
+    await changes.hot(sql.cards.update, context, card="A-1", fields="{}")
     change.shape(sql.cards.shape, id=1)
     (await sql.cards.lock(connection, project_id=1, card="A-1"))["version"]
 """
