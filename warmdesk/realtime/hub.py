@@ -51,12 +51,14 @@ from warmdesk.tasks import Background, Tasks, seconds_to_tick
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
 CHECK_LIMIT = 2.0
-HOLD_SECONDS = 0.25
+HOLD_SECONDS = 0.1
 """How long what came early waits for what is missing. The publisher of that one may have lost its
-core between its commit and its publishing, or its loop is held up by a large body: 20 and 100 ms
-were too short for a few events of a million, beside programs that took all cores. To read for them
-would only make the machine busier."""
+core between its commit and its publishing, which takes some turns of the others where cores are
+few: 20 ms were too short for one event in 300,000, beside programs that took all cores."""
 LOOK_SECONDS = 0.02
+ON_ITS_WAY_SECONDS = 0.25
+"""How long a message may be on its way at most. On a busy machine who publishes has to wait for a
+core; to read for it would only make the machine busier."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 KEEP_EMPTY_SECONDS = 5.0
@@ -199,11 +201,13 @@ class Hub:
 
     def _hold(self, room: Room) -> None:
         """Something is missing: it has a moment to arrive by itself (1–5 % of a quiet bus come out
-        of order).
+        of order), and twice as long as the message took that overtook it.
         """
         if room.held_timer is None and room.catching is None:
+            overtook = next(iter(room.held.values()), None)
+            late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
             room.held_timer = asyncio.get_running_loop().call_later(
-                HOLD_SECONDS, self._held_long_enough, room
+                max(HOLD_SECONDS, min(2 * late, ON_ITS_WAY_SECONDS)), self._held_long_enough, room
             )
 
     def _held_long_enough(self, room: Room) -> None:
@@ -394,7 +398,7 @@ class Hub:
         def behind() -> list[Room]:
             return [room for room in rooms if room.opened and room.last < heads[room.channel]]
 
-        on_its_way_until = time.monotonic() + HOLD_SECONDS
+        on_its_way_until = time.monotonic() + ON_ITS_WAY_SECONDS
         while behind() and self.bus.good and not self._frozen:
             if time.monotonic() >= on_its_way_until:
                 break
