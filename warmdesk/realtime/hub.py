@@ -51,11 +51,7 @@ from warmdesk.tasks import Background, Tasks, seconds_to_tick
 CHECK_SECONDS = 1.0
 CHECK_SECONDS_BAD = 0.25
 CHECK_LIMIT = 2.0
-HOLD_SECONDS = 0.1
-"""How long what came early waits for what is missing. The publisher of that one may have lost its
-core between its commit and its publishing, which takes some turns of the others where cores are
-few: 20 ms were too short for one event in 300,000, beside programs that took all cores."""
-LOOK_SECONDS = 0.02
+HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
 """How long a message may be on its way at most. On a busy machine who publishes has to wait for a
 core; to read for it would only make the machine busier."""
@@ -200,8 +196,8 @@ class Hub:
                 connection.write(made)
 
     def _hold(self, room: Room) -> None:
-        """Something is missing: it has a moment to arrive by itself (1–5 % of a quiet bus come out
-        of order), and twice as long as the message took that overtook it.
+        """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of
+        order), and twice as long as the message took that overtook it.
         """
         if room.held_timer is None and room.catching is None:
             overtook = next(iter(room.held.values()), None)
@@ -402,7 +398,7 @@ class Hub:
         while behind() and self.bus.good and not self._frozen:
             if time.monotonic() >= on_its_way_until:
                 break
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(HOLD_SECONDS)
         waiting = [self.catch_up(room, cause="check") for room in behind()]
         if waiting:
             await asyncio.wait(waiting, timeout=CHECK_LIMIT)
