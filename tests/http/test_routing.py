@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests import pace
 from tests.conftest import Board
 from tests.person import Person
 from warmdesk.auth.actor import GlobalRole, Role
@@ -58,6 +59,22 @@ async def take_stream(request: web.Request) -> web.Response:
     return answer({"bytes": size})
 
 
+@route("POST", "/slowly", accepts=STREAM, tag=THINGS)
+async def take_slowly(request: web.Request) -> web.Response:
+    """Take a stream and think about each piece."""
+    size = 0
+    async for piece in chunks(request, STREAM):
+        await asyncio.sleep(0.2)
+        size += len(piece)
+    return answer({"bytes": size})
+
+
+@route("POST", "/unread", accepts=FORM, tag=THINGS)
+async def take_names(request: web.Request) -> web.Response:
+    """Take a form's names, and none of its parts."""
+    return answer([part.name async for part in parts(request, FORM)])
+
+
 @route("POST", "/form", accepts=FORM, tag=THINGS)
 async def take_form(request: web.Request) -> web.Response:
     """Take a form."""
@@ -82,7 +99,10 @@ async def show_thing(request: web.Request) -> web.Response:
     return web.Response(body=b"%PDF", content_type="application/pdf")
 
 
-HANDLERS: list[Any] = [take_text, take_stream, take_form, do_twice, show_thing]
+HANDLERS: list[Any] = [
+    *(take_text, take_stream, take_slowly, take_names, take_form),
+    *(do_twice, show_thing),
+]
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 
 
@@ -151,6 +171,42 @@ async def test_a_stream_that_does_not_come_is_not_waited_for(
     sending = dripping(100, wait=wait)
     status, said = await ask("POST", "/stream", data=sending, headers=of("application/zip"))
     assert (status, said["error"]) == (408, "the body did not come in time")
+
+
+async def test_a_handler_has_its_own_time(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits are for what the client sends; what was sent in time is taken."""
+    monkeypatch.setattr(reading, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.15)
+    monkeypatch.setattr(reading, "SLOWEST_BYTES", 10_000_000)
+    taken = await ask("POST", "/slowly", data=b"x" * 1000, headers=of("application/zip"))
+    assert taken == (200, {"bytes": 1000})
+
+
+@pytest.mark.parametrize("size", [1000, 299_000, 300_000, 1_000_000])
+async def test_parts_that_nobody_reads_have_the_limit_too(ask: Ask, size: int) -> None:
+    form = aiohttp.FormData()
+    form.add_field("file", b"x" * size, filename="door.png")
+    form.add_field("last", "x")
+    status, said = await ask("POST", "/unread", data=form)
+    if size < 300_000:
+        assert (status, said) == (200, ["file", "last"])
+    else:
+        assert status == 413
+
+
+async def test_a_form_that_drips_has_an_end(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(reading, "SLOWEST_BYTES", 10_000_000)
+
+    async def drips() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n'
+        async for piece in dripping(100, wait=0.05):
+            yield piece
+
+    began = asyncio.get_running_loop().time()
+    sent = await ask("POST", "/unread", data=drips(), headers=of("multipart/form-data; boundary=b"))
+    assert sent[0] == 408
+    assert asyncio.get_running_loop().time() - began < pace.here(3)
 
 
 async def test_a_form_is_read_part_by_part(ask: Ask) -> None:
@@ -227,6 +283,7 @@ async def nothing(request: web.Request) -> web.Response:
         {"body": Body, "accepts": TEXT},
         {"keyed": True, "need": PUBLIC},
         {"keyed": True, "accepts": TEXT},
+        {"rate": TWICE, "need": PUBLIC},
     ],
 )
 def test_promises_that_cannot_be_kept_are_refused(promises: dict[str, Any]) -> None:
@@ -266,6 +323,12 @@ async def test_a_keyed_change_gives_an_answer_to_keep(desk: Desk) -> None:
     await desk.changes.run(ChangeContext(3, keyed=True), says)
     with pytest.raises(TypeError, match="gives an Outcome"):
         await desk.changes.run(ChangeContext(3, keyed=True), forgets)
+
+
+def test_what_is_answered_at_once_looks_at_nothing() -> None:
+    for promises in ({"body": Body}, {"need": Role.MEMBER}, {"rate": TWICE}, {"reads": True}):
+        with pytest.raises(TypeError, match="looks at nothing"):
+            command("test.at_once", at_once=True, **promises)
 
 
 def test_a_command_is_declared_once() -> None:

@@ -129,27 +129,43 @@ def _check_encoding(request: web.Request) -> None:
         raise WarmDeskError("send the body without Content-Encoding", status=415)
 
 
-async def chunks(request: web.Request, accepts: Accepts) -> AsyncIterator[bytes]:
-    """A streamed body, piece by piece as it comes: at most so large (413), in time (408).
+class Stream:
+    """A streamed body while it is read: at most so large (413), each piece in time (408), and all
+    of it in the time that the largest body takes at `SLOWEST_BYTES` a second.
 
-    Whoever sends steadily has the time that the largest body takes at `SLOWEST_BYTES` a second.
+    Only the waiting for the client is timed: what the handler does between two pieces is its own.
     """
-    content, size = request.content, 0
-    try:
-        async with asyncio.timeout(max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)):
-            while not content.at_eof():
-                async with asyncio.timeout(IDLE_SECONDS):
-                    piece = await content.readany()
-                size += len(piece)
-                if size > accepts.limit:
-                    raise TooLarge(f"the body is larger than {accepts.limit} bytes")
-                if piece:
-                    yield piece
-    except TimeoutError as error:
-        content.feed_eof()
-        raise WarmDeskError("the body did not come in time", status=408) from error
-    except ConnectionError as error:
-        raise ClientGone from error
+
+    def __init__(self, request: web.Request, accepts: Accepts) -> None:
+        self.request, self.limit = request, accepts.limit
+        self._end = _now() + max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)
+
+    async def get(self, reading: Awaitable[T]) -> T:
+        """What reading gives. Raises for a body that is too slow, too large, or lost."""
+        try:
+            async with asyncio.timeout_at(min(_now() + IDLE_SECONDS, self._end)):
+                found = await reading
+        except TimeoutError as error:
+            # aiohttp would go on waiting for the rest after the answer.
+            self.request.content.feed_eof()
+            raise WarmDeskError("the body did not come in time", status=408) from error
+        except ConnectionError as error:
+            raise ClientGone from error
+        if self.request.content.total_bytes > self.limit:
+            raise TooLarge(f"the body is larger than {self.limit} bytes")
+        return found
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def chunks(request: web.Request, accepts: Accepts) -> AsyncIterator[bytes]:
+    """A streamed body, piece by piece as it comes: see `Stream`."""
+    stream, content = Stream(request, accepts), request.content
+    while not content.at_eof():
+        if piece := await stream.get(content.readany()):
+            yield piece
 
 
 class Part(NamedTuple):
@@ -162,44 +178,30 @@ class Part(NamedTuple):
 
 
 async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
-    """The parts of a streamed ``multipart/form-data`` (RFC 7578), one after the other: at most so
-    many bytes in all (413) and `PARTS` parts (400), each piece in time (408). What is malformed is
-    400.
+    """The parts of a streamed ``multipart/form-data`` (RFC 7578), one after the other, at most
+    `PARTS` of them (400): see `Stream`. What is malformed is 400.
     """
+    stream = Stream(request, accepts)
     try:
         reader = await request.multipart()
         for _ in range(PARTS):
-            part = await _in_time(request, reader.next())
+            part = await stream.get(reader.next())
             if part is None:
                 return
             if not isinstance(part, BodyPartReader) or not part.name:
                 raise BadRequest("the body is a form of named parts")
             kind = part.headers.get("Content-Type", "text/plain")
-            yield Part(part.name, part.filename, kind, _pieces(request, accepts, part))
-            await _in_time(request, part.release())
+            yield Part(part.name, part.filename, kind, _pieces(stream, part))
+            while await stream.get(part.read_chunk()):
+                pass  # what the handler left of it
     except (ValueError, AssertionError, BadHttpMessage) as error:
         raise BadRequest("the body is no valid multipart/form-data") from error
     raise BadRequest(f"a form has at most {PARTS} parts")
 
 
-async def _pieces(
-    request: web.Request, accepts: Accepts, part: BodyPartReader
-) -> AsyncIterator[bytes]:
-    while piece := await _in_time(request, part.read_chunk()):
-        if request.content.total_bytes > accepts.limit:
-            raise TooLarge(f"the body is larger than {accepts.limit} bytes")
+async def _pieces(stream: Stream, part: BodyPartReader) -> AsyncIterator[bytes]:
+    while piece := await stream.get(part.read_chunk()):
         yield piece
-
-
-async def _in_time(request: web.Request, reading: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(IDLE_SECONDS):
-            return await reading
-    except TimeoutError as error:
-        request.content.feed_eof()
-        raise WarmDeskError("the body did not come in time", status=408) from error
-    except ConnectionError as error:
-        raise ClientGone from error
 
 
 def decode_body(decode: Callable[[bytes], Any], raw: bytes) -> Any:

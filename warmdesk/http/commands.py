@@ -161,6 +161,9 @@ def command(
 ) -> Callable[[Carry], Carry]:
     """Declare a command: see `Command` for what each word promises."""
 
+    if at_once and (body, need, rate, reads) != (None, None, None, False):
+        raise TypeError(f"{type}: what is answered at once looks at nothing")
+
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
             raise TypeError(f"the command {type} is declared twice")

@@ -69,6 +69,10 @@ def route(
 
     Raises `TypeError` for promises that cannot be kept together.
     """
+    if rate is CHANGES and (need is PUBLIC or method in ("GET", "HEAD")):
+        rate = None
+    if rate is not None and need is PUBLIC:
+        raise TypeError(f"{path}: a rate counts by person, and nobody has to be signed in here")
     if scope is None and isinstance(need, Role):
         scope = PROJECT_SCOPE
     if scope is not None and f"{{{scope.parameter}}}" not in path:
@@ -99,7 +103,7 @@ def route(
             paged=paged,
             etag=etag,
             also_at=also_at,
-            rate=rate if method not in ("GET", "HEAD") else None if rate is CHANGES else rate,
+            rate=rate,
             heavy=heavy,
             errors=errors,
             tag=tag,
