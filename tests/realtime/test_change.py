@@ -501,6 +501,24 @@ async def test_who_hears_again_that_a_right_changed_meets_the_new_one(
     assert cache.forgot == [0]
 
 
+async def test_who_sends_a_key_again_and_again_makes_others_be_looked_up_once_a_second(
+    changes: Changes, cache: Cache, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = CONTEXT._replace(key="once", path="/here", body_hash="-", keyed=True)
+
+    async def work(change: Change) -> Outcome:
+        return Outcome(200, "{}")
+
+    for _ in range(10):
+        await changes.run(context, work)
+    assert cache.forgot == [0]
+    monkeypatch.setattr(change_module, "REPLAY_SECONDS", 0.0)
+    changes._forget_again_at = 0.0
+    for _ in range(3):
+        await changes.run(context, work)
+    assert len(cache.forgot) == 4
+
+
 async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
     changes: Changes, cache: Cache, connection: Any
 ) -> None:

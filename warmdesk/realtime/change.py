@@ -59,6 +59,8 @@ READ_ONLY = "25006"
 """A standby: the primary is another one now, and whoever leads us there has not noticed yet."""
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
+REPLAY_SECONDS = 1.0
+"""How often at most an answer that is given again makes this process forget rights."""
 OF_RIGHTS = CONTROL + " "
 """How a message begins that tells of rights."""
 
@@ -272,6 +274,7 @@ class Changes:
         self.database = database
         self.bus = bus
         self.forgetful = tuple(forgetful)
+        self._forget_again_at = 0.0
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(
@@ -352,7 +355,7 @@ class Changes:
                     raise
             else:
                 if isinstance(result, Outcome) and result.replay:
-                    self._forget()  # another process may have made the change
+                    self._forget_after_replay()
                 self._committed(messages)
                 return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
@@ -364,6 +367,15 @@ class Changes:
                 self._forget()
                 break
         self.bus.publish_all(messages)
+
+    def _forget_after_replay(self) -> None:
+        """Another process may have made the change, and it may have been about rights. Once a
+        second: whoever sends a key again and again would have everybody looked up anew each time.
+        """
+        now = time.monotonic()
+        if now >= self._forget_again_at:
+            self._forget_again_at = now + REPLAY_SECONDS
+            self._forget()
 
     def _forget(self) -> None:
         for cache in self.forgetful:
