@@ -18,11 +18,14 @@ from warmdesk.http.route import Route
 from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.grams import Grams
+from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
 from warmdesk.rest.metrics import sampling
+
+JOBS: tuple[type[Job], ...] = (Retention, Grams)
 
 
 def build_app(desk: Desk) -> web.Application:
@@ -35,24 +38,18 @@ def build_app(desk: Desk) -> web.Application:
     app[RESPONSES] = Responses(desk)
     for tree in paths():
         app.router.register_resource(tree)
-    app.cleanup_ctx.extend((sampling, health.sampling, trimming, finding, bounding))
+    app.cleanup_ctx.extend((sampling, health.sampling, working, bounding))
     return app
 
 
-async def trimming(app: web.Application) -> AsyncIterator[None]:
-    """While the application runs: old events go."""
-    retention = Retention(app[DESK])
-    retention.start()
+async def working(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: its jobs."""
+    jobs = [kind(app[DESK]) for kind in JOBS]
+    for job in jobs:
+        job.start()
     yield
-    await retention.stop()
-
-
-async def finding(app: web.Application) -> AsyncIterator[None]:
-    """While the application runs: what was written can be looked up."""
-    grams = Grams(app[DESK])
-    grams.start()
-    yield
-    await grams.stop()
+    for job in jobs:
+        await job.stop()
 
 
 async def bounding(app: web.Application) -> AsyncIterator[None]:

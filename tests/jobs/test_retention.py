@@ -178,7 +178,7 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
 async def test_the_task_goes_on_after_a_failure(
     board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(retention.Retention, "seconds", 0.05)
     trim = feed.trim
     failures = 0
 
@@ -204,7 +204,7 @@ async def test_the_task_goes_on_after_a_failure(
 async def test_a_server_trims_by_itself(
     settings: Settings, board: Board, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(retention.Retention, "seconds", 0.05)
     async with serving(settings), asyncio.timeout(5):
         while await connection.fetchval("select count(*) from events"):
             await asyncio.sleep(0.05)

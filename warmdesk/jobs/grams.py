@@ -9,43 +9,21 @@ for one batch.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 
-from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
-from warmdesk.desk import Desk
-from warmdesk.tasks import Tasks
+from warmdesk.jobs.periodic import Job
 
-EVERY_SECONDS = 5.0
 CARDS = 100
 BYTES = 100_000
 """What one batch makes: some fiftieths of a second of PostgreSQL's, or one card that is longer."""
 PAUSE_SECONDS = 0.02
 
-log = logging.getLogger(__name__)
 
+class Grams(Job):
+    """See the module."""
 
-class Grams:
-    """The task of one process."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self._tasks = Tasks()
-
-    def start(self) -> None:
-        self._tasks.start("grams", self._turns)
-
-    async def stop(self) -> None:
-        await self._tasks.stop()
-
-    async def _turns(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))
-            try:
-                await self.turn()
-            except DATABASE_AWAY as error:
-                log.warning("grams.failed error=%s", type(error).__name__)
+    name = "grams"
+    seconds = 5.0
 
     async def turn(self) -> int:
         """Make the grams of all cards that are due; gives of how many."""

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
-from warmdesk.desk import Desk
+from warmdesk.jobs.periodic import Job
 from warmdesk.realtime import feed
-from warmdesk.tasks import Tasks
 
-EVERY_SECONDS = 60.0
 BATCHES = 200
 BATCH = 1000
 """Rows of one batch: they are locked until it is committed, some hundredths of a second later."""
@@ -37,26 +33,11 @@ Trim = Callable[[Any], Awaitable[int]]
 """Takes a batch away with a connection; gives how many went."""
 
 
-class Retention:
-    """The task of one process."""
+class Retention(Job):
+    """See the module."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self._tasks = Tasks()
-
-    def start(self) -> None:
-        self._tasks.start("retention", self._turns)
-
-    async def stop(self) -> None:
-        await self._tasks.stop()
-
-    async def _turns(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))
-            try:
-                await self.turn()
-            except DATABASE_AWAY as error:
-                log.warning("retention.failed error=%s", type(error).__name__)
+    name = "retention"
+    seconds = 60.0
 
     async def turn(self) -> int:
         """Trim what is due, unless another process does it now; gives how many events went."""
