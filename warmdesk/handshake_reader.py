@@ -272,7 +272,7 @@ def turn_away(transport: asyncio.Transport) -> None:
 
 
 class HandshakeReaders:
-    """All fronts of one server of an application: what makes one for each connection.
+    """The readers of one server of an application: makes one for each connection.
 
     capped      the listening sockets are, so each accepted one is: asking uvloop for a socket
                 costs an opening as much as reading its handshake
@@ -291,7 +291,7 @@ class HandshakeReaders:
         self.to_project = HTTP.at("GET", TO_PROJECT)
         self.to_user = HTTP.at("GET", TO_USER)
         self.waiting: dict[HandshakeReader, None] = {}
-        self.under_way = Background("front.openings")
+        self.under_way = Background("handshake_reader.openings")
 
     def __call__(self) -> HandshakeReader:
         return HandshakeReader(self)
@@ -303,5 +303,5 @@ class HandshakeReaders:
         until = self.loop.time() + LAST_SECONDS
         while self.waiting and self.loop.time() < until:
             await asyncio.sleep(0.01)
-        for front in list(self.waiting):
-            front.give_up()
+        for reader in list(self.waiting):
+            reader.give_up()

@@ -294,8 +294,8 @@ def _refusal(status: int, answer: str) -> WarmDeskError:
     return WarmDeskError(extra.pop("error"), status=status, **extra)
 
 
-def _refuse(letters: Iterable[PendingMessage], error: Exception) -> None:
-    for pending in letters:
+def _refuse(messages: Iterable[PendingMessage], error: Exception) -> None:
+    for pending in messages:
         if not pending.answer.done():
             pending.answer.set_exception(error)
 

@@ -157,17 +157,17 @@ class AiohttpHandshake:
         return self.request.transport
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
-        wire = self.request.protocol
-        if not isinstance(wire, HttpConnection):
+        http = self.request.protocol
+        if not isinstance(http, HttpConnection):
             raise TypeError("its connection is not one of ours")
-        with wire.handing_over():
+        with http.handing_over():
             self.answer = adopt(self.request, connection, first=first, protocol=protocol)
 
 
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
-    wire = request.protocol
-    if isinstance(wire, HttpConnection) and wire.refusal is not None:
-        refusal, wire.refusal = wire.refusal, None
+    http = request.protocol
+    if isinstance(http, HttpConnection) and http.refusal is not None:
+        refusal, http.refusal = http.refusal, None
         raise refusal
     check_handshake(request)
     handshake = AiohttpHandshake(request)
