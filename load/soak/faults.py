@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from load.soak.networks import Network
 from load.soak.world import Host, World
 from tests.conftest import until
-from tests.journeys.proxy import Proxy, Weather
+from tests.journeys.proxy import Weather
 from tests.journeys.running import is_gone
 
 STORM = Weather(drop=0.3, late=0.2, late_seconds=1.0, swap=0.05, double=0.05, garbage=0.02)
@@ -203,7 +204,7 @@ async def cut_database(world: World, chance: random.Random) -> str:
     return f"{host}, {await _cut(host.database, chance)}"
 
 
-async def _cut(network: Proxy, chance: random.Random) -> str:
+async def _cut(network: Network, chance: random.Random) -> str:
     seconds = chance.uniform(0, 4)
     network.close()
     await asyncio.sleep(seconds)
@@ -225,7 +226,7 @@ async def silent_database(world: World, chance: random.Random) -> str:
     return f"{host}, {await _silence(host.database, 8)}"
 
 
-async def _silence(network: Proxy, seconds: float) -> str:
+async def _silence(network: Network, seconds: float) -> str:
     network.freeze()
     await asyncio.sleep(seconds)
     network.cut()

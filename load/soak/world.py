@@ -17,9 +17,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 import redis.asyncio
 
+from load.soak.networks import Network, Networks, Way
 from tests.conftest import until
 from tests.journeys.conftest import Process
-from tests.journeys.proxy import FAIR, Proxy, Weather
+from tests.journeys.proxy import FAIR, Weather
 from tests.journeys.running import is_gone
 from tests.person import PASSWORD
 from warmdesk.auth import passwords
@@ -36,7 +37,7 @@ START_SECONDS, STOP_SECONDS = 60.0, 15.0
 class Host:
     """One server with its own way to Valkey and to PostgreSQL."""
 
-    def __init__(self, number: int, process: Process, bus: Proxy, database: Proxy) -> None:
+    def __init__(self, number: int, process: Process, bus: Network, database: Network) -> None:
         self.number, self.process, self.bus, self.database = number, process, bus, database
 
     @property
@@ -91,19 +92,18 @@ class World:
         parts = urlsplit(self.postgres.dsn)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         upstream = f"{asked['host']}/.s.PGSQL.{asked['port']}"
-        for number in range(1, HOSTS + 1):
-            place = self.base / str(number)
+        places = [self.base / str(number) for number in range(1, HOSTS + 1)]
+        ways = []
+        for number, place in enumerate(places, 1):
             place.mkdir()
-            bus = await self._open.enter_async_context(
-                Proxy(
-                    self.valkey.url.removeprefix("unix://"),
-                    str(place / "valkey.sock"),
-                    seed=self.seed + number,
-                )
-            )
-            database = await self._open.enter_async_context(
-                Proxy(upstream, str(place / f".s.PGSQL.{asked['port']}"), bytes_only=True)
-            )
+            to_valkey = self.valkey.url.removeprefix("unix://")
+            ways += [
+                Way(to_valkey, str(place / "valkey.sock"), seed=self.seed + number),
+                Way(upstream, str(place / f".s.PGSQL.{asked['port']}"), bytes_only=True),
+            ]
+        there = await self._open.enter_async_context(Networks(ways))
+        for number, place in enumerate(places, 1):
+            bus, database = there.networks[2 * number - 2 : 2 * number]
             host = quote(str(place), safe="")
             process = Process(
                 place,
@@ -172,7 +172,7 @@ class World:
     def weather(self, weather: Weather = FAIR) -> None:
         """From now on every bus is like this."""
         for host in self.hosts:
-            host.bus.weather = weather
+            host.bus.become(weather)
 
     async def restart_valkey(self, *, away: float) -> None:
         """kill -9, and after `away` seconds another one with what the first had written down."""

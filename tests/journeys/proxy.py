@@ -20,7 +20,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
@@ -216,8 +216,9 @@ class Proxy:
     def open(self) -> None:
         self._open = True
 
-    def change(self, **weather: float) -> None:
-        self.weather = replace(self.weather, **weather)
+    def become(self, weather: Weather) -> None:
+        """From now on it is like this."""
+        self.weather = weather
 
     # Passing on.
 
