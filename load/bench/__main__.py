@@ -15,13 +15,18 @@ from typing import Any
 
 import uvloop
 
-from load.bench import asking, growing, viewing
+from load.bench import asking, borrowed, growing, viewing
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
 from load.bench.measure import opened_place
 from load.bench.run import Run
 from warmdesk import __version__
 
-SCENARIOS = {**viewing.SCENARIOS, **asking.SCENARIOS, **growing.SCENARIOS}
+SCENARIOS = {
+    **viewing.SCENARIOS,
+    **asking.SCENARIOS,
+    **growing.SCENARIOS,
+    **borrowed.SCENARIOS,
+}
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:

@@ -303,10 +303,17 @@ class Office:
 
 @asynccontextmanager
 async def office(
-    run: Run, *names: str, projects: int = 1, writers: int = 1, cards: int = 0
+    run: Run,
+    *names: str,
+    projects: int = 1,
+    writers: int = 1,
+    cards: int = 0,
+    ours: Ours | None = None,
 ) -> AsyncIterator[Office]:
-    """WarmDesk and those of these peers that can run here, with the same rows."""
-    on = Office(run)
+    """WarmDesk and those of these peers that can run here, with the same rows. `ours`: another
+    server than the usual one.
+    """
+    on = Office(run, ours or Ours())
     async with AsyncExitStack() as closing:
         run.say(f"  {', '.join([OURS, *names])}")
         closing.push_async_callback(on.ours.stop)

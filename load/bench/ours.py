@@ -11,6 +11,7 @@ import asyncio
 import signal
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ import orjson
 
 from load.bench.measure import Place, family
 from load.bench.wire import Wire, opened, request
-from tests.journeys.running import SECRETS, Running, until
+from tests.journeys.running import PROGRAM, SECRETS, Running, until
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.migrations import migrate
 from warmdesk.realtime.events import ERASING
@@ -82,11 +83,14 @@ class Member:
 
 
 class Ours:
-    """A server of its own on a database of its own. `settings` as in config/warmdesk.toml."""
+    """A server of its own on a database of its own. `settings` as in config/warmdesk.toml;
+    `without` a stand-in for a part of a library, see `without.PARTS`.
+    """
 
     name = "WarmDesk"
 
-    def __init__(self, workers: int = 1, **settings: Any) -> None:
+    def __init__(self, workers: int = 1, *, without: str = "", **settings: Any) -> None:
+        self.without = without
         self.settings = {"workers": workers, **settings}
         self.port = 0
         self._born = 0
@@ -100,7 +104,9 @@ class Ours:
         dsn = await place.database(database)
         await migrate(dsn, erasing=ERASING)
         self._database = await asyncpg.connect(dsn)
+        program = (str(Path(__file__).with_name("without.py")), self.without)
         running = Running(
+            program=program if self.without else PROGRAM,
             database_url=dsn,
             redis_url=place.redis_url,
             jwt_secret=SECRET,

@@ -46,8 +46,10 @@ class WarmDesk(Peer):
 
     name = OURS
 
-    def __init__(self, *, workers: int = 1, query: str = CHANGES, **settings: Any) -> None:
-        self.server = Ours(workers, **settings)
+    def __init__(
+        self, *, workers: int = 1, query: str = CHANGES, without: str = "", **settings: Any
+    ) -> None:
+        self.server = Ours(workers, without=without, **settings)
         self.query = query
         self.slug = ""
         self.people: list[Member] = []

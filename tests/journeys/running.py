@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ SECRETS = {
     "WARMDESK_JWT_SECRET": "q7Xw2LdV0pKtZm9yIHRlc3RzIG9ubHk-",
     "WARMDESK_SECRET_KEY": "V0pKtq7Xw2LdZm9yIHRlc3RzIG9ubHk-",
 }
+
+PROGRAM = ("-m", "warmdesk")
+"""What Python runs."""
 
 
 async def until(condition: Callable[[], Any], *, within: float, what: str = "") -> Any:
@@ -82,7 +85,13 @@ class Running:
     directory of its own.
     """
 
-    def __init__(self, *arguments: str, directory: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        directory: Path | None = None,
+        program: Sequence[str] = PROGRAM,
+        **settings: Any,
+    ) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="wd-"))
         self.data = directory or self.place / "data"
         environment = variables(
@@ -91,7 +100,7 @@ class Running:
         self._out, self._log = self.place / "out", self.place / "log"
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "warmdesk", "serve", *arguments],
+                [sys.executable, *program, "serve", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
