@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from warmdesk.auth.actor import Project
+from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
@@ -41,7 +41,7 @@ KEPT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedBoard:
     """A board for everybody, and what it is true for."""
 
     epoch: str
@@ -78,12 +78,12 @@ class Boards:
         self.limit = limit
         self.weight = 0
         self.built = 0
-        self._kept: OrderedDict[tuple[int, frozenset[str]], Kept] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, frozenset[str]], CachedBoard] = OrderedDict()
         self._builders: dict[int, Builders] = {}
 
     async def read(
         self,
-        project: Project,
+        project: EnteredProject,
         user_id: int,
         parts: frozenset[str] = PARTS,
         *,
@@ -97,7 +97,7 @@ class Boards:
             return await self._read(project, user_id, parts, seen)
 
     async def _read(
-        self, project: Project, user_id: int, parts: frozenset[str], seen: Collection[str]
+        self, project: EnteredProject, user_id: int, parts: frozenset[str], seen: Collection[str]
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -110,39 +110,43 @@ class Boards:
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
             return Board(tag, None)
-        kept = self._holding(project.id, parts, mark["epoch"], mark["seq"])
-        if kept is None:
+        cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
+        if cached is None:
             # Never inside the lock of builders: who waits for his share would keep others waiting.
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
-                kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+                cached = await self._await(project.id, parts, mark["epoch"], mark["seq"])
             finally:
                 self.shares.give_back(user_id)
-        return Board(etag(kept.epoch, kept.seq, own, parts), joined(own, kept.content))
+        return Board(etag(cached.epoch, cached.seq, own, parts), joined(own, cached.content))
 
-    def _holding(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept | None:
+    def _cached(
+        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+    ) -> CachedBoard | None:
         """The kept board, if it is of this epoch and not older than the seq."""
-        kept = self._kept.get((project_id, parts))
-        if kept is None or kept.epoch != epoch or kept.seq < seq:
+        cached = self._cache.get((project_id, parts))
+        if cached is None or cached.epoch != epoch or cached.seq < seq:
             return None
-        self._kept.move_to_end((project_id, parts))
-        return kept
+        self._cache.move_to_end((project_id, parts))
+        return cached
 
-    async def _await(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept:
+    async def _await(
+        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+    ) -> CachedBoard:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         builders = self._builders.setdefault(project_id, Builders())
         builders.length += 1
         try:
             async with builders.lock:
-                kept = self._holding(project_id, parts, epoch, seq)
-                return kept or await self._build(project_id, parts)
+                cached = self._cached(project_id, parts, epoch, seq)
+                return cached or await self._build(project_id, parts)
         finally:
             builders.length -= 1
             if not builders.length:
                 del self._builders[project_id]
 
-    async def _build(self, project_id: int, parts: frozenset[str]) -> Kept:
+    async def _build(self, project_id: int, parts: frozenset[str]) -> CachedBoard:
         row = await sql.projects.board(
             self.database.heavy,
             project_id=project_id,
@@ -155,19 +159,19 @@ class Boards:
             members="members" in parts,
         )
         self.built += 1
-        kept = Kept(row["epoch"], row["seq"], row["board"])
-        self._keep((project_id, parts), kept)
-        return kept
+        cached = CachedBoard(row["epoch"], row["seq"], row["board"])
+        self._keep((project_id, parts), cached)
+        return cached
 
-    def _keep(self, key: tuple[int, frozenset[str]], kept: Kept) -> None:
-        old = self._kept.pop(key, None)
+    def _keep(self, key: tuple[int, frozenset[str]], cached: CachedBoard) -> None:
+        old = self._cache.pop(key, None)
         self.weight -= len(old.content) if old else 0
-        if len(kept.content) > self.limit:
+        if len(cached.content) > self.limit:
             return
-        self._kept[key] = kept
-        self.weight += len(kept.content)
+        self._cache[key] = cached
+        self.weight += len(cached.content)
         while self.weight > self.limit:
-            _, oldest = self._kept.popitem(last=False)
+            _, oldest = self._cache.popitem(last=False)
             self.weight -= len(oldest.content)
 
 

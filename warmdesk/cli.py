@@ -175,14 +175,14 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.realtime.change import Change, ChangeContext
     from warmdesk.schemas.users import CreateUser
 
-    asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
+    fields = {"username": wanted.username, "email": wanted.email, "password": _password()}
     try:
-        body = msgspec.convert(asked, CreateUser)
+        body = msgspec.convert(fields, CreateUser)
     except msgspec.ValidationError as error:
         raise WrongInput(as_bad_request(error).message) from None
 
     async def create(settings: Settings) -> None:
-        kept = await passwords.hash_password(body.password)
+        password_hash = await passwords.hash_password(body.password)
 
         async def work(change: Change) -> None:
             await sql.auth.lock_admins(change.connection)
@@ -192,7 +192,7 @@ def create_user(wanted: argparse.Namespace) -> int:
                     change.connection,
                     email=body.email,
                     username=body.username,
-                    password_hash=kept,
+                    password_hash=password_hash,
                     first_name="",
                     last_name="",
                     display_name="",
@@ -230,7 +230,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
         raise WrongInput(f"password: {error}") from None
 
     async def reset(settings: Settings) -> None:
-        kept = await passwords.hash_password(password)
+        new_hash = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
             found = await sql.auth.by_login(
                 desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip
@@ -246,7 +246,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
                     user_id=user_id,
                     fields=json.dumps({}),
                     settings=False,
-                    new_hash=kept,
+                    new_hash=new_hash,
                 )
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)

@@ -37,9 +37,9 @@ class Disk:
 def measure_disk(directory: Path) -> Disk | None:
     """The disk of a directory; None when there is no such directory: then nothing is kept here."""
     try:
-        told = os.statvfs(directory)
+        stats = os.statvfs(directory)
     except OSError:
         return None
     # As df does it: what is kept for root is neither free nor ours.
-    used = told.f_blocks - told.f_bfree
-    return Disk(told.f_bavail * told.f_frsize, (used + told.f_bavail) * told.f_frsize)
+    used = stats.f_blocks - stats.f_bfree
+    return Disk(stats.f_bavail * stats.f_frsize, (used + stats.f_bavail) * stats.f_frsize)

@@ -105,12 +105,12 @@ def read(head: bytes) -> ReadHandshake | None:
     found = HEAD.fullmatch(head) if len(head) <= HEAD_LIMIT else None
     if found is None:
         return None
-    slug, asked, lines = (part.decode("ascii") if part else "" for part in found.groups())
+    slug, parameters, lines = (part.decode("ascii") if part else "" for part in found.groups())
     headers: dict[str, str] = {}
     for line in lines.split("\r\n")[:-1]:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    query = dict(part.partition("=")[::2] for part in asked.split("&")) if asked else {}
+    query = dict(part.partition("=")[::2] for part in parameters.split("&")) if parameters else {}
     if (
         len(headers) != lines.count("\r\n")
         or not NOT_HERE.isdisjoint(headers)
@@ -119,7 +119,7 @@ def read(head: bytes) -> ReadHandshake | None:
         or headers.get("sec-websocket-version") != "13"
         or not is_key(headers.get("sec-websocket-key", ""))
         or "upgrade" not in map(str.strip, headers.get("connection", "").lower().split(","))
-        or (asked and (not KNOWN.issuperset(query) or len(query) != asked.count("&") + 1))
+        or (parameters and (not KNOWN.issuperset(query) or len(query) != parameters.count("&") + 1))
         or not query.get("since", "0").isdecimal()
     ):
         return None
@@ -240,9 +240,9 @@ class HandshakeReader(asyncio.Protocol):
         took = perf_counter() - began
         (readers.to_project if handshake.slug else readers.to_user).count(status, took)
         if readers.responses.debug:
-            place = TO_PROJECT if handshake.slug else TO_USER
+            path = TO_PROJECT if handshake.slug else TO_USER
             log.debug(
-                "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
+                "http.answered method=GET path=%s status=%d ms=%.1f", path, status, took * 1000
             )
 
     def _to_aiohttp(self, data: bytes, refusal: RefusedBefore | None = None) -> None:

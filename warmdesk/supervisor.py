@@ -78,7 +78,7 @@ class Worker:
 
     pid: int
     row: int
-    told: int
+    pipe: int
     began: float = field(default_factory=time.monotonic)
     serves: bool = False
     leave_by: float = math.inf
@@ -233,7 +233,7 @@ class Supervisor:
         yield from self.retiring
 
     def _fork(self, slot: Slot) -> Worker:
-        told, tell = os.pipe()
+        pipe, tell = os.pipe()
         row = self.rows.pop(0)
         sys.stdout.flush()
         parent = os.getpid()
@@ -244,7 +244,7 @@ class Supervisor:
             status = 1
             try:
                 end_with_parent(parent, signal.SIGKILL)
-                os.close(told)
+                os.close(pipe)
                 self._become_worker(slot, row, tell)
                 status = 0
             except BaseException as error:
@@ -254,8 +254,8 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         os.close(tell)
         slot.deaths.start()
-        one = Worker(pid, row, told)
-        self._selector.register(told, selectors.EVENT_READ, one)
+        one = Worker(pid, row, pipe)
+        self._selector.register(pipe, selectors.EVENT_READ, one)
         return one
 
     def _become_worker(self, slot: Slot, row: int, tell: int) -> None:
@@ -273,7 +273,7 @@ class Supervisor:
             if other.listener is not slot.listener:
                 other.listener.close()
         for one in self._workers():
-            os.close(one.told)
+            os.close(one.pipe)
         worker.run(self.settings, slot.listener, row=row, life=self._life[0], tell=tell)
 
     def _signal(self, one: Worker, number: int) -> None:
@@ -290,9 +290,9 @@ class Supervisor:
                 self._bury(one, os.waitstatus_to_exitcode(status))
 
     def _bury(self, one: Worker, code: int) -> None:
-        if one.told in self._selector.get_map():
-            self._selector.unregister(one.told)
-        os.close(one.told)
+        if one.pipe in self._selector.get_map():
+            self._selector.unregister(one.pipe)
+        os.close(one.pipe)
         self.rows.append(one.row)
         clear_gauges(one.row)
         if one in self.retiring:

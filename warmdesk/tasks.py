@@ -185,9 +185,9 @@ class SingleFlight(Generic[T]):
         return await look_up()
 
     def _answered(self, question: Hashable, done: asyncio.Future[T]) -> None:
-        for place in (self._running, self._next):
-            if place.get(question) is done:
-                del place[question]
+        for futures in (self._running, self._next):
+            if futures.get(question) is done:
+                del futures[question]
         if not done.cancelled():
             done.exception()  # all who asked may have given up, and then nobody else looks
 

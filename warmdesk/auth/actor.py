@@ -64,7 +64,7 @@ def require_session(actor: Actor) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
+class EnteredProject:
     """A project as a door sees it after `enter_project`."""
 
     id: int

@@ -252,7 +252,9 @@ class Identity:
                 sessions=[session_id for session_id, _ in sessions],
                 users=[user_id for _, user_id in sessions],
             )
-        return {sessions[place - 1]: (username, GlobalRole(role)) for place, username, role in rows}
+        return {
+            sessions[number - 1]: (username, GlobalRole(role)) for number, username, role in rows
+        }
 
     async def _by_key(self, *, key_hash: str | None, key_id: int | None) -> Actor | None:
         async with self.database.connection() as connection:

@@ -224,23 +224,23 @@ async def hash_password(password: str, turn: Turn = ANYBODY) -> str:
     )
 
 
-async def check_password(password: str, kept: str | None, turn: Turn = ANYBODY) -> bool:
+async def check_password(password: str, stored_hash: str | None, turn: Turn = ANYBODY) -> bool:
     """Whether it is the password. Without a hash (nobody has that name) it takes as long and is
     False.
     """
-    if kept is None:
+    if stored_hash is None:
         await hash_password(password, turn)
         return False
-    return await _apart(functools.partial(_matches, password, kept), turn)
+    return await _apart(functools.partial(_matches, password, stored_hash), turn)
 
 
-def _matches(password: str, kept: str) -> bool:
+def _matches(password: str, stored_hash: str) -> bool:
     try:
-        return bcrypt.checkpw(_prepared(password), kept.encode("ascii"))
+        return bcrypt.checkpw(_prepared(password), stored_hash.encode("ascii"))
     except ValueError:
         return False
 
 
-def is_outdated(kept: str) -> bool:
+def is_outdated(stored_hash: str) -> bool:
     """Whether the hash was made with another cost than today's and should be made anew."""
-    return not kept.startswith(f"$2b${COST:02d}$")
+    return not stored_hash.startswith(f"$2b${COST:02d}$")

@@ -148,7 +148,7 @@ class Pace:
         minute = self._minute(person)
         while minute.left <= 0:
             await self._limits.take(
-                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, told=self._limit
+                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, shown_limit=self._limit
             )
             minute.left += self._block
         minute.left -= 1

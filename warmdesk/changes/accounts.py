@@ -53,8 +53,8 @@ async def end_sessions(
     ended = [row["id"] for row in rows]
     for session_id in ended:
         change.emit(user_channel(user_id), SESSION_REVOKED, json.dumps({"session_id": session_id}))
-        told = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
-        change.emit(CONTROL, CONTROL_SESSION, json.dumps(told))
+        payload = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
+        change.emit(CONTROL, CONTROL_SESSION, json.dumps(payload))
     return ended
 
 

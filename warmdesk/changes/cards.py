@@ -21,10 +21,10 @@ from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_UPDATED
 from warmdesk.schemas.cards import (
     CardFields,
+    CardPlacement,
     CardSummary,
     CreateCard,
     MoveCard,
-    Place,
     ReorderCard,
     UpdateCard,
     day,
@@ -45,7 +45,7 @@ async def create(
             context,
             column_id=column_id,
             fields=fields(body),
-            **place(body),
+            **placement(body),
         )
     except WarmDeskError as error:
         _name_as_sent(error, body)
@@ -70,7 +70,7 @@ async def move(
         context,
         card=card,
         column_id=body.column_id if isinstance(body, MoveCard) else None,
-        **place(body),
+        **placement(body),
     )
 
 
@@ -88,7 +88,7 @@ def updated(change: Change, project_id: int, card_id: int, *changes: str) -> Non
     change.emit(project_channel(project_id), CARD_UPDATED, shape, entity=entity("card", card_id))
 
 
-def place(body: CreateCard | Place) -> dict[str, Any]:
+def placement(body: CreateCard | CardPlacement) -> dict[str, Any]:
     """Where a card should stand, as parameters of the hot functions; 400 for two places at once."""
     given = [name for name in PLACES if getattr(body, name) is not None]
     if len(given) > 1:

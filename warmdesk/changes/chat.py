@@ -26,7 +26,15 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
-from warmdesk.realtime.change import SECONDS, TRIES, Change, ChangeContext, Changes, Outcome, Shape
+from warmdesk.realtime.change import (
+    SECONDS,
+    TRIES,
+    Change,
+    ChangeContext,
+    Changes,
+    Outcome,
+    PendingShape,
+)
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
@@ -103,7 +111,7 @@ class Chat:
     async def edit(self, context: ChangeContext, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
-        async def work(change: Change) -> Shape:
+        async def work(change: Change) -> PendingShape:
             message = await _lock(change, message_id)
             if message["user_id"] != context.actor_id:
                 raise Forbidden("only its author may edit a message")
@@ -317,6 +325,6 @@ async def _lock(change: Change, message_id: int) -> Any:
     return message
 
 
-def _tell(change: Change, message_id: int, event: Event, payload: str | Shape) -> None:
+def _tell(change: Change, message_id: int, event: Event, payload: str | PendingShape) -> None:
     channel = project_channel(change.context.project)
     change.emit(channel, event, payload, entity=entity("message", message_id))

@@ -37,13 +37,13 @@ MOST_PEOPLE = 10_000
 @dataclass(slots=True)
 class Use:
     """How many more keys of a person fit for certain: so many at `first`, of which some are
-    `left`. `keys` were kept at `asked` (`time.monotonic()`), and so many more were `coming`: let
-    through before, and not there yet. In `room_in` seconds there is more room.
+    `left`. `keys` were stored at `asked_at` (`time.monotonic()`), and so many more were `coming`:
+    let through before, and not there yet. In `room_in` seconds there is more room.
     """
 
     first: int
     room_in: float
-    asked: float
+    asked_at: float
     keys: int
     coming: int
     left: int = field(init=False)
@@ -72,7 +72,7 @@ class StoredAnswers:
             return
         person, now = str(context.actor_id), time.monotonic()
         use = self._uses.take(person)
-        if use is None or now - use.asked > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
+        if use is None or now - use.asked_at > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
             use = await self._measure(context.actor_id)
         while use.is_used_up:
             use = await self._measure(context.actor_id)
@@ -106,16 +106,16 @@ class StoredAnswers:
             done.exception()  # whoever still waits hears it; perhaps nobody does
 
     async def _measured(self, user_id: int) -> Use:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         async with self.database.connection() as connection:
             row = await sql.once.use(connection, actor=user_id)
         keys, coming = row["keys"], 0
         before = self._uses.take(str(user_id))
-        if before is not None and asked - before.asked <= FULL_SECONDS:
+        if before is not None and asked_at - before.asked_at <= FULL_SECONDS:
             # What was let through a moment ago is counted, or still under way.
             let_through = before.coming + before.first - before.left
             coming = max(0, let_through - (keys - before.keys))
         fits = min(KEYS_OF_USER - keys, (BYTES_OF_USER - row["bytes"]) // LARGEST)
-        use = Use(fits - coming, row["room_in"], asked, keys, coming)
+        use = Use(fits - coming, row["room_in"], asked_at, keys, coming)
         self._uses.keep(str(user_id), use)
         return use

@@ -37,8 +37,8 @@ async def identify(connection: Any) -> str:
 async def differing_secrets(connection: Any, settings: Settings) -> list[str]:
     """The names of those secrets that are others here than on the host that started first."""
     await _keep(connection, settings, again=False)
-    kept = {row["setting"]: row["print"] for row in await sql.server.secret_prints(connection)}
-    return [name for name in SECRETS if not _fits(kept[name], getattr(settings, name))]
+    prints = {row["setting"]: row["print"] for row in await sql.server.secret_prints(connection)}
+    return [name for name in SECRETS if not _fits(prints[name], getattr(settings, name))]
 
 
 async def accept_secrets(connection: Any, settings: Settings) -> None:
@@ -63,6 +63,6 @@ def _print(secret: str, salt: bytes) -> str:
     return f"{salt.hex()}:{made.hex()}"
 
 
-def _fits(kept: str, secret: str) -> bool:
-    salt = bytes.fromhex(kept.partition(":")[0])
-    return hmac.compare_digest(kept, _print(secret, salt))
+def _fits(stored_print: str, secret: str) -> bool:
+    salt = bytes.fromhex(stored_print.partition(":")[0])
+    return hmac.compare_digest(stored_print, _print(secret, salt))

@@ -133,20 +133,20 @@ class Connections:
         Nothing but the connection is waited for, so it is enough to close that when the time is
         over. An answer that came in the same moment counts.
         """
-        began = asked = time.monotonic()
+        began = asked_at = time.monotonic()
         seconds, budget = granted(seconds) if self.for_requests else (seconds, None)
         try:
             line = self.pool.take()
             if line is None:
                 line = await self._wait(seconds)
-                asked = time.monotonic()
+                asked_at = time.monotonic()
             elif self.waited is not None:
                 self.waited.observe(0.0)
-            limit = line.cut_in(began + seconds - asked)
+            limit = line.cut_in(began + seconds - asked_at)
             try:
                 row = await line.fetchrow(statement, *values)
             except BaseException as error:
-                self._failed(line, asked, error)
+                self._failed(line, asked_at, error)
                 if line.late and not isinstance(error, asyncio.CancelledError):
                     raise TimeoutError from error
                 raise
@@ -193,14 +193,14 @@ class Connections:
             if self.waited is not None:
                 self.waited.observe(time.monotonic() - began)
 
-    def _failed(self, line: PooledConnection, asked: float, error: BaseException) -> None:
+    def _failed(self, line: PooledConnection, asked_at: float, error: BaseException) -> None:
         """Draw from an error what it says of the connection and of the others."""
         if line.late or isinstance(
             error, (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
         ):
             line.terminate()
-            if time.monotonic() - asked > self.silent_after:
-                self.silence.since = max(self.silence.since, asked)
+            if time.monotonic() - asked_at > self.silent_after:
+                self.silence.since = max(self.silence.since, asked_at)
         elif isinstance(error, PLAN_IS_OLD):
             self.pool.expire()
 
@@ -228,7 +228,7 @@ class Within:
     """
 
     __slots__ = (
-        "_asked",
+        "_asked_at",
         "_before",
         "_began",
         "_budget",
@@ -246,7 +246,7 @@ class Within:
 
     async def __aenter__(self) -> Any:
         connections, seconds = self._connections, self._seconds
-        self._began = self._asked = time.monotonic()
+        self._began = self._asked_at = time.monotonic()
         bound = connections.for_requests
         seconds, self._budget = granted(seconds) if bound else (seconds, None)
         line = connections.pool.take()
@@ -256,7 +256,7 @@ class Within:
             except BaseException:  # whatever it was, the time is gone
                 self._pay()
                 raise
-            self._asked = time.monotonic()
+            self._asked_at = time.monotonic()
         elif connections.waited is not None:
             connections.waited.observe(0.0)
         self._line = line
@@ -264,7 +264,7 @@ class Within:
         assert task is not None
         self._task, self._before = task, task.cancelling()
         self._limit = asyncio.get_running_loop().call_later(
-            max(0.0, self._began + seconds - self._asked), self._end
+            max(0.0, self._began + seconds - self._asked_at), self._end
         )
         return line
 
@@ -282,7 +282,7 @@ class Within:
         if error is None:
             line.answered = time.monotonic()
         else:
-            self._connections._failed(line, self._asked, error)
+            self._connections._failed(line, self._asked_at, error)
         self._connections.pool.release(line)
         self._pay()
         if self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:

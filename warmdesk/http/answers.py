@@ -22,7 +22,7 @@ LARGE = 1 << 16
 """Bytes of a body that is not copied to stand behind its head."""
 
 
-class Answer(web.Response):
+class WholeResponse(web.Response):
     """An answer whose body is whole and is not empty.
 
     Where nothing is unusual (HTTP/1.1, a connection that stays, a method that wants the body) its
@@ -85,7 +85,7 @@ def answer(
     elif not isinstance(content, bytes):
         content = encode(content)
     sent = JSON if headers is None else {**JSON, **headers}
-    return Answer(content, status, sent)
+    return WholeResponse(content, status, sent)
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:

@@ -227,7 +227,7 @@ def check_text(raw: bytes) -> None:
     """
     # From the left: two backslashes are one that was meant, whatever follows.
     if b"\\u0000" in raw and b"\\u0000" in raw.replace(rb"\\", b"--"):
-        raise _with_place(raw, "\0", "text must not hold NUL characters")
+        raise _naming_field(raw, "\0", "text must not hold NUL characters")
     if raw.count(b"[") + raw.count(b"{") > NESTING_LIMIT and depth(raw) > NESTING_LIMIT:
         raise BadRequest(f"the body is nested deeper than {NESTING_LIMIT}")
 
@@ -254,11 +254,11 @@ def depth(raw: bytes) -> int:
 def _not_json(raw: bytes) -> WarmDeskError:
     """Why a body could not be read. The field of a lone surrogate is named."""
     if re.search(rb"\\u[dD][89a-fA-F]", raw):
-        return _with_place(raw, "\ud800-\udfff", "text must not hold lone surrogates")
+        return _naming_field(raw, "\ud800-\udfff", "text must not hold lone surrogates")
     return BadRequest("the body is not valid JSON")
 
 
-def _with_place(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
+def _naming_field(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
     """The error for text that holds an unwanted character, with the name of its field if found."""
     if len(raw) > NAMED_LIMIT:
         return BadRequest(reason)
@@ -283,11 +283,11 @@ def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield name, key
             yield from texts(inner, cut(f"{name}.{key}" if name else key, LONGEST_NAME))
     elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from texts(inner, cut(f"{name}[{place}]", LONGEST_NAME))
+        for index, inner in enumerate(value):
+            yield from texts(inner, cut(f"{name}[{index}]", LONGEST_NAME))
 
 
-PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+AT_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 FIELD = re.compile(r"field `(\w+)`")
 
 
@@ -296,10 +296,10 @@ def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
     however long they are.
     """
     text = str(error)
-    place = PLACE.search(text)
+    path = AT_PATH.search(text)
     missing = FIELD.search(text)
-    reason = cut(PLACE.sub("", text), LONGEST_REASON)
-    words = [found[1] for found in (place, missing) if found and found[1]]
+    reason = cut(AT_PATH.sub("", text), LONGEST_REASON)
+    words = [found[1] for found in (path, missing) if found and found[1]]
     if not words:
         return BadRequest(reason)
     name = ".".join(words)

@@ -155,7 +155,7 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-class Body:
+class ArrivingBody:
     """One body that is on its way, and whose. ``late`` ends its reading."""
 
     __slots__ = ("cut", "late", "person", "size")
@@ -170,16 +170,16 @@ class Bodies:
     """
 
     def __init__(self) -> None:
-        self.coming: dict[Body, None] = {}
+        self.coming: dict[ArrivingBody, None] = {}
         self.held = 0
         self.of: Counter[int] = Counter()
 
-    def begins(self, late: asyncio.Timeout, person: int) -> Body:
-        body = Body(late, person)
+    def begins(self, late: asyncio.Timeout, person: int) -> ArrivingBody:
+        body = ArrivingBody(late, person)
         self.coming[body] = None
         return body
 
-    def grows(self, body: Body, size: int) -> None:
+    def grows(self, body: ArrivingBody, size: int) -> None:
         """More of it came. Over the budget, of whoever has most on their way those are cut off that
         have been coming longest: whoever means to be heard is done soon, and one person's many cut
         off nobody else's.
@@ -196,13 +196,13 @@ class Bodies:
             HTTP_CUT.inc(reason="bodies")
             oldest.late.reschedule(0.0)
 
-    def ends(self, body: Body) -> None:
+    def ends(self, body: ArrivingBody) -> None:
         """It is whole, or nobody reads it any more."""
         if body in self.coming:
             del self.coming[body]
             self._holds(body, -body.size)
 
-    def _holds(self, body: Body, more: int) -> None:
+    def _holds(self, body: ArrivingBody, more: int) -> None:
         self.held += more
         self.of[body.person] += more
         if not self.of[body.person]:
@@ -348,8 +348,10 @@ class Entrance:
         now = monotonic()
         if now >= self._said.get(reason, 0.0):
             self._said[reason] = now + SAY_AGAIN_SECONDS
-            told = " ".join(f"{name}={value}" for name, value in facts.items())
-            log.warning("connections.%s reason=%s %s open=%d", what, reason, told, len(self.open))
+            details = " ".join(f"{name}={value}" for name, value in facts.items())
+            log.warning(
+                "connections.%s reason=%s %s open=%d", what, reason, details, len(self.open)
+            )
 
 
 @lru_cache(maxsize=4096)

@@ -194,12 +194,12 @@ class Responses:
         else:
             headers.update(self.usual)
         headers["X-Request-Id"] = name
-        kept = "ETag" in headers
+        cacheable = "ETag" in headers
         if "Cache-Control" not in headers:
-            headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
+            headers["Cache-Control"] = "private, no-cache" if cacheable else "no-store"
         origin = request.headers.get("Origin")
-        if origin is not None or kept:
-            # What is kept depends on the origin even when none was sent.
+        if origin is not None or cacheable:
+            # A cached answer depends on the origin even when none was sent.
             headers.add("Vary", "Origin")
         if (
             origin is not None
@@ -225,7 +225,7 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
     """The handler with the door before it. `template`: the path as it was declared."""
     answers = HTTP.at(method, template)
 
-    async def door(request: web.Request) -> web.StreamResponse:
+    async def wrapped(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         responses = request.app[RESPONSES]
         name = responses.name(request)
@@ -260,7 +260,7 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             )
         return response
 
-    return door
+    return wrapped
 
 
 def declared(template: str, values: Mapping[str, str]) -> str:
@@ -268,22 +268,22 @@ def declared(template: str, values: Mapping[str, str]) -> str:
     path may be a secret, or nobody's.
     """
 
-    def shown(place: re.Match[str]) -> str:
-        value = values.get(place[1], "")
-        return value if LOGGED_ID.fullmatch(value) else place[0]
+    def shown(placeholder: re.Match[str]) -> str:
+        value = values.get(placeholder[1], "")
+        return value if LOGGED_ID.fullmatch(value) else placeholder[0]
 
     return PLACEHOLDER.sub(shown, template)
 
 
-def refused(error: Exception, place: str, name: str) -> web.StreamResponse:
+def refused(error: Exception, route: str, name: str) -> web.StreamResponse:
     """The answer to an error, and the line in the log that it deserves."""
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
     shown = as_problem(error)
     if shown.status == 500:
-        log.error('http.failed route="%s"', place, exc_info=error)
+        log.error('http.failed route="%s"', route, exc_info=error)
     elif shown.status == 503 and shown is not error:
-        log.warning('http.unavailable route="%s" cause=%s', place, type(error).__name__)
+        log.warning('http.unavailable route="%s" cause=%s', route, type(error).__name__)
     return problem(shown, name if shown.status >= 500 else None)
 
 

@@ -18,11 +18,11 @@ def figures() -> list[Family]:
     """What the operating system says of the workers; only where it has ``/proc``."""
     memory = virtual = files = most_files = threads = 0
     for row in ROWS.living():
-        here = Path("/proc") / str(int(row[PID]) or os.getpid())
+        directory = Path("/proc") / str(int(row[PID]) or os.getpid())
         try:
-            fields = (here / "stat").read_text().rpartition(")")[2].split()
-            files += len(os.listdir(here / "fd"))
-            limits = (here / "limits").read_text()
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            files += len(os.listdir(directory / "fd"))
+            limits = (directory / "limits").read_text()
         except OSError:
             continue
         most = limits.partition("Max open files")[2].split()[0]

@@ -28,11 +28,11 @@ class Rows:
         self.workers = 1
         self.shared = False
 
-    def take(self, places: int) -> int:
-        """The first of so many places side by side, the same in each row."""
-        if self.taken + places > ROOM:
+    def take(self, width: int) -> int:
+        """The offset of the first of `width` doubles side by side, the same in each row."""
+        if self.taken + width > ROOM:
             raise ValueError("no room for another metric: raise ROOM")
-        first, self.taken = self.taken, self.taken + places
+        first, self.taken = self.taken, self.taken + width
         return first
 
     def share(self, workers: int) -> None:

@@ -86,17 +86,17 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
 
 def _through_sentinels(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
-    places = []
-    for place in parts.netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{place.strip()}")
-        places.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
+    addresses = []
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{address.strip()}")
+        addresses.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
     # With a user's name, AUTH is no error where no password is asked for.
     username = unquote(parts.username or "default")
     password = unquote(parts.password) if parts.password else None
     name = parts.path.strip("/")
     options: dict[str, Any] = {
         "connection_class": PrimaryConnection,
-        "sentinels": Sentinels(places, name, username=username, password=password),
+        "sentinels": Sentinels(addresses, name, username=username, password=password),
     }
     return options | ({"username": username, "password": password} if password else {})
 
@@ -300,10 +300,10 @@ class Bus:
         if not messages:
             return
         log.warning("bus.publish_failed messages=%d error=%s", len(messages), type(reason).__name__)
-        kept = list(messages)
+        refused = list(messages)
         messages.clear()
-        self._settled += len(kept)
-        for channel, message in kept:
+        self._settled += len(refused)
+        for channel, message in refused:
             self._waiting_bytes -= len(message)
             self._keep(channel, message)
         self._need_no_patience()
@@ -397,7 +397,7 @@ class Bus:
     async def _follow(self) -> None:
         """One connection, from its beginning to its end: the reason is raised."""
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        asked: set[str] = set()
+        unconfirmed: set[str] = set()
 
         def take(answer: list[Any] | ResponseError) -> None:
             if isinstance(answer, ResponseError):
@@ -410,9 +410,9 @@ class Bus:
                 return
             if kind == b"subscribe":
                 self._confirm(channel)
-            if channel in asked:
-                asked.discard(channel)
-                if not asked:
+            if channel in unconfirmed:
+                unconfirmed.discard(channel)
+                if not unconfirmed:
                     self.on_doubt()
                     self.on_found()
 
@@ -422,8 +422,8 @@ class Bus:
 
         link = RedisConnection(await self._connect(), answered=take, ended=ended)
         try:
-            asked.update(("beat:" + self.process, *self._wanted))
-            link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in asked))))
+            unconfirmed.update(("beat:" + self.process, *self._wanted))
+            link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in unconfirmed))))
             self._listening = link
             # A Redis that hangs takes connections and commands; it is good when it answers.
             self._answered = False

@@ -105,7 +105,7 @@ class ChangeContext(NamedTuple):
         return self.need.word
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """The parameters that every hot change takes, by name."""
         return {
             "actor": self.actor_id,
@@ -123,7 +123,7 @@ def body_hash(body: bytes) -> str:
 
 
 @dataclass(slots=True, eq=False)
-class Shape:
+class PendingShape:
     """What a change shows of rows that others may change meanwhile: asked last of all, when the
     seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
     """
@@ -139,13 +139,13 @@ class Outcome(NamedTuple):
     """
 
     status: int
-    answer: str | Shape = ""
+    answer: str | PendingShape = ""
     replay: bool = False
 
     @property
     def text(self) -> str:
         """The JSON text; there when the change is done."""
-        return self.answer.text if isinstance(self.answer, Shape) else self.answer
+        return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
 
 
 class Held(str):
@@ -160,8 +160,8 @@ class Change:
 
     connection: Any
     context: ChangeContext
-    told: list[tuple[str, str, str | Shape, Entity | None]] = field(default_factory=list)
-    shapes: list[Shape] = field(default_factory=list)
+    emitted: list[tuple[str, str, str | PendingShape, Entity | None]] = field(default_factory=list)
+    shapes: list[PendingShape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     """What the bus carries of events that a function has recorded."""
     entered: bool = False
@@ -193,19 +193,25 @@ class Change:
             self.connection, actor=context.actor_id, roles=sorted(need)
         )
 
-    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> Shape:
+    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> PendingShape:
         """What a query will show, for an event and for the answer."""
-        shape = Shape(query, params)
+        shape = PendingShape(query, params)
         self.shapes.append(shape)
         return shape
 
     def emit(
-        self, channel: str, event: Event, payload: str | Shape, *, entity: Entity | None = None
+        self,
+        channel: str,
+        event: Event,
+        payload: str | PendingShape,
+        *,
+        entity: Entity | None = None,
     ) -> None:
         """Say that an event happened. Recorded with the commit, in this order.
 
-        Its payload is JSON text of ids and the like; where it shows rows, a `Shape`, or `Held`
-        when the change locks them all. Text read before would be told after what changed since.
+        Its payload is JSON text of ids and the like; where it shows rows, a `PendingShape`, or
+        `Held` when the change locks them all. Text that was read before lacks what
+        changed since.
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
@@ -214,26 +220,28 @@ class Change:
         if event.erases and entity is None:
             raise TypeError(f"{event.name} erases: say which entity")
         if event.shaped and type(payload) is str:
-            raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
-        self.told.append((channel, event.name, payload, entity))
+            raise TypeError(
+                f"{event.name} shows rows: give a PendingShape, or Held if you lock them all"
+            )
+        self.emitted.append((channel, event.name, payload, entity))
 
     async def record(self) -> list[str]:
         """Take the seqs, ask the shapes, write the events. Gives what the bus carries."""
         columns: dict[str, Any] = {}
-        if self.told:
-            channels, types, payloads, entities = zip(*self.told, strict=True)
+        if self.emitted:
+            channels, types, payloads, entities = zip(*self.emitted, strict=True)
             columns = {"channels": channels, "types": types, "entities": entities}
         if self.shapes:
-            if self.told:
+            if self.emitted:
                 columns["seqs"] = await sql.feeds.take(self.connection, channels=channels)
             for shape in self.shapes:
                 shape.text = await shape.query(self.connection, **shape.params)
-        if not self.told:
+        if not self.emitted:
             return self.messages
         messages: list[str] = await (sql.feeds.write if self.shapes else sql.feeds.record)(
             self.connection,
             **columns,
-            payloads=[each.text if isinstance(each, Shape) else each for each in payloads],
+            payloads=[each.text if isinstance(each, PendingShape) else each for each in payloads],
             actor=self.context.actor_id,
             client=self.context.client_id,
         )
@@ -285,11 +293,11 @@ class Changes:
         """
         if context.key is None:
             async with self._share(context.project_id):
-                row = await self.many(query, **context.asked, **params)  # type: ignore[arg-type]
+                row = await self.many(query, **context.parameters, **params)  # type: ignore[arg-type]
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
-            row = await query(change.connection, **context.asked, **params)  # type: ignore[call-arg]
+            row = await query(change.connection, **context.parameters, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
             return Outcome(row["status"], row["answer"])
@@ -330,14 +338,14 @@ class Changes:
         async def once(seconds: float) -> tuple[T, list[str]]:
             async with self.database.transaction(seconds) as connection:
                 change = Change(connection, context)
-                if context.key is not None and (kept := await _kept_answer(change)) is not None:
-                    return cast("T", kept), []
+                if context.key is not None and (stored := await _stored_answer(change)) is not None:
+                    return cast("T", stored), []
                 result = await work(change)
                 if context.need is not None and not change.entered:
                     raise TypeError("the change did not ask for the role that its route declares")
                 messages = await change.record()
                 if context.keyed:
-                    await _keep_answer(change, result)
+                    await _store_answer(change, result)
                 return result, messages
 
         if patience and (budget := BUDGET.get()) is not None:
@@ -422,7 +430,7 @@ class Changes:
             raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
 
 
-async def _kept_answer(change: Change) -> Outcome | None:
+async def _stored_answer(change: Change) -> Outcome | None:
     """What was answered under the key, to who still has the role; None when the key is free, and
     now taken. Also in an archived project: nobody must think that a change failed whose answer was
     lost.
@@ -442,7 +450,7 @@ async def _kept_answer(change: Change) -> Outcome | None:
     return Outcome(rows[0]["status"], rows[0]["answer"], replay=True)
 
 
-async def _keep_answer(change: Change, result: object) -> None:
+async def _store_answer(change: Change, result: object) -> None:
     if not isinstance(result, Outcome):
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context

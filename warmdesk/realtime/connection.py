@@ -59,7 +59,7 @@ written = [0]
 Kind = Literal["text", "control"]
 
 
-class Room(Protocol):
+class ConnectionObserver(Protocol):
     """What a connection tells its room."""
 
     def paused(self, connection: Connection) -> None:
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         self.key_id: int | None = None
         self.expires_at: float | None = None
         self.kind: Literal["project", "user"] = "project"
-        self.room: Room | None = None
+        self.room: ConnectionObserver | None = None
         self.seen = 0
         self.presence_seen = 0
         self.wants_changed = False

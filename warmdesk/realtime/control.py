@@ -196,9 +196,9 @@ class Control:
         for connection in connections:
             if not connection.closing:
                 rights.setdefault(_right(connection), []).append(connection)
-        asked = list(rights)
-        for at in range(0, len(asked), ASKED_AT_ONCE):
-            some = {right: rights[right] for right in asked[at : at + ASKED_AT_ONCE]}
+        distinct = list(rights)
+        for at in range(0, len(distinct), ASKED_AT_ONCE):
+            some = {right: rights[right] for right in distinct[at : at + ASKED_AT_ONCE]}
             for right, cause in await self._refused(some):
                 self._end(because_of, rights[right], cause)
 
@@ -206,8 +206,8 @@ class Control:
         """Those that are gone, each with its cause. Waits for a database that is away, as long as
         any of their connections is open.
         """
-        while asked := [r for r in rights if not all(c.closing for c in rights[r])]:
-            users, sessions, keys, rooms = map(list, zip(*asked, strict=True))
+        while open_rights := [r for r in rights if not all(c.closing for c in rights[r])]:
+            users, sessions, keys, rooms = map(list, zip(*open_rights, strict=True))
             try:
                 rows = await sql.sockets.refused(
                     self.database.reserved,
@@ -219,12 +219,12 @@ class Control:
             except DATABASE_AWAY as error:
                 log.warning(
                     "control.not_reviewed sockets=%d error=%s",
-                    sum(len(rights[right]) for right in asked),
+                    sum(len(rights[right]) for right in open_rights),
                     type(error).__name__,
                 )
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                return [(asked[row["place"] - 1], row["cause"]) for row in rows]
+                return [(open_rights[row["place"] - 1], row["cause"]) for row in rows]
         return []
 
     def _not_asked(self, error: BaseException) -> None:

@@ -105,9 +105,9 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
     sets the clock.
     """
     wanted = list(channels)
-    asked = time.monotonic()
+    asked_at = time.monotonic()
     rows = await sql.feeds.heads(connection, channels=wanted)
-    clock.told(rows[0]["moment"].timestamp(), asked)
+    clock.adjust(rows[0]["moment"].timestamp(), asked_at)
     known = {row["channel"]: row["seq"] for row in rows if row["channel"] is not None}
     return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
 

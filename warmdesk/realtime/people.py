@@ -32,19 +32,19 @@ class People:
         """
         refs = {user_id: self._people.get(user_id, b"") for user_id in user_ids}
         if not all(refs.values()):
-            asked = self._unknown
-            asked.update((user_id, b"") for user_id, ref in refs.items() if not ref)
+            batch = self._unknown
+            batch.update((user_id, b"") for user_id, ref in refs.items() if not ref)
             await self._shared.ask("people", self._read_together)
             for user_id, ref in refs.items():
-                refs[user_id] = self._people.get(user_id) or ref or asked[user_id]
+                refs[user_id] = self._people.get(user_id) or ref or batch[user_id]
         return {user_id: ref for user_id, ref in refs.items() if ref}
 
     async def _read_together(self) -> None:
         """Read those who are asked for in one moment, and meanwhile, with few questions."""
         await asyncio.sleep(0)
         while self._unknown:
-            asked, self._unknown = self._unknown, {}
-            asked.update(await self._read_people(list(asked)))
+            batch, self._unknown = self._unknown, {}
+            batch.update(await self._read_people(list(batch)))
 
     async def _read_people(self, user_ids: list[int]) -> dict[int, bytes]:
         rows = await sql.sockets.people(self.database.reserved, ids=user_ids)

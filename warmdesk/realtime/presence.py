@@ -135,7 +135,7 @@ class Presence:
         assert room.presence.present is not None
         if connection.user_id not in room.presence.present:
             self._tell(room, "join", connection.user_id, ref)
-        connection.presence_seen = room.presence.told
+        connection.presence_seen = room.presence.deltas_end
         return room.presence.list_frame()
 
     def left(self, room: Room, connection: Connection) -> None:
@@ -168,13 +168,13 @@ class Presence:
         """
         presence = room.presence
         presence.deltas_timer = None
-        base, end = presence.deltas_base, presence.told
-        told = WindowFrames(presence.deltas, len(presence.present or ()))
+        base, end = presence.deltas_base, presence.deltas_end
+        frames = WindowFrames(presence.deltas, len(presence.present or ()))
         room.flush()
         for connection in list(room.ready):
             seen = max(connection.presence_seen, base)
             connection.presence_seen = end
-            if seen < end and (made := told.since(seen - base, changed=connection.wants_changed)):
+            if seen < end and (made := frames.since(seen - base, changed=connection.wants_changed)):
                 connection.write(made)
         presence.deltas = []
         presence.deltas_base = end
@@ -183,7 +183,7 @@ class Presence:
         """A reader that was slow missed signals: it gets the list anew."""
         presence = room.presence
         if presence.present is not None and connection.presence_seen < presence.deltas_base:
-            connection.presence_seen = presence.told
+            connection.presence_seen = presence.deltas_end
             connection.write(presence.list_frame())
 
     # Turns
@@ -307,12 +307,12 @@ class Presence:
         lowered, self._lowered = self._lowered, {}
         now = time.monotonic()
         channels = set(only) if only is not None else set(self.hub.rooms)
-        asked: list[dict[str, Any]] = []
+        requests: list[dict[str, Any]] = []
         for channel in channels | set(lowered):
             if project_of(channel) is None:
                 continue
             room = self.hub.rooms.get(channel)
-            here: Collection[int] = (
+            present_ids: Collection[int] = (
                 only.get(channel, frozenset())
                 if only is not None
                 else room.people()
@@ -321,7 +321,7 @@ class Presence:
             )
             leaving = {}
             if channel in lowered:
-                staying = set(here)
+                staying = set(present_ids)
                 leaving = {
                     u: m
                     for u, m in lowered[channel].items()
@@ -329,10 +329,12 @@ class Presence:
                 }
             presence = room.presence if room is not None else None
             known = presence is not None and presence.present is not None
-            if here or leaving or known:
+            if present_ids or leaving or known:
                 unknown = presence is not None and not known
                 look = unknown or looking is None or channel in looking
-                asked.append(lease_request(channel, presence, here, leaving, now, look=look))
+                requests.append(
+                    lease_request(channel, presence, present_ids, leaving, now, look=look)
+                )
         online = set(self.hub.roster.people) if only is None else set().union(*only.values())
         leaving = {
             u: m
@@ -341,9 +343,9 @@ class Presence:
         }
         # Who is online is asked without a room: somebody has to take away what ran out.
         if online or leaving or only is None:
-            asked.append(lease_request(ONLINE, None, online, leaving, now, look=False))
+            requests.append(lease_request(ONLINE, None, online, leaving, now, look=False))
         try:
-            return await self._call(asked)
+            return await self._call(requests)
         except BaseException:
             for channel, people in lowered.items():
                 self._lowered[channel] = people | self._lowered.get(channel, {})
@@ -360,9 +362,9 @@ class Presence:
             for c in self.hub.roster.of_user(user_id)
         )
 
-    async def _call(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _call(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rooms: list[dict[str, Any]] = []
-        for batch in batches(asked):
+        for batch in batches(requests):
             answer = await self.leases.call(batch)
             self._note(answer)
             rooms += answer.rooms
@@ -420,14 +422,14 @@ class Presence:
     async def renamed(self, user_id: int) -> None:
         """A name or picture changed: lists made from now on show it."""
         await self.people.renamed(user_id)
-        places = [
+        showing = [
             room.presence
             for room in self.hub.rooms.values()
             if room.presence.present is not None and user_id in room.presence.present
         ]
-        if places:
+        if showing:
             ref = await self.people.refs([user_id])
-            for presence in places:
+            for presence in showing:
                 if ref and presence.present is not None and user_id in presence.present:
                     presence.present[user_id] = ref[0]
                     presence.listed = None

@@ -95,8 +95,8 @@ class Roster:
             connection.write(goodbye)
         began = time.monotonic()
         step = min(STOP_STEP_SECONDS, spread / max(1, len(leaving)))
-        for place, connection in enumerate(leaving):
-            early = began + place * step - time.monotonic()
+        for index, connection in enumerate(leaving):
+            early = began + index * step - time.monotonic()
             if early > 0:
                 await asyncio.sleep(early)
             connection.close(Close.GOING_AWAY)

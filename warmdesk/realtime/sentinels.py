@@ -39,16 +39,16 @@ class Known(NamedTuple):
 
 
 class Sentinels:
-    """The sentinels at these places, and the name that they know the primary by."""
+    """The sentinels at these addresses, and the name that they know the primary by."""
 
     def __init__(
-        self, places: list[tuple[str, int]], name: str, *, username: str, password: str | None
+        self, addresses: list[tuple[str, int]], name: str, *, username: str, password: str | None
     ) -> None:
-        self.places = places
+        self.addresses = addresses
         self.name = name
         self._credentials = {"username": username, "password": password} if password else {}
         self._asking: asyncio.Task[Known] | None = None
-        self._told: Known | None = None
+        self._logged: Known | None = None
 
     async def primary(self) -> tuple[str, int]:
         """Host and port of the primary. Raises redis-py's ConnectionError when nobody knows."""
@@ -62,7 +62,7 @@ class Sentinels:
     async def _ask_all(self) -> Known:
         loop = asyncio.get_running_loop()
         end = loop.time() + ASK_SECONDS
-        waiting = {asyncio.create_task(self._ask(*place)) for place in self.places}
+        waiting = {asyncio.create_task(self._ask(*address)) for address in self.addresses}
         newest: Known | None = None
         try:
             while waiting and (left := end - loop.time()) > 0:
@@ -79,15 +79,15 @@ class Sentinels:
                 ask.cancel()
         if newest is None:
             raise RedisConnectionError(f"no sentinel knows the primary of {self.name}")
-        if newest != self._told:
+        if newest != self._logged:
             log.info(
                 "sentinels.primary name=%s host=%s port=%d", self.name, newest.host, newest.port
             )
-            self._told = newest
+            self._logged = newest
         return newest
 
     async def _ask(self, host: str, port: int) -> Known | None:
-        asked = redis_asyncio.Redis(
+        sentinel = redis_asyncio.Redis(
             host=host,
             port=port,
             socket_connect_timeout=ASK_SECONDS,
@@ -96,8 +96,8 @@ class Sentinels:
             **self._credentials,  # type: ignore[arg-type]
         )
         try:
-            async with asked:
-                said = cast("dict[str, Any]", await asked.sentinel_master(self.name))
+            async with sentinel:
+                said = cast("dict[str, Any]", await sentinel.sentinel_master(self.name))
             return Known(int(said["config-epoch"]), said["ip"], int(said["port"]))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(

@@ -88,7 +88,7 @@ async def register_user(request: web.Request) -> web.Response:
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
             raise Forbidden("registration is disabled")
-    kept = await passwords.hash_password(body.password, _turn(desk, came))
+    password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
@@ -100,7 +100,7 @@ async def register_user(request: web.Request) -> web.Response:
                 change.connection,
                 email=body.email,
                 username=body.username,
-                password_hash=kept,
+                password_hash=password_hash,
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
@@ -171,9 +171,9 @@ async def _enter(
     None when the account's hash became another one meanwhile. `Unauthorized`, `Forbidden`.
     """
     desk = request.app[DESK]
-    user_id, kept = account["id"], account["password_hash"]
+    user_id, stored_hash = account["id"], account["password_hash"]
     turn = _turn(desk, came, known=account["known"])
-    right = await passwords.check_password(password, kept, turn)
+    right = await passwords.check_password(password, stored_hash, turn)
     if not right or not account["is_active"]:
         async with desk.database.connection() as connection:
             await sql.auth.note_login(
@@ -189,13 +189,13 @@ async def _enter(
             raise Forbidden("account deactivated")
         raise not_good("password", "invalid credentials")
 
-    outdated = passwords.is_outdated(kept)
+    outdated = passwords.is_outdated(stored_hash)
     renewed = await passwords.hash_password(password, turn) if outdated else None
 
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
         rows = await sql.auth.enter(
-            change.connection, user_id=user_id, checked_hash=kept, new_hash=renewed
+            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=renewed
         )
         if not rows:
             return None

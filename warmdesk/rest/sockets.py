@@ -21,11 +21,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from warmdesk import clock
-from warmdesk.auth.actor import HUMAN_ROLES, Actor, Project, Role
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable
-from warmdesk.http.commands import Call, Socket, command
+from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import DESK, QUERY
@@ -271,7 +271,7 @@ async def _let_in(
     handshake: Handshake,
     app: web.Application,
     actor: Actor,
-    project: Project | None,
+    project: EnteredProject | None,
     room: Room,
     options: OpenSocket,
     protocol: str | None,
@@ -297,7 +297,7 @@ def _follow(
     handshake: Handshake,
     app: web.Application,
     actor: Actor,
-    project: Project | None,
+    project: EnteredProject | None,
     room: Room,
     options: OpenSocket,
     protocol: str | None,
@@ -307,7 +307,7 @@ def _follow(
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
     _check_sockets(app, actor)
-    connection = Socket(desk, actor, project, app[RESPONSES].bounds.entrance)
+    connection = CommandSocket(desk, actor, project, app[RESPONSES].bounds.entrance)
     connection.wants_changed = options.presence == "changed"
     room.flush()
     hello = Hello(

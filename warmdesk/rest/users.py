@@ -93,10 +93,10 @@ async def update_me(request: web.Request) -> web.Response:
             return str(before["me"]), 0
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
-        return str(after["me"]), len(change.told)
+        return str(after["me"]), len(change.emitted)
 
-    me, told = await desk.changes.run(request[CONTEXT], work)
-    desk.pace.add(actor.user_id, told)
+    me, emitted = await desk.changes.run(request[CONTEXT], work)
+    desk.pace.add(actor.user_id, emitted)
     return answer(me)
 
 
@@ -121,15 +121,15 @@ async def change_password(request: web.Request) -> web.Response:
         raise Impossible("choose another password", fields={"new_password": "the same"})
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
-        kept = await sql.auth.password_of(connection, user_id=user_id)
+        stored_hash = await sql.auth.password_of(connection, user_id=user_id)
     turn = _turn(desk, actor)
-    if not await passwords.check_password(body.current_password, kept, turn):
+    if not await passwords.check_password(body.current_password, stored_hash, turn):
         raise _wrong_password()
     new_hash = await passwords.hash_password(body.new_password, turn)
 
     async def work(change: Change) -> None:
         rows = await sql.auth.change_password(
-            change.connection, user_id=user_id, checked_hash=kept, new_hash=new_hash
+            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=new_hash
         )
         if not rows:
             raise _wrong_password()
@@ -231,7 +231,7 @@ async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     came = client_origin(request)
-    kept = await passwords.hash_password(body.password, _turn(desk, actor))
+    password_hash = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> Outcome:
         await change.enter()
@@ -240,7 +240,7 @@ async def create_user(request: web.Request) -> web.Response:
                 change.connection,
                 email=body.email,
                 username=body.username,
-                password_hash=kept,
+                password_hash=password_hash,
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
