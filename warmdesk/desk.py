@@ -36,7 +36,7 @@ from warmdesk.tasks import Background
 
 @dataclass(slots=True)
 class Desk:
-    """One process of WarmDesk. Opened by `open_desk`, used by every door."""
+    """One process of WarmDesk. Opened by `open_desk`, used by every entry point."""
 
     settings: Settings
     database: Database

@@ -1,6 +1,6 @@
 """One worker: a process that serves one listening socket until it is told to stop.
 
-It stops in order, so that nobody meets a closed door: first `/ready` says no and answers carry
+It stops in order, so that no client finds a closed port: first `/ready` says no and answers carry
 ``Connection: close``, so that proxies and clients turn to others by themselves; then it accepts no
 more; then sockets are closed with 1001 and requests in flight finish. A worker whose successor
 already serves the same socket stops accepting at once.

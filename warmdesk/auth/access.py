@@ -1,8 +1,8 @@
 """May this actor do this here? One policy: strangers do not learn that a thing exists.
 
-Doors ask here first, from a cache tied to the control feed (a revocation forgets the entry within
-two seconds); every change asks again inside its transaction, with a lock (``require_role`` in
-sql/changes/access.sql), so a cache is never what decides a write.
+Handlers ask this cache first, which is tied to the control feed (a revocation removes the entry
+within two seconds); every change asks again inside its transaction, with a lock (``require_role``
+in sql/changes/access.sql), so a cache never decides a write.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Access:
         """The project, if the actor has the role: 404 to strangers, 403 below it, 403 to service
         accounts.
 
-        `database` has `fetch` and is nobody's own: the look-up is shared with others who ask.
+        `database` has `fetch` and is no connection of the request: callers share the look-up.
         """
         if actor.global_role not in HUMAN_ROLES:
             raise Forbidden("a service account cannot do this")

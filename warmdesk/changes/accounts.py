@@ -1,5 +1,5 @@
-"""What several doors do to accounts: write them and tell of it, end sessions, write the login
-history, refuse a taken name or one project too many.
+"""Changes of accounts that several entry points share: write an account and emit its events, end
+sessions, write the login history, refuse a taken name or one project too many.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def require_room(change: Change, user_id: int, field: str | None = None) -
 
 
 def act_as(change: Change, user_id: int) -> None:
-    """The change found out only now who wants it."""
+    """Sets the actor of a change that started anonymous, such as a sign-in."""
     change.context = change.context._replace(actor_id=user_id)
 
 

@@ -46,7 +46,7 @@ CODES = {
     500: "internal",
     503: "unavailable",
 }
-"""What an `error` calls a refusal that has no code of its own."""
+"""The codes of an `error` for refusals that have no code of their own."""
 
 log = logging.getLogger(__name__)
 encode = msgspec.json.encode
@@ -68,7 +68,7 @@ decode = msgspec.json.Decoder(Incoming).decode
 
 
 class CommandSocket(Connection):
-    """A connection with a door: who opened it, and the messages that wait to be carried out."""
+    """A connection that takes commands: its actor, and the messages that wait to be carried out."""
 
     __slots__ = ("actor", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
 

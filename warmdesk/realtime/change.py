@@ -5,23 +5,22 @@ what was rolled back. `Changes.hot` calls a PL/pgSQL function that locks, writes
 its events, shapes and records in one round trip (a single statement would see one snapshot, taken
 before it waited for any lock). `Changes.run` does the same five steps from Python.
 
-An event tells what is true at its seq: whoever changes what it shows is told before it and is
-committed, or is told after it. So shapes come after the seqs, whose feeds stay locked until the
-commit.
+An event shows what is true at its seq: another change of the same rows is committed and has a lower
+seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
 project, memberships by user, accounts, columns, cards by id, the counter of cards, and last the
-feeds, all in one call. Whoever holds an account that changes waits for nothing but feeds.
+feeds, all in one call. A change that holds an account waits for nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
 of its members, of itself and of its number of columns hold it.
 
-What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
-the change's 4.5 seconds, then 503.
+A change that loses all the same (deadlock, serialization, lock timeout) is tried again, three times
+within the change's 4.5 seconds, then 503.
 
-Longer than other modules: what a change promises is kept by all of its steps together, from the
-first try to the answer that is kept.
+Longer than other modules: all steps of a change, from the first try to the stored answer, keep its
+promise together.
 """
 
 from __future__ import annotations
@@ -50,13 +49,13 @@ from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
 LEAST_SECONDS = 1.0
-"""What the last try has of somebody's patience."""
+"""Seconds that the last try of a change with `patience` has at least."""
 TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
 TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
 READ_ONLY = "25006"
-"""A standby: the primary is another one now, and whoever leads us there has not noticed yet."""
+"""A standby: the primary is another one now, and its address does not lead there yet."""
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
 REPLAY_SECONDS = 1.0
@@ -73,8 +72,8 @@ Need = Role | frozenset[GlobalRole] | None
 
 
 class ChangeContext(NamedTuple):
-    """Who wants a change, and what its door knows of the request. `need` and `keyed` are what the
-    route or the command declares.
+    """The actor of a change, and what its entry point knows of the request. The route or the
+    command declares `need` and `keyed`.
     """
 
     actor_id: int | None
@@ -118,14 +117,14 @@ class ChangeContext(NamedTuple):
 
 
 def body_hash(body: bytes) -> str:
-    """What tells two bodies under one Idempotency-Key apart."""
+    """The hash by which two bodies under one Idempotency-Key differ."""
     return hashlib.sha256(body).hexdigest()
 
 
 @dataclass(slots=True, eq=False)
 class PendingShape:
-    """What a change shows of rows that others may change meanwhile: asked last of all, when the
-    seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
+    """A query of rows that other changes may write meanwhile: it runs last of all, when the seqs of
+    the change's events are taken. Its `text`, JSON, is there when the change is done.
     """
 
     query: Query[..., Any]
@@ -134,8 +133,8 @@ class PendingShape:
 
 
 class Outcome(NamedTuple):
-    """What a change answers: its status, its JSON text or what will make that, and whether it is an
-    answer given before.
+    """The answer of a change: its status, its JSON text or the shape that will be it, and whether
+    it was given before.
     """
 
     status: int
@@ -163,7 +162,7 @@ class Change:
     emitted: list[tuple[str, str, str | PendingShape, Entity | None]] = field(default_factory=list)
     shapes: list[PendingShape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    """What the bus carries of events that a function has recorded."""
+    """The bus messages of events that an SQL function has recorded."""
     entered: bool = False
 
     async def enter(
@@ -262,8 +261,8 @@ class Changes:
     """Makes changes: a database to write to and a bus to publish on.
 
     A change that recorded an event on `control` makes this process's own caches (`forgetful`)
-    forget before its caller has the answer: whoever changed a right never meets the old one here.
-    The other processes hear of it by the control feed.
+    forget before its caller has the answer: a client that changed a right never meets the old one
+    here. The other processes hear of it by the control feed.
 
     Changes of one project may have to wait for each other's locks, and each keeps its connection
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
@@ -378,7 +377,7 @@ class Changes:
 
     def _forget_after_replay(self) -> None:
         """Another process may have made the change, and it may have been about rights. Once a
-        second: whoever sends a key again and again would have everybody looked up anew each time.
+        second: a client that sends a key again and again would empty the caches each time.
         """
         now = time.monotonic()
         if now >= self._forget_again_at:
@@ -431,9 +430,9 @@ class Changes:
 
 
 async def _stored_answer(change: Change) -> Outcome | None:
-    """What was answered under the key, to who still has the role; None when the key is free, and
-    now taken. Also in an archived project: nobody must think that a change failed whose answer was
-    lost.
+    """The answer stored under the key, for an actor that still has the role; None when the key was
+    free, and is now taken. Also in an archived project: a client whose answer was lost must not
+    think that its change failed.
     """
     context = change.context
     rows = await sql.once.take(
@@ -468,7 +467,7 @@ async def _store_answer(change: Change, result: object) -> None:
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
     """A refusal that an SQL function raised; a race lost too often or a server that is away, as a
     503; else the error itself. Without room, memory or connections PostgreSQL refuses a change
-    whole, so nobody need wonder; of a connection that it ends nobody knows.
+    whole; when it ends a connection, the outcome is unknown.
     """
     state = error.sqlstate or ""
     if state.startswith("WD"):

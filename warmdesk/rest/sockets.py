@@ -1,7 +1,7 @@
-"""The WebSocket doors ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
+"""The WebSocket routes ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
 
-Whoever may not come in gets an ordinary HTTP answer before the upgrade. After it nothing is
-awaited between "what is the room's last" and "it follows the room", so nothing falls in between.
+A client that is refused gets an ordinary HTTP answer before the upgrade. After it nothing is
+awaited between reading the room's last seq and joining the room, so no event falls in between.
 
 Messages of one socket are carried out one after another, in their order. Its role is not
 remembered: every write reads it anew.
