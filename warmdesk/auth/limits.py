@@ -1,10 +1,10 @@
 """Rate limits: at most so many in any so many seconds, counted in Redis by Redis' clock for all
 processes together.
 
-What was let through is kept as a list of moments: exact, and never longer than the limit. Each
-process also keeps what it let through itself; when Redis is away or slow it goes on with that, so
-limits hold, per process, with Redis dead. After a failure Redis is asked again once a second, by
-one caller, so a hung Redis costs one request a second a quarter second.
+The moments of what was let through are kept in a list: exact, and never longer than the limit. Each
+process also keeps its own moments; when Redis is away or slow it goes on with those, so limits
+hold, per process, with Redis dead. After a failure Redis is asked again once a second, by one
+caller, so a hung Redis costs one request a second a quarter second.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TARGET = "target_session_attrs"
 TARGET_VARIABLE = "PGTARGETSESSIONATTRS"
 HOST_AND_PORT = re.compile(r"(/.*|\[[^\]]*\]|[^:]*)(?::(\d+))?")
 AWAY = (asyncpg.InternalClientError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
-"""What a host says that is away, starts or is a standby. Anything else an operator has to mend."""
+"""The errors of a host that is away, starts or is a standby. All others an operator has to mend."""
 
 Host = tuple[str, int | None]
 """A host, or the directory of a socket, and its port."""

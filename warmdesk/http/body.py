@@ -141,7 +141,7 @@ class Stream:
         self._end = _now() + max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)
 
     async def get(self, reading: Awaitable[T]) -> T:
-        """What reading gives. Raises for a body that is too slow, too large, or lost."""
+        """The result of a read. Raises for a body that is too slow, too large, or lost."""
         try:
             async with asyncio.timeout_at(min(_now() + IDLE_SECONDS, self._end)):
                 found = await reading
@@ -179,7 +179,7 @@ class Part(NamedTuple):
 
 async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
     """The parts of a streamed ``multipart/form-data`` (RFC 7578), one after the other, at most
-    `PARTS` of them (400): see `Stream`. What is malformed is 400.
+    `PARTS` of them (400): see `Stream`. A malformed form is 400.
     """
     stream = Stream(request, accepts)
     try:
@@ -220,12 +220,12 @@ STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 def check_text(raw: bytes) -> None:
-    """400 for what PostgreSQL cannot keep or nobody means: NUL in text, nesting deeper than 64.
+    """400 for NUL in text, which PostgreSQL cannot store, and for nesting deeper than 64.
 
     Linear in the body's length, and in C; the depth is only counted where there are brackets
     enough. Lone surrogates, NaN and numbers without end are refused by the decoder.
     """
-    # From the left: two backslashes are one that was meant, whatever follows.
+    # From the left: two backslashes are an escaped one, whatever follows.
     if b"\\u0000" in raw and b"\\u0000" in raw.replace(rb"\\", b"--"):
         raise _naming_field(raw, "\0", "text must not hold NUL characters")
     if raw.count(b"[") + raw.count(b"{") > NESTING_LIMIT and depth(raw) > NESTING_LIMIT:

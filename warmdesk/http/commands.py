@@ -1,5 +1,5 @@
-"""@command: what a client may send on a socket, declared beside the resource that it belongs to;
-and how it is carried out.
+"""@command: the messages that a client may send on a socket, each declared beside its resource; and
+how they are carried out.
 
 A message is ``{"type", "payload", "id"}``. Messages of one socket are carried out one after
 another, in their order. A socket's role is not remembered: every change reads it anew.
@@ -56,7 +56,7 @@ encode = msgspec.json.encode
 
 
 class Incoming(msgspec.Struct):
-    """What a client sends: ``{"type", "payload", "id"}``."""
+    """A client's message: ``{"type", "payload", "id"}``."""
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
@@ -114,7 +114,7 @@ Carry = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What clients may send.
+    """A kind of message that clients may send.
 
     type      ``chat.send``
     body      a msgspec type: the payload is decoded and checked before `carry` is called. A
@@ -140,7 +140,7 @@ class Command:
 
     @property
     def sentence(self) -> str:
-        """What it is for: the docstring's first line."""
+        """Its purpose: the docstring's first line."""
         return (self.carry.__doc__ or "").strip().partition("\n")[0]
 
 

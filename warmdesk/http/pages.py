@@ -27,7 +27,7 @@ from warmdesk.schemas.pages import PageQuery
 
 MARK_BYTES = 4
 ASKED_ANEW = frozenset({"limit", "cursor"})
-"""What each page may ask for by itself; all else stays the same from page to page."""
+"""Parameters that each page may have of its own; all others stay the same from page to page."""
 SECRETS = ("api_key", "token")
 
 

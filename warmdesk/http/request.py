@@ -37,7 +37,7 @@ HIGHEST_VERSION = 2**31 - 1
 def change_context(
     request: web.Request, actor: Actor | None, raw: bytes, *, need: Need = None, keyed: bool = False
 ) -> ChangeContext:
-    """What a change needs to know of its request. If-Match goes before a version in the body."""
+    """The context of the request's change. If-Match goes before a version in the body."""
     headers = request.headers
     key = headers.get("Idempotency-Key")
     if key is not None and not HEADER_TEXT.fullmatch(key):

@@ -1,5 +1,5 @@
 """The leases in Redis by which people are present. One call, which is ``presence.lua``, renews
-them, lowers them and looks, for many rooms. What follows from its answer is decided in `presence`.
+them, lowers them and looks, for many rooms. `presence` decides what follows from its answer.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ may come. Leases that were renewed in time have more than this left.
 """
 USERS_A_CALL = 2000
 ONLINE = "online"
-"""The channel of all who have any socket open, in whatever room."""
+"""The channel of all users who have any socket open."""
 
 Request = dict[str, Any]
 
 
 class LeaseAnswer(NamedTuple):
-    """What Redis says: of each room that was asked about; and what makes leases doubtful.
+    """The answer of Redis: for each room of the requests; and signs that leases are doubtful.
 
     leapt   by how many seconds its clock and this process' own went apart since the last call,
             0 while that is little
-    moved   it is another Redis than before, or one that was emptied: who holds leases there is
-            not known, and versions count anew
+    moved   it is another Redis than before, or one that was emptied: its leases are not known,
+            and versions count anew
     """
 
     rooms: list[dict[str, Any]]
@@ -65,7 +65,7 @@ def lease_request(
 
 
 def batches(requests: list[Request]) -> Iterator[list[Request]]:
-    """So many rooms that one call takes no longer than others can wait for."""
+    """The requests in batches, each so small that other callers can wait for it."""
     batch: list[Request] = []
     size = 0
     for room in requests:
@@ -121,7 +121,7 @@ class Leases:
         return answer
 
     async def users(self, channel: str) -> list[int]:
-        """Who is in a channel, most recent first."""
+        """The ids of the users in a channel, most recent first."""
         request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
         answer = await self._run_script([request])
         return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]

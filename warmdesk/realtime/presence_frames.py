@@ -1,4 +1,4 @@
-"""What sockets are told of who is in their room: the list, and the joins and leaves of a window."""
+"""The frames about the users in a room: the list, and the joins and leaves of a window."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from warmdesk.realtime.events import (
 LIST_LIMIT = 200
 
 Delta = tuple[str, int, bytes]
-"""A "join" or "leave", of whom, and their UserRef as JSON."""
+"""A "join" or "leave", the user's id, and the UserRef as JSON."""
 
 
 class RoomPresence:
-    """Who is in one room, as this process tells its sockets.
+    """The users in one room, as this process shows them to its sockets.
 
-    present       user id → UserRef as JSON, earliest first; None as long as nobody asked Redis
+    present       user id → UserRef as JSON, earliest first; None before Redis was asked
     version       Redis' number of what was seen there last; -1 when the next look is to count
-    deltas        the joins and leaves that are not told yet, in their order
-    deltas_base   how many were told before them
-    deltas_timer  when they are told
+    deltas        the joins and leaves that are not sent yet, in their order
+    deltas_base   how many were sent before them
+    deltas_timer  when they are sent
     listed        the list as it was made last, and how many joins and leaves it knows
     look_soon     when Redis is to be asked about the room
     """
@@ -54,7 +54,7 @@ class RoomPresence:
 
     @property
     def deltas_end(self) -> int:
-        """How many joins and leaves there were so far: a socket knows the first so many."""
+        """How many joins and leaves there were so far; each socket knows the first n of them."""
         return self.deltas_base + len(self.deltas)
 
     def change(self, what: str, user_id: int, ref: bytes = b"") -> None:
@@ -67,8 +67,8 @@ class RoomPresence:
         self.deltas.append((what, user_id, ref))
 
     def list_frame(self) -> bytes:
-        """`presence.list`: everybody, most recent first, up to 200; the whole number beside it. It
-        is made once for all who get it while nobody comes or goes.
+        """`presence.list`: the users, most recent first, up to 200; the whole number beside them.
+        It is made once until somebody comes or goes.
         """
         end = self.deltas_end
         if self.listed is not None and self.listed[0] == end:
@@ -104,8 +104,8 @@ class WindowFrames:
     deltas   the window's joins and leaves in their order
     count    how many are present after them
 
-    Those who come in a storm all know a different part of the window: made for each of them, it
-    would cost the square of their number.
+    In a storm every newcomer knows a different part of the window: frames made for each would cost
+    the square of their number.
     """
 
     __slots__ = ("_count", "_deltas", "_joined", "_last", "_left", "_once", "_remade", "_singles")
@@ -117,7 +117,7 @@ class WindowFrames:
         self._left: Suffixes | None = None
         self._once = len(deltas)
         self._singles: Suffixes | None = None
-        # Those who came before the window stand side by side, and share what is written to them.
+        # Connections from before the window stand side by side, and share one frame.
         self._last: dict[bool, tuple[int, bytes]] = {}
         self._remade: dict[int, bytes] = {}
 
@@ -153,13 +153,14 @@ class WindowFrames:
         return self._remade[known]
 
     def _make(self, known: int) -> bytes:
-        """Somebody comes and goes more than once: only what is left of it is told."""
+        """Some user comes and goes more than once: only the difference in the end is sent."""
         first: dict[int, str] = {}
         last: dict[int, tuple[str, bytes]] = {}
         for what, user_id, ref in self._deltas[known:]:
             first.setdefault(user_id, what)
             last[user_id] = what, ref
-        # Joins and leaves of one user take turns: who left first and joined last never left.
+        # Joins and leaves of one user take turns: a user whose first is a leave and last a join
+        # never left.
         last = {user_id: change for user_id, change in last.items() if change[0] == first[user_id]}
         return self._frame(
             b",".join(ref for what, ref in last.values() if what == "join"),
@@ -174,7 +175,7 @@ class WindowFrames:
 
 
 def _once_from(deltas: list[Delta]) -> int:
-    """The first index from which on nobody is named twice."""
+    """The first index from which on no user occurs twice."""
     named: set[int] = set()
     for index in range(len(deltas) - 1, -1, -1):
         user_id = deltas[index][1]

@@ -1,14 +1,14 @@
 """A room: one channel as this process sees it: its connections and the last seq delivered.
 
 The frames of one loop tick are joined and written once to each connection, so a burst costs one
-system call each and a quiet event waits for nobody. A connection is in exactly one of three
-places: `ready` (written to), `slow` (its buffer is full; it is not written to and, once drained,
-catches up), `behind` (a task is reading the feed for it). Nobody's buffer is asked on the hot
-path: `pause_writing` takes a connection out of `ready` by itself.
+system call each and a quiet event waits for nobody. A connection is in exactly one of three sets:
+`ready` (written to), `slow` (its buffer is full; it is not written to and, once drained, catches
+up), `behind` (a task is reading the feed for it). No buffer is asked on the hot path:
+`pause_writing` takes a connection out of `ready` by itself.
 
 The tail has the latest events, each the next after the one before. It keeps envelopes; frames are
 made when they are written, and none is ever read. An event is taken whole or not at all: `last`
-moves on when it stands in the tail, and what raised before that leaves the room in doubt.
+moves on when it stands in the tail, and an error before that leaves the room in doubt.
 
 Each connection has its own `seen`. There is no await between "seen is the room's last" and joining
 `ready`, so nothing falls in between and nothing comes twice.
@@ -127,8 +127,8 @@ class Room:
         return [*self.ready, *self.slow, *self.behind]
 
     def people(self) -> list[int]:
-        """The users of all connections, each once, in ascending order. Not to be changed: it is
-        kept until somebody comes or goes.
+        """The users of all connections, each once, in ascending order. Not to be changed: the list
+        is reused until somebody comes or goes.
         """
         if self.present_ids is None:
             self.present_ids = sorted({c.user_id for c in self.connections()})
@@ -168,7 +168,7 @@ class Room:
         return bool(self.held) or self.doubtful
 
     def hold(self, entry: Entry) -> None:
-        """Keep what is early; beyond the limit it is only known that something is missing."""
+        """Keep an early event; beyond the limit it is only known that something is missing."""
         if len(self.held) < HELD:
             self.held[entry.seq] = entry
         else:
@@ -191,8 +191,8 @@ class Room:
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing and of all below it is not told again, and what waits
-        for the end of this tick not at all: its events keep their seqs alone.
+        """Blank the events of a deleted thing and of all below it, in the tail and among those that
+        wait for the end of this tick: they keep their seqs alone.
         """
         self.blanked += 1
         self.joined.clear()
@@ -208,8 +208,8 @@ class Room:
                 self.tick[index] = frame(self.tick_entries[index].body)
 
     def flush(self) -> None:
-        """Write what this tick collected. Also called before somebody joins, who would get it
-        twice otherwise.
+        """Write the frames of this tick. Also called before a connection joins, which would get
+        them twice otherwise.
         """
         if not self.tick:
             return
@@ -320,9 +320,7 @@ class Room:
         return True
 
     def paused(self, connection: Connection) -> None:
-        """Its buffer is full: it is skipped from now on. What was written so far is what it has
-        seen.
-        """
+        """Its buffer is full: it is skipped from now on. It has seen what was written so far."""
         if connection in self.ready:
             del self.ready[connection]
             connection.seen = self.sent

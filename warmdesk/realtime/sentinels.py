@@ -1,9 +1,9 @@
 """Which Redis is the primary, where sentinels watch over several.
 
 Every new connection asks all sentinels at once, and the newest configuration that any of them knows
-counts. So a sentinel that hangs, or died together with the primary's host, delays nobody; one that
-slept misleads nobody who can reach another. Callers who ask at the same time share one asking,
-which goes on when a caller gives up: a call's quarter second may be shorter than it takes.
+counts. So a sentinel that hangs, or died together with the primary's host, delays no caller; one
+that slept misleads none that can reach another. Callers of one moment share one asking, which goes
+on when a caller gives up: a call's quarter second may be shorter than it takes.
 
 A server is used only when it says itself that it is the primary, as the guidelines for clients of
 Sentinel demand (https://redis.io/docs/latest/develop/reference/sentinel-clients/): between a
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Known(NamedTuple):
-    """What a sentinel knows: the configuration's number and the primary of it."""
+    """A sentinel's answer: the configuration's number and its primary."""
 
     epoch: int
     host: str
@@ -51,10 +51,10 @@ class Sentinels:
         self._logged: Known | None = None
 
     async def primary(self) -> tuple[str, int]:
-        """Host and port of the primary. Raises redis-py's ConnectionError when nobody knows."""
+        """Host and port of the primary; redis-py's ConnectionError when no sentinel knows them."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all())
-            # Who asked may have given up; then nobody else looks at how it failed.
+            # Callers may have given up; then nothing else looks at its error.
             self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         known = await asyncio.shield(self._asking)
         return known.host, known.port
@@ -107,7 +107,7 @@ class Sentinels:
 
 
 class PrimaryConnection(redis_asyncio.Connection):
-    """A connection to whoever is the primary when it connects."""
+    """A connection to the server that is the primary when it connects."""
 
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         super().__init__(**options)
