@@ -1,11 +1,11 @@
-"""Finished boards: a board's bytes are made once for each seq of its project, whoever asks.
+"""Finished boards: a board's bytes are made once for each seq of its project, for all readers.
 
-A board is what hundreds of readers fetch after each reconnect, and between two events it is the
-same for all of them. So its bytes are kept by project and by the parts that were asked for, with
-the epoch and seq that they are true for; one indexed read says whether they still hold. Every
-change that shows on a board records an event of the project in its own transaction, so an equal seq
-means equal bytes. Board and seq come out of one statement: what is kept under a seq holds neither
-more nor less than that seq.
+Hundreds of readers fetch a board after each reconnect, and between two events it is the same for
+all of them. So its bytes are kept by project and by the parts that were asked for, with the epoch
+and seq that they are true for; one indexed read says whether they still hold. Every change that
+shows on a board records an event of the project in its own transaction, so an equal seq means equal
+bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
+than that seq.
 
 The reader's own view (role and star) stands before the kept bytes, which are never decoded, and is
 part of the ETag.
@@ -37,12 +37,12 @@ MEMBERS_SHOWN = 500
 BOARD_BYTES = 8 << 20
 """JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
-"""What all kept boards of a process may weigh; the one asked for longest ago goes first."""
+"""Bytes of all cached boards of a process, at most; the one asked for longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedBoard:
-    """A board for everybody, and what it is true for."""
+    """A board for all readers, and the epoch and seq that it is true for."""
 
     epoch: str
     seq: int
@@ -59,7 +59,7 @@ class Board:
 
 @dataclass(slots=True)
 class Builders:
-    """Who waits while a project's board is built: the builder and those behind."""
+    """The callers that wait while a project's board is built: the builder and those behind."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     length: int = 0
@@ -67,7 +67,7 @@ class Builders:
 
 class Boards:
     """The boards that this process keeps, at most `limit` bytes of them. `built` counts builds.
-    `shares`: of whoever reads much; one person's many boards keep nobody from another one.
+    `shares`: those of heavy reads; one person's many boards keep no other reader waiting.
     """
 
     def __init__(
@@ -112,7 +112,8 @@ class Boards:
             return Board(tag, None)
         cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
         if cached is None:
-            # Never inside the lock of builders: who waits for his share would keep others waiting.
+            # Never inside the lock of builders: a wait for one person's share would keep others
+            # waiting.
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
@@ -124,7 +125,7 @@ class Boards:
     def _cached(
         self, project_id: int, parts: frozenset[str], epoch: str, seq: int
     ) -> CachedBoard | None:
-        """The kept board, if it is of this epoch and not older than the seq."""
+        """The cached board, if it is of this epoch and not older than the seq."""
         cached = self._cache.get((project_id, parts))
         if cached is None or cached.epoch != epoch or cached.seq < seq:
             return None

@@ -1,9 +1,8 @@
 """The disk that a directory is on, and when it is low or full.
 
-A disk that fills up is no reason to send requests elsewhere as long as there is room: whoever reads
-needs none, a change that finds none is refused whole by PostgreSQL, and to send everybody away from
-the only server would cost more than it saves. Only below `FULL` could PostgreSQL stop at any
-change.
+A disk that fills up is no reason to send requests elsewhere as long as there is room: reads need
+none, PostgreSQL refuses a change that finds none whole, and to turn all clients away from the only
+server would cost more than it saves. Only below `FULL` could PostgreSQL stop at any change.
 """
 
 from __future__ import annotations

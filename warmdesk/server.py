@@ -240,8 +240,8 @@ def connections(settings: Settings, *, workers: int) -> int:
 
 
 def prepare_database(settings: Settings, *, say: Say = say) -> bool:
-    """Bring the schema up to date and see that the connections suffice. True when nobody has
-    registered yet.
+    """Bring the schema up to date and see that the connections suffice. True when there is no
+    account yet.
     """
 
     async def prepare() -> bool:
@@ -292,7 +292,7 @@ def check_secrets(settings: Settings) -> None:
 
 @contextmanager
 def _telling_of_the_database() -> Iterator[None]:
-    """What goes wrong with it becomes a `StartError`."""
+    """Its errors become a `StartError`."""
     try:
         yield
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -302,8 +302,8 @@ def _telling_of_the_database() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why a database or Redis cannot be used, in a line. What clients say of a URL that they cannot
-    read has values of it.
+    """Why a database or Redis cannot be used, in a line. Errors about a URL that cannot be read
+    would show its values.
     """
     if isinstance(error, ValueError):
         return "its URL has something that cannot be, perhaps a parameter"

@@ -37,7 +37,7 @@ from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, share
 
 CALM_SECONDS = 1.0
-"""How often it looks when all serve: who ends, and who is to end, wakes it by a signal."""
+"""How often it looks when all serve: signals wake it when a child ends, or is to end."""
 LOOK_SECONDS = 0.25
 STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
@@ -86,8 +86,8 @@ class Worker:
 
 @dataclass(eq=False)
 class Slot:
-    """A listening socket and who serves it: one worker, and for a moment of a rolling restart its
-    successor too.
+    """A listening socket and its workers: one, and for a moment of a rolling restart its successor
+    too.
     """
 
     number: int
@@ -303,7 +303,7 @@ class Supervisor:
             slot.successor = None
             if not self.stopping:
                 self.failed.record()
-                self.rolling.clear()  # who is unwell asks again
+                self.rolling.clear()  # an unwell worker asks again
                 log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
@@ -363,7 +363,7 @@ class Supervisor:
         one.leave_by = time.monotonic() + STOP_SECONDS
 
     def _insist(self) -> None:
-        """Kill who was told to leave and is still there after its time."""
+        """Kill the workers that were told to leave and are still there after their time."""
         now = time.monotonic()
         for one in self._workers():
             if now > one.leave_by:

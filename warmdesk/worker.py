@@ -34,8 +34,8 @@ from warmdesk.tasks import seconds_to_tick
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 8
 """libuv accepts one connection of a listening socket in each turn of the loop, so this many copies
-of it are listened on. With one, thousands who come at once are taken at a few hundred a second, and
-whoever asks for a board waits behind them."""
+of it are listened on. With one, thousands that come at once are taken at a few hundred a second,
+and a request for a board waits behind them."""
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept: longer than proxies keep theirs, so that they end it."""
 HANDSHAKE_SECONDS = 10.0

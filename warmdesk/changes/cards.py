@@ -64,7 +64,7 @@ async def update(changes: Changes, context: ChangeContext, card: str, body: Upda
 async def move(
     changes: Changes, context: ChangeContext, card: str, body: MoveCard | ReorderCard
 ) -> Outcome:
-    """Another place, in a column or, without one, in the card's own: 200 and its shape."""
+    """Move it within a column, the card's own when none is given: 200 and its shape."""
     return await changes.hot(
         sql.cards.move,
         context,
@@ -75,11 +75,11 @@ async def move(
 
 
 def updated(change: Change, project_id: int, card_id: int, *changes: str) -> None:
-    """Tell that these keys of a card changed, for a change in Python of what hangs on it: a comment
-    that came changes `comment_count`. The card is shown as it is at the event's seq.
+    """Emit that these keys of a card changed, for a change in Python of a part of it: a new comment
+    changes `comment_count`. The card is shown as it is at the event's seq.
 
-    Counters raise no version; whoever writes what belongs to the card itself raises it there.
-    TypeError for a key that a `CardSummary` does not have.
+    Counters raise no version; a change of the card's own fields raises it itself. TypeError for a
+    key that a `CardSummary` does not have.
     """
     unknown = set(changes).difference(CardSummary.__struct_fields__)
     if unknown or not changes:

@@ -77,7 +77,7 @@ class Metric:
 
 
 class Counter(Metric):
-    """What only grows; its name ends in ``_total``."""
+    """A figure that only grows; its name ends in ``_total``."""
 
     kind = "counter"
 
@@ -86,7 +86,7 @@ class Counter(Metric):
 
 
 class Gauge(Metric):
-    """What goes up and down; ``across``: what workers have together, the sum, most or least."""
+    """A figure that goes up and down; ``across``: how the workers' values become one."""
 
     kind = "gauge"
 
@@ -120,7 +120,7 @@ class Histogram(Metric):
 
 
 class Answers:
-    """What one route answered: counts by class of status, and a histogram of seconds."""
+    """The answers of one route: counts by class of status, and a histogram of seconds."""
 
     __slots__ = ("_buckets", "_classes", "_counts", "_sum")
 

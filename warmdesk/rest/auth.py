@@ -156,7 +156,7 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def _account(desk: Desk, name: str, came: Origin) -> Any:
-    """The account of a name, perhaps nobody's: then its id is None."""
+    """The account of a name; its id is None when there is none."""
     async with desk.database.connection() as connection:
         return await sql.auth.by_login(
             connection, login=name, ip=came.ip, near=neighbourhood(came.ip)
@@ -211,7 +211,7 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     Names are counted as they were typed, and never the account: a count that its username and its
     address share would tell that they belong together, and one that only accounts have, which names
     exist. The name's own count is spared to addresses from which somebody signed in to the account
-    lately: whoever guesses from afar can then not lock out its owner.
+    lately: so a guesser elsewhere cannot lock out its owner.
     """
     typed = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()
     pair = f"{typed}:{neighbourhood(came.ip)}"
@@ -223,7 +223,7 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
 
 
 async def _count(desk: Desk, name: str, came: Origin, *, limit: int, seconds: float) -> None:
-    """Count what anybody may ask for, by address and, where that is a part of it, by network."""
+    """Count a public request, by address and, where that is a part of it, by network."""
     near, wide = neighbourhood(came.ip), network(came.ip)
     await desk.limits.take(f"{name}.address", near, limit=limit, seconds=seconds)
     if wide != near:
@@ -376,7 +376,7 @@ async def log_out(request: web.Request) -> web.Response:
 
 async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
     """The user and the session of a refresh token whose session has not ended. One look and no
-    transaction; what cannot be one of ours is not even looked for.
+    transaction; a text that cannot be one of ours is not even looked up.
     """
     if not is_secret(refresh_token):
         return None
@@ -386,7 +386,7 @@ async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
 
 
 async def _bearer(request: web.Request) -> Actor | None:
-    """Whoever holds the request's access token; nobody, if it is not good."""
+    """The actor of the request's access token; None, if it is not good."""
     if "Authorization" not in request.headers:
         return None
     try:

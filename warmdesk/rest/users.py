@@ -145,7 +145,7 @@ async def change_password(request: web.Request) -> web.Response:
 
 
 def _turn(desk: Desk, actor: Actor) -> passwords.Turn:
-    """Who is signed in waits with those who are known, and few of one account do."""
+    """A signed-in user's hash waits in the queue of known addresses, with few of one account."""
     if not desk.limits.on:
         return passwords.ANYBODY
     person = f"user:{actor.user_id}"
@@ -291,7 +291,7 @@ async def update_user(request: web.Request) -> web.Response:
     came = client_origin(request)
 
     async def work(change: Change) -> str:
-        # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
+        # The actor is an administrator until the commit, and nobody can demote themselves; so one
         # administrator always remains, however many demote each other at once.
         await sql.auth.lock_admins(change.connection)
         before = await sql.users.lock(change.connection, user_id=user_id)
@@ -313,7 +313,7 @@ async def update_user(request: web.Request) -> web.Response:
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
-    """Whoever has the address can set a new password by mail, and a key must do neither."""
+    """With the address a password can be set by mail, and an API key must change neither."""
     for name, thing in (("password", "a password"), ("email", "an e-mail address")):
         if name in fields and actor.session_id is None:
             raise Forbidden(f"an API key cannot change {thing}; sign in")
