@@ -1,8 +1,7 @@
 """The command line: ``warmdesk serve``, and what an operator does beside it.
 
 Every command finds the database by itself: the one in the settings, the embedded one of the server
-that runs, or the embedded one started for the moment. What goes wrong is one sentence and exit
-status 1.
+that runs, or the embedded one started for the moment. A failure is one sentence and exit status 1.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ HERE = Origin(ip="", user_agent="warmdesk command line")
 
 
 class WrongInput(Exception):
-    """What was typed cannot be; the message says why."""
+    """The input is wrong; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(wanted.run(wanted))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output went away
+    except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
@@ -87,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to tell a person, or None when it is a fault of ours and the traceback is wanted."""
+    """The sentence for the operator, or None when it is a fault of ours and the traceback is
+    wanted.
+    """
     from warmdesk.db.migrations import MigrationError
     from warmdesk.db.pool import BROKEN
     from warmdesk.embedded import EmbeddedError

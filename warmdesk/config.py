@@ -225,7 +225,7 @@ def _check(settings: Settings) -> None:
 
 def _refuse_guessable(name: str, secret: str) -> None:
     """`ConfigError` for a secret that somebody typed: few characters, a sequence, a short pattern
-    again and again. Whoever guesses it signs access tokens for every account.
+    again and again. An attacker who guesses it signs access tokens for every account.
     """
     raw = secret.encode()
     steps = {(after - before) % 256 for before, after in itertools.pairwise(raw)}

@@ -195,8 +195,8 @@ class Postgres:
         made.touch(mode=0o600)
 
     def _clear_traces(self) -> None:
-        """Remove what a killed predecessor left: its process id may be somebody else's now, and
-        would be taken for it.
+        """Remove the files of a killed predecessor: another process may have its id now, and would
+        be taken for it.
         """
         pid_file = self.data / "postmaster.pid"
         socket = self._sockets / f".s.PGSQL.{PORT}"
