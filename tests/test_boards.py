@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from tests.conftest import Board, Door
 from tests.person import Person
-from warmdesk.auth.actor import Project, Role
+from warmdesk.auth.actor import EnteredProject, Role
 from warmdesk.boards import PARTS, Boards
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 
 
-def demo(board: Board) -> Project:
-    return Project(board.id, board.slug, False, "DEMO", Role.MEMBER)
+def demo(board: Board) -> EnteredProject:
+    return EnteredProject(board.id, board.slug, False, "DEMO", Role.MEMBER)
 
 
 async def fresh(desk: Desk, board: Board) -> Any:
@@ -135,7 +135,7 @@ async def test_kept_boards_weigh_no_more_than_their_limit(desk: Desk, olga: Pers
     projects = []
     for n in range(4):
         made = await olga.post("/projects", {"name": f"Project {n}"})
-        projects.append(Project(made["id"], made["slug"], False, "P", Role.OWNER))
+        projects.append(EnteredProject(made["id"], made["slug"], False, "P", Role.OWNER))
     one = await Boards(desk.database).read(projects[0], olga.id)
     assert one.content is not None
     boards = Boards(desk.database, limit=2 * len(one.content) + 100)

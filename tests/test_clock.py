@@ -19,7 +19,7 @@ def afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_looking_at_the_feeds_tells_the_time(connection: Any) -> None:
-    clock.told(time.time() + 3600, time.monotonic())
+    clock.adjust(time.time() + 3600, time.monotonic())
     assert clock.now() == pytest.approx(time.time() + 3600, abs=1)
 
     await feed.heads(connection, ["project:1"])
@@ -28,10 +28,10 @@ async def test_looking_at_the_feeds_tells_the_time(connection: Any) -> None:
 
 def test_an_answer_that_took_long_sets_no_clock_but_the_first() -> None:
     clock._known = False
-    clock.told(1000.0, time.monotonic() - 2)
+    clock.adjust(1000.0, time.monotonic() - 2)
     assert clock.now() == pytest.approx(1001, abs=0.1)
 
-    clock.told(5000.0, time.monotonic() - 2)
+    clock.adjust(5000.0, time.monotonic() - 2)
     assert clock.now() == pytest.approx(1001, abs=0.1)
-    clock.told(5000.0, time.monotonic())
+    clock.adjust(5000.0, time.monotonic())
     assert clock.now() == pytest.approx(5000, abs=0.1)

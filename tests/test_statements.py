@@ -148,4 +148,4 @@ def test_every_statement_is_used() -> None:
 
 
 def test_what_a_hot_statement_is_told_of_the_request_is_what_a_change_knows() -> None:
-    assert tuple(ChangeContext(1, project_id=2, need=Role.MEMBER).asked) == REQUEST
+    assert tuple(ChangeContext(1, project_id=2, need=Role.MEMBER).parameters) == REQUEST

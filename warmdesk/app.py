@@ -1,4 +1,4 @@
-"""Builds the application: the resources' routes below /api/v1, their doors, the documents."""
+"""Builds the application: the wrapped routes of the resources below /api/v1, and the documents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def working(app: web.Application) -> AsyncIterator[None]:
 
 
 async def bounding(app: web.Application) -> AsyncIterator[None]:
-    """While the application runs: who holds too much of it goes."""
+    """While the application runs: connections that hold too much are ended."""
     async for _ in app[RESPONSES].bounds.watching():
         yield
 
@@ -73,7 +73,7 @@ def resources() -> tuple[Route, ...]:
 
 @functools.cache
 def paths() -> tuple[Router, Router]:
-    """The routes of the API and of the documents, each behind its door."""
+    """The routes of the API and of the documents, each with its wrapped handler."""
     api = ((each.method, each.path, each.handler) for each in resources())
     return (
         Router(BASE, api, not_found=not_found, wrap=wrap_handler),

@@ -1,11 +1,11 @@
-"""Finished boards: a board's bytes are made once for each seq of its project, whoever asks.
+"""Finished boards: a board's bytes are made once for each seq of its project, for all readers.
 
-A board is what hundreds of readers fetch after each reconnect, and between two events it is the
-same for all of them. So its bytes are kept by project and by the parts that were asked for, with
-the epoch and seq that they are true for; one indexed read says whether they still hold. Every
-change that shows on a board records an event of the project in its own transaction, so an equal seq
-means equal bytes. Board and seq come out of one statement: what is kept under a seq holds neither
-more nor less than that seq.
+Hundreds of readers fetch a board after each reconnect, and between two events it is the same for
+all of them. So its bytes are kept by project and by the parts that were asked for, with the epoch
+and seq that they are true for; one indexed read says whether they still hold. Every change that
+shows on a board records an event of the project in its own transaction, so an equal seq means equal
+bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
+than that seq.
 
 The reader's own view (role and star) stands before the kept bytes, which are never decoded, and is
 part of the ETag.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from warmdesk.auth.actor import Project
+from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
@@ -37,12 +37,12 @@ MEMBERS_SHOWN = 500
 BOARD_BYTES = 8 << 20
 """JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
-"""What all kept boards of a process may weigh; the one asked for longest ago goes first."""
+"""Bytes of all cached boards of a process, at most; the one asked for longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A board for everybody, and what it is true for."""
+class CachedBoard:
+    """A board for all readers, and the epoch and seq that it is true for."""
 
     epoch: str
     seq: int
@@ -59,7 +59,7 @@ class Board:
 
 @dataclass(slots=True)
 class Builders:
-    """Who waits while a project's board is built: the builder and those behind."""
+    """The callers that wait while a project's board is built: the builder and those behind."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     length: int = 0
@@ -67,7 +67,7 @@ class Builders:
 
 class Boards:
     """The boards that this process keeps, at most `limit` bytes of them. `built` counts builds.
-    `shares`: of whoever reads much; one person's many boards keep nobody from another one.
+    `shares`: those of heavy reads; one person's many boards keep no other reader waiting.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Boards:
         self.limit = limit
         self.weight = 0
         self.built = 0
-        self._kept: OrderedDict[tuple[int, frozenset[str]], Kept] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, frozenset[str]], CachedBoard] = OrderedDict()
         self._builders: dict[int, Builders] = {}
 
     async def read(
         self,
-        project: Project,
+        project: EnteredProject,
         user_id: int,
         parts: frozenset[str] = PARTS,
         *,
@@ -97,7 +97,7 @@ class Boards:
             return await self._read(project, user_id, parts, seen)
 
     async def _read(
-        self, project: Project, user_id: int, parts: frozenset[str], seen: Collection[str]
+        self, project: EnteredProject, user_id: int, parts: frozenset[str], seen: Collection[str]
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -110,39 +110,44 @@ class Boards:
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
             return Board(tag, None)
-        kept = self._holding(project.id, parts, mark["epoch"], mark["seq"])
-        if kept is None:
-            # Never inside the lock of builders: who waits for his share would keep others waiting.
+        cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
+        if cached is None:
+            # Never inside the lock of builders: a wait for one person's share would keep others
+            # waiting.
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
-                kept = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+                cached = await self._await(project.id, parts, mark["epoch"], mark["seq"])
             finally:
                 self.shares.give_back(user_id)
-        return Board(etag(kept.epoch, kept.seq, own, parts), joined(own, kept.content))
+        return Board(etag(cached.epoch, cached.seq, own, parts), joined(own, cached.content))
 
-    def _holding(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept | None:
-        """The kept board, if it is of this epoch and not older than the seq."""
-        kept = self._kept.get((project_id, parts))
-        if kept is None or kept.epoch != epoch or kept.seq < seq:
+    def _cached(
+        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+    ) -> CachedBoard | None:
+        """The cached board, if it is of this epoch and not older than the seq."""
+        cached = self._cache.get((project_id, parts))
+        if cached is None or cached.epoch != epoch or cached.seq < seq:
             return None
-        self._kept.move_to_end((project_id, parts))
-        return kept
+        self._cache.move_to_end((project_id, parts))
+        return cached
 
-    async def _await(self, project_id: int, parts: frozenset[str], epoch: str, seq: int) -> Kept:
+    async def _await(
+        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+    ) -> CachedBoard:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         builders = self._builders.setdefault(project_id, Builders())
         builders.length += 1
         try:
             async with builders.lock:
-                kept = self._holding(project_id, parts, epoch, seq)
-                return kept or await self._build(project_id, parts)
+                cached = self._cached(project_id, parts, epoch, seq)
+                return cached or await self._build(project_id, parts)
         finally:
             builders.length -= 1
             if not builders.length:
                 del self._builders[project_id]
 
-    async def _build(self, project_id: int, parts: frozenset[str]) -> Kept:
+    async def _build(self, project_id: int, parts: frozenset[str]) -> CachedBoard:
         row = await sql.projects.board(
             self.database.heavy,
             project_id=project_id,
@@ -155,19 +160,19 @@ class Boards:
             members="members" in parts,
         )
         self.built += 1
-        kept = Kept(row["epoch"], row["seq"], row["board"])
-        self._keep((project_id, parts), kept)
-        return kept
+        cached = CachedBoard(row["epoch"], row["seq"], row["board"])
+        self._keep((project_id, parts), cached)
+        return cached
 
-    def _keep(self, key: tuple[int, frozenset[str]], kept: Kept) -> None:
-        old = self._kept.pop(key, None)
+    def _keep(self, key: tuple[int, frozenset[str]], cached: CachedBoard) -> None:
+        old = self._cache.pop(key, None)
         self.weight -= len(old.content) if old else 0
-        if len(kept.content) > self.limit:
+        if len(cached.content) > self.limit:
             return
-        self._kept[key] = kept
-        self.weight += len(kept.content)
+        self._cache[key] = cached
+        self.weight += len(cached.content)
         while self.weight > self.limit:
-            _, oldest = self._kept.popitem(last=False)
+            _, oldest = self._cache.popitem(last=False)
             self.weight -= len(oldest.content)
 
 

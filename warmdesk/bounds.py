@@ -1,9 +1,9 @@
-"""What bounds everything that is kept: a sentence for each table and each kind of key.
+"""The bounds of all stored data: a sentence for each table and each kind of key.
 
-A test walks the schema and Redis and compares, so whoever adds a table or a key says here what
-keeps it from growing. *People's work* is bounded by nothing but how fast people may work (the rate
-limits) and goes only when they take it away: it is what the database is for. Everything else has a
-number. With ``rate_limits = "off"`` what they bound is bounded by time alone.
+A test walks the schema and Redis and compares, so a new table or key needs a sentence here that
+says what keeps it from growing. *People's work* is bounded by nothing but how fast people may work
+(the rate limits) and goes only when they take it away: it is what the database is for. Everything
+else has a number. With ``rate_limits = "off"`` what they bound is bounded by time alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The command line: ``warmdesk serve``, and what an operator does beside it.
 
 Every command finds the database by itself: the one in the settings, the embedded one of the server
-that runs, or the embedded one started for the moment. What goes wrong is one sentence and exit
-status 1.
+that runs, or the embedded one started for the moment. A failure is one sentence and exit status 1.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ HERE = Origin(ip="", user_agent="warmdesk command line")
 
 
 class WrongInput(Exception):
-    """What was typed cannot be; the message says why."""
+    """The input is wrong; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(wanted.run(wanted))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our output went away
+    except BrokenPipeError:  # the reader of our output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
@@ -87,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to tell a person, or None when it is a fault of ours and the traceback is wanted."""
+    """The sentence for the operator, or None when it is a fault of ours and the traceback is
+    wanted.
+    """
     from warmdesk.db.migrations import MigrationError
     from warmdesk.db.pool import BROKEN
     from warmdesk.embedded import EmbeddedError
@@ -175,14 +176,14 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.realtime.change import Change, ChangeContext
     from warmdesk.schemas.users import CreateUser
 
-    asked = {"username": wanted.username, "email": wanted.email, "password": _password()}
+    fields = {"username": wanted.username, "email": wanted.email, "password": _password()}
     try:
-        body = msgspec.convert(asked, CreateUser)
+        body = msgspec.convert(fields, CreateUser)
     except msgspec.ValidationError as error:
         raise WrongInput(as_bad_request(error).message) from None
 
     async def create(settings: Settings) -> None:
-        kept = await passwords.hash_password(body.password)
+        password_hash = await passwords.hash_password(body.password)
 
         async def work(change: Change) -> None:
             await sql.auth.lock_admins(change.connection)
@@ -192,7 +193,7 @@ def create_user(wanted: argparse.Namespace) -> int:
                     change.connection,
                     email=body.email,
                     username=body.username,
-                    password_hash=kept,
+                    password_hash=password_hash,
                     first_name="",
                     last_name="",
                     display_name="",
@@ -230,7 +231,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
         raise WrongInput(f"password: {error}") from None
 
     async def reset(settings: Settings) -> None:
-        kept = await passwords.hash_password(password)
+        new_hash = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
             found = await sql.auth.by_login(
                 desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip
@@ -246,7 +247,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
                     user_id=user_id,
                     fields=json.dumps({}),
                     settings=False,
-                    new_hash=kept,
+                    new_hash=new_hash,
                 )
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)

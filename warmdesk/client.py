@@ -91,9 +91,9 @@ class Answer:
 
 def pause(attempt: int, headers: Mapping[str, str] | None) -> float:
     """Seconds until the next try: what the server asks for, else growing; jittered to spread."""
-    asked = (headers or {}).get("Retry-After", "")
-    if asked.isdigit():
-        return float(asked) * random.uniform(1.0, 1.5)
+    retry_after = (headers or {}).get("Retry-After", "")
+    if retry_after.isdigit():
+        return float(retry_after) * random.uniform(1.0, 1.5)
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt) * random.uniform(0.5, 1.0)
 
 
@@ -250,14 +250,14 @@ class Client:
         request = self.session.request(method, self.url + path, data=content, headers=sent)
         async with request as response:
             raw = await response.read()
-            told: Any = raw.decode() if raw else None
+            decoded: Any = raw.decode() if raw else None
             if raw and response.content_type == "application/json":
-                told = orjson.loads(raw)
-            return Answer(response.status, response.headers, told)
+                decoded = orjson.loads(raw)
+            return Answer(response.status, response.headers, decoded)
 
-    def socket(self, place: str, **options: Any) -> Socket:
+    def socket(self, path: str, **options: Any) -> Socket:
         """A socket on a project (its slug) or on the own things (``user``); see `Socket`."""
-        return Socket(self, place, **options)
+        return Socket(self, path, **options)
 
 
 class Socket:
@@ -273,14 +273,14 @@ class Socket:
     def __init__(
         self,
         client: Client,
-        place: str,
+        path: str,
         *,
         since: int | None = None,
         epoch: str | None = None,
         by_protocol: bool = False,
         presence: str | None = "changed",
     ) -> None:
-        self.client, self.place = client, place
+        self.client, self.path = client, path
         self.seq, self.epoch = since, epoch
         self.by_protocol, self.presence = by_protocol, presence
         self.code: int | None = None
@@ -288,7 +288,7 @@ class Socket:
         self._received = since
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
-        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._replies: dict[str, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
         self._synced_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -338,12 +338,12 @@ class Socket:
             await self._socket.send_str(orjson.dumps(message).decode())
             return None
         name = str(next(self._ids))
-        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        answer = self._replies[name] = asyncio.get_running_loop().create_future()
         try:
             await self._socket.send_str(orjson.dumps(message | {"id": name}).decode())
             return await asyncio.wait_for(answer, limit)
         finally:
-            del self._asked[name]
+            del self._replies[name]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -380,7 +380,7 @@ class Socket:
             self._frames.put_nowait(None)
 
     def _give_up(self, why: str) -> None:
-        for answer in self._asked.values():
+        for answer in self._replies.values():
             if not answer.done():
                 answer.set_exception(ConnectionError(why))
 
@@ -394,7 +394,7 @@ class Socket:
         self.code = None
         heard = False
         async with self.client.session.ws_connect(
-            f"{self.client.url}/ws/{self.place}",
+            f"{self.client.url}/ws/{self.path}",
             params=params,
             headers={} if self.by_protocol else self.client.credentials,
             protocols=("warmdesk", f"bearer.{self.client.token}") if self.by_protocol else (),
@@ -433,11 +433,11 @@ class Socket:
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}
-        elif type in ("ack", "error") and (asked := self._asked.get(str(payload.get("id")))):
-            if type == "ack" and not asked.done():
-                asked.set_result(payload)
-            elif not asked.done():
-                asked.set_exception(SocketRefused(payload["code"], payload["message"]))
+        elif type in ("ack", "error") and (reply := self._replies.get(str(payload.get("id")))):
+            if type == "ack" and not reply.done():
+                reply.set_result(payload)
+            elif not reply.done():
+                reply.set_exception(SocketRefused(payload["code"], payload["message"]))
             return
         elif type == "pong":
             asyncio.get_running_loop().call_later(1.0, self._compare, payload["seq"])
@@ -454,8 +454,8 @@ class Socket:
         if now - self._synced_at >= SYNC_AGAIN_SECONDS:
             self._synced_at = now
             with suppress(ConnectionError):
-                asked = {"since": self._received, "epoch": self.epoch}
-                await self.send("sync", asked, wait=False)
+                position = {"since": self._received, "epoch": self.epoch}
+                await self.send("sync", position, wait=False)
 
     def _compare(self, head: int) -> None:
         """A second after a pong: what it spoke of has come, or was lost."""

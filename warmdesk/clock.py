@@ -21,10 +21,10 @@ def now() -> float:
     return time.monotonic() + _ahead
 
 
-def told(moment: float, asked: float) -> None:
-    """The database said `moment`, in seconds since 1970, when asked at `asked`, monotonic."""
+def adjust(moment: float, asked_at: float) -> None:
+    """The database, asked at `asked_at` (monotonic), answered `moment` (seconds since 1970)."""
     global _ahead, _known
     answered = time.monotonic()
-    if answered - asked <= SLOW_SECONDS or not _known:
-        _ahead = moment - (asked + answered) / 2
+    if answered - asked_at <= SLOW_SECONDS or not _known:
+        _ahead = moment - (asked_at + answered) / 2
         _known = True

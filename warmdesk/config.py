@@ -32,7 +32,7 @@ FEWEST_VALUES = 10
 digits have about 14, and fewer than 10 once in a hundred thousand times."""
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
-PLACE = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
+HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
 """A host of a URL, and its port."""
 ON_OFF = {"on": "true", "off": "false"}
 
@@ -153,7 +153,7 @@ def with_secrets(settings: Settings) -> Settings:
                 f"{variable(field)} must be set when WARMDESK_DATABASE_URL is:"
                 f" at least {SHORTEST_SECRET} random bytes"
             )
-        found[field] = _kept(settings.data_dir / field, field)
+        found[field] = _secret_in(settings.data_dir / field, field)
     return msgspec.structs.replace(settings, **found)
 
 
@@ -225,7 +225,7 @@ def _check(settings: Settings) -> None:
 
 def _refuse_guessable(name: str, secret: str) -> None:
     """`ConfigError` for a secret that somebody typed: few characters, a sequence, a short pattern
-    again and again. Whoever guesses it signs access tokens for every account.
+    again and again. An attacker who guesses it signs access tokens for every account.
     """
     raw = secret.encode()
     steps = {(after - before) % 256 for before, after in itertools.pairwise(raw)}
@@ -250,11 +250,11 @@ def _parts(name: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         login, _, hosts = parts.netloc.rpartition("@")
-        places = [PLACE.fullmatch(place.strip()) for place in hosts.split(",")]
+        matches = [HOST_AND_PORT.fullmatch(host.strip()) for host in hosts.split(",")]
         options = parse_qs(parts.query, strict_parsing=bool(parts.query))
-        ports = [place[1] or "0" for place in places if place]
+        ports = [match[1] or "0" for match in matches if match]
         ports += ",".join(options.get("port", ["0"])).split(",")
-        fine = all(places) and all(0 <= int(port) <= 65535 for port in ports)
+        fine = all(matches) and all(0 <= int(port) <= 65535 for port in ports)
     except ValueError:
         fine = False
     else:
@@ -301,7 +301,7 @@ def _is_origin(text: str, *, path: bool = False) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and not rest
 
 
-def _kept(file: Path, field: str) -> str:
+def _secret_in(file: Path, field: str) -> str:
     """The secret in a file, made once: two that make it at the same time end with the same one."""
     try:
         if not file.exists():

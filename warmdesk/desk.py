@@ -1,5 +1,5 @@
-"""What a process holds: its settings, its database and Redis, and the parts of the centre that
-live on them.
+"""The services of a process: its settings, its database and Redis, and the parts of the centre that
+use them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from warmdesk.tasks import Background
 
 @dataclass(slots=True)
 class Desk:
-    """One process of WarmDesk. Opened by `open_desk`, used by every door."""
+    """One process of WarmDesk. Opened by `open_desk`, used by every entry point."""
 
     settings: Settings
     database: Database
@@ -64,7 +64,8 @@ class Desk:
     installation: str
     """The UUID that all names of this process in Redis carry."""
     background: Background = field(default_factory=lambda: Background("desk"))
-    """What sockets asked for is carried out here; it ends after them, and before what it uses."""
+    """Commands of sockets are carried out here; it ends after the sockets, and before the services
+    it uses."""
     disk: Disk | None = None
     """That of the data directory; None when there is none here."""
     history: str = ""
@@ -75,7 +76,7 @@ class Desk:
     """It stops because its successor serves the same address, which stays ready."""
 
     def healthy(self) -> str | None:
-        """The task of the centre that does not come back, or None. Asks nobody: it only looks."""
+        """The task of the centre that does not come back, or None. Asks no server."""
         parts = (self.bus, self.hub, self.presence, self.control)
         return next((part.trouble for part in parts if part.trouble), None)
 
@@ -93,7 +94,7 @@ class Desk:
 
 
 def observe(bus: Bus, hub: Hub, resume: Resume, presence: Presence, control: Control) -> None:
-    """Say who above is told of what happens below, in this order; before any of them starts."""
+    """Register the observers of lower parts, in this order; before any of them starts."""
     bus.heard.add(hub.hear)
     bus.on_doubt.add(hub.doubt)
     bus.on_lost.add(presence.freeze)
@@ -117,7 +118,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     )
     try:
         installation = await identify(database.reserved)
-    except BaseException:  # nobody has it to close it
+    except BaseException:  # no caller has it to close it
         await database.close()
         raise
     names = names_of(installation)

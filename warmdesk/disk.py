@@ -1,9 +1,8 @@
 """The disk that a directory is on, and when it is low or full.
 
-A disk that fills up is no reason to send requests elsewhere as long as there is room: whoever reads
-needs none, a change that finds none is refused whole by PostgreSQL, and to send everybody away from
-the only server would cost more than it saves. Only below `FULL` could PostgreSQL stop at any
-change.
+A disk that fills up is no reason to send requests elsewhere as long as there is room: reads need
+none, PostgreSQL refuses a change that finds none whole, and to turn all clients away from the only
+server would cost more than it saves. Only below `FULL` could PostgreSQL stop at any change.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class Disk:
 def measure_disk(directory: Path) -> Disk | None:
     """The disk of a directory; None when there is no such directory: then nothing is kept here."""
     try:
-        told = os.statvfs(directory)
+        stats = os.statvfs(directory)
     except OSError:
         return None
     # As df does it: what is kept for root is neither free nor ours.
-    used = told.f_blocks - told.f_bfree
-    return Disk(told.f_bavail * told.f_frsize, (used + told.f_bavail) * told.f_frsize)
+    used = stats.f_blocks - stats.f_bfree
+    return Disk(stats.f_bavail * stats.f_frsize, (used + stats.f_bavail) * stats.f_frsize)

@@ -15,7 +15,7 @@ LONGEST_NAME = 100
 
 
 class WarmDeskError(Exception):
-    """What a door answers with: ``status``, ``message``, machine keys in ``extra``, ``headers``.
+    """A refusal and its answer: ``status``, ``message``, machine keys in ``extra``, ``headers``.
     ``closes``: the connection ends with the answer.
     """
 

@@ -1,10 +1,10 @@
-"""Who has just connected: an ordinary WebSocket handshake is read here, all else goes to aiohttp.
+"""A connection's first bytes: an ordinary WebSocket handshake is read here, all else by aiohttp.
 
 What aiohttp makes for a request (parser, request, task, timers) costs a handshake more than
 everything that WarmDesk itself does for it, and is thrown away at once. So the first bytes of a
 connection decide. Only a handshake that leaves no question is read here, by the letter: known
-parameters, each header once, nothing but visible ASCII. Whatever is unusual, aiohttp reads and
-judges as always; and who is refused here gets the answer there, through the same door as everybody.
+parameters, each header once, nothing but visible ASCII. aiohttp reads everything unusual as always;
+and it answers a handshake that is refused here, so that all refusals look alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from warmdesk.tasks import Background
 HEAD_LIMIT = 8190
 """Bytes of a head that is read here; aiohttp has limits of its own for longer ones."""
 LAST_SECONDS = 0.25
-"""What those who were accepted at last have to say what they want."""
+"""Seconds that the connections accepted last have to send their head."""
 EARLY_LIMIT = 1 << 16
 """Bytes that a client may send before its handshake is answered."""
 START = f"GET {BASE}/ws/".encode()
@@ -46,7 +46,7 @@ HEAD = re.compile(
 )
 END = b"\r\n\r\n"
 ODD = re.compile(rb"[^\x20-\x7e\r\n]|(?<!\r)\n|\r[^\n]")
-"""What makes half a head unusual: its end is not waited for here."""
+"""Bytes that make a head unusual before its end: aiohttp gets it at once."""
 TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
 KNOWN = frozenset({"since", "epoch", "presence", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
@@ -63,8 +63,8 @@ log = logging.getLogger(__name__)
 
 
 class ReadHandshake:
-    """A `Handshake` that was read here. `transport` is None when it is answered, or when nobody
-    waits for the answer.
+    """A `Handshake` that was read here. `transport` is None when it is answered, or when the client
+    is gone.
     """
 
     __slots__ = ("capped", "early", "headers", "held", "options", "query", "slug", "transport")
@@ -105,12 +105,12 @@ def read(head: bytes) -> ReadHandshake | None:
     found = HEAD.fullmatch(head) if len(head) <= HEAD_LIMIT else None
     if found is None:
         return None
-    slug, asked, lines = (part.decode("ascii") if part else "" for part in found.groups())
+    slug, parameters, lines = (part.decode("ascii") if part else "" for part in found.groups())
     headers: dict[str, str] = {}
     for line in lines.split("\r\n")[:-1]:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    query = dict(part.partition("=")[::2] for part in asked.split("&")) if asked else {}
+    query = dict(part.partition("=")[::2] for part in parameters.split("&")) if parameters else {}
     if (
         len(headers) != lines.count("\r\n")
         or not NOT_HERE.isdisjoint(headers)
@@ -119,7 +119,7 @@ def read(head: bytes) -> ReadHandshake | None:
         or headers.get("sec-websocket-version") != "13"
         or not is_key(headers.get("sec-websocket-key", ""))
         or "upgrade" not in map(str.strip, headers.get("connection", "").lower().split(","))
-        or (asked and (not KNOWN.issuperset(query) or len(query) != asked.count("&") + 1))
+        or (parameters and (not KNOWN.issuperset(query) or len(query) != parameters.count("&") + 1))
         or not query.get("since", "0").isdecimal()
     ):
         return None
@@ -131,7 +131,7 @@ def read(head: bytes) -> ReadHandshake | None:
 
 
 class HandshakeReader(asyncio.Protocol):
-    """A connection until it is known what it wants."""
+    """A connection until its head is read."""
 
     __slots__ = ("_fronts", "_handshake", "_head", "_late", "_transport")
 
@@ -206,7 +206,7 @@ class HandshakeReader(asyncio.Protocol):
             self._transport.abort()
 
     def _known(self) -> None:
-        """What it wants is known, or will never be."""
+        """Its head is read, or will never come."""
         self._fronts.waiting.pop(self, None)
         if self._late is not None:
             self._late.cancel()
@@ -222,7 +222,7 @@ class HandshakeReader(asyncio.Protocol):
         status = 101
         try:
             await open_socket(handshake, readers.app, handshake.slug, handshake.options)
-        except Exception as error:  # whatever it is, the door says it
+        except Exception as error:  # aiohttp answers it, whatever it is
             transport = handshake.transport
             if transport is not None and not transport.is_closing():
                 self._handshake = None
@@ -240,9 +240,9 @@ class HandshakeReader(asyncio.Protocol):
         took = perf_counter() - began
         (readers.to_project if handshake.slug else readers.to_user).count(status, took)
         if readers.responses.debug:
-            place = TO_PROJECT if handshake.slug else TO_USER
+            path = TO_PROJECT if handshake.slug else TO_USER
             log.debug(
-                "http.answered method=GET path=%s status=%d ms=%.1f", place, status, took * 1000
+                "http.answered method=GET path=%s status=%d ms=%.1f", path, status, took * 1000
             )
 
     def _to_aiohttp(self, data: bytes, refusal: RefusedBefore | None = None) -> None:
@@ -261,9 +261,7 @@ class HandshakeReader(asyncio.Protocol):
 
 
 def turn_away(transport: asyncio.Transport) -> None:
-    """Say that there are too many, to whom it costs nothing; over TLS even a goodbye waits for an
-    answer.
-    """
+    """Answer 503, where that costs nothing: over TLS even a goodbye waits for an answer."""
     if transport.get_extra_info("sslcontext") is None:
         transport.write(FULL)
         transport.close()
@@ -276,7 +274,7 @@ class HandshakeReaders:
 
     capped      the listening sockets are, so each accepted one is: asking uvloop for a socket
                 costs an opening as much as reading its handshake
-    waiting     connections of which nobody knows yet what they want
+    waiting     connections whose head has not come yet
     under_way   handshakes that are not answered yet
     """
 
@@ -297,8 +295,8 @@ class HandshakeReaders:
         return HandshakeReader(self)
 
     async def close(self) -> None:
-        """Nobody is listening any more: who says nothing in the next moment is sent away. What was
-        accepted at last is still to be read.
+        """Nothing listens any more: connections that say nothing in the next moment are ended.
+        Those that were accepted last still have to be read.
         """
         until = self.loop.time() + LAST_SECONDS
         while self.waiting and self.loop.time() < until:

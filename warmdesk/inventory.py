@@ -1,9 +1,9 @@
-"""What the database and Redis hold, as figures for Prometheus.
+"""Figures for Prometheus about the contents of the database and Redis.
 
 The database is asked at most every ten seconds however often somebody scrapes; while it is away,
-what it held last is told, because then the other figures are needed most. A project's name is a
-label only for the 500 projects last active: a label with as many values as there are projects would
-cost Prometheus more than it tells.
+its last figures are given, because then the others are needed most. A project's name is a label
+only for the 500 projects last active: a label with as many values as there are projects would cost
+Prometheus more than it tells.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCAN_SECONDS = 1.0
 
 
 class Inventory:
-    """What was found last. `fresh`: whether the database answered when it was last asked."""
+    """The last figures. `fresh`: whether the database answered when it was last asked."""
 
     def __init__(self, database: Database, redis: Any) -> None:
         self.database, self.redis = database, redis

@@ -1,12 +1,14 @@
-"""Redis past redis-py, which makes the connections: it knows addresses, TLS, passwords, sentinels.
+"""Commands to Redis over connections that redis-py made: it knows addresses, TLS, passwords,
+sentinels.
 
 Several installations may share a Redis: every name there, of a key or a channel, begins with
 `names_of` the installation.
 
-Its streams, its pools and the limits around each command, however, cost more than all else that is
-done for a chat message. So a `RedisConnection` takes an open connection over: commands are written
-at once, and each answer is handed on in the tick in which it came. `RedisCalls` are for who waits
-for an answer: one connection for all of a process, since answers come in the order of the commands.
+But redis-py's streams, pools and limits around each command cost more than all else that is done
+for a chat message. So a `RedisConnection` takes an open connection over: commands are written at
+once, and each answer is handed on in the tick in which it came. `RedisCalls` are for callers that
+wait for an answer: one connection for all of a process, since answers come in the order of the
+commands.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", opened._writer.transport)
         self._streams = self._transport.get_protocol()
         self.over = self.full = False
-        # Nobody asked yet: what is read already is no answer.
+        # No command was sent yet: bytes that are read already are no answer.
         if reader._buffer or reader.at_eof() or reader.exception() is not None:
             self._let_go()
             raise Lost("Redis ended the connection")
@@ -138,7 +140,7 @@ class RedisCalls:
                 link = await self._connected()
             if link.over:
                 raise Lost("Redis ended the connection")
-        command = pack(words)  # first: without a command nobody may wait in the row of answers
+        command = pack(words)  # first: without a command no caller may wait for its answer
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(answer)
         link.write(command)
@@ -156,7 +158,7 @@ class RedisCalls:
 
     def _hear(self, answer: Any) -> None:
         waiting = self._waiting.popleft()
-        if waiting.done():  # who asked does not wait any more
+        if waiting.done():  # the caller does not wait any more
             return
         if isinstance(answer, ResponseError):
             waiting.set_exception(answer)
@@ -171,7 +173,7 @@ class RedisCalls:
                 each.set_exception(reason)
 
     async def _connected(self) -> RedisConnection:
-        """A new connection, one for all who want it now. Who gives up does not end it."""
+        """A new connection, one for all callers of now. One that gives up does not end it."""
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(), context=Context())
             self._connecting.add_done_callback(self._done)

@@ -98,7 +98,7 @@ def bind(settings: Settings) -> list[socket.socket]:
     """A bound socket for each worker (where the kernel balances them; else one for all)."""
     host, port = settings.host, settings.port
     try:
-        family, _, _, _, place = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError:
@@ -109,8 +109,8 @@ def bind(settings: Settings) -> list[socket.socket]:
     while True:
         try:
             # Alone first: sockets that share would also share with a stranger's, in silence.
-            _bound(family, place, shared=False).close()
-            first = _bound(family, place, shared=PER_WORKER_SOCKETS)
+            _bound(family, address, shared=False).close()
+            first = _bound(family, address, shared=PER_WORKER_SOCKETS)
             break
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < end:
@@ -119,12 +119,12 @@ def bind(settings: Settings) -> list[socket.socket]:
             raise StartError(_why_not_bound(error, host, port)) from None
     if not PER_WORKER_SOCKETS:
         return [first] * settings.workers
-    place = (place[0], first.getsockname()[1], *place[2:])
-    others = [_bound(family, place, shared=True) for _ in range(settings.workers - 1)]
+    address = (address[0], first.getsockname()[1], *address[2:])
+    others = [_bound(family, address, shared=True) for _ in range(settings.workers - 1)]
     return [first, *others]
 
 
-def _bound(family: int, place: Any, *, shared: bool) -> socket.socket:
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +132,7 @@ def _bound(family: int, place: Any, *, shared: bool) -> socket.socket:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        made.bind(place)
+        made.bind(address)
         made.setblocking(False)
     except OSError:
         made.close()
@@ -240,8 +240,8 @@ def connections(settings: Settings, *, workers: int) -> int:
 
 
 def prepare_database(settings: Settings, *, say: Say = say) -> bool:
-    """Bring the schema up to date and see that the connections suffice. True when nobody has
-    registered yet.
+    """Bring the schema up to date and see that the connections suffice. True when there is no
+    account yet.
     """
 
     async def prepare() -> bool:
@@ -292,7 +292,7 @@ def check_secrets(settings: Settings) -> None:
 
 @contextmanager
 def _telling_of_the_database() -> Iterator[None]:
-    """What goes wrong with it becomes a `StartError`."""
+    """Its errors become a `StartError`."""
     try:
         yield
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
@@ -302,8 +302,8 @@ def _telling_of_the_database() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why a database or Redis cannot be used, in a line. What clients say of a URL that they cannot
-    read has values of it.
+    """Why a database or Redis cannot be used, in a line. Errors about a URL that cannot be read
+    would show its values.
     """
     if isinstance(error, ValueError):
         return "its URL has something that cannot be, perhaps a parameter"
@@ -313,7 +313,7 @@ def reason(error: Exception) -> str:
 async def _reachable(dsn: str, say: Say) -> None:
     """Wait until a database that is still starting answers."""
     end = time.monotonic() + DATABASE_SECONDS
-    told = False
+    announced = False
     while True:
         try:
             await (await connect(dsn, timeout=5)).close()
@@ -321,7 +321,7 @@ async def _reachable(dsn: str, say: Say) -> None:
         except STARTING:
             if time.monotonic() > end:
                 raise
-        if not told:
+        if not announced:
             say(f"Waiting for the database, at most {DATABASE_SECONDS:.0f} seconds")
-            told = True
+            announced = True
         await asyncio.sleep(0.5)

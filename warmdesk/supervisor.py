@@ -37,7 +37,7 @@ from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, share
 
 CALM_SECONDS = 1.0
-"""How often it looks when all serve: who ends, and who is to end, wakes it by a signal."""
+"""How often it looks when all serve: signals wake it when a child ends, or is to end."""
 LOOK_SECONDS = 0.25
 STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
@@ -78,7 +78,7 @@ class Worker:
 
     pid: int
     row: int
-    told: int
+    pipe: int
     began: float = field(default_factory=time.monotonic)
     serves: bool = False
     leave_by: float = math.inf
@@ -86,8 +86,8 @@ class Worker:
 
 @dataclass(eq=False)
 class Slot:
-    """A listening socket and who serves it: one worker, and for a moment of a rolling restart its
-    successor too.
+    """A listening socket and its workers: one, and for a moment of a rolling restart its successor
+    too.
     """
 
     number: int
@@ -233,7 +233,7 @@ class Supervisor:
         yield from self.retiring
 
     def _fork(self, slot: Slot) -> Worker:
-        told, tell = os.pipe()
+        pipe, tell = os.pipe()
         row = self.rows.pop(0)
         sys.stdout.flush()
         parent = os.getpid()
@@ -244,7 +244,7 @@ class Supervisor:
             status = 1
             try:
                 end_with_parent(parent, signal.SIGKILL)
-                os.close(told)
+                os.close(pipe)
                 self._become_worker(slot, row, tell)
                 status = 0
             except BaseException as error:
@@ -254,8 +254,8 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         os.close(tell)
         slot.deaths.start()
-        one = Worker(pid, row, told)
-        self._selector.register(told, selectors.EVENT_READ, one)
+        one = Worker(pid, row, pipe)
+        self._selector.register(pipe, selectors.EVENT_READ, one)
         return one
 
     def _become_worker(self, slot: Slot, row: int, tell: int) -> None:
@@ -273,7 +273,7 @@ class Supervisor:
             if other.listener is not slot.listener:
                 other.listener.close()
         for one in self._workers():
-            os.close(one.told)
+            os.close(one.pipe)
         worker.run(self.settings, slot.listener, row=row, life=self._life[0], tell=tell)
 
     def _signal(self, one: Worker, number: int) -> None:
@@ -290,9 +290,9 @@ class Supervisor:
                 self._bury(one, os.waitstatus_to_exitcode(status))
 
     def _bury(self, one: Worker, code: int) -> None:
-        if one.told in self._selector.get_map():
-            self._selector.unregister(one.told)
-        os.close(one.told)
+        if one.pipe in self._selector.get_map():
+            self._selector.unregister(one.pipe)
+        os.close(one.pipe)
         self.rows.append(one.row)
         clear_gauges(one.row)
         if one in self.retiring:
@@ -303,7 +303,7 @@ class Supervisor:
             slot.successor = None
             if not self.stopping:
                 self.failed.record()
-                self.rolling.clear()  # who is unwell asks again
+                self.rolling.clear()  # an unwell worker asks again
                 log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
@@ -363,7 +363,7 @@ class Supervisor:
         one.leave_by = time.monotonic() + STOP_SECONDS
 
     def _insist(self) -> None:
-        """Kill who was told to leave and is still there after its time."""
+        """Kill the workers that were told to leave and are still there after their time."""
         now = time.monotonic()
         for one in self._workers():
             if now > one.leave_by:

@@ -1,13 +1,13 @@
 """Tasks that run as long as the process: an error ends one turn, never the task.
 
-A task that raised is started again within a second, counted and logged. What stays dead for more
-than five seconds makes `Tasks.trouble` say so, which turns `/health` to 503 so that the worker is
+A task that raised is started again within a second, counted and logged. `Tasks.trouble` names a
+task that stays dead for more than five seconds, which turns `/health` to 503 so that the worker is
 replaced.
 
-`Background` is for what nobody waits for: it runs once, and ends with its part at the latest.
+`Background` runs work that no caller waits for, once; it ends with its owner at the latest.
 
-`SingleFlight` and `Batcher` are for the opposite: what many want at the same moment is done once,
-or in one go.
+`SingleFlight` and `Batcher` are for the opposite: work that many callers want at the same moment is
+done once, or in one go.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Tasks:
 
 
 class Background:
-    """Tasks of one part that nobody waits for. Each is kept until it ended: the event loop alone
-    would not keep it.
+    """Tasks of one owner that no caller waits for. Each is kept until it ended: the event loop
+    alone would not keep it.
 
     failed  called with what a task raised; without it that is logged as an error
 
@@ -121,7 +121,7 @@ class Background:
         return len(self._running)
 
     def start(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run this. Whoever waits for its end all the same does so under a shield."""
+        """Run this. A caller that waits for its end all the same does so under a shield."""
         task = asyncio.create_task(run)
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -141,15 +141,15 @@ class Background:
 
 
 class SingleFlight(Generic[T]):
-    """One look-up for all callers who ask the same at one moment: when everybody comes back at
+    """One look-up for all callers who ask the same at one moment: when all clients come back at
     once, the database is asked a few times for each thing and not once for each caller.
 
-    Every answer is of a look-up that began after the question: who was told that something is so
-    never gets an older answer. Whoever asks while one runs shares the next. When that one could not
-    find out, because what it asked is away, nobody waits as long again to hear the same.
+    Every answer is of a look-up that began after the question, so it is never older than what the
+    caller knew. A caller that asks while one runs shares the next. When the running one fails,
+    because its server is away, the callers of the next get the same error at once.
 
-    A look-up belongs to none of those who asked: it sees nothing of their context, so it has time
-    of its own.
+    A look-up belongs to none of its callers: it sees nothing of their context, so it has time of
+    its own.
     """
 
     def __init__(self) -> None:
@@ -157,7 +157,9 @@ class SingleFlight(Generic[T]):
         self._next: dict[Hashable, asyncio.Future[T]] = {}
 
     async def ask(self, question: Hashable, look_up: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer, or what `look_up` raised. Who gives up does not end it for the others."""
+        """The answer, or what `look_up` raised. A caller that gives up does not end it for the
+        others.
+        """
         running = self._running.get(question)
         answer: asyncio.Future[T]
         if question in self._next:  # the one before it may have just ended: there are never two
@@ -185,16 +187,16 @@ class SingleFlight(Generic[T]):
         return await look_up()
 
     def _answered(self, question: Hashable, done: asyncio.Future[T]) -> None:
-        for place in (self._running, self._next):
-            if place.get(question) is done:
-                del place[question]
+        for futures in (self._running, self._next):
+            if futures.get(question) is done:
+                del futures[question]
         if not done.cancelled():
             done.exception()  # all who asked may have given up, and then nobody else looks
 
 
 class Batcher(Generic[K, T]):
     """One look-up for all callers of one moment, each of whom asks for something else. The first
-    goes at once; what is asked while it is under way goes together in the next batch. Nothing waits
+    goes at once; keys that come while it is under way go together in the next batch. No key waits
     for company.
 
     It keeps what `SingleFlight` promises.
@@ -205,8 +207,8 @@ class Batcher(Generic[K, T]):
         self._batches: asyncio.Task[None] | None = None
 
     async def ask(self, key: K, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> T | None:
-        """What was found for the key, None for nothing; or what `look_up` raised. All ask with the
-        same `look_up`. Who gives up does not end it for the others.
+        """The value found for the key, or None; or what `look_up` raised. All ask with the same
+        `look_up`. A caller that gives up does not end it for the others.
         """
         answer = self._waiting.get(key)
         if answer is None:
@@ -216,7 +218,7 @@ class Batcher(Generic[K, T]):
         return await asyncio.shield(answer)
 
     async def _run_batches(self, look_up: Callable[[list[K]], Awaitable[Mapping[K, T]]]) -> None:
-        """Look up what waits, a group at a time, until nothing does."""
+        """Look up the waiting keys, a group at a time, until none waits."""
         group: dict[K, asyncio.Future[T | None]] = {}
         try:
             while self._waiting:
@@ -225,7 +227,7 @@ class Batcher(Generic[K, T]):
                     del self._waiting[key]
                 try:
                     found = await look_up(list(group))
-                except Exception as error:  # whatever it is, who asked hears it
+                except Exception as error:  # the callers get it, whatever it is
                     _fail(group.values(), error)
                     if not _refused(error):
                         _fail(self._waiting.values(), error)
@@ -241,7 +243,7 @@ class Batcher(Generic[K, T]):
 
 
 def _refused(error: BaseException) -> bool:
-    """Whether somebody answered, and said no."""
+    """Whether the look-up was answered, with a refusal."""
     return isinstance(error, WarmDeskError) and not isinstance(error, Unavailable)
 
 
@@ -287,7 +289,7 @@ _unanswered: set[asyncio.Future[Any]] = set()
 
 
 def _forget(task: asyncio.Future[Any]) -> None:
-    """Nobody waits for this answer any more, nor for its failure."""
+    """No caller waits for this answer any more, nor for its failure."""
     _unanswered.discard(task)
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,6 @@
 """One worker: a process that serves one listening socket until it is told to stop.
 
-It stops in order, so that nobody meets a closed door: first `/ready` says no and answers carry
+It stops in order, so that no client finds a closed port: first `/ready` says no and answers carry
 ``Connection: close``, so that proxies and clients turn to others by themselves; then it accepts no
 more; then sockets are closed with 1001 and requests in flight finish. A worker whose successor
 already serves the same socket stops accepting at once.
@@ -34,8 +34,8 @@ from warmdesk.tasks import seconds_to_tick
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 8
 """libuv accepts one connection of a listening socket in each turn of the loop, so this many copies
-of it are listened on. With one, thousands who come at once are taken at a few hundred a second, and
-whoever asks for a board waits behind them."""
+of it are listened on. With one, thousands that come at once are taken at a few hundred a second,
+and a request for a board waits behind them."""
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept: longer than proxies keep theirs, so that they end it."""
 HANDSHAKE_SECONDS = 10.0
@@ -90,11 +90,11 @@ def _give_large_memory_back() -> None:
 
 async def _work(settings: Settings, listener: socket.socket, life: int, tell: int) -> None:
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[bool] = loop.create_future()
+    stopped: asyncio.Future[bool] = loop.create_future()
 
     def stop(retire: bool) -> None:
-        if not told.done():
-            told.set_result(retire)
+        if not stopped.done():
+            stopped.set_result(retire)
 
     loop.add_signal_handler(signal.SIGTERM, stop, False)
     loop.add_signal_handler(RETIRE, stop, True)
@@ -110,24 +110,24 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         context = tls(settings)
         cap(listener)
         readers = HandshakeReaders(runner, capped=True)
-        doors = [
+        listeners = [
             await loop.create_server(
                 readers,
-                sock=door,
+                sock=each,
                 backlog=BACKLOG,
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
             )
-            for door in (listener, *(listener.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
+            for each in (listener, *(listener.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
         ]
         # What lives as long as the worker is not looked at by any collection.
         gc.collect()
         gc.freeze()
         os.write(tell, SERVES)
         watch = asyncio.create_task(_watch(desk, tell))
-        retire = await told
+        retire = await stopped
         watch.cancel()
-        await _drain(desk, doors, readers, runner, retire=retire)
+        await _drain(desk, listeners, readers, runner, retire=retire)
 
 
 async def _watch(desk: Desk, tell: int) -> None:
@@ -150,7 +150,7 @@ async def _watch(desk: Desk, tell: int) -> None:
 
 async def _drain(
     desk: Desk,
-    doors: list[asyncio.Server],
+    listeners: list[asyncio.Server],
     readers: HandshakeReaders,
     runner: web.AppRunner,
     *,
@@ -160,9 +160,9 @@ async def _drain(
     desk.draining, desk.retiring = True, retire
     readers.bounds.stopping = True
     if retire:
-        _close(doors)
+        _close(listeners)
     await asyncio.sleep(DRAIN_SECONDS)
-    _close(doors)
+    _close(listeners)
     await readers.close()
     await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(readers, runner))
     # There may have been none before the last opening was at its end. These are few.
@@ -173,9 +173,9 @@ async def _drain(
     log.info("worker.drained seconds=%.1f", took)
 
 
-def _close(doors: list[asyncio.Server]) -> None:
-    for door in doors:
-        door.close()
+def _close(listeners: list[asyncio.Server]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 async def _requests_end(readers: HandshakeReaders, runner: web.AppRunner) -> None:

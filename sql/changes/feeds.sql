@@ -4,7 +4,7 @@
 -- then writes them (write_event, write_events). Whatever another change told before is committed by then, and shown; what it
 -- tells later is not. A shape made before would show an old name in an event behind the one that tells the new.
 
--- A refusal that the door turns into its status: WD404 is a 404. `extra` holds the machine's keys beside "error".
+-- A refusal that the handler turns into its status: WD404 is a 404. `extra` holds the machine's keys beside "error".
 create or replace function refuse(status_ integer, message_ text, extra_ json default null) returns void
 language plpgsql as $$
 begin

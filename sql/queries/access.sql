@@ -7,7 +7,7 @@ select p.* from require_role(:actor::bigint, :project_id::bigint, :need, :archiv
 select require_global_role(:actor::bigint, :roles::text[]);
 
 -- name: projects_of -> many
--- Projects by their slugs, each with a user's membership in it (as parallel arrays), for the door: `place` counts from 1.
+-- Projects by their slugs, each with a user's membership in it (as parallel arrays), for handlers: `place` counts from 1.
 -- `offset` keeps it apart: each is looked up by its key, also by a plan made while there were few.
 select a.place, d.id, d.slug, d.is_archived, d.key_prefix, d.role
 from unnest(:slugs::text[], :users::bigint[]) with ordinality as a (slug, user_id, place)

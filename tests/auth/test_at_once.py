@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board
-from warmdesk.auth.actor import Actor, GlobalRole, Project, Role
+from warmdesk.auth.actor import Actor, EnteredProject, GlobalRole, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import NotFound, Unauthorized
 
@@ -43,13 +43,15 @@ async def crowd(board: Board, connection: Any) -> dict[int, str]:
     return dict(await connection.fetch(CROWD, MANY))
 
 
-async def enter(desk: Desk, token: str, slug: str = "demo") -> tuple[Actor, Project]:
+async def enter(desk: Desk, token: str, slug: str = "demo") -> tuple[Actor, EnteredProject]:
     """What a request asks at the door."""
     actor = await desk.identity.by_token(token)
     return actor, await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
 
 
-async def come(desk: Desk, user: int, session: str, slug: str = "demo") -> tuple[Actor, Project]:
+async def come(
+    desk: Desk, user: int, session: str, slug: str = "demo"
+) -> tuple[Actor, EnteredProject]:
     return await enter(desk, desk.identity.tokens.issue(user, session), slug)
 
 

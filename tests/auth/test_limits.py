@@ -189,7 +189,7 @@ async def test_a_process_keeps_no_more_keys_than_its_bound(
     for number in range(50):
         await limits.take("test", number, limit=5, seconds=60)
 
-    assert len(limits._here) == 10
+    assert len(limits._moments) == 10
 
 
 async def test_redis_forgets_by_itself(there: Any) -> None:

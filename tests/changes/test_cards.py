@@ -290,7 +290,7 @@ async def test_a_card_has_no_such_key_to_tell_of(board: Board) -> None:
     for changes in (("comments",), ("title", "watching"), ()):
         with pytest.raises(TypeError, match="a card does not show"):
             cards.updated(change, board.id, 1, *changes)
-    assert (change.told, change.shapes) == ([], [])
+    assert (change.emitted, change.shapes) == ([], [])
 
 
 @pytest.mark.foul

@@ -323,7 +323,7 @@ async def test_two_at_once_are_as_if_one_came_after_the_other(stage: Stage, firs
 
 def circles() -> float:
     """How often PostgreSQL found changes of this process waiting for each other."""
-    return float(ROWS.mine[DB_RETRIES.at(state="40P01").place])
+    return float(ROWS.mine[DB_RETRIES.at(state="40P01").offset])
 
 
 @pytest.mark.foul

@@ -11,7 +11,7 @@ from tests.checkers.stranger import Stranger
 from tests.conftest import Board, Door, until
 from tests.person import Person
 from warmdesk.auth.access import Access
-from warmdesk.auth.actor import Actor, Project, Role
+from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.errors import NotFound
 from warmdesk.realtime.change import Change, ChangeContext
 from warmdesk.realtime.events import PROJECT_JOINED
@@ -66,8 +66,8 @@ async def test_a_stranger_who_is_let_in_says_so(
 ) -> None:
     async def welcome(
         self: Access, connection: Any, actor: Actor, slug: str, need: Role
-    ) -> Project:
-        return Project(1, slug, False, "DEMO", Role.VIEWER)
+    ) -> EnteredProject:
+        return EnteredProject(1, slug, False, "DEMO", Role.VIEWER)
 
     monkeypatch.setattr(Access, "enter_project", welcome)
     monkeypatch.setattr("tests.checkers.stranger.LISTEN_SECONDS", 0.2)
@@ -85,7 +85,7 @@ async def test_a_stranger_who_is_let_in_says_so(
 async def test_a_refusal_that_tells_a_secret_is_found(
     monkeypatch: pytest.MonkeyPatch, stranger: Stranger
 ) -> None:
-    async def chatty(self: Access, *given: Any) -> Project:
+    async def chatty(self: Access, *given: Any) -> EnteredProject:
         try:
             return await enter(self, *given)
         except NotFound:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.conftest import until
 from tests.journeys.proxy import Proxy, socket_of
 from warmdesk.db import dial
-from warmdesk.db.dial import Dialer, connect, places
+from warmdesk.db.dial import Dialer, connect
 from warmdesk.db.pool import Database
 
 SOON = 5.0
@@ -229,5 +229,5 @@ def test_hosts_are_read_as_asyncpg_reads_them(
     addresses, _ = _parse_connect_dsn_and_args(**{**nothing, "dsn": dsn})
     assert [
         f"{host}/.s.PGSQL.{port or 5432}" if host.startswith("/") else (host, port or 5432)
-        for host, port in places(dsn)
+        for host, port in dial.hosts(dsn)
     ] == addresses

@@ -46,7 +46,7 @@ KIB = 1 << 10
 
 def cut(reason: str) -> int:
     """So many connections were ended for it so far."""
-    return int(ROWS.mine[HTTP_CUT.at(reason=reason).place])
+    return int(ROWS.mine[HTTP_CUT.at(reason=reason).offset])
 
 
 class Served:

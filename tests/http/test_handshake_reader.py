@@ -206,7 +206,7 @@ def ping(number: int, size: int = 0) -> bytes:
 def counted(route: str, status: str) -> float:
     """So many answers of this class the route gave so far."""
     series = HTTP.requests.at(method="GET", route=f"/api/v1{route}", status=status)
-    return float(ROWS.mine[series.place])
+    return float(ROWS.mine[series.offset])
 
 
 @contextmanager
@@ -392,7 +392,7 @@ def told(answer: Answer) -> tuple[int, dict[str, str], Any]:
 def waited(route: str) -> float:
     """Seconds that the route's answers took so far, all together."""
     series = HTTP.seconds.at(method="GET", route=f"/api/v1{route}")
-    return float(ROWS.mine[series.place + len(series.buckets) + 1])
+    return float(ROWS.mine[series.offset + len(series.buckets) + 1])
 
 
 async def test_a_refusal_keeps_its_id_and_the_time_that_was_waited(

@@ -28,7 +28,7 @@ from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Conflict, TooMany
 from warmdesk.http import body, protocol
-from warmdesk.http.answers import LARGE, Answer, answer
+from warmdesk.http.answers import LARGE, WholeResponse, answer
 from warmdesk.http.middleware import (
     RESPONSES,
     SECURITY,
@@ -147,7 +147,7 @@ async def test_an_ordinary_answer_is_one_write(said: Any, monkeypatch: pytest.Mo
     async def never(self: Any) -> None:
         raise AssertionError("aiohttp made the head")
 
-    monkeypatch.setattr(Answer, "_prepare_headers", never)
+    monkeypatch.setattr(WholeResponse, "_prepare_headers", never)
     async with raw(str(said.make_url(""))) as (reader, writer):
         for _ in range(3):
             writer.write(f"GET /said {PLAIN}\r\n".encode())

@@ -230,13 +230,13 @@ def some(kind: Any) -> Any:
 
 
 def values_of(each: Route) -> list[Any]:
-    return [some(part) for part in get_args(each.query.place)]
+    return [some(part) for part in get_args(each.query.cursor_type)]
 
 
 def fits(each: Route, values: str) -> bool:
     """Whether this is a place in the list after all."""
     try:
-        msgspec.json.decode(values, type=each.query.place)
+        msgspec.json.decode(values, type=each.query.cursor_type)
     except msgspec.MsgspecError:
         return False
     return "\\u0000" not in values

@@ -60,7 +60,7 @@ class Grown:
     """By how much a counter of this process has grown."""
 
     def __init__(self, metric: Metric, **labels: str) -> None:
-        self._place = metric.at(**labels).place
+        self._place = metric.at(**labels).offset
         self._before = ROWS.mine[self._place]
 
     def __call__(self) -> int:

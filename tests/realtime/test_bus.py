@@ -490,7 +490,7 @@ async def test_sentinels_are_asked_for_the_primary(
 ) -> None:
     redis = connect_redis(f"sentinel://{url}")
     options = redis.connection_pool.connection_kwargs
-    assert options["sentinels"].places == places
+    assert options["sentinels"].addresses == places
     assert options["sentinels"].name == "main"
     assert options.get("password") == password
     assert options.get("username", "default") == user

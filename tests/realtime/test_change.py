@@ -20,7 +20,7 @@ from warmdesk.db.queries import Hot, Query
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
 from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome, Shape
+from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome, PendingShape
 from warmdesk.realtime.channels import CONTROL
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
@@ -187,7 +187,7 @@ async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connectio
         "tests.shown", "value", "select to_json(display_name)::text from users where id=3"
     )
 
-    async def work(change: Change) -> Shape:
+    async def work(change: Change) -> PendingShape:
         shape = change.shape(shown)
         change.emit("project:1", CHAT_MESSAGE_UPDATED, shape)
         return shape
@@ -205,7 +205,7 @@ async def test_a_shape_shows_what_was_told_before_it(changes: Changes, connectio
 async def test_a_shape_without_an_event_is_an_answer(changes: Changes, connection: Any) -> None:
     shown: Query[..., Any] = Query("tests.shown", "value", "select '\"it\"'::text")
 
-    async def work(change: Change) -> Shape:
+    async def work(change: Change) -> PendingShape:
         return change.shape(shown)
 
     assert (await changes.run(CONTEXT, work)).text == '"it"'

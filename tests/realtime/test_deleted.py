@@ -131,7 +131,7 @@ def test_each_gets_every_event_and_nobody_a_text_after_its_deletion(
                 )
                 if what == "deleted":
                     # Not even who was here gets what waited for the end of this tick.
-                    waiting = [orjson.loads(each.body) for each in room.told]
+                    waiting = [orjson.loads(each.body) for each in room.tick_entries]
                     assert not [
                         e
                         for e in waiting

@@ -9,7 +9,7 @@ from warmdesk.errors import Forbidden
 
 
 class Role(IntEnum):
-    """A role in a project; a higher one may what a lower one may."""
+    """A role in a project; a higher one may do all that a lower one may."""
 
     VIEWER = 1
     MEMBER = 2
@@ -57,15 +57,15 @@ class Actor:
 
 
 def require_session(actor: Actor) -> str:
-    """The actor's session, or `Forbidden` to an API key: for what only who signed in may do."""
+    """The actor's session; `Forbidden` to an API key. For actions that need a sign-in."""
     if actor.session_id is None:
         raise Forbidden("an API key cannot do this; sign in")
     return actor.session_id
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
-    """A project as a door sees it after `enter_project`."""
+class EnteredProject:
+    """A project as a handler sees it after `enter_project`."""
 
     id: int
     slug: str

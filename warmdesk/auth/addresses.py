@@ -40,7 +40,7 @@ def networks(trusted: str) -> tuple[Network, ...]:
 
 
 def client_address(request: web.BaseRequest, trusted: str) -> str:
-    """The address of the client: the peer, or, while that is a trusted proxy, whom it speaks for.
+    """The address of the client: the peer, or, while that is a trusted proxy, the one before it.
 
     `trusted` is the setting ``trusted_proxies``. X-Forwarded-For is read from the right, because
     everything left of the first proxy that we do not trust may be invented. Empty for a local
@@ -80,7 +80,7 @@ def parsed(text: str) -> Address | None:
 
 
 def neighbourhood(address: str) -> str:
-    """What a limit counts as one address: IPv6 by /64, because a single client owns that many."""
+    """The address as limits count it: IPv6 by /64, because a single client owns that many."""
     found = parsed(address)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, 64), strict=False))
@@ -88,8 +88,8 @@ def neighbourhood(address: str) -> str:
 
 
 def network(address: str) -> str:
-    """What somebody may own a multitude of addresses in: IPv6 by /48, which providers give to a
-    single site; an IPv4 address alone.
+    """The network of an address as limits count it: IPv6 by /48, which providers give to a single
+    site; an IPv4 address alone.
     """
     found = parsed(address)
     if isinstance(found, IPv6Address):

@@ -1,10 +1,10 @@
-"""Who is asking? Credentials become an `Actor`: a session's access token, an API key, a ticket for
+"""Authentication: credentials become an `Actor`: a session's access token, an API key, a ticket for
 a socket.
 
 A token's signature is checked once and then remembered; role, activity and the session's life are
 read from PostgreSQL and remembered until news comes on the control feed (`Identity.forget`). So a
 busy client costs no query and no signature check, and a revocation anywhere acts here within two
-seconds, whatever Redis does.
+seconds, with or without Redis.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Session = tuple[str, int]
 
 
 class Secrets(Protocol):
-    """What of the settings is needed here."""
+    """The settings that are needed here."""
 
     @property
     def jwt_secret(self) -> str: ...
@@ -62,7 +62,7 @@ class Secrets(Protocol):
 
 
 class Request(Protocol):
-    """What is asked of a request, whoever read it: where credentials stand."""
+    """The parts of a request that hold credentials, however it was read."""
 
     @property
     def headers(self) -> MultiMapping[str]: ...
@@ -98,8 +98,8 @@ class Recent(Generic[T]):
 
 
 class Identity:
-    """Knows who holds a credential. `generation` guards a look-up against news that came
-    meanwhile.
+    """Looks up the actor that holds a credential. `generation` guards a look-up against news that
+    came meanwhile.
     """
 
     def __init__(
@@ -197,8 +197,8 @@ class Identity:
         return ticket
 
     async def by_ticket(self, ticket: str) -> Actor:
-        """Who asked for the ticket; it is used up. What they may is looked up now, not when they
-        asked.
+        """The actor that asked for the ticket, which is used up. Its rights are looked up now, not
+        when it asked.
         """
         facts = None
         if is_secret(ticket):
@@ -252,7 +252,9 @@ class Identity:
                 sessions=[session_id for session_id, _ in sessions],
                 users=[user_id for _, user_id in sessions],
             )
-        return {sessions[place - 1]: (username, GlobalRole(role)) for place, username, role in rows}
+        return {
+            sessions[number - 1]: (username, GlobalRole(role)) for number, username, role in rows
+        }
 
     async def _by_key(self, *, key_hash: str | None, key_id: int | None) -> Actor | None:
         async with self.database.connection() as connection:

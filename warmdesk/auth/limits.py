@@ -1,10 +1,10 @@
 """Rate limits: at most so many in any so many seconds, counted in Redis by Redis' clock for all
 processes together.
 
-What was let through is kept as a list of moments: exact, and never longer than the limit. Each
-process also keeps what it let through itself; when Redis is away or slow it goes on with that, so
-limits hold, per process, with Redis dead. After a failure Redis is asked again once a second, by
-one caller, so a hung Redis costs one request a second a quarter second.
+The moments of what was let through are kept in a list: exact, and never longer than the limit. Each
+process also keeps its own moments; when Redis is away or slow it goes on with those, so limits
+hold, per process, with Redis dead. After a failure Redis is asked again once a second, by one
+caller, so a hung Redis costs one request a second a quarter second.
 """
 
 from __future__ import annotations
@@ -58,42 +58,42 @@ class Limits:
         self.on = on
         self._names = names
         self._commands = RedisCalls(redis)
-        self._here: OrderedDict[str, deque[float]] = OrderedDict()
+        self._moments: OrderedDict[str, deque[float]] = OrderedDict()
         self._ask_again_at = 0.0
 
     async def take(
-        self, name: str, key: object, *, limit: int, seconds: float, told: int | None = None
+        self, name: str, key: object, *, limit: int, seconds: float, shown_limit: int | None = None
     ) -> None:
-        """Count one more, or raise `TooMany` with the seconds until there is room. ``told``: the
-        limit as its people know it, where it is counted in something else.
+        """Count one more, or raise `TooMany` with the seconds until there is room.
+        ``shown_limit``: the limit as its people know it, where it counts something else.
         """
         if not self.on:
             return
-        place = f"{name}:{key}"
-        wait = await self._ask(place, limit, seconds)
-        here = self._counted_here(place, seconds)
+        counter = f"{name}:{key}"
+        wait = await self._ask(counter, limit, seconds)
+        moments = self._own_moments(counter, seconds)
         if wait is None:
-            wait = here[0] + seconds - time.monotonic() if len(here) >= limit else 0.0
+            wait = moments[0] + seconds - time.monotonic() if len(moments) >= limit else 0.0
         if wait > 0:
-            raise TooMany(math.ceil(wait), policy=(name, told or limit, seconds))
-        here.append(time.monotonic())
-        if len(here) > limit:
-            here.popleft()
+            raise TooMany(math.ceil(wait), policy=(name, shown_limit or limit, seconds))
+        moments.append(time.monotonic())
+        if len(moments) > limit:
+            moments.popleft()
 
     async def clear(self, name: str, key: object) -> None:
         """Forget what was counted. With Redis away only here."""
         if not self.on:
             return
-        place = f"{name}:{key}"
-        self._here.pop(place, None)
+        counter = f"{name}:{key}"
+        self._moments.pop(counter, None)
         if time.monotonic() < self._ask_again_at:
             return
         try:
-            await self._commands.ask("DEL", self._key(place), seconds=REDIS_SECONDS)
+            await self._commands.ask("DEL", self._key(counter), seconds=REDIS_SECONDS)
         except FAILURES as error:
             self._lost(error)
 
-    async def _ask(self, place: str, limit: int, seconds: float) -> float | None:
+    async def _ask(self, counter: str, limit: int, seconds: float) -> float | None:
         """Seconds to wait by Redis, 0 when counted; None when Redis cannot say."""
         now = time.monotonic()
         if now < self._ask_again_at:
@@ -102,7 +102,7 @@ class Limits:
         if was_lost:
             self._ask_again_at = now + PAUSE
         try:
-            wait = await self._counted(self._key(place), limit, round(seconds * 1_000_000))
+            wait = await self._counted(self._key(counter), limit, round(seconds * 1_000_000))
         except FAILURES as error:
             self._lost(error)
             return None
@@ -126,16 +126,16 @@ class Limits:
             log.warning("limits.redis_away error=%s", type(error).__name__)
         self._ask_again_at = time.monotonic() + PAUSE
 
-    def _counted_here(self, place: str, seconds: float) -> deque[float]:
+    def _own_moments(self, counter: str, seconds: float) -> deque[float]:
         """The moments this process let through within the window, oldest first."""
-        here = self._here.setdefault(place, deque())
-        self._here.move_to_end(place)
-        if len(self._here) > KEPT:
-            self._here.popitem(last=False)
+        moments = self._moments.setdefault(counter, deque())
+        self._moments.move_to_end(counter)
+        if len(self._moments) > KEPT:
+            self._moments.popitem(last=False)
         oldest = time.monotonic() - seconds
-        while here and here[0] <= oldest:
-            here.popleft()
-        return here
+        while moments and moments[0] <= oldest:
+            moments.popleft()
+        return moments
 
-    def _key(self, place: str) -> str:
-        return f"{self._names}limit:{place}"
+    def _key(self, counter: str) -> str:
+        return f"{self._names}limit:{counter}"

@@ -2,16 +2,16 @@
 everything else.
 
 bcrypt reads 72 bytes and stops at a NUL; the digest in base64 has 44 and none. A hash takes a fifth
-of a second of CPU on purpose, so it runs on threads with a lower priority. What waits for them is
-bounded, in number and in time, for threads that give way may get little: a flood of sign-ins is
-refused with 429 and the board stays fast. The time that one takes is the request's: whoever signs
-in while PostgreSQL hangs and has not to wait for a turn is answered as soon as everybody else.
+of a second of CPU on purpose, so it runs on threads with a lower priority. The queues are bounded,
+in number and in time, for threads that give way may get little: a flood of sign-ins is refused with
+429 and the board stays fast. A hash takes from the time of its request: a sign-in while PostgreSQL
+hangs that need not wait for its turn is answered as soon as all else.
 
-Nobody keeps others from signing in. The queue is fair (round-robin by network, within a network by
-address, within an address first come, first served), so a newcomer waits for one hash of each other
-network, however many theirs are. An address has few places in it, and when all are taken the
-network that has most yields one. Addresses from which the account was signed in to lately have a
-queue and a thread of their own.
+No client keeps others from signing in. The queue is fair (round-robin by network, within a network
+by address, within an address first come, first served), so a newcomer waits for one hash of each
+other network, however many theirs are. Few hashes of one address may wait, and when a queue is full
+the network that has most in it yields one. Addresses from which the account was signed in to lately
+have a queue and a thread of their own.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ WAITING_OF_ADDRESS = 4
 WAITING_OF_NETWORK = 8
 """Hashes of one address, and of one network, that may wait in one queue; under way are others."""
 PATIENCE = 10.0
-"""Seconds that one waits for its turn. On a busy machine a turn comes late, and whoever asked would
-be gone when it does."""
+"""Seconds that one waits for its turn. On a busy machine a turn comes late, and the client would be
+gone when it does."""
 NICENESS = 10
 
 T = TypeVar("T")
 
 
 class Turn(NamedTuple):
-    """For whom a password is hashed. ``known``: somebody signed in to the account from this address
-    lately, or is signed in. An empty address counts with nobody: the command line's, or that of
-    everybody where limits are off.
+    """The client for whom a password is hashed. ``known``: somebody signed in to the account from
+    this address lately, or is signed in. An empty address is not counted: the command line's, or
+    all where limits are off.
     """
 
     address: str = ""
@@ -79,8 +79,8 @@ Addresses = OrderedDict[str, deque[Hash]]
 
 
 class Queue:
-    """What waits, by network and address, each in the order of their next turns. Put into by an
-    event loop, taken from by threads.
+    """The hashes that wait, by network and address, each in the order of their next turns. An event
+    loop puts them in, threads take them out.
     """
 
     def __init__(self) -> None:
@@ -129,8 +129,8 @@ class Queue:
         return None
 
     def _last_of_longest(self, length: int) -> Hash | None:
-        """What yields to a newcomer whose network would have so many waiting: the youngest of the
-        network that has most, if that is more.
+        """The hash that yields to a newcomer whose network would have so many waiting: the youngest
+        of the network that has most, if that is more.
         """
         longest = max(
             self._networks.values(), key=lambda each: sum(map(len, each.values())), default=None
@@ -175,8 +175,8 @@ def _threads(number: int, name: str) -> ThreadPoolExecutor:
 
 
 def _do_next(*queues: Queue) -> None:
-    """One hash, of the first of the queues that has any. Each that is put there calls this once for
-    every pool that may do it, so some calls find nothing left.
+    """Do one hash, of the first queue that has any. Each `put` brings a call for every pool that
+    may do it, so some calls find nothing left.
     """
     found = next(filter(None, (queue.take() for queue in queues)), None)
     if found is None:
@@ -224,23 +224,23 @@ async def hash_password(password: str, turn: Turn = ANYBODY) -> str:
     )
 
 
-async def check_password(password: str, kept: str | None, turn: Turn = ANYBODY) -> bool:
-    """Whether it is the password. Without a hash (nobody has that name) it takes as long and is
+async def check_password(password: str, stored_hash: str | None, turn: Turn = ANYBODY) -> bool:
+    """Whether it is the password. Without a hash (there is no such account) it takes as long and is
     False.
     """
-    if kept is None:
+    if stored_hash is None:
         await hash_password(password, turn)
         return False
-    return await _apart(functools.partial(_matches, password, kept), turn)
+    return await _apart(functools.partial(_matches, password, stored_hash), turn)
 
 
-def _matches(password: str, kept: str) -> bool:
+def _matches(password: str, stored_hash: str) -> bool:
     try:
-        return bcrypt.checkpw(_prepared(password), kept.encode("ascii"))
+        return bcrypt.checkpw(_prepared(password), stored_hash.encode("ascii"))
     except ValueError:
         return False
 
 
-def is_outdated(kept: str) -> bool:
+def is_outdated(stored_hash: str) -> bool:
     """Whether the hash was made with another cost than today's and should be made anew."""
-    return not kept.startswith(f"$2b${COST:02d}$")
+    return not stored_hash.startswith(f"$2b${COST:02d}$")

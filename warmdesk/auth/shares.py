@@ -1,9 +1,9 @@
 """A share for each: so many reads and so many writes of one person are at work at once in a
 process, and the others wait for a moment, in the order they came; so many changes in a minute.
 
-The connections of a process are few, and whoever comes first has them. Without shares one person
-with many requests, a script in a loop or an enemy, makes everybody else wait for as long as all of
-them take. A share is counted here and never in Redis: what it guards is this process' own.
+The connections of a process are few, and go to the first requests that come. Without shares one
+person with many requests, a script in a loop or an enemy, makes all others wait for as long as
+those take. A share is counted here and never in Redis: it guards this process' own connections.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def _too_many() -> WarmDeskError:
 
 class Shares:
     """At most `most` of one person's requests at work at once. With ``on=False`` nothing is
-    counted. `refusal` makes the error of who waited in vain. What has a share may be anything with
-    an id: see `Changes` for projects.
+    counted. `refusal` makes the error of a request that waited in vain. Anything with an id may
+    have shares: see `Changes` for projects.
 
     ``if not shares.take(person): await shares.wait(person)``, and `give_back` in the end: each is
     one look into a dict.
@@ -48,7 +48,7 @@ class Shares:
         self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
 
     def take(self, person: int) -> bool:
-        """Whether there was room at once. Whoever waits goes first: room is handed on to him."""
+        """Whether there was room at once. Waiting requests go first: room is handed on to them."""
         if not self.on:
             return True
         at_work = self._at_work.get(person, 0)
@@ -58,8 +58,8 @@ class Shares:
         return True
 
     async def wait(self, person: int) -> None:
-        """Wait for room, two seconds at most: then, or behind too many others, the refusal. What it
-        takes is taken from the time that the request has for PostgreSQL.
+        """Wait for room, two seconds at most: then, or behind too many others, the refusal. The
+        wait takes from the time that the request has for PostgreSQL.
         """
         waiting = self._waiting.setdefault(person, deque())
         if len(waiting) >= WAITING:
@@ -113,14 +113,14 @@ PACE_SECONDS = 60.0
 BLOCKS = 60
 """So many questions to Redis allow all that a person may do in a minute."""
 THINGS_A_CHANGE = 50
-"""A change of many cards, or told to many projects, counts as one for each so many."""
+"""A change of many cards, or with events in many projects, counts as one for each so many."""
 KEPT = 10_000
-"""People whose pace a process remembers; whoever changed nothing for longest goes first."""
+"""People whose pace a process remembers; the one without changes for longest goes first."""
 
 
 @dataclass(slots=True)
 class Minute:
-    """What is left of what a person may do here without asking, since when."""
+    """How many changes a person may still make here without asking Redis, and since when."""
 
     since: float
     left: int
@@ -148,14 +148,14 @@ class Pace:
         minute = self._minute(person)
         while minute.left <= 0:
             await self._limits.take(
-                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, told=self._limit
+                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, shown_limit=self._limit
             )
             minute.left += self._block
         minute.left -= 1
 
     def add(self, person: int, things: int) -> None:
-        """Count what a change of many cards, or one that many projects are told of, was beyond one;
-        the next changes pay for it.
+        """Count a change of many cards, or with events in many projects, for more than one; the
+        next changes pay for it.
         """
         self.owe(person, things // THINGS_A_CHANGE)
 

@@ -1,7 +1,7 @@
 """Access tokens: signed, short-lived, and only that. Every other secret is random and kept as its
 hash.
 
-An access token says who and which session, never what they may: role, activity and the session's
+An access token names a user and a session, never their rights: role, activity and the session's
 life are looked up (see `warmdesk.auth.identity`). Refresh tokens, tickets and API keys are not
 signed, so none of them can pass for an access token.
 """
@@ -42,7 +42,7 @@ MADE = re.compile("[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an access token says. ``expires_at`` in seconds since 1970."""
+    """The claims of an access token. ``expires_at`` in seconds since 1970."""
 
     user_id: int
     session_id: str
@@ -70,8 +70,8 @@ class AccessTokens:
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def read(self, token: str) -> Claims:
-        """What a token says, or `Unauthorized`: another algorithm, key or kind, a missing claim,
-        expired, from the future, or spelt otherwise than it was issued.
+        """The claims of a token, or `Unauthorized`: another algorithm, key or kind, a missing
+        claim, expired, from the future, or spelt otherwise than it was issued.
         """
         if len(token) > LONGEST or not SPELLING.fullmatch(token):
             raise not_good("token", BAD_TOKEN)
@@ -126,7 +126,7 @@ def is_secret(text: str) -> bool:
 
 
 def digest(secret: str) -> str:
-    """How a random secret is kept: its SHA-256 in hex. Enough, because nobody can guess 256
-    bits.
+    """The SHA-256 of a random secret in hex, which is all that is stored. Enough, because nobody
+    can guess 256 bits.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,1 +1,1 @@
-"""What more than one door does."""
+"""Changes that more than one entry point makes."""

@@ -1,5 +1,5 @@
-"""What several doors do to accounts: write them and tell of it, end sessions, write the login
-history, refuse a taken name or one project too many.
+"""Changes of accounts that several entry points share: write an account and emit its events, end
+sessions, write the login history, refuse a taken name or one project too many.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from warmdesk.realtime.events import (
 
 PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
-them is told, and waits meanwhile, when the person's name changes: 0.2 seconds for so many.
+them gets an event, and waits meanwhile, when the person's name changes: 0.2 seconds for so many.
 """
 SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
-"""What may change how others see an account."""
+"""Fields that change how others see an account."""
 MOST_TOLD = 30_000
-"""Projects that are told of another name, at most: it takes a second."""
+"""Projects that get the event of a new name, at most: it takes a second."""
 
 
 async def end_sessions(
@@ -53,8 +53,8 @@ async def end_sessions(
     ended = [row["id"] for row in rows]
     for session_id in ended:
         change.emit(user_channel(user_id), SESSION_REVOKED, json.dumps({"session_id": session_id}))
-        told = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
-        change.emit(CONTROL, CONTROL_SESSION, json.dumps(told))
+        payload = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
+        change.emit(CONTROL, CONTROL_SESSION, json.dumps(payload))
     return ended
 
 
@@ -73,7 +73,7 @@ async def note_login(
 
 
 async def require_room(change: Change, user_id: int, field: str | None = None) -> None:
-    """422 when the project that somebody was just put in is one too many; `field` named them."""
+    """422 when a person was just put in one project too many; `field` named the person."""
     if await sql.members.exceeds(change.connection, user_id=user_id, most=PROJECTS):
         named: dict[str, Any] = {"fields": {field: "in too many projects"}} if field else {}
         raise Impossible(
@@ -84,13 +84,13 @@ async def require_room(change: Change, user_id: int, field: str | None = None) -
 
 
 def act_as(change: Change, user_id: int) -> None:
-    """The change found out only now who wants it."""
+    """Sets the actor of a change that started anonymous, such as a sign-in."""
     change.context = change.context._replace(actor_id=user_id)
 
 
 @contextmanager
 def unique_names() -> Iterator[None]:
-    """`Conflict` when an e-mail address or a username written inside is somebody else's."""
+    """`Conflict` when an e-mail address or a username written inside is taken."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
@@ -107,15 +107,16 @@ async def rewrite(
     settings: bool = False,
     new_hash: str | None = None,
 ) -> Any:
-    """Write what differs and tell of it; None when nothing does.
+    """Write the fields that differ and emit the events; None when none does.
 
-    The user hears of the own account; every project that shows the name or the picture of another.
+    The user's own sockets get the account; every project that shows the user gets the new name or
+    picture.
 
-    All projects are told in one transaction. A name stands in one place, which all projects show:
-    if they were told one after the other, some would show it at a seq that lacks its event, and a
-    board of that seq would not be what another reader got. So how many there may be has a bound.
-    Nobody is a member of more than `PROJECTS`, or made a guest of more by others: 0.2
-    seconds are enough for so many. Who is a guest of more has worked in each of them.
+    All projects get their events in one transaction. They show the name from one row: with one
+    transaction after the other, some would show it at a seq that lacks its event, and two readers
+    would have different boards of one seq. So the number of projects has a bound. No user is a
+    member of more than `PROJECTS`, or made a guest of more by others: 0.2 seconds are enough for so
+    many. A guest of more has worked in each of them.
     """
     present = json.loads(before["fields"])
     differing = {name: value for name, value in fields.items() if present[name] != value}

@@ -21,10 +21,10 @@ from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_UPDATED
 from warmdesk.schemas.cards import (
     CardFields,
+    CardPlacement,
     CardSummary,
     CreateCard,
     MoveCard,
-    Place,
     ReorderCard,
     UpdateCard,
     day,
@@ -45,7 +45,7 @@ async def create(
             context,
             column_id=column_id,
             fields=fields(body),
-            **place(body),
+            **placement(body),
         )
     except WarmDeskError as error:
         _name_as_sent(error, body)
@@ -64,22 +64,22 @@ async def update(changes: Changes, context: ChangeContext, card: str, body: Upda
 async def move(
     changes: Changes, context: ChangeContext, card: str, body: MoveCard | ReorderCard
 ) -> Outcome:
-    """Another place, in a column or, without one, in the card's own: 200 and its shape."""
+    """Move it within a column, the card's own when none is given: 200 and its shape."""
     return await changes.hot(
         sql.cards.move,
         context,
         card=card,
         column_id=body.column_id if isinstance(body, MoveCard) else None,
-        **place(body),
+        **placement(body),
     )
 
 
 def updated(change: Change, project_id: int, card_id: int, *changes: str) -> None:
-    """Tell that these keys of a card changed, for a change in Python of what hangs on it: a comment
-    that came changes `comment_count`. The card is shown as it is at the event's seq.
+    """Emit that these keys of a card changed, for a change in Python of a part of it: a new comment
+    changes `comment_count`. The card is shown as it is at the event's seq.
 
-    Counters raise no version; whoever writes what belongs to the card itself raises it there.
-    TypeError for a key that a `CardSummary` does not have.
+    Counters raise no version; a change of the card's own fields raises it itself. TypeError for a
+    key that a `CardSummary` does not have.
     """
     unknown = set(changes).difference(CardSummary.__struct_fields__)
     if unknown or not changes:
@@ -88,7 +88,7 @@ def updated(change: Change, project_id: int, card_id: int, *changes: str) -> Non
     change.emit(project_channel(project_id), CARD_UPDATED, shape, entity=entity("card", card_id))
 
 
-def place(body: CreateCard | Place) -> dict[str, Any]:
+def placement(body: CreateCard | CardPlacement) -> dict[str, Any]:
     """Where a card should stand, as parameters of the hot functions; 400 for two places at once."""
     given = [name for name in PLACES if getattr(body, name) is not None]
     if len(given) > 1:

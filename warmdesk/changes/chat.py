@@ -1,13 +1,13 @@
 """Chat: messages sent, edited, deleted, by REST and by socket.
 
 A project's feed is locked until a message's commit is on disk, so one project could send as many
-messages a second as the disk commits. What waits therefore goes together: the first message goes at
-once; what arrives while its statement is under way goes in the next one, of any projects, each with
-its own row, event and answer. Nothing waits for company, and a busy chat costs a tenth.
+messages a second as the disk commits. Messages therefore share statements: the first goes at once;
+those that arrive while its statement is under way go in the next one, of any projects, each with
+its own row, event and answer. No message waits for company, and a busy chat costs a tenth.
 
-A project has one statement under way at a time, which keeps its order. One whose feed somebody
-holds must not stop the others: what has no answer after a moment is waited for aside, and a project
-that failed goes alone until it succeeds.
+A project has one statement under way at a time, which keeps its order. A project whose feed another
+change holds must not stop the others: another carrier goes on while a statement is slow, and a
+project that failed goes alone until it succeeds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
-from warmdesk.realtime.change import SECONDS, TRIES, Change, ChangeContext, Changes, Outcome, Shape
+from warmdesk.realtime.change import (
+    SECONDS,
+    TRIES,
+    Change,
+    ChangeContext,
+    Changes,
+    Outcome,
+    PendingShape,
+)
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
@@ -47,7 +55,7 @@ decode = Decoder(dict[str, Any]).decode
 
 @dataclass(slots=True, eq=False)
 class PendingMessage:
-    """A message on its way, and who waits for its answer."""
+    """A message on its way, and the future of its answer."""
 
     context: ChangeContext
     project_id: int
@@ -62,7 +70,7 @@ class PendingMessage:
         return self.context.key is None and self.nonce is None
 
     def give_up(self) -> None:
-        """Nobody waits any longer."""
+        """Its time is over."""
         if self.answer.done():
             return
         if self.under_way:
@@ -103,7 +111,7 @@ class Chat:
     async def edit(self, context: ChangeContext, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
-        async def work(change: Change) -> Shape:
+        async def work(change: Change) -> PendingShape:
             message = await _lock(change, message_id)
             if message["user_id"] != context.actor_id:
                 raise Forbidden("only its author may edit a message")
@@ -128,19 +136,21 @@ class Chat:
         await self.changes.run(context, work)
 
     def _carry_on(self) -> None:
-        """Have what may go carried, unless somebody does."""
+        """Start a carrier for the messages that may go, unless one is at work."""
         if (
             self._carrier is None
             and len(self._carriers) < CARRIERS
             and any(pending.project_id not in self._busy for pending in self._waiting)
         ):
-            # It carries for others too: it sees nothing of a request, whose time is not theirs.
+            # It carries for others too, so it sees nothing of this request's context and time.
             carrying = asyncio.get_running_loop().create_task(self._carry(), context=Context())
             self._carrier = carrying
             self._carriers.add(carrying)
 
     async def _carry(self) -> None:
-        """Take what waits, a group at a time, until nothing does or somebody else took over."""
+        """Send the waiting messages, a group at a time, until none waits or another carrier took
+        over.
+        """
         loop, me = asyncio.get_running_loop(), self._carrier
         assert me is not None
         try:
@@ -150,7 +160,7 @@ class Chat:
                     await self._send(group)
                 finally:
                     slow.cancel()
-        except BaseException:  # cancelled, most likely: nobody else would answer who waits
+        except BaseException:  # cancelled, most likely: no other would answer the senders
             _refuse(self._waiting, Unavailable("the server is stopping, try again"))
             self._waiting.clear()
             raise
@@ -159,14 +169,14 @@ class Chat:
             self._step_aside(me)
 
     def _step_aside(self, carrier: asyncio.Task[None]) -> None:
-        """What comes is taken by another than this one, which waits or ends."""
+        """Leave new messages to another carrier: this one waits or ends."""
         if self._carrier is carrier:
             self._carrier = None
         self._carry_on()
 
     def _next_group(self) -> list[PendingMessage]:
-        """What goes next, in the order it came: nothing of a project that has a statement under
-        way; a project that failed with nobody else.
+        """The next group, in the order of arrival: no message of a project that has a statement
+        under way; a project that failed goes alone.
         """
         group: list[PendingMessage] = []
         stays: list[PendingMessage] = []
@@ -197,8 +207,8 @@ class Chat:
         return self._apart.isdisjoint((group[0].project_id, pending.project_id))
 
     async def _send(self, group: list[PendingMessage]) -> None:
-        """Send a group. When it fails, its projects are tried apart, then its messages: what is
-        wrong with one must not cost the others.
+        """Send a group. When it fails, its projects are tried apart, then its messages: a fault of
+        one must not cost the others.
         """
         ids = {pending.project_id for pending in group}
         try:
@@ -317,6 +327,6 @@ async def _lock(change: Change, message_id: int) -> Any:
     return message
 
 
-def _tell(change: Change, message_id: int, event: Event, payload: str | Shape) -> None:
+def _tell(change: Change, message_id: int, event: Event, payload: str | PendingShape) -> None:
     channel = project_channel(change.context.project)
     change.emit(channel, event, payload, entity=entity("message", message_id))

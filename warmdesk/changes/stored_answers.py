@@ -1,9 +1,9 @@
-"""How much is kept for a person's Idempotency-Keys: so many keys and bytes in a day, then 429.
+"""Bounds of the answers stored for a person's Idempotency-Keys: keys and bytes in a day, then 429.
 
 An answer is kept for 24 hours and may have a mebibyte. Without a bound one member fills the disk;
 and to forget the oldest would break the only promise that a key makes: a repetition would be done
-twice, and nobody would know. So what was promised is kept, and a new key is refused where its
-sender sees it, who may go on without keys, or wait. A key that is known is always answered.
+twice, unnoticed. So stored answers stay, and a new key is refused; its sender may go on without
+keys, or wait. A key that is known is always answered.
 
 PostgreSQL is asked seldom: as an answer has at most a mebibyte, so many more as fit for certain are
 let through before it is asked again, at most for a minute. Each process counts by itself, so some
@@ -31,19 +31,19 @@ FRESH_SECONDS = 60.0
 FULL_SECONDS = 1.0
 """How long a refusal holds without a new look: to count 50,000 keys takes PostgreSQL a while."""
 MOST_PEOPLE = 10_000
-"""Whose use a process remembers; the longest unused goes first."""
+"""People whose use a process remembers; the longest unused goes first."""
 
 
 @dataclass(slots=True)
 class Use:
     """How many more keys of a person fit for certain: so many at `first`, of which some are
-    `left`. `keys` were kept at `asked` (`time.monotonic()`), and so many more were `coming`: let
-    through before, and not there yet. In `room_in` seconds there is more room.
+    `left`. `keys` were stored at `asked_at` (`time.monotonic()`), and so many more were `coming`:
+    let through before, and not there yet. In `room_in` seconds there is more room.
     """
 
     first: int
     room_in: float
-    asked: float
+    asked_at: float
     keys: int
     coming: int
     left: int = field(init=False)
@@ -58,7 +58,7 @@ class Use:
 
 
 class StoredAnswers:
-    """What people have kept, as one process knows it. With ``on=False`` nobody is refused."""
+    """The stored answers of people, as one process knows them; with ``on=False`` unbounded."""
 
     def __init__(self, database: Database, *, on: bool = True) -> None:
         self.database = database
@@ -72,7 +72,7 @@ class StoredAnswers:
             return
         person, now = str(context.actor_id), time.monotonic()
         use = self._uses.take(person)
-        if use is None or now - use.asked > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
+        if use is None or now - use.asked_at > (FRESH_SECONDS if use.left > 0 else FULL_SECONDS):
             use = await self._measure(context.actor_id)
         while use.is_used_up:
             use = await self._measure(context.actor_id)
@@ -91,7 +91,7 @@ class StoredAnswers:
             )
 
     async def _measure(self, user_id: int) -> Use:
-        """Ask anew; who comes meanwhile joins, so that all of them take from one count."""
+        """Ask anew; callers of the meantime join, so that all of them take from one count."""
         task = self._measuring.get(user_id)
         if task is None:
             task = asyncio.create_task(self._measured(user_id), context=Context())
@@ -103,19 +103,19 @@ class StoredAnswers:
     def _measured_or_not(self, user_id: int, done: asyncio.Task[Use]) -> None:
         self._measuring.pop(user_id)
         if not done.cancelled():
-            done.exception()  # whoever still waits hears it; perhaps nobody does
+            done.exception()  # callers that still wait get it; there may be none
 
     async def _measured(self, user_id: int) -> Use:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         async with self.database.connection() as connection:
             row = await sql.once.use(connection, actor=user_id)
         keys, coming = row["keys"], 0
         before = self._uses.take(str(user_id))
-        if before is not None and asked - before.asked <= FULL_SECONDS:
+        if before is not None and asked_at - before.asked_at <= FULL_SECONDS:
             # What was let through a moment ago is counted, or still under way.
             let_through = before.coming + before.first - before.left
             coming = max(0, let_through - (keys - before.keys))
         fits = min(KEYS_OF_USER - keys, (BYTES_OF_USER - row["bytes"]) // LARGEST)
-        use = Use(fits - coming, row["room_in"], asked, keys, coming)
+        use = Use(fits - coming, row["room_in"], asked_at, keys, coming)
         self._uses.keep(str(user_id), use)
         return use

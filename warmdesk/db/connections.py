@@ -1,13 +1,13 @@
-"""The connections of one pool: who has one, who waits for one, which are good no more.
+"""The connections of one pool: those in use, the callers that wait for one, those to replace.
 
-asyncpg's own pool wraps each connection anew for whoever takes it, resets it in a shielded task and
-sets and cancels a timer for it while it lies idle: an eighth of all Python that a chat message
-cost. Here taking an idle connection and giving it back are two plain calls. The last one given
-back is taken first, so what is not needed grows old and is closed.
+asyncpg's own pool wraps each connection anew for each caller, resets it in a shielded task and sets
+and cancels a timer for it while it lies idle: an eighth of all Python that a chat message cost.
+Here taking an idle connection and giving it back are two plain calls. The last one given back is
+taken first, so those that are not needed grow old and are closed.
 
-Nothing is handed on that may hold something of whoever had it: what comes back in a transaction,
-with a statement under way or with a cancelled one is closed. There is no reset: no code here leaves
-a SET, a LISTEN or a session lock behind.
+A connection that may hold state of its last caller is not handed on: one that comes back in a
+transaction, with a statement under way or with a cancelled one is closed. There is no reset: no
+code here leaves a SET, a LISTEN or a session lock behind.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg dec
         return status
 
     def cut_in(self, seconds: float) -> asyncio.TimerHandle:
-        """Close it after so many seconds, unless that is cancelled: what waits for its answer gets
-        an error at once, and nothing is left to arrive.
+        """Close it after so many seconds, unless that is cancelled: a caller that waits for its
+        answer gets an error at once, and nothing is left to arrive.
         """
         return asyncio.get_running_loop().call_later(max(0.0, seconds), self._cut)
 
@@ -85,7 +85,7 @@ class UnansweredSince:
 class ConnectionPool:
     """A pool of at most `most` connections, each made by `connect` when it is needed.
 
-    Whoever takes one gives it back, whatever became of it. One that has not answered since
+    A caller that takes one gives it back, in whatever state. One that has not answered since
     `silence` is not handed out.
     """
 
@@ -114,7 +114,7 @@ class ConnectionPool:
 
     @property
     def idle(self) -> int:
-        """Open connections that nobody has."""
+        """Open connections that lie idle."""
         return sum(not line.is_closed() for line in self._idle)
 
     @property
@@ -144,9 +144,9 @@ class ConnectionPool:
         return None
 
     async def acquire(self, seconds: float | None) -> PooledConnection:
-        """A connection: an idle one, a new one, or the next that is given back; who came first is
-        served first. TimeoutError after so many seconds; what `connect` raises; InterfaceError when
-        the pool is closed.
+        """A connection: an idle one, a new one, or the next that is given back; callers are served
+        in their order. TimeoutError after so many seconds; what `connect` raises; InterfaceError
+        when the pool is closed.
         """
         if self._closed:
             raise asyncpg.InterfaceError("the pool is closed")
@@ -166,8 +166,8 @@ class ConnectionPool:
             return await self._new()
 
     def release(self, line: PooledConnection) -> None:
-        """Give a connection back: to whoever waits longest, or to lie idle. A closed one makes
-        room for another.
+        """Give a connection back: to the caller that waits longest, or to lie idle. A closed one
+        makes room for another.
         """
         if line not in self._out:
             raise asyncpg.InterfaceError("a connection is given back that nobody took")
@@ -189,7 +189,7 @@ class ConnectionPool:
         self._end_idle()
 
     async def close(self) -> None:
-        """End: wait two seconds for those who have a connection, then close what they have too."""
+        """End: wait two seconds for connections in use, then close those too."""
         if self._closed:
             return
         self._closed = True
@@ -274,7 +274,7 @@ class ConnectionPool:
         return False
 
     def _end_idle(self, until: float = float("inf")) -> None:
-        """Close what was given back before `until`: the oldest lie first."""
+        """Close the connections that were given back before `until`: the oldest lie first."""
         while self._idle and self._idle[0].rested <= until:
             self._idle.pop(0).terminate()
             self._room += 1

@@ -22,15 +22,15 @@ PATIENCE = 0.2
 """Seconds until another host is asked too."""
 TARGET = "target_session_attrs"
 TARGET_VARIABLE = "PGTARGETSESSIONATTRS"
-PLACE = re.compile(r"(/.*|\[[^\]]*\]|[^:]*)(?::(\d+))?")
+HOST_AND_PORT = re.compile(r"(/.*|\[[^\]]*\]|[^:]*)(?::(\d+))?")
 AWAY = (asyncpg.InternalClientError, asyncpg.CannotConnectNowError, OSError, TimeoutError)
-"""What a host says that is away, starts or is a standby. Anything else an operator has to mend."""
+"""The errors of a host that is away, starts or is a standby. All others an operator has to mend."""
 
-Place = tuple[str, int | None]
+Host = tuple[str, int | None]
 """A host, or the directory of a socket, and its port."""
 
 
-def places(dsn: str) -> list[Place]:
+def hosts(dsn: str) -> list[Host]:
     """The hosts of a URL, in its order, as libpq reads it; none when it names none."""
     parts = urlsplit(dsn)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -38,13 +38,13 @@ def places(dsn: str) -> list[Place]:
     escaped = bool(spec)
     if not spec:
         spec, ports = options.get("host", ""), options.get("port", "").split(",")
-    hosts = spec.split(",") if spec else []
+    specs = spec.split(",") if spec else []
     if len(ports) == 1:
-        ports *= len(hosts)
-    found: list[Place] = []
-    for host, given in zip(hosts, ports, strict=True):
-        match = PLACE.fullmatch(host.strip())
-        name, port = (match[1].strip("[]"), given or match[2]) if match else (host, given)
+        ports *= len(specs)
+    found: list[Host] = []
+    for one, given in zip(specs, ports, strict=True):
+        match = HOST_AND_PORT.fullmatch(one.strip())
+        name, port = (match[1].strip("[]"), given or match[2]) if match else (one, given)
         found.append((unquote(name) if escaped else name, int(port) if port else None))
     return found
 
@@ -62,15 +62,15 @@ class Dialer:
 
     def __init__(self, dsn: str, *, timeout: float, **options: Any) -> None:
         self._dsn, self._seconds, self._options = dsn, timeout, options
-        self._places = places(dsn)
-        if len(self._places) > 1 and TARGET not in dsn and TARGET_VARIABLE not in os.environ:
+        self._hosts = hosts(dsn)
+        if len(self._hosts) > 1 and TARGET not in dsn and TARGET_VARIABLE not in os.environ:
             self._options[TARGET] = "read-write"
 
     async def __call__(self) -> Any:
         """A new connection. Raises what asyncpg raises; when all hosts fail, the error that tells
         most.
         """
-        if len(self._places) < 2:
+        if len(self._hosts) < 2:
             return await self._ask()
         errors: list[BaseException] = []
         try:
@@ -85,36 +85,36 @@ class Dialer:
 
     async def _first(self, errors: list[BaseException]) -> Any:
         """The connection of the first host that gives one; None when each has given an error."""
-        waiting = deque(self._places)
-        asked: dict[asyncio.Task[Any], Place] = {}
+        waiting = deque(self._hosts)
+        attempts: dict[asyncio.Task[Any], Host] = {}
         try:
-            while waiting or asked:
+            while waiting or attempts:
                 if waiting:
-                    place = waiting.popleft()
-                    asked[asyncio.create_task(self._ask(place))] = place
+                    host = waiting.popleft()
+                    attempts[asyncio.create_task(self._ask(host))] = host
                 done, _ = await asyncio.wait(
-                    asked,
+                    attempts,
                     timeout=PATIENCE if waiting else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in done:
-                    place = asked.pop(task)
+                    host = attempts.pop(task)
                     if (error := task.exception()) is None:
-                        self._places.sort(key=lambda one: one != place)
+                        self._hosts.sort(key=lambda one: one != host)
                         return task.result()
                     errors.append(error)
             return None
         finally:
-            for task in asked:
+            for task in attempts:
                 task.cancel()
                 task.add_done_callback(_hang_up)
 
-    async def _ask(self, place: Place | None = None) -> Any:
-        given = {"host": place[0], "port": place[1]} if place else {}
+    async def _ask(self, host: Host | None = None) -> Any:
+        given = {"host": host[0], "port": host[1]} if host else {}
         return await asyncpg.connect(self._dsn, timeout=self._seconds, **given, **self._options)
 
 
-def _hang_up(asked: asyncio.Task[Any]) -> None:
+def _hang_up(attempt: asyncio.Task[Any]) -> None:
     """Another host was faster."""
-    if not asked.cancelled() and asked.exception() is None:
-        asked.result().terminate()
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()

@@ -5,8 +5,8 @@ A process reads the UUID once, when it starts, because all its names in Redis ca
 processes, by a restore or as a copy, has another one. A process with the old names hears those with
 the new ones only by the feeds, so each worker asks for a successor when it finds that out.
 
-What a secret is stands nowhere: only a salted scrypt of it, so that who reads the database cannot
-try guesses faster than a few a second.
+No secret is stored: only a salted scrypt of it, so that a reader of the database cannot try guesses
+faster than a few a second.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ async def identify(connection: Any) -> str:
 
 
 async def differing_secrets(connection: Any, settings: Settings) -> list[str]:
-    """The names of those secrets that are others here than on the host that started first."""
+    """The names of the secrets that differ from those of the host that started first."""
     await _keep(connection, settings, again=False)
-    kept = {row["setting"]: row["print"] for row in await sql.server.secret_prints(connection)}
-    return [name for name in SECRETS if not _fits(kept[name], getattr(settings, name))]
+    prints = {row["setting"]: row["print"] for row in await sql.server.secret_prints(connection)}
+    return [name for name in SECRETS if not _fits(prints[name], getattr(settings, name))]
 
 
 async def accept_secrets(connection: Any, settings: Settings) -> None:
@@ -58,11 +58,11 @@ async def _keep(connection: Any, settings: Settings, *, again: bool) -> None:
 
 
 def _print(secret: str, salt: bytes) -> str:
-    """What is kept of a secret: ``salt:scrypt``, in hexadecimal."""
+    """The stored print of a secret: ``salt:scrypt``, in hexadecimal."""
     made = hashlib.scrypt(secret.encode(), salt=salt, dklen=PRINT_BYTES, **SCRYPT)
     return f"{salt.hex()}:{made.hex()}"
 
 
-def _fits(kept: str, secret: str) -> bool:
-    salt = bytes.fromhex(kept.partition(":")[0])
-    return hmac.compare_digest(kept, _print(secret, salt))
+def _fits(stored_print: str, secret: str) -> bool:
+    salt = bytes.fromhex(stored_print.partition(":")[0])
+    return hmac.compare_digest(stored_print, _print(secret, salt))

@@ -109,7 +109,7 @@ async def _bring_up(connection: Any, erasing: Iterable[str]) -> list[str]:
 
 async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:
     """Shapes and changes, in one transaction; bodies are not checked then, because they call each
-    other. What another program declared as erasing stays so: it may be newer, and running.
+    other. Events that another program declared as erasing stay so: it may be newer, and running.
     """
     async with connection.transaction():
         names = set(erasing)

@@ -1,14 +1,14 @@
 """Pools of connections to PostgreSQL, with the time limits every statement lives under.
 
-Three pools a process: one for requests; a small one for what may read much (`Heavy`), so that
-sign-ins, changes and health never wait for it; and two connections that requests cannot take, with
-which the hub heals.
+Three pools a process: one for requests; a small one for reads that may be long (`Heavy`), so that
+sign-ins, changes and health never wait for them; and two connections that requests cannot take,
+with which the hub heals.
 
-A PostgreSQL that hangs, or a network that lost its memory, tells nobody. So all that is done with a
-connection has an end together with the wait for it. A connection that was left in the middle of a
-question is closed at once: asyncpg would wait for the answer to its cancellation, as long again.
-And whoever was asked in vain makes the others doubtful: a connection that has not answered since
-is replaced before it is used, so that nobody has to wait for each of them in turn.
+A PostgreSQL that hangs, or a network that forgot the connection, sends no error. So one time limit
+holds for the wait for a connection and all work with it. A connection that was left in the middle
+of a question is closed at once: asyncpg would wait for the answer to its cancellation, as long
+again. And when one connection does not answer in time, all others are in doubt: one that has not
+answered since is replaced before it is used, so that requests do not wait for each of them in turn.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
 LEAST_SECONDS = 0.1
 REST_SECONDS = 1.0
-"""What something else that a request waits for leaves to PostgreSQL: plenty while it answers."""
+"""Seconds that a request's other waits leave for PostgreSQL: plenty while it answers."""
 SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
 STATEMENT_MS = 4000
@@ -55,13 +55,13 @@ goodbye while the connection lay in the pool and its end has not been read yet."
 PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 """The schema changed, and asyncpg's connections remember the one of before."""
 DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
-"""What a question raises when PostgreSQL is away, busy or slow."""
+"""The errors of a question when PostgreSQL is away, busy or slow."""
 
 
 @dataclass(slots=True)
 class Budget:
     """Seconds that one request may still spend on PostgreSQL, all its questions together: so its
-    client is answered within five, whatever hangs. A task that outlives it is not bound by it.
+    client is answered within five. A task that outlives it is not bound by it.
     """
 
     left: float = ASK_SECONDS
@@ -111,11 +111,11 @@ class Connections:
     """One pool. A query takes it where it would take a connection."""
 
     for_requests = False
-    """Whether what is asked here takes from the time of the request that asks."""
+    """Whether a question takes from the time of the request that asks."""
     waited: Any = None
     """The histogram of waits for a connection, where they are counted."""
     silent_after = SILENT_SECONDS
-    """Who has no answer for so many seconds makes the other connections doubtful."""
+    """A connection without an answer for so many seconds makes the others doubtful."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self.pool = pool
@@ -133,20 +133,20 @@ class Connections:
         Nothing but the connection is waited for, so it is enough to close that when the time is
         over. An answer that came in the same moment counts.
         """
-        began = asked = time.monotonic()
+        began = asked_at = time.monotonic()
         seconds, budget = granted(seconds) if self.for_requests else (seconds, None)
         try:
             line = self.pool.take()
             if line is None:
                 line = await self._wait(seconds)
-                asked = time.monotonic()
+                asked_at = time.monotonic()
             elif self.waited is not None:
                 self.waited.observe(0.0)
-            limit = line.cut_in(began + seconds - asked)
+            limit = line.cut_in(began + seconds - asked_at)
             try:
                 row = await line.fetchrow(statement, *values)
             except BaseException as error:
-                self._failed(line, asked, error)
+                self._failed(line, asked_at, error)
                 if line.late and not isinstance(error, asyncio.CancelledError):
                     raise TimeoutError from error
                 raise
@@ -163,7 +163,7 @@ class Connections:
     @asynccontextmanager
     async def transaction(self, seconds: float = ASK_SECONDS) -> AsyncIterator[Any]:
         """A connection in a transaction, which is committed in the end; an error rolls it back. So
-        does PostgreSQL when it finds that whoever ran out of time has left.
+        does PostgreSQL when it finds that the client ran out of time and left.
         """
         async with self.connection(seconds) as connection:
             transaction = connection.transaction()
@@ -193,14 +193,14 @@ class Connections:
             if self.waited is not None:
                 self.waited.observe(time.monotonic() - began)
 
-    def _failed(self, line: PooledConnection, asked: float, error: BaseException) -> None:
-        """Draw from an error what it says of the connection and of the others."""
+    def _failed(self, line: PooledConnection, asked_at: float, error: BaseException) -> None:
+        """Note what an error says about the connection and the others."""
         if line.late or isinstance(
             error, (TimeoutError, asyncio.CancelledError, asyncpg.InternalClientError)
         ):
             line.terminate()
-            if time.monotonic() - asked > self.silent_after:
-                self.silence.since = max(self.silence.since, asked)
+            if time.monotonic() - asked_at > self.silent_after:
+                self.silence.since = max(self.silence.since, asked_at)
         elif isinstance(error, PLAN_IS_OLD):
             self.pool.expire()
 
@@ -228,7 +228,7 @@ class Within:
     """
 
     __slots__ = (
-        "_asked",
+        "_asked_at",
         "_before",
         "_began",
         "_budget",
@@ -246,7 +246,7 @@ class Within:
 
     async def __aenter__(self) -> Any:
         connections, seconds = self._connections, self._seconds
-        self._began = self._asked = time.monotonic()
+        self._began = self._asked_at = time.monotonic()
         bound = connections.for_requests
         seconds, self._budget = granted(seconds) if bound else (seconds, None)
         line = connections.pool.take()
@@ -256,7 +256,7 @@ class Within:
             except BaseException:  # whatever it was, the time is gone
                 self._pay()
                 raise
-            self._asked = time.monotonic()
+            self._asked_at = time.monotonic()
         elif connections.waited is not None:
             connections.waited.observe(0.0)
         self._line = line
@@ -264,7 +264,7 @@ class Within:
         assert task is not None
         self._task, self._before = task, task.cancelling()
         self._limit = asyncio.get_running_loop().call_later(
-            max(0.0, self._began + seconds - self._asked), self._end
+            max(0.0, self._began + seconds - self._asked_at), self._end
         )
         return line
 
@@ -282,7 +282,7 @@ class Within:
         if error is None:
             line.answered = time.monotonic()
         else:
-            self._connections._failed(line, self._asked, error)
+            self._connections._failed(line, self._asked_at, error)
         self._connections.pool.release(line)
         self._pay()
         if self._late and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
@@ -292,8 +292,8 @@ class Within:
 class Heavy(Connections):
     """The pool for reads whose cost grows with what there is: searches, boards, long pages.
 
-    Whatever they cost, and however many ask, they hold so many connections and no more. Who would
-    stand behind too many gets `Unavailable` at once, and so does a statement that takes too long.
+    However many and long they are, they hold so many connections and no more. A read behind too
+    many others gets `Unavailable` at once, and so does a statement that takes too long.
     """
 
     for_requests = True
@@ -370,7 +370,7 @@ class Database(Connections):
             # More are made when they are needed.
             await opened.pool.fill(min(2, size))
             await opened.reserved.pool.fill(1)
-        except BaseException:  # nobody has it to close it
+        except BaseException:  # no caller has it to close it
             await opened.close()
             raise
         return opened

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HEADER = re.compile(r"^-- name: (\w+) -> (one|many|value|nothing)(, by key)?$", re.MULTILINE)
 TOKEN = re.compile(r"('(?:[^']|'')*')|(--[^\n]*)|(::)|(:=)|:([a-z_]\w*)")
 REQUEST = ("actor", "client", "project_id", "need", "version", "conflict_status")
-"""What `Changes.hot` tells every statement of the request that wants a change."""
+"""The parameters that `Changes.hot` gives every statement: see `ChangeContext.parameters`."""
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)

@@ -53,7 +53,7 @@ def wheel(package: str, setting: str) -> Path:
 
 
 def before_exec(*, death: int = 0, inner_user: int | None = None) -> Callable[[], None]:
-    """What a child does between fork and exec.
+    """The steps of a child between fork and exec.
 
     `death` is the signal it gets when we end. With `inner_user` it enters a user namespace in which
     root is that user: files stay root's outside, and PostgreSQL, which refuses root, sees an
@@ -105,7 +105,7 @@ def private_directory(path: Path, *, among_strangers: bool = False) -> Path:
 
 
 def nobody() -> tuple[int, int]:
-    """User and group of the one who may nearly nothing: whom root becomes for PostgreSQL."""
+    """User and group of ``nobody``, which root becomes for PostgreSQL."""
     try:
         found = pwd.getpwnam("nobody")
     except KeyError:
@@ -207,7 +207,7 @@ class Child:
             time.sleep(0.005)
 
     def last_words(self) -> str:
-        """What its log ends with, in one line."""
+        """The end of its log, in one line."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 4096))
             lines = file.read().decode(errors="replace").strip().splitlines()

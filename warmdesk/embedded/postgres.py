@@ -195,8 +195,8 @@ class Postgres:
         made.touch(mode=0o600)
 
     def _clear_traces(self) -> None:
-        """Remove what a killed predecessor left: its process id may be somebody else's now, and
-        would be taken for it.
+        """Remove the files of a killed predecessor: another process may have its id now, and would
+        be taken for it.
         """
         pid_file = self.data / "postmaster.pid"
         socket = self._sockets / f".s.PGSQL.{PORT}"
@@ -240,9 +240,9 @@ class Postgres:
             except OSError as error:
                 raise EmbeddedError(self._unreachable()) from error
         self._open_base()
-        for place in (self.data, self._sockets):
-            if place.exists():
-                self._give(place)
+        for folder in (self.data, self._sockets):
+            if folder.exists():
+                self._give(folder)
 
     def _unreachable(self) -> str:
         return (
@@ -254,15 +254,15 @@ class Postgres:
         """Let the server's user pass through, not read."""
         self.base.chmod(self.base.stat().st_mode & 0o7777 | 0o011)
 
-    def _give(self, place: Path) -> None:
+    def _give(self, directory: Path) -> None:
         """A directory for the server's user, with all that is in it."""
-        place.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         if not self._user:
             return
         owner, group = self._user["user"], self._user["group"]
-        if place.stat().st_uid == owner:
+        if directory.stat().st_uid == owner:
             return
-        for folder, _, files in os.walk(place):
+        for folder, _, files in os.walk(directory):
             for path in (folder, *(os.path.join(folder, name) for name in files)):
                 os.chown(path, owner, group, follow_symlinks=False)
 

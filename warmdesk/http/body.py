@@ -141,7 +141,7 @@ class Stream:
         self._end = _now() + max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)
 
     async def get(self, reading: Awaitable[T]) -> T:
-        """What reading gives. Raises for a body that is too slow, too large, or lost."""
+        """The result of a read. Raises for a body that is too slow, too large, or lost."""
         try:
             async with asyncio.timeout_at(min(_now() + IDLE_SECONDS, self._end)):
                 found = await reading
@@ -179,7 +179,7 @@ class Part(NamedTuple):
 
 async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
     """The parts of a streamed ``multipart/form-data`` (RFC 7578), one after the other, at most
-    `PARTS` of them (400): see `Stream`. What is malformed is 400.
+    `PARTS` of them (400): see `Stream`. A malformed form is 400.
     """
     stream = Stream(request, accepts)
     try:
@@ -220,14 +220,14 @@ STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 def check_text(raw: bytes) -> None:
-    """400 for what PostgreSQL cannot keep or nobody means: NUL in text, nesting deeper than 64.
+    """400 for NUL in text, which PostgreSQL cannot store, and for nesting deeper than 64.
 
     Linear in the body's length, and in C; the depth is only counted where there are brackets
     enough. Lone surrogates, NaN and numbers without end are refused by the decoder.
     """
-    # From the left: two backslashes are one that was meant, whatever follows.
+    # From the left: two backslashes are an escaped one, whatever follows.
     if b"\\u0000" in raw and b"\\u0000" in raw.replace(rb"\\", b"--"):
-        raise _with_place(raw, "\0", "text must not hold NUL characters")
+        raise _naming_field(raw, "\0", "text must not hold NUL characters")
     if raw.count(b"[") + raw.count(b"{") > NESTING_LIMIT and depth(raw) > NESTING_LIMIT:
         raise BadRequest(f"the body is nested deeper than {NESTING_LIMIT}")
 
@@ -254,11 +254,11 @@ def depth(raw: bytes) -> int:
 def _not_json(raw: bytes) -> WarmDeskError:
     """Why a body could not be read. The field of a lone surrogate is named."""
     if re.search(rb"\\u[dD][89a-fA-F]", raw):
-        return _with_place(raw, "\ud800-\udfff", "text must not hold lone surrogates")
+        return _naming_field(raw, "\ud800-\udfff", "text must not hold lone surrogates")
     return BadRequest("the body is not valid JSON")
 
 
-def _with_place(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
+def _naming_field(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
     """The error for text that holds an unwanted character, with the name of its field if found."""
     if len(raw) > NAMED_LIMIT:
         return BadRequest(reason)
@@ -283,11 +283,11 @@ def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield name, key
             yield from texts(inner, cut(f"{name}.{key}" if name else key, LONGEST_NAME))
     elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from texts(inner, cut(f"{name}[{place}]", LONGEST_NAME))
+        for index, inner in enumerate(value):
+            yield from texts(inner, cut(f"{name}[{index}]", LONGEST_NAME))
 
 
-PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
+AT_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 FIELD = re.compile(r"field `(\w+)`")
 
 
@@ -296,10 +296,10 @@ def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
     however long they are.
     """
     text = str(error)
-    place = PLACE.search(text)
+    path = AT_PATH.search(text)
     missing = FIELD.search(text)
-    reason = cut(PLACE.sub("", text), LONGEST_REASON)
-    words = [found[1] for found in (place, missing) if found and found[1]]
+    reason = cut(AT_PATH.sub("", text), LONGEST_REASON)
+    words = [found[1] for found in (path, missing) if found and found[1]]
     if not words:
         return BadRequest(reason)
     name = ".".join(words)

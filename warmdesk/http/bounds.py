@@ -1,9 +1,9 @@
-"""What those who are not done may hold of a process together: answers that nobody takes, bodies
-that drip, connections of one address, sockets of one person, open files. Slow sockets are the
-sweeper's.
+"""Bounds of what unfinished clients may hold of a process together: answers that are not taken,
+bodies that drip, connections of one address, sockets of one person, open files. Slow sockets are
+the sweeper's.
 
-Each of them alone has a limit of its own, but thousands of small ones are a large one. What ends a
-connection here is counted in ``warmdesk_http_cut_total``.
+Each of them alone has a limit of its own, but thousands of small ones are a large one.
+``warmdesk_http_cut_total`` counts the connections that are ended here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from warmdesk.realtime.socket_buffers import progress
 from warmdesk.tasks import Tasks, seconds_to_tick
 
 WRITE_TIMEOUT = 10.0
-"""Who took nothing of an answer for so many seconds is not waited for."""
+"""A connection that took nothing of its answer for so many seconds is ended."""
 DRAIN_SECONDS = 60.0
 """So long an answer may take that the kernel does not take at once."""
 STOPPING_TIMEOUT = 1.0
@@ -45,11 +45,11 @@ SPARE_FILES = 128
 """Files that are left for PostgreSQL, Redis and the disk."""
 FEW_FILES = 16
 SHARE = 4
-"""One address has at most this part of the files, whatever the setting says."""
+"""One address has at most this part of the files, even if the setting says more."""
 NOBODY = 0
-"""Who is not signed in, whoever it is: no person has this id."""
+"""The id that stands for all who are not signed in; no person has it."""
 HERE = "127.0.0.0/8, ::1"
-"""Who is on this machine needs no connection to do harm."""
+"""Connections of this machine are not counted: a local process needs none to do harm."""
 SOCKETS_AGAIN_SECONDS = 10.0
 VISIT_SECONDS = 1.0
 COLLECT_SECONDS = 60.0
@@ -68,8 +68,8 @@ class Crowded(Unavailable):
 
 
 class Reader:
-    """An answer that is not taken at once: whose, since when, when some of it was taken last, how
-    much of it waits, and a number that falls when more is taken.
+    """An answer that is not taken at once: its person, since when, when some of it was taken last,
+    how much of it waits, and a number that falls when more is taken.
     """
 
     __slots__ = ("level", "person", "since", "size", "taken_at")
@@ -82,8 +82,8 @@ class Reader:
 
 
 class Readers:
-    """Those who do not take their answers at once. ``held``: bytes that wait for all of them;
-    ``of``: for each person, and for `NOBODY` those of all who are not signed in.
+    """The connections that do not take their answers at once. ``held``: bytes that wait for all of
+    them; ``of``: for each person, and for `NOBODY` those of all who are not signed in.
     """
 
     def __init__(self) -> None:
@@ -92,8 +92,9 @@ class Readers:
         self.of: Counter[int] = Counter()
 
     def waits(self, transport: asyncio.Transport, person: int) -> None:
-        """The kernel did not take all of an answer. Over the budget, whoever holds most loses what
-        was taken least lately: a crowd of one person's answers ends nobody else's.
+        """The kernel did not take all of an answer. Over the budget, the person who holds most
+        loses the answer that was taken least lately: a crowd of one person's answers ends no
+        others.
         """
         reader = self.slow[transport] = Reader(transport, person, monotonic())
         self._holds(reader, reader.size)
@@ -115,7 +116,7 @@ class Readers:
             del self.of[reader.person]
 
     def visit(self, now: float, *, stopping: bool = False) -> None:
-        """Once a second: who takes nothing, or not enough, is ended."""
+        """Once a second: end the connections that take nothing, or not enough."""
         patience = STOPPING_TIMEOUT if stopping else WRITE_TIMEOUT
         for transport in list(islice(self.slow, VISITED)):
             reader = self.slow.pop(transport)
@@ -132,7 +133,7 @@ class Readers:
         HTTP_BUFFER_BYTES.set(self.held)
 
     def end_all(self) -> None:
-        """The process stops: nobody is waited for."""
+        """The process stops: end them all."""
         for transport in list(self.slow):
             self._end(transport, "stalled")
 
@@ -155,8 +156,8 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-class Body:
-    """One body that is on its way, and whose. ``late`` ends its reading."""
+class ArrivingBody:
+    """One body that is on its way, and its person. ``late`` ends its reading."""
 
     __slots__ = ("cut", "late", "person", "size")
 
@@ -165,24 +166,24 @@ class Body:
 
 
 class Bodies:
-    """Those that are on their way, the oldest first. ``held``: bytes of all that have come; ``of``:
-    of each person's, and for `NOBODY` of those of all who are not signed in.
+    """The bodies on their way, the oldest first. ``held``: bytes of all that have come; ``of``: of
+    each person's, and for `NOBODY` of those of all who are not signed in.
     """
 
     def __init__(self) -> None:
-        self.coming: dict[Body, None] = {}
+        self.coming: dict[ArrivingBody, None] = {}
         self.held = 0
         self.of: Counter[int] = Counter()
 
-    def begins(self, late: asyncio.Timeout, person: int) -> Body:
-        body = Body(late, person)
+    def begins(self, late: asyncio.Timeout, person: int) -> ArrivingBody:
+        body = ArrivingBody(late, person)
         self.coming[body] = None
         return body
 
-    def grows(self, body: Body, size: int) -> None:
-        """More of it came. Over the budget, of whoever has most on their way those are cut off that
-        have been coming longest: whoever means to be heard is done soon, and one person's many cut
-        off nobody else's.
+    def grows(self, body: ArrivingBody, size: int) -> None:
+        """More of it came. Over the budget, the person with most on their way loses the bodies that
+        have been coming longest: an honest body is done soon, and one person's many cut off no
+        others.
         """
         if body.cut:
             return
@@ -196,13 +197,13 @@ class Bodies:
             HTTP_CUT.inc(reason="bodies")
             oldest.late.reschedule(0.0)
 
-    def ends(self, body: Body) -> None:
-        """It is whole, or nobody reads it any more."""
+    def ends(self, body: ArrivingBody) -> None:
+        """It is whole, or is read no more."""
         if body in self.coming:
             del self.coming[body]
             self._holds(body, -body.size)
 
-    def _holds(self, body: Body, more: int) -> None:
+    def _holds(self, body: ArrivingBody, more: int) -> None:
         self.held += more
         self.of[body.person] += more
         if not self.of[body.person]:
@@ -216,18 +217,18 @@ class Caller(Protocol):
         """Nothing is asked: there is no request yet, or none after the one that is answered."""
 
     def hangs_for(self) -> int | None:
-        """Whose body is not all here yet, or whose answer is not taken; None when neither is so.
-        Asked of who is not idle.
+        """The person whose body is not whole yet, or whose answer is not taken; None when neither
+        is so. Asked of connections that are not idle.
         """
 
 
 class Entrance:
-    """Who may connect, how many of one address have, and how many sockets one person may open.
+    """The open connections, how many each address has, and how many sockets one person may open.
 
-    ``open``: every connection and what it counts as, empty for those that are not counted: proxies,
-    whose addresses are not their clients', and this machine. ``callers``: of each address those
-    that are no sockets, the one first that was looked at longest ago. ``each``: how many sockets
-    one person may have, and at an address's limit connections that hang.
+    ``open``: every connection and the address it counts for, empty for those that are not counted:
+    proxies, whose addresses are not their clients', and this machine. ``callers``: of each address
+    those that are no sockets, the one looked at longest ago first. ``each``: how many sockets one
+    person may have, and at an address's limit connections that hang.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -257,7 +258,7 @@ class Entrance:
         return True
 
     def becomes_socket(self, transport: asyncio.BaseTransport) -> None:
-        """A connection is a socket from here on: it gives way to nobody."""
+        """A connection is a socket from here on: it gives way to no other."""
         self._calls_no_more(self.open.get(transport, ""), transport)
 
     def leaves(self, transport: asyncio.BaseTransport | None) -> None:
@@ -279,8 +280,8 @@ class Entrance:
                 del self.callers[address]
 
     def _make_room(self, address: str) -> bool:
-        """An address is at its limit: the oldest connection there that is idle goes, or else of
-        whoever lets most of them hang all but the newest. False when that makes no room.
+        """An address is at its limit: end its oldest idle connection, or else those of the person
+        who lets most of them hang, but for the newest. False when that makes no room.
         """
         callers = self.callers.get(address, {})
         busy: list[asyncio.Transport] = []
@@ -315,7 +316,7 @@ class Entrance:
         return bool(ended)
 
     def refuse_socket(self, person: int) -> TooMany:
-        """Somebody has all the sockets that one may. The new one is refused and none is ended:
+        """A person has as many sockets as one may. The new one is refused and none is ended:
         clients that come back at once would else end each other's without end.
         """
         self._too_many("sockets", user_id=person, limit=self.each)
@@ -327,7 +328,7 @@ class Entrance:
         )
 
     def visit(self) -> None:
-        """See whether there are files left. libuv says nothing when there are none for a new
+        """Check whether there are files left. libuv says nothing when there are none for a new
         connection: it is accepted and closed.
         """
         try:
@@ -348,13 +349,15 @@ class Entrance:
         now = monotonic()
         if now >= self._said.get(reason, 0.0):
             self._said[reason] = now + SAY_AGAIN_SECONDS
-            told = " ".join(f"{name}={value}" for name, value in facts.items())
-            log.warning("connections.%s reason=%s %s open=%d", what, reason, told, len(self.open))
+            details = " ".join(f"{name}={value}" for name, value in facts.items())
+            log.warning(
+                "connections.%s reason=%s %s open=%d", what, reason, details, len(self.open)
+            )
 
 
 @lru_cache(maxsize=4096)
 def counted_as(host: str, uncounted: str) -> str:
-    """What a peer's address counts as; empty when it is in one of the networks that are not
+    """The address that a peer counts for; empty when it is in one of the networks that are not
     counted.
     """
     address = parsed(host)
@@ -394,7 +397,7 @@ class Bounds:
 
 
 def collect() -> None:
-    """Free what only knows itself. With the thresholds of a worker that would be left lying until
-    fifty thousand objects more are made, which in a quiet process is never.
+    """Free reference cycles. With the thresholds of a worker they would stay until fifty thousand
+    more objects are made, which in a quiet process is never.
     """
     gc.collect(1 if gc.get_count()[1] <= SMALL else 0)

@@ -1,5 +1,5 @@
-"""@command: what a client may send on a socket, declared beside the resource that it belongs to;
-and how it is carried out.
+"""@command: the messages that a client may send on a socket, each declared beside its resource; and
+how they are carried out.
 
 A message is ``{"type", "payload", "id"}``. Messages of one socket are carried out one after
 another, in their order. A socket's role is not remembered: every change reads it anew.
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from warmdesk.auth.actor import Actor, Project, Role
+from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError, cut
 from warmdesk.http.body import LONGEST_REASON, check_text
@@ -46,7 +46,7 @@ CODES = {
     500: "internal",
     503: "unavailable",
 }
-"""What an `error` calls a refusal that has no code of its own."""
+"""The codes of an `error` for refusals that have no code of their own."""
 
 log = logging.getLogger(__name__)
 encode = msgspec.json.encode
@@ -56,7 +56,7 @@ encode = msgspec.json.encode
 
 
 class Incoming(msgspec.Struct):
-    """What a client sends: ``{"type", "payload", "id"}``."""
+    """A client's message: ``{"type", "payload", "id"}``."""
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
@@ -67,13 +67,13 @@ class Incoming(msgspec.Struct):
 decode = msgspec.json.Decoder(Incoming).decode
 
 
-class Socket(Connection):
-    """A connection with a door: who opened it, and the messages that wait to be carried out."""
+class CommandSocket(Connection):
+    """A connection that takes commands: its actor, and the messages that wait to be carried out."""
 
     __slots__ = ("actor", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
 
     def __init__(
-        self, desk: Desk, actor: Actor, project: Project | None, entrance: Entrance
+        self, desk: Desk, actor: Actor, project: EnteredProject | None, entrance: Entrance
     ) -> None:
         super().__init__(
             received=received, refused=refused, closed=closed, limits=desk.settings.rate_limits
@@ -104,7 +104,7 @@ class Socket(Connection):
 class Call:
     """A command under way: on which socket, with which body, and the context of its change."""
 
-    socket: Socket
+    socket: CommandSocket
     body: Any
     context: ChangeContext
 
@@ -114,7 +114,7 @@ Carry = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What clients may send.
+    """A kind of message that clients may send.
 
     type      ``chat.send``
     body      a msgspec type: the payload is decoded and checked before `carry` is called. A
@@ -140,7 +140,7 @@ class Command:
 
     @property
     def sentence(self) -> str:
-        """What it is for: the docstring's first line."""
+        """Its purpose: the docstring's first line."""
         return (self.carry.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -178,7 +178,7 @@ def command(
 
 
 def closed(connection: Connection, code: int) -> None:
-    assert isinstance(connection, Socket)
+    assert isinstance(connection, CommandSocket)
     WS_CLOSED.inc(code=str(code))
     connection.inbox = None
     connection.desk.hub.gone(connection)
@@ -192,7 +192,7 @@ def refused(connection: Connection, kind: str) -> None:
 
 def received(connection: Connection, text: bytes) -> None:
     """One text message: carried out when those before it are."""
-    assert isinstance(connection, Socket)
+    assert isinstance(connection, CommandSocket)
     try:
         check_text(text)
         message = decode(text)
@@ -226,7 +226,7 @@ def received(connection: Connection, text: bytes) -> None:
         connection.inbox.append(message)
 
 
-async def _carry_out(connection: Socket) -> None:
+async def _carry_out(connection: CommandSocket) -> None:
     """One message after another, until none waits."""
     while connection.inbox:
         message = connection.inbox[0]
@@ -247,7 +247,7 @@ async def _carry_out(connection: Socket) -> None:
     connection.inbox = None
 
 
-async def _obey(connection: Socket, message: Incoming) -> None:
+async def _obey(connection: CommandSocket, message: Incoming) -> None:
     declared = COMMANDS.get(message.type)
     if declared is None or (declared.need is not None and not connection.project_id):
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
@@ -267,7 +267,7 @@ async def _obey(connection: Socket, message: Incoming) -> None:
         shares.give_back(person)
 
 
-async def _carry(connection: Socket, declared: Command, message: Incoming) -> None:
+async def _carry(connection: CommandSocket, declared: Command, message: Incoming) -> None:
     rate, person = declared.rate, connection.user_id
     if rate is CHANGES:
         await rate.take(connection.desk, person)
@@ -277,12 +277,12 @@ async def _carry(connection: Socket, declared: Command, message: Incoming) -> No
     _reply(connection, declared, message, await declared.carry(call))
 
 
-def _carry_at_once(connection: Socket, declared: Command, message: Incoming) -> None:
+def _carry_at_once(connection: CommandSocket, declared: Command, message: Incoming) -> None:
     call = _call(connection, declared, message)
     _reply(connection, declared, message, declared.carry(call))
 
 
-def _call(connection: Socket, declared: Command, message: Incoming) -> Call:
+def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Call:
     body = None
     if declared.body is not None:
         body = msgspec.json.decode(message.payload, type=declared.body)
@@ -297,7 +297,7 @@ def _call(connection: Socket, declared: Command, message: Incoming) -> Call:
 
 
 def _reply(
-    connection: Socket, declared: Command, message: Incoming, payload: dict[str, Any] | None
+    connection: CommandSocket, declared: Command, message: Incoming, payload: dict[str, Any] | None
 ) -> None:
     if payload is None:
         return

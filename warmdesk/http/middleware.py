@@ -1,13 +1,13 @@
-"""What every request passes on its way in and out: the door that is hung before each handler.
+"""The wrapper around each handler, which every request passes on its way in and out.
 
-In: the request's id and the clock. Out: every error becomes the one JSON shape,
-every answer gets the same headers and is counted under its route's template. A handler therefore
-only raises. What it did not expect becomes a 500 that says nothing but the request's id, under
-which the log has the traceback.
+In: the request's id and the clock. Out: every error becomes the one JSON shape, every answer gets
+the same headers and is counted under its route's template. A handler therefore only raises. An
+unexpected error becomes a 500 that says nothing but the request's id, under which the log has the
+traceback.
 
-The door is hung when the routes are collected, not given to aiohttp as a middleware: what aiohttp
-does for a middleware and for a hook costs a request as much as all that the door does. A socket's
-answer, 101, is left alone: its transport is no longer aiohttp's, and nothing is done to it.
+Handlers are wrapped when the routes are collected. As an aiohttp middleware with a hook the wrapper
+would cost a request twice as much. A socket's answer, 101, is left alone: its transport is no
+longer aiohttp's, and nothing is done to it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PREFLIGHT_SECONDS = "3600"
 
 
 class Origins:
-    """Who may call from a browser: the listed origins, BASE_URL's, and the request's own host."""
+    """The origins that may call: the listed ones, BASE_URL's and the request's own host."""
 
     def __init__(self, settings: Settings) -> None:
         listed = settings.allowed_origins.replace(",", " ").split()
@@ -126,7 +126,7 @@ class RefusedBefore(Exception):
 
 
 def as_problem(error: Exception) -> WarmDeskError:
-    """What the client hears of an error. Those that nobody foresaw become a bare 500."""
+    """The refusal that the client gets for an error. Unforeseen errors become a bare 500."""
     if isinstance(error, asyncpg.PostgresError):
         error = _of_postgres(error)
     if isinstance(error, WarmDeskError):
@@ -161,7 +161,7 @@ def _of_aiohttp(error: web.HTTPException) -> WarmDeskError:
 
 
 class Responses:
-    """What the doors of one application know of its settings."""
+    """What the wrappers of one application take from its settings."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -194,12 +194,12 @@ class Responses:
         else:
             headers.update(self.usual)
         headers["X-Request-Id"] = name
-        kept = "ETag" in headers
+        cacheable = "ETag" in headers
         if "Cache-Control" not in headers:
-            headers["Cache-Control"] = "private, no-cache" if kept else "no-store"
+            headers["Cache-Control"] = "private, no-cache" if cacheable else "no-store"
         origin = request.headers.get("Origin")
-        if origin is not None or kept:
-            # What is kept depends on the origin even when none was sent.
+        if origin is not None or cacheable:
+            # A cached answer depends on the origin even when none was sent.
             headers.add("Vary", "Origin")
         if (
             origin is not None
@@ -222,10 +222,10 @@ RESPONSES: web.AppKey[Responses] = web.AppKey("responses", Responses)
 
 
 def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
-    """The handler with the door before it. `template`: the path as it was declared."""
+    """The wrapped handler. `template`: the path as it was declared."""
     answers = HTTP.at(method, template)
 
-    async def door(request: web.Request) -> web.StreamResponse:
+    async def wrapped(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         responses = request.app[RESPONSES]
         name = responses.name(request)
@@ -260,30 +260,30 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             )
         return response
 
-    return door
+    return wrapped
 
 
 def declared(template: str, values: Mapping[str, str]) -> str:
-    """A path as the log has it: as it was declared, with its numeric ids. Whatever else stands in a
-    path may be a secret, or nobody's.
+    """A path as the log has it: as it was declared, with its numeric ids. All other words of a path
+    may be secrets, or made up.
     """
 
-    def shown(place: re.Match[str]) -> str:
-        value = values.get(place[1], "")
-        return value if LOGGED_ID.fullmatch(value) else place[0]
+    def shown(placeholder: re.Match[str]) -> str:
+        value = values.get(placeholder[1], "")
+        return value if LOGGED_ID.fullmatch(value) else placeholder[0]
 
     return PLACEHOLDER.sub(shown, template)
 
 
-def refused(error: Exception, place: str, name: str) -> web.StreamResponse:
+def refused(error: Exception, route: str, name: str) -> web.StreamResponse:
     """The answer to an error, and the line in the log that it deserves."""
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
     shown = as_problem(error)
     if shown.status == 500:
-        log.error('http.failed route="%s"', place, exc_info=error)
+        log.error('http.failed route="%s"', route, exc_info=error)
     elif shown.status == 503 and shown is not error:
-        log.warning('http.unavailable route="%s" cause=%s', place, type(error).__name__)
+        log.warning('http.unavailable route="%s" cause=%s', route, type(error).__name__)
     return problem(shown, name if shown.status >= 500 else None)
 
 

@@ -2,7 +2,7 @@
 
 A list's query inherits `PageQuery`. Its SQL query is given `limit` and what the page begins after
 (null: the list's beginning), and gives one row: ``items``, a JSON array, and ``next``, null on the
-last page, else what the next page begins after, as a JSON array of the query's `place`.
+last page, else what the next page begins after, as a JSON array of the query's `cursor_type`.
 
 That array travels in the cursor, behind four bytes of a digest of itself, the list's path and its
 filters. So a cursor goes on in its own list alone; of another list, or mistyped, it is 400. None of
@@ -27,18 +27,18 @@ from warmdesk.schemas.pages import PageQuery
 
 MARK_BYTES = 4
 ASKED_ANEW = frozenset({"limit", "cursor"})
-"""What each page may ask for by itself; all else stays the same from page to page."""
+"""Parameters that each page may have of its own; all others stay the same from page to page."""
 SECRETS = ("api_key", "token")
 
 
 def begins_after(request: web.Request) -> tuple[Any, ...]:
     """What the page begins after: the values that the cursor carries, of the types of the query's
-    `place`; as many times None without a cursor. 400 for a cursor that was not given for this list
-    and these filters.
+    `cursor_type`; as many times None without a cursor. 400 for a cursor that was not given for this
+    list and these filters.
     """
     query: PageQuery = request[QUERY]
     if query.cursor is None:
-        return (None,) * len(get_args(query.place))
+        return (None,) * len(get_args(query.cursor_type))
     return _decoded(request, query.cursor)
 
 
@@ -50,32 +50,32 @@ def answer_page(request: web.Request, page: Any) -> web.Response:
     return answer(page["items"], headers={"Link": following})
 
 
-def link(request: web.Request, rel: str, **place: object) -> str:
-    """One link of the header: this request's address with another place in the list. No longer
-    ``around`` anything: the pages beside it are before or after it.
+def link(request: web.Request, rel: str, **parameters: object) -> str:
+    """One link of the header: this request's address with other parameters, and without
+    ``around``: the pages beside it are before or after it.
     """
     url = request.rel_url.without_query_params("around", *SECRETS).update_query(
-        {name: str(value) for name, value in place.items()}
+        {name: str(value) for name, value in parameters.items()}
     )
     return f'<{url}>; rel="{rel}"'
 
 
-def _encoded(request: web.Request, place: bytes) -> str:
+def _encoded(request: web.Request, content: bytes) -> str:
     query: PageQuery = request[QUERY]
     filters = [getattr(query, name) for name in _filters(type(query))]
     bound = encode([request.path, filters])
-    mark = sha256(bound + place).digest()[:MARK_BYTES]
-    return urlsafe_b64encode(mark + place).decode().rstrip("=")
+    mark = sha256(bound + content).digest()[:MARK_BYTES]
+    return urlsafe_b64encode(mark + content).decode().rstrip("=")
 
 
 def _decoded(request: web.Request, cursor: str) -> tuple[Any, ...]:
     query: PageQuery = request[QUERY]
     try:
-        place = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MARK_BYTES:]
+        content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MARK_BYTES:]
         # Made again, because Base64 is decoded from more texts than it is encoded to.
-        if _encoded(request, place) != cursor:
+        if _encoded(request, content) != cursor:
             raise ValueError
-        values: tuple[Any, ...] = _decoder(type(query)).decode(place)
+        values: tuple[Any, ...] = _decoder(type(query)).decode(content)
         if any(isinstance(each, str) and UNKEEPABLE.search(each) for each in values):
             raise ValueError
     except ValueError as error:
@@ -90,4 +90,4 @@ def _filters(kind: type[PageQuery], /) -> tuple[str, ...]:
 
 @cache
 def _decoder(kind: type[PageQuery]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind.place)
+    return msgspec.json.Decoder(kind.cursor_type)

@@ -1,7 +1,8 @@
-"""What aiohttp does by itself before a request is one: refuse what is no HTTP, and wait for it.
+"""The HTTP connection: it waits for a request's head, and refuses malformed HTTP in our shape.
 
-It would refuse in a shape of its own with a traceback in the log, and would wait for the rest of a
-head as long as for the next request. Here it answers like every door, and a head has ten seconds.
+aiohttp would refuse in a shape of its own with a traceback in the log, and would wait for the rest
+of a head as long as for the next request. Here the answer looks like every other, and a head has
+ten seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PIPELINED = 8
 """Requests that are read before the one before them is answered."""
 
 BEYOND = wrap_handler(not_found, OTHER, UNMATCHED)
-"""The door of what has no path: ``CONNECT host:port``, ``GET http://host``."""
+"""The handler of requests without a path: ``CONNECT host:port``, ``GET http://host``."""
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class HeadTooLong(Exception):
 class HttpConnection(web.RequestHandler):
     """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
     before it was aiohttp's, is refused. `responses`: of the application, given by the reader of
-    handshakes. `person`: whose request is answered.
+    handshakes. `person`: the user whose request is answered.
     """
 
     __slots__ = ("_entered", "_head_size", "_late", "_slow", "person", "refusal", "responses")
@@ -100,7 +101,7 @@ class HttpConnection(web.RequestHandler):
 
     @contextmanager
     def handing_over(self) -> Iterator[None]:
-        """The transport is given to somebody else, with its place at the entrance; unless that
+        """The transport is given to another protocol, with its place at the entrance; unless that
         fails.
         """
         entered, self._entered = self._entered, None
@@ -153,14 +154,14 @@ class HttpConnection(web.RequestHandler):
             self._late = self._loop.call_at(moment, self._give_up)
 
     def is_idle(self) -> bool:
-        """Nobody is at work for this connection: what came is no whole head yet."""
+        """No request is at work on this connection: what came is no whole head yet."""
         # Before its first turn, aiohttp's task has nothing that it waits with.
         return not self._request_count or (self._waiter is not None and not self._waiter.done())
 
     def hangs_for(self) -> int | None:
         """See `bounds.Caller`."""
         if self._slow is not None or not self._request_in_progress:
-            return self.person  # of its body the rest is read, which nobody wants
+            return self.person  # the rest of its body is read and thrown away
         request = self._current_request
         if request is None or request.content.is_eof():
             return None
@@ -182,7 +183,7 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP, or to an error outside every door."""
+        """The answer to malformed HTTP, or to an error outside every handler."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun already")
         name = self.responses.name(request) if self.responses is not None else ""
@@ -207,7 +208,7 @@ class HttpConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send an answer. One that is an exception is aiohttp's own: the target is no path, so it
-        led to no door.
+        has no handler.
         """
         actor = request.get(ACTOR)
         self.person = NOBODY if actor is None else actor.user_id

@@ -17,7 +17,7 @@ QUERY_LIMIT = 4096
 
 
 def query_reader(kind: Any) -> Callable[[web.Request], Any]:
-    """What reads a query string as its type, or raises 400 with the parameter's name.
+    """A reader of query strings as a type, which raises 400 with the parameter's name.
 
     A number called ``limit`` is brought into its bounds. A parameter may come twice only where the
     type has a list for it.
@@ -86,7 +86,7 @@ def _kinds(kind: Any) -> Iterator[Any]:
 
 
 def _bounds(kind: Any) -> tuple[int, int]:
-    """What a limit may be; without a declared bound, what fits an integer of PostgreSQL."""
+    """The bounds of a limit; without declared ones, those of an integer of PostgreSQL."""
     number = next(each for each in _kinds(kind) if isinstance(each, msgspec.inspect.IntType))
     least = 1 if number.ge is None else number.ge
     return least, 2**31 - 1 if number.le is None else number.le

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from warmdesk.auth.actor import Actor, Project
+from warmdesk.auth.actor import Actor, EnteredProject
 from warmdesk.auth.addresses import Origin, client_address, origin
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
@@ -22,7 +22,7 @@ from warmdesk.schemas import MAX_ID
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
 ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
-PROJECT: web.RequestKey[Project] = web.RequestKey("project", Project)
+PROJECT: web.RequestKey[EnteredProject] = web.RequestKey("project", EnteredProject)
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
@@ -37,7 +37,7 @@ HIGHEST_VERSION = 2**31 - 1
 def change_context(
     request: web.Request, actor: Actor | None, raw: bytes, *, need: Need = None, keyed: bool = False
 ) -> ChangeContext:
-    """What a change needs to know of its request. If-Match goes before a version in the body."""
+    """The context of the request's change. If-Match goes before a version in the body."""
     headers = request.headers
     key = headers.get("Idempotency-Key")
     if key is not None and not HEADER_TEXT.fullmatch(key):

@@ -1,5 +1,5 @@
-"""What a route promises. It stands in its declaration (`routing.route`), and is done for it there;
-the document, the reference client's tests and all others read it from here.
+"""A route and its promises. They are declared and kept by `routing.route`; the document, the
+reference client's tests and all others read them from here.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SIGNED_IN: Need = HUMAN_ROLES
 
 
 class Tag(NamedTuple):
-    """What operations belong to, with the document's sentence about it. Tags stand there in the
-    order of the resources that declare them.
+    """The group of an operation in the document, with its sentence. Tags stand there in the order
+    of the resources that declare them.
     """
 
     name: str
@@ -34,21 +34,21 @@ class Tag(NamedTuple):
 
 
 class Etag(Enum):
-    """What an answer's ``ETag`` is good for."""
+    """The use of an answer's ``ETag``."""
 
     VERSION = "The version, for `If-Match`."
     CONTENT = "Names this very content: with `If-None-Match` it is answered 304 while it holds."
 
 
 class Scope(NamedTuple):
-    """What the path of an operation leads into, and who may enter there."""
+    """The thing that the path of an operation leads into, and the check of who may enter there."""
 
     name: str
     parameter: str
     """The path's parameter that names it."""
     enter: Callable[[web.Request, Desk, Actor, Any], Awaitable[None]]
-    """Puts what was entered into the request, or raises what the policy says: told the request's
-    actor and the route's `need`."""
+    """Puts the thing into the request, or raises what the policy says; it gets the request's actor
+    and the route's `need`."""
 
 
 async def _enter_project(request: web.Request, desk: Desk, actor: Actor, need: Role) -> None:
@@ -85,7 +85,7 @@ class ChangeRate(Rate):
 
 
 CHANGES = ChangeRate("changes", lambda settings: settings.changes_per_minute)
-"""What every change counts as, unless its route names another rate."""
+"""The rate of every change, unless its route names another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ PARAMETERS: dict[str, Parameter] = {
     "slug": Parameter({"type": "string"}, "demo", "The project's slug."),
     "card_id": Parameter({"type": "string"}, "DEMO-7", "The card's id, or its key."),
 }
-"""Those that several resources have in their paths. All others are numbers, or stand with their
-route.
+"""Parameters that several resources have in their paths. All others are numbers, or stand with
+their route.
 """
 NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 

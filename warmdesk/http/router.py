@@ -1,11 +1,11 @@
 """Addresses as a tree of their words: a request finds its handler in as many steps as it has words.
 
 aiohttp tries the patterns below ``/api/v1/projects`` one after the other, which costs a request
-more than its role check and its body together. This resource is what aiohttp asks instead; each
-path stays an aiohttp resource of its own, so that a route's template is known as usual.
+more than its role check and its body together. aiohttp asks this resource instead; each path stays
+an aiohttp resource of its own, so that a route's template is known as usual.
 
-A fixed word goes before a ``{name}`` in the same place. A request that nothing fits goes to the
-door too, so that its answer is like all others.
+A fixed word goes before a ``{name}`` in the same place. A request that fits no path has a wrapped
+handler too, so its answer is like all others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warmdesk.metrics.kinds import OTHER
 LONGEST = 1024
 """Characters in one word of a path."""
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
-"""What PostgreSQL cannot hold as text, so nothing can be named so."""
+"""Characters that PostgreSQL cannot hold in text, so no name has them."""
 
 NONE: set[str] = set()
 UNMATCHED = "unmatched"
@@ -31,7 +31,7 @@ UNMATCHED = "unmatched"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Wrap = Callable[[Handler, str, str], Handler]
-"""Hangs a door before a handler; told the method and the path as it was declared."""
+"""Wraps a handler; it is given the method and the path as it was declared."""
 
 
 async def expect(request: web.Request) -> None:

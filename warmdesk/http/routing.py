@@ -1,7 +1,7 @@
 """@route: an operation of the API on a few lines; permission, validation, limits, keys and the
 document are read from them.
 
-What it promises: see `Route`. What a handler finds in its request: see request.py.
+For its promises see `Route`; for the keys that a handler finds in its request see request.py.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def route(
 
 
 def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
-    """What a change under a route with this need asks again, with a lock: nothing where everybody
-    who is signed in may change what is his own.
+    """The need that a change under this route asks again, with a lock: None where all who are
+    signed in may change what is their own.
     """
     if isinstance(need, GlobalRole):
         return frozenset({need})
@@ -163,7 +163,7 @@ def _entered(route: Route) -> Handler:
             desk.heavy_reads.give_back(person)
 
     async def understand(request: web.Request, actor: Actor | None, came: list[bytes]) -> None:
-        raw = came.pop()  # nobody needs it while the handler waits
+        raw = came.pop()  # it is freed before the handler waits
         if decode is not None:
             request[BODY] = decode_body(decode, raw)
         elif accepts is not None and not accepts.streamed:

@@ -1,1 +1,1 @@
-"""What happens without a request."""
+"""Work that no request starts."""

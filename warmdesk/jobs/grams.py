@@ -1,9 +1,9 @@
-"""Grams: what the texts of cards hold, so that a search finds them without reading them.
+"""The grams of cards' texts, by which a search finds cards without reading the texts.
 
-To find that out costs more than to write a card, so who writes a text only marks it, and a search
-looks at all that are marked. Every worker of every host looks for such every few seconds; rows that
-another one has locked are passed over. Somebody who writes a text whose grams are being made waits
-for one batch.
+To make grams costs more than to write a card, so a change only marks the text, and a search looks
+at all that are marked. Every worker of every host looks for marked texts every few seconds; rows
+that another one has locked are passed over. A change of a text whose grams are being made waits for
+one batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from warmdesk.jobs.periodic import Job
 
 CARDS = 100
 BYTES = 100_000
-"""What one batch makes: some fiftieths of a second of PostgreSQL's, or one card that is longer."""
+"""Size of one batch: some fiftieths of a second of PostgreSQL's, or one card that is longer."""
 PAUSE_SECONDS = 0.02
 
 

@@ -22,19 +22,19 @@ METRICS: dict[str, Metric] = {}
 class Series:
     """One line of a metric: its labels are settled, so using it costs no look-up."""
 
-    place: int
+    offset: int
     buckets: Sequence[float] = ()
 
     def inc(self, amount: float = 1.0) -> None:
-        ROWS.mine[self.place] += amount
+        ROWS.mine[self.offset] += amount
 
     def set(self, value: float) -> None:
-        ROWS.mine[self.place] = value
+        ROWS.mine[self.offset] = value
 
     def observe(self, value: float) -> None:
-        row, place = ROWS.mine, self.place
-        row[place + bisect_left(self.buckets, value)] += 1
-        row[place + len(self.buckets) + 1] += value
+        row, offset = ROWS.mine, self.offset
+        row[offset + bisect_left(self.buckets, value)] += 1
+        row[offset + len(self.buckets) + 1] += value
 
 
 class Metric:
@@ -61,8 +61,8 @@ class Metric:
             series = self.series[key] = self._new(ROWS.take(self.width))
         return series
 
-    def _new(self, place: int) -> Series:
-        return Series(place)
+    def _new(self, offset: int) -> Series:
+        return Series(offset)
 
     def _find(self, labels: dict[str, Any]) -> Series:
         if not labels:
@@ -77,16 +77,16 @@ class Metric:
 
 
 class Counter(Metric):
-    """What only grows; its name ends in ``_total``."""
+    """A figure that only grows; its name ends in ``_total``."""
 
     kind = "counter"
 
     def inc(self, amount: float = 1.0, **labels: Any) -> None:
-        ROWS.mine[self._find(labels).place] += amount
+        ROWS.mine[self._find(labels).offset] += amount
 
 
 class Gauge(Metric):
-    """What goes up and down; ``across``: what workers have together, the sum, most or least."""
+    """A figure that goes up and down; ``across``: how the workers' values become one."""
 
     kind = "gauge"
 
@@ -95,10 +95,10 @@ class Gauge(Metric):
         self.across: Across = across
 
     def set(self, value: float, **labels: Any) -> None:
-        ROWS.mine[self._find(labels).place] = value
+        ROWS.mine[self._find(labels).offset] = value
 
     def inc(self, amount: float = 1.0, **labels: Any) -> None:
-        ROWS.mine[self._find(labels).place] += amount
+        ROWS.mine[self._find(labels).offset] += amount
 
 
 class Histogram(Metric):
@@ -112,22 +112,22 @@ class Histogram(Metric):
         self.buckets = tuple(buckets)
         super().__init__(name, doc, labels, width=len(self.buckets) + 2)
 
-    def _new(self, place: int) -> Series:
-        return Series(place, self.buckets)
+    def _new(self, offset: int) -> Series:
+        return Series(offset, self.buckets)
 
     def observe(self, value: float, **labels: Any) -> None:
         self._find(labels).observe(value)
 
 
 class Answers:
-    """What one route answered: counts by class of status, and a histogram of seconds."""
+    """The answers of one route: counts by class of status, and a histogram of seconds."""
 
     __slots__ = ("_buckets", "_classes", "_counts", "_sum")
 
     def __init__(self, classes: Sequence[Series], seconds: Series) -> None:
-        self._classes = (classes[0].place, *(each.place for each in classes))
-        self._buckets, self._counts = seconds.buckets, seconds.place
-        self._sum = seconds.place + len(seconds.buckets) + 1
+        self._classes = (classes[0].offset, *(each.offset for each in classes))
+        self._buckets, self._counts = seconds.buckets, seconds.offset
+        self._sum = seconds.offset + len(seconds.buckets) + 1
 
     def count(self, status: int, took: float) -> None:
         """One answer, and the seconds it took. Sockets are only counted: they last."""

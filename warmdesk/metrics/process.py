@@ -1,4 +1,4 @@
-"""What is read at each scrape: the operating system's figures, and when it was asked before."""
+"""Figures read at each scrape: the operating system's, and the time of the scrape before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def figures() -> list[Family]:
-    """What the operating system says of the workers; only where it has ``/proc``."""
+    """The operating system's figures of the workers; only where it has ``/proc``."""
     memory = virtual = files = most_files = threads = 0
     for row in ROWS.living():
-        here = Path("/proc") / str(int(row[PID]) or os.getpid())
+        directory = Path("/proc") / str(int(row[PID]) or os.getpid())
         try:
-            fields = (here / "stat").read_text().rpartition(")")[2].split()
-            files += len(os.listdir(here / "fd"))
-            limits = (here / "limits").read_text()
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            files += len(os.listdir(directory / "fd"))
+            limits = (directory / "limits").read_text()
         except OSError:
             continue
         most = limits.partition("Max open files")[2].split()[0]
@@ -56,7 +56,7 @@ def figures() -> list[Family]:
 
 
 def accessed(*, succeeded: bool) -> None:
-    """Somebody was told the metrics: all of them, or all but what the database had to be asked."""
+    """Note that the metrics were given: all of them, or all but those of the database."""
     ROWS.mine[ACCESSED] = time.time() if succeeded else -time.time()
 
 

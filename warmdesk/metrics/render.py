@@ -36,18 +36,18 @@ def _summed(metric: Metric) -> Family:
     """A counter or gauge over all rows. Of many series only those that counted are shown."""
     samples = []
     for key, series in metric.series.items():
-        value = _across(metric, series.place)
+        value = _across(metric, series.offset)
         if value or (len(metric.series) <= 32 and not (metric.names and series is metric.other)):
             samples.append((dict(zip(metric.names, key, strict=True)), value))
     kind: Literal["counter", "gauge"] = "gauge" if isinstance(metric, Gauge) else "counter"
     return Family(kind, metric.name, metric.doc, samples)
 
 
-def _across(metric: Metric, place: int) -> float:
+def _across(metric: Metric, offset: int) -> float:
     across = metric.across if isinstance(metric, Gauge) else "sum"
     if across == "sum":
-        return _total(place)
-    values = [row[place] for row in ROWS.living()] or [0.0]
+        return _total(offset)
+    values = [row[offset] for row in ROWS.living()] or [0.0]
     if metric is LOOP_LAG:
         values += _held_up()
     return float(max(values) if across == "max" else min(values))
@@ -59,8 +59,8 @@ def _held_up() -> list[float]:
     return [now - row[TICKED] - TICK_SECONDS for row in ROWS.living() if row[TICKED]]
 
 
-def _total(place: int) -> float:
-    return float(sum(row[place] for row in ROWS.all))
+def _total(offset: int) -> float:
+    return float(sum(row[offset] for row in ROWS.all))
 
 
 def _add_histogram(registry: collectors.Registry, metric: Histogram) -> None:
@@ -68,15 +68,15 @@ def _add_histogram(registry: collectors.Registry, metric: Histogram) -> None:
         metric.name, metric.doc, registry=registry, buckets=list(metric.buckets)
     )
     for key, series in metric.series.items():
-        counts = [int(_total(series.place + n)) for n in range(len(metric.buckets) + 1)]
+        counts = [int(_total(series.offset + n)) for n in range(len(metric.buckets) + 1)]
         if not any(counts) and metric.names:
             continue
-        kept = Buckets(*metric.buckets)
-        for bound, so_far in zip(kept.buckets, itertools.accumulate(counts), strict=True):
-            kept.buckets[bound] = so_far
-        kept.sum = _total(series.place + len(metric.buckets) + 1)
-        kept.observations = sum(counts)
-        collector.set_value(dict(zip(metric.names, key, strict=True)), kept)
+        buckets = Buckets(*metric.buckets)
+        for bound, so_far in zip(buckets.buckets, itertools.accumulate(counts), strict=True):
+            buckets.buckets[bound] = so_far
+        buckets.sum = _total(series.offset + len(metric.buckets) + 1)
+        buckets.observations = sum(counts)
+        collector.set_value(dict(zip(metric.names, key, strict=True)), buckets)
 
 
 def _add_family(registry: collectors.Registry, family: Family) -> None:

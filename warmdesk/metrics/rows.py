@@ -1,9 +1,9 @@
 """One row of doubles a worker, in memory that all workers of a host share.
 
 A worker writes only its own row, so counting needs no lock and costs a fraction of a microsecond;
-whoever is asked for the metrics adds the rows up, so one scrape of any worker tells of all. The row
-of a worker that died stays, and its successor counts on in it: counters never fall while the
-supervisor lives. Only the gauges of the dead are cleared.
+the worker that is asked for the metrics adds the rows up, so one scrape of any worker shows all.
+The row of a worker that died stays, and its successor counts on in it: counters never fall while
+the supervisor lives. Only the gauges of the dead are cleared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 ROOM = 8192
 """Doubles in a row, 64 KiB: four times what the metrics of this release take."""
 PID, CPU_BEFORE, CPU_NOW, TICKED, ACCESSED, FIRST = 0, 1, 2, 3, 4, 5
-"""What stands in front of the metrics."""
+"""Doubles that stand before those of the metrics."""
 
 
 class Rows:
@@ -28,11 +28,11 @@ class Rows:
         self.workers = 1
         self.shared = False
 
-    def take(self, places: int) -> int:
-        """The first of so many places side by side, the same in each row."""
-        if self.taken + places > ROOM:
+    def take(self, width: int) -> int:
+        """The offset of the first of `width` doubles side by side, the same in each row."""
+        if self.taken + width > ROOM:
             raise ValueError("no room for another metric: raise ROOM")
-        first, self.taken = self.taken, self.taken + places
+        first, self.taken = self.taken, self.taken + width
         return first
 
     def share(self, workers: int) -> None:

@@ -44,12 +44,12 @@ def clear_gauges(index: int) -> None:
     for metric in METRICS.values():
         if isinstance(metric, Gauge):
             for series in metric.series.values():
-                row[series.place] = 0
+                row[series.offset] = 0
 
 
-def _collected(phase: str, told: dict[str, Any]) -> None:
+def _collected(phase: str, collection: dict[str, Any]) -> None:
     if phase == "stop":
-        generation = str(told["generation"])
+        generation = str(collection["generation"])
         COLLECTIONS.inc(generation=generation)
-        COLLECTED.inc(told["collected"], generation=generation)
-        UNCOLLECTABLE.inc(told["uncollectable"], generation=generation)
+        COLLECTED.inc(collection["collected"], generation=generation)
+        UNCOLLECTABLE.inc(collection["uncollectable"], generation=generation)

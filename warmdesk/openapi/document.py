@@ -134,9 +134,9 @@ def _with_used_components(made: dict[str, Any]) -> dict[str, Any]:
     """The document without shared parts that no operation refers to."""
     text = orjson.dumps(made).decode()
     for kind in ("parameters", "responses"):
-        kept = made["components"][kind]
+        parts = made["components"][kind]
         made["components"][kind] = {
-            name: part for name, part in kept.items() if f'"#/components/{kind}/{name}"' in text
+            name: part for name, part in parts.items() if f'"#/components/{kind}/{name}"' in text
         }
     return made
 

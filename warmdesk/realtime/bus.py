@@ -3,13 +3,13 @@
 A message is ``<seq> <type> <entity> <epoch>`` (seq 0: a signal, which has no epoch), a line feed,
 the envelope; so a reader need not parse JSON. Publishing is never awaited by a change: messages go
 into a bounded queue, and what a loop tick collected is sent in one write, on a connection of its
-own. What Redis does not take, in time and in order, is handed to this process's own listener; the
-others find it in the feed.
+own. Messages that Redis does not take, in time and in order, go to this process's own listener; the
+others find them in the feed.
 
 redis-py resubscribes after a restart almost silently and never misses an answer to its ping, so
 this listener owns its connection, sends itself a beat every second and counts the connection as
-lost when three seconds pass without one. `on_lost` and `on_found` tell of it; after each new
-connection `on_doubt` does, too: whatever was said meanwhile has to be read from the feeds.
+lost when three seconds pass without one. `on_lost` and `on_found` tell of it. After each new
+connection `on_doubt` is called too: the messages of the meantime have to be read from the feeds.
 
 The beat goes round by both connections, so its silence is doubt in both: after a failover one may
 stand at the new primary and the other at a deposed one, which answers and reaches nobody. That is
@@ -63,8 +63,8 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
     ``sentinel://[[user]:password@]host:port,host:port/name``, where the password is that of Redis
     and of the sentinels that ask for one.
 
-    Calls end after 250 ms and are not repeated: who calls has something better to do when Redis is
-    away. A listening client waits without end.
+    Calls end after 250 ms and are not repeated: each caller can go on without Redis. A listening
+    client waits without end.
     """
     options: dict[str, Any] = {
         "socket_connect_timeout": 1.0,
@@ -86,17 +86,17 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
 
 def _through_sentinels(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
-    places = []
-    for place in parts.netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{place.strip()}")
-        places.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
+    addresses = []
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{address.strip()}")
+        addresses.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
     # With a user's name, AUTH is no error where no password is asked for.
     username = unquote(parts.username or "default")
     password = unquote(parts.password) if parts.password else None
     name = parts.path.strip("/")
     options: dict[str, Any] = {
         "connection_class": PrimaryConnection,
-        "sentinels": Sentinels(places, name, username=username, password=password),
+        "sentinels": Sentinels(addresses, name, username=username, password=password),
     }
     return options | ({"username": username, "password": password} if password else {})
 
@@ -111,7 +111,7 @@ class Bus:
 
     heard      each message: channel, seq, type, entity, envelope, and the epoch, "" where none is
                told; what raises is in doubt
-    on_doubt   something was said that may not have been heard: read the feeds
+    on_doubt   messages may have been lost: read the feeds
     on_lost    the connection that listens ended
     on_found   it is there again, and all that is followed is confirmed
     """
@@ -270,8 +270,8 @@ class Bus:
         self._settle_here(self._queue, TimeoutError())
 
     async def _connect_to_publish(self) -> None:
-        """Connects when something is to be told. Where it takes longer than that may wait, the next
-        finds it there.
+        """Connects when a message waits. If that takes longer than the message may wait, the next
+        one finds the connection.
         """
         while True:
             await self._needed.wait()
@@ -290,27 +290,29 @@ class Bus:
             self._publish_soon()
 
     def _not_published(self, reason: Exception) -> None:
-        """The connection ended. What it did not answer is told here; the rest on another one."""
+        """The connection ended. Unanswered messages are delivered here; the rest goes over the next
+        one.
+        """
         self._publishing = None
         self._settle_here(self._unanswered, reason)
         self._publish_soon()
 
     def _settle_here(self, messages: deque[tuple[str, bytes]], reason: Exception) -> None:
-        """Redis does not take these: tell them here, in their order."""
+        """Redis does not take these: deliver them here, in their order."""
         if not messages:
             return
         log.warning("bus.publish_failed messages=%d error=%s", len(messages), type(reason).__name__)
-        kept = list(messages)
+        refused = list(messages)
         messages.clear()
-        self._settled += len(kept)
-        for channel, message in kept:
+        self._settled += len(refused)
+        for channel, message in refused:
             self._waiting_bytes -= len(message)
             self._keep(channel, message)
         self._need_no_patience()
 
     def _keep(self, channel: str, message: bytes) -> None:
-        """What Redis did not take goes to the own listener; but a beat is only heard when it
-        really came round.
+        """Deliver a message that Redis did not take to the own listener; but a beat counts only
+        when it really came round.
         """
         BUS_DROPPED.inc()
         if not channel.startswith("beat:"):
@@ -366,7 +368,7 @@ class Bus:
         return self.good and channel in self._confirmed
 
     def _ask(self, verb: str, channel: str) -> None:
-        """What is asked for in one tick goes in one command, the last word on a channel counts."""
+        """One command for all that is asked for in a tick; the last word on a channel counts."""
         if not self._asks:
             asyncio.get_running_loop().call_soon(self._send_asks)
         self._asks[channel] = verb
@@ -397,7 +399,7 @@ class Bus:
     async def _follow(self) -> None:
         """One connection, from its beginning to its end: the reason is raised."""
         over: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        asked: set[str] = set()
+        unconfirmed: set[str] = set()
 
         def take(answer: list[Any] | ResponseError) -> None:
             if isinstance(answer, ResponseError):
@@ -410,9 +412,9 @@ class Bus:
                 return
             if kind == b"subscribe":
                 self._confirm(channel)
-            if channel in asked:
-                asked.discard(channel)
-                if not asked:
+            if channel in unconfirmed:
+                unconfirmed.discard(channel)
+                if not unconfirmed:
                     self.on_doubt()
                     self.on_found()
 
@@ -422,8 +424,8 @@ class Bus:
 
         link = RedisConnection(await self._connect(), answered=take, ended=ended)
         try:
-            asked.update(("beat:" + self.process, *self._wanted))
-            link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in asked))))
+            unconfirmed.update(("beat:" + self.process, *self._wanted))
+            link.write(pack(("SUBSCRIBE", *(self.names + channel for channel in unconfirmed))))
             self._listening = link
             # A Redis that hangs takes connections and commands; it is good when it answers.
             self._answered = False

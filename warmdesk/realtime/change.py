@@ -5,23 +5,22 @@ what was rolled back. `Changes.hot` calls a PL/pgSQL function that locks, writes
 its events, shapes and records in one round trip (a single statement would see one snapshot, taken
 before it waited for any lock). `Changes.run` does the same five steps from Python.
 
-An event tells what is true at its seq: whoever changes what it shows is told before it and is
-committed, or is told after it. So shapes come after the seqs, whose feeds stay locked until the
-commit.
+An event shows what is true at its seq: another change of the same rows is committed and has a lower
+seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
 project, memberships by user, accounts, columns, cards by id, the counter of cards, and last the
-feeds, all in one call. Whoever holds an account that changes waits for nothing but feeds.
+feeds, all in one call. A change that holds an account waits for nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
 of its members, of itself and of its number of columns hold it.
 
-What loses all the same (deadlock, serialization, lock timeout) is tried again, three times within
-the change's 4.5 seconds, then 503.
+A change that loses all the same (deadlock, serialization, lock timeout) is tried again, three times
+within the change's 4.5 seconds, then 503.
 
-Longer than other modules: what a change promises is kept by all of its steps together, from the
-first try to the answer that is kept.
+Longer than other modules: all steps of a change, from the first try to the stored answer, keep its
+promise together.
 """
 
 from __future__ import annotations
@@ -50,13 +49,13 @@ from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
 LEAST_SECONDS = 1.0
-"""What the last try has of somebody's patience."""
+"""Seconds that the last try of a change with `patience` has at least."""
 TRIES = 4
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
 TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
 READ_ONLY = "25006"
-"""A standby: the primary is another one now, and whoever leads us there has not noticed yet."""
+"""A standby: the primary is another one now, and its address does not lead there yet."""
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
 REPLAY_SECONDS = 1.0
@@ -73,8 +72,8 @@ Need = Role | frozenset[GlobalRole] | None
 
 
 class ChangeContext(NamedTuple):
-    """Who wants a change, and what its door knows of the request. `need` and `keyed` are what the
-    route or the command declares.
+    """The actor of a change, and what its entry point knows of the request. The route or the
+    command declares `need` and `keyed`.
     """
 
     actor_id: int | None
@@ -105,7 +104,7 @@ class ChangeContext(NamedTuple):
         return self.need.word
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """The parameters that every hot change takes, by name."""
         return {
             "actor": self.actor_id,
@@ -118,14 +117,14 @@ class ChangeContext(NamedTuple):
 
 
 def body_hash(body: bytes) -> str:
-    """What tells two bodies under one Idempotency-Key apart."""
+    """The hash by which two bodies under one Idempotency-Key differ."""
     return hashlib.sha256(body).hexdigest()
 
 
 @dataclass(slots=True, eq=False)
-class Shape:
-    """What a change shows of rows that others may change meanwhile: asked last of all, when the
-    seqs of the change's events are taken. Its `text`, JSON, is there when the change is done.
+class PendingShape:
+    """A query of rows that other changes may write meanwhile: it runs last of all, when the seqs of
+    the change's events are taken. Its `text`, JSON, is there when the change is done.
     """
 
     query: Query[..., Any]
@@ -134,18 +133,18 @@ class Shape:
 
 
 class Outcome(NamedTuple):
-    """What a change answers: its status, its JSON text or what will make that, and whether it is an
-    answer given before.
+    """The answer of a change: its status, its JSON text or the shape that will be it, and whether
+    it was given before.
     """
 
     status: int
-    answer: str | Shape = ""
+    answer: str | PendingShape = ""
     replay: bool = False
 
     @property
     def text(self) -> str:
         """The JSON text; there when the change is done."""
-        return self.answer.text if isinstance(self.answer, Shape) else self.answer
+        return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
 
 
 class Held(str):
@@ -160,10 +159,10 @@ class Change:
 
     connection: Any
     context: ChangeContext
-    told: list[tuple[str, str, str | Shape, Entity | None]] = field(default_factory=list)
-    shapes: list[Shape] = field(default_factory=list)
+    emitted: list[tuple[str, str, str | PendingShape, Entity | None]] = field(default_factory=list)
+    shapes: list[PendingShape] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    """What the bus carries of events that a function has recorded."""
+    """The bus messages of events that an SQL function has recorded."""
     entered: bool = False
 
     async def enter(
@@ -193,19 +192,25 @@ class Change:
             self.connection, actor=context.actor_id, roles=sorted(need)
         )
 
-    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> Shape:
+    def shape(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> PendingShape:
         """What a query will show, for an event and for the answer."""
-        shape = Shape(query, params)
+        shape = PendingShape(query, params)
         self.shapes.append(shape)
         return shape
 
     def emit(
-        self, channel: str, event: Event, payload: str | Shape, *, entity: Entity | None = None
+        self,
+        channel: str,
+        event: Event,
+        payload: str | PendingShape,
+        *,
+        entity: Entity | None = None,
     ) -> None:
         """Say that an event happened. Recorded with the commit, in this order.
 
-        Its payload is JSON text of ids and the like; where it shows rows, a `Shape`, or `Held`
-        when the change locks them all. Text read before would be told after what changed since.
+        Its payload is JSON text of ids and the like; where it shows rows, a `PendingShape`, or
+        `Held` when the change locks them all. Text that was read before lacks what
+        changed since.
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
@@ -214,26 +219,28 @@ class Change:
         if event.erases and entity is None:
             raise TypeError(f"{event.name} erases: say which entity")
         if event.shaped and type(payload) is str:
-            raise TypeError(f"{event.name} shows rows: give a Shape, or Held if you lock them all")
-        self.told.append((channel, event.name, payload, entity))
+            raise TypeError(
+                f"{event.name} shows rows: give a PendingShape, or Held if you lock them all"
+            )
+        self.emitted.append((channel, event.name, payload, entity))
 
     async def record(self) -> list[str]:
         """Take the seqs, ask the shapes, write the events. Gives what the bus carries."""
         columns: dict[str, Any] = {}
-        if self.told:
-            channels, types, payloads, entities = zip(*self.told, strict=True)
+        if self.emitted:
+            channels, types, payloads, entities = zip(*self.emitted, strict=True)
             columns = {"channels": channels, "types": types, "entities": entities}
         if self.shapes:
-            if self.told:
+            if self.emitted:
                 columns["seqs"] = await sql.feeds.take(self.connection, channels=channels)
             for shape in self.shapes:
                 shape.text = await shape.query(self.connection, **shape.params)
-        if not self.told:
+        if not self.emitted:
             return self.messages
         messages: list[str] = await (sql.feeds.write if self.shapes else sql.feeds.record)(
             self.connection,
             **columns,
-            payloads=[each.text if isinstance(each, Shape) else each for each in payloads],
+            payloads=[each.text if isinstance(each, PendingShape) else each for each in payloads],
             actor=self.context.actor_id,
             client=self.context.client_id,
         )
@@ -254,8 +261,8 @@ class Changes:
     """Makes changes: a database to write to and a bus to publish on.
 
     A change that recorded an event on `control` makes this process's own caches (`forgetful`)
-    forget before its caller has the answer: whoever changed a right never meets the old one here.
-    The other processes hear of it by the control feed.
+    forget before its caller has the answer: a client that changed a right never meets the old one
+    here. The other processes hear of it by the control feed.
 
     Changes of one project may have to wait for each other's locks, and each keeps its connection
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
@@ -285,11 +292,11 @@ class Changes:
         """
         if context.key is None:
             async with self._share(context.project_id):
-                row = await self.many(query, **context.asked, **params)  # type: ignore[arg-type]
+                row = await self.many(query, **context.parameters, **params)  # type: ignore[arg-type]
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
-            row = await query(change.connection, **context.asked, **params)  # type: ignore[call-arg]
+            row = await query(change.connection, **context.parameters, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
             return Outcome(row["status"], row["answer"])
@@ -330,14 +337,14 @@ class Changes:
         async def once(seconds: float) -> tuple[T, list[str]]:
             async with self.database.transaction(seconds) as connection:
                 change = Change(connection, context)
-                if context.key is not None and (kept := await _kept_answer(change)) is not None:
-                    return cast("T", kept), []
+                if context.key is not None and (stored := await _stored_answer(change)) is not None:
+                    return cast("T", stored), []
                 result = await work(change)
                 if context.need is not None and not change.entered:
                     raise TypeError("the change did not ask for the role that its route declares")
                 messages = await change.record()
                 if context.keyed:
-                    await _keep_answer(change, result)
+                    await _store_answer(change, result)
                 return result, messages
 
         if patience and (budget := BUDGET.get()) is not None:
@@ -370,7 +377,7 @@ class Changes:
 
     def _forget_after_replay(self) -> None:
         """Another process may have made the change, and it may have been about rights. Once a
-        second: whoever sends a key again and again would have everybody looked up anew each time.
+        second: a client that sends a key again and again would empty the caches each time.
         """
         now = time.monotonic()
         if now >= self._forget_again_at:
@@ -422,10 +429,10 @@ class Changes:
             raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
 
 
-async def _kept_answer(change: Change) -> Outcome | None:
-    """What was answered under the key, to who still has the role; None when the key is free, and
-    now taken. Also in an archived project: nobody must think that a change failed whose answer was
-    lost.
+async def _stored_answer(change: Change) -> Outcome | None:
+    """The answer stored under the key, for an actor that still has the role; None when the key was
+    free, and is now taken. Also in an archived project: a client whose answer was lost must not
+    think that its change failed.
     """
     context = change.context
     rows = await sql.once.take(
@@ -442,7 +449,7 @@ async def _kept_answer(change: Change) -> Outcome | None:
     return Outcome(rows[0]["status"], rows[0]["answer"], replay=True)
 
 
-async def _keep_answer(change: Change, result: object) -> None:
+async def _store_answer(change: Change, result: object) -> None:
     if not isinstance(result, Outcome):
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context
@@ -460,7 +467,7 @@ async def _keep_answer(change: Change, result: object) -> None:
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
     """A refusal that an SQL function raised; a race lost too often or a server that is away, as a
     503; else the error itself. Without room, memory or connections PostgreSQL refuses a change
-    whole, so nobody need wonder; of a connection that it ends nobody knows.
+    whole; when it ends a connection, the outcome is unknown.
     """
     state = error.sqlstate or ""
     if state.startswith("WD"):

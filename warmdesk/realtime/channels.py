@@ -8,7 +8,9 @@ CONTROL = "control"
 
 
 class EventScope(StrEnum):
-    """For whom an event is: the kind of the channel that it goes to, with which its name begins."""
+    """The audience of an event: the kind of the channel that it goes to, with which its name
+    begins.
+    """
 
     PROJECT = "project"
     USER = "user"

@@ -59,7 +59,7 @@ written = [0]
 Kind = Literal["text", "control"]
 
 
-class Room(Protocol):
+class ConnectionObserver(Protocol):
     """What a connection tells its room."""
 
     def paused(self, connection: Connection) -> None:
@@ -73,7 +73,7 @@ class Room(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One socket. The door sets who it is (`user_id` … `kind`), the hub where (`room`, `seen`).
+    """One socket. The handler sets its user (`user_id` … `kind`), the hub its `room` and `seen`.
 
     received   called with each whole text message: UTF-8, at most `MESSAGE_LIMIT` bytes, not yet
                known to be JSON
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
         self.key_id: int | None = None
         self.expires_at: float | None = None
         self.kind: Literal["project", "user"] = "project"
-        self.room: Room | None = None
+        self.room: ConnectionObserver | None = None
         self.seen = 0
         self.presence_seen = 0
         self.wants_changed = False
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             taken = acknowledged(transport)
             if taken is None:
                 return size
-            # Encryption adds some bytes: whoever took more than was written has taken all.
+            # Encryption adds some bytes: a peer that took more than was written has taken all.
             self._taken = taken
             self._written = written = max(written, taken)
             size = max(size, written - taken - in_kernel(transport))
@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
             written[0] += len(frames)
             try:
                 transport.write(frames)
-            except Exception:  # those who come after it in a room must get theirs
+            except Exception:  # the connections after it in its room must get theirs
                 log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
                 self.abort()
 
@@ -442,7 +442,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def _allowed(self, kind: Kind) -> bool:
-        """Whether the bucket has room for one more; if not, tell the door, or end the flood."""
+        """Whether the bucket has room for one more; if not, call `refused`, or end the flood."""
         if not self._limits:
             return True
         now = self.last_heard

@@ -1,11 +1,11 @@
-"""Follows the control feed: what a process cached is forgotten, and sockets whose right is gone
-are ended. Nobody else ends or counts them.
+"""Follows the control feed: empties the caches of rights, and ends sockets that have no right any
+more. No other module ends or counts those.
 
 `control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by
 the hub's check within a second when the bus lost it. A role that changed keeps the socket open,
 because each write reads the role anew; an account that was deactivated, a session or key that was
-ended, a membership that is gone end theirs. Every half minute all sockets are asked about in one
-query all the same.
+ended, a membership that is gone end theirs. Every half minute one query asks about all sockets all
+the same.
 
 A removed member sees nothing after the removal: control listens to it in each room's own order and
 ends the member's sockets at that very seq, wherever they are.
@@ -51,7 +51,7 @@ UNSURE_SECONDS = 1.0
 """A socket that seems to be opened so short before a removal may be younger: clocks differ."""
 
 Right = tuple[int, str | None, int | None, Any]
-"""By what a socket is open: user, session, key and room."""
+"""The right by which a socket is open: user, session, key and room."""
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Control:
             self.hub.roster.close_all(Close.RESTART, "the data was restored")
 
     def unheard(self) -> None:
-        """What was said went by unheard: ask about everything."""
+        """Events of the control feed may have been missed: ask about every socket."""
         self._forget()
         self._asks.start(self._ask_about_all())
 
@@ -152,8 +152,8 @@ class Control:
             log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
 
     async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
-        """A removed member's sockets end in the room's order: see `end_removed`. What is still
-        open a second later is asked about, when the room has read what it may have missed.
+        """A removed member's sockets end in the room's order: see `end_removed`. A second later the
+        room reads what it may have missed, and those that are still open are asked about.
         """
         await asyncio.sleep(IN_BAND_SECONDS)
         concerned = self.hub.roster.of_user(user_id)
@@ -163,7 +163,7 @@ class Control:
         await self._ask_about(concerned, because_of=entry)
 
     async def _let_go(self, connection: Connection) -> None:
-        """End a socket that follows its room no more. Who is a member again comes back."""
+        """End a socket that follows its room no more. A member who was added again comes back."""
         await self._ask_about([connection])
         if not connection.closing:
             connection.close(Close.RESTART, "members changed")
@@ -191,23 +191,25 @@ class Control:
     async def _ask_about(
         self, connections: Iterable[Connection], *, because_of: Entry | None = None
     ) -> None:
-        """Close those that have no right any more. The tabs of one person are one question."""
+        """Close the connections that have no right any more. The tabs of one person are one
+        question.
+        """
         rights: dict[Right, list[Connection]] = {}
         for connection in connections:
             if not connection.closing:
                 rights.setdefault(_right(connection), []).append(connection)
-        asked = list(rights)
-        for at in range(0, len(asked), ASKED_AT_ONCE):
-            some = {right: rights[right] for right in asked[at : at + ASKED_AT_ONCE]}
+        distinct = list(rights)
+        for at in range(0, len(distinct), ASKED_AT_ONCE):
+            some = {right: rights[right] for right in distinct[at : at + ASKED_AT_ONCE]}
             for right, cause in await self._refused(some):
                 self._end(because_of, rights[right], cause)
 
     async def _refused(self, rights: Mapping[Right, list[Connection]]) -> list[tuple[Right, str]]:
-        """Those that are gone, each with its cause. Waits for a database that is away, as long as
-        any of their connections is open.
+        """The rights that are gone, each with its cause. Waits for a database that is away, as long
+        as any of their connections is open.
         """
-        while asked := [r for r in rights if not all(c.closing for c in rights[r])]:
-            users, sessions, keys, rooms = map(list, zip(*asked, strict=True))
+        while open_rights := [r for r in rights if not all(c.closing for c in rights[r])]:
+            users, sessions, keys, rooms = map(list, zip(*open_rights, strict=True))
             try:
                 rows = await sql.sockets.refused(
                     self.database.reserved,
@@ -219,22 +221,22 @@ class Control:
             except DATABASE_AWAY as error:
                 log.warning(
                     "control.not_reviewed sockets=%d error=%s",
-                    sum(len(rights[right]) for right in asked),
+                    sum(len(rights[right]) for right in open_rights),
                     type(error).__name__,
                 )
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
-                return [(asked[row["place"] - 1], row["cause"]) for row in rows]
+                return [(open_rights[row["place"] - 1], row["cause"]) for row in rows]
         return []
 
     def _not_asked(self, error: BaseException) -> None:
-        """What failed is made good by a review, which is tried until it does not fail."""
+        """A review makes up for a failed question; it is tried until it succeeds."""
         log.error("control.failed", exc_info=error)
         self._unsure.set()
 
 
 def _note_time(entry: Entry | None) -> None:
-    """How long it took from the event that took a right to the Close that it caused."""
+    """Observe the seconds from the event that took a right to the Close that it caused."""
     if entry is not None and (since := seconds_since(entry)) is not None:
         REVOCATION_SECONDS.observe(since)
 

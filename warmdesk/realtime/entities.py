@@ -1,5 +1,5 @@
-"""What events tell of: ``card:7``, and below it what belongs to it, ``card:7/comment:9``. What is
-erased is erased with all below it. In SQL the function ``entity`` makes the same names.
+"""The things that events are about: ``card:7``, and below it its parts, ``card:7/comment:9``. A
+thing is erased with all below it. In SQL the function ``entity`` makes the same names.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ class Entity(str):
     __slots__ = ()
 
     def child(self, kind: str, id_: int) -> Entity:
-        """What belongs to it: told apart by an id of its own, erased with it."""
+        """A part of it: with an id of its own, and erased with it."""
         return Entity(f"{self}/{kind}:{id_}")
 
 
 def entity(kind: str, id_: int) -> Entity:
-    """What belongs to nothing else that is ever erased."""
+    """A thing that is no part of another one that can be erased."""
     return Entity(f"{kind}:{id_}")
 
 

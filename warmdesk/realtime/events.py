@@ -27,7 +27,7 @@ from warmdesk.schemas import users as user
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A kind of event or signal: its name on the wire, for whom it is, its payload's type, its
+    """A kind of event or signal: its name on the wire, its audience, its payload's type, its
     sentence.
     """
 
@@ -39,7 +39,7 @@ class Event:
     shaped: bool = False
     """Whether its payload shows rows, and not only which they are."""
     erases: bool = False
-    """Whether what was told of its entity before is told to nobody after it."""
+    """Whether earlier events of its entity are blanked, and delivered to nobody after it."""
 
 
 PROJECT, USER, CONTROL, ANY = (

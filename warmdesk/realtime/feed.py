@@ -1,11 +1,11 @@
 """The numbered events of a channel, in PostgreSQL.
 
-Why a feed and not only pub/sub: a pub/sub message that nobody heard is gone, and nobody knows that
-it was. A feed is written in the transaction of the change itself, so a fact and its event are kept
-or lost together; and taking the next seq locks the feed's row until the commit, so seq order is
-commit order and 1, 2, 3 … has no holes: when 18 is visible, 17 is too. Whoever has seen n and
-reads n+1 … has missed nothing, after a lost message, a dead Redis, a closed laptop. The price: one
-channel's events per second are bounded by the time of a commit.
+Why a feed and not only pub/sub: a pub/sub message that a process missed is gone, and the process
+does not know it. A feed is written in the transaction of the change itself, so a fact and its event
+are kept or lost together; and taking the next seq locks the feed's row until the commit, so seq
+order is commit order and 1, 2, 3 … has no holes: when 18 is visible, 17 is too. A reader that has
+seen n and reads n+1 … has missed nothing, after a lost message, a dead Redis, a closed laptop. The
+price: one channel's events per second are bounded by the time of a commit.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TS_LENGTH = len("2030-01-31T12:00:00.000000Z")
 
 
 class Entry(NamedTuple):
-    """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` what it tells of,
-    ``-`` for nothing; ``erases`` whether that blanks what was told of it before.
+    """One event of a feed. ``body`` is its envelope, JSON in UTF-8; ``entity`` the thing that it is
+    about, ``-`` for none; ``erases`` whether it blanks the entity's earlier events.
     """
 
     seq: int
@@ -39,8 +39,8 @@ class Entry(NamedTuple):
 
 
 def read_entry(seq: int, kind: str, told_of: str, body: bytes) -> Entry:
-    """An event as the bus and a page tell it. PostgreSQL says what erases, by a ``/`` at the end of
-    the entity: this process may be older than the event.
+    """An event as the bus and a page give it. PostgreSQL says which events erase, by a ``/`` at the
+    end of the entity: this process may be older than the event.
     """
     if told_of.endswith("/"):
         return Entry(seq, kind, told_of[:-1], body, erases=True)
@@ -48,9 +48,9 @@ def read_entry(seq: int, kind: str, told_of: str, body: bytes) -> Entry:
 
 
 def blanked(entry: Entry) -> Entry:
-    """What the feed shows of an event once its thing was deleted: nothing but seq, time and actor.
+    """An event as the feed shows it once its entity was deleted: nothing but seq, time and actor.
 
-    The envelope is not parsed: whatever it holds, this cannot fail.
+    The envelope is not parsed, so this cannot fail.
     """
     at = entry.body.rfind(b"," + TS)
     rest = entry.body[at:] if at >= 0 else b"}"
@@ -93,7 +93,7 @@ class Page:
 
 
 async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE) -> Page:
-    """What came after `since`, in order. Far behind, ask again from the last entry's seq."""
+    """The events after `since`, in order. Far behind, ask again from the last entry's seq."""
     row = await sql.feeds.after(connection, channel=channel, since=since, limit=limit)
     parts = zip(row["seqs"], row["types"], row["entities"], row["envelopes"], strict=True)
     entries = [read_entry(seq, kind, told_of, body.encode()) for seq, kind, told_of, body in parts]
@@ -105,9 +105,9 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
     sets the clock.
     """
     wanted = list(channels)
-    asked = time.monotonic()
+    asked_at = time.monotonic()
     rows = await sql.feeds.heads(connection, channels=wanted)
-    clock.told(rows[0]["moment"].timestamp(), asked)
+    clock.adjust(rows[0]["moment"].timestamp(), asked_at)
     known = {row["channel"]: row["seq"] for row in rows if row["channel"] is not None}
     return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
 
@@ -115,7 +115,7 @@ async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str
 async def renew_epoch(connection: Any, known: str) -> str:
     """Say that the history of the epoch `known` went back without a sign, as when a disk did: a
     head is below what was seen of it. Gives the epoch, which is another one from then on, so that
-    who is away now is told so too when it comes back.
+    clients that are away now learn of it too when they come back.
     """
     epoch: str = await sql.feeds.renew_epoch(connection, known=known)
     return epoch

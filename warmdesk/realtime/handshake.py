@@ -6,7 +6,7 @@ and makes aiohttp forget the socket: its task, parsers, request and timers are f
 viewer costs a transport and one object with slots, 2 KiB instead of 14. A handshake that
 `warmdesk.handshake_reader` read was never aiohttp's: `take_over` is enough.
 
-A door does it in this order::
+A handler does it in this order::
 
     check_handshake(request)            400 or 426 before anybody is asked
     await …                             who is it, may they; whatever needs the database
@@ -103,9 +103,10 @@ def adopt(
     first      frames written together with the answer
     protocol   the sub-protocol that was chosen from those the client offered
 
-    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: who
-    registers the connection right after this call misses nothing. A large `first` may make it a
-    slow reader (`paused_since`) at once. Raises `ClientGone` when the client did not wait.
+    Nothing is awaited, and what the client sent meanwhile is read in the loop's next turn: a
+    handler that registers the connection right after this call misses nothing. A large `first` may
+    make it a slow reader (`paused_since`) at once. Raises `ClientGone` when the client did not
+    wait.
     """
     transport = request.transport
     if transport is None or transport.is_closing():

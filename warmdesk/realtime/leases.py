@@ -1,5 +1,5 @@
 """The leases in Redis by which people are present. One call, which is ``presence.lua``, renews
-them, lowers them and looks, for many rooms. What follows from its answer is decided in `presence`.
+them, lowers them and looks, for many rooms. `presence` decides what follows from its answer.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ may come. Leases that were renewed in time have more than this left.
 """
 USERS_A_CALL = 2000
 ONLINE = "online"
-"""The channel of all who have any socket open, in whatever room."""
+"""The channel of all users who have any socket open."""
 
 Request = dict[str, Any]
 
 
 class LeaseAnswer(NamedTuple):
-    """What Redis says: of each room that was asked about; and what makes leases doubtful.
+    """The answer of Redis: for each room of the requests; and signs that leases are doubtful.
 
     leapt   by how many seconds its clock and this process' own went apart since the last call,
             0 while that is little
-    moved   it is another Redis than before, or one that was emptied: who holds leases there is
-            not known, and versions count anew
+    moved   it is another Redis than before, or one that was emptied: its leases are not known,
+            and versions count anew
     """
 
     rooms: list[dict[str, Any]]
@@ -46,29 +46,29 @@ class LeaseAnswer(NamedTuple):
 def lease_request(
     channel: str,
     presence: RoomPresence | None,
-    here: Collection[int],
+    present_ids: Collection[int],
     leaving: dict[int, float],
     now: float,
     *,
     look: bool,
 ) -> Request:
-    """What is asked for one room: renew the leases of who is `here`, lower those of who is
-    `leaving` (to the moments given, by this process' clock); and who is there, when `look`.
+    """The request for one room: renew the leases of `present_ids`, lower those of the users who
+    are `leaving` (to the moments given, by this process' clock); and list the room, when `look`.
     """
     return {
         "channel": channel,
         "known": -1 if presence is None or presence.present is None else presence.version,
-        "renew": sorted(here),
+        "renew": sorted(present_ids),
         "lower": [[user, max(1, round((moment - now) * 1000))] for user, moment in leaving.items()],
         "look": look and presence is not None,
     }
 
 
-def batches(asked: list[Request]) -> Iterator[list[Request]]:
-    """So many rooms that one call takes no longer than others can wait for."""
+def batches(requests: list[Request]) -> Iterator[list[Request]]:
+    """The requests in batches, each so small that other callers can wait for it."""
     batch: list[Request] = []
     size = 0
-    for room in asked:
+    for room in requests:
         batch.append(room)
         size += len(room["renew"]) + 10
         if size >= USERS_A_CALL:
@@ -96,9 +96,9 @@ class Leases:
         self._run = ""
         self._clock_ahead: float | None = None
 
-    async def call(self, asked: list[Request]) -> LeaseAnswer:
+    async def call(self, requests: list[Request]) -> LeaseAnswer:
         """One turn for these rooms."""
-        answer = await self._run_script(asked)
+        answer = await self._run_script(requests)
         ahead = answer["clock"] / 1000 - time.monotonic()
         apart = 0.0 if self._clock_ahead is None else ahead - self._clock_ahead
         self._clock_ahead = ahead
@@ -107,21 +107,21 @@ class Leases:
         leapt = apart if abs(apart) > LEAP_SECONDS else 0.0
         return LeaseAnswer(answer["rooms"], leapt, moved)
 
-    async def _run_script(self, asked: list[Request]) -> dict[str, Any]:
+    async def _run_script(self, requests: list[Request]) -> dict[str, Any]:
         request = {
             "names": self.names,
             "process": self.process,
             "lease": round(LEASE_SECONDS * 1000),
             "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
             "turn": round(TURN_SECONDS * 1000),
-            "rooms": asked,
+            "rooms": requests,
         }
         async with asyncio.timeout(TURN_LIMIT):
             answer: dict[str, Any] = orjson.loads(await self._script(args=[orjson.dumps(request)]))
         return answer
 
     async def users(self, channel: str) -> list[int]:
-        """Who is in a channel, most recent first."""
+        """The ids of the users in a channel, most recent first."""
         request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
         answer = await self._run_script([request])
         return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]

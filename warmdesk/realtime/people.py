@@ -1,4 +1,4 @@
-"""Who people are: the UserRefs that presence and hello show, remembered by each process."""
+"""The UserRefs that presence and hello show, remembered by each process."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class People:
         return list((await self.by_id(user_ids)).values())
 
     async def by_id(self, user_ids: Iterable[int]) -> dict[int, bytes]:
-        """`refs` by id, without those who are no users: what was known or read for who asks,
-        whatever is forgotten meanwhile.
+        """`refs` by id, without ids that are no users. A caller gets what was known or read for it,
+        even if it is forgotten meanwhile.
         """
         refs = {user_id: self._people.get(user_id, b"") for user_id in user_ids}
         if not all(refs.values()):
-            asked = self._unknown
-            asked.update((user_id, b"") for user_id, ref in refs.items() if not ref)
+            batch = self._unknown
+            batch.update((user_id, b"") for user_id, ref in refs.items() if not ref)
             await self._shared.ask("people", self._read_together)
             for user_id, ref in refs.items():
-                refs[user_id] = self._people.get(user_id) or ref or asked[user_id]
+                refs[user_id] = self._people.get(user_id) or ref or batch[user_id]
         return {user_id: ref for user_id, ref in refs.items() if ref}
 
     async def _read_together(self) -> None:
-        """Read those who are asked for in one moment, and meanwhile, with few questions."""
+        """Read all users that are asked for in one moment, and meanwhile, with few queries."""
         await asyncio.sleep(0)
         while self._unknown:
-            asked, self._unknown = self._unknown, {}
-            asked.update(await self._read_people(list(asked)))
+            batch, self._unknown = self._unknown, {}
+            batch.update(await self._read_people(list(batch)))
 
     async def _read_people(self, user_ids: list[int]) -> dict[int, bytes]:
         rows = await sql.sockets.people(self.database.reserved, ids=user_ids)

@@ -1,25 +1,25 @@
 """Presence: who has a channel open, across all processes.
 
 Being present is a lease, per user and process, in Redis and by Redis' clock. Each process renews
-the leases of its own users; when nobody renews one it runs out, and whoever looks next takes it
-away. A closed tab, a crash and a lost network end the same way. What a closed connection leaves as
-its lease is the leave delay, so a reload is no event at all.
+the leases of its own users; a lease that is not renewed runs out, and the process that looks next
+removes it. A closed tab, a crash and a lost network end the same way. A closed connection lowers
+its lease to the leave delay, so a reload is no event at all.
 
 Every process compares its rooms with Redis every two seconds, and when the first lease of a room
 runs out, and makes joins and leaves from the difference; a hint on the bus only makes it faster. So
 a lost signal, or an announcer that died, leaves no ghost.
 
-Nobody is said to have left for the length of one lease when leases may have run out or vanished
-though their processes live: Redis was away, is another one than before (restarted, flushed, a
-promoted replica), its clock leapt, or this process slept. Presence is frozen rather than wrong.
+No leave is sent for the length of one lease when leases may have run out or vanished though their
+processes live: Redis was away, is another one than before (restarted, flushed, a promoted replica),
+its clock leapt, or this process slept. Presence is frozen rather than wrong.
 
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
-cost 2,000 writes and not 2,000 × 2,000. A connection is told what changed since its own list was
-made, never its own join: the last part of what a window tells, which is made once for all. Nor does
-each ask Redis: those who come in one moment share a call.
+cost 2,000 writes and not 2,000 × 2,000. A connection gets the changes since its own list was made,
+never its own join: the last part of a window's frames, which are made once for all. Nor does each
+ask Redis: newcomers of one moment share a call.
 
-Longer than other modules: who comes, who leaves and who is looked at wait for the same call, so
-that a lease that is lowered cannot overtake its renewal.
+Longer than other modules: joins, leaves and looks wait for the same call, so that the lowering of a
+lease cannot overtake its renewal.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 class Presence:
-    """Who is here, as one process sees it. What it knows of a room is in `Room.presence`."""
+    """The users in all rooms, as one process sees them. Each room's are in `Room.presence`."""
 
     def __init__(self, leases: Leases, people: People, hub: Hub, bus: Bus) -> None:
         self.leases = leases
@@ -76,8 +76,8 @@ class Presence:
         self._tasks.start("presence.turn", self._turns)
 
     async def stop(self) -> None:
-        """After the sockets: what they left is lowered to the leave delay, so whoever comes back
-        elsewhere never left.
+        """To be called after the sockets closed: their leases are lowered to the leave delay, so a
+        user who comes back elsewhere in time never left.
         """
         await self._tasks.stop()
         self._stopping = True
@@ -114,13 +114,13 @@ class Presence:
                     if not counted:
                         del self._coming[channel]
             if not self._is_here(room.channel, user_id):
-                # Who was present may be about to try again; who was not has never been here.
+                # A user who was present may be about to try again; another one has never been here.
                 self._leaves(room, user_id, 0.0 if stranger else self.leave_delay)
 
     async def come(self, room: Room, user_id: int) -> None:
-        """The user is about to enter: take the leases, and know who is there as well as the room
-        does: who came elsewhere in the last moment is told as a join. Those who come in one
-        moment share one call.
+        """The user is about to enter: take the leases, and know the users as well as the room does;
+        one who came elsewhere in the last moment follows as a join. Newcomers of one moment share
+        one call.
         """
         await self.people.refs([user_id])
         self._joining.setdefault(room.channel, set()).add(user_id)
@@ -129,13 +129,13 @@ class Presence:
             room.presence.present = {}
 
     def welcome(self, room: Room, connection: Connection, ref: bytes) -> bytes:
-        """The newcomer's list; everybody else is told of this UserRef, unless the user was here
+        """The newcomer's list; all others get a join with this UserRef, unless the user was here
         already. The connection enters at once after.
         """
         assert room.presence.present is not None
         if connection.user_id not in room.presence.present:
             self._tell(room, "join", connection.user_id, ref)
-        connection.presence_seen = room.presence.told
+        connection.presence_seen = room.presence.deltas_end
         return room.presence.list_frame()
 
     def left(self, room: Room, connection: Connection) -> None:
@@ -163,18 +163,18 @@ class Presence:
             )
 
     def _flush(self, room: Room) -> None:
-        """Tell each connection what changed since it was told last; those who were told alike get
-        the same bytes.
+        """Send each connection the changes since its last frame; those that know the same get the
+        same bytes.
         """
         presence = room.presence
         presence.deltas_timer = None
-        base, end = presence.deltas_base, presence.told
-        told = WindowFrames(presence.deltas, len(presence.present or ()))
+        base, end = presence.deltas_base, presence.deltas_end
+        frames = WindowFrames(presence.deltas, len(presence.present or ()))
         room.flush()
         for connection in list(room.ready):
             seen = max(connection.presence_seen, base)
             connection.presence_seen = end
-            if seen < end and (made := told.since(seen - base, changed=connection.wants_changed)):
+            if seen < end and (made := frames.since(seen - base, changed=connection.wants_changed)):
                 connection.write(made)
         presence.deltas = []
         presence.deltas_base = end
@@ -183,7 +183,7 @@ class Presence:
         """A reader that was slow missed signals: it gets the list anew."""
         presence = room.presence
         if presence.present is not None and connection.presence_seen < presence.deltas_base:
-            connection.presence_seen = presence.told
+            connection.presence_seen = presence.deltas_end
             connection.write(presence.list_frame())
 
     # Turns
@@ -205,7 +205,7 @@ class Presence:
             self._tasks.recovered("presence.turn")
 
     def freeze(self, *, since: float = 0.0) -> None:
-        """Nobody leaves for the length of a lease; what froze it began so many seconds ago."""
+        """Send no leaves for the length of a lease; the cause began so many seconds ago."""
         until = time.monotonic() + leases.LEASE_SECONDS - since
         self._frozen_until = max(self._frozen_until, until)
 
@@ -221,9 +221,7 @@ class Presence:
         await self._look_now(None)
 
     def woken(self) -> None:
-        """This process slept: its leases ran out meanwhile. Take them again before anybody's turn
-        says more.
-        """
+        """This process slept, and its leases ran out. Take them again before the next turn."""
         self.freeze()
         self._later.start(self._look_now(None))
 
@@ -244,7 +242,7 @@ class Presence:
             if presence.look_soon.when() <= loop.time() + delay:
                 return
             presence.look_soon.cancel()
-        # uvloop makes no timer of a delay of nothing, and then nobody can ask when it is due.
+        # uvloop makes no timer of a delay of 0, so it would have no `when`.
         delay = max(delay, 0.001)
         presence.look_soon = loop.call_later(delay, lambda: self._later.start(self._look_now(room)))
 
@@ -268,8 +266,8 @@ class Presence:
             self.freeze()
 
     def _soon(self) -> asyncio.Task[None]:
-        """The next turn for those who come and the rooms to look at. It takes with it what is asked
-        for until it begins.
+        """The next turn for newcomers and for rooms to look at. It takes all that is asked for
+        until it begins.
         """
         if self._next is None or self._next.done():
             self._next = self._later.start(self._next_turn())
@@ -292,7 +290,7 @@ class Presence:
             self.bus.hint(channel, HINT)
 
     async def _turn(self, *, only: dict[str, set[int]] | None = None) -> None:
-        """Renew, lower and look, for the channels named (with who joins), or for all."""
+        """Renew, lower and look, for the channels named (with their newcomers), or for all."""
         async with self._calling:
             answers = await self._ask(only)
         await self._compare(answers)
@@ -300,19 +298,19 @@ class Presence:
     async def _ask(
         self, only: Mapping[str, Set[int]] | None, *, looking: Set[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Tell Redis, and what it says of the rooms that are looked at: all, or those of `looking`
-        and those of which nothing is known. Who comes into a room that is known learns nothing new
-        by looking, and when thousands come each look has a list of thousands.
+        """Call Redis; gives its answers for the rooms that are looked at: all, or those of
+        `looking` and those of which nothing is known. A newcomer to a known room needs no look, and
+        when thousands come each look has a list of thousands.
         """
         lowered, self._lowered = self._lowered, {}
         now = time.monotonic()
         channels = set(only) if only is not None else set(self.hub.rooms)
-        asked: list[dict[str, Any]] = []
+        requests: list[dict[str, Any]] = []
         for channel in channels | set(lowered):
             if project_of(channel) is None:
                 continue
             room = self.hub.rooms.get(channel)
-            here: Collection[int] = (
+            present_ids: Collection[int] = (
                 only.get(channel, frozenset())
                 if only is not None
                 else room.people()
@@ -321,7 +319,7 @@ class Presence:
             )
             leaving = {}
             if channel in lowered:
-                staying = set(here)
+                staying = set(present_ids)
                 leaving = {
                     u: m
                     for u, m in lowered[channel].items()
@@ -329,21 +327,23 @@ class Presence:
                 }
             presence = room.presence if room is not None else None
             known = presence is not None and presence.present is not None
-            if here or leaving or known:
+            if present_ids or leaving or known:
                 unknown = presence is not None and not known
                 look = unknown or looking is None or channel in looking
-                asked.append(lease_request(channel, presence, here, leaving, now, look=look))
+                requests.append(
+                    lease_request(channel, presence, present_ids, leaving, now, look=look)
+                )
         online = set(self.hub.roster.people) if only is None else set().union(*only.values())
         leaving = {
             u: m
             for u, m in lowered.get(ONLINE, {}).items()
             if u not in online and not self._is_here(ONLINE, u)
         }
-        # Who is online is asked without a room: somebody has to take away what ran out.
+        # ONLINE has no room, but some process has to remove its leases that ran out.
         if online or leaving or only is None:
-            asked.append(lease_request(ONLINE, None, online, leaving, now, look=False))
+            requests.append(lease_request(ONLINE, None, online, leaving, now, look=False))
         try:
-            return await self._call(asked)
+            return await self._call(requests)
         except BaseException:
             for channel, people in lowered.items():
                 self._lowered[channel] = people | self._lowered.get(channel, {})
@@ -360,16 +360,16 @@ class Presence:
             for c in self.hub.roster.of_user(user_id)
         )
 
-    async def _call(self, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _call(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rooms: list[dict[str, Any]] = []
-        for batch in batches(asked):
+        for batch in batches(requests):
             answer = await self.leases.call(batch)
             self._note(answer)
             rooms += answer.rooms
         return rooms
 
     def _note(self, answer: LeaseAnswer) -> None:
-        """What makes leases doubtful freezes presence."""
+        """Freeze presence when leases are doubtful."""
         if answer.leapt:
             self.freeze()
             log.warning("presence.clock_leapt seconds=%.1f", answer.leapt)
@@ -395,7 +395,7 @@ class Presence:
                 self._look_soon(room, 0.0)
 
     async def _compare_room(self, room: Room, seen: dict[str, Any]) -> None:
-        """Make joins and leaves from the difference between Redis and what this room was told."""
+        """Make joins and leaves from the difference between Redis and the room's present users."""
         there = dict.fromkeys(int(user) for user in seen["users"].split(",") if user)
         refs = await self.people.by_id(there)
         presence = room.presence
@@ -420,21 +420,21 @@ class Presence:
     async def renamed(self, user_id: int) -> None:
         """A name or picture changed: lists made from now on show it."""
         await self.people.renamed(user_id)
-        places = [
+        showing = [
             room.presence
             for room in self.hub.rooms.values()
             if room.presence.present is not None and user_id in room.presence.present
         ]
-        if places:
+        if showing:
             ref = await self.people.refs([user_id])
-            for presence in places:
+            for presence in showing:
                 if ref and presence.present is not None and user_id in presence.present:
                     presence.present[user_id] = ref[0]
                     presence.listed = None
 
     async def users(self, channel: str) -> list[int]:
-        """Who is in a channel, most recent first, also where this process has no such room. Raises
-        what Redis raises.
+        """The ids of the users in a channel, most recent first, also where this process has no such
+        room. Raises what Redis raises.
         """
         return await self.leases.users(channel)
 

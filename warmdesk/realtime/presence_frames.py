@@ -1,4 +1,4 @@
-"""What sockets are told of who is in their room: the list, and the joins and leaves of a window."""
+"""The frames about the users in a room: the list, and the joins and leaves of a window."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from warmdesk.realtime.events import (
 LIST_LIMIT = 200
 
 Delta = tuple[str, int, bytes]
-"""A "join" or "leave", of whom, and their UserRef as JSON."""
+"""A "join" or "leave", the user's id, and the UserRef as JSON."""
 
 
 class RoomPresence:
-    """Who is in one room, as this process tells its sockets.
+    """The users in one room, as this process shows them to its sockets.
 
-    present       user id → UserRef as JSON, earliest first; None as long as nobody asked Redis
+    present       user id → UserRef as JSON, earliest first; None before Redis was asked
     version       Redis' number of what was seen there last; -1 when the next look is to count
-    deltas        the joins and leaves that are not told yet, in their order
-    deltas_base   how many were told before them
-    deltas_timer  when they are told
+    deltas        the joins and leaves that are not sent yet, in their order
+    deltas_base   how many were sent before them
+    deltas_timer  when they are sent
     listed        the list as it was made last, and how many joins and leaves it knows
     look_soon     when Redis is to be asked about the room
     """
@@ -53,8 +53,8 @@ class RoomPresence:
         self.look_soon: asyncio.TimerHandle | None = None
 
     @property
-    def told(self) -> int:
-        """How many joins and leaves there were so far: a socket knows the first so many."""
+    def deltas_end(self) -> int:
+        """How many joins and leaves there were so far; each socket knows the first n of them."""
         return self.deltas_base + len(self.deltas)
 
     def change(self, what: str, user_id: int, ref: bytes = b"") -> None:
@@ -67,11 +67,11 @@ class RoomPresence:
         self.deltas.append((what, user_id, ref))
 
     def list_frame(self) -> bytes:
-        """`presence.list`: everybody, most recent first, up to 200; the whole number beside it. It
-        is made once for all who get it while nobody comes or goes.
+        """`presence.list`: the users, most recent first, up to 200; the whole number beside them.
+        It is made once until somebody comes or goes.
         """
-        told = self.told
-        if self.listed is not None and self.listed[0] == told:
+        end = self.deltas_end
+        if self.listed is not None and self.listed[0] == end:
             return self.listed[1]
         present = self.present or {}
         users = b",".join(itertools.islice(reversed(present.values()), LIST_LIMIT))
@@ -79,7 +79,7 @@ class RoomPresence:
         made = signal_frame(
             PRESENCE_LIST, b'{"users":[%s],"count":%d,"more":%s}' % (users, len(present), more)
         )
-        self.listed = told, made
+        self.listed = end, made
         return made
 
 
@@ -89,13 +89,13 @@ class Suffixes:
     __slots__ = ("_begins", "_text")
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        told = list(pieces)
-        self._begins = list(itertools.accumulate(map(len, told), initial=0))
-        self._text = b"".join(told).removesuffix(b",")
+        parts = list(pieces)
+        self._begins = list(itertools.accumulate(map(len, parts), initial=0))
+        self._text = b"".join(parts).removesuffix(b",")
 
-    def since(self, place: int) -> bytes:
-        """All pieces but the first `place`."""
-        return self._text[self._begins[place] :]
+    def since(self, known: int) -> bytes:
+        """All pieces but the first `known`."""
+        return self._text[self._begins[known] :]
 
 
 class WindowFrames:
@@ -104,8 +104,8 @@ class WindowFrames:
     deltas   the window's joins and leaves in their order
     count    how many are present after them
 
-    Those who come in a storm all know a different part of the window: made for each of them, it
-    would cost the square of their number.
+    In a storm every newcomer knows a different part of the window: frames made for each would cost
+    the square of their number.
     """
 
     __slots__ = ("_count", "_deltas", "_joined", "_last", "_left", "_once", "_remade", "_singles")
@@ -117,26 +117,26 @@ class WindowFrames:
         self._left: Suffixes | None = None
         self._once = len(deltas)
         self._singles: Suffixes | None = None
-        # Those who came before the window stand side by side, and share what is written to them.
+        # Connections from before the window stand side by side, and share one frame.
         self._last: dict[bool, tuple[int, bytes]] = {}
         self._remade: dict[int, bytes] = {}
 
-    def since(self, place: int, *, changed: bool) -> bytes:
-        """The frames for who knows the first `place` changes: one of all that changed in the end,
-        or one for each join and leave. Empty when nothing did.
+    def since(self, known: int, *, changed: bool) -> bytes:
+        """The frames for a socket that knows the first `known` changes: one of all that changed in
+        the end, or one for each join and leave. Empty when nothing did.
         """
         last = self._last.get(changed)
-        if last is None or last[0] != place:
-            made = self._cut(place) if changed else self._each(place)
-            last = self._last[changed] = place, made
+        if last is None or last[0] != known:
+            made = self._cut(known) if changed else self._each(known)
+            last = self._last[changed] = known, made
         return last[1]
 
-    def _each(self, place: int) -> bytes:
+    def _each(self, known: int) -> bytes:
         if self._singles is None:
             self._singles = Suffixes(_single(delta) for delta in self._deltas)
-        return self._singles.since(place)
+        return self._singles.since(known)
 
-    def _cut(self, place: int) -> bytes:
+    def _cut(self, known: int) -> bytes:
         if self._joined is None or self._left is None:
             deltas = self._deltas
             self._joined = Suffixes(
@@ -146,21 +146,22 @@ class WindowFrames:
                 b"%d," % user_id if what == "leave" else b"" for what, user_id, _ in deltas
             )
             self._once = _once_from(deltas)
-        if place >= self._once:
-            return self._frame(self._joined.since(place), self._left.since(place))
-        if place not in self._remade:
-            self._remade[place] = self._make(place)
-        return self._remade[place]
+        if known >= self._once:
+            return self._frame(self._joined.since(known), self._left.since(known))
+        if known not in self._remade:
+            self._remade[known] = self._make(known)
+        return self._remade[known]
 
-    def _make(self, place: int) -> bytes:
-        """Somebody comes and goes more than once: only what is left of it is told."""
+    def _make(self, known: int) -> bytes:
+        """Some user comes and goes more than once: only the difference in the end is sent."""
         first: dict[int, str] = {}
         last: dict[int, tuple[str, bytes]] = {}
-        for what, user_id, ref in self._deltas[place:]:
+        for what, user_id, ref in self._deltas[known:]:
             first.setdefault(user_id, what)
             last[user_id] = what, ref
-        # Joins and leaves of one user take turns: who left first and joined last never left.
-        last = {user_id: told for user_id, told in last.items() if told[0] == first[user_id]}
+        # Joins and leaves of one user take turns: a user whose first is a leave and last a join
+        # never left.
+        last = {user_id: change for user_id, change in last.items() if change[0] == first[user_id]}
         return self._frame(
             b",".join(ref for what, ref in last.values() if what == "join"),
             b",".join(b"%d" % user_id for user_id, (what, _) in last.items() if what == "leave"),
@@ -174,12 +175,12 @@ class WindowFrames:
 
 
 def _once_from(deltas: list[Delta]) -> int:
-    """The first place from which on nobody is named twice."""
+    """The first index from which on no user occurs twice."""
     named: set[int] = set()
-    for place in range(len(deltas) - 1, -1, -1):
-        user_id = deltas[place][1]
+    for index in range(len(deltas) - 1, -1, -1):
+        user_id = deltas[index][1]
         if user_id in named:
-            return place + 1
+            return index + 1
         named.add(user_id)
     return 0
 

@@ -24,7 +24,7 @@ PAST_SECONDS = 60.0
 
 
 class Reset(Exception):
-    """What a client has cannot be carried on from: it must fetch again. The reason goes into
+    """The client's state cannot be carried on from: it must fetch again. The reason goes into
     `sync.reset`.
     """
 
@@ -47,8 +47,8 @@ class Resume:
         if since > room.last:
             await asyncio.shield(self.hub.catch_up(room, cause="resume"))
         if since > room.last:
-            # Either it was given a seq that never was, or the feed could not be read: only asking
-            # tells, and who cannot be answered now is not told to throw away what it has.
+            # Either its seq never was, or the feed could not be read: only asking tells, and a
+            # client that cannot be answered now is not made to throw its state away.
             _, heads = await feed.heads(self.hub.database.reserved, [room.channel])
             if heads[room.channel] >= since:
                 raise Unavailable("the past cannot be read now, try again")
@@ -64,8 +64,8 @@ class Resume:
 
     async def _reach_back(self, room: Room, since: int) -> None:
         """Lengthen a room's tail back to `since`, if it can hold so much. When a server is back,
-        and everybody with it, its rooms know nothing of what was missed: it is read once for a room
-        and not once for everybody in it.
+        and all clients with it, its rooms have no tails: the missed events are read once for a room
+        and not once for each client.
         """
         while (
             room.opened
@@ -98,7 +98,7 @@ class Resume:
             if size > TAIL_BYTES and after < first - 1:
                 room.beyond = max(room.beyond, since)
                 return False
-        # Whatever was deleted meanwhile may stand in these events with its text.
+        # These events may hold texts that were deleted meanwhile.
         return (room.blanked, room.opened) == began and room.lengthen(entries)
 
     def behind(self, room: Room, connection: Connection) -> None:
@@ -106,7 +106,7 @@ class Resume:
         self.hub.heals.start(self._heal(room, connection))
 
     async def _heal(self, room: Room, connection: Connection) -> None:
-        """Bring one connection up to its room, or end it: nobody may wait here for ever."""
+        """Bring one connection up to its room, or end it: none may wait for ever."""
         try:
             await self._bring_up(room, connection)
         except Exception:
@@ -115,7 +115,7 @@ class Resume:
 
     async def _bring_up(self, room: Room, connection: Connection) -> None:
         """Bring one connection up to its room from the feed, at the pace it reads. While the
-        database is away it waits, as everybody does.
+        database is away it waits.
         """
         FEED_REPAIRS.inc(cause="slow")
         answered = time.monotonic()
@@ -160,7 +160,7 @@ class Resume:
                 return
 
     async def resync(self, connection: Connection, since: int, epoch: str | None) -> None:
-        """What a client asks with `sync`: replay after `since`, or a reset."""
+        """Answer a `sync`: replay after `since`, or a reset."""
         room = connection.room
         assert isinstance(room, Room)
         try:

@@ -1,14 +1,14 @@
 """A room: one channel as this process sees it: its connections and the last seq delivered.
 
 The frames of one loop tick are joined and written once to each connection, so a burst costs one
-system call each and a quiet event waits for nobody. A connection is in exactly one of three
-places: `ready` (written to), `slow` (its buffer is full; it is not written to and, once drained,
-catches up), `behind` (a task is reading the feed for it). Nobody's buffer is asked on the hot
-path: `pause_writing` takes a connection out of `ready` by itself.
+system call each and a quiet event waits for nobody. A connection is in exactly one of three sets:
+`ready` (written to), `slow` (its buffer is full; it is not written to and, once drained, catches
+up), `behind` (a task is reading the feed for it). No buffer is asked on the hot path:
+`pause_writing` takes a connection out of `ready` by itself.
 
 The tail has the latest events, each the next after the one before. It keeps envelopes; frames are
 made when they are written, and none is ever read. An event is taken whole or not at all: `last`
-moves on when it stands in the tail, and what raised before that leaves the room in doubt.
+moves on when it stands in the tail, and an error before that leaves the room in doubt.
 
 Each connection has its own `seen`. There is no await between "seen is the room's last" and joining
 `ready`, so nothing falls in between and nothing comes twice.
@@ -68,12 +68,12 @@ class Room:
         "empty_since",
         "held",
         "held_timer",
-        "here",
         "joined",
         "last",
         "opened",
         "opening",
         "presence",
+        "present_ids",
         "ready",
         "rejoin",
         "sent",
@@ -82,7 +82,7 @@ class Room:
         "tail_bytes",
         "taken",
         "tick",
-        "told",
+        "tick_entries",
     )  # fmt: skip
 
     def __init__(
@@ -100,11 +100,11 @@ class Room:
         self.ready: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
         self.behind: dict[Connection, None] = {}
-        self.here: list[int] | None = None
+        self.present_ids: list[int] | None = None
         self.last = 0
         self.sent = 0
         self.tick: list[bytes] = []
-        self.told: list[Entry] = []
+        self.tick_entries: list[Entry] = []
         self.tail: deque[Entry] = deque()
         self.tail_bytes = 0
         self.joined: dict[int, bytes] = {}
@@ -127,18 +127,18 @@ class Room:
         return [*self.ready, *self.slow, *self.behind]
 
     def people(self) -> list[int]:
-        """The users of all connections, each once, in ascending order. Not to be changed: it is
-        kept until somebody comes or goes.
+        """The users of all connections, each once, in ascending order. Not to be changed: the list
+        is reused until somebody comes or goes.
         """
-        if self.here is None:
-            self.here = sorted({c.user_id for c in self.connections()})
-        return self.here
+        if self.present_ids is None:
+            self.present_ids = sorted({c.user_id for c in self.connections()})
+        return self.present_ids
 
     def begin(self, seq: int) -> None:
         """Start, or start again, at a seq: nothing before it is known here."""
         self.last = self.sent = seq
         self.tick.clear()
-        self.told.clear()
+        self.tick_entries.clear()
         self.tail.clear()
         self.tail_bytes = 0
         self.beyond = -1
@@ -168,7 +168,7 @@ class Room:
         return bool(self.held) or self.doubtful
 
     def hold(self, entry: Entry) -> None:
-        """Keep what is early; beyond the limit it is only known that something is missing."""
+        """Keep an early event; beyond the limit it is only known that something is missing."""
         if len(self.held) < HELD:
             self.held[entry.seq] = entry
         else:
@@ -181,7 +181,7 @@ class Room:
         if not self.tick:
             asyncio.get_running_loop().call_soon(self.flush)
         self.tick.append(made)
-        self.told.append(entry)
+        self.tick_entries.append(entry)
         self.tail.append(entry)
         self.tail_bytes += len(entry.body)
         self.last = entry.seq
@@ -191,42 +191,42 @@ class Room:
         self.taken(self, entry)
 
     def _blank(self, entity: str) -> None:
-        """What was told of a deleted thing and of all below it is not told again, and what waits
-        for the end of this tick not at all: its events keep their seqs alone.
+        """Blank the events of a deleted thing and of all below it, in the tail and among those that
+        wait for the end of this tick: they keep their seqs alone.
         """
         self.blanked += 1
         self.joined.clear()
         gone = {entity}
-        for place, kept in enumerate(self.tail):
-            if is_erased(kept.entity, gone):
-                blank = blanked(kept)
-                self.tail_bytes += len(blank.body) - len(kept.body)
-                self.tail[place] = blank
-        for place, kept in enumerate(self.told):
-            if is_erased(kept.entity, gone):
-                self.told[place] = blanked(kept)
-                self.tick[place] = frame(self.told[place].body)
+        for index, entry in enumerate(self.tail):
+            if is_erased(entry.entity, gone):
+                blank = blanked(entry)
+                self.tail_bytes += len(blank.body) - len(entry.body)
+                self.tail[index] = blank
+        for index, entry in enumerate(self.tick_entries):
+            if is_erased(entry.entity, gone):
+                self.tick_entries[index] = blanked(entry)
+                self.tick[index] = frame(self.tick_entries[index].body)
 
     def flush(self) -> None:
-        """Write what this tick collected. Also called before somebody joins, who would get it
-        twice otherwise.
+        """Write the frames of this tick. Also called before a connection joins, which would get
+        them twice otherwise.
         """
         if not self.tick:
             return
         out = b"".join(self.tick) if len(self.tick) > 1 else self.tick[0]
-        told, self.told = self.told, []
+        entries, self.tick_entries = self.tick_entries, []
         self.tick.clear()
         self.sent = self.last
         self.write(out)
-        self._count(told)
+        self._count(entries)
 
-    def _count(self, told: list[Entry]) -> None:
+    def _count(self, entries: list[Entry]) -> None:
         """Count what was written, and how late: once per event, however many follow."""
         viewers = len(self.ready)
         if not viewers:
             return
         now = clock.now()
-        for entry in told:
+        for entry in entries:
             SENT.get(entry.type, OTHER).inc(viewers)
             late = seconds_since(entry, now)
             if late is not None:
@@ -267,7 +267,7 @@ class Room:
         if self.first > head + 1:
             return None
         since = islice(self.tail, head + 1 - self.first, None)
-        gone = {kept.entity for kept in since if kept.erases}
+        gone = {entry.entity for entry in since if entry.erases}
         if not gone:
             return entries
         return [blanked(each) if is_erased(each.entity, gone) else each for each in entries]
@@ -299,7 +299,7 @@ class Room:
             if len(self.joined) >= JOINED:
                 self.joined.clear()
             rest = islice(self.tail, since + 1 - first, None)
-            made = b"".join([frame(kept.body) for kept in rest])
+            made = b"".join([frame(entry.body) for entry in rest])
             self.joined[since] = made
         return made
 
@@ -314,15 +314,13 @@ class Room:
         self.behind.pop(connection, None)
         self.slow.pop(connection, None)
         self.ready[connection] = None
-        self.here = None
+        self.present_ids = None
         if behind:
             connection.write(behind)
         return True
 
     def paused(self, connection: Connection) -> None:
-        """Its buffer is full: it is skipped from now on. What was written so far is what it has
-        seen.
-        """
+        """Its buffer is full: it is skipped from now on. It has seen what was written so far."""
         if connection in self.ready:
             del self.ready[connection]
             connection.seen = self.sent
@@ -342,12 +340,12 @@ class Room:
         self.ready.pop(connection, None)
         self.slow.pop(connection, None)
         self.behind.pop(connection, None)
-        self.here = None
+        self.present_ids = None
 
     def stay(self, connection: Connection) -> None:
         """It waits: for its reader in `slow`, or for the feed in `behind`."""
         (self.slow if connection.paused_since else self.behind)[connection] = None
-        self.here = None
+        self.present_ids = None
 
     def closes(self, connection: Connection) -> None:
         """It says goodbye: the sweeper comes soon to see that it ends."""

@@ -1,6 +1,4 @@
-"""The roster: all sockets of one process, whatever they follow; who may open one now, and how all
-of them are closed.
-"""
+"""The roster: all sockets of one process; when one more may open, and how all are closed."""
 
 from __future__ import annotations
 
@@ -69,9 +67,9 @@ class Roster:
         return list(self.people.get(user_id, ()))
 
     def when_to_come_back(self) -> int:
-        """Seconds until somebody who cannot open a socket now should try again. Each is told a
-        later moment than the one before: whoever is told the same comes with all the others, and
-        most of them in vain.
+        """Seconds until a client that cannot open a socket now should try again. Each gets a later
+        moment than the one before: clients with the same moment come all at once, most of them in
+        vain.
         """
         now = time.monotonic()
         later = max(self._again_at, now + AGAIN_SECONDS) + 1 / AGAIN_EACH_SECOND
@@ -85,7 +83,7 @@ class Roster:
 
     async def close_sockets(self, *, spread: float = STOP_SPREAD_SECONDS) -> None:
         """Tell every socket to come back at a random moment, then close them with 1001, one after
-        another within `spread` seconds: who comes back at once shall not come with all others.
+        another within `spread` seconds: clients that come back at once shall not come all together.
 
         A socket whose opening was under way, or that came on a connection that was kept, goes too.
         """
@@ -95,8 +93,8 @@ class Roster:
             connection.write(goodbye)
         began = time.monotonic()
         step = min(STOP_STEP_SECONDS, spread / max(1, len(leaving)))
-        for place, connection in enumerate(leaving):
-            early = began + place * step - time.monotonic()
+        for index, connection in enumerate(leaving):
+            early = began + index * step - time.monotonic()
             if early > 0:
                 await asyncio.sleep(early)
             connection.close(Close.GOING_AWAY)

@@ -1,9 +1,9 @@
 """Which Redis is the primary, where sentinels watch over several.
 
 Every new connection asks all sentinels at once, and the newest configuration that any of them knows
-counts. So a sentinel that hangs, or died together with the primary's host, delays nobody; one that
-slept misleads nobody who can reach another. Callers who ask at the same time share one asking,
-which goes on when a caller gives up: a call's quarter second may be shorter than it takes.
+counts. So a sentinel that hangs, or died together with the primary's host, delays no caller; one
+that slept misleads none that can reach another. Callers of one moment share one asking, which goes
+on when a caller gives up: a call's quarter second may be shorter than it takes.
 
 A server is used only when it says itself that it is the primary, as the guidelines for clients of
 Sentinel demand (https://redis.io/docs/latest/develop/reference/sentinel-clients/): between a
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Known(NamedTuple):
-    """What a sentinel knows: the configuration's number and the primary of it."""
+    """A sentinel's answer: the configuration's number and its primary."""
 
     epoch: int
     host: str
@@ -39,22 +39,22 @@ class Known(NamedTuple):
 
 
 class Sentinels:
-    """The sentinels at these places, and the name that they know the primary by."""
+    """The sentinels at these addresses, and the name that they know the primary by."""
 
     def __init__(
-        self, places: list[tuple[str, int]], name: str, *, username: str, password: str | None
+        self, addresses: list[tuple[str, int]], name: str, *, username: str, password: str | None
     ) -> None:
-        self.places = places
+        self.addresses = addresses
         self.name = name
         self._credentials = {"username": username, "password": password} if password else {}
         self._asking: asyncio.Task[Known] | None = None
-        self._told: Known | None = None
+        self._logged: Known | None = None
 
     async def primary(self) -> tuple[str, int]:
-        """Host and port of the primary. Raises redis-py's ConnectionError when nobody knows."""
+        """Host and port of the primary; redis-py's ConnectionError when no sentinel knows them."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all())
-            # Who asked may have given up; then nobody else looks at how it failed.
+            # Callers may have given up; then nothing else looks at its error.
             self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         known = await asyncio.shield(self._asking)
         return known.host, known.port
@@ -62,7 +62,7 @@ class Sentinels:
     async def _ask_all(self) -> Known:
         loop = asyncio.get_running_loop()
         end = loop.time() + ASK_SECONDS
-        waiting = {asyncio.create_task(self._ask(*place)) for place in self.places}
+        waiting = {asyncio.create_task(self._ask(*address)) for address in self.addresses}
         newest: Known | None = None
         try:
             while waiting and (left := end - loop.time()) > 0:
@@ -79,15 +79,15 @@ class Sentinels:
                 ask.cancel()
         if newest is None:
             raise RedisConnectionError(f"no sentinel knows the primary of {self.name}")
-        if newest != self._told:
+        if newest != self._logged:
             log.info(
                 "sentinels.primary name=%s host=%s port=%d", self.name, newest.host, newest.port
             )
-            self._told = newest
+            self._logged = newest
         return newest
 
     async def _ask(self, host: str, port: int) -> Known | None:
-        asked = redis_asyncio.Redis(
+        sentinel = redis_asyncio.Redis(
             host=host,
             port=port,
             socket_connect_timeout=ASK_SECONDS,
@@ -96,8 +96,8 @@ class Sentinels:
             **self._credentials,  # type: ignore[arg-type]
         )
         try:
-            async with asked:
-                said = cast("dict[str, Any]", await asked.sentinel_master(self.name))
+            async with sentinel:
+                said = cast("dict[str, Any]", await sentinel.sentinel_master(self.name))
             return Known(int(said["config-epoch"]), said["ip"], int(said["port"]))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning(
@@ -107,7 +107,7 @@ class Sentinels:
 
 
 class PrimaryConnection(redis_asyncio.Connection):
-    """A connection to whoever is the primary when it connects."""
+    """A connection to the server that is the primary when it connects."""
 
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         super().__init__(**options)

@@ -1,5 +1,5 @@
-"""What waits on a socket's way out: in our transport, in the kernel, and unacknowledged. Much of it
-only Linux tells.
+"""The bytes that wait on a socket's way out: in our transport, in the kernel, and unacknowledged.
+Much of it only Linux tells.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The sweeper: one clock for all sockets of a process, instead of timers for each.
 
-Once a second it pings who is due, warns or closes whose token ends, ends who says nothing or reads
-nothing. Thousands who only watch must cost nearly nothing: the sockets stand in the order of their
-next pings, and nobody is looked at before the turn comes.
+Once a second it pings the sockets that are due, warns or closes those whose token ends, ends those
+that say nothing or read nothing. Thousands that only watch must cost nearly nothing: the sockets
+stand in the order of their next pings, and none is looked at before its turn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sweeper:
     """Looks after the connections in `rooms`.
 
     connections  all there are, in the order of their next pings
-    early        who has to be looked at before that: it closes, its token runs out, it is silent
+    early        those to look at before that: they close, their token runs out, they are silent
     """
 
     def __init__(self, rooms: Mapping[str, Room]) -> None:
@@ -76,9 +76,9 @@ class Sweeper:
                 self.early[connection] = None
 
     def visit(self, now: float) -> None:
-        """Once a second: whoever is due is pinged, warned or closed; slow readers are judged."""
-        # The next visit is two ticks away: who is due before half of that is not left to it, or
-        # visits that come a moment early would put off every ping by a second.
+        """Once a second: ping, warn or close the sockets that are due; judge slow readers."""
+        # The next visit is two ticks away: a socket that is due before half of that is not left to
+        # it, or visits that come a moment early would put off every ping by a second.
         soon = now + TICK_SECONDS
         waits = takewhile(lambda c: c.last_ping + PING_SECONDS <= soon, self.connections)
         due = dict.fromkeys(waits)
@@ -109,13 +109,13 @@ class Sweeper:
     def keep_to_budget(self) -> None:
         """End the fullest when, at the next visit, more would wait than the budget allows.
 
-        Everybody counts, not only who is past the limit of a slow reader: a thousand sockets just
-        below it are a gigabyte. Only who had bytes waiting at the last visit, too, does: a burst
-        that is being taken is no trouble. There is no time for goodbyes: what waits is to be gone
-        before more comes.
+        All sockets count, not only those past the limit of a slow reader: a thousand just below it
+        are a gigabyte. But a socket counts only if it had bytes waiting at the last visit, too: a
+        burst that is being taken is no trouble. There is no time for goodbyes: the bytes must be
+        gone before more come.
 
-        Nobody is asked while nobody had bytes waiting and little was written since: thousands who
-        only watch would cost more by being asked twice a second than by everything else.
+        No socket is asked while none had bytes waiting and little was written since: to ask
+        thousands that only watch twice a second would cost more than everything else.
         """
         if (
             not self._waiting
@@ -133,7 +133,7 @@ class Sweeper:
             },
         )
         held = [
-            # A slow reader is given no more; whose buffer grew will have as much again.
+            # A slow reader is given no more; a buffer that grew will grow by as much again.
             (size, size if connection.paused_since else max(size, 2 * size - was), connection)
             for connection, size in self._waiting.items()
             if (was := before.get(connection, 0)) or connection.paused_since
@@ -150,7 +150,7 @@ class Sweeper:
             soon -= size
 
     def _turn(self, connection: Connection, now: float) -> None:
-        """What is due for one connection; sets when to come again."""
+        """Do what is due for one connection; set when to come again."""
         if connection not in self.connections:
             return
         if connection.closing:

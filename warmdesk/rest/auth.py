@@ -88,7 +88,7 @@ async def register_user(request: web.Request) -> web.Response:
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
             raise Forbidden("registration is disabled")
-    kept = await passwords.hash_password(body.password, _turn(desk, came))
+    password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
@@ -100,7 +100,7 @@ async def register_user(request: web.Request) -> web.Response:
                 change.connection,
                 email=body.email,
                 username=body.username,
-                password_hash=kept,
+                password_hash=password_hash,
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
@@ -156,7 +156,7 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def _account(desk: Desk, name: str, came: Origin) -> Any:
-    """The account of a name, perhaps nobody's: then its id is None."""
+    """The account of a name; its id is None when there is none."""
     async with desk.database.connection() as connection:
         return await sql.auth.by_login(
             connection, login=name, ip=came.ip, near=neighbourhood(came.ip)
@@ -171,9 +171,9 @@ async def _enter(
     None when the account's hash became another one meanwhile. `Unauthorized`, `Forbidden`.
     """
     desk = request.app[DESK]
-    user_id, kept = account["id"], account["password_hash"]
+    user_id, stored_hash = account["id"], account["password_hash"]
     turn = _turn(desk, came, known=account["known"])
-    right = await passwords.check_password(password, kept, turn)
+    right = await passwords.check_password(password, stored_hash, turn)
     if not right or not account["is_active"]:
         async with desk.database.connection() as connection:
             await sql.auth.note_login(
@@ -189,13 +189,13 @@ async def _enter(
             raise Forbidden("account deactivated")
         raise not_good("password", "invalid credentials")
 
-    outdated = passwords.is_outdated(kept)
+    outdated = passwords.is_outdated(stored_hash)
     renewed = await passwords.hash_password(password, turn) if outdated else None
 
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
         rows = await sql.auth.enter(
-            change.connection, user_id=user_id, checked_hash=kept, new_hash=renewed
+            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=renewed
         )
         if not rows:
             return None
@@ -211,7 +211,7 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     Names are counted as they were typed, and never the account: a count that its username and its
     address share would tell that they belong together, and one that only accounts have, which names
     exist. The name's own count is spared to addresses from which somebody signed in to the account
-    lately: whoever guesses from afar can then not lock out its owner.
+    lately: so a guesser elsewhere cannot lock out its owner.
     """
     typed = hashlib.sha256(name.casefold().encode("utf-8", "surrogatepass")).hexdigest()
     pair = f"{typed}:{neighbourhood(came.ip)}"
@@ -223,7 +223,7 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
 
 
 async def _count(desk: Desk, name: str, came: Origin, *, limit: int, seconds: float) -> None:
-    """Count what anybody may ask for, by address and, where that is a part of it, by network."""
+    """Count a public request, by address and, where that is a part of it, by network."""
     near, wide = neighbourhood(came.ip), network(came.ip)
     await desk.limits.take(f"{name}.address", near, limit=limit, seconds=seconds)
     if wide != near:
@@ -376,7 +376,7 @@ async def log_out(request: web.Request) -> web.Response:
 
 async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
     """The user and the session of a refresh token whose session has not ended. One look and no
-    transaction; what cannot be one of ours is not even looked for.
+    transaction; a text that cannot be one of ours is not even looked up.
     """
     if not is_secret(refresh_token):
         return None
@@ -386,7 +386,7 @@ async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:
 
 
 async def _bearer(request: web.Request) -> Actor | None:
-    """Whoever holds the request's access token; nobody, if it is not good."""
+    """The actor of the request's access token; None, if it is not good."""
     if "Authorization" not in request.headers:
         return None
     try:

@@ -114,7 +114,7 @@ async def find_cards(request: web.Request) -> web.Response:
     query: CardFilter = request[QUERY]
     assignee = query.assignee
     (after_id,) = begins_after(request)
-    asked: dict[str, Any] = {
+    filters: dict[str, Any] = {
         "project_id": request[PROJECT].id,
         "column_id": query.column_id,
         "assignee": request[ACTOR].user_id if assignee == "me" else assignee and int(assignee),
@@ -127,9 +127,11 @@ async def find_cards(request: web.Request) -> web.Response:
         "bytes": PAGE_BYTES,
     }
     if query.q:
-        page = await sql.cards.search(request[READS], **asked, q=query.q, search_bytes=SEARCH_BYTES)
+        page = await sql.cards.search(
+            request[READS], **filters, q=query.q, search_bytes=SEARCH_BYTES
+        )
     else:
-        page = await sql.cards.in_project(request[READS], **asked)
+        page = await sql.cards.in_project(request[READS], **filters)
     return answer_page(request, page)
 
 

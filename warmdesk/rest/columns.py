@@ -14,7 +14,7 @@ from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import Tag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held, Outcome, Shape
+from warmdesk.realtime.change import Change, Held, Outcome, PendingShape
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
@@ -107,8 +107,8 @@ async def reorder_columns(request: web.Request) -> web.Response:
             columns[i]["position"] for i in wanted
         ]:
             await sql.columns.place(change.connection, ids=wanted)
-            places = await sql.columns.places(change.connection, project_id=project_id)
-            change.emit(project_channel(project_id), COLUMNS_REORDERED, Held(places))
+            positions = await sql.columns.places(change.connection, project_id=project_id)
+            change.emit(project_channel(project_id), COLUMNS_REORDERED, Held(positions))
         shapes: str = await sql.columns.all(change.connection, project_id=project_id)
         return shapes
 
@@ -117,8 +117,10 @@ async def reorder_columns(request: web.Request) -> web.Response:
 
 def _order(body: Any, columns: dict[int, Any]) -> list[int]:
     """The ids of all columns in the order that the body asks for."""
-    places = {} if isinstance(body, ColumnOrder) else {place.id: place.position for place in body}
-    named = body.column_ids if isinstance(body, ColumnOrder) else [place.id for place in body]
+    positions = (
+        {} if isinstance(body, ColumnOrder) else {column.id: column.position for column in body}
+    )
+    named = body.column_ids if isinstance(body, ColumnOrder) else [column.id for column in body]
     field = "column_ids" if isinstance(body, ColumnOrder) else "id"
     if len(set(named)) < len(named):
         raise Impossible(f"{field}: a column stands there twice", fields={field: "doubled"})
@@ -128,7 +130,7 @@ def _order(body: Any, columns: dict[int, Any]) -> list[int]:
         if len(named) < len(columns):
             raise Impossible(f"{field}: name all columns", fields={field: "incomplete"})
         return named
-    return sorted(columns, key=lambda i: (places.get(i, columns[i]["position"]), i))
+    return sorted(columns, key=lambda i: (positions.get(i, columns[i]["position"]), i))
 
 
 @route(
@@ -146,7 +148,7 @@ async def change_column(request: web.Request) -> web.Response:
     body: ColumnChanges = request[BODY]
     project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
 
-    async def work(change: Change) -> Shape:
+    async def work(change: Change) -> PendingShape:
         connection = change.connection
         await change.enter()
         rows = await sql.columns.lock(connection, project_id=project_id, column_id=column_id)
@@ -198,7 +200,7 @@ async def delete_column(request: web.Request) -> web.Response:
     desk, context, target = request.app[DESK], request[CONTEXT], request[QUERY].move_to
     done = await desk.changes.many(
         sql.columns.delete,
-        **context.asked,
+        **context.parameters,
         column_id=path_id(request, "column_id"),
         target=None if target is UNSET else target,
         most=MOST_TOLD,

@@ -59,10 +59,10 @@ async def list_user_events(request: web.Request) -> web.Response:
 
 
 async def _page(request: web.Request, channel: str) -> web.Response:
-    asked: EventsQuery = request[QUERY]
-    page = await feed.after(request[READS], channel, asked.since or 0, limit=asked.limit)
-    reset = asked.epoch is not None and asked.epoch != page.epoch
-    if asked.since is not None and not page.reaches_back_to(asked.since):
+    query: EventsQuery = request[QUERY]
+    page = await feed.after(request[READS], channel, query.since or 0, limit=query.limit)
+    reset = query.epoch is not None and query.epoch != page.epoch
+    if query.since is not None and not page.reaches_back_to(query.since):
         reset = True
     events = b"" if reset else b",".join(entry.body for entry in page.entries)
     return answer(
@@ -81,13 +81,13 @@ async def _page(request: web.Request, channel: str) -> web.Response:
 )
 async def list_present(request: web.Request) -> web.Response:
     """List who has the project open, most recent first."""
-    asked: PresenceQuery = request[QUERY]
+    query: PresenceQuery = request[QUERY]
     desk = request.app[DESK]
     try:
         everybody = await desk.presence.users(project_channel(request[PROJECT].id))
     except REDIS_AWAY as error:
         raise Unavailable("presence is not known now, try again") from error
-    end = asked.cursor + asked.limit
-    users = b",".join(await desk.people.refs(everybody[asked.cursor : end]))
+    end = query.cursor + query.limit
+    users = b",".join(await desk.people.refs(everybody[query.cursor : end]))
     more = b"true" if len(everybody) > end else b"false"
     return answer(b'{"users":[%s],"count":%d,"more":%s}' % (users, len(everybody), more))

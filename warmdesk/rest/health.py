@@ -101,7 +101,8 @@ async def readiness(desk: Desk) -> Ready:
     if desk.draining and not desk.retiring:
         raise Unavailable("stopping", code="draining")
     migrated, redis = await asyncio.gather(
-        _asked(sql.health.newest_migration(desk.database.reserved)), _asked(desk.redis.ping())
+        _answer_in_time(sql.health.newest_migration(desk.database.reserved)),
+        _answer_in_time(desk.redis.ping()),
     )
     state: Part = "up" if redis else "down"
     if migrated is None:
@@ -121,7 +122,7 @@ async def readiness(desk: Desk) -> Ready:
     )
 
 
-async def _asked(question: Awaitable[Any]) -> Any:
+async def _answer_in_time(question: Awaitable[Any]) -> Any:
     return await answer_within(SECONDS, question, failures=AWAY)
 
 

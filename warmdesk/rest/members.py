@@ -218,7 +218,7 @@ async def _keep_an_owner(connection: Any, target: Any) -> None:
     """Refuses to take an owner away unless another may act as one.
 
     The project's lock keeps the other's role, and a lock on the account that it may act. The
-    account comes after the project: whoever holds an account waits for no project.
+    account comes after the project: a change that holds an account waits for no project.
     """
     if target["role"] != "owner":
         return

@@ -1,7 +1,7 @@
-"""The WebSocket doors ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
+"""The WebSocket routes ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
 
-Whoever may not come in gets an ordinary HTTP answer before the upgrade. After it nothing is
-awaited between "what is the room's last" and "it follows the room", so nothing falls in between.
+A client that is refused gets an ordinary HTTP answer before the upgrade. After it nothing is
+awaited between reading the room's last seq and joining the room, so no event falls in between.
 
 Messages of one socket are carried out one after another, in their order. Its role is not
 remembered: every write reads it anew.
@@ -21,11 +21,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from warmdesk import clock
-from warmdesk.auth.actor import HUMAN_ROLES, Actor, Project, Role
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unavailable
-from warmdesk.http.commands import Call, Socket, command
+from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import DESK, QUERY
@@ -133,7 +133,7 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
 
 
 class Handshake(Request, Protocol):
-    """A handshake that keeps RFC 6455, whoever read it: aiohttp, or `warmdesk.handshake_reader`."""
+    """A handshake that keeps RFC 6455, read by aiohttp or by `warmdesk.handshake_reader`."""
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
@@ -179,7 +179,7 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
 async def open_socket(
     handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
 ) -> None:
-    """Let somebody in, on a project's channel or without `slug` on their own; or raise why not."""
+    """Open a socket on a project's channel, or without `slug` on the user's own; else raise."""
     desk = app[DESK]
     if not origin_allowed(handshake, desk.settings):
         raise Forbidden("this origin is not allowed to open sockets")
@@ -207,9 +207,9 @@ async def open_socket(
 
 @asynccontextmanager
 async def _turn(desk: Desk) -> AsyncIterator[None]:
-    """One of those who open now. Whoever waits too long is sent away before anything was done for
-    him, and the others have all their time: half of what is begun in a storm would else be given up
-    before its end.
+    """Hold one of the opening slots. A client that waits too long is refused before any work was
+    done for it, and the others have all their time: in a storm half of the openings would else be
+    given up before their end.
     """
     if desk.hub.roster.opening_slots.locked():
         async with asyncio.timeout(WAITING_SECONDS):
@@ -223,8 +223,8 @@ async def _turn(desk: Desk) -> AsyncIterator[None]:
 
 
 async def _who(handshake: Handshake, desk: Desk, options: OpenSocket) -> tuple[Actor, str | None]:
-    """Who opens the socket, by ticket, sub-protocol, query or header; and the sub-protocol to
-    answer with.
+    """The actor that opens the socket, by ticket, sub-protocol, query or header; and the
+    sub-protocol to answer with.
     """
     offered = [p.strip() for p in handshake.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
@@ -271,7 +271,7 @@ async def _let_in(
     handshake: Handshake,
     app: web.Application,
     actor: Actor,
-    project: Project | None,
+    project: EnteredProject | None,
     room: Room,
     options: OpenSocket,
     protocol: str | None,
@@ -297,7 +297,7 @@ def _follow(
     handshake: Handshake,
     app: web.Application,
     actor: Actor,
-    project: Project | None,
+    project: EnteredProject | None,
     room: Room,
     options: OpenSocket,
     protocol: str | None,
@@ -307,7 +307,7 @@ def _follow(
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
     _check_sockets(app, actor)
-    connection = Socket(desk, actor, project, app[RESPONSES].bounds.entrance)
+    connection = CommandSocket(desk, actor, project, app[RESPONSES].bounds.entrance)
     connection.wants_changed = options.presence == "changed"
     room.flush()
     hello = Hello(

@@ -93,10 +93,10 @@ async def update_me(request: web.Request) -> web.Response:
             return str(before["me"]), 0
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
-        return str(after["me"]), len(change.told)
+        return str(after["me"]), len(change.emitted)
 
-    me, told = await desk.changes.run(request[CONTEXT], work)
-    desk.pace.add(actor.user_id, told)
+    me, emitted = await desk.changes.run(request[CONTEXT], work)
+    desk.pace.add(actor.user_id, emitted)
     return answer(me)
 
 
@@ -121,15 +121,15 @@ async def change_password(request: web.Request) -> web.Response:
         raise Impossible("choose another password", fields={"new_password": "the same"})
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
-        kept = await sql.auth.password_of(connection, user_id=user_id)
+        stored_hash = await sql.auth.password_of(connection, user_id=user_id)
     turn = _turn(desk, actor)
-    if not await passwords.check_password(body.current_password, kept, turn):
+    if not await passwords.check_password(body.current_password, stored_hash, turn):
         raise _wrong_password()
     new_hash = await passwords.hash_password(body.new_password, turn)
 
     async def work(change: Change) -> None:
         rows = await sql.auth.change_password(
-            change.connection, user_id=user_id, checked_hash=kept, new_hash=new_hash
+            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=new_hash
         )
         if not rows:
             raise _wrong_password()
@@ -145,7 +145,7 @@ async def change_password(request: web.Request) -> web.Response:
 
 
 def _turn(desk: Desk, actor: Actor) -> passwords.Turn:
-    """Who is signed in waits with those who are known, and few of one account do."""
+    """A signed-in user's hash waits in the queue of known addresses, with few of one account."""
     if not desk.limits.on:
         return passwords.ANYBODY
     person = f"user:{actor.user_id}"
@@ -231,7 +231,7 @@ async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     came = client_origin(request)
-    kept = await passwords.hash_password(body.password, _turn(desk, actor))
+    password_hash = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> Outcome:
         await change.enter()
@@ -240,7 +240,7 @@ async def create_user(request: web.Request) -> web.Response:
                 change.connection,
                 email=body.email,
                 username=body.username,
-                password_hash=kept,
+                password_hash=password_hash,
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
@@ -291,7 +291,7 @@ async def update_user(request: web.Request) -> web.Response:
     came = client_origin(request)
 
     async def work(change: Change) -> str:
-        # Whoever acts is an administrator until the commit, and nobody steps down alone; so one
+        # The actor is an administrator until the commit, and nobody can demote themselves; so one
         # administrator always remains, however many demote each other at once.
         await sql.auth.lock_admins(change.connection)
         before = await sql.users.lock(change.connection, user_id=user_id)
@@ -313,7 +313,7 @@ async def update_user(request: web.Request) -> web.Response:
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
-    """Whoever has the address can set a new password by mail, and a key must do neither."""
+    """With the address a password can be set by mail, and an API key must change neither."""
     for name, thing in (("password", "a password"), ("email", "an e-mail address")):
         if name in fields and actor.session_id is None:
             raise Forbidden(f"an API key cannot change {thing}; sign in")

@@ -90,7 +90,7 @@ class Session(Shape):
 class ListSessions(PageQuery):
     """Which sessions: those older than the session `before`."""
 
-    place: ClassVar[Any] = tuple[UUID]
+    cursor_type: ClassVar[Any] = tuple[UUID]
     before: UUID | None = None
 
 

@@ -66,17 +66,17 @@ def day(text: str, field: str) -> date:
 
 def tag_names(names: list[str]) -> list[str]:
     """Tags as they are kept: without ``#``, trimmed, lower case, each once; else 400."""
-    kept: dict[str, None] = {}
+    tags: dict[str, None] = {}
     for name in names:
         word = name.strip().lstrip("#").strip().lower()
         if not 1 <= len(word) <= MAX_TAG:
             reason = f"a tag has 1 to {MAX_TAG} characters"
             raise BadRequest(f"tags: {reason}", fields={"tags": reason})
-        kept[word] = None
-    return list(kept)
+        tags[word] = None
+    return list(tags)
 
 
-class Place(Body, kw_only=True):
+class CardPlacement(Body, kw_only=True):
     """Where among the column's other cards; at most one of the four. None of them: the end."""
 
     position: Position | None = None
@@ -118,14 +118,14 @@ class UpdateCard(CardFields, kw_only=True):
     version: Version | UnsetType = UNSET
 
 
-class MoveCard(Place, kw_only=True):
+class MoveCard(CardPlacement, kw_only=True):
     """Where a card should go: to a column's end, to a place in it, or beside another card."""
 
     column_id: Id
     version: Version | UnsetType = UNSET
 
 
-class ReorderCard(Place, kw_only=True):
+class ReorderCard(CardPlacement, kw_only=True):
     """Another place in the same column: exactly one of the four."""
 
     version: Version | UnsetType = UNSET
@@ -134,7 +134,7 @@ class ReorderCard(Place, kw_only=True):
 class CardsQuery(PageQuery):
     """Which cards of a column."""
 
-    place: ClassVar[Any] = tuple[float, Id]
+    cursor_type: ClassVar[Any] = tuple[float, Id]
     include_closed: bool = True
     include_archived: bool = False
 
@@ -142,7 +142,7 @@ class CardsQuery(PageQuery):
 class CardFilter(PageQuery):
     """Which cards of a project."""
 
-    place: ClassVar[Any] = tuple[NotNegative]
+    cursor_type: ClassVar[Any] = tuple[NotNegative]
     """The id of a card, whether it is on the page or not: as far as the search looked."""
     column_id: Id | None = None
     assignee: AssigneeText | None = None
@@ -156,7 +156,7 @@ class CardFilter(PageQuery):
 class DeletedQuery(PageQuery):
     """Which deleted cards: all."""
 
-    place: ClassVar[Any] = tuple[NotNegative, Id]
+    cursor_type: ClassVar[Any] = tuple[NotNegative, Id]
     """Microseconds since 1970, and the id."""
 
 

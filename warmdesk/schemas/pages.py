@@ -23,10 +23,10 @@ NotNegative = Annotated[int, Meta(ge=0, le=MAX_ID)]
 
 
 class PageQuery(Body):
-    """The query of a list in pages. `place`: what its SQL query says of a place in the list, as a
-    type; the cursor carries it. See http/pages.py.
+    """The query of a list in pages. `cursor_type`: the type of the values that the cursor
+    carries, which say where the list goes on. See http/pages.py.
     """
 
-    place: ClassVar[Any] = tuple[Id]
+    cursor_type: ClassVar[Any] = tuple[Id]
     limit: Limit = 100
     cursor: Cursor | None = None

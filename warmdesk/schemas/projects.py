@@ -111,7 +111,7 @@ class ProjectChanges(Body):
 class ListProjects(PageQuery):
     """Which projects: `q` is a part of the name or slug, or the key prefix."""
 
-    place: ClassVar[Any] = tuple[str, Id]
+    cursor_type: ClassVar[Any] = tuple[str, Id]
     """The name in lower case, and the id. The id alone would show a stranger where its name
     stands."""
     include_archived: bool = False
