@@ -16,7 +16,7 @@ from tests.person import Person
 from tests.samples import SAMPLES
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole, Role
-from warmdesk.http.route import SIGNED_IN, Tag
+from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
 from warmdesk.openapi.schemas import as_openapi
@@ -245,7 +245,7 @@ class Strange(Body):
     code: Annotated[str, msgspec.Meta(pattern="^[0-9]{3}-[0-9]{3}$")]
 
 
-@route("POST", "/strange", need=SIGNED_IN, body=Strange, tag=Tag("cards", "The cards."))
+@route("POST", "/strange", need=SIGNED_IN, body=Strange, tag=ApiTag("cards", "The cards."))
 async def do_strange(request: Any) -> Any:
     """Do something strange."""
 

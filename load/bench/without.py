@@ -48,7 +48,7 @@ def handshakes() -> None:
 @part
 def heads() -> None:
     """aiohttp writes the head of every answer, and the body after it."""
-    answers.Answer.prepare = web.Response.prepare  # type: ignore[method-assign]
+    answers.WholeResponse.prepare = web.Response.prepare  # type: ignore[method-assign]
 
 
 @part

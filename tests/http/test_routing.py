@@ -22,14 +22,14 @@ from warmdesk.http.body import chunks, parts
 from warmdesk.http.commands import command
 from warmdesk.http.middleware import RESPONSES, Responses, not_found, wrap_handler
 from warmdesk.http.request import ACTOR, BODY, DESK
-from warmdesk.http.route import PUBLIC, Accepts, Rate, Route, Scope, Tag
+from warmdesk.http.route import PUBLIC, Accepts, ApiTag, Rate, Route, Scope
 from warmdesk.http.router import Router
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
 from warmdesk.realtime.change import Change, ChangeContext, Outcome
 from warmdesk.schemas import Body
 
-THINGS = Tag("things", "Things of this test.")
+THINGS = ApiTag("things", "Things of this test.")
 TEXT = Accepts(("text/csv",), 1000)
 STREAM = Accepts(("application/zip",), 300_000, streamed=True)
 FORM = Accepts(("multipart/form-data",), 300_000, streamed=True)

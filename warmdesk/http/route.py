@@ -24,7 +24,7 @@ PUBLIC: Need = None
 SIGNED_IN: Need = HUMAN_ROLES
 
 
-class Tag(NamedTuple):
+class ApiTag(NamedTuple):
     """The group of an operation in the document, with its sentence. Tags stand there in the order
     of the resources that declare them.
     """
@@ -168,7 +168,7 @@ class Route:
     rate: Rate | None
     heavy: bool
     errors: tuple[int, ...]
-    tag: Tag
+    tag: ApiTag
     example: Any
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     same_as: str = ""

@@ -27,6 +27,7 @@ from warmdesk.http.route import (
     PUBLIC,
     SIGNED_IN,
     Accepts,
+    ApiTag,
     Etag,
     Handler,
     Need,
@@ -34,7 +35,6 @@ from warmdesk.http.route import (
     Rate,
     Route,
     Scope,
-    Tag,
 )
 
 BASE = "/api/v1"
@@ -44,7 +44,7 @@ def route(
     method: str,
     path: str,
     *,
-    tag: Tag,
+    tag: ApiTag,
     need: Need = SIGNED_IN,
     scope: Scope | None = None,
     body: Any = None,

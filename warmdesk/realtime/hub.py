@@ -53,8 +53,8 @@ CHECK_SECONDS_BAD = 0.25
 CHECK_LIMIT = 2.0
 HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
-"""How long a message may be on its way at most. On a busy machine who publishes has to wait for a
-core; to read for it would only make the machine busier."""
+"""How long a message may be on its way at most. On a busy machine a publisher has to wait for a
+core; reading the feed for it would only make the machine busier."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 KEEP_EMPTY_SECONDS = 5.0
@@ -212,8 +212,8 @@ class Hub:
             self.catch_up(room, cause="gap")
 
     def _taken(self, room: Room, entry: Entry) -> None:
-        """An event, in its order, for who listens inside the process. It stands already: what
-        fails here is not tried again.
+        """Give an event, in its order, to the listeners inside the process. It stands already:
+        what fails here is not tried again.
         """
         for listener in self.listeners.get(entry.type, ()):
             try:
@@ -232,7 +232,7 @@ class Hub:
 
     def catch_up(self, room: Room, *, cause: str) -> asyncio.Task[None]:
         """Read what a room misses, page by page; one reader a room, four a process. Others wait for
-        the same task: whoever may give up awaits it under a shield.
+        the same task: a caller that may give up awaits it under a shield.
 
         An event that cannot be taken from the feed either is passed over for good: see
         `_start_anew`.
@@ -421,7 +421,7 @@ class Hub:
         while not room.opened:
             if room.opening is None:
                 room.opening = asyncio.ensure_future(self._open(room))
-                # Who waits may have given up before it failed; then nobody else looks.
+                # The callers may have given up before it failed; then nobody else looks.
                 room.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
             await asyncio.shield(room.opening)
         room.empty_since = time.monotonic() if not len(room) else None

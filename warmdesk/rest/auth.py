@@ -23,7 +23,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Unauthorized
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
-from warmdesk.http.route import PUBLIC, Tag
+from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
@@ -37,7 +37,7 @@ from warmdesk.schemas.auth import (
     Tokens,
 )
 
-AUTH = Tag("auth", "Signing in and out, sessions, API keys.")
+AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
 
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60

@@ -14,7 +14,7 @@ from warmdesk.errors import BadRequest, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
-from warmdesk.http.route import Etag, Tag
+from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import project_channel
@@ -35,7 +35,7 @@ from warmdesk.schemas.cards import (
     day,
 )
 
-CARDS = Tag("cards", "The cards: pieces of work.")
+CARDS = ApiTag("cards", "The cards: pieces of work.")
 
 PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""

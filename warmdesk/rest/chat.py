@@ -16,7 +16,7 @@ from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import link
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
-from warmdesk.http.route import CHANGES, Parameter, Rate, Tag
+from warmdesk.http.route import CHANGES, ApiTag, Parameter, Rate
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -35,7 +35,7 @@ from warmdesk.schemas.chat import (
 )
 from warmdesk.schemas.emoji import EMOJI
 
-CHAT = Tag("chat", "A project's chat.")
+CHAT = ApiTag("chat", "A project's chat.")
 MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
 
 DIFFERENT_REACTIONS = 50

@@ -12,7 +12,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
-from warmdesk.http.route import Tag
+from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome, PendingShape
 from warmdesk.realtime.channels import project_channel
@@ -31,7 +31,7 @@ from warmdesk.schemas.columns import (
     NewColumn,
 )
 
-COLUMNS = Tag("columns", "The columns of a board.")
+COLUMNS = ApiTag("columns", "The columns of a board.")
 
 MOST = 100
 """Columns a project may have."""

@@ -8,7 +8,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, DESK, PROJECT, QUERY, READS
-from warmdesk.http.route import SIGNED_IN, Tag
+from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
@@ -16,7 +16,7 @@ from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.schemas.events import Events, EventsQuery, PresenceQuery
 from warmdesk.schemas.sockets import PresenceList
 
-EVENTS = Tag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
+EVENTS = ApiTag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
 
 
 @route(

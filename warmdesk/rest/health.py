@@ -29,13 +29,13 @@ from warmdesk.disk import measure_disk
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.request import DESK
-from warmdesk.http.route import PUBLIC, Tag
+from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.metrics import READY
 from warmdesk.schemas.health import Health, Part, Ready, Version
 from warmdesk.tasks import answer_within, seconds_to_tick
 
-HEALTH = Tag("health", "Whether the server lives, is ready, and which one it is.")
+HEALTH = ApiTag("health", "Whether the server lives, is ready, and which one it is.")
 
 SECONDS = 0.8
 """What each server has to answer; together with our own time less than a second."""

@@ -13,7 +13,7 @@ from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
-from warmdesk.http.route import Tag
+from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
@@ -28,7 +28,7 @@ from warmdesk.realtime.events import (
 )
 from warmdesk.schemas.members import ListedMember, ListMembers, Member, MemberRole, NewMember
 
-MEMBERS = Tag("members", "Who is on a project, in which role.")
+MEMBERS = ApiTag("members", "Who is on a project, in which role.")
 
 LAST_OWNER = "a project keeps at least one owner who may act"
 

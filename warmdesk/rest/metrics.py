@@ -14,7 +14,7 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.db.connections import ConnectionPool
 from warmdesk.disk import Disk
 from warmdesk.http.request import DESK
-from warmdesk.http.route import Tag
+from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.metrics import POOL_CONNECTIONS, POOL_LIMIT
 from warmdesk.metrics.kinds import Family, Labels
@@ -22,7 +22,7 @@ from warmdesk.metrics.process import accessed
 from warmdesk.metrics.render import render
 from warmdesk.tasks import seconds_to_tick
 
-METRICS = Tag("metrics", "Figures for Prometheus.")
+METRICS = ApiTag("metrics", "Figures for Prometheus.")
 
 SAMPLE_SECONDS = 2.0
 

@@ -15,7 +15,7 @@ from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY
-from warmdesk.http.route import Etag, Tag
+from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
@@ -38,7 +38,7 @@ from warmdesk.schemas.projects import (
     Starred,
 )
 
-PROJECTS = Tag("projects", "Boards with their members and talk.")
+PROJECTS = ApiTag("projects", "Boards with their members and talk.")
 
 COLOR = "#6366f1"
 

@@ -14,12 +14,12 @@ from warmdesk.errors import NotFound
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, CONTEXT, DESK, QUERY, client_origin
-from warmdesk.http.route import SIGNED_IN, Parameter, Rate, Tag
+from warmdesk.http.route import SIGNED_IN, ApiTag, Parameter, Rate
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import ListSessions, Session, Ticket
 
-SESSIONS = Tag("sessions", "Where you are signed in; tickets for sockets.")
+SESSIONS = ApiTag("sessions", "Where you are signed in; tickets for sockets.")
 TICKETS = Rate("ticket", 120)
 
 

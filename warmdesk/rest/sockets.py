@@ -29,7 +29,7 @@ from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import DESK, QUERY
-from warmdesk.http.route import PUBLIC, Tag
+from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.metrics import RESUMES
 from warmdesk.realtime.channels import project_channel, user_channel
@@ -42,7 +42,7 @@ from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.sockets import Hello, Place
 
-SOCKETS = Tag("sockets", "The WebSockets: every change, live.")
+SOCKETS = ApiTag("sockets", "The WebSockets: every change, live.")
 
 SUB_PROTOCOL = "warmdesk"
 TOKEN_PREFIX = "bearer."

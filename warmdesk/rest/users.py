@@ -27,7 +27,7 @@ from warmdesk.http.request import (
     client_origin,
     path_id,
 )
-from warmdesk.http.route import SIGNED_IN, Tag
+from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Outcome
@@ -45,7 +45,7 @@ from warmdesk.schemas.users import (
     is_timezone,
 )
 
-USERS = Tag("users", "Your own account, and everybody's for administrators.")
+USERS = ApiTag("users", "Your own account, and everybody's for administrators.")
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
 PASSWORD_TRIES = 10
