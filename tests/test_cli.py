@@ -17,7 +17,7 @@ import pytest
 import warmdesk
 from tests.conftest import Board
 from tests.journeys.conftest import Crowd
-from tests.journeys.running import SECRETS, Running, command, variables
+from tests.journeys.running import SECRETS, Running, command, until, variables
 from tests.person import Person
 from tests.test_documents import HOME, parsed, rows
 from warmdesk.config import Settings
@@ -42,6 +42,20 @@ async def test_version_and_help_need_nothing() -> None:
     status, out, _ = await command("--help")
     assert status == 0
     assert re.findall(r"^    ([\w-]+)", out, re.MULTILINE) == COMMANDS
+    assert (await command("--version"))[1] == (await command("version"))[1]
+    named = dict(re.findall(r"^  (\w+) = (.+)$", out, re.MULTILINE))
+    assert list(named) == list(Settings.__struct_fields__)
+    assert named["port"] == "8080"
+
+
+async def test_options_win_over_the_environment(tmp_path: Path) -> None:
+    status, _, aside = await command("serve", "--port", "http", port=9000)
+    assert (status, aside.startswith("warmdesk: --port cannot be 'http': ")) == (1, True)
+    status, _, aside = await command("check", "--data-dir", str(tmp_path / "x"), data_dir="/y")
+    assert status == 1
+    assert f"there is no database in {tmp_path}/x;" in aside
+    async with Running("--port", "0", "--workers", "2", port=1, workers=1) as running:
+        await until(lambda: len(running.alive()) == 2, within=20)
 
 
 async def test_openapi_prints_the_document_and_needs_no_database() -> None:

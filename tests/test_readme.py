@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Door, changed_settings, serving
 from tests.person import PASSWORD
-from warmdesk.client import Client
 
 README = Path(__file__).parent.parent / "README.rst"
 
@@ -38,7 +40,16 @@ async def run(script: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def program(language: str) -> str:
+    """The first program of a language."""
+    text = README.read_text("utf-8").split(f".. code-block:: {language}\n", 1)[1]
+    return textwrap.dedent(re.split(r"\n(?=\S)", text, maxsplit=1)[0])
+
+
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@NEEDS_CURL
 async def test_the_first_session_gives_what_it_says(
     request: pytest.FixtureRequest, empty_database_url: str, redis_url: str
 ) -> None:
@@ -48,35 +59,55 @@ async def test_the_first_session_gives_what_it_says(
         status, output = await run(script.replace("http://127.0.0.1:8080", door.url))
 
     assert status == 0, output
-    assert '"slug":"demo"' in re.sub(r"\s*:\s*", ":", output)
-    assert '"my_role":"owner"' in re.sub(r"\s*:\s*", ":", output)
-    assert '"epoch":' in output
+    said = re.sub(r"\s*:\s*", ":", output)
+    assert '"slug":"demo"' in said
+    assert '"my_role":"owner"' in said
+    events = re.findall(r'^"type":"([a-z._]+)"$', said, re.MULTILINE)
+    assert events == ["board.card_created", "board.card_moved", "chat.message"]
 
 
-async def test_the_program_it_shows_prints_what_happens(door: Door, board: Board) -> None:
-    text = README.read_text("utf-8").split(".. code-block:: python\n", 1)[1]
-    program = re.split(r"\n(?=\S)", text, maxsplit=1)[0]
-    program = program.replace("http://127.0.0.1:8080", door.url)
-    program = program.replace("hunter2hunter2", PASSWORD).replace("print(", "heard(")
-    said: list[object] = []
-    source = "async def program():\n" + program
-    names: dict[str, Any] = {"Client": Client, "heard": lambda kind, _: said.append(kind)}
-    exec(compile(source, "README.rst", "exec"), names)
+LIVE = {
+    "python": [sys.executable, "live.py"],
+    "javascript": ["node", "--experimental-websocket", "live.mjs"],
+}
 
-    running = asyncio.create_task(names["program"]())
-    async with asyncio.timeout(10):
-        while "presence.list" not in said:
-            await asyncio.sleep(0.01)
-        await board.card("Fix the door")
-        while "board.card_created" not in said:
-            await asyncio.sleep(0.01)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+
+def _node_is_old() -> bool:
+    if shutil.which("node") is None:
+        return True
+    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+    return [int(part) for part in told.stdout.strip("v\n").split(".")] < [20, 10]
+
+
+@pytest.mark.parametrize("language", LIVE)
+async def test_the_programs_that_it_shows_print_what_happens(
+    door: Door, board: Board, tmp_path: Path, language: str
+) -> None:
+    """As files, run as they are, but for the address and the password."""
+    if language == "javascript" and _node_is_old():
+        pytest.skip("Node 20.10 or newer is not installed")
+    command = LIVE[language]
+    source = program(language).replace("http://127.0.0.1:8080", door.url)
+    (tmp_path / command[-1]).write_text(source.replace("hunter2hunter2", PASSWORD))
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(20 * pace.stretch()):
+            while b"presence.list" not in await process.stdout.readline():
+                assert process.returncode is None
+            await board.card("Fix the door")
+            while b"board.card_created" not in await process.stdout.readline():
+                assert process.returncode is None
+    finally:
+        process.kill()
+        await process.wait()
 
 
 def test_the_commands_it_names_are_there() -> None:
     text = README.read_text("utf-8")
-    named = set(re.findall(r"\bbin/(\w+)", text))
+    named = set(re.findall(r"(?<!venv/)\bbin/(\w+)", text))
     assert {"serve", "test", "check"} <= named
     for name in named:
         path = README.parent / "bin" / name

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from playwright.async_api import Page, Request, async_playwright
 
@@ -60,10 +61,15 @@ async def visit(url: str) -> AsyncIterator[Visit]:
         chromium = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = await chromium.new_page(viewport={"width": 1200, "height": 900})
         opened = Visit(page, url)
-        await page.goto(f"{url}/swagger/index.html")
+        await page.goto(url)
         await page.wait_for_selector(".opblock-tag")
         yield opened
         await chromium.close()
+
+
+async def test_the_first_address_leads_to_the_page(url: str) -> None:
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/") as answer:
+        assert (answer.status, answer.url.path) == (200, "/swagger/index.html")
 
 
 async def test_it_shows_the_api_and_calls_nobody_else(visit: Visit) -> None:

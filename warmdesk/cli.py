@@ -12,6 +12,7 @@ import getpass
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,14 @@ import msgspec
 
 import warmdesk
 from warmdesk.auth.addresses import Origin
-from warmdesk.config import FILE_VARIABLE, ConfigError, Settings, load, with_secrets
+from warmdesk.config import (
+    FILE_VARIABLE,
+    ConfigError,
+    Settings,
+    explained,
+    load,
+    with_secrets,
+)
 from warmdesk.log import start_logging
 
 FOLLOW_SECONDS = 0.25
@@ -52,14 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
 
 
+OPTIONS = ("data_dir", "host", "port", "workers")
+"""Settings that the command line takes too."""
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help="settings instead of config/warmdesk.toml"
     )
-    parser = argparse.ArgumentParser(
-        prog="warmdesk", description="The real-time server for a team's boards and talk."
+    common.add_argument(
+        "--data-dir",
+        type=lambda given: Path(given).absolute(),
+        metavar="DIR",
+        help="where the embedded servers and the generated secrets live",
     )
+    parser = argparse.ArgumentParser(
+        prog="warmdesk",
+        description="The real-time server for a team's boards and talk.",
+        epilog=_settings_page(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -68,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    command("serve", serve)
+    serving = command("serve", serve)
+    serving.add_argument("--host", help="the address to listen on")
+    serving.add_argument("--port", help="the port to listen on")
+    serving.add_argument("--workers", metavar="N", help="how many processes serve")
     command("migrate", migrate)
     create = command("create-user", create_user)
     create.add_argument("username")
@@ -106,7 +131,8 @@ def _sentence(error: Exception) -> str | None:
 
 def _settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
-    settings = load(Path(file) if file else None, os.environ)
+    options = {name: getattr(wanted, name, None) for name in OPTIONS}
+    settings = load(Path(file) if file else None, os.environ, options)
     start_logging(settings.log_level, settings.log_format)
     os.umask(0o077)
     return settings
@@ -356,5 +382,21 @@ def events_of(wanted: argparse.Namespace) -> int:
 
 def version(wanted: argparse.Namespace) -> int:
     """Print the version."""
-    print(f"WarmDesk {warmdesk.__version__} on Python {sys.version.split()[0]}")
+    print(_version())
     return 0
+
+
+def _version() -> str:
+    return f"WarmDesk {warmdesk.__version__} on Python {sys.version.split()[0]}"
+
+
+def _settings_page() -> str:
+    """Every setting with its default, for ``--help``."""
+    lines = [
+        "Settings stand in config/warmdesk.toml or in the environment, which wins: port is",
+        "WARMDESK_PORT, and so on. Each with its default:",
+    ]
+    for name, default, sentence in explained():
+        lines += ["", f"  {name} = {default}"]
+        lines += textwrap.wrap(sentence, 90, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)

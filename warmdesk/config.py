@@ -1,5 +1,5 @@
 """Settings: config/warmdesk.toml (or ``--config FILE``), overridden by ``WARMDESK_*`` in the
-environment.
+environment, and that by the command line.
 
 A key or variable that is not known is an error that names it, and so is a value that cannot be: a
 misspelt setting would otherwise be a default that nobody chose.
@@ -17,7 +17,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
@@ -104,11 +104,31 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "warmdesk"
 
 
-def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Settings from `file` (without one: config/warmdesk.toml as it ships) and then `environ`.
-    Raises `ConfigError`.
+class Explained(NamedTuple):
+    """A setting as config/warmdesk.toml tells it: its default is TOML."""
 
-    An empty variable counts as unset.
+    name: str
+    default: str
+    sentence: str
+
+
+def explained() -> list[Explained]:
+    """Every setting, in the order of `Settings`."""
+    found = []
+    for block in _shipped().strip().split("\n\n")[1:]:
+        sentence, _, setting = block.removeprefix("# ").partition("\n# ")
+        name, _, default = setting.partition(" = ")
+        found.append(Explained(name, default, sentence))
+    return found
+
+
+def load(
+    file: Path | None, environ: Mapping[str, str], options: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from `file` (without one: config/warmdesk.toml as it ships), then `environ`, and
+    then `options` of the command line, by field. Raises `ConfigError`.
+
+    An empty variable counts as unset, and so does an option that is None.
     """
     raw: dict[str, tuple[str, Any]] = {}
     for key, value in _read(file).items():
@@ -123,6 +143,9 @@ def load(file: Path | None, environ: Mapping[str, str]) -> Settings:
             raise ConfigError(f"{name} is not a setting of WarmDesk; remove or correct it")
         if value != "":
             raw[key] = (name, value)
+    for key, value in (options or {}).items():
+        if value is not None:
+            raw[key] = ("--" + key.replace("_", "-"), value)
     kinds = get_type_hints(Settings, include_extras=True)
     settings = Settings(
         **{key: _converted(name, value, kinds[key]) for key, (name, value) in raw.items()}
@@ -159,16 +182,17 @@ def with_secrets(settings: Settings) -> Settings:
 
 def _read(file: Path | None) -> dict[str, Any]:
     try:
-        if file is not None:
-            text = file.read_text("utf-8")
-        else:
-            folder = importlib.resources.files("warmdesk.config_files")
-            text = folder.joinpath("warmdesk.toml").read_text("utf-8")
+        text = _shipped() if file is None else file.read_text("utf-8")
         return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"the settings file {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the settings file {file} is not TOML: {error}") from error
+
+
+def _shipped() -> str:
+    folder = importlib.resources.files("warmdesk.config_files")
+    return folder.joinpath("warmdesk.toml").read_text("utf-8")
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:

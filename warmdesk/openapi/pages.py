@@ -67,7 +67,8 @@ class Documents:
         found |= {f"{PAGE}/": self.page.send, f"{PAGE}/index.html": self.page.send}
         for name, asset in self.assets.items():
             found[f"{PAGE}/swagger_ui_static/{name}"] = asset.send
-        return [("GET", PAGE, _to_page), *(("GET", path, send) for path, send in found.items())]
+        to_page = [("GET", path, _to_page) for path in ("/", PAGE)]
+        return [*to_page, *(("GET", path, send) for path, send in found.items())]
 
 
 async def _to_page(request: web.Request) -> web.StreamResponse:
