@@ -42,7 +42,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             },
         },
         servers=[{"url": BASE, "description": "This server."}],
-        security=[{"BearerAuth": []}, {"ApiKeyAuth": []}, {"ApiKeyQuery": []}],
+        security=[{"ApiKeyQuery": []}, {"ApiKeyAuth": []}, {"BearerAuth": []}],
     )
     _add_credentials(spec)
     _add_shared(spec)
@@ -58,14 +58,15 @@ def _name(kind: Any) -> str:
 
 
 def _add_credentials(spec: APISpec) -> None:
+    """The page opens on the last one: the one that people use."""
     add: Callable[[str, dict[str, Any]], Any] = spec.components.security_scheme
     add(
-        "BearerAuth",
+        "ApiKeyQuery",
         {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "The access token of `POST /auth/login`.",
+            "type": "apiKey",
+            "in": "query",
+            "name": "api_key",
+            "description": "The same in the address. Prefer the header: addresses are logged.",
         },
     )
     add(
@@ -78,12 +79,12 @@ def _add_credentials(spec: APISpec) -> None:
         },
     )
     add(
-        "ApiKeyQuery",
+        "BearerAuth",
         {
-            "type": "apiKey",
-            "in": "query",
-            "name": "api_key",
-            "description": "The same in the address. Prefer the header: addresses are logged.",
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The access token of `POST /auth/login`.",
         },
     )
 
@@ -283,14 +284,16 @@ def _query_parameters(kind: Any, schemas: Schemas) -> list[dict[str, Any]]:
         if "enum" in schema:
             schema["enum"] = [each for each in schema["enum"] if each is not None]
         words = schema.pop("description", "")
+        example = schema.pop("example", None)
         parameter = {"in": "query", "name": name, "schema": schema}
         if words:
             parameter["description"] = words
-        parameter["example"] = schema.pop("example", schema.get("default"))
-        if parameter["example"] in (None, ""):
-            parameter["example"] = schemas.example(schema, name)
+        # The page fills in what has an example, and then that is sent: so only what must be.
         if name in struct.get("required", ()):
             parameter["required"] = True
+            parameter["example"] = schemas.example(schema, name) if example is None else example
+        elif example is not None:
+            parameter["description"] = f"{words} For example `{example}`.".strip()
         made.append(parameter)
     return made
 

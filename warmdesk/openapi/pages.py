@@ -21,6 +21,12 @@ PAGE = "/swagger"
 MEDIA = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
 DOCUMENTS = (f"{PAGE}/doc.json", "/openapi.json", f"{PAGE}/swagger.json")
 
+CHANGED = {
+    "<title>Swagger UI": "<title>WarmDesk",
+    "deepLinking: true": "deepLinking: true, persistAuthorization: true",
+}
+"""What the page says otherwise: who signed in still is after a reload."""
+
 
 class Documents:
     """The document and Swagger UI, made once and kept ready to be sent.
@@ -32,7 +38,10 @@ class Documents:
         """Raises when aiohttp-swagger3 finds the document wrong."""
         scratch = web.Application()
         settings = SwaggerUiSettings(
-            path=PAGE, validatorUrl=None, displayRequestDuration=True, docExpansion="none"
+            path=PAGE,
+            validatorUrl=None,
+            displayRequestDuration=True,
+            docExpansion="none",
         )
         Swagger(
             scratch,
@@ -43,9 +52,11 @@ class Documents:
             redoc_ui_settings=None,
             rapidoc_ui_settings=None,
         )
-        page = (
-            scratch[_SWAGGER_UI_INDEX_HTML].strip().replace("<title>Swagger UI", "<title>WarmDesk")
-        )
+        page = scratch[_SWAGGER_UI_INDEX_HTML].strip()
+        for theirs, ours in CHANGED.items():
+            if theirs not in page:
+                raise ValueError(f"aiohttp-swagger3's page has no {theirs} any more")
+            page = page.replace(theirs, ours)
         scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
         hashes = " ".join(f"'sha256-{_sha256(each)}'" for each in scripts)
         policy = (

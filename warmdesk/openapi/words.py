@@ -82,30 +82,27 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
     "IfMatch": {
         "in": "header",
         "name": "If-Match",
-        "description": "The version that you know, in quotes; another one there is 412.",
+        "description": 'The version that you know, in quotes: `"3"`. Another one there is 412.',
         "schema": {"type": "string"},
-        "example": '"3"',
     },
     "IfNoneMatch": {
         "in": "header",
         "name": "If-None-Match",
-        "description": "An `ETag` that you have; 304 while it holds.",
+        "description": 'An `ETag` that you have, as `"5f0c-17-9e107d9d372b"`; 304 while it holds.',
         "schema": {"type": "string"},
-        "example": '"5f0c-17-9e107d9d372b"',
     },
     "IdempotencyKey": {
         "in": "header",
         "name": "Idempotency-Key",
-        "description": "Any text of your own; the same one again is answered as the first time,"
-        " with `Idempotent-Replay: true`. With another body it is 422.",
+        "description": "Any text of your own, as `build-4242`; the same one again is answered as"
+        " the first time, with `Idempotent-Replay: true`. With another body it is 422.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-        "example": "build-4242",
     },
     "ClientId": {
         "in": "header",
         "name": "X-Client-Id",
-        "description": "Comes back as `client_id` of the events, so that you know your own.",
+        "description": "A name of your own, as `tab-1`: it comes back as `client_id` of the"
+        " events.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
-        "example": "tab-1",
     },
 }

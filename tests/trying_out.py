@@ -1,0 +1,149 @@
+"""What the API's page sends when somebody opens an operation, puts ids in and executes it; for
+tests over HTTP and in a browser.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tests.person import Person
+from warmdesk import app
+
+Node = dict[str, Any]
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Operation:
+    """An operation as the document describes it, and what to send."""
+
+    path: str
+    method: str
+    words: Node
+    parameters: list[Node]
+    names: dict[str, str] = field(default_factory=dict)
+    """The path's parameters, by name."""
+    body: Any = None
+    person: Person | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.words["operationId"])
+
+    @property
+    def tag(self) -> str:
+        return str(self.words["tags"][0])
+
+    @property
+    def success(self) -> set[int]:
+        return {int(status) for status in self.words["responses"] if status.startswith("2")}
+
+    def filled_in(self, kind: str) -> dict[str, Any]:
+        """What the page fills in by itself for parameters of this kind."""
+        found = {}
+        for each in self.parameters:
+            value = each.get("example", each["schema"].get("example"))
+            value = each["schema"].get("default") if value is None else value
+            if each["in"] == kind and value not in (None, ""):
+                found[each["name"]] = json.dumps(value) if isinstance(value, bool) else value
+        return found
+
+    @property
+    def address(self) -> str:
+        values = {name: quote(value, safe="") for name, value in self.names.items()}
+        query = urlencode(self.filled_in("query"))
+        return self.path.format(**values) + (f"?{query}" if query else "")
+
+
+def operations() -> Iterator[Operation]:
+    """All but the sockets."""
+    described = json.loads(app.documents().json.body)
+    shared = described["components"]["parameters"]
+    for path, item in described["paths"].items():
+        for method, words in item.items():
+            if not path.startswith("/ws/"):
+                given = words["parameters"]
+                parameters = [
+                    shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+                    for each in given
+                ]
+                yield Operation(path, method, words, parameters)
+
+
+class Office:
+    """People and things for operations to be executed on. Each has a project of its own, so that
+    none meets what another left.
+    """
+
+    def __init__(self, root: Person, alice: Person, bob: Person) -> None:
+        self.root, self.alice, self.bob = root, alice, bob
+
+    async def prepare(self, operation: Operation) -> Operation:
+        """Put in who executes it, its ids, and those of its body."""
+        number, owner = next(NUMBERS), self.root
+        operation.person = owner
+        if "password" in operation.id:
+            operation.person = self.bob if "_at_" in operation.id else self.alice
+        body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
+        operation.body = body.get("example")
+        if "{slug}" in operation.path:
+            await self._project(operation, number)
+        if "{session_id}" in operation.path:
+            await self._sign_in()
+            sessions = await owner.get("/auth/sessions")
+            other = next(each["id"] for each in sessions if not each["current"])
+            operation.names["session_id"] = str(other)
+        if "{user_id}" in operation.path and "user_id" not in operation.names:
+            operation.names["user_id"] = str(self.bob.id)
+        if operation.id in ("register_user", "register", "create_user"):
+            new = {"username": f"new{number}", "email": f"new{number}@example.com"}
+            operation.body = {**operation.body, **new}
+        if operation.body and "refresh_token" in operation.body:
+            operation.body = {"refresh_token": (await self._sign_in())["refresh_token"]}
+        return operation
+
+    async def _sign_in(self) -> Any:
+        """Another session of the owner."""
+        credentials = {"username": self.root.username, "password": self.root.password}
+        return (await self.root.request("POST", "/auth/login", credentials)).body
+
+    async def _project(self, operation: Operation, number: int) -> None:
+        owner = self.root
+        slug = (await owner.post("/projects", {"name": f"Tried {number}"}))["slug"]
+        project = f"/projects/{slug}"
+        columns = [each["id"] for each in await owner.get(f"{project}/columns")]
+        cards = f"{project}/columns/{columns[0]}/cards"
+        card, _ = [await owner.post(cards, {"title": title}) for title in ("One", "Two")]
+        message = await owner.post(f"{project}/chat/messages", {"body": "Hello"})
+        if operation.id != "add_member":
+            await owner.post(f"{project}/members", {"username": "bob", "role": "member"})
+        if operation.method == "delete" and operation.path.endswith("/star"):
+            await owner.post(f"{project}/star", status=200)
+        if "{emoji}" in operation.path:
+            path = f"{project}/chat/messages/{message['id']}/reactions"
+            await owner.post(path, {"emoji": "👍"})
+        if operation.path.endswith("/restore"):
+            await owner.delete(f"{project}/cards/{card['id']}")
+        if "column_id" in operation.path and operation.method == "delete":
+            columns = columns[1:]  # one without cards
+        operation.names = {
+            name: value
+            for name, value in {
+                "slug": slug,
+                "column_id": str(columns[0]),
+                "card_id": str(card["id"] if operation.path.endswith("/restore") else card["key"]),
+                "message_id": str(message["id"]),
+                "user_id": str(self.bob.id),
+                "emoji": "👍",
+            }.items()
+            if f"{{{name}}}" in operation.path
+        }
+        if operation.body and "column_ids" in operation.body:
+            operation.body = {"column_ids": columns[::-1]}
+        elif operation.body and "column_id" in operation.body:
+            operation.body = {**operation.body, "column_id": columns[1]}
