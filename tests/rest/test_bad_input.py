@@ -417,7 +417,11 @@ async def test_a_version_that_is_none_matches_nothing(
     for route in ROUTES:
         if 412 in route.errors:
             content = json.dumps(example(route)).encode() if route.body is not None else None
-            for tag in ("x", "3", '"x"', '"-1"', '"99999999999"', '"4294967296"', '"2147483648"'):
+            for malformed in ("", "x", "3", '"3', '"3" 4', "1, 2"):
+                status, answer = await caller.call(route, content, headers={"If-Match": malformed})
+                facts = (route.method, route.path, malformed, status, answer)
+                faults.expect(status == 400 and list(answer["fields"]) == ["If-Match"], *facts)
+            for tag in ('"x"', '"-1"', '"99999999999"', '"4294967296"', '"2147483648"', '"x", "y"'):
                 status, answer = await caller.call(route, content, headers={"If-Match": tag})
                 facts = (route.method, route.path, tag, status, answer)
                 faults.expect(status == 412 and answer["code"] == "version_conflict", *facts)

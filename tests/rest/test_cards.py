@@ -610,7 +610,10 @@ async def test_a_stale_version_is_refused_with_the_present_card(
         assert answer.status == 409
         assert answer.body["current"]["version"] == 2
     assert (await alice.put(path, {"title": "Three", "version": 2}))["version"] == 3
-    await alice.delete(path, if_match=3)
+    several = {"headers": {"If-Match": '"1", W/"3"'}}
+    assert (await alice.put(path, {"title": "Four"}, **several))["version"] == 4
+    await alice.put(path, {"title": "Five"}, **several, status=412)
+    await alice.delete(path, if_match=4)
 
 
 # Deleting

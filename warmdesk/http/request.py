@@ -28,7 +28,8 @@ QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
 READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
 
-ETAG = re.compile(r'(?:W/)?"([0-9]{1,10})"')
+ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+VERSION = re.compile("[0-9]{1,10}")
 HEADER_TEXT = re.compile(r"[\x21-\x7e]{1,200}")
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 HIGHEST_VERSION = 2**31 - 1
@@ -47,10 +48,7 @@ def change_context(
     if not isinstance(version, int):
         version = None
     if (match := headers.get("If-Match")) not in (None, "*"):
-        tag = ETAG.fullmatch(match.strip()) if match else None
-        version, conflict_status = int(tag[1]) if tag else -1, 412
-        if version > HIGHEST_VERSION:
-            version = -1
+        version, conflict_status = _version_of(match), 412
     return ChangeContext(
         actor_id=actor.user_id if actor else None,
         client_id=client if client and CLIENT_ID.fullmatch(client) else None,
@@ -63,6 +61,17 @@ def change_context(
         need=need,
         keyed=keyed,
     )
+
+
+def _version_of(match: str) -> int:
+    """The version that an If-Match asks for (RFC 9110, 13.1.1), -1 when it is none of ours. Of
+    several the highest: versions only grow, so no lower one can be what stands there now.
+    """
+    if ETAG.sub("", match).strip(" \t,") or '"' not in match:
+        raise field_error(BadRequest, "If-Match", 'the version in quotes, like "3"')
+    tags = (tag for tag in ETAG.findall(match) if VERSION.fullmatch(tag))
+    version = max(map(int, tags), default=-1)
+    return version if version <= HIGHEST_VERSION else -1
 
 
 def address(request: web.Request) -> str:
