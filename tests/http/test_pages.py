@@ -27,6 +27,7 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.client import Answer, Client
 from warmdesk.http.route import Route
 from warmdesk.http.routing import BASE
+from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.pages import PageQuery
 
 PAGED = [each for each in app.resources() if each.paged]
@@ -301,6 +302,25 @@ async def test_what_stays_is_read_once_whatever_comes_and_goes(
 
     assert len(set(read)) == len(read)
     assert set(before) & set(after) <= set(read)
+
+
+@pytest.mark.parametrize("shift", [0, 1_000_000], ids=["to higher places", "to lower places"])
+async def test_cards_that_are_spaced_anew_between_two_pages_are_read_once(
+    world: World, connection: Any, shift: int
+) -> None:
+    (each,) = (route for route in PAGED if route.query is CardsQuery)
+    await connection.execute("update cards set position = position + $1", shift)
+    before = ids(await world.ask(each, limit=200))
+    page = await world.ask(each, limit=5)
+    read = ids(page)
+    for _ in range(35):
+        await world.board.card("Between the first and the second", after_card_id=before[0])
+    while path := following(page):
+        page = await world.go_on(each, path, 5)
+        read += ids(page)
+    reordered = await world.olga.get(f"{world.board.path}/events?limit=500")
+    assert "board.cards_reordered" in str(reordered)
+    assert [id_ for id_ in read if id_ in before] == before
 
 
 # Cursors

@@ -57,7 +57,7 @@ REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position."""
     query: CardsQuery = request[QUERY]
-    after_position, after_id = begins_after(request)
+    after_position, after_id, after_version = begins_after(request)
     page = await sql.cards.in_column(
         request[READS],
         project_id=request[PROJECT].id,
@@ -66,6 +66,7 @@ async def list_cards(request: web.Request) -> web.Response:
         include_archived=query.include_archived,
         after_position=after_position,
         after_id=after_id,
+        after_version=after_version,
         limit=query.limit,
         bytes=PAGE_BYTES,
     )

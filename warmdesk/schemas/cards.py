@@ -134,7 +134,8 @@ class ReorderCard(CardPlacement, kw_only=True):
 class CardsQuery(PageQuery):
     """Which cards of a column."""
 
-    cursor_type: ClassVar[Any] = tuple[float, Id]
+    cursor_type: ClassVar[Any] = tuple[float, Id, Version]
+    """The last card's position, id and version."""
     include_closed: bool = True
     include_archived: bool = False
 
