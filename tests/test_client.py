@@ -122,6 +122,22 @@ async def test_a_card_is_made_once_though_the_first_answer_got_lost(url: str, bo
     assert keys[0] == keys[1] != ""
 
 
+@pytest.mark.parametrize(("method", "place"), [("PUT", ""), ("PATCH", "/move")])
+async def test_a_lost_answer_is_no_change_by_someone_else(
+    url: str, board: Board, method: str, place: str
+) -> None:
+    card = await board.card()
+    handler, keys = forgetful(url)
+    async with stage(handler) as behind, Client(behind) as client:
+        await client.login("alice", PASSWORD)
+        path = f"{board.path}/cards/{card['id']}{place}"
+        answer = await client.request(
+            method, path, {"column_id": board.done}, if_match=card["version"]
+        )
+        assert (answer.status, answer.body["version"]) == (200, card["version"] + 1)
+    assert keys[0] == keys[1] != ""
+
+
 async def test_a_post_that_would_be_another_is_not_sent_twice(url: str, board: Board) -> None:
     handler, keys = forgetful(url)
     async with stage(handler) as behind, Client(behind) as client:

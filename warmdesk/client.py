@@ -4,7 +4,8 @@ and stands in one file so that a program can take it along.
 Three rules make a client right through restarts, deploys and bad networks:
 
 * *Ask again, do it once.* A request that met 429, 503 or a lost connection is tried again after
-  ``Retry-After`` or a growing, jittered pause. A POST keeps one Idempotency-Key over its tries.
+  ``Retry-After`` or a growing, jittered pause. A POST, and what has an If-Match, keeps one
+  Idempotency-Key over its tries.
 * *Apply n+1.* A socket ignores an event it has seen and on a gap sends ``sync``. It resumes with
   ``since`` and ``epoch``; when the server has no longer what was missed, it yields ``reset``.
 * *Doubt silence.* A ping every 30 seconds brings the head's seq: being behind it means a loss.
@@ -206,7 +207,9 @@ class Client:
         sent = dict(headers or {})
         if if_match is not None:
             sent["If-Match"] = f'"{if_match}"'
-        if key is not None or (method == "POST" and self.patience and path not in ONCE):
+        # With If-Match a second try would find the version that the first one made.
+        keeps = method == "POST" or (method != "DELETE" and "If-Match" in sent)
+        if key is not None or (keeps and self.patience and path not in ONCE):
             sent.setdefault("Idempotency-Key", key or uuid.uuid4().hex)
         token = self.token
         answer = await self._try(method, path, body, sent)
