@@ -291,8 +291,7 @@ class Changes:
         is called in a transaction that keeps its answer.
         """
         if context.key is None:
-            async with self._share(context.project_id):
-                row = await self.many(query, **context.parameters, **params)  # type: ignore[arg-type]
+            row = await self.one(query, context, **params)
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
@@ -302,6 +301,13 @@ class Changes:
             return Outcome(row["status"], row["answer"])
 
         return await self.run(context, work)
+
+    async def one(self, query: Query[..., Any], context: ChangeContext, /, **params: Any) -> Any:
+        """One function call for one change, which waits for a share of its project. Gives its row,
+        of which ``messages`` is published.
+        """
+        async with self._share(context.project_id):
+            return await self.many(query, **context.parameters, **params)
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of changes, with columns for parameters. Gives its row, of
