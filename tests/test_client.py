@@ -355,6 +355,37 @@ async def test_a_reset_asks_for_a_fetch_and_skips_what_the_fetch_holds() -> None
         assert socket.epoch == "f"
 
 
+async def test_what_was_fetched_of_another_history_is_where_it_goes_on() -> None:
+    """The server behind the socket did not know of it yet."""
+
+    async def before(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(
+            {"type": "sync.reset", "payload": {"seq": 50, "epoch": "e", "reason": "retention"}}
+        )
+        await socket.send_json(event(51))
+        await asyncio.sleep(0.2)
+        await socket.close(code=1012)
+
+    async def after(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(event(41))
+        await socket.close(code=4404)
+
+    script = Script(before, after)
+    async with (
+        stage(script.play) as url,
+        Client(url, "t") as client,
+        client.socket("demo", since=3, epoch="e") as socket,
+    ):
+        found = []
+        async for frame in socket:
+            found.append(frame.get("seq", frame["type"]))
+            if frame["type"] == "reset":
+                await asyncio.sleep(0.1)
+                socket.fetched(40, "f")
+    assert found == ["hello", "reset", "hello", 41]
+    assert (script.queries[1]["since"], script.queries[1]["epoch"]) == ("40", "f")
+
+
 async def test_an_ended_token_is_renewed_and_a_signed_out_user_is_told() -> None:
     async def ended(socket: web.WebSocketResponse) -> None:
         await socket.close(code=4401)

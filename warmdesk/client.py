@@ -325,7 +325,16 @@ class Socket:
 
     def fetched(self, seq: int, epoch: str) -> None:
         """The state was fetched and holds all up to `seq`: events that wait below are skipped."""
+        if self.epoch not in (None, epoch):
+            # What came and what waits has numbers of another history.
+            self._received = seq
+            self._drop_events()
         self.seq, self.epoch = seq, epoch
+
+    def _drop_events(self) -> None:
+        for waiting in [self._frames.get_nowait() for _ in range(self._frames.qsize())]:
+            if waiting is None or "seq" not in waiting:
+                self._frames.put_nowait(waiting)
 
     async def send(
         self, type: str, payload: Any = None, *, wait: bool = True, limit: float = 10.0
@@ -430,9 +439,7 @@ class Socket:
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
         elif type == "sync.reset":
-            for waiting in [self._frames.get_nowait() for _ in range(self._frames.qsize())]:
-                if "seq" not in waiting:
-                    self._frames.put_nowait(waiting)
+            self._drop_events()
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}
