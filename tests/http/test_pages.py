@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 from uuid import UUID
 
@@ -32,6 +32,11 @@ from warmdesk.schemas.pages import PageQuery
 
 PAGED = [each for each in app.resources() if each.paged]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
+SHORT = {
+    "/users/search": "for pickers: a hundred at most",
+    "/projects/{slug}/columns": "a hundred a project",
+}
+"""Lists that are one answer, with the reason."""
 FEW = settings(
     deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -253,6 +258,12 @@ def test_what_has_a_cursor_says_that_it_is_paged() -> None:
     for each in app.resources():
         if "cursor" in getattr(each.query, "__struct_fields__", ()):
             assert each in LISTS or each.path.endswith("/presence"), each.path
+
+
+def test_every_list_comes_in_pages_or_is_short() -> None:
+    lists = [each for each in app.resources() if get_origin(each.answer) is list]
+    whole = {each.path for each in lists if each.method == "GET" and not each.paged}
+    assert whole == SHORT.keys()
 
 
 @pytest.mark.parametrize("each", PAGED, ids=name_of)
