@@ -305,10 +305,15 @@ async def test_a_change_asks_for_the_role_of_its_route(desk: Desk, board: Board)
     async def asks(change: Change) -> None:
         await change.enter()
 
+    async def asks_for_less(change: Change) -> None:
+        await change.enter(Role.VIEWER)
+
     context = ChangeContext(3, project_id=board.id, need=Role.MEMBER)
     with pytest.raises(TypeError, match="did not ask for the role"):
         await desk.changes.run(context, forgets)
     await desk.changes.run(context, asks)
+    with pytest.raises(TypeError, match="the route declares member; viewer is less"):
+        await desk.changes.run(context, asks_for_less)
     with pytest.raises(TypeError, match="did not ask for the role"):
         await desk.changes.run(ChangeContext(1, need=frozenset({GlobalRole.ADMIN})), forgets)
     with pytest.raises(TypeError, match="declares no role"):

@@ -168,7 +168,7 @@ class Change:
     async def enter(
         self, need: Need = None, *, archived: bool = False, counting: bool = False
     ) -> Any:
-        """Ask for the role that the route declares, or for another one, and keep it until the
+        """Ask for the role that the route declares, or for a higher one, and keep it until the
         commit: see require_role in sql/changes/access.sql, whose row, the project, this gives.
 
         `archived`: also in an archived project. `counting`: alone in the project, because members,
@@ -177,6 +177,8 @@ class Change:
         self.entered = True
         context = self.context
         need = need or context.need
+        if isinstance(need, Role) and isinstance(context.need, Role) and need < context.need:
+            raise TypeError(f"the route declares {context.need.word}; {need.word} is less")
         if isinstance(need, Role):
             return await sql.access.require_role(
                 self.connection,
