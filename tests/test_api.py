@@ -80,6 +80,12 @@ def test_no_operation_is_declared_twice() -> None:
     assert counted.most_common(1)[0][1] == 1
 
 
+def test_every_change_of_somebody_is_counted() -> None:
+    assert not [
+        each.path for each in app.resources() if each.changes and each.need and not each.rate
+    ]
+
+
 async def test_the_application_serves_what_was_declared(alice: Person, url: str) -> None:
     """No declared path is 404 by its address, and no fixed word is taken for a name."""
     await alice.token()

@@ -122,6 +122,22 @@ async def test_a_card_is_made_once_though_the_first_answer_got_lost(url: str, bo
     assert keys[0] == keys[1] != ""
 
 
+@pytest.mark.parametrize(("method", "place"), [("PUT", ""), ("PATCH", "/move")])
+async def test_a_lost_answer_is_no_change_by_someone_else(
+    url: str, board: Board, method: str, place: str
+) -> None:
+    card = await board.card()
+    handler, keys = forgetful(url)
+    async with stage(handler) as behind, Client(behind) as client:
+        await client.login("alice", PASSWORD)
+        path = f"{board.path}/cards/{card['id']}{place}"
+        answer = await client.request(
+            method, path, {"column_id": board.done}, if_match=card["version"]
+        )
+        assert (answer.status, answer.body["version"]) == (200, card["version"] + 1)
+    assert keys[0] == keys[1] != ""
+
+
 async def test_a_post_that_would_be_another_is_not_sent_twice(url: str, board: Board) -> None:
     handler, keys = forgetful(url)
     async with stage(handler) as behind, Client(behind) as client:
@@ -337,6 +353,37 @@ async def test_a_reset_asks_for_a_fetch_and_skips_what_the_fetch_holds() -> None
                 socket.fetched(12, "f")
         assert found == ["hello", "reset", 13]
         assert socket.epoch == "f"
+
+
+async def test_what_was_fetched_of_another_history_is_where_it_goes_on() -> None:
+    """The server behind the socket did not know of it yet."""
+
+    async def before(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(
+            {"type": "sync.reset", "payload": {"seq": 50, "epoch": "e", "reason": "retention"}}
+        )
+        await socket.send_json(event(51))
+        await asyncio.sleep(0.2)
+        await socket.close(code=1012)
+
+    async def after(socket: web.WebSocketResponse) -> None:
+        await socket.send_json(event(41))
+        await socket.close(code=4404)
+
+    script = Script(before, after)
+    async with (
+        stage(script.play) as url,
+        Client(url, "t") as client,
+        client.socket("demo", since=3, epoch="e") as socket,
+    ):
+        found = []
+        async for frame in socket:
+            found.append(frame.get("seq", frame["type"]))
+            if frame["type"] == "reset":
+                await asyncio.sleep(0.1)
+                socket.fetched(40, "f")
+    assert found == ["hello", "reset", "hello", 41]
+    assert (script.queries[1]["since"], script.queries[1]["epoch"]) == ("40", "f")
 
 
 async def test_an_ended_token_is_renewed_and_a_signed_out_user_is_told() -> None:

@@ -4,7 +4,8 @@ and stands in one file so that a program can take it along.
 Three rules make a client right through restarts, deploys and bad networks:
 
 * *Ask again, do it once.* A request that met 429, 503 or a lost connection is tried again after
-  ``Retry-After`` or a growing, jittered pause. A POST keeps one Idempotency-Key over its tries.
+  ``Retry-After`` or a growing, jittered pause. A POST, and what has an If-Match, keeps one
+  Idempotency-Key over its tries.
 * *Apply n+1.* A socket ignores an event it has seen and on a gap sends ``sync``. It resumes with
   ``since`` and ``epoch``; when the server has no longer what was missed, it yields ``reset``.
 * *Doubt silence.* A ping every 30 seconds brings the head's seq: being behind it means a loss.
@@ -206,7 +207,9 @@ class Client:
         sent = dict(headers or {})
         if if_match is not None:
             sent["If-Match"] = f'"{if_match}"'
-        if key is not None or (method == "POST" and self.patience and path not in ONCE):
+        # With If-Match a second try would find the version that the first one made.
+        keeps = method == "POST" or (method != "DELETE" and "If-Match" in sent)
+        if key is not None or (keeps and self.patience and path not in ONCE):
             sent.setdefault("Idempotency-Key", key or uuid.uuid4().hex)
         token = self.token
         answer = await self._try(method, path, body, sent)
@@ -322,7 +325,16 @@ class Socket:
 
     def fetched(self, seq: int, epoch: str) -> None:
         """The state was fetched and holds all up to `seq`: events that wait below are skipped."""
+        if self.epoch not in (None, epoch):
+            # What came and what waits has numbers of another history.
+            self._received = seq
+            self._drop_events()
         self.seq, self.epoch = seq, epoch
+
+    def _drop_events(self) -> None:
+        for waiting in [self._frames.get_nowait() for _ in range(self._frames.qsize())]:
+            if waiting is None or "seq" not in waiting:
+                self._frames.put_nowait(waiting)
 
     async def send(
         self, type: str, payload: Any = None, *, wait: bool = True, limit: float = 10.0
@@ -427,9 +439,7 @@ class Socket:
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
         elif type == "sync.reset":
-            for waiting in [self._frames.get_nowait() for _ in range(self._frames.qsize())]:
-                if "seq" not in waiting:
-                    self._frames.put_nowait(waiting)
+            self._drop_events()
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}

@@ -10,17 +10,14 @@ begin
     if key_ is null then
         return;
     end if;
-    insert into idempotency_keys (user_id, path, key, body_hash) values (actor_, path_, key_, body_hash_) on conflict do nothing;
+    -- What is there is locked, also when its time is not over: nobody takes it away meanwhile.
+    insert into idempotency_keys as k (user_id, path, key, body_hash) values (actor_, path_, key_, body_hash_)
+    on conflict (user_id, path, key) do update set body_hash = excluded.body_hash, status = null, answer = null, created_at = now()
+    where k.created_at < now() - interval '24 hours';
     if found then
         return;
     end if;
-    select * into found_ from idempotency_keys k
-    where k.user_id = actor_ and k.path = path_ and k.key = key_ for update;
-    if found_.created_at < now() - interval '24 hours' then
-        update idempotency_keys k set body_hash = body_hash_, status = null, answer = null, created_at = now()
-        where k.user_id = actor_ and k.path = path_ and k.key = key_;
-        return;
-    end if;
+    select * into found_ from idempotency_keys k where k.user_id = actor_ and k.path = path_ and k.key = key_;
     if found_.body_hash <> body_hash_ then
         perform refuse(422, 'this Idempotency-Key was used with another body', '{"code":"idempotency_key_reused"}');
     end if;

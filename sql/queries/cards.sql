@@ -88,14 +88,15 @@ inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_column -> one
--- A page of a column's cards by position, after a position and id. It ends after `bytes`, but not before its first card. No row
--- when the project has no such column.
+-- A page of a column's cards by position, after a card's position and id. It ends after `bytes`, but not before its first card.
+-- No row when the project has no such column. Cards that were spaced anew have other positions and their versions still: then
+-- the page begins after the card's present position.
 select page.items, page.next
 from columns as k
 cross join lateral (
     with ordered as (
         select
-            c.id, c.position, octet_length(c.title) + octet_length(c.description) as octets,
+            c.id, c.position, c.version, octet_length(c.title) + octet_length(c.description) as octets,
             row_number() over (order by c.position, c.id) as nth
         from cards as c
         where
@@ -104,7 +105,18 @@ cross join lateral (
             and (not c.closed or :include_closed::boolean)
             and (
                 :after_id::bigint is null
-                or (c.position, c.id) > (:after_position::double precision, :after_id::bigint)
+                or (c.position, c.id) > (
+                    coalesce(
+                        (
+                            select a.position from cards as a
+                            where
+                                a.id = :after_id::bigint and a.version = :after_version::integer
+                                and a.column_id = :column_id::bigint
+                        ),
+                        :after_position::double precision
+                    ),
+                    :after_id::bigint
+                )
             )
         order by c.position, c.id
         limit :limit::integer + 1
@@ -117,7 +129,8 @@ cross join lateral (
         coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
         case
             when count(*) < (select count(*) from ordered) then json_build_array(
-                (array_agg(o.position order by o.nth desc))[1], (array_agg(o.id order by o.nth desc))[1]
+                (array_agg(o.position order by o.nth desc))[1], (array_agg(o.id order by o.nth desc))[1],
+                (array_agg(o.version order by o.nth desc))[1]
             )
         end as next
     from ordered as o

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import asyncpg
 import pytest
 
-from tests.conftest import Board
+from tests.conftest import Board, Wait
 from tests.person import Person
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
@@ -72,3 +75,26 @@ async def test_an_archived_project_still_tells_what_was_done(
     await olga.delete(board.path)
     again = await ask()
     assert (again.replay, again.text) == (True, first.text)
+
+
+async def test_a_key_that_is_taken_away_while_it_is_asked_for_is_free(
+    desk: Desk, alice: Person, board: Board, database_url: str, connection: Any, eventually: Wait
+) -> None:
+    """Its day is over."""
+    ask = await asking(desk, board, "create", alice.id)
+    first = await ask()
+    await connection.execute("update idempotency_keys set created_at = now() - interval '25 hours'")
+    holder = await asyncpg.connect(database_url)
+    try:
+        await holder.execute("begin; select from idempotency_keys for update")
+        asked = asyncio.ensure_future(ask())
+        waiting = (
+            "select count(*) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        await eventually(lambda: connection.fetchval(waiting))
+        await holder.execute("delete from idempotency_keys; commit")
+    finally:
+        await holder.close()
+    second = await asked
+    assert (second.status, second.replay, second.text != first.text) == (201, False, True)

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 from uuid import UUID
 
@@ -27,10 +27,16 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.client import Answer, Client
 from warmdesk.http.route import Route
 from warmdesk.http.routing import BASE
+from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.pages import PageQuery
 
 PAGED = [each for each in app.resources() if each.paged]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
+SHORT = {
+    "/users/search": "for pickers: a hundred at most",
+    "/projects/{slug}/columns": "a hundred a project",
+}
+"""Lists that are one answer, with the reason."""
 FEW = settings(
     deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -254,6 +260,12 @@ def test_what_has_a_cursor_says_that_it_is_paged() -> None:
             assert each in LISTS or each.path.endswith("/presence"), each.path
 
 
+def test_every_list_comes_in_pages_or_is_short() -> None:
+    lists = [each for each in app.resources() if get_origin(each.answer) is list]
+    whole = {each.path for each in lists if each.method == "GET" and not each.paged}
+    assert whole == SHORT.keys()
+
+
 @pytest.mark.parametrize("each", PAGED, ids=name_of)
 @given(limits=st.lists(st.integers(1, 8), min_size=1, max_size=5))
 @FEW
@@ -301,6 +313,25 @@ async def test_what_stays_is_read_once_whatever_comes_and_goes(
 
     assert len(set(read)) == len(read)
     assert set(before) & set(after) <= set(read)
+
+
+@pytest.mark.parametrize("shift", [0, 1_000_000], ids=["to higher places", "to lower places"])
+async def test_cards_that_are_spaced_anew_between_two_pages_are_read_once(
+    world: World, connection: Any, shift: int
+) -> None:
+    (each,) = (route for route in PAGED if route.query is CardsQuery)
+    await connection.execute("update cards set position = position + $1", shift)
+    before = ids(await world.ask(each, limit=200))
+    page = await world.ask(each, limit=5)
+    read = ids(page)
+    for _ in range(35):
+        await world.board.card("Between the first and the second", after_card_id=before[0])
+    while path := following(page):
+        page = await world.go_on(each, path, 5)
+        read += ids(page)
+    reordered = await world.olga.get(f"{world.board.path}/events?limit=500")
+    assert "board.cards_reordered" in str(reordered)
+    assert [id_ for id_ in read if id_ in before] == before
 
 
 # Cursors

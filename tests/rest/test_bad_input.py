@@ -27,6 +27,7 @@ from warmdesk.config import Settings
 from warmdesk.errors import WarmDeskError
 from warmdesk.http.answers import problem
 from warmdesk.http.body import BODY_LIMIT, check_text, decode_body, depth
+from warmdesk.http.commands import COMMANDS
 from warmdesk.http.route import Route
 from warmdesk.http.routing import BASE
 
@@ -319,6 +320,32 @@ async def test_a_body_has_a_limit(caller: Caller, faults: Faults) -> None:
                 status, answer = await caller.call(route, body)
                 facts = (route.method, route.path, size, status, answer)
                 faults.expect((status == 413) is refused, *facts)
+
+
+def texts_with_patterns(kind: Any) -> Iterator[inspect.StrType]:
+    """The texts with a pattern in a body or a query, however deep."""
+    if isinstance(kind, inspect.StrType) and kind.pattern is not None:
+        yield kind
+    parts: list[Any] = []
+    if isinstance(kind, inspect.Metadata):
+        parts = [kind.type]
+    elif isinstance(kind, inspect.UnionType):
+        parts = list(kind.types)
+    elif isinstance(kind, inspect.ListType):
+        parts = [kind.item_type]
+    elif isinstance(kind, inspect.StructType):
+        parts = [each.type for each in kind.fields]
+    for part in parts:
+        yield from texts_with_patterns(part)
+
+
+def test_a_pattern_ends_with_the_text_and_not_before_a_line_feed() -> None:
+    kinds = [each.body for each in WITH_BODY] + [each.query for each in app.resources()]
+    kinds += [each.body for each in COMMANDS.values()]
+    told = [inspect.type_info(each) for each in kinds if each is not None]
+    patterns = {each.pattern for kind in told for each in texts_with_patterns(kind)}
+    assert len(patterns) > 5
+    assert [each for each in patterns if "$" in (each or "").replace(r"$(?!\n)", "")] == []
 
 
 # Queries

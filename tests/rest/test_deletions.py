@@ -32,6 +32,11 @@ async def card(board: Board, olga: Person) -> None:
     path = f"{board.path}/cards/{(await board.card(f'1st {SECRET}'))['id']}"
     await olga.put(path, {"title": f"2nd {SECRET}"})
     await olga.patch(f"{path}/move", {"column_id": board.done})
+    names = {"slug": board.slug, "card_id": path.rpartition("/")[2]}
+    for each in SAMPLES:
+        if each.deletes is not None and "{card_id}" in each.deletes:
+            id_ = await each.make(olga, names, f"3rd {SECRET}")
+            await each.edit(olga, names, id_, f"4th {SECRET}")
     await olga.delete(path)
     await olga.post(f"{path}/restore", status=200)
     await olga.delete(path)
@@ -57,7 +62,9 @@ def of_sample(sample: Sample) -> Callable[[Board, Person], Awaitable[None]]:
         names = {"slug": board.slug, "column_id": board.backlog}
         names["card_id"] = (await board.card())["id"]
         for text in (f"1st {SECRET}", f"2nd {SECRET}"):
-            await sample.delete(olga, names, await sample.make(olga, names, text))
+            id_ = await sample.make(olga, names, text)
+            await sample.edit(olga, names, id_, f"{text}, edited")
+            await sample.delete(olga, names, id_)
 
     return told
 
@@ -74,6 +81,12 @@ DELETED: dict[str, Callable[[Board, Person], Awaitable[None]]] = {
 def test_every_route_that_deletes_has_a_line() -> None:
     deleting = {route.path for method, _, route in routes() if method == "DELETE"}
     assert {path.removeprefix("/api/v1") for path in deleting} == {*DELETED, *KEPT}
+
+
+def test_a_sample_is_edited_where_its_route_says_so() -> None:
+    edited = {route.path for method, _, route in routes() if method == "PUT"}
+    for each in SAMPLES:
+        assert (each.deletes in edited) == (each.edits is not None), each.name
 
 
 @pytest.mark.parametrize("name", ERASING)

@@ -360,20 +360,29 @@ async def test_one_persons_boards_leave_a_connection_to_the_others(
     assert (await olga.request("GET", f"/projects/{slugs[0]}")).status == 200
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
 async def test_what_one_project_waits_for_stops_nobody_elsewhere(
-    board: Board, olga: Person, alice: Person, root: Person, desk: Desk, database_url: str
+    board: Board,
+    olga: Person,
+    alice: Person,
+    root: Person,
+    desk: Desk,
+    database_url: str,
+    method: str,
 ) -> None:
-    cards = [(await board.card(f"Card {number}"))["id"] for number in range(24)]
+    """The title of a card; and the deletion of a column, which is a function of its own."""
+    card = f"{board.path}/cards/{(await board.card())['id']}"
+    column = f"{board.path}/columns/{board.backlog}?move_to={board.done}"
+    path, body = (card, {"title": "x"}) if method == "PUT" else (column, None)
+    await olga.put(f"{board.path}/members/{alice.id}", {"role": "admin"})
     people = [olga, alice, root]
     for person in people:
         await person.token()
     other = (await root.post("/projects", {"name": "Elsewhere"}))["slug"]
     async with held(database_url, f"select hold_project({board.id})") as watcher:
         writes = [
-            asyncio.create_task(
-                people[number % 3].request("PUT", f"{board.path}/cards/{card}", {"title": "x"})
-            )
-            for number, card in enumerate(cards)
+            asyncio.create_task(people[number % 3].request(method, path, body))
+            for number in range(24)
         ]
         counting = asyncio.create_task(most_waiting(watcher, writes))
         while not counting.done():
@@ -384,6 +393,4 @@ async def test_what_one_project_waits_for_stops_nobody_elsewhere(
             await asyncio.sleep(0.1)
         assert await counting == desk.settings.database_pool // 2
     assert {task.result().status for task in writes} <= {200, 429, 503}
-    assert (
-        await alice.request("PUT", f"{board.path}/cards/{cards[0]}", {"title": "y"})
-    ).status == 200
+    assert (await alice.request("PUT", card, {"title": "y"})).status == 200

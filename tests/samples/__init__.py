@@ -24,16 +24,27 @@ class Sample:
     make      makes one whose text is this: told a person who may, and what other parameters of its
               path are (``slug``, ``column_id``, ``card_id``); gives its id
     deletes   the path whose DELETE deletes it, and what was told of it
+    edits     the field of the PUT on that path which gives it another text, where there is one
     """
 
     name: str
     make: Callable[[Person, Mapping[str, Any], str], Awaitable[int]]
     deletes: str | None = None
+    edits: str | None = None
+
+    def path(self, names: Mapping[str, Any], id_: int) -> str:
+        """Where one is deleted, and edited."""
+        assert self.deletes is not None
+        return self.deletes.format(**{**names, self.name: id_})
+
+    async def edit(self, person: Person, names: Mapping[str, Any], id_: int, text: str) -> None:
+        """Give one another text, where that can be."""
+        if self.edits is not None:
+            await person.put(self.path(names, id_), {self.edits: text})
 
     async def delete(self, person: Person, names: Mapping[str, Any], id_: int) -> None:
         """Delete one."""
-        assert self.deletes is not None
-        await person.delete(self.deletes.format(**{**names, self.name: id_}))
+        await person.delete(self.path(names, id_))
 
 
 SAMPLES: list[Sample] = [

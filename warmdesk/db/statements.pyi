@@ -183,10 +183,11 @@ class CardsQueries(Queries):
         include_archived: bool | None,
         include_closed: bool | None,
         after_id: int | None,
+        after_version: int | None,
+        column_id: int | None,
         after_position: float | None,
         limit: int | None,
         bytes: int | None,
-        column_id: int | None,
         project_id: int | None,
     ) -> Row: ...
     @query

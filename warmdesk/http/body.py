@@ -9,7 +9,7 @@ import json
 import re
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -184,10 +184,12 @@ async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
     stream = Stream(request, accepts)
     try:
         reader = await request.multipart()
-        for _ in range(PARTS):
+        for number in count(1):
             part = await stream.get(reader.next())
             if part is None:
                 return
+            if number > PARTS:
+                raise BadRequest(f"a form has at most {PARTS} parts")
             if not isinstance(part, BodyPartReader) or not part.name:
                 raise BadRequest("the body is a form of named parts")
             kind = part.headers.get("Content-Type", "text/plain")
@@ -196,7 +198,6 @@ async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
                 pass  # what the handler left of it
     except (ValueError, AssertionError, BadHttpMessage) as error:
         raise BadRequest("the body is no valid multipart/form-data") from error
-    raise BadRequest(f"a form has at most {PARTS} parts")
 
 
 async def _pieces(stream: Stream, part: BodyPartReader) -> AsyncIterator[bytes]:

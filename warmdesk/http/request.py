@@ -1,8 +1,8 @@
 """What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``CONTEXT`` (for changes:
 actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
-where the route says ``heavy=True``. Path ids are read with `path_id`, the client's address with
-`address`.
+where the route says ``heavy=True``. Path ids are read with `path_id`, a card's id or key with
+`card_ref`, the client's address with `address`.
 """
 
 from __future__ import annotations
@@ -93,3 +93,14 @@ def path_id(request: web.Request, name: str) -> int:
     if not PATH_ID.fullmatch(text) or not 1 <= int(text) <= MAX_ID:
         raise NotFound()
     return int(text)
+
+
+CARD_REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
+
+
+def card_ref(request: web.Request) -> str:
+    """What the path calls a card, an id or a key; 404 for what can be neither."""
+    ref = request.match_info["card_id"]
+    if not CARD_REF.fullmatch(ref):
+        raise NotFound("card not found")
+    return ref

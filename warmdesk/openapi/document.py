@@ -327,7 +327,7 @@ def _statuses(route: Route) -> list[int]:
         found.add(404)
     if route.body is not None or route.accepts is not None:
         found |= {408, 413, 415}
-    if route.method != "GET" and isinstance(route.need, Role):
+    if route.keyed or (route.method != "GET" and isinstance(route.need, Role)):
         found.add(422)
     if _has_version(route):
         found |= {409, 412} if route.body is not None else {412}

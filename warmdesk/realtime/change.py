@@ -168,7 +168,7 @@ class Change:
     async def enter(
         self, need: Need = None, *, archived: bool = False, counting: bool = False
     ) -> Any:
-        """Ask for the role that the route declares, or for another one, and keep it until the
+        """Ask for the role that the route declares, or for a higher one, and keep it until the
         commit: see require_role in sql/changes/access.sql, whose row, the project, this gives.
 
         `archived`: also in an archived project. `counting`: alone in the project, because members,
@@ -177,6 +177,8 @@ class Change:
         self.entered = True
         context = self.context
         need = need or context.need
+        if isinstance(need, Role) and isinstance(context.need, Role) and need < context.need:
+            raise TypeError(f"the route declares {context.need.word}; {need.word} is less")
         if isinstance(need, Role):
             return await sql.access.require_role(
                 self.connection,
@@ -291,8 +293,7 @@ class Changes:
         is called in a transaction that keeps its answer.
         """
         if context.key is None:
-            async with self._share(context.project_id):
-                row = await self.many(query, **context.parameters, **params)  # type: ignore[arg-type]
+            row = await self.one(query, context, **params)
             return Outcome(row["status"], row["answer"])
 
         async def work(change: Change) -> Outcome:
@@ -302,6 +303,13 @@ class Changes:
             return Outcome(row["status"], row["answer"])
 
         return await self.run(context, work)
+
+    async def one(self, query: Query[..., Any], context: ChangeContext, /, **params: Any) -> Any:
+        """One function call for one change, which waits for a share of its project. Gives its row,
+        of which ``messages`` is published.
+        """
+        async with self._share(context.project_id):
+            return await self.many(query, **context.parameters, **params)
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of changes, with columns for parameters. Gives its row, of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from aiohttp import web
@@ -10,10 +9,20 @@ from aiohttp import web
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, NotFound
+from warmdesk.errors import BadRequest
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
+from warmdesk.http.request import (
+    ACTOR,
+    BODY,
+    CONTEXT,
+    DESK,
+    PROJECT,
+    QUERY,
+    READS,
+    card_ref,
+    path_id,
+)
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Outcome
@@ -41,7 +50,6 @@ PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""
 SEARCH_BYTES = 16 << 20
 """Text that one page of a search looks at: a quarter of a second's work for PostgreSQL."""
-REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 
 
 @route(
@@ -57,7 +65,7 @@ REF = re.compile(r"[A-Za-z0-9]{1,20}(-[0-9]{1,9})?", re.ASCII)
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position."""
     query: CardsQuery = request[QUERY]
-    after_position, after_id = begins_after(request)
+    after_position, after_id, after_version = begins_after(request)
     page = await sql.cards.in_column(
         request[READS],
         project_id=request[PROJECT].id,
@@ -66,6 +74,7 @@ async def list_cards(request: web.Request) -> web.Response:
         include_archived=query.include_archived,
         after_position=after_position,
         after_id=after_id,
+        after_version=after_version,
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
@@ -331,14 +340,6 @@ async def show_history(request: web.Request) -> web.Response:
         limit=query.limit,
     )
     return answer_page(request, page)
-
-
-def card_ref(request: web.Request) -> str:
-    """What the path calls a card, an id or a key; 404 for what can be neither."""
-    ref = request.match_info["card_id"]
-    if not REF.fullmatch(ref):
-        raise NotFound("card not found")
-    return ref
 
 
 async def _tell(change: Change, project_id: int, card_id: int, event_type: str) -> None:

@@ -198,9 +198,9 @@ async def delete_column(request: web.Request) -> web.Response:
     They come behind the cards that are there, in their order.
     """
     desk, context, target = request.app[DESK], request[CONTEXT], request[QUERY].move_to
-    done = await desk.changes.many(
+    done = await desk.changes.one(
         sql.columns.delete,
-        **context.parameters,
+        context,
         column_id=path_id(request, "column_id"),
         target=None if target is UNSET else target,
         most=MOST_TOLD,

@@ -78,7 +78,7 @@ class OpenSocket(msgspec.Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern="^changed$",
+                pattern=r"^changed$(?!\n)",
                 examples=["changed"],
                 description="`changed`: joins and leaves in one frame",
             ),

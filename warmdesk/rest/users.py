@@ -76,7 +76,7 @@ async def show_me(request: web.Request) -> web.Response:
     answer=Me,
     tag=USERS,
     example=PROFILE,
-    errors=(409,),
+    errors=(409, 422),
     also_at=("/auth/me",),
 )
 async def update_me(request: web.Request) -> web.Response:

@@ -19,7 +19,9 @@ Timestamp = Annotated[
     str, Meta(description="RFC 3339, UTC", examples=["2026-04-04T10:00:00.000000Z"])
 ]
 Day = Annotated[str, Meta(description="YYYY-MM-DD", examples=["2026-04-04"])]
-Color = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$", examples=["#6366f1"])]
+# `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
+# Python's `$` alone also stands before a last line feed.
+Color = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$(?!\n)", examples=["#6366f1"])]
 
 
 class Body(msgspec.Struct, kw_only=True):

@@ -38,7 +38,7 @@ LabelIds = Annotated[list[Id], Meta(max_length=MAX_LABELS)]
 TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(max_length=MAX_TAGS)]
 AssigneeText = Annotated[
     str,
-    Meta(pattern=r"^(me|[0-9]{1,15})$", description="A user's id, or `me`", examples=["me"]),
+    Meta(pattern=r"^(me|[0-9]{1,15})$(?!\n)", description="A user's id, or `me`", examples=["me"]),
 ]
 LabelText = Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
 Words = Annotated[str, Meta(max_length=500, description="Text of title or description, or a key")]
@@ -134,7 +134,8 @@ class ReorderCard(CardPlacement, kw_only=True):
 class CardsQuery(PageQuery):
     """Which cards of a column."""
 
-    cursor_type: ClassVar[Any] = tuple[float, Id]
+    cursor_type: ClassVar[Any] = tuple[float, Id, Version]
+    """The last card's position, id and version."""
     include_closed: bool = True
     include_archived: bool = False
 

@@ -16,8 +16,8 @@ from warmdesk.schemas.users import UserRef
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
 Description = Annotated[str, Meta(max_length=100_000)]
-ClearableColor = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$", examples=["#6366f1"])]
-KeyPrefix = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9]{0,9}$", examples=["MYPROJ"])]
+ClearableColor = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$(?!\n)", examples=["#6366f1"])]
+KeyPrefix = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9]{0,9}$(?!\n)", examples=["MYPROJ"])]
 
 
 class PlainProject(Shape):

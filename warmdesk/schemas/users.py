@@ -12,7 +12,6 @@ from warmdesk.config import Locale
 from warmdesk.schemas import Body, Id, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
 
-# `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 
 Email = Annotated[
