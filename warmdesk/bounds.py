@@ -47,6 +47,7 @@ KEYS: dict[str, tuple[int | None, str]] = {
     "presence:counts": (DAY_MS, "the same"),
     "presence:since": (DAY_MS, "the same"),
     "presence:version": (DAY_MS, "the same"),
+    "presence:turns": (DAY_MS, "one key; a process that begins takes out those that ended"),
     "limit": (3_600_000, "one a counted key within its window; its length is the limit"),
     "ticket": (30_000, "120 a minute and user"),
 }

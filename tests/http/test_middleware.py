@@ -191,7 +191,7 @@ async def test_who_does_not_read_is_written_to_no_further(said: Any, eventually:
 
 
 async def test_an_unknown_path_is_404_in_our_shape(http: Http) -> None:
-    for path in ("/", "/api/v1", "/api/v1/", "/api/v1/nothing", "/nothing/at/all", "/api/v1x"):
+    for path in ("/api", "/api/v1", "/api/v1/", "/api/v1/nothing", "/nothing/at/all", "/api/v1x"):
         async with http.get(path) as response:
             assert response.status == 404, path
             assert await response.json() == {"error": "there is nothing at this address"}

@@ -22,6 +22,12 @@ LEAP_SECONDS = 2.5
 """How far Redis' clock may go apart from this process' own between two turns; and how late a turn
 may come. Leases that were renewed in time have more than this left.
 """
+AGAIN_SECONDS = 0.5
+"""The pause after a turn that failed: leases run on while Redis is away, and who takes his own again
+too late is told to have left."""
+NEWCOMER_SECONDS = 2.5
+"""How long a process that begins waits for others that are late: longer than one needs to find Redis
+again."""
 USERS_A_CALL = 2000
 ONLINE = "online"
 """The channel of all users who have any socket open."""
@@ -36,11 +42,14 @@ class LeaseAnswer(NamedTuple):
             0 while that is little
     moved   it is another Redis than before, or one that was emptied: its leases are not known,
             and versions count anew
+    late    this was the first call of this process, and another process is late with its turn:
+            it died, or Redis was away until now
     """
 
     rooms: list[dict[str, Any]]
     leapt: float
     moved: bool
+    late: bool
 
 
 def lease_request(
@@ -105,7 +114,7 @@ class Leases:
         moved = bool(self._run) and answer["run"] != self._run
         self._run = answer["run"]
         leapt = apart if abs(apart) > LEAP_SECONDS else 0.0
-        return LeaseAnswer(answer["rooms"], leapt, moved)
+        return LeaseAnswer(answer["rooms"], leapt, moved, answer["late"])
 
     async def _run_script(self, requests: list[Request]) -> dict[str, Any]:
         request = {
@@ -114,6 +123,8 @@ class Leases:
             "lease": round(LEASE_SECONDS * 1000),
             "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
             "turn": round(TURN_SECONDS * 1000),
+            "late": round((TURN_SECONDS + LEAP_SECONDS) * 1000),
+            "first": not self._run,
             "rooms": requests,
         }
         async with asyncio.timeout(TURN_LIMIT):

@@ -1,6 +1,6 @@
 -- One turn of one process: renew its leases, let some run out soon, take away what ran out, and tell who is there.
--- ARGV[1]: {"names": how the keys begin, "process", "lease", "most" and "turn" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
--- Gives {"run", "clock", "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
+-- ARGV[1]: {"names": how the keys begin, "process", "first": whether it calls for the first time, "lease", "most", "turn" and "late" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
+-- Gives {"run", "clock", "late": whether another process is late with its turn, asked for at the first call, "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
 local asked = cjson.decode(ARGV[1])
 local names = asked.names .. 'presence:'
 local clock = redis.call('TIME')
@@ -13,6 +13,21 @@ end
 if not run then
     begin_anew()
 end
+local turns = names .. 'turns'
+local late = false
+if asked.first then
+    local taken = redis.call('HGETALL', turns)
+    for each = 1, #taken, 2 do
+        local ago = now - tonumber(taken[each + 1])
+        if ago > asked.lease then
+            redis.call('HDEL', turns, taken[each])
+        elseif ago > asked.late then
+            late = true
+        end
+    end
+end
+redis.call('HSET', turns, asked.process, string.format('%.0f', now))
+redis.call('PEXPIRE', turns, 86400000)
 local answers = {}
 -- Leases renewed by one call: Lua's stack has no room for many thousand arguments.
 local together = 1000
@@ -89,4 +104,4 @@ for place, room in ipairs(asked.rooms) do
     end
     answers[place] = answer
 end
-return cjson.encode({run = run, clock = now, rooms = answers})
+return cjson.encode({run = run, clock = now, late = late, rooms = answers})

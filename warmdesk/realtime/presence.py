@@ -11,7 +11,8 @@ a lost signal, or an announcer that died, leaves no ghost.
 
 No leave is sent for the length of one lease when leases may have run out or vanished though their
 processes live: Redis was away, is another one than before (restarted, flushed, a promoted replica),
-its clock leapt, or this process slept. Presence is frozen rather than wrong.
+its clock leapt, or this process slept. A process that has just begun cannot know: it waits for a
+moment when others are late. Presence is frozen rather than wrong.
 
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
 cost 2,000 writes and not 2,000 × 2,000. A connection gets the changes since its own list was made,
@@ -190,9 +191,12 @@ class Presence:
 
     async def _turns(self) -> None:
         last = time.monotonic()
+        failed = False
         while True:
             thaw = self._frozen_until - time.monotonic()
             pause = leases.TURN_SECONDS
+            if failed:
+                pause = min(pause, leases.AGAIN_SECONDS)
             await asyncio.sleep(thaw if 0 < thaw < pause else seconds_to_tick(pause))
             if time.monotonic() - last > leases.TURN_SECONDS + leases.LEAP_SECONDS:
                 self.freeze()
@@ -201,7 +205,11 @@ class Presence:
                 await self._turn()
             except (*REDIS_AWAY, *DATABASE_AWAY) as error:
                 self.freeze()
-                log.warning("presence.frozen error=%s", type(error).__name__)
+                if not failed:
+                    log.warning("presence.frozen error=%s", type(error).__name__)
+                failed = True
+            else:
+                failed = False
             self._tasks.recovered("presence.turn")
 
     def freeze(self, *, since: float = 0.0) -> None:
@@ -373,6 +381,9 @@ class Presence:
         if answer.leapt:
             self.freeze()
             log.warning("presence.clock_leapt seconds=%.1f", answer.leapt)
+        if answer.late:
+            self.freeze(since=leases.LEASE_SECONDS - leases.NEWCOMER_SECONDS)
+            log.warning("presence.others_late")
         if answer.moved:
             # It may have been emptied right after this process' last turn.
             self.freeze(since=leases.TURN_SECONDS)
