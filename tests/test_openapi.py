@@ -334,3 +334,18 @@ async def test_every_operation_does_what_its_page_shows(
             operation.method.upper(), operation.address, operation.body
         )
         assert answer.status in operation.success, (operation.id, operation.address, answer.body)
+        promised = operation.words["responses"][str(answer.status)].get("headers", {})
+        for name in ("ETag", "Location"):
+            assert (name in answer.headers) == (name in promised), (operation.id, name)
+        if isinstance(answer.body, dict) and "version" in answer.body:
+            assert answer.headers["ETag"] == f'"{answer.body["version"]}"', operation.id
+        if answer.status == 201:
+            assert ("Location" in promised) != (operation.id in NOWHERE), operation.id
+        if "Location" in promised:
+            address = answer.headers["Location"].removeprefix("/api/v1")
+            there = await operation.person.request("GET", address)
+            assert there.status in (200, 405), (operation.id, address)
+
+
+NOWHERE = {"register_user", "create_ticket", "add_reaction"}
+"""Made, and without an address of their own."""

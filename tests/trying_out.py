@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from tests.person import Person
+from tests.samples import SAMPLES
 from warmdesk import app
 
 Node = dict[str, Any]
@@ -143,6 +144,10 @@ class Office:
             }.items()
             if f"{{{name}}}" in operation.path
         }
+        named = {"slug": slug, "column_id": columns[0], "card_id": card["id"]}
+        for sample in SAMPLES:
+            if f"{{{sample.name}}}" in operation.path:
+                operation.names[sample.name] = str(await sample.make(owner, named, "Tried"))
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "column_id" in operation.body:

@@ -140,7 +140,9 @@ class Route:
     status      of success; `also` bring the same answer
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
     paged       its answer has a ``Link`` to the next page, as long as there is one
-    etag        its answer has an ``ETag``
+    etag        its answer has an ``ETag``; one with a ``version`` has it without a word
+    made_at     the path of what it makes, for ``Location``; its names are fields of the answer or
+                parameters of this path
     also_at     other paths of the same operation
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own
@@ -164,6 +166,7 @@ class Route:
     keyed: bool
     paged: bool
     etag: Etag | None
+    made_at: str
     also_at: tuple[str, ...]
     rate: Rate | None
     heavy: bool

@@ -9,15 +9,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from string import Formatter
+from typing import Any, cast
+from urllib.parse import quote
 
 import msgspec
+import orjson
 from aiohttp import web
 from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, Actor, GlobalRole, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden
+from warmdesk.http.answers import WholeResponse
 from warmdesk.http.body import BODY_LIMIT, check_head, decode_body, read_body, toil
 from warmdesk.http.query import query_reader
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, change_context
@@ -57,6 +61,7 @@ def route(
     keyed: bool = False,
     paged: bool = False,
     etag: Etag | None = None,
+    made_at: str = "",
     also_at: tuple[str, ...] = (),
     rate: Rate | None = CHANGES,
     heavy: bool = False,
@@ -79,8 +84,12 @@ def route(
         raise TypeError(f"{path} asks for a role in a {scope.name} that it does not name")
     if body is not None and accepts is not None:
         raise TypeError(f"{path} takes one kind of body")
+    if etag is None and "version" in getattr(answer, "__struct_encode_fields__", ()):
+        etag = Etag.VERSION
     if keyed and method not in ("POST", "PUT", "PATCH"):
         raise TypeError(f"{path}: a key is for what may be sent twice and makes or changes")
+    if made_at and status != 201:
+        raise TypeError(f"{path} makes nothing that could be at {made_at}")
     if keyed and (accepts is not None or need is PUBLIC):
         raise TypeError(f"{path}: an answer is kept for a person, and for a body that has a hash")
 
@@ -102,6 +111,7 @@ def route(
             keyed=keyed,
             paged=paged,
             etag=etag,
+            made_at=made_at,
             also_at=also_at,
             rate=rate,
             heavy=heavy,
@@ -127,12 +137,36 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
     return None if need in (PUBLIC, HUMAN_ROLES, ALL_ROLES) else need
 
 
+def _with_headers(route: Route) -> Handler:
+    """The handler, with the headers that its route promises, from the fields of the answer."""
+    handler, made_at, has_version = route.handler, route.made_at, route.etag is Etag.VERSION
+    wanted = [name for _, name, _, _ in Formatter().parse(made_at) if name]
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        if isinstance(response, WholeResponse) and response.status in (200, 201):
+            if "ETag" in response.headers:  # of a large answer, whose version the handler knows
+                return response
+            fields = orjson.loads(cast("bytes", response.body))
+            if has_version:
+                response.headers["ETag"] = f'"{fields["version"]}"'
+            if made_at and response.status == 201:
+                names = {**fields, **request.match_info}
+                values = {name: quote(str(names[name]), safe="") for name in wanted}
+                response.headers["Location"] = BASE + made_at.format_map(values)
+        return response
+
+    return handle
+
+
 def _entered(route: Route) -> Handler:
     """The handler behind all that its route promises."""
     handler, need, rate, heavy = route.handler, route.need, route.rate, route.heavy
     decode = msgspec.json.Decoder(route.body).decode if route.body is not None else None
     read_query = query_reader(route.query) if route.query is not None else None
     changes, accepts, scope = route.changes, route.accepts, route.scope
+    handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
     asks, keyed = asked_again(need), route.keyed
 
     async def share(

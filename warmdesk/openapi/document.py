@@ -363,6 +363,9 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.paged:
         words = 'The next page, as `<…>; rel="next"`; absent on the last one.'
         headers["Link"] = {"description": words, "schema": {"type": "string"}}
+    if route.made_at:
+        words = "The address of what was made."
+        headers["Location"] = {"description": words, "schema": {"type": "string"}}
     if route.etag is not None:
         headers["ETag"] = {"description": route.etag.value, "schema": {"type": "string"}}
     if headers:

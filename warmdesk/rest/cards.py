@@ -23,7 +23,7 @@ from warmdesk.http.request import (
     card_ref,
     path_id,
 )
-from warmdesk.http.route import ApiTag, Etag
+from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import project_channel
@@ -88,6 +88,7 @@ async def list_cards(request: web.Request) -> web.Response:
     body=CreateCard,
     answer=CardSummary,
     status=201,
+    made_at="/projects/{slug}/cards/{id}",
     tag=CARDS,
     example={"title": "Fix the door", "priority": "high", "due_date": "2026-05-01"},
     keyed=True,
@@ -175,7 +176,6 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     answer=CardDetail,
     tag=CARDS,
-    etag=Etag.VERSION,
 )
 async def show_card(request: web.Request) -> web.Response:
     """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""

@@ -92,6 +92,7 @@ def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, s
     body=SendMessage,
     answer=ChatMessage,
     status=201,
+    made_at="/projects/{slug}/chat/messages/{id}",
     tag=CHAT,
     example={"body": "Good morning!"},
     errors=(429,),

@@ -53,6 +53,7 @@ async def list_columns(request: web.Request) -> web.Response:
     body=NewColumn,
     answer=Column,
     status=201,
+    made_at="/projects/{slug}/columns/{id}",
     tag=COLUMNS,
     example={"name": "Testing", "color": "#10b981", "wip_limit": 5},
     keyed=True,

@@ -64,6 +64,7 @@ async def list_members(request: web.Request) -> web.Response:
     body=NewMember,
     answer=Member,
     status=201,
+    made_at="/projects/{slug}/members/{user_id}",
     tag=MEMBERS,
     example={"username": "bob", "role": "member"},
     errors=(409,),

@@ -100,6 +100,7 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
     body=NewProject,
     answer=Project,
     status=201,
+    made_at="/projects/{slug}",
     tag=PROJECTS,
     example={"name": "My Project", "description": "What it is for", "color": "#6366f1"},
     errors=(409,),

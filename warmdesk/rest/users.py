@@ -217,6 +217,7 @@ async def list_users(request: web.Request) -> web.Response:
     body=CreateUser,
     answer=Account,
     status=201,
+    made_at="/users/{id}",
     tag=USERS,
     example={
         "email": "bob@example.com",
