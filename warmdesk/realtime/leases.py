@@ -23,11 +23,11 @@ LEAP_SECONDS = 2.5
 may come. Leases that were renewed in time have more than this left.
 """
 AGAIN_SECONDS = 0.5
-"""The pause after a turn that failed: leases run on while Redis is away, and who takes his own again
-too late is told to have left."""
+"""The pause after a turn that failed. Leases run on while Redis is away: a process that takes its
+own again too late makes its users leave."""
 NEWCOMER_SECONDS = 2.5
-"""How long a process that begins waits for others that are late: longer than one needs to find Redis
-again."""
+"""How long a process that begins waits for others that are late: longer than one of them needs to
+find Redis again."""
 USERS_A_CALL = 2000
 ONLINE = "online"
 """The channel of all users who have any socket open."""
