@@ -21,7 +21,7 @@ RUN = [
     *("tests/rest/test_polls.py", "tests/rest/test_keys.py", "tests/rest/test_deletions.py"),
     *("tests/http/test_pages.py", "tests/rest/test_bad_input.py", "tests/test_api.py"),
     *("tests/test_bounds.py", "tests/test_catalogue.py", "tests/test_documents.py"),
-    *("tests/test_openapi.py", "tests/test_queries.py"),
+    *("tests/test_openapi.py", "tests/test_queries.py", "tests/rest/test_users.py"),
 ]
 FEW = "polls or poll or Poll or every or all or declared or served or next_page or walk or once"
 

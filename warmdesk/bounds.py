@@ -25,6 +25,7 @@ TABLES: dict[str, str] = {
     "events": "event_retention_days",
     "projects": WORK,
     "project_members": "5,000 a user",
+    "shows_users": "one row a table",
     "project_guests": "5,000 a user by what others do; the rest is the user's own work",
     "starred_projects": WORK,
     "columns": "100 a project",

@@ -365,6 +365,24 @@ async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_secon
     assert told == accounts.PROJECTS
 
 
+OWN = {"api_keys", "project_members", "project_guests", "starred_projects"}
+"""Tables of a project whose rows are about the user himself, and are shown of members alone or to
+nobody else."""
+
+
+async def test_every_table_of_a_project_that_shows_users_is_looked_at(connection: Any) -> None:
+    """Who left a project, and is still shown there, has to be known when his name changes."""
+    found = await connection.fetch(
+        "select c.conrelid::regclass::text as name, a.attname as of_user from pg_constraint c"
+        " inner join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any(c.conkey)"
+        " where c.contype = 'f' and c.confrelid = 'users'::regclass and exists ("
+        " select from pg_attribute p where p.attrelid = c.conrelid and p.attname = 'project_id')"
+    )
+    looked_at = await connection.fetch("select table_name, user_column from shows_users")
+    shown = {(row["name"], row["of_user"]) for row in found if row["name"] not in OWN}
+    assert shown == {(row["table_name"], row["user_column"]) for row in looked_at}
+
+
 async def test_nobody_is_made_a_guest_of_more_projects_than_that(
     root: Person, alice: Person, connection: Any, board: Board
 ) -> None:
