@@ -39,14 +39,18 @@ def body(route: Route) -> dict[str, Any]:
     return made
 
 
-async def path(route: Route, board: Board) -> str:
-    """Where it is asked: at things that are there. What has no fixture yet is told by its name."""
+async def path(route: Route, board: Board, person: Person) -> str:
+    """Where this person asks it: at things that are there. What has no fixture yet is told by its
+    name.
+    """
     known: dict[str, Any] = {"slug": board.slug, "column_id": board.backlog}
     if "{card_id}" in route.path:
         await board.card("Another")
         known["card_id"] = (await board.card())["id"]
         if names(route) == "restore_card":
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
+    if "{message_id}" in route.path:
+        known["message_id"] = (await said(person, board))["id"]
     return re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
 
 
@@ -62,7 +66,7 @@ async def test_the_same_key_is_answered_as_the_first_time(
     route: Route, root: Person, board: Board, connection: Any
 ) -> None:
     """One of many at once does it; the others, and who comes later, get the same bytes."""
-    place, sent = await path(route, board), body(route)
+    place, sent = await path(route, board, root), body(route)
     before = await count(connection)
     found = await asyncio.gather(
         *(root.request(route.method, place, sent, key="once") for _ in range(8))
@@ -87,7 +91,7 @@ async def test_the_same_key_is_answered_as_the_first_time(
 @pytest.mark.parametrize("route", KEYED, ids=names)
 async def test_a_refusal_is_not_kept(route: Route, eve: Person, root: Person, board: Board) -> None:
     """Who was refused may send the same again when it is possible."""
-    place, sent = await path(route, board), body(route)
+    place, sent = await path(route, board, root), body(route)
     if names(route) == "create_project":
         return  # everybody may
     refused = await eve.request(route.method, place, sent, key="later")

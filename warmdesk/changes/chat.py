@@ -111,7 +111,7 @@ class Chat:
     async def edit(self, context: ChangeContext, message_id: int, body: str) -> Outcome:
         """Another text for one's own message: 200 and its shape. The same text is no event."""
 
-        async def work(change: Change) -> PendingShape:
+        async def work(change: Change) -> Outcome:
             message = await _lock(change, message_id)
             if message["user_id"] != context.actor_id:
                 raise Forbidden("only its author may edit a message")
@@ -119,9 +119,9 @@ class Chat:
             if body != message["body"]:
                 await sql.chat.edit(change.connection, id=message_id, body=body)
                 _tell(change, message_id, CHAT_MESSAGE_UPDATED, shape)
-            return shape
+            return Outcome(200, shape)
 
-        return Outcome(200, await self.changes.run(context, work))
+        return await self.changes.run(context, work)
 
     async def delete(self, context: ChangeContext, message_id: int) -> None:
         """Delete one's own message, or another's as a project admin. Its text leaves the feed."""

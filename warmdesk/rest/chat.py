@@ -115,6 +115,7 @@ async def send_message(request: web.Request) -> web.Response:
     tag=CHAT,
     example={"body": "Good afternoon!"},
     errors=(409, 412),
+    keyed=True,
 )
 async def edit_message(request: web.Request) -> web.Response:
     """Edit a message of your own."""

@@ -14,7 +14,7 @@ from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held, Outcome, PendingShape
+from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
@@ -143,13 +143,14 @@ def _order(body: Any, columns: dict[int, Any]) -> list[int]:
     tag=COLUMNS,
     example={"name": "In Review", "wip_limit": None},
     errors=(409, 412),
+    keyed=True,
 )
 async def change_column(request: web.Request) -> web.Response:
     """Change a column's name, color or limit; `null` clears the latter two."""
     body: ColumnChanges = request[BODY]
     project_id, column_id = request[PROJECT].id, path_id(request, "column_id")
 
-    async def work(change: Change) -> PendingShape:
+    async def work(change: Change) -> Outcome:
         connection = change.connection
         await change.enter()
         rows = await sql.columns.lock(connection, project_id=project_id, column_id=column_id)
@@ -168,9 +169,9 @@ async def change_column(request: web.Request) -> web.Response:
                 shape,
                 entity=entity("column", column_id),
             )
-        return shape
+        return Outcome(200, shape)
 
-    return answer((await request.app[DESK].changes.run(request[CONTEXT], work)).text)
+    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 def _wanted(body: ColumnChanges, old: dict[str, Any]) -> dict[str, Any]:
