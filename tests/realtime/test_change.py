@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -510,6 +511,25 @@ async def test_an_answer_is_erased_with_all_that_its_change_told_of_and_what_tha
         await asks(key)
     assert await erases(card.child("comment", 9)) == {"its comment"}
     assert await erases(card) == {"the card", "its comment", "another comment", "two cards"}
+
+
+async def test_a_deletion_reads_few_keys_also_with_a_plan_of_when_there_were_none(
+    connection: Any,
+) -> None:
+    deletion = (
+        "explain (analyze, buffers, format json) select record_each(array['project:1'],"
+        " array['chat.message_deleted'], array['{}'], array['message:7'], 1, null)"
+    )
+    for _ in range(2):
+        await connection.execute(deletion)
+    await connection.execute(
+        "insert into idempotency_keys (user_id, path, key, body_hash, status, answer, about)"
+        " select 1, '/x', n, '', 201, '{}', array['project:1 message:' || n]"
+        " from generate_series(1, 20000) n"
+    )
+    said = json.loads(await connection.fetchval(deletion))[0]["Plan"]
+    assert said["Shared Hit Blocks"] + said["Shared Read Blocks"] < 200
+    assert await connection.fetch("select key from idempotency_keys where status = 410") == [("7",)]
 
 
 async def test_a_change_of_rights_is_forgotten_before_it_is_said_and_answered(
