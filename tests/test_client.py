@@ -147,6 +147,29 @@ async def test_a_post_that_would_be_another_is_not_sent_twice(url: str, board: B
     assert keys == [""]
 
 
+async def test_what_was_made_and_deleted_since_is_not_made_again(url: str, board: Board) -> None:
+    path = f"{board.path}/chat/messages"
+    asked: list[str] = []
+
+    async def deletes_first(request: web.Request) -> web.StreamResponse:
+        """Loses the first answer to a message, which is deleted before it is sent again."""
+        answer = await behind_it(request)
+        if request.path.endswith(path):
+            asked.append(request.headers["Idempotency-Key"])
+            if len(asked) == 1:
+                (said,) = await board.maker.get(path)
+                await board.maker.delete(f"{path}/{said['id']}")
+        return answer
+
+    behind_it, _ = forgetful(url)
+    async with stage(deletes_first) as behind, Client(behind) as client:
+        await client.login("alice", PASSWORD)
+        with pytest.raises(Refused, match="410"):
+            await client.post(path, {"body": "once"})
+    assert len(asked) == 2
+    assert await board.maker.get(path) == []
+
+
 async def test_a_delete_that_was_done_already_is_done(url: str, board: Board) -> None:
     card = await board.card()
     handler, keys = forgetful(url)

@@ -35,12 +35,12 @@ WRONG = {
     "await sql.cards.delete(connection, id='1')": 'incompatible type "str"; expected "int | None"',
     "one: int = await sql.cards.lock(connection, project_id=1, card='A-1')": '"Row"',
     "change.shape(sql.cards.shape)": 'Missing named argument "id"',
-    "await changes.hot(sql.cards.update, context, fields='{}')": 'argument "card"',
-    "await changes.hot(sql.cards.lock, context, card='A-1')": 'expected "Hot[',
+    "await changes.hot(sql.cards.update, context, 'card', fields='{}')": 'argument "card"',
+    "await changes.hot(sql.cards.lock, context, 'card', card='A-1')": 'expected "Hot[',
 }
 RIGHT = """
     await sql.cards.delete(connection, id=1)
-    await changes.hot(sql.cards.update, context, card="A-1", fields="{}")
+    await changes.hot(sql.cards.update, context, "card", card="A-1", fields="{}")
     change.shape(sql.cards.shape, id=1)
     (await sql.cards.lock(connection, project_id=1, card="A-1"))["version"]
 """

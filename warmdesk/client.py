@@ -5,7 +5,7 @@ Three rules make a client right through restarts, deploys and bad networks:
 
 * *Ask again, do it once.* A request that met 429, 503 or a lost connection is tried again after
   ``Retry-After`` or a growing, jittered pause. A POST, and what has an If-Match, keeps one
-  Idempotency-Key over its tries.
+  Idempotency-Key over its tries. A 410 to such a one is final: it was done, and deleted since.
 * *Apply n+1.* A socket ignores an event it has seen and on a gap sends ``sync``. It resumes with
   ``since`` and ``epoch``; when the server has no longer what was missed, it yields ``reset``.
 * *Doubt silence.* A ping every 30 seconds brings the head's seq: being behind it means a loss.

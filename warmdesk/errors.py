@@ -135,6 +135,12 @@ def refusal(sqlstate: str, message: str, detail: str | None) -> WarmDeskError:
     return WarmDeskError(message, status=int(sqlstate[2:]), **extra)
 
 
+def stored_refusal(status: int, text: str) -> WarmDeskError:
+    """The error that PostgreSQL gives as an answer: JSON of the message and the machine keys."""
+    extra = json.loads(text)
+    return WarmDeskError(extra.pop("error"), status=status, **extra)
+
+
 def field_error(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
     """An error that says which field it is about, for people and for programs."""
     # It is the client's own, and may hold what UTF-8 cannot.

@@ -52,17 +52,21 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_material = off a
 declare
     is_keyed boolean := array_remove(keys_, null) <> '{}';
     firsts bigint[] := '{}';
+    are_known boolean;
     whys text[];
     sources bigint[];
     going bigint[];
     seqs bigint[];
     shapes text[];
+    made bigint[];
+    ids bigint[] := '{}';
     n bigint;
     earlier bigint;
     leader bigint;
 begin
     messages := '{}';
-    if is_keyed then
+    while is_keyed loop
+        -- What once_take does, for all keys at once.
         with asked as (
             select distinct on (r.actor, r.path, r.key) r.actor, r.path, r.key, r.hash, r.place
             from unnest(actors_, paths_, keys_, hashes_) with ordinality r (actor, path, key, hash, place)
@@ -70,15 +74,24 @@ begin
             order by r.actor, r.path, r.key, r.place
         ), taken as (
             insert into idempotency_keys as k (user_id, path, key, body_hash)
-            select a.actor, a.path, a.key, a.hash from asked a order by a.actor, a.path, a.key
-            on conflict (user_id, path, key) do update set
-                body_hash = excluded.body_hash, status = null, answer = null, created_at = now()
-            where k.created_at < now() - interval '24 hours'
+            select a.actor, a.path, a.key, a.hash from asked a where a.place <> all(firsts) order by a.actor, a.path, a.key
+            on conflict do nothing
             returning k.user_id, k.path, k.key
         )
-        select coalesce(array_agg(a.place), '{}') into firsts
-        from asked a inner join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key;
-    end if;
+        select firsts || coalesce(array_agg(a.place) filter (where t.key is not null), '{}'), bool_or(t.key is null)
+        into firsts, are_known
+        from asked a left join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key
+        where a.place <> all(firsts);
+        exit when are_known is not true or not exists (
+            select 1 from unnest(actors_, paths_, keys_) r (actor, path, key)
+            where r.key is not null and not exists (
+                select 1 from idempotency_keys k
+                where k.user_id = r.actor and k.path = r.path and k.key = r.key and k.created_at >= now() - interval '24 hours'
+            )
+        );
+        delete from idempotency_keys k using unnest(actors_, paths_, keys_) r (actor, path, key)
+        where k.user_id = r.actor and k.path = r.path and k.key = r.key and k.created_at < now() - interval '24 hours';
+    end loop;
     perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
@@ -163,6 +176,7 @@ begin
             from unnest(going) g where nonces_[g] is not null
         loop
             if earlier is not null then
+                ids[n] := earlier;
                 statuses[n] := 200;
                 answers[n] := (select j.message from messages_json(array[earlier]) j)::text;
                 going := array_remove(going, n);
@@ -194,11 +208,13 @@ begin
         )
         select
             (select array_agg(s.message order by s.nth) from shaped s),
+            (select array_agg(s.id order by s.nth) from shaped s),
             (select array_agg(bus_message(w::events) order by w.channel, w.seq) from written w)
-        into shapes, messages;
+        into shapes, made, messages;
         for n in 1 .. cardinality(going) loop
             statuses[going[n]] := 201;
             answers[going[n]] := shapes[n];
+            ids[going[n]] := made[n];
         end loop;
     end if;
 
@@ -207,6 +223,7 @@ begin
         if sources[n] <> n and not replays[n] then
             statuses[n] := 200;
             answers[n] := answers[sources[n]];
+            ids[n] := ids[sources[n]];
         end if;
     end loop;
     for n in 1 .. cardinality(statuses) loop
@@ -217,7 +234,10 @@ begin
         end if;
     end loop;
     if firsts <> '{}' then
-        update idempotency_keys k set status = statuses[f], answer = answers[f] from unnest(firsts) f
+        update idempotency_keys k set
+            status = statuses[f], answer = answers[f],
+            about = array['project:' || projects_[f] || ' ' || entity('message', ids[f])]
+        from unnest(firsts) f
         where statuses[f] < 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];
         delete from idempotency_keys k using unnest(firsts) f
         where statuses[f] >= 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];

@@ -75,7 +75,7 @@ select write_events(events_, actors_, clients_, take_seqs(array(select e.channel
 $$;
 
 -- Writes events under seqs that were taken, and blanks what they erase of those before them: it stands in the index between
--- their entity and "0", the byte after "/". Its plans are made once a session and go by indexes: a feed may be empty at the
+-- their entity and "0", the byte after "/". Stored answers go with it. Its plans are made once a session and go by indexes: a feed may be empty at the
 -- first call and hold millions at the last.
 create or replace function write_events(events_ new_event[], actors_ bigint[], clients_ text[], seqs_ bigint[]) returns text[]
 language plpgsql
@@ -101,6 +101,7 @@ begin
         from unnest(events_, seqs_) e (channel, type, payload, entity, seq)
         where erases(e.type) and o.channel = e.channel and o.seq < e.seq and o.type <> 'gone'
             and o.entity >= e.entity and o.entity < e.entity || '0';
+        perform erase_answers(events_);
     end if;
     return coalesce(told, '{}');
 end

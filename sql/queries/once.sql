@@ -3,7 +3,7 @@
 select status, answer from once_take(:actor::bigint, :path, :key, :body_hash);
 
 -- name: store -> nothing, by key
-select once_store(:actor::bigint, :path, :key, :status::integer, :answer);
+select once_store(:actor::bigint, :path, :key, :status::integer, :answer, :about::text[]);
 
 -- name: use -> one
 -- What is kept for a user's keys: how many, the bytes of their answers, and the seconds until the oldest goes.

@@ -117,6 +117,7 @@ async def test_refusals_are_those_that_every_change_gives(
             await desk.changes.hot(
                 sql.cards.move,
                 context(actor, project),
+                "card",
                 card="1",
                 column_id=1,
                 index=0,
@@ -219,6 +220,31 @@ async def test_a_deleted_message_keeps_its_nonce_and_not_its_text(chat: Chat, bo
         "",
         True,
     )
+
+
+async def test_an_answer_goes_with_the_message_that_it_shows(
+    chat: Chat, board: Board, connection: Any
+) -> None:
+    """Also where a nonce found the message, or another one of the group did."""
+
+    def one(key: str, body: str, nonce: str | None = None) -> Any:
+        return chat.send(context(project=board.id, key=key, body=body), body, nonce)
+
+    async def all_of_them() -> list[Any]:
+        again = answers(one("a", "deleted", "n"), one("b", "deleted", "n"))
+        return [*await again, *await answers(one("c", "deleted", "n"), one("d", "stays"))]
+
+    found = await all_of_them()
+    assert [each.status for each in found] == [201, 200, 200, 201]
+    await chat.delete(context(project=board.id), json.loads(found[0].text)["id"])
+    gone = (410, "what was made with this key is deleted", False)
+    assert [told(each) for each in await all_of_them()] == [*[gone] * 3, (201, "stays", True)]
+    beside = await answers(one("a", "deleted", "n"), one("a", "deleted", "n"), one("e", "new"))
+    assert [told(each) for each in beside] == [gone, gone, (201, "new", False)]
+    assert beside[0].extra == {"code": "deleted"}
+    kept = await connection.fetch("select answer from idempotency_keys where status = 410")
+    assert len(kept) == 3
+    assert not [row for row in kept if '"body"' in row["answer"]]
 
 
 async def test_what_waits_goes_in_one_transaction_in_the_order_it_came(

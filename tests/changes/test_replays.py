@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import Board, Wait
+from tests.locks import waiting
 from tests.person import Person
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
@@ -77,11 +78,33 @@ async def test_an_archived_project_still_tells_what_was_done(
     assert (again.replay, again.text) == (True, first.text)
 
 
+@pytest.mark.parametrize("what", ["create", "send"])
+async def test_who_asks_again_holds_nothing_that_a_deletion_waits_for(
+    desk: Desk, alice: Person, board: Board, connection: Any, what: str
+) -> None:
+    """Who deletes what was answered has the feed, or the project, and blanks the answer then."""
+    ask = await asking(desk, board, what, alice.id)
+    await ask()
+    async with connection.transaction():
+        await connection.execute("select hold_project($1)", board.id)
+        asked = asyncio.ensure_future(ask())
+        await waiting(connection)
+        await connection.execute("select from idempotency_keys for update nowait")
+    assert (await asked).replay
+
+
+@pytest.mark.parametrize("what", ["create", "send"])
 async def test_a_key_that_is_taken_away_while_it_is_asked_for_is_free(
-    desk: Desk, alice: Person, board: Board, database_url: str, connection: Any, eventually: Wait
+    desk: Desk,
+    alice: Person,
+    board: Board,
+    database_url: str,
+    connection: Any,
+    eventually: Wait,
+    what: str,
 ) -> None:
     """Its day is over."""
-    ask = await asking(desk, board, "create", alice.id)
+    ask = await asking(desk, board, what, alice.id)
     first = await ask()
     await connection.execute("update idempotency_keys set created_at = now() - interval '25 hours'")
     holder = await asyncpg.connect(database_url)

@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import Servers
 from warmdesk.db.queries import sql
+from warmdesk.realtime.events import CHAT_MESSAGE_DELETED
 
 SMALL, LARGE = 10_000, 1_000_000
 QUERIES = {query.name: query for query in sql}
@@ -57,8 +58,11 @@ PEOPLE = """
     select n, 'key', 'key' || n, 'wd_' from generate_series(1, $users) as n;
     insert into login_events (user_id, event, ip)
     select 1 + n % $users, 'login_ok', '10.0.0.' || n % 250 from generate_series(1, $n / 5) as n;
-    insert into idempotency_keys (user_id, path, key, body_hash)
-    select 1 + n % $users, 'path', 'key' || n, 'x' from generate_series(1, $n / 10) as n;
+    insert into idempotency_keys (user_id, path, key, body_hash, status, answer, about)
+    select
+        1 + n % $users, 'path', 'key' || n, 'x', 201, '{}',
+        array['project:' || 1 + n % $projects || ' message:' || n]
+    from generate_series(1, $n / 10) as n;
     insert into projects (name, slug, key_prefix, created_by_id)
     select 'Project ' || n, 'project-' || n, 'P' || n, 1 from generate_series(1, $projects) as n;
     insert into project_members (project_id, user_id, role)
@@ -432,6 +436,22 @@ def _wrong(case: Case, small: Plan, large: Plan, *, kept: bool) -> Iterator[str]
         yield f"reads {large.buffers} buffers, and {small.buffers} where there are few"
     if kept and large.cost > MOST_COST:
         yield f"is planned to cost {large.cost:.0f}"
+
+
+async def test_a_deletion_looks_only_at_what_was_told_and_answered_of_it(
+    companies: dict[int, Any],
+) -> None:
+    deleted = {
+        "channels": ["project:1"],
+        "types": [CHAT_MESSAGE_DELETED.name],
+        "entities": ["message:1000"],
+        "payloads": ["{}"],
+        "actor": 1,
+        "client": None,
+    }
+    case = Case("feeds.record", 3, deleted)
+    small, large = [await explain(companies[n], case, calls=CALLS) for n in (SMALL, LARGE)]
+    assert large.buffers < 1.3 * small.buffers + 3 * BUFFERS_A_ROW
 
 
 OTHERS = {

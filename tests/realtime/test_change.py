@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -22,7 +23,7 @@ from warmdesk.realtime import change as change_module
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome, PendingShape
 from warmdesk.realtime.channels import CONTROL
-from warmdesk.realtime.entities import entity
+from warmdesk.realtime.entities import Entity, entity
 from warmdesk.realtime.events import (
     CHAT_MESSAGE_DELETED,
     CHAT_MESSAGE_UPDATED,
@@ -325,7 +326,7 @@ async def test_all_tries_of_a_change_share_its_time(
         await connection.execute("select 1 from feeds where channel = 'project:1' for update")
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable):
-            await changes.hot(slow, MEMBERS)
+            await changes.hot(slow, MEMBERS, "card")
         assert asyncio.get_running_loop().time() - began < pace.here(2.0)
 
 
@@ -473,6 +474,64 @@ async def test_a_deleted_things_text_leaves_the_feed_in_the_same_change(
     ]
 
 
+async def test_an_answer_is_erased_with_all_that_its_change_told_of_and_what_that_stands_below(
+    changes: Changes, connection: Any
+) -> None:
+    card = entity("card", 7)
+    told = {
+        "the card": [("project:1", card)],
+        "its comment": [("project:1", card.child("comment", 9)), ("project:1", card)],
+        "another comment": [("project:1", card.child("comment", 90))],
+        "two cards": [("project:1", entity("card", 70)), ("project:1", card)],
+        "another card": [("project:1", entity("card", 70))],
+        "elsewhere": [("project:2", card)],
+        "nothing": [],
+    }
+
+    def asks(key: str) -> Any:
+        async def work(change: Change) -> Outcome:
+            for channel, thing in told[key]:
+                change.emit(channel, PROJECT_UNARCHIVED, TOLD, entity=thing)
+            return Outcome(200, '{"text":"secret"}')
+
+        return changes.run(CONTEXT._replace(key=key, path="/here", keyed=True), work)
+
+    async def erases(thing: Entity) -> set[str]:
+        async def work(change: Change) -> None:
+            change.emit("project:1", CHAT_MESSAGE_DELETED, '{"id":7}', entity=thing)
+
+        await changes.run(CONTEXT, work)
+        again = await asyncio.gather(*map(asks, told), return_exceptions=True)
+        assert {each.extra["code"] for each in again if isinstance(each, WarmDeskError)} == {
+            "deleted"
+        }
+        return {key for key, each in zip(told, again, strict=True) if not isinstance(each, Outcome)}
+
+    for key in told:
+        await asks(key)
+    assert await erases(card.child("comment", 9)) == {"its comment"}
+    assert await erases(card) == {"the card", "its comment", "another comment", "two cards"}
+
+
+async def test_a_deletion_reads_few_keys_also_with_a_plan_of_when_there_were_none(
+    connection: Any,
+) -> None:
+    deletion = (
+        "explain (analyze, buffers, format json) select record_each(array['project:1'],"
+        " array['chat.message_deleted'], array['{}'], array['message:7'], 1, null)"
+    )
+    for _ in range(2):
+        await connection.execute(deletion)
+    await connection.execute(
+        "insert into idempotency_keys (user_id, path, key, body_hash, status, answer, about)"
+        " select 1, '/x', n, '', 201, '{}', array['project:1 message:' || n]"
+        " from generate_series(1, 20000) n"
+    )
+    said = json.loads(await connection.fetchval(deletion))[0]["Plan"]
+    assert said["Shared Hit Blocks"] + said["Shared Read Blocks"] < 200
+    assert await connection.fetch("select key from idempotency_keys where status = 410") == [("7",)]
+
+
 async def test_a_change_of_rights_is_forgotten_before_it_is_said_and_answered(
     changes: Changes, cache: Cache, connection: Any
 ) -> None:
@@ -482,7 +541,7 @@ async def test_a_change_of_rights_is_forgotten_before_it_is_said_and_answered(
 
     await changes.run(CONTEXT, revokes)
     assert cache.forgot == [0]
-    await changes.hot(HOT, MEMBERS, channel=CONTROL)
+    await changes.hot(HOT, MEMBERS, "card", channel=CONTROL)
     assert cache.forgot == [0, 2]
 
 
@@ -531,7 +590,7 @@ async def test_a_change_of_anything_else_lets_nothing_be_forgotten(
 
     await changes.run(CONTEXT, tells("project:1"))
     await changes.run(CONTEXT, joins)
-    await changes.hot(HOT, MEMBERS, channel="project:1")
+    await changes.hot(HOT, MEMBERS, "card", channel="project:1")
     with pytest.raises(NotFound):
         await changes.run(CONTEXT, fails)
     assert cache.forgot == []
@@ -554,7 +613,7 @@ MEMBERS = CONTEXT._replace(need=Role.MEMBER, project_id=1)
 async def test_a_hot_change_is_a_function_whose_messages_are_published(
     changes: Changes, heard: Heard, connection: Any, eventually: Wait
 ) -> None:
-    outcome = await changes.hot(HOT, MEMBERS, channel="project:1")
+    outcome = await changes.hot(HOT, MEMBERS, "card", channel="project:1")
     assert (outcome.status, outcome.text, outcome.replay) == (201, '{"client" : "tab-1"}', False)
     await eventually(lambda: heard)
     assert heard[0][:3] == ("project:1", 1, "project.unarchived")

@@ -1,5 +1,6 @@
-"""What a route deletes is told to nobody after it: by no feed, no room, no page. A new route that
-deletes has a sample or a line here, and so an event that should erase and does not is found.
+"""What a route deletes is told to nobody after it: by no feed, no room, no page, no answer under an
+Idempotency-Key. A new route that deletes has a sample or a line here, and so an event that should
+erase and does not is found.
 """
 
 from __future__ import annotations
@@ -92,6 +93,38 @@ def test_a_sample_is_edited_where_its_route_says_so() -> None:
 @pytest.mark.parametrize("name", ERASING)
 def test_what_erases_shows_nothing_of_what_it_erases(name: str) -> None:
     assert not CATALOGUE[name].shaped
+
+
+@pytest.mark.parametrize("told", DELETED.values(), ids=DELETED)
+async def test_who_asks_again_is_not_answered_with_what_is_deleted(
+    board: Board,
+    olga: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    told: Any,
+) -> None:
+    sent: list[tuple[Person, str, str, Any, str]] = []
+
+    def keyed(person: Person) -> Any:
+        ask = person.request
+
+        async def request(method: str, path: str, body: Any = None, **options: Any) -> Any:
+            sent.append((person, method, path, body, f"key-{len(sent)}"))
+            return await ask(method, path, body, key=sent[-1][-1], **options)
+
+        return request
+
+    with monkeypatch.context() as patched:
+        for person in (olga, alice):
+            patched.setattr(person, "request", keyed(person))
+        await told(board, olga)
+    stored = await connection.fetch("select status, answer from idempotency_keys")
+    assert [row["answer"] for row in stored if SECRET in row["answer"]] == []
+    assert 410 in [row["status"] for row in stored]
+    for person, method, path, body, key in sent:
+        again = await person.request(method, path, body, key=key)
+        assert SECRET not in str(again.body), f"{method} {path}"
 
 
 @pytest.mark.parametrize("told", DELETED.values(), ids=DELETED)

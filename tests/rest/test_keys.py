@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -135,6 +135,150 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
 
 async def said(person: Person, board: Board) -> Any:
     return await person.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+
+
+# What the answer shows is deleted
+
+SECRET = "secret"
+
+
+class Told(NamedTuple):
+    """A keyed request whose answer shows a secret, and what is deleted then."""
+
+    method: str
+    path: str
+    body: Any
+    deleted: str
+
+
+async def a_message(board: Board, olga: Person, alice: Person) -> Told:
+    path = f"{board.path}/chat/messages"
+    body = {"body": SECRET}
+    return Told("POST", path, body, path + "/{id}")
+
+
+async def a_card(board: Board, olga: Person, alice: Person) -> Told:
+    path = f"{board.path}/columns/{board.backlog}/cards"
+    return Told("POST", path, {"title": SECRET}, board.path + "/cards/{id}")
+
+
+async def a_column(board: Board, olga: Person, alice: Person) -> Told:
+    path = f"{board.path}/columns"
+    return Told("POST", path, {"name": SECRET}, path + "/{id}")
+
+
+async def of_another(board: Board, olga: Person) -> str:
+    where = f"{board.path}/columns/{board.backlog}/cards"
+    card = await olga.post(where, {"title": "T", "description": SECRET, "tags": ["old"]})
+    return f"{board.path}/cards/{card['id']}"
+
+
+async def another_card(board: Board, olga: Person, alice: Person) -> Told:
+    path = await of_another(board, olga)
+    return Told("PUT", path, {"tags": ["new"]}, path)
+
+
+async def nothing_new(board: Board, olga: Person, alice: Person) -> Told:
+    """No event tells of it."""
+    path = await of_another(board, olga)
+    return Told("PUT", path, {"tags": ["old"]}, path)
+
+
+async def nowhere_else(board: Board, olga: Person, alice: Person) -> Told:
+    path = await of_another(board, olga)
+    return Told("PATCH", f"{path}/move", {"column_id": board.backlog, "index": 0}, path)
+
+
+async def a_card_that_came_back(board: Board, olga: Person, alice: Person) -> Told:
+    path = await of_another(board, olga)
+    await olga.delete(path)
+    return Told("POST", f"{path}/restore", None, path)
+
+
+TOLD = [a_message, a_card, a_column, another_card, nothing_new, nowhere_else, a_card_that_came_back]
+
+
+@pytest.mark.parametrize("how", TOLD)
+async def test_an_answer_goes_with_what_it_shows(
+    board: Board, olga: Person, alice: Person, connection: Any, how: Any
+) -> None:
+    await olga.put(f"{board.path}/members/{alice.id}", {"role": "admin"})
+    told = await how(board, olga, alice)
+    first = await alice.request(told.method, told.path, told.body, key="k")
+    assert first.status in (200, 201)
+    assert SECRET in str(first.body)
+    other = await alice.request("POST", f"{board.path}/columns", {"name": "Other"}, key="other")
+    again = await alice.request(told.method, told.path, told.body, key="k")
+    assert (again.status, again.body) == (first.status, first.body)
+
+    deleted = told.deleted.format(**first.body)
+    await olga.delete(deleted)
+    stored = await connection.fetchval("select string_agg(answer, '') from idempotency_keys")
+    assert SECRET not in stored
+    gone = await alice.request(told.method, told.path, told.body, key="k")
+    refused = {"error": "what was made with this key is deleted", "code": "deleted"}
+    assert (gone.status, gone.body.items() >= refused.items()) == (410, True)
+    if told.body:
+        changed = await alice.request(told.method, told.path, {**told.body, "zzz": 1}, key="k")
+        assert (changed.status, changed.body["code"]) == (422, "idempotency_key_reused")
+    same = await alice.request("POST", f"{board.path}/columns", {"name": "Other"}, key="other")
+    assert (same.status, same.body) == (201, other.body)
+
+    if "/cards/" in deleted:
+        await olga.post(f"{deleted}/restore", status=200)
+        still = await alice.request(told.method, told.path, told.body, key="k")
+        assert (still.status, still.body["code"]) == (410, "deleted")
+    await olga.delete(f"{board.path}/members/{alice.id}")
+    lost = await alice.request(told.method, told.path, told.body, key="k")
+    assert lost.status == 404
+
+
+@pytest.mark.parametrize("how", [a_message, a_card, a_column])
+async def test_who_asks_while_it_is_deleted_gets_the_answer_or_hears_that(
+    board: Board, olga: Person, alice: Person, how: Any
+) -> None:
+    await olga.put(f"{board.path}/members/{alice.id}", {"role": "admin"})
+    told = await how(board, olga, alice)
+    for key in ("one", "two", "three"):
+        first, *_ = found = await asyncio.gather(
+            *(alice.request(told.method, told.path, told.body, key=key) for _ in range(8))
+        )
+        assert [(each.status, each.body) for each in found] == [(201, first.body)] * 8
+
+        async def ask(key: str = key) -> Any:
+            return await alice.request(told.method, told.path, told.body, key=key)
+
+        deleted = asyncio.ensure_future(olga.delete(told.deleted.format(**first.body)))
+        for each in await asyncio.gather(*(ask() for _ in range(8))):
+            assert each.status == 410 or (each.status, each.body) == (201, first.body)
+        await deleted
+        assert (await ask()).status == 410
+
+
+async def test_a_deletion_on_a_socket_takes_the_answer_with_it(board: Board, alice: Person) -> None:
+    path = f"{board.path}/chat/messages"
+    made = await alice.post(path, {"body": SECRET}, key="k")
+    async with alice.socket("demo") as socket:
+        await socket.send("chat.delete", {"message_id": made["id"]}, id=1)
+        await socket.next("ack")
+    again = await alice.request("POST", path, {"body": SECRET}, key="k")
+    assert (again.status, again.body["code"]) == (410, "deleted")
+
+
+async def test_an_answer_of_before_stays_for_its_day(
+    board: Board, olga: Person, alice: Person, connection: Any
+) -> None:
+    """What it is about was not written down."""
+    path = f"{board.path}/chat/messages"
+    made = await alice.post(path, {"body": "Hello"}, key="k")
+    await connection.execute("update idempotency_keys set about = null")
+    await olga.delete(f"{path}/{made['id']}")
+    assert await alice.post(path, {"body": "Hello"}, key="k") == made
+
+
+@pytest.mark.parametrize("route", app.resources(), ids=names)
+def test_the_document_says_that_what_has_a_key_may_be_deleted(route: Route) -> None:
+    assert ("410" in EXAMPLES[route.path][route.method.lower()]["responses"]) == route.keyed
 
 
 @pytest.mark.foul

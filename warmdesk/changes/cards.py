@@ -43,6 +43,7 @@ async def create(
         return await changes.hot(
             sql.cards.create,
             context,
+            "card",
             column_id=column_id,
             fields=fields(body),
             **placement(body),
@@ -55,7 +56,7 @@ async def create(
 async def update(changes: Changes, context: ChangeContext, card: str, body: UpdateCard) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
-        return await changes.hot(sql.cards.update, context, card=card, fields=fields(body))
+        return await changes.hot(sql.cards.update, context, "card", card=card, fields=fields(body))
     except WarmDeskError as error:
         _name_as_sent(error, body)
         raise
@@ -68,6 +69,7 @@ async def move(
     return await changes.hot(
         sql.cards.move,
         context,
+        "card",
         card=card,
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **placement(body),

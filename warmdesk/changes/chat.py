@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from msgspec.json import Decoder
-
 from warmdesk.auth.actor import Role
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden, Unavailable, WarmDeskError
+from warmdesk.errors import Forbidden, Unavailable, WarmDeskError, stored_refusal
 from warmdesk.realtime.change import (
     SECONDS,
     TRIES,
@@ -49,8 +47,6 @@ PATIENCE = 0.1
 """Seconds after which other projects do not wait for a statement any longer."""
 CARRIERS = 4
 """Statements under way at most; each holds a connection that other changes want, too."""
-
-decode = Decoder(dict[str, Any]).decode
 
 
 @dataclass(slots=True, eq=False)
@@ -268,7 +264,7 @@ class Chat:
             return [Outcome(201, row["answer"])]
         row = await self.changes.many(sql.chat.send, tries=tries, **_columns(group))
         return [
-            Outcome(status, answer, replay) if status < 400 else _refusal(status, answer)
+            Outcome(status, answer, replay) if status < 400 else stored_refusal(status, answer)
             for status, answer, replay in zip(
                 row["statuses"], row["answers"], row["replays"], strict=True
             )
@@ -297,11 +293,6 @@ def _columns(group: list[PendingMessage]) -> dict[str, list[Any]]:
         "nonces": [pending.nonce for pending in group],
         "bodies": [pending.body for pending in group],
     }
-
-
-def _refusal(status: int, answer: str) -> WarmDeskError:
-    extra = decode(answer)
-    return WarmDeskError(extra.pop("error"), status=status, **extra)
 
 
 def _refuse(messages: Iterable[PendingMessage], error: Exception) -> None:

@@ -412,7 +412,14 @@ class OnceQueries(Queries):
     def take(self, *, actor: int | None, path: Any, key: Any, body_hash: Any) -> Rows: ...
     @query
     def store(
-        self, *, actor: int | None, path: Any, key: Any, status: int | None, answer: Any
+        self,
+        *,
+        actor: int | None,
+        path: Any,
+        key: Any,
+        status: int | None,
+        answer: Any,
+        about: Sequence[str | None] | None,
     ) -> str: ...
     @query
     def use(self, *, actor: int | None) -> Row: ...

@@ -327,6 +327,8 @@ def _statuses(route: Route) -> list[int]:
         found.add(404)
     if route.body is not None or route.accepts is not None:
         found |= {408, 413, 415}
+    if route.keyed:
+        found.add(410)
     if route.keyed or (route.method != "GET" and isinstance(route.need, Role)):
         found.add(422)
     if _has_version(route):

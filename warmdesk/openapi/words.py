@@ -19,7 +19,9 @@ formed but impossible. What you may not see does not exist: 404.
 have a `version`: send it as `If-Match` or in the body, and nobody's change is overwritten.
 
 **Retries.** Where an operation takes an `Idempotency-Key`, the same key again is answered as the
-first time, for 24 hours. In that time a person has 50,000 keys and 256 MiB of answers to them.
+first time, for 24 hours. If what the answer shows was deleted meanwhile, it is 410, also after that
+came back: the change was made, do not send it again. In 24 hours a person has 50,000 keys and
+256 MiB of answers to them.
 
 **Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A
 `limit` beyond its bounds is brought into them. A page may hold fewer than `limit`, even nothing:
@@ -56,6 +58,11 @@ STATUS_WORDS = {
     404: ("NotFound", "It does not exist, or not for you.", "project not found"),
     408: ("TooSlow", "The body did not come in time.", "the body did not come in time"),
     409: ("Conflict", "It collides with what is there.", "card was changed by someone else"),
+    410: (
+        "Deleted",
+        "What the answer under this `Idempotency-Key` shows was deleted; `code` is `deleted`.",
+        "what was made with this key is deleted",
+    ),
     412: ("Mismatch", "`If-Match` names another version.", "card was changed by someone else"),
     413: (
         "TooLarge",
@@ -95,7 +102,8 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
         "in": "header",
         "name": "Idempotency-Key",
         "description": "Any text of your own, as `build-4242`; the same one again is answered as"
-        " the first time, with `Idempotent-Replay: true`. With another body it is 422.",
+        " the first time, with `Idempotent-Replay: true`. With another body it is 422; 410 if what"
+        " the answer shows was deleted.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     },
     "ClientId": {

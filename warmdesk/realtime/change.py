@@ -35,16 +35,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import asyncpg
+import msgspec
 
 from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
 from warmdesk.db.queries import Hot, Query, sql
-from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal
+from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal, stored_refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.channels import CONTROL, scope_of
-from warmdesk.realtime.entities import Entity
+from warmdesk.realtime.channels import CONTROL, project_channel, scope_of
+from warmdesk.realtime.entities import Entity, entity, upwards
 from warmdesk.realtime.events import Event
 
 SECONDS = 4.5
@@ -133,18 +134,29 @@ class PendingShape:
 
 
 class Outcome(NamedTuple):
-    """The answer of a change: its status, its JSON text or the shape that will be it, and whether
-    it was given before.
+    """The answer of a change: its status, its JSON text or the shape that will be it, whether it
+    was given before, and the thing in the project that it shows. `entity` may be left away where
+    every time an event tells of that.
     """
 
     status: int
     answer: str | PendingShape = ""
     replay: bool = False
+    entity: Entity | None = None
 
     @property
     def text(self) -> str:
         """The JSON text; there when the change is done."""
         return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
+
+
+class Shown(msgspec.Struct):
+    """The id of the thing that an answer shows."""
+
+    id: int
+
+
+read_shown = msgspec.json.Decoder(Shown).decode
 
 
 class Held(str):
@@ -287,10 +299,16 @@ class Changes:
         self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
 
     async def hot(
-        self, query: Hot[P, Any], context: ChangeContext, /, *_: P.args, **params: P.kwargs
+        self,
+        query: Hot[P, Any],
+        context: ChangeContext,
+        kind: str,
+        /,
+        *_: P.args,
+        **params: P.kwargs,
     ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
-        is called in a transaction that keeps its answer.
+        is called in a transaction that keeps its answer, which shows a thing of this `kind`.
         """
         if context.key is None:
             row = await self.one(query, context, **params)
@@ -300,7 +318,8 @@ class Changes:
             row = await query(change.connection, **context.parameters, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
-            return Outcome(row["status"], row["answer"])
+            shown = entity(kind, read_shown(row["answer"]).id)
+            return Outcome(row["status"], row["answer"], entity=shown)
 
         return await self.run(context, work)
 
@@ -352,7 +371,7 @@ class Changes:
                     raise TypeError("the change did not ask for the role that its route declares")
                 messages = await change.record()
                 if context.keyed:
-                    await _store_answer(change, result)
+                    await _store_answer(change, result, messages)
                 return result, messages
 
         if patience and (budget := BUDGET.get()) is not None:
@@ -454,10 +473,13 @@ async def _stored_answer(change: Change) -> Outcome | None:
         return None
     if context.need is not None:
         await change.enter(archived=True)
-    return Outcome(rows[0]["status"], rows[0]["answer"], replay=True)
+    status, answer = rows[0]["status"], rows[0]["answer"]
+    if status >= 400:  # what it showed is erased
+        raise stored_refusal(status, answer)
+    return Outcome(status, answer, replay=True)
 
 
-async def _store_answer(change: Change, result: object) -> None:
+async def _store_answer(change: Change, result: object, messages: list[str]) -> None:
     if not isinstance(result, Outcome):
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context
@@ -469,7 +491,20 @@ async def _store_answer(change: Change, result: object) -> None:
             key=context.key,
             status=result.status,
             answer=result.text,
+            about=_about(context, result.entity, messages) or None,
         )
+
+
+def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) -> list[str]:
+    """What an answer is about: all that the change's events tell of, and what it shows, each with
+    its channel and with what it stands below. Who erases one of them erases the answer: see
+    erase_answers in sql/changes/once.sql.
+    """
+    told = [message.partition("\n")[0].split(" ") for message in messages]
+    about = {(channel, told_of.rstrip("/")) for channel, _, _, told_of, _ in told}
+    if shown is not None:
+        about.add((project_channel(context.project), shown))
+    return [f"{channel} {each}" for channel, of in about for each in upwards(of) if each != "-"]
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:

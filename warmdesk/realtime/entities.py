@@ -4,7 +4,7 @@ thing is erased with all below it. In SQL the function ``entity`` makes the same
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 
 class Entity(str):
@@ -20,6 +20,13 @@ class Entity(str):
 def entity(kind: str, id_: int) -> Entity:
     """A thing that is no part of another one that can be erased."""
     return Entity(f"{kind}:{id_}")
+
+
+def upwards(told_of: str) -> Iterator[str]:
+    """A thing, and those that it stands below: whoever erases one of them erases it."""
+    while told_of:
+        yield told_of
+        told_of = told_of.rpartition("/")[0]
 
 
 def is_erased(told_of: str, erased: Container[str]) -> bool:
