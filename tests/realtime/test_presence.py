@@ -233,10 +233,11 @@ async def test_a_process_that_begins_waits_for_others_whom_redis_kept_from_their
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker dies and Redis is away: the successor sees leases that run out."""
-    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 4.0)
+    monkeypatch.setattr(leases_module, "LEASE_SECONDS", 6.0)
     monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.5)
     monkeypatch.setattr(leases_module, "LEAP_SECONDS", 0.7)
-    script = desk.presence.leases._script
+    monkeypatch.setattr(leases_module, "NEWCOMER_SECONDS", 6.0)
+    script, channel = desk.presence.leases._script, project_channel(board.id)
 
     async def away(*args: Any, **options: Any) -> Any:
         raise ConnectionError("Redis is away")
@@ -244,16 +245,20 @@ async def test_a_process_that_begins_waits_for_others_whom_redis_kept_from_their
     async with here(alice), AsyncExitStack() as stack:
         await desk.presence._turn()
         monkeypatch.setattr(desk.presence.leases, "_script", away)
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.5)
         begun = await stack.enter_async_context(serving(settings))
         bob = person("bob", url=begun.url)
         viewer = await stack.enter_async_context(here(bob))
         assert await listed(viewer) == ["bob", "alice"]
-        await asyncio.sleep(2.0)
+        async with asyncio.timeout(10):
+            while alice.id in await begun.desk.presence.users(channel):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.7)  # a leave would be told now
         monkeypatch.setattr(desk.presence.leases, "_script", script)
-        await asyncio.sleep(2.0)
+        await desk.presence._turn()
+        await asyncio.sleep(1.0)
         assert changes(viewer) == []
-        assert set(await desk.presence.users(project_channel(board.id))) == {alice.id, bob.id}
+        assert set(await desk.presence.users(channel)) == {alice.id, bob.id}
 
 
 async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards(
