@@ -54,6 +54,11 @@ def changes(wire: Wire) -> list[tuple[str, int]]:
     return found
 
 
+async def away(*args: Any, **options: Any) -> Any:
+    """A call of Redis while it is away."""
+    raise ConnectionError("Redis is away")
+
+
 async def listed(wire: Wire) -> list[str]:
     payload = (await wire.next("presence.list"))["payload"]
     assert payload["count"] == len(payload["users"])
@@ -238,10 +243,6 @@ async def test_a_process_that_begins_waits_for_others_whom_redis_kept_from_their
     monkeypatch.setattr(leases_module, "LEAP_SECONDS", 0.7)
     monkeypatch.setattr(leases_module, "NEWCOMER_SECONDS", 6.0)
     script, channel = desk.presence.leases._script, project_channel(board.id)
-
-    async def away(*args: Any, **options: Any) -> Any:
-        raise ConnectionError("Redis is away")
-
     async with here(alice), AsyncExitStack() as stack:
         await desk.presence._turn()
         monkeypatch.setattr(desk.presence.leases, "_script", away)
@@ -273,10 +274,6 @@ async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards
     monkeypatch.setattr(leases_module, "LEASE_SECONDS", 1.5)
     monkeypatch.setattr(leases_module, "TURN_SECONDS", 0.3)
     script = desk.presence.leases._script
-
-    async def away(*args: Any, **options: Any) -> Any:
-        raise ConnectionError("Redis is away")
-
     async with here(bob) as viewer:
         async with here(alice):
             await viewer.next("presence.join", limit=SOON)
@@ -523,8 +520,10 @@ async def test_who_is_online_anywhere_is_known_to_all_processes(
 
 
 async def test_a_planned_stop_leaves_the_leave_delay_and_no_ghosts(
-    board: Board, settings: Settings, person: Invite, bob: Person
+    board: Board, desk: Desk, settings: Settings, person: Invite, bob: Person
 ) -> None:
+    """And nobody who begins waits for its next turn."""
+    turns = f"{desk.bus.names}presence:turns"
     async with here(bob) as viewer:
         async with serving(settings) as second:
             alice = person("alice", url=second.url)
@@ -532,6 +531,9 @@ async def test_a_planned_stop_leaves_the_leave_delay_and_no_ghosts(
             wire = await holder.__aenter__()
             await wire.next("hello")
             await viewer.next("presence.join", limit=SOON)
+            await second.desk.presence._turn()
+            assert await desk.redis.hexists(turns, second.desk.bus.process)
+        assert not await desk.redis.hexists(turns, second.desk.bus.process)
         await holder.__aexit__(None, None, None)
         await viewer.next("presence.leave", limit=leases_module.TURN_SECONDS + 1.0)
 

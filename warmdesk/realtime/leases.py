@@ -107,7 +107,7 @@ class Leases:
 
     async def call(self, requests: list[Request]) -> LeaseAnswer:
         """One turn for these rooms."""
-        answer = await self._run_script(requests)
+        answer = await self._run_script(requests, turn=True)
         ahead = answer["clock"] / 1000 - time.monotonic()
         apart = 0.0 if self._clock_ahead is None else ahead - self._clock_ahead
         self._clock_ahead = ahead
@@ -116,7 +116,12 @@ class Leases:
         leapt = apart if abs(apart) > LEAP_SECONDS else 0.0
         return LeaseAnswer(answer["rooms"], leapt, moved, answer["late"])
 
-    async def _run_script(self, requests: list[Request]) -> dict[str, Any]:
+    async def end(self) -> None:
+        """This process takes no more turns: a successor need not wait for it."""
+        async with asyncio.timeout(TURN_LIMIT):
+            await self.redis.hdel(f"{self.names}presence:turns", self.process)
+
+    async def _run_script(self, requests: list[Request], *, turn: bool) -> dict[str, Any]:
         request = {
             "names": self.names,
             "process": self.process,
@@ -124,7 +129,8 @@ class Leases:
             "most": round((max(LEASE_SECONDS, self.leave_delay) + LEAP_SECONDS) * 1000),
             "turn": round(TURN_SECONDS * 1000),
             "late": round((TURN_SECONDS + LEAP_SECONDS) * 1000),
-            "first": not self._run,
+            "takes": turn,
+            "first": turn and not self._run,
             "rooms": requests,
         }
         async with asyncio.timeout(TURN_LIMIT):
@@ -134,7 +140,7 @@ class Leases:
     async def users(self, channel: str) -> list[int]:
         """The ids of the users in a channel, most recent first."""
         request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
-        answer = await self._run_script([request])
+        answer = await self._run_script([request], turn=False)
         return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
 
     async def online(self, user_ids: list[int]) -> set[int]:

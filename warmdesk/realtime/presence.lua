@@ -1,5 +1,5 @@
 -- One turn of one process: renew its leases, let some run out soon, take away what ran out, and tell who is there.
--- ARGV[1]: {"names": how the keys begin, "process", "first": whether it calls for the first time, "lease", "most", "turn" and "late" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
+-- ARGV[1]: {"names": how the keys begin, "process", "takes": whether it takes a turn, "first": for the first time, "lease", "most", "turn" and "late" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
 -- Gives {"run", "clock", "late": whether another process is late with its turn, asked for at the first call, "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
 local asked = cjson.decode(ARGV[1])
 local names = asked.names .. 'presence:'
@@ -26,8 +26,10 @@ if asked.first then
         end
     end
 end
-redis.call('HSET', turns, asked.process, string.format('%.0f', now))
-redis.call('PEXPIRE', turns, 86400000)
+if asked.takes then
+    redis.call('HSET', turns, asked.process, string.format('%.0f', now))
+    redis.call('PEXPIRE', turns, 86400000)
+end
 local answers = {}
 -- Leases renewed by one call: Lua's stack has no room for many thousand arguments.
 local together = 1000

@@ -85,6 +85,7 @@ class Presence:
         await self._later.stop()
         try:
             await self._turn()
+            await self.leases.end()
         except (*REDIS_AWAY, *DATABASE_AWAY):
             log.warning("presence.not_lowered")
 
