@@ -81,8 +81,8 @@ select card_json(:id::bigint)::text;
 select card_updated_payload(:changes::text[], card_json(:id::bigint)::text);
 
 -- name: detail -> one
--- A live card with everything that hangs on it, for one reader, and its version.
-select k.version, card_detail(k.id, :reader::bigint) as card
+-- A live card with everything that hangs on it, for one reader.
+select card_detail(k.id, :reader::bigint) as card
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is null;

@@ -113,7 +113,8 @@ class Router(AbstractResource):
             node = after
         route = node.routes.get(request.method)
         if route is None:
-            return self._no_route(node if path.startswith("/") else None)  # OPTIONS *
+            # The target of OPTIONS * has no words, as the path / has none.
+            return self._no_route(node if path.startswith("/") else None)
         if not path.isascii() or "%" in path or "\0" in path:
             if UNKEEPABLE.search(path):
                 return self._no_route(None)

@@ -14,7 +14,6 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
-import orjson
 from aiohttp import web
 from aiohttp_apispec import docs
 
@@ -140,24 +139,29 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
 def _with_headers(route: Route) -> Handler:
     """The handler, with the headers that its route promises, from the fields of the answer."""
     handler, made_at, has_version = route.handler, route.made_at, route.etag is Etag.VERSION
-    wanted = [name for _, name, _, _ in Formatter().parse(made_at) if name]
+    wanted = _named_in(made_at)
+    fields = [*(wanted - _named_in(route.path)), *(["version"] if has_version else [])]
+    only_these = msgspec.defstruct("Fields", [(each, Any) for each in fields])
+    read = msgspec.json.Decoder(only_these).decode
 
     @functools.wraps(handler)
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await handler(request)
         if isinstance(response, WholeResponse) and response.status in (200, 201):
-            if "ETag" in response.headers:  # of a large answer, whose version the handler knows
-                return response
-            fields = orjson.loads(cast("bytes", response.body))
+            found = msgspec.structs.asdict(read(cast("bytes", response.body)))
             if has_version:
-                response.headers["ETag"] = f'"{fields["version"]}"'
+                response.headers["ETag"] = f'"{found["version"]}"'
             if made_at and response.status == 201:
-                names = {**fields, **request.match_info}
+                names = {**found, **request.match_info}
                 values = {name: quote(str(names[name]), safe="") for name in wanted}
                 response.headers["Location"] = BASE + made_at.format_map(values)
         return response
 
     return handle
+
+
+def _named_in(path: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(path) if name}
 
 
 def _entered(route: Route) -> Handler:

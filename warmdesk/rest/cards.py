@@ -185,7 +185,7 @@ async def show_card(request: web.Request) -> web.Response:
         card=card_ref(request),
         reader=request[ACTOR].user_id,
     )
-    return answer(card["card"], headers={"ETag": f'"{card["version"]}"'})
+    return answer(card["card"])
 
 
 @route(
