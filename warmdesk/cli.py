@@ -26,6 +26,7 @@ from warmdesk.auth.addresses import Origin
 from warmdesk.config import (
     FILE_VARIABLE,
     ConfigError,
+    Explained,
     Settings,
     explained,
     load,
@@ -35,6 +36,8 @@ from warmdesk.log import start_logging
 
 FOLLOW_SECONDS = 0.25
 """How often a followed feed is read: it works without Redis, and nobody waits for a terminal."""
+OF_SERVE = ("host", "port", "workers")
+"""Settings that are options of ``serve`` too; the data directory is one of every command."""
 HERE = Origin(ip="", user_agent="warmdesk command line")
 
 
@@ -60,11 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
 
 
-OPTIONS = ("data_dir", "host", "port", "workers")
-"""Settings that the command line takes too."""
-
-
 def _parser() -> argparse.ArgumentParser:
+    settings = explained()
+    sentences = {each.name: each.sentence for each in settings}
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--config", type=Path, metavar="FILE", help="settings instead of config/warmdesk.toml"
@@ -73,12 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "--data-dir",
         type=lambda given: Path(given).absolute(),
         metavar="DIR",
-        help="where the embedded servers and the generated secrets live",
+        help=sentences["data_dir"],
     )
     parser = argparse.ArgumentParser(
         prog="warmdesk",
         description="The real-time server for a team's boards and talk.",
-        epilog=_settings_page(),
+        epilog=_settings_page(settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())
@@ -91,9 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     serving = command("serve", serve)
-    serving.add_argument("--host", help="the address to listen on")
-    serving.add_argument("--port", help="the port to listen on")
-    serving.add_argument("--workers", metavar="N", help="how many processes serve")
+    for name in OF_SERVE:
+        serving.add_argument(f"--{name}", help=sentences[name])
     command("migrate", migrate)
     create = command("create-user", create_user)
     create.add_argument("username")
@@ -131,7 +131,7 @@ def _sentence(error: Exception) -> str | None:
 
 def _settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
-    options = {name: getattr(wanted, name, None) for name in OPTIONS}
+    options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
     settings = load(Path(file) if file else None, os.environ, options)
     start_logging(settings.log_level, settings.log_format)
     os.umask(0o077)
@@ -390,13 +390,13 @@ def _version() -> str:
     return f"WarmDesk {warmdesk.__version__} on Python {sys.version.split()[0]}"
 
 
-def _settings_page() -> str:
+def _settings_page(settings: list[Explained]) -> str:
     """Every setting with its default, for ``--help``."""
     lines = [
         "Settings stand in config/warmdesk.toml or in the environment, which wins: port is",
         "WARMDESK_PORT, and so on. Each with its default:",
     ]
-    for name, default, sentence in explained():
+    for name, default, sentence in settings:
         lines += ["", f"  {name} = {default}"]
         lines += textwrap.wrap(sentence, 90, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
