@@ -160,15 +160,8 @@ def redis() -> None:
 class Streams(redis_calls.RedisConnection):
     """What `RedisConnection` promises, by redis-py's own reader and writer."""
 
-    def __init__(
-        self,
-        opened: Any,
-        *,
-        answered: Callable[[Any], None],
-        ended: Callable[[Exception], None],
-        drained: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._opened, self._answered, self._ended = opened, answered, ended
+    def __init__(self, opened: Any, **calls: Callable[..., None]) -> None:
+        self._opened, self._answered, self._ended = opened, calls["answered"], calls["ended"]
         self.over = self.full = False
         self._reading = asyncio.ensure_future(self._read())
 

@@ -116,7 +116,8 @@ class World:
         await asyncio.gather(*(host.process.start() for host in self.hosts))
 
     async def _end(self) -> None:
-        self.thaw()
+        with suppress(EOFError, OSError):  # the networks may have ended first
+            self.thaw()
         for host in self.hosts:
             self.signal(host.workers(), signal.SIGCONT)
         with suppress(BaseException):
