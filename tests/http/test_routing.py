@@ -27,6 +27,7 @@ from warmdesk.http.router import Router
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
 from warmdesk.realtime.change import Change, ChangeContext, Outcome
+from warmdesk.realtime.entities import entity
 from warmdesk.schemas import Body
 
 THINGS = ApiTag("things", "Things of this test.")
@@ -318,6 +319,23 @@ async def test_a_change_asks_for_the_role_of_its_route(desk: Desk, board: Board)
         await desk.changes.run(ChangeContext(1, need=frozenset({GlobalRole.ADMIN})), forgets)
     with pytest.raises(TypeError, match="declares no role"):
         await desk.changes.run(ChangeContext(3, project_id=board.id), asks)
+
+
+async def test_an_answer_that_is_kept_says_what_it_shows(desk: Desk, board: Board) -> None:
+    async def says(change: Change) -> Outcome:
+        await change.enter()
+        return Outcome(200, "{}", entity=entity("card", 1))
+
+    async def forgets(change: Change) -> Outcome:
+        await change.enter()
+        return Outcome(200, "{}")
+
+    context = ChangeContext(
+        3, key="k", path="PUT /", project_id=board.id, need=Role.MEMBER, keyed=True
+    )
+    with pytest.raises(TypeError, match="says what it shows"):
+        await desk.changes.run(context, forgets)
+    await desk.changes.run(context, says)
 
 
 async def test_a_keyed_change_gives_an_answer_to_keep(desk: Desk) -> None:

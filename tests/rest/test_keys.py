@@ -189,13 +189,28 @@ async def nowhere_else(board: Board, olga: Person, alice: Person) -> Told:
     return Told("PATCH", f"{path}/move", {"column_id": board.backlog, "index": 0}, path)
 
 
+async def the_same_message(board: Board, olga: Person, alice: Person) -> Told:
+    message = await alice.post(f"{board.path}/chat/messages", {"body": SECRET})
+    path = f"{board.path}/chat/messages/{message['id']}"
+    return Told("PUT", path, {"body": SECRET}, path)
+
+
+async def the_same_column(board: Board, olga: Person, alice: Person) -> Told:
+    column = await olga.post(f"{board.path}/columns", {"name": SECRET})
+    path = f"{board.path}/columns/{column['id']}"
+    return Told("PUT", path, {"name": SECRET}, path)
+
+
 async def a_card_that_came_back(board: Board, olga: Person, alice: Person) -> Told:
     path = await of_another(board, olga)
     await olga.delete(path)
     return Told("POST", f"{path}/restore", None, path)
 
 
-TOLD = [a_message, a_card, a_column, another_card, nothing_new, nowhere_else, a_card_that_came_back]
+TOLD = [
+    *(a_message, a_card, a_column, another_card, nothing_new, nowhere_else),
+    *(the_same_message, the_same_column, a_card_that_came_back),
+]
 
 
 @pytest.mark.parametrize("how", TOLD)

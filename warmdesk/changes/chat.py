@@ -115,7 +115,7 @@ class Chat:
             if body != message["body"]:
                 await sql.chat.edit(change.connection, id=message_id, body=body)
                 _tell(change, message_id, CHAT_MESSAGE_UPDATED, shape)
-            return Outcome(200, shape)
+            return Outcome(200, shape, entity=entity("message", message_id))
 
         return await self.changes.run(context, work)
 

@@ -484,6 +484,10 @@ async def _store_answer(change: Change, result: object, messages: list[str]) -> 
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context
     if context.key is not None:
+        about = _about(context, result.entity, messages)
+        if context.project_id is not None and not about:
+            # Nobody could erase it with what it shows.
+            raise TypeError("an answer without an event says what it shows: Outcome(…, entity=…)")
         await sql.once.store(
             change.connection,
             actor=context.actor_id,
@@ -491,7 +495,7 @@ async def _store_answer(change: Change, result: object, messages: list[str]) -> 
             key=context.key,
             status=result.status,
             answer=result.text,
-            about=_about(context, result.entity, messages) or None,
+            about=about or None,
         )
 
 

@@ -169,7 +169,7 @@ async def change_column(request: web.Request) -> web.Response:
                 shape,
                 entity=entity("column", column_id),
             )
-        return Outcome(200, shape)
+        return Outcome(200, shape, entity=entity("column", column_id))
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
