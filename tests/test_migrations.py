@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,6 +18,7 @@ from warmdesk.db import migrations
 from warmdesk.db.migrations import MigrationError, files
 
 migrate = functools.partial(migrations.migrate, erasing=["board.card_deleted"])
+STANDS = Path(__file__).parent / "data" / "migrations.sha256"
 NAMES = [name for name, _ in files("migrations")]
 FIRST = "-- oldest program: 0.1\ncreate table one (id int);"
 SECOND = "-- oldest program: 0.1\ncreate table two (id int);"
@@ -69,6 +72,22 @@ async def test_an_empty_database_gets_everything_and_a_second_time_nothing(bare_
     assert await migrate(bare_url) == NAMES
     assert await migrate(bare_url) == []
     assert await ask(bare_url, "select count(*) from schema_migrations") == len(NAMES)
+
+
+def test_a_migration_that_stands_is_not_edited() -> None:
+    """Where it ran, an edited one is refused (below); where it did not, it makes other tables. So
+    each has its line here. One that never left your machine may have another.
+    """
+    stands = [line.split() for line in STANDS.read_text("utf-8").splitlines()]
+    is_now = [
+        [hashlib.sha256(text.encode()).hexdigest(), name] for name, text in files("migrations")
+    ]
+    lines = "\n".join(
+        f"{digest}  {name}" for digest, name in is_now if [digest, name] not in stands
+    )
+    assert is_now == stands, (
+        f"write a new migration; new ones have these lines in {STANDS}:\n{lines}"
+    )
 
 
 async def test_two_at_once_take_turns(bare_url: str) -> None:
