@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import msgspec
+import orjson
 
 from warmdesk.app import resources
 from warmdesk.realtime.channels import EventScope, scope_of
@@ -43,6 +44,17 @@ def check(given: Any, kind: Any, name: str) -> None:
         raise AssertionError(f"{name} does not fit {kind}: {error}; it is {given}") from None
     leaks = undeclared(given, declared)
     assert not leaks, f"{name} says more than {kind} declares: {', '.join(leaks)}"
+
+
+SPACED = re.compile(rb'"(?:[^"\\]|\\.)*"|(\s)')
+
+
+def compact(text: bytes | str) -> Any:
+    """Decoded JSON. Fail if it has white space between its parts: on a board that was an eighth."""
+    given = text.encode() if isinstance(text, str) else text
+    spaced = [found.start() for found in SPACED.finditer(given) if found[1]]
+    assert not spaced, f"not compact: {given[max(0, spaced[0] - 40) : spaced[0] + 40]!r}"
+    return orjson.loads(given)
 
 
 def check_frame(frame: dict[str, Any]) -> None:

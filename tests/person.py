@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 
 from tests import pace
-from tests.closed import check_answer, check_frame
+from tests.closed import check_answer, check_frame, compact
 from warmdesk.client import FRAME_LIMIT, Answer, Client
 
 PASSWORD = "correct horse battery"
@@ -47,7 +47,7 @@ class Wire:
     async def _take_in(self) -> None:
         async for message in self.socket:
             assert message.type is aiohttp.WSMsgType.TEXT, message
-            frame = orjson.loads(message.data)
+            frame = compact(message.data)
             check_frame(frame)
             async with self._news:
                 self.frames.append(frame)
@@ -130,7 +130,7 @@ class Person:
         patience: float = 0,
     ) -> None:
         self.url, self.username, self.id, self.password = url, username, id, password
-        self.client = Client(url, api_key=api_key or None, patience=patience)
+        self.client = Client(url, api_key=api_key or None, patience=patience, decode=compact)
         self._signing_in = asyncio.Lock()
 
     async def token(self) -> str:

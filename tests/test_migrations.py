@@ -95,6 +95,46 @@ async def test_two_at_once_take_turns(bare_url: str) -> None:
     assert sorted(ran, key=len) == [[], [], [], NAMES]
 
 
+SHAPE = """
+create type thing_shape as (%s);
+create or replace function thing() returns json language sql stable as $$
+select row_to_json(row(%s)::thing_shape)
+$$;
+"""
+
+
+async def test_a_shape_gets_new_fields_beside_who_uses_it(
+    bare_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A type that is as it was stays; one that changes ends no plan and no statement under way."""
+    shapes = {"things.sql": SHAPE % ("a integer", "1")}
+    monkeypatch.setattr(
+        migrations, "files", lambda folder: list(shapes.items()) if folder == "shapes" else []
+    )
+    await migrate(bare_url)
+    connection = await asyncpg.connect(bare_url)
+    try:
+        question = await connection.prepare("select thing()::text")
+        kind = "select to_regtype('thing_shape')::oid"
+        first = await connection.fetchval(kind)
+        async with connection.transaction():
+            slow = aiter(connection.cursor("select thing() from generate_series(1, 3)", prefetch=1))
+            said = [(await anext(slow))[0]]
+            await migrate(bare_url)
+            assert await ask(bare_url, kind) == first
+            shapes["things.sql"] = SHAPE % ("a integer, b text", "1, 'x'")
+            await migrate(bare_url)
+            said += [row[0] async for row in slow]
+        said.append(await question.fetchval())
+        shapes["things.sql"] = SHAPE % ("b text, a integer", "'x', 2")
+        await migrate(bare_url)
+        said.append(await question.fetchval())
+        assert said == ['{"a":1}'] * 3 + ['{"a":1,"b":"x"}', '{"b":"x","a":2}']
+        assert await connection.fetchval(kind) != first
+    finally:
+        await connection.close()
+
+
 async def test_an_edited_migration_is_refused(bare_url: str, schema: dict[str, str]) -> None:
     await migrate(bare_url)
     schema["0001_first.sql"] += " -- better"

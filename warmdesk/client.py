@@ -102,7 +102,7 @@ class Client:
     """REST, signed in with a token, an API key, or by `login`. Paths are below ``/api/v1``.
 
     `patience` is how long a request may be tried again, in seconds; with 0 it is sent once and the
-    answer is what came. `decode` turns the bytes of a socket's frame into a dict.
+    answer is what came. `decode` turns the JSON of an answer or a socket's frame into objects.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class Client:
             raw = await response.read()
             decoded: Any = raw.decode() if raw else None
             if raw and response.content_type == "application/json":
-                decoded = orjson.loads(raw)
+                decoded = self.decode(raw)
             return Answer(response.status, response.headers, decoded)
 
     def socket(self, path: str, **options: Any) -> Socket:

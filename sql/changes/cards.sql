@@ -178,9 +178,9 @@ begin
     return array(
         select new_event(
             'project:' || project_, 'board.cards_reordered',
-            json_build_object('column_id', column_, 'cards', json_agg(
-                json_build_object('id', c.id, 'position', c.position) order by n.nth
-            ))
+            row_to_json(
+                row(column_, array_to_json(array_agg(row(c.id, c.position)::place_shape order by n.nth)))::cards_reordered_shape
+            )
         )
         from unnest(ids) with ordinality n (id, nth) inner join cards c on c.id = n.id
         group by (n.nth - 1) / 5000
@@ -191,10 +191,7 @@ $$;
 
 -- What the event of a move says, and the event.
 create or replace function card_moved_payload(c cards, key_ text, from_ bigint, card_ json) returns text language sql stable as $$
-select json_build_object(
-    'card_id', c.id, 'key', key_, 'from_column_id', from_, 'to_column_id', c.column_id,
-    'position', c.position, 'version', c.version, 'card', card_
-)::text
+select row_to_json(row(c.id, key_, from_, c.column_id, c.position, c.version, card_)::card_moved_shape)::text
 $$;
 
 create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql stable as $$

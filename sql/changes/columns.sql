@@ -82,7 +82,7 @@ begin
     end loop;
     messages := messages || write_events(
         array[row(
-            channel_, 'board.column_deleted', json_build_object('column_id', column_)::text, entity('column', column_)
+            channel_, 'board.column_deleted', '{"column_id":' || column_ || '}', entity('column', column_)
         )::new_event],
         actor_, client_, array[before_ + count_ + 1]
     );

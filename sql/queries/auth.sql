@@ -168,7 +168,7 @@ with page as (
     select * from page order by created_at desc, id desc limit :limit::integer
 )
 select
-    coalesce(json_agg(c.shaped order by c.created_at desc, c.id desc), '[]')::text as items,
+    '[' || coalesce(string_agg(c.shaped::text, ',' order by c.created_at desc, c.id desc), '') || ']' as items,
     case
         when (select count(*) from page) > :limit::integer
             then json_build_array((array_agg(c.id order by c.created_at, c.id))[1])

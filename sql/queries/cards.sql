@@ -126,7 +126,7 @@ cross join lateral (
         select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
     )
     select
-        coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+        '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
         case
             when count(*) < (select count(*) from ordered) then json_build_array(
                 (array_agg(o.position order by o.nth desc))[1], (array_agg(o.id order by o.nth desc))[1],
@@ -184,7 +184,7 @@ with chosen as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+    '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
     case when count(*) < (select count(*) from chosen) then json_build_array(max(o.id)) end as next
 from chosen as o
 inner join made as j on j.id = o.id;
@@ -297,7 +297,7 @@ select
 from reach as z
 cross join (
     select
-        coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+        '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
         max(o.id) filter (where not o.is_key) as id,
         count(*) < (select count(*) from chosen) as is_full
     from chosen as o
@@ -330,7 +330,7 @@ with chosen as (
     select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
 )
 select
-    coalesce(json_agg(j.card order by o.nth), '[]')::text as items,
+    '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
     case
         when count(*) < (select count(*) from chosen) then json_build_array(
             (extract(epoch from min(o.deleted_at)) * 1000000)::bigint, (array_agg(o.id order by o.nth desc))[1]
@@ -346,11 +346,11 @@ from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 cross join lateral (
     select
-        coalesce(
-            json_agg(
-                shape(h::card_history, case when u.id is not null then shape(u) end, f.name, t.name) order by h.id desc
-            ) filter (where n.nth <= :limit::integer), '[]'
-        )::text as items,
+        '[' || coalesce(
+            string_agg(
+                shape(h::card_history, case when u.id is not null then shape(u) end, f.name, t.name)::text, ',' order by h.id desc
+            ) filter (where n.nth <= :limit::integer), ''
+        ) || ']' as items,
         case
             when count(*) > :limit::integer then json_build_array(max(n.id) filter (where n.nth = :limit::integer))
         end as next

@@ -49,7 +49,7 @@ with live as not materialized (
     select array_agg(c.id order by c.nth, c.id) as ids, sum(c.octets) as octets from chosen as c where c.nth <= c.most
 ), page as (
     select
-        coalesce(json_agg(j.message order by j.id), '[]')::text as items, min(j.id) as first_id, max(j.id) as last_id
+        '[' || coalesce(string_agg(j.message::text, ',' order by j.id), '') || ']' as items, min(j.id) as first_id, max(j.id) as last_id
     from listed as l, lateral first_messages(l.ids, l.octets, :bytes::bigint) as j
     where l.ids is not null
 )

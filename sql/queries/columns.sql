@@ -40,7 +40,7 @@ where c.id = n.id;
 
 -- name: places -> value
 -- What columns_reordered says.
-select json_build_object('columns', json_agg(json_build_object('id', c.id, 'position', c.position) order by c.position, c.id))
+select '{"columns":' || coalesce(array_to_json(array_agg(row(c.id, c.position)::place_shape order by c.position, c.id)), '[]') || '}'
 from columns as c where c.project_id = :project_id and c.deleted_at is null;
 
 -- name: delete -> one, by key

@@ -4,7 +4,7 @@ with chosen as (
     select
         m.id, row_number() over (order by m.id) as nth,
         joined(
-            case when :emails::boolean then json_build_object('email', u.email)::text else '{}' end, shape(m, u)::text
+            case when :emails::boolean then '{"email":' || to_json(u.email) || '}' else '{}' end, shape(m, u)::text
         ) as member
     from project_members as m
     inner join users as u on u.id = m.user_id

@@ -128,12 +128,12 @@ with ranked as (
     select joined(
         '{"created_by":' || shape(u)::text
         || case when :labels::boolean then ',"labels":' || (
-            select coalesce(json_agg(shape(l) order by l.id), '[]')::text from labels as l
+            select coalesce(array_to_json(array_agg(shape(l) order by l.id)), '[]')::text from labels as l
             where l.project_id = p.id and l.deleted_at is null
         ) else '' end
         || case when :members::boolean then (
             select
-                ',"members":' || coalesce(json_agg(m.member order by m.id) filter (where m.nth <= :most_members::integer), '[]')::text
+                ',"members":[' || coalesce(string_agg(m.member::text, ',' order by m.id) filter (where m.nth <= :most_members::integer), '') || ']'
                 || ',"members_more":' || (count(*) > :most_members::integer)::text
             from members as m
         ) else '' end || '}',
@@ -153,14 +153,14 @@ with ranked as (
         r.column_id,
         max(r.card_count) as card_count,
         count(j.id) as shown_count,
-        json_agg(j.card order by r.place) filter (where j.card is not null) as cards
+        string_agg(j.card::text, ',' order by r.place) filter (where j.card is not null) as cards
     from ranked as r
     left join made as j on j.id = r.id
     group by r.column_id
 ), filled_columns as (
     select coalesce(string_agg(
         joined(shape(k, f.card_count)::text, case when :cards::boolean
-            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":' || coalesce(f.cards::text, '[]') || '}'
+            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":[' || coalesce(f.cards, '') || ']}'
             else '{}' end),
         ',' order by k.position, k.id
     ), '') as list

@@ -28,7 +28,7 @@ with page as (
     select * from page order by id desc limit :limit::integer
 )
 select
-    coalesce(json_agg(c.shaped order by c.id desc), '[]')::text as items,
+    '[' || coalesce(string_agg(c.shaped::text, ',' order by c.id desc), '') || ']' as items,
     case when (select count(*) from page) > :limit::integer then json_build_array(min(c.id)) end as next
 from cut as c;
 

@@ -1,3 +1,11 @@
+create type card_shape as (
+    id bigint, key text, card_number integer, project_id bigint, column_id bigint, column_name text, title text,
+    description text, position double precision, priority text, start_date date, due_date date, closed boolean,
+    closed_at text, archived_at text, assignee_id bigint, assignees json, labels json, tags json,
+    time_spent_minutes integer, comment_count integer, checklist_total integer, checklist_done integer,
+    attachment_count integer, created_by_id bigint, created_at text, updated_at text, version integer
+);
+
 -- A card as boards, lists and events show it. What hangs on the row comes in as arguments: PostgreSQL inlines one expression.
 create or replace function shape(
     c cards, key_prefix text, column_name text, assignee_id bigint, assignees json, labels json, tags json
@@ -9,30 +17,42 @@ $$;
 create or replace function shape(
     c cards, description text, key_prefix text, column_name text, assignee_id bigint, assignees json, labels json, tags json
 ) returns json language sql stable as $$
-select json_build_object(
-    'id', c.id, 'key', key_prefix || '-' || c.card_number, 'card_number', c.card_number, 'project_id', c.project_id,
-    'column_id', c.column_id, 'column_name', column_name, 'title', c.title, 'description', description,
-    'position', c.position, 'priority', c.priority, 'start_date', c.start_date, 'due_date', c.due_date,
-    'closed', c.closed, 'closed_at', iso(c.closed_at), 'archived_at', iso(c.archived_at),
-    'assignee_id', assignee_id, 'assignees', coalesce(assignees, '[]'), 'labels', coalesce(labels, '[]'),
-    'tags', coalesce(tags, '[]'), 'time_spent_minutes', c.time_spent_minutes, 'comment_count', c.comment_count,
-    'checklist_total', c.checklist_total, 'checklist_done', c.checklist_done, 'attachment_count', c.attachment_count,
-    'created_by_id', c.created_by_id, 'created_at', iso(c.created_at), 'updated_at', iso(c.updated_at), 'version', c.version
-)
+select row_to_json(row(
+    c.id, key_prefix || '-' || c.card_number, c.card_number, c.project_id, c.column_id, column_name, c.title,
+    description, c.position, c.priority, c.start_date, c.due_date, c.closed,
+    iso(c.closed_at), iso(c.archived_at), assignee_id, coalesce(assignees, '[]'), coalesce(labels, '[]'), coalesce(tags, '[]'),
+    c.time_spent_minutes, c.comment_count, c.checklist_total, c.checklist_done,
+    c.attachment_count, c.created_by_id, iso(c.created_at), iso(c.updated_at), c.version
+)::card_shape)
 $$;
 
+create type card_moved_shape as (
+    card_id bigint, key text, from_column_id bigint, to_column_id bigint, position double precision, version integer, card json
+);
+
+-- Where a card or a column stands among its like.
+create type place_shape as (id bigint, position double precision);
+
+create type cards_reordered_shape as (column_id bigint, cards json);
+
+create type tag_shape as (id bigint, card_id bigint, name text);
+
 create or replace function shape(t card_tags) returns json language sql stable as $$
-select json_build_object('id', t.id, 'card_id', t.card_id, 'name', t.name)
+select row_to_json(row(t.id, t.card_id, t.name)::tag_shape)
 $$;
+
+create type fact_shape as (
+    id bigint, card_id bigint, "user" json, event_type text, field text, from_value text, to_value text, detail text,
+    from_column_id bigint, to_column_id bigint, from_column text, to_column text, created_at text
+);
 
 -- A fact about a card; the names of its columns are today's.
 create or replace function shape(h card_history, author json, from_column text, to_column text) returns json
 language sql stable as $$
-select json_build_object(
-    'id', h.id, 'card_id', h.card_id, 'user', author, 'event_type', h.event_type, 'field', h.field,
-    'from_value', h.from_value, 'to_value', h.to_value, 'detail', h.detail, 'from_column_id', h.from_column_id,
-    'to_column_id', h.to_column_id, 'from_column', from_column, 'to_column', to_column, 'created_at', iso(h.created_at)
-)
+select row_to_json(row(
+    h.id, h.card_id, author, h.event_type, h.field, h.from_value, h.to_value, h.detail,
+    h.from_column_id, h.to_column_id, from_column, to_column, iso(h.created_at)
+)::fact_shape)
 $$;
 
 -- Cards by their ids, deleted ones too, each with its shape; what hangs on them is read once for all: `materialized`, because
@@ -44,19 +64,19 @@ with a as materialized (
     select
         ca.card_id,
         (array_agg(ca.user_id order by ca.created_at, ca.user_id))[1] as first_id,
-        json_agg(shape(u) order by ca.created_at, ca.user_id) as list
+        array_to_json(array_agg(shape(u) order by ca.created_at, ca.user_id)) as list
     from card_assignees ca
     inner join users u on u.id = ca.user_id
     where ca.card_id = any(ids_)
     group by ca.card_id
 ), l as materialized (
-    select cl.card_id, json_agg(shape(b) order by b.id) as list
+    select cl.card_id, array_to_json(array_agg(shape(b) order by b.id)) as list
     from card_labels cl
     inner join labels b on b.id = cl.label_id
     where cl.card_id = any(ids_) and b.deleted_at is null
     group by cl.card_id
 ), t as materialized (
-    select ct.card_id, json_agg(shape(ct) order by ct.id) as list
+    select ct.card_id, array_to_json(array_agg(shape(ct) order by ct.id)) as list
     from card_tags ct
     where ct.card_id = any(ids_)
     group by ct.card_id
@@ -118,7 +138,7 @@ begin
         ) s group by s.step, s.place / 100 order by s.step, s.place / 100
     loop
         for id, card, going in
-            select j.id, j.card, octet_length(j.card::text) + 2
+            select j.id, j.card, octet_length(j.card::text) + 1
             from unnest(part) with ordinality o (id, place) inner join cards_json(part) j on j.id = o.id
             order by o.place
         loop
@@ -155,7 +175,7 @@ begin
         part := ids_[start:start + 99];
         select array_agg(k.id order by k.place), array_agg(k.card order by k.place), max(k.upto) into fit, made, used
         from (
-            select j.id, j.card, o.place, sum(octet_length(j.card::text) + 2) over (order by o.place) as upto
+            select j.id, j.card, o.place, sum(octet_length(j.card::text) + 1) over (order by o.place) as upto
             from unnest(part) with ordinality o (id, place) inner join cards_json(part, true) j on j.id = o.id
         ) k
         where k.upto <= room;
@@ -220,15 +240,15 @@ begin
             order by ca.created_at, ca.user_id limit 1
         ),
         (
-            select json_agg(shape(u) order by ca.created_at, ca.user_id)
+            select array_to_json(array_agg(shape(u) order by ca.created_at, ca.user_id))
             from card_assignees ca inner join users u on u.id = ca.user_id where ca.card_id = c.id
         ),
         (
-            select json_agg(shape(b) order by b.id)
+            select array_to_json(array_agg(shape(b) order by b.id))
             from card_labels cl inner join labels b on b.id = cl.label_id
             where cl.card_id = c.id and b.deleted_at is null
         ),
-        (select json_agg(shape(ct) order by ct.id) from card_tags ct where ct.card_id = c.id)
+        (select array_to_json(array_agg(shape(ct) order by ct.id)) from card_tags ct where ct.card_id = c.id)
     );
 end
 $$;
@@ -252,7 +272,7 @@ begin
         exists (select 1 from card_watchers w where w.card_id = c.id)
     into author, is_watched;
     if is_watched then
-        select bool_or(w.user_id = reader_)::text, json_agg(shape(u) order by w.created_at, w.user_id)::text
+        select bool_or(w.user_id = reader_)::text, array_to_json(array_agg(shape(u) order by w.created_at, w.user_id))::text
         into watching, watchers
         from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id;
     end if;

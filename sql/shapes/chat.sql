@@ -1,19 +1,24 @@
+create type chat_message_shape as (
+    id bigint, project_id bigint, user_id bigint, "user" json, body text, is_edited boolean, is_deleted boolean,
+    is_bot boolean, bot_name text, attachments json, reactions json, created_at text, updated_at text, version integer, nonce text
+);
+
 -- A chat message; a deleted one without its text. What hangs on the row comes in as arguments.
 create or replace function shape(m chat_messages, author json, reactions json) returns json language sql stable as $$
-select json_build_object(
-    'id', m.id, 'project_id', m.project_id, 'user_id', m.user_id, 'user', author,
-    'body', case when m.is_deleted then '' else m.body end, 'is_edited', m.is_edited, 'is_deleted', m.is_deleted,
-    'is_bot', m.is_bot, 'bot_name', m.bot_name, 'attachments', json_build_array(), 'reactions', coalesce(reactions, '[]'),
-    'created_at', iso(m.created_at), 'updated_at', iso(m.updated_at), 'version', m.version, 'nonce', m.nonce
-)
+select row_to_json(row(
+    m.id, m.project_id, m.user_id, author, case when m.is_deleted then '' else m.body end, m.is_edited, m.is_deleted,
+    m.is_bot, m.bot_name, '[]', coalesce(reactions, '[]'), iso(m.created_at), iso(m.updated_at), m.version, m.nonce
+)::chat_message_shape)
 $$;
+
+create type reaction_shape as (emoji text, count bigint, user_ids bigint[]);
 
 -- The reactions of messages of one kind: emojis, and who used each, in the order of first use.
 create or replace function reactions_json(owner_type_ text, ids_ bigint[]) returns table (id bigint, reactions json)
 language sql stable as $$
-select e.owner_id, json_agg(json_build_object('emoji', e.emoji, 'count', e.uses, 'user_ids', e.user_ids) order by e.first)
+select e.owner_id, array_to_json(array_agg(row(e.emoji, e.uses, e.user_ids)::reaction_shape order by e.first))
 from (
-    select r.owner_id, r.emoji, min(r.id) as first, count(*) as uses, json_agg(r.user_id order by r.id) as user_ids
+    select r.owner_id, r.emoji, min(r.id) as first, count(*) as uses, array_agg(r.user_id order by r.id) as user_ids
     from message_reactions r
     where r.owner_type = owner_type_ and r.owner_id = any(ids_)
     group by r.owner_id, r.emoji
@@ -61,7 +66,7 @@ begin
         ) s group by s.step order by s.step
     loop
         for id, message, going in
-            select j.id, j.message, octet_length(j.message::text) + 2
+            select j.id, j.message, octet_length(j.message::text) + 1
             from unnest(part) with ordinality o (id, place) inner join messages_json(part) j on j.id = o.id
             order by o.place
         loop

@@ -1,9 +1,14 @@
+create type column_shape as (
+    id bigint, project_id bigint, name text, position double precision, color text, wip_limit integer, card_count bigint,
+    created_at text, updated_at text, version integer
+);
+
 -- A column, without its cards.
 create or replace function shape(c columns, card_count bigint) returns json language sql stable as $$
-select json_build_object(
-    'id', c.id, 'project_id', c.project_id, 'name', c.name, 'position', c.position, 'color', c.color, 'wip_limit', c.wip_limit,
-    'card_count', coalesce(card_count, 0), 'created_at', iso(c.created_at), 'updated_at', iso(c.updated_at), 'version', c.version
-)
+select row_to_json(row(
+    c.id, c.project_id, c.name, c.position, c.color, c.wip_limit, coalesce(card_count, 0),
+    iso(c.created_at), iso(c.updated_at), c.version
+)::column_shape)
 $$;
 
 -- One column by its id, with the count of the cards that its board shows.
@@ -14,7 +19,7 @@ $$;
 
 -- All live columns of a project, in board order.
 create or replace function columns_json(project_ bigint) returns json language sql stable as $$
-select coalesce(json_agg(shape(c, n.card_count) order by c.position, c.id), '[]')
+select coalesce(array_to_json(array_agg(shape(c, n.card_count) order by c.position, c.id)), '[]')
 from columns c
 left join (
     select k.column_id, count(*) as card_count from cards k

@@ -1,3 +1,5 @@
+create type label_shape as (id bigint, project_id bigint, name text, color text);
+
 create or replace function shape(l labels) returns json language sql stable as $$
-select json_build_object('id', l.id, 'project_id', l.project_id, 'name', l.name, 'color', l.color)
+select row_to_json(row(l.id, l.project_id, l.name, l.color)::label_shape)
 $$;

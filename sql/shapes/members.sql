@@ -1,14 +1,17 @@
+create type member_shape as (
+    id bigint, project_id bigint, user_id bigint, role text, invited_by bigint, created_at text, "user" json
+);
+
 -- A user in a project, as everybody on it sees it: without the e-mail.
 create or replace function shape(m project_members, u users) returns json language sql stable as $$
-select json_build_object(
-    'id', m.id, 'project_id', m.project_id, 'user_id', m.user_id, 'role', m.role, 'invited_by', m.invited_by,
-    'created_at', iso(m.created_at), 'user', shape(u)
-)
+select row_to_json(row(m.id, m.project_id, m.user_id, m.role, m.invited_by, iso(m.created_at), shape(u))::member_shape)
 $$;
+
+create type guest_shape as (user_id bigint, "user" json);
 
 -- A user whom a project shows without their being a member.
 create or replace function guest_json(u users) returns json language sql stable as $$
-select json_build_object('user_id', u.id, 'user', shape(u))
+select row_to_json(row(u.id, shape(u))::guest_shape)
 $$;
 
 create or replace function member_json(project_ bigint, user_ bigint) returns json language sql stable as $$

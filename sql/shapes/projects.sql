@@ -1,11 +1,14 @@
+create type project_shape as (
+    id bigint, name text, description text, slug text, color text, key_prefix text, is_archived boolean, archived_at text,
+    created_by_id bigint, created_at text, updated_at text, open_card_count bigint, member_count bigint
+);
+
 -- A project as everybody on it sees it; a reader's role and star are put before it.
 create or replace function shape(p projects, open_card_count bigint, member_count bigint) returns json language sql stable as $$
-select json_build_object(
-    'id', p.id, 'name', p.name, 'description', p.description, 'slug', p.slug, 'color', p.color, 'key_prefix', p.key_prefix,
-    'is_archived', p.is_archived, 'archived_at', iso(p.archived_at), 'created_by_id', p.created_by_id,
-    'created_at', iso(p.created_at), 'updated_at', iso(p.updated_at),
-    'open_card_count', coalesce(open_card_count, 0), 'member_count', coalesce(member_count, 0)
-)
+select row_to_json(row(
+    p.id, p.name, p.description, p.slug, p.color, p.key_prefix, p.is_archived, iso(p.archived_at),
+    p.created_by_id, iso(p.created_at), iso(p.updated_at), coalesce(open_card_count, 0), coalesce(member_count, 0)
+)::project_shape)
 $$;
 
 -- One project by its id, counted now.
@@ -21,10 +24,8 @@ $$;
 -- The same with a reader's own view before it.
 create or replace function project_seen(id_ bigint, user_ bigint, role_ text) returns text language sql stable as $$
 select joined(
-    json_build_object(
-        'my_role', role_,
-        'starred', exists(select 1 from starred_projects s where s.project_id = id_ and s.user_id = user_)
-    )::text,
+    '{"my_role":' || to_json(role_) || ',"starred":'
+        || exists(select 1 from starred_projects s where s.project_id = id_ and s.user_id = user_) || '}',
     project_json(id_)::text
 )
 $$;

@@ -1,6 +1,8 @@
+create type user_shape as (id bigint, username text, display_name text, avatar_url text);
+
 -- A user as everybody may see them.
 create or replace function shape(u users) returns json language sql stable as $$
-select json_build_object('id', u.id, 'username', u.username, 'display_name', u.display_name, 'avatar_url', u.avatar_url)
+select row_to_json(row(u.id, u.username, u.display_name, u.avatar_url)::user_shape)
 $$;
 
 -- What a user is called when they did not say: "First Last", else the username.
@@ -24,55 +26,38 @@ select u.global_role = 'admin' or (
 )
 $$;
 
+create type me_shape as (
+    id bigint, username text, display_name text, avatar_url text, email text, first_name text, last_name text,
+    gravatar_url text, global_role text, locale text, theme text, date_time_format text, timezone text, font text,
+    font_size text, sidebar_position text, accent_color text, week_start text, time_notation text,
+    show_breadcrumbs boolean, email_notifications boolean, is_active boolean, totp_enabled boolean,
+    must_change_password boolean, can_view_reports boolean, last_login_at text, settings_updated_at text,
+    created_at text, updated_at text
+);
+
 -- An account as its owner sees it.
 create or replace function me_json(u users) returns json language sql stable as $$
-select json_build_object(
-    'id', u.id,
-    'username', u.username,
-    'display_name', u.display_name,
-    'avatar_url', u.avatar_url,
-    'email', u.email,
-    'first_name', u.first_name,
-    'last_name', u.last_name,
-    'gravatar_url', gravatar_url(u),
-    'global_role', u.global_role,
-    'locale', u.locale,
-    'theme', u.theme,
-    'date_time_format', u.date_time_format,
-    'timezone', u.timezone,
-    'font', u.font,
-    'font_size', u.font_size,
-    'sidebar_position', u.sidebar_position,
-    'accent_color', u.accent_color,
-    'week_start', u.week_start,
-    'time_notation', u.time_notation,
-    'show_breadcrumbs', u.show_breadcrumbs,
-    'email_notifications', u.email_notifications,
-    'is_active', u.is_active,
-    'totp_enabled', u.totp_enabled,
-    'must_change_password', u.must_change_password,
-    'can_view_reports', can_view_reports(u),
-    'last_login_at', iso(u.last_login_at),
-    'settings_updated_at', iso(u.settings_updated_at),
-    'created_at', iso(u.created_at),
-    'updated_at', iso(u.updated_at)
-)
+select row_to_json(row(
+    u.id, u.username, u.display_name, u.avatar_url, u.email, u.first_name, u.last_name, gravatar_url(u), u.global_role,
+    u.locale, u.theme, u.date_time_format, u.timezone, u.font, u.font_size, u.sidebar_position, u.accent_color,
+    u.week_start, u.time_notation, u.show_breadcrumbs, u.email_notifications, u.is_active, u.totp_enabled,
+    u.must_change_password, can_view_reports(u), iso(u.last_login_at), iso(u.settings_updated_at), iso(u.created_at),
+    iso(u.updated_at)
+)::me_shape)
 $$;
 
 -- An account as an administrator sees it.
 create or replace function account_json(u users) returns json language sql stable as $$
-select joined(json_build_object('deleted_at', iso(u.deleted_at))::text, me_json(u)::text)::json
+select joined('{"deleted_at":' || coalesce(to_json(iso(u.deleted_at))::text, 'null') || '}', me_json(u)::text)::json
 $$;
+
+create type session_shape as (
+    id uuid, created_at text, last_used_at text, expires_at text, user_agent text, ip text, current boolean
+);
 
 -- A session as its user sees it; `current_` is the one that asks.
 create or replace function session_json(s sessions, current_ uuid) returns json language sql stable as $$
-select json_build_object(
-    'id', s.id,
-    'created_at', iso(s.created_at),
-    'last_used_at', iso(s.last_used_at),
-    'expires_at', iso(s.expires_at),
-    'user_agent', s.user_agent,
-    'ip', s.ip,
-    'current', s.id is not distinct from current_
-)
+select row_to_json(row(
+    s.id, iso(s.created_at), iso(s.last_used_at), iso(s.expires_at), s.user_agent, s.ip, s.id is not distinct from current_
+)::session_shape)
 $$;

@@ -4,12 +4,12 @@ sessions, write the login history, refuse a taken name or one project too many.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
+import orjson
 
 from warmdesk.auth.addresses import Origin
 from warmdesk.db.queries import sql
@@ -52,9 +52,13 @@ async def end_sessions(
     rows = await sql.auth.end_sessions(change.connection, user_id=user_id, only=only, but=but)
     ended = [row["id"] for row in rows]
     for session_id in ended:
-        change.emit(user_channel(user_id), SESSION_REVOKED, json.dumps({"session_id": session_id}))
+        change.emit(
+            user_channel(user_id),
+            SESSION_REVOKED,
+            orjson.dumps({"session_id": session_id}).decode(),
+        )
         payload = {"session_id": session_id, "user_id": user_id, "deactivated": deactivated}
-        change.emit(CONTROL, CONTROL_SESSION, json.dumps(payload))
+        change.emit(CONTROL, CONTROL_SESSION, orjson.dumps(payload).decode())
     return ended
 
 
@@ -118,7 +122,7 @@ async def rewrite(
     member of more than `PROJECTS`, or made a guest of more by others: 0.2 seconds are enough for so
     many. A guest of more has worked in each of them.
     """
-    present = json.loads(before["fields"])
+    present = orjson.loads(before["fields"])
     differing = {name: value for name, value in fields.items() if present[name] != value}
     if not differing and new_hash is None:
         return None
@@ -127,7 +131,7 @@ async def rewrite(
         after = await sql.users.change(
             change.connection,
             user_id=user_id,
-            fields=json.dumps(differing),
+            fields=orjson.dumps(differing).decode(),
             settings=settings,
             new_hash=new_hash,
         )
@@ -150,7 +154,7 @@ async def rewrite(
             )
     tell_user(change, user_id, after["me"])
     if renamed or differing.keys() & {"global_role", "is_active"}:
-        change.emit(CONTROL, CONTROL_USER, json.dumps({"user_id": user_id}))
+        change.emit(CONTROL, CONTROL_USER, orjson.dumps({"user_id": user_id}).decode())
     return after
 
 

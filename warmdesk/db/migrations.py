@@ -1,6 +1,9 @@
 """Migrations: plain SQL files, each once, in order, in its own transaction; shapes and changes are
 replaced each time, and ``erasing()``, which names the events that erase.
 
+A shape's fields are a composite type beside its function, because `row_to_json` makes compact JSON
+at four fifths of what `json_build_object` costs. It is made anew when its fields changed.
+
 An advisory lock lets one process migrate and makes the others wait. A file that was edited after it
 ran is refused. A database that is newer than this program is served only if its newest migration
 names this program or an older one (``-- oldest program: 0.1``): expand first, contract a release
@@ -20,6 +23,7 @@ from warmdesk.db.dial import connect
 
 LOCK = 0x5741524D
 OLDEST = re.compile(r"^-- oldest program: (\d+(?:\.\d+)*)$", re.MULTILINE)
+TYPE = re.compile(r"^create type (\w+) as \(.*?\);$", re.MULTILINE | re.DOTALL)
 LEDGER = """
 create table if not exists schema_migrations (
     version integer primary key,
@@ -119,4 +123,17 @@ async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:
         await connection.execute("set local check_function_bodies = off")
         for folder in ("shapes", "changes"):
             for _, text in files(folder):
-                await connection.execute(text)
+                for found in TYPE.finditer(text):
+                    await _replace_type(connection, found[1], found[0])
+                await connection.execute(TYPE.sub("", text))
+
+
+async def _replace_type(connection: Any, name: str, statement: str) -> None:
+    """A composite type, unless it is as the statement has it. Who is in the middle of a statement
+    ends it with the one before.
+    """
+    digest = hashlib.sha256(statement.encode()).hexdigest()
+    said = await connection.fetchval("select obj_description(to_regtype($1)::oid, 'pg_type')", name)
+    if said != digest:
+        await connection.execute(f"drop type if exists {name}")
+        await connection.execute(f"{statement} comment on type {name} is '{digest}'")
