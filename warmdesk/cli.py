@@ -198,15 +198,16 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.changes import accounts
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
-    from warmdesk.http.body import as_bad_request
+    from warmdesk.errors import fields_error
     from warmdesk.realtime.change import Change, ChangeContext
     from warmdesk.schemas.users import CreateUser
+    from warmdesk.validation import Form
 
     fields = {"username": wanted.username, "email": wanted.email, "password": _password()}
     try:
         body = msgspec.convert(fields, CreateUser)
     except msgspec.ValidationError as error:
-        raise WrongInput(as_bad_request(error).message) from None
+        raise fields_error(Form(CreateUser).faults_in_texts(fields, error)) from None
 
     async def create(settings: Settings) -> None:
         password_hash = await passwords.hash_password(body.password)
@@ -250,11 +251,12 @@ def reset_password(wanted: argparse.Namespace) -> int:
     from warmdesk.realtime.entities import entity
     from warmdesk.realtime.events import USER_UPDATED
     from warmdesk.schemas.users import Password
+    from warmdesk.validation import sentence
 
     try:
         password = msgspec.convert(_password(), Password)
     except msgspec.ValidationError as error:
-        raise WrongInput(f"password: {error}") from None
+        raise WrongInput(f"password: {sentence(Password, error)}") from None
 
     async def reset(settings: Settings) -> None:
         new_hash = await passwords.hash_password(password)

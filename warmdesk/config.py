@@ -17,11 +17,14 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
+
+from warmdesk.errors import cut
+from warmdesk.validation import sentence
 
 PREFIX = "WARMDESK_"
 FILE_VARIABLE = "WARMDESK_CONFIG"
@@ -203,12 +206,8 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         if kind is str:  # it may be a secret
             raise ConfigError(f"{name} must be text") from None
-        allowed = str(error)
-        if kind is bool:
-            allowed = "it is on or off"
-        elif get_origin(kind) is Literal:
-            allowed = f"it is one of {', '.join(get_args(kind))}"
-        raise ConfigError(f"{name} cannot be {value!r}: {allowed}") from None
+        wanted = "must be on or off" if kind is bool else sentence(kind, error)
+        raise ConfigError(f"{name} cannot be {cut(repr(value), 200)}: it {wanted}") from None
 
 
 def _below_home(path: str) -> str:

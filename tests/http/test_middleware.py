@@ -43,6 +43,8 @@ from warmdesk.http.router import Router
 
 Http = aiohttp.ClientSession
 
+NOWHERE = {"error": "there is nothing at this address", "code": "not_found"}
+
 
 @pytest.fixture
 async def http(url: str) -> AsyncIterator[Http]:
@@ -194,7 +196,7 @@ async def test_an_unknown_path_is_404_in_our_shape(http: Http) -> None:
     for path in ("/api", "/api/v1", "/api/v1/", "/api/v1/nothing", "/nothing/at/all", "/api/v1x"):
         async with http.get(path) as response:
             assert response.status == 404, path
-            assert await response.json() == {"error": "there is nothing at this address"}
+            assert await response.json() == NOWHERE
 
 
 async def test_a_wrong_method_is_405_with_the_right_ones(http: Http) -> None:
@@ -220,7 +222,11 @@ async def test_an_unforeseen_error_says_only_the_requests_id(
 
     assert response.status == 500
     body = await response.json()
-    assert body == {"error": "internal error", "request_id": response.headers["X-Request-Id"]}
+    assert body == {
+        "error": "internal error",
+        "code": "internal",
+        "request_id": response.headers["X-Request-Id"],
+    }
     (record,) = [record for record in caplog.records if record.name.startswith("warmdesk")]
     assert record.getMessage() == 'http.failed route="GET /fail"'
     assert record.exc_info is not None
@@ -831,7 +837,7 @@ async def test_a_target_that_is_no_path_is_404_in_our_shape(
         following = await asyncio.wait_for(reader.read(), 5)
 
     assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body) == {"error": "there is nothing at this address"}
+    assert json.loads(body) == NOWHERE
     has_the_usual_headers(head)
     assert following.startswith(b"HTTP/1.1 200")
     assert not caplog.records

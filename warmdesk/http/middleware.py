@@ -223,7 +223,7 @@ RESPONSES: web.AppKey[Responses] = web.AppKey("responses", Responses)
 
 def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
     """The wrapped handler. `template`: the path as it was declared."""
-    answers = HTTP.at(method, template)
+    answers, thing = HTTP.at(method, template), named_last(template)
 
     async def wrapped(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
@@ -240,6 +240,11 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             name, began = early.name, early.began
             REQUEST_ID.set(name)
             response = refused(early.error, f"{method} {template}", name)
+        except NotFound as error:
+            if error.message == NotFound.message and thing:
+                # However it is spelt: what cannot be an id, and an id that nothing has.
+                error.message = f"{thing} not found"
+            response = refused(error, f"{method} {template}", name)
         except Exception as error:
             response = refused(error, f"{method} {template}", name)
         finally:
@@ -261,6 +266,12 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
         return response
 
     return wrapped
+
+
+def named_last(template: str) -> str:
+    """What a path leads to: ``card`` where its last id is ``{card_id}``; empty without an id."""
+    ids = [name for name in PLACEHOLDER.findall(template) if name.endswith("_id")]
+    return ids[-1].removesuffix("_id").replace("_", " ") if ids else ""
 
 
 def declared(template: str, values: Mapping[str, str]) -> str:
