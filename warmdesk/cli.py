@@ -15,6 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -262,7 +263,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
         new_hash = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
             found = await sql.auth.by_login(
-                desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip
+                desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip, recent=timedelta()
             )
             user_id = found["id"]
             if user_id is None:

@@ -72,11 +72,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     reads_at_once: Count = 4
     writes_at_once: Count = 4
+    wait_at_once: Annotated[float, Meta(ge=0, le=10)] = 2.0
     changes_per_minute: Annotated[int, Meta(ge=60, le=1_000_000)] = 1200
+    cards_per_change: Count = 50
     messages_per_minute: Limit = 60
     logins_per_name_and_address: Limit = 10
     logins_per_address: Limit = 100
     logins_per_name: Limit = 100
+    known_address_days: Annotated[int, Meta(ge=0, le=400)] = 30
     registrations_per_address: Limit = 5
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800

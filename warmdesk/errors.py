@@ -215,9 +215,25 @@ class Archived(Impossible):
         super().__init__("the project is archived", code="project_archived")
 
 
+class Policy(NamedTuple):
+    """A limit as it is told: its name, how many it allows, and in how many seconds; without seconds
+    so many at once.
+    """
+
+    name: str
+    most: int
+    seconds: float | None = None
+
+    @property
+    def text(self) -> str:
+        """As the header RateLimit-Policy has it."""
+        unit = ';qu="concurrent-requests"' if self.seconds is None else f";w={round(self.seconds)}"
+        return f'"{self.name}";q={self.most}{unit}'
+
+
 class TooMany(WarmDeskError):
-    """429: over a rate limit; ``retry_after`` in seconds. ``policy``: a limit's name, how many it
-    allows, and in how many seconds, told as the IETF's draft of RateLimit headers says.
+    """429: over a limit; ``retry_after`` in seconds. The limit is told as the IETF's draft of
+    RateLimit headers says (draft-ietf-httpapi-ratelimit-headers).
     """
 
     status = 429
@@ -225,18 +241,18 @@ class TooMany(WarmDeskError):
 
     def __init__(
         self,
+        policy: Policy,
         retry_after: float = 1,
         message: str | None = None,
         *,
         code: str = "rate_limited",
-        policy: tuple[str, int, float] | None = None,
     ) -> None:
         wait = max(1, round(retry_after))
-        headers = {"Retry-After": str(wait)}
-        if policy is not None:
-            name, most, seconds = policy
-            headers["RateLimit-Policy"] = f'"{name}";q={most};w={round(seconds)}'
-            headers["RateLimit"] = f'"{name}";r=0;t={wait}'
+        headers = {
+            "Retry-After": str(wait),
+            "RateLimit-Policy": policy.text,
+            "RateLimit": f'"{policy.name}";r=0;t={wait}',
+        }
         super().__init__(message, headers=headers, code=code)
 
 

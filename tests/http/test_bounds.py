@@ -644,6 +644,8 @@ async def test_sockets_of_a_key_and_of_a_ticket_are_the_persons(
                         continue
                     assert got.status == 429
                     assert int(got.headers["Retry-After"]) >= 1
+                    policy = '"sockets";q=2;qu="concurrent-requests"'
+                    assert got.headers["RateLimit-Policy"] == policy
                     body = await got.json()
                     assert body["code"] == "too_many_sockets"
                     assert "2 sockets" in body["error"]

@@ -26,7 +26,7 @@ from tests.conftest import Board, Wait
 from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
-from warmdesk.errors import Conflict, TooMany
+from warmdesk.errors import Conflict, Policy, TooMany
 from warmdesk.http import body, protocol
 from warmdesk.http.answers import LARGE, WholeResponse, answer
 from warmdesk.http.middleware import (
@@ -252,7 +252,7 @@ async def test_an_unforeseen_error_says_only_the_requests_id(
         (web.HTTPRequestEntityTooLarge(1, 2), 413),
         (web.HTTPBadRequest(), 400),
         (Conflict(), 409),
-        (TooMany(3), 429),
+        (TooMany(Policy("things", 3, 60), 3), 429),
         (KeyError("x"), 500),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

@@ -98,14 +98,13 @@ def _add_shared(spec: APISpec) -> None:
     retry = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     limit = {
         "RateLimit-Policy": {
-            "description": "The limit, how many it allows (`q`), in how many seconds (`w`); with"
-            " `rate_limited`.",
+            "description": "The limit, how many it allows (`q`), in how many seconds (`w`), or at"
+            " once (`qu` is `concurrent-requests`).",
             "schema": {"type": "string"},
             "example": '"message";q=60;w=60',
         },
         "RateLimit": {
-            "description": "What is left of it (`r`), and the seconds until there is more (`t`);"
-            " with `rate_limited`.",
+            "description": "What is left of it (`r`), and the seconds until there is more (`t`).",
             "schema": {"type": "string"},
             "example": '"message";r=0;t=17',
         },

@@ -160,7 +160,11 @@ async def _account(desk: Desk, name: str, came: Origin) -> Any:
     """The account of a name; its id is None when there is none."""
     async with desk.database.connection() as connection:
         return await sql.auth.by_login(
-            connection, login=name, ip=came.ip, near=neighbourhood(came.ip)
+            connection,
+            login=name,
+            ip=came.ip,
+            near=neighbourhood(came.ip),
+            recent=timedelta(days=desk.settings.known_address_days),
         )
 
 
