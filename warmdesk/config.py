@@ -236,6 +236,11 @@ def _check(settings: Settings) -> None:
     if settings.base_url and not _is_origin(settings.base_url, path=True):
         raise ConfigError("WARMDESK_BASE_URL must be an address like https://desk.example.org")
     for origin in listed(settings.allowed_origins):
+        if "*" in origin:
+            raise ConfigError(
+                f"WARMDESK_ALLOWED_ORIGINS: {origin!r} stands for many origins; name each of them,"
+                " like https://desk.example.org"
+            )
         if not _is_origin(origin):
             raise ConfigError(
                 f"WARMDESK_ALLOWED_ORIGINS: {origin!r} is not an origin like https://desk.example.org"

@@ -27,11 +27,12 @@ from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import Conflict, Policy, TooMany
-from warmdesk.http import body, protocol
+from warmdesk.http import body, middleware, protocol
 from warmdesk.http.answers import LARGE, WholeResponse, answer
 from warmdesk.http.middleware import (
     RESPONSES,
     SECURITY,
+    Origins,
     Responses,
     not_found,
     origin_allowed,
@@ -542,7 +543,11 @@ async def test_a_page_of_an_allowed_origin_may_read(http: Http) -> None:
             assert response.status == status
             assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
             assert response.headers["Access-Control-Allow-Credentials"] == "true"
-            assert response.headers["Access-Control-Expose-Headers"] == "ETag, Link, Retry-After"
+            exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+            assert exposed == {
+                *("ETag", "Link", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replay"),
+                *("RateLimit", "RateLimit-Policy"),
+            }
 
 
 @pytest.mark.settings(allowed_origins="https://app.example.org")
@@ -580,7 +585,52 @@ async def test_a_host_beyond_ascii_is_answered_and_is_no_origin(
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 " + status)
         assert b"Access-Control" not in head
-    assert not caplog.records
+    assert {each.getMessage().split()[0] for each in caplog.records} <= {"origins.refused"}
+
+
+def refused_origins(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [each.getMessage() for each in caplog.records]
+    return [each for each in lines if each.startswith("origins.refused ")]
+
+
+@pytest.mark.settings(allowed_origins="https://told.example.org")
+async def test_a_refused_origin_is_one_line_that_names_the_setting(
+    http: Http, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = {"Origin": "https://evil.example.org"}
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    line = 'origins.refused origin="https://evil.example.org" setting=allowed_origins'
+    # Both ways in, and those that are let in.
+    for path, status, headers in (
+        ("/api/v1/ws/user", 403, evil | upgrade),
+        ("/api/v1/version", 200, evil),
+        ("/api/v1/version", 200, {"Origin": "https://told.example.org"}),
+        ("/api/v1/version", 200, {}),
+    ):
+        async with http.get(path, headers=headers) as response:
+            assert response.status == status
+            if status == 403:
+                assert (await response.json())["code"] == "origin_not_allowed"
+        assert refused_origins(caplog) == [line]
+    monkeypatch.setattr(middleware, "ORIGIN_AGAIN_SECONDS", 0.0)
+    async with http.get("/api/v1/version", headers=evil):
+        assert refused_origins(caplog) == [line, line]
+
+
+def test_made_up_origins_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    origins = Origins(settings_of("", ""))
+    for number in range(1000):
+        origins.tell(f'https://{number}.example.org/"\n{"x" * 8000}')
+
+    told = refused_origins(caplog)
+    assert len(told) == middleware.ORIGINS_TOLD
+    assert len(origins._told) == middleware.ORIGINS_TOLD
+    assert all(len(each) < 300 and "\n" not in each for each in told)
 
 
 # Addresses
