@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from tests.test_documents import HOME, parsed, rows
 from warmdesk import app
+from warmdesk.config import Settings
 from warmdesk.errors import (
     CODE_OF_STATUS,
     CODES,
@@ -263,3 +264,19 @@ def test_the_description_of_the_api_lists_the_codes() -> None:
     assert codes == list(FIELD_CODES)
     for code, meaning in CODES.items():
         assert f"`{code}`: {meaning}" in error["code"]["description"]
+
+
+def test_the_limits_in_the_document_are_settings_with_their_defaults() -> None:
+    """Also those that stand in the last column or below the table."""
+    text = (HOME / "docs" / "errors.rst").read_text("utf-8").partition("\nLimits\n")[2]
+    shown = dict(re.findall(r"\b([a-z]+(?:_[a-z]+)+)(?:``)? \((\d+)\)", text))
+    settings = Settings()
+    assert {name: float(value) for name, value in shown.items()} == {
+        name: float(getattr(settings, name)) for name in shown
+    }
+    assert set(shown) >= {
+        *("logins_per_name_and_address", "logins_per_address", "logins_per_name"),
+        *("registrations_per_address", "messages_per_minute", "changes_per_minute"),
+        *("reads_at_once", "writes_at_once", "wait_at_once", "cards_per_change"),
+        *("public_body_bytes", "known_address_days", "sockets_per_person"),
+    }

@@ -563,14 +563,18 @@ async def test_all_wrong_fields_are_told_at_once(alice: Person, board: Board) ->
     assert refused["error"] == "since: must be a whole number"
 
 
-async def test_a_card_that_is_not_there_is_told_in_one_sentence(
-    alice: Person, board: Board
+async def test_what_is_not_there_is_told_in_one_sentence_however_it_is_spelt(
+    alice: Person, board: Board, olga: Person
 ) -> None:
     for ref in ("999", "DEMO-999", "DEMO-1x", "no.card", "9" * 30):
         for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("GET", "/history")):
             answer = await alice.request(method, f"{board.path}/cards/{ref}{path}", {})
             assert answer.status == 404
             assert (answer.body["error"], answer.body["code"]) == ("card not found", "not_found")
+    for ref in ("999", "x"):
+        for method, body in (("PUT", {"role": "viewer"}), ("DELETE", None)):
+            answer = await olga.request(method, f"{board.path}/members/{ref}", body)
+            assert (answer.status, answer.body["error"]) == (404, "member not found")
     gone = await alice.put(f"{board.path}/chat/messages/999", {"body": "x"}, status=404)
     assert gone["error"] == "message not found"
 

@@ -53,6 +53,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 UNDERSTOOD = (HttpVersion11, HttpVersion10)
 ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+LAST_ID = re.compile(r".*/([\w-]+)/\{(\w+)_id\}")
 LOGGED_ID = re.compile(r"[0-9]{1,16}")
 SECURITY = {
     "Content-Security-Policy": (
@@ -307,9 +308,14 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
 
 
 def named_last(template: str) -> str:
-    """What a path leads to: ``card`` where its last id is ``{card_id}``; empty without an id."""
-    ids = [name for name in PLACEHOLDER.findall(template) if name.endswith("_id")]
-    return ids[-1].removesuffix("_id").replace("_", " ") if ids else ""
+    """What a path leads to, by its last id: ``member`` for ``/members/{user_id}``, ``reply`` for
+    ``/replies/{reply_id}``; empty without an id.
+    """
+    found = LAST_ID.match(template)
+    if found is None:
+        return ""
+    many, name = found.groups()
+    return many[:-1] if many.endswith("s") and not many.endswith("ies") else name
 
 
 def declared(template: str, values: Mapping[str, str]) -> str:
