@@ -544,7 +544,9 @@ async def test_an_address_has_so_many_connections_and_no_more(
             said = await told(refused)
             refused.leave()
             assert said.startswith(b"HTTP/1.1 503 ")
-            assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]
+            head, _, body = said.partition(b"\r\n\r\n")
+            assert b"\r\nContent-Length: %d" % len(body) in head
+            assert json.loads(body)["code"] == "unavailable"
         assert cut("address") == before + 3
         assert caplog.text.count("connections.refused reason=address address=127.0.0.1") == 1
         for leaving in [*socks, *lines]:
