@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from warmdesk.app import resources
+from warmdesk.errors import CODES, FIELD_CODES
 from warmdesk.realtime.channels import EventScope, scope_of
 from warmdesk.realtime.events import CATALOGUE
 
@@ -86,8 +87,30 @@ def routes() -> list[tuple[str, re.Pattern[str], Any]]:
     return found
 
 
+NOTATION = re.compile(r"Expected `|`|regex|\$\.|\bmatching\b|\bstr\b|\| null")
+"""What a sentence for people has nothing of."""
+
+
+def check_refusal(body: dict[str, Any]) -> None:
+    """Fail unless a refusal has a sentence for people and a code that is declared, and its fields
+    have declared codes.
+    """
+    assert isinstance(body["error"], str), body
+    assert body["error"], body
+    assert not NOTATION.search(body["error"]), f"no sentence for people: {body}"
+    assert body.get("code") in CODES, f"a code that is not declared: {body}"
+    fields = body.get("fields", {})
+    assert set(fields.values()) <= FIELD_CODES.keys(), f"a field's code is not declared: {body}"
+    for key in ("limits", "allowed"):
+        assert body.get(key, {}).keys() <= fields.keys(), body
+
+
 def check_answer(method: str, path: str, status: int, body: Any) -> None:
-    """Fail unless a successful answer, and its status, are what its route declares."""
+    """Fail unless a successful answer, and its status, are what its route declares, and a refusal
+    has the shape of all.
+    """
+    if status >= 400 and isinstance(body, dict):
+        check_refusal(body)
     if status >= 300:
         return
     for declared_method, pattern, route in routes():

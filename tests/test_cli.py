@@ -113,10 +113,15 @@ async def test_the_first_account_is_an_administrator_however_it_is_made(
     [
         (["create-user", "alice", "new@example.org"], PASSWORD, "the username is taken"),
         (["create-user", "new", "alice@example.org"], PASSWORD, "the e-mail address is taken"),
-        (["create-user", "n", "new@example.org"], PASSWORD, "username"),
-        (["create-user", "new", "nowhere"], PASSWORD, "email"),
-        (["create-user", "new", "new@example.org"], "short", "password"),
-        (["reset-password", "alice"], "short", "password"),
+        (["create-user", "n", "new@example.org"], PASSWORD, ": username: must be at least 3"),
+        (["create-user", "new", "nowhere"], PASSWORD, "email: is no e-mail address"),
+        (
+            ["create-user", "n w", "nowhere"],
+            "short",
+            "warmdesk: email: is no e-mail address; username: may only have the letters a to z,"
+            " digits, dots, hyphens, underscores; password: must be at least 8 characters",
+        ),
+        (["reset-password", "alice"], "short", "password: must be at least 8 characters"),
         (["reset-password", "nobody"], PASSWORD, "there is no account nobody"),
         (["events", "no-such-project"], "", "not found"),
     ],

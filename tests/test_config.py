@@ -134,6 +134,34 @@ def test_a_file_that_is_not_there_or_not_toml_is_one_sentence(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "http", "cannot be 'http': it must be a whole number"),
+        ("PORT", "70000", "cannot be '70000': it must be at most 65,535"),
+        ("WORKERS", "0", "cannot be '0': it must be at least 1"),
+        ("RATE_LIMITS", "maybe", "cannot be 'maybe': it must be on or off"),
+        ("LOG_LEVEL", "loud", "it must be one of debug, info, warning, error"),
+        ("WAIT_AT_ONCE", "x" * 900, "…: it must be a number"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_peoples_words(
+    name: str, value: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {f"WARMDESK_{name}": value})
+    assert str(refused.value).startswith(f"WARMDESK_{name} cannot be ")
+    assert str(refused.value).endswith(sentence)
+    assert "`" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("origin", ["https://*.example.org", "*", "https://*", "http://a.*:80"])
+def test_an_origin_that_stands_for_many_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"ALLOWED_ORIGINS: .* stands for many origins; name"):
+        load(None, {"WARMDESK_ALLOWED_ORIGINS": f"https://one.example.org, {origin}"})
+
+
+@pytest.mark.parametrize(
     ("url", "fine"),
     [
         ("redis://127.0.0.1:6379/0", True),

@@ -247,7 +247,10 @@ def test_a_type_becomes_a_schema_of_openapi_3_0() -> None:
 class Strange(Body):
     """A body whose field fits none of the usual words."""
 
-    code: Annotated[str, msgspec.Meta(pattern="^[0-9]{3}-[0-9]{3}$")]
+    code: Annotated[
+        str,
+        msgspec.Meta(pattern="^[0-9]{3}-[0-9]{3}$", extra={"otherwise": "must be like 123-456"}),
+    ]
 
 
 @route("POST", "/strange", need=SIGNED_IN, body=Strange, tag=ApiTag("cards", "The cards."))

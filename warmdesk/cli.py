@@ -15,6 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -198,15 +199,16 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.changes import accounts
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
-    from warmdesk.http.body import as_bad_request
+    from warmdesk.errors import fields_error
     from warmdesk.realtime.change import Change, ChangeContext
     from warmdesk.schemas.users import CreateUser
+    from warmdesk.validation import Form
 
     fields = {"username": wanted.username, "email": wanted.email, "password": _password()}
     try:
         body = msgspec.convert(fields, CreateUser)
     except msgspec.ValidationError as error:
-        raise WrongInput(as_bad_request(error).message) from None
+        raise fields_error(Form(CreateUser).faults_in_texts(fields, error)) from None
 
     async def create(settings: Settings) -> None:
         password_hash = await passwords.hash_password(body.password)
@@ -250,17 +252,18 @@ def reset_password(wanted: argparse.Namespace) -> int:
     from warmdesk.realtime.entities import entity
     from warmdesk.realtime.events import USER_UPDATED
     from warmdesk.schemas.users import Password
+    from warmdesk.validation import sentence
 
     try:
         password = msgspec.convert(_password(), Password)
     except msgspec.ValidationError as error:
-        raise WrongInput(f"password: {error}") from None
+        raise WrongInput(f"password: {sentence(Password, error)}") from None
 
     async def reset(settings: Settings) -> None:
         new_hash = await passwords.hash_password(password)
         async with open_desk(settings) as desk:
             found = await sql.auth.by_login(
-                desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip
+                desk.database, login=wanted.username, ip=HERE.ip, near=HERE.ip, recent=timedelta()
             )
             user_id = found["id"]
             if user_id is None:

@@ -17,11 +17,14 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta
+
+from warmdesk.errors import cut
+from warmdesk.validation import sentence
 
 PREFIX = "WARMDESK_"
 FILE_VARIABLE = "WARMDESK_CONFIG"
@@ -69,11 +72,14 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     reads_at_once: Count = 4
     writes_at_once: Count = 4
+    wait_at_once: Annotated[float, Meta(ge=0, le=10)] = 2.0
     changes_per_minute: Annotated[int, Meta(ge=60, le=1_000_000)] = 1200
+    cards_per_change: Count = 50
     messages_per_minute: Limit = 60
     logins_per_name_and_address: Limit = 10
     logins_per_address: Limit = 100
     logins_per_name: Limit = 100
+    known_address_days: Annotated[int, Meta(ge=0, le=400)] = 30
     registrations_per_address: Limit = 5
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
@@ -203,12 +209,8 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         if kind is str:  # it may be a secret
             raise ConfigError(f"{name} must be text") from None
-        allowed = str(error)
-        if kind is bool:
-            allowed = "it is on or off"
-        elif get_origin(kind) is Literal:
-            allowed = f"it is one of {', '.join(get_args(kind))}"
-        raise ConfigError(f"{name} cannot be {value!r}: {allowed}") from None
+        wanted = "must be on or off" if kind is bool else sentence(kind, error)
+        raise ConfigError(f"{name} cannot be {cut(repr(value), 200)}: it {wanted}") from None
 
 
 def _below_home(path: str) -> str:
@@ -234,6 +236,11 @@ def _check(settings: Settings) -> None:
     if settings.base_url and not _is_origin(settings.base_url, path=True):
         raise ConfigError("WARMDESK_BASE_URL must be an address like https://desk.example.org")
     for origin in listed(settings.allowed_origins):
+        if "*" in origin:
+            raise ConfigError(
+                f"WARMDESK_ALLOWED_ORIGINS: {origin!r} stands for many origins; name each of them,"
+                " like https://desk.example.org"
+            )
         if not _is_origin(origin):
             raise ConfigError(
                 f"WARMDESK_ALLOWED_ORIGINS: {origin!r} is not an origin like https://desk.example.org"

@@ -136,7 +136,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
     control = Control(hub, database, presence=presence, forgetful=forgetful)
-    heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
+    of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
+    heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
     observe(bus, hub, resume, presence, control)
@@ -158,10 +159,10 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         access=access,
         identity=identity,
         limits=limits,
-        reads=Shares(settings.reads_at_once, on=settings.rate_limits),
+        reads=Shares(settings.reads_at_once, name="reads", **of_person),
         heavy_reads=heavy_reads,
-        writes=Shares(settings.writes_at_once, on=settings.rate_limits),
-        pace=Pace(limits, limit=settings.changes_per_minute),
+        writes=Shares(settings.writes_at_once, name="writes", **of_person),
+        pace=Pace(limits, limit=settings.changes_per_minute, things=settings.cards_per_change),
         installation=installation,
     )
     async with AsyncExitStack() as closing:

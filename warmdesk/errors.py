@@ -1,5 +1,5 @@
-"""Errors that speak the client's words: each has a status and a message; anything else is a 500
-that says nothing.
+"""Errors that speak the client's words: each has a status, a message for people and a code for
+programs; anything else is a 500 that says nothing.
 
 SQL functions refuse with ``refuse(status, message, extra)`` (SQLSTATE ``WDnnn``); `refusal` makes
 the same object of it.
@@ -8,15 +8,116 @@ the same object of it.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 LONGEST_NAME = 100
 """Characters of a field's name in an answer: names are the client's own."""
+
+CODE_OF_STATUS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    409: "conflict",
+    410: "deleted",
+    412: "version_conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "impossible",
+    426: "upgrade_required",
+    429: "rate_limited",
+    499: "client_gone",
+    500: "internal",
+    503: "unavailable",
+}
+"""The code of a refusal that has none of its own."""
+
+INVALID_FIELDS = "invalid_fields"
+
+CODES = {
+    "account_deactivated": "The password is right, but the account was deactivated.",
+    "already_member": "The user is a member of the project already.",
+    "bad_request": "The request is malformed.",
+    "client_gone": "The client went away; nobody reads this.",
+    "column_not_empty": "The column has cards; `move_to` says where they go.",
+    "conflict": "It collides with what is there.",
+    "deleted": "What the answer under this `Idempotency-Key` shows was deleted.",
+    "disk": "The server's disk is full.",
+    "draining": "The process stops.",
+    "forbidden": "Your role does not allow it.",
+    "idempotency_key_reused": "The `Idempotency-Key` was sent before with another body.",
+    "impossible": "It is well formed, but it cannot be.",
+    "internal": "The server failed; its log has the `request_id`.",
+    "invalid_credentials": "There is no account with this name and this password.",
+    "invalid_fields": "Fields of the body or the query are wrong; `fields` says which.",
+    "invalid_payload": "On a socket: the command's payload is not what it must be.",
+    "invalid_token": "The token, key or ticket is not one that is good.",
+    "key_scope": "The API key is for one project, and this is not in it.",
+    "last_column": "A project keeps at least one column.",
+    "last_owner": "A project keeps an owner who may act.",
+    "method_not_allowed": "There is no such method here; `Allow` names those that are.",
+    "not_found": "It does not exist, or not for you.",
+    "not_json": "The body is not valid JSON.",
+    "origin_not_allowed": "A page of this origin may not open sockets here.",
+    "own_account": "You cannot do this to your own account.",
+    "parse_error": "On a socket: the message is no JSON object with a text `type`.",
+    "project_archived": "The project takes no changes while it is archived.",
+    "rate_limited": "Over a limit in time: again after `Retry-After`.",
+    "read_too_long": "The read takes too long: ask for less.",
+    "registration_disabled": "Accounts are made by administrators here.",
+    "same_password": "The new password is the old one.",
+    "session_ended": "The session was ended: sign in again.",
+    "sign_in_required": "An API key cannot do this: sign in.",
+    "taken": "Somebody else has this name, address or prefix.",
+    "task_dead": "A part of the process does not run.",
+    "token_expired": "The access token was good once: refresh it.",
+    "too_large": "More bytes than the limit.",
+    "too_many_at_once": "Too many requests of yours are under way.",
+    "too_many_columns": "The project has as many columns as one may have.",
+    "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
+    "too_many_projects": "The person is in as many projects as one may be.",
+    "too_many_reactions": "The message has as many different emojis as one may have.",
+    "too_many_reads": "Too many long reads are under way.",
+    "too_many_sign_ins": "Too many people sign in at once.",
+    "too_many_sockets": "You have as many sockets open as one may have.",
+    "too_slow": "The body did not come in time.",
+    "unauthorized": "There is no credential: sign in.",
+    "unavailable": "A server behind this one is away or busy: again after `Retry-After`.",
+    "unknown_outcome": "The change may have been done: ask, or repeat it under its key.",
+    "unknown_type": "On a socket: there is no such command here.",
+    "unsupported_media_type": "The body is of a type that is not understood here.",
+    "upgrade_required": "This is a WebSocket: ask for an upgrade.",
+    "version_conflict": "It was changed by someone else; `current` is what is there.",
+    "wrong_password": "The current password is another one.",
+}
+"""Every code that a refusal may have, and what it means."""
+
+FIELD_CODES = {
+    "bad_format": "It is of the wrong type, or written in the wrong form.",
+    "blank": "It must not be blank.",
+    "conflicting": "It does not go together with the rest, or with what is there.",
+    "immutable": "It never changes, or not by you.",
+    "incorrect": "It is not the right one.",
+    "not_a_member": "The user is no member of the project.",
+    "not_one_of": "It must be one of those in `allowed`.",
+    "out_of_range": "It is too low or too high; `limits` says the bounds.",
+    "required": "It must be there.",
+    "taken": "Somebody else has it.",
+    "too_long": "It is longer than `limits` says.",
+    "too_short": "It is shorter than `limits` says.",
+    "unknown": "There is no such thing.",
+}
+"""Every code that stands in `fields`, and what it says of the field."""
 
 
 class WarmDeskError(Exception):
     """A refusal and its answer: ``status``, ``message``, machine keys in ``extra``, ``headers``.
     ``closes``: the connection ends with the answer.
+
+    ``extra`` has a ``code`` of `CODES`: the one that is given, else its status' own.
     """
 
     closes = False
@@ -34,8 +135,21 @@ class WarmDeskError(Exception):
         self.message = message or type(self).message
         self.status = status or type(self).status
         self.headers = headers or {}
+        if "code" not in extra:
+            extra = {"code": self._usual_code("fields" in extra), **extra}
         self.extra = extra
         super().__init__(self.message)
+
+    @property
+    def code(self) -> str:
+        """What it is, for programs."""
+        return str(self.extra["code"])
+
+    def _usual_code(self, has_fields: bool) -> str:
+        if self.status == 400 and has_fields:
+            return INVALID_FIELDS
+        unusual = "bad_request" if 400 <= self.status < 500 else "internal"
+        return CODE_OF_STATUS.get(self.status, unusual)
 
 
 class BadRequest(WarmDeskError):
@@ -57,6 +171,13 @@ class Forbidden(WarmDeskError):
 
     status = 403
     message = "your role does not allow this"
+
+
+class KeyScope(Forbidden):
+    """403: an API key for one project, elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("key is scoped to a specific project", code="key_scope")
 
 
 class NotFound(WarmDeskError):
@@ -94,9 +215,25 @@ class Archived(Impossible):
         super().__init__("the project is archived", code="project_archived")
 
 
+class Policy(NamedTuple):
+    """A limit as it is told: its name, how many it allows, and in how many seconds; without seconds
+    so many at once.
+    """
+
+    name: str
+    most: int
+    seconds: float | None = None
+
+    @property
+    def text(self) -> str:
+        """As the header RateLimit-Policy has it."""
+        unit = ';qu="concurrent-requests"' if self.seconds is None else f";w={round(self.seconds)}"
+        return f'"{self.name}";q={self.most}{unit}'
+
+
 class TooMany(WarmDeskError):
-    """429: over a rate limit; ``retry_after`` in seconds. ``policy``: a limit's name, how many it
-    allows, and in how many seconds, told as the IETF's draft of RateLimit headers says.
+    """429: over a limit; ``retry_after`` in seconds. The limit is told as the IETF's draft of
+    RateLimit headers says (draft-ietf-httpapi-ratelimit-headers).
     """
 
     status = 429
@@ -104,18 +241,18 @@ class TooMany(WarmDeskError):
 
     def __init__(
         self,
+        policy: Policy,
         retry_after: float = 1,
         message: str | None = None,
         *,
         code: str = "rate_limited",
-        policy: tuple[str, int, float] | None = None,
     ) -> None:
         wait = max(1, round(retry_after))
-        headers = {"Retry-After": str(wait)}
-        if policy is not None:
-            name, most, seconds = policy
-            headers["RateLimit-Policy"] = f'"{name}";q={most};w={round(seconds)}'
-            headers["RateLimit"] = f'"{name}";r=0;t={wait}'
+        headers = {
+            "Retry-After": str(wait),
+            "RateLimit-Policy": policy.text,
+            "RateLimit": f'"{policy.name}";r=0;t={wait}',
+        }
         super().__init__(message, headers=headers, code=code)
 
 
@@ -141,11 +278,45 @@ def stored_refusal(status: int, text: str) -> WarmDeskError:
     return WarmDeskError(extra.pop("error"), status=status, **extra)
 
 
-def field_error(error: type[WarmDeskError], name: str, reason: str) -> WarmDeskError:
-    """An error that says which field it is about, for people and for programs."""
+class Fault(NamedTuple):
+    """What is wrong with a field: a code of `FIELD_CODES`, and what people are told of it; `limits`
+    by ``min`` and ``max``, and the values that are `allowed`, where they help.
+    """
+
+    code: str
+    sentence: str
+    limits: Mapping[str, float] | None = None
+    allowed: Sequence[object] = ()
+
+
+def fields_error(
+    faults: Mapping[str, Fault], error: type[WarmDeskError] | None = None, **extra: Any
+) -> WarmDeskError:
+    """An error that says which fields it is about, all of them, for people and for programs; a
+    `BadRequest` unless another one is given.
+    """
+    told = {_shown(name): fault for name, fault in faults.items()}
+    for key in ("limits", "allowed"):
+        found = {name: value for name, each in told.items() if (value := getattr(each, key))}
+        if found:
+            extra[key] = found
+    return (error or BadRequest)(
+        "; ".join(f"{name}: {fault.sentence}" for name, fault in told.items()),
+        fields={name: fault.code for name, fault in told.items()},
+        **extra,
+    )
+
+
+def field_error(
+    name: str, code: str, sentence: str, error: type[WarmDeskError] | None = None, **extra: Any
+) -> WarmDeskError:
+    """An error about one field."""
+    return fields_error({name: Fault(code, sentence)}, error, **extra)
+
+
+def _shown(name: str) -> str:
     # It is the client's own, and may hold what UTF-8 cannot.
-    name = cut(name, LONGEST_NAME).encode("utf-8", "replace").decode()
-    return error(f"{name}: {reason}", fields={name: reason})
+    return cut(name, LONGEST_NAME).encode("utf-8", "replace").decode()
 
 
 def cut(text: str, longest: int) -> str:

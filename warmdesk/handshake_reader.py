@@ -52,11 +52,12 @@ KNOWN = frozenset({"since", "epoch", "presence", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
 NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect", "sec-websocket-key1"})
 
+TOO_MANY = '{"error":"too many connections","code":"unavailable"}'
 FULL = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
     + "".join(f"{name}: {value}\r\n" for name, value in SECURITY.items())
-    + "Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\nContent-Length: 32\r\n"
-    + '\r\n{"error":"too many connections"}'
+    + "Cache-Control: no-store\r\nRetry-After: 10\r\nConnection: close\r\n"
+    + f"Content-Length: {len(TOO_MANY)}\r\n\r\n{TOO_MANY}"
 ).encode()
 
 log = logging.getLogger(__name__)

@@ -221,7 +221,7 @@ begin
         where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w);
         if missing is not null then
             perform refuse(422, 'assignee_ids: user ' || missing || ' is no member of this project',
-                '{"fields":{"assignee_ids":"not a member"}}');
+                '{"fields":{"assignee_ids":"not_a_member"}}');
         end if;
         if guests is not null then
             -- As many as a person may be a member of: others cannot make somebody a guest of more.
@@ -230,7 +230,7 @@ begin
                 and exists (select 1 from project_guests o where o.user_id = g offset 4999);
             if missing is not null then
                 perform refuse(422, 'assignee_ids: user ' || missing || ' is shown in too many projects',
-                    '{"code":"too_many_projects","fields":{"assignee_ids":"in too many projects"}}');
+                    '{"code":"too_many_projects","fields":{"assignee_ids":"conflicting"}}');
             end if;
             perform add_guest(project_, g) from unnest(guests) g order by g;
         end if;
@@ -328,7 +328,7 @@ begin
     prefix := require_writer(actor_, project_, need_);
     perform lock_column(project_, column_, 404);
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
-        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"out_of_range"}}');
     end if;
     spot := place_in(column_, null, index_, position_, before_, after_);
     update projects set card_counter = card_counter + 1 where id = project_ returning card_counter into number_;
@@ -461,7 +461,7 @@ begin
         end if;
     end if;
     if c.due_date < c.start_date and (c.due_date, c.start_date) is distinct from (old.due_date, old.start_date) then
-        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"before start_date"}}');
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"out_of_range"}}');
     end if;
     if fields_ ? 'closed' then
         c.closed := (fields_ ->> 'closed')::boolean;
@@ -476,7 +476,7 @@ begin
         c.manual_minutes := old.manual_minutes + c.time_spent_minutes - old.time_spent_minutes;
         if c.manual_minutes < 0 then
             perform refuse(422, 'time_spent_minutes: less than the time logged on the card',
-                '{"fields":{"time_spent_minutes":"less than the time logged"}}');
+                '{"fields":{"time_spent_minutes":"out_of_range"}}');
         end if;
         if c.time_spent_minutes <> old.time_spent_minutes then
             changes := changes || tell_field(

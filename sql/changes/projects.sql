@@ -90,7 +90,7 @@ begin
         returning * into p;
         exit when p.id is not null;
         if exists (select 1 from projects q where q.key_prefix = key_prefix_) then
-            perform refuse(409, 'this key prefix is taken', '{"fields":{"key_prefix":"taken"}}');
+            perform refuse(409, 'this key prefix is taken', '{"code":"taken","fields":{"key_prefix":"taken"}}');
         end if;
     end loop;
     insert into project_members (project_id, user_id, role) values (p.id, actor_, 'owner');

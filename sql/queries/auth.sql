@@ -37,8 +37,8 @@ where id in (
 
 -- name: by_login -> one
 -- The account that signs in with this username or e-mail address; nothing but nulls when there is none. `known`: whether
--- somebody signed in to it in the last 30 days from the address, or from the IPv6 network `near`. For nobody the same is looked
--- up, so that it takes as long.
+-- somebody signed in to it in the time of `recent` from the address, or from the IPv6 network `near`. For nobody the same is
+-- looked up, so that it takes as long.
 select
     u.id,
     u.password_hash,
@@ -47,12 +47,12 @@ select
         select 1 from login_events as e
         where
             e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.ip = :ip::text
-            and e.created_at > now() - interval '30 days'
+            and e.created_at > now() - :recent::interval
     )
     or exists (
         select 1 from login_events as e
         where
-            e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.created_at > now() - interval '30 days'
+            e.user_id = coalesce(u.id, 0) and e.event = 'login_ok' and e.created_at > now() - :recent::interval
             and case when e.ip like '%:%' then network(set_masklen(e.ip::inet, 64)) end = nullif(:near::text, '')::cidr
     ) as known
 from (select 1 as always) as asked

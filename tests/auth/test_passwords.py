@@ -107,6 +107,8 @@ async def test_what_waits_is_bounded_and_the_loop_stays_free(
     refused = [r for r in results if isinstance(r, TooMany)]
     assert len(refused) == tries - passwords.WAITING
     assert all(int(r.headers["Retry-After"]) >= 1 for r in refused)
+    policies = {r.headers["RateLimit-Policy"] for r in refused}
+    assert policies == {f'"sign_ins";q={passwords.WAITING};qu="concurrent-requests"'}
     assert len([r for r in results if isinstance(r, str)]) == passwords.WAITING
     assert statistics.median(laps) < 0.05
     assert await passwords.hash_password("there is room again")

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmdesk.auth import shares as module
 from warmdesk.auth.shares import WAITING, Shares
 from warmdesk.errors import TooMany
 
@@ -49,18 +48,19 @@ async def test_the_first_go_at_once_and_the_others_in_their_order() -> None:
     assert not shares._waiting
 
 
-async def test_who_waits_too_long_or_behind_too_many_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
-    shares = Shares(1)
+async def test_who_waits_too_long_or_behind_too_many_is_refused() -> None:
+    shares = Shares(1, name="reads", seconds=0.02)
     assert shares.take(1)
     waits = [asyncio.create_task(shares.wait(1)) for _ in range(WAITING)]
     await turns()
     with pytest.raises(TooMany) as refusal:
         await shares.wait(1)
     assert refusal.value.extra == {"code": "too_many_at_once"}
-    assert refusal.value.headers == {"Retry-After": "1"}
+    assert refusal.value.headers == {
+        "Retry-After": "1",
+        "RateLimit-Policy": '"reads";q=1;qu="concurrent-requests"',
+        "RateLimit": '"reads";r=0;t=1',
+    }
     assert {type(end) for end in await asyncio.gather(*waits, return_exceptions=True)} == {TooMany}
     shares.give_back(1)
     assert not shares._at_work

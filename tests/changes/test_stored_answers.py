@@ -51,6 +51,7 @@ async def test_who_has_too_much_kept_is_refused_a_new_key_and_answered_an_old_on
         assert refused.status == 429
         assert refused.body["code"] == "too_many_idempotency_keys"
         assert 3000 < int(refused.headers["Retry-After"]) <= 3600
+        assert refused.headers["RateLimit-Policy"] == '"idempotency_keys";q=100;w=86400'
 
     again, heard = await make(board, alice, "first"), await say(board, alice, "said")
     assert (again.status, again.body) == (201, first.body)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -274,7 +275,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("sockets.people", 200, {"ids": list(range(1, 201))})
     sessions = {"user_id": 7, "before": None, "limit": 50, "current": None}
     yield Case("auth.list_sessions", 51, sessions)
-    came = {"ip": "10.0.0.7", "near": "10.0.0.7"}
+    came = {"ip": "10.0.0.7", "near": "10.0.0.7", "recent": timedelta(days=30)}
     yield Case("auth.by_login", 3, {**came, "login": "user77"}, "name")
     yield Case("auth.by_login", 3, {**came, "login": "u77@example.org"}, "address")
     yield Case("auth.by_login", 3, {**came, "login": "nobody"}, "nobody")

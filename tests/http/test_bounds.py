@@ -544,7 +544,9 @@ async def test_an_address_has_so_many_connections_and_no_more(
             said = await told(refused)
             refused.leave()
             assert said.startswith(b"HTTP/1.1 503 ")
-            assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]
+            head, _, body = said.partition(b"\r\n\r\n")
+            assert b"\r\nContent-Length: %d" % len(body) in head
+            assert json.loads(body)["code"] == "unavailable"
         assert cut("address") == before + 3
         assert caplog.text.count("connections.refused reason=address address=127.0.0.1") == 1
         for leaving in [*socks, *lines]:
@@ -644,6 +646,8 @@ async def test_sockets_of_a_key_and_of_a_ticket_are_the_persons(
                         continue
                     assert got.status == 429
                     assert int(got.headers["Retry-After"]) >= 1
+                    policy = '"sockets";q=2;qu="concurrent-requests"'
+                    assert got.headers["RateLimit-Policy"] == policy
                     body = await got.json()
                     assert body["code"] == "too_many_sockets"
                     assert "2 sockets" in body["error"]

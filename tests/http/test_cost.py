@@ -282,6 +282,33 @@ async def test_no_body_holds_the_loop(apart: Apart, token: str) -> None:
     send()
 
 
+EVERY_FIELD: dict[str, tuple[bytes, bytes, bytes]] = {
+    "a long text": (b'"', b"x", b'"'),
+    "spaces": (b'"', b" ", b'"'),
+    "numbers": (b"[", b"1,", b"0]"),
+    "texts": (b"[", b'"a",', b'""]'),
+    "objects": (b"[", b'{"id":1,"position":2},', b'{"id":"x"}]'),
+}
+
+
+@pytest.mark.parametrize("kind", EVERY_FIELD)
+async def test_to_find_what_is_wrong_with_every_field_holds_no_loop(
+    apart: Apart, token: str, kind: str
+) -> None:
+    before, unit, after = EVERY_FIELD[kind]
+    for route in ROUTES:
+        names = names_of(route)
+        limit = BODY_LIMIT if route.need is not None else apart.settings.public_body_bytes
+        room = limit // len(names) - 200
+        members = [b'"%b":' % name.encode() + filled(unit, room, before, after) for name in names]
+        body = Long(b"{" + b",".join(members) + b"}")
+        took, answer = apart.cost(head_of(route.method, target_of(route), body=body, token=token))
+        assert took < MOST, (route.method, route.path, kind, took)
+        told = json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
+        if answer.startswith(b"HTTP/1.1 400"):
+            assert told.get("fields"), (route.path, told)
+
+
 async def test_a_body_with_180_000_texts_costs_a_stranger_more_than_the_loop(apart: Apart) -> None:
     for route in ROUTES:
         if route.need is None:

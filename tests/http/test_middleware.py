@@ -26,12 +26,13 @@ from tests.conftest import Board, Wait
 from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
-from warmdesk.errors import Conflict, TooMany
-from warmdesk.http import body, protocol
+from warmdesk.errors import Conflict, Policy, TooMany
+from warmdesk.http import body, middleware, protocol
 from warmdesk.http.answers import LARGE, WholeResponse, answer
 from warmdesk.http.middleware import (
     RESPONSES,
     SECURITY,
+    Origins,
     Responses,
     not_found,
     origin_allowed,
@@ -42,6 +43,8 @@ from warmdesk.http.request import DESK, address
 from warmdesk.http.router import Router
 
 Http = aiohttp.ClientSession
+
+NOWHERE = {"error": "there is nothing at this address", "code": "not_found"}
 
 
 @pytest.fixture
@@ -194,7 +197,7 @@ async def test_an_unknown_path_is_404_in_our_shape(http: Http) -> None:
     for path in ("/api", "/api/v1", "/api/v1/", "/api/v1/nothing", "/nothing/at/all", "/api/v1x"):
         async with http.get(path) as response:
             assert response.status == 404, path
-            assert await response.json() == {"error": "there is nothing at this address"}
+            assert await response.json() == NOWHERE
 
 
 async def test_a_wrong_method_is_405_with_the_right_ones(http: Http) -> None:
@@ -220,7 +223,11 @@ async def test_an_unforeseen_error_says_only_the_requests_id(
 
     assert response.status == 500
     body = await response.json()
-    assert body == {"error": "internal error", "request_id": response.headers["X-Request-Id"]}
+    assert body == {
+        "error": "internal error",
+        "code": "internal",
+        "request_id": response.headers["X-Request-Id"],
+    }
     (record,) = [record for record in caplog.records if record.name.startswith("warmdesk")]
     assert record.getMessage() == 'http.failed route="GET /fail"'
     assert record.exc_info is not None
@@ -246,7 +253,7 @@ async def test_an_unforeseen_error_says_only_the_requests_id(
         (web.HTTPRequestEntityTooLarge(1, 2), 413),
         (web.HTTPBadRequest(), 400),
         (Conflict(), 409),
-        (TooMany(3), 429),
+        (TooMany(Policy("things", 3, 60), 3), 429),
         (KeyError("x"), 500),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
@@ -536,7 +543,11 @@ async def test_a_page_of_an_allowed_origin_may_read(http: Http) -> None:
             assert response.status == status
             assert response.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
             assert response.headers["Access-Control-Allow-Credentials"] == "true"
-            assert response.headers["Access-Control-Expose-Headers"] == "ETag, Link, Retry-After"
+            exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
+            assert exposed == {
+                *("ETag", "Link", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replay"),
+                *("RateLimit", "RateLimit-Policy"),
+            }
 
 
 @pytest.mark.settings(allowed_origins="https://app.example.org")
@@ -574,7 +585,52 @@ async def test_a_host_beyond_ascii_is_answered_and_is_no_origin(
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 " + status)
         assert b"Access-Control" not in head
-    assert not caplog.records
+    assert {each.getMessage().split()[0] for each in caplog.records} <= {"origins.refused"}
+
+
+def refused_origins(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [each.getMessage() for each in caplog.records]
+    return [each for each in lines if each.startswith("origins.refused ")]
+
+
+@pytest.mark.settings(allowed_origins="https://told.example.org")
+async def test_a_refused_origin_is_one_line_that_names_the_setting(
+    http: Http, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = {"Origin": "https://evil.example.org"}
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    line = 'origins.refused origin="https://evil.example.org" setting=allowed_origins'
+    # Both ways in, and those that are let in.
+    for path, status, headers in (
+        ("/api/v1/ws/user", 403, evil | upgrade),
+        ("/api/v1/version", 200, evil),
+        ("/api/v1/version", 200, {"Origin": "https://told.example.org"}),
+        ("/api/v1/version", 200, {}),
+    ):
+        async with http.get(path, headers=headers) as response:
+            assert response.status == status
+            if status == 403:
+                assert (await response.json())["code"] == "origin_not_allowed"
+        assert refused_origins(caplog) == [line]
+    monkeypatch.setattr(middleware, "ORIGIN_AGAIN_SECONDS", 0.0)
+    async with http.get("/api/v1/version", headers=evil):
+        assert refused_origins(caplog) == [line, line]
+
+
+def test_made_up_origins_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    origins = Origins(settings_of("", ""))
+    for number in range(1000):
+        origins.tell(f'https://{number}.example.org/"\n{"x" * 8000}')
+
+    told = refused_origins(caplog)
+    assert len(told) == middleware.ORIGINS_TOLD
+    assert len(origins._told) == middleware.ORIGINS_TOLD
+    assert all(len(each) < 300 and "\n" not in each for each in told)
 
 
 # Addresses
@@ -831,7 +887,7 @@ async def test_a_target_that_is_no_path_is_404_in_our_shape(
         following = await asyncio.wait_for(reader.read(), 5)
 
     assert head.startswith(b"HTTP/1.1 404")
-    assert json.loads(body) == {"error": "there is nothing at this address"}
+    assert json.loads(body) == NOWHERE
     has_the_usual_headers(head)
     assert following.startswith(b"HTTP/1.1 200")
     assert not caplog.records

@@ -260,7 +260,8 @@ async def test_a_rate_is_one_for_all_that_name_it(ask: Ask, alice: Person) -> No
 
 async def test_a_scope_is_entered_before_the_handler(ask: Ask) -> None:
     assert await ask("GET", "/things/7") == (200, b"%PDF")
-    assert await ask("GET", "/things/8") == (404, {"error": "thing not found"})
+    missing = {"error": "thing not found", "code": "not_found"}
+    assert await ask("GET", "/things/8") == (404, missing)
 
 
 def test_the_document_says_what_is_declared() -> None:

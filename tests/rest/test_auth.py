@@ -552,6 +552,20 @@ async def test_an_address_of_long_ago_is_no_longer_known(anyone: Client, connect
     assert statuses == [401, 429]
 
 
+@pytest.mark.settings(
+    rate_limits=True, trusted_proxies="127.0.0.1", logins_per_name=2, known_address_days=40
+)
+async def test_for_how_long_an_address_is_known_is_a_setting(
+    anyone: Client, connection: Any
+) -> None:
+    await from_afar(anyone, "203.0.113.1", PASSWORD)
+    await connection.execute("update login_events set created_at = now() - interval '31 days'")
+
+    statuses = [(await from_afar(anyone, "203.0.113.1", "wrong one")).status for _ in range(3)]
+
+    assert statuses == [401, 401, 401]
+
+
 @pytest.fixture
 async def hashes(connection: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every hash that began, "nobody" against no account and "somebody" against one, and before it

@@ -204,7 +204,7 @@ async def test_somebody_in_as_many_projects_as_there_may_be_gets_no_other(
         (field,) = name
         added = await olga.post(f"{board.path}/members", name, status=422)
         assert (added["error"], added["code"]) == (f"{field}: {refused}", "too_many_projects")
-        assert added["fields"] == {field: "in too many projects"}
+        assert added["fields"] == {field: "conflicting"}
 
     await alice.delete(f"{board.path}/members/{alice.id}")
     await alice.post("/projects", {"name": "Mine"})

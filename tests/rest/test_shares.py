@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,6 +57,7 @@ async def most_waiting(watcher: Any, tasks: list[asyncio.Task[Any]]) -> int:
 def check_refusal(answer: Any) -> None:
     assert answer.body["code"] == "too_many_at_once"
     assert int(answer.headers["Retry-After"]) >= 1
+    assert 'qu="concurrent-requests"' in answer.headers["RateLimit-Policy"]
 
 
 async def test_one_persons_writes_leave_connections_to_the_others(
@@ -192,6 +194,34 @@ async def test_messages_of_sockets_have_the_same_share_and_keep_their_order(
 
 
 # Of a minute
+
+
+@pytest.mark.settings(rate_limits=True, reads_at_once=1, writes_at_once=2, wait_at_once=0.05)
+async def test_how_long_one_waits_for_a_turn_is_a_setting(
+    board: Board, alice: Person, desk: Desk
+) -> None:
+    await alice.token()
+    assert desk.reads.take(alice.id)
+    assert desk.writes.take(alice.id)
+    assert desk.writes.take(alice.id)
+    for method, place, policy in (
+        ("GET", f"{board.path}/cards/1", '"reads";q=1;qu="concurrent-requests"'),
+        ("POST", f"{board.path}/star", '"writes";q=2;qu="concurrent-requests"'),
+    ):
+        began = time.monotonic()
+        answer = await alice.request(method, place, None)
+        assert time.monotonic() - began < 1
+        assert answer.status == 429
+        check_refusal(answer)
+        assert answer.headers["RateLimit-Policy"] == policy
+        assert answer.headers["RateLimit"] == f"{policy.partition(';')[0]};r=0;t=1"
+
+
+@pytest.mark.settings(rate_limits=True, cards_per_change=5)
+async def test_for_how_many_cards_a_change_counts_once_is_a_setting(desk: Desk) -> None:
+    before = desk.pace.left(7)
+    desk.pace.add(7, 14)
+    assert desk.pace.left(7) == before - 2
 
 
 @pytest.mark.settings(rate_limits=True, changes_per_minute=60)

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests import pace
+from tests.closed import NOTATION
 from tests.conftest import Board, Door, Invite, Wait, serving, until
 from tests.person import PASSWORD, Person, Wire
 from warmdesk.auth.tokens import digest
@@ -19,6 +20,7 @@ from warmdesk.changes.chat import Chat
 from warmdesk.client import FRAME_LIMIT
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
+from warmdesk.errors import CODES
 from warmdesk.rest import sockets
 
 HANDSHAKE = {
@@ -477,7 +479,7 @@ async def test_typing_is_told_to_the_others_and_not_too_often(
         ("chat.edit", {"message_id": 999, "body": "x"}, "not_found"),
         ("chat.delete", {"message_id": 0}, "invalid_payload"),
         ("auth.refresh", {}, "invalid_payload"),
-        ("auth.refresh", {"token": "nonsense"}, "unauthorized"),
+        ("auth.refresh", {"token": "nonsense"}, "invalid_token"),
         ("sync", {}, "invalid_payload"),
         ("sync", {"since": -1}, "invalid_payload"),
     ],
@@ -490,9 +492,28 @@ async def test_what_cannot_be_is_an_error_with_its_code_and_id(
         error = await wire.next("error")
         assert error["payload"]["code"] == code
         assert error["payload"]["id"] == error["id"] == "m"
-        assert error["payload"]["message"]
+        assert error["payload"]["code"] in CODES
+        assert not NOTATION.search(error["payload"]["message"])
         await wire.settle()
         assert wire.events == []
+
+
+async def test_all_wrong_fields_of_a_command_are_named(board: Board, alice: Person) -> None:
+    async with alice.socket("demo") as wire:
+        await wire.send("chat.edit", {"message_id": "1", "body": " ", "version": 0}, id=1)
+        payload = (await wire.next("error"))["payload"]
+        assert payload["fields"] == {
+            "message_id": "bad_format",
+            "body": "blank",
+            "version": "out_of_range",
+        }
+        assert sorted(payload["message"].split("; ")) == [
+            "body: must not be blank",
+            "message_id: must be a whole number",
+            "version: must be at least 1",
+        ]
+        await wire.send("chat.send", "text", id=2)
+        assert (await wire.next("error"))["payload"]["message"] == "the payload must be an object"
 
 
 async def test_the_user_socket_knows_nothing_of_a_chat(board: Board, alice: Person) -> None:

@@ -399,7 +399,7 @@ async def test_nobody_is_made_a_guest_of_more_projects_than_that(
 
     refused = await alice.put(path, assign, status=422)
 
-    assert refused["fields"] == {"assignee_ids": "in too many projects"}
+    assert refused["fields"] == {"assignee_ids": "conflicting"}
     await works(root, board)
     assert len((await alice.put(path, assign))["assignees"]) == 2
 
@@ -418,7 +418,7 @@ async def test_a_name_that_is_shown_in_too_many_projects_stays(
     )
 
     assert refused["code"] == "too_many_projects"
-    assert refused["fields"] == {"display_name": "shown in too many projects"}
+    assert refused["fields"] == {"display_name": "conflicting"}
     me = await alice.put("/users/me", {"theme": "light"})
     assert (me["display_name"], me["theme"]) == ("Alice A.", "light")
 
@@ -592,7 +592,7 @@ async def test_the_password_of_now_is_no_new_one(
     for current in (PASSWORD, "a wrong password"):
         same = {"current_password": current, "new_password": current}
         answer = await alice.put("/users/me/password", same, status=422)
-        assert answer["fields"] == {"new_password": "the same"}
+        assert answer["fields"] == {"new_password": "conflicting"}
 
     row = await connection.fetchrow("select * from users where id = $1", ALICE)
     assert (row["password_hash"], row["must_change_password"]) == (kept, True)

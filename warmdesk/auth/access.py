@@ -12,7 +12,7 @@ from typing import Any
 from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, GlobalRole, Role, effective_role
 from warmdesk.db.pool import spending
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden, NotFound
+from warmdesk.errors import Forbidden, KeyScope, NotFound
 from warmdesk.tasks import Batcher
 
 ENTRIES = 20_000
@@ -57,7 +57,7 @@ class Access:
         if project is None:
             raise NotFound("project not found")
         if actor.key_project_id is not None and actor.key_project_id != project.id:
-            raise Forbidden("key is scoped to a specific project")
+            raise KeyScope()
         if project.role < need:
             raise Forbidden()
         return project

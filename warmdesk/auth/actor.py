@@ -59,7 +59,7 @@ class Actor:
 def require_session(actor: Actor) -> str:
     """The actor's session; `Forbidden` to an API key. For actions that need a sign-in."""
     if actor.session_id is None:
-        raise Forbidden("an API key cannot do this; sign in")
+        raise Forbidden("an API key cannot do this; sign in", code="sign_in_required")
     return actor.session_id
 
 

@@ -163,7 +163,7 @@ class Identity:
         async def look_up() -> Actor | None:
             return await self._by_session(claims.session_id, claims.user_id, claims.expires_at)
 
-        refusal = ("session_ended", "the session has ended")
+        refusal = ("session_ended", "the session has ended", "session_ended")
         return await self._remembered(self._actors, token, look_up, refusal)
 
     async def by_key(self, key: str) -> Actor:
@@ -182,7 +182,7 @@ class Identity:
 
         actor = self._owners.take(hashed)
         if actor is None:
-            refusal = ("key", "the API key is not valid")
+            refusal = ("key", "the API key is not valid", "invalid_token")
             actor = await self._remembered(self._owners, hashed, look_up, refusal)
         await self._note_use(_still_good(actor))
         return actor
@@ -211,7 +211,7 @@ class Identity:
         else:
             actor = await self._by_key(key_hash=None, key_id=key_id)
         if actor is None:
-            raise not_good("session_ended", "the session has ended")
+            raise not_good("session_ended", "the session has ended", "session_ended")
         return _still_good(actor)
 
     async def _remembered(
@@ -219,7 +219,7 @@ class Identity:
         known: Recent[Actor],
         credential: str,
         look_up: Callable[[], Awaitable[Actor | None]],
-        refusal: tuple[str, str],
+        refusal: tuple[str, str, str],
     ) -> Actor:
         generation = self.generation
         actor = await look_up()

@@ -18,7 +18,7 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from warmdesk.errors import TooMany
+from warmdesk.errors import Policy, TooMany
 from warmdesk.redis_calls import NAMES, RedisCalls
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Limits:
         if wait is None:
             wait = moments[0] + seconds - time.monotonic() if len(moments) >= limit else 0.0
         if wait > 0:
-            raise TooMany(math.ceil(wait), policy=(name, shown_limit or limit, seconds))
+            raise TooMany(Policy(name, shown_limit or limit, seconds), math.ceil(wait))
         moments.append(time.monotonic())
         if len(moments) > limit:
             moments.popleft()

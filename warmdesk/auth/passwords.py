@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, TypeVar
 import bcrypt
 
 from warmdesk.db.pool import spent
-from warmdesk.errors import TooMany
+from warmdesk.errors import Policy, TooMany
 
 COST = 12
 """Two to this power rounds; tests lower it."""
@@ -209,7 +209,12 @@ async def _apart(work: Callable[[], T], turn: Turn) -> T:
 
 
 def _busy(seconds: float) -> TooMany:
-    return TooMany(seconds, "too many sign-ins at once, try again", code="too_many_sign_ins")
+    return TooMany(
+        Policy("sign_ins", WAITING),
+        seconds,
+        "too many sign-ins at once, try again",
+        code="too_many_sign_ins",
+    )
 
 
 def _prepared(password: str) -> bytes:

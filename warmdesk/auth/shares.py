@@ -16,34 +16,40 @@ from dataclasses import dataclass
 
 from warmdesk.auth.limits import Limits
 from warmdesk.db.pool import spent
-from warmdesk.errors import TooMany, WarmDeskError
+from warmdesk.errors import Policy, TooMany, WarmDeskError
 
 WAIT_SECONDS = 2.0
+"""How long a request waits for room where no setting says otherwise."""
 WAITING = 64
 """Requests of one person that wait at once; each holds its body. More are refused at once."""
 
 
-def _too_many() -> WarmDeskError:
-    return TooMany(1, "too many requests of yours at once, try again", code="too_many_at_once")
-
-
 class Shares:
-    """At most `most` of one person's requests at work at once. With ``on=False`` nothing is
-    counted. `refusal` makes the error of a request that waited in vain. Anything with an id may
-    have shares: see `Changes` for projects.
+    """At most `most` of one person's requests at work at once; others wait for `seconds`. With
+    ``on=False`` nothing is counted. `refusal` makes the error of a request that waited in vain,
+    else it is `TooMany` of the limit with this `name`. Anything with an id may have shares: see
+    `Changes` for projects.
 
     ``if not shares.take(person): await shares.wait(person)``, and `give_back` in the end: each is
     one look into a dict.
     """
 
-    __slots__ = ("_at_work", "_most", "_refusal", "_waiting", "on")
+    __slots__ = ("_at_work", "_most", "_policy", "_refusal", "_seconds", "_waiting", "on")
 
     def __init__(
-        self, most: int, *, on: bool = True, refusal: Callable[[], WarmDeskError] = _too_many
+        self,
+        most: int,
+        *,
+        name: str = "requests",
+        seconds: float = WAIT_SECONDS,
+        on: bool = True,
+        refusal: Callable[[], WarmDeskError] | None = None,
     ) -> None:
         self.on = on
         self._most = most
-        self._refusal = refusal
+        self._seconds = seconds
+        self._policy = Policy(name, most)
+        self._refusal = refusal or self._too_many
         self._at_work: dict[int, int] = {}
         self._waiting: dict[int, deque[asyncio.Future[None]]] = {}
 
@@ -58,7 +64,7 @@ class Shares:
         return True
 
     async def wait(self, person: int) -> None:
-        """Wait for room, two seconds at most: then, or behind too many others, the refusal. The
+        """Wait for room, so long at most: then, or behind too many others, the refusal. The
         wait takes from the time that the request has for PostgreSQL.
         """
         waiting = self._waiting.setdefault(person, deque())
@@ -68,7 +74,7 @@ class Shares:
         waiting.append(mine)
         began = time.monotonic()
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 await mine
         except BaseException as error:  # he is out of time or has left: nothing is his any more
             if mine.done() and not mine.cancelled():
@@ -99,6 +105,10 @@ class Shares:
         else:
             del self._at_work[person]
 
+    def _too_many(self) -> WarmDeskError:
+        sentence = "too many requests of yours at once, try again"
+        return TooMany(self._policy, 1, sentence, code="too_many_at_once")
+
     def _forget(self, person: int, mine: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(person)
         if waiting is not None and mine in waiting:
@@ -112,8 +122,6 @@ class Shares:
 PACE_SECONDS = 60.0
 BLOCKS = 60
 """So many questions to Redis allow all that a person may do in a minute."""
-THINGS_A_CHANGE = 50
-"""A change of many cards, or with events in many projects, counts as one for each so many."""
 KEPT = 10_000
 """People whose pace a process remembers; the one without changes for longest goes first."""
 
@@ -134,8 +142,12 @@ class Pace:
     the limit is kept to the change; each other one that the person comes to may add a block.
     """
 
-    def __init__(self, limits: Limits, *, limit: int) -> None:
+    def __init__(self, limits: Limits, *, limit: int, things: int) -> None:
+        """`things`: a change of many cards, or with events in many projects, counts as one for each
+        so many.
+        """
         self._limits = limits
+        self._things = things
         self._limit = limit
         self._block = limit // BLOCKS
         self._blocks = limit // self._block - 1
@@ -157,7 +169,7 @@ class Pace:
         """Count a change of many cards, or with events in many projects, for more than one; the
         next changes pay for it.
         """
-        self.owe(person, things // THINGS_A_CHANGE)
+        self.owe(person, things // self._things)
 
     def owe(self, person: int, changes: int) -> None:
         """Count so many more than was asked for; the next changes pay for them."""

@@ -13,7 +13,6 @@ import re
 import secrets
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 from uuid import UUID
 
 import jwt
@@ -106,13 +105,13 @@ class AccessTokens:
 
 def expired() -> Unauthorized:
     """The token was good once: the client refreshes and asks again."""
-    return not_good("token_expired", "the token has expired", code="token_expired")
+    return not_good("token_expired", "the token has expired", "token_expired")
 
 
-def not_good(reason: str, message: str, **extra: Any) -> Unauthorized:
+def not_good(reason: str, message: str, code: str = "invalid_token") -> Unauthorized:
     """The refusal of a credential, counted by its reason."""
     AUTH_FAILURES.inc(reason=reason)
-    return Unauthorized(message, **extra)
+    return Unauthorized(message, code=code)
 
 
 def new_secret() -> str:

@@ -79,7 +79,7 @@ async def note_login(
 async def require_room(change: Change, user_id: int, field: str | None = None) -> None:
     """422 when a person was just put in one project too many; `field` named the person."""
     if await sql.members.exceeds(change.connection, user_id=user_id, most=PROJECTS):
-        named: dict[str, Any] = {"fields": {field: "in too many projects"}} if field else {}
+        named: dict[str, Any] = {"fields": {field: "conflicting"}} if field else {}
         raise Impossible(
             f"{field + ': ' if field else ''}a person is a member of at most {PROJECTS:,} projects",
             code="too_many_projects",
@@ -99,8 +99,12 @@ def unique_names() -> Iterator[None]:
         yield
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "users_email":
-            raise Conflict("the e-mail address is taken", fields={"email": "taken"}) from error
-        raise Conflict("the username is taken", fields={"username": "taken"}) from error
+            raise Conflict(
+                "the e-mail address is taken", code="taken", fields={"email": "taken"}
+            ) from error
+        raise Conflict(
+            "the username is taken", code="taken", fields={"username": "taken"}
+        ) from error
 
 
 async def rewrite(
@@ -143,7 +147,7 @@ async def rewrite(
             raise Impossible(
                 f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
                 code="too_many_projects",
-                fields={field: "shown in too many projects"},
+                fields={field: "conflicting"},
             )
         for row in rows:
             change.emit(

@@ -95,7 +95,7 @@ def placement(body: CreateCard | CardPlacement) -> dict[str, Any]:
     given = [name for name in PLACES if getattr(body, name) is not None]
     if len(given) > 1:
         raise BadRequest(
-            f"give only one of {', '.join(PLACES)}", fields=dict.fromkeys(given, "only one")
+            f"give only one of {', '.join(PLACES)}", fields=dict.fromkeys(given, "conflicting")
         )
     return {
         "index": body.index,

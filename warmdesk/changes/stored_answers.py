@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from warmdesk.auth.identity import Recent
 from warmdesk.db.pool import Database, spending
 from warmdesk.db.queries import sql
-from warmdesk.errors import TooMany
+from warmdesk.errors import Policy, TooMany
 from warmdesk.realtime.change import ChangeContext
 
 KEYS_OF_USER = 50_000
+KEPT_SECONDS = 86_400
+"""How long an answer is kept, as once_take in sql/changes/once.sql says."""
 BYTES_OF_USER = 256 << 20
 LARGEST = 1 << 20
 """Bytes of an answer: bodies have no more, and an event neither."""
@@ -85,6 +87,7 @@ class StoredAnswers:
             )
         if not known:
             raise TooMany(
+                Policy("idempotency_keys", KEYS_OF_USER, KEPT_SECONDS),
                 use.room_in,
                 "too many Idempotency-Keys in 24 hours; wait, or send none",
                 code="too_many_idempotency_keys",

@@ -55,7 +55,9 @@ class AuthQueries(Queries):
     @query
     def note_key_use(self, *, key_id: Any) -> str: ...
     @query
-    def by_login(self, *, ip: str | None, near: str | None, login: Any) -> Row: ...
+    def by_login(
+        self, *, ip: str | None, recent: datetime.timedelta | None, near: str | None, login: Any
+    ) -> Row: ...
     @query
     def note_login(
         self, *, user_id: int | None, actor_id: int | None, event: Any, ip: Any, user_agent: Any

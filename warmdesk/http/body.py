@@ -16,20 +16,27 @@ import msgspec
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from warmdesk.errors import LONGEST_NAME, BadRequest, TooLarge, WarmDeskError, cut, field_error
+from warmdesk.errors import (
+    LONGEST_NAME,
+    BadRequest,
+    TooLarge,
+    WarmDeskError,
+    cut,
+    field_error,
+    fields_error,
+)
 from warmdesk.http.bounds import NOBODY, Crowded
 from warmdesk.http.middleware import RESPONSES
 from warmdesk.http.request import ACTOR
 from warmdesk.http.route import Accepts
 from warmdesk.realtime.handshake import ClientGone
+from warmdesk.validation import Form
 
 BODY_LIMIT = 1 << 20
 """Bytes of a JSON body; a public route takes those of the setting ``public_body_bytes``."""
 NAMED_LIMIT = 16 << 10
 """Bytes of a body in which the field of a bad text is looked for: a larger one is decoded once more
 for that, in the loop's time."""
-LONGEST_REASON = 150
-"""Characters of a sentence of msgspec's, which quotes values however long they are."""
 NESTING_LIMIT = 64
 """Objects and arrays inside each other; far below what would exhaust the decoder's stack."""
 IDLE_SECONDS = 10.0
@@ -38,6 +45,7 @@ BODY_SECONDS = 60.0
 """A whole body may take so long, however evenly it trickles."""
 SLOWEST_BYTES = 64 << 10
 """Bytes a second that a streamed body must bring to be whole in time."""
+NOT_JSON = "the body is not valid JSON"
 PARTS = 100
 """Parts of a form."""
 TOIL = 10_000
@@ -205,17 +213,34 @@ async def _pieces(stream: Stream, part: BodyPartReader) -> AsyncIterator[bytes]:
         yield piece
 
 
-def decode_body(decode: Callable[[bytes], Any], raw: bytes) -> Any:
-    """The body as its type, or 400 with the field's name. No body is an empty object."""
-    check_text(raw)
-    try:
-        return decode(raw or b"{}")
-    except msgspec.ValidationError as error:
-        raise as_bad_request(error) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_json(raw) from error
+def body_reader(kind: Any, noun: str = "body") -> Callable[[bytes], Any]:
+    """A reader of JSON as a type, which raises 400 with the names of all wrong fields. Nothing is
+    an empty object.
+    """
+    form, decode = Form(kind), msgspec.json.Decoder(kind).decode
+
+    def read(raw: bytes) -> Any:
+        check_text(raw)
+        raw = raw or b"{}"
+        try:
+            return decode(raw)
+        except msgspec.ValidationError as error:
+            try:
+                faults = form.faults_in_json(raw, error)
+            except NO_JSON as broken:  # behind the first wrong field
+                raise _not_json(raw) from broken
+            whole = faults.pop("", None)
+            if whole is not None:
+                among = "in " if whole.sentence.startswith("each ") else ""
+                raise BadRequest(f"{among}the {noun} {whole.sentence}") from error
+            raise fields_error(faults) from error
+        except NO_JSON as error:
+            raise _not_json(raw) from error
+
+    return read
 
 
+NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 BRACKETS = bytes(range(256)).translate(None, b"[]{}")
 STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
@@ -256,7 +281,7 @@ def _not_json(raw: bytes) -> WarmDeskError:
     """Why a body could not be read. The field of a lone surrogate is named."""
     if re.search(rb"\\u[dD][89a-fA-F]", raw):
         return _naming_field(raw, "\ud800-\udfff", "text must not hold lone surrogates")
-    return BadRequest("the body is not valid JSON")
+    return BadRequest(NOT_JSON, code="not_json")
 
 
 def _naming_field(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
@@ -267,9 +292,9 @@ def _naming_field(raw: bytes, unwanted: str, reason: str) -> WarmDeskError:
     try:
         for name, text in texts(json.loads(raw)):
             if holds(text):
-                return field_error(BadRequest, name, reason) if name else BadRequest(reason)
+                return field_error(name, "bad_format", reason) if name else BadRequest(reason)
     except (ValueError, RecursionError):
-        return BadRequest("the body is not valid JSON")
+        return BadRequest(NOT_JSON, code="not_json")
     return BadRequest(reason)
 
 
@@ -286,24 +311,3 @@ def texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from texts(inner, cut(f"{name}[{index}]", LONGEST_NAME))
-
-
-AT_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
-FIELD = re.compile(r"field `(\w+)`")
-
-
-def as_bad_request(error: msgspec.ValidationError) -> WarmDeskError:
-    """msgspec's sentence, with the field's name as a machine key. It quotes keys and values,
-    however long they are.
-    """
-    text = str(error)
-    path = AT_PATH.search(text)
-    missing = FIELD.search(text)
-    reason = cut(AT_PATH.sub("", text), LONGEST_REASON)
-    words = [found[1] for found in (path, missing) if found and found[1]]
-    if not words:
-        return BadRequest(reason)
-    name = ".".join(words)
-    if missing and "missing" in reason:
-        reason = "required"
-    return field_error(BadRequest, name, reason)

@@ -24,7 +24,7 @@ from typing import Protocol, cast
 
 from warmdesk.auth.addresses import neighbourhood, networks, parsed
 from warmdesk.config import Settings
-from warmdesk.errors import TooMany, Unavailable
+from warmdesk.errors import Policy, TooMany, Unavailable
 from warmdesk.metrics import HTTP_BUFFER_BYTES, HTTP_CUT
 from warmdesk.realtime.socket_buffers import progress
 from warmdesk.tasks import Tasks, seconds_to_tick
@@ -321,6 +321,7 @@ class Entrance:
         """
         self._too_many("sockets", user_id=person, limit=self.each)
         return TooMany(
+            Policy("sockets", self.each),
             SOCKETS_AGAIN_SECONDS,
             f"you have {self.each} sockets open here, which is the limit: close some, or"
             " try again later",

@@ -19,8 +19,8 @@ import msgspec
 
 from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.desk import Desk
-from warmdesk.errors import WarmDeskError, cut
-from warmdesk.http.body import LONGEST_REASON, check_text
+from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS, WarmDeskError
+from warmdesk.http.body import body_reader, check_text
 from warmdesk.http.bounds import Entrance
 from warmdesk.http.middleware import as_problem
 from warmdesk.http.route import CHANGES, Rate
@@ -36,17 +36,9 @@ INBOX = 64
 ID_LIMIT = 200
 """Bytes of a message's id, as JSON."""
 NO_ID = msgspec.Raw(b"null")
-CODES = {
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    409: "conflict",
-    413: "too_large",
-    429: "rate_limited",
-    500: "internal",
-    503: "unavailable",
-}
-"""The codes of an `error` for refusals that have no code of their own."""
+INVALID_PAYLOAD = "invalid_payload"
+OF_PAYLOAD = frozenset({CODE_OF_STATUS[400], CODE_OF_STATUS[422], INVALID_FIELDS, "not_json"})
+"""Codes of REST for what sockets call an invalid payload."""
 
 log = logging.getLogger(__name__)
 encode = msgspec.json.encode
@@ -125,6 +117,7 @@ class Command:
     reads     it reads from the database, like a request
     at_once   it waits for nothing, and is answered before what waits when nothing does
     reply     the event that answers
+    read      the reader of its payload
     carry     what it does: a coroutine function, or with `at_once` a plain one. It gives the
               payload of the reply, or None for no reply; an `ack` has the message's id besides
     """
@@ -136,6 +129,7 @@ class Command:
     reads: bool
     at_once: bool
     reply: Event
+    read: Callable[[bytes], Any] | None
     carry: Carry
 
     @property
@@ -167,7 +161,8 @@ def command(
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
             raise TypeError(f"the command {type} is declared twice")
-        COMMANDS[type] = Command(type, body, need, rate, reads, at_once, reply, carry)
+        read = body_reader(body, "payload") if body is not None else None
+        COMMANDS[type] = Command(type, body, need, rate, reads, at_once, reply, read, carry)
         HEARD[type] = WS_MESSAGES.at(direction="in", type=type)
         return carry
 
@@ -202,15 +197,15 @@ def received(connection: Connection, text: bytes) -> None:
     except (WarmDeskError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         WS_DROPPED.inc(reason="malformed")
         if isinstance(error, WarmDeskError) and text.lstrip().startswith(b"{"):
-            _error(connection, None, "invalid_payload", error.message)
+            _error(connection, None, INVALID_PAYLOAD, error.message)
             return
-        _error(connection, None, "parse_error", "send a JSON object with a text `type`")
+        _error(connection, None, "parse_error", "send a JSON object with a text as its type")
         if connection.strike(time.monotonic()):
             connection.close(Close.BAD_MESSAGES, "not the protocol")
         return
     if not short:
         WS_DROPPED.inc(reason="malformed")
-        _error(connection, None, "invalid_payload", f"an id has at most {ID_LIMIT} bytes of JSON")
+        _error(connection, None, INVALID_PAYLOAD, f"an id has at most {ID_LIMIT} bytes of JSON")
         return
     HEARD.get(message.type, HEARD[OTHER]).inc()
     declared = COMMANDS.get(message.type)
@@ -232,16 +227,14 @@ async def _carry_out(connection: CommandSocket) -> None:
         message = connection.inbox[0]
         try:
             await _obey(connection, message)
-        except (msgspec.DecodeError, RecursionError) as error:
-            reason = cut(str(error), LONGEST_REASON)
-            _error(connection, message.id, "invalid_payload", reason)
         except Exception as error:
             refusal = as_problem(error)
             if refusal.status == 500:
                 known = message.type if message.type in COMMANDS else "?"
                 log.exception("socket.message_failed type=%s", known)
-            code = refusal.extra.get("code") or CODES.get(refusal.status, "invalid_payload")
-            _error(connection, message.id, code, refusal.message)
+            code = INVALID_PAYLOAD if refusal.code in OF_PAYLOAD else refusal.code
+            fields = refusal.extra.get("fields")
+            _error(connection, message.id, code, refusal.message, fields)
         if connection.inbox:
             connection.inbox.popleft()
     connection.inbox = None
@@ -284,8 +277,8 @@ def _carry_at_once(connection: CommandSocket, declared: Command, message: Incomi
 
 def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Call:
     body = None
-    if declared.body is not None:
-        body = msgspec.json.decode(message.payload, type=declared.body)
+    if declared.read is not None:
+        body = declared.read(bytes(message.payload))
     version = getattr(body, "version", None)
     context = ChangeContext(
         actor_id=connection.user_id,
@@ -315,5 +308,14 @@ def _answer(
     connection.send_text(encode(frame))
 
 
-def _error(connection: Connection, message_id: msgspec.Raw | None, code: str, text: str) -> None:
-    _answer(connection, ERROR.name, {"code": code, "message": text, "id": message_id}, message_id)
+def _error(
+    connection: Connection,
+    message_id: msgspec.Raw | None,
+    code: str,
+    text: str,
+    fields: dict[str, str] | None = None,
+) -> None:
+    payload: dict[str, Any] = {"code": code, "message": text, "id": message_id}
+    if fields is not None:
+        payload["fields"] = fields
+    _answer(connection, ERROR.name, payload, message_id)

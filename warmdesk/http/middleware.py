@@ -13,12 +13,13 @@ longer aiohttp's, and nothing is done to it.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from time import perf_counter
+from time import monotonic, perf_counter
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -30,7 +31,15 @@ from warmdesk.auth.identity import Request
 from warmdesk.config import Settings
 from warmdesk.db.pool import BROKEN, BUDGET, Budget
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
+from warmdesk.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    WarmDeskError,
+    cut,
+)
 from warmdesk.http.answers import problem
 from warmdesk.http.bounds import Bounds
 from warmdesk.log import REQUEST_ID
@@ -44,6 +53,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 UNDERSTOOD = (HttpVersion11, HttpVersion10)
 ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
+LAST_ID = re.compile(r".*/([\w-]+)/\{(\w+)_id\}")
 LOGGED_ID = re.compile(r"[0-9]{1,16}")
 SECURITY = {
     "Content-Security-Policy": (
@@ -60,8 +70,16 @@ ALLOW_HEADERS = (
     "Authorization, Content-Type, X-API-Key, X-Client-Id, X-Request-Id, If-Match, If-None-Match,"
     " Idempotency-Key"
 )
-EXPOSE_HEADERS = "ETag, Link, Retry-After"
+EXPOSE_HEADERS = (
+    "ETag, Idempotent-Replay, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
+    " X-Request-Id"
+)
 PREFLIGHT_SECONDS = "3600"
+ORIGINS_TOLD = 20
+"""Origins whose refusal is logged within a minute."""
+ORIGIN_AGAIN_SECONDS = 60.0
+LONGEST_ORIGIN = 200
+"""Characters of an origin in the log."""
 
 # Origins
 
@@ -72,6 +90,7 @@ class Origins:
     def __init__(self, settings: Settings) -> None:
         listed = settings.allowed_origins.replace(",", " ").split()
         self.listed = frozenset(map(origin_of, [*listed, settings.base_url])) - {""}
+        self._told: dict[str, float] = {}
 
     def allow(self, origin: str, host: str) -> bool:
         """Is this Origin header one of ours? ``null`` never is: any sandboxed page sends it. Nor is
@@ -83,6 +102,20 @@ class Origins:
             return True
         scheme, _, rest = origin.partition("://")
         return scheme in ("http", "https") and bool(host) and rest.lower() == host.lower()
+
+    def tell(self, origin: str) -> None:
+        """Log that this origin was refused, and by which setting: each once a minute, and at most
+        `ORIGINS_TOLD` of them, whatever clients make up.
+        """
+        now, shown = monotonic(), json.dumps(cut(origin, LONGEST_ORIGIN))
+        while self._told:
+            oldest = next(iter(self._told))
+            if now - self._told[oldest] < ORIGIN_AGAIN_SECONDS:
+                break
+            del self._told[oldest]
+        if shown not in self._told and len(self._told) < ORIGINS_TOLD:
+            self._told[shown] = now
+            log.warning("origins.refused origin=%s setting=allowed_origins", shown)
 
 
 def origin_of(address: str) -> str:
@@ -108,8 +141,11 @@ def origin_allowed(request: Request, settings: Settings) -> bool:
     origins = request.headers.getall("Origin", ())
     if not origins:
         return True
-    host = request.headers.get("Host", "")
-    return len(origins) == 1 and _origins(settings).allow(origins[0], host)
+    host, known = request.headers.get("Host", ""), _origins(settings)
+    if len(origins) == 1 and known.allow(origins[0], host):
+        return True
+    known.tell(origins[0])
+    return False
 
 
 # Errors
@@ -201,11 +237,7 @@ class Responses:
         if origin is not None or cacheable:
             # A cached answer depends on the origin even when none was sent.
             headers.add("Vary", "Origin")
-        if (
-            origin is not None
-            and self.origins.allow(origin, request.headers.get("Host", ""))
-            and len(request.headers.getall("Origin")) == 1
-        ):
+        if origin is not None and self._allows(request, origin):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
             headers["Access-Control-Expose-Headers"] = EXPOSE_HEADERS
@@ -217,13 +249,20 @@ class Responses:
             # The next request should go to another process, or to the successor of this one.
             response.force_close()
 
+    def _allows(self, request: web.BaseRequest, origin: str) -> bool:
+        host = request.headers.get("Host", "")
+        if self.origins.allow(origin, host) and len(request.headers.getall("Origin")) == 1:
+            return True
+        self.origins.tell(origin)
+        return False
+
 
 RESPONSES: web.AppKey[Responses] = web.AppKey("responses", Responses)
 
 
 def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
     """The wrapped handler. `template`: the path as it was declared."""
-    answers = HTTP.at(method, template)
+    answers, thing = HTTP.at(method, template), named_last(template)
 
     async def wrapped(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
@@ -240,6 +279,11 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             name, began = early.name, early.began
             REQUEST_ID.set(name)
             response = refused(early.error, f"{method} {template}", name)
+        except NotFound as error:
+            if error.message == NotFound.message and thing:
+                # However it is spelt: what cannot be an id, and an id that nothing has.
+                error.message = f"{thing} not found"
+            response = refused(error, f"{method} {template}", name)
         except Exception as error:
             response = refused(error, f"{method} {template}", name)
         finally:
@@ -261,6 +305,17 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
         return response
 
     return wrapped
+
+
+def named_last(template: str) -> str:
+    """What a path leads to, by its last id: ``member`` for ``/members/{user_id}``, ``reply`` for
+    ``/replies/{reply_id}``; empty without an id.
+    """
+    found = LAST_ID.match(template)
+    if found is None:
+        return ""
+    many, name = found.groups()
+    return many[:-1] if many.endswith("s") and not many.endswith("ies") else name
 
 
 def declared(template: str, values: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import msgspec
 from aiohttp import web
 
-from warmdesk.errors import BadRequest, field_error
+from warmdesk.errors import field_error
 from warmdesk.http.answers import answer, encode
 from warmdesk.http.query import UNKEEPABLE
 from warmdesk.http.request import QUERY
@@ -79,7 +79,7 @@ def _decoded(request: web.Request, cursor: str) -> tuple[Any, ...]:
         if any(isinstance(each, str) and UNKEEPABLE.search(each) for each in values):
             raise ValueError
     except ValueError as error:
-        raise field_error(BadRequest, "cursor", "was not given for this list") from error
+        raise field_error("cursor", "unknown", "was not given for this list") from error
     return values
 
 

@@ -9,21 +9,22 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from warmdesk.errors import BadRequest, field_error
-from warmdesk.http.body import as_bad_request
+from warmdesk.errors import field_error, fields_error
+from warmdesk.validation import Form, leaves
 
 QUERY_LIMIT = 4096
 """Characters of one query parameter."""
 
 
 def query_reader(kind: Any) -> Callable[[web.Request], Any]:
-    """A reader of query strings as a type, which raises 400 with the parameter's name.
+    """A reader of query strings as a type, which raises 400 with the names of what is wrong.
 
     A number called ``limit`` is brought into its bounds. A parameter may come twice only where the
     type has a list for it.
     """
     described = msgspec.inspect.type_info(kind)
     assert isinstance(described, msgspec.inspect.StructType)
+    form = Form(kind)
     known = {each.encode_name: each for each in described.fields}
     lists = {
         name
@@ -46,11 +47,11 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
                 continue
             _check_parameter(name, text)
             if name in wordless and text.lower() == "null":
-                raise field_error(BadRequest, name, "leave it out instead of null")
+                raise field_error(name, "bad_format", "leave it out instead of null")
             if name in lists:
                 sent.setdefault(name, []).append(text)
             elif name in sent:
-                raise field_error(BadRequest, name, "given twice")
+                raise field_error(name, "conflicting", "given twice")
             else:
                 sent[name] = text
         if bounds is not None and "limit" in sent:
@@ -58,7 +59,7 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
         try:
             return msgspec.convert(sent, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise as_bad_request(error) from error
+            raise fields_error(form.faults_in_texts(sent, error)) from error
 
     return read
 
@@ -76,13 +77,7 @@ all others msgspec would take it for nothing.
 
 def _kinds(kind: Any) -> Iterator[Any]:
     """The plain types that a parameter's type is made of."""
-    if isinstance(kind, msgspec.inspect.Metadata):
-        yield from _kinds(kind.type)
-    elif isinstance(kind, msgspec.inspect.UnionType):
-        for each in kind.types:
-            yield from _kinds(each)
-    else:
-        yield kind
+    return (leaf for leaf, _ in leaves(kind))
 
 
 def _bounds(kind: Any) -> tuple[int, int]:
@@ -94,17 +89,18 @@ def _bounds(kind: Any) -> tuple[int, int]:
 
 def _clamped(text: str, least: int, most: int) -> int:
     if not re.fullmatch(r"-?[0-9]+", text):
-        raise field_error(BadRequest, "limit", "must be a whole number")
+        raise field_error("limit", "bad_format", "must be a whole number")
     if len(text) > 18:
         return least if text.startswith("-") else most
     return max(least, min(int(text), most))
 
 
 UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+UNKEEPABLE_WORDS = "text must not hold NUL characters or lone surrogates"
 
 
 def _check_parameter(name: str, text: str) -> None:
     if len(text) > QUERY_LIMIT:
-        raise field_error(BadRequest, name, f"longer than {QUERY_LIMIT} characters")
+        raise field_error(name, "too_long", f"longer than {QUERY_LIMIT} characters")
     if UNKEEPABLE.search(text):
-        raise field_error(BadRequest, name, "text must not hold NUL characters or lone surrogates")
+        raise field_error(name, "bad_format", UNKEEPABLE_WORDS)

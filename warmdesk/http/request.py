@@ -16,7 +16,7 @@ from warmdesk.auth.actor import Actor, EnteredProject
 from warmdesk.auth.addresses import Origin, client_address, origin
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, NotFound, field_error
+from warmdesk.errors import NotFound, field_error
 from warmdesk.realtime.change import ChangeContext, Need, body_hash
 from warmdesk.schemas import MAX_ID
 
@@ -42,7 +42,7 @@ def change_context(
     headers = request.headers
     key = headers.get("Idempotency-Key")
     if key is not None and not HEADER_TEXT.fullmatch(key):
-        raise field_error(BadRequest, "Idempotency-Key", "1 to 200 visible ASCII characters")
+        raise field_error("Idempotency-Key", "bad_format", "1 to 200 visible ASCII characters")
     client = headers.get("X-Client-Id")
     version, conflict_status = getattr(request.get(BODY), "version", None), 409
     if not isinstance(version, int):
@@ -68,7 +68,7 @@ def _version_of(match: str) -> int:
     several the highest: versions only grow, so no lower one can be what stands there now.
     """
     if ETAG.sub("", match).strip(" \t,") or '"' not in match:
-        raise field_error(BadRequest, "If-Match", 'the version in quotes, like "3"')
+        raise field_error("If-Match", "bad_format", 'the version in quotes, like "3"')
     tags = (tag for tag in ETAG.findall(match) if VERSION.fullmatch(tag))
     version = max(map(int, tags), default=-1)
     return version if version <= HIGHEST_VERSION else -1

@@ -19,9 +19,9 @@ from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, Actor, GlobalRole, Role
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden
+from warmdesk.errors import Forbidden, KeyScope
 from warmdesk.http.answers import WholeResponse
-from warmdesk.http.body import BODY_LIMIT, check_head, decode_body, read_body, toil
+from warmdesk.http.body import BODY_LIMIT, body_reader, check_head, read_body, toil
 from warmdesk.http.query import query_reader
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, change_context
 from warmdesk.http.route import (
@@ -167,7 +167,7 @@ def _named_in(path: str) -> set[str]:
 def _entered(route: Route) -> Handler:
     """The handler behind all that its route promises."""
     handler, need, rate, heavy = route.handler, route.need, route.rate, route.heavy
-    decode = msgspec.json.Decoder(route.body).decode if route.body is not None else None
+    read = body_reader(route.body) if route.body is not None else None
     read_query = query_reader(route.query) if route.query is not None else None
     changes, accepts, scope = route.changes, route.accepts, route.scope
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
@@ -202,8 +202,8 @@ def _entered(route: Route) -> Handler:
 
     async def understand(request: web.Request, actor: Actor | None, came: list[bytes]) -> None:
         raw = came.pop()  # it is freed before the handler waits
-        if decode is not None:
-            request[BODY] = decode_body(decode, raw)
+        if read is not None:
+            request[BODY] = read(raw)
         elif accepts is not None and not accepts.streamed:
             request[BODY] = raw
         if changes:
@@ -225,11 +225,11 @@ def _entered(route: Route) -> Handler:
             ):
                 raise Forbidden()
             elif actor.key_project_id is not None:
-                raise Forbidden("key is scoped to a specific project")
+                raise KeyScope()
         if read_query is not None:
             request[QUERY] = read_query(request)
         came = [b""]
-        if decode is not None:
+        if read is not None:
             limit = BODY_LIMIT if need is not PUBLIC else desk.settings.public_body_bytes
             came = [await read_body(request, limit=limit)]
         elif accepts is not None:

@@ -13,6 +13,7 @@ from apispec import APISpec
 
 import warmdesk
 from warmdesk.auth.actor import GlobalRole, Role
+from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS
 from warmdesk.http.commands import COMMANDS
 from warmdesk.http.route import SIGNED_IN, Etag, Route, parameter
 from warmdesk.http.routing import BASE
@@ -97,26 +98,23 @@ def _add_shared(spec: APISpec) -> None:
     retry = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     limit = {
         "RateLimit-Policy": {
-            "description": "The limit, how many it allows (`q`), in how many seconds (`w`); with"
-            " `rate_limited`.",
+            "description": "The limit, how many it allows (`q`), in how many seconds (`w`), or at"
+            " once (`qu` is `concurrent-requests`).",
             "schema": {"type": "string"},
             "example": '"message";q=60;w=60',
         },
         "RateLimit": {
-            "description": "What is left of it (`r`), and the seconds until there is more (`t`);"
-            " with `rate_limited`.",
+            "description": "What is left of it (`r`), and the seconds until there is more (`t`).",
             "schema": {"type": "string"},
             "example": '"message";r=0;t=17',
         },
     }
     for status, (name, sentence, example) in STATUS_WORDS.items():
-        content: dict[str, Any] = {"error": example}
+        content: dict[str, Any] = {"error": example, "code": CODE_OF_STATUS[status]}
         if status == 400:
-            content["fields"] = {"title": "required"}
-        if status in (409, 412):
+            content |= {"code": INVALID_FIELDS, "fields": {"title": "required"}}
+        if status == 409:
             content["code"] = "version_conflict"
-        if status == 429:
-            content["code"] = "rate_limited"
         response: dict[str, Any] = {
             "description": sentence,
             "content": {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from apispec import APISpec, BasePlugin
+
+from warmdesk.errors import CODES, FIELD_CODES
 
 REF = "#/components/schemas/{name}"
 
@@ -29,7 +31,6 @@ NICE: dict[str, Any] = {
     "color": "#6366f1",
     "position": 1000,
     "error": "title: required",
-    "fields": {"title": "required"},
     "request_id": "9f86d081884c7d65",
     "version": 3,
     "server_time": "2026-04-04T10:00:00.000000Z",
@@ -38,12 +39,54 @@ NICE: dict[str, Any] = {
 WORDS = ("text", "Text", "T", "2026-04-04", "2026-04-04T10:00:00Z", "12", "en", "UTC", "")
 
 
+def _words(meanings: dict[str, str]) -> str:
+    return "\n".join(f"* `{code}`: {meaning}" for code, meaning in meanings.items())
+
+
+Code = Annotated[
+    str,
+    msgspec.Meta(
+        description=f"What it is, for programs; there may be more one day.\n\n{_words(CODES)}",
+        examples=["invalid_fields"],
+        extra_json_schema={"x-extensible-enum": list(CODES)},
+    ),
+]
+FieldCode = Annotated[
+    str,
+    msgspec.Meta(examples=["required"], extra_json_schema={"x-extensible-enum": list(FIELD_CODES)}),
+]
+Fields = Annotated[
+    dict[str, FieldCode],
+    msgspec.Meta(
+        description=f"What is wrong with which field of the request.\n\n{_words(FIELD_CODES)}",
+        examples=[{"title": "required"}],
+    ),
+]
+Limits = Annotated[
+    dict[str, dict[str, float]],
+    msgspec.Meta(
+        description="The least (`min`) and most (`max`) of a field: characters of a text, entries"
+        " of a list, or the number itself.",
+        examples=[{"title": {"min": 1, "max": 500}}],
+    ),
+]
+Allowed = Annotated[
+    dict[str, list[str]],
+    msgspec.Meta(
+        description="What may stand in a field.",
+        examples=[{"priority": ["none", "low", "medium", "high", "critical"]}],
+    ),
+]
+
+
 class Error(msgspec.Struct, omit_defaults=True):
     """What every answer from 400 up holds. Some have further keys of their own."""
 
     error: str
-    code: str | msgspec.UnsetType = msgspec.UNSET
-    fields: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    code: Code | msgspec.UnsetType = msgspec.UNSET
+    fields: Fields | msgspec.UnsetType = msgspec.UNSET
+    limits: Limits | msgspec.UnsetType = msgspec.UNSET
+    allowed: Allowed | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -11,9 +11,10 @@ Boards, cards and talk for a team, live: every change, whoever makes it, reaches
 programs use an API key as `X-API-Key`. An access token lasts 15 minutes, `POST /auth/refresh` gives
 the next.
 
-**Errors** are always `{"error": "a sentence"}`, often with machine keys beside it: `code`, `fields`
-(what is wrong with which field), `request_id`. 400 is a malformed request, 422 one that is well
-formed but impossible. What you may not see does not exist: 404.
+**Errors** are always `{"error": "a sentence", "code": "a_word"}`, often with more beside them:
+`fields` (the codes of all wrong fields), `limits`, `allowed`, `request_id`. The schema `Error` has
+the codes. 400 is a malformed request, 422 one that is well formed but impossible. What you may not
+see does not exist: 404.
 
 **Updates** change only the keys that are sent; `null` or `""` clears. Cards, columns and messages
 have a `version`: send it as `If-Match` or in the body, and nobody's change is overwritten.
@@ -33,7 +34,7 @@ says and send it again. `code` says which limit, with its default here:
 * `rate_limited`: 1,200 changes and 60 messages of a person in a minute; tries to sign in, accounts
   that register, refreshes, tickets and sockets. `RateLimit-Policy` says how many (`q`) in how many
   seconds (`w`). A change of many cards counts as one for each 50.
-* `too_many_at_once`: four reads and four writes of a person are under way in a worker, and this one
+* `too_many_at_once`: four reads or four writes of a person are under way in a worker, and this one
   waited two seconds.
 * `too_many_sign_ins`: so many people sign in now that yours would wait too long.
 * `too_many_idempotency_keys`: send none, or wait.
@@ -60,7 +61,7 @@ STATUS_WORDS = {
     409: ("Conflict", "It collides with what is there.", "card was changed by someone else"),
     410: (
         "Deleted",
-        "What the answer under this `Idempotency-Key` shows was deleted; `code` is `deleted`.",
+        "What the answer under this `Idempotency-Key` shows was deleted.",
         "what was made with this key is deleted",
     ),
     412: ("Mismatch", "`If-Match` names another version.", "card was changed by someone else"),

@@ -20,7 +20,7 @@ from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Unauthorized
+from warmdesk.errors import Forbidden, Unauthorized, field_error
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
 from warmdesk.http.route import PUBLIC, ApiTag
@@ -50,6 +50,7 @@ REFRESHES_OF_USER = 600
 the seven days of a token an account has at most 101,000."""
 SESSIONS_OF_USER = 100
 """Beyond them the one used longest ago ends."""
+NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
@@ -87,14 +88,14 @@ async def register_user(request: web.Request) -> web.Response:
     )
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
-            raise Forbidden("registration is disabled")
+            raise Forbidden(NO_REGISTRATION, code="registration_disabled")
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
             await sql.auth.lock_admins(change.connection)
         if not await sql.auth.registration_open(change.connection):
-            raise Forbidden("registration is disabled")
+            raise Forbidden(NO_REGISTRATION, code="registration_disabled")
         with accounts.unique_names():
             row = await sql.auth.register(
                 change.connection,
@@ -132,9 +133,9 @@ async def log_in(request: web.Request) -> web.Response:
     desk, body = request.app[DESK], request[BODY]
     name = body.username or body.login or body.email
     if not name:
-        raise BadRequest("username: required", fields={"username": "required"})
+        raise field_error("username", "required", "required")
     if not body.password:
-        raise BadRequest("password: required", fields={"password": "required"})
+        raise field_error("password", "required", "required")
     came = client_origin(request)
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
@@ -149,7 +150,7 @@ async def log_in(request: web.Request) -> web.Response:
         account = await _account(desk, name, came)
         opened = await _enter(request, account, body.password, came)
     if opened is None:
-        raise not_good("password", "invalid credentials")
+        raise not_good("password", "invalid credentials", "invalid_credentials")
     await desk.limits.clear("login", pair)
     me, session_id, refresh_token = opened
     return _tokens(desk, account["id"], me, session_id, refresh_token)
@@ -159,7 +160,11 @@ async def _account(desk: Desk, name: str, came: Origin) -> Any:
     """The account of a name; its id is None when there is none."""
     async with desk.database.connection() as connection:
         return await sql.auth.by_login(
-            connection, login=name, ip=came.ip, near=neighbourhood(came.ip)
+            connection,
+            login=name,
+            ip=came.ip,
+            near=neighbourhood(came.ip),
+            recent=timedelta(days=desk.settings.known_address_days),
         )
 
 
@@ -186,8 +191,8 @@ async def _enter(
             )
         if right:
             AUTH_FAILURES.inc(reason="deactivated")
-            raise Forbidden("account deactivated")
-        raise not_good("password", "invalid credentials")
+            raise Forbidden("account deactivated", code="account_deactivated")
+        raise not_good("password", "invalid credentials", "invalid_credentials")
 
     outdated = passwords.is_outdated(stored_hash)
     renewed = await passwords.hash_password(password, turn) if outdated else None

@@ -241,7 +241,9 @@ async def move_card(request: web.Request) -> web.Response:
 async def reorder_card(request: web.Request) -> web.Response:
     """Give a card another place in its column: an index from 0, or beside another card."""
     if all(getattr(request[BODY], name) is None for name in cards.PLACES):
-        raise BadRequest(f"give one of {', '.join(cards.PLACES)}")
+        raise BadRequest(
+            f"give one of {', '.join(cards.PLACES)}", fields=dict.fromkeys(cards.PLACES, "required")
+        )
     return await _move(request)
 
 

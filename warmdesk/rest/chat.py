@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import Archived, BadRequest, Impossible
+from warmdesk.errors import Archived, Impossible, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import link
@@ -162,7 +162,10 @@ async def add_reaction(request: web.Request) -> web.Response:
         now = await _reactions(change, message_id, emoji)
         if added:
             if now["different"] > DIFFERENT_REACTIONS:
-                raise Impossible(f"a message takes {DIFFERENT_REACTIONS} different emojis")
+                raise Impossible(
+                    f"a message takes {DIFFERENT_REACTIONS} different emojis",
+                    code="too_many_reactions",
+                )
             _tell(change, request[PROJECT].id, message_id, now["reactions"])
         summary = _summary(message_id, now["reactions"])
         return Outcome(201 if added else 200, joined(json_text(id=now["mine"]), summary))
@@ -197,7 +200,7 @@ async def remove_reaction(request: web.Request) -> web.Response:
 def _emoji(text: str) -> str:
     """One emoji, at most 32 bytes of it; 400 for anything else."""
     if len(text.encode()) > EMOJI_BYTES or not EMOJI.fullmatch(text):
-        raise BadRequest("emoji: one emoji", fields={"emoji": "must be one emoji"})
+        raise field_error("emoji", "bad_format", "must be one emoji")
     return text
 
 

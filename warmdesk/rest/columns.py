@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import Impossible, NotFound
+from warmdesk.errors import Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import ApiTag
@@ -124,12 +124,12 @@ def _order(body: Any, columns: dict[int, Any]) -> list[int]:
     named = body.column_ids if isinstance(body, ColumnOrder) else [column.id for column in body]
     field = "column_ids" if isinstance(body, ColumnOrder) else "id"
     if len(set(named)) < len(named):
-        raise Impossible(f"{field}: a column stands there twice", fields={field: "doubled"})
+        raise field_error(field, "conflicting", "a column stands there twice", Impossible)
     if not set(named) <= columns.keys():
-        raise Impossible(f"{field}: not a column of this project", fields={field: "unknown"})
+        raise field_error(field, "unknown", "not a column of this project", Impossible)
     if isinstance(body, ColumnOrder):
         if len(named) < len(columns):
-            raise Impossible(f"{field}: name all columns", fields={field: "incomplete"})
+            raise field_error(field, "too_short", "name all columns", Impossible)
         return named
     return sorted(columns, key=lambda i: (positions.get(i, columns[i]["position"]), i))
 

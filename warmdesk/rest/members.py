@@ -9,7 +9,7 @@ from aiohttp import web
 from warmdesk.auth.actor import Role
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound
+from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
@@ -101,7 +101,7 @@ async def add_member(request: web.Request) -> web.Response:
             )
         await change.enter(Role.OWNER if role >= Role.ADMIN else None, counting=True)
         if user_id is None:
-            raise Impossible(f"{given}: there is no such user", fields={given: "unknown"})
+            raise field_error(given, "unknown", "there is no such user", Impossible)
         added = await sql.members.add(
             connection, project_id=project.id, user_id=user_id, role=role.word, actor=actor_id
         )

@@ -179,7 +179,8 @@ def _parts(include: Any) -> frozenset[str]:
     if not parts <= PARTS:
         raise BadRequest(
             f"include: {', '.join(sorted(PARTS))}, separated by commas",
-            fields={"include": "invalid"},
+            fields={"include": "not_one_of"},
+            allowed={"include": sorted(PARTS)},
         )
     return frozenset(parts | {"columns"} if "cards" in parts else parts)
 

@@ -24,7 +24,7 @@ from warmdesk import clock
 from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, Role
 from warmdesk.auth.identity import Request
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, Unavailable
+from warmdesk.errors import Forbidden, KeyScope, Unavailable
 from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
@@ -80,6 +80,7 @@ class OpenSocket(msgspec.Struct, kw_only=True):
             Meta(
                 pattern=r"^changed$(?!\n)",
                 examples=["changed"],
+                extra={"otherwise": "must be changed, or left out"},
                 description="`changed`: joins and leaves in one frame",
             ),
         ]
@@ -182,7 +183,7 @@ async def open_socket(
     """Open a socket on a project's channel, or without `slug` on the user's own; else raise."""
     desk = app[DESK]
     if not origin_allowed(handshake, desk.settings):
-        raise Forbidden("this origin is not allowed to open sockets")
+        raise Forbidden("this origin is not allowed to open sockets", code="origin_not_allowed")
     if desk.draining and not desk.retiring:
         raise Unavailable("the server is stopping, try again")
     try:
@@ -258,7 +259,7 @@ async def _enter(
     if slug is not None:
         project = await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
     elif actor.key_project_id is not None:
-        raise Forbidden("key is scoped to a specific project")
+        raise KeyScope()
     room = await desk.hub.open(
         project_channel(project.id) if project else user_channel(actor.user_id)
     )

@@ -14,7 +14,7 @@ from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, require_session
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Impossible
+from warmdesk.errors import Forbidden, Impossible, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import (
@@ -118,7 +118,11 @@ async def change_password(request: web.Request) -> web.Response:
     came = client_origin(request)
     if body.new_password == body.current_password:
         # Whether it is the password of now is not told here.
-        raise Impossible("choose another password", fields={"new_password": "the same"})
+        raise Impossible(
+            "choose another password",
+            code="same_password",
+            fields={"new_password": "conflicting"},
+        )
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
         stored_hash = await sql.auth.password_of(connection, user_id=user_id)
@@ -153,7 +157,11 @@ def _turn(desk: Desk, actor: Actor) -> passwords.Turn:
 
 
 def _wrong_password() -> Impossible:
-    return Impossible("incorrect current password", fields={"current_password": "incorrect"})
+    return Impossible(
+        "incorrect current password",
+        code="wrong_password",
+        fields={"current_password": "incorrect"},
+    )
 
 
 @route(
@@ -317,17 +325,20 @@ def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
     """With the address a password can be set by mail, and an API key must change neither."""
     for name, thing in (("password", "a password"), ("email", "an e-mail address")):
         if name in fields and actor.session_id is None:
-            raise Forbidden(f"an API key cannot change {thing}; sign in")
+            raise Forbidden(f"an API key cannot change {thing}; sign in", code="sign_in_required")
 
 
 def _refuse_stepping_down(fields: dict[str, Any]) -> None:
     if fields.get("global_role", "admin") != "admin":
         raise Impossible(
             "you cannot take your own administrator role away",
-            fields={"global_role": "your own"},
+            code="own_account",
+            fields={"global_role": "immutable"},
         )
     if fields.get("is_active") is False:
-        raise Impossible("you cannot deactivate yourself", fields={"is_active": "your own"})
+        raise Impossible(
+            "you cannot deactivate yourself", code="own_account", fields={"is_active": "immutable"}
+        )
 
 
 def _sent(body: msgspec.Struct) -> dict[str, Any]:
@@ -345,5 +356,5 @@ def _sent(body: msgspec.Struct) -> dict[str, Any]:
         fields["email"] = fields["email"].lower()
     zone = fields.get("timezone")
     if zone is not None and not is_timezone(zone):
-        raise BadRequest("timezone: not an IANA time zone", fields={"timezone": "unknown"})
+        raise field_error("timezone", "unknown", "not an IANA time zone")
     return fields

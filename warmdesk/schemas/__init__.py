@@ -21,7 +21,11 @@ Timestamp = Annotated[
 Day = Annotated[str, Meta(description="YYYY-MM-DD", examples=["2026-04-04"])]
 # `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
 # Python's `$` alone also stands before a last line feed.
-Color = Annotated[str, Meta(pattern=r"^#[0-9a-fA-F]{6}$(?!\n)", examples=["#6366f1"])]
+A_COLOR = {"otherwise": "must be a color like #6366f1"}
+"""What people are told of a text that does not match: see warmdesk/validation.py."""
+Color = Annotated[
+    str, Meta(pattern=r"^#[0-9a-fA-F]{6}$(?!\n)", examples=["#6366f1"], extra=A_COLOR)
+]
 
 
 class Body(msgspec.Struct, kw_only=True):

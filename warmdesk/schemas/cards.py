@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.errors import BadRequest
+from warmdesk.errors import field_error
 from warmdesk.schemas import Body, Day, Id, Index, Position, Shape, Timestamp, Version
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.pages import NotNegative, PageQuery
@@ -38,7 +38,12 @@ LabelIds = Annotated[list[Id], Meta(max_length=MAX_LABELS)]
 TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(max_length=MAX_TAGS)]
 AssigneeText = Annotated[
     str,
-    Meta(pattern=r"^(me|[0-9]{1,15})$(?!\n)", description="A user's id, or `me`", examples=["me"]),
+    Meta(
+        pattern=r"^(me|[0-9]{1,15})$(?!\n)",
+        description="A user's id, or `me`",
+        examples=["me"],
+        extra={"otherwise": "must be a user's id, or me"},
+    ),
 ]
 LabelText = Annotated[str, Meta(min_length=1, max_length=100, description="A label's id or name")]
 Words = Annotated[str, Meta(max_length=500, description="Text of title or description, or a key")]
@@ -60,8 +65,7 @@ def day(text: str, field: str) -> date:
             raise ValueError
         return date.fromisoformat(found[1])
     except ValueError as error:
-        reason = "must be a date, YYYY-MM-DD"
-        raise BadRequest(f"{field}: {reason}", fields={field: reason}) from error
+        raise field_error(field, "bad_format", "must be a date, YYYY-MM-DD") from error
 
 
 def tag_names(names: list[str]) -> list[str]:
@@ -70,8 +74,8 @@ def tag_names(names: list[str]) -> list[str]:
     for name in names:
         word = name.strip().lstrip("#").strip().lower()
         if not 1 <= len(word) <= MAX_TAG:
-            reason = f"a tag has 1 to {MAX_TAG} characters"
-            raise BadRequest(f"tags: {reason}", fields={"tags": reason})
+            code = "too_long" if word else "blank"
+            raise field_error("tags", code, f"a tag has 1 to {MAX_TAG} characters")
         tags[word] = None
     return list(tags)
 

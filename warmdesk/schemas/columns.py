@@ -7,10 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Body, Id, Position, Shape, Timestamp, Version
+from warmdesk.schemas import A_COLOR, Body, Id, Position, Shape, Timestamp, Version
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["In Review"])]
-ColumnColor = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$(?!\n)", examples=["#6366f1"])]
+ColumnColor = Annotated[
+    str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$(?!\n)", examples=["#6366f1"], extra=A_COLOR)
+]
 WipLimit = Annotated[int, Meta(ge=1, le=2**31 - 1, examples=[5])]
 
 

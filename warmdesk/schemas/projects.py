@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Body, Color, Id, Shape, Timestamp
+from warmdesk.schemas import A_COLOR, Body, Color, Id, Shape, Timestamp
 from warmdesk.schemas.cards import BoardCard
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
@@ -16,8 +16,17 @@ from warmdesk.schemas.users import UserRef
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
 Description = Annotated[str, Meta(max_length=100_000)]
-ClearableColor = Annotated[str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$(?!\n)", examples=["#6366f1"])]
-KeyPrefix = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9]{0,9}$(?!\n)", examples=["MYPROJ"])]
+ClearableColor = Annotated[
+    str, Meta(pattern=r"^(#[0-9a-fA-F]{6})?$(?!\n)", examples=["#6366f1"], extra=A_COLOR)
+]
+KeyPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Z][A-Z0-9]{0,9}$(?!\n)",
+        examples=["MYPROJ"],
+        extra={"otherwise": "must be 1 to 10 capital letters and digits, a letter first"},
+    ),
+]
 
 
 class PlainProject(Shape):

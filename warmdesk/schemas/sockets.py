@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from warmdesk.schemas import Shape, Timestamp
 from warmdesk.schemas.users import UserRef
 
@@ -72,9 +74,12 @@ class Ack(Shape):
 
 
 class SocketError(Shape):
+    """Why a message was not carried out; `fields`: the codes of what is wrong in its payload."""
+
     code: str
     message: str
     id: Any = None
+    fields: dict[str, str] | UnsetType = UNSET
 
 
 class SyncReset(Shape):

@@ -13,6 +13,7 @@ from warmdesk.schemas import Body, Id, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+ONE_LINE = {"otherwise": "must be one line, without control characters"}
 
 Email = Annotated[
     str,
@@ -20,11 +21,18 @@ Email = Annotated[
         max_length=255,
         pattern=r'^[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+$(?!\n)',
         examples=["alice@example.com"],
+        extra={"otherwise": "is no e-mail address"},
     ),
 ]
 Username = Annotated[
     str,
-    Meta(min_length=3, max_length=50, pattern=r"^[A-Za-z0-9._-]+$(?!\n)", examples=["alice"]),
+    Meta(
+        min_length=3,
+        max_length=50,
+        pattern=r"^[A-Za-z0-9._-]+$(?!\n)",
+        examples=["alice"],
+        extra={"otherwise": "may only have the letters a to z, digits, dots, hyphens, underscores"},
+    ),
 ]
 Password = Annotated[
     str,
@@ -35,8 +43,10 @@ Password = Annotated[
         examples=["correct horse battery"],
     ),
 ]
-Name = Annotated[str, Meta(max_length=100, pattern=PRINTABLE, examples=["Alice"])]
-DisplayName = Annotated[str, Meta(max_length=150, pattern=PRINTABLE, examples=["Alice Liddell"])]
+Name = Annotated[str, Meta(max_length=100, pattern=PRINTABLE, examples=["Alice"], extra=ONE_LINE)]
+DisplayName = Annotated[
+    str, Meta(max_length=150, pattern=PRINTABLE, examples=["Alice Liddell"], extra=ONE_LINE)
+]
 AvatarUrl = Annotated[
     str,
     Meta(
@@ -44,6 +54,7 @@ AvatarUrl = Annotated[
         pattern=r"^(https?://[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*|/([^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*)?)?$(?!\n)",
         description="http, https, or a path of this server",
         examples=["https://example.com/alice.png"],
+        extra={"otherwise": "must begin with https:// or http://, or be a path of this server"},
     ),
 ]
 Theme = Literal["light", "dark", "system"]
@@ -53,13 +64,30 @@ WeekStart = Literal["monday", "sunday"]
 TimeNotation = Literal["decimal", "hhmm"]
 GlobalRoleName = Literal["admin", "user", "viewer", "metrics", "backup"]
 DateTimeFormat = Annotated[
-    str, Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["YYYY-MM-DD HH:mm"])
+    str,
+    Meta(
+        min_length=1,
+        max_length=50,
+        pattern=PRINTABLE,
+        examples=["YYYY-MM-DD HH:mm"],
+        extra=ONE_LINE,
+    ),
 ]
 Timezone = Annotated[
     str, Meta(min_length=1, max_length=64, description="IANA name", examples=["Europe/Amsterdam"])
 ]
-Font = Annotated[str, Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["system"])]
-FontSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]?$(?!\n)", examples=["14"])]
+Font = Annotated[
+    str,
+    Meta(min_length=1, max_length=50, pattern=PRINTABLE, examples=["system"], extra=ONE_LINE),
+]
+FontSize = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]?$(?!\n)",
+        examples=["14"],
+        extra={"otherwise": "must be a number from 1 to 99, as text"},
+    ),
+]
 
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}")
 
