@@ -30,6 +30,7 @@ from warmdesk.db.pool import HEALING_CONNECTIONS
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.tending import Server
+from warmdesk.log import say
 from warmdesk.realtime.events import ERASING
 from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Supervisor
 
@@ -53,10 +54,6 @@ Say = Callable[[str], None]
 
 class StartError(Exception):
     """The server cannot start; the message says what to do."""
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 def serve(settings: Settings) -> None:

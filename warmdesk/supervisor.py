@@ -33,8 +33,10 @@ from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
+from warmdesk.log import quoted
 from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, share
+from warmdesk.outages import reason_of
 
 CALM_SECONDS = 1.0
 """How often it looks when all serve: signals wake it when a child ends, or is to end."""
@@ -381,6 +383,6 @@ def _explain(error: BaseException) -> None:
     traceback when it is a fault of ours.
     """
     if isinstance(error, AWAY):
-        log.warning("worker.not_started cause=%r", str(error) or type(error).__name__)
+        log.warning("worker.not_started cause=%s", quoted(reason_of(error)))
     else:
         log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)
