@@ -124,7 +124,8 @@ def test_a_reason_is_one_line_and_tells_no_arguments() -> None:
     unknown = ResponseError(f"unknown command 'AUTH', with args beginning with: '{password}'")
     assert reason_of(unknown) == "unknown command 'AUTH'"
     assert reason_of(ValueError("first\nsecond")) == "first"
-    assert reason_of(TimeoutError()) == "TimeoutError"
+    assert reason_of(TimeoutError()) == "no answer in time"
+    assert reason_of(ConnectionResetError()) == "ConnectionResetError"
     assert len(reason_of(OSError("x" * 5000))) == outages.LONGEST_REASON
     with pytest.raises(Unavailable) as caught:
         raise Unavailable from REFUSED

@@ -31,6 +31,7 @@ from warmdesk.config import (
     Settings,
     explained,
     load,
+    variable,
     with_secrets,
 )
 from warmdesk.log import is_json, say, start_logging
@@ -138,6 +139,8 @@ def _sentence(error: Exception) -> str | None:
 def _settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
+    if os.environ.get(variable("log_format")) == "json":
+        start_logging("info", "json")  # a setting that cannot be is told in JSON too
     settings = load(Path(file) if file else None, os.environ, options)
     start_logging(settings.log_level, settings.log_format)
     os.umask(0o077)

@@ -54,8 +54,10 @@ def reason_of(error: BaseException | str) -> str:
     if isinstance(error, str):
         return error
     known = error
-    if error.__cause__ is not None and (isinstance(error, WarmDeskError) or not str(error)):
+    if isinstance(error, WarmDeskError) and error.__cause__ is not None:
         known = error.__cause__
+    if isinstance(known, TimeoutError) and not str(known):
+        return "no answer in time"
     said = str(known).partition("\n")[0]
     if isinstance(known, ResponseError):
         said = said.partition(", with args")[0]

@@ -91,14 +91,21 @@ async def test_in_json_each_line_is_json(outside: dict[str, Any]) -> None:
     assert isinstance(serves["pid"], int)
     assert isinstance(serves["seconds"], float)
 
-    running = Running(**outside | {"log_format": "json", "redis_url": "redis://127.0.0.1:1?db=x"})
-    try:
-        assert await running.ended(within=20) == 1
-        (line,) = map(json.loads, running.log.splitlines())
-    finally:
-        running._end()
-    assert line["level"] == "error"
-    assert line["message"].startswith("warmdesk: the Redis in WARMDESK_REDIS_URL")
+    for wrong, sentence in (
+        (
+            {"redis_url": "redis://127.0.0.1:1?db=x"},
+            "the Redis in WARMDESK_REDIS_URL, 127.0.0.1:1,",
+        ),
+        ({"workers": 0}, "WARMDESK_WORKERS cannot be "),
+    ):
+        running = Running(**outside | {"log_format": "json"} | wrong)
+        try:
+            assert await running.ended(within=20) == 1
+            (line,) = map(json.loads, running.log.splitlines())
+        finally:
+            running._end()
+        assert line["level"] == "error"
+        assert line["message"].startswith(f"warmdesk: {sentence}")
 
 
 async def test_a_second_start_keeps_secrets_and_data_and_takes_seconds(
