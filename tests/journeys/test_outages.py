@@ -105,6 +105,25 @@ async def test_a_postgresql_that_is_lost_is_told_once_by_each_worker(
     assert re.search(r' host=\S+ reason="\S', line(server, "database.lost"))
 
 
+async def test_a_worker_that_cannot_start_is_told_once_however_often_it_is_tried(
+    start: Start, own_postgres: OwnPostgres
+) -> None:
+    server = await start(database_url=own_postgres.dsn, workers=2)
+    await told(server, 0, "worker.serves", 2)
+    begin = len(server.log.read_text())
+    own_postgres.stop()
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+    await told(server, begin, "worker.not_started", 2)
+    await asyncio.sleep(AWAY_SECONDS)
+    said = facts(server, begin)
+    assert said["worker.not_started"] == 2, said
+    assert said["worker.ended"] == 2, "those that were killed"
+    assert said["worker.crash_loop"] == 0
+    await own_postgres.again()
+    await told(server, begin, "worker.serves", 2)
+
+
 async def test_a_disk_that_is_full_is_told_once(base: Path, visit: Visit) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root mounts a disk for a server that is started there")
