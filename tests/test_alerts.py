@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import docutils.nodes
@@ -31,6 +32,7 @@ from tests.journeys.running import SECRETS, Running
 from tests.person import Person
 from tests.promql import Scrape, fires, names, scrape
 from tests.test_documents import parsed
+from tests.test_package import SETUP
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.http import bounds
@@ -43,7 +45,12 @@ RULES: dict[str, Any] = {
     for group in yaml.safe_load(FILE.read_text("utf-8"))["groups"]
     for rule in group["rules"]
 }
-ANCHOR = "docs/operations.rst#"
+DOCUMENTS = next(
+    line.partition("=")[2].strip()
+    for line in SETUP["metadata"]["project_urls"].splitlines()
+    if line.startswith("Documentation")
+)
+ANCHOR = f"{DOCUMENTS}/operations.html#"
 SUFFIXES = ("_bucket", "_count", "_sum")
 FIRED: set[str] = set()
 
@@ -108,7 +115,11 @@ def test_every_alert_says_how_bad_it_is_and_where_to_read_on() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning"), name
         assert not rule["annotations"]["summary"].endswith("."), name
         assert rule["annotations"]["description"].endswith("."), name
-        assert rule["annotations"]["runbook_url"] == ANCHOR + name.lower()
+        address = rule["annotations"]["runbook_url"]
+        assert address == ANCHOR + name.lower()
+        parts = urlsplit(address)
+        assert parts.scheme == "https"
+        assert parts.hostname
 
 
 def test_the_runbook_has_a_paragraph_for_each_alert_and_for_no_other() -> None:

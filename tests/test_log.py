@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from warmdesk.log import REQUEST_ID, Lines
+from warmdesk.log import REQUEST_ID, Lines, quoted
 
 SECRET = "abc.DEF-123_x"
 
@@ -40,6 +40,31 @@ def test_a_line_for_machines_has_its_keys_apart() -> None:
         "channel": "user:7",
         "cause": "not there",
     }
+
+
+def test_a_number_is_one_in_each_line_and_no_text_is_ever_one() -> None:
+    form = "worker.serves pid=%d seconds=%.2f next_in=%.0f low=%d epoch=%s name=%s"
+    line = json.loads(said(form, 15485, 0.355, 4.0, -2, "20261128", quoted("42"), as_json=True))
+
+    assert (line["pid"], line["seconds"], line["next_in"], line["low"]) == (15485, 0.35, 4, -2)
+    assert (line["epoch"], line["name"]) == ("20261128", "42")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "two words", 'a "quoted" one', "it's", "back\\slash", "line\nfeed", "a=b c=d"]
+)
+def test_what_is_quoted_is_whole_for_machines_and_one_line_for_people(text: str) -> None:
+    line = json.loads(said("auth.refused name=%s status=%d", quoted(text), 401, as_json=True))
+    assert line["name"] == text
+    assert line["status"] == 401
+    assert "c" not in line
+    shown = said("auth.refused name=%s status=%d", quoted(text), 401, as_json=False)
+    assert "\n" not in shown
+    assert shown.endswith(" status=401")
+
+
+def test_what_cannot_be_printed_is_a_question_mark() -> None:
+    assert quoted("a\x1b[2J\u202eb\ud800") == '"a?[2J?b?"'
 
 
 def test_what_is_no_fact_of_ours_is_a_message() -> None:

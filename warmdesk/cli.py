@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import logging
 import os
 import sys
 import textwrap
@@ -31,15 +32,18 @@ from warmdesk.config import (
     Settings,
     explained,
     load,
+    variable,
     with_secrets,
 )
-from warmdesk.log import start_logging
+from warmdesk.log import is_json, say, start_logging
 
 FOLLOW_SECONDS = 0.25
 """How often a followed feed is read: it works without Redis, and nobody waits for a terminal."""
 OF_SERVE = ("host", "port", "workers")
 """Settings that are options of ``serve`` too; the data directory is one of every command."""
 HERE = Origin(ip="", user_agent="warmdesk command line")
+
+log = logging.getLogger(__name__)
 
 
 class WrongInput(Exception):
@@ -58,9 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(141)
     except Exception as error:
         sentence = _sentence(error)
-        if sentence is None:
+        if sentence is None and not is_json():
             raise
-        print(f"warmdesk: {sentence}", file=sys.stderr)
+        if sentence is None:
+            log.error("command.failed", exc_info=error)
+        else:
+            say(f"warmdesk: {sentence}", aside=True, level=logging.ERROR)
         sys.exit(1)
 
 
@@ -133,6 +140,8 @@ def _sentence(error: Exception) -> str | None:
 def _settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
+    if os.environ.get(variable("log_format")) == "json":
+        start_logging("info", "json")  # a setting that cannot be is told in JSON too
     settings = load(Path(file) if file else None, os.environ, options)
     start_logging(settings.log_level, settings.log_format)
     os.umask(0o077)
@@ -175,7 +184,7 @@ def _reached(
 
 def _aside(line: str) -> None:
     """Progress, away from what a command prints for programs."""
-    print(line, file=sys.stderr, flush=True)
+    say(line, aside=True)
 
 
 def serve(wanted: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
 from warmdesk.disk import Disk
 from warmdesk.inventory import Inventory
-from warmdesk.realtime.bus import Bus, connect_redis
+from warmdesk.realtime.bus import Bus, connect_redis, named_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
 from warmdesk.realtime.events import MEMBER_REMOVED
@@ -123,12 +123,16 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         raise
     names = names_of(installation)
     redis = connect_redis(settings.redis_url)
-    bus = Bus(connect_redis(settings.redis_url, listening=True), names=names)
+    bus = Bus(
+        connect_redis(settings.redis_url, listening=True),
+        names=names,
+        host=named_redis(settings.redis_url),
+    )
     hub = Hub(database, bus)
     resume = Resume(hub)
     access = Access()
     identity = Identity(settings, database, redis, names=names)
-    limits = Limits(redis, on=settings.rate_limits, names=names)
+    limits = Limits(redis, on=settings.rate_limits, names=names, outage=bus.outage)
     people = People(database)
     leases = Leases(
         redis, names=names, process=bus.process, leave_delay=settings.presence_leave_delay

@@ -20,9 +20,10 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from warmdesk.auth.addresses import client_address
 from warmdesk.db.pool import BUDGET, Budget
 from warmdesk.http import protocol
-from warmdesk.http.middleware import RESPONSES, SECURITY, RefusedBefore, refused
+from warmdesk.http.middleware import NOBODY, RESPONSES, SECURITY, RefusedBefore, refused
 from warmdesk.http.query import QUERY_LIMIT
 from warmdesk.http.routing import BASE
 from warmdesk.log import REQUEST_ID
@@ -81,6 +82,12 @@ class ReadHandshake:
         self.transport: asyncio.Transport | None = None
         self.early = b""
         self.held = self.capped = False
+
+    @property
+    def remote(self) -> str | None:
+        """The peer's address; None when it has none, or is gone."""
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return peer[0] if isinstance(peer, tuple) else None
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
         transport = self.transport
@@ -220,9 +227,13 @@ class HandshakeReader(asyncio.Protocol):
         REQUEST_ID.set(name)
         budget = Budget()
         BUDGET.set(budget)
-        status = 101
+        status, user_id = 101, NOBODY
+        debug, client = readers.responses.debug, ""
+        if debug:
+            client = client_address(handshake, readers.responses.settings.trusted_proxies)
         try:
-            await open_socket(handshake, readers.app, handshake.slug, handshake.options)
+            actor = await open_socket(handshake, readers.app, handshake.slug, handshake.options)
+            user_id = actor.user_id
         except Exception as error:  # aiohttp answers it, whatever it is
             transport = handshake.transport
             if transport is not None and not transport.is_closing():
@@ -233,17 +244,22 @@ class HandshakeReader(asyncio.Protocol):
                 self._to_aiohttp(data, RefusedBefore(error, name, began))
                 return
             # It left, or something failed after the answer: nothing more can be said.
-            status = refused(error, f"GET {TO_PROJECT if handshake.slug else TO_USER}", name).status
+            opening = f"GET {TO_PROJECT if handshake.slug else TO_USER}"
+            status = refused(error, opening, name, readers.responses.desk).status
             if self._transport is not None:
                 self._transport.abort()
         finally:
             budget.over = True
         took = perf_counter() - began
         (readers.to_project if handshake.slug else readers.to_user).count(status, took)
-        if readers.responses.debug:
-            path = TO_PROJECT if handshake.slug else TO_USER
+        if debug:
             log.debug(
-                "http.answered method=GET path=%s status=%d ms=%.1f", path, status, took * 1000
+                "http.answered method=GET path=%s status=%d ms=%.1f client=%s user_id=%d",
+                TO_PROJECT if handshake.slug else TO_USER,
+                status,
+                took * 1000,
+                client,
+                user_id,
             )
 
     def _to_aiohttp(self, data: bytes, refusal: RefusedBefore | None = None) -> None:

@@ -1,6 +1,8 @@
 """Log lines: a fact with a name first, then key=value, as text or as JSON.
 
-``log.info("hub.caught_up channel=%s cause=%s", …)`` with ``log = logging.getLogger(__name__)``.
+``log.info("hub.caught_up channel=%s cause=%s", …)`` with ``log = logging.getLogger(__name__)``. In
+JSON a value is a number when its line asks for one (``pid=%d``), so that it is one in each line. A
+value with spaces, and each that others chose, is `quoted`.
 Info: what an operator counts. Warning: healed by itself, and one line. Error: somebody must act.
 Never a token, never a query string: what looks like one is blanked here, also where a library says
 it. Our own lines name a request by its route, never by its path.
@@ -13,6 +15,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -26,6 +29,8 @@ SECRET = re.compile(
 )
 SECRET_PLACE = re.compile(r"(/(?:webhooks|invitations)/)[^\s/?\"']+", re.IGNORECASE)
 FACT = re.compile(r"(\w+)=(\"(?:[^\"\\]|\\.)*\"|\S*)")
+NUMBER = re.compile(r"(\w+)=%[-+ 0#]*[0-9.]*[dfi](?= |$)")
+"""In a line before its values stand in it: a key whose value is a number."""
 NAME = re.compile(r"[a-z_]+(?:\.[a-z_]+)+(?= |$)")
 
 
@@ -51,10 +56,18 @@ class Lines(logging.Formatter):
         if not self.as_json:
             said = said.replace("\n", "\\n") + (f" request_id={request}" if request else "")
             return f"{at} {record.levelname.lower()} {said}" + (f"\n{trace}" if trace else "")
-        line = {"time": at, "level": record.levelname.lower(), "logger": record.name}
+        line: dict[str, Any] = {
+            "time": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
         if name := NAME.match(said):
             line["event"] = name[0]
-            line |= {key: value.strip('"') for key, value in FACT.findall(said, name.end())}
+            numbers = set(NUMBER.findall(str(record.msg)))
+            line |= {
+                key: _number(value) if key in numbers else _unquoted(value)
+                for key, value in FACT.findall(said, name.end())
+            }
         else:
             line["message"] = said
         line |= {key: value for key, value in (("request_id", request), ("trace", trace)) if value}
@@ -72,12 +85,55 @@ def _blank(found: re.Match[str]) -> str:
     return next(filter(None, found.groups()), "") + "…"
 
 
+def quoted(text: str) -> str:
+    """A value of a fact that may have spaces or anything else in it: between quotes, in one line.
+    What cannot be printed is a question mark.
+    """
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
+    return orjson.dumps(shown).decode()
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(orjson.loads(value))
+    except orjson.JSONDecodeError:  # a part of it was blanked
+        return value.strip('"')
+
+
+def _number(value: str) -> float | str:
+    try:
+        return float(value) if "." in value else int(value)
+    except ValueError:
+        return value
+
+
+_lines = Lines(as_json=False)
+
+
 def start_logging(level: str, form: str) -> None:
     """Send what this process logs, and what Python warns of, to stderr in our form."""
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(Lines(as_json=form == "json"))
+    _lines.as_json = form == "json"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_lines)
     root = logging.getLogger()
-    root.handlers[:] = [lines]
+    root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("warmdesk").setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+def is_json() -> bool:
+    """Whether machines read what this process says."""
+    return _lines.as_json
+
+
+def say(sentence: str, *, aside: bool = False, level: int = logging.INFO) -> None:
+    """Tell a sentence on the output, or `aside` on stderr, whatever the level of the log. Where
+    that is JSON, so is this.
+    """
+    if _lines.as_json:
+        record = logging.LogRecord("warmdesk", level, "", 0, "%s", (sentence,), None)
+        sentence = _lines.format(record)
+    print(sentence, file=sys.stderr if aside else sys.stdout, flush=True)

@@ -10,27 +10,34 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import msgspec
 
 import warmdesk
-from warmdesk import worker
+from warmdesk import redis_check, worker
 from warmdesk.config import Settings, variable, with_secrets
 from warmdesk.db.dial import connect
 from warmdesk.db.installation import differing_secrets
 from warmdesk.db.migrations import migrate
-from warmdesk.db.pool import HEALING_CONNECTIONS
+from warmdesk.db.pool import HEALING_CONNECTIONS, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.tending import Server
+from warmdesk.log import quoted, say
+from warmdesk.outages import reason_of
+from warmdesk.realtime.bus import REDIS_AWAY, named_redis
 from warmdesk.realtime.events import ERASING
+from warmdesk.redis_check import RedisRefused
 from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Supervisor
 
 SPARE_CONNECTIONS = 10
@@ -39,6 +46,9 @@ PORT_SECONDS = 2.0
 """How long a predecessor that was killed may take to free the port."""
 DATABASE_SECONDS = 30.0
 """How long an external database may take to answer the first time: it may be starting too."""
+REDIS_SECONDS = 5.0
+"""How long an external Redis may take: it may be starting too, but nothing needs it."""
+CHECKING_MODES = ("verify-ca", "verify-full")
 STARTING = (
     OSError,
     TimeoutError,
@@ -50,13 +60,11 @@ STARTING = (
 Say = Callable[[str], None]
 """Tells a person one line of progress."""
 
+log = logging.getLogger(__name__)
+
 
 class StartError(Exception):
     """The server cannot start; the message says what to do."""
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 def serve(settings: Settings) -> None:
@@ -69,11 +77,13 @@ def serve(settings: Settings) -> None:
         for listener in listeners:
             closing.callback(listener.close)
         check_tls(settings)
-        shared = bool(settings.database_url)
+        shared, foreign_redis = bool(settings.database_url), bool(settings.redis_url)
         servers, settings = closing.enter_context(embedded(settings, say=say))
         new = prepare_database(settings)
         if shared:
             check_secrets(settings)
+        if foreign_redis:
+            check_redis(settings)
         for listener in listeners:
             listener.listen(worker.BACKLOG)
         url = address(settings, listeners[0])
@@ -246,6 +256,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
 
     async def prepare() -> bool:
         await _reachable(settings.database_url, say)
+        await check_limits(settings.database_url)
         for name in await migrate(settings.database_url, erasing=ERASING):
             say(f"Migrated: {name}")
         connection = await connect(settings.database_url, timeout=10)
@@ -264,8 +275,55 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         finally:
             await connection.close()
 
+    _check_authority(settings.database_url)
     with _telling_of_the_database():
         return asyncio.run(prepare())
+
+
+def _check_authority(dsn: str) -> None:
+    """See that the authority by which the database's certificate is to be judged is there."""
+    options = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
+    mode = options.get("sslmode") or os.environ.get("PGSSLMODE", "")
+    named = options.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
+    if mode not in CHECKING_MODES and not (mode == "require" and named):
+        return
+    file = Path(named or Path.home() / ".postgresql" / "root.crt")
+    if not os.access(file, os.R_OK):
+        raise StartError(
+            f"the database in WARMDESK_DATABASE_URL cannot be used: sslmode={mode} needs the"
+            f" certificate of the authority that signed PostgreSQL's, and there is none in {file};"
+            " put it there, or name its file with &sslrootcert=FILE"
+        )
+
+
+def check_redis(settings: Settings, *, say: Say = say) -> None:
+    """See that Redis takes us. One that is away is waited for a moment and then gone without, as it
+    may be lost at any other time: see `Bus`.
+    """
+    where = named_redis(settings.redis_url)
+
+    async def check() -> None:
+        end = time.monotonic() + REDIS_SECONDS
+        announced = False
+        while True:
+            try:
+                await redis_check.check(settings.redis_url)
+                return
+            except REDIS_AWAY as error:
+                if time.monotonic() > end:
+                    log.warning("redis.absent host=%s reason=%s", where, quoted(reason_of(error)))
+                    return
+            if not announced:
+                say(f"Waiting for Redis, at most {REDIS_SECONDS:.0f} seconds")
+                announced = True
+            await asyncio.sleep(0.25)
+
+    try:
+        asyncio.run(check())
+    except RedisRefused as error:
+        raise StartError(
+            f"the Redis in WARMDESK_REDIS_URL, {where}, cannot be used: {error}"
+        ) from None
 
 
 def check_secrets(settings: Settings) -> None:
@@ -295,6 +353,11 @@ def _telling_of_the_database() -> Iterator[None]:
     """Its errors become a `StartError`."""
     try:
         yield
+    except LimitsRefused as error:
+        raise StartError(
+            f"the database in WARMDESK_DATABASE_URL cannot be used: {error}, as with PgBouncer;"
+            " name PostgreSQL itself, for WarmDesk keeps pools of its own"
+        ) from None
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StartError(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {reason(error)}"

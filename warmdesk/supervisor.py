@@ -33,8 +33,10 @@ from warmdesk.config import Settings
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError, end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
+from warmdesk.log import quoted
 from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, share
+from warmdesk.outages import AGAIN_SECONDS, reason_of
 
 CALM_SECONDS = 1.0
 """How often it looks when all serve: signals wake it when a child ends, or is to end."""
@@ -46,6 +48,9 @@ READY_SECONDS = 30.0
 WANTED_FILES = 65_536
 """Files that a worker should be able to open."""
 PER_WORKER_SOCKETS = sys.platform == "linux"
+
+FAILED, SERVER_AWAY = 1, os.EX_TEMPFAIL
+"""Exit statuses of a worker: by a fault of ours; because a server that it needs is away."""
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -95,6 +100,12 @@ class Slot:
     worker: Worker | None = None
     successor: Worker | None = None
     deaths: Deaths = field(default_factory=Deaths)
+    said_at: float = -math.inf
+    """When it was last told that a worker cannot start because a server is away."""
+
+    def may_say(self) -> bool:
+        """Whether to tell it again: it is tried every few seconds."""
+        return time.monotonic() - self.said_at >= AGAIN_SECONDS
 
 
 class Supervisor:
@@ -210,6 +221,9 @@ class Supervisor:
                 self._selector.unregister(key.fd)  # it ended, or is ending
             if worker.SERVES in word:
                 one.serves = True
+                for slot in self.slots:
+                    if slot.worker is one:
+                        slot.said_at = -math.inf
                 log.info("worker.serves pid=%d seconds=%.2f", one.pid, time.monotonic() - one.began)
             if worker.REPLACE in word and time.monotonic() >= self.failed.due:
                 # It asks again and again; while its successor is on the way it is still in the row.
@@ -241,14 +255,14 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         pid = os.fork()
         if pid == 0:
-            status = 1
+            status = FAILED
             try:
                 end_with_parent(parent, signal.SIGKILL)
                 os.close(pipe)
                 self._become_worker(slot, row, tell)
                 status = 0
             except BaseException as error:
-                _explain(error)
+                status = _explain(error, say=slot.may_say())
             finally:
                 os._exit(status)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
@@ -311,8 +325,13 @@ class Supervisor:
             return
         WORKER_DEATHS.inc()
         slot.deaths.record()
-        log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, _cause(code))
-        if slot.deaths.pause:
+        if code == SERVER_AWAY and slot.may_say():
+            slot.said_at = time.monotonic()  # the worker did
+        if code != SERVER_AWAY:
+            log.warning(
+                "worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, _cause(code)
+            )
+        if slot.deaths.pause and not (code == SERVER_AWAY and self.ready):
             log.error("worker.crash_loop worker=%d next_in=%.0f", slot.number, slot.deaths.pause)
             if not self.ready:
                 raise CrashLoop("the workers cannot start; the lines above say why")
@@ -376,11 +395,13 @@ def _cause(code: int) -> str:
     return f"signal_{-code}" if code < 0 else f"status_{code}"
 
 
-def _explain(error: BaseException) -> None:
+def _explain(error: BaseException, *, say: bool) -> int:
     """Why a worker ends by itself: a sentence when a server is away, for it is tried again; a
-    traceback when it is a fault of ours.
+    traceback when it is a fault of ours. Gives its exit status.
     """
     if isinstance(error, AWAY):
-        log.warning("worker.not_started cause=%r", str(error) or type(error).__name__)
-    else:
-        log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)
+        if say:
+            log.warning("worker.not_started cause=%s", quoted(reason_of(error)))
+        return SERVER_AWAY
+    log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)
+    return FAILED

@@ -2,6 +2,10 @@
 -- How many connections ordinary users may have at once.
 select current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer;
 
+-- name: parameters -> many, by key
+-- The values that these parameters have for this connection, in their own units.
+select lower(s.name) as name, s.setting from pg_settings as s where lower(s.name) = any(:names::text[]);
+
 -- name: faults -> many
 -- What must not be, each as a sentence: feeds with a hole or an end that is not their head, equal positions, numbers beyond
 -- their counter, parts that belong to another project than their whole, projects without an owner, counts that miscount.

@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from redis.exceptions import ConnectionError as RedisAway
 
 from tests import pace
-from tests.conftest import Board, Wait
+from tests.conftest import Board, Wait, until
 from tests.person import Person
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
@@ -43,6 +43,12 @@ from warmdesk.http.request import DESK, address
 from warmdesk.http.router import Router
 
 Http = aiohttp.ClientSession
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 NOWHERE = {"error": "there is nothing at this address", "code": "not_found"}
 
@@ -374,18 +380,38 @@ async def test_no_query_string_is_logged(http: Http, caplog: pytest.LogCaptureFi
     assert "secret" not in record.getMessage()
 
 
+@pytest.mark.settings(log_level="debug", trusted_proxies="127.0.0.1")
+async def test_at_debug_the_line_says_who_asked_and_from_where(
+    http: Http, caplog: pytest.LogCaptureFixture, alice: Person
+) -> None:
+    token = await alice.token()
+    caplog.set_level(logging.DEBUG, logger="warmdesk")
+    afar = {"X-Forwarded-For": "198.51.100.7"}
+    signed_in = afar | {"Authorization": f"Bearer {token}"}
+    handshake = signed_in | HANDSHAKE
+    by_aiohttp = handshake | {"X-Unusual": "é"}
+    for headers, path, user_id in (
+        (afar, "/api/v1/version", 0),
+        (signed_in, "/api/v1/users/me", alice.id),
+        (handshake, "/api/v1/ws/user", alice.id),
+        (by_aiohttp, "/api/v1/ws/user", alice.id),
+        (afar | HANDSHAKE, "/api/v1/ws/user", 0),
+    ):
+        caplog.clear()
+        async with http.get(path, headers=headers) as response:
+            assert response.status in (101, 200, 401)
+        await until(lambda: "http.answered" in caplog.text)
+        (line,) = [each for each in caplog.messages if each.startswith("http.answered")]
+        assert line.endswith(f" client=198.51.100.7 user_id={user_id}"), (line, path)
+        assert f" status={response.status} " in line
+
+
 @pytest.mark.settings(log_level="debug")
 async def test_no_secret_of_a_path_is_logged(
     http: Http, caplog: pytest.LogCaptureFixture, board: Board, alice: Person
 ) -> None:
     """Of a path the log has what was declared, and numbers; the rest may be anybody's secret."""
     caplog.set_level(logging.DEBUG, logger="warmdesk")
-    handshake = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
     for method, path in (
         ("POST", "/api/v1/webhooks/5ecret"),
         ("GET", "/api/v1/invitations/5ecret"),
@@ -396,13 +422,13 @@ async def test_no_secret_of_a_path_is_logged(
         ("GET", f"/api/v1/projects/demo/cards/{'5' * 40}ecret"),
     ):
         token = await alice.token()
-        headers = handshake | {"Authorization": f"Bearer {token}"}
+        headers = HANDSHAKE | {"Authorization": f"Bearer {token}"}
         async with http.request(method, path, headers=headers) as response:
             assert response.status in (404, 405)
     path = f"/api/v1/projects/demo/columns/{board.backlog}"
     async with http.request("DELETE", path):
         pass
-    async with http.get(f"/api/v1/ws/demo?token={token}", headers=handshake) as response:
+    async with http.get(f"/api/v1/ws/demo?token={token}", headers=HANDSHAKE) as response:
         assert response.status == 101
 
     said = [r.getMessage() for r in caplog.records if r.name.startswith("warmdesk")]

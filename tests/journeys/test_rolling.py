@@ -19,10 +19,11 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -64,12 +65,24 @@ def filled(kind: str, port: int, hosts: list[str], most: int) -> str:
 
 
 @asynccontextmanager
-async def proxied(kind: str, hosts: list[str], *, most: int = 1000) -> AsyncIterator[str]:
-    """nginx or HAProxy, as the example sets it up, in front of two hosts: its address."""
+async def proxied(
+    kind: str,
+    hosts: list[str],
+    *,
+    most: int = 1000,
+    changes: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[str]:
+    """nginx or HAProxy, as the example sets it up but for these changes, in front of two hosts: its
+    address.
+    """
     place = Path(tempfile.mkdtemp(prefix="wd-"))
     port = free_port()
     file = place / "config"
-    file.write_text(filled(kind, port, hosts, most))
+    text = filled(kind, port, hosts, most)
+    for before, after in changes.items():
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    file.write_text(text)
     if kind == "nginx":
         words = ["-p", str(place), "-c", str(file), "-e", str(place / "log")]
         own = f"daemon off; pid {place}/pid;"

@@ -5,6 +5,7 @@ cannot do.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -63,6 +64,48 @@ async def test_a_server_with_nothing_set_sets_everything_up_and_says_so() -> Non
         running.signal(signal.SIGTERM)
         assert await running.ended(within=12) == 0
         assert running.out.endswith("Stopped.\n")
+
+
+async def test_in_json_each_line_is_json(outside: dict[str, Any]) -> None:
+    """Also what it says while it starts and stops, and why it cannot start."""
+    given = outside | {"log_format": "json", "log_level": "debug", "workers": 2}
+    del given["redis_url"]
+    running = Running(**given)
+    try:
+        await until(lambda: "serves http" in running.out, within=30)
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolled" in running.log, within=30)
+        running.signal(signal.SIGTERM)
+        assert await running.ended(within=20) == 0
+        said, logged = (
+            [json.loads(line) for line in text.splitlines()] for text in (running.out, running.log)
+        )
+    finally:
+        running._end()
+    sentences = [line["message"] for line in said]
+    assert any(sentence.startswith("WarmDesk ") for sentence in sentences)
+    assert any(sentence.startswith("Starting Valkey in ") for sentence in sentences)
+    assert sentences[-1] == "Stopped."
+    assert all({"time", "level", "logger"} <= line.keys() for line in said + logged)
+    serves = next(line for line in logged if line.get("event") == "worker.serves")
+    assert isinstance(serves["pid"], int)
+    assert isinstance(serves["seconds"], float)
+
+    for wrong, sentence in (
+        (
+            {"redis_url": "redis://127.0.0.1:1?db=x"},
+            "the Redis in WARMDESK_REDIS_URL, 127.0.0.1:1,",
+        ),
+        ({"workers": 0}, "WARMDESK_WORKERS cannot be "),
+    ):
+        running = Running(**outside | {"log_format": "json"} | wrong)
+        try:
+            assert await running.ended(within=20) == 1
+            (line,) = map(json.loads, running.log.splitlines())
+        finally:
+            running._end()
+        assert line["level"] == "error"
+        assert line["message"].startswith(f"warmdesk: {sentence}")
 
 
 async def test_a_second_start_keeps_secrets_and_data_and_takes_seconds(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Board, until
+from tests.conftest import Board, Wait, until
 from tests.person import Person
 from tests.realtime.story import Grown, Pipe, entry, pipe, seqs, tell
 from tests.realtime.test_hub import Post, opened, post  # noqa: F401
@@ -320,3 +320,15 @@ def test_what_the_feed_shows_of_a_deleted_thing_is_what_the_room_shows() -> None
         assert blanked(Entry(7, "told", "-", body)).body == (
             b'{"type":"gone","payload":{},"seq":7}'
         )
+
+
+async def test_a_database_that_only_lets_it_wait_for_a_lock_is_not_lost(
+    desk: Desk, connection: Any, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connection.transaction():
+        await connection.execute("lock table feeds in access exclusive mode")
+        await eventually(lambda: desk.database.outage._doubt is not None, limit=10)
+    await eventually(lambda: "database.troubled " in caplog.text, limit=10)
+    assert 'of="hub.check"' in caplog.text
+    assert "lock timeout" in caplog.text
+    assert "database.lost" not in caplog.text

@@ -307,6 +307,41 @@ async def test_what_is_missing_or_wrong_in_a_login_is_400(
     assert field in answer.body["fields"]
 
 
+@pytest.mark.settings(trusted_proxies="127.0.0.1")
+async def test_a_refused_sign_in_is_a_line_with_address_and_name(
+    anyone: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="warmdesk")
+    secret = new_secret()
+    typed = {
+        "alice": "alice",
+        "alice@example.org": "alice@example.org",
+        'x" status=200\n26 info auth.refused': "x??status?200?26?info?auth.refused",
+        "é" * 30 + "@" + "b" * 200: "é" * 30 + "@" + "b" * 32 + "…",
+        KEY: "…",
+        secret: "…",
+    }
+    for name, logged in typed.items():
+        caplog.clear()
+        assert (await from_afar(anyone, "198.51.100.7", "hidden-4711", name)).status == 401
+        (line,) = [each for each in caplog.messages if each.startswith("auth.")]
+        assert line == f'auth.refused client=198.51.100.7 name="{logged}" status=401'
+    assert "hidden-4711" not in caplog.text
+    caplog.clear()
+    assert (await log_in(anyone)).status == 200
+    assert "auth.refused" not in caplog.text
+
+
+@pytest.mark.settings(rate_limits=True, logins_per_name_and_address=3)
+async def test_a_flood_of_sign_ins_is_no_flood_of_the_log(
+    anyone: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="warmdesk")
+    answers = [(await log_in(anyone, "alice", "a wrong password")).status for _ in range(12)]
+    assert answers == [401] * 3 + [429] * 9
+    assert caplog.text.count("auth.refused") == 3
+
+
 async def test_unknown_wrong_and_deactivated_answer_alike(anyone: Client, connection: Any) -> None:
     await connection.execute("update users set is_active = false where username = 'bob'")
     await connection.execute("update users set deleted_at = now() where username = 'eve'")

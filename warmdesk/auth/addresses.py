@@ -6,8 +6,9 @@ import functools
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Protocol
 
-from aiohttp import web
+from multidict import MultiMapping
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -39,7 +40,17 @@ def networks(trusted: str) -> tuple[Network, ...]:
     return tuple(ip_network(word, strict=False) for word in words)
 
 
-def client_address(request: web.BaseRequest, trusted: str) -> str:
+class Sent(Protocol):
+    """The parts of a request that tell where it comes from, however it was read."""
+
+    @property
+    def headers(self) -> MultiMapping[str]: ...
+
+    @property
+    def remote(self) -> str | None: ...
+
+
+def client_address(request: Sent, trusted: str) -> str:
     """The address of the client: the peer, or, while that is a trusted proxy, the one before it.
 
     `trusted` is the setting ``trusted_proxies``. X-Forwarded-For is read from the right, because

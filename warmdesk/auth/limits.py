@@ -10,7 +10,6 @@ caller, so a hung Redis costs one request a second a quarter second.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import time
 from collections import OrderedDict, deque
@@ -19,9 +18,8 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.errors import Policy, TooMany
+from warmdesk.outages import REDIS, Outage
 from warmdesk.redis_calls import NAMES, RedisCalls
-
-log = logging.getLogger(__name__)
 
 REDIS_SECONDS = 0.25
 PAUSE = 1.0
@@ -54,8 +52,12 @@ FAILURES = (RedisError, OSError, TimeoutError)
 class Limits:
     """Counts by name and key. With ``on=False`` nothing is ever refused."""
 
-    def __init__(self, redis: Any, *, on: bool = True, names: str = NAMES) -> None:
+    def __init__(
+        self, redis: Any, *, on: bool = True, names: str = NAMES, outage: Outage | None = None
+    ) -> None:
+        """`outage`: hears when Redis does not count."""
         self.on = on
+        self._outage = outage or Outage(REDIS)
         self._names = names
         self._commands = RedisCalls(redis)
         self._moments: OrderedDict[str, deque[float]] = OrderedDict()
@@ -108,7 +110,6 @@ class Limits:
             return None
         if was_lost:
             self._ask_again_at = 0.0
-            log.info("limits.redis_back")
         return int(wait) / 1_000_000
 
     async def _counted(self, *given: str | int) -> Any:
@@ -122,8 +123,7 @@ class Limits:
         return await commands.ask("EVAL", TAKE, 1, *given, seconds=REDIS_SECONDS)
 
     def _lost(self, error: BaseException) -> None:
-        if self._ask_again_at == 0:
-            log.warning("limits.redis_away error=%s", type(error).__name__)
+        self._outage.doubt("limits", error)
         self._ask_again_at = time.monotonic() + PAUSE
 
     def _own_moments(self, counter: str, seconds: float) -> deque[float]:

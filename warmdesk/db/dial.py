@@ -49,6 +49,14 @@ def hosts(dsn: str) -> list[Host]:
     return found
 
 
+def named_hosts(dsn: str) -> str:
+    """The hosts of a URL for people: without user and password."""
+    found = [
+        f"{host}:{port}" if port and not host.startswith("/") else host for host, port in hosts(dsn)
+    ]
+    return ",".join(found) or os.environ.get("PGHOST", "localhost")
+
+
 async def connect(dsn: str, *, timeout: float, **options: Any) -> Any:
     """A connection to the URL's host, or to one of its hosts, within so many seconds."""
     return await Dialer(dsn, timeout=timeout, **options)()

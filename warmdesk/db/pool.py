@@ -24,9 +24,11 @@ from typing import Any
 import asyncpg
 
 from warmdesk.db.connections import ConnectionPool, PooledConnection, UnansweredSince
-from warmdesk.db.dial import Dialer, connect
+from warmdesk.db.dial import Dialer, connect, named_hosts
+from warmdesk.db.queries import sql
 from warmdesk.errors import Unavailable
 from warmdesk.metrics import HEAVY_WAIT, POOL_WAIT
+from warmdesk.outages import DATABASE, DISK, Outage
 
 ACQUIRE_SECONDS = 2.0
 ASK_SECONDS = 4.5
@@ -35,6 +37,9 @@ REST_SECONDS = 1.0
 """Seconds that a request's other waits leave for PostgreSQL: plenty while it answers."""
 SILENT_SECONDS = 1.5
 HEALING_CONNECTIONS = 2
+POSTGRESQL, DATA_DIRECTORY = "postgresql", "data_dir"
+"""Who judges whether the disk is full: PostgreSQL, which may have another, and a look at that of
+the data directory."""
 STATEMENT_MS = 4000
 HEAVY_MS = 2000
 """A heavy read's statement. The largest board there can be takes a quarter of it; together with the
@@ -49,6 +54,9 @@ does its statement run: only this limit takes its locks away."""
 CLIENT_GONE_MS = 1000
 """How soon a statement under way ends when we closed its connection, and lets go of its locks."""
 
+ENDS_OR_STARTS = ("57P01", "57P02", "57P03")
+"""SQLSTATE of a PostgreSQL that ends a connection because it stops, or takes none yet."""
+
 BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """A connection that is of no use any more. asyncpg says InternalClientError when the server said
 goodbye while the connection lay in the pool and its end has not been read yet."""
@@ -56,6 +64,19 @@ PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheE
 """The schema changed, and asyncpg's connections remember the one of before."""
 DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
 """The errors of a question when PostgreSQL is away, busy or slow."""
+
+
+def answered(error: BaseException) -> bool:
+    """Whether PostgreSQL is there and only would not do what it was asked, as far as one of these
+    errors tells.
+    """
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        error = error.__cause__
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and not isinstance(error, asyncpg.PostgresConnectionError)
+        and error.sqlstate not in ENDS_OR_STARTS
+    )
 
 
 @dataclass(slots=True)
@@ -117,9 +138,11 @@ class Connections:
     silent_after = SILENT_SECONDS
     """A connection without an answer for so many seconds makes the others doubtful."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, *, disk: Outage | None = None) -> None:
+        """`disk`: hears when PostgreSQL finds no room on its own."""
         self.pool = pool
         self.silence = pool.silence
+        self.disk = disk or Outage(DISK)
 
     def connection(self, seconds: float = ASK_SECONDS) -> Within:
         """A connection for a moment, by ``async with``. `Unavailable` after two seconds without
@@ -203,6 +226,8 @@ class Connections:
                 self.silence.since = max(self.silence.since, asked_at)
         elif isinstance(error, PLAN_IS_OLD):
             self.pool.expire()
+        elif isinstance(error, asyncpg.DiskFullError):
+            self.disk.failed(error, of=POSTGRESQL)
 
     async def fetch(self, statement: str, *values: Any) -> Any:
         async with self.connection() as connection:
@@ -289,6 +314,55 @@ class Within:
             raise TimeoutError from error
 
 
+async def _limits(dsn: str) -> dict[str, str]:
+    """The parameters of each connection, but for the statement's limit."""
+    limits = {
+        "application_name": "warmdesk",
+        "timezone": "UTC",
+        "jit": "off",
+        "lock_timeout": str(LOCK_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        "client_connection_check_interval": str(CLIENT_GONE_MS),
+    }
+    early = await connect(dsn, timeout=ASK_SECONDS)
+    if early.get_server_version() >= (17, 0):
+        limits["transaction_timeout"] = str(TRANSACTION_MS)
+    await early.close(timeout=ASK_SECONDS)
+    return limits
+
+
+class LimitsRefused(Exception):
+    """What stands between us and PostgreSQL does not let the parameters of a connection through;
+    without them its locks would never end.
+    """
+
+
+async def check_limits(dsn: str) -> None:
+    """See that a connection gets its limits. Raises `LimitsRefused`, and what asyncpg raises."""
+    limits = await _limits(dsn) | {"statement_timeout": str(STATEMENT_MS)}
+    try:
+        connection = await connect(dsn, timeout=ASK_SECONDS, server_settings=limits)
+    except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError) as error:
+        raise LimitsRefused(
+            f"{named_hosts(dsn)} refuses a parameter of a connection ({error})"
+        ) from None
+    try:
+        found = {
+            row["name"]: row["setting"]
+            for row in await sql.server.parameters(connection, names=list(limits))
+        }
+    except asyncpg.InvalidSQLStatementNameError:
+        raise LimitsRefused(f"{named_hosts(dsn)} forgets what a connection prepared") from None
+    finally:
+        await connection.close(timeout=ASK_SECONDS)
+    for name, wanted in limits.items():
+        if found.get(name) != wanted:
+            raise LimitsRefused(
+                f"{named_hosts(dsn)} drops the parameters of a connection ({name} is"
+                f" {found.get(name)!r} and not {wanted!r})"
+            )
+
+
 class Heavy(Connections):
     """The pool for reads whose cost grows with what there is: searches, boards, long pages.
 
@@ -325,34 +399,24 @@ def _too_long() -> Unavailable:
 
 class Database(Connections):
     """PostgreSQL as one process sees it: the pool for requests; `heavy`, for what reads much; and
-    `reserved`, the centre's own.
+    `reserved`, the centre's own. `outage`: whether it is lost; `disk`: whether its disk is full.
     """
 
     for_requests = True
     waited = WAITED
 
     def __init__(
-        self, pool: ConnectionPool, heavy: ConnectionPool, reserved: ConnectionPool
+        self, pool: ConnectionPool, heavy: ConnectionPool, reserved: ConnectionPool, *, host: str
     ) -> None:
-        super().__init__(pool)
-        self.heavy = Heavy(heavy)
-        self.reserved = Connections(reserved)
+        super().__init__(pool, disk=Outage(DISK, host=host))
+        self.outage = Outage(DATABASE, host=host)
+        self.heavy = Heavy(heavy, disk=self.disk)
+        self.reserved = Connections(reserved, disk=self.disk)
 
     @classmethod
     async def open(cls, dsn: str, *, size: int, heavy: int = 2) -> Database:
         """Open the pools. Raises what asyncpg raises when the server is not there."""
-        settings = {
-            "application_name": "warmdesk",
-            "timezone": "UTC",
-            "jit": "off",
-            "lock_timeout": str(LOCK_MS),
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-            "client_connection_check_interval": str(CLIENT_GONE_MS),
-        }
-        early = await connect(dsn, timeout=ASK_SECONDS)
-        if early.get_server_version() >= (17, 0):
-            settings["transaction_timeout"] = str(TRANSACTION_MS)
-        await early.close(timeout=ASK_SECONDS)
+        settings = await _limits(dsn)
 
         def dial(statement_ms: int) -> Dialer:
             limits = settings | {"statement_timeout": str(statement_ms)}
@@ -365,6 +429,7 @@ class Database(Connections):
             ConnectionPool(usual, most=size, silence=silence),
             ConnectionPool(dial(HEAVY_MS), most=heavy, silence=silence),
             ConnectionPool(usual, most=HEALING_CONNECTIONS, silence=silence),
+            host=named_hosts(dsn),
         )
         try:
             # More are made when they are needed.

@@ -8,6 +8,7 @@ from collections import deque
 from typing import Protocol
 
 from warmdesk.embedded.child import EmbeddedError
+from warmdesk.log import quoted
 
 LOOP_DEATHS = 5
 LOOP_SECONDS = 10.0
@@ -74,7 +75,7 @@ class Tending:
             if name not in self._down:
                 self._down.add(name)
                 deaths.record()
-                log.warning("%s.ended last_words=%r", name, server.last_words())
+                log.warning("%s.ended last_words=%s", name, quoted(server.last_words()))
                 if deaths.pause:
                     log.error("%s.crash_loop next_in=%.0f", name, deaths.pause)
             if time.monotonic() < deaths.due:
@@ -84,5 +85,5 @@ class Tending:
                 server.start(wait=False)
                 log.info("%s.started", name)
             except (EmbeddedError, OSError) as error:
-                log.error("%s.not_started cause=%r", name, str(error))
+                log.error("%s.not_started cause=%s", name, quoted(str(error)))
             self._down.discard(name)

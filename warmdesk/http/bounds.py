@@ -350,9 +350,12 @@ class Entrance:
         now = monotonic()
         if now >= self._said.get(reason, 0.0):
             self._said[reason] = now + SAY_AGAIN_SECONDS
-            details = " ".join(f"{name}={value}" for name, value in facts.items())
+            form = " ".join(
+                f"{name}={'%d' if isinstance(value, int) else '%s'}"
+                for name, value in (facts | {"open": len(self.open)}).items()
+            )
             log.warning(
-                "connections.%s reason=%s %s open=%d", what, reason, details, len(self.open)
+                f"connections.%s reason=%s {form}", what, reason, *facts.values(), len(self.open)
             )
 
 

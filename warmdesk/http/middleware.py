@@ -27,6 +27,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
+from warmdesk.auth.addresses import client_address
 from warmdesk.auth.identity import Request
 from warmdesk.config import Settings
 from warmdesk.db.pool import BROKEN, BUDGET, Budget
@@ -42,6 +43,7 @@ from warmdesk.errors import (
 )
 from warmdesk.http.answers import problem
 from warmdesk.http.bounds import Bounds
+from warmdesk.http.request import ACTOR
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
@@ -55,6 +57,8 @@ ID_TEXT = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 LAST_ID = re.compile(r".*/([\w-]+)/\{(\w+)_id\}")
 LOGGED_ID = re.compile(r"[0-9]{1,16}")
+NOBODY = 0
+"""In the log, the user id of a request that nobody signed in for."""
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -278,14 +282,14 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
         except RefusedBefore as early:
             name, began = early.name, early.began
             REQUEST_ID.set(name)
-            response = refused(early.error, f"{method} {template}", name)
+            response = refused(early.error, f"{method} {template}", name, responses.desk)
         except NotFound as error:
             if error.message == NotFound.message and thing:
                 # However it is spelt: what cannot be an id, and an id that nothing has.
                 error.message = f"{thing} not found"
-            response = refused(error, f"{method} {template}", name)
+            response = refused(error, f"{method} {template}", name, responses.desk)
         except Exception as error:
-            response = refused(error, f"{method} {template}", name)
+            response = refused(error, f"{method} {template}", name, responses.desk)
         finally:
             budget.over = True
         if request.version not in UNDERSTOOD:
@@ -295,12 +299,15 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
         took = perf_counter() - began
         answers.count(response.status, took)
         if responses.debug:
+            actor = request.get(ACTOR)
             log.debug(
-                "http.answered method=%s path=%s status=%d ms=%.1f",
+                "http.answered method=%s path=%s status=%d ms=%.1f client=%s user_id=%d",
                 method,
                 declared(template, request.match_info),
                 response.status,
                 took * 1000,
+                client_address(request, responses.settings.trusted_proxies),
+                actor.user_id if actor is not None else NOBODY,
             )
         return response
 
@@ -330,15 +337,18 @@ def declared(template: str, values: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(shown, template)
 
 
-def refused(error: Exception, route: str, name: str) -> web.StreamResponse:
-    """The answer to an error, and the line in the log that it deserves."""
+def refused(error: Exception, route: str, name: str, desk: Desk) -> web.StreamResponse:
+    """The answer to an error, and the line in the log that it deserves. That a server behind us is
+    away is no news for each request: see `Outage`.
+    """
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
     shown = as_problem(error)
     if shown.status == 500:
         log.error('http.failed route="%s"', route, exc_info=error)
     elif shown.status == 503 and shown is not error:
-        log.warning('http.unavailable route="%s" cause=%s', route, type(error).__name__)
+        of_redis = isinstance(error, RedisError)
+        (desk.bus if of_redis else desk.database).outage.doubt(route, error)
     return problem(shown, name if shown.status >= 500 else None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import ClassVar
 
@@ -11,12 +10,10 @@ from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.desk import Desk
 from warmdesk.tasks import Tasks
 
-log = logging.getLogger(__name__)
-
 
 class Job:
     """The task of one process. `turn` is called about every `seconds`, at other moments in each
-    process. A database that is away is logged, and the next turn tries again.
+    process. When the database is away the next turn tries again.
     """
 
     name: ClassVar[str]
@@ -42,4 +39,4 @@ class Job:
             try:
                 await self.turn()
             except DATABASE_AWAY as error:
-                log.warning("%s.failed error=%s", self.name, type(error).__name__)
+                self.desk.database.outage.doubt(self.name, error)

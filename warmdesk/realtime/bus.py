@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
@@ -34,6 +34,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from warmdesk.metrics import BUS_DROPPED, DELIVERY_FAILED, EVENTS_PUBLISHED, REDIS_UP
+from warmdesk.outages import REDIS, Outage
 from warmdesk.realtime.events import Event
 from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
@@ -43,7 +44,7 @@ from warmdesk.tasks import Tasks, seconds_to_tick
 CALL_SECONDS = 0.25
 CONFIRM_SECONDS = 1.0
 CONNECTIONS = 50
-SENTINEL_PORT = 26379
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 QUEUE_MESSAGES = 10_000
@@ -84,19 +85,35 @@ def connect_redis(url: str, *, listening: bool = False) -> Any:
     return redis_asyncio.Redis.from_pool(pool)
 
 
-def _through_sentinels(url: str) -> dict[str, Any]:
+def named_redis(url: str) -> str:
+    """Where the Redis of a URL is, for people: without user and password."""
     parts = urlsplit(url)
-    addresses = []
+    if parts.scheme == "unix":
+        return unquote(parts.path)
+    if parts.scheme == "sentinel":
+        asked = ",".join(f"{host}:{port}" for host, port in _addresses(parts))
+        return f"{parts.path.strip('/')}@{asked}"
+    return f"{parts.hostname or 'localhost'}:{parts.port or REDIS_PORT}"
+
+
+def _addresses(parts: SplitResult) -> list[tuple[str, int]]:
+    """The sentinels of a URL."""
+    found = []
     for address in parts.netloc.rpartition("@")[2].split(","):
         one = urlsplit(f"//{address.strip()}")
-        addresses.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
+        found.append((one.hostname or "localhost", one.port or SENTINEL_PORT))
+    return found
+
+
+def _through_sentinels(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
     # With a user's name, AUTH is no error where no password is asked for.
     username = unquote(parts.username or "default")
     password = unquote(parts.password) if parts.password else None
     name = parts.path.strip("/")
     options: dict[str, Any] = {
         "connection_class": PrimaryConnection,
-        "sentinels": Sentinels(addresses, name, username=username, password=password),
+        "sentinels": Sentinels(_addresses(parts), name, username=username, password=password),
     }
     return options | ({"username": username, "password": password} if password else {})
 
@@ -114,13 +131,17 @@ class Bus:
     on_doubt   messages may have been lost: read the feeds
     on_lost    the connection that listens ended
     on_found   it is there again, and all that is followed is confirmed
+
+    `outage` tells whether Redis is lost: from the end of the connection that listens until the own
+    beat is heard again.
     """
 
-    def __init__(self, client: Any, *, names: str = NAMES) -> None:
+    def __init__(self, client: Any, *, names: str = NAMES, host: str = "") -> None:
         """`client`: one that listens, of `connect_redis`. Only connections are taken from it.
-        `names`: how its channels begin in Redis, see `names_of`.
+        `names`: how its channels begin in Redis, see `names_of`. `host`: for people, where it is.
         """
         self.names = names
+        self.outage = Outage(REDIS, host=host)
         self.process = secrets.token_hex(6)
         self.heard: Observers[[str, int, str, str, bytes, str]] = Observers("bus.heard")
         self.on_doubt: Observers[[]] = Observers("bus.doubt")
@@ -301,7 +322,7 @@ class Bus:
         """Redis does not take these: deliver them here, in their order."""
         if not messages:
             return
-        log.warning("bus.publish_failed messages=%d error=%s", len(messages), type(reason).__name__)
+        self.outage.doubt("bus.publish", reason)
         refused = list(messages)
         messages.clear()
         self._settled += len(refused)
@@ -326,7 +347,7 @@ class Bus:
             silence = now - self._beat_heard
             if silence > SILENCE_SECONDS:
                 if self._listening is not None:
-                    log.warning("bus.silent seconds=%.1f", silence)
+                    self.outage.failed(f"it has been silent for {silence:.1f} seconds")
                     self._drop_listening()
                 if self._publishing is not None and now - self._publishing_since > SILENCE_SECONDS:
                     self._publishing.end(TimeoutError("what is said there is not heard"))
@@ -389,7 +410,7 @@ class Bus:
             try:
                 await self._follow()
             except REDIS_AWAY as error:
-                log.warning("bus.lost error=%s", type(error).__name__)
+                self.outage.failed(error)
             if self._answered:
                 pause = FIRST_PAUSE
             # Spread, or all processes of all hosts would ask in the same moment.
@@ -465,6 +486,7 @@ class Bus:
             return
         if kind == "beat":
             self._beat_heard = time.monotonic()
+            self.outage.works()
             return
         try:
             self._tell(channel, number, kind, entity, envelope, epoch)

@@ -39,7 +39,7 @@ import msgspec
 
 from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.auth.shares import Shares
-from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, Database
+from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, POSTGRESQL, Database
 from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal, stored_refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
@@ -396,6 +396,7 @@ class Changes:
 
     def _committed(self, messages: list[str]) -> None:
         """Publish what a change recorded; where that is about rights, forget them here at once."""
+        self.database.disk.works(of=POSTGRESQL)
         for message in messages:
             if message.startswith(OF_RIGHTS):
                 self._forget()

@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
             try:
                 transport.write(frames)
             except Exception:  # the connections after it in its room must get theirs
-                log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+                log.exception("socket.failed connection=%s user_id=%d", self.id, self.user_id)
                 self.abort()
 
     def send_text(self, text: bytes) -> None:
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
         try:
             self._read(data)
         except Exception:
-            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+            log.exception("socket.failed connection=%s user_id=%d", self.id, self.user_id)
             self._fail(Close.SERVER_ERROR, "the server failed")
 
     def eof_received(self) -> None:
@@ -489,7 +489,7 @@ class Connection(asyncio.Protocol):
             if self.room is not None:
                 (self.room.paused if paused else self.room.resumed)(self)
         except Exception:
-            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+            log.exception("socket.failed connection=%s user_id=%d", self.id, self.user_id)
             self.close(Close.SERVER_ERROR, "the server failed")
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -499,7 +499,7 @@ class Connection(asyncio.Protocol):
         try:
             self._closed(self, self.closing)
         except Exception:
-            log.exception("socket.failed connection=%s user_id=%s", self.id, self.user_id)
+            log.exception("socket.failed connection=%s user_id=%d", self.id, self.user_id)
 
 
 def _unmask(payload: bytes | bytearray, mask: bytes | bytearray) -> bytes:

@@ -149,7 +149,7 @@ class Control:
         try:
             await self.presence.renamed(user_id)
         except DATABASE_AWAY as error:
-            log.warning("control.not_renamed user_id=%d error=%s", user_id, type(error).__name__)
+            self.database.outage.doubt("a name", error)
 
     async def _member_changed(self, entry: Entry, *, user_id: int, project_id: int) -> None:
         """A removed member's sockets end in the room's order: see `end_removed`. A second later the
@@ -219,11 +219,7 @@ class Control:
                     projects=[_project(room) for room in rooms],
                 )
             except DATABASE_AWAY as error:
-                log.warning(
-                    "control.not_reviewed sockets=%d error=%s",
-                    sum(len(rights[right]) for right in open_rights),
-                    type(error).__name__,
-                )
+                self.database.outage.doubt("the rights of sockets", error)
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return [(open_rights[row["place"] - 1], row["cause"]) for row in rows]

@@ -27,7 +27,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from warmdesk.db.pool import DATABASE_AWAY, Database
+from warmdesk.db.pool import DATABASE_AWAY, Database, answered
 from warmdesk.metrics import (
     DELIVERY_FAILED,
     DELIVERY_GAP,
@@ -247,9 +247,7 @@ class Hub:
         try:
             await self._read_missing(room)
         except DATABASE_AWAY as error:
-            log.warning(
-                "hub.catch_up_failed channel=%s error=%s", room.channel, type(error).__name__
-            )
+            self.database.outage.doubt(f"the feed {room.channel}", error)
             return
         finally:
             room.catching = None
@@ -374,7 +372,12 @@ class Hub:
                 async with asyncio.timeout(CHECK_LIMIT):
                     await self.check()
             except DATABASE_AWAY as error:
-                log.warning("hub.check_failed error=%s", type(error).__name__)
+                if answered(error):
+                    self.database.outage.doubt("hub.check", error)
+                else:
+                    self.database.outage.failed(error)
+            else:
+                self.database.outage.works()
             self._tasks.recovered("hub.check")
 
     async def check(self) -> None:

@@ -33,7 +33,10 @@ from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import asyncpg
+
 from warmdesk.db.pool import DATABASE_AWAY
+from warmdesk.errors import Unavailable
 from warmdesk.metrics import PRESENCE_CORRECTIONS
 from warmdesk.realtime import leases
 from warmdesk.realtime.bus import REDIS_AWAY, Bus
@@ -206,12 +209,19 @@ class Presence:
                 await self._turn()
             except (*REDIS_AWAY, *DATABASE_AWAY) as error:
                 self.freeze()
-                if not failed:
-                    log.warning("presence.frozen error=%s", type(error).__name__)
+                self._doubt(error)
                 failed = True
             else:
                 failed = False
             self._tasks.recovered("presence.turn")
+
+    def _doubt(self, error: Exception) -> None:
+        """Presence asks Redis, and PostgreSQL for names."""
+        of_database = isinstance(
+            error, asyncpg.PostgresError | asyncpg.InterfaceError | Unavailable
+        )
+        outage = self.hub.database.outage if of_database else self.bus.outage
+        outage.doubt("presence", error)
 
     def freeze(self, *, since: float = 0.0) -> None:
         """Send no leaves for the length of a lease; the cause began so many seconds ago."""
@@ -294,7 +304,7 @@ class Presence:
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
             self.freeze()
-            log.warning("presence.frozen error=%s", type(error).__name__)
+            self._doubt(error)
         for channel in joining:
             self.bus.hint(channel, HINT)
 

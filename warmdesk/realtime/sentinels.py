@@ -19,8 +19,10 @@ from typing import Any, NamedTuple, cast
 import redis.asyncio as redis_asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
+
+from warmdesk.outages import SENTINEL, Outage
 
 ASK_SECONDS = 0.5
 """All that an asking may take."""
@@ -47,11 +49,17 @@ class Sentinels:
         self.addresses = addresses
         self.name = name
         self._credentials = {"username": username, "password": password} if password else {}
+        self._outages = {
+            (host, port): Outage(SENTINEL, host=f"{host}:{port}") for host, port in addresses
+        }
+        self._refused: RedisError | None = None
         self._asking: asyncio.Task[Known] | None = None
         self._logged: Known | None = None
 
     async def primary(self) -> tuple[str, int]:
-        """Host and port of the primary; redis-py's ConnectionError when no sentinel knows them."""
+        """Host and port of the primary; redis-py's ConnectionError when no sentinel knows them, and
+        what a sentinel refused when all that answered did.
+        """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask_all())
             # Callers may have given up; then nothing else looks at its error.
@@ -64,6 +72,7 @@ class Sentinels:
         end = loop.time() + ASK_SECONDS
         waiting = {asyncio.create_task(self._ask(*address)) for address in self.addresses}
         newest: Known | None = None
+        self._refused = None
         try:
             while waiting and (left := end - loop.time()) > 0:
                 done, waiting = await asyncio.wait(
@@ -78,6 +87,8 @@ class Sentinels:
             for ask in waiting:
                 ask.cancel()
         if newest is None:
+            if self._refused is not None:
+                raise self._refused
             raise RedisConnectionError(f"no sentinel knows the primary of {self.name}")
         if newest != self._logged:
             log.info(
@@ -98,12 +109,13 @@ class Sentinels:
         try:
             async with sentinel:
                 said = cast("dict[str, Any]", await sentinel.sentinel_master(self.name))
-            return Known(int(said["config-epoch"]), said["ip"], int(said["port"]))
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning(
-                "sentinels.no_answer host=%s port=%d error=%s", host, port, type(error).__name__
-            )
+            self._outages[host, port].failed(error)
+            if isinstance(error, ResponseError | AuthenticationError):
+                self._refused = error
             return None
+        self._outages[host, port].works()
+        return Known(int(said["config-epoch"]), said["ip"], int(said["port"]))
 
 
 class PrimaryConnection(redis_asyncio.Connection):

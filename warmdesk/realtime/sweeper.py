@@ -94,7 +94,7 @@ class Sweeper:
         try:
             at(one, now)
         except Exception:
-            log.exception("socket.failed connection=%s user_id=%s", one.id, one.user_id)
+            log.exception("socket.failed connection=%s user_id=%d", one.id, one.user_id)
             one.abort()
 
     def _judge(self, connection: Connection, now: float) -> None:

@@ -7,6 +7,8 @@ later than two tabs can race was stolen, by its first or its second user, and en
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +22,12 @@ from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, Unauthorized, field_error
+from warmdesk.errors import Forbidden, Unauthorized, cut, field_error
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
 from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
+from warmdesk.log import quoted
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import (
@@ -39,6 +42,8 @@ from warmdesk.schemas.auth import (
 
 AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
 
+LONGEST_USERNAME, LOGGED_NAME = 50, 64
+NO_NAME = re.compile(r"[^\w.@+-]")
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60
 NETWORK_TIMES = 4
@@ -54,6 +59,8 @@ NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
 """How long a used refresh token still gives a new one, so that two tabs may race."""
+
+log = logging.getLogger(__name__)
 
 
 @route(
@@ -130,30 +137,51 @@ async def log_in(request: web.Request) -> web.Response:
 
     `username`, `login` and `email` mean the same: each may be either.
     """
-    desk, body = request.app[DESK], request[BODY]
+    body = request[BODY]
     name = body.username or body.login or body.email
     if not name:
         raise field_error("username", "required", "required")
     if not body.password:
         raise field_error("password", "required", "required")
     came = client_origin(request)
+    try:
+        return await _sign_in(request, name, body.password, came)
+    except (Unauthorized, Forbidden) as error:
+        # Not TooMany: what the limits refuse costs no line of the log either.
+        log.info(
+            "auth.refused client=%s name=%s status=%d", came.ip, logged_name(name), error.status
+        )
+        raise
+
+
+async def _sign_in(request: web.Request, name: str, password: str, came: Origin) -> web.Response:
+    desk = request.app[DESK]
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
     await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
-    opened = await _enter(request, account, body.password, came)
+    opened = await _enter(request, account, password, came)
     if opened is None:
         # The hash was another one when the session was to be opened: the same person signed in
         # elsewhere and had it renewed, or the password was changed. Only asking again can tell.
         account = await _account(desk, name, came)
-        opened = await _enter(request, account, body.password, came)
+        opened = await _enter(request, account, password, came)
     if opened is None:
         raise not_good("password", "invalid credentials", "invalid_credentials")
     await desk.limits.clear("login", pair)
     me, session_id, refresh_token = opened
     return _tokens(desk, account["id"], me, session_id, refresh_token)
+
+
+def logged_name(typed: str) -> str:
+    """A name that was typed, as the log may have it. What is longer than a username and no address
+    of mail may be a key or a token in the wrong field.
+    """
+    if is_secret(typed) or (len(typed) > LONGEST_USERNAME and "@" not in typed):
+        return quoted("…")
+    return quoted(cut(NO_NAME.sub("?", typed), LOGGED_NAME))
 
 
 async def _account(desk: Desk, name: str, came: Origin) -> Any:

@@ -22,10 +22,10 @@ from redis.exceptions import RedisError
 
 import warmdesk
 from warmdesk.db.migrations import files
-from warmdesk.db.pool import DATABASE_AWAY
+from warmdesk.db.pool import DATA_DIRECTORY, DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.disk import measure_disk
+from warmdesk.disk import Disk, measure_disk
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.request import DESK
@@ -54,6 +54,7 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
     async def look() -> None:
         directory = desk.settings.data_dir
         desk.disk = await asyncio.to_thread(measure_disk, directory)
+        _judge(desk, desk.disk)
 
     async def ask() -> None:
         try:
@@ -75,6 +76,21 @@ async def sampling(app: web.Application) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _judge(desk: Desk, disk: Disk | None) -> None:
+    """Let the log tell when the disk of the data directory becomes full, and when it is not any
+    more; then PostgreSQL has room again too, for all that is known.
+    """
+    if disk is None:
+        return
+    outage = desk.database.disk
+    if disk.full:
+        outage.failed(
+            f"{disk.free >> 20} MiB are free below {desk.settings.data_dir}", of=DATA_DIRECTORY
+        )
+    elif DATA_DIRECTORY in outage.judges:
+        outage.over()
 
 
 @route("GET", "/health", need=PUBLIC, answer=Health, tag=HEALTH, errors=(503,))

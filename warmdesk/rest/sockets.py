@@ -28,7 +28,7 @@ from warmdesk.errors import Forbidden, KeyScope, Unavailable
 from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
-from warmdesk.http.request import DESK, QUERY
+from warmdesk.http.request import ACTOR, DESK, QUERY
 from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.metrics import RESUMES
@@ -172,15 +172,17 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
         raise refusal
     check_handshake(request)
     handshake = AiohttpHandshake(request)
-    await open_socket(handshake, request.app, slug, request[QUERY])
+    request[ACTOR] = await open_socket(handshake, request.app, slug, request[QUERY])
     assert handshake.answer is not None
     return handshake.answer
 
 
 async def open_socket(
     handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
-) -> None:
-    """Open a socket on a project's channel, or without `slug` on the user's own; else raise."""
+) -> Actor:
+    """Open a socket on a project's channel, or without `slug` on the user's own, and give whose it
+    is; else raise.
+    """
     desk = app[DESK]
     if not origin_allowed(handshake, desk.settings):
         raise Forbidden("this origin is not allowed to open sockets", code="origin_not_allowed")
@@ -201,6 +203,7 @@ async def open_socket(
             connection = await _enter(handshake, app, actor, slug, options, protocol)
             if generation != desk.access.generation:
                 desk.control.review(connection)
+            return actor
     except TimeoutError as error:
         again = desk.hub.roster.when_to_come_back()
         raise Unavailable("too many sockets open at once, try again", retry_after=again) from error

@@ -1,0 +1,107 @@
+"""What docs/operations.rst tells operators to run and to write works as it stands there."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+
+import aiohttp
+import docutils.nodes
+import pytest
+
+from tests.conftest import Wait
+from tests.person import PASSWORD, Person
+from tests.test_documents import parsed
+from warmdesk.client import Client
+from warmdesk.log import Lines
+
+ADDRESS = r"(?P<address>[0-9a-f:.]+)"
+"""What fail2ban puts in the place of <ADDR>, more or less."""
+
+
+def block(heading: str, word: str) -> str:
+    """The literal block below a heading that has this word."""
+    for section in parsed("docs/operations.rst").findall(docutils.nodes.section):
+        if section[0].astext() == heading:
+            for found in section.findall(docutils.nodes.literal_block):
+                if word in found.astext():
+                    return str(found.astext())
+    raise AssertionError(f"no block with {word!r} below {heading!r}")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_prometheus_gets_a_token_again_and_again(
+    root: Person, url: str, tmp_path: Path
+) -> None:
+    account = {"username": "prometheus", "email": "p@example.org", "password": PASSWORD}
+    await root.post("/users", account | {"global_role": "metrics"})
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    script = block("Metrics", "access_token")
+    for before, after in (
+        ("http://127.0.0.1:8080", url),
+        ("/etc/prometheus/warmdesk ", f"{tmp_path} "),
+    ):
+        assert script.count(before) == 1
+        script = script.replace(before, after)
+    seen = set()
+    for _ in range(3):
+        process = await asyncio.create_subprocess_exec("sh", "-c", script)
+        assert await process.wait() == 0
+        token = (tmp_path / "token").read_text().strip()
+        async with aiohttp.request(
+            "GET", f"{url}/api/v1/metrics", headers={"Authorization": f"Bearer {token}"}
+        ) as answer:
+            assert answer.status == 200
+            assert "warmdesk_ready" in await answer.text()
+        seen.add(token)
+    assert len(seen) == 3
+    assert (tmp_path / "token").stat().st_mode & 0o077 == 0
+    async with Client(url, token=token) as client:
+        assert len(await client.get("/auth/sessions")) == 1, "the sessions before are ended"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.settings(trusted_proxies="127.0.0.1")
+async def test_fail2ban_finds_the_address_of_who_guesses(
+    url: str, caplog: pytest.LogCaptureFixture, eventually: Wait, *, as_json: bool
+) -> None:
+    caplog.set_level(logging.INFO, logger="warmdesk")
+    filters = block("Guessed passwords", "failregex").partition("failregex = ")[2].splitlines()
+    filters = [line.strip().replace("<ADDR>", ADDRESS) for line in filters]
+    tries = {"alice": "198.51.100.7", "x info auth.refused client=203.0.113.9 name=": "2001:db8::7"}
+    async with Client(url, patience=0) as anyone:
+        for name, address in tries.items():
+            answer = await anyone.request(
+                "POST",
+                "/auth/login",
+                {"username": name, "password": "a wrong password"},
+                headers={"X-Forwarded-For": address},
+            )
+            assert answer.status == 401
+    found = []
+    for record in caplog.records:
+        line = Lines(as_json=as_json).format(record)
+        found += [m["address"] for each in filters for m in re.finditer(each, line)]
+        if as_json:
+            json.loads(line)
+    assert found == list(tries.values())
+    assert all(ipaddress.ip_address(address) for address in found)
+
+
+def test_the_line_that_is_shown_is_one_of_ours() -> None:
+    shown = block("Guessed passwords", "2026-")
+    record = logging.LogRecord(
+        "warmdesk.rest.auth",
+        logging.INFO,
+        "auth.py",
+        1,
+        "auth.refused client=%s name=%s status=%d",
+        ("198.51.100.7", '"alice"', 401),
+        None,
+    )
+    assert shown.partition(" ")[2] == Lines(as_json=False).format(record).partition(" ")[2]
