@@ -30,6 +30,7 @@ from warmdesk.realtime.leases import Leases
 from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.resume import Resume
+from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
 from warmdesk.tasks import Background
 
@@ -47,6 +48,7 @@ class Desk:
     people: People
     presence: Presence
     control: Control
+    waits: Waits
     changes: Changes
     boards: Boards
     chat: Chat
@@ -135,7 +137,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     )
     presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
-    control = Control(hub, database, presence=presence, forgetful=forgetful)
+    waits = Waits(most=settings.waits_per_person)
+    control = Control(hub, database, presence=presence, forgetful=forgetful, waits=waits)
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), on=settings.rate_limits)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
@@ -150,6 +153,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         people=people,
         presence=presence,
         control=control,
+        waits=waits,
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),

@@ -33,6 +33,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Conflict, NotFound, TooLarge, Unavailable, WarmDeskError
 from warmdesk.http.answers import problem
 from warmdesk.http.bounds import Bounds
+from warmdesk.http.request import WAITED
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
@@ -248,7 +249,7 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             response.force_close()
         if response.status != 101 and not response.prepared:
             responses.finish_headers(request, response, name)
-        took = perf_counter() - began
+        took = perf_counter() - began - request.get(WAITED, 0.0)
         answers.count(response.status, took)
         if responses.debug:
             log.debug(

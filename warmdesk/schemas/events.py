@@ -21,6 +21,13 @@ class EventsQuery(Body):
     ) = None
     epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
     limit: Limit = 100
+    wait: (
+        Annotated[
+            int,
+            Meta(ge=1, le=60, description="seconds to wait while there is nothing: 1 to 60"),
+        ]
+        | None
+    ) = None
 
 
 class PresenceQuery(Body):
