@@ -126,6 +126,7 @@ class Client:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+                headers={"Accept-Encoding": "gzip"},
                 connector=aiohttp.TCPConnector(limit=0),
             )
             # aiohttp would repeat some requests by itself, and then a DELETE was done unnoticed.

@@ -19,6 +19,7 @@ from warmdesk.auth.addresses import Origin, client_address, origin
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, NotFound, field_error
+from warmdesk.http.encodings import plain_tags
 from warmdesk.realtime.change import ChangeContext, Need, body_hash
 from warmdesk.schemas import MAX_ID
 
@@ -73,7 +74,7 @@ def _version_of(match: str) -> int:
     """
     if ETAG.sub("", match).strip(" \t,") or '"' not in match:
         raise field_error(BadRequest, "If-Match", 'the version in quotes, like "3"')
-    tags = (tag for tag in ETAG.findall(match) if VERSION.fullmatch(tag))
+    tags = (tag for tag in ETAG.findall(plain_tags(match)) if VERSION.fullmatch(tag))
     version = max(map(int, tags), default=-1)
     return version if version <= HIGHEST_VERSION else -1
 

@@ -74,6 +74,7 @@ def route(
     rate: Rate | None = CHANGES,
     heavy: bool = False,
     waits: bool = False,
+    secret: bool = False,
     errors: tuple[int, ...] = (),
     example: Any = None,
     parameters: Mapping[str, Parameter] | None = None,
@@ -125,6 +126,7 @@ def route(
             rate=rate,
             heavy=heavy,
             waits=waits,
+            secret=secret,
             errors=errors,
             tag=tag,
             example=example,
@@ -171,6 +173,19 @@ def _with_headers(route: Route) -> Handler:
     return handle
 
 
+def _not_packed(handler: Handler) -> Handler:
+    """The handler of an answer that holds a secret."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        if isinstance(response, WholeResponse):
+            response.packs = False
+        return response
+
+    return handle
+
+
 def _named_in(path: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(path) if name}
 
@@ -182,6 +197,7 @@ def _entered(route: Route) -> Handler:
     read_query = query_reader(route.query) if route.query is not None else None
     changes, accepts, scope = route.changes, route.accepts, route.scope
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
+    handler = _not_packed(handler) if route.secret else handler
     asks, keyed, waits = asked_again(need), route.keyed, route.waits
 
     async def share(

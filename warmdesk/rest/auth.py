@@ -61,6 +61,7 @@ GRACE = timedelta(seconds=30)
     need=PUBLIC,
     body=Register,
     answer=Registered,
+    secret=True,
     status=201,
     tag=AUTH,
     example={
@@ -120,6 +121,7 @@ async def register_user(request: web.Request) -> web.Response:
     need=PUBLIC,
     body=Login,
     answer=Tokens,
+    secret=True,
     tag=AUTH,
     example={"username": "alice", "password": "correct horse battery"},
     errors=(401, 403, 429),
@@ -287,6 +289,7 @@ def _tokens(
     need=PUBLIC,
     body=Refresh,
     answer=NewTokens,
+    secret=True,
     tag=AUTH,
     example={"refresh_token": "Zx3u…"},
     errors=(401, 429),
