@@ -21,10 +21,11 @@ from warmdesk.http.routing import route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
+from warmdesk.realtime.events import PROJECT_EVENTS, USER_EVENTS
 from warmdesk.realtime.feed import Page
 from warmdesk.realtime.handshake import ClientGone
 from warmdesk.realtime.waiting import Waiter, Wake
-from warmdesk.schemas.events import Events, EventsQuery, PresenceQuery
+from warmdesk.schemas.events import EventsQuery, PresenceQuery
 from warmdesk.schemas.sockets import PresenceList
 
 EVENTS = ApiTag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
@@ -35,7 +36,7 @@ EVENTS = ApiTag("events", "What happened, numbered: the feeds that sockets follo
     "/projects/{slug}/events",
     need=Role.VIEWER,
     query=EventsQuery,
-    answer=Events,
+    answer=PROJECT_EVENTS,
     tag=EVENTS,
     heavy=True,
     waits=True,
@@ -60,7 +61,7 @@ async def list_project_events(request: web.Request) -> web.Response:
     "/users/me/events",
     need=SIGNED_IN,
     query=EventsQuery,
-    answer=Events,
+    answer=USER_EVENTS,
     tag=EVENTS,
     heavy=True,
     waits=True,
