@@ -14,7 +14,7 @@ from warmdesk.http.body import as_bad_request
 
 QUERY_LIMIT = 4096
 """Characters of one query parameter."""
-CLAMPED = ("limit", "wait")
+CLAMPED = frozenset({"limit", "wait"})
 
 
 def query_reader(kind: Any) -> Callable[[web.Request], Any]:

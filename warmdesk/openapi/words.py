@@ -27,6 +27,9 @@ came back: the change was made, do not send it again. In 24 hours a person has 5
 `limit` beyond its bounds is brought into them. A page may hold fewer than `limit`, even nothing:
 the last one is the one without a `Link`.
 
+**Encodings.** JSON of a kilobyte and more is gzipped for who sends `Accept-Encoding: gzip`, unless
+it holds a token. Its `ETag` then ends in `-gzip`, as `"3-gzip"`: send it as it came.
+
 **Limits.** Beyond one the answer is 429 and nothing was done: wait as many seconds as `Retry-After`
 says and send it again. `code` says which limit, with its default here:
 
