@@ -450,3 +450,23 @@ async def test_by_cursor_no_event_is_missed_or_doubled(
     seeds = random.Random(7)
     for _ in range(25):
         await example(seeds.choices(PAUSES, k=60), seeds.choices(PAUSES, k=6))
+
+
+async def figure(root: Person, name: str) -> float:
+    text = await root.get("/metrics")
+    return float(next(line for line in text.splitlines() if line.startswith(name)).split()[-1])
+
+
+async def test_the_figures_show_who_waits_but_no_slow_answers(
+    board: Board, desk: Desk, root: Person, bob: Person
+) -> None:
+    where = '{method="GET",route="/api/v1/projects/{slug}/events"}'
+    took = f"warmdesk_http_request_duration_seconds_sum{where}"
+    async with held(desk, bob) as asked:
+        assert await figure(root, "warmdesk_http_waiting") == 1
+        before = await figure(root, took)
+        await asyncio.sleep(1.0)
+        await board.card()
+        await asked.answered(within=SOON + 1, since=asked.began + 1.0)
+    assert await figure(root, "warmdesk_http_waiting") == 0
+    assert await figure(root, took) - before < 0.9
