@@ -209,6 +209,132 @@ def test_everything_a_socket_says_is_described(described: Node) -> None:
         assert f"`{common}`" in of_users, common
 
 
+def schemas_of(described: Node) -> dict[str, Node]:
+    found: dict[str, Node] = described["components"]["schemas"]
+    return found
+
+
+def test_every_payload_that_a_socket_carries_is_described(described: Node) -> None:
+    for path in ("/ws/{slug}", "/ws/user"):
+        rows = re.findall(
+            r"^\| `[a-z._]+` \| (\w+) \|",
+            described["paths"][path]["get"]["description"],
+            re.MULTILINE,
+        )
+        assert {"Hello", "Pong", "Ack", "SyncReset"} <= set(rows)
+        for name in rows:
+            assert schemas_of(described)[name]["type"] == "object", name
+
+
+def test_every_event_of_a_feed_has_a_type(described: Node) -> None:
+    for path, name, scope in (
+        ("/projects/{slug}/events", "ProjectEvents", EventScope.PROJECT),
+        ("/users/me/events", "UserEvents", EventScope.USER),
+    ):
+        answered = described["paths"][path]["get"]["responses"]["200"]["content"]
+        schema = answered["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{name}"}
+        items = schemas_of(described)[name]["properties"]["events"]["items"]
+        assert items["discriminator"]["propertyName"] == "type"
+        mapping = items["discriminator"]["mapping"]
+        assert [each["$ref"] for each in items["oneOf"]] == list(mapping.values())
+        wanted = {
+            each.name: each.payload.__name__
+            for each in CATALOGUE.values()
+            if each.stored and each.scope in (scope, EventScope.ANY)
+        }
+        assert mapping.keys() == wanted.keys()
+        for kind, reference in mapping.items():
+            event = resolved(described, {"$ref": reference})
+            assert event["properties"]["type"]["enum"] == [kind]
+            assert event["properties"]["payload"] == {
+                "$ref": f"#/components/schemas/{wanted[kind]}"
+            }
+            assert {"type", "payload", "seq", "ts", "actor_id"} <= set(event["required"])
+
+
+def fields_of(described: Node) -> list[tuple[str, str, Node]]:
+    return [
+        (name, field, each)
+        for name, schema in schemas_of(described).items()
+        for field, each in schema.get("properties", {}).items()
+    ]
+
+
+def test_moments_and_dates_have_formats(described: Node) -> None:
+    moments, dates = 0, 0
+    for name, field, schema in fields_of(described):
+        if field.endswith("_at") or field in ("ts", "server_time"):
+            assert schema["format"] == "date-time", (name, field)
+            moments += 1
+        elif field.endswith("_date") and not is_body(described, name):
+            assert schema["format"] == "date", (name, field)
+            dates += 1
+        elif schema.get("type") == "string":
+            assert schema.get("format") not in ("date-time", "date"), (name, field)
+    assert moments > 20
+    assert dates >= 2
+
+
+def is_body(described: Node, name: str) -> bool:
+    """A body takes a time of RFC 3339 as well, of which it keeps the date."""
+    return f"#/components/schemas/{name}" in json.dumps(
+        [each.get("requestBody") for _, _, each in operations(described)]
+    )
+
+
+def pascal(*names: str) -> str:
+    words = re.findall(r"[A-Za-z0-9]+", "_".join(re.sub(r"([A-Z])", r"_\1", n) for n in names))
+    return "".join(word.capitalize() for word in words)
+
+
+def made_names(described: Node) -> dict[str, list[str]]:
+    """The names that generators give to what has none in the document, and where: closed sets and
+    objects inside a field, a parameter, a body or an answer.
+    """
+    made: dict[str, list[str]] = {}
+
+    def take(place: str, *names: str) -> None:
+        for end in ("", "Enum", "Item", "Inner", "InnerEnum"):
+            made.setdefault(pascal(*names) + end, []).append(place)
+
+    for name, field, schema in fields_of(described):
+        inner = schema.get("items", schema)
+        if "enum" in inner or inner.get("type") == "object" or "oneOf" in inner or "anyOf" in inner:
+            take(f"{name}.{field}", name, field)
+    for _, _, operation in operations(described):
+        name = operation["operationId"]
+        for end in ("request", "response", "body"):
+            made.setdefault(pascal(name, end), []).append(name)
+        for status in operation["responses"]:
+            made.setdefault(pascal(name, "response", status), []).append(name)
+            made.setdefault(pascal(name, status, "response"), []).append(name)
+        for each in operation["parameters"]:
+            parameter = resolved(described, each)
+            if "enum" in parameter["schema"]:
+                take(f"{name} {parameter['name']}", name, parameter["name"])
+    return made
+
+
+def collisions(described: Node) -> dict[str, list[str]]:
+    """The names that are a component's and a generator's, or made in two places."""
+    components = {pascal(name) for name in schemas_of(described)}
+    return {
+        name: places
+        for name, places in made_names(described).items()
+        if name in components or len(set(places)) > 1
+    }
+
+
+def test_no_component_has_a_name_that_generators_make(described: Node) -> None:
+    assert collisions(described) == {}
+    names = [pascal(name) for name in schemas_of(described)]
+    assert len(set(names)) == len(names)
+    clash = json.loads(json.dumps(described))
+    clash["components"]["schemas"]["MemberRole"] = {"type": "object"}
+    assert list(collisions(clash)) == ["MemberRole"]
+
+
 def test_headers_are_named_where_they_work(described: Node) -> None:
     def headers(method: str, path: str) -> set[str]:
         parameters = described["paths"][path][method]["parameters"]

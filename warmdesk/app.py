@@ -38,8 +38,13 @@ def build_app(desk: Desk) -> web.Application:
     app[RESPONSES] = Responses(desk)
     for tree in paths():
         app.router.register_resource(tree)
+    app.on_shutdown.append(_stop_waits)
     app.cleanup_ctx.extend((sampling, health.sampling, working, bounding))
     return app
+
+
+async def _stop_waits(app: web.Application) -> None:
+    app[DESK].waits.stop()
 
 
 async def working(app: web.Application) -> AsyncIterator[None]:

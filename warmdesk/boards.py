@@ -7,8 +7,8 @@ shows on a board records an event of the project in its own transaction, so an e
 bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
 than that seq.
 
-The reader's own view (role and star) stands before the kept bytes, which are never decoded, and is
-part of the ETag.
+The reader's own view (role and star) stands behind the kept bytes, which are never decoded, and is
+part of the ETag. So the bytes are gzipped once for all readers, too, when the first asks for that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
-from warmdesk.json_parts import joined
+from warmdesk.packing import ENOUGH, Beginning, apart, begin, ended
 from warmdesk.realtime.channels import project_channel
 
 encode = msgspec.json.Encoder().encode
@@ -40,21 +40,32 @@ KEPT_BYTES = 64 << 20
 """Bytes of all cached boards of a process, at most; the one asked for longest ago goes first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class CachedBoard:
-    """A board for all readers, and the epoch and seq that it is true for."""
+    """A board for all readers, and the epoch and seq that it is true for. `packed`: gzipped, when
+    somebody asked for that; `packing` while it is done.
+    """
 
     epoch: str
     seq: int
     content: bytes
+    packed: Beginning | None = None
+    packing: asyncio.Future[Beginning] | None = None
+
+    @property
+    def weight(self) -> int:
+        return len(self.content) + (len(self.packed.blocks) if self.packed else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A board for one reader; no content when the reader has this very one."""
+    """A board for one reader; no content when the reader has this very one. `etag`: of the content
+    as it is, also when it is gzipped.
+    """
 
     etag: str
     content: bytes | None
+    gzipped: bool = False
 
 
 @dataclass(slots=True)
@@ -88,16 +99,23 @@ class Boards:
         parts: frozenset[str] = PARTS,
         *,
         seen: Collection[str] = (),
+        gzip: bool = False,
     ) -> Board:
-        """The board for a user, as new as this moment or newer. `seen`: ETags of what they have.
+        """The board for a user, as new as this moment or newer. `seen`: ETags of what they have;
+        `gzip`: whether they take it gzipped.
 
         TimeoutError after `ASK_SECONDS`, the wait for other builders included.
         """
         async with asyncio.timeout(ASK_SECONDS):
-            return await self._read(project, user_id, parts, seen)
+            return await self._read(project, user_id, parts, seen, gzip)
 
     async def _read(
-        self, project: EnteredProject, user_id: int, parts: frozenset[str], seen: Collection[str]
+        self,
+        project: EnteredProject,
+        user_id: int,
+        parts: frozenset[str],
+        seen: Collection[str],
+        gzip: bool,
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -120,7 +138,34 @@ class Boards:
                 cached = await self._await(project.id, parts, mark["epoch"], mark["seq"])
             finally:
                 self.shares.give_back(user_id)
-        return Board(etag(cached.epoch, cached.seq, own, parts), joined(own, cached.content))
+        tag = etag(cached.epoch, cached.seq, own, parts)
+        packed = await self._pack(cached) if gzip else None
+        if packed is not None:
+            return Board(tag, ended(packed, b"," + own[1:]), gzipped=True)
+        return Board(tag, b"".join((memoryview(cached.content)[:-1], b",", own[1:])))
+
+    async def _pack(self, cached: CachedBoard) -> Beginning | None:
+        """The board without its last brace, gzipped once; None where it is too small, or too much
+        is packed now.
+        """
+        if cached.packed is None and len(cached.content) >= ENOUGH:
+            if cached.packing is None:
+                cached.packing = apart().start(begin, memoryview(cached.content)[:-1])
+                if cached.packing is None:
+                    return None
+                cached.packing.add_done_callback(lambda done: self._packed(cached, done))
+            await asyncio.wait([cached.packing])
+        return cached.packed
+
+    def _packed(self, cached: CachedBoard, done: asyncio.Future[Beginning]) -> None:
+        cached.packing = None
+        if done.cancelled() or done.exception() is not None:
+            return
+        kept = cached in self._cache.values()
+        self.weight -= cached.weight if kept else 0
+        cached.packed = done.result()
+        self.weight += cached.weight if kept else 0
+        self._lighten()
 
     def _cached(
         self, project_id: int, parts: frozenset[str], epoch: str, seq: int
@@ -166,14 +211,17 @@ class Boards:
 
     def _keep(self, key: tuple[int, frozenset[str]], cached: CachedBoard) -> None:
         old = self._cache.pop(key, None)
-        self.weight -= len(old.content) if old else 0
-        if len(cached.content) > self.limit:
+        self.weight -= old.weight if old else 0
+        if cached.weight > self.limit:
             return
         self._cache[key] = cached
-        self.weight += len(cached.content)
+        self.weight += cached.weight
+        self._lighten()
+
+    def _lighten(self) -> None:
         while self.weight > self.limit:
             _, oldest = self._cache.popitem(last=False)
-            self.weight -= len(oldest.content)
+            self.weight -= oldest.weight
 
 
 def etag(epoch: str, seq: int, own: bytes, parts: frozenset[str]) -> str:

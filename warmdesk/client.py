@@ -126,6 +126,7 @@ class Client:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_SECONDS),
+                headers={"Accept-Encoding": "gzip"},
                 connector=aiohttp.TCPConnector(limit=0),
             )
             # aiohttp would repeat some requests by itself, and then a DELETE was done unnoticed.
@@ -199,8 +200,10 @@ class Client:
         headers: Mapping[str, str] | None = None,
         if_match: int | None = None,
         key: str | None = None,
+        seconds: float = ATTEMPT_SECONDS,
     ) -> Answer:
         """One request with its tries, whatever its status. `if_match`: the version you saw.
+        `seconds`: how long a try may take, more than ten for one with ``wait``.
 
         A DELETE that finds nothing at a later try was done by an earlier one: 204.
         """
@@ -212,14 +215,21 @@ class Client:
         if key is not None or (keeps and self.patience and path not in ONCE):
             sent.setdefault("Idempotency-Key", key or uuid.uuid4().hex)
         token = self.token
-        answer = await self._try(method, path, body, sent)
+        answer = await self._try(method, path, body, sent, seconds)
         if answer.status == 401 and token and self.refresh_token and self.patience:
             with suppress(Refused):
                 await self.refresh(token)
-                answer = await self._try(method, path, body, sent)
+                answer = await self._try(method, path, body, sent, seconds)
         return answer
 
-    async def _try(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    async def _try(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        seconds: float = ATTEMPT_SECONDS,
+    ) -> Answer:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
         safe = method != "POST" or path not in ONCE
@@ -227,7 +237,7 @@ class Client:
         for attempt in itertools.count():
             wait = pause(attempt, None)
             try:
-                answer = await self._once(method, path, body, headers)
+                answer = await self._once(method, path, body, headers, seconds)
             except LOST as error:
                 maybe_done = not isinstance(error, aiohttp.ClientConnectorError)
                 if (maybe_done and not safe) or loop.time() + wait >= end:
@@ -245,12 +255,21 @@ class Client:
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
-    async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        seconds: float = ATTEMPT_SECONDS,
+    ) -> Answer:
         sent = self.credentials | headers
         content = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        request = self.session.request(method, self.url + path, data=content, headers=sent)
+        limit = aiohttp.ClientTimeout(total=seconds)
+        address = self.url + path
+        request = self.session.request(method, address, data=content, headers=sent, timeout=limit)
         async with request as response:
             raw = await response.read()
             decoded: Any = raw.decode() if raw else None

@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     rate_limits: bool = True
     connections_per_address: Limit = 1000
     sockets_per_person: Limit = 100
+    waits_per_person: Limit = 20
     public_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16384
     reads_at_once: Count = 4
     writes_at_once: Count = 4

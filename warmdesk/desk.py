@@ -30,6 +30,7 @@ from warmdesk.realtime.leases import Leases
 from warmdesk.realtime.people import People
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.resume import Resume
+from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
 from warmdesk.tasks import Background
 
@@ -47,6 +48,7 @@ class Desk:
     people: People
     presence: Presence
     control: Control
+    waits: Waits
     changes: Changes
     boards: Boards
     chat: Chat
@@ -139,7 +141,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     )
     presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
-    control = Control(hub, database, presence=presence, forgetful=forgetful)
+    waits = Waits(most=settings.waits_per_person)
+    control = Control(hub, database, presence=presence, forgetful=forgetful, waits=waits)
     of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
@@ -155,6 +158,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         people=people,
         presence=presence,
         control=control,
+        waits=waits,
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),

@@ -83,6 +83,7 @@ CODES = {
     "too_many_reads": "Too many long reads are under way.",
     "too_many_sign_ins": "Too many people sign in at once.",
     "too_many_sockets": "You have as many sockets open as one may have.",
+    "too_many_waits": "Too many requests of yours wait for events.",
     "too_slow": "The body did not come in time.",
     "unauthorized": "There is no credential: sign in.",
     "unavailable": "A server behind this one is away or busy: again after `Retry-After`.",

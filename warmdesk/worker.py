@@ -158,6 +158,7 @@ async def _drain(
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
+    desk.waits.stop()
     readers.bounds.stopping = True
     if retire:
         _close(listeners)

@@ -108,12 +108,19 @@ class Pen(Client):
         self.team.logs.secret(tokens["refresh_token"])
         return tokens
 
-    async def _once(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str],
+        seconds: float = ATTEMPT_SECONDS,
+    ) -> Answer:
         began, team = time.monotonic(), self.team
         if self.session.closed:
             raise aiohttp.ClientConnectionError("the browser is closed")
         try:
-            answer = await super()._once(method, path, body, headers)
+            answer = await super()._once(method, path, body, headers, seconds)
         except LOST:
             self.figures.unanswered += 1
             raise

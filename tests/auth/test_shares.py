@@ -112,3 +112,21 @@ async def test_without_limits_nothing_is_counted() -> None:
     for _ in range(100):
         shares.give_back(1)
     assert not shares._at_work
+
+
+async def test_who_stands_aside_leaves_room_and_comes_back_without_waiting() -> None:
+    shares = Shares(1)
+    assert shares.take(7)
+    with shares.aside(7):
+        assert shares.take(7)
+        assert not shares.take(7)
+    behind = asyncio.create_task(shares.wait(7))
+    await turns()
+    shares.give_back(7)
+    await turns()
+    assert not behind.done(), "there is one more at work than may be"
+    shares.give_back(7)
+    await behind
+    shares.give_back(7)
+    assert shares.take(7)
+    assert not shares.take(7)

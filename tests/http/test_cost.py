@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,6 +30,7 @@ from msgspec import inspect
 from tests.conftest import Board, serving
 from tests.person import PASSWORD
 from tests.realtime.raw import masked, take_frame
+from tests.test_boards import fat
 from warmdesk import app
 from warmdesk.config import Settings
 from warmdesk.http.body import BODY_LIMIT, texts
@@ -479,3 +482,16 @@ async def test_no_row_of_small_frames_holds_the_loop(apart: Apart, token: str, s
         with closing(talker.line):
             took.append(talker.say(frames + masked("x", CONTINUATION))[0])
     assert min(took) < MOST
+
+
+@pytest.mark.parametrize("path", ["", "/columns/{column}/cards?limit=500"])
+async def test_no_answer_that_is_gzipped_holds_the_loop(
+    apart: Apart, token: str, board: Board, connection: Any, path: str
+) -> None:
+    """The largest board there can be, and a page of it; of texts that are hard to pack."""
+    text = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz     ", k=100_000))
+    await fat(connection, board, 400, text)
+    target = f"{BASE}/projects/demo{path.format(column=board.backlog)}"
+    least, answer = apart.cost(head_of("GET", target, "Accept-Encoding: gzip", token=token))
+    assert b"\r\nContent-Encoding: gzip\r\n" in answer
+    assert least < MOST

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from warmdesk.auth.limits import Limits
@@ -92,7 +93,7 @@ class Shares:
         if not self.on:
             return
         waiting = self._waiting.get(person)
-        while waiting:
+        while waiting and self._at_work[person] <= self._most:
             mine = waiting.popleft()
             if not waiting:
                 del self._waiting[person]
@@ -108,6 +109,18 @@ class Shares:
     def _too_many(self) -> WarmDeskError:
         sentence = "too many requests of yours at once, try again"
         return TooMany(self._policy, 1, sentence, code="too_many_at_once")
+
+    @contextmanager
+    def aside(self, person: int) -> Iterator[None]:
+        """What was taken is another's, while a request waits for something that it does not guard.
+        In the end it is taken again at once, be there room or not: what is left to do is little.
+        """
+        self.give_back(person)
+        try:
+            yield
+        finally:
+            if self.on:
+                self._at_work[person] = self._at_work.get(person, 0) + 1
 
     def _forget(self, person: int, mine: asyncio.Future[None]) -> None:
         waiting = self._waiting.get(person)

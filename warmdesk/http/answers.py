@@ -11,6 +11,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
 from warmdesk.errors import WarmDeskError
+from warmdesk.http.encodings import gzip_tag, takes_gzip
+from warmdesk.packing import ENOUGH, packed
 from warmdesk.realtime.change import Outcome
 
 encode = msgspec.json.Encoder().encode
@@ -28,11 +30,36 @@ class WholeResponse(web.Response):
     Where nothing is unusual (HTTP/1.1, a connection that stays, a method that wants the body) its
     head is one text and goes out with the body in one write: half of the cost of aiohttp's own way,
     which looks at the meaning of each header. All else goes that way.
+
+    `packs`: it goes out gzipped to who asks for that. It does not where it holds a secret: beside
+    words that somebody else chose, its length would tell of it.
     """
+
+    packs = True
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         web.StreamResponse.__init__(self, status=status, headers=headers)
         self._body: bytes = body
+
+    @property
+    def worth_packing(self) -> bool:
+        return self.packs and len(self._body) >= ENOUGH
+
+    def varies(self, *, cacheable: bool) -> bool:
+        """Whether another client may get another encoding of it, or of what is here later."""
+        return self.packs and (cacheable or self.worth_packing)
+
+    async def pack(self, request: web.BaseRequest) -> None:
+        """Encode it, if that is asked for and makes it shorter."""
+        headers = self.headers
+        if "Content-Encoding" in headers or not takes_gzip(request):
+            return
+        shorter = await packed(self._body)
+        if shorter is not None and len(shorter) < len(self._body):
+            self._body = shorter
+            headers["Content-Encoding"] = "gzip"
+            if "ETag" in headers:
+                headers["ETag"] = gzip_tag(headers["ETag"])
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         head = self._head(request)

@@ -1,4 +1,4 @@
-"""Files that are made once and sent as they are."""
+"""Files that are made once and sent as they are, or gzipped: that is done once, too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
+from warmdesk.packing import KEPT, packed
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Text:
     """Something ready to be sent."""
 
@@ -16,17 +19,27 @@ class Text:
     content_type: str
     tag: str
     policy: str = ""
+    packed: bytes | None = None
 
     async def send(self, request: web.Request) -> web.Response:
         headers = {"ETag": self.tag}
         if self.policy:
             headers["Content-Security-Policy"] = self.policy
-        if request.headers.get("If-None-Match") == self.tag:
-            return web.Response(status=304, headers=headers)
+        seen = tags_seen(request)
+        if self.tag in seen:
+            return not_modified(seen[self.tag], headers)
         if self.content_type.startswith("image/"):
             return web.Response(body=self.body, content_type=self.content_type, headers=headers)
+        headers["Vary"] = "Accept-Encoding"
+        body = self.body
+        if takes_gzip(request):
+            if self.packed is None:
+                self.packed = await packed(self.body, KEPT)
+            if self.packed is not None:
+                body = self.packed
+                headers |= {"Content-Encoding": "gzip", "ETag": gzip_tag(self.tag)}
         return web.Response(
-            body=self.body, content_type=self.content_type, charset="utf-8", headers=headers
+            body=body, content_type=self.content_type, charset="utf-8", headers=headers
         )
 
 

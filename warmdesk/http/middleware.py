@@ -41,9 +41,9 @@ from warmdesk.errors import (
     WarmDeskError,
     cut,
 )
-from warmdesk.http.answers import problem
+from warmdesk.http.answers import WholeResponse, problem
 from warmdesk.http.bounds import Bounds
-from warmdesk.http.request import ACTOR
+from warmdesk.http.request import ACTOR, WAITED
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
@@ -238,9 +238,11 @@ class Responses:
         if "Cache-Control" not in headers:
             headers["Cache-Control"] = "private, no-cache" if cacheable else "no-store"
         origin = request.headers.get("Origin")
-        if origin is not None or cacheable:
-            # A cached answer depends on the origin even when none was sent.
-            headers.add("Vary", "Origin")
+        # A cached answer depends on the origin and the encoding even when none was named.
+        if isinstance(response, WholeResponse) and response.varies(cacheable=cacheable):
+            headers["Vary"] = "Accept-Encoding"
+        if origin is not None or cacheable or "Vary" in headers:
+            headers["Vary"] = ", ".join((*headers.getall("Vary", ()), "Origin"))
         if origin is not None and self._allows(request, origin):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
@@ -296,7 +298,9 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             response.force_close()
         if response.status != 101 and not response.prepared:
             responses.finish_headers(request, response, name)
-        took = perf_counter() - began
+            if isinstance(response, WholeResponse) and response.worth_packing:
+                await response.pack(request)
+        took = perf_counter() - began - request.get(WAITED, 0.0)
         answers.count(response.status, took)
         if responses.debug:
             actor = request.get(ACTOR)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -47,16 +47,27 @@ class HeadTooLong(Exception):
 class HttpConnection(web.RequestHandler):
     """aiohttp's side of one connection. `refusal`: why its first request, a handshake that was read
     before it was aiohttp's, is refused. `responses`: of the application, given by the reader of
-    handshakes. `person`: the user whose request is answered.
+    handshakes. `person`: the user whose request is answered. `on_lost` is called when the client
+    left.
     """
 
-    __slots__ = ("_entered", "_head_size", "_late", "_slow", "person", "refusal", "responses")
+    __slots__ = (
+        "_entered",
+        "_head_size",
+        "_late",
+        "_slow",
+        "on_lost",
+        "person",
+        "refusal",
+        "responses",
+    )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.responses: Responses | None = None
         self.refusal: RefusedBefore | None = None
         self.person = NOBODY
+        self.on_lost: Callable[[], None] | None = None
         self._late: asyncio.TimerHandle | None = None
         self._head_size = 0
         self._slow: asyncio.Transport | None = None
@@ -98,6 +109,8 @@ class HttpConnection(web.RequestHandler):
             self.responses.bounds.entrance.leaves(self._entered)
         self._entered = None
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     @contextmanager
     def handing_over(self) -> Iterator[None]:

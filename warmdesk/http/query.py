@@ -14,13 +14,14 @@ from warmdesk.validation import Form, leaves
 
 QUERY_LIMIT = 4096
 """Characters of one query parameter."""
+CLAMPED = frozenset({"limit", "wait"})
 
 
 def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     """A reader of query strings as a type, which raises 400 with the names of what is wrong.
 
-    A number called ``limit`` is brought into its bounds. A parameter may come twice only where the
-    type has a list for it.
+    Numbers called ``limit`` and ``wait`` are brought into their bounds. A parameter may come twice
+    only where the type has a list for it.
     """
     described = msgspec.inspect.type_info(kind)
     assert isinstance(described, msgspec.inspect.StructType)
@@ -31,7 +32,7 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
         for name, each in known.items()
         if any(isinstance(kind, msgspec.inspect.ListType) for kind in _kinds(each.type))
     }
-    bounds = _bounds(known["limit"].type) if "limit" in known else None
+    bounds = {name: _bounds(known[name].type) for name in CLAMPED if name in known}
     wordless = {
         name
         for name, each in known.items()
@@ -54,8 +55,9 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
                 raise field_error(name, "conflicting", "given twice")
             else:
                 sent[name] = text
-        if bounds is not None and "limit" in sent:
-            sent["limit"] = _clamped(sent["limit"], *bounds)
+        for name, (least, most) in bounds.items():
+            if name in sent:
+                sent[name] = _clamped(name, sent[name], least, most)
         try:
             return msgspec.convert(sent, kind, strict=False)
         except msgspec.ValidationError as error:
@@ -87,9 +89,9 @@ def _bounds(kind: Any) -> tuple[int, int]:
     return least, 2**31 - 1 if number.le is None else number.le
 
 
-def _clamped(text: str, least: int, most: int) -> int:
+def _clamped(name: str, text: str, least: int, most: int) -> int:
     if not re.fullmatch(r"-?[0-9]+", text):
-        raise field_error("limit", "bad_format", "must be a whole number")
+        raise field_error(name, "bad_format", "must be a whole number")
     if len(text) > 18:
         return least if text.startswith("-") else most
     return max(least, min(int(text), most))

@@ -1,8 +1,10 @@
 """What a handler finds in its request, each under a key of this module: ``DESK``; ``ACTOR`` (unless
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``CONTEXT`` (for changes:
 actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
-where the route says ``heavy=True``. Path ids are read with `path_id`, a card's id or key with
-`card_ref`, the client's address with `address`.
+where the route says ``heavy=True``; where it says ``waits=True``, ``ADMIT``, which asks again
+whether the request may, and ``WAITED``, the seconds that the handler waited for something to
+happen. Path ids are read with `path_id`, a card's id or key with `card_ref`, the client's address
+with `address`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from warmdesk.auth.addresses import Origin, client_address, origin
 from warmdesk.db.pool import Connections
 from warmdesk.desk import Desk
 from warmdesk.errors import NotFound, field_error
+from warmdesk.http.encodings import plain_tags
 from warmdesk.realtime.change import ChangeContext, Need, body_hash
 from warmdesk.schemas import MAX_ID
 
@@ -27,6 +30,8 @@ BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
 READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
+ADMIT: web.RequestKey[Any] = web.RequestKey("admit", object)
+WAITED: web.RequestKey[float] = web.RequestKey("waited", float)
 
 ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 VERSION = re.compile("[0-9]{1,10}")
@@ -69,7 +74,7 @@ def _version_of(match: str) -> int:
     """
     if ETAG.sub("", match).strip(" \t,") or '"' not in match:
         raise field_error("If-Match", "bad_format", 'the version in quotes, like "3"')
-    tags = (tag for tag in ETAG.findall(match) if VERSION.fullmatch(tag))
+    tags = (tag for tag in ETAG.findall(plain_tags(match)) if VERSION.fullmatch(tag))
     version = max(map(int, tags), default=-1)
     return version if version <= HIGHEST_VERSION else -1
 

@@ -146,6 +146,8 @@ class Route:
     also_at     other paths of the same operation
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own
+    secret      its answer holds a token or another secret: it is never gzipped
+    waits       may hold its answer back until there is one, and then asks again whether it may
     errors      statuses of refusal beside the usual ones
     tag         what it belongs to; `example` of a body; `parameters` of its path that are neither
                 shared nor numbers
@@ -170,6 +172,8 @@ class Route:
     also_at: tuple[str, ...]
     rate: Rate | None
     heavy: bool
+    waits: bool
+    secret: bool
     errors: tuple[int, ...]
     tag: ApiTag
     example: Any

@@ -23,7 +23,16 @@ from warmdesk.errors import Forbidden, KeyScope
 from warmdesk.http.answers import WholeResponse
 from warmdesk.http.body import BODY_LIMIT, body_reader, check_head, read_body, toil
 from warmdesk.http.query import query_reader
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, change_context
+from warmdesk.http.request import (
+    ACTOR,
+    ADMIT,
+    BODY,
+    CONTEXT,
+    DESK,
+    QUERY,
+    READS,
+    change_context,
+)
 from warmdesk.http.route import (
     CHANGES,
     PROJECT_SCOPE,
@@ -64,6 +73,8 @@ def route(
     also_at: tuple[str, ...] = (),
     rate: Rate | None = CHANGES,
     heavy: bool = False,
+    waits: bool = False,
+    secret: bool = False,
     errors: tuple[int, ...] = (),
     example: Any = None,
     parameters: Mapping[str, Parameter] | None = None,
@@ -114,6 +125,8 @@ def route(
             also_at=also_at,
             rate=rate,
             heavy=heavy,
+            waits=waits,
+            secret=secret,
             errors=errors,
             tag=tag,
             example=example,
@@ -160,6 +173,19 @@ def _with_headers(route: Route) -> Handler:
     return handle
 
 
+def _not_packed(handler: Handler) -> Handler:
+    """The handler of an answer that holds a secret."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        if isinstance(response, WholeResponse):
+            response.packs = False
+        return response
+
+    return handle
+
+
 def _named_in(path: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(path) if name}
 
@@ -171,7 +197,8 @@ def _entered(route: Route) -> Handler:
     read_query = query_reader(route.query) if route.query is not None else None
     changes, accepts, scope = route.changes, route.accepts, route.scope
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
-    asks, keyed = asked_again(need), route.keyed
+    handler = _not_packed(handler) if route.secret else handler
+    asks, keyed, waits = asked_again(need), route.keyed, route.waits
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]
@@ -211,21 +238,27 @@ def _entered(route: Route) -> Handler:
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
 
+    async def admit(request: web.Request) -> None:
+        desk = request.app[DESK]
+        actor = request[ACTOR] = await desk.identity.who(request)
+        if scope is not None:
+            await scope.enter(request, desk, actor, need)
+        elif actor.global_role != need and not (
+            isinstance(need, frozenset) and actor.global_role in need
+        ):
+            raise Forbidden()
+        elif actor.key_project_id is not None:
+            raise KeyScope()
+
     @functools.wraps(handler)
     async def enter(request: web.Request) -> web.StreamResponse:
         desk = request.app[DESK]
         actor: Actor | None = None
         if need is not None:
-            actor = await desk.identity.who(request)
-            request[ACTOR] = actor
-            if scope is not None:
-                await scope.enter(request, desk, actor, need)
-            elif actor.global_role != need and not (
-                isinstance(need, frozenset) and actor.global_role in need
-            ):
-                raise Forbidden()
-            elif actor.key_project_id is not None:
-                raise KeyScope()
+            await admit(request)
+            actor = request[ACTOR]
+            if waits:
+                request[ADMIT] = functools.partial(admit, request)
         if read_query is not None:
             request[QUERY] = read_query(request)
         came = [b""]

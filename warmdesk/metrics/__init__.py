@@ -20,7 +20,7 @@ HTTP_REQUESTS = counter(
 )
 HTTP_SECONDS = histogram(
     "warmdesk_http_request_duration_seconds",
-    "Time from a request's head to its answer, by route.",
+    "Time from a request's head to its answer, by route; without the wait for an event.",
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
     method=(),
     route=(),
@@ -39,6 +39,7 @@ HTTP_CUT = counter(
 HTTP_BUFFER_BYTES = gauge(
     "warmdesk_http_buffer_bytes", "Bytes of answers that wait for slow readers."
 )
+HTTP_WAITING = gauge("warmdesk_http_waiting", "Requests that wait for an event.")
 COLLECTIONS = counter(
     "python_gc_collections_total",
     "Runs of the garbage collector.",

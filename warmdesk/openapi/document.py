@@ -26,7 +26,7 @@ from warmdesk.realtime.events import CATALOGUE
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole description of these operations, as a dictionary."""
     types = [kind for each in routes for kind in (each.body, each.query, each.answer) if kind]
-    schemas = Schemas([Error, *types])
+    schemas = Schemas([Error, *types, *_payloads()])
     for query in {_name(each.query) for each in routes if each.query}:
         schemas.parts.pop(query, None)
     spec = APISpec(
@@ -52,6 +52,11 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     for each in routes:
         spec.path(path=each.path, operations={each.method.lower(): operation(each, schemas)})
     return _with_used_components(spec.to_dict())
+
+
+def _payloads() -> list[Any]:
+    """What sockets carry, of all whom a socket may be for."""
+    return [each.payload for each in CATALOGUE.values() if each.scope is not EventScope.CONTROL]
 
 
 def _name(kind: Any) -> str:
@@ -244,7 +249,7 @@ def _event_table(route: Route) -> str:
     scope = EventScope.PROJECT if "{slug}" in route.path else EventScope.USER
     lines = ["| event | payload | meaning |", "|---|---|---|"]
     for name, each in CATALOGUE.items():
-        if each.scope in (scope, EventScope.ANY):
+        if each.is_for(scope):
             lines.append(f"| `{name}` | {_name(each.payload)} | {each.sentence} |")
     return "\n".join(lines)
 

@@ -116,6 +116,8 @@ def as_openapi(node: Any) -> Any:
         node["example"] = node.pop("examples")[0]
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    if "discriminator" in node:
+        node["oneOf"] = node.pop("anyOf")
     if "anyOf" in node:
         node = _without_null(node)
     if "enum" in node:
@@ -175,7 +177,7 @@ class Schemas(BasePlugin):
             return self.example(self.parts[schema["$ref"].rpartition("/")[2]], name, depth + 1)
         if "example" in schema:
             return schema["example"]
-        for key in ("allOf", "anyOf"):
+        for key in ("allOf", "anyOf", "oneOf"):
             if key in schema:
                 return self.example(schema[key][0], name, depth)
         if "enum" in schema:

@@ -28,6 +28,9 @@ came back: the change was made, do not send it again. In 24 hours a person has 5
 `limit` beyond its bounds is brought into them. A page may hold fewer than `limit`, even nothing:
 the last one is the one without a `Link`.
 
+**Encodings.** JSON of a kilobyte and more is gzipped for who sends `Accept-Encoding: gzip`, unless
+it holds a token. Its `ETag` then ends in `-gzip`, as `"3-gzip"`: send it as it came.
+
 **Limits.** Beyond one the answer is 429 and nothing was done: wait as many seconds as `Retry-After`
 says and send it again. `code` says which limit, with its default here:
 
@@ -36,6 +39,7 @@ says and send it again. `code` says which limit, with its default here:
   seconds (`w`). A change of many cards counts as one for each 50.
 * `too_many_at_once`: four reads or four writes of a person are under way in a worker, and this one
   waited two seconds.
+* `too_many_waits`: twenty requests of a person wait for events in a worker.
 * `too_many_sign_ins`: so many people sign in now that yours would wait too long.
 * `too_many_idempotency_keys`: send none, or wait.
 

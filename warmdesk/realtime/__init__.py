@@ -11,6 +11,7 @@
 ``room.py``        one channel as this process sees it: who follows, what was delivered last
 ``roster.py``      all sockets of a process; ``sweeper.py``: the one clock that looks after them
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
+``waiting.py``     requests that wait for a room's next event
 ``resume.py``      how one connection comes from what it has seen to where its room is
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out; ``flood.py``: its limit;

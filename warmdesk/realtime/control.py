@@ -1,5 +1,5 @@
 """Follows the control feed: empties the caches of rights, and ends sockets that have no right any
-more. No other module ends or counts those.
+more. No other module ends or counts those. Requests that wait ask for their right again.
 
 `control` is a feed like the others, so a revocation is never lost: it comes by the bus at once, by
 the hub's check within a second when the bus lost it. A role that changed keeps the socket open,
@@ -41,6 +41,7 @@ from warmdesk.realtime.frames import Close
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.room import Room
+from warmdesk.realtime.waiting import Waits
 from warmdesk.tasks import Background, Tasks, seconds_to_tick
 
 EVERY_SECONDS = 30.0
@@ -49,6 +50,12 @@ AGAIN_SECONDS = 0.5
 ASKED_AT_ONCE = 2000
 UNSURE_SECONDS = 1.0
 """A socket that seems to be opened so short before a removal may be younger: clocks differ."""
+
+RIGHTS = frozenset(
+    each.name
+    for each in (CONTROL_KEY, CONTROL_MEMBER, CONTROL_RESTORED, CONTROL_SESSION, CONTROL_USER)
+)
+"""The events after which a right may be gone."""
 
 Right = tuple[int, str | None, int | None, Any]
 """The right by which a socket is open: user, session, key and room."""
@@ -60,9 +67,16 @@ class Control:
     """Ends what has no right any more; tells caches to forget."""
 
     def __init__(
-        self, hub: Hub, database: Database, *, presence: Presence, forgetful: Iterable[Forgetful]
+        self,
+        hub: Hub,
+        database: Database,
+        *,
+        presence: Presence,
+        forgetful: Iterable[Forgetful],
+        waits: Waits,
     ) -> None:
         self.hub = hub
+        self.waits = waits
         self.database = database
         self.presence = presence
         self.forgetful = tuple(forgetful)
@@ -89,6 +103,8 @@ class Control:
     def _hear(self, entry: Entry) -> None:
         self._forget()
         payload = orjson.loads(entry.body).get("payload", {})
+        if entry.type in RIGHTS:
+            self.waits.doubt(user_id=payload.get("user_id"), key_id=payload.get("key_id"))
         if entry.type == CONTROL_SESSION.name:
             concerned = [
                 connection
@@ -109,10 +125,14 @@ class Control:
     def unheard(self) -> None:
         """Events of the control feed may have been missed: ask about every socket."""
         self._forget()
+        self.waits.doubt()
         self._asks.start(self._ask_about_all())
 
     def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""
+        if room.waiting:
+            # The event wakes them, and each asks again for its right, which may be known as it was.
+            self._forget()
         removed = user_of(entry.entity)
         gone = [c for c in room.connections() if c.user_id == removed]
         if gone:

@@ -9,7 +9,8 @@ before. The documents are compared with this list, and PostgreSQL learns from it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from functools import cache
+from typing import Any, Union, get_args
 
 import msgspec
 
@@ -23,6 +24,7 @@ from warmdesk.schemas import members as member
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
 from warmdesk.schemas import users as user
+from warmdesk.schemas.events import EventsPage, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Event:
     """Whether its payload shows rows, and not only which they are."""
     erases: bool = False
     """Whether earlier events of its entity are blanked, and delivered to nobody after it."""
+
+    def is_for(self, scope: EventScope) -> bool:
+        """Whether those who follow a channel of this kind are told it."""
+        return self.scope in (scope, EventScope.ANY)
 
 
 PROJECT, USER, CONTROL, ANY = (
@@ -224,5 +230,38 @@ AUTH_EXPIRING = signal(
 RECONNECT = signal(
     "reconnect", ANY, socket.Reconnect, "A planned stop: come back at a random moment in between."
 )
+
+# How events are shown, on sockets and in pages.
+
+
+@cache
+def envelope(kind: Event) -> Any:
+    """The type of an event with what stands beside its payload. `type` tells them apart."""
+    words = kind.name.replace("_", ".").split(".")
+    return msgspec.defstruct(
+        "".join(word.capitalize() for word in words) + "Event",
+        [("payload", kind.payload)],
+        bases=(Told,),
+        namespace={"__doc__": kind.sentence},
+        tag_field="type",
+        tag=kind.name,
+        kw_only=True,
+    )
+
+
+def events_page(name: str, scope: EventScope) -> Any:
+    """The type of a page of a feed with the events of this audience."""
+    shown = [envelope(each) for each in CATALOGUE.values() if each.stored and each.is_for(scope)]
+    return msgspec.defstruct(
+        name,
+        [("events", list[Union[tuple(shown)]])],  # type: ignore[misc]  # noqa: UP007
+        bases=(EventsPage,),
+        namespace={"__doc__": "A page of a feed, oldest first."},
+        kw_only=True,
+    )
+
+
+PROJECT_EVENTS = events_page("ProjectEvents", PROJECT)
+USER_EVENTS = events_page("UserEvents", USER)
 
 ERASING = sorted(each.name for each in CATALOGUE.values() if each.erases)

@@ -46,6 +46,7 @@ from warmdesk.realtime.frames import Close, frame
 from warmdesk.realtime.observers import Observers
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.roster import CONNECTIONS_EACH, Roster
+from warmdesk.realtime.waiting import Waiter, Wake
 from warmdesk.tasks import Background, Tasks, seconds_to_tick
 
 CHECK_SECONDS = 1.0
@@ -427,7 +428,7 @@ class Hub:
                 # The callers may have given up before it failed; then nobody else looks.
                 room.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
             await asyncio.shield(room.opening)
-        room.empty_since = time.monotonic() if not len(room) else None
+        room.empty_since = time.monotonic() if room.empty else None
         return room
 
     async def _open(self, room: Room) -> None:
@@ -459,6 +460,46 @@ class Hub:
         sockets end with 1012 and come back.
         """
         self.listeners.setdefault(event.name, []).append(listener)
+
+    # Requests that wait
+
+    async def wait(self, channel: str, waiter: Waiter, until: float) -> Wake:
+        """Wait for an event of the channel after what the waiter has seen, at the latest until this
+        time of the loop's clock.
+
+        What it has seen is compared when the room is subscribed, and without an await it follows
+        the room: nothing falls between the read and the wait.
+        """
+        try:
+            async with asyncio.timeout_at(until) as limit:
+                room = await self.open(channel)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return Wake.OVER
+        if waiter.epoch != self.epoch:
+            # Which of the two is over shows the check, and then the next read.
+            self.doubt()
+            until = min(until, asyncio.get_running_loop().time() + CHECK_SECONDS)
+        elif room.last > waiter.after:
+            return Wake.EVENT
+        room.waiting[waiter] = None
+        room.empty_since = None
+        try:
+            return await waiter.sleep(until)
+        finally:
+            del room.waiting[waiter]
+            if room.empty:
+                room.empty_since = time.monotonic()
+
+    def heard(self, channel: str, waiter: Waiter, limit: int) -> tuple[list[Entry], int]:
+        """What came after what a waiter has seen, as far as its room remembers it, and the room's
+        last seq.
+        """
+        room = self.rooms.get(channel)
+        if room is None or not room.opened or waiter.epoch != self.epoch:
+            return [], 0
+        return room.events_after(waiter.after, limit), room.last
 
     # Connections
 
@@ -502,7 +543,7 @@ class Hub:
         if isinstance(room, Room):
             room.drop(connection)
             connection.room = None
-            if not len(room):
+            if room.empty:
                 room.empty_since = time.monotonic()
             self.on_left(room, connection)
 
@@ -537,7 +578,7 @@ class Hub:
             if (
                 channel not in self.followers
                 and empty is not None
-                and not len(room)
+                and room.empty
                 and now - empty > KEEP_EMPTY_SECONDS
                 and room.opening is None
                 and room.catching is None

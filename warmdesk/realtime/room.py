@@ -32,6 +32,7 @@ from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.feed import Entry, blanked, seconds_since
 from warmdesk.realtime.frames import frame
 from warmdesk.realtime.presence_frames import RoomPresence
+from warmdesk.realtime.waiting import Waiter, Wake
 
 if TYPE_CHECKING:
     from warmdesk.realtime.connection import Connection
@@ -83,6 +84,7 @@ class Room:
         "taken",
         "tick",
         "tick_entries",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +102,7 @@ class Room:
         self.ready: dict[Connection, None] = {}
         self.slow: dict[Connection, None] = {}
         self.behind: dict[Connection, None] = {}
+        self.waiting: dict[Waiter, None] = {}
         self.present_ids: list[int] | None = None
         self.last = 0
         self.sent = 0
@@ -121,6 +124,11 @@ class Room:
 
     def __len__(self) -> int:
         return len(self.ready) + len(self.slow) + len(self.behind)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody follows it, neither a socket nor a request that waits."""
+        return not (self.waiting or len(self))
 
     def connections(self) -> list[Connection]:
         """All, wherever they are."""
@@ -145,6 +153,8 @@ class Room:
         self.joined.clear()
         self.doubtful = any(early > seq for early in self.held)
         self.held.clear()
+        for waiter in self.waiting:
+            waiter.wake(Wake.EVENT)
 
     # Events
 
@@ -189,6 +199,9 @@ class Room:
         while self.tail_bytes > TAIL_BYTES or len(self.tail) > TAIL_EVENTS:
             self.tail_bytes -= len(self.tail.popleft().body)
         self.taken(self, entry)
+        for waiter in self.waiting:
+            if waiter.after < entry.seq:
+                waiter.wake(Wake.EVENT)
 
     def _blank(self, entity: str) -> None:
         """Blank the events of a deleted thing and of all below it, in the tail and among those that
@@ -278,6 +291,11 @@ class Room:
         return self.tail[0].seq if self.tail else self.last + 1
 
     # Who follows
+
+    def events_after(self, since: int, limit: int) -> list[Entry]:
+        """Events after `since`, the oldest first; none when the tail does not reach back so far."""
+        begin = since + 1 - self.first
+        return list(islice(self.tail, begin, begin + limit)) if begin >= 0 else []
 
     def missed(self, since: int) -> bytes | None:
         """All frames after `since` as one, or None when the tail does not reach back so far.

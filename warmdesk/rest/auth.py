@@ -69,6 +69,7 @@ log = logging.getLogger(__name__)
     need=PUBLIC,
     body=Register,
     answer=Registered,
+    secret=True,
     status=201,
     tag=AUTH,
     example={
@@ -128,6 +129,7 @@ async def register_user(request: web.Request) -> web.Response:
     need=PUBLIC,
     body=Login,
     answer=Tokens,
+    secret=True,
     tag=AUTH,
     example={"username": "alice", "password": "correct horse battery"},
     errors=(401, 403, 429),
@@ -320,6 +322,7 @@ def _tokens(
     need=PUBLIC,
     body=Refresh,
     answer=NewTokens,
+    secret=True,
     tag=AUTH,
     example={"refresh_token": "Zx3u…"},
     errors=(401, 429),

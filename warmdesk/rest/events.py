@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from aiohttp import web
 
+from warmdesk import clock
 from warmdesk.auth.actor import Role
+from warmdesk.db.pool import spending
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
-from warmdesk.http.request import ACTOR, DESK, PROJECT, QUERY, READS
+from warmdesk.http.protocol import HttpConnection
+from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS, WAITED
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.schemas.events import Events, EventsQuery, PresenceQuery
+from warmdesk.realtime.events import PROJECT_EVENTS, USER_EVENTS
+from warmdesk.realtime.feed import Page
+from warmdesk.realtime.handshake import ClientGone
+from warmdesk.realtime.waiting import Waiter, Wake
+from warmdesk.schemas.events import EventsQuery, PresenceQuery
 from warmdesk.schemas.sockets import PresenceList
 
 EVENTS = ApiTag("events", "What happened, numbered: the feeds that sockets follow, read over REST.")
@@ -24,9 +36,10 @@ EVENTS = ApiTag("events", "What happened, numbered: the feeds that sockets follo
     "/projects/{slug}/events",
     need=Role.VIEWER,
     query=EventsQuery,
-    answer=Events,
+    answer=PROJECT_EVENTS,
     tag=EVENTS,
     heavy=True,
+    waits=True,
 )
 async def list_project_events(request: web.Request) -> web.Response:
     """List what happened in a project after a seq, oldest first.
@@ -36,6 +49,9 @@ async def list_project_events(request: web.Request) -> web.Response:
 
     `reset` says that what came after `since` is no longer kept, or belongs to another history:
     fetch the project again.
+
+    With `wait` an answer that would be empty is held back until something happens, or for so many
+    seconds. Ask again from the last event's seq: no event falls between two requests.
     """
     return await _page(request, project_channel(request[PROJECT].id))
 
@@ -45,15 +61,16 @@ async def list_project_events(request: web.Request) -> web.Response:
     "/users/me/events",
     need=SIGNED_IN,
     query=EventsQuery,
-    answer=Events,
+    answer=USER_EVENTS,
     tag=EVENTS,
     heavy=True,
+    waits=True,
 )
 async def list_user_events(request: web.Request) -> web.Response:
     """List what happened to you after a seq, oldest first.
 
     A page of long events holds fewer than `limit`: until its last event has the `seq` of the
-    answer, go on with that event's seq as `since`.
+    answer, go on with that event's seq as `since`. `wait` holds an empty answer back.
     """
     return await _page(request, user_channel(request[ACTOR].user_id))
 
@@ -61,14 +78,89 @@ async def list_user_events(request: web.Request) -> web.Response:
 async def _page(request: web.Request, channel: str) -> web.Response:
     query: EventsQuery = request[QUERY]
     page = await feed.after(request[READS], channel, query.since or 0, limit=query.limit)
-    reset = query.epoch is not None and query.epoch != page.epoch
-    if query.since is not None and not page.reaches_back_to(query.since):
-        reset = True
+    reset = _is_reset(page, query, query.epoch)
+    if query.wait is not None and not (page.entries or reset):
+        epoch = page.epoch
+        page = await _later(request, channel, page, loop_time() + query.wait)
+        reset = _is_reset(page, query, epoch)
     events = b"" if reset else b",".join(entry.body for entry in page.entries)
     return answer(
         b'{"events":[%s],"seq":%d,"oldest":%d,"epoch":"%s","reset":%s}'
         % (events, page.seq, page.oldest, page.epoch.encode(), b"true" if reset else b"false")
     )
+
+
+def _is_reset(page: Page, query: EventsQuery, epoch: str | None) -> bool:
+    if epoch is not None and epoch != page.epoch:
+        return True
+    return query.since is not None and not page.reaches_back_to(query.since)
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _later(request: web.Request, channel: str, page: Page, until: float) -> Page:
+    """An empty page as it is when there is something in it, or the same when the time is over.
+
+    What the room remembers needs no question. Where it remembers too little, all who have seen the
+    same ask once.
+    """
+    desk, person, limit = request.app[DESK], request[ACTOR].user_id, request[QUERY].limit
+    began = loop_time()
+    with (
+        desk.waits.place(request[ACTOR], after=page.seq, epoch=page.epoch) as waiter,
+        _told_when_lost(request, waiter),
+        desk.reads.aside(person),
+        desk.heavy_reads.aside(person),
+    ):
+        try:
+            while not desk.waits.stopped:
+                wake = await desk.hub.wait(channel, waiter, min(until, _token_ends(request)))
+                if wake is Wake.GONE:
+                    raise ClientGone
+                if wake is Wake.OVER and (desk.waits.stopped or loop_time() >= until):
+                    break
+                await request[ADMIT]()
+                entries, seq = desk.hub.heard(channel, waiter, limit)
+                if entries:
+                    return Page(entries, seq, page.oldest, page.epoch)
+                if wake is not Wake.DOUBT:
+                    found = await _read_again(request, channel, waiter.after)
+                    if found.entries or found.epoch != page.epoch or found.seq != page.seq:
+                        return found
+            return page
+        finally:
+            request[WAITED] = loop_time() - began
+
+
+def _token_ends(request: web.Request) -> float:
+    """When by the loop's clock the request's credential ends: then it is asked for again."""
+    expires_at = request[ACTOR].expires_at
+    return math.inf if expires_at is None else loop_time() + max(0.0, expires_at - clock.now())
+
+
+async def _read_again(request: web.Request, channel: str, since: int) -> Page:
+    desk, limit = request.app[DESK], request[QUERY].limit
+    async with spending():
+        return await desk.waits.reads.ask(
+            (channel, since, limit),
+            lambda: feed.after(desk.database.heavy, channel, since, limit=limit),
+        )
+
+
+@contextmanager
+def _told_when_lost(request: web.Request, waiter: Waiter) -> Iterator[None]:
+    """The waiter is woken when the client leaves, or has left."""
+    http = request.protocol
+    assert isinstance(http, HttpConnection)
+    http.on_lost = lambda: waiter.wake(Wake.GONE)
+    if request.transport is None or request.transport.is_closing():
+        waiter.wake(Wake.GONE)
+    try:
+        yield
+    finally:
+        http.on_lost = None
 
 
 @route(

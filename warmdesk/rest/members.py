@@ -26,7 +26,7 @@ from warmdesk.realtime.events import (
     PROJECT_JOINED,
     PROJECT_LEFT,
 )
-from warmdesk.schemas.members import ListedMember, ListMembers, Member, MemberRole, NewMember
+from warmdesk.schemas.members import ListedMember, ListMembers, Member, NewMember, NewRole
 
 MEMBERS = ApiTag("members", "Who is on a project, in which role.")
 
@@ -128,7 +128,7 @@ async def add_member(request: web.Request) -> web.Response:
     "PUT",
     "/projects/{slug}/members/{user_id}",
     need=Role.OWNER,
-    body=MemberRole,
+    body=NewRole,
     answer=Member,
     tag=MEMBERS,
     example={"role": "admin"},

@@ -13,6 +13,7 @@ from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY
 from warmdesk.http.route import ApiTag, Etag
@@ -158,16 +159,20 @@ async def show_project(request: web.Request) -> web.Response:
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
     """
-    seen = request.headers.get("If-None-Match", "")
+    seen = tags_seen(request)
     board = await request.app[DESK].boards.read(
         request[PROJECT],
         request[ACTOR].user_id,
         _parts(request[QUERY].include),
-        seen={tag.strip().removeprefix("W/") for tag in seen.split(",")},
+        seen=seen,
+        gzip=takes_gzip(request),
     )
-    headers = {"ETag": board.etag, "Cache-Control": "private, no-cache"}
+    headers = {"Cache-Control": "private, no-cache"}
     if board.content is None:
-        return web.Response(status=304, headers=headers)
+        return not_modified(seen.get(board.etag, board.etag), headers)
+    headers["ETag"] = board.etag
+    if board.gzipped:
+        headers |= {"ETag": gzip_tag(board.etag), "Content-Encoding": "gzip"}
     return answer(board.content, headers=headers)
 
 

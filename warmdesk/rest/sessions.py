@@ -92,6 +92,7 @@ def _uuid(text: str) -> str | None:
     "/auth/ws-ticket",
     need=SIGNED_IN,
     answer=Ticket,
+    secret=True,
     status=201,
     tag=SESSIONS,
     errors=(429,),

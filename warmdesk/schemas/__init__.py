@@ -16,9 +16,17 @@ Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Position = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Timestamp = Annotated[
-    str, Meta(description="RFC 3339, UTC", examples=["2026-04-04T10:00:00.000000Z"])
+    str,
+    Meta(
+        description="RFC 3339, UTC",
+        examples=["2026-04-04T10:00:00.000000Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
 ]
-Day = Annotated[str, Meta(description="YYYY-MM-DD", examples=["2026-04-04"])]
+Day = Annotated[
+    str,
+    Meta(description="YYYY-MM-DD", examples=["2026-04-04"], extra_json_schema={"format": "date"}),
+]
 # `$(?!\n)` is the end of the text in Python and in the JavaScript that reads the document.
 # Python's `$` alone also stands before a last line feed.
 A_COLOR = {"otherwise": "must be a color like #6366f1"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import MAX_ID, Body, Shape
+from warmdesk.schemas import MAX_ID, Body, Shape, Timestamp
 from warmdesk.schemas.pages import Limit, NotNegative
 
 
@@ -21,6 +21,13 @@ class EventsQuery(Body):
     ) = None
     epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
     limit: Limit = 100
+    wait: (
+        Annotated[
+            int,
+            Meta(ge=1, le=60, description="seconds to wait while there is nothing: 1 to 60"),
+        ]
+        | None
+    ) = None
 
 
 class PresenceQuery(Body):
@@ -30,10 +37,18 @@ class PresenceQuery(Body):
     cursor: Annotated[NotNegative, Meta(description="how many to pass over")] = 0
 
 
-class Events(Shape):
-    """A page of a feed."""
+class Told(Shape):
+    """What stands beside the payload of every event. `client_id`: the change's `X-Client-Id`."""
 
-    events: list[Any]
+    seq: int
+    ts: Timestamp
+    actor_id: int | None
+    client_id: str | UnsetType = UNSET
+
+
+class EventsPage(Shape):
+    """A page of a feed, without its events."""
+
     seq: int
     oldest: int
     epoch: str

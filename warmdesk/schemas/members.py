@@ -57,7 +57,7 @@ class NewMember(Body):
     role: RoleWord = "member"
 
 
-class MemberRole(Body):
+class NewRole(Body):
     """The role a member should have."""
 
     role: RoleWord
