@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Board, Door
+from tests.conftest import Board, Door, until
 from tests.person import Person
 from warmdesk.auth.actor import EnteredProject, Role
 from warmdesk.boards import PARTS, Boards
+from warmdesk.client import Answer
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 
@@ -214,6 +215,17 @@ async def test_shapes_are_inlined_into_the_board(connection: Any) -> None:
         assert not re.search(r"\b(shape|iso|cards_json)\(", text), text
 
 
+async def opened(person: Person, board: Board) -> Answer | None:
+    """A large board, not encoded; None where a busy machine took too long for it."""
+    plain = {"Accept-Encoding": "identity"}
+    shown = await person.request("GET", board.path, headers=plain)
+    if shown.status == 503:
+        assert shown.body["code"] == "read_too_long"
+        return None
+    assert shown.status == 200
+    return shown
+
+
 async def fat(connection: Any, board: Board, count: int, text: str, column: int = 0) -> None:
     """So many cards with a description, written past the API."""
     await connection.execute(
@@ -341,7 +353,7 @@ async def test_a_board_of_many_members_shows_the_first_of_them(
         " select $1, repeat(e'\\x01', 200), 9000 + n from generate_series(1, 96) as n",
         board.id,
     )
-    assert (await alice.get(board.path))["members_more"] is False
+    assert (await until(lambda: opened(alice, board))).body["members_more"] is False
     await connection.execute(
         "with come as ("
         " insert into users (email, username, password_hash, display_name, avatar_url)"
@@ -352,9 +364,7 @@ async def test_a_board_of_many_members_shows_the_first_of_them(
         board.id,
     )
     await olga.put(board.path, {"name": "Crowded"})
-    plain = {"Accept-Encoding": "identity"}
-    shown = await alice.request("GET", board.path, headers=plain)
-    assert shown.status == 200
+    shown = await until(lambda: opened(alice, board))
     assert MOST_BYTES * 0.9 < int(shown.headers["Content-Length"]) <= MOST_BYTES
     assert (len(shown.body["members"]), shown.body["members_more"]) == (500, True)
     assert shown.body["member_count"] == 10_003
