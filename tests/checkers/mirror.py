@@ -159,14 +159,19 @@ class State:
                     self.card_is(card | {"column_name": column["name"]})
 
     def column_deleted(self, payload: Json) -> None:
-        del self.columns[payload["column_id"]]
+        if self.columns.pop(payload["column_id"], None) is None:
+            assert self.blanks, f"an unknown column is deleted: {payload}"
         for card in self.cards.values():
             if card["column_id"] not in self.columns:
                 self._miss(card["id"], f"a column was deleted under {card['key']}")
 
     def columns_reordered(self, payload: Json) -> None:
         for place in payload["columns"]:
-            self.columns[place["id"]] = self.columns[place["id"]] | {"position": place["position"]}
+            column = self.columns.get(place["id"])
+            if column is None and self.blanks:
+                continue  # made and deleted while this mirror was away
+            assert column is not None, f"an unknown column has a place: {place}"
+            self.columns[place["id"]] = column | {"position": place["position"]}
 
     def message_is(self, message: Json) -> None:
         self.messages[message["id"]] = message

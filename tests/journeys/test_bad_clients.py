@@ -189,6 +189,7 @@ async def besieged(
     memory are what they were.
     """
     (worker,) = process.workers()
+    await talker.token()
     # The first of everything costs memory for good.
     await bother(process.url, bad, frames=600, rounds=1, lingering=0, seed=0)
     async with AsyncExitStack() as stack:

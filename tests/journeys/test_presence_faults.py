@@ -84,7 +84,7 @@ async def test_a_reload_here_or_elsewhere_is_no_event_even_with_a_short_leave_de
     start: Start, visit: Visit
 ) -> None:
     # A reload on a busy machine takes longer, too.
-    delay = 1.0 * pace.stretch()
+    delay = pace.allows(1.0) * pace.stretch()
     here, there = [
         await start(workers=1, presence_leave_delay=delay),
         await start(workers=1, presence_leave_delay=delay),

@@ -110,7 +110,7 @@ class Parameter(NamedTuple):
 
 PARAMETERS: dict[str, Parameter] = {
     "slug": Parameter({"type": "string"}, "demo", "The project's slug."),
-    "card_id": Parameter({"type": "string"}, "DEMO-7", "The card's id, or its key."),
+    "card_id": Parameter({"type": "string"}, "DEMO-1", "The card's id, or its key."),
 }
 """Parameters that several resources have in their paths. All others are numbers, or stand with
 their route.
@@ -121,7 +121,7 @@ NUMBER = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
 def parameter(route: Route, name: str) -> Parameter:
     """A parameter of the route's path."""
     thing = name.removesuffix("_id").replace("_", " ")
-    plain = PARAMETERS.get(name, Parameter(NUMBER, 7, f"The {thing}'s id."))
+    plain = PARAMETERS.get(name, Parameter(NUMBER, 1, f"The {thing}'s id."))
     return route.parameters.get(name, plain)
 
 

@@ -90,7 +90,7 @@ async def create_column(request: web.Request) -> web.Response:
     body=ColumnPlaces | ColumnOrder,
     answer=list[Column],
     tag=COLUMNS,
-    example={"column_ids": [3, 1, 2]},
+    example={"column_ids": [3, 1, 2, 4]},
 )
 async def reorder_columns(request: web.Request) -> web.Response:
     """Put the columns in another order: `column_ids` names all of them, first to last.
