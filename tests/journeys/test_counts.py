@@ -433,8 +433,8 @@ VIEWER_BYTES = 1700
 async def test_an_idle_viewer_costs_what_it_always_did(start: Start, database_url: str) -> None:
     """Each of another user, in rooms of two hundred; what the first need stays for all others.
 
-    The lower quartile of ten rooms: now and then a table doubles, or pages that were shared with the
-    supervisor are written to.
+    The lower quartile of ten rooms: now and then a table doubles, or pages that were shared with
+    the supervisor are written to.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = ROOM * ROOMS + 500
