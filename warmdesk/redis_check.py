@@ -35,7 +35,10 @@ OTHER_WAY_SECONDS = 1.0
 
 REFUSALS = (AuthenticationError, AuthorizationError, ResponseError)
 PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-"""Redis refuses these commands now; later it may not."""
+PASSING_WORDS = ("MISCONF ", "BUSY ")
+"""Redis refuses commands now; later it may not: it could not write its file, which it says to each
+ping, or a script takes long. redis-py has no error of its own for these two.
+"""
 
 
 class RedisRefused(Exception):
@@ -68,7 +71,7 @@ async def check(url: str) -> None:
 async def _refusal(error: BaseException, url: SplitResult) -> str | None:
     """Why it will not have us; None when it is only away."""
     for said in (error, error.__cause__):  # what a sentinel said is a cause
-        if isinstance(said, REFUSALS) and not isinstance(said, PASSING):
+        if isinstance(said, REFUSALS) and not _passes(said):
             return f"Redis refuses: {reason_of(said)}"
     secure = url.scheme == "rediss"
     for cause in _causes(error):
@@ -89,6 +92,10 @@ async def _refusal(error: BaseException, url: SplitResult) -> str | None:
         if isinstance(cause, InvalidResponse):
             return "what answers there is no Redis"
     return None
+
+
+def _passes(said: BaseException) -> bool:
+    return isinstance(said, PASSING) or str(said).startswith(PASSING_WORDS)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -255,6 +255,28 @@ async def test_a_redis_that_loads_its_file_is_waited_for(
     assert said == ["Waiting for Redis, at most 5 seconds"]
 
 
+@pytest.mark.parametrize("word", ["MISCONF Valkey is", "BUSY Valkey is busy running a script."])
+async def test_a_redis_that_takes_nothing_now_is_gone_without(
+    request: pytest.FixtureRequest, database_url: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, word: str,
+) -> None:  # fmt: skip
+    """It could not write its file: so it answers each ping until its disk has room."""
+    monkeypatch.setattr(server, "REDIS_SECONDS", 0.5)
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1 << 16):
+            for command in re.findall(rb"(?:^|\n)\*\d+\r\n\$\d+\r\n(\w+)", chunk):
+                writer.write(b"-%b\r\n" % word.encode() if command == b"PING" else b"+OK\r\n")
+
+    async with listening(met) as address:
+        settings = changed_settings(
+            request, database_url=database_url, redis_url=f"redis://{address}?protocol=2"
+        )
+        await asyncio.to_thread(server.check_redis, settings, say=lambda line: None)
+    assert [each.split()[0] for each in caplog.messages] == ["redis.absent"]
+    assert word.split(maxsplit=1)[0] in caplog.messages[0]
+
+
 # PostgreSQL
 
 STARTUP, SECURE_REQUEST = 196608, 80877103
