@@ -68,10 +68,9 @@ DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
 
 def answered(error: BaseException) -> bool:
     """Whether PostgreSQL is there and only would not do what it was asked, as far as one of these
-    errors tells.
+    errors tells. One that takes no connection of ours (`Unavailable`), whatever it says to that, is
+    not there for us.
     """
-    if isinstance(error, Unavailable) and error.__cause__ is not None:
-        error = error.__cause__
     return (
         isinstance(error, asyncpg.PostgresError)
         and not isinstance(error, asyncpg.PostgresConnectionError)
