@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -45,14 +46,26 @@ class RedisRefused(Exception):
     """Redis is there and will not have us, or the URL cannot be; the message says why."""
 
 
-async def check(url: str) -> None:
-    """Say hello to Redis once. Raises `RedisRefused`, or one of `REDIS_AWAY` when it is away."""
+@asynccontextmanager
+async def checking(url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """`check` for a URL, to be called again and again: what it finds lost is told once. Raises
+    `RedisRefused`.
+    """
     try:
         client = connect_redis(url)
-        connection = client.connection_pool.make_connection()
+        client.connection_pool.make_connection()
     except (RedisError, TypeError, ValueError):
         # Its text would show parts of the URL.
         raise RedisRefused("its URL has something that cannot be, perhaps a parameter") from None
+    try:
+        yield partial(check, client, url)
+    finally:
+        await client.aclose()
+
+
+async def check(client: Any, url: str) -> None:
+    """Say hello to Redis once. Raises `RedisRefused`, or one of `REDIS_AWAY` when it is away."""
+    connection = client.connection_pool.make_connection()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await connection.connect()
@@ -65,7 +78,6 @@ async def check(url: str) -> None:
         raise
     finally:
         await connection.disconnect(nowait=True)
-        await client.aclose()
 
 
 async def _refusal(error: BaseException, url: SplitResult) -> str | None:

@@ -201,6 +201,23 @@ async def test_sentinels_that_refuse(outside: dict[str, Any], guarded: str) -> N
     assert f"sentinel.lost host={guarded} reason=" in before[0]
 
 
+async def test_sentinels_that_are_away_are_told_once_each(
+    request: pytest.FixtureRequest, database_url: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(server, "REDIS_SECONDS", 1.0)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    settings = changed_settings(
+        request, database_url=database_url, redis_url=f"sentinel://{','.join(addresses)}/desk"
+    )
+    await asyncio.to_thread(server.check_redis, settings, say=lambda line: None)
+    said = sorted(line.partition(" reason=")[0] for line in caplog.messages)
+    assert said == [
+        f"redis.absent host=desk@{','.join(addresses)}",
+        *sorted(f"sentinel.lost host={address}" for address in addresses),
+    ]
+
+
 async def test_a_redis_that_is_not_there_is_told_and_gone_without(outside: dict[str, Any]) -> None:
     address = f"127.0.0.1:{free_port()}"
     given = outside | {"redis_url": f"redis://{address}", "workers": 2}
