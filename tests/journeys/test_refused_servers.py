@@ -382,13 +382,14 @@ async def test_a_real_pgbouncer_is_refused(
     )
     try:
         url = f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}"
-        said = await refused(**outside | {"database_url": url})
+        # The second finds what the first one prepared.
+        said = [await refused(**outside | {"database_url": url}) for _ in range(2)]
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         await process.wait()
-    assert f"127.0.0.1:{port} " in said
-    assert "as with PgBouncer" in said, said
+    assert all(f"127.0.0.1:{port} " in each for each in said)
+    assert all("as with PgBouncer" in each for each in said), said
 
 
 @pytest.mark.parametrize("mode", ["verify-full", "verify-ca"])

@@ -352,6 +352,8 @@ async def check_limits(dsn: str) -> None:
         }
     except asyncpg.InvalidSQLStatementNameError:
         raise LimitsRefused(f"{named_hosts(dsn)} forgets what a connection prepared") from None
+    except asyncpg.DuplicatePreparedStatementError:
+        raise LimitsRefused(f"{named_hosts(dsn)} shares what a connection prepared") from None
     finally:
         await connection.close(timeout=ASK_SECONDS)
     for name, wanted in limits.items():
