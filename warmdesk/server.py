@@ -372,7 +372,7 @@ def reason(error: Exception) -> str:
     """
     if isinstance(error, ValueError):
         return "its URL has something that cannot be, perhaps a parameter"
-    return str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+    return reason_of(error)
 
 
 async def _reachable(dsn: str, say: Say) -> None:

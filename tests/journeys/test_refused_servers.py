@@ -336,6 +336,10 @@ def unix_path(dsn: str) -> str:
     return f"{asked['host']}/.s.PGSQL.{asked.get('port', '5432')}"
 
 
+def test_what_says_nothing_is_told_in_words() -> None:
+    assert server.reason(TimeoutError()) == "no answer in time"
+
+
 @pytest.mark.parametrize("ignores", [False, True])
 async def test_a_pooler_that_keeps_our_limits_away_is_refused(
     outside: dict[str, Any], database_url: str, ignores: bool
