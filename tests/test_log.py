@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 
 import pytest
@@ -48,6 +49,26 @@ def test_a_number_is_one_in_each_line_and_no_text_is_ever_one() -> None:
 
     assert (line["pid"], line["seconds"], line["next_in"], line["low"]) == (15485, 0.35, 4, -2)
     assert (line["epoch"], line["name"]) == ("20261128", "42")
+
+
+@pytest.mark.parametrize(
+    "text", ['x token=b" level=low', 'x/?" level=low', "x password=\\", 'x/webhooks/a" level=low b']
+)
+def test_what_is_blanked_in_a_quoted_value_does_not_end_it(text: str) -> None:
+    """The value is others' choice: what it says of itself is no fact of the line."""
+    form = "origins.refused origin=%s setting=allowed_origins"
+    for whole in (quoted(text), json.dumps(text)):
+        line = json.loads(said(form, whole, as_json=True))
+        assert line.pop("time").endswith("Z")
+        assert line.pop("origin").startswith("x")
+        assert line == {
+            "level": "info",
+            "logger": "warmdesk.realtime.hub",
+            "event": "origins.refused",
+            "setting": "allowed_origins",
+        }
+        shown = said(form, whole, as_json=False)
+        assert "level=low" not in re.sub(r"\"(?:[^\"\\]|\\.)*\"", "", shown)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 import warmdesk
-from warmdesk.db.migrations import TYPE, files
+from warmdesk.db.migrations import TYPE, files, shapes_and_changes
 from warmdesk.db.queries import Query, sql
 
 PYTHON = sorted(Path(warmdesk.__file__).parent.rglob("*.py"))
@@ -105,12 +105,19 @@ async def test_sql_functions_that_change_things_are_volatile(connection: Any) ->
 
 async def test_functions_name_only_what_exists(connection: Any) -> None:
     """Bodies in SQL are parsed again with checks on; those in PL/pgSQL are compiled."""
-    whole = "\n".join(text for folder in ("shapes", "changes") for _, text in files(folder))
-    text = TYPE.sub("", whole)
+    text = "\n".join(shapes_and_changes()[1])
     async with connection.transaction():
         await connection.execute(text)
         await connection.execute("set local check_function_bodies = on")
         await connection.execute(text)
+
+
+def test_no_statement_names_the_type_of_a_shape() -> None:
+    """Its name in the database changes with its fields, and is known to functions only."""
+    types = {name for _, text in files("shapes") for name, _ in TYPE.findall(text)}
+    assert "place_shape" in types
+    words = {query.name: set(re.findall(r"\w+", query.statement)) for query in QUERIES}
+    assert not {name: found for name, own in words.items() if (found := own & types)}
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: path.name)

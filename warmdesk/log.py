@@ -22,12 +22,15 @@ import orjson
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """The id of the request being answered: every line logged meanwhile carries it."""
 SECRET = re.compile(
-    r"(/[^\s?\"']*\?)[^\s\"']+"
-    r"|((?:token|api_key|ticket|password|secret)=)[^&\s\"',]+"
+    r"(/[^\s?\"']*\?)(?:\\.|[^\s\"'\\])+"
+    r"|((?:token|api_key|ticket|password|secret)=)(?:\\.|[^&\s\"',\\])+"
     r"|(bearer )[\w.~+/-]+=*",
     re.IGNORECASE,
 )
-SECRET_PLACE = re.compile(r"(/(?:webhooks|invitations)/)[^\s/?\"']+", re.IGNORECASE)
+SECRET_PLACE = re.compile(r"(/(?:webhooks|invitations)/)(?:\\.|[^\s/?\"'\\])+", re.IGNORECASE)
+"""In both a backslash goes with what follows: a value that is quoted must not lose the one before a
+quote, or the rest of it would be facts.
+"""
 FACT = re.compile(r"(\w+)=(\"(?:[^\"\\]|\\.)*\"|\S*)")
 NUMBER = re.compile(r"(\w+)=%[-+ 0#]*[0-9.]*[dfi](?= |$)")
 """In a line before its values stand in it: a key whose value is a number."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -35,21 +36,36 @@ OTHER_WAY_SECONDS = 1.0
 
 REFUSALS = (AuthenticationError, AuthorizationError, ResponseError)
 PASSING = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-"""Redis refuses these commands now; later it may not."""
+PASSING_WORDS = ("MISCONF ", "BUSY ")
+"""Redis refuses commands now; later it may not: it could not write its file, which it says to each
+ping, or a script takes long. redis-py has no error of its own for these two.
+"""
 
 
 class RedisRefused(Exception):
     """Redis is there and will not have us, or the URL cannot be; the message says why."""
 
 
-async def check(url: str) -> None:
-    """Say hello to Redis once. Raises `RedisRefused`, or one of `REDIS_AWAY` when it is away."""
+@asynccontextmanager
+async def checking(url: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """`check` for a URL, to be called again and again: what it finds lost is told once. Raises
+    `RedisRefused`.
+    """
     try:
         client = connect_redis(url)
-        connection = client.connection_pool.make_connection()
+        client.connection_pool.make_connection()
     except (RedisError, TypeError, ValueError):
         # Its text would show parts of the URL.
         raise RedisRefused("its URL has something that cannot be, perhaps a parameter") from None
+    try:
+        yield partial(check, client, url)
+    finally:
+        await client.aclose()
+
+
+async def check(client: Any, url: str) -> None:
+    """Say hello to Redis once. Raises `RedisRefused`, or one of `REDIS_AWAY` when it is away."""
+    connection = client.connection_pool.make_connection()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             await connection.connect()
@@ -62,13 +78,12 @@ async def check(url: str) -> None:
         raise
     finally:
         await connection.disconnect(nowait=True)
-        await client.aclose()
 
 
 async def _refusal(error: BaseException, url: SplitResult) -> str | None:
     """Why it will not have us; None when it is only away."""
     for said in (error, error.__cause__):  # what a sentinel said is a cause
-        if isinstance(said, REFUSALS) and not isinstance(said, PASSING):
+        if isinstance(said, REFUSALS) and not _passes(said):
             return f"Redis refuses: {reason_of(said)}"
     secure = url.scheme == "rediss"
     for cause in _causes(error):
@@ -89,6 +104,10 @@ async def _refusal(error: BaseException, url: SplitResult) -> str | None:
         if isinstance(cause, InvalidResponse):
             return "what answers there is no Redis"
     return None
+
+
+def _passes(said: BaseException) -> bool:
+    return isinstance(said, PASSING) or str(said).startswith(PASSING_WORDS)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -305,18 +305,20 @@ def check_redis(settings: Settings, *, say: Say = say) -> None:
     async def check() -> None:
         end = time.monotonic() + REDIS_SECONDS
         announced = False
-        while True:
-            try:
-                await redis_check.check(settings.redis_url)
-                return
-            except REDIS_AWAY as error:
-                if time.monotonic() > end:
-                    log.warning("redis.absent host=%s reason=%s", where, quoted(reason_of(error)))
+        async with redis_check.checking(settings.redis_url) as ask:
+            while True:
+                try:
+                    await ask()
                     return
-            if not announced:
-                say(f"Waiting for Redis, at most {REDIS_SECONDS:.0f} seconds")
-                announced = True
-            await asyncio.sleep(0.25)
+                except REDIS_AWAY as error:
+                    if time.monotonic() > end:
+                        said = quoted(reason_of(error))
+                        log.warning("redis.absent host=%s reason=%s", where, said)
+                        return
+                if not announced:
+                    say(f"Waiting for Redis, at most {REDIS_SECONDS:.0f} seconds")
+                    announced = True
+                await asyncio.sleep(0.25)
 
     try:
         asyncio.run(check())
@@ -370,7 +372,7 @@ def reason(error: Exception) -> str:
     """
     if isinstance(error, ValueError):
         return "its URL has something that cannot be, perhaps a parameter"
-    return str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+    return reason_of(error)
 
 
 async def _reachable(dsn: str, say: Say) -> None:

@@ -40,8 +40,7 @@ where c.id = n.id;
 
 -- name: places -> value
 -- What columns_reordered says.
-select '{"columns":' || coalesce(array_to_json(array_agg(row(c.id, c.position)::place_shape order by c.position, c.id)), '[]') || '}'
-from columns as c where c.project_id = :project_id and c.deleted_at is null;
+select columns_reordered(:project_id::bigint);
 
 -- name: delete -> one, by key
 -- Deletes a column: see delete_column in sql/changes/columns.sql.

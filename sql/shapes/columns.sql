@@ -28,3 +28,9 @@ left join (
 ) n on n.column_id = c.id
 where c.project_id = project_ and c.deleted_at is null
 $$;
+
+-- What columns_reordered says: where the live columns of a project stand.
+create or replace function columns_reordered(project_ bigint) returns text language sql stable as $$
+select '{"columns":' || coalesce(array_to_json(array_agg(row(c.id, c.position)::place_shape order by c.position, c.id)), '[]') || '}'
+from columns c where c.project_id = project_ and c.deleted_at is null
+$$;

@@ -201,6 +201,23 @@ async def test_sentinels_that_refuse(outside: dict[str, Any], guarded: str) -> N
     assert f"sentinel.lost host={guarded} reason=" in before[0]
 
 
+async def test_sentinels_that_are_away_are_told_once_each(
+    request: pytest.FixtureRequest, database_url: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(server, "REDIS_SECONDS", 1.0)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    settings = changed_settings(
+        request, database_url=database_url, redis_url=f"sentinel://{','.join(addresses)}/desk"
+    )
+    await asyncio.to_thread(server.check_redis, settings, say=lambda line: None)
+    said = sorted(line.partition(" reason=")[0] for line in caplog.messages)
+    assert said == [
+        f"redis.absent host=desk@{','.join(addresses)}",
+        *sorted(f"sentinel.lost host={address}" for address in addresses),
+    ]
+
+
 async def test_a_redis_that_is_not_there_is_told_and_gone_without(outside: dict[str, Any]) -> None:
     address = f"127.0.0.1:{free_port()}"
     given = outside | {"redis_url": f"redis://{address}", "workers": 2}
@@ -255,6 +272,28 @@ async def test_a_redis_that_loads_its_file_is_waited_for(
     assert said == ["Waiting for Redis, at most 5 seconds"]
 
 
+@pytest.mark.parametrize("word", ["MISCONF Valkey is", "BUSY Valkey is busy running a script."])
+async def test_a_redis_that_takes_nothing_now_is_gone_without(
+    request: pytest.FixtureRequest, database_url: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, word: str,
+) -> None:  # fmt: skip
+    """It could not write its file: so it answers each ping until its disk has room."""
+    monkeypatch.setattr(server, "REDIS_SECONDS", 0.5)
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(1 << 16):
+            for command in re.findall(rb"(?:^|\n)\*\d+\r\n\$\d+\r\n(\w+)", chunk):
+                writer.write(b"-%b\r\n" % word.encode() if command == b"PING" else b"+OK\r\n")
+
+    async with listening(met) as address:
+        settings = changed_settings(
+            request, database_url=database_url, redis_url=f"redis://{address}?protocol=2"
+        )
+        await asyncio.to_thread(server.check_redis, settings, say=lambda line: None)
+    assert [each.split()[0] for each in caplog.messages] == ["redis.absent"]
+    assert word.split(maxsplit=1)[0] in caplog.messages[0]
+
+
 # PostgreSQL
 
 STARTUP, SECURE_REQUEST = 196608, 80877103
@@ -295,6 +334,10 @@ def pooler(path: str, *, ignores: bool) -> Relay:
 def unix_path(dsn: str) -> str:
     asked = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
     return f"{asked['host']}/.s.PGSQL.{asked.get('port', '5432')}"
+
+
+def test_what_says_nothing_is_told_in_words() -> None:
+    assert server.reason(TimeoutError()) == "no answer in time"
 
 
 @pytest.mark.parametrize("ignores", [False, True])
@@ -343,13 +386,14 @@ async def test_a_real_pgbouncer_is_refused(
     )
     try:
         url = f"postgresql://{parts.username}@127.0.0.1:{port}{parts.path}"
-        said = await refused(**outside | {"database_url": url})
+        # The second finds what the first one prepared.
+        said = [await refused(**outside | {"database_url": url}) for _ in range(2)]
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         await process.wait()
-    assert f"127.0.0.1:{port} " in said
-    assert "as with PgBouncer" in said, said
+    assert all(f"127.0.0.1:{port} " in each for each in said)
+    assert all("as with PgBouncer" in each for each in said), said
 
 
 @pytest.mark.parametrize("mode", ["verify-full", "verify-ca"])

@@ -269,6 +269,18 @@ async def test_what_is_said_after_redis_ended_the_connection_is_heard_by_all(
         assert "bus.publish" not in caplog.text
 
 
+async def test_a_redis_that_takes_no_message_is_lost_for_the_reason_it_says(
+    own_valkey: Valkey, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bus_on(own_valkey.url) as (bus, _):
+        await ordered(own_valkey.url, "ACL", "SETUSER", "default", "-publish")
+        await eventually(lambda: bus.outage.lasts, limit=10)
+        assert "redis.lost " in caplog.text
+        assert "no permissions to run the 'publish' command" in caplog.text
+        await ordered(own_valkey.url, "ACL", "SETUSER", "default", "+publish")
+        await eventually(lambda: not bus.outage.lasts, limit=10)
+
+
 async def test_of_a_batch_that_was_told_in_part_only_the_rest_is_told_here(
     own_valkey: Valkey, eventually: Wait, caplog: pytest.LogCaptureFixture
 ) -> None:

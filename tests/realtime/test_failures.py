@@ -327,8 +327,23 @@ async def test_a_database_that_only_lets_it_wait_for_a_lock_is_not_lost(
 ) -> None:
     async with connection.transaction():
         await connection.execute("lock table feeds in access exclusive mode")
-        await eventually(lambda: desk.database.outage._doubt is not None, limit=10)
-    await eventually(lambda: "database.troubled " in caplog.text, limit=10)
+        await eventually(lambda: "database.troubled " in caplog.text, limit=10)
     assert 'of="hub.check"' in caplog.text
     assert "lock timeout" in caplog.text
     assert "database.lost" not in caplog.text
+
+
+async def test_a_database_that_lets_us_in_no_more_is_lost(
+    desk: Desk, connection: Any, keeper: Any, eventually: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A changed password, a role that is gone, no place for one more: it answers that too."""
+    name = await connection.fetchval("select quote_ident(current_database())")
+    await keeper.execute(f"alter database {name} allow_connections false")
+    try:
+        desk.database.reserved.pool.expire()
+        await eventually(lambda: "database.lost " in caplog.text, limit=10)
+        assert "is not currently accepting connections" in caplog.text
+    finally:
+        await keeper.execute(f"alter database {name} allow_connections true")
+    await eventually(lambda: "database.back " in caplog.text, limit=10)
+    assert "database.troubled" not in caplog.text

@@ -2,7 +2,10 @@
 replaced each time, and ``erasing()``, which names the events that erase.
 
 A shape's fields are a composite type beside its function, because `row_to_json` makes compact JSON
-at four fifths of what `json_build_object` costs. It is made anew when its fields changed.
+at four fifths of what `json_build_object` costs. In the database its name ends with a digest of its
+fields, so one with other fields is another type: statements under way keep theirs, and so do an
+older program's functions that a newer one replaced by some with other arguments. Only functions
+name it, never a program's own statement: a connection has planned that for one type.
 
 An advisory lock lets one process migrate and makes the others wait. A file that was edited after it
 ran is refused. A database that is newer than this program is served only if its newest migration
@@ -23,7 +26,10 @@ from warmdesk.db.dial import connect
 
 LOCK = 0x5741524D
 OLDEST = re.compile(r"^-- oldest program: (\d+(?:\.\d+)*)$", re.MULTILINE)
-TYPE = re.compile(r"^create type (\w+) as \(.*?\);$", re.MULTILINE | re.DOTALL)
+TYPE = re.compile(r"^create type (\w+) as \((.*?)\);$", re.MULTILINE | re.DOTALL)
+WORD = re.compile(r"\w+")
+DIGITS = 12
+"""Of a digest in the name of a type."""
 LEDGER = """
 create table if not exists schema_migrations (
     version integer primary key,
@@ -121,19 +127,25 @@ async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:
             names.update(await connection.fetchval("select erasing()"))
         await connection.execute(ERASING_SQL % ",".join(sorted(names)))
         await connection.execute("set local check_function_bodies = off")
-        for folder in ("shapes", "changes"):
-            for _, text in files(folder):
-                for found in TYPE.finditer(text):
-                    await _replace_type(connection, found[1], found[0])
-                await connection.execute(TYPE.sub("", text))
+        types, functions = shapes_and_changes()
+        for name, fields in types.items():
+            if await connection.fetchval("select to_regtype($1) is null", name):
+                await connection.execute(f"create type {name} as ({fields})")
+        for text in functions:
+            await connection.execute(text)
 
 
-async def _replace_type(connection: Any, name: str, statement: str) -> None:
-    """A composite type, unless it is as the statement has it. Who is in the middle of a statement
-    ends it with the one before.
+def shapes_and_changes() -> tuple[dict[str, str], list[str]]:
+    """The fields of each composite type, by its name in the database, and the texts of the
+    functions, which use these names.
     """
-    digest = hashlib.sha256(statement.encode()).hexdigest()
-    said = await connection.fetchval("select obj_description(to_regtype($1)::oid, 'pg_type')", name)
-    if said != digest:
-        await connection.execute(f"drop type if exists {name}")
-        await connection.execute(f"{statement} comment on type {name} is '{digest}'")
+    texts = [text for folder in ("shapes", "changes") for _, text in files(folder)]
+    types, names = {}, {}
+    for name, fields in (found for text in texts for found in TYPE.findall(text)):
+        names[name] = f"{name}_{hashlib.sha256(fields.encode()).hexdigest()[:DIGITS]}"
+        types[names[name]] = fields
+
+    def named(found: re.Match[str]) -> str:
+        return names.get(found[0], found[0])
+
+    return types, [WORD.sub(named, TYPE.sub("", text)) for text in texts]

@@ -68,10 +68,9 @@ DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
 
 def answered(error: BaseException) -> bool:
     """Whether PostgreSQL is there and only would not do what it was asked, as far as one of these
-    errors tells.
+    errors tells. One that takes no connection of ours (`Unavailable`), whatever it says to that, is
+    not there for us.
     """
-    if isinstance(error, Unavailable) and error.__cause__ is not None:
-        error = error.__cause__
     return (
         isinstance(error, asyncpg.PostgresError)
         and not isinstance(error, asyncpg.PostgresConnectionError)
@@ -353,6 +352,8 @@ async def check_limits(dsn: str) -> None:
         }
     except asyncpg.InvalidSQLStatementNameError:
         raise LimitsRefused(f"{named_hosts(dsn)} forgets what a connection prepared") from None
+    except asyncpg.DuplicatePreparedStatementError:
+        raise LimitsRefused(f"{named_hosts(dsn)} shares what a connection prepared") from None
     finally:
         await connection.close(timeout=ASK_SECONDS)
     for name, wanted in limits.items():

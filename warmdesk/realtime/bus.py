@@ -156,6 +156,7 @@ class Bus:
         self._asks: dict[str, str] = {}
         self._publishing: RedisConnection | None = None
         self._publishing_since = 0.0
+        self._refused: ResponseError | None = None
         self._queue: deque[tuple[str, bytes]] = deque()
         self._unanswered: deque[tuple[str, bytes]] = deque()
         self._waiting_bytes = 0
@@ -262,6 +263,7 @@ class Bus:
     def _published(self, answer: int | ResponseError) -> None:
         """Redis took the message that waited longest, or refused it."""
         if isinstance(answer, ResponseError):
+            self._refused = answer
             raise answer
         _, message = self._unanswered.popleft()
         self._waiting_bytes -= len(message)
@@ -347,7 +349,8 @@ class Bus:
             silence = now - self._beat_heard
             if silence > SILENCE_SECONDS:
                 if self._listening is not None:
-                    self.outage.failed(f"it has been silent for {silence:.1f} seconds")
+                    silent = f"it has been silent for {silence:.1f} seconds"
+                    self.outage.failed(self._refused or silent)
                     self._drop_listening()
                 if self._publishing is not None and now - self._publishing_since > SILENCE_SECONDS:
                     self._publishing.end(TimeoutError("what is said there is not heard"))
@@ -486,6 +489,7 @@ class Bus:
             return
         if kind == "beat":
             self._beat_heard = time.monotonic()
+            self._refused = None
             self.outage.works()
             return
         try:

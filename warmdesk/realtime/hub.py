@@ -374,6 +374,7 @@ class Hub:
                     await self.check()
             except DATABASE_AWAY as error:
                 if answered(error):
+                    self.database.outage.works()
                     self.database.outage.doubt("hub.check", error)
                 else:
                     self.database.outage.failed(error)
