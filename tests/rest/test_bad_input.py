@@ -469,6 +469,18 @@ async def test_a_version_that_is_none_matches_nothing(
                 faults.expect(status == 412 and answer["code"] == "version_conflict", *facts)
 
 
+async def test_a_version_for_what_has_none_is_refused(
+    caller: Caller, faults: Faults, unchanged: None
+) -> None:
+    """Who sends one relies on it that nobody's change is overwritten."""
+    for route in ROUTES:
+        if route.changes and 412 not in route.errors and not (route.accepts or route.produces):
+            content = json.dumps(example(route)).encode() if route.body is not None else None
+            status, answer = await caller.call(route, content, headers={"If-Match": '"1"'})
+            told = status == 400 and answer["fields"] == {"If-Match": "unknown"}
+            faults.expect(told, route.method, route.path, status, answer)
+
+
 # Anything
 
 

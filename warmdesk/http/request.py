@@ -41,9 +41,17 @@ HIGHEST_VERSION = 2**31 - 1
 
 
 def change_context(
-    request: web.Request, actor: Actor | None, raw: bytes, *, need: Need = None, keyed: bool = False
+    request: web.Request,
+    actor: Actor | None,
+    raw: bytes,
+    *,
+    need: Need = None,
+    keyed: bool = False,
+    versioned: bool = False,
 ) -> ChangeContext:
-    """The context of the request's change. If-Match goes before a version in the body."""
+    """The context of the request's change. If-Match goes before a version in the body. Where
+    nothing has a version it is refused: who sends it relies on it.
+    """
     headers = request.headers
     key = headers.get("Idempotency-Key")
     if key is not None and not HEADER_TEXT.fullmatch(key):
@@ -53,6 +61,8 @@ def change_context(
     if not isinstance(version, int):
         version = None
     if (match := headers.get("If-Match")) not in (None, "*"):
+        if not versioned:
+            raise field_error("If-Match", "unknown", "there is no version here to compare it with")
         version, conflict_status = _version_of(match), 412
     return ChangeContext(
         actor_id=actor.user_id if actor else None,

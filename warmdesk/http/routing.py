@@ -199,6 +199,7 @@ def _entered(route: Route) -> Handler:
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
     handler = _not_packed(handler) if route.secret else handler
     asks, keyed, waits = asked_again(need), route.keyed, route.waits
+    versioned = 412 in route.errors
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]
@@ -234,7 +235,9 @@ def _entered(route: Route) -> Handler:
         elif accepts is not None and not accepts.streamed:
             request[BODY] = raw
         if changes:
-            wanted = request[CONTEXT] = change_context(request, actor, raw, need=asks, keyed=keyed)
+            wanted = request[CONTEXT] = change_context(
+                request, actor, raw, need=asks, keyed=keyed, versioned=versioned
+            )
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
 
