@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 import warmdesk
+from tests import pace
 from tests.conftest import Board
 from tests.journeys.conftest import Crowd
 from tests.journeys.running import SECRETS, Running, command, until, variables
@@ -174,19 +175,23 @@ async def test_a_new_password_ends_sessions_and_sockets(
     await anew.close()
 
 
+@pytest.mark.parametrize("since", [0, 99_999])
 async def test_events_follows_a_feed_line_by_line(
-    alice: Person, board: Board, settings: Settings
+    alice: Person, board: Board, settings: Settings, since: int
 ) -> None:
+    """From what was seen on; from the newest where it is said to have seen more than there is."""
     given = {"database_url": settings.database_url, "redis_url": settings.redis_url}
     given |= {"jwt_secret": settings.jwt_secret, "secret_key": settings.secret_key}
     await board.card("Before")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "warmdesk", "events", board.slug, "--since", "0"),
+        *(sys.executable, "-m", "warmdesk", "events", board.slug, "--since", str(since)),
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=variables(**given),
         cwd="/",
     )
     assert process.stdout is not None
+    assert process.stderr is not None
     lines: list[dict[str, Any]] = []
 
     async def read_until(title: str) -> None:
@@ -195,11 +200,18 @@ async def test_events_follows_a_feed_line_by_line(
             while not lines or lines[-1]["payload"].get("title") != title:
                 lines.append(json.loads(await process.stdout.readline()))
 
-    await read_until("Before")
+    if since:
+        async with asyncio.timeout(10 * pace.stretch()):
+            told = await process.stderr.readline()
+        assert re.match(rb"warmdesk: there are events up to \d+ only", told), told
+    else:
+        await read_until("Before")
     await board.card("After")
     await read_until("After")
 
-    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    first = lines[0]["seq"]
+    assert (first == 1) == (since == 0)
+    assert [line["seq"] for line in lines] == list(range(first, first + len(lines)))
     assert lines[-1]["type"] == "board.card_created"
     process.send_signal(signal.SIGINT)
     assert await process.wait() == 130

@@ -379,6 +379,10 @@ def events_of(wanted: argparse.Namespace) -> int:
                 if page.oldest - 1 > seen:
                     _aside(f"warmdesk: events up to {page.oldest - 1} are no longer kept")
                     seen = page.oldest - 1
+                if page.seq < seen:
+                    # As after a restore: those that come are new, whatever their numbers.
+                    _aside(f"warmdesk: there are events up to {page.seq} only")
+                    seen = page.seq
                 for entry in page.entries:
                     print(entry.body.decode(), flush=True)
                     seen = entry.seq

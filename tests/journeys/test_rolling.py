@@ -39,6 +39,7 @@ from warmdesk.desk import Desk
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FILES = {"nginx": "nginx.conf.example", "haproxy": "haproxy.cfg.example"}
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 SETTLE_SECONDS = 20.0
 AT_ONCE = 20
 TIMES = 3
@@ -82,11 +83,16 @@ async def proxied(
     for before, after in changes.items():
         assert text.count(before) == 1
         text = text.replace(before, after)
+    if kind == "nginx" and os.geteuid() != 0:
+        # As packages build it, it writes where only root may.
+        named = [f"{name}_temp_path" for name in TEMPORARY]
+        own = [f"    {name} {place}/{name};\n" for name in ("access_log", *named)]
+        text = text.replace("http {\n", "http {\n" + "".join(own), 1)
     file.write_text(text)
     if kind == "nginx":
         words = ["-p", str(place), "-c", str(file), "-e", str(place / "log")]
-        own = f"daemon off; pid {place}/pid;"
-        command = ["nginx", *words, "-g", own]
+        inline = f"daemon off; pid {place}/pid;"
+        command = ["nginx", *words, "-g", inline]
     else:
         command = ["haproxy", "-db", "-n", "2000", "-f", str(file)]
     with (place / "out").open("wb") as out:
