@@ -549,7 +549,14 @@ async def test_all_wrong_fields_are_told_at_once(alice: Person, board: Board) ->
     column = f"{board.path}/columns/{board.backlog}/cards"
     refused = await alice.post(
         column,
-        {"title": "x" * 501, "priority": "urgent", "label_ids": [0], "tags": 5, "due_date": None},
+        {
+            "title": "x" * 501,
+            "priority": "urgent",
+            "label_ids": [0],
+            "tags": 5,
+            "start_date": "2026-13-45",
+            "due_date": None,
+        },
         status=400,
     )
     assert refused["code"] == "invalid_fields"
@@ -558,8 +565,10 @@ async def test_all_wrong_fields_are_told_at_once(alice: Person, board: Board) ->
         "priority": "not_one_of",
         "label_ids": "out_of_range",
         "tags": "bad_format",
+        "start_date": "bad_format",
     }
     assert set(refused["error"].split("; ")) == {
+        "start_date: must be a date, YYYY-MM-DD",
         "title: must be at most 500 characters",
         "priority: must be one of none, low, medium, high, critical",
         "label_ids: each must be at least 1",

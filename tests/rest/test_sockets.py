@@ -507,6 +507,7 @@ async def test_all_wrong_fields_of_a_command_are_named(board: Board, alice: Pers
             "body": "blank",
             "version": "out_of_range",
         }
+        assert payload["limits"]["version"]["min"] == 1
         assert sorted(payload["message"].split("; ")) == [
             "body: must not be blank",
             "message_id: must be a whole number",

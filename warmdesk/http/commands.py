@@ -140,6 +140,8 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 """All that were declared, by their types."""
+FAULTS = ("fields", "limits", "allowed")
+"""What a refusal says of the payload's fields."""
 HEARD = {OTHER: WS_MESSAGES.at(direction="in", type=OTHER)}
 
 
@@ -233,8 +235,8 @@ async def _carry_out(connection: CommandSocket) -> None:
                 known = message.type if message.type in COMMANDS else "?"
                 log.exception("socket.message_failed type=%s", known)
             code = INVALID_PAYLOAD if refusal.code in OF_PAYLOAD else refusal.code
-            fields = refusal.extra.get("fields")
-            _error(connection, message.id, code, refusal.message, fields)
+            faults = {name: refusal.extra[name] for name in FAULTS if name in refusal.extra}
+            _error(connection, message.id, code, refusal.message, **faults)
         if connection.inbox:
             connection.inbox.popleft()
     connection.inbox = None
@@ -313,9 +315,7 @@ def _error(
     message_id: msgspec.Raw | None,
     code: str,
     text: str,
-    fields: dict[str, str] | None = None,
+    **faults: Any,
 ) -> None:
-    payload: dict[str, Any] = {"code": code, "message": text, "id": message_id}
-    if fields is not None:
-        payload["fields"] = fields
+    payload: dict[str, Any] = {"code": code, "message": text, "id": message_id, **faults}
     _answer(connection, ERROR.name, payload, message_id)

@@ -25,10 +25,18 @@ Title = Annotated[
     str, Meta(min_length=1, max_length=500, pattern=r"\S", examples=["Fix the front door"])
 ]
 Description = Annotated[str, Meta(max_length=100_000)]
+DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+TIME = (
+    r"[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+NO_DATE = "must be a date, YYYY-MM-DD"
 DayIn = Annotated[
     str,
     Meta(
         max_length=64,
+        pattern=rf"^(?:{DATE}(?:{TIME})?)?$(?!\n)",
+        extra={"otherwise": NO_DATE},
         description="YYYY-MM-DD, or RFC 3339 of which the date is kept",
         examples=["2026-04-04"],
     ),
@@ -49,12 +57,7 @@ LabelText = Annotated[str, Meta(min_length=1, max_length=100, description="A lab
 Words = Annotated[str, Meta(max_length=500, description="Text of title or description, or a key")]
 Minutes = Annotated[int, Meta(ge=0, le=MAX_MINUTES)]
 
-DAY = re.compile(
-    r"(\d{4}-\d\d-\d\d)"
-    r"(?:[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,9})?"
-    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d))?",
-    re.ASCII,
-)
+DAY = re.compile(rf"({DATE})(?:{TIME})?")
 
 
 def day(text: str, field: str) -> date:
@@ -65,7 +68,7 @@ def day(text: str, field: str) -> date:
             raise ValueError
         return date.fromisoformat(found[1])
     except ValueError as error:
-        raise field_error(field, "bad_format", "must be a date, YYYY-MM-DD") from error
+        raise field_error(field, "bad_format", NO_DATE) from error
 
 
 def tag_names(names: list[str]) -> list[str]:

@@ -74,12 +74,16 @@ class Ack(Shape):
 
 
 class SocketError(Shape):
-    """Why a message was not carried out; `fields`: the codes of what is wrong in its payload."""
+    """Why a message was not carried out; `fields`: the codes of what is wrong in its payload, with
+    the numbers and words for a sentence in `limits` and `allowed`.
+    """
 
     code: str
     message: str
     id: Any = None
     fields: dict[str, str] | UnsetType = UNSET
+    limits: dict[str, dict[str, float]] | UnsetType = UNSET
+    allowed: dict[str, list[Any]] | UnsetType = UNSET
 
 
 class SyncReset(Shape):
