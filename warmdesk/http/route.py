@@ -191,3 +191,9 @@ class Route:
     def changes(self) -> bool:
         """Whether it may change something."""
         return self.method not in ("GET", "HEAD")
+
+    @property
+    def versioned(self) -> bool:
+        """Whether it changes what has a version, which a client may name: ``If-Match``."""
+        in_body = "version" in getattr(self.body, "__struct_encode_fields__", ())
+        return self.changes and (in_body or 412 in self.errors)

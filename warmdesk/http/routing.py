@@ -199,7 +199,7 @@ def _entered(route: Route) -> Handler:
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
     handler = _not_packed(handler) if route.secret else handler
     asks, keyed, waits = asked_again(need), route.keyed, route.waits
-    versioned = 412 in route.errors
+    versioned = route.versioned
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]

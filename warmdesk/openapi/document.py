@@ -303,7 +303,7 @@ def _query_parameters(kind: Any, schemas: Schemas) -> list[dict[str, Any]]:
 
 def _headers(route: Route) -> list[str]:
     names = []
-    if _has_version(route):
+    if route.versioned:
         names.append("IfMatch")
     if route.etag is Etag.CONTENT:
         names.append("IfNoneMatch")
@@ -312,11 +312,6 @@ def _headers(route: Route) -> list[str]:
     if route.changes and route.need is not None:
         names.append("ClientId")
     return names
-
-
-def _has_version(route: Route) -> bool:
-    in_body = "version" in getattr(route.body, "__struct_encode_fields__", ())
-    return route.method != "GET" and (in_body or 412 in route.errors)
 
 
 def _statuses(route: Route) -> list[int]:
@@ -334,7 +329,7 @@ def _statuses(route: Route) -> list[int]:
         found.add(410)
     if route.keyed or (route.method != "GET" and isinstance(route.need, Role)):
         found.add(422)
-    if _has_version(route):
+    if route.versioned:
         found |= {409, 412} if route.body is not None else {412}
     return sorted(found & STATUS_WORDS.keys())
 
