@@ -213,14 +213,24 @@ async def _pieces(stream: Stream, part: BodyPartReader) -> AsyncIterator[bytes]:
         yield piece
 
 
-def body_reader(kind: Any, noun: str = "body") -> Callable[[bytes], Any]:
-    """A reader of JSON as a type, which raises 400 with the names of all wrong fields. Nothing is
+def body_reader(kind: Any) -> Callable[[bytes], Any]:
+    """A reader of bodies as a type, which raises 400 with the names of all wrong fields. Nothing is
     an empty object.
     """
-    form, decode = Form(kind), msgspec.json.Decoder(kind).decode
+    decode = json_reader(kind, "body")
 
     def read(raw: bytes) -> Any:
         check_text(raw)
+        return decode(raw)
+
+    return read
+
+
+def json_reader(kind: Any, noun: str) -> Callable[[bytes], Any]:
+    """The same for JSON that `check_text` has seen already; `noun`: what it is, for people."""
+    form, decode = Form(kind), msgspec.json.Decoder(kind).decode
+
+    def read(raw: bytes) -> Any:
         raw = raw or b"{}"
         try:
             return decode(raw)

@@ -20,7 +20,7 @@ import msgspec
 from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.desk import Desk
 from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS, WarmDeskError
-from warmdesk.http.body import body_reader, check_text
+from warmdesk.http.body import check_text, json_reader
 from warmdesk.http.bounds import Entrance
 from warmdesk.http.middleware import as_problem
 from warmdesk.http.route import CHANGES, Rate
@@ -163,7 +163,7 @@ def command(
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
             raise TypeError(f"the command {type} is declared twice")
-        read = body_reader(body, "payload") if body is not None else None
+        read = json_reader(body, "payload") if body is not None else None
         COMMANDS[type] = Command(type, body, need, rate, reads, at_once, reply, read, carry)
         HEARD[type] = WS_MESSAGES.at(direction="in", type=type)
         return carry

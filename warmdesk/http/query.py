@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,20 +23,19 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     Numbers called ``limit`` and ``wait`` are brought into their bounds. A parameter may come twice
     only where the type has a list for it.
     """
-    described = msgspec.inspect.type_info(kind)
-    assert isinstance(described, msgspec.inspect.StructType)
     form = Form(kind)
-    known = {each.encode_name: each for each in described.fields}
+    assert isinstance(form.described, msgspec.inspect.StructType)
+    known = {each.encode_name: each for each in form.described.fields}
     lists = {
         name
         for name, each in known.items()
-        if any(isinstance(kind, msgspec.inspect.ListType) for kind in _kinds(each.type))
+        if any(isinstance(leaf, msgspec.inspect.ListType) for leaf, _ in leaves(each.type))
     }
     bounds = {name: _bounds(known[name].type) for name in CLAMPED if name in known}
     wordless = {
         name
         for name, each in known.items()
-        if not any(isinstance(kind, WORDS) for kind in _kinds(each.type))
+        if not any(isinstance(leaf, WORDS) for leaf, _ in leaves(each.type))
     }
 
     def read(request: web.Request) -> Any:
@@ -77,14 +76,9 @@ all others msgspec would take it for nothing.
 """
 
 
-def _kinds(kind: Any) -> Iterator[Any]:
-    """The plain types that a parameter's type is made of."""
-    return (leaf for leaf, _ in leaves(kind))
-
-
 def _bounds(kind: Any) -> tuple[int, int]:
     """The bounds of a limit; without declared ones, those of an integer of PostgreSQL."""
-    number = next(each for each in _kinds(kind) if isinstance(each, msgspec.inspect.IntType))
+    number = next(leaf for leaf, _ in leaves(kind) if isinstance(leaf, msgspec.inspect.IntType))
     least = 1 if number.ge is None else number.ge
     return least, 2**31 - 1 if number.le is None else number.le
 
