@@ -39,10 +39,11 @@ from warmdesk.schemas.auth import (
     Registered,
     Tokens,
 )
+from warmdesk.schemas.users import LONGEST_USERNAME
 
 AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
 
-LONGEST_USERNAME, LOGGED_NAME = 50, 64
+LOGGED_NAME = 64
 NO_NAME = re.compile(r"[^\w.@+-]")
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60

@@ -24,11 +24,12 @@ Email = Annotated[
         extra={"otherwise": "is no e-mail address"},
     ),
 ]
+LONGEST_USERNAME = 50
 Username = Annotated[
     str,
     Meta(
         min_length=3,
-        max_length=50,
+        max_length=LONGEST_USERNAME,
         pattern=r"^[A-Za-z0-9._-]+$(?!\n)",
         examples=["alice"],
         extra={"otherwise": "may only have the letters a to z, digits, dots, hyphens, underscores"},
