@@ -33,7 +33,6 @@ from warmdesk.config import (
     explained,
     load,
     variable,
-    with_secrets,
 )
 from warmdesk.log import is_json, say, start_logging
 
@@ -126,7 +125,8 @@ def _sentence(error: Exception) -> str | None:
     from warmdesk.db.pool import BROKEN
     from warmdesk.embedded import EmbeddedError
     from warmdesk.errors import WarmDeskError
-    from warmdesk.server import StartError, reason
+    from warmdesk.listeners import StartError
+    from warmdesk.server import reason
 
     if isinstance(error, ConfigError | WrongInput | StartError | EmbeddedError | MigrationError):
         return str(error)
@@ -157,8 +157,7 @@ def _reached(
     A database of our own is migrated first, another one only when `migrated` says so. With `made`
     it must be there: a wrong data directory would else get one that is empty and without a fault.
     """
-    from warmdesk.embedded import Postgres, Valkey
-    from warmdesk.server import DataInUse, data_lock, embedded, prepare_database
+    from warmdesk.server import DataInUse, data_lock, embedded, prepare_database, reached
 
     settings = _settings(wanted)
     if made and not settings.database_url and not (settings.data_dir / "postgres").exists():
@@ -167,19 +166,14 @@ def _reached(
             " WARMDESK_DATABASE_URL to what the server has"
         )
     try:
-        with data_lock(settings), embedded(settings) as (_, reached):
+        with data_lock(settings), embedded(settings) as (_, whole):
             if migrated or not settings.database_url:
-                prepare_database(reached, say=_aside)
-            yield reached
+                prepare_database(whole, say=_aside)
+            yield whole
             return
     except DataInUse:
         pass
-    settings = with_secrets(settings)
-    yield msgspec.structs.replace(
-        settings,
-        database_url=settings.database_url or Postgres(settings.data_dir).dsn,
-        redis_url=settings.redis_url or Valkey(settings.data_dir).url,
-    )
+    yield reached(settings)
 
 
 def _aside(line: str) -> None:
@@ -188,10 +182,18 @@ def _aside(line: str) -> None:
 
 
 def serve(wanted: argparse.Namespace) -> int:
-    """Set everything up and serve until SIGTERM or SIGINT."""
+    """Set everything up and serve until SIGTERM or SIGINT. On SIGHUP read settings and program
+    anew.
+    """
+    from warmdesk.reload import inherited
+    from warmdesk.server import rehearse
     from warmdesk.server import serve as run
 
-    run(_settings(wanted))
+    left = inherited()
+    if left and left.rehearsal:
+        rehearse(_settings(wanted), left)
+    else:
+        run(_settings(wanted), left)
     return 0
 
 

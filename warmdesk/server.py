@@ -8,16 +8,13 @@ them serve.
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import logging
 import os
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -33,21 +30,22 @@ from warmdesk.db.pool import HEALING_CONNECTIONS, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.tending import Server
+from warmdesk.listeners import StartError, address, bind, bind_more
 from warmdesk.log import quoted, say
 from warmdesk.outages import reason_of
 from warmdesk.realtime.bus import REDIS_AWAY, named_redis
 from warmdesk.realtime.events import ERASING
 from warmdesk.redis_check import RedisRefused
-from warmdesk.supervisor import PER_WORKER_SOCKETS, CrashLoop, Supervisor
+from warmdesk.reload import Inherited
+from warmdesk.supervisor import CrashLoop, Supervisor
 
 SPARE_CONNECTIONS = 10
 """Connections of PostgreSQL that are left for people and backups."""
-PORT_SECONDS = 2.0
-"""How long a predecessor that was killed may take to free the port."""
 DATABASE_SECONDS = 30.0
 """How long an external database may take to answer the first time: it may be starting too."""
 REDIS_SECONDS = 5.0
 """How long an external Redis may take: it may be starting too, but nothing needs it."""
+RESTART = "SIGHUP cannot change that: stop the server and start it"
 CHECKING_MODES = ("verify-ca", "verify-full")
 STARTING = (
     OSError,
@@ -56,6 +54,7 @@ STARTING = (
     asyncpg.exceptions.TargetServerAttributeNotMatched,
 )
 
+NOTHING: Mapping[str, int] = {}
 
 Say = Callable[[str], None]
 """Tells a person one line of progress."""
@@ -63,27 +62,23 @@ Say = Callable[[str], None]
 log = logging.getLogger(__name__)
 
 
-class StartError(Exception):
-    """The server cannot start; the message says what to do."""
-
-
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, inherited: Inherited | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises `StartError`, `ConfigError`, `EmbeddedError` or
     `MigrationError`.
+
+    What is `inherited` was prepared by `rehearse`, and serves already.
     """
     with ExitStack() as closing:
-        lock = closing.enter_context(data_lock(settings))
-        listeners = bind(settings)
+        lock = closing.enter_context(data_lock(settings, inherited.lock if inherited else None))
+        listeners = bind_more(settings, inherited) if inherited else bind(settings)
         for listener in listeners:
             closing.callback(listener.close)
-        check_tls(settings)
-        shared, foreign_redis = bool(settings.database_url), bool(settings.redis_url)
-        servers, settings = closing.enter_context(embedded(settings, say=say))
-        new = prepare_database(settings)
-        if shared:
-            check_secrets(settings)
-        if foreign_redis:
-            check_redis(settings)
+        if not inherited:
+            check_tls(settings)
+        running = inherited.servers if inherited else {}
+        given = settings
+        servers, settings = closing.enter_context(embedded(given, say=say, running=running))
+        new = not inherited and prepare(given, settings)
         for listener in listeners:
             listener.listen(worker.BACKLOG)
         url = address(settings, listeners[0])
@@ -94,9 +89,7 @@ def serve(settings: Settings) -> None:
             if new:
                 say("The first account that registers becomes the administrator.")
 
-        supervisor = Supervisor(
-            settings, listeners, servers, private=[lock] if lock is not None else []
-        )
+        supervisor = Supervisor(settings, listeners, servers, lock=lock, inherited=inherited)
         try:
             supervisor.run(ready)
         except CrashLoop as error:
@@ -104,58 +97,45 @@ def serve(settings: Settings) -> None:
     say("Stopped.")
 
 
-def bind(settings: Settings) -> list[socket.socket]:
-    """A bound socket for each worker (where the kernel balances them; else one for all)."""
-    host, port = settings.host, settings.port
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError:
-        raise StartError(
-            f"WARMDESK_HOST {host!r} is not an address of this machine; use 127.0.0.1 or 0.0.0.0"
-        ) from None
-    end = time.monotonic() + PORT_SECONDS
-    while True:
-        try:
-            # Alone first: sockets that share would also share with a stranger's, in silence.
-            _bound(family, address, shared=False).close()
-            first = _bound(family, address, shared=PER_WORKER_SOCKETS)
-            break
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
-                time.sleep(0.1)
-                continue
-            raise StartError(_why_not_bound(error, host, port)) from None
-    if not PER_WORKER_SOCKETS:
-        return [first] * settings.workers
-    address = (address[0], first.getsockname()[1], *address[2:])
-    others = [_bound(family, address, shared=True) for _ in range(settings.workers - 1)]
-    return [first, *others]
+def rehearse(settings: Settings, running: Inherited) -> None:
+    """See that this program could take over from the one that runs, and prepare the database for
+    it. Raises what `serve` raises.
+    """
+    kept = {
+        "host": (running.host, settings.host),
+        "port": (running.port, settings.port),
+        "data_dir": (running.data_dir, str(settings.data_dir)),
+    }
+    for name, (before, now) in kept.items():
+        if before != now:
+            raise StartError(f"{variable(name)} was {before} and is {now}; {RESTART}")
+    for server, name in (("postgres", "database_url"), ("valkey", "redis_url")):
+        if (server in running.servers) == bool(getattr(settings, name)):
+            raise StartError(f"{variable(name)} was set or unset; {RESTART}")
+    check_tls(settings)
+    prepare(settings, reached(settings))
 
 
-def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        made.bind(address)
-        made.setblocking(False)
-    except OSError:
-        made.close()
-        raise
-    return made
+def prepare(given: Settings, settings: Settings) -> bool:
+    """Bring the schema up to date, and see that database and Redis take us. True when there is no
+    account yet. `given` are the settings without what is embedded.
+    """
+    new = prepare_database(settings)
+    if given.database_url:
+        check_secrets(settings)
+    if given.redis_url:
+        check_redis(settings)
+    return new
 
 
-def _why_not_bound(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; stop what uses it or set WARMDESK_PORT"
-    if error.errno == errno.EACCES:
-        return f"port {port} is for root only; set WARMDESK_PORT to one above 1023"
-    return f"WARMDESK_HOST {host!r} cannot be listened on: {error.strerror}"
+def reached(settings: Settings) -> Settings:
+    """Settings with the URLs of embedded servers that run, and all secrets."""
+    settings = with_secrets(settings)
+    return msgspec.structs.replace(
+        settings,
+        database_url=settings.database_url or Postgres(settings.data_dir).dsn,
+        redis_url=settings.redis_url or Valkey(settings.data_dir).url,
+    )
 
 
 def check_tls(settings: Settings) -> None:
@@ -169,19 +149,12 @@ def check_tls(settings: Settings) -> None:
         ) from None
 
 
-def address(settings: Settings, listener: socket.socket) -> str:
-    """The URL a person on this machine opens."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return f"http{'s' if settings.tls_cert else ''}://{host}:{listener.getsockname()[1]}"
-
-
 @contextmanager
 def embedded(
-    settings: Settings, *, say: Say = lambda line: None
+    settings: Settings, *, say: Say = lambda line: None, running: Mapping[str, int] = NOTHING
 ) -> Iterator[tuple[dict[str, Server], Settings]]:
-    """Start the embedded servers whose URLs are unset, and stop them at the end.
+    """Start the embedded servers whose URLs are unset, and stop them at the end. Those of `running`
+    have these process ids already.
 
     Gives the servers by name, and settings with all URLs and secrets. Hold the data's lock.
     """
@@ -192,27 +165,38 @@ def embedded(
             # A rolling restart has one worker more for a moment.
             most = connections(settings, workers=settings.workers + 1) + 2 * SPARE_CONNECTIONS
             postgres = Postgres(settings.data_dir, connections=max(100, most))
-            say(f"Starting PostgreSQL in {postgres.data}")
             closing.callback(postgres.stop)
-            postgres.start()
+            if "postgres" in running:
+                postgres.adopt(running["postgres"])
+            else:
+                say(f"Starting PostgreSQL in {postgres.data}")
+                postgres.start()
             servers["postgres"] = postgres
             settings = msgspec.structs.replace(settings, database_url=postgres.dsn)
         if not settings.redis_url:
             valkey = Valkey(settings.data_dir)
-            say(f"Starting Valkey in {valkey.directory}")
             closing.callback(valkey.stop)
-            valkey.start()
+            if "valkey" in running:
+                valkey.adopt(running["valkey"])
+            else:
+                say(f"Starting Valkey in {valkey.directory}")
+                valkey.start()
             servers["valkey"] = valkey
             settings = msgspec.structs.replace(settings, redis_url=valkey.url)
         yield servers, settings
 
 
 @contextmanager
-def data_lock(settings: Settings) -> Iterator[int | None]:
+def data_lock(settings: Settings, held: int | None = None) -> Iterator[int | None]:
     """Make the data directory and hold it: a second server is refused at once.
 
-    Gives the lock's file descriptor, or None when nothing is embedded and nothing kept there.
+    Gives the lock's file descriptor, or None when nothing is embedded and nothing kept there. It
+    may be `held` already.
     """
+    if held is not None:
+        with os.fdopen(held, "rb", buffering=0):
+            yield held
+        return
     if settings.database_url and settings.redis_url:
         yield None
         return
@@ -270,6 +254,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
                     f" {settings.database_heavy_pool} and {HEALING_CONNECTIONS} more, need"
                     f" {needed} connections, and PostgreSQL gives {limit}, of which"
                     f" {SPARE_CONNECTIONS} stay free; lower the pools or raise max_connections"
+                    " (WarmDesk's own PostgreSQL gets more when the server is stopped and started)"
                 )
             return bool(await sql.auth.nobody_yet(connection))
         finally:

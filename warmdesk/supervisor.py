@@ -3,11 +3,13 @@ live.
 
 Each worker has its own SO_REUSEPORT socket, which the kernel balances connections over (one socket
 for all is shared badly). The supervisor made it and keeps it, and hands it to the worker's
-successor: connections that wait in it are served, not lost, when a worker dies. macOS does not
-balance such sockets, so there all workers share one.
+successor: connections that wait in it are served, not lost, when a worker dies. So that none is
+refused, no such socket is closed before the end: when a reload brings fewer workers, some have two.
+macOS does not balance such sockets, so there all workers share one.
 
-One loop in one thread does everything, woken by signals: forking and starting servers must happen
-in the main thread, because the kernel ends those children with the *thread* that made them.
+One loop in one thread does everything, woken by signals, so this module is a long one: forking and
+starting servers must happen in the main thread, because the kernel ends those children with the
+*thread* that made them.
 """
 
 from __future__ import annotations
@@ -16,27 +18,26 @@ import gc
 import logging
 import math
 import os
-import resource
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from warmdesk import worker
+import warmdesk
+from warmdesk import reload, worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
-from warmdesk.db.pool import DATABASE_AWAY
-from warmdesk.embedded.child import EmbeddedError, end_with_parent
+from warmdesk.embedded.child import end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
-from warmdesk.log import quoted
+from warmdesk.listeners import PER_WORKER_SOCKETS
 from warmdesk.metrics import WORKER_DEATHS
-from warmdesk.metrics.sharing import clear_gauges, share
-from warmdesk.outages import AGAIN_SECONDS, reason_of
+from warmdesk.metrics.sharing import clear_gauges, layout, share
+from warmdesk.slots import FAILED, SERVER_AWAY, Slot, Worker, cause, explain, raise_files
 
 CALM_SECONDS = 1.0
 """How often it looks when all serve: signals wake it when a child ends, or is to end."""
@@ -45,72 +46,19 @@ STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
-WANTED_FILES = 65_536
-"""Files that a worker should be able to open."""
-PER_WORKER_SOCKETS = sys.platform == "linux"
-
-FAILED, SERVER_AWAY = 1, os.EX_TEMPFAIL
-"""Exit statuses of a worker: by a fault of ours; because a server that it needs is away."""
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-AWAY = (EmbeddedError, *DATABASE_AWAY)
-
 log = logging.getLogger(__name__)
-
-
-def raise_files() -> None:
-    """May workers open as many files as the system lets us: each connection is one, and the usual
-    1,024 are a thousand clients. Says so when even that is not many.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):
-        pass  # macOS names a hard limit that it does not give
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != resource.RLIM_INFINITY and limit < WANTED_FILES:
-        log.warning("files.few limit=%d wanted=%d", limit, WANTED_FILES)
 
 
 class CrashLoop(Exception):
     """The workers die before any of them ever served."""
 
 
-@dataclass(eq=False)
-class Worker:
-    """A forked worker: its row in the metrics, and the pipe on which it says that it serves."""
-
-    pid: int
-    row: int
-    pipe: int
-    began: float = field(default_factory=time.monotonic)
-    serves: bool = False
-    leave_by: float = math.inf
-
-
-@dataclass(eq=False)
-class Slot:
-    """A listening socket and its workers: one, and for a moment of a rolling restart its successor
-    too.
-    """
-
-    number: int
-    listener: socket.socket
-    worker: Worker | None = None
-    successor: Worker | None = None
-    deaths: Deaths = field(default_factory=Deaths)
-    said_at: float = -math.inf
-    """When it was last told that a worker cannot start because a server is away."""
-
-    def may_say(self) -> bool:
-        """Whether to tell it again: it is tried every few seconds."""
-        return time.monotonic() - self.said_at >= AGAIN_SECONDS
-
-
 class Supervisor:
     """Runs `settings.workers` workers on `listeners` and tends `servers` (by name) until SIGTERM or
-    SIGINT.
+    SIGINT. `lock` is the data directory's. With `inherited` workers serve already.
     """
 
     def __init__(
@@ -119,23 +67,32 @@ class Supervisor:
         listeners: Sequence[socket.socket],
         servers: dict[str, Server],
         *,
-        private: Sequence[int] = (),
+        lock: int | None = None,
+        inherited: reload.Inherited | None = None,
     ) -> None:
         self.settings = settings
-        self.slots = [Slot(number, listener) for number, listener in enumerate(listeners)]
-        self.private = private
+        self.listeners = listeners
+        count = settings.workers
+        self.slots = [
+            Slot(n, listeners[n::count] if PER_WORKER_SOCKETS else listeners) for n in range(count)
+        ]
+        self.lock = lock
+        self.inherited = inherited
         self.retiring: list[Worker] = []
         self.rolling: deque[Slot] = deque()
         self.failed = Deaths()
-        self.rows = list(range(len(self.slots) + 1))
+        self.rows: list[int] = []
         self.ready = False
         self.stopping = False
+        self.reload_wanted = False
+        self.rehearsal: subprocess.Popen[bytes] | None = None
         self.tending = Tending(servers)
         self._terminal = os.isatty(0)
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
         self._life: tuple[int, int] = (-1, -1)
         self._wake: tuple[int, int] = (-1, -1)
+        self._metrics, self._layout, self._rows = -1, "", 0
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Fork, supervise, stop. `on_ready` is called once, when all workers serve. Raises
@@ -143,10 +100,11 @@ class Supervisor:
         """
         raise_files()
         paths()  # routes, documents and their metrics: made once, for all workers
-        share(len(self.slots) + 1)
+        self._share_metrics()
         gc.collect()
         gc.freeze()
         with self._listening_to_signals():
+            self._adopt()
             try:
                 while not self._turn():
                     if not self.ready and all(s.worker and s.worker.serves for s in self.slots):
@@ -154,18 +112,19 @@ class Supervisor:
                         on_ready()
                     self._wait()
             finally:
+                if self.rehearsal is not None:
+                    self.rehearsal.kill()
+                    self.rehearsal.wait()
                 for one in self._workers():
                     self._signal(one, signal.SIGKILL)
-                for slot in self.slots:
-                    slot.listener.close()
+                for listener in self.listeners:
+                    listener.close()
 
     def _turn(self) -> bool:
         """Look at everything once, and act. True when the last worker is gone after a stop."""
         for number in self._signals_since():
             if number == signal.SIGHUP and self._terminal == os.isatty(0):
-                if not self.stopping and not self.rolling:
-                    self.rolling.extend(self.slots)
-                    log.info("workers.rolling workers=%d", len(self.slots))
+                self.reload_wanted = True
             elif number != signal.SIGCHLD:
                 self._begin_stop()  # also on the SIGHUP of a terminal that was closed
         self._reap()
@@ -173,6 +132,7 @@ class Supervisor:
         if self.stopping:
             return not list(self._workers())
         self.tending.look()
+        self._reload()
         self._roll()
         now = time.monotonic()
         for slot in self.slots:
@@ -185,7 +145,8 @@ class Supervisor:
     @contextmanager
     def _listening_to_signals(self) -> Iterator[None]:
         """Signals wake the loop through a pipe; the pipe `life` ends for the workers when we do."""
-        self._wake, self._life = os.pipe(), os.pipe()
+        self._wake = os.pipe()
+        self._life = self.inherited.life if self.inherited else os.pipe()
         for fd in self._wake:
             os.set_blocking(fd, False)
         self._selector.register(self._wake[0], selectors.EVENT_READ)
@@ -193,6 +154,7 @@ class Supervisor:
             number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in HEARD
         }
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         try:
             yield
         finally:
@@ -234,7 +196,7 @@ class Supervisor:
     def _calm(self) -> bool:
         """Whether nothing is under way that has a time of its own."""
         return (
-            not (self.stopping or self.rolling or self.retiring)
+            not (self.stopping or self.rolling or self.retiring or self.reload_wanted)
             and all(slot.worker and slot.worker.serves for slot in self.slots)
             and self.tending.calm
         )
@@ -243,7 +205,7 @@ class Supervisor:
 
     def _workers(self) -> Iterator[Worker]:
         for slot in self.slots:
-            yield from (one for one in (slot.worker, slot.successor) if one)
+            yield from (one for one in (slot.worker, slot.successor, *slot.surplus) if one)
         yield from self.retiring
 
     def _fork(self, slot: Slot) -> Worker:
@@ -262,7 +224,7 @@ class Supervisor:
                 self._become_worker(slot, row, tell)
                 status = 0
             except BaseException as error:
-                status = _explain(error, say=slot.may_say())
+                status = explain(error, say=slot.may_say())
             finally:
                 os._exit(status)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
@@ -281,14 +243,15 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         self._selector.close()
-        for fd in (*self._wake, self._life[1], *self.private):
-            os.close(fd)
-        for other in self.slots:
-            if other.listener is not slot.listener:
-                other.listener.close()
+        for fd in (*self._wake, self._life[1], self._metrics, self.lock):
+            if fd is not None:
+                os.close(fd)
+        for listener in self.listeners:
+            if listener not in slot.listeners:
+                listener.close()
         for one in self._workers():
             os.close(one.pipe)
-        worker.run(self.settings, slot.listener, row=row, life=self._life[0], tell=tell)
+        worker.run(self.settings, slot.listeners, row=row, life=self._life[0], tell=tell)
 
     def _signal(self, one: Worker, number: int) -> None:
         try:
@@ -307,18 +270,20 @@ class Supervisor:
         if one.pipe in self._selector.get_map():
             self._selector.unregister(one.pipe)
         os.close(one.pipe)
-        self.rows.append(one.row)
-        clear_gauges(one.row)
-        if one in self.retiring:
-            self.retiring.remove(one)
-            return
+        if one.row is not None:
+            self.rows.append(one.row)
+            clear_gauges(one.row)
+        for leaving in (self.retiring, *(slot.surplus for slot in self.slots)):
+            if one in leaving:
+                leaving.remove(one)
+                return
         slot = next(s for s in self.slots if one in (s.worker, s.successor))
         if one is slot.successor:
             slot.successor = None
             if not self.stopping:
                 self.failed.record()
                 self.rolling.clear()  # an unwell worker asks again
-                log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, _cause(code))
+                log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
         if self.stopping:
@@ -328,13 +293,91 @@ class Supervisor:
         if code == SERVER_AWAY and slot.may_say():
             slot.said_at = time.monotonic()  # the worker did
         if code != SERVER_AWAY:
-            log.warning(
-                "worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, _cause(code)
-            )
+            log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, cause(code))
         if slot.deaths.pause and not (code == SERVER_AWAY and self.ready):
             log.error("worker.crash_loop worker=%d next_in=%.0f", slot.number, slot.deaths.pause)
             if not self.ready:
                 raise CrashLoop("the workers cannot start; the lines above say why")
+
+    # Reload
+
+    def _reload(self) -> None:
+        """On SIGHUP: see whether the new program could take over, and become it. Workers that are
+        being replaced are waited for.
+        """
+        if self.rehearsal is None:
+            if self.reload_wanted and self.ready and not (self.rolling or self.retiring):
+                self.reload_wanted = False
+                log.info("server.reloading")
+                self.rehearsal = reload.rehearse(self._left())
+            return
+        status = self.rehearsal.poll()
+        if status is None or self.rolling or self.retiring:
+            return
+        if status:
+            self.rehearsal = None
+            log.error("server.reload_refused cause=%s", cause(status))
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        if not self._signals:  # else they are acted on first
+            self.rehearsal = None
+            if not self.reload_wanted:  # else there is something newer to rehearse
+                reload.execute(self._left())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+    def _left(self) -> reload.Inherited:
+        """What the new program gets from us."""
+        return reload.Inherited(
+            pid=os.getpid(),
+            host=self.settings.host,
+            port=self.settings.port,
+            data_dir=str(self.settings.data_dir),
+            lock=self.lock,
+            listeners=tuple(listener.fileno() for listener in self.listeners),
+            servers={name: server.pid for name, server in self.tending.servers.items()},
+            life=self._life,
+            metrics=self._metrics,
+            metrics_layout=self._layout,
+            metrics_rows=self._rows,
+            workers=tuple(
+                reload.InheritedWorker(one.pid, one.row, one.pipe, one.began, one.serves)
+                for one in self._workers()
+            ),
+        )
+
+    def _share_metrics(self) -> None:
+        """Share memory with the workers: what is inherited, when it fits this program."""
+        self._layout, self._rows, file = layout(), len(self.slots) + 1, None
+        if self.inherited is not None:
+            if self.inherited.metrics_layout == self._layout:
+                file = self.inherited.metrics
+                self._rows = max(self._rows, self.inherited.metrics_rows)
+            else:
+                os.close(self.inherited.metrics)
+        self._metrics = share(self._rows, file)
+
+    def _adopt(self) -> None:
+        """Take over the workers of the program before, and replace all of them."""
+        self.rows = list(range(self._rows))
+        left = self.inherited
+        if left is None:
+            return
+        self.ready = True
+        counting = left.metrics_layout == self._layout
+        for number, each in enumerate(left.workers):
+            row = each.row if counting else None
+            one = Worker(each.pid, row, each.pipe, each.began, each.serves)
+            self._selector.register(one.pipe, selectors.EVENT_READ, one)
+            if row is not None:
+                self.rows.remove(row)
+            slot = self.slots[number % len(self.slots)]
+            if slot.worker is None:
+                slot.worker = one
+                self.rolling.append(slot)
+            else:
+                slot.surplus.append(one)
+        log.info("server.reloaded version=%s", warmdesk.__version__)
+        log.info("workers.rolling workers=%d", len(self.slots))
 
     # Rolling restart
 
@@ -351,10 +394,11 @@ class Supervisor:
         elif slot.successor.serves:
             self.failed = Deaths()
             self.rolling.popleft()
-            if slot.worker is not None:
-                self.retiring.append(slot.worker)
-                self._send_off(slot.worker, worker.RETIRE)
-            slot.worker, slot.successor = slot.successor, None
+            for one in (slot.worker, *slot.surplus):
+                if one is not None:
+                    self.retiring.append(one)
+                    self._send_off(one, worker.RETIRE)
+            slot.worker, slot.successor, slot.surplus = slot.successor, None, []
             if not self.rolling:
                 log.info("workers.rolled workers=%d", len(self.slots))
         elif time.monotonic() - slot.successor.began > READY_SECONDS:
@@ -371,8 +415,8 @@ class Supervisor:
         self.stopping = True
         log.info("server.stopping workers=%d", len(self.slots))
         self.rolling.clear()
-        for slot in self.slots:
-            slot.listener.close()
+        for listener in self.listeners:
+            listener.close()
         for one in self._workers():
             if one not in self.retiring:
                 self._send_off(one, signal.SIGTERM)
@@ -389,19 +433,3 @@ class Supervisor:
                 one.leave_by = math.inf
                 log.warning("worker.killed pid=%d cause=not_drained", one.pid)
                 self._signal(one, signal.SIGKILL)
-
-
-def _cause(code: int) -> str:
-    return f"signal_{-code}" if code < 0 else f"status_{code}"
-
-
-def _explain(error: BaseException, *, say: bool) -> int:
-    """Why a worker ends by itself: a sentence when a server is away, for it is tried again; a
-    traceback when it is a fault of ours. Gives its exit status.
-    """
-    if isinstance(error, AWAY):
-        if say:
-            log.warning("worker.not_started cause=%s", quoted(reason_of(error)))
-        return SERVER_AWAY
-    log.error("worker.failed cause=%s", type(error).__name__, exc_info=error)
-    return FAILED

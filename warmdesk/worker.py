@@ -1,9 +1,9 @@
-"""One worker: a process that serves one listening socket until it is told to stop.
+"""One worker: a process that serves its listening sockets until it is told to stop.
 
 It stops in order, so that no client finds a closed port: first `/ready` says no and answers carry
 ``Connection: close``, so that proxies and clients turn to others by themselves; then it accepts no
 more; then sockets are closed with 1001 and requests in flight finish. A worker whose successor
-already serves the same socket stops accepting at once.
+already serves the same sockets stops accepting at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 
 import uvloop
@@ -46,7 +47,7 @@ FINISH_SECONDS = 6.0
 CANCEL_SECONDS = 0.5
 """How long requests have that did not finish and are cancelled."""
 RETIRE = signal.SIGUSR1
-"""From the supervisor: your successor accepts on your socket."""
+"""From the supervisor: your successor accepts on your sockets."""
 SERVES, REPLACE = b"s", b"r"
 """To the supervisor: I serve; I am not well, let another do it."""
 WATCH_SECONDS = 1.0
@@ -68,7 +69,9 @@ def tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def run(settings: Settings, listener: socket.socket, *, row: int, life: int, tell: int) -> None:
+def run(
+    settings: Settings, sockets: Sequence[socket.socket], *, row: int, life: int, tell: int
+) -> None:
     """Serve until SIGTERM or `RETIRE`.
 
     `life` is a pipe that ends with the supervisor, `tell` one to it; `row` is one of the metrics.
@@ -76,7 +79,7 @@ def run(settings: Settings, listener: socket.socket, *, row: int, life: int, tel
     attach(row)
     gc.set_threshold(50_000, 20, 100)
     _give_large_memory_back()
-    uvloop.run(_work(settings, listener, life, tell))
+    uvloop.run(_work(settings, sockets, life, tell))
 
 
 def _give_large_memory_back() -> None:
@@ -88,7 +91,7 @@ def _give_large_memory_back() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
-async def _work(settings: Settings, listener: socket.socket, life: int, tell: int) -> None:
+async def _work(settings: Settings, sockets: Sequence[socket.socket], life: int, tell: int) -> None:
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[bool] = loop.create_future()
 
@@ -108,7 +111,8 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
         )
         await runner.setup()
         context = tls(settings)
-        cap(listener)
+        for one in sockets:
+            cap(one)
         readers = HandshakeReaders(runner, capped=True)
         listeners = [
             await loop.create_server(
@@ -118,7 +122,8 @@ async def _work(settings: Settings, listener: socket.socket, life: int, tell: in
                 ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None,
             )
-            for each in (listener, *(listener.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
+            for one in sockets
+            for each in (one, *(one.dup() for _ in range(ACCEPTS_AT_ONCE - 1)))
         ]
         # What lives as long as the worker is not looked at by any collection.
         gc.collect()

@@ -18,7 +18,7 @@ from tests.conftest import Board, Invite, until
 from tests.journeys.conftest import Process, Start
 from tests.journeys.test_readers import MIB, memory_of
 from warmdesk.http.bounds import SPARE_FILES
-from warmdesk.supervisor import WANTED_FILES
+from warmdesk.slots import WANTED_FILES
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -29,7 +29,7 @@ from warmdesk import server, worker
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.embedded import tending
-from warmdesk.server import StartError
+from warmdesk.listeners import StartError
 from warmdesk.supervisor import CALM_SECONDS
 
 pytestmark = pytest.mark.timeout(120)

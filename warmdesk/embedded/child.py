@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import hashlib
 import importlib.util
+import math
 import os
 import pwd
 import signal
@@ -135,7 +136,7 @@ class Child:
         self.name = name
         self.log = base / f"{name}.log"
         self._lock = base / f"{name}.lock"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Adopted | None = None
 
     @property
     def pid(self) -> int:
@@ -143,6 +144,10 @@ class Child:
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def adopt(self, pid: int) -> None:
+        """Take over the server that an earlier program of this very process started."""
+        self._process = _Adopted(pid)
 
     def lock(self, *, limit: float = PREDECESSOR_SECONDS) -> int:
         """The lock's descriptor, taken when the predecessor is gone. `start` passes it on."""
@@ -187,7 +192,7 @@ class Child:
                 **options,
             )
             os.truncate(lock, 0)
-            os.pwrite(lock, str(self._process.pid).encode(), 0)
+            os.pwrite(lock, str(self.pid).encode(), 0)
         finally:
             os.close(log)
             os.close(lock)
@@ -232,3 +237,32 @@ class Child:
             os.kill(int(os.pread(fd, 20, 0)), signal.SIGINT)
         except (ValueError, OSError):
             pass
+
+
+class _Adopted:
+    """A child of this process that `subprocess` does not know: what `Child` uses of a Popen."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended = False
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+        if not self._ended:
+            try:
+                self._ended = os.waitpid(self.pid, os.WNOHANG)[0] != 0
+            except ChildProcessError:
+                self._ended = True
+        return 0 if self._ended else None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float = math.inf) -> None:
+        """Until it ended; `subprocess.TimeoutExpired` when that takes longer."""
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(0.005)

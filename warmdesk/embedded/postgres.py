@@ -68,6 +68,10 @@ class Postgres:
     def last_words(self) -> str:
         return self._child.last_words()
 
+    def adopt(self, pid: int) -> None:
+        """Instead of `start`: an earlier program of this process started it."""
+        self._child.adopt(pid)
+
     def start(self, *, wait: bool = True) -> None:
         """Start it (the first time: make it) and return when it takes connections.
 

@@ -52,6 +52,10 @@ class Valkey:
     def last_words(self) -> str:
         return self._child.last_words()
 
+    def adopt(self, pid: int) -> None:
+        """Instead of `start`: an earlier program of this process started it."""
+        self._child.adopt(pid)
+
     def start(self, *, wait: bool = True) -> None:
         """Start it and return when it answers, or without `wait` at once. From the main thread."""
         lock = self._child.lock(limit=PREDECESSOR_SECONDS if wait else RESTART_SECONDS)

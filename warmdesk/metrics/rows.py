@@ -3,12 +3,15 @@
 A worker writes only its own row, so counting needs no lock and costs a fraction of a microsecond;
 the worker that is asked for the metrics adds the rows up, so one scrape of any worker shows all.
 The row of a worker that died stays, and its successor counts on in it: counters never fall while
-the supervisor lives. Only the gauges of the dead are cleared.
+the supervisor lives, also when it becomes a new program whose metrics have the same places. Only
+the gauges of the dead are cleared.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from array import array
 from typing import Any
 
@@ -27,6 +30,7 @@ class Rows:
         self.all: list[Any] = [self.mine]
         self.workers = 1
         self.shared = False
+        self.file = -1
 
     def take(self, width: int) -> int:
         """The offset of the first of `width` doubles side by side, the same in each row."""
@@ -35,8 +39,12 @@ class Rows:
         first, self.taken = self.taken, self.taken + width
         return first
 
-    def share(self, workers: int) -> None:
-        memory = memoryview(mmap.mmap(-1, (workers + 1) * ROOM * 8)).cast("d")
+    def share(self, workers: int, file: int | None = None) -> None:
+        """Make the shared memory, or take over that of `file`, which had no more rows."""
+        self.file = _memory_file() if file is None else file
+        size = (workers + 1) * ROOM * 8
+        os.truncate(self.file, size)
+        memory = memoryview(mmap.mmap(self.file, size)).cast("d")
         self.all = [memory[n * ROOM : (n + 1) * ROOM] for n in range(workers + 1)]
         self.workers = workers
         self.mine = self.all[-1]
@@ -47,6 +55,14 @@ class Rows:
         if not self.shared:
             return self.all
         return [row for row in self.all[: self.workers] if row[PID]]
+
+
+def _memory_file() -> int:
+    """An empty file without a name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("warmdesk-metrics")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 ROWS = Rows()

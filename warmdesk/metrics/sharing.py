@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from typing import Any
 
 from warmdesk.metrics import COLLECTED, COLLECTIONS, LOOP_LAG, UNCOLLECTABLE
 from warmdesk.metrics.kinds import METRICS, Gauge
-from warmdesk.metrics.rows import CPU_BEFORE, CPU_NOW, PID, ROWS, TICKED
+from warmdesk.metrics.rows import CPU_BEFORE, CPU_NOW, PID, ROOM, ROWS, TICKED
 
 TICK_SECONDS = 0.5
 """How often a loop that is not held up says that it turns."""
 
 
-def share(workers: int) -> None:
-    """Before the workers are forked: rows that all of them see, and one for the caller itself."""
-    ROWS.share(workers)
+def share(workers: int, file: int | None = None) -> int:
+    """Before the workers are forked: rows that all of them see, and one for the caller itself.
+    Gives the file of their memory; `file` is one of as many workers or fewer to go on with.
+    """
+    ROWS.share(workers, file)
+    return ROWS.file
+
+
+def layout() -> str:
+    """The same for two programs whose metrics have the same places in a row."""
+    places = [
+        (name, metric.kind, metric.names, key, each.offset)
+        for name, metric in METRICS.items()
+        for key, each in metric.series.items()
+    ]
+    return hashlib.sha256(repr((ROOM, places)).encode()).hexdigest()
 
 
 def attach(index: int) -> None:

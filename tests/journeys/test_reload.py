@@ -1,0 +1,401 @@
+"""SIGHUP: the supervisor becomes the program, with the settings, that are on disk now.
+
+The same process goes on with its sockets, its embedded servers and its counters; nobody is refused;
+what could not take over is told and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import shutil
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import jwt
+import pytest
+
+from tests.journeys.running import SECRETS, Running, children, is_gone, until
+from tests.person import PASSWORD, Person
+from warmdesk import reload
+from warmdesk.embedded import Postgres
+
+pytestmark = pytest.mark.timeout(180)
+
+TOP = Path(__file__).resolve().parents[2]
+WITHIN = 30.0
+
+
+@pytest.fixture
+def outside(database_url: str, redis_url: str) -> dict[str, Any]:
+    """Settings for the session's PostgreSQL and Valkey: nothing is embedded."""
+    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
+    return {"database_url": database_url, "redis_url": redis_url, "database_pool": 2} | secrets
+
+
+class Configured:
+    """A server with a settings file that a test writes anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "desk.toml"
+        self.running: Running
+
+    def write(self, text: str) -> None:
+        fresh = self.file.with_suffix(".fresh")
+        fresh.write_text(text)
+        fresh.replace(self.file)
+
+    @asynccontextmanager
+    async def serve(self, text: str, **settings: Any) -> AsyncIterator[Running]:
+        self.write(text)
+        async with Running("--config", str(self.file), **settings) as self.running:
+            yield self.running
+
+    async def reload(self, text: str | None = None) -> None:
+        """Until all workers are of the new program and the old ones are gone."""
+        if text is not None:
+            self.write(text)
+        before, rolled = self.running.alive(), self.running.log.count("workers.rolled")
+        self.running.signal(signal.SIGHUP)
+        await until(
+            lambda: self.running.log.count("workers.rolled") > rolled,
+            within=WITHIN,
+            what="rolled",
+        )
+        await until(lambda: all(map(is_gone, before)), within=WITHIN, what="the old are gone")
+
+    async def refused(self, text: str, saying: str) -> None:
+        """SIGHUP with these settings changes nothing, and this is said."""
+        before, told = self.running.alive(), self.running.log.count("server.reload_refused")
+        self.write(text)
+        self.running.signal(signal.SIGHUP)
+        await until(
+            lambda: self.running.log.count("server.reload_refused") > told,
+            within=WITHIN,
+            what=f"refused: {saying}",
+        )
+        assert saying in self.running.log.splitlines()[-2]
+        assert self.running.alive() == before
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    return Configured(tmp_path)
+
+
+@asynccontextmanager
+async def knocking(url: str) -> AsyncIterator[Counter[Any]]:
+    """What became of requests on kept connections and on new ones, all the while."""
+    done = asyncio.Event()
+    seen: Counter[Any] = Counter()
+
+    async def knock(keep: bool) -> None:
+        connector = aiohttp.TCPConnector(force_close=not keep)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            while not done.is_set():
+                try:
+                    async with http.get(f"{url}/api/v1/health") as answer:
+                        seen[answer.status] += 1
+                except aiohttp.ClientError as error:
+                    seen[repr(error)] += 1
+                await asyncio.sleep(0.002)
+
+    tasks = [asyncio.create_task(knock(keep)) for keep in (True, True, False, False, False)]
+    try:
+        yield seen
+    finally:
+        done.set()
+        await asyncio.gather(*tasks)
+
+
+async def administrator(running: Running) -> Person:
+    """The first who registers."""
+    ada = Person(running.url, "ada")
+    account = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
+    assert (await ada.client.request("POST", "/auth/register", account)).status == 201
+    return ada
+
+
+async def lifetime(person: Person) -> int:
+    """For how long the server gives access tokens now, in seconds."""
+    person.client.token = None
+    claims = jwt.decode(await person.token(), options={"verify_signature": False})
+    return int(claims["exp"] - claims["iat"])
+
+
+async def sample(ada: Person, name: str) -> float:
+    """The sum of a metric's series."""
+    text = str(await ada.get("/metrics"))
+    found = [line for line in text.splitlines() if re.match(rf"{name}[ {{]", line)]
+    assert found, name
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+async def test_settings_change_and_nobody_is_refused(configured: Configured) -> None:
+    async with configured.serve("access_token_ttl = 600\nworkers = 2\n") as running:
+        ada = await administrator(running)
+        project = await ada.post("/projects", {"name": "Demo"})
+        assert await lifetime(ada) == 600
+        own = {name: running.child(name) for name in ("postgres", "valkey")}
+        assert all(own.values())
+        for seq in range(20):
+            await ada.post(f"/projects/{project['slug']}/chat/messages", {"body": f"before {seq}"})
+        changes = await sample(ada, "warmdesk_events_published_total")
+
+        async with knocking(running.url) as seen:
+            for _ in range(2):  # also one that was reloaded is reloaded
+                await configured.reload("access_token_ttl = 700\nworkers = 2\n")
+            await configured.reload("access_token_ttl = 800\nworkers = 2\n")
+
+        assert set(seen) == {200}
+        assert seen[200] > 100
+        assert await lifetime(ada) == 800
+        assert {name: running.child(name) for name in own} == own
+        assert await sample(ada, "warmdesk_events_published_total") >= changes
+        assert "worker.ended" not in running.log
+        page = await ada.get(f"/projects/{project['slug']}/chat/messages")
+        assert len(page) == 20
+
+        # It looks after what it took over.
+        os.kill(own["valkey"], signal.SIGKILL)
+        await until(
+            lambda: running.child("valkey") not in (0, own["valkey"]), within=WITHIN, what="valkey"
+        )
+        await ada.close()
+        running.signal(signal.SIGTERM)
+        assert await running.ended(within=20) == 0
+        assert running.out.endswith("Stopped.\n")
+        assert is_gone(own["postgres"])
+
+
+async def test_sockets_come_back_and_miss_nothing(
+    configured: Configured, outside: dict[str, Any]
+) -> None:
+    async with configured.serve("workers = 2\n", **outside) as running:
+        alice = Person(running.url, "alice")
+        project = await alice.post("/projects", {"name": "Demo"})
+        async with alice.socket(project["slug"]) as wire:
+            await wire.next("hello")
+            await configured.reload()
+            await wire.next("reconnect")
+            assert await wire.closed() == 1001
+        async with alice.socket(project["slug"]) as again:
+            hello = await again.next("hello")
+            assert hello["payload"]["epoch"]
+        await alice.close()
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 2, 1), (3, 1, 2), (2, 4, 3)], ids=str)
+async def test_more_workers_and_fewer_and_nobody_is_refused(
+    configured: Configured, outside: dict[str, Any], counts: tuple[int, ...]
+) -> None:
+    async with configured.serve(f"workers = {counts[0]}\n", **outside) as running:
+        async with knocking(running.url) as seen:
+            for count in counts[1:]:
+                await configured.reload(f"workers = {count}\n")
+                await until(lambda n=count: len(running.alive()) == n, within=WITHIN)  # type: ignore[misc]
+        assert set(seen) == {200}
+        await until(lambda: len(children(running.process.pid)) == counts[-1], within=5)
+
+        # Each takes part, and one that dies is replaced.
+        for pid in running.alive():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(running.alive()) == counts[-1], within=WITHIN)
+        assert await running.ready()
+
+
+async def test_what_could_not_take_over_changes_nothing(
+    configured: Configured, outside: dict[str, Any], tmp_path: Path
+) -> None:
+    fine = "workers = 1\n"
+    async with configured.serve(fine, **outside) as running:
+        before = running.alive()
+        async with knocking(running.url) as seen:
+            await configured.refused("workers = 'many'\n", "workers in ")
+            await configured.refused("wrokers = 2\n", "wrokers in ")
+            await configured.refused("workers = \n", "is not TOML")
+            await configured.refused("workers = 200\n", "WARMDESK_WORKERS 200")
+            await configured.refused("host = '127.0.0.2'\n", "WARMDESK_HOST was 127.0.0.1 and is")
+            missing = str(tmp_path / "none.pem")
+            await configured.refused(
+                f"tls_cert = '{missing}'\ntls_key = '{missing}'\n", "WARMDESK_TLS_CERT"
+            )
+            configured.file.unlink()
+            running.signal(signal.SIGHUP)
+            await until(lambda: "cannot be read" in running.log, within=WITHIN)
+        assert set(seen) == {200}
+        assert running.alive() == before
+        assert reload.VARIABLE not in running.log
+
+        await configured.reload(fine)  # and right ones do
+
+
+async def test_what_is_embedded_stays_so(configured: Configured, database_url: str) -> None:
+    async with configured.serve("workers = 1\n") as running:
+        own = [running.child(name) for name in ("postgres", "valkey")]
+        await configured.refused(
+            "redis_url = 'redis://127.0.0.1:1'\n", "WARMDESK_REDIS_URL was set or unset"
+        )
+        secrets = "".join(
+            f"{name.removeprefix('WARMDESK_').lower()} = '{value}'\n"
+            for name, value in SECRETS.items()
+        )
+        await configured.refused(
+            f"database_url = '{database_url}'\n{secrets}", "WARMDESK_DATABASE_URL was set or unset"
+        )
+        await configured.refused("database_pool = 100\nworkers = 4\n", "stopped and started")
+        assert [running.child(name) for name in ("postgres", "valkey")] == own
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the program that a test changes, and that `Running` runs."""
+    copy = tmp_path / "program" / "warmdesk"
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(TOP / "warmdesk", copy, ignore=unwanted)
+    shutil.copytree(TOP / "sql", copy / "sql", ignore=unwanted)
+    shutil.copytree(TOP / "config", copy / "config_files", ignore=unwanted)
+    monkeypatch.setenv("PYTHONPATH", str(copy.parent))
+    return copy
+
+
+def change(file: Path, what: Callable[[str], str]) -> None:
+    before = file.read_text()
+    after = what(before)
+    assert after != before
+    file.write_text(after)
+
+
+async def test_a_new_program_with_a_new_schema_takes_over(
+    configured: Configured, program: Path
+) -> None:
+    async with configured.serve("workers = 2\n") as running:
+        change(program / "__init__.py", lambda text: text + '__version__ = "9.8.7"\n')
+        later = "-- oldest program: 0.1\ncreate table later ();\n"
+        (program / "sql" / "migrations" / "0999_later.sql").write_text(later)
+
+        async with knocking(running.url) as seen:
+            await configured.reload()
+
+        assert set(seen) == {200}
+        assert "server.reloaded version=9.8.7" in running.log
+        assert "Migrated: 0999_later.sql" in running.out
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{running.url}/swagger/doc.json") as answer,
+        ):
+            document = await answer.json()
+        assert document["info"]["version"] == "9.8.7"
+        connection = await asyncpg.connect(Postgres(running.data).dsn)
+        try:
+            assert await connection.fetch("select * from later") == []
+        finally:
+            await connection.close()
+
+
+async def test_a_program_with_other_metrics_counts_in_memory_of_its_own(
+    configured: Configured, program: Path
+) -> None:
+    async with configured.serve("workers = 2\n") as running:
+        ada = await administrator(running)
+        change(
+            program / "metrics" / "__init__.py",
+            lambda text: text + '\nLATER = counter("warmdesk_later_total", "Later.")\n',
+        )
+        await configured.reload()
+        assert await sample(ada, "warmdesk_later_total") == 0
+        await configured.reload()
+        for pid in running.alive():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(running.alive()) == 2, within=WITHIN)
+        assert await sample(ada, "warmdesk_worker_deaths_total") == 2
+        await ada.close()
+
+
+async def test_a_program_that_is_broken_changes_nothing(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    async with configured.serve("workers = 1\n", **outside) as running:
+        fine = (program / "app.py").read_text()
+        before = running.alive()
+        for wrong in ("def build_app(:\n", "from warmdesk import nothing_of_the_kind\n"):
+            (program / "app.py").write_text(fine + wrong)
+            told = running.log.count("server.reload_refused cause=status_1")
+            running.signal(signal.SIGHUP)
+            await until(
+                lambda n=told: running.log.count("server.reload_refused cause=status_1") > n,  # type: ignore[misc]
+                within=WITHIN,
+            )
+            assert await running.ready()
+            assert running.alive() == before
+        (program / "app.py").write_text(fine)
+        await configured.reload()
+
+
+async def test_signals_at_any_moment_are_acted_on(
+    configured: Configured, outside: dict[str, Any]
+) -> None:
+    """SIGHUP again, a worker that dies, and at last SIGTERM, whatever the supervisor is at."""
+    async with configured.serve("workers = 2\n", **outside) as running:
+        chance = random.Random(7)
+        async with knocking(running.url) as seen:
+            for _ in range(12):
+                running.signal(signal.SIGHUP)
+                await asyncio.sleep(chance.uniform(0, 1.5))
+            configured.write("workers = 3\n")
+            running.signal(signal.SIGHUP)
+            await until(lambda: len(running.alive()) == 3, within=60, what="the last settings hold")
+        assert set(seen) == {200}
+
+
+@pytest.mark.parametrize("at", ["server.reloading", "server.reloaded", "workers.rolled"])
+async def test_a_stop_meanwhile_is_a_stop(
+    configured: Configured, outside: dict[str, Any], at: str
+) -> None:
+    chance = random.Random(at)
+    for _ in range(3):
+        async with configured.serve("workers = 2\n", **outside) as running:
+            running.signal(signal.SIGHUP)
+            await until(lambda: at in running.log, within=WITHIN)
+            await asyncio.sleep(chance.uniform(0, 1))
+            family = children(running.process.pid)
+            running.signal(signal.SIGTERM)
+            assert await running.ended(within=20) == 0
+            assert running.out.endswith("Stopped.\n")
+            await until(lambda: all(map(is_gone, family)), within=5)  # noqa: B023
+
+
+async def test_a_supervisor_that_is_killed_takes_all_with_it(configured: Configured) -> None:
+    """Also what it took over."""
+    async with configured.serve("workers = 2\n") as running:
+        await configured.reload()
+        family = children(running.process.pid)
+        assert len(family) == 4
+        running.process.kill()
+        await until(lambda: all(map(is_gone, family)), within=15, what="all ended")
+
+
+async def test_a_worker_of_the_program_before_dies_with_the_supervisor(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """And is replaced, while new ones cannot start, by nobody: it is the one that serves."""
+    async with configured.serve("workers = 2\n", **outside) as running:
+        before = running.alive()
+        change(
+            program / "worker.py",
+            lambda text: text.replace("    attach(row)\n", "    raise OSError('broken')\n", 1),
+        )
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolling_stopped" in running.log, within=WITHIN)
+        assert running.alive() == before
+        assert await running.ready()
+        running.process.kill()
+        await until(lambda: all(map(is_gone, before)), within=5, what="all ended")
