@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests import pace
 from tests.conftest import Board, Door, until
 from tests.person import Person
 from warmdesk.auth.actor import EnteredProject, Role
@@ -122,7 +123,7 @@ async def test_a_builder_who_goes_away_leaves_the_work_to_the_next(
 ) -> None:
     boards = Boards(desk.database)
     first = asyncio.create_task(boards.read(demo(board), 0))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * pace.stretch()):
         while not boards._builders:
             await asyncio.sleep(0)
     second = asyncio.create_task(boards.read(demo(board), 0))

@@ -196,7 +196,7 @@ async def test_events_follows_a_feed_line_by_line(
 
     async def read_until(title: str) -> None:
         assert process.stdout is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * pace.stretch()):
             while not lines or lines[-1]["payload"].get("title") != title:
                 lines.append(json.loads(await process.stdout.readline()))
 

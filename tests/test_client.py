@@ -334,7 +334,7 @@ async def test_who_listens_hears_of_what_could_not_be_understood(text: str) -> N
         client.socket("demo", since=0, epoch="e") as socket,
     ):
         with pytest.raises((ValueError, LookupError, AttributeError, TypeError)):
-            await asyncio.wait_for(listen(socket), 5)
+            await asyncio.wait_for(listen(socket), 5 * pace.stretch())
 
 
 async def test_it_resumes_from_what_it_has() -> None:
@@ -517,7 +517,7 @@ async def test_a_token_that_runs_out_is_renewed_on_the_open_socket(url: str, boa
             async for frame in socket:
                 if frame["type"] == "auth.expiring":
                     break
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(5 * pace.stretch()):
                 while client.token == old:
                     await asyncio.sleep(0.01)
             answer = await socket.send("chat.send", {"body": "still here"})

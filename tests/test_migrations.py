@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests import pace
 from warmdesk.db import migrations
 from warmdesk.db.migrations import MigrationError, files
 
@@ -200,7 +201,7 @@ async def test_kill_9_in_the_middle_leaves_nothing_half_done(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED_IN_THE_MIDDLE, bare_url
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * pace.stretch()):
         asleep = "select count(*) from pg_stat_activity where datname = 'bare' and query ~ 'half_'"
         while not await ask(bare_url, f"{asleep} and wait_event = 'PgSleep'"):
             await asyncio.sleep(0.02)

@@ -35,7 +35,7 @@ async def run(script: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         "sh", "-eu", "-c", script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(30 * pace.stretch()):
         output, _ = await process.communicate()
     return process.returncode or 0, output.decode()
 

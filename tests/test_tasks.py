@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests import pace
 from tests.conftest import Wait
 from warmdesk import tasks as tasks_module
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError
@@ -178,7 +179,7 @@ async def test_stopping_ends_also_who_swallows_a_cancellation() -> None:
 
     tasks.start("presence.turn", stubborn)
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * pace.stretch()):
         await tasks.stop()
     assert swallowed == 2
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests import pace
 from tests.checkers.mirror import mirror
 from tests.checkers.quiet import Quiet, figures
 from tests.conftest import Board, until
@@ -108,7 +109,7 @@ async def test_a_viewer_that_had_to_come_back_is_found(
             await board.card("another")
 
     with pytest.raises(AssertionError, match="it had to come back"):
-        await asyncio.wait_for(follow(), 20)
+        await asyncio.wait_for(follow(), 20 * pace.stretch())
 
 
 def test_figures_are_sums_over_labels() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import pace
 from tests.checkers.stranger import Stranger
 from tests.conftest import Board, Door, until
 from tests.person import Person
@@ -41,7 +42,7 @@ async def once_around(stranger: Stranger) -> None:
     running = asyncio.create_task(stranger.run(stop))
     await until(lambda: stranger.rounds, limit=20)
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 5 * pace.stretch())
 
 
 def said(stranger: Stranger) -> str:
@@ -55,7 +56,7 @@ async def test_to_a_stranger_all_is_closed(stranger: Stranger, board: Board) -> 
         await board.card("the secret plan")
         await asyncio.sleep(0.05)
     stop.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 5 * pace.stretch())
     stranger.whole()
     assert stranger.tried[404] > 2 * 15
     assert not stranger.tried[101]
@@ -108,5 +109,5 @@ async def test_an_event_of_a_project_on_the_own_socket_is_found(
     await door.desk.changes.run(ChangeContext(actor_id=1), tell)
     await until(lambda: stranger.count)
     stop.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 10 * pace.stretch())
     assert "the own socket heard" in said(stranger)

@@ -21,6 +21,7 @@ import pytest
 import trustme
 from aiohttp import web
 
+from tests import pace
 from tests.conftest import Board, Invite, until
 from tests.journeys.crowds import ESTABLISHED, Refused, shake
 from tests.person import Person
@@ -136,7 +137,7 @@ async def token(server: Served, board: Board, person: Invite) -> str:
 async def told(line: Line) -> bytes:
     """All that comes until the server ends the connection."""
     loop, said = asyncio.get_running_loop(), b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * pace.stretch()):
         try:
             while more := await loop.sock_recv(line.plain, 1 << 16):
                 said += more
@@ -217,14 +218,14 @@ async def test_who_reads_at_last_gets_every_answer(server: Served, lines: list[L
         size = len(await answer.read())
     told = b""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * pace.stretch()):
         while told.count(b"HTTP/1.1 200 OK\r\n") < 30 or len(told) < 30 * size:
             told += await loop.sock_recv(line.plain, 1 << 20)
     await until(lambda: not server.readers.slow)
     assert server.readers.held == 0
     await loop.sock_sendall(line.plain, b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
     while b"version" not in told[-200:]:
-        told += await asyncio.wait_for(loop.sock_recv(line.plain, 1 << 20), 5)
+        told += await asyncio.wait_for(loop.sock_recv(line.plain, 1 << 20), 5 * pace.stretch())
 
 
 async def test_all_waiting_answers_together_have_a_budget(
@@ -438,7 +439,9 @@ async def test_bodies_on_their_way_together_have_a_budget(
     lines.append(line)
     await asyncio.sleep(0.05)
     await loop.sock_sendall(line.plain, body[5:])
-    assert (await asyncio.wait_for(loop.sock_recv(line.plain, 100), 5)).startswith(b"HTTP/1.1 201 ")
+    assert (await asyncio.wait_for(loop.sock_recv(line.plain, 100), 5 * pace.stretch())).startswith(
+        b"HTTP/1.1 201 "
+    )
     for line in lines:
         line.leave()
     await until(lambda: not bodies.coming)
@@ -461,7 +464,9 @@ async def test_a_crowd_of_ones_own_bodies_cuts_off_nobody_elses(
         await loop.sock_sendall(line.plain, b" " * (100 * KIB))
     await until(lambda: cut("bodies") > before + 15)
     await loop.sock_sendall(slow.plain, body[5:])
-    assert (await asyncio.wait_for(loop.sock_recv(slow.plain, 100), 5)).startswith(b"HTTP/1.1 201 ")
+    assert (await asyncio.wait_for(loop.sock_recv(slow.plain, 100), 5 * pace.stretch())).startswith(
+        b"HTTP/1.1 201 "
+    )
     for line in lines:
         line.leave()
     await until(lambda: not bodies.coming)

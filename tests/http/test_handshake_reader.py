@@ -162,7 +162,7 @@ class Answer:
 
 async def answer(client: Peer) -> Answer:
     """The next answer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * pace.stretch()):
         head = (await client.reader.readuntil(b"\r\n\r\n")).decode()
         line, *lines = head.split("\r\n")[:-2]
         headers = dict(each.split(": ", 1) for each in lines)
@@ -193,7 +193,7 @@ async def pongs(client: Peer, count: int) -> list[Any]:
 
 async def closed_with(client: Peer) -> int:
     """The code of the server's Close, which comes soon."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(2 * pace.stretch()):
         while (frame := await client.frame())[0] != CLOSE:
             pass
     return int.from_bytes(frame[1][:2], "big")
@@ -797,7 +797,7 @@ async def test_what_is_unusual_is_judged_by_aiohttp(
 async def test_only_get_is_a_handshake(door: Served, client: Peer, key: str) -> None:
     head = knock("demo", key, "Connection: close", without="Connection")
     client.say(head.replace(b"Connection: close", b"Connection: Upgrade").replace(b"GET", b"HEAD"))
-    told = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+    told = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
     assert told.startswith(b"HTTP/1.1 400 ")
     assert not door.desk.hub.roster.connections
 
@@ -854,7 +854,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     client = await door.client()
     began = time.monotonic()
     client.say(beginning)
-    assert await asyncio.wait_for(client.reader.read(), 3) == b""
+    assert await asyncio.wait_for(client.reader.read(), 3 * pace.stretch()) == b""
     assert 0.2 < time.monotonic() - began < pace.here(1.5)
     assert not door.readers.waiting
     await client.leave()
@@ -869,7 +869,7 @@ async def test_saying_a_little_late_gives_no_more_time(
     began = time.monotonic()
     await asyncio.sleep(0.8)
     client.say(beginning)
-    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+    assert await asyncio.wait_for(client.reader.read(), 5 * pace.stretch()) == b""
     assert 0.9 < time.monotonic() - began < pace.here(1.6)
     await client.leave()
 
@@ -988,7 +988,7 @@ async def test_who_leaves_in_the_midst_of_the_opening_leaves_nothing(
             patch.setattr(door.desk.people, "refs", slow)
             client = await door.client()
             client.say(knock("demo", key))
-            await asyncio.wait_for(inside.wait(), 5)
+            await asyncio.wait_for(inside.wait(), 5 * pace.stretch())
             await client.leave()
             await asyncio.sleep(0.05)
             gate.set()
@@ -1081,7 +1081,7 @@ async def test_who_said_nothing_is_sent_away_when_nobody_listens_any_more(
     await eventually(lambda: len(door.readers.waiting) == 2)
     await door.readers.close()
     for client in (silent, half):
-        assert await asyncio.wait_for(client.reader.read(), 1) == b""
+        assert await asyncio.wait_for(client.reader.read(), 1 * pace.stretch()) == b""
     assert not door.readers.waiting
     idle.say(VERSION)
     assert (await answer(idle)).status == 200
@@ -1111,7 +1111,7 @@ async def test_an_opening_under_way_is_waited_for(
         end = asyncio.create_task(worker._requests_end(door.readers, door.runner))
         await asyncio.sleep(0.1)
         assert not end.done()
-    await asyncio.wait_for(end, 2)
+    await asyncio.wait_for(end, 2 * pace.stretch())
     assert not door.opening
     await hello(client)
 
@@ -1130,7 +1130,7 @@ async def test_who_came_in_at_last_is_told_goodbye_too(
     await hello(client)
     assert await closed_with(client) == Close.GOING_AWAY
     await client.leave()
-    await asyncio.wait_for(end, 5)
+    await asyncio.wait_for(end, 5 * pace.stretch())
 
 
 # TLS

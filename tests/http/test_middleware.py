@@ -120,7 +120,7 @@ async def whole(server: Any, sent: str) -> bytes:
     """All that comes until the server ends the connection."""
     async with raw(str(server.make_url(""))) as (reader, writer):
         writer.write(sent.encode())
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 5 * pace.stretch())
 
 
 def steady(answer: bytes) -> tuple[list[bytes], bytes]:
@@ -161,9 +161,12 @@ async def test_an_ordinary_answer_is_one_write(said: Any, monkeypatch: pytest.Mo
     async with raw(str(said.make_url(""))) as (reader, writer):
         for _ in range(3):
             writer.write(f"GET /said {PLAIN}\r\n".encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
             size = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
-            assert json.loads(await asyncio.wait_for(reader.readexactly(size), 5)) == SAID
+            assert (
+                json.loads(await asyncio.wait_for(reader.readexactly(size), 5 * pace.stretch()))
+                == SAID
+            )
 
 
 async def test_no_header_can_begin_another(said: Any) -> None:
@@ -526,7 +529,7 @@ async def test_two_origins_are_told_nothing_about_themselves(url: str) -> None:
         origins = f"Origin: http://{host}\r\n" * count
         async with raw(url) as (reader, writer):
             writer.write(f"GET /api/v1/version HTTP/1.1\r\n{lines}{origins}\r\n".encode())
-            said = await asyncio.wait_for(reader.read(), 5)
+            said = await asyncio.wait_for(reader.read(), 5 * pace.stretch())
         assert said.startswith(b"HTTP/1.1 200 ")
         assert (b"Access-Control-Allow-Origin" in said) is (count == 1)
 
@@ -545,7 +548,7 @@ async def test_two_origins_are_told_nothing_about_themselves(url: str) -> None:
 async def test_other_versions_of_http_are_refused(url: str, line: str) -> None:
     async with raw(url) as (reader, writer):
         writer.write(f"{line}\r\nHost: x\r\n\r\n".encode())
-        said = await asyncio.wait_for(reader.read(), 5)  # to the end: it is closed
+        said = await asyncio.wait_for(reader.read(), 5 * pace.stretch())  # to the end: it is closed
     assert re.match(rb"HTTP/\d\.\d 400 ", said), said[:100]
     assert "error" in json.loads(said.partition(b"\r\n\r\n")[2])
 
@@ -610,7 +613,7 @@ async def test_a_host_beyond_ascii_is_answered_and_is_no_origin(
     for path, status in ((b"health", b"200"), (b"none", b"404"), (b"projects", b"401")):
         async with raw(url) as (reader, writer):
             writer.write(asked % path)
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
         assert head.startswith(b"HTTP/1.1 " + status)
         assert b"Access-Control" not in head
     assert {each.getMessage().split()[0] for each in caplog.records} <= {"origins.refused"}
@@ -714,7 +717,7 @@ async def test_half_a_head_is_not_waited_for(url: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     async with raw(url) as (reader, writer):
         writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        assert await asyncio.wait_for(reader.read(), 2) == b""
+        assert await asyncio.wait_for(reader.read(), 2 * pace.stretch()) == b""
 
 
 async def test_half_a_head_after_a_request_is_not_waited_for(
@@ -727,7 +730,7 @@ async def test_half_a_head_after_a_request_is_not_waited_for(
         # Being idle between two requests is no crime.
         await asyncio.sleep(0.5)
         writer.write(b"GET /api/v1/version HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.wait_for(reader.readuntil(b"}"), 2)
+        await asyncio.wait_for(reader.readuntil(b"}"), 2 * pace.stretch())
         began = time.monotonic()
         while time.monotonic() - began < 2:
             writer.write(b"GET " if time.monotonic() - began < 0.05 else b"/")
@@ -744,7 +747,7 @@ async def test_a_client_that_says_nothing_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with raw(url) as (reader, _):
-        assert await asyncio.wait_for(reader.read(), 2) == b""
+        assert await asyncio.wait_for(reader.read(), 2 * pace.stretch()) == b""
 
 
 async def test_a_body_that_stops_is_not_waited_for(
@@ -755,7 +758,7 @@ async def test_a_body_that_stops_is_not_waited_for(
         writer.write(
             head_of("/auth/login", Content_Type="application/json", Content_Length="100") + b'{"'
         )
-        answer = await asyncio.wait_for(reader.read(), 3)
+        answer = await asyncio.wait_for(reader.read(), 3 * pace.stretch())
 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b'"error":"the body did not come in time"' in answer
@@ -776,9 +779,9 @@ async def test_a_body_that_trickles_has_an_end(url: str, monkeypatch: pytest.Mon
                 break
             writer.write(b"1\r\n \r\n")
             await asyncio.sleep(0.05)
-        assert (await asyncio.wait_for(answer, 3)).startswith(b"HTTP/1.1 408")
+        assert (await asyncio.wait_for(answer, 3 * pace.stretch())).startswith(b"HTTP/1.1 408")
         with suppress(ConnectionResetError):  # it ended while a piece was on its way
-            await asyncio.wait_for(reader.read(), 3)
+            await asyncio.wait_for(reader.read(), 3 * pace.stretch())
 
 
 async def test_a_body_in_many_pieces_is_one_body(url: str) -> None:
@@ -790,7 +793,7 @@ async def test_a_body_in_many_pieces_is_one_body(url: str) -> None:
         for place in range(len(body)):
             writer.write(body[place : place + 1])
             await asyncio.sleep(0.001)
-        answer = await asyncio.wait_for(reader.readuntil(b"access_token"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"access_token"), 5 * pace.stretch())
 
     assert answer.startswith(b"HTTP/1.1 200")
 
@@ -802,7 +805,7 @@ async def test_a_body_of_unknown_length_is_counted(url: str) -> None:
             head_of("/auth/login", Content_Type="application/json", Transfer_Encoding="chunked")
         )
         writer.write(chunk)
-        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5 * pace.stretch())
 
     assert answer.startswith(b"HTTP/1.1 413")
     assert b'"error":"the body is larger than 16384 bytes"' in answer
@@ -813,7 +816,7 @@ async def test_a_declared_length_is_enough_to_refuse(url: str) -> None:
         writer.write(
             head_of("/auth/login", Content_Type="application/json", Content_Length="16385")
         )
-        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 5 * pace.stretch())
 
     assert answer.startswith(b"HTTP/1.1 413")
 
@@ -846,9 +849,9 @@ async def test_a_body_that_is_not_encoded_as_it_says_is_passed_over(
     following = f"GET /api/v1/version {PLAIN}Connection: close\r\n\r\n".encode()
     async with raw(url) as (reader, writer):
         writer.write(head + body[:4])
-        first = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        first = await asyncio.wait_for(reader.readuntil(b"}"), 5 * pace.stretch())
         writer.write(body[4:] + following)
-        second = await asyncio.wait_for(reader.read(), 5)
+        second = await asyncio.wait_for(reader.read(), 5 * pace.stretch())
 
     assert first.startswith(b"HTTP/1.1 404" if path == "/nowhere" else b"HTTP/1.1 415")
     assert second.startswith(b"HTTP/1.1 200")
@@ -872,7 +875,7 @@ async def test_what_is_no_http_is_told_so_in_our_shape(
 ) -> None:
     async with raw(url) as (reader, writer):
         writer.write(sent)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 5 * pace.stretch())
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400") or head.startswith(b"HTTP/1.0 400")
@@ -909,10 +912,10 @@ async def test_a_target_that_is_no_path_is_404_in_our_shape(
 ) -> None:
     async with raw(url) as (reader, writer):
         writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-        body = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
+        body = await asyncio.wait_for(reader.readuntil(b"}"), 5 * pace.stretch())
         writer.write(f"GET /api/v1/version {PLAIN}Connection: close\r\n\r\n".encode())
-        following = await asyncio.wait_for(reader.read(), 5)
+        following = await asyncio.wait_for(reader.read(), 5 * pace.stretch())
 
     assert head.startswith(b"HTTP/1.1 404")
     assert json.loads(body) == NOWHERE
@@ -931,9 +934,12 @@ async def test_a_client_may_wait_for_a_word_before_its_body(url: str) -> None:
                 Expect="100-continue",
             )
         )
-        assert await asyncio.wait_for(reader.readline(), 2) == b"HTTP/1.1 100 Continue\r\n"
+        assert (
+            await asyncio.wait_for(reader.readline(), 2 * pace.stretch())
+            == b"HTTP/1.1 100 Continue\r\n"
+        )
         writer.write(b"{}")
-        assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.readuntil(b"}"), 2)
+        assert b"HTTP/1.1 400" in await asyncio.wait_for(reader.readuntil(b"}"), 2 * pace.stretch())
 
 
 async def test_another_expectation_is_passed_over(http: Http) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Door, serving
 from tests.person import Person
 from tests.realtime.story import seqs, tell
@@ -168,7 +169,7 @@ async def test_there_is_never_a_hole_while_events_are_written_read_and_trimmed(
                 group.create_task(work())
         assert trimmed > 100
         last = await head()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * pace.stretch()):
             while not live.events or live.events[-1]["seq"] < last:
                 await asyncio.sleep(0.01)
         assert seqs(live.frames) == list(range(hello["seq"] + 1, last + 1))
@@ -193,7 +194,7 @@ async def test_the_task_goes_on_after_a_failure(
     job = Retention(desk)
     job.start()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * pace.stretch()):
             while await connection.fetchval("select count(*) from events"):
                 await asyncio.sleep(0.05)
     finally:
@@ -205,7 +206,7 @@ async def test_a_server_trims_by_itself(
     settings: Settings, board: Board, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention.Retention, "seconds", 0.05)
-    async with serving(settings), asyncio.timeout(5):
+    async with serving(settings), asyncio.timeout(5 * pace.stretch()):
         while await connection.fetchval("select count(*) from events"):
             await asyncio.sleep(0.05)
 
@@ -318,7 +319,7 @@ async def test_nobody_waits_long_for_what_is_trimmed(
     await connection.execute(TOKENS, str(session), -DAY, 20_000)
     trimming = asyncio.create_task(Retention(desk).turn())
     for _ in range(20):
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(1.5 * pace.stretch()):
             await alice.get("/users/me")
             await alice.post("/auth/ws-ticket")
     await trimming

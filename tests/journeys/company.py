@@ -11,6 +11,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from tests import pace
 from tests.checkers.mirror import Mirror, mirror
 from tests.checkers.presence import Presence
 from tests.closed import check_frame
@@ -150,7 +151,7 @@ class Company:
 
 async def healed(fleet: list[Process], visit: Visit) -> None:
     """Until each server says that Redis is there again."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(15 * pace.stretch()):
         for process in fleet:
             person = visit(process, "eve")
             while (await person.client.get("/ready")).get("degraded"):

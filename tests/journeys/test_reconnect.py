@@ -7,6 +7,7 @@ import os
 import random
 import signal
 
+from tests import pace
 from tests.checkers.mirror import mirror
 from tests.journeys.conftest import Crowd, Process, Start, Visit, furnished
 from tests.journeys.proxy import Proxy
@@ -83,7 +84,7 @@ async def test_a_rolling_restart_costs_nobody_anything(start: Start, visit: Visi
         work = asyncio.create_task(crowd.work_until(over, pause=0.01))
         before = set(server.workers())
         os.kill(server.pid, signal.SIGHUP)
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(50 * pace.stretch()):
             while before & set(server.workers()):
                 await asyncio.sleep(0.1)
         over.set()

@@ -377,7 +377,7 @@ async def test_a_worker_that_retires_accepts_nothing_more(start: Start) -> None:
     for _ in range(50):
         reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
         writer.write(b"GET /api/v1/health HTTP/1.1\r\nHost: desk\r\n\r\n")
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2 * pace.stretch())
         writer.close()
         assert head.startswith(b"HTTP/1.1 200")
         assert b"connection: close" not in head.lower(), "the one that goes took it"
@@ -418,7 +418,9 @@ async def half_a_request(host: Process) -> tuple[asyncio.StreamReader, asyncio.S
     reader, writer = await asyncio.open_connection("127.0.0.1", host.port)
     head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: desk\r\nExpect: 100-continue\r\n"
     writer.write(head + b"Content-Type: application/json\r\nContent-Length: 60\r\n\r\n")
-    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 100")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())).startswith(
+        b"HTTP/1.1 100"
+    )
     return reader, writer
 
 

@@ -22,6 +22,7 @@ from load.soak.faults import FAULTS, plan
 from load.soak.people import Size, Team
 from load.soak.report import Course, Sample
 from load.soak.world import World
+from tests import pace
 from tests.conftest import Door, until
 from tests.journeys.running import children, is_gone
 from tests.person import Person
@@ -75,7 +76,7 @@ async def test_nothing_is_left_when_it_is_ended(number: signal.Signals) -> None:
         stderr=subprocess.STDOUT,
     )
     assert soak.stdout is not None
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(120 * pace.stretch()):
         while b"at work" not in await soak.stdout.readline():
             pass
     family = [soak.pid]
@@ -83,7 +84,7 @@ async def test_nothing_is_left_when_it_is_ended(number: signal.Signals) -> None:
         family += children(pid)
     assert len(family) > 8
     soak.send_signal(number)
-    await asyncio.wait_for(soak.communicate(), 120)
+    await asyncio.wait_for(soak.communicate(), 120 * pace.stretch())
     assert soak.returncode not in (0, None)
     await until(lambda: all(map(is_gone, family)), limit=30)
 

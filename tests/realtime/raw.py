@@ -20,6 +20,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from tests import pace
 from warmdesk.errors import WarmDeskError
 from warmdesk.realtime.connection import Connection, Kind
 from warmdesk.realtime.frames import CLOSE, TEXT, frame
@@ -304,7 +305,7 @@ async def peer(
     client = Peer(*streams)
     client.say(request)
     try:
-        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
         assert head.startswith(b"HTTP/1.1 101 "), head
         assert ACCEPTED in head
         assert await client.frame() == (TEXT, b"hello")

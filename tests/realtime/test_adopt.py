@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from tests import pace
 from tests.realtime.raw import (
     HANDSHAKE,
     Peer,
@@ -44,7 +45,7 @@ async def answer_to(port: int, request: bytes) -> tuple[int, str, Peer]:
     """The status and head of the answer."""
     client = Peer(*await asyncio.open_connection("127.0.0.1", port))
     client.say(request)
-    head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
     return int(head.split()[1]), head.decode(), client
 
 
@@ -114,11 +115,11 @@ async def test_a_refused_handshake_leaves_an_ordinary_connection() -> None:
             desk.port, refused + b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n"
         )
         assert status == 426
-        rest = await asyncio.wait_for(client.reader.readuntil(b"here"), 5)
+        rest = await asyncio.wait_for(client.reader.readuntil(b"here"), 5 * pace.stretch())
         assert b"HTTP/1.1 200 OK" in rest
 
         client.say(HANDSHAKE)
-        await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+        await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
         assert await client.frame() == (TEXT, b"hello")
         await client.leave()
 

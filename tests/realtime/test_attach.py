@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Door
 from tests.person import Person, Wire
 from tests.realtime.story import seqs, tell
@@ -81,7 +82,7 @@ async def until_head(wire: Wire, begin: int, head: int) -> None:
     if begin == head:
         await wire.settle()
         return
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * pace.stretch()):
         while not wire.events or wire.events[-1]["seq"] < head:
             await asyncio.sleep(0.01)
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import pace
 from tests.realtime.raw import (
     all_frames,
     both_loops,
@@ -890,7 +891,7 @@ async def test_a_reader_that_takes_a_little_at_a_time_is_seen_to_take_it() -> No
 
         taken = 0
         while slow.stalled_since == before:
-            taken += len(await asyncio.wait_for(sloth.reader.read(1000), 5))
+            taken += len(await asyncio.wait_for(sloth.reader.read(1000), 5 * pace.stretch()))
             assert taken < 50_000, "it took so much, and seems to take nothing"
             await asyncio.sleep(0.002)
             slow.tick(time.monotonic())

@@ -548,7 +548,7 @@ async def raw(
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
     )
     try:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * pace.stretch())
         assert head.startswith(b"HTTP/1.1 101 "), head
         yield peer
     finally:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 import redis.asyncio
 
+from tests import pace
 from tests.conftest import Board, Door, Invite, Wait, serving
 from tests.person import Person, Wire
 from tests.realtime.raw import all_frames
@@ -251,7 +252,7 @@ async def test_a_process_that_begins_waits_for_others_whom_redis_kept_from_their
         bob = person("bob", url=begun.url)
         viewer = await stack.enter_async_context(here(bob))
         assert await listed(viewer) == ["bob", "alice"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * pace.stretch()):
             while alice.id in await begun.desk.presence.users(channel):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.7)  # a leave would be told now

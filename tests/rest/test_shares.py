@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Invite, Wait
 from tests.person import Person
 from warmdesk.desk import Desk
@@ -158,7 +159,7 @@ async def test_messages_of_sockets_have_the_same_share_and_keep_their_order(
         (await alice.post(f"{board.path}/chat/messages", {"body": str(number)}))["id"]
         for number in range(10)
     ]
-    async with asyncio.TaskGroup() as opening, asyncio.timeout(30):
+    async with asyncio.TaskGroup() as opening, asyncio.timeout(30 * pace.stretch()):
         gate = asyncio.Event()
         said: list[list[dict[str, Any]]] = []
 
