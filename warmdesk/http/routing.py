@@ -152,22 +152,28 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
 def _with_headers(route: Route) -> Handler:
     """The handler, with the headers that its route promises, from the fields of the answer."""
     handler, made_at, has_version = route.handler, route.made_at, route.etag is Etag.VERSION
-    wanted = _named_in(made_at)
-    fields = [*(wanted - _named_in(route.path)), *(["version"] if has_version else [])]
+    made = [(text, name) for text, name, _, _ in Formatter().parse(BASE + made_at)]
+    own = _named_in(made_at) - _named_in(route.path)
+    fields = [*own, *(["version"] if has_version else [])]
     only_these = msgspec.defstruct("Fields", [(each, Any) for each in fields])
-    read = msgspec.json.Decoder(only_these).decode
+    read: Callable[[bytes], Any] = msgspec.json.Decoder(only_these).decode
 
     @functools.wraps(handler)
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await handler(request)
         if isinstance(response, WholeResponse) and response.status in (200, 201):
-            found = msgspec.structs.asdict(read(cast("bytes", response.body)))
+            found, named = read(cast("bytes", response.body)), request.match_info
             if has_version:
-                response.headers["ETag"] = f'"{found["version"]}"'
+                response.headers["ETag"] = f'"{found.version}"'
             if made_at and response.status == 201:
-                names = {**found, **request.match_info}
-                values = {name: quote(str(names[name]), safe="") for name in wanted}
-                response.headers["Location"] = BASE + made_at.format_map(values)
+                response.headers["Location"] = "".join(
+                    [
+                        text + _segment(str(getattr(found, name) if name in own else named[name]))
+                        if name
+                        else text
+                        for text, name in made
+                    ]
+                )
         return response
 
     return handle
@@ -184,6 +190,12 @@ def _not_packed(handler: Handler) -> Handler:
         return response
 
     return handle
+
+
+@functools.lru_cache(maxsize=1024)
+def _segment(text: str) -> str:
+    """A segment of a path, percent-encoded."""
+    return quote(text, safe="")
 
 
 def _named_in(path: str) -> set[str]:
