@@ -35,6 +35,7 @@ from warmdesk.config import Settings
 from warmdesk.embedded.child import end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
 from warmdesk.listeners import PER_WORKER_SOCKETS
+from warmdesk.log import quoted
 from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, layout, share
 from warmdesk.slots import FAILED, SERVER_AWAY, Slot, Worker, cause, explain, raise_files
@@ -46,6 +47,8 @@ STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
+REHEARSAL_SECONDS = 1800.0
+"""How long the new program may take to see whether it can take over: migrations are part of it."""
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -85,7 +88,7 @@ class Supervisor:
         self.ready = False
         self.stopping = False
         self.reload_wanted = False
-        self.rehearsal: subprocess.Popen[bytes] | None = None
+        self.rehearsal: reload.Rehearsal | None = None
         self.tending = Tending(servers)
         self._terminal = os.isatty(0)
         self._signals: list[int] = []
@@ -112,9 +115,7 @@ class Supervisor:
                         on_ready()
                     self._wait()
             finally:
-                if self.rehearsal is not None:
-                    self.rehearsal.kill()
-                    self.rehearsal.wait()
+                self._end_rehearsal()
                 for one in self._workers():
                     self._signal(one, signal.SIGKILL)
                 for listener in self.listeners:
@@ -243,7 +244,8 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         self._selector.close()
-        for fd in (*self._wake, self._life[1], self._metrics, self.lock):
+        settings = self.rehearsal.settings if self.rehearsal else None
+        for fd in (*self._wake, self._life[1], self.lock, settings):
             if fd is not None:
                 os.close(fd)
         for listener in self.listeners:
@@ -308,22 +310,37 @@ class Supervisor:
         if self.rehearsal is None:
             if self.reload_wanted and self.ready and not (self.rolling or self.retiring):
                 self.reload_wanted = False
-                log.info("server.reloading")
-                self.rehearsal = reload.rehearse(self._left())
+                self._rehearse()
             return
-        status = self.rehearsal.poll()
+        status = self.rehearsal.status()
+        if status is None and time.monotonic() - self.rehearsal.began > REHEARSAL_SECONDS:
+            self._end_rehearsal()
+            log.error("server.reload_refused cause=no_end")
+            return
         if status is None or self.rolling or self.retiring:
             return
         if status:
-            self.rehearsal = None
+            self._end_rehearsal()
             log.error("server.reload_refused cause=%s", cause(status))
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         if not self._signals:  # else they are acted on first
-            self.rehearsal = None
             if not self.reload_wanted:  # else there is something newer to rehearse
                 reload.execute(self._left())
+            self._end_rehearsal()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+    def _rehearse(self) -> None:
+        log.info("server.reloading")
+        try:
+            self.rehearsal = reload.Rehearsal(self._left())
+        except (OSError, subprocess.SubprocessError) as error:
+            log.error("server.reload_refused cause=%s", quoted(str(error)))
+
+    def _end_rehearsal(self) -> None:
+        if self.rehearsal is not None:
+            self.rehearsal.end()
+            self.rehearsal = None
 
     def _left(self) -> reload.Inherited:
         """What the new program gets from us."""
@@ -343,6 +360,7 @@ class Supervisor:
                 reload.InheritedWorker(one.pid, one.row, one.pipe, one.began, one.serves)
                 for one in self._workers()
             ),
+            settings=self.rehearsal.settings if self.rehearsal else None,
         )
 
     def _share_metrics(self) -> None:
@@ -414,6 +432,7 @@ class Supervisor:
             return
         self.stopping = True
         log.info("server.stopping workers=%d", len(self.slots))
+        self._end_rehearsal()  # it may be changing what workers need to finish
         self.rolling.clear()
         for listener in self.listeners:
             listener.close()
