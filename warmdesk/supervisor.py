@@ -134,8 +134,10 @@ class Supervisor:
             return not list(self._workers())
         self.tending.look()
         self._reload()
-        self._roll()
         now = time.monotonic()
+        if now >= self.failed.due:
+            self.rolling.extend(s for s in self.slots if s.bereft and s not in self.rolling)
+        self._roll()
         for slot in self.slots:
             if slot.worker is None and slot.successor is None and now >= slot.deaths.due:
                 slot.worker = self._fork(slot)
@@ -275,9 +277,15 @@ class Supervisor:
         if one.row is not None:
             self.rows.append(one.row)
             clear_gauges(one.row)
-        for leaving in (self.retiring, *(slot.surplus for slot in self.slots)):
-            if one in leaving:
-                leaving.remove(one)
+        if one in self.retiring:
+            self.retiring.remove(one)
+            return
+        for slot in self.slots:
+            if one in slot.surplus:
+                slot.surplus.remove(one)
+                if not self.stopping:
+                    slot.bereft = True
+                    self._note_death(slot, one, code)
                 return
         slot = next(s for s in self.slots if one in (s.worker, s.successor))
         if one is slot.successor:
@@ -290,16 +298,19 @@ class Supervisor:
         slot.worker, slot.successor = slot.successor, None
         if self.stopping:
             return
-        WORKER_DEATHS.inc()
         slot.deaths.record()
         if code == SERVER_AWAY and slot.may_say():
             slot.said_at = time.monotonic()  # the worker did
-        if code != SERVER_AWAY:
-            log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, cause(code))
+        self._note_death(slot, one, code)
         if slot.deaths.pause and not (code == SERVER_AWAY and self.ready):
             log.error("worker.crash_loop worker=%d next_in=%.0f", slot.number, slot.deaths.pause)
             if not self.ready:
                 raise CrashLoop("the workers cannot start; the lines above say why")
+
+    def _note_death(self, slot: Slot, one: Worker, code: int) -> None:
+        WORKER_DEATHS.inc()
+        if code != SERVER_AWAY:
+            log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, cause(code))
 
     # Reload
 
@@ -417,6 +428,7 @@ class Supervisor:
                     self.retiring.append(one)
                     self._send_off(one, worker.RETIRE)
             slot.worker, slot.successor, slot.surplus = slot.successor, None, []
+            slot.bereft = False
             if not self.rolling:
                 log.info("workers.rolled workers=%d", len(self.slots))
         elif time.monotonic() - slot.successor.began > READY_SECONDS:

@@ -465,6 +465,32 @@ async def test_new_workers_that_cannot_serve_leave_nobody_waiting(
             assert await running.ready()
 
 
+async def test_a_surplus_worker_that_ends_is_missed(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """Where replacing them stopped half way, the old ones serve sockets that no other does."""
+    async with configured.serve("workers = 3\n", **outside) as running:
+        broken = program / "broken"
+        broken.touch()
+        change(
+            program / "worker.py",
+            lambda text: text.replace(
+                "    attach(row)\n",
+                f"    assert not os.path.exists({str(broken)!r})\n    attach(row)\n",
+            ),
+        )
+        before = running.alive()
+        configured.write("workers = 1\n")
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolling_stopped" in running.log, within=WITHIN)
+        broken.unlink()
+        os.kill(max(before), signal.SIGKILL)
+        await until(lambda: all(map(is_gone, before)), within=WITHIN, what="another serves all")
+        assert len(running.alive()) == 1
+        for _ in range(20):
+            assert await running.ready()
+
+
 async def test_counters_never_fall_while_workers_are_added(configured: Configured) -> None:
     """Old workers too tell what the new ones counted."""
     async with configured.serve("workers = 2\n") as running:
