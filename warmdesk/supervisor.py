@@ -55,6 +55,13 @@ HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 log = logging.getLogger(__name__)
 
 
+def _share(listeners: Sequence[socket.socket], number: int, count: int) -> Sequence[socket.socket]:
+    """What the worker of this number serves, of so many workers."""
+    if not PER_WORKER_SOCKETS:
+        return listeners
+    return listeners[number::count] or [listeners[number % len(listeners)]]
+
+
 class CrashLoop(Exception):
     """The workers die before any of them ever served."""
 
@@ -76,9 +83,7 @@ class Supervisor:
         self.settings = settings
         self.listeners = listeners
         count = settings.workers
-        self.slots = [
-            Slot(n, listeners[n::count] if PER_WORKER_SOCKETS else listeners) for n in range(count)
-        ]
+        self.slots = [Slot(n, _share(listeners, n, count)) for n in range(count)]
         self.lock = lock
         self.inherited = inherited
         self.retiring: list[Worker] = []

@@ -216,6 +216,25 @@ async def test_more_workers_and_fewer_and_nobody_is_refused(
         assert await running.ready()
 
 
+async def test_workers_for_which_no_socket_is_had_share_what_there_is(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """As when the address is this machine's no longer: after the rehearsal nothing may fail."""
+    async with configured.serve("workers = 2\n", **outside) as running:
+        change(
+            program / "listeners.py",
+            lambda text: text.replace(
+                "        made.bind(address)\n", "        raise OSError(99, 'no such address')\n"
+            ),
+        )
+        async with knocking(running.url) as seen:
+            await configured.reload("workers = 5\n")
+            await until(lambda: len(running.alive()) == 5, within=WITHIN)
+            await configured.reload("workers = 1\n")
+        assert set(seen) == {200}
+        assert 'listeners.shared sockets=2 cause="[Errno 99] no such address"' in running.log
+
+
 async def test_what_could_not_take_over_changes_nothing(
     configured: Configured, outside: dict[str, Any], tmp_path: Path
 ) -> None:
