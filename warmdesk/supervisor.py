@@ -198,7 +198,7 @@ class Supervisor:
             if worker.REPLACE in word and time.monotonic() >= self.failed.due:
                 # It asks again and again; while its successor is on the way it is still in the row.
                 self.rolling.extend(
-                    s for s in self.slots if s.worker is one and s not in self.rolling
+                    s for s in self.slots if one in (s.worker, *s.surplus) and s not in self.rolling
                 )
 
     def _calm(self) -> bool:

@@ -24,9 +24,16 @@ import asyncpg
 import jwt
 import pytest
 
-from tests.journeys.running import SECRETS, Running, children, is_gone, until
+from tests.journeys.running import (
+    SECRETS,
+    Running,
+    children,
+    is_gone,
+    pipe_to_supervisor,
+    until,
+)
 from tests.person import PASSWORD, Person
-from warmdesk import reload
+from warmdesk import reload, worker
 from warmdesk.embedded import Postgres
 
 pytestmark = pytest.mark.timeout(180)
@@ -484,8 +491,9 @@ async def test_new_workers_that_cannot_serve_leave_nobody_waiting(
             assert await running.ready()
 
 
-async def test_a_surplus_worker_that_ends_is_missed(
-    configured: Configured, outside: dict[str, Any], program: Path
+@pytest.mark.parametrize("how", ["ends", "asks"])
+async def test_a_surplus_worker_that_is_unwell_is_replaced(
+    configured: Configured, outside: dict[str, Any], program: Path, how: str
 ) -> None:
     """Where replacing them stopped half way, the old ones serve sockets that no other does."""
     async with configured.serve("workers = 3\n", **outside) as running:
@@ -503,7 +511,10 @@ async def test_a_surplus_worker_that_ends_is_missed(
         running.signal(signal.SIGHUP)
         await until(lambda: "workers.rolling_stopped" in running.log, within=WITHIN)
         broken.unlink()
-        os.kill(max(before), signal.SIGKILL)
+        if how == "ends":
+            os.kill(max(before), signal.SIGKILL)
+        else:
+            pipe_to_supervisor(running, max(before)).write_bytes(worker.REPLACE)
         await until(lambda: all(map(is_gone, before)), within=WITHIN, what="another serves all")
         assert len(running.alive()) == 1
         for _ in range(20):
