@@ -25,7 +25,7 @@ from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
-from warmdesk.packing import ENOUGH, Beginning, apart, begin, ended
+from warmdesk.packing import ENOUGH, WAIT_SECONDS, Beginning, apart, begin, ended
 from warmdesk.realtime.channels import project_channel
 
 encode = msgspec.json.Encoder().encode
@@ -145,8 +145,8 @@ class Boards:
         return Board(tag, b"".join((memoryview(cached.content)[:-1], b",", own[1:])))
 
     async def _pack(self, cached: CachedBoard) -> Beginning | None:
-        """The board without its last brace, gzipped once; None where it is too small, or too much
-        is packed now.
+        """The board without its last brace, gzipped once; None where it is too small, or would come
+        too late: then it is there for the next.
         """
         if cached.packed is None and len(cached.content) >= ENOUGH:
             if cached.packing is None:
@@ -154,7 +154,7 @@ class Boards:
                 if cached.packing is None:
                     return None
                 cached.packing.add_done_callback(lambda done: self._packed(cached, done))
-            await asyncio.wait([cached.packing])
+            await asyncio.wait((cached.packing,), timeout=WAIT_SECONDS)
         return cached.packed
 
     def _packed(self, cached: CachedBoard, done: asyncio.Future[Beginning]) -> None:

@@ -137,15 +137,20 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _settings(wanted: argparse.Namespace) -> Settings:
+def _settings(wanted: argparse.Namespace, known: Settings | None = None) -> Settings:
+    """The settings, read or `known`; from here on what is logged is in their form."""
+    settings = known or _read_settings(wanted)
+    start_logging(settings.log_level, settings.log_format)
+    os.umask(0o077)
+    return settings
+
+
+def _read_settings(wanted: argparse.Namespace) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
     if os.environ.get(variable("log_format")) == "json":
         start_logging("info", "json")  # a setting that cannot be is told in JSON too
-    settings = load(Path(file) if file else None, os.environ, options)
-    start_logging(settings.log_level, settings.log_format)
-    os.umask(0o077)
-    return settings
+    return load(Path(file) if file else None, os.environ, options)
 
 
 @contextmanager
@@ -185,7 +190,7 @@ def serve(wanted: argparse.Namespace) -> int:
     """Set everything up and serve until SIGTERM or SIGINT. On SIGHUP read settings and program
     anew.
     """
-    from warmdesk.reload import inherited
+    from warmdesk.reload import inherited, postpone
     from warmdesk.server import rehearse
     from warmdesk.server import serve as run
 
@@ -193,7 +198,8 @@ def serve(wanted: argparse.Namespace) -> int:
     if left and left.rehearsal:
         rehearse(_settings(wanted), left)
     else:
-        run(_settings(wanted), left)
+        postpone()
+        run(_settings(wanted, left.rehearsed() if left else None), left)
     return 0
 
 

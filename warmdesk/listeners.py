@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import sys
 import time
 from typing import Any
 
 from warmdesk.config import Settings
+from warmdesk.log import quoted
 from warmdesk.reload import Inherited
 
 PORT_SECONDS = 2.0
 """How long a predecessor that was killed may take to free the port."""
 PER_WORKER_SOCKETS = sys.platform == "linux"
 """Whether the kernel balances connections over sockets of one address."""
+
+log = logging.getLogger(__name__)
 
 
 class StartError(Exception):
@@ -44,23 +48,30 @@ def bind(settings: Settings) -> list[socket.socket]:
                 time.sleep(0.1)
                 continue
             raise StartError(_why_not_bound(error, host, port)) from None
-    return _one_for_each([first], settings)
+    found = [first]
+    _add_one_for_each(found, settings)
+    return found
 
 
 def bind_more(settings: Settings, inherited: Inherited) -> list[socket.socket]:
-    """The inherited sockets, and as many more as workers need."""
+    """The inherited sockets, and as many more as workers need. Where no more can be had, as when
+    the address is this machine's no longer, workers share what there is.
+    """
     found = [socket.socket(fileno=fd) for fd in inherited.listeners]
     for listener in found:
         listener.setblocking(False)
-    return _one_for_each(found, settings)
+    try:
+        _add_one_for_each(found, settings)
+    except OSError as error:
+        log.warning("listeners.shared sockets=%d cause=%s", len(found), quoted(str(error)))
+    return found
 
 
-def _one_for_each(found: list[socket.socket], settings: Settings) -> list[socket.socket]:
+def _add_one_for_each(found: list[socket.socket], settings: Settings) -> None:
     if PER_WORKER_SOCKETS:
         family, address = found[0].family, found[0].getsockname()
         while len(found) < settings.workers:
             found.append(_bound(family, address, shared=True))
-    return found
 
 
 def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:

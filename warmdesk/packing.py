@@ -22,6 +22,8 @@ AT_ONCE = 16 << 10
 THREADS = 2
 WAITING = 16
 """Texts that are packed or wait for it; beyond them the next ones go out as they are."""
+WAIT_SECONDS = 1.0
+"""How long an answer waits for that; then it goes out as it is."""
 QUICK, KEPT = 1, 6
 """zlib's levels: for what is sent once, and for what is kept."""
 RAW = -zlib.MAX_WBITS
@@ -88,10 +90,12 @@ def apart() -> Apart:
 
 
 async def packed(text: bytes, level: int = QUICK) -> bytes | None:
-    """The gzip of a text, or None: it is too small, or too much waits."""
+    """The gzip of a text, or None: it is too small, or would come too late."""
     if len(text) < ENOUGH:
         return None
     if len(text) <= AT_ONCE:
         return pack(text, level)
     result = apart().start(pack, text, level)
-    return None if result is None else await result
+    if result is None or not (await asyncio.wait((result,), timeout=WAIT_SECONDS))[0]:
+        return None
+    return result.result()

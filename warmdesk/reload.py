@@ -2,9 +2,10 @@
 
 First a *rehearsal*: a child of the new program reads the settings, brings the schema up to date and
 sees that the servers take it, while all goes on. If it cannot, it says why and nothing changes.
-Only then the supervisor executes itself: the same process with the program and the settings that
-are on disk now. It keeps its listening sockets, its embedded servers, its workers and the memory of
-their metrics, and replaces worker by worker. nginx changes its binary in a like manner.
+Only then the supervisor executes itself: the same process with the program that is on disk now and
+the settings of the rehearsal, whatever became of their file since. It keeps its listening sockets,
+its embedded servers, its workers and the memory of their metrics, and replaces worker by worker.
+nginx changes its binary in a like manner.
 
 `Inherited` goes from one version of the program to another in a variable of the environment, so its
 fields are never renamed: a new one has a default.
@@ -17,11 +18,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
+from warmdesk.config import Settings
 from warmdesk.embedded.child import before_exec
+from warmdesk.log import quoted
+from warmdesk.metrics.rows import memory_file
 
 VARIABLE = "_WARMDESK_INHERITED"
 
@@ -59,11 +65,34 @@ class Inherited(msgspec.Struct, frozen=True):
     metrics_rows: int
     workers: tuple[InheritedWorker, ...] = ()
     rehearsal: bool = False
+    settings: int | None = None
+    """Where the rehearsal leaves its settings."""
 
     def descriptors(self) -> Iterable[int]:
         yield from (*self.listeners, *self.life, self.metrics, *(one.pipe for one in self.workers))
-        if self.lock is not None:
-            yield self.lock
+        yield from (fd for fd in (self.lock, self.settings) if fd is not None)
+
+    def leave_settings(self, settings: Settings) -> None:
+        """In the rehearsal: these are good."""
+        if self.settings is not None:
+            with os.fdopen(self.settings, "wb") as file:
+                file.write(msgspec.json.encode(settings, enc_hook=str))
+
+    def rehearsed(self) -> Settings | None:
+        """The settings of the rehearsal, once; None when that was of a program with others."""
+        if self.settings is None:
+            return None
+        with os.fdopen(self.settings, "rb") as file:
+            file.seek(0)
+            text = file.read()
+        try:
+            return msgspec.json.decode(text, type=Settings, dec_hook=_made)
+        except msgspec.DecodeError:
+            return None
+
+
+def _made(kind: Any, raw: Any) -> Any:
+    return kind(raw)
 
 
 def inherited() -> Inherited | None:
@@ -80,16 +109,45 @@ def inherited() -> Inherited | None:
     return found
 
 
-def rehearse(left: Inherited) -> subprocess.Popen[bytes]:
-    """Start the new program to see whether it could take over; its exit status says so. From the
-    main thread: it ends with us.
+def postpone() -> None:
+    """Let a SIGHUP that comes while we start wait until the supervisor listens. That of a terminal,
+    which is closed then, ends us as ever.
     """
-    return subprocess.Popen(
-        _command(),
-        stdin=subprocess.DEVNULL,
-        env=_environment(msgspec.structs.replace(left, rehearsal=True)),
-        preexec_fn=before_exec(death=signal.SIGTERM),  # noqa: PLW1509  main thread only
-    )
+    if not os.isatty(0):
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
+class Rehearsal:
+    """The new program sees whether it could take over. Begin it in the main thread: it ends with
+    us. `OSError` when it cannot even start.
+    """
+
+    def __init__(self, left: Inherited) -> None:
+        self.began = time.monotonic()
+        self.settings = memory_file("warmdesk-settings")
+        try:
+            self._process = subprocess.Popen(
+                _command(),
+                stdin=subprocess.DEVNULL,
+                env=_environment(
+                    msgspec.structs.replace(left, rehearsal=True, settings=self.settings)
+                ),
+                pass_fds=(self.settings,),
+                preexec_fn=before_exec(death=signal.SIGTERM),  # noqa: PLW1509  main thread only
+            )
+        except BaseException:
+            os.close(self.settings)
+            raise
+
+    def status(self) -> int | None:
+        """Its exit status, 0 when it could; None while it is at it."""
+        return self._process.poll()
+
+    def end(self) -> None:
+        """Stop it, wherever it is, and forget what it found."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self.settings)
 
 
 def execute(left: Inherited) -> None:
@@ -102,7 +160,7 @@ def execute(left: Inherited) -> None:
     try:
         os.execve(command[0], command, _environment(left))
     except OSError as error:
-        log.error("server.reload_refused cause=%s", error.strerror)
+        log.error("server.reload_refused cause=%s", quoted(str(error)))
         for fd in left.descriptors():
             os.set_inheritable(fd, False)
 

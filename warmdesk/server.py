@@ -22,6 +22,7 @@ import msgspec
 
 import warmdesk
 from warmdesk import redis_check, worker
+from warmdesk.app import paths
 from warmdesk.config import Settings, variable, with_secrets
 from warmdesk.db.dial import connect
 from warmdesk.db.installation import differing_secrets
@@ -79,8 +80,9 @@ def serve(settings: Settings, inherited: Inherited | None = None) -> None:
         given = settings
         servers, settings = closing.enter_context(embedded(given, say=say, running=running))
         new = not inherited and prepare(given, settings)
-        for listener in listeners:
-            listener.listen(worker.BACKLOG)
+        if not inherited:  # else its worker does, when it serves: others do already
+            for listener in listeners:
+                listener.listen(worker.BACKLOG)
         url = address(settings, listeners[0])
 
         def ready() -> None:
@@ -113,7 +115,9 @@ def rehearse(settings: Settings, running: Inherited) -> None:
         if (server in running.servers) == bool(getattr(settings, name)):
             raise StartError(f"{variable(name)} was set or unset; {RESTART}")
     check_tls(settings)
+    paths()
     prepare(settings, reached(settings))
+    running.leave_settings(settings)
 
 
 def prepare(given: Settings, settings: Settings) -> bool:

@@ -53,6 +53,8 @@ class Slot:
     successor: Worker | None = None
     surplus: list[Worker] = field(default_factory=list)
     """Workers that leave with the worker: there were more before the reload."""
+    bereft: bool = False
+    """Whether one of the surplus ended alone: nobody accepts on its socket."""
     deaths: Deaths = field(default_factory=Deaths)
     said_at: float = -math.inf
     """When it was last told that a worker cannot start because a server is away."""

@@ -35,6 +35,7 @@ from warmdesk.config import Settings
 from warmdesk.embedded.child import end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
 from warmdesk.listeners import PER_WORKER_SOCKETS
+from warmdesk.log import quoted
 from warmdesk.metrics import WORKER_DEATHS
 from warmdesk.metrics.sharing import clear_gauges, layout, share
 from warmdesk.slots import FAILED, SERVER_AWAY, Slot, Worker, cause, explain, raise_files
@@ -46,10 +47,19 @@ STOP_SECONDS = 10.0
 """How long a worker has from the signal to its end."""
 READY_SECONDS = 30.0
 """How long a successor has to serve before a rolling restart gives up."""
+REHEARSAL_SECONDS = 1800.0
+"""How long the new program may take to see whether it can take over: migrations are part of it."""
 
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 log = logging.getLogger(__name__)
+
+
+def _share(listeners: Sequence[socket.socket], number: int, count: int) -> Sequence[socket.socket]:
+    """What the worker of this number serves, of so many workers."""
+    if not PER_WORKER_SOCKETS:
+        return listeners
+    return listeners[number::count] or [listeners[number % len(listeners)]]
 
 
 class CrashLoop(Exception):
@@ -73,9 +83,7 @@ class Supervisor:
         self.settings = settings
         self.listeners = listeners
         count = settings.workers
-        self.slots = [
-            Slot(n, listeners[n::count] if PER_WORKER_SOCKETS else listeners) for n in range(count)
-        ]
+        self.slots = [Slot(n, _share(listeners, n, count)) for n in range(count)]
         self.lock = lock
         self.inherited = inherited
         self.retiring: list[Worker] = []
@@ -85,7 +93,7 @@ class Supervisor:
         self.ready = False
         self.stopping = False
         self.reload_wanted = False
-        self.rehearsal: subprocess.Popen[bytes] | None = None
+        self.rehearsal: reload.Rehearsal | None = None
         self.tending = Tending(servers)
         self._terminal = os.isatty(0)
         self._signals: list[int] = []
@@ -112,9 +120,7 @@ class Supervisor:
                         on_ready()
                     self._wait()
             finally:
-                if self.rehearsal is not None:
-                    self.rehearsal.kill()
-                    self.rehearsal.wait()
+                self._end_rehearsal()
                 for one in self._workers():
                     self._signal(one, signal.SIGKILL)
                 for listener in self.listeners:
@@ -133,8 +139,10 @@ class Supervisor:
             return not list(self._workers())
         self.tending.look()
         self._reload()
-        self._roll()
         now = time.monotonic()
+        if now >= self.failed.due:
+            self.rolling.extend(s for s in self.slots if s.bereft and s not in self.rolling)
+        self._roll()
         for slot in self.slots:
             if slot.worker is None and slot.successor is None and now >= slot.deaths.due:
                 slot.worker = self._fork(slot)
@@ -190,7 +198,7 @@ class Supervisor:
             if worker.REPLACE in word and time.monotonic() >= self.failed.due:
                 # It asks again and again; while its successor is on the way it is still in the row.
                 self.rolling.extend(
-                    s for s in self.slots if s.worker is one and s not in self.rolling
+                    s for s in self.slots if one in (s.worker, *s.surplus) and s not in self.rolling
                 )
 
     def _calm(self) -> bool:
@@ -243,7 +251,8 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         self._selector.close()
-        for fd in (*self._wake, self._life[1], self._metrics, self.lock):
+        settings = self.rehearsal.settings if self.rehearsal else None
+        for fd in (*self._wake, self._life[1], self.lock, settings):
             if fd is not None:
                 os.close(fd)
         for listener in self.listeners:
@@ -273,9 +282,15 @@ class Supervisor:
         if one.row is not None:
             self.rows.append(one.row)
             clear_gauges(one.row)
-        for leaving in (self.retiring, *(slot.surplus for slot in self.slots)):
-            if one in leaving:
-                leaving.remove(one)
+        if one in self.retiring:
+            self.retiring.remove(one)
+            return
+        for slot in self.slots:
+            if one in slot.surplus:
+                slot.surplus.remove(one)
+                if not self.stopping:
+                    slot.bereft = True
+                    self._note_death(slot, one, code)
                 return
         slot = next(s for s in self.slots if one in (s.worker, s.successor))
         if one is slot.successor:
@@ -288,16 +303,19 @@ class Supervisor:
         slot.worker, slot.successor = slot.successor, None
         if self.stopping:
             return
-        WORKER_DEATHS.inc()
         slot.deaths.record()
         if code == SERVER_AWAY and slot.may_say():
             slot.said_at = time.monotonic()  # the worker did
-        if code != SERVER_AWAY:
-            log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, cause(code))
+        self._note_death(slot, one, code)
         if slot.deaths.pause and not (code == SERVER_AWAY and self.ready):
             log.error("worker.crash_loop worker=%d next_in=%.0f", slot.number, slot.deaths.pause)
             if not self.ready:
                 raise CrashLoop("the workers cannot start; the lines above say why")
+
+    def _note_death(self, slot: Slot, one: Worker, code: int) -> None:
+        WORKER_DEATHS.inc()
+        if code != SERVER_AWAY:
+            log.warning("worker.ended worker=%d pid=%d cause=%s", slot.number, one.pid, cause(code))
 
     # Reload
 
@@ -308,22 +326,37 @@ class Supervisor:
         if self.rehearsal is None:
             if self.reload_wanted and self.ready and not (self.rolling or self.retiring):
                 self.reload_wanted = False
-                log.info("server.reloading")
-                self.rehearsal = reload.rehearse(self._left())
+                self._rehearse()
             return
-        status = self.rehearsal.poll()
+        status = self.rehearsal.status()
+        if status is None and time.monotonic() - self.rehearsal.began > REHEARSAL_SECONDS:
+            self._end_rehearsal()
+            log.error("server.reload_refused cause=no_end")
+            return
         if status is None or self.rolling or self.retiring:
             return
         if status:
-            self.rehearsal = None
+            self._end_rehearsal()
             log.error("server.reload_refused cause=%s", cause(status))
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         if not self._signals:  # else they are acted on first
-            self.rehearsal = None
             if not self.reload_wanted:  # else there is something newer to rehearse
                 reload.execute(self._left())
+            self._end_rehearsal()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+    def _rehearse(self) -> None:
+        log.info("server.reloading")
+        try:
+            self.rehearsal = reload.Rehearsal(self._left())
+        except (OSError, subprocess.SubprocessError) as error:
+            log.error("server.reload_refused cause=%s", quoted(str(error)))
+
+    def _end_rehearsal(self) -> None:
+        if self.rehearsal is not None:
+            self.rehearsal.end()
+            self.rehearsal = None
 
     def _left(self) -> reload.Inherited:
         """What the new program gets from us."""
@@ -343,6 +376,7 @@ class Supervisor:
                 reload.InheritedWorker(one.pid, one.row, one.pipe, one.began, one.serves)
                 for one in self._workers()
             ),
+            settings=self.rehearsal.settings if self.rehearsal else None,
         )
 
     def _share_metrics(self) -> None:
@@ -399,6 +433,7 @@ class Supervisor:
                     self.retiring.append(one)
                     self._send_off(one, worker.RETIRE)
             slot.worker, slot.successor, slot.surplus = slot.successor, None, []
+            slot.bereft = False
             if not self.rolling:
                 log.info("workers.rolled workers=%d", len(self.slots))
         elif time.monotonic() - slot.successor.began > READY_SECONDS:
@@ -414,6 +449,7 @@ class Supervisor:
             return
         self.stopping = True
         log.info("server.stopping workers=%d", len(self.slots))
+        self._end_rehearsal()  # it may be changing what workers need to finish
         self.rolling.clear()
         for listener in self.listeners:
             listener.close()

@@ -240,6 +240,38 @@ async def test_what_cannot_wait_for_a_thread_goes_as_it_is(
         json.loads(body)
 
 
+async def test_what_takes_long_to_pack_goes_as_it_is(
+    desk: Desk, board: Board, alice: Person, connection: Any, monkeypatch: Any
+) -> None:
+    """As where all threads are at work: nobody gets a 503 for it. The next gets it gzipped."""
+    await fat(connection, board, 20, LONG)
+    may_end = threading.Event()
+    tried: list[str] = []
+
+    def slow(work: Any) -> Any:
+        def wait(*values: Any) -> Any:
+            tried.append(work.__name__)
+            may_end.wait(60)
+            return work(*values)
+
+        return wait
+
+    monkeypatch.setattr("warmdesk.boards.begin", slow(packing.begin))
+    monkeypatch.setattr(packing, "pack", slow(packing.pack))
+    try:
+        for path in (board.path, f"{board.path}/columns/{board.backlog}/cards"):
+            status, headers, body = await asked(alice, path, Accept_Encoding="gzip")
+            assert (status, headers.get("Content-Encoding")) == (200, None)
+            json.loads(body)
+    finally:
+        may_end.set()
+    while packing.apart()._under_way:
+        await asyncio.sleep(0.01)
+    assert tried == ["begin", "pack"], "each is tried once"
+    _, headers, _ = await asked(alice, board.path, Accept_Encoding="gzip")
+    assert headers["Content-Encoding"] == "gzip"
+
+
 SECRET = re.compile("token|ticket|secret|^url$|^key$")
 
 

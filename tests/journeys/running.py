@@ -197,3 +197,14 @@ async def refused(*arguments: str, within: float = 20, **settings: Any) -> str:
     (line,) = said.splitlines()
     assert line.startswith("warmdesk: "), line
     return line.removeprefix("warmdesk: ")
+
+
+def pipe_to_supervisor(running: Running, pid: int) -> Path:
+    """The pipe that a worker writes to and its supervisor reads from."""
+    theirs = {os.readlink(fd) for fd in Path(f"/proc/{running.process.pid}/fd").iterdir()}
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        if os.readlink(fd).startswith("pipe:") and os.readlink(fd) in theirs:
+            flags = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().split("flags:")[1].split()[0]
+            if int(flags, 8) & os.O_ACCMODE == os.O_WRONLY:
+                return fd
+    raise AssertionError("no pipe")

@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,9 +24,16 @@ import asyncpg
 import jwt
 import pytest
 
-from tests.journeys.running import SECRETS, Running, children, is_gone, until
+from tests.journeys.running import (
+    SECRETS,
+    Running,
+    children,
+    is_gone,
+    pipe_to_supervisor,
+    until,
+)
 from tests.person import PASSWORD, Person
-from warmdesk import reload
+from warmdesk import reload, worker
 from warmdesk.embedded import Postgres
 
 pytestmark = pytest.mark.timeout(180)
@@ -133,7 +141,10 @@ async def lifetime(person: Person) -> int:
 
 async def sample(ada: Person, name: str) -> float:
     """The sum of a metric's series."""
-    text = str(await ada.get("/metrics"))
+    return total(str(await ada.get("/metrics")), name)
+
+
+def total(text: str, name: str) -> float:
     found = [line for line in text.splitlines() if re.match(rf"{name}[ {{]", line)]
     assert found, name
     return sum(float(line.rpartition(" ")[2]) for line in found)
@@ -210,6 +221,25 @@ async def test_more_workers_and_fewer_and_nobody_is_refused(
             os.kill(pid, signal.SIGKILL)
         await until(lambda: len(running.alive()) == counts[-1], within=WITHIN)
         assert await running.ready()
+
+
+async def test_workers_for_which_no_socket_is_had_share_what_there_is(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """As when the address is this machine's no longer: after the rehearsal nothing may fail."""
+    async with configured.serve("workers = 2\n", **outside) as running:
+        change(
+            program / "listeners.py",
+            lambda text: text.replace(
+                "        made.bind(address)\n", "        raise OSError(99, 'no such address')\n"
+            ),
+        )
+        async with knocking(running.url) as seen:
+            await configured.reload("workers = 5\n")
+            await until(lambda: len(running.alive()) == 5, within=WITHIN)
+            await configured.reload("workers = 1\n")
+        assert set(seen) == {200}
+        assert 'listeners.shared sockets=2 cause="[Errno 99] no such address"' in running.log
 
 
 async def test_what_could_not_take_over_changes_nothing(
@@ -340,6 +370,182 @@ async def test_a_program_that_is_broken_changes_nothing(
         await configured.reload()
 
 
+async def test_a_program_of_which_a_resource_is_broken_changes_nothing(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """Also what is imported late is looked at before."""
+    async with configured.serve("workers = 1\n", **outside) as running:
+        before = running.alive()
+        change(program / "rest" / "cards.py", lambda text: f"{text}import nothing_of_the_kind\n")
+        running.signal(signal.SIGHUP)
+        await until(
+            lambda: "reload_refused cause=status_1" in running.log, within=WITHIN, what="refused"
+        )
+        assert "nothing_of_the_kind" in running.log
+        assert running.alive() == before
+        assert await running.ready()
+
+
+async def test_settings_that_change_after_they_were_found_good_wait_for_the_next_reload(
+    configured: Configured, program: Path
+) -> None:
+    """An editor empties the file before it writes: half a file would name no database."""
+    async with configured.serve("access_token_ttl = 600\nworkers = 1\n") as running:
+        ada = await administrator(running)
+        change(
+            program / "server.py",
+            lambda text: text.replace(
+                "    prepare(settings, reached(settings))\n",
+                "    prepare(settings, reached(settings))\n"
+                f"    Path({str(configured.file)!r}).write_text('workers = ')\n",
+            ),
+        )
+        await configured.reload("access_token_ttl = 700\nworkers = 2\n")
+        await until(lambda: len(running.alive()) == 2, within=WITHIN)
+        assert await lifetime(ada) == 700
+        await configured.refused("workers = ", "is not TOML")
+        await ada.close()
+
+
+async def test_a_python_that_is_gone_changes_nothing(
+    configured: Configured, outside: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a moment while another is installed."""
+    place = tmp_path / "python"
+    place.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (place / name).symlink_to(Path(sys.prefix) / name)
+    monkeypatch.setattr(sys, "executable", str(place / "bin" / "python"))
+    monkeypatch.setenv("PYTHONPATH", str(TOP))
+    async with configured.serve("workers = 1\n", **outside) as running:
+        before = running.alive()
+        for number in (1, 2):
+            (place / "bin").unlink(missing_ok=True)
+            running.signal(signal.SIGHUP)
+            await until(
+                lambda n=number: running.log.count("reload_refused cause=") == n,  # type: ignore[misc]
+                within=WITHIN,
+                what="refused",
+            )
+        assert running.alive() == before
+        (place / "bin").symlink_to(Path(sys.prefix) / "bin")
+        await configured.reload()
+
+
+async def test_a_rehearsal_without_end_is_ended(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """By its limit, and by a stop."""
+    change(
+        program / "supervisor.py",
+        lambda text: text.replace("REHEARSAL_SECONDS = 1800.0", "REHEARSAL_SECONDS = 3.0"),
+    )
+    async with configured.serve("workers = 1\n", **outside) as running:
+        before = running.alive()
+        change(
+            program / "server.py",
+            lambda text: text.replace(
+                "    prepare(settings, reached(settings))\n",
+                "    say('It begins')\n    time.sleep(3600)\n",
+            ),
+        )
+        running.signal(signal.SIGHUP)
+        await until(lambda: "reload_refused cause=no_end" in running.log, within=WITHIN)
+        assert children(running.process.pid) == before
+        running.signal(signal.SIGHUP)
+        await until(lambda: running.out.count("It begins") == 2, within=WITHIN)
+        (rehearsal,) = set(children(running.process.pid)) - set(before)
+        running.signal(signal.SIGTERM)
+        await until(lambda: is_gone(rehearsal), within=1, what="the rehearsal is gone")
+        assert await running.ended(within=20) == 0
+
+
+async def test_a_hangup_before_it_serves_is_acted_on_then(configured: Configured) -> None:
+    configured.write("workers = 1\n")
+    running = Running("--config", str(configured.file))
+    try:
+        await until(lambda: "Starting PostgreSQL" in running.out, within=WITHIN)
+        running.signal(signal.SIGHUP)
+        await until(
+            lambda: "workers.rolled" in running.log or running.process.poll() is not None,
+            within=WITHIN,
+        )
+        assert running.process.poll() is None
+    finally:
+        running._end()
+
+
+async def test_new_workers_that_cannot_serve_leave_nobody_waiting(
+    configured: Configured, outside: dict[str, Any], program: Path
+) -> None:
+    """Their sockets take no connections before."""
+    async with configured.serve("workers = 1\n", **outside) as running:
+        change(
+            program / "worker.py",
+            lambda text: text.replace("    attach(row)\n", "    raise OSError('broken')\n", 1),
+        )
+        configured.write("workers = 4\n")
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolling_stopped" in running.log, within=WITHIN)
+        for _ in range(40):
+            assert await running.ready()
+
+
+@pytest.mark.parametrize("how", ["ends", "asks"])
+async def test_a_surplus_worker_that_is_unwell_is_replaced(
+    configured: Configured, outside: dict[str, Any], program: Path, how: str
+) -> None:
+    """Where replacing them stopped half way, the old ones serve sockets that no other does."""
+    async with configured.serve("workers = 3\n", **outside) as running:
+        broken = program / "broken"
+        broken.touch()
+        change(
+            program / "worker.py",
+            lambda text: text.replace(
+                "    attach(row)\n",
+                f"    assert not os.path.exists({str(broken)!r})\n    attach(row)\n",
+            ),
+        )
+        before = running.alive()
+        configured.write("workers = 1\n")
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolling_stopped" in running.log, within=WITHIN)
+        broken.unlink()
+        if how == "ends":
+            os.kill(max(before), signal.SIGKILL)
+        else:
+            pipe_to_supervisor(running, max(before)).write_bytes(worker.REPLACE)
+        await until(lambda: all(map(is_gone, before)), within=WITHIN, what="another serves all")
+        assert len(running.alive()) == 1
+        for _ in range(20):
+            assert await running.ready()
+
+
+async def test_counters_never_fall_while_workers_are_added(configured: Configured) -> None:
+    """Old workers too tell what the new ones counted."""
+    async with configured.serve("workers = 2\n") as running:
+        ada = await administrator(running)
+        headers = {"Authorization": f"Bearer {await ada.token()}"}
+        done = asyncio.Event()
+        seen: list[float] = []
+
+        async def look() -> None:
+            connector = aiohttp.TCPConnector(force_close=True)
+            async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+                while not done.is_set():
+                    async with http.get(f"{running.url}/api/v1/metrics") as answer:
+                        assert answer.status == 200
+                        seen.append(total(await answer.text(), "warmdesk_http_requests_total"))
+
+        async with knocking(running.url):
+            looking = asyncio.create_task(look())
+            await configured.reload("workers = 5\n")
+            done.set()
+            await looking
+        assert seen == sorted(seen)
+        await ada.close()
+
+
 async def test_signals_at_any_moment_are_acted_on(
     configured: Configured, outside: dict[str, Any]
 ) -> None:
@@ -377,8 +583,8 @@ async def test_a_supervisor_that_is_killed_takes_all_with_it(configured: Configu
     """Also what it took over."""
     async with configured.serve("workers = 2\n") as running:
         await configured.reload()
+        await until(lambda: len(children(running.process.pid)) == 4, within=5, what="all buried")
         family = children(running.process.pid)
-        assert len(family) == 4
         running.process.kill()
         await until(lambda: all(map(is_gone, family)), within=15, what="all ended")
 

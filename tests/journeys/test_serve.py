@@ -23,7 +23,15 @@ import pytest
 import trustme
 
 from tests import pace
-from tests.journeys.running import SECRETS, Running, children, is_gone, refused, until
+from tests.journeys.running import (
+    SECRETS,
+    Running,
+    children,
+    is_gone,
+    pipe_to_supervisor,
+    refused,
+    until,
+)
 from tests.person import PASSWORD, Person
 from warmdesk import server, worker
 from warmdesk.config import Settings
@@ -538,7 +546,7 @@ async def test_a_worker_that_asks_for_a_successor_serves_until_it_is_there(
 ) -> None:
     async with Running(**outside) as running:
         (unwell,) = running.workers()
-        with _pipe_to_supervisor(running, unwell).open("wb") as pipe:
+        with pipe_to_supervisor(running, unwell).open("wb") as pipe:
             pipe.write(worker.REPLACE)
 
         await until(lambda: len(running.workers()) == 2, within=10, what="a successor")
@@ -557,7 +565,7 @@ async def test_a_worker_that_goes_on_asking_gets_one_successor_when_one_can_live
         def died() -> int:
             return running.log.count("workers.rolling_stopped")
 
-        with _pipe_to_supervisor(running, unwell).open("wb", buffering=0) as pipe:
+        with pipe_to_supervisor(running, unwell).open("wb", buffering=0) as pipe:
 
             def asks(done: Callable[[], bool]) -> bool:
                 pipe.write(worker.REPLACE)
@@ -575,17 +583,6 @@ async def test_a_worker_that_goes_on_asking_gets_one_successor_when_one_can_live
         assert len(running.workers()) == 2
         assert await running.ready()
         assert "worker.ended" not in running.log
-
-
-def _pipe_to_supervisor(running: Running, pid: int) -> Path:
-    """The pipe that a worker writes to and its supervisor reads from."""
-    theirs = {os.readlink(fd) for fd in Path(f"/proc/{running.process.pid}/fd").iterdir()}
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        if os.readlink(fd).startswith("pipe:") and os.readlink(fd) in theirs:
-            flags = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().split("flags:")[1].split()[0]
-            if int(flags, 8) & os.O_ACCMODE == os.O_WRONLY:
-                return fd
-    raise AssertionError("no pipe")
 
 
 async def test_a_worker_asks_for_a_successor_when_a_task_of_the_centre_is_dead(

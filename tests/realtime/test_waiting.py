@@ -223,6 +223,33 @@ async def test_a_removal_in_the_feed_itself_is_enough(
         assert (await asked.answered(within=SOON, since=began)).status == 404
 
 
+async def test_nothing_from_after_a_removal_is_shown_while_the_right_is_asked(
+    board: Board, desk: Desk, alice: Person, olga: Person, bob: Person, monkeypatch: Any
+) -> None:
+    """The answer of the database says what was right when it was asked."""
+    ask, asks, goes_on = desk.access.enter_project, asyncio.Event(), asyncio.Event()
+
+    async def late(database: Any, actor: Any, *wanted: Any) -> Any:
+        project = await ask(database, actor, *wanted)
+        if actor.user_id == bob.id:
+            asks.set()
+            await goes_on.wait()
+        return project
+
+    async with held(desk, bob) as asked:
+        monkeypatch.setattr(desk.access, "enter_project", late)
+        await alice.post(f"{board.path}/chat/messages", {"body": "for all"})
+        await asks.wait()
+        await olga.delete(f"{board.path}/members/{bob.id}")
+        await alice.post(f"{board.path}/chat/messages", {"body": "about bob"})
+        room, seq = desk.hub.rooms[project_channel(board.id)], await head(alice)
+        while room.last < seq:
+            await asyncio.sleep(0.005)
+        goes_on.set()
+        page = (await asked.task)[0].checked()
+    assert [event["payload"].get("body") for event in page["events"]] == ["for all"]
+
+
 @pytest.mark.parametrize("end", ["logout", "deactivated", "key", "password"])
 async def test_whose_right_ends_is_answered_at_once(
     lost: bool,

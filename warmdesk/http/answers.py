@@ -32,10 +32,12 @@ class WholeResponse(web.Response):
     which looks at the meaning of each header. All else goes that way.
 
     `packs`: it goes out gzipped to who asks for that. It does not where it holds a secret: beside
-    words that somebody else chose, its length would tell of it.
+    words that somebody else chose, its length would tell of it. `is_encoded`: its handler did all
+    that can be done.
     """
 
     packs = True
+    is_encoded = False
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         web.StreamResponse.__init__(self, status=status, headers=headers)
@@ -51,12 +53,11 @@ class WholeResponse(web.Response):
 
     async def pack(self, request: web.BaseRequest) -> None:
         """Encode it, if that is asked for and makes it shorter."""
-        headers = self.headers
-        if "Content-Encoding" in headers or not takes_gzip(request):
+        if self.is_encoded or not takes_gzip(request):
             return
         shorter = await packed(self._body)
         if shorter is not None and len(shorter) < len(self._body):
-            self._body = shorter
+            self._body, headers = shorter, self.headers
             headers["Content-Encoding"] = "gzip"
             if "ETag" in headers:
                 headers["ETag"] = gzip_tag(headers["ETag"])
@@ -104,15 +105,23 @@ class WholeResponse(web.Response):
 
 
 def answer(
-    content: str | bytes | Any, *, status: int = 200, headers: dict[str, str] | None = None
+    content: str | bytes | Any,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    is_encoded: bool = False,
 ) -> web.Response:
-    """A JSON answer. Text and bytes are JSON already; anything else is encoded."""
+    """A JSON answer. Text and bytes are JSON already, or with `is_encoded` what the headers say;
+    anything else is made JSON.
+    """
     if isinstance(content, str):
         content = content.encode()
     elif not isinstance(content, bytes):
         content = encode(content)
     sent = JSON if headers is None else {**JSON, **headers}
-    return WholeResponse(content, status, sent)
+    response = WholeResponse(content, status, sent)
+    response.is_encoded = is_encoded
+    return response
 
 
 def answer_outcome(outcome: Outcome, *, headers: dict[str, str] | None = None) -> web.Response:

@@ -20,6 +20,7 @@ from warmdesk.metrics.sharing import TICK_SECONDS
 
 def render(families: Iterable[Family] = ()) -> bytes:
     """The text format 0.0.4: everything declared here, summed over the workers, and `families`."""
+    ROWS.look()
     registry = collectors.Registry()
     for metric in METRICS.values():
         if isinstance(metric, Histogram):

@@ -17,6 +17,7 @@ from typing import Any
 
 ROOM = 8192
 """Doubles in a row, 64 KiB: four times what the metrics of this release take."""
+ROW_BYTES = 8 * ROOM
 PID, CPU_BEFORE, CPU_NOW, TICKED, ACCESSED, FIRST = 0, 1, 2, 3, 4, 5
 """Doubles that stand before those of the metrics."""
 
@@ -41,14 +42,23 @@ class Rows:
 
     def share(self, workers: int, file: int | None = None) -> None:
         """Make the shared memory, or take over that of `file`, which had no more rows."""
-        self.file = _memory_file() if file is None else file
-        size = (workers + 1) * ROOM * 8
-        os.truncate(self.file, size)
-        memory = memoryview(mmap.mmap(self.file, size)).cast("d")
-        self.all = [memory[n * ROOM : (n + 1) * ROOM] for n in range(workers + 1)]
-        self.workers = workers
-        self.mine = self.all[-1]
+        self.file = memory_file("warmdesk-metrics") if file is None else file
+        os.truncate(self.file, (workers + 1) * ROW_BYTES)
         self.shared = True
+        self._see(workers + 1)
+        self.mine = self.all[-1]
+
+    def look(self) -> None:
+        """See the rows too that a supervisor added meanwhile, which has more workers since."""
+        if self.shared:
+            count = os.fstat(self.file).st_size // ROW_BYTES
+            if count > len(self.all):
+                self._see(count)
+
+    def _see(self, count: int) -> None:
+        memory = memoryview(mmap.mmap(self.file, count * ROW_BYTES)).cast("d")
+        self.all = [memory[n * ROOM : (n + 1) * ROOM] for n in range(count)]
+        self.workers = count - 1
 
     def living(self) -> list[Any]:
         """The rows of the workers that run now."""
@@ -57,10 +67,12 @@ class Rows:
         return [row for row in self.all[: self.workers] if row[PID]]
 
 
-def _memory_file() -> int:
-    """An empty file without a name, in memory where the system has such."""
+def memory_file(name: str) -> int:
+    """An empty file that no directory has, in memory where the system has such; there `name` is
+    for people.
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("warmdesk-metrics")
+        return os.memfd_create(name)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 

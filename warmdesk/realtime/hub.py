@@ -483,6 +483,7 @@ class Hub:
             self.doubt()
             until = min(until, asyncio.get_running_loop().time() + CHECK_SECONDS)
         elif room.last > waiter.after:
+            waiter.upto = room.last
             return Wake.EVENT
         room.waiting[waiter] = None
         room.empty_since = None
@@ -490,16 +491,18 @@ class Hub:
             return await waiter.sleep(until)
         finally:
             del room.waiting[waiter]
+            waiter.upto = room.last
             if room.empty:
                 room.empty_since = time.monotonic()
 
     def heard(self, channel: str, waiter: Waiter, limit: int) -> tuple[list[Entry], int]:
-        """What came after what a waiter has seen, as far as its room remembers it, and the room's
-        last seq.
+        """What came after what a waiter has seen until its wait ended, as far as its room remembers
+        it, and the room's last seq.
         """
         room = self.rooms.get(channel)
         if room is None or not room.opened or waiter.epoch != self.epoch:
             return [], 0
+        limit = max(0, min(limit, waiter.upto - waiter.after))
         return room.events_after(waiter.after, limit), room.last
 
     # Connections

@@ -32,13 +32,15 @@ class Wake(IntEnum):
 
 
 class Waiter:
-    """One request that has seen a feed up to `after`, in the history `epoch`."""
+    """One request that has seen a feed up to `after`, in the history `epoch`. `upto`: what its room
+    had when the wait ended; for what came later its right was not asked yet.
+    """
 
-    __slots__ = ("_reason", "_woken", "after", "epoch", "key_id", "user_id")
+    __slots__ = ("_reason", "_woken", "after", "epoch", "key_id", "upto", "user_id")
 
     def __init__(self, actor: Actor, after: int, epoch: str) -> None:
         self.user_id, self.key_id = actor.user_id, actor.key_id
-        self.after, self.epoch = after, epoch
+        self.after, self.epoch, self.upto = after, epoch, after
         self._reason: Wake | None = None
         self._woken: asyncio.Future[None] | None = None
 

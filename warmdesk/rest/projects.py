@@ -173,7 +173,7 @@ async def show_project(request: web.Request) -> web.Response:
     headers["ETag"] = board.etag
     if board.gzipped:
         headers |= {"ETag": gzip_tag(board.etag), "Content-Encoding": "gzip"}
-    return answer(board.content, headers=headers)
+    return answer(board.content, headers=headers, is_encoded=True)
 
 
 def _parts(include: Any) -> frozenset[str]:
