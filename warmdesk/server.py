@@ -22,6 +22,7 @@ import msgspec
 
 import warmdesk
 from warmdesk import redis_check, worker
+from warmdesk.app import paths
 from warmdesk.config import Settings, variable, with_secrets
 from warmdesk.db.dial import connect
 from warmdesk.db.installation import differing_secrets
@@ -113,6 +114,7 @@ def rehearse(settings: Settings, running: Inherited) -> None:
         if (server in running.servers) == bool(getattr(settings, name)):
             raise StartError(f"{variable(name)} was set or unset; {RESTART}")
     check_tls(settings)
+    paths()  # what `serve` makes of the program: all of it can be imported, and fits together
     prepare(settings, reached(settings))
 
 

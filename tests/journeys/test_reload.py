@@ -320,14 +320,18 @@ async def test_a_program_with_other_metrics_counts_in_memory_of_its_own(
         await ada.close()
 
 
+@pytest.mark.parametrize("module", ["app.py", "rest/cards.py"])
 async def test_a_program_that_is_broken_changes_nothing(
-    configured: Configured, outside: dict[str, Any], program: Path
+    configured: Configured, program: Path, module: str
 ) -> None:
-    async with configured.serve("workers = 1\n", **outside) as running:
-        fine = (program / "app.py").read_text()
+    """Nor the schema; the handlers' modules are imported by their names, when they are needed."""
+    later = "-- oldest program: 0.1\ncreate table later ();\n"
+    async with configured.serve("workers = 1\n") as running:
+        fine = (program / module).read_text()
         before = running.alive()
+        (program / "sql" / "migrations" / "0999_later.sql").write_text(later)
         for wrong in ("def build_app(:\n", "from warmdesk import nothing_of_the_kind\n"):
-            (program / "app.py").write_text(fine + wrong)
+            (program / module).write_text(fine + wrong)
             told = running.log.count("server.reload_refused cause=status_1")
             running.signal(signal.SIGHUP)
             await until(
@@ -336,7 +340,8 @@ async def test_a_program_that_is_broken_changes_nothing(
             )
             assert await running.ready()
             assert running.alive() == before
-        (program / "app.py").write_text(fine)
+        assert "0999_later.sql" not in running.out
+        (program / module).write_text(fine)
         await configured.reload()
 
 
