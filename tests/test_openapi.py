@@ -253,6 +253,21 @@ def test_every_event_of_a_feed_has_a_type(described: Node) -> None:
             assert {"type", "payload", "seq", "ts", "actor_id"} <= set(event["required"])
 
 
+def test_every_field_beside_an_event_says_what_it_is(described: Node) -> None:
+    schemas = schemas_of(described)
+    page, event = schemas["ProjectEvents"], schemas["ChatMessageEvent"]
+    told = [(page, name) for name in ("seq", "oldest", "epoch", "reset")]
+    told += [(event, name) for name in ("seq", "ts", "actor_id", "client_id")]
+    assert [name for node, name in told if not node["properties"][name].get("description")] == []
+
+
+def test_no_sentence_is_set_as_code(described: Node) -> None:
+    """Markdown takes what is indented for it, as the lines of a docstring are."""
+    written = {name: each.get("description", "") for name, each in schemas_of(described).items()}
+    assert [name for name, text in written.items() if re.search(r"^ ", text, re.M)] == []
+    assert "\n\nA socket opened with the two" in written["ProjectDetail"]
+
+
 def fields_of(described: Node) -> list[tuple[str, str, Node]]:
     return [
         (name, field, each)
@@ -347,6 +362,12 @@ def test_headers_are_named_where_they_work(described: Node) -> None:
     assert headers("patch", move) == {"If-Match", "Idempotency-Key", "X-Client-Id"}
     assert headers("get", "/projects/{slug}") == {"If-None-Match"}
     assert headers("get", cards) == set()
+
+    def answered(path: str) -> set[str]:
+        return set(described["paths"][path]["get"]["responses"]["200"].get("headers", ()))
+
+    assert answered("/projects/{slug}/cards/{card_id}") == {"ETag"}
+    assert answered("/version") == set()  # the program's: nothing can be changed by it
 
 
 def test_a_type_becomes_a_schema_of_openapi_3_0() -> None:
