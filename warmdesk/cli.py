@@ -137,10 +137,10 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _settings(wanted: argparse.Namespace) -> Settings:
+def _settings(wanted: argparse.Namespace, log_format: str = "text") -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
-    if os.environ.get(variable("log_format")) == "json":
+    if "json" in (log_format, os.environ.get(variable("log_format"))):
         start_logging("info", "json")  # a setting that cannot be is told in JSON too
     settings = load(Path(file) if file else None, os.environ, options)
     start_logging(settings.log_level, settings.log_format)
@@ -190,10 +190,11 @@ def serve(wanted: argparse.Namespace) -> int:
     from warmdesk.server import serve as run
 
     left = inherited()
+    settings = _settings(wanted, left.log_format if left else "text")
     if left and left.rehearsal:
-        rehearse(_settings(wanted), left)
+        rehearse(settings, left)
     else:
-        run(_settings(wanted), left)
+        run(settings, left)
     return 0
 
 

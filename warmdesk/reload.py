@@ -59,6 +59,8 @@ class Inherited(msgspec.Struct, frozen=True):
     metrics_rows: int
     workers: tuple[InheritedWorker, ...] = ()
     rehearsal: bool = False
+    log_format: str = "text"
+    """In which a setting that cannot be is told."""
 
     def descriptors(self) -> Iterable[int]:
         yield from (*self.listeners, *self.life, self.metrics, *(one.pipe for one in self.workers))

@@ -343,6 +343,7 @@ class Supervisor:
                 reload.InheritedWorker(one.pid, one.row, one.pipe, one.began, one.serves)
                 for one in self._workers()
             ),
+            log_format=self.settings.log_format,
         )
 
     def _share_metrics(self) -> None:

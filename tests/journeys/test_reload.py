@@ -7,6 +7,7 @@ what could not take over is told and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -236,6 +237,17 @@ async def test_what_could_not_take_over_changes_nothing(
         assert reload.VARIABLE not in running.log
 
         await configured.reload(fine)  # and right ones do
+
+
+async def test_in_json_a_refusal_is_json_too(
+    configured: Configured, outside: dict[str, Any]
+) -> None:
+    """Also when the new settings do not say so, or cannot be read."""
+    async with configured.serve("log_format = 'json'\n", **outside) as running:
+        await configured.refused("log_format = 'json'\nworkers = \n", "is not TOML")
+        await configured.refused("wrokers = 2\n", "wrokers in ")
+        lines = [json.loads(line) for line in running.log.splitlines()]
+    assert [line["level"] for line in lines if "message" in line] == ["error", "error"]
 
 
 async def test_what_is_embedded_stays_so(configured: Configured, database_url: str) -> None:
