@@ -22,6 +22,7 @@ from collections.abc import Iterable
 import msgspec
 
 from warmdesk.embedded.child import before_exec
+from warmdesk.log import quoted
 
 VARIABLE = "_WARMDESK_INHERITED"
 
@@ -82,16 +83,20 @@ def inherited() -> Inherited | None:
     return found
 
 
-def rehearse(left: Inherited) -> subprocess.Popen[bytes]:
-    """Start the new program to see whether it could take over; its exit status says so. From the
-    main thread: it ends with us.
+def rehearse(left: Inherited) -> subprocess.Popen[bytes] | None:
+    """Start the new program to see whether it could take over; its exit status says so. None when
+    it cannot be started. From the main thread: it ends with us.
     """
-    return subprocess.Popen(
-        _command(),
-        stdin=subprocess.DEVNULL,
-        env=_environment(msgspec.structs.replace(left, rehearsal=True)),
-        preexec_fn=before_exec(death=signal.SIGTERM),  # noqa: PLW1509  main thread only
-    )
+    try:
+        return subprocess.Popen(
+            _command(),
+            stdin=subprocess.DEVNULL,
+            env=_environment(msgspec.structs.replace(left, rehearsal=True)),
+            preexec_fn=before_exec(death=signal.SIGTERM),  # noqa: PLW1509  main thread only
+        )
+    except OSError as error:
+        _refuse(error)
+        return None
 
 
 def execute(left: Inherited) -> None:
@@ -104,9 +109,13 @@ def execute(left: Inherited) -> None:
     try:
         os.execve(command[0], command, _environment(left))
     except OSError as error:
-        log.error("server.reload_refused cause=%s", error.strerror)
+        _refuse(error)
         for fd in left.descriptors():
             os.set_inheritable(fd, False)
+
+
+def _refuse(error: OSError) -> None:
+    log.error("server.reload_refused cause=%s", quoted(error.strerror or str(error)))
 
 
 def _command() -> list[str]:

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -354,6 +355,35 @@ async def test_a_program_that_is_broken_changes_nothing(
             assert running.alive() == before
         assert "0999_later.sql" not in running.out
         (program / module).write_text(fine)
+        await configured.reload()
+
+
+@pytest.fixture
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a Python that `Running` runs, with the packages of ours."""
+    directory, ours = tmp_path / "venv", Path(sys.prefix)
+    (directory / "bin").mkdir(parents=True)
+    shutil.copy(ours / "pyvenv.cfg", directory)
+    (directory / "lib").symlink_to(ours / "lib")
+    ran = directory / "bin" / "python"
+    ran.symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(ran))
+    return directory
+
+
+async def test_a_python_that_is_gone_changes_nothing(
+    configured: Configured, outside: dict[str, Any], python: Path
+) -> None:
+    """As while ``.venv`` is being made anew."""
+    async with configured.serve("workers = 1\n", **outside) as running:
+        before, away = running.alive(), python.with_name("away")
+        python.rename(away)
+        running.signal(signal.SIGHUP)
+        await until(lambda: "server.reload_refused cause=" in running.log, within=WITHIN)
+        assert await running.ready()
+        assert running.alive() == before
+        assert 'cause="No such file or directory"' in running.log
+        away.rename(python)
         await configured.reload()
 
 
