@@ -137,18 +137,22 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _settings(wanted: argparse.Namespace, known: Settings | None = None) -> Settings:
-    """The settings, read or `known`; from here on what is logged is in their form."""
-    settings = known or _read_settings(wanted)
+def _settings(
+    wanted: argparse.Namespace, known: Settings | None = None, *, log_format: str = "text"
+) -> Settings:
+    """The settings, read or `known`; from here on what is logged is in their form. While they are
+    read it is in `log_format`.
+    """
+    settings = known or _read_settings(wanted, log_format)
     start_logging(settings.log_level, settings.log_format)
     os.umask(0o077)
     return settings
 
 
-def _read_settings(wanted: argparse.Namespace) -> Settings:
+def _read_settings(wanted: argparse.Namespace, log_format: str) -> Settings:
     file = wanted.config or os.environ.get(FILE_VARIABLE)
     options = {name: getattr(wanted, name, None) for name in ("data_dir", *OF_SERVE)}
-    if os.environ.get(variable("log_format")) == "json":
+    if "json" in (log_format, os.environ.get(variable("log_format"))):
         start_logging("info", "json")  # a setting that cannot be is told in JSON too
     return load(Path(file) if file else None, os.environ, options)
 
@@ -196,7 +200,7 @@ def serve(wanted: argparse.Namespace) -> int:
 
     left = inherited()
     if left and left.rehearsal:
-        rehearse(_settings(wanted), left)
+        rehearse(_settings(wanted, log_format=left.log_format), left)
     else:
         postpone()
         run(_settings(wanted, left.rehearsed() if left else None), left)

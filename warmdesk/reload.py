@@ -67,6 +67,8 @@ class Inherited(msgspec.Struct, frozen=True):
     rehearsal: bool = False
     settings: int | None = None
     """Where the rehearsal leaves its settings."""
+    log_format: str = "text"
+    """In which a setting that cannot be is told."""
 
     def descriptors(self) -> Iterable[int]:
         yield from (*self.listeners, *self.life, self.metrics, *(one.pipe for one in self.workers))
@@ -160,9 +162,15 @@ def execute(left: Inherited) -> None:
     try:
         os.execve(command[0], command, _environment(left))
     except OSError as error:
-        log.error("server.reload_refused cause=%s", quoted(str(error)))
+        refuse(error)
         for fd in left.descriptors():
             os.set_inheritable(fd, False)
+
+
+def refuse(error: OSError | subprocess.SubprocessError) -> None:
+    """Tell why the new program cannot even begin."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    log.error("server.reload_refused cause=%s", quoted(reason or str(error)))
 
 
 def _command() -> list[str]:

@@ -115,7 +115,7 @@ def rehearse(settings: Settings, running: Inherited) -> None:
         if (server in running.servers) == bool(getattr(settings, name)):
             raise StartError(f"{variable(name)} was set or unset; {RESTART}")
     check_tls(settings)
-    paths()
+    paths()  # what `serve` makes of the program: all of it can be imported, and fits together
     prepare(settings, reached(settings))
     running.leave_settings(settings)
 

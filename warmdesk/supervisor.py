@@ -145,7 +145,7 @@ class Supervisor:
         self._roll()
         for slot in self.slots:
             if slot.worker is None and slot.successor is None and now >= slot.deaths.due:
-                slot.worker = self._fork(slot)
+                slot.worker = self._forked(slot)
         return False
 
     # Signals and waiting
@@ -216,14 +216,33 @@ class Supervisor:
             yield from (one for one in (slot.worker, slot.successor, *slot.surplus) if one)
         yield from self.retiring
 
+    def _forked(self, slot: Slot) -> Worker | None:
+        """A new worker; once we serve, None where the system has no process or file for it now."""
+        slot.deaths.start()
+        try:
+            return self._fork(slot)
+        except OSError as error:
+            if not self.ready:
+                raise
+            slot.deaths.record()
+            reason = quoted(error.strerror or str(error))
+            log.error("worker.not_forked worker=%d cause=%s", slot.number, reason)
+            return None
+
     def _fork(self, slot: Slot) -> Worker:
         pipe, tell = os.pipe()
-        row = self.rows.pop(0)
+        row = self.rows[0]
         sys.stdout.flush()
         parent = os.getpid()
         # A signal for the child waits until the child has handlers of its own.
         signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+            os.close(pipe)
+            os.close(tell)
+            raise
         if pid == 0:
             status = FAILED
             try:
@@ -237,7 +256,7 @@ class Supervisor:
                 os._exit(status)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         os.close(tell)
-        slot.deaths.start()
+        self.rows.remove(row)
         one = Worker(pid, row, pipe)
         self._selector.register(pipe, selectors.EVENT_READ, one)
         return one
@@ -296,9 +315,7 @@ class Supervisor:
         if one is slot.successor:
             slot.successor = None
             if not self.stopping:
-                self.failed.record()
-                self.rolling.clear()  # an unwell worker asks again
-                log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, cause(code))
+                self._stop_rolling(slot, cause(code))
             return
         slot.worker, slot.successor = slot.successor, None
         if self.stopping:
@@ -351,7 +368,7 @@ class Supervisor:
         try:
             self.rehearsal = reload.Rehearsal(self._left())
         except (OSError, subprocess.SubprocessError) as error:
-            log.error("server.reload_refused cause=%s", quoted(str(error)))
+            reload.refuse(error)
 
     def _end_rehearsal(self) -> None:
         if self.rehearsal is not None:
@@ -377,6 +394,7 @@ class Supervisor:
                 for one in self._workers()
             ),
             settings=self.rehearsal.settings if self.rehearsal else None,
+            log_format=self.settings.log_format,
         )
 
     def _share_metrics(self) -> None:
@@ -423,8 +441,10 @@ class Supervisor:
         if slot.successor is None:
             if slot.worker is None:
                 return  # it died meanwhile: a new one comes anyway
-            slot.successor = self._fork(slot)
             self.failed.start()
+            slot.successor = self._forked(slot)
+            if slot.successor is None:
+                self._stop_rolling(slot, "not_forked")
         elif slot.successor.serves:
             self.failed = Deaths()
             self.rolling.popleft()
@@ -438,6 +458,11 @@ class Supervisor:
                 log.info("workers.rolled workers=%d", len(self.slots))
         elif time.monotonic() - slot.successor.began > READY_SECONDS:
             self._signal(slot.successor, signal.SIGKILL)
+
+    def _stop_rolling(self, slot: Slot, why: str) -> None:
+        self.failed.record()
+        self.rolling.clear()  # an unwell worker asks again
+        log.error("workers.rolling_stopped worker=%d cause=%s", slot.number, why)
 
     # The end
 

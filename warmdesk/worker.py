@@ -163,12 +163,13 @@ async def _drain(
 ) -> None:
     began = asyncio.get_running_loop().time()
     desk.draining, desk.retiring = True, retire
-    desk.waits.stop()
     readers.bounds.stopping = True
     if retire:
         _close(listeners)
+        desk.waits.stop()
     await asyncio.sleep(DRAIN_SECONDS)
     _close(listeners)
+    desk.waits.stop()  # not before: who is answered asks again at once
     await readers.close()
     await asyncio.gather(desk.hub.roster.close_sockets(), _requests_end(readers, runner))
     # There may have been none before the last opening was at its end. These are few.

@@ -7,6 +7,7 @@ what could not take over is told and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -268,6 +269,17 @@ async def test_what_could_not_take_over_changes_nothing(
         await configured.reload(fine)  # and right ones do
 
 
+async def test_in_json_a_refusal_is_json_too(
+    configured: Configured, outside: dict[str, Any]
+) -> None:
+    """Also when the new settings do not say so, or cannot be read."""
+    async with configured.serve("log_format = 'json'\n", **outside) as running:
+        await configured.refused("log_format = 'json'\nworkers = \n", "is not TOML")
+        await configured.refused("wrokers = 2\n", "wrokers in ")
+        lines = [json.loads(line) for line in running.log.splitlines()]
+    assert [line["level"] for line in lines if "message" in line] == ["error", "error"]
+
+
 async def test_what_is_embedded_stays_so(configured: Configured, database_url: str) -> None:
     async with configured.serve("workers = 1\n") as running:
         own = [running.child(name) for name in ("postgres", "valkey")]
@@ -350,14 +362,18 @@ async def test_a_program_with_other_metrics_counts_in_memory_of_its_own(
         await ada.close()
 
 
+@pytest.mark.parametrize("module", ["app.py", "rest/cards.py"])
 async def test_a_program_that_is_broken_changes_nothing(
-    configured: Configured, outside: dict[str, Any], program: Path
+    configured: Configured, program: Path, module: str
 ) -> None:
-    async with configured.serve("workers = 1\n", **outside) as running:
-        fine = (program / "app.py").read_text()
+    """Nor the schema; the handlers' modules are imported by their names, when they are needed."""
+    later = "-- oldest program: 0.1\ncreate table later ();\n"
+    async with configured.serve("workers = 1\n") as running:
+        fine = (program / module).read_text()
         before = running.alive()
+        (program / "sql" / "migrations" / "0999_later.sql").write_text(later)
         for wrong in ("def build_app(:\n", "from warmdesk import nothing_of_the_kind\n"):
-            (program / "app.py").write_text(fine + wrong)
+            (program / module).write_text(fine + wrong)
             told = running.log.count("server.reload_refused cause=status_1")
             running.signal(signal.SIGHUP)
             await until(
@@ -366,24 +382,38 @@ async def test_a_program_that_is_broken_changes_nothing(
             )
             assert await running.ready()
             assert running.alive() == before
-        (program / "app.py").write_text(fine)
+        assert "0999_later.sql" not in running.out
+        (program / module).write_text(fine)
         await configured.reload()
 
 
-async def test_a_program_of_which_a_resource_is_broken_changes_nothing(
-    configured: Configured, outside: dict[str, Any], program: Path
+@pytest.fixture
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a Python that `Running` runs, with the packages of ours."""
+    directory, ours = tmp_path / "venv", Path(sys.prefix)
+    (directory / "bin").mkdir(parents=True)
+    shutil.copy(ours / "pyvenv.cfg", directory)
+    (directory / "lib").symlink_to(ours / "lib")
+    ran = directory / "bin" / "python"
+    ran.symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(ran))
+    return directory
+
+
+async def test_a_python_that_is_gone_changes_nothing(
+    configured: Configured, outside: dict[str, Any], python: Path
 ) -> None:
-    """Also what is imported late is looked at before."""
+    """As while ``.venv`` is being made anew."""
     async with configured.serve("workers = 1\n", **outside) as running:
-        before = running.alive()
-        change(program / "rest" / "cards.py", lambda text: f"{text}import nothing_of_the_kind\n")
+        before, away = running.alive(), python.with_name("away")
+        python.rename(away)
         running.signal(signal.SIGHUP)
-        await until(
-            lambda: "reload_refused cause=status_1" in running.log, within=WITHIN, what="refused"
-        )
-        assert "nothing_of_the_kind" in running.log
-        assert running.alive() == before
+        await until(lambda: "server.reload_refused cause=" in running.log, within=WITHIN)
         assert await running.ready()
+        assert running.alive() == before
+        assert 'cause="No such file or directory"' in running.log
+        away.rename(python)
+        await configured.reload()
 
 
 async def test_settings_that_change_after_they_were_found_good_wait_for_the_next_reload(
@@ -405,31 +435,6 @@ async def test_settings_that_change_after_they_were_found_good_wait_for_the_next
         assert await lifetime(ada) == 700
         await configured.refused("workers = ", "is not TOML")
         await ada.close()
-
-
-async def test_a_python_that_is_gone_changes_nothing(
-    configured: Configured, outside: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As for a moment while another is installed."""
-    place = tmp_path / "python"
-    place.mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
-        (place / name).symlink_to(Path(sys.prefix) / name)
-    monkeypatch.setattr(sys, "executable", str(place / "bin" / "python"))
-    monkeypatch.setenv("PYTHONPATH", str(TOP))
-    async with configured.serve("workers = 1\n", **outside) as running:
-        before = running.alive()
-        for number in (1, 2):
-            (place / "bin").unlink(missing_ok=True)
-            running.signal(signal.SIGHUP)
-            await until(
-                lambda n=number: running.log.count("reload_refused cause=") == n,  # type: ignore[misc]
-                within=WITHIN,
-                what="refused",
-            )
-        assert running.alive() == before
-        (place / "bin").symlink_to(Path(sys.prefix) / "bin")
-        await configured.reload()
 
 
 async def test_a_rehearsal_without_end_is_ended(

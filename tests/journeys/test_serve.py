@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -145,6 +146,26 @@ async def test_a_killed_worker_is_replaced_and_no_connection_of_its_queue_is_los
         await until(lambda: len(running.workers()) == 3, within=2, what="replaced")
         assert [answer.status for answer in answers] == [200] * 40
         assert f"pid={killed} cause=signal_9" in running.log
+
+
+async def test_a_supervisor_that_gets_no_process_goes_on_and_tries_again(
+    outside: dict[str, Any],
+) -> None:
+    """Memory, processes or, as here, files are used up for a while."""
+    async with Running(workers=2, **outside) as running:
+        supervisor, files = running.process.pid, resource.RLIMIT_NOFILE
+        limits = resource.prlimit(supervisor, files)
+        resource.prlimit(supervisor, files, (3, limits[1]))
+        os.kill(running.workers()[0], signal.SIGKILL)
+        await until(lambda: "worker.not_forked" in running.log, within=5, what="told")
+        running.signal(signal.SIGHUP)
+        await until(lambda: "server.reload_refused" in running.log, within=5, what="refused")
+        assert len(running.alive()) == 1
+
+        resource.prlimit(supervisor, files, limits)
+        await until(lambda: len(running.alive()) == 2, within=20, what="both")
+        assert await running.ready()
+        assert re.search(r'worker\.not_forked worker=\d cause="Too many open files"', running.log)
 
 
 async def test_a_supervisor_with_nothing_to_do_sleeps_yet_hears_at_once_of_an_end(

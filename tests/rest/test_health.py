@@ -36,6 +36,7 @@ def anybody(person: Any) -> Person:
 async def test_a_healthy_process_says_so(anybody: Person) -> None:
     assert await anybody.get("/health") == {"status": "ok"}
     assert await anybody.get("/version") == {"version": warmdesk.__version__}
+    assert "ETag" not in (await anybody.request("GET", "/version")).headers
 
 
 async def test_a_ready_process_says_so(anybody: Person) -> None:

@@ -26,8 +26,8 @@ class Text:
         if self.policy:
             headers["Content-Security-Policy"] = self.policy
         seen = tags_seen(request)
-        if self.tag in seen:
-            return not_modified(seen[self.tag], headers)
+        if self.tag in seen or "*" in seen:
+            return not_modified(seen.get(self.tag, self.tag), headers)
         if self.content_type.startswith("image/"):
             return web.Response(body=self.body, content_type=self.content_type, headers=headers)
         headers["Vary"] = "Accept-Encoding"

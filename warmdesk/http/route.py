@@ -140,7 +140,7 @@ class Route:
     status      of success; `also` bring the same answer
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
     paged       its answer has a ``Link`` to the next page, as long as there is one
-    etag        its answer has an ``ETag``; one with a ``version`` has it without a word
+    etag        its answer has an ``ETag``; one with ``id`` and ``version`` has it by itself
     made_at     the path of what it makes, for ``Location``; its names are fields of the answer or
                 parameters of this path
     also_at     other paths of the same operation

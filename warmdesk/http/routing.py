@@ -94,7 +94,7 @@ def route(
         raise TypeError(f"{path} asks for a role in a {scope.name} that it does not name")
     if body is not None and accepts is not None:
         raise TypeError(f"{path} takes one kind of body")
-    if etag is None and "version" in getattr(answer, "__struct_encode_fields__", ()):
+    if etag is None and {"id", "version"} <= {*getattr(answer, "__struct_encode_fields__", ())}:
         etag = Etag.VERSION
     if keyed and method not in ("POST", "PUT", "PATCH"):
         raise TypeError(f"{path}: a key is for what may be sent twice and makes or changes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -163,6 +164,9 @@ class Schemas(BasePlugin):
         tops, parts = msgspec.json.schema_components(unique, ref_template=REF)
         self.tops = {repr(kind): as_openapi(top) for kind, top in zip(unique, tops, strict=True)}
         self.parts: dict[str, Any] = {name: as_openapi(part) for name, part in parts.items()}
+        for part in self.parts.values():
+            if "description" in part:  # a docstring, as it stands in the program
+                part["description"] = inspect.cleandoc(part["description"])
 
     def init_spec(self, spec: APISpec) -> None:
         for name, part in sorted(self.parts.items()):

@@ -50,8 +50,9 @@ async def list_project_events(request: web.Request) -> web.Response:
     `reset` says that what came after `since` is no longer kept, or belongs to another history:
     fetch the project again.
 
-    With `wait` an answer that would be empty is held back until something happens, or for so many
-    seconds. Ask again from the last event's seq: no event falls between two requests.
+    With `wait` an answer that would be empty is held back until something happens, for so many
+    seconds at most, or less when the server stops. Ask again from the last event's seq: no event
+    falls between two requests.
     """
     return await _page(request, project_channel(request[PROJECT].id))
 
@@ -70,7 +71,8 @@ async def list_user_events(request: web.Request) -> web.Response:
     """List what happened to you after a seq, oldest first.
 
     A page of long events holds fewer than `limit`: until its last event has the `seq` of the
-    answer, go on with that event's seq as `since`. `wait` holds an empty answer back.
+    answer, go on with that event's seq as `since`. `wait` holds an empty answer back. After `reset`
+    fetch what you show, and go on with the answer's `seq` and `epoch`.
     """
     return await _page(request, user_channel(request[ACTOR].user_id))
 
@@ -79,7 +81,7 @@ async def _page(request: web.Request, channel: str) -> web.Response:
     query: EventsQuery = request[QUERY]
     page = await feed.after(request[READS], channel, query.since or 0, limit=query.limit)
     reset = _is_reset(page, query, query.epoch)
-    if query.wait is not None and not (page.entries or reset):
+    if query.wait and not (page.entries or reset):
         epoch = page.epoch
         page = await _later(request, channel, page, loop_time() + query.wait)
         reset = _is_reset(page, query, epoch)

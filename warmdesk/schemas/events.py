@@ -24,7 +24,7 @@ class EventsQuery(Body):
     wait: (
         Annotated[
             int,
-            Meta(ge=1, le=60, description="seconds to wait while there is nothing: 1 to 60"),
+            Meta(ge=0, le=60, description="seconds to wait while there is nothing, at most 60"),
         ]
         | None
     ) = None
@@ -38,18 +38,23 @@ class PresenceQuery(Body):
 
 
 class Told(Shape):
-    """What stands beside the payload of every event. `client_id`: the change's `X-Client-Id`."""
+    """What stands beside the payload of every event."""
 
-    seq: int
+    seq: Annotated[int, Meta(description="its number in the feed: 1, 2, 3 …")]
     ts: Timestamp
-    actor_id: int | None
-    client_id: str | UnsetType = UNSET
+    actor_id: Annotated[int | None, Meta(description="the user who made the change, if one did")]
+    client_id: (
+        Annotated[str, Meta(description="the `X-Client-Id` of the change, where it had one")]
+        | UnsetType
+    ) = UNSET
 
 
 class EventsPage(Shape):
     """A page of a feed, without its events."""
 
-    seq: int
-    oldest: int
-    epoch: str
-    reset: bool
+    seq: Annotated[int, Meta(description="the seq of the feed's last event")]
+    oldest: Annotated[int, Meta(description="the seq of the oldest event that is kept")]
+    epoch: Annotated[str, Meta(description="the history that these numbers count in")]
+    reset: Annotated[
+        bool, Meta(description="what came after `since` cannot be told: fetch all again")
+    ]
