@@ -136,7 +136,9 @@ class WarmDeskError(Exception):
         self.message = message or type(self).message
         self.status = status or type(self).status
         self.headers = headers or {}
-        if "code" not in extra:
+        if not extra:
+            extra["code"] = self._usual_code(has_fields=False)
+        elif "code" not in extra:
             extra = {"code": self._usual_code("fields" in extra), **extra}
         self.extra = extra
         super().__init__(self.message)

@@ -86,6 +86,8 @@ class Budget:
 
     left: float = ASK_SECONDS
     over: bool = False
+    waited: float = 0.0
+    """Seconds that its handler waited for something to happen, which is no work."""
 
 
 BUDGET: ContextVar[Budget | None] = ContextVar("budget", default=None)

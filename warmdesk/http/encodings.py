@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -17,6 +18,7 @@ LONGEST_HEADER = 500
 QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 NAMES = ("gzip", "x-gzip")
+NONE_SEEN: Mapping[str, str] = MappingProxyType({})
 
 
 def takes_gzip(request: web.BaseRequest) -> bool:
@@ -63,7 +65,15 @@ def tags_seen(request: web.Request) -> Mapping[str, str]:
     """The tags of an If-None-Match, each as it was sent by its plain one: they are compared
     weakly. ``*`` stands for all.
     """
-    sent = ", ".join(request.headers.getall("If-None-Match", ()))
+    sent = request.headers.getall("If-None-Match", ())
+    if not sent:
+        return NONE_SEEN
+    header = ", ".join(sent)
+    return (_tags_seen if len(header) <= LONGEST_HEADER else _tags_seen.__wrapped__)(header)
+
+
+@lru_cache(maxsize=1024)
+def _tags_seen(sent: str) -> Mapping[str, str]:
     if sent.strip() == "*":
         return {"*": "*"}
     return {plain_tag(tag): tag for tag in TAG.findall(sent)}

@@ -43,7 +43,7 @@ from warmdesk.errors import (
 )
 from warmdesk.http.answers import WholeResponse, problem
 from warmdesk.http.bounds import Bounds
-from warmdesk.http.request import ACTOR, WAITED
+from warmdesk.http.request import ACTOR
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
@@ -240,9 +240,11 @@ class Responses:
         origin = request.headers.get("Origin")
         # A cached answer depends on the origin and the encoding even when none was named.
         if isinstance(response, WholeResponse) and response.varies(cacheable=cacheable):
-            headers["Vary"] = "Accept-Encoding"
-        if origin is not None or cacheable or "Vary" in headers:
-            headers["Vary"] = ", ".join((*headers.getall("Vary", ()), "Origin"))
+            headers["Vary"] = "Accept-Encoding, Origin"
+        elif "Vary" in headers:
+            headers["Vary"] = ", ".join((*headers.getall("Vary"), "Origin"))
+        elif origin is not None or cacheable:
+            headers["Vary"] = "Origin"
         if origin is not None and self._allows(request, origin):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"
@@ -300,7 +302,7 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
             responses.finish_headers(request, response, name)
             if isinstance(response, WholeResponse) and response.worth_packing:
                 await response.pack(request)
-        took = perf_counter() - began - request.get(WAITED, 0.0)
+        took = perf_counter() - began - budget.waited
         answers.count(response.status, took)
         if responses.debug:
             actor = request.get(ACTOR)

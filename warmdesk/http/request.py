@@ -2,9 +2,8 @@
 public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``CONTEXT`` (for changes:
 actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
 where the route says ``heavy=True``; where it says ``waits=True``, ``ADMIT``, which asks again
-whether the request may, and ``WAITED``, the seconds that the handler waited for something to
-happen. Path ids are read with `path_id`, a card's id or key with `card_ref`, the client's address
-with `address`.
+whether the request may. Path ids are read with `path_id`, a card's id or key with `card_ref`, the
+client's address with `address`.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
 READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
 ADMIT: web.RequestKey[Any] = web.RequestKey("admit", object)
-WAITED: web.RequestKey[float] = web.RequestKey("waited", float)
 
 ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 VERSION = re.compile("[0-9]{1,10}")

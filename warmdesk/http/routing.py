@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from string import Formatter
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -22,6 +21,7 @@ from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, KeyScope
 from warmdesk.http.answers import WholeResponse
 from warmdesk.http.body import BODY_LIMIT, body_reader, check_head, read_body, toil
+from warmdesk.http.middleware import PLACEHOLDER
 from warmdesk.http.query import query_reader
 from warmdesk.http.request import (
     ACTOR,
@@ -152,8 +152,8 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
 def _with_headers(route: Route) -> Handler:
     """The handler, with the headers that its route promises, from the fields of the answer."""
     handler, made_at, has_version = route.handler, route.made_at, route.etag is Etag.VERSION
-    made = [(text, name) for text, name, _, _ in Formatter().parse(BASE + made_at)]
-    own = _named_in(made_at) - _named_in(route.path)
+    template, names = PLACEHOLDER.sub("{}", BASE + made_at), PLACEHOLDER.findall(made_at)
+    own = {*names} - {*PLACEHOLDER.findall(route.path)}
     fields = [*own, *(["version"] if has_version else [])]
     only_these = msgspec.defstruct("Fields", [(each, Any) for each in fields])
     read: Callable[[bytes], Any] = msgspec.json.Decoder(only_these).decode
@@ -166,14 +166,9 @@ def _with_headers(route: Route) -> Handler:
             if has_version:
                 response.headers["ETag"] = f'"{found.version}"'
             if made_at and response.status == 201:
-                response.headers["Location"] = "".join(
-                    [
-                        text + _segment(str(getattr(found, name) if name in own else named[name]))
-                        if name
-                        else text
-                        for text, name in made
-                    ]
-                )
+                values = (getattr(found, name) if name in own else named[name] for name in names)
+                segments = (_segment(str(value)) for value in values)
+                response.headers["Location"] = template.format(*segments)
         return response
 
     return handle
@@ -196,10 +191,6 @@ def _not_packed(handler: Handler) -> Handler:
 def _segment(text: str) -> str:
     """A segment of a path, percent-encoded."""
     return quote(text, safe="")
-
-
-def _named_in(path: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(path) if name}
 
 
 def _entered(route: Route) -> Handler:

@@ -32,6 +32,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import asyncpg
@@ -150,13 +151,25 @@ class Outcome(NamedTuple):
         return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
 
 
-class Shown(msgspec.Struct):
-    """The id of the thing that an answer shows."""
+@cache
+def shown_by(kind: str) -> Callable[[str], Entity]:
+    """What finds out which thing of a kind an answer shows. For a part, ``card/comment``, the
+    answer has its own ``id`` and the ``card_id`` of what it stands below.
+    """
+    *above, last = kind.split("/")
+    fields = [*(f"{each}_id" for each in above), "id"]
+    only_these = msgspec.defstruct("Shown", [(each, int) for each in fields])
+    read: Callable[[str], Any] = msgspec.json.Decoder(only_these).decode
 
-    id: int
+    def find(answer: str) -> Entity:
+        ids = msgspec.structs.astuple(read(answer))
+        first, *below = zip([*above, last], ids, strict=True)
+        found = entity(*first)
+        for each in below:
+            found = found.child(*each)
+        return found
 
-
-read_shown = msgspec.json.Decoder(Shown).decode
+    return find
 
 
 class Held(str):
@@ -308,18 +321,19 @@ class Changes:
         **params: P.kwargs,
     ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
-        is called in a transaction that keeps its answer, which shows a thing of this `kind`.
+        is called in a transaction that keeps its answer, which shows a thing of this `kind`; a part
+        of one is named with it, ``card/comment``, and its answer has a ``card_id``.
         """
         if context.key is None:
             row = await self.one(query, context, **params)
             return Outcome(row["status"], row["answer"])
+        find = shown_by(kind)
 
         async def work(change: Change) -> Outcome:
             row = await query(change.connection, **context.parameters, **params)  # type: ignore[call-arg]
             change.entered = True  # the function did
             change.messages += row["messages"]
-            shown = entity(kind, read_shown(row["answer"]).id)
-            return Outcome(row["status"], row["answer"], entity=shown)
+            return Outcome(row["status"], row["answer"], entity=find(row["answer"]))
 
         return await self.run(context, work)
 
@@ -413,8 +427,8 @@ class Changes:
             self._forget()
 
     def _forget(self) -> None:
-        for cache in self.forgetful:
-            cache.forget()
+        for each in self.forgetful:
+            each.forget()
 
     @asynccontextmanager
     async def _share(self, project_id: int | None) -> AsyncIterator[None]:

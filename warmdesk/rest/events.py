@@ -11,11 +11,11 @@ from aiohttp import web
 
 from warmdesk import clock
 from warmdesk.auth.actor import Role
-from warmdesk.db.pool import spending
+from warmdesk.db.pool import BUDGET, spending
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.protocol import HttpConnection
-from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS, WAITED
+from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime import feed
@@ -133,7 +133,8 @@ async def _later(request: web.Request, channel: str, page: Page, until: float) -
                         return found
             return page
         finally:
-            request[WAITED] = loop_time() - began
+            if (budget := BUDGET.get()) is not None:
+                budget.waited = loop_time() - began
 
 
 def _token_ends(request: web.Request) -> float:
