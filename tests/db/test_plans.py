@@ -495,7 +495,7 @@ OTHERS = {
     "as many rows as they change: a column's cards, a member's cards": """
         columns.lock_all columns.places members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
+        projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
         server.faults""",
     "look at every account for a part of its name": "users.search",
 }

@@ -535,6 +535,8 @@ class ProjectsQueries(Queries):
         bytes: int | None,
         columns: bool | None,
     ) -> Row: ...
+    @query
+    def digest(self, *, project_id: int | None) -> Row: ...
 
 class RetentionQueries(Queries):
     @query
