@@ -96,10 +96,10 @@ async def test_an_old_version_is_a_conflict(path: str, alice: Person) -> None:
     await alice.put(one, {"body": "Two", "version": 1})
     refused = await alice.put(one, {"body": "Three", "version": 1}, status=409)
     assert (refused["code"], refused["current"]["body"]) == ("version_conflict", "Two")
-    await alice.put(one, {"body": "Three"}, if_match='"1"', status=412)
-    await alice.delete(one, if_match='"1"', status=412)
-    await alice.put(one, {"body": "Three"}, if_match='"2"')
-    await alice.delete(one, if_match='"3"')
+    await alice.put(one, {"body": "Three"}, if_match=1, status=412)
+    await alice.delete(one, if_match=1, status=412)
+    await alice.put(one, {"body": "Three"}, if_match=2)
+    await alice.delete(one, if_match=3)
 
 
 async def test_its_author_and_project_admins_delete_a_comment(
