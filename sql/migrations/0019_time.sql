@@ -17,8 +17,9 @@ create table time_entries (
     end_time time
 );
 create index time_entries_user on time_entries (user_id, date desc, id desc);
-create index time_entries_project on time_entries (project_id, date desc, id desc);
+create index time_entries_project on time_entries (project_id, id desc);
 create index time_entries_card on time_entries (card_id);
 create unique index time_entries_comment on time_entries (comment_id) where comment_id is not null;
 
 alter table card_comments add column time_spent_minutes integer not null default 0;
+insert into shows_users (table_name, user_column, newest_by) values ('time_entries', 'user_id', 'id');
