@@ -14,6 +14,7 @@ RESOURCES = (
     "columns",
     "cards",
     "chat",
+    "topics",
     "events",
     "sockets",
     "metrics",
