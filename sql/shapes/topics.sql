@@ -53,14 +53,14 @@ select shape(r, (select shape(u) from users u where u.id = r.user_id))
 $$;
 
 -- A page of a topic's replies, oldest first: the first ones after an id, or, with `before_` alone, the last ones before it. With
--- the id at which it ends, and whether more come there. It ends after `bytes_`, but not before its first reply. That is reckoned
--- from sizes, without reading a text: a byte of one may take six ("\u0001"), and an author is taken for the longest there may be.
+-- the id at which it ends, and whether more come there. It ends after `bytes_`, but not before its first reply; what is not the
+-- body is reckoned as long as it may be.
 create or replace function page_of_replies(
     topic_ bigint, before_ bigint, after_ bigint, limit_ integer, bytes_ bigint
 ) returns table (items text, end_id bigint, more boolean) language sql stable as $$
 with chosen as (
     (
-        select r.id, row_number() over (order by r.id) as nth, octet_length(r.body) as octets
+        select r.id, row_number() over (order by r.id) as nth, octet_length(to_json(r.body)::text) as octets
         from topic_replies r
         where r.topic_id = topic_ and r.deleted_at is null and (after_ is not null or before_ is null)
             and r.id > coalesce(after_, 0) and r.id < coalesce(before_, 9223372036854775807)
@@ -68,14 +68,14 @@ with chosen as (
     )
     union all
     (
-        select r.id, row_number() over (order by r.id desc) as nth, octet_length(r.body) as octets
+        select r.id, row_number() over (order by r.id desc) as nth, octet_length(to_json(r.body)::text) as octets
         from topic_replies r
         where r.topic_id = topic_ and r.deleted_at is null and after_ is null and r.id < before_
         order by r.id desc limit limit_ + 1
     )
 ), fitting as (
     select c.id, c.nth from (
-        select o.id, o.nth, sum(3500 + 6 * o.octets) over (order by o.nth) as upto from chosen o
+        select o.id, o.nth, sum(3500 + o.octets) over (order by o.nth) as upto from chosen o
     ) c
     where c.nth <= limit_ and (c.nth = 1 or c.upto <= bytes_)
 )

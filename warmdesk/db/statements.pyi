@@ -296,6 +296,26 @@ class ChatQueries(Queries):
     @query
     def reactions(self, *, id: int | None, actor: int | None, emoji: Any) -> Row: ...
 
+class ChecklistQueries(Queries):
+    @query
+    def all(self, *, card: str | None, project_id: int | None) -> Any: ...
+    @hot
+    def create(self, *, card: str | None, body: str | None, position: float | None) -> Row: ...
+    @hot
+    def update(
+        self,
+        *,
+        card: str | None,
+        item_id: int | None,
+        body: str | None,
+        is_completed: bool | None,
+        position: float | None,
+    ) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, item_id: int | None) -> Row: ...
+    @hot
+    def reorder(self, *, card: str | None, item_ids: Sequence[int | None] | None) -> Row: ...
+
 class ColumnsQueries(Queries):
     @query
     def all(self, *, project_id: Any) -> Any: ...
@@ -321,6 +341,25 @@ class ColumnsQueries(Queries):
     def places(self, *, project_id: int | None) -> Any: ...
     @hot
     def delete(self, *, column_id: int | None, target: int | None, most: int | None) -> Row: ...
+
+class CommentsQueries(Queries):
+    @query
+    def page(
+        self,
+        *,
+        card: str | None,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        bytes: int | None,
+        project_id: int | None,
+    ) -> Row: ...
+    @hot
+    def create(self, *, card: str | None, body: str | None) -> Row: ...
+    @hot
+    def update(self, *, card: str | None, comment_id: int | None, body: str | None) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, comment_id: int | None) -> Row: ...
 
 class FeedsQueries(Queries):
     @query
@@ -366,6 +405,28 @@ class FeedsQueries(Queries):
 class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
+
+class LinksQueries(Queries):
+    @query
+    def page(
+        self, *, card: str | None, before: int | None, limit: int | None, project_id: int | None
+    ) -> Row: ...
+    @hot
+    def create(
+        self,
+        *,
+        card: str | None,
+        platform: str | None,
+        link_type: str | None,
+        title: str | None,
+        url: str | None,
+        reference: str | None,
+        author: str | None,
+        status: str | None,
+        repo_name: str | None,
+    ) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, link_id: int | None) -> Row: ...
 
 class MembersQueries(Queries):
     @query
@@ -627,9 +688,12 @@ class Sql(Statements):
     auth: AuthQueries
     cards: CardsQueries
     chat: ChatQueries
+    checklist: ChecklistQueries
     columns: ColumnsQueries
+    comments: CommentsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    links: LinksQueries
     members: MembersQueries
     metrics: MetricsQueries
     once: OnceQueries
