@@ -37,6 +37,7 @@ TABLES: dict[str, str] = {
     "card_labels": "labels of the project, a card",
     "card_tags": WORK,
     "card_comments": WORK,
+    "time_entries": WORK,
     "card_checklist_items": "200 a card",
     "card_links": WORK,
     "card_history": WORK,

@@ -116,6 +116,7 @@ declare
     old card_checklist_items;
     i card_checklist_items;
     spot record;
+    crowded boolean := false;
     spaced new_event;
     changes text[] := '{}';
 begin
@@ -135,6 +136,7 @@ begin
                 and (o.position between least(spot.place, old.position) and greatest(spot.place, old.position))
         ) then
             i.position := spot.place;
+            crowded := spot.crowded;
         end if;
     end if;
     status := 200;
@@ -155,7 +157,7 @@ begin
     else
         select * into c from cards k where k.id = c.id;
     end if;
-    if i.position <> old.position and spot.crowded then
+    if crowded then
         spaced := space_items(
             project_, c.id, array(select o.id from card_checklist_items o where o.card_id = c.id order by o.position, o.id)
         );

@@ -1,12 +1,13 @@
 create type comment_shape as (
-    id bigint, card_id bigint, user_id bigint, "user" json, body text, is_edited boolean, created_at text, updated_at text,
-    version integer
+    id bigint, card_id bigint, user_id bigint, "user" json, body text, is_edited boolean, time_spent_minutes integer,
+    time_entry_id bigint, created_at text, updated_at text, version integer
 );
 
 -- A comment, everywhere.
 create or replace function shape(m card_comments) returns json language sql stable as $$
 select row_to_json(row(
     m.id, m.card_id, m.user_id, (select shape(u) from users u where u.id = m.user_id), m.body, m.is_edited,
+    m.time_spent_minutes, case when m.time_spent_minutes > 0 then (select t.id from time_entries t where t.comment_id = m.id) end,
     iso(m.created_at), iso(m.updated_at), m.version
 )::comment_shape)
 $$;

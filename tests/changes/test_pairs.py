@@ -169,6 +169,9 @@ DEEDS = {
     "comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "Hello"}),
     "edit a comment": Deed("worker", "PUT", "/cards/{c1}/comments/{note}", {"body": "edited"}),
     "delete a comment": Deed("worker", "DELETE", "/cards/{c1}/comments/{note}"),
+    "comment with time": Deed(
+        "mate", "POST", "/cards/{c1}/comments", {"body": "said", "time_spent_minutes": 30}
+    ),
     "add a step": Deed("worker", "POST", "/cards/{c1}/checklist", {"body": "three"}),
     "tick a step": Deed("mate", "PUT", "/cards/{c1}/checklist/{i1}", {"is_completed": True}),
     "delete a step": Deed("mate", "DELETE", "/cards/{c1}/checklist/{i2}"),

@@ -120,6 +120,9 @@ CARDS = """
         select n, case when n % 4 = 0 then 1 else 1 + n % ($n * 9 / 10) end as c
         from generate_series(1, $n) as n
     ) as q;
+    insert into time_entries (user_id, project_id, card_id, comment_id, date, minutes)
+    select 1 + n % $users, 1 + (n - 1) % $projects, n, n, '2026-04-04'::date - n % 500, 10
+    from generate_series(1, $n / 4) as n;
     insert into card_checklist_items (card_id, body, position)
     select 1 + (n - 1) / 20 * 40 % ($n * 9 / 10), 'step ' || n, n
     from generate_series(1, $n / 2) as n;
@@ -521,7 +524,7 @@ OTHERS = {
     "as many rows as they change: a column's cards, a member's cards": """
         columns.lock_all columns.places members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
+        projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
         server.faults""",
     "look at every account for a part of its name": "users.search",
 }

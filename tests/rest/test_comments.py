@@ -62,6 +62,7 @@ async def test_texts_come_back_as_they_were_sent(path: str, alice: Person, text:
     [
         ({}, "required"),
         ({"body": ""}, "blank"),
+        ({"body": "", "time_spent_minutes": 0}, "blank"),
         ({"body": " \n"}, "blank"),
         ({"body": 5}, "bad_format"),
         ({"body": "x" * 20_001}, "too_long"),
@@ -95,10 +96,10 @@ async def test_an_old_version_is_a_conflict(path: str, alice: Person) -> None:
     await alice.put(one, {"body": "Two", "version": 1})
     refused = await alice.put(one, {"body": "Three", "version": 1}, status=409)
     assert (refused["code"], refused["current"]["body"]) == ("version_conflict", "Two")
-    await alice.put(one, {"body": "Three"}, if_match='"1"', status=412)
-    await alice.delete(one, if_match='"1"', status=412)
-    await alice.put(one, {"body": "Three"}, if_match='"2"')
-    await alice.delete(one, if_match='"3"')
+    await alice.put(one, {"body": "Three"}, if_match=1, status=412)
+    await alice.delete(one, if_match=1, status=412)
+    await alice.put(one, {"body": "Three"}, if_match=2)
+    await alice.delete(one, if_match=3)
 
 
 async def test_its_author_and_project_admins_delete_a_comment(
@@ -250,3 +251,83 @@ async def test_many_at_once_are_all_counted(path: str, alice: Person, olga: Pers
     card = await alice.get(path.removesuffix("/comments"))
     assert card["comment_count"] == 20
     assert {each["id"] for each in card["comments"]} == {each["id"] for each in made}
+
+
+# Time
+
+
+async def entries(connection: Any) -> list[tuple[Any, ...]]:
+    rows = await connection.fetch(
+        "select user_id, minutes, description, comment_id from time_entries order by id"
+    )
+    return [tuple(row) for row in rows]
+
+
+async def test_a_comment_logs_time(path: str, alice: Person, bob: Person, connection: Any) -> None:
+    async with bob.socket("demo") as socket:
+        made = await alice.post(
+            path, {"body": "Oiled it. Twice!\nTomorrow again", "time_spent_minutes": 30}
+        )
+        told = (await socket.next("board.card_updated"))["payload"]
+        assert (told["changes"], told["time_spent_minutes"]) == (
+            ["comment_count", "time_spent_minutes"],
+            30,
+        )
+        assert await entries(connection) == [(alice.id, 30, "Oiled it.", made["id"])]
+        assert (made["time_spent_minutes"], made["time_entry_id"]) == (30, 1)
+        one = f"{path}/{made['id']}"
+        edited = await alice.put(one, {"body": "Oiled"})
+        assert (edited["time_spent_minutes"], edited["time_entry_id"]) == (30, 1)
+        edited = await alice.put(one, {"minutes": 45})
+        told = (await socket.next("board.card_updated"))["payload"]
+        assert (told["changes"], told["time_spent_minutes"]) == (["time_spent_minutes"], 45)
+        assert (edited["body"], edited["time_spent_minutes"]) == ("Oiled", 45)
+        edited = await alice.put(one, {"time_minutes": 0})
+        assert (edited["time_spent_minutes"], edited["time_entry_id"]) == (0, None)
+        assert (await socket.next("board.card_updated"))["payload"]["time_spent_minutes"] == 0
+        assert await entries(connection) == []
+    history = await bob.get(path.replace("/comments", "/history"))
+    told = [each["event_type"] for each in history]
+    assert (told.count("time_logged"), told.count("comment_added")) == (3, 1)
+
+
+async def test_time_without_words_is_a_comment_too(path: str, alice: Person) -> None:
+    made = await alice.post(path, {"body": " ", "time_spent_minutes": 1440})
+    one = f"{path}/{made['id']}"
+    refused = await alice.put(one, {"time_spent_minutes": None}, status=400)
+    assert refused["fields"] == {"body": "blank"}
+    await alice.put(one, {"time_spent_minutes": 0, "body": "Nothing"})
+    await alice.put(one, {"body": ""}, status=400)
+    for minutes in (-1, 1441, 1.5, "x"):
+        refused = await alice.post(path, {"body": "x", "time_spent_minutes": minutes}, status=400)
+        assert list(refused["fields"]) == ["time_spent_minutes"]
+    refused = await alice.post(path, {"body": "x", "minutes": 5, "time_minutes": 6}, status=400)
+    assert refused["fields"] == {"minutes": "conflicting", "time_minutes": "conflicting"}
+    await alice.post(path, {"body": "x", "minutes": 5, "time_minutes": 5})
+
+
+async def test_who_deletes_his_comment_deletes_its_time_and_an_admin_does_not(
+    path: str, alice: Person, olga: Person, connection: Any
+) -> None:
+    card = path.removesuffix("/comments")
+    mine = await alice.post(path, {"body": "One", "time_spent_minutes": 10})
+    theirs = await alice.post(path, {"body": "Two", "time_spent_minutes": 20})
+    await alice.put(card, {"time_spent_minutes": 35})
+    await alice.delete(f"{path}/{mine['id']}")
+    assert (await alice.get(card))["time_spent_minutes"] == 25
+    await olga.delete(f"{path}/{theirs['id']}")
+    assert (await alice.get(card))["time_spent_minutes"] == 25
+    assert await entries(connection) == [(alice.id, 20, "Two", None)]
+
+
+async def test_the_day_is_that_of_the_author(path: str, alice: Person, connection: Any) -> None:
+    days = []
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):
+        await alice.put("/users/me", {"timezone": zone})
+        await alice.post(path, {"body": zone, "time_spent_minutes": 1})
+        days.append(
+            await connection.fetchval("select date from time_entries order by id desc limit 1")
+        )
+        here = "select (now() at time zone $1)::date"
+        assert days[-1] == await connection.fetchval(here, zone)
+    assert days[0] > days[1]

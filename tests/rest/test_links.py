@@ -129,7 +129,7 @@ async def test_what_is_said_goes_before_what_the_address_says(path: str, alice: 
 
 
 @pytest.mark.parametrize(
-    "url",
+    "address",
     [
         "",
         "x",
@@ -144,8 +144,8 @@ async def test_what_is_said_goes_before_what_the_address_says(path: str, alice: 
         f"https://example.org/{'x' * 2000}",
     ],
 )
-async def test_what_is_no_address_is_refused(path: str, alice: Person, url: str) -> None:
-    refused = await alice.post(path, {"url": url}, status=400)
+async def test_what_is_no_address_is_refused(path: str, alice: Person, address: str) -> None:
+    refused = await alice.post(path, {"url": address}, status=400)
     assert list(refused["fields"]) == ["url"]
     assert "secret" not in refused["error"]
     assert await alice.get(path) == []

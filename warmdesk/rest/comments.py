@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, field_error
 from warmdesk.http.answers import answer, answer_outcome
 from warmdesk.http.pages import link
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
-from warmdesk.schemas.comments import Comment, CommentsQuery, EditComment, WriteComment
+from warmdesk.schemas.comments import (
+    Comment,
+    CommentsQuery,
+    EditComment,
+    TimeOfComment,
+    WriteComment,
+)
 
 COMMENTS = ApiTag("comments", "What people write on a card.")
 
@@ -65,19 +73,36 @@ def _links(request: web.Request, query: CommentsQuery, page: Any) -> dict[str, s
     status=201,
     made_at="/projects/{slug}/cards/{card_id}/comments/{id}",
     tag=COMMENTS,
+    example={"body": "The hinge is worn.", "time_spent_minutes": 30},
     keyed=True,
 )
 async def write_comment(request: web.Request) -> web.Response:
-    """Write a comment."""
+    """Write a comment, and log the time that went into it."""
+    body: WriteComment = request[BODY]
+    minutes = _minutes(body) or 0
+    if not minutes and not body.body.strip():
+        raise field_error("body", "blank", "must not be blank")
     return answer_outcome(
         await request.app[DESK].changes.hot(
             sql.comments.create,
             request[CONTEXT],
             "card/comment",
             card=card_ref(request),
-            body=request[BODY].body,
+            body=body.body,
+            minutes=minutes,
         )
     )
+
+
+def _minutes(body: TimeOfComment) -> int | None:
+    """The time that was sent, under one of its names; None when none was, and 0 for null. 400 for
+    two times.
+    """
+    sent = {name: getattr(body, name) for name in TimeOfComment.__struct_fields__}
+    given = {name: value or 0 for name, value in sent.items() if value is not UNSET}
+    if len(set(given.values())) > 1:
+        raise BadRequest("give one time", fields=dict.fromkeys(given, "conflicting"))
+    return next(iter(given.values()), None)
 
 
 @route(
@@ -87,11 +112,13 @@ async def write_comment(request: web.Request) -> web.Response:
     body=EditComment,
     answer=Comment,
     tag=COMMENTS,
+    example={"body": "Both hinges are worn."},
     errors=(409, 412),
     keyed=True,
 )
 async def edit_comment(request: web.Request) -> web.Response:
-    """Edit a comment of your own."""
+    """Edit a comment of your own, its text or its time."""
+    body: EditComment = request[BODY]
     return answer_outcome(
         await request.app[DESK].changes.hot(
             sql.comments.update,
@@ -99,7 +126,8 @@ async def edit_comment(request: web.Request) -> web.Response:
             "card/comment",
             card=card_ref(request),
             comment_id=path_id(request, "comment_id"),
-            body=request[BODY].body,
+            body=None if body.body is UNSET else body.body,
+            minutes=_minutes(body),
         )
     )
 

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
 from warmdesk.schemas.users import UserRef
 
-CommentBody = Annotated[
-    str, Meta(min_length=1, max_length=20_000, pattern=r"\S", examples=["The hinge is worn."])
-]
+MOST_MINUTES = 1440
+
+CommentBody = Annotated[str, Meta(max_length=20_000, examples=["The hinge is worn."])]
+Minutes = Annotated[int, Meta(ge=0, le=MOST_MINUTES, examples=[30])]
 
 
-class WriteComment(Body):
-    """A comment, as Markdown."""
+class TimeOfComment(Body, kw_only=True):
+    """The time that went into it, which becomes an entry of the author's own day. `minutes` and
+    `time_minutes` are other names of it.
+    """
+
+    time_spent_minutes: Minutes | UnsetType | None = UNSET
+    minutes: Minutes | UnsetType | None = UNSET
+    time_minutes: Minutes | UnsetType | None = UNSET
+
+
+class WriteComment(TimeOfComment, kw_only=True):
+    """A comment, as Markdown. It may be blank where it says how much time was spent."""
 
     body: CommentBody
 
 
-class EditComment(WriteComment, kw_only=True):
-    """Another text for one's own comment."""
+class EditComment(TimeOfComment, kw_only=True):
+    """Another text or time for one's own comment; what is not sent stays."""
 
+    body: CommentBody | UnsetType = UNSET
     version: Version | None = None
 
 
@@ -43,6 +55,8 @@ class Comment(Shape):
     user: UserRef
     body: str
     is_edited: bool
+    time_spent_minutes: int
+    time_entry_id: int | None
     created_at: Timestamp
     updated_at: Timestamp
     version: int
