@@ -50,6 +50,12 @@ POST   /projects/:slug/chat/messages                        201
 PUT    /projects/:slug/chat/messages/:id                    200
 DELETE /projects/:slug/chat/messages/:id                    204
 POST   /projects/:slug/chat/messages/:id/reactions          201
+GET    /projects/:slug/topics                               200
+POST   /projects/:slug/topics                               201
+GET    /projects/:slug/topics/:id                           200
+PUT    /projects/:slug/topics/:id                           200
+DELETE /projects/:slug/topics/:id                           204
+POST   /projects/:slug/topics/:id/replies                   201
 GET    /users/me                                            200
 PUT    /users/me                                            200
 GET    /users                                               200

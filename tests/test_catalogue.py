@@ -28,6 +28,7 @@ SEED = {
     "board.card_moved",
     "board.card_deleted",
     "chat.message",
+    "topic.created",
     "presence.join",
     "presence.leave",
 }

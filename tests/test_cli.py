@@ -264,6 +264,17 @@ FOULS = [
         " values ('chat_message', 404, 1, '+1')",
         "reaction %s: its message %s is gone",
     ),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "insert into topics (project_id, user_id, title) select id, 1, 'T' from projects;"
+        "insert into topic_replies (project_id, topic_id, user_id, body)"
+        " select p.id, t.id, 1, 'R' from projects p join topics t on t.project_id <> p.id",
+        "reply %s: its topic %s is in another project",
+    ),
+    (
+        "insert into topics (project_id, user_id, title, reply_count) values (1, 1, 'T', 1)",
+        "topic %s: counts %s replies, but has %s",
+    ),
     ("delete from project_members where role = 'owner'", "project %s: has no owner"),
     ("update users set is_active = false", "users: nobody is an administrator"),
 ]

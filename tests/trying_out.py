@@ -147,7 +147,8 @@ class Office:
         named = {"slug": slug, "column_id": columns[0], "card_id": card["id"]}
         for sample in SAMPLES:
             if f"{{{sample.name}}}" in operation.path:
-                operation.names[sample.name] = str(await sample.make(owner, named, "Tried"))
+                named[sample.name] = await sample.make(owner, named, "Tried")
+                operation.names[sample.name] = str(named[sample.name])
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "item_ids" in operation.body:

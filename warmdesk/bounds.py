@@ -43,6 +43,8 @@ TABLES: dict[str, str] = {
     "card_history": WORK,
     "chat_messages": WORK,
     "message_reactions": WORK,
+    "topics": WORK,
+    "topic_replies": WORK,
 }
 
 DAY_MS = 86_400_000

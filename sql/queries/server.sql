@@ -64,6 +64,16 @@ select format('reaction %s: its message %s is gone', r.id, r.owner_id)
 from message_reactions as r
 where r.owner_type = 'chat_message' and not exists (select 1 from chat_messages as m where m.id = r.owner_id)
 union all
+select format('reply %s: its topic %s is in another project', r.id, r.topic_id)
+from topic_replies as r
+inner join topics as t on t.id = r.topic_id
+where t.project_id <> r.project_id
+union all
+select format('topic %s: counts %s replies, but has %s', t.id, t.reply_count, count(r.id))
+from topics as t
+left join topic_replies as r on r.topic_id = t.id and r.deleted_at is null
+group by t.id having count(r.id) <> t.reply_count
+union all
 select format('project %s: has no owner', p.slug)
 from projects as p
 where not exists (select 1 from project_members as m where m.project_id = p.id and m.role = 'owner')

@@ -47,6 +47,8 @@ declare
     o bigint[];
     i bigint[];
     w bigint;
+    t bigint;
+    r bigint;
 begin
     with made as (
         insert into users (email, username, password_hash, display_name, global_role)
@@ -94,6 +96,10 @@ begin
     insert into card_links (card_id, platform, link_type, title, url, reference)
     values (c[1], 'other', 'link', 'one', 'https://example.org', 'one') returning id into w;
     update cards set comment_count = 2, checklist_total = 2, checklist_done = 1 where id = c[1];
+    insert into topics (project_id, user_id, title, body, reply_count)
+    values (p, people[1], 'A topic', 'Its body', 1) returning id into t;
+    insert into topic_replies (project_id, topic_id, user_id, body)
+    values (p, t, people[1], 'A reply') returning id into r;
     insert into feeds (channel) values ('project:' || p), ('user:' || people[1]);
     return query
     with open as (
@@ -106,6 +112,7 @@ begin
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', o[1], 'i1', i[1], 'i2', i[2], 'link', w,
+            'topic', t, 'reply', r,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
         (select json_object_agg(o.user_id, o.id) from open o);
@@ -159,7 +166,7 @@ DEEDS = {
     "leave": Deed("worker", "DELETE", "/members/{worker}"),
     "name the project": Deed("olga", "PUT", "", {"name": "Another"}),
     "archive": Deed("olga", "DELETE", ""),
-    "comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "said"}),
+    "comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "Hello"}),
     "edit a comment": Deed("worker", "PUT", "/cards/{c1}/comments/{note}", {"body": "edited"}),
     "delete a comment": Deed("worker", "DELETE", "/cards/{c1}/comments/{note}"),
     "comment with time": Deed(
@@ -173,16 +180,23 @@ DEEDS = {
     ),
     "link": Deed("worker", "POST", "/cards/{c1}/links", {"url": "https://example.org/two"}),
     "unlink": Deed("worker", "DELETE", "/cards/{c1}/links/{link}"),
-    "say": Deed("worker", "POST", "/chat/messages", {"body": "said"}),
-    "say once": Deed("worker", "POST", "/chat/messages", {"body": "said", "nonce": "n"}),
+    "say": Deed("worker", "POST", "/chat/messages", {"body": "Hello"}),
+    "say once": Deed("worker", "POST", "/chat/messages", {"body": "Hello", "nonce": "n"}),
     "edit": Deed("worker", "PUT", "/chat/messages/{said}", {"body": "edited"}),
     "unsay": Deed("worker", "DELETE", "/chat/messages/{said}"),
     "react": Deed("mate", "POST", "/chat/messages/{said}/reactions", {"emoji": "🎉"}),
     "take back": Deed("mate", "DELETE", "/chat/messages/{said}/reactions/👍"),
+    "begin a topic": Deed("worker", "POST", "/topics", {"title": "Another", "body": "B"}),
+    "edit a topic": Deed("worker", "PUT", "/topics/{topic}", {"title": "Edited"}),
+    "pin a topic": Deed("olga", "PUT", "/topics/{topic}", {"is_pinned": True}),
+    "end a topic": Deed("olga", "DELETE", "/topics/{topic}"),
+    "answer": Deed("mate", "POST", "/topics/{topic}/replies", {"body": "An answer"}),
+    "edit an answer": Deed("worker", "PUT", "/topics/{topic}/replies/{reply}", {"body": "Edited"}),
+    "take an answer back": Deed("worker", "DELETE", "/topics/{topic}/replies/{reply}"),
     "rename myself": Deed("worker", "PUT", "/users/me", {"display_name": "Somebody"}),
     "rename a mate": Deed("mate", "PUT", "/users/me", {"display_name": "Nobody"}),
     "assign the boss": Deed("worker", "PUT", "/cards/{c2}", {"assignee_ids": ["boss", "mate"]}),
-    "say as the boss": Deed("boss", "POST", "/chat/messages", {"body": "said"}),
+    "say as the boss": Deed("boss", "POST", "/chat/messages", {"body": "Hello"}),
     "make as the boss": Deed("boss", "POST", "/columns/{A}/cards", {"title": "N"}),
     "rename the boss": Deed("boss", "PUT", "/users/me", {"display_name": "Chief"}),
     "star": Deed("worker", "POST", "/star"),
@@ -223,6 +237,13 @@ class Scene:
         path = f"/projects/{self.slug}"
         return await reader.get(path), await reader.get(f"{path}/chat/messages")
 
+    async def topics(self, reader: Person) -> Any:
+        """What the topics show, and the scene's own with its reply."""
+        path = f"/projects/{self.slug}/topics"
+        own = await reader.request("GET", f"{path}/{self.ids['topic']}")
+        assert own.status in (200, 404)
+        return brief([await reader.get(path), own.body])
+
 
 class Stage:
     """Makes scenes, all alike, in one database; two servers play them."""
@@ -256,7 +277,8 @@ class Stage:
         async with self.scene() as scene:
             said = {"first": await scene.do(first, self.doors[0].url, "first")}
             said["second"] = await scene.do(second, self.doors[1].url, "second")
-            return [said, *summary(*await scene.fetched(self.olga))]
+            left = summary(*await scene.fetched(self.olga))
+            return [said, *left, await scene.topics(self.olga)]
 
     async def at_once(self, first: str, second: str, holding: str) -> tuple[Any, str, list[str]]:
         """The same of both at once, the order that the feed tells, and what is wrong with it."""
@@ -270,6 +292,7 @@ class Stage:
                 await self._waiting(2 - one.done(), other)
             said = {"first": await one, "second": await other}
             board, messages = await scene.fetched(self.olga)
+            topics = await scene.topics(self.olga)
             path = f"/projects/{scene.slug}/events?since=0&limit=500"
             events = (await self.olga.get(path))["events"]
         order = [event["client_id"] for event in events]
@@ -277,7 +300,7 @@ class Stage:
             before.apply(event)
         wrong = differences(before.shown(), shown(board, messages))
         told = order[0] if len(set(order)) == 2 else "either"
-        return [said, *summary(board, messages)], told, wrong
+        return [said, *summary(board, messages), topics], told, wrong
 
     async def _waiting(self, count: int, task: asyncio.Task[Any]) -> None:
         async def enough() -> bool:

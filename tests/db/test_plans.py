@@ -147,6 +147,19 @@ TALK = """
         case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users,
         'message ' || n, n % 20 < 2
     from generate_series(1, $n) as n;
+    insert into topics (project_id, user_id, title, body, is_pinned, deleted_at)
+    select
+        case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users, 'topic ' || n,
+        repeat('word ', 20), n % 100 < 4, case when n % 20 > 17 then now() end
+    from generate_series(1, $n / 10) as n;
+    insert into topic_replies (project_id, topic_id, user_id, body, deleted_at)
+    select
+        case when t % 2 = 0 then 1 else 1 + t / 2 % $projects end, t, 1 + n % $users, 'reply ' || n,
+        case when n % 20 < 2 then now() end
+    from (
+        select n, case when n % 4 = 0 then 1 else 1 + n % ($n / 10) end as t
+        from generate_series(1, $n / 2) as n
+    ) as q;
     insert into message_reactions (owner_type, owner_id, user_id, emoji)
     select 'chat_message', n * 4, 1 + n % $users, 'x' from generate_series(1, $n / 4) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
@@ -184,6 +197,19 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("chat.page", 200, {**here, "limit": 200, "before": middle}, f"older {project}")
         yield Case("chat.page", 200, {**here, "limit": 200, "after": middle}, f"newer {project}")
         yield Case("chat.page", 200, {**here, "limit": 200, "around": middle}, f"around {project}")
+
+    for project in (1, 2):
+        topics = {"project_id": project, "after_pinned": None, "after_id": None, "limit": 100}
+        yield Case("topics.page", 101, topics, f"first of {project}")
+        unpinned = {"after_pinned": False, "after_id": n // 20}
+        yield Case("topics.page", 101, {**topics, **unpinned}, f"later of {project}")
+    topic = {"project_id": 1, "limit": 100, "bytes": 6 << 20}
+    yield Case("topics.detail", 110, {**topic, "id": 1}, "with many replies")
+    yield Case("topics.detail", 110, {**topic, "id": 2}, "with few replies")
+    replies = {**topic, "topic_id": 1, "before": None, "after": None, "limit": 200}
+    yield Case("replies.page", 201, replies, "oldest")
+    yield Case("replies.page", 201, {**replies, "after": n // 4}, "after one")
+    yield Case("replies.page", 201, {**replies, "before": n // 4}, "before one")
 
     channel = {"channel": "project:1", "limit": 200}
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")

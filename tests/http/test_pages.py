@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Board
 from tests.person import Person
-from tests.samples import SAMPLES
+from tests.samples import SAMPLES, make_each
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.client import Answer, Client
@@ -188,6 +188,7 @@ async def place(board: Board, olga: Person, root: Person) -> World:
     """All that the paths of the lists name, and little in the lists."""
     card = await board.card()
     names = {"slug": board.slug, "column_id": board.backlog, "card_id": card["id"]}
+    await make_each(olga, names)
     return World(board, olga, root, names)
 
 
@@ -236,7 +237,13 @@ def forged(path: str, query: Any, values: bytes) -> str:
 def some(kind: Any) -> Any:
     """A value of a part of a place."""
     plain = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
-    return {int: 7, float: 1.5, str: "a", UUID: "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60"}[plain]
+    return {
+        int: 7,
+        float: 1.5,
+        str: "a",
+        bool: False,
+        UUID: "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
+    }[plain]
 
 
 def values_of(each: Route) -> list[Any]:

@@ -33,6 +33,7 @@ from tests.journeys.test_storm_of_sockets import MEMBERS, PEOPLE
 from tests.journeys.viewers import KEY
 from tests.person import Person
 from tests.realtime.raw import all_frames
+from tests.samples import make_each
 from warmdesk import app
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.queries import sql
@@ -277,11 +278,15 @@ async def test_a_change_is_one_statement(journal: Journal, board: Board, alice: 
     said = f"{board.path}/chat/messages"
     card = await board.card()
     path = f"{board.path}/cards/{card['id']}"
+    topics = f"{board.path}/topics"
+    replies = f"{topics}/{(await alice.post(topics, {'title': 'warm'}))['id']}/replies"
     await alice.post(said, {"body": "warm"})
     await alice.post(said, {"body": "warm"}, key="warm")
     changes: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("chat.send_alone", lambda: alice.post(said, {"body": "one"})),
         ("chat.send", lambda: alice.post(said, {"body": "again"}, key="a-key")),
+        ("topics.create", lambda: alice.post(topics, {"title": "What first?"})),
+        ("replies.create", lambda: alice.post(replies, {"body": "The door."})),
         ("cards.create", lambda: board.card("Paint it", description="green")),
         ("cards.update", lambda: alice.put(path, {"title": "Mend it", "assignee_ids": []})),
         ("cards.move", lambda: alice.patch(f"{path}/move", {"column_id": board.done, "index": 0})),
@@ -492,6 +497,9 @@ STATEMENTS = {
     "/projects/{slug}/events": "feeds.after",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
+    "/projects/{slug}/topics": "topics.page",
+    "/projects/{slug}/topics/{topic_id}": "topics.detail",
+    "/projects/{slug}/topics/{topic_id}/replies": "replies.page",
     "/ready": "health.newest_migration",
     "/starred-projects": "projects.page",
     "/users": "users.list",
@@ -516,6 +524,7 @@ async def test_a_question_is_as_many_statements_as_it_was(
         "card_id": card["id"],
         "user_id": alice.id,
     }
+    await make_each(alice, places)
     paths = {each.path for each in app.resources() if each.method == "GET"}
     paths = {path for path in paths if not path.startswith("/ws/")}
     assert paths == STATEMENTS.keys()

@@ -23,7 +23,7 @@ from msgspec import inspect
 from tests.closed import check_refusal
 from tests.conftest import Board, until
 from tests.person import Person
-from tests.samples import SAMPLES
+from tests.samples import make_each
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.config import Settings
@@ -161,8 +161,7 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     card = await board.card()
     message = await olga.post(f"{board.path}/chat/messages", {"body": "Good morning"})
     caller = Caller(board, card, message, {"olga": olga, "root": root})
-    for sample in SAMPLES:
-        caller.known[sample.name] = await sample.make(olga, caller.known, "Some text")
+    await make_each(olga, caller.known)
     return caller
 
 

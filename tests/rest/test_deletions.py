@@ -13,7 +13,7 @@ import pytest
 from tests.closed import routes
 from tests.conftest import Board, until
 from tests.person import Person
-from tests.samples import SAMPLES, Sample
+from tests.samples import SAMPLES, Sample, make_below, make_each
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.events import CATALOGUE, ERASING
@@ -34,10 +34,7 @@ async def card(board: Board, olga: Person) -> None:
     await olga.put(path, {"title": f"2nd {SECRET}"})
     await olga.patch(f"{path}/move", {"column_id": board.done})
     names = {"slug": board.slug, "card_id": path.rpartition("/")[2]}
-    for each in SAMPLES:
-        if each.deletes is not None and "{card_id}" in each.deletes:
-            id_ = await each.make(olga, names, f"3rd {SECRET}")
-            await each.edit(olga, names, id_, f"4th {SECRET}")
+    await make_below(olga, names, "/projects/{slug}/cards/{card_id}", f"3rd {SECRET}")
     await olga.delete(path)
     await olga.post(f"{path}/restore", status=200)
     await olga.delete(path)
@@ -60,11 +57,13 @@ async def column(board: Board, olga: Person) -> None:
 
 def of_sample(sample: Sample) -> Callable[[Board, Person], Awaitable[None]]:
     async def told(board: Board, olga: Person) -> None:
-        names = {"slug": board.slug, "column_id": board.backlog}
+        names: dict[str, Any] = {"slug": board.slug, "column_id": board.backlog}
         names["card_id"] = (await board.card())["id"]
+        await make_each(olga, names)
         for text in (f"1st {SECRET}", f"2nd {SECRET}"):
             id_ = await sample.make(olga, names, text)
             await sample.edit(olga, names, id_, f"{text}, edited")
+            await make_below(olga, {**names, sample.name: id_}, str(sample.deletes), text)
             await sample.delete(olga, names, id_)
 
     return told

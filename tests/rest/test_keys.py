@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
+from tests.samples import SAMPLES
 from warmdesk import app, client
 from warmdesk.desk import Desk
 from warmdesk.http.route import Route
@@ -51,12 +52,16 @@ async def path(route: Route, board: Board, person: Person) -> str:
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
     if "{message_id}" in route.path:
         known["message_id"] = (await said(person, board))["id"]
+    for sample in SAMPLES:
+        if f"{{{sample.name}}}" in route.path:
+            known[sample.name] = await sample.make(person, known, "Some text")
     return re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
 
 
 async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
-    tables = ("cards", "chat_messages", "columns", "project_members", "projects", "users")
+    tables = ["cards", "chat_messages", "columns", "project_members", "projects", "users"]
+    tables += ["topics", "topic_replies"]
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
 
@@ -167,6 +172,35 @@ async def a_column(board: Board, olga: Person, alice: Person) -> Told:
     return Told("POST", path, {"name": SECRET}, path + "/{id}")
 
 
+async def a_topic(board: Board, olga: Person, alice: Person) -> Told:
+    path = f"{board.path}/topics"
+    return Told("POST", path, {"title": SECRET, "body": SECRET}, path + "/{id}")
+
+
+async def a_reply(board: Board, olga: Person, alice: Person) -> Told:
+    path = f"{board.path}/topics"
+    path = f"{path}/{(await olga.post(path, {'title': 'T'}))['id']}/replies"
+    return Told("POST", path, {"body": SECRET}, path + "/{id}")
+
+
+async def a_reply_below(board: Board, olga: Person, alice: Person) -> Told:
+    """It is deleted with its topic."""
+    told = await a_reply(board, olga, alice)
+    return told._replace(deleted=told.path.removesuffix("/replies"))
+
+
+async def the_same_topic(board: Board, olga: Person, alice: Person) -> Told:
+    topic = await alice.post(f"{board.path}/topics", {"title": SECRET})
+    path = f"{board.path}/topics/{topic['id']}"
+    return Told("PUT", path, {"title": SECRET}, path)
+
+
+async def the_same_reply(board: Board, olga: Person, alice: Person) -> Told:
+    told = await a_reply(board, olga, alice)
+    path = f"{told.path}/{(await alice.post(told.path, told.body))['id']}"
+    return Told("PUT", path, told.body, path)
+
+
 async def of_another(board: Board, olga: Person) -> str:
     where = f"{board.path}/columns/{board.backlog}/cards"
     card = await olga.post(where, {"title": "T", "description": SECRET, "tags": ["old"]})
@@ -210,6 +244,7 @@ async def a_card_that_came_back(board: Board, olga: Person, alice: Person) -> To
 TOLD = [
     *(a_message, a_card, a_column, another_card, nothing_new, nowhere_else),
     *(the_same_message, the_same_column, a_card_that_came_back),
+    *(a_topic, a_reply, a_reply_below, the_same_topic, the_same_reply),
 ]
 
 
@@ -248,7 +283,7 @@ async def test_an_answer_goes_with_what_it_shows(
     assert lost.status == 404
 
 
-@pytest.mark.parametrize("how", [a_message, a_card, a_column])
+@pytest.mark.parametrize("how", [a_message, a_card, a_column, a_topic, a_reply])
 async def test_who_asks_while_it_is_deleted_gets_the_answer_or_hears_that(
     board: Board, olga: Person, alice: Person, how: Any
 ) -> None:

@@ -22,7 +22,8 @@ class Sample:
 
     name      the parameter that names it in paths: ``poll_id``
     make      makes one whose text is this: told a person who may, and what other parameters of its
-              path are (``slug``, ``column_id``, ``card_id``); gives its id
+              path are (``slug``, ``column_id``, ``card_id``, and the names of samples before it);
+              gives its id
     deletes   the path whose DELETE deletes it, and what was told of it
     edits     the field of the PUT on that path which gives it another text, where there is one
     most      how many there may be at once; 0 for any number
@@ -49,7 +50,30 @@ class Sample:
         await person.delete(self.path(names, id_))
 
 
-SAMPLES: list[Sample] = [
-    importlib.import_module(f"{__name__}.{each.name}").SAMPLE
-    for each in sorted(pkgutil.iter_modules(__path__), key=lambda each: each.name)
-]
+def _depth(sample: Sample) -> tuple[int, str]:
+    return (sample.deletes or "").count("{"), sample.name
+
+
+SAMPLES: list[Sample] = sorted(
+    (
+        importlib.import_module(f"{__name__}.{each.name}").SAMPLE
+        for each in pkgutil.iter_modules(__path__)
+    ),
+    key=_depth,
+)
+"""What others stand below comes before them: a topic before a reply."""
+
+
+async def make_each(person: Person, names: dict[str, Any], text: str = "Some text") -> None:
+    """One of each, and its id among the names, so that paths lead to it and below it."""
+    for each in SAMPLES:
+        names[each.name] = await each.make(person, names, text)
+
+
+async def make_below(person: Person, names: Mapping[str, Any], path: str, text: str) -> None:
+    """One of each that can be deleted below a path, told of twice."""
+    known = dict(names)
+    for each in SAMPLES:
+        if each.deletes is not None and each.deletes.startswith(f"{path}/"):
+            known[each.name] = await each.make(person, known, text)
+            await each.edit(person, known, known[each.name], f"{text}, edited")

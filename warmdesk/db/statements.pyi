@@ -540,6 +540,33 @@ class ProjectsQueries(Queries):
     @query
     def digest(self, *, project_id: int | None) -> Row: ...
 
+class RepliesQueries(Queries):
+    @hot
+    def create(self, *, topic_id: int | None, body: str | None) -> Row: ...
+    @query
+    def page(
+        self,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        bytes: int | None,
+        topic_id: int | None,
+        project_id: int | None,
+    ) -> Row: ...
+    @query
+    def lock(self, *, id: int | None, topic_id: int | None) -> Row: ...
+    @query
+    def require_version(
+        self, *, version: int | None, conflict_status: int | None, id: int | None
+    ) -> str: ...
+    @query
+    def write(self, *, body: str | None, id: int | None) -> Rows: ...
+    @query
+    def delete(self, *, id: int | None) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
+
 class RetentionQueries(Queries):
     @query
     def idempotency_keys(self, *, batch: int | None) -> Any: ...
@@ -584,6 +611,37 @@ class SocketsQueries(Queries):
         keys: Sequence[int | None] | None,
         projects: Sequence[int | None] | None,
     ) -> Rows: ...
+
+class TopicsQueries(Queries):
+    @hot
+    def create(self, *, title: str | None, body: str | None) -> Row: ...
+    @query
+    def page(
+        self,
+        *,
+        project_id: int | None,
+        after_pinned: bool | None,
+        after_id: int | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def detail(
+        self, *, limit: int | None, bytes: int | None, id: int | None, project_id: int | None
+    ) -> Row: ...
+    @query
+    def lock(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def require_version(
+        self, *, version: int | None, conflict_status: int | None, id: int | None
+    ) -> str: ...
+    @query
+    def write(
+        self, *, title: str | None, body: str | None, is_pinned: bool | None, id: int | None
+    ) -> Rows: ...
+    @query
+    def delete(self, *, id: int | None) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
 
 class UsersQueries(Queries):
     @query
@@ -644,7 +702,9 @@ class Sql(Statements):
     metrics: MetricsQueries
     once: OnceQueries
     projects: ProjectsQueries
+    replies: RepliesQueries
     retention: RetentionQueries
     server: ServerQueries
     sockets: SocketsQueries
+    topics: TopicsQueries
     users: UsersQueries

@@ -25,6 +25,7 @@ from warmdesk.schemas import links as link
 from warmdesk.schemas import members as member
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
+from warmdesk.schemas import topics as topic
 from warmdesk.schemas import users as user
 from warmdesk.schemas.events import EventsPage, Told
 
@@ -171,6 +172,22 @@ CHAT_MESSAGE_DELETED = event(
 )
 CHAT_REACTION_UPDATED = event(
     "chat.reaction_updated", PROJECT, chat.ReactionUpdated, "A message's reactions changed."
+)
+TOPIC_CREATED = event("topic.created", PROJECT, topic.Topic, "Somebody began a topic.")
+TOPIC_UPDATED = event("topic.updated", PROJECT, topic.Topic, "A topic was edited or pinned.")
+TOPIC_DELETED = event(
+    "topic.deleted",
+    PROJECT,
+    topic.TopicDeleted,
+    "A topic was deleted, and with it its replies.",
+    erases=True,
+)
+TOPIC_REPLY_CREATED = event(
+    "topic.reply_created", PROJECT, topic.Reply, "Somebody replied to a topic."
+)
+TOPIC_REPLY_UPDATED = event("topic.reply_updated", PROJECT, topic.Reply, "A reply was edited.")
+TOPIC_REPLY_DELETED = event(
+    "topic.reply_deleted", PROJECT, topic.ReplyDeleted, "A reply was deleted.", erases=True
 )
 
 # The project itself.

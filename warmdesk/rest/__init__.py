@@ -17,6 +17,7 @@ RESOURCES = (
     "checklist",
     "links",
     "chat",
+    "topics",
     "events",
     "sockets",
     "metrics",
