@@ -132,6 +132,10 @@ class Office:
             await owner.delete(f"{project}/cards/{card['id']}")
         if "column_id" in operation.path and operation.method == "delete":
             columns = columns[1:]  # one without cards
+        if operation.path.endswith("/{card_id}/watch"):
+            await owner.post(f"{project}/cards/{card['id']}/watch", status=200)
+        if operation.path.endswith("/{tag}"):
+            await owner.post(f"{project}/cards/{card['id']}/tags", {"name": "urgent"})
         operation.names = {
             name: value
             for name, value in {
@@ -141,6 +145,7 @@ class Office:
                 "message_id": str(message["id"]),
                 "user_id": str(self.bob.id),
                 "emoji": "👍",
+                "tag": "urgent",
             }.items()
             if f"{{{name}}}" in operation.path
         }
@@ -148,6 +153,14 @@ class Office:
         for sample in SAMPLES:
             if f"{{{sample.name}}}" in operation.path:
                 operation.names[sample.name] = str(await sample.make(owner, named, "Tried"))
+        for kind, name in (
+            ("assignees", "user_id"),
+            ("watchers", "user_id"),
+            ("labels", "label_id"),
+        ):
+            if operation.path.endswith(f"/{{card_id}}/{kind}/{{{name}}}"):
+                path = f"{project}/cards/{card['id']}/{kind}/{operation.names[name]}"
+                await owner.post(path, status=200)
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "column_id" in operation.body:

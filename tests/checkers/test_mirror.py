@@ -110,6 +110,7 @@ def test_differences_name_every_place() -> None:
 def test_a_move_from_elsewhere_is_found_unless_the_card_is_deleted_after_it() -> None:
     def moved(seq: int) -> dict[str, Any]:
         card = {"id": 7, "key": "A-7", "column_id": 3, "version": 3, "position": 1.0}
+        card["archived_at"] = None
         payload = {"card_id": 7, "key": "A-7", "from_column_id": 2, "to_column_id": 3}
         payload |= {"position": 1.0, "version": 3, "card": card}
         return {"seq": seq, "type": "board.card_moved", "payload": payload}

@@ -35,6 +35,7 @@ LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
     "/users/search": "for pickers: a hundred at most",
     "/projects/{slug}/columns": "a hundred a project",
+    "/projects/{slug}/labels": "five hundred a project",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(

@@ -486,6 +486,7 @@ STATEMENTS = {
     "/projects/{slug}/columns": "columns.all",
     "/projects/{slug}/columns/{column_id}/cards": "cards.in_column",
     "/projects/{slug}/events": "feeds.after",
+    "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
     "/ready": "health.newest_migration",

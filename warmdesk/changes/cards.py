@@ -8,13 +8,14 @@ as they are kept, lists without doubles, and null for what is cleared.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, WarmDeskError
+from warmdesk.errors import BadRequest, Fault, Impossible, WarmDeskError, fields_error
 from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
@@ -56,10 +57,31 @@ async def create(
 async def update(changes: Changes, context: ChangeContext, card: str, body: UpdateCard) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
-        return await changes.hot(sql.cards.update, context, "card", card=card, fields=fields(body))
+        return await changes.hot(
+            sql.cards.update, context, "card", card=card, fields=fields(body), shows="detail"
+        )
     except WarmDeskError as error:
         _name_as_sent(error, body)
         raise
+
+
+async def write_list(
+    changes: Changes, context: ChangeContext, card: str, shows: str, **lists: Any
+) -> tuple[str, bool]:
+    """Another assignee, label or tag, for a route that changes nothing else: `lists` are fields of
+    an `UpdateCard`, or ``remove_tag_id``. Gives the JSON that `shows` names (``card``, or one of
+    its keys), and whether anything changed.
+    """
+    written = encode(lists).decode()
+    row = await changes.one(sql.cards.update, context, card=card, fields=written, shows=shows)
+    return row["answer"], bool(row["messages"])
+
+
+async def archive(
+    changes: Changes, context: ChangeContext, card: str, *, archived: bool
+) -> Outcome:
+    """Off the board, or back at the end of its column: 200 and its shape."""
+    return await changes.hot(sql.cards.archive, context, "card", card=card, archived=archived)
 
 
 async def move(
@@ -113,6 +135,12 @@ def _distinct(ids: list[int]) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
+LISTS: dict[str, Callable[[Any], Any]] = {
+    "assignee_ids": _distinct,
+    "label_ids": _distinct,
+    "tags": tag_names,
+}
+PARTS = ("add", "remove")
 WRITTEN: dict[str, Callable[[Any], Any]] = {
     "title": str.strip,
     "description": str,
@@ -122,15 +150,16 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "closed": bool,
     "time_spent_minutes": int,
     "column_id": int,
-    "assignee_ids": _distinct,
-    "label_ids": _distinct,
-    "tags": tag_names,
+    **LISTS,
+    **{f"{verb}_{name}": written for name, written in LISTS.items() for verb in PARTS},
+    **{f"{verb}_tags": partial(tag_names, field=f"{verb}_tags") for verb in PARTS},
 }
-LISTS = ("assignee_ids", "label_ids", "tags")
 
 
 def fields(body: CardFields) -> str:
-    """The keys that were sent, as JSON. `assignee_id` stands for a list of one."""
+    """The keys that were sent, as JSON. `assignee_id` stands for a list of one. 422 for a list that
+    is sent whole and in parts.
+    """
     sent: dict[str, Any] = {}
     for name, written in WRITTEN.items():
         value = getattr(body, name, UNSET)
@@ -142,12 +171,36 @@ def fields(body: CardFields) -> str:
             sent[name] = written(value)
     if body.assignee_id is not UNSET and "assignee_ids" not in sent:
         sent["assignee_ids"] = [body.assignee_id] if body.assignee_id is not None else []
+    _refuse_contradictions(sent, body)
+    if (was := getattr(body, "was", UNSET)) is not UNSET:
+        sent["was"] = was
     return encode(sent).decode()
+
+
+def _refuse_contradictions(sent: dict[str, Any], body: CardFields) -> None:
+    faults: dict[str, Fault] = {}
+    for name in LISTS:
+        parts = [part for verb in PARTS if (part := f"{verb}_{name}") in sent]
+        if name in sent and parts:
+            whole = "assignee_id" if getattr(body, name) is UNSET else name
+            fault = Fault("conflicting", "send the whole list, or what changes of it")
+            faults |= dict.fromkeys([whole, *parts], fault)
+        elif len(parts) == 2 and set(sent[parts[0]]) & set(sent[parts[1]]):
+            fault = Fault("conflicting", "the same one is added and removed")
+            faults |= dict.fromkeys(parts, fault)
+    if faults:
+        raise fields_error(faults, Impossible)
 
 
 def _name_as_sent(error: WarmDeskError, body: CardFields) -> None:
     """Give a refusal of the list that `assignee_id` stood for the name that was sent."""
+    if body.assignee_ids is UNSET:
+        rename_field(error, "assignee_ids", "assignee_id")
+
+
+def rename_field(error: WarmDeskError, name: str, sent: str) -> None:
+    """Give a refusal of a field of another name the name that was sent."""
     refused = error.extra.get("fields", {})
-    if "assignee_ids" in refused and body.assignee_ids is UNSET:
-        error.message = error.message.replace("assignee_ids", "assignee_id", 1)
-        error.extra["fields"] = {"assignee_id": refused["assignee_ids"]}
+    if name in refused:
+        error.message = error.message.replace(name, sent, 1)
+        error.extra["fields"] = {sent: refused[name]}

@@ -118,8 +118,9 @@ async def create_card(request: web.Request) -> web.Response:
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter, oldest first.
 
-    A search (`q`) shows the card whose key it is before all others. In very long texts it may end a
-    page early, even an empty one: as long as there is a `Link` with `rel="next"`, it goes on there.
+    A search (`q`) finds archived cards too, and shows the card whose key it is before all others.
+    In very long texts it may end a page early, even an empty one: as long as there is a `Link` with
+    `rel="next"`, it goes on there.
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
@@ -131,7 +132,9 @@ async def find_cards(request: web.Request) -> web.Response:
         "label": query.label,
         "closed": query.closed,
         "due_before": day(query.due_before, "due_before") if query.due_before else None,
-        "include_archived": query.include_archived,
+        "include_archived": bool(query.q)
+        if query.include_archived is None
+        else query.include_archived,
         "after_id": after_id,
         "limit": query.limit,
         "bytes": PAGE_BYTES,
@@ -318,6 +321,40 @@ async def restore_card(request: web.Request) -> web.Response:
         return Outcome(200, shape)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/archive",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    tag=CARDS,
+    errors=(412,),
+)
+async def archive_card(request: web.Request) -> web.Response:
+    """Take a card off the board: searches, its key and `include_archived` still find it."""
+    return await _archive(request, archived=True)
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/cards/{card_id}/archive",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    tag=CARDS,
+    errors=(412,),
+)
+async def unarchive_card(request: web.Request) -> web.Response:
+    """Put an archived card back on the board, at the end of its column."""
+    return await _archive(request, archived=False)
+
+
+async def _archive(request: web.Request, *, archived: bool) -> web.Response:
+    return answer_outcome(
+        await cards.archive(
+            request.app[DESK].changes, request[CONTEXT], card_ref(request), archived=archived
+        )
+    )
 
 
 @route(
