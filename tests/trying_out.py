@@ -128,7 +128,8 @@ class Office:
         if "{emoji}" in operation.path:
             path = f"{project}/chat/messages/{message['id']}/reactions"
             await owner.post(path, {"emoji": "👍"})
-        if operation.path.endswith("/restore"):
+        deletes = operation.path.endswith(("/restore", "/permanent"))
+        if deletes:
             await owner.delete(f"{project}/cards/{card['id']}")
         if "column_id" in operation.path and operation.method == "delete":
             columns = columns[1:]  # one without cards
@@ -141,7 +142,7 @@ class Office:
             for name, value in {
                 "slug": slug,
                 "column_id": str(columns[0]),
-                "card_id": str(card["id"] if operation.path.endswith("/restore") else card["key"]),
+                "card_id": str(card["id"] if deletes else card["key"]),
                 "message_id": str(message["id"]),
                 "user_id": str(self.bob.id),
                 "emoji": "👍",
@@ -161,6 +162,8 @@ class Office:
             if operation.path.endswith(f"/{{card_id}}/{kind}/{{{name}}}"):
                 path = f"{project}/cards/{card['id']}/{kind}/{operation.names[name]}"
                 await owner.post(path, status=200)
+        if operation.body and "ids" in operation.body:
+            operation.body = {**operation.body, "ids": [card["id"]]}
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "column_id" in operation.body:

@@ -680,3 +680,167 @@ begin
     status := 200;
 end
 $$;
+
+-- A copy of a card at the end of its column: what it says, and its assignees, labels and tags, but for those who could not be
+-- assigned now.
+create or replace function copy_card(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer, project_ bigint, card_ text,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    prefix text;
+    held record;
+    fields_ jsonb;
+begin
+    prefix := require_writer(actor_, project_, need_);
+    held := hold_card(project_, prefix, card_, null);
+    if version_ <> held.version then
+        perform require_version(version_, held.version, conflict_status_, 'card', card_json(held.id));
+    end if;
+    perform 1 from labels b where b.id in (select cl.label_id from card_labels cl where cl.card_id = held.id) order by b.id for share;
+    select jsonb_build_object(
+        'title', left(c.title, 493) || ' (copy)', 'description', c.description, 'priority', c.priority,
+        'start_date', c.start_date, 'due_date', c.due_date,
+        'assignee_ids', array(
+            select a.user_id from card_assignees a
+            inner join users u on u.id = a.user_id
+            left join project_members m on m.project_id = project_ and m.user_id = a.user_id
+            where a.card_id = c.id and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
+            order by a.created_at, a.user_id
+        ),
+        'label_ids', array(select cl.label_id from card_labels cl where cl.card_id = c.id order by cl.label_id),
+        'tags', array(select ct.name from card_tags ct where ct.card_id = c.id order by ct.id)
+    ) into fields_ from cards c where c.id = held.id;
+    select r.status, r.answer, r.messages into status, answer, messages
+    from create_card(
+        actor_, client_, need_, null, conflict_status_, project_, held.column_id, fields_, null, null, null, null
+    ) r;
+end
+$$;
+
+-- The same for many cards, all or none: in board order, each that changes with its own event. `column_id` moves them to that
+-- column's end and stands alone; the other keys are as in update_card, and `archived` as in archive_card.
+create or replace function update_cards(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, ids_ bigint[], fields_ jsonb, bytes_ bigint,
+    out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    prefix text;
+    target_ bigint := (fields_ ->> 'column_id')::bigint;
+    archived_ boolean := (fields_ ->> 'archived')::boolean;
+    missing bigint;
+    ordered bigint[];
+    id_ bigint;
+    old cards;
+    c cards;
+    changes text[];
+    changed bigint[] := '{}';
+    froms bigint[] := '{}';
+    told text[] := '{}';
+    seqs bigint[];
+    shown json[];
+begin
+    messages := '{}';
+    prefix := require_writer(actor_, project_, need_);
+    if target_ is not null or archived_ is not null then
+        perform 1 from columns k where k.project_id = project_ and k.deleted_at is null order by k.id for no key update;
+    end if;
+    if target_ is not null then
+        perform lock_column(project_, target_, 422);
+    end if;
+    perform 1 from cards k where k.id = any(ids_) and k.project_id = project_ and k.deleted_at is null
+    order by k.id for no key update;
+    select i into missing from unnest(ids_) i
+    where not exists (select 1 from cards k where k.id = i and k.project_id = project_ and k.deleted_at is null) limit 1;
+    if missing is not null then
+        perform refuse(422, 'ids: no card ' || missing || ' in this project', '{"fields":{"ids":"unknown"}}');
+    end if;
+    if (select sum(octet_length(k.title) + octet_length(k.description)) from cards k where k.id = any(ids_)) > bytes_ then
+        perform refuse(422, 'ids: the texts of these cards are too long for one change', '{"fields":{"ids":"too_long"}}');
+    end if;
+    ordered := array(
+        select k.id from cards k inner join columns o on o.id = k.column_id
+        where k.id = any(ids_) order by o.position, o.id, k.position, k.id
+    );
+    foreach id_ in array ordered loop
+        select * into old from cards k where k.id = id_;
+        c := old;
+        changes := '{}';
+        if fields_ ? 'priority' then
+            c.priority := fields_ ->> 'priority';
+            if c.priority <> old.priority then
+                changes := changes || tell_field(
+                    c, actor_, 'priority_changed', 'priority', old.priority, c.priority, old.priority || ' → ' || c.priority
+                );
+            end if;
+        end if;
+        if fields_ ? 'closed' then
+            c.closed := (fields_ ->> 'closed')::boolean;
+            if c.closed <> old.closed then
+                changes := changes || tell_field(
+                    c, actor_, case when c.closed then 'closed' else 'reopened' end, 'closed', old.closed::text, c.closed::text, ''
+                );
+            end if;
+        end if;
+        if (old.archived_at is not null) <> archived_ then
+            c.archived_at := case when archived_ then clock_timestamp() end;
+            if not archived_ then
+                c.position := (place_in(c.column_id, c.id, null, null, null, null)).place;
+            end if;
+            insert into card_history (project_id, card_id, user_id, event_type)
+            values (project_, c.id, actor_, case when archived_ then 'archived' else 'unarchived' end);
+            changes := changes || array['archived_at'] || case when c.position <> old.position then array['position'] else '{}' end;
+        end if;
+        if target_ <> old.column_id then
+            c.column_id := target_;
+            c.position := (place_in(target_, c.id, null, null, null, null)).place;
+            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+            values (project_, c.id, actor_, 'column_move', old.column_id, target_);
+        end if;
+        if fields_ ?| array['assignee_ids', 'add_label_ids', 'remove_label_ids'] then
+            changes := changes || write_lists(project_, c.id, fields_, actor_, false);
+        end if;
+        if changes <> '{}' or c.column_id <> old.column_id then
+            update cards k set
+                priority = c.priority, closed = c.closed,
+                closed_at = case when not c.closed then null when old.closed then old.closed_at else clock_timestamp() end,
+                archived_at = c.archived_at, column_id = c.column_id, position = c.position,
+                version = k.version + 1, updated_at = clock_timestamp()
+            where k.id = c.id;
+            changed := changed || c.id;
+            froms := froms || old.column_id;
+            told := told || to_json(changes)::text;
+        end if;
+    end loop;
+    if changed <> '{}' then
+        seqs := take_seqs(array_fill(channel_, array[cardinality(changed)]));
+    end if;
+    select array_agg(j.card order by n.nth) into shown
+    from unnest(ordered) with ordinality n (id, nth) inner join cards_json(ordered) j on j.id = n.id;
+    if changed <> '{}' then
+        messages := write_events(
+            array(
+                select
+                    case
+                        when target_ is null then row(
+                            channel_, 'board.card_updated', joined('{"changes":' || t.changes || '}', s.card::text), entity('card', t.id)
+                        )::new_event
+                        else card_moved(k, t.from_id, s.card)
+                    end
+                from unnest(changed, froms, told) with ordinality t (id, from_id, changes, nth)
+                inner join unnest(ordered, shown) s (id, card) on s.id = t.id
+                inner join cards k on k.id = t.id
+                order by t.nth
+            ),
+            actor_, client_, seqs
+        );
+    end if;
+    answer := '{"cards":' || array_to_json(shown)::text || '}';
+end
+$$;

@@ -32,6 +32,21 @@ from archive_card(
     :project_id::bigint, :card::text, :archived::boolean
 );
 
+-- name: copy -> one, by key
+-- Another card like one: see copy_card in sql/changes/cards.sql.
+select status, answer, messages
+from copy_card(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer, :project_id::bigint, :card::text
+);
+
+-- name: update_many -> one, by key
+-- The same for many cards: see update_cards in sql/changes/cards.sql.
+select answer, messages
+from update_cards(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
+    :project_id::bigint, :ids::bigint[], :fields::jsonb, :bytes::bigint
+);
+
 -- name: find -> one, by key
 -- A live card's id.
 select k.id
@@ -103,6 +118,10 @@ update cards as k set
     position = (select spot.place from place_in(:column_id::bigint, k.id, null, null, null, null) as spot)
 where k.id = :id::bigint and k.deleted_at is not null
 returning k.id;
+
+-- name: purge -> one, by key
+-- Takes a deleted card and all that hangs on it out of the database; no row when somebody was faster.
+delete from cards where id = :id::bigint and deleted_at is not null returning id;
 
 -- name: tell -> nothing, by key
 -- A fact for a card's history.

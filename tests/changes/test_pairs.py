@@ -149,6 +149,25 @@ DEEDS = {
     "delete a label": Deed("worker", "DELETE", "/labels/{label}"),
     "archive a card": Deed("worker", "POST", "/cards/{c2}/archive"),
     "unarchive a card": Deed("worker", "DELETE", "/cards/{c5}/archive"),
+    "copy": Deed("worker", "POST", "/cards/{c1}/copy"),
+    "move many": Deed(
+        "worker", "PATCH", "/cards", {"ids": ["c7", "c2", "c5"], "change": {"column_id": "C"}}
+    ),
+    "change many": Deed(
+        "worker",
+        "PATCH",
+        "/cards",
+        {
+            "ids": ["c5", "c1", "c2"],
+            "change": {
+                "archived": False,
+                "priority": "high",
+                "assignee_ids": ["worker"],
+                "add_label_ids": ["label"],
+            },
+        },
+    ),
+    "purge": Deed("olga", "DELETE", "/cards/{c9}/permanent"),
     "send over": Deed("worker", "PUT", "/cards/{c1}", {"column_id": "B", "title": "T"}),
     "move beside": Deed(
         "worker", "PATCH", "/cards/{c6}/move", {"column_id": "A", "before_card_id": "c2"}

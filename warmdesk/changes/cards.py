@@ -15,7 +15,7 @@ from msgspec import UNSET
 from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Fault, Impossible, WarmDeskError, fields_error
+from warmdesk.errors import BadRequest, Fault, Impossible, WarmDeskError, field_error, fields_error
 from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
@@ -28,11 +28,14 @@ from warmdesk.schemas.cards import (
     MoveCard,
     ReorderCard,
     UpdateCard,
+    UpdateCards,
     day,
     tag_names,
 )
 
 encode = Encoder().encode
+BULK_BYTES = 8 << 20
+"""Text of all cards that one bulk change shows."""
 PLACES = ("position", "index", "before_card_id", "after_card_id")
 
 
@@ -96,6 +99,49 @@ async def move(
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **placement(body),
     )
+
+
+async def copy(changes: Changes, context: ChangeContext, card: str) -> Outcome:
+    """Another card like it, at the end of its column: 201 and its shape."""
+    return await changes.hot(sql.cards.copy, context, "card", card=card)
+
+
+async def update_many(changes: Changes, context: ChangeContext, body: UpdateCards) -> str:
+    """The same change for many cards, all or none: the JSON of all of them in board order. 400 when
+    nothing is to be changed, 422 for a move together with something else.
+    """
+    sent = {
+        name: value
+        for name in body.change.__struct_fields__
+        if (value := getattr(body.change, name)) is not UNSET
+    }
+    if not sent:
+        raise field_error("change", "required", "say what to change")
+    alone = Fault("conflicting", "a move goes together with nothing else")
+    twice = Fault("conflicting", "the same one is added and removed")
+    faults: dict[str, Fault] = {}
+    if "column_id" in sent and len(sent) > 1:
+        faults = {f"change.{name}": alone for name in sent}
+    elif set(sent.get("add_label_ids", ())) & set(sent.get("remove_label_ids", ())):
+        faults = {"change.add_label_ids": twice, "change.remove_label_ids": twice}
+    if faults:
+        raise fields_error(faults, Impossible)
+    if "assignee_ids" in sent:
+        sent["assignee_ids"] = _distinct(sent["assignee_ids"])
+    try:
+        row = await changes.one(
+            sql.cards.update_many,
+            context,
+            ids=_distinct(body.ids),
+            fields=encode(sent).decode(),
+            bytes=BULK_BYTES,
+        )
+    except WarmDeskError as error:
+        for name in sent:
+            rename_field(error, name, f"change.{name}")
+        raise
+    answer: str = row["answer"]
+    return answer
 
 
 def updated(change: Change, project_id: int, card_id: int, *changes: str) -> None:

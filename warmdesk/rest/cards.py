@@ -32,6 +32,7 @@ from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
     CardDetail,
     CardFilter,
+    Cards,
     CardsQuery,
     CardSummary,
     CreateCard,
@@ -41,6 +42,7 @@ from warmdesk.schemas.cards import (
     MoveCard,
     ReorderCard,
     UpdateCard,
+    UpdateCards,
     day,
 )
 
@@ -146,6 +148,26 @@ async def find_cards(request: web.Request) -> web.Response:
     else:
         page = await sql.cards.in_project(request[READS], **filters)
     return answer_page(request, page)
+
+
+@route(
+    "PATCH",
+    "/projects/{slug}/cards",
+    need=Role.MEMBER,
+    body=UpdateCards,
+    answer=Cards,
+    tag=CARDS,
+    example={"ids": [1, 2], "change": {"closed": True}},
+)
+async def update_cards(request: web.Request) -> web.Response:
+    """Change many cards in the same way: all of them, or none where one cannot be.
+
+    Each card that changes has its own event, in board order. Fifty cards count as one change.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    shown = await cards.update_many(desk.changes, request[CONTEXT], body)
+    desk.pace.add(request[ACTOR].user_id, len(body.ids))
+    return answer(shown)
 
 
 @route(
@@ -321,6 +343,48 @@ async def restore_card(request: web.Request) -> web.Response:
         return Outcome(200, shape)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/cards/{card_id}/permanent",
+    need=Role.OWNER,
+    status=204,
+    tag=CARDS,
+)
+async def purge_card(request: web.Request) -> web.Response:
+    """Take a deleted card out of the database, with all that hangs on it: it never comes back."""
+    project_id, ref = request[PROJECT].id, card_ref(request)
+
+    async def work(change: Change) -> None:
+        await change.enter()
+        card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+        await sql.cards.purge(change.connection, id=card["id"])
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/copy",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    status=201,
+    made_at="/projects/{slug}/cards/{id}",
+    tag=CARDS,
+    errors=(412,),
+    keyed=True,
+)
+async def copy_card(request: web.Request) -> web.Response:
+    """Make another card like this one, at the end of its column.
+
+    Title (with "(copy)" behind it), description, priority, dates, assignees, labels and tags are
+    the same.
+    """
+    return answer_outcome(
+        await cards.copy(request.app[DESK].changes, request[CONTEXT], card_ref(request))
+    )
 
 
 @route(

@@ -19,6 +19,7 @@ MAX_LABELS = 500
 MAX_TAGS = 100
 MAX_TAG = 100
 MAX_MINUTES = 10_000_000
+MAX_AT_ONCE = 500
 
 Priority = Literal["none", "low", "medium", "high", "critical"]
 Title = Annotated[
@@ -155,6 +156,27 @@ class ReorderCard(CardPlacement, kw_only=True):
     """Another place in the same column: exactly one of the four."""
 
     version: Version | UnsetType = UNSET
+
+
+class BulkChange(Body):
+    """What to change of each card. `column_id` moves them to that column's end, and goes together
+    with nothing else.
+    """
+
+    column_id: Id | UnsetType = UNSET
+    closed: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    assignee_ids: AssigneeIds | UnsetType = UNSET
+    add_label_ids: LabelIds | UnsetType = UNSET
+    remove_label_ids: LabelIds | UnsetType = UNSET
+
+
+class UpdateCards(Body):
+    """The same change for many cards."""
+
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=MAX_AT_ONCE)]
+    change: BulkChange
 
 
 class Assignee(Body):
@@ -310,6 +332,12 @@ class CardDetail(CardSummary, kw_only=True):
     attachments: list[Attachment]
     links: list[CardLink]
     watching: bool
+
+
+class Cards(Shape):
+    """Cards in board order."""
+
+    cards: list[CardSummary]
 
 
 class CardUpdated(CardSummary, kw_only=True):
