@@ -40,7 +40,7 @@ WRONG = {
 }
 RIGHT = """
     await sql.cards.delete(connection, id=1)
-    await changes.hot(sql.cards.update, context, "card", card="A-1", fields="{}")
+    await changes.hot(sql.cards.update, context, "card", card="A-1", fields="{}", shows="card")
     change.shape(sql.cards.shape, id=1)
     (await sql.cards.lock(connection, project_id=1, card="A-1"))["version"]
 """

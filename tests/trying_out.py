@@ -128,19 +128,25 @@ class Office:
         if "{emoji}" in operation.path:
             path = f"{project}/chat/messages/{message['id']}/reactions"
             await owner.post(path, {"emoji": "👍"})
-        if operation.path.endswith("/restore"):
+        deletes = operation.path.endswith(("/restore", "/permanent"))
+        if deletes:
             await owner.delete(f"{project}/cards/{card['id']}")
         if "column_id" in operation.path and operation.method == "delete":
             columns = columns[1:]  # one without cards
+        if operation.path.endswith("/{card_id}/watch"):
+            await owner.post(f"{project}/cards/{card['id']}/watch", status=200)
+        if operation.path.endswith("/{tag}"):
+            await owner.post(f"{project}/cards/{card['id']}/tags", {"name": "urgent"})
         operation.names = {
             name: value
             for name, value in {
                 "slug": slug,
                 "column_id": str(columns[0]),
-                "card_id": str(card["id"] if operation.path.endswith("/restore") else card["key"]),
+                "card_id": str(card["id"] if deletes else card["key"]),
                 "message_id": str(message["id"]),
                 "user_id": str(self.bob.id),
                 "emoji": "👍",
+                "tag": "urgent",
             }.items()
             if f"{{{name}}}" in operation.path
         }
@@ -149,6 +155,16 @@ class Office:
             if f"{{{sample.name}}}" in operation.path:
                 named[sample.name] = await sample.make(owner, named, "Tried")
                 operation.names[sample.name] = str(named[sample.name])
+        for kind, name in (
+            ("assignees", "user_id"),
+            ("watchers", "user_id"),
+            ("labels", "label_id"),
+        ):
+            if operation.path.endswith(f"/{{card_id}}/{kind}/{{{name}}}"):
+                path = f"{project}/cards/{card['id']}/{kind}/{operation.names[name]}"
+                await owner.post(path, status=200)
+        if operation.body and "ids" in operation.body:
+            operation.body = {**operation.body, "ids": [card["id"]]}
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "item_ids" in operation.body:

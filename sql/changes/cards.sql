@@ -200,19 +200,27 @@ select row(
 )::new_event
 $$;
 
--- Makes a card's assignees, labels and tags what the fields say; keys that are absent stay. Gives the names of what changed.
--- What cannot be is refused; what comes and goes is written to the card's history unless the card is new.
+-- Makes a card's assignees, labels and tags what the fields say: the whole list, or what is added to it and removed from it;
+-- keys that are absent stay. Gives the names of what changed. What cannot be is refused; what comes and goes is written to the
+-- card's history unless the card is new. A list that grows in parts gets no longer than one that is sent whole may be.
 create or replace function write_lists(project_ bigint, card_ bigint, fields_ jsonb, actor_ bigint, is_new_ boolean) returns text[]
 language plpgsql as $$
 declare
     changes text[] := '{}';
+    is_whole_ boolean;
+    noun_ text;
     wanted bigint[];
+    unwanted bigint[];
     words text[];
+    unwanted_words text[];
     missing bigint;
     guests bigint[];
 begin
-    if fields_ ? 'assignee_ids' then
-        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'assignee_ids') e);
+    if fields_ ?| array['assignee_ids', 'add_assignee_ids', 'remove_assignee_ids'] then
+        is_whole_ := fields_ ? 'assignee_ids';
+        noun_ := case when is_whole_ then 'assignee_ids' else 'add_assignee_ids' end;
+        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> noun_) e);
+        unwanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'remove_assignee_ids') e);
         select min(w) filter (where u.id is null), array_agg(w) filter (where u.id is not null and m.id is null)
         into missing, guests
         from unnest(wanted) w
@@ -220,8 +228,8 @@ begin
         left join users u on u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
         where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w);
         if missing is not null then
-            perform refuse(422, 'assignee_ids: user ' || missing || ' is no member of this project',
-                '{"fields":{"assignee_ids":"not_a_member"}}');
+            perform refuse(422, noun_ || ': user ' || missing || ' is no member of this project',
+                json_build_object('fields', json_build_object(noun_, 'not_a_member')));
         end if;
         if guests is not null then
             -- As many as a person may be a member of: others cannot make somebody a guest of more.
@@ -229,13 +237,15 @@ begin
             where not exists (select 1 from project_guests o where o.user_id = g and o.project_id = project_)
                 and exists (select 1 from project_guests o where o.user_id = g offset 4999);
             if missing is not null then
-                perform refuse(422, 'assignee_ids: user ' || missing || ' is shown in too many projects',
-                    '{"code":"too_many_projects","fields":{"assignee_ids":"conflicting"}}');
+                perform refuse(422, noun_ || ': user ' || missing || ' is shown in too many projects',
+                    json_build_object('code', 'too_many_projects', 'fields', json_build_object(noun_, 'conflicting')));
             end if;
             perform add_guest(project_, g) from unnest(guests) g order by g;
         end if;
         with gone as (
-            delete from card_assignees a where a.card_id = card_ and a.user_id <> all(wanted) returning a.user_id
+            delete from card_assignees a
+            where a.card_id = card_ and case when is_whole_ then a.user_id <> all(wanted) else a.user_id = any(unwanted) end
+            returning a.user_id
         ), come as (
             insert into card_assignees (card_id, user_id, created_at)
             select card_, w.id, clock_timestamp() + w.nth * interval '1 microsecond'
@@ -253,17 +263,26 @@ begin
             where not is_new_
         )
         select changes || array(select 'assignees' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
+        if not is_whole_ and wanted <> '{}' and (select count(*) from card_assignees a where a.card_id = card_) > 100 then
+            perform refuse(422, 'a card has at most 100 assignees', '{"code":"too_many_assignees"}');
+        end if;
     end if;
-    if fields_ ? 'label_ids' then
-        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'label_ids') e);
+    if fields_ ?| array['label_ids', 'add_label_ids', 'remove_label_ids'] then
+        is_whole_ := fields_ ? 'label_ids';
+        noun_ := case when is_whole_ then 'label_ids' else 'add_label_ids' end;
+        wanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> noun_) e);
+        unwanted := array(select e::bigint from jsonb_array_elements_text(fields_ -> 'remove_label_ids') e);
         perform 1 from labels b where b.id = any(wanted) and b.project_id = project_ order by b.id for share;
         select w into missing from unnest(wanted) w
         where not exists (select 1 from labels b where b.id = w and b.project_id = project_ and b.deleted_at is null) limit 1;
         if missing is not null then
-            perform refuse(422, 'label_ids: no label ' || missing || ' in this project', '{"fields":{"label_ids":"unknown"}}');
+            perform refuse(422, noun_ || ': no label ' || missing || ' in this project',
+                json_build_object('fields', json_build_object(noun_, 'unknown')));
         end if;
         with gone as (
-            delete from card_labels cl where cl.card_id = card_ and cl.label_id <> all(wanted) returning cl.label_id
+            delete from card_labels cl
+            where cl.card_id = card_ and case when is_whole_ then cl.label_id <> all(wanted) else cl.label_id = any(unwanted) end
+            returning cl.label_id
         ), come as (
             insert into card_labels (card_id, label_id) select card_, w from unnest(wanted) w
             on conflict do nothing returning label_id
@@ -280,10 +299,22 @@ begin
         )
         select changes || array(select 'labels' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
     end if;
-    if fields_ ? 'tags' then
-        words := array(select e from jsonb_array_elements_text(fields_ -> 'tags') e);
+    if fields_ ?| array['tags', 'add_tags', 'remove_tags'] then
+        is_whole_ := fields_ ? 'tags';
+        noun_ := case when is_whole_ then 'tags' else 'add_tags' end;
+        words := array(select e from jsonb_array_elements_text(fields_ -> noun_) e);
+        unwanted_words := array(select e from jsonb_array_elements_text(fields_ -> 'remove_tags') e);
+        -- A path calls a tag by its id or its name; what could be either is an id if the card has one.
+        if fields_ ? 'remove_tag_id' then
+            unwanted_words := coalesce(
+                (select array[ct.name] from card_tags ct where ct.id = (fields_ ->> 'remove_tag_id')::bigint and ct.card_id = card_),
+                unwanted_words
+            );
+        end if;
         with gone as (
-            delete from card_tags ct where ct.card_id = card_ and ct.name <> all(words) returning ct.name
+            delete from card_tags ct
+            where ct.card_id = card_ and case when is_whole_ then ct.name <> all(words) else ct.name = any(unwanted_words) end
+            returning ct.name
         ), come as (
             insert into card_tags (card_id, name)
             select card_, w.name from unnest(words) with ordinality w (name, nth) order by w.nth
@@ -300,6 +331,9 @@ begin
             where not is_new_
         )
         select changes || array(select 'tags' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
+        if not is_whole_ and words <> '{}' and (select count(*) from card_tags ct where ct.card_id = card_) > 100 then
+            perform refuse(422, 'a card has at most 100 tags', '{"code":"too_many_tags"}');
+        end if;
     end if;
     return changes;
 end
@@ -381,11 +415,13 @@ begin
 end
 $$;
 
--- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end. Answers with the
--- card and all that hangs on it; nothing that differs is no event and no new version.
+-- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end; `was` says what the
+-- client saw in some, and they are refused if it is something else. Nothing that differs is no event and no new version.
+-- Answers with what `shows_` says: the card and all that hangs on it (`detail`), the card (`card`), or one of its keys.
+drop function if exists update_card(bigint, text, text, integer, integer, bigint, text, jsonb);
 create or replace function update_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, fields_ jsonb,
+    project_ bigint, card_ text, fields_ jsonb, shows_ text default 'detail',
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -418,6 +454,12 @@ begin
     end if;
     if version_ <> old.version then
         perform require_version(version_, old.version, conflict_status_, 'card', card_json(old.id));
+    end if;
+    if fields_ ? 'was' and (
+        fields_ #>> '{was,title}' <> old.title or fields_ #>> '{was,description}' <> old.description
+    ) then
+        perform refuse(409, 'card was changed by someone else',
+            json_build_object('code', 'version_conflict', 'current', card_json(old.id)));
     end if;
     c := old;
     if fields_ ? 'title' then
@@ -491,7 +533,10 @@ begin
         spot := place_in(c.column_id, c.id, null, null, null, null);
         c.position := spot.place;
     end if;
-    if fields_ ?| array['assignee_ids', 'label_ids', 'tags'] then
+    if fields_ ?| array[
+        'assignee_ids', 'add_assignee_ids', 'remove_assignee_ids', 'label_ids', 'add_label_ids', 'remove_label_ids',
+        'tags', 'add_tags', 'remove_tags'
+    ] then
         changes := changes || write_lists(project_, c.id, fields_, actor_, false);
     end if;
     if changes <> '{}' or c.column_id <> old.column_id then
@@ -524,7 +569,7 @@ begin
         messages := write_event(seqs[1], channel_, 'board.card_updated', payload, entity('card', c.id), actor_, client_);
     end if;
     status := 200;
-    answer := card_detail(c, actor_, card);
+    answer := case shows_ when 'detail' then card_detail(c, actor_, card) when 'card' then card else card::json ->> shows_ end;
 end
 $$;
 
@@ -584,5 +629,218 @@ begin
     end if;
     status := 200;
     answer := card::text;
+end
+$$;
+
+-- Takes a card off the board into the archive, or puts it back at the end of its column. Where it is already is no event.
+create or replace function archive_card(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, card_ text, archived_ boolean,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    prefix text;
+    held record;
+    old cards;
+    c cards;
+    spot record;
+    channel_ text := 'project:' || project_;
+    seq_ bigint;
+begin
+    messages := '{}';
+    prefix := require_writer(actor_, project_, need_);
+    held := hold_card(project_, prefix, card_, null);
+    if version_ <> held.version then
+        perform require_version(version_, held.version, conflict_status_, 'card', card_json(held.id));
+    end if;
+    select * into old from cards k where k.id = held.id;
+    if (old.archived_at is not null) <> archived_ then
+        spot := place_in(old.column_id, old.id, null, null, null, null);
+        update cards k set
+            archived_at = case when archived_ then clock_timestamp() end,
+            position = case when archived_ then k.position else spot.place end,
+            version = k.version + 1, updated_at = clock_timestamp()
+        where k.id = old.id returning * into c;
+        insert into card_history (project_id, card_id, user_id, event_type)
+        values (project_, c.id, actor_, case when archived_ then 'archived' else 'unarchived' end);
+        seq_ := take_seq(channel_);
+        answer := card_json(c, prefix);
+        messages := write_event(
+            seq_, channel_, 'board.card_updated',
+            card_updated_payload(
+                array['archived_at'] || case when c.position <> old.position then array['position'] else '{}' end, answer
+            ),
+            entity('card', c.id), actor_, client_
+        );
+    else
+        answer := card_json(old, prefix);
+    end if;
+    status := 200;
+end
+$$;
+
+-- A copy of a card at the end of its column: what it says, and its assignees, labels and tags, but for those who could not be
+-- assigned now.
+create or replace function copy_card(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer, project_ bigint, card_ text,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    prefix text;
+    held record;
+    fields_ jsonb;
+begin
+    prefix := require_writer(actor_, project_, need_);
+    held := hold_card(project_, prefix, card_, null);
+    if version_ <> held.version then
+        perform require_version(version_, held.version, conflict_status_, 'card', card_json(held.id));
+    end if;
+    perform 1 from labels b where b.id in (select cl.label_id from card_labels cl where cl.card_id = held.id) order by b.id for share;
+    select jsonb_build_object(
+        'title', left(c.title, 493) || ' (copy)', 'description', c.description, 'priority', c.priority,
+        'start_date', c.start_date, 'due_date', c.due_date,
+        'assignee_ids', array(
+            select a.user_id from card_assignees a
+            inner join users u on u.id = a.user_id
+            left join project_members m on m.project_id = project_ and m.user_id = a.user_id
+            where a.card_id = c.id and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
+            order by a.created_at, a.user_id
+        ),
+        'label_ids', array(select cl.label_id from card_labels cl where cl.card_id = c.id order by cl.label_id),
+        'tags', array(select ct.name from card_tags ct where ct.card_id = c.id order by ct.id)
+    ) into fields_ from cards c where c.id = held.id;
+    select r.status, r.answer, r.messages into status, answer, messages
+    from create_card(
+        actor_, client_, need_, null, conflict_status_, project_, held.column_id, fields_, null, null, null, null
+    ) r;
+end
+$$;
+
+-- The same for many cards, all or none: in board order, each that changes with its own event. `column_id` moves them to that
+-- column's end and stands alone; the other keys are as in update_card, and `archived` as in archive_card.
+create or replace function update_cards(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, ids_ bigint[], fields_ jsonb, bytes_ bigint,
+    out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    prefix text;
+    target_ bigint := (fields_ ->> 'column_id')::bigint;
+    archived_ boolean := (fields_ ->> 'archived')::boolean;
+    missing bigint;
+    ordered bigint[];
+    id_ bigint;
+    old cards;
+    c cards;
+    changes text[];
+    changed bigint[] := '{}';
+    froms bigint[] := '{}';
+    told text[] := '{}';
+    seqs bigint[];
+    shown json[];
+begin
+    messages := '{}';
+    prefix := require_writer(actor_, project_, need_);
+    if target_ is not null or archived_ is not null then
+        perform 1 from columns k where k.project_id = project_ and k.deleted_at is null order by k.id for no key update;
+    end if;
+    if target_ is not null then
+        perform lock_column(project_, target_, 422);
+    end if;
+    perform 1 from cards k where k.id = any(ids_) and k.project_id = project_ and k.deleted_at is null
+    order by k.id for no key update;
+    select i into missing from unnest(ids_) i
+    where not exists (select 1 from cards k where k.id = i and k.project_id = project_ and k.deleted_at is null) limit 1;
+    if missing is not null then
+        perform refuse(422, 'ids: no card ' || missing || ' in this project', '{"fields":{"ids":"unknown"}}');
+    end if;
+    if (select sum(octet_length(k.title) + octet_length(k.description)) from cards k where k.id = any(ids_)) > bytes_ then
+        perform refuse(422, 'ids: the texts of these cards are too long for one change', '{"fields":{"ids":"too_long"}}');
+    end if;
+    ordered := array(
+        select k.id from cards k inner join columns o on o.id = k.column_id
+        where k.id = any(ids_) order by o.position, o.id, k.position, k.id
+    );
+    foreach id_ in array ordered loop
+        select * into old from cards k where k.id = id_;
+        c := old;
+        changes := '{}';
+        if fields_ ? 'priority' then
+            c.priority := fields_ ->> 'priority';
+            if c.priority <> old.priority then
+                changes := changes || tell_field(
+                    c, actor_, 'priority_changed', 'priority', old.priority, c.priority, old.priority || ' → ' || c.priority
+                );
+            end if;
+        end if;
+        if fields_ ? 'closed' then
+            c.closed := (fields_ ->> 'closed')::boolean;
+            if c.closed <> old.closed then
+                changes := changes || tell_field(
+                    c, actor_, case when c.closed then 'closed' else 'reopened' end, 'closed', old.closed::text, c.closed::text, ''
+                );
+            end if;
+        end if;
+        if (old.archived_at is not null) <> archived_ then
+            c.archived_at := case when archived_ then clock_timestamp() end;
+            if not archived_ then
+                c.position := (place_in(c.column_id, c.id, null, null, null, null)).place;
+            end if;
+            insert into card_history (project_id, card_id, user_id, event_type)
+            values (project_, c.id, actor_, case when archived_ then 'archived' else 'unarchived' end);
+            changes := changes || array['archived_at'] || case when c.position <> old.position then array['position'] else '{}' end;
+        end if;
+        if target_ <> old.column_id then
+            c.column_id := target_;
+            c.position := (place_in(target_, c.id, null, null, null, null)).place;
+            insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
+            values (project_, c.id, actor_, 'column_move', old.column_id, target_);
+        end if;
+        if fields_ ?| array['assignee_ids', 'add_label_ids', 'remove_label_ids'] then
+            changes := changes || write_lists(project_, c.id, fields_, actor_, false);
+        end if;
+        if changes <> '{}' or c.column_id <> old.column_id then
+            update cards k set
+                priority = c.priority, closed = c.closed,
+                closed_at = case when not c.closed then null when old.closed then old.closed_at else clock_timestamp() end,
+                archived_at = c.archived_at, column_id = c.column_id, position = c.position,
+                version = k.version + 1, updated_at = clock_timestamp()
+            where k.id = c.id;
+            changed := changed || c.id;
+            froms := froms || old.column_id;
+            told := told || to_json(changes)::text;
+        end if;
+    end loop;
+    if changed <> '{}' then
+        seqs := take_seqs(array_fill(channel_, array[cardinality(changed)]));
+    end if;
+    select array_agg(j.card order by n.nth) into shown
+    from unnest(ordered) with ordinality n (id, nth) inner join cards_json(ordered) j on j.id = n.id;
+    if changed <> '{}' then
+        messages := write_events(
+            array(
+                select
+                    case
+                        when target_ is null then row(
+                            channel_, 'board.card_updated', joined('{"changes":' || t.changes || '}', s.card::text), entity('card', t.id)
+                        )::new_event
+                        else card_moved(k, t.from_id, s.card)
+                    end
+                from unnest(changed, froms, told) with ordinality t (id, from_id, changes, nth)
+                inner join unnest(ordered, shown) s (id, card) on s.id = t.id
+                inner join cards k on k.id = t.id
+                order by t.nth
+            ),
+            actor_, client_, seqs
+        );
+    end if;
+    answer := '{"cards":' || array_to_json(shown)::text || '}';
 end
 $$;

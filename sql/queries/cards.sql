@@ -12,7 +12,7 @@ from create_card(
 select status, answer, messages
 from update_card(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :fields::jsonb
+    :project_id::bigint, :card::text, :fields::jsonb, :shows::text
 );
 
 -- name: move -> one, by key
@@ -23,6 +23,58 @@ from move_card(
     :project_id::bigint, :card::text, :column_id::bigint,
     :index::integer, :position::double precision, :before_id::bigint, :after_id::bigint
 );
+
+-- name: archive -> one, by key
+-- A card into the archive, or out of it: see archive_card in sql/changes/cards.sql.
+select status, answer, messages
+from archive_card(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
+    :project_id::bigint, :card::text, :archived::boolean
+);
+
+-- name: copy -> one, by key
+-- Another card like one: see copy_card in sql/changes/cards.sql.
+select status, answer, messages
+from copy_card(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer, :project_id::bigint, :card::text
+);
+
+-- name: update_many -> one, by key
+-- The same for many cards: see update_cards in sql/changes/cards.sql.
+select answer, messages
+from update_cards(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
+    :project_id::bigint, :ids::bigint[], :fields::jsonb, :bytes::bigint
+);
+
+-- name: find -> one, by key
+-- A live card's id.
+select k.id
+from projects as p
+inner join cards as k on k.id = card_id(p, :card::text)
+where p.id = :project_id::bigint and k.deleted_at is null;
+
+-- name: may_watch -> value, by key
+-- Whether somebody is a member who may act.
+select exists(
+    select 1 from project_members as m
+    inner join users as u on u.id = m.user_id
+    where m.project_id = :project_id::bigint and m.user_id = :user_id::bigint and u.is_active and u.deleted_at is null
+);
+
+-- name: watch -> nothing, by key
+insert into card_watchers (card_id, user_id) values (:id::bigint, :user_id::bigint) on conflict do nothing;
+
+-- name: unwatch -> many, by key
+-- No row when the user does not watch the card.
+delete from card_watchers where card_id = :id::bigint and user_id = :user_id::bigint returning user_id;
+
+-- name: watchers -> value
+-- Who watches a card, as one JSON array.
+select coalesce(array_to_json(array_agg(shape(u) order by w.created_at, w.user_id)), '[]')::text
+from card_watchers as w
+inner join users as u on u.id = w.user_id
+where w.card_id = :id::bigint;
 
 -- name: lock -> one, by key
 -- A live card, locked after its column.
@@ -66,6 +118,10 @@ update cards as k set
     position = (select spot.place from place_in(:column_id::bigint, k.id, null, null, null, null) as spot)
 where k.id = :id::bigint and k.deleted_at is not null
 returning k.id;
+
+-- name: purge -> one, by key
+-- Takes a deleted card and all that hangs on it out of the database; no row when somebody was faster.
+delete from cards where id = :id::bigint and deleted_at is not null returning id;
 
 -- name: tell -> nothing, by key
 -- A fact for a card's history.

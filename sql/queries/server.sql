@@ -26,7 +26,7 @@ where not exists (select 1 from feeds as f where f.channel = n.channel)
 union all
 select format('column %s: %s cards at position %s', c.column_id, count(*), c.position)
 from cards as c
-where c.deleted_at is null
+where c.deleted_at is null and c.archived_at is null
 group by c.column_id, c.position having count(*) > 1
 union all
 select format('project %s: %s columns at position %s', c.project_id, count(*), c.position)

@@ -68,17 +68,19 @@ begin
     ) select array_agg(id order by id) into k from made;
     with made as (
         insert into cards (
-            project_id, column_id, title, position, card_number, created_by_id, deleted_at
+            project_id, column_id, title, position, card_number, created_by_id, deleted_at,
+            archived_at
         )
         select
             p, k[1 + (i in (7, 8))::integer], 'Card ' || i, 1000 * i, i, 2,
-            case when i = 9 then now() end
+            case when i = 9 then now() end, case when i = 5 then now() end
         from generate_series(1, 9) i order by i returning id
     ) select array_agg(id order by id) into c from made;
     insert into labels (project_id, name, color) values (p, 'Bug', '#ff0000') returning id into l;
     insert into card_assignees (card_id, user_id) values (c[1], people[2]);
     insert into card_assignees (card_id, user_id) values (c[1], people[1]);
     insert into card_labels (card_id, label_id) values (c[1], l);
+    insert into card_tags (card_id, name) values (c[1], 'old');
     with made as (
         insert into chat_messages (project_id, user_id, body)
         values (p, people[1], 'one'), (p, people[2], 'two') returning id
@@ -113,7 +115,7 @@ begin
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', o[1], 'i1', i[1], 'i2', i[2], 'link', w,
             'topic', t, 'reply', r,
-            'c1', c[1], 'c2', c[2], 'c3', c[3], 'c6', c[6], 'c7', c[7], 'c9', c[9]
+            'c1', c[1], 'c2', c[2], 'c3', c[3], 'c5', c[5], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
         (select json_object_agg(o.user_id, o.id) from open o);
 end
@@ -144,6 +146,50 @@ DEEDS = {
         "/cards/{c2}",
         {"assignee_ids": ["worker", "mate"], "label_ids": ["label"], "tags": ["x"]},
     ),
+    "parts of lists": Deed(
+        "worker",
+        "PUT",
+        "/cards/{c1}",
+        {
+            "add_assignee_ids": ["boss"],
+            "remove_assignee_ids": ["mate"],
+            "add_label_ids": ["label"],
+            "add_tags": ["x"],
+            "was": {"title": "Card 1"},
+        },
+    ),
+    "assign alone": Deed("worker", "PUT", "/cards/{c1}/assignee", {"user_id": "mate"}),
+    "assign": Deed("worker", "POST", "/cards/{c2}/assignees/{mate}"),
+    "unassign": Deed("worker", "DELETE", "/cards/{c1}/assignees/{mate}"),
+    "put a label on": Deed("worker", "POST", "/cards/{c2}/labels/{label}"),
+    "take a label off": Deed("worker", "DELETE", "/cards/{c1}/labels/{label}"),
+    "tag": Deed("worker", "POST", "/cards/{c1}/tags", {"name": "new"}),
+    "untag": Deed("worker", "DELETE", "/cards/{c1}/tags/old"),
+    "add a label": Deed("worker", "POST", "/labels", {"name": "Flaw", "color": "#00ff00"}),
+    "name a label": Deed("worker", "PUT", "/labels/{label}", {"name": "Flaw"}),
+    "color a label": Deed("worker", "PUT", "/labels/{label}", {"color": "#0000ff"}),
+    "delete a label": Deed("worker", "DELETE", "/labels/{label}"),
+    "archive a card": Deed("worker", "POST", "/cards/{c2}/archive"),
+    "unarchive a card": Deed("worker", "DELETE", "/cards/{c5}/archive"),
+    "copy": Deed("worker", "POST", "/cards/{c1}/copy"),
+    "move many": Deed(
+        "worker", "PATCH", "/cards", {"ids": ["c7", "c2", "c5"], "change": {"column_id": "C"}}
+    ),
+    "change many": Deed(
+        "worker",
+        "PATCH",
+        "/cards",
+        {
+            "ids": ["c5", "c1", "c2"],
+            "change": {
+                "archived": False,
+                "priority": "high",
+                "assignee_ids": ["worker"],
+                "add_label_ids": ["label"],
+            },
+        },
+    ),
+    "purge": Deed("olga", "DELETE", "/cards/{c9}/permanent"),
     "send over": Deed("worker", "PUT", "/cards/{c1}", {"column_id": "B", "title": "T"}),
     "move beside": Deed(
         "worker", "PATCH", "/cards/{c6}/move", {"column_id": "A", "before_card_id": "c2"}
@@ -202,7 +248,11 @@ DEEDS = {
     "star": Deed("worker", "POST", "/star"),
     "unstar": Deed("worker", "DELETE", "/star"),
 }
-ALONE: dict[str, str] = {}
+ALONE: dict[str, str] = {
+    f"{method} /cards/{{card_id}}/{path}": "no event tells of it, and no board shows it"
+    for path in ("watch", "watchers/{user_id}")
+    for method in ("POST", "DELETE")
+}
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 
 

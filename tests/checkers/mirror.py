@@ -120,10 +120,18 @@ class State:
     # What events mean.
 
     def card_is(self, card: Json) -> None:
-        self.cards[card["id"]] = card
+        """What is archived is on no board; it may change there, and come back."""
+        if card["archived_at"] is None:
+            self.cards[card["id"]] = card
+        else:
+            self.cards.pop(card["id"], None)
 
     def card_updated(self, payload: Json) -> None:
-        if payload["id"] not in self.cards:
+        was_archived = (payload["archived_at"] is None) == ("archived_at" in payload["changes"])
+        if was_archived:
+            here = payload["id"] in self.cards
+            assert self.blanks or not here, f"an archived card was on the board: {payload}"
+        elif payload["id"] not in self.cards:
             self._miss(payload["id"], f"an unknown card was updated: {payload}")
         self.card_is({key: value for key, value in payload.items() if key != "changes"})
 
@@ -133,7 +141,9 @@ class State:
         assert told == (card["id"], card["key"], card["column_id"], card["version"])
         assert payload["position"] == card["position"]
         old = self.cards.get(card["id"])
-        if old is None or old["column_id"] != payload["from_column_id"]:
+        if card["archived_at"] is not None:
+            assert self.blanks or old is None, f"an archived card was on the board: {payload}"
+        elif old is None or old["column_id"] != payload["from_column_id"]:
             self._miss(card["id"], f"a card was moved from elsewhere: {payload}")
         self.card_is(card)
 
@@ -183,6 +193,23 @@ class State:
                 continue  # made and deleted while this mirror was away
             assert column is not None, f"an unknown column has a place: {place}"
             self.columns[place["id"]] = column | {"position": place["position"]}
+
+    def label_is(self, label: Json) -> None:
+        """Whatever card has it shows its new name and color."""
+        self.labels[label["id"]] = label
+        for card in list(self.cards.values()):
+            if any(one["id"] == label["id"] for one in card["labels"]):
+                labels = [label if one["id"] == label["id"] else one for one in card["labels"]]
+                self.card_is(card | {"labels": labels})
+
+    def label_deleted(self, payload: Json) -> None:
+        """No card has it any longer."""
+        if self.labels.pop(payload["id"], None) is None:
+            assert self.blanks, f"an unknown label is deleted: {payload}"
+        for card in list(self.cards.values()):
+            labels = [one for one in card["labels"] if one["id"] != payload["id"]]
+            if len(labels) < len(card["labels"]):
+                self.card_is(card | {"labels": labels})
 
     def message_is(self, message: Json) -> None:
         self.messages[message["id"]] = message
@@ -249,6 +276,9 @@ RULES: dict[str, Callable[[State, Json], None]] = {
     "board.column_updated": State.column_is,
     "board.column_deleted": State.column_deleted,
     "board.columns_reordered": State.columns_reordered,
+    "board.label_created": State.label_is,
+    "board.label_updated": State.label_is,
+    "board.label_deleted": State.label_deleted,
     "chat.message": State.message_is,
     "chat.message_updated": State.message_is,
     "chat.message_deleted": State.message_deleted,

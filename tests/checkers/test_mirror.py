@@ -124,6 +124,7 @@ def test_differences_name_every_place() -> None:
 def test_a_move_from_elsewhere_is_found_unless_the_card_is_deleted_after_it() -> None:
     def moved(seq: int) -> dict[str, Any]:
         card = {"id": 7, "key": "A-7", "column_id": 3, "version": 3, "position": 1.0}
+        card["archived_at"] = None
         payload = {"card_id": 7, "key": "A-7", "from_column_id": 2, "to_column_id": 3}
         payload |= {"position": 1.0, "version": 3, "card": card}
         return {"seq": seq, "type": "board.card_moved", "payload": payload}
@@ -142,3 +143,45 @@ def test_a_move_from_elsewhere_is_found_unless_the_card_is_deleted_after_it() ->
     deleted = {"card_id": 7, "key": "A-7", "column_id": 3}
     late.apply({"seq": 7, "type": "board.card_deleted", "payload": deleted})
     assert not late.untold
+
+
+def test_a_card_leaves_the_board_with_the_event_that_archives_it_and_no_other() -> None:
+    def updated(seq: int, archived_at: str | None, *changes: str) -> dict[str, Any]:
+        payload = card | {"archived_at": archived_at, "changes": list(changes)}
+        return {"seq": seq, "type": "board.card_updated", "payload": payload}
+
+    card = {"id": 7, "key": "A-7", "column_id": 1, "closed": False, "position": 1.0}
+    card |= {"labels": [], "assignees": [], "archived_at": None}
+    column = {"id": 1, "cards": [card]}
+    board = {"seq": 4, "epoch": "e", "columns": [column], "labels": [], "members": []}
+
+    with pytest.raises(AssertionError, match="was on the board"):
+        State(board, []).apply(updated(5, "2026-04-04", "title"))
+
+    state = State(board, [])
+    state.apply(updated(5, "2026-04-04", "archived_at"))
+    assert state.cards == {}
+    state.apply(updated(6, "2026-04-04", "title"))
+    assert state.cards == {}
+    with pytest.raises(AssertionError, match="unknown card"):
+        state.apply(updated(7, None, "title"))
+    state.seq = 6
+    state.apply(updated(7, None, "archived_at", "position"))
+    assert state.cards == {7: card}
+    with pytest.raises(AssertionError, match="was on the board"):
+        state.apply(updated(8, None, "archived_at"))
+
+
+def test_a_deleted_label_leaves_the_cards_that_have_it() -> None:
+    labels = [{"id": n, "name": f"Label {n}"} for n in (1, 2)]
+    card = {"id": 7, "column_id": 1, "labels": labels, "archived_at": None}
+    column = {"id": 1, "cards": [card]}
+    board = {"seq": 4, "epoch": "e", "columns": [column], "labels": labels, "members": []}
+    state = State(board, [])
+    renamed = {"id": 2, "name": "Another"}
+    state.apply({"seq": 5, "type": "board.label_updated", "payload": renamed})
+    assert state.cards[7]["labels"] == [labels[0], renamed]
+    state.apply({"seq": 6, "type": "board.label_deleted", "payload": {"id": 1}})
+    assert (state.cards[7]["labels"], list(state.labels)) == ([renamed], [2])
+    with pytest.raises(AssertionError, match="unknown label"):
+        state.apply({"seq": 7, "type": "board.label_deleted", "payload": {"id": 1}})

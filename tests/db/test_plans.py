@@ -287,6 +287,9 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
+        yield Case("labels.all", 10, {"project_id": project}, f"of {project}")
+        yield Case("labels.count", 10, {"project_id": project}, f"of {project}")
+    yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
     yield Case("projects.board_mark", 3, mark)
@@ -521,8 +524,8 @@ async def test_a_deletion_looks_only_at_what_was_told_and_answered_of_it(
 
 
 OTHERS = {
-    "as many rows as they change: a column's cards, a member's cards": """
-        columns.lock_all columns.places members.unassign members.unwatch""",
+    "as many rows as they change: a column's cards, a member's cards, a label's cards": """
+        columns.lock_all columns.places labels.take_off members.unassign members.unwatch""",
     "count or check everything, by intent": """
         projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
         server.faults""",

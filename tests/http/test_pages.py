@@ -36,6 +36,7 @@ SHORT = {
     "/users/search": "for pickers: a hundred at most",
     "/projects/{slug}/columns": "a hundred a project",
     "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
+    "/projects/{slug}/labels": "five hundred a project",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(

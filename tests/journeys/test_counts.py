@@ -495,6 +495,7 @@ STATEMENTS = {
     "/projects/{slug}/columns/{column_id}/cards": "cards.in_column",
     "/projects/{slug}/digest": "projects.digest",
     "/projects/{slug}/events": "feeds.after",
+    "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
     "/projects/{slug}/topics": "topics.page",

@@ -25,6 +25,13 @@ KEPT = {
     "/projects/{slug}/star": "no event tells of it",
     "/projects/{slug}/members/{user_id}": "a membership ends; the person stays",
     "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}": "the message stays",
+    "/projects/{slug}/cards/{card_id}/archive": "the card comes back",
+    "/projects/{slug}/cards/{card_id}/permanent": "it was deleted before, and is told to nobody",
+    "/projects/{slug}/cards/{card_id}/assignees/{user_id}": "the card stays, and so does the user",
+    "/projects/{slug}/cards/{card_id}/labels/{label_id}": "the card stays, and so does the label",
+    "/projects/{slug}/cards/{card_id}/tags/{tag}": "the card stays",
+    "/projects/{slug}/cards/{card_id}/watch": "no event tells of it",
+    "/projects/{slug}/cards/{card_id}/watchers/{user_id}": "no event tells of it",
 }
 """Routes whose deletion erases nothing, with the reason."""
 

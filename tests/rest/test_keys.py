@@ -52,6 +52,8 @@ async def path(route: Route, board: Board, person: Person) -> str:
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
     if "{message_id}" in route.path:
         known["message_id"] = (await said(person, board))["id"]
+    if "{label_id}" in route.path:
+        known["label_id"] = board.labels["Bug"]
     for sample in SAMPLES:
         if f"{{{sample.name}}}" in route.path:
             known[sample.name] = await sample.make(person, known, "Some text")
@@ -60,7 +62,7 @@ async def path(route: Route, board: Board, person: Person) -> str:
 
 async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
-    tables = ["cards", "chat_messages", "columns", "project_members", "projects", "users"]
+    tables = ["cards", "chat_messages", "columns", "labels", "project_members", "projects", "users"]
     tables += ["topics", "topic_replies"]
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
@@ -122,12 +124,14 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     card, message = await board.card(), await said(olga, board)
     tokens = await olga.request("POST", "/auth/login", {"login": "olga", "password": PASSWORD})
     known = {"slug": board.slug, "card_id": card["id"], "message_id": message["id"]}
+    known |= {"user_id": olga.id, "label_id": board.labels["Bug"]}
     place = re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
     bodies: dict[str, Any] = {
         "log_in": {"login": "olga", "password": PASSWORD},
         "refresh_tokens": {"refresh_token": tokens.body["refresh_token"]},
         "log_out": {"refresh_token": tokens.body["refresh_token"]},
         "add_reaction": {"emoji": "👍"},
+        "add_tag": {"name": "urgent"},
     }
     sent = bodies.get(names(route))
     first = await olga.request("POST", place, sent)

@@ -8,13 +8,14 @@ as they are kept, lists without doubles, and null for what is cleared.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 from msgspec.json import Encoder
 
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, WarmDeskError
+from warmdesk.errors import BadRequest, Fault, Impossible, WarmDeskError, field_error, fields_error
 from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
@@ -27,11 +28,14 @@ from warmdesk.schemas.cards import (
     MoveCard,
     ReorderCard,
     UpdateCard,
+    UpdateCards,
     day,
     tag_names,
 )
 
 encode = Encoder().encode
+BULK_BYTES = 8 << 20
+"""Text of all cards that one bulk change shows."""
 PLACES = ("position", "index", "before_card_id", "after_card_id")
 
 
@@ -56,10 +60,31 @@ async def create(
 async def update(changes: Changes, context: ChangeContext, card: str, body: UpdateCard) -> Outcome:
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
-        return await changes.hot(sql.cards.update, context, "card", card=card, fields=fields(body))
+        return await changes.hot(
+            sql.cards.update, context, "card", card=card, fields=fields(body), shows="detail"
+        )
     except WarmDeskError as error:
         _name_as_sent(error, body)
         raise
+
+
+async def write_list(
+    changes: Changes, context: ChangeContext, card: str, shows: str, **lists: Any
+) -> tuple[str, bool]:
+    """Another assignee, label or tag, for a route that changes nothing else: `lists` are fields of
+    an `UpdateCard`, or ``remove_tag_id``. Gives the JSON that `shows` names (``card``, or one of
+    its keys), and whether anything changed.
+    """
+    written = encode(lists).decode()
+    row = await changes.one(sql.cards.update, context, card=card, fields=written, shows=shows)
+    return row["answer"], bool(row["messages"])
+
+
+async def archive(
+    changes: Changes, context: ChangeContext, card: str, *, archived: bool
+) -> Outcome:
+    """Off the board, or back at the end of its column: 200 and its shape."""
+    return await changes.hot(sql.cards.archive, context, "card", card=card, archived=archived)
 
 
 async def move(
@@ -74,6 +99,49 @@ async def move(
         column_id=body.column_id if isinstance(body, MoveCard) else None,
         **placement(body),
     )
+
+
+async def copy(changes: Changes, context: ChangeContext, card: str) -> Outcome:
+    """Another card like it, at the end of its column: 201 and its shape."""
+    return await changes.hot(sql.cards.copy, context, "card", card=card)
+
+
+async def update_many(changes: Changes, context: ChangeContext, body: UpdateCards) -> str:
+    """The same change for many cards, all or none: the JSON of all of them in board order. 400 when
+    nothing is to be changed, 422 for a move together with something else.
+    """
+    sent = {
+        name: value
+        for name in body.change.__struct_fields__
+        if (value := getattr(body.change, name)) is not UNSET
+    }
+    if not sent:
+        raise field_error("change", "required", "say what to change")
+    alone = Fault("conflicting", "a move goes together with nothing else")
+    twice = Fault("conflicting", "the same one is added and removed")
+    faults: dict[str, Fault] = {}
+    if "column_id" in sent and len(sent) > 1:
+        faults = {f"change.{name}": alone for name in sent}
+    elif set(sent.get("add_label_ids", ())) & set(sent.get("remove_label_ids", ())):
+        faults = {"change.add_label_ids": twice, "change.remove_label_ids": twice}
+    if faults:
+        raise fields_error(faults, Impossible)
+    if "assignee_ids" in sent:
+        sent["assignee_ids"] = _distinct(sent["assignee_ids"])
+    try:
+        row = await changes.one(
+            sql.cards.update_many,
+            context,
+            ids=_distinct(body.ids),
+            fields=encode(sent).decode(),
+            bytes=BULK_BYTES,
+        )
+    except WarmDeskError as error:
+        for name in sent:
+            rename_field(error, name, f"change.{name}")
+        raise
+    answer: str = row["answer"]
+    return answer
 
 
 def updated(change: Change, project_id: int, card_id: int, *changes: str) -> None:
@@ -113,6 +181,12 @@ def _distinct(ids: list[int]) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
+LISTS: dict[str, Callable[[Any], Any]] = {
+    "assignee_ids": _distinct,
+    "label_ids": _distinct,
+    "tags": tag_names,
+}
+PARTS = ("add", "remove")
 WRITTEN: dict[str, Callable[[Any], Any]] = {
     "title": str.strip,
     "description": str,
@@ -122,15 +196,16 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "closed": bool,
     "time_spent_minutes": int,
     "column_id": int,
-    "assignee_ids": _distinct,
-    "label_ids": _distinct,
-    "tags": tag_names,
+    **LISTS,
+    **{f"{verb}_{name}": written for name, written in LISTS.items() for verb in PARTS},
+    **{f"{verb}_tags": partial(tag_names, field=f"{verb}_tags") for verb in PARTS},
 }
-LISTS = ("assignee_ids", "label_ids", "tags")
 
 
 def fields(body: CardFields) -> str:
-    """The keys that were sent, as JSON. `assignee_id` stands for a list of one."""
+    """The keys that were sent, as JSON. `assignee_id` stands for a list of one. 422 for a list that
+    is sent whole and in parts.
+    """
     sent: dict[str, Any] = {}
     for name, written in WRITTEN.items():
         value = getattr(body, name, UNSET)
@@ -142,12 +217,36 @@ def fields(body: CardFields) -> str:
             sent[name] = written(value)
     if body.assignee_id is not UNSET and "assignee_ids" not in sent:
         sent["assignee_ids"] = [body.assignee_id] if body.assignee_id is not None else []
+    _refuse_contradictions(sent, body)
+    if (was := getattr(body, "was", UNSET)) is not UNSET:
+        sent["was"] = was
     return encode(sent).decode()
+
+
+def _refuse_contradictions(sent: dict[str, Any], body: CardFields) -> None:
+    faults: dict[str, Fault] = {}
+    for name in LISTS:
+        parts = [part for verb in PARTS if (part := f"{verb}_{name}") in sent]
+        if name in sent and parts:
+            whole = "assignee_id" if getattr(body, name) is UNSET else name
+            fault = Fault("conflicting", "send the whole list, or what changes of it")
+            faults |= dict.fromkeys([whole, *parts], fault)
+        elif len(parts) == 2 and set(sent[parts[0]]) & set(sent[parts[1]]):
+            fault = Fault("conflicting", "the same one is added and removed")
+            faults |= dict.fromkeys(parts, fault)
+    if faults:
+        raise fields_error(faults, Impossible)
 
 
 def _name_as_sent(error: WarmDeskError, body: CardFields) -> None:
     """Give a refusal of the list that `assignee_id` stood for the name that was sent."""
+    if body.assignee_ids is UNSET:
+        rename_field(error, "assignee_ids", "assignee_id")
+
+
+def rename_field(error: WarmDeskError, name: str, sent: str) -> None:
+    """Give a refusal of a field of another name the name that was sent."""
     refused = error.extra.get("fields", {})
-    if "assignee_ids" in refused and body.assignee_ids is UNSET:
-        error.message = error.message.replace("assignee_ids", "assignee_id", 1)
-        error.extra["fields"] = {"assignee_id": refused["assignee_ids"]}
+    if name in refused:
+        error.message = error.message.replace(name, sent, 1)
+        error.extra["fields"] = {sent: refused[name]}

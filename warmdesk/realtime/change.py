@@ -9,13 +9,13 @@ An event shows what is true at its seq: another change of the same rows is commi
 seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-project, memberships by user, accounts, columns, cards by id, the counter of cards, a topic, its
-reply, and last the feeds, all in one call. A change that holds an account waits for nothing but
-feeds.
+project, memberships by user, accounts, columns, cards by id, the counter of cards, labels by id, a
+topic, its reply, and last the feeds, all in one call. A change that holds an account waits for
+nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
-of its members, of itself and of its number of columns hold it.
+of its members, of itself, of its number of columns and of its labels' names hold it.
 
 A change that loses all the same (deadlock, serialization, lock timeout) is tried again, three times
 within the change's 4.5 seconds, then 503.
@@ -198,7 +198,7 @@ class Change:
         commit: see require_role in sql/changes/access.sql, whose row, the project, this gives.
 
         `archived`: also in an archived project. `counting`: alone in the project, because members,
-        columns or the project itself change. Raises what the policy says.
+        columns, names of labels or the project itself change. Raises what the policy says.
         """
         self.entered = True
         context = self.context

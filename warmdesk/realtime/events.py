@@ -21,6 +21,7 @@ from warmdesk.schemas import chat, checklist
 from warmdesk.schemas import columns as column
 from warmdesk.schemas import comments as comment
 from warmdesk.schemas import control as ctl
+from warmdesk.schemas import labels as label
 from warmdesk.schemas import links as link
 from warmdesk.schemas import members as member
 from warmdesk.schemas import projects as project
@@ -114,6 +115,17 @@ COLUMN_DELETED = event(
 )
 COLUMNS_REORDERED = event(
     "board.columns_reordered", PROJECT, column.ColumnsReordered, "The columns have a new order."
+)
+LABEL_CREATED = event("board.label_created", PROJECT, label.Label, "A label was created.")
+LABEL_UPDATED = event(
+    "board.label_updated", PROJECT, label.Label, "A label was changed, on all cards that have it."
+)
+LABEL_DELETED = event(
+    "board.label_deleted",
+    PROJECT,
+    label.LabelDeleted,
+    "A label was deleted; no card has it any longer.",
+    erases=True,
 )
 
 # What hangs on a card.

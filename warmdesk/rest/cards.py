@@ -32,6 +32,7 @@ from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
     CardDetail,
     CardFilter,
+    Cards,
     CardsQuery,
     CardSummary,
     CreateCard,
@@ -41,6 +42,7 @@ from warmdesk.schemas.cards import (
     MoveCard,
     ReorderCard,
     UpdateCard,
+    UpdateCards,
     day,
 )
 
@@ -118,8 +120,9 @@ async def create_card(request: web.Request) -> web.Response:
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter, oldest first.
 
-    A search (`q`) shows the card whose key it is before all others. In very long texts it may end a
-    page early, even an empty one: as long as there is a `Link` with `rel="next"`, it goes on there.
+    A search (`q`) finds archived cards too, and shows the card whose key it is before all others.
+    In very long texts it may end a page early, even an empty one: as long as there is a `Link` with
+    `rel="next"`, it goes on there.
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
@@ -131,7 +134,9 @@ async def find_cards(request: web.Request) -> web.Response:
         "label": query.label,
         "closed": query.closed,
         "due_before": day(query.due_before, "due_before") if query.due_before else None,
-        "include_archived": query.include_archived,
+        "include_archived": bool(query.q)
+        if query.include_archived is None
+        else query.include_archived,
         "after_id": after_id,
         "limit": query.limit,
         "bytes": PAGE_BYTES,
@@ -143,6 +148,26 @@ async def find_cards(request: web.Request) -> web.Response:
     else:
         page = await sql.cards.in_project(request[READS], **filters)
     return answer_page(request, page)
+
+
+@route(
+    "PATCH",
+    "/projects/{slug}/cards",
+    need=Role.MEMBER,
+    body=UpdateCards,
+    answer=Cards,
+    tag=CARDS,
+    example={"ids": [1, 2], "change": {"closed": True}},
+)
+async def update_cards(request: web.Request) -> web.Response:
+    """Change many cards in the same way: all of them, or none where one cannot be.
+
+    Each card that changes has its own event, in board order. Fifty cards count as one change.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    shown = await cards.update_many(desk.changes, request[CONTEXT], body)
+    desk.pace.add(request[ACTOR].user_id, len(body.ids))
+    return answer(shown)
 
 
 @route(
@@ -318,6 +343,82 @@ async def restore_card(request: web.Request) -> web.Response:
         return Outcome(200, shape)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/cards/{card_id}/permanent",
+    need=Role.OWNER,
+    status=204,
+    tag=CARDS,
+)
+async def purge_card(request: web.Request) -> web.Response:
+    """Take a deleted card out of the database, with all that hangs on it: it never comes back."""
+    project_id, ref = request[PROJECT].id, card_ref(request)
+
+    async def work(change: Change) -> None:
+        await change.enter()
+        card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+        await sql.cards.purge(change.connection, id=card["id"])
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/copy",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    status=201,
+    made_at="/projects/{slug}/cards/{id}",
+    tag=CARDS,
+    errors=(412,),
+    keyed=True,
+)
+async def copy_card(request: web.Request) -> web.Response:
+    """Make another card like this one, at the end of its column.
+
+    Title (with "(copy)" behind it), description, priority, dates, assignees, labels and tags are
+    the same.
+    """
+    return answer_outcome(
+        await cards.copy(request.app[DESK].changes, request[CONTEXT], card_ref(request))
+    )
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/archive",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    tag=CARDS,
+    errors=(412,),
+)
+async def archive_card(request: web.Request) -> web.Response:
+    """Take a card off the board: searches, its key and `include_archived` still find it."""
+    return await _archive(request, archived=True)
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/cards/{card_id}/archive",
+    need=Role.MEMBER,
+    answer=CardSummary,
+    tag=CARDS,
+    errors=(412,),
+)
+async def unarchive_card(request: web.Request) -> web.Response:
+    """Put an archived card back on the board, at the end of its column."""
+    return await _archive(request, archived=False)
+
+
+async def _archive(request: web.Request, *, archived: bool) -> web.Response:
+    return answer_outcome(
+        await cards.archive(
+            request.app[DESK].changes, request[CONTEXT], card_ref(request), archived=archived
+        )
+    )
 
 
 @route(

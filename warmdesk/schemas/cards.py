@@ -22,6 +22,7 @@ MAX_LABELS = 500
 MAX_TAGS = 100
 MAX_TAG = 100
 MAX_MINUTES = 10_000_000
+MAX_AT_ONCE = 500
 
 Priority = Literal["none", "low", "medium", "high", "critical"]
 Title = Annotated[
@@ -46,7 +47,8 @@ DayIn = Annotated[
 ]
 AssigneeIds = Annotated[list[Id], Meta(max_length=MAX_ASSIGNEES)]
 LabelIds = Annotated[list[Id], Meta(max_length=MAX_LABELS)]
-TagNames = Annotated[list[Annotated[str, Meta(max_length=MAX_TAG + 10)]], Meta(max_length=MAX_TAGS)]
+TagName = Annotated[str, Meta(max_length=MAX_TAG + 10)]
+TagNames = Annotated[list[TagName], Meta(max_length=MAX_TAGS)]
 AssigneeText = Annotated[
     str,
     Meta(
@@ -74,14 +76,14 @@ def day(text: str, field: str) -> date:
         raise field_error(field, "bad_format", NO_DATE) from error
 
 
-def tag_names(names: list[str]) -> list[str]:
+def tag_names(names: list[str], field: str = "tags") -> list[str]:
     """Tags as they are kept: without ``#``, trimmed, lower case, each once; else 400."""
     tags: dict[str, None] = {}
     for name in names:
         word = name.strip().lstrip("#").strip().lower()
         if not 1 <= len(word) <= MAX_TAG:
             code = "too_long" if word else "blank"
-            raise field_error("tags", code, f"a tag has 1 to {MAX_TAG} characters")
+            raise field_error(field, code, f"a tag has 1 to {MAX_TAG} characters")
         tags[word] = None
     return list(tags)
 
@@ -118,10 +120,28 @@ class CreateCard(CardFields, kw_only=True):
     after_card_id: Id | None = None
 
 
+class Was(Body):
+    """What the client saw in a field that it changes."""
+
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+
+
 class UpdateCard(CardFields, kw_only=True):
-    """Only the keys that are sent are changed. `column_id` moves the card to that column's end."""
+    """Only the keys that are sent are changed. `column_id` moves the card to that column's end.
+
+    A list is sent whole, or what is added to it and removed from it, which leaves alone what others
+    change meanwhile. With `was` the change is refused if one of those fields is something else.
+    """
 
     title: Title | UnsetType = UNSET
+    add_assignee_ids: AssigneeIds | UnsetType = UNSET
+    remove_assignee_ids: AssigneeIds | UnsetType = UNSET
+    add_label_ids: LabelIds | UnsetType = UNSET
+    remove_label_ids: LabelIds | UnsetType = UNSET
+    add_tags: TagNames | UnsetType = UNSET
+    remove_tags: TagNames | UnsetType = UNSET
+    was: Was | UnsetType = UNSET
     closed: bool | UnsetType = UNSET
     time_spent_minutes: Minutes | UnsetType = UNSET
     column_id: Id | UnsetType = UNSET
@@ -139,6 +159,39 @@ class ReorderCard(CardPlacement, kw_only=True):
     """Another place in the same column: exactly one of the four."""
 
     version: Version | UnsetType = UNSET
+
+
+class BulkChange(Body):
+    """What to change of each card. `column_id` moves them to that column's end, and goes together
+    with nothing else.
+    """
+
+    column_id: Id | UnsetType = UNSET
+    closed: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    assignee_ids: AssigneeIds | UnsetType = UNSET
+    add_label_ids: LabelIds | UnsetType = UNSET
+    remove_label_ids: LabelIds | UnsetType = UNSET
+
+
+class UpdateCards(Body):
+    """The same change for many cards."""
+
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=MAX_AT_ONCE)]
+    change: BulkChange
+
+
+class Assignee(Body):
+    """The only one that the card is assigned to; `null` is nobody."""
+
+    user_id: Id | None
+
+
+class NewTag(Body):
+    """A tag for a card. Tags are kept without `#`, trimmed and in lower case."""
+
+    name: Annotated[TagName, Meta(min_length=1, pattern=r"\S", examples=["urgent"])]
 
 
 class CardsQuery(PageQuery):
@@ -161,7 +214,8 @@ class CardFilter(PageQuery):
     q: Words | None = None
     closed: bool | None = None
     due_before: DayIn | None = None
-    include_archived: bool = False
+    include_archived: bool | None = None
+    """Unless it is said, a search finds archived cards, and a list does not show them."""
 
 
 class DeletedQuery(PageQuery):
@@ -250,6 +304,12 @@ class CardDetail(CardSummary, kw_only=True):
     links: list[CardLink]
     links_more: bool
     watching: bool
+
+
+class Cards(Shape):
+    """Cards in board order."""
+
+    cards: list[CardSummary]
 
 
 class CardUpdated(CardSummary, kw_only=True):
