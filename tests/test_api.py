@@ -40,6 +40,10 @@ POST   /projects/:slug/chat/messages                        201
 PUT    /projects/:slug/chat/messages/:id                    200
 DELETE /projects/:slug/chat/messages/:id                    204
 POST   /projects/:slug/chat/messages/:id/reactions          201
+GET    /conversations                                       200
+POST   /conversations                                       201
+GET    /conversations/:id/messages                          200
+POST   /conversations/:id/messages                          201
 GET    /users/me                                            200
 PUT    /users/me                                            200
 GET    /users                                               200

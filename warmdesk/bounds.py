@@ -39,6 +39,9 @@ TABLES: dict[str, str] = {
     "card_history": WORK,
     "chat_messages": WORK,
     "message_reactions": WORK,
+    "conversations": WORK,
+    "conversation_members": "100 a conversation",
+    "conversation_messages": WORK,
 }
 
 DAY_MS = 86_400_000

@@ -39,7 +39,7 @@ INVALID_FIELDS = "invalid_fields"
 
 CODES = {
     "account_deactivated": "The password is right, but the account was deactivated.",
-    "already_member": "The user is a member of the project already.",
+    "already_member": "The user is a member already.",
     "bad_request": "The request is malformed.",
     "client_gone": "The client went away; nobody reads this.",
     "column_not_empty": "The column has cards; `move_to` says where they go.",
@@ -59,6 +59,7 @@ CODES = {
     "last_column": "A project keeps at least one column.",
     "last_owner": "A project keeps an owner who may act.",
     "method_not_allowed": "There is no such method here; `Allow` names those that are.",
+    "not_a_group": "Two people talk here; only a group has a name, and people who come and go.",
     "not_found": "It does not exist, or not for you.",
     "not_json": "The body is not valid JSON.",
     "origin_not_allowed": "A page of this origin may not open sockets here.",
@@ -78,6 +79,7 @@ CODES = {
     "too_many_at_once": "Too many requests of yours are under way.",
     "too_many_columns": "The project has as many columns as one may have.",
     "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
+    "too_many_members": "The group has as many people as one may have.",
     "too_many_projects": "The person is in as many projects as one may be.",
     "too_many_reactions": "The message has as many different emojis as one may have.",
     "too_many_reads": "Too many long reads are under way.",

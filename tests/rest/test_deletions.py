@@ -25,6 +25,14 @@ KEPT = {
     "/projects/{slug}/star": "no event tells of it",
     "/projects/{slug}/members/{user_id}": "a membership ends; the person stays",
     "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}": "the message stays",
+    "/conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}": "the message stays",
+    **dict.fromkeys(
+        (
+            "/conversations/{conversation_id}/members/{user_id}",
+            "/conversations/{conversation_id}/messages/{message_id}",
+        ),
+        "it erases on the channels of people: see test_conversations.py",
+    ),
 }
 """Routes whose deletion erases nothing, with the reason."""
 

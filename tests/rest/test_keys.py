@@ -18,7 +18,10 @@ from warmdesk.realtime.channels import project_channel
 
 EXAMPLES = json.loads(app.documents().json.body)["paths"]
 KEYED = [each for each in app.resources() if each.keyed]
-OWN_BODIES: dict[str, dict[str, Any]] = {"add_member": {"username": "eve", "role": "member"}}
+OWN_BODIES: dict[str, dict[str, Any]] = {
+    "add_member": {"username": "eve", "role": "member"},
+    "add_participant": {"user_id": 5},
+}
 """Where the document's example would be refused in the tests' company."""
 
 
@@ -49,14 +52,19 @@ async def path(route: Route, board: Board, person: Person) -> str:
         known["card_id"] = (await board.card())["id"]
         if names(route) == "restore_card":
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
-    if "{message_id}" in route.path:
+    if "{conversation_id}" in route.path:
+        known |= await in_a_group(person)
+    elif "{message_id}" in route.path:
         known["message_id"] = (await said(person, board))["id"]
     return re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
 
 
 async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
-    tables = ("cards", "chat_messages", "columns", "project_members", "projects", "users")
+    tables = (
+        *("cards", "chat_messages", "columns", "project_members", "projects", "users"),
+        *("conversations", "conversation_members", "conversation_messages"),
+    )
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
 
@@ -92,7 +100,7 @@ async def test_the_same_key_is_answered_as_the_first_time(
 async def test_a_refusal_is_not_kept(route: Route, eve: Person, root: Person, board: Board) -> None:
     """Who was refused may send the same again when it is possible."""
     place, sent = await path(route, board, root), body(route)
-    if names(route) == "create_project":
+    if names(route) in ("create_project", "create_conversation"):
         return  # everybody may
     refused = await eve.request(route.method, place, sent, key="later")
     assert refused.status in (403, 404)
@@ -117,12 +125,16 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     card, message = await board.card(), await said(olga, board)
     tokens = await olga.request("POST", "/auth/login", {"login": "olga", "password": PASSWORD})
     known = {"slug": board.slug, "card_id": card["id"], "message_id": message["id"]}
+    if "{conversation_id}" in route.path:
+        known |= await in_a_group(olga)
     place = re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
     bodies: dict[str, Any] = {
         "log_in": {"login": "olga", "password": PASSWORD},
         "refresh_tokens": {"refresh_token": tokens.body["refresh_token"]},
         "log_out": {"refresh_token": tokens.body["refresh_token"]},
         "add_reaction": {"emoji": "👍"},
+        "add_conversation_reaction": {"emoji": "👍"},
+        "read_conversation": {"message_id": known["message_id"]},
     }
     sent = bodies.get(names(route))
     first = await olga.request("POST", place, sent)
@@ -135,6 +147,14 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
 
 async def said(person: Person, board: Board) -> Any:
     return await person.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+
+
+async def in_a_group(person: Person) -> dict[str, Any]:
+    """A conversation with a message, by the names of paths."""
+    group = await person.post("/conversations", {"user_ids": [3, 4]})
+    path = f"/conversations/{group['id']}/messages"
+    message = await person.post(path, {"body": "Good morning"})
+    return {"conversation_id": group["id"], "message_id": message["id"]}
 
 
 # What the answer shows is deleted

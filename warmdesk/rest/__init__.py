@@ -14,6 +14,7 @@ RESOURCES = (
     "columns",
     "cards",
     "chat",
+    "conversations",
     "events",
     "sockets",
     "metrics",
