@@ -3,9 +3,11 @@
 -- May this person do something in this conversation? 404 to whoever is not in it. It locks the conversation's row until the
 -- commit, and not before it knows that: so a conversation's changes come one after the other, its ids and events in the order of
 -- the commits; who is removed writes nothing after that, and who is told is who is in it. The lock has a queue, because nobody
--- shares it. Then the account is entered, so that one which was closed writes nothing either.
+-- shares it. Then the account is entered, so that one which was closed writes nothing either; for somebody who is going to come
+-- into it, `newcomer_`, all accounts are: whoever gets another name meanwhile would not tell the newcomer, who is shown the old one.
 create or replace function require_participant(
-    actor_ bigint, conversation_ bigint, out is_group boolean, out created_by_id bigint, out global_role text
+    actor_ bigint, conversation_ bigint, newcomer_ bigint default null,
+    out is_group boolean, out created_by_id bigint, out global_role text
 ) language plpgsql as $$
 declare
     account users;
@@ -22,7 +24,16 @@ begin
     ) then
         perform refuse(404, 'conversation not found');
     end if;
-    perform enter_account(actor_);
+    if newcomer_ is null then
+        perform enter_account(actor_);
+    else
+        perform enter_account(p.id) from (
+            select m.user_id as id from conversation_members m where m.conversation_id = conversation_
+            union
+            select newcomer_
+            order by 1 offset 0
+        ) p;
+    end if;
     select * into account from users u where u.id = actor_;
     if account.id is null or not account.is_active or account.deleted_at is not null then
         perform refuse(401, 'the account is not active');
@@ -82,17 +93,10 @@ begin
 end
 $$;
 
--- Puts somebody into a locked group, in which they have read all that was said before. All accounts are entered: whoever gets
--- another name meanwhile would not tell the newcomer, who is shown the old one.
+-- Puts somebody into a locked group, in which they have read all that was said before.
 create or replace function add_participant(conversation_ bigint, user_ bigint, most_ integer) returns void
 language plpgsql as $$
 begin
-    perform enter_account(p.id) from (
-        select m.user_id as id from conversation_members m where m.conversation_id = conversation_
-        union
-        select user_
-        order by 1 offset 0
-    ) p;
     if not are_reachable(array[user_]) then
         perform refuse(422, 'user_id: there is no such person, or their account is not active', '{"fields":{"user_id":"unknown"}}');
     end if;

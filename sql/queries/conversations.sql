@@ -1,7 +1,8 @@
 -- name: enter -> one, by key
 -- Locks the conversation for somebody in it, and refuses everybody else: see require_participant in
 -- sql/changes/conversations.sql.
-select p.is_group, p.created_by_id, p.global_role from require_participant(:actor::bigint, :id::bigint) as p;
+select p.is_group, p.created_by_id, p.global_role
+from require_participant(:actor::bigint, :id::bigint, :newcomer::bigint) as p;
 
 -- name: open -> one, by key
 -- The conversation of the actor with others, and whether it is new: see open_conversation.

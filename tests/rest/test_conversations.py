@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.changes.test_pairs import circles
 from tests.conftest import Board, Door, Invite, Wait, until
 from tests.person import PASSWORD, Person
 from warmdesk.desk import Desk
@@ -562,6 +563,7 @@ async def test_removals_and_messages_at_once_leave_nothing_behind(
 async def test_people_who_add_each_other_at_once_wait_in_no_circle(
     alice: Person, bob: Person, eve: Person, olga: Person, person: Invite, twin: Door
 ) -> None:
+    before = circles()
     far = person("bob", url=twin.url)
     groups = [await begin(alice, BOB, EVE), await begin(bob, EVE, ALICE)]
     asked = []
@@ -579,6 +581,7 @@ async def test_people_who_add_each_other_at_once_wait_in_no_circle(
             ]
     found = await asyncio.gather(*asked)
     assert [each.body for each in found if each.status >= 500] == []
+    assert circles() == before
 
 
 # One's own view

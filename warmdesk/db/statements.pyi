@@ -318,7 +318,7 @@ class ColumnsQueries(Queries):
 
 class ConversationsQueries(Queries):
     @query
-    def enter(self, *, actor: int | None, id: int | None) -> Row: ...
+    def enter(self, *, actor: int | None, id: int | None, newcomer: int | None) -> Row: ...
     @query
     def open(
         self,

@@ -198,7 +198,7 @@ async def add_participant(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> Outcome:
         connection, here = change.connection, _here(change)
-        entered = await _enter(change)
+        entered = await _enter(change, user_id)
         members = await _members(change)
         if not entered["is_group"]:
             if user_id in members:
@@ -529,10 +529,13 @@ def _entity(conversation_id: int) -> Entity:
     return entity("conversation", conversation_id)
 
 
-async def _enter(change: Change) -> Any:
+async def _enter(change: Change, newcomer: int | None = None) -> Any:
     """Locks the conversation for somebody in it: see require_participant. 404 to others."""
     return await sql.conversations.enter(
-        change.connection, actor=change.context.actor_id, id=_here(change)
+        change.connection,
+        actor=change.context.actor_id,
+        id=_here(change),
+        newcomer=newcomer,
     )
 
 
@@ -583,6 +586,7 @@ def _too_many() -> Impossible:
         f"user_ids: a group has at most {MOST_MEMBERS} people",
         code="too_many_members",
         fields={"user_ids": "too_long"},
+        limits={"user_ids": {"max": MOST_MEMBERS - 1}},
     )
 
 
