@@ -56,6 +56,10 @@ GET    /projects/:slug/topics/:id                           200
 PUT    /projects/:slug/topics/:id                           200
 DELETE /projects/:slug/topics/:id                           204
 POST   /projects/:slug/topics/:id/replies                   201
+GET    /conversations                                       200
+POST   /conversations                                       201
+GET    /conversations/:id/messages                          200
+POST   /conversations/:id/messages                          201
 GET    /users/me                                            200
 PUT    /users/me                                            200
 GET    /users                                               200

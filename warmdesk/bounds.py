@@ -45,6 +45,9 @@ TABLES: dict[str, str] = {
     "message_reactions": WORK,
     "topics": WORK,
     "topic_replies": WORK,
+    "conversations": WORK,
+    "conversation_members": "100 a conversation",
+    "conversation_messages": WORK,
 }
 
 DAY_MS = 86_400_000

@@ -92,3 +92,32 @@ with busy as (
     where e.id in (select o.id from old as o union all select a.id from aged as a) returning 1
 )
 select count(*) from gone;
+
+-- name: conversation_messages -> value
+-- Takes the messages of conversations that everybody left away, a batch at a time, with what stands under them. Gives how many
+-- went.
+with old as (
+    select m.id
+    from conversations as c
+    inner join conversation_messages as m on m.conversation_id = c.id
+    where c.emptied_at is not null
+    limit :batch::integer
+), reacted as (
+    delete from message_reactions as r using old where r.owner_type = 'conv_message' and r.owner_id = old.id
+), gone as (
+    delete from conversation_messages as m using old where m.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: conversations -> value
+-- Takes conversations away, a batch at a time, that everybody left, once what was said there went. Gives how many went.
+with old as (
+    select c.id from conversations as c
+    where
+        c.emptied_at is not null
+        and not exists (select 1 from conversation_messages as m where m.conversation_id = c.id)
+    limit :batch::integer
+), gone as (
+    delete from conversations as c using old where c.id = old.id returning 1
+)
+select count(*) from gone;

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -162,6 +163,18 @@ TALK = """
     ) as q;
     insert into message_reactions (owner_type, owner_id, user_id, emoji)
     select 'chat_message', n * 4, 1 + n % $users, 'x' from generate_series(1, $n / 4) as n;
+    insert into conversations (is_group, created_by_id, updated_at, emptied_at)
+    select true, 1, now() - n * interval '1 second', case when n % 100 = 0 then now() end
+    from generate_series(1, $n / 10) as n;
+    insert into conversation_members (conversation_id, user_id)
+    select n, 1 + (n + k * $users / 2) % $users
+    from generate_series(1, $n / 10) as n, generate_series(0, 1) as k;
+    insert into conversation_members (conversation_id, user_id) values (1, 1);
+    insert into conversation_messages (conversation_id, sender_id, body, is_deleted)
+    select
+        case when n % 2 = 0 then 1 else 1 + n / 2 % ($n / 10) end, 1 + n % $users,
+        'message ' || n, n % 20 < 2
+    from generate_series(1, $n) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
     select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
     from generate_series(1, $n / 2) as n;
@@ -215,6 +228,29 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")
     yield Case("feeds.after", 5, {**channel, "since": n // 2 - 5}, "five behind")
     yield Case("feeds.heads", 10, {"channels": [f"project:{k}" for k in range(1, 11)]})
+    for conversation, reader in ((1, 1), (2, 3)):
+        there = {**page, "id": conversation, "reader": reader}
+        middle, note = n // 2, f"of {conversation}"
+        yield Case("conversations.messages", 51, there, f"newest {note}")
+        older = {**there, "limit": 200, "before": middle}
+        yield Case("conversations.messages", 200, older, f"older {note}")
+        newer = {**there, "limit": 200, "after": middle}
+        yield Case("conversations.messages", 200, newer, f"newer {note}")
+        around = {**there, "limit": 200, "around": middle}
+        yield Case("conversations.messages", 200, around, f"around {note}")
+    mine: dict[str, Any] = {
+        "reader": 1,
+        "before_us": None,
+        "before_id": None,
+        "limit": 50,
+        "bytes": 8 << 20,
+    }
+    yield Case("conversations.page", 60, mine, "first")
+    before = {"before_us": 1_000_000 * int(time.time()), "before_id": 1}
+    yield Case("conversations.page", 60, {**mine, **before}, "later")
+    yield Case("conversations.partners", 60, {"user_id": 1, "limit": 30_001})
+    for table in ("conversation_messages", "conversations"):
+        yield Case(f"retention.{table}", 2000, {"batch": 1000})
     for table in ("idempotency_keys", "refresh_tokens", "sessions"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})

@@ -74,6 +74,7 @@ class World:
     slugs: list[str] = field(default_factory=list)
     members: list[int] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
+    directs: list[int] = field(default_factory=list)
     samples: dict[str, list[int]] = field(default_factory=dict)
     made: int = 0
 
@@ -111,6 +112,16 @@ class World:
         if len(self.messages) > 3:
             path = f"{self.board.path}/chat/messages"
             await self.olga.delete(f"{path}/{self.messages.pop(self._next() % 3)}")
+
+    async def write(self) -> None:
+        """In a conversation, which is then the last active: no act between two pages."""
+        path = f"/conversations/{self.names['conversation_id']}/messages"
+        self.directs.append((await self.olga.post(path, {"body": "Good morning"}))["id"])
+
+    async def unwrite(self) -> None:
+        if len(self.directs) > 3:
+            path = f"/conversations/{self.names['conversation_id']}/messages"
+            await self.olga.delete(f"{path}/{self.directs.pop(self._next() % 3)}")
 
     async def make_project(self) -> None:
         word = "ßäÄzZa"[self.made % 6] * 3
@@ -172,6 +183,7 @@ ACTS: list[Callable[[World], Awaitable[None]]] = [
     World.retitle,
     World.say,
     World.unsay,
+    World.unwrite,
     World.make_project,
     World.archive_project,
     World.unstar,
@@ -188,7 +200,13 @@ ACTS: list[Callable[[World], Awaitable[None]]] = [
 async def place(board: Board, olga: Person, root: Person) -> World:
     """All that the paths of the lists name, and little in the lists."""
     card = await board.card()
-    names = {"slug": board.slug, "column_id": board.backlog, "card_id": card["id"]}
+    group = await olga.post("/conversations", {"user_ids": [board.maker.id, root.id]})
+    names = {
+        "slug": board.slug,
+        "column_id": board.backlog,
+        "card_id": card["id"],
+        "conversation_id": group["id"],
+    }
     await make_each(olga, names)
     return World(board, olga, root, names)
 
@@ -201,6 +219,7 @@ async def world(place: World) -> World:
     for _ in range(5):
         for act in (*ACTS[1:4], World.make_project, World.make_member, World.sign_in):
             await act(place)
+        await place.write()
         await place.make_samples()
     return place
 

@@ -478,6 +478,9 @@ def shared_bytes(pid: int) -> int:
 STATEMENTS = {
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
+    "/conversations": "conversations.page",
+    "/conversations/{conversation_id}": "conversations.seen",
+    "/conversations/{conversation_id}/messages": "conversations.messages",
     "/health": "",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
@@ -519,7 +522,10 @@ async def test_a_question_is_as_many_statements_as_it_was(
     card = await board.card()
     await alice.post(f"{board.path}/chat/messages", {"body": "hello"})
     await root.get(f"{board.path}/columns")
+    group = await root.post("/conversations", {"user_ids": [alice.id]})
+    await root.post(f"/conversations/{group['id']}/messages", {"body": "hello"})
     places = {
+        "conversation_id": group["id"],
         "slug": board.slug,
         "column_id": board.backlog,
         "card_id": card["id"],

@@ -112,6 +112,8 @@ class Caller:
 
     def path(self, route: Route, place: dict[str, Any]) -> str:
         values = self.known | place
+        if "{conversation_id}" in route.path and "message_id" not in place:
+            values["message_id"] = self.known["dm_id"]
         return re.sub(
             r"{(\w+)}", lambda m: urllib.parse.quote(str(values[m[1]]), safe="%"), route.path
         )
@@ -163,6 +165,8 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     message = await olga.post(f"{board.path}/chat/messages", {"body": "Good morning"})
     caller = Caller(board, card, message, {"olga": olga, "root": root})
     await make_each(olga, caller.known)
+    path = f"/conversations/{caller.known['conversation_id']}/messages"
+    caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
     return caller
 
 

@@ -32,6 +32,14 @@ KEPT = {
     "/projects/{slug}/cards/{card_id}/tags/{tag}": "the card stays",
     "/projects/{slug}/cards/{card_id}/watch": "no event tells of it",
     "/projects/{slug}/cards/{card_id}/watchers/{user_id}": "no event tells of it",
+    "/conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}": "the message stays",
+    **dict.fromkeys(
+        (
+            "/conversations/{conversation_id}/members/{user_id}",
+            "/conversations/{conversation_id}/messages/{message_id}",
+        ),
+        "it erases on the channels of people: see test_conversations.py",
+    ),
 }
 """Routes whose deletion erases nothing, with the reason."""
 

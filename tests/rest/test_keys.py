@@ -19,7 +19,10 @@ from warmdesk.realtime.channels import project_channel
 
 EXAMPLES = json.loads(app.documents().json.body)["paths"]
 KEYED = [each for each in app.resources() if each.keyed]
-OWN_BODIES: dict[str, dict[str, Any]] = {"add_member": {"username": "eve", "role": "member"}}
+OWN_BODIES: dict[str, dict[str, Any]] = {
+    "add_member": {"username": "eve", "role": "member"},
+    "add_participant": {"user_id": 5},
+}
 """Where the document's example would be refused in the tests' company."""
 
 
@@ -50,7 +53,9 @@ async def path(route: Route, board: Board, person: Person) -> str:
         known["card_id"] = (await board.card())["id"]
         if names(route) == "restore_card":
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
-    if "{message_id}" in route.path:
+    if "{conversation_id}" in route.path:
+        known |= await in_a_group(person)
+    elif "{message_id}" in route.path:
         known["message_id"] = (await said(person, board))["id"]
     if "{label_id}" in route.path:
         known["label_id"] = board.labels["Bug"]
@@ -64,6 +69,7 @@ async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
     tables = ["cards", "chat_messages", "columns", "labels", "project_members", "projects", "users"]
     tables += ["topics", "topic_replies"]
+    tables += ["conversations", "conversation_members", "conversation_messages"]
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
 
@@ -99,7 +105,7 @@ async def test_the_same_key_is_answered_as_the_first_time(
 async def test_a_refusal_is_not_kept(route: Route, eve: Person, root: Person, board: Board) -> None:
     """Who was refused may send the same again when it is possible."""
     place, sent = await path(route, board, root), body(route)
-    if names(route) == "create_project":
+    if names(route) in ("create_project", "create_conversation"):
         return  # everybody may
     refused = await eve.request(route.method, place, sent, key="later")
     assert refused.status in (403, 404)
@@ -125,6 +131,8 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     tokens = await olga.request("POST", "/auth/login", {"login": "olga", "password": PASSWORD})
     known = {"slug": board.slug, "card_id": card["id"], "message_id": message["id"]}
     known |= {"user_id": olga.id, "label_id": board.labels["Bug"]}
+    if "{conversation_id}" in route.path:
+        known |= await in_a_group(olga)
     place = re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
     bodies: dict[str, Any] = {
         "log_in": {"login": "olga", "password": PASSWORD},
@@ -132,6 +140,8 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
         "log_out": {"refresh_token": tokens.body["refresh_token"]},
         "add_reaction": {"emoji": "👍"},
         "add_tag": {"name": "urgent"},
+        "add_conversation_reaction": {"emoji": "👍"},
+        "read_conversation": {"message_id": known["message_id"]},
     }
     sent = bodies.get(names(route))
     first = await olga.request("POST", place, sent)
@@ -144,6 +154,14 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
 
 async def said(person: Person, board: Board) -> Any:
     return await person.post(f"{board.path}/chat/messages", {"body": "Good morning"})
+
+
+async def in_a_group(person: Person) -> dict[str, Any]:
+    """A conversation with a message, by the names of paths."""
+    group = await person.post("/conversations", {"user_ids": [3, 4]})
+    path = f"/conversations/{group['id']}/messages"
+    message = await person.post(path, {"body": "Good morning"})
+    return {"conversation_id": group["id"], "message_id": message["id"]}
 
 
 # What the answer shows is deleted

@@ -20,6 +20,7 @@ from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     CONTROL_SESSION,
     CONTROL_USER,
+    DM_MEMBER_UPDATED,
     GUEST_UPDATED,
     MEMBER_UPDATED,
     SESSION_REVOKED,
@@ -33,7 +34,7 @@ them gets an event, and waits meanwhile, when the person's name changes: 0.2 sec
 SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
 """Fields that change how others see an account."""
 MOST_TOLD = 30_000
-"""Projects that get the event of a new name, at most: it takes a second."""
+"""Projects and people that get the event of a new name, at most: it takes a second."""
 
 
 async def end_sessions(
@@ -118,7 +119,7 @@ async def rewrite(
     """Write the fields that differ and emit the events; None when none does.
 
     The user's own sockets get the account; every project that shows the user gets the new name or
-    picture.
+    picture, and so does everybody in a conversation with the user, once, whatever they share.
 
     All projects get their events in one transaction. They show the name from one row: with one
     transaction after the other, some would show it at a seq that lacks its event, and two readers
@@ -141,11 +142,14 @@ async def rewrite(
         )
     renamed = after["shaped"] != before["shaped"]
     if renamed:
-        rows = await sql.users.shown_in(change.connection, user_id=user_id, limit=MOST_TOLD + 1)
-        if len(rows) > MOST_TOLD:
+        told = {"user_id": user_id, "limit": MOST_TOLD + 1}
+        rows = await sql.users.shown_in(change.connection, **told)
+        partners = await sql.conversations.partners(change.connection, **told)
+        if len(rows) + len(partners) > MOST_TOLD:
             field = next(name for name in SHOWN if name in differing)
             raise Impossible(
-                f"{field}: it is shown in more than {MOST_TOLD:,} projects and cannot change",
+                f"{field}: it is shown in more than {MOST_TOLD:,} projects and conversations, and"
+                " cannot change",
                 code="too_many_projects",
                 fields={field: "conflicting"},
             )
@@ -153,6 +157,13 @@ async def rewrite(
             change.emit(
                 project_channel(row["project_id"]),
                 MEMBER_UPDATED if row["is_member"] else GUEST_UPDATED,
+                Held(row["shaped"]),
+                entity=entity("user", user_id),
+            )
+        for row in partners:
+            change.emit(
+                user_channel(row["user_id"]),
+                DM_MEMBER_UPDATED,
                 Held(row["shaped"]),
                 entity=entity("user", user_id),
             )

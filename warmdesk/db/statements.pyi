@@ -309,12 +309,6 @@ class ChatQueries(Queries):
     def delete(self, *, id: int | None) -> str: ...
     @query
     def shape(self, *, id: int | None) -> Any: ...
-    @query
-    def react(self, *, id: int | None, actor: int | None, emoji: Any) -> Rows: ...
-    @query
-    def unreact(self, *, id: int | None, actor: int | None, emoji: Any) -> Any: ...
-    @query
-    def reactions(self, *, id: int | None, actor: int | None, emoji: Any) -> Row: ...
 
 class ChecklistQueries(Queries):
     @query
@@ -382,6 +376,87 @@ class CommentsQueries(Queries):
     ) -> Row: ...
     @hot
     def delete(self, *, card: str | None, comment_id: int | None) -> Row: ...
+
+class ConversationsQueries(Queries):
+    @query
+    def enter(self, *, actor: int | None, id: int | None, newcomer: int | None) -> Row: ...
+    @query
+    def open(
+        self,
+        *,
+        actor: int | None,
+        others: Sequence[int | None] | None,
+        name: str | None,
+        field: str | None,
+    ) -> Row: ...
+    @query
+    def page(
+        self,
+        *,
+        reader: int | None,
+        before_id: int | None,
+        before_us: int | None,
+        limit: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def seen(self, *, id: int | None, reader: int | None) -> Any: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
+    @query
+    def members(self, *, id: int | None) -> Rows: ...
+    @query
+    def name(self, *, name: str | None, id: int | None) -> str: ...
+    @query
+    def name_of(self, *, id: int | None) -> Any: ...
+    @query
+    def add(self, *, id: int | None, user_id: int | None, most: int | None) -> str: ...
+    @query
+    def participant(self, *, id: int | None, user_id: int | None) -> Any: ...
+    @query
+    def remove(self, *, id: int | None, user_id: int | None) -> Any: ...
+    @query
+    def empty(self, *, id: int | None) -> str: ...
+    @query
+    def read(self, *, id: int | None, actor: int | None, message_id: int | None) -> Any: ...
+    @query
+    def mute(self, *, muted: bool | None, id: int | None, actor: int | None) -> Any: ...
+    @query
+    def partners(self, *, user_id: Any, limit: int | None) -> Rows: ...
+    @query
+    def send(
+        self,
+        *,
+        id: int | None,
+        actor: int | None,
+        client: str | None,
+        body: str | None,
+        nonce: str | None,
+    ) -> Row: ...
+    @query
+    def messages(
+        self,
+        *,
+        id: int | None,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        around: int | None,
+        bytes: int | None,
+        reader: int | None,
+    ) -> Row: ...
+    @query
+    def lock_message(self, *, message_id: int | None, id: int | None) -> Row: ...
+    @query
+    def require_version(
+        self, *, version: int | None, conflict_status: int | None, message_id: int | None
+    ) -> str: ...
+    @query
+    def edit(self, *, body: Any, message_id: int | None) -> str: ...
+    @query
+    def delete(self, *, message_id: int | None) -> str: ...
+    @query
+    def message(self, *, message_id: int | None) -> Any: ...
 
 class FeedsQueries(Queries):
     @query
@@ -582,6 +657,20 @@ class ProjectsQueries(Queries):
     @query
     def digest(self, *, project_id: int | None) -> Row: ...
 
+class ReactionsQueries(Queries):
+    @query
+    def add(
+        self, *, owner_type: str | None, id: int | None, actor: int | None, emoji: Any
+    ) -> Rows: ...
+    @query
+    def remove(
+        self, *, owner_type: str | None, id: int | None, actor: int | None, emoji: Any
+    ) -> Any: ...
+    @query
+    def of_message(
+        self, *, owner_type: str | None, id: int | None, actor: int | None, emoji: Any
+    ) -> Row: ...
+
 class RepliesQueries(Queries):
     @hot
     def create(self, *, topic_id: int | None, body: str | None) -> Row: ...
@@ -618,6 +707,10 @@ class RetentionQueries(Queries):
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
+    @query
+    def conversation_messages(self, *, batch: int | None) -> Any: ...
+    @query
+    def conversations(self, *, batch: int | None) -> Any: ...
 
 class ServerQueries(Queries):
     @query
@@ -737,6 +830,7 @@ class Sql(Statements):
     checklist: ChecklistQueries
     columns: ColumnsQueries
     comments: CommentsQueries
+    conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
     labels: LabelsQueries
@@ -745,6 +839,7 @@ class Sql(Statements):
     metrics: MetricsQueries
     once: OnceQueries
     projects: ProjectsQueries
+    reactions: ReactionsQueries
     replies: RepliesQueries
     retention: RetentionQueries
     server: ServerQueries

@@ -31,6 +31,7 @@ from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import ACK, ERROR, Event
 from warmdesk.realtime.frames import Close
 
+TYPING_SECONDS = 3.0
 INBOX = 64
 """Messages of a socket that may wait."""
 ID_LIMIT = 200
@@ -84,6 +85,16 @@ class CommandSocket(Connection):
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
 
+    def may_tell_typing(self) -> bool:
+        """Whether the others are told that its user writes: once in three seconds, beginning
+        now.
+        """
+        now = time.monotonic()
+        if now - self.typed_at < TYPING_SECONDS:
+            return False
+        self.typed_at = now
+        return True
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.entrance.becomes_socket(transport)
         super().connection_made(transport)
@@ -115,6 +126,7 @@ class Command:
               `version` in it means what it does by REST
     need      the role in the socket's project that its change asks for (`Change.enter`); it is
               unknown on sockets without a project. None: good on every socket
+    of_user   it is known on a user's own socket alone
     rate      what it counts as; None for one that changes nothing
     reads     it reads from the database, like a request
     at_once   a plain function that answers it where it has no payload: it waits for nothing, and
@@ -128,6 +140,7 @@ class Command:
     type: str
     body: Any
     need: Role | None
+    of_user: bool
     rate: Rate | None
     reads: bool
     at_once: Answers | None
@@ -139,6 +152,10 @@ class Command:
     def sentence(self) -> str:
         """Its purpose: the docstring's first line."""
         return (self.carry.__doc__ or "").strip().partition("\n")[0]
+
+    def is_known(self, *, in_project: bool) -> bool:
+        """Whether it may be sent on a project's socket, or on a user's own."""
+        return not self.of_user if in_project else self.need is None
 
 
 COMMANDS: dict[str, Command] = {}
@@ -153,6 +170,7 @@ def command(
     body: Any = None,
     *,
     need: Role | None = None,
+    of_user: bool = False,
     rate: Rate | None = None,
     reads: bool = False,
     at_once: Answers | None = None,
@@ -162,12 +180,16 @@ def command(
 
     if at_once is not None and (need, rate) != (None, None):
         raise TypeError(f"{type}: what is answered at once asks for nothing")
+    if of_user and need is not None:
+        raise TypeError(f"{type}: a user's own socket leads into no project")
 
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
             raise TypeError(f"the command {type} is declared twice")
         read = json_reader(body, "payload") if body is not None else None
-        COMMANDS[type] = Command(type, body, need, rate, reads, at_once, reply, read, carry)
+        COMMANDS[type] = Command(
+            type, body, need, of_user, rate, reads, at_once, reply, read, carry
+        )
         HEARD[type] = WS_MESSAGES.at(direction="in", type=type)
         return carry
 
@@ -248,7 +270,7 @@ async def _carry_out(connection: CommandSocket) -> None:
 
 async def _obey(connection: CommandSocket, message: Incoming) -> None:
     declared = COMMANDS.get(message.type)
-    if declared is None or (declared.need is not None and not connection.project_id):
+    if declared is None or not declared.is_known(in_project=bool(connection.project_id)):
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
     if declared.at_once is not None and message.payload == EMPTY:
         _answer_at_once(connection, declared.at_once, declared, message)

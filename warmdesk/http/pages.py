@@ -23,6 +23,7 @@ from warmdesk.errors import field_error
 from warmdesk.http.answers import answer, encode
 from warmdesk.http.query import UNKEEPABLE
 from warmdesk.http.request import QUERY
+from warmdesk.schemas.chat import MessagesQuery
 from warmdesk.schemas.pages import PageQuery
 
 MARK_BYTES = 4
@@ -58,6 +59,21 @@ def link(request: web.Request, rel: str, **parameters: object) -> str:
         {name: str(value) for name, value in parameters.items()}
     )
     return f'<{url}>; rel="{rel}"'
+
+
+def answer_messages(request: web.Request, page: Any) -> web.Response:
+    """The answer to a page of messages, which a `MessagesQuery` asked for: its `items`, and where
+    the list goes on, to `older` ones before `first_id` and `newer` ones after `last_id`. The side
+    that is followed is the only one then.
+    """
+    query: MessagesQuery = request[QUERY]
+    older = newer = None
+    if page["older"] and query.after is None:
+        older = link(request, "next" if query.around is None else "prev", before=page["first_id"])
+    if page["newer"] and (query.after is not None or query.around is not None):
+        newer = link(request, "next", after=page["last_id"])
+    links = [each for each in (newer, older) if each]
+    return answer(page["items"], headers={"Link": ", ".join(links)} if links else None)
 
 
 def _encoded(request: web.Request, content: bytes) -> str:

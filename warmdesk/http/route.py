@@ -86,6 +86,8 @@ class ChangeRate(Rate):
 
 CHANGES = ChangeRate("changes", lambda settings: settings.changes_per_minute)
 """The rate of every change, unless its route names another one."""
+MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
+"""The rate of messages to people, in projects and outside."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ def _command_table(route: Route) -> str:
     """What may be sent on this socket."""
     lines = ["| command | payload | meaning |", "|---|---|---|"]
     for name, each in sorted(COMMANDS.items()):
-        if each.need is None or "{slug}" in route.path:
+        if each.is_known(in_project="{slug}" in route.path):
             payload = _payload(each.body) if each.body is not None else "`{}`"
             lines.append(f"| `{name}` | {payload} | {each.sentence} |")
     return "\n".join(lines)

@@ -9,9 +9,9 @@ An event shows what is true at its seq: another change of the same rows is commi
 seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-project, memberships by user, accounts, columns, cards by id, the counter of cards, labels by id, a
-topic, its reply, and last the feeds, all in one call. A change that holds an account waits for
-nothing but feeds.
+project or conversation, memberships by user, accounts, columns, cards by id, the counter of cards,
+labels by id, a topic, its reply, and last the feeds, all in one call. A change that holds an
+account waits for nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
@@ -33,7 +33,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import asyncpg
@@ -46,7 +46,13 @@ from warmdesk.db.queries import Hot, Query, sql
 from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal, stored_refusal
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
-from warmdesk.realtime.channels import CONTROL, project_channel, scope_of
+from warmdesk.realtime.channels import (
+    CONTROL,
+    EventScope,
+    project_channel,
+    scope_of,
+    user_channel,
+)
 from warmdesk.realtime.entities import Entity, entity, upwards
 from warmdesk.realtime.events import Event
 
@@ -91,6 +97,8 @@ class ChangeContext(NamedTuple):
     need: Need = None
     keyed: bool = False
     """Its answer is kept under a key, if one is sent: the change gives an `Outcome`."""
+    conversation_id: int | None = None
+    """The conversation that it is in, if in one."""
 
     @property
     def project(self) -> int:
@@ -98,6 +106,15 @@ class ChangeContext(NamedTuple):
         if self.project_id is None:
             raise TypeError("the route or command leads into no project")
         return self.project_id
+
+    @property
+    def channel(self) -> str | None:
+        """Where what the actor gets as an answer is told to the actor, too: on the project's
+        channel, or else on the actor's own.
+        """
+        if self.project_id is not None:
+            return project_channel(self.project_id)
+        return None if self.actor_id is None else user_channel(self.actor_id)
 
     @property
     def role(self) -> str:
@@ -137,8 +154,8 @@ class PendingShape:
 
 class Outcome(NamedTuple):
     """The answer of a change: its status, its JSON text or the shape that will be it, whether it
-    was given before, and the thing in the project that it shows. `entity` may be left away where
-    every time an event tells of that.
+    was given before, and the thing that it shows, in the project or told to the actor. `entity` may
+    be left away where every time an event tells of that.
     """
 
     status: int
@@ -281,8 +298,8 @@ class Forgetful(Protocol):
     def forget(self) -> None: ...
 
 
-def _crowded() -> WarmDeskError:
-    return Unavailable("too many changes of this project at once, try again")
+def _crowded(place: str) -> WarmDeskError:
+    return Unavailable(f"too many changes of this {place} at once, try again")
 
 
 class Changes:
@@ -294,8 +311,8 @@ class Changes:
 
     Changes of one project may have to wait for each other's locks, and each keeps its connection
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
-    without: what one project waits for stops nobody elsewhere. Chat is not counted: its messages
-    share statements, of which there are few.
+    without: what one project waits for stops nobody elsewhere. So have those of one conversation.
+    Chat is not counted: its messages share statements, of which there are few.
     """
 
     def __init__(
@@ -310,7 +327,10 @@ class Changes:
         self.bus = bus
         self.forgetful = tuple(forgetful)
         self._forget_again_at = 0.0
-        self.of_project = Shares(at_once or 0, on=at_once is not None, refusal=_crowded)
+        self.of_project, self.of_conversation = (
+            Shares(at_once or 0, on=at_once is not None, refusal=partial(_crowded, place))
+            for place in ("project", "conversation")
+        )
 
     async def hot(
         self,
@@ -325,13 +345,20 @@ class Changes:
         is called in a transaction that keeps its answer, which shows a thing of this `kind`; a part
         of one is named with it, ``card/comment``, and its answer has a ``card_id``.
         """
+        return await self.call(query, context, kind, **context.parameters, **params)
+
+    async def call(
+        self, query: Query[..., Any], context: ChangeContext, kind: str, /, **params: Any
+    ) -> Outcome:
+        """The same for a function outside of projects, which is given `params` and no more."""
         if context.key is None:
-            row = await self.one(query, context, **params)
+            async with self._share(context):
+                row = await self.many(query, **params)
             return Outcome(row["status"], row["answer"])
         find = shown_by(kind)
 
         async def work(change: Change) -> Outcome:
-            row = await query(change.connection, **context.parameters, **params)  # type: ignore[call-arg]
+            row = await query(change.connection, **params)
             change.entered = True  # the function did
             change.messages += row["messages"]
             return Outcome(row["status"], row["answer"], entity=find(row["answer"]))
@@ -342,7 +369,7 @@ class Changes:
         """One function call for one change, which waits for a share of its project. Gives its row,
         of which ``messages`` is published.
         """
-        async with self._share(context.project_id):
+        async with self._share(context):
             return await self.many(query, **context.parameters, **params)
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
@@ -395,7 +422,7 @@ class Changes:
         while True:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
             try:
-                async with self._share(context.project_id):
+                async with self._share(context):
                     result, messages = await self._try(
                         once, tries=TRIES, seconds=min(left, SECONDS)
                     )
@@ -432,16 +459,19 @@ class Changes:
             each.forget()
 
     @asynccontextmanager
-    async def _share(self, project_id: int | None) -> AsyncIterator[None]:
-        if project_id is None:
+    async def _share(self, context: ChangeContext) -> AsyncIterator[None]:
+        shares, place = self.of_project, context.project_id
+        if place is None:
+            shares, place = self.of_conversation, context.conversation_id
+        if place is None:
             yield
             return
-        if not self.of_project.take(project_id):
-            await self.of_project.wait(project_id)
+        if not shares.take(place):
+            await shares.wait(place)
         try:
             yield
         finally:
-            self.of_project.give_back(project_id)
+            shares.give_back(place)
 
     async def _try(self, once: Callable[[float], Awaitable[T]], *, tries: int, seconds: float) -> T:
         """What `once` gives within so many seconds, which all its tries have together."""
@@ -518,12 +548,17 @@ async def _store_answer(change: Change, result: object, messages: list[str]) -> 
 def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) -> list[str]:
     """What an answer is about: all that the change's events tell of, and what it shows, each with
     its channel and with what it stands below. Who erases one of them erases the answer: see
-    erase_answers in sql/changes/once.sql.
+    erase_answers in sql/changes/once.sql. What is erased for somebody else alone, who leaves a
+    conversation, stays the actor's: so what stands on others' own channels does not count.
     """
     told = [message.partition("\n")[0].split(" ") for message in messages]
-    about = {(channel, told_of.rstrip("/")) for channel, _, _, told_of, _ in told}
+    about = {
+        (channel, told_of.rstrip("/"))
+        for channel, _, _, told_of, _ in told
+        if channel == context.channel or scope_of(channel) is not EventScope.USER
+    }
     if shown is not None:
-        about.add((project_channel(context.project), shown))
+        about.add((str(context.channel), shown))
     return [f"{channel} {each}" for channel, of in about for each in upwards(of) if each != "-"]
 
 

@@ -21,6 +21,7 @@ from warmdesk.schemas import chat, checklist
 from warmdesk.schemas import columns as column
 from warmdesk.schemas import comments as comment
 from warmdesk.schemas import control as ctl
+from warmdesk.schemas import conversations as dm
 from warmdesk.schemas import labels as label
 from warmdesk.schemas import links as link
 from warmdesk.schemas import members as member
@@ -242,6 +243,58 @@ SESSION_REVOKED = event(
     "session.revoked", USER, ctl.SessionRevoked, "A session of yours was ended."
 )
 
+# Conversations, to every socket of each who is in one.
+DM_CONVERSATION_CREATED = event(
+    "dm.conversation_created",
+    USER,
+    dm.Conversation,
+    "You are in a conversation: a new one, or a group to which you were added.",
+)
+DM_CONVERSATION_UPDATED = event(
+    "dm.conversation_updated", USER, dm.Conversation, "A group has another name."
+)
+DM_CONVERSATION_DELETED = event(
+    "dm.conversation_deleted",
+    USER,
+    dm.ConversationDeleted,
+    "You are no longer in a conversation: forget it.",
+    erases=True,
+)
+DM_MEMBER_ADDED = event(
+    "dm.member_added", USER, dm.ParticipantAdded, "Somebody came into a group of yours."
+)
+DM_MEMBER_REMOVED = event(
+    "dm.member_removed", USER, dm.ParticipantRemoved, "Somebody is no longer in a group of yours."
+)
+DM_MEMBER_UPDATED = event(
+    "dm.member_updated",
+    USER,
+    dm.Partner,
+    "Somebody in your conversations has another name or picture.",
+)
+DM_MESSAGE = event(
+    "dm.message", USER, dm.ConversationMessage, "A message was sent in a conversation of yours."
+)
+DM_MESSAGE_UPDATED = event(
+    "dm.message_updated", USER, dm.ConversationMessage, "A message of a conversation was edited."
+)
+DM_MESSAGE_DELETED = event(
+    "dm.message_deleted",
+    USER,
+    dm.ConversationMessageDeleted,
+    "A message of a conversation was deleted.",
+    erases=True,
+)
+DM_REACTION_UPDATED = event(
+    "dm.reaction_updated",
+    USER,
+    dm.ConversationReactions,
+    "The reactions of a message in a conversation changed.",
+)
+DM_READ = event(
+    "dm.read", USER, dm.ConversationRead, "You have read a conversation up to this message."
+)
+
 # What a deleted text leaves in a feed.
 GONE = event("gone", ANY, socket.Nothing, "An event whose text was deleted: only its seq is left.")
 
@@ -291,6 +344,9 @@ PRESENCE_CHANGED = signal(
     "Joins and leaves of a quarter second, in one.",
 )
 CHAT_TYPING = signal("chat.typing", PROJECT, socket.Typing, "Somebody writes a chat message.")
+DM_TYPING = signal(
+    "dm.typing", USER, dm.ConversationTyping, "Somebody writes in a conversation of yours."
+)
 PONG = signal("pong", ANY, socket.Pong, "The answer to ping, with the channel's head.")
 ACK = signal("ack", ANY, socket.Ack, "A message of yours was carried out.")
 ERROR = signal("error", ANY, socket.SocketError, "A message of yours was refused.")

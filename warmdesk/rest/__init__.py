@@ -20,6 +20,7 @@ RESOURCES = (
     "card_lists",
     "chat",
     "topics",
+    "conversations",
     "events",
     "sockets",
     "metrics",

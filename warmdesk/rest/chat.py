@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Raw
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes import reactions
+from warmdesk.changes.reactions import Reactions, one_emoji
 from warmdesk.db.queries import sql
-from warmdesk.errors import Archived, Impossible, field_error
-from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.errors import Archived
+from warmdesk.http.answers import answer_outcome, no_content
 from warmdesk.http.commands import Call, command
-from warmdesk.http.pages import link
+from warmdesk.http.pages import answer_messages
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
-from warmdesk.http.route import CHANGES, ApiTag, Parameter, Rate
+from warmdesk.http.route import CHANGES, MESSAGES, ApiTag, Parameter
 from warmdesk.http.routing import route
-from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
@@ -33,14 +32,8 @@ from warmdesk.schemas.chat import (
     ReactionAdded,
     SendMessage,
 )
-from warmdesk.schemas.emoji import EMOJI
 
 CHAT = ApiTag("chat", "A project's chat.")
-MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
-
-DIFFERENT_REACTIONS = 50
-EMOJI_BYTES = 32
-TYPING_SECONDS = 3.0
 PAGE_BYTES = 8 << 20
 """JSON of a page of messages; one message of itself is below, unless thousands react to it."""
 
@@ -71,18 +64,7 @@ async def list_messages(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return answer(page["items"], headers=_links(request, query, page))
-
-
-def _links(request: web.Request, query: MessagesQuery, page: Any) -> dict[str, str] | None:
-    """Where the list goes on; the place that is followed is the only one then."""
-    older = newer = None
-    if page["older"] and query.after is None:
-        older = link(request, "next" if query.around is None else "prev", before=page["first_id"])
-    if page["newer"] and (query.after is not None or query.around is not None):
-        newer = link(request, "next", after=page["last_id"])
-    links = [each for each in (newer, older) if each]
-    return {"Link": ", ".join(links)} if links else None
+    return answer_messages(request, page)
 
 
 @route(
@@ -152,23 +134,14 @@ async def delete_message(request: web.Request) -> web.Response:
 )
 async def add_reaction(request: web.Request) -> web.Response:
     """Put an emoji under a message. It answers 200 when it is there already."""
-    message_id, emoji = path_id(request, "message_id"), _emoji(request[BODY].emoji)
+    message_id, emoji = path_id(request, "message_id"), one_emoji(request[BODY].emoji)
 
     async def work(change: Change) -> Outcome:
         await _lock(change, request[PROJECT].id, message_id)
-        added = await sql.chat.react(
-            change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
-        )
-        now = await _reactions(change, message_id, emoji)
-        if added:
-            if now["different"] > DIFFERENT_REACTIONS:
-                raise Impossible(
-                    f"a message takes {DIFFERENT_REACTIONS} different emojis",
-                    code="too_many_reactions",
-                )
-            _tell(change, request[PROJECT].id, message_id, now["reactions"])
-        summary = _summary(message_id, now["reactions"])
-        return Outcome(201 if added else 200, joined(json_text(id=now["mine"]), summary))
+        is_new, now = await reactions.add(change, "chat_message", message_id, emoji)
+        if is_new:
+            _tell(change, request[PROJECT].id, message_id, now)
+        return Outcome(201 if is_new else 200, now.added)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
@@ -187,21 +160,11 @@ async def remove_reaction(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> None:
         await _lock(change, request[PROJECT].id, message_id)
-        await sql.chat.unreact(
-            change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
-        )
-        now = await _reactions(change, message_id, emoji)
-        _tell(change, request[PROJECT].id, message_id, now["reactions"])
+        now = await reactions.remove(change, "chat_message", message_id, emoji)
+        _tell(change, request[PROJECT].id, message_id, now)
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()
-
-
-def _emoji(text: str) -> str:
-    """One emoji, at most 32 bytes of it; 400 for anything else."""
-    if len(text.encode()) > EMOJI_BYTES or not EMOJI.fullmatch(text):
-        raise field_error("emoji", "bad_format", "must be one emoji")
-    return text
 
 
 async def _lock(change: Change, project_id: int, message_id: int) -> None:
@@ -209,21 +172,11 @@ async def _lock(change: Change, project_id: int, message_id: int) -> None:
     await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
 
 
-async def _reactions(change: Change, message_id: int, emoji: str) -> Any:
-    return await sql.chat.reactions(
-        change.connection, id=message_id, actor=change.context.actor_id, emoji=emoji
-    )
-
-
-def _summary(message_id: int, reactions: str) -> str:
-    return json_text(message_id=message_id, reactions=Raw(reactions))
-
-
-def _tell(change: Change, project_id: int, message_id: int, reactions: str) -> None:
+def _tell(change: Change, project_id: int, message_id: int, now: Reactions) -> None:
     change.emit(
         project_channel(project_id),
         CHAT_REACTION_UPDATED,
-        Held(_summary(message_id, reactions)),
+        Held(now.of_message),
         entity=entity("message", message_id),
     )
 
@@ -264,11 +217,9 @@ async def delete_on_socket(call: Call) -> dict[str, Any]:
 @command("chat.typing", need=Role.MEMBER)
 async def say_typing(call: Call) -> None:
     """Tells the others that you write, at most once in three seconds."""
-    socket = call.socket
-    desk, now = socket.desk, time.monotonic()
-    if now - socket.typed_at < TYPING_SECONDS:
+    socket, desk = call.socket, call.socket.desk
+    if not socket.may_tell_typing():
         return
-    socket.typed_at = now
     project = await desk.access.enter_project(
         desk.database, socket.actor, socket.slug, Role.of(call.context.role)
     )
