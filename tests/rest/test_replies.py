@@ -83,7 +83,7 @@ async def test_texts_come_back_as_they_were_sent(path: str, alice: Person, text:
         ({}, "required"),
         ({"body": ""}, "blank"),
         ({"body": " \n"}, "blank"),
-        ({"body": None}, "bad_format"),
+        ({"body": None}, "required"),
         ({"body": 5}, "bad_format"),
         ({"body": "x" * 20_001}, "too_long"),
     ],
@@ -226,10 +226,10 @@ async def test_an_old_version_is_a_conflict(path: str, alice: Person) -> None:
     await alice.put(one, {"body": "Two", "version": 1})
     refused = await alice.put(one, {"body": "Three", "version": 1}, status=409)
     assert (refused["code"], refused["current"]["body"]) == ("version_conflict", "Two")
-    await alice.put(one, {"body": "Three"}, if_match='"1"', status=412)
-    await alice.delete(one, if_match='"1"', status=412)
-    await alice.put(one, {"body": "Three"}, if_match='"2"')
-    await alice.delete(one, if_match='"3"')
+    await alice.put(one, {"body": "Three"}, if_match=1, status=412)
+    await alice.delete(one, if_match=1, status=412)
+    await alice.put(one, {"body": "Three"}, if_match=2)
+    await alice.delete(one, if_match=3)
 
 
 async def test_a_deleted_reply_is_nowhere(
@@ -317,7 +317,7 @@ async def test_no_page_is_too_long(
     )
     for place in (f"{path}?limit=200", f"{path}?limit=200&before=999999"):
         answer = await alice.request("GET", place)
-        assert PAGE_BYTES - 130_000 < size(answer.body) <= PAGE_BYTES
+        assert PAGE_BYTES - 260_000 < size(answer.body) <= PAGE_BYTES
         pages = await walk(alice, place)
         assert len({each for page in pages for each in page}) == 201
 

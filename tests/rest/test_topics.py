@@ -87,7 +87,7 @@ async def test_a_body_may_be_left_away(path: str, alice: Person) -> None:
         ({}, {"title": "required"}),
         ({"title": ""}, {"title": "blank"}),
         ({"title": " \n"}, {"title": "blank"}),
-        ({"title": None}, {"title": "bad_format"}),
+        ({"title": None}, {"title": "required"}),
         ({"title": 5}, {"title": "bad_format"}),
         ({"title": "x" * 501}, {"title": "too_long"}),
         ({"title": "x", "body": 5}, {"body": "bad_format"}),
@@ -296,12 +296,12 @@ async def test_an_old_version_is_a_conflict(path: str, alice: Person) -> None:
     refused = await alice.put(one, {"title": "Three", "version": 1}, status=409)
     assert refused["code"] == "version_conflict"
     assert refused["current"] == (await alice.get(one))["topic"]
-    refused = await alice.put(one, {"title": "Three"}, if_match='"1"', status=412)
+    refused = await alice.put(one, {"title": "Three"}, if_match=1, status=412)
     assert refused["current"]["title"] == "Two"
-    await alice.delete(one, if_match='"1"', status=412)
-    await alice.put(one, {"title": "Three"}, if_match='"2"')
+    await alice.delete(one, if_match=1, status=412)
+    await alice.put(one, {"title": "Three"}, if_match=2)
     await alice.post(f"{one}/replies", {"body": "A reply raises no version."})
-    await alice.delete(one, if_match='"3"')
+    await alice.delete(one, if_match=3)
 
 
 async def test_of_many_who_saw_one_version_one_changes_it(
@@ -310,7 +310,7 @@ async def test_of_many_who_saw_one_version_one_changes_it(
     one = f"{path}/{(await begin(alice, path))['id']}"
     answers = await asyncio.gather(
         *(
-            who.request("PUT", one, {"title": f"Title {n}"}, if_match='"1"')
+            who.request("PUT", one, {"title": f"Title {n}"}, if_match=1)
             for n, who in enumerate([alice, olga] * 4)
         )
     )
@@ -443,7 +443,7 @@ async def test_a_topic_with_the_longest_replies_is_not_too_long(
         WORST,
     )
     shown = await alice.get(one)
-    assert FIRST_REPLIES_BYTES - 130_000 < size(shown["replies"]) <= FIRST_REPLIES_BYTES
+    assert FIRST_REPLIES_BYTES - 260_000 < size(shown["replies"]) <= FIRST_REPLIES_BYTES
     assert shown["replies_more"]
     assert size(shown) <= PAGE_BYTES
     last = shown["replies"][-1]["id"]
