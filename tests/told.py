@@ -1,4 +1,4 @@
-"""What a feed tells, for tests of what is told and of what is not: a socket is told a moment later."""
+"""What a feed tells; for tests of what is told, and of what is not. A socket hears of it later."""
 
 from __future__ import annotations
 
