@@ -39,6 +39,9 @@ async def test_a_copy_is_another_card_like_it(board: Board, alice: Person, bob: 
     path = f"{board.path}/cards/{card['id']}"
     await alice.put(path, {"closed": True, "time_spent_minutes": 5})
     await alice.post(f"{path}/watch", status=200)
+    await alice.post(f"{path}/comments", {"body": "Which one?"})
+    steps = [await alice.post(f"{path}/checklist", {"body": body}) for body in ("Buy", "Paint")]
+    await alice.put(f"{path}/checklist/{steps[0]['id']}", {"is_completed": True})
     before = await head(bob, board)
     async with bob.socket() as socket:
         answer = await alice.request("POST", f"{path}/copy")
@@ -54,6 +57,9 @@ async def test_a_copy_is_another_card_like_it(board: Board, alice: Person, bob: 
     assert (copy["closed"], copy["time_spent_minutes"]) == (False, 0)
     shown = await alice.get(f"{board.path}/cards/{copy['id']}")
     assert (shown["watchers"], shown["created_by"]["id"]) == ([], ALICE)
+    assert (copy["checklist_total"], copy["checklist_done"], copy["comment_count"]) == (2, 1, 0)
+    checklist = [(step["body"], step["is_completed"]) for step in shown["checklist"]]
+    assert checklist == [("Buy", True), ("Paint", False)]
     facts = await alice.get(f"{board.path}/cards/{copy['id']}/history")
     assert [fact["event_type"] for fact in facts] == ["created"]
     assert (await alice.get(path))["version"] == 2
