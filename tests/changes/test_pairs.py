@@ -44,9 +44,9 @@ declare
     c bigint[];
     m bigint[];
     l bigint;
-    o bigint[];
-    i bigint[];
-    w bigint;
+    notes bigint[];
+    steps bigint[];
+    href bigint;
 begin
     with made as (
         insert into users (email, username, password_hash, display_name, global_role)
@@ -88,13 +88,13 @@ begin
     with made as (
         insert into card_comments (project_id, card_id, user_id, body)
         values (p, c[1], people[1], 'one'), (p, c[1], people[2], 'two') returning id
-    ) select array_agg(id order by id) into o from made;
+    ) select array_agg(id order by id) into notes from made;
     with made as (
         insert into card_checklist_items (card_id, body, is_completed, position)
         values (c[1], 'one', false, 1000), (c[1], 'two', true, 2000) returning id
-    ) select array_agg(id order by id) into i from made;
+    ) select array_agg(id order by id) into steps from made;
     insert into card_links (card_id, platform, link_type, title, url, reference)
-    values (c[1], 'other', 'link', 'one', 'https://example.org', 'one') returning id into w;
+    values (c[1], 'other', 'link', 'one', 'https://example.org', 'one') returning id into href;
     update cards set comment_count = 2, checklist_total = 2, checklist_done = 1 where id = c[1];
     insert into feeds (channel) values ('project:' || p), ('user:' || people[1]);
     return query
@@ -107,7 +107,7 @@ begin
             'project', p, 'worker', people[1], 'mate', people[2], 'guest', people[3],
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
-            'note', o[1], 'i1', i[1], 'i2', i[2], 'link', w,
+            'note', notes[1], 'i1', steps[1], 'i2', steps[2], 'link', href,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c5', c[5], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
         (select json_object_agg(o.user_id, o.id) from open o);
