@@ -35,7 +35,7 @@ WRONG = {
     "await sql.cards.delete(connection, id='1')": 'incompatible type "str"; expected "int | None"',
     "one: int = await sql.cards.lock(connection, project_id=1, card='A-1')": '"Row"',
     "change.shape(sql.cards.shape)": 'Missing named argument "id"',
-    "await changes.hot(sql.cards.update, context, 'card', fields='{}')": 'argument "card"',
+    "await changes.hot(sql.cards.archive, context, 'card', archived=True)": 'argument "card"',
     "await changes.hot(sql.cards.lock, context, 'card', card='A-1')": 'expected "Hot[',
 }
 RIGHT = """

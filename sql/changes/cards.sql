@@ -340,7 +340,7 @@ end
 $$;
 
 -- A new card in a column: numbered by its project's counter, at the end unless a place is given. `fields_` holds the keys that
--- were sent, already of the right type; null clears.
+-- were sent, already of the right type; null clears. `checklist_of` is a locked card whose checklist is copied.
 create or replace function create_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
@@ -378,6 +378,13 @@ begin
     returning * into c;
     if fields_ ?| array['assignee_ids', 'label_ids', 'tags'] then
         perform write_lists(project_, c.id, fields_, actor_, true);
+    end if;
+    if fields_ ? 'checklist_of' then
+        insert into card_checklist_items (card_id, body, is_completed, position)
+        select c.id, i.body, i.is_completed, i.position from card_checklist_items i
+        where i.card_id = (fields_ ->> 'checklist_of')::bigint order by i.position, i.id;
+        update cards k set checklist_total = o.checklist_total, checklist_done = o.checklist_done
+        from cards o where o.id = (fields_ ->> 'checklist_of')::bigint and k.id = c.id returning k.* into c;
     end if;
     insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
     values (project_, c.id, actor_, 'created', column_, c.title);
@@ -681,8 +688,8 @@ begin
 end
 $$;
 
--- A copy of a card at the end of its column: what it says, and its assignees, labels and tags, but for those who could not be
--- assigned now.
+-- A copy of a card at the end of its column: what it says, its checklist, labels, tags and assignees, but for those who could
+-- not be assigned now.
 create or replace function copy_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer, project_ bigint, card_ text,
     out status integer, out answer text, out messages text[]
@@ -711,7 +718,8 @@ begin
             order by a.created_at, a.user_id
         ),
         'label_ids', array(select cl.label_id from card_labels cl where cl.card_id = c.id order by cl.label_id),
-        'tags', array(select ct.name from card_tags ct where ct.card_id = c.id order by ct.id)
+        'tags', array(select ct.name from card_tags ct where ct.card_id = c.id order by ct.id),
+        'checklist_of', c.id
     ) into fields_ from cards c where c.id = held.id;
     select r.status, r.answer, r.messages into status, answer, messages
     from create_card(

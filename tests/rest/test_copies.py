@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Board, make_board
 from tests.person import Person
+from tests.told import head, told_since
 
 ALICE, BOB, OLGA, ROOT = 3, 4, 2, 1
 SAME = (
@@ -38,12 +39,15 @@ async def test_a_copy_is_another_card_like_it(board: Board, alice: Person, bob: 
     path = f"{board.path}/cards/{card['id']}"
     await alice.put(path, {"closed": True, "time_spent_minutes": 5})
     await alice.post(f"{path}/watch", status=200)
+    await alice.post(f"{path}/comments", {"body": "Which one?"})
+    steps = [await alice.post(f"{path}/checklist", {"body": body}) for body in ("Buy", "Paint")]
+    await alice.put(f"{path}/checklist/{steps[0]['id']}", {"is_completed": True})
+    before = await head(bob, board)
     async with bob.socket() as socket:
         answer = await alice.request("POST", f"{path}/copy")
         copy = answer.body
         assert (await socket.next("board.card_created"))["payload"] == copy
-        await socket.settle()
-        assert len(socket.events) == 1
+    assert len(await told_since(bob, board, before)) == 1
     assert answer.status == 201
     assert answer.headers["Location"] == f"/api/v1{board.path}/cards/{copy['id']}"
     assert {name: copy[name] for name in SAME} == {name: card[name] for name in SAME}
@@ -53,6 +57,9 @@ async def test_a_copy_is_another_card_like_it(board: Board, alice: Person, bob: 
     assert (copy["closed"], copy["time_spent_minutes"]) == (False, 0)
     shown = await alice.get(f"{board.path}/cards/{copy['id']}")
     assert (shown["watchers"], shown["created_by"]["id"]) == ([], ALICE)
+    assert (copy["checklist_total"], copy["checklist_done"], copy["comment_count"]) == (2, 1, 0)
+    checklist = [(step["body"], step["is_completed"]) for step in shown["checklist"]]
+    assert checklist == [("Buy", True), ("Paint", False)]
     facts = await alice.get(f"{board.path}/cards/{copy['id']}/history")
     assert [fact["event_type"] for fact in facts] == ["created"]
     assert (await alice.get(path))["version"] == 2
@@ -116,10 +123,9 @@ async def test_a_deleted_card_is_taken_out_of_the_database(
     await olga.delete(f"{path}/permanent", status=404)
     await alice.delete(path)
     await alice.delete(f"{path}/permanent", status=403)
-    async with bob.socket() as socket:
-        await olga.delete(f"{path}/permanent")
-        await socket.settle()
-        assert socket.events == []
+    before = await head(bob, board)
+    await olga.delete(f"{path}/permanent")
+    assert await told_since(bob, board, before) == []
     await olga.delete(f"{path}/permanent", status=404)
     await olga.post(f"{path}/restore", status=404)
     assert await olga.get(f"{board.path}/cards/deleted") == []

@@ -379,8 +379,8 @@ async def purge_card(request: web.Request) -> web.Response:
 async def copy_card(request: web.Request) -> web.Response:
     """Make another card like this one, at the end of its column.
 
-    Title (with "(copy)" behind it), description, priority, dates, assignees, labels and tags are
-    the same.
+    Title (with "(copy)" behind it), description, priority, dates, assignees, labels, tags and
+    checklist are the same.
     """
     return answer_outcome(
         await cards.copy(request.app[DESK].changes, request[CONTEXT], card_ref(request))
