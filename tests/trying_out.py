@@ -94,6 +94,8 @@ class Office:
         operation.body = body.get("example")
         if "{slug}" in operation.path:
             await self._project(operation, number)
+        if "{conversation_id}" in operation.path:
+            await self._conversation(operation)
         if "{session_id}" in operation.path:
             await self._sign_in()
             sessions = await owner.get("/auth/sessions")
@@ -112,6 +114,22 @@ class Office:
         """Another session of the owner."""
         credentials = {"username": self.root.username, "password": self.root.password}
         return (await self.root.request("POST", "/auth/login", credentials)).body
+
+    async def _conversation(self, operation: Operation) -> None:
+        """A group with bob and a message; eve is in none."""
+        group = await self.root.post("/conversations", {"user_ids": [3, self.bob.id]})
+        path = f"/conversations/{group['id']}/messages"
+        message = await self.root.post(path, {"body": "Hello"})
+        if "{emoji}" in operation.path:
+            await self.root.post(f"{path}/{message['id']}/reactions", {"emoji": "👍"})
+        known = {"conversation_id": group["id"], "message_id": message["id"], "emoji": "👍"}
+        for name, value in known.items():
+            if f"{{{name}}}" in operation.path:
+                operation.names[name] = str(value)
+        if operation.body and "message_id" in operation.body:
+            operation.body = {"message_id": message["id"]}
+        if operation.body and "user_id" in operation.body:
+            operation.body = {"user_id": 5}
 
     async def _project(self, operation: Operation, number: int) -> None:
         owner = self.root

@@ -111,8 +111,7 @@ with live as not materialized (
     select m.id from conversation_messages as m
     where
         m.conversation_id = :id::bigint and not m.is_deleted
-        and (:before::bigint is null or m.id < :before::bigint)
-        and (:after::bigint is null or m.id > :after::bigint)
+        and m.id < coalesce(:before::bigint, 9223372036854775807) and m.id > coalesce(:after::bigint, 0)
 ), chosen as (
     (
         select live.id, row_number() over (order by live.id desc) as nth, :limit::integer as most from live

@@ -164,7 +164,7 @@ TALK = """
     insert into message_reactions (owner_type, owner_id, user_id, emoji)
     select 'chat_message', n * 4, 1 + n % $users, 'x' from generate_series(1, $n / 4) as n;
     insert into conversations (is_group, created_by_id, updated_at, emptied_at)
-    select true, 1, now() - n * interval '1 second', case when n % 100 = 0 then now() end
+    select true, 1, now() - n * interval '1 second', case when n % 1000 = 0 then now() end
     from generate_series(1, $n / 10) as n;
     insert into conversation_members (conversation_id, user_id)
     select n, 1 + (n + k * $users / 2) % $users

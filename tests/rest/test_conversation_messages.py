@@ -173,11 +173,11 @@ async def test_who_edits_what_another_tab_changed_hears_of_it(alice: Person, pat
     assert (late["code"], late["current"]) == ("version_conflict", edited)
     for method in ("PUT", "PATCH", "DELETE"):
         body = None if method == "DELETE" else {"body": "Three"}
-        refused = await alice.request(method, place, body, if_match='"1"')
+        refused = await alice.request(method, place, body, if_match=1)
         assert refused.status == 412
-    kept = await alice.request("PUT", place, {"body": "Three"}, if_match='"2"')
+    kept = await alice.request("PUT", place, {"body": "Three"}, if_match=2)
     assert (kept.status, kept.headers["ETag"]) == (200, '"3"')
-    assert (await alice.request("DELETE", place, if_match='"3"')).status == 204
+    assert (await alice.request("DELETE", place, if_match=3)).status == 204
 
 
 async def test_a_deleted_message_is_told_to_nobody_after_it(

@@ -730,13 +730,18 @@ def people(thing: Any) -> list[Any]:
 
 
 async def test_whose_account_is_closed_writes_nothing_more(
-    alice: Person, bob: Person, root: Person
+    alice: Person, bob: Person, root: Person, other: Any, connection: Any
 ) -> None:
+    """Also what waited for its turn when that happened."""
     made = await begin(alice, BOB)
-    await root.put(f"/users/{BOB}", {"is_active": False})
-    answer = await bob.request("POST", f"/conversations/{made['id']}/messages", {"body": "x"})
-    assert answer.status == 401
-    assert await alice.get(f"/conversations/{made['id']}/messages") == []
+    path = f"/conversations/{made['id']}/messages"
+    await bob.token()
+    async with held(other, "select 1 from conversations"):
+        late = asyncio.create_task(bob.request("POST", path, {"body": "x"}))
+        await waiting(connection, 1)
+        await root.put(f"/users/{BOB}", {"is_active": False})
+    assert (await late).status == 401
+    assert await alice.get(path) == []
     await alice.post("/conversations", {"user_ids": [BOB]}, status=422)
 
 
