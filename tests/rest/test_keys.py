@@ -60,7 +60,7 @@ async def path(route: Route, board: Board, person: Person) -> str:
     if "{label_id}" in route.path:
         known["label_id"] = board.labels["Bug"]
     for sample in SAMPLES:
-        if f"{{{sample.name}}}" in route.path:
+        if f"{{{sample.name}}}" in route.path and sample.name not in known:
             known[sample.name] = await sample.make(person, known, "Some text")
     return re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
 
