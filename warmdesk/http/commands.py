@@ -37,7 +37,6 @@ INBOX = 64
 ID_LIMIT = 200
 """Bytes of a message's id, as JSON."""
 NO_ID = msgspec.Raw(b"null")
-EMPTY = msgspec.Raw(b"{}")
 INVALID_PAYLOAD = "invalid_payload"
 OF_PAYLOAD = frozenset({CODE_OF_STATUS[400], CODE_OF_STATUS[422], INVALID_FIELDS, "not_json"})
 """Codes of REST for what sockets call an invalid payload."""
@@ -53,7 +52,7 @@ class Incoming(msgspec.Struct):
     """A client's message: ``{"type", "payload", "id"}``."""
 
     type: str
-    payload: msgspec.Raw = EMPTY
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
     id: msgspec.Raw = NO_ID
     """Repeated as it came, and not read before it is known to be short."""
 
@@ -114,7 +113,7 @@ class Call:
 
 
 Carry = Callable[[Call], Any]
-Answers = Callable[[Call], dict[str, Any]]
+Answers = Callable[[Call], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +128,8 @@ class Command:
     of_user   it is known on a user's own socket alone
     rate      what it counts as; None for one that changes nothing
     reads     it reads from the database, like a request
-    at_once   a plain function that answers it where it has no payload: it waits for nothing, and
-              is done before what waits when nothing does
+    at_once   a plain function that may answer it at once: it waits for nothing, and gives the
+              payload of the reply, or None for what is carried out in its turn
     reply     the event that answers
     read      the reader of its payload
     carry     what it does, a coroutine function. It gives the payload of the reply, or None for no
@@ -236,10 +235,9 @@ def received(connection: Connection, text: bytes) -> None:
         return
     HEARD.get(message.type, HEARD[OTHER]).inc()
     declared = COMMANDS.get(message.type)
-    at_once = declared.at_once if declared is not None and message.payload == EMPTY else None
-    if declared is not None and at_once is not None and not connection.inbox:
-        _answer_at_once(connection, at_once, declared, message)
-    elif connection.inbox is None:
+    if declared is not None and not connection.inbox and _at_once(connection, declared, message):
+        return
+    if connection.inbox is None:
         connection.inbox = deque((message,))
         connection.desk.background.start(_carry_out(connection))
     elif len(connection.inbox) >= INBOX:
@@ -272,8 +270,7 @@ async def _obey(connection: CommandSocket, message: Incoming) -> None:
     declared = COMMANDS.get(message.type)
     if declared is None or not declared.is_known(in_project=bool(connection.project_id)):
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
-    if declared.at_once is not None and message.payload == EMPTY:
-        _answer_at_once(connection, declared.at_once, declared, message)
+    if _at_once(connection, declared, message):
         return
     desk, person = connection.desk, connection.user_id
     if not declared.reads and declared.rate is None:
@@ -298,10 +295,18 @@ async def _carry(connection: CommandSocket, declared: Command, message: Incoming
     _reply(connection, declared, message, await declared.carry(call))
 
 
-def _answer_at_once(
-    connection: CommandSocket, answers: Answers, declared: Command, message: Incoming
-) -> None:
-    _reply(connection, declared, message, answers(_call(connection, declared, message)))
+def _at_once(connection: CommandSocket, declared: Command, message: Incoming) -> bool:
+    """Answer what can be answered at once; whether it was. What is wrong with it is told in its
+    turn.
+    """
+    if declared.at_once is None:
+        return False
+    try:
+        payload = declared.at_once(_call(connection, declared, message))
+    except WarmDeskError:
+        return False
+    _reply(connection, declared, message, payload)
+    return payload is not None
 
 
 def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Call:

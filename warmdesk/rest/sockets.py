@@ -351,8 +351,10 @@ def _second(now: int) -> str:
 # What clients send about the socket itself
 
 
-def pong(call: Call) -> dict[str, Any]:
-    """The time, and the last seq of the socket's room."""
+def pong(call: Call) -> dict[str, Any] | None:
+    """The time, and the last seq of the socket's room; nothing yet where a digest is asked for."""
+    if call.body.digest and call.socket.project_id:
+        return None
     room = call.socket.room
     return {"server_time": moment(), "seq": room.last if isinstance(room, Room) else 0}
 
@@ -364,8 +366,6 @@ async def ping(call: Call) -> dict[str, Any]:
     With `digest` it has the digest of the board too, and the seq and epoch are those of it.
     """
     desk, project_id, person = call.socket.desk, call.socket.project_id, call.socket.user_id
-    if not call.body.digest or not project_id:
-        return pong(call)
     if not desk.heavy_reads.take(person):
         await desk.heavy_reads.wait(person)
     try:
