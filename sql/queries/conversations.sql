@@ -178,3 +178,16 @@ where id = :message_id::bigint;
 -- name: message -> value, by key
 -- One message as JSON text.
 select j.message::text from conversation_messages_json(array[:message_id::bigint]) as j;
+
+-- name: unread -> one
+-- In how many conversations somebody has not read others' messages, `limit` at most, and the head of their feed at that moment.
+select
+    coalesce((select f.seq from feeds as f where f.channel = :channel::text), 0) as seq,
+    (
+        select count(*)
+        from (
+            select 1 from conversation_members as m
+            where m.user_id = :reader::bigint and is_unread(m.conversation_id, m.user_id, m.last_read_message_id)
+            limit :limit::integer
+        ) as n
+    ) as conversations;

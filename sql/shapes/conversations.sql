@@ -93,6 +93,20 @@ from (
 where n.sender_id <> reader_ and not n.is_deleted
 $$;
 
+-- Whether that is more than none.
+create or replace function is_unread(conversation_ bigint, reader_ bigint, mark_ bigint) returns boolean
+language sql stable as $$
+select exists (
+    select 1
+    from (
+        select m.sender_id, m.is_deleted from conversation_messages m
+        where m.conversation_id = conversation_ and m.id > coalesce(mark_, 0)
+        order by m.id limit 1000
+    ) n
+    where n.sender_id <> reader_ and not n.is_deleted
+)
+$$;
+
 create type own_conversation_shape as (last_message json, unread_count bigint, last_read_message_id bigint, muted boolean);
 
 -- What a conversation is to one of those in it.

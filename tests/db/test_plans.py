@@ -248,6 +248,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("conversations.page", 60, mine, "first")
     before = {"before_us": 1_000_000 * int(time.time()), "before_id": 1}
     yield Case("conversations.page", 60, {**mine, **before}, "later")
+    unread = {"reader": 1, "channel": "user:1", "limit": 100}
+    yield Case("conversations.unread", 60, unread)
     yield Case("conversations.partners", 60, {"user_id": 1, "limit": 30_001})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})

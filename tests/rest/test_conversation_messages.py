@@ -384,3 +384,48 @@ async def test_who_left_types_no_more(alice: Person, bob: Person, eve: Person) -
         await say(alice, group["id"])
         await his.next("dm.message")
         assert "dm.typing" not in types(his.frames)
+
+
+# What a socket begins with
+
+
+async def test_a_socket_says_in_how_many_conversations_something_is_unread(
+    alice: Person, bob: Person, eve: Person, board: Board, path: str, here: int
+) -> None:
+    async def unread(person: Person) -> int:
+        async with person.socket("user") as socket:
+            hello = (await socket.next("hello"))["payload"]
+            assert hello["seq"] == await head(person)
+            count: int = hello["unread_conversations"]
+            return count
+
+    assert await unread(bob) == 0
+    sent = [await alice.post(path, {"body": "x"}) for _ in range(2)]
+    assert (await unread(alice), await unread(bob)) == (0, 1)
+    group = await begin(eve, ALICE, BOB)
+    await say(eve, group["id"])
+    assert (await unread(alice), await unread(bob)) == (1, 2)
+    await bob.post(f"/conversations/{here}/read", {"message_id": sent[-1]["id"]}, status=204)
+    assert await unread(bob) == 1
+    await eve.delete(f"/conversations/{group['id']}/members/{BOB}")
+    assert await unread(bob) == 0
+    async with bob.socket("demo") as socket:
+        assert "unread_conversations" not in (await socket.next("hello"))["payload"]
+
+
+@pytest.mark.foul
+async def test_no_more_than_a_hundred_are_counted(alice: Person, connection: Any) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into conversations (is_group, created_by_id) select true, $2"
+        " from generate_series(1, 120) returning id"
+        "), told as ("
+        " insert into conversation_messages (conversation_id, sender_id, body)"
+        " select id, $2, 'x' from made"
+        ") insert into conversation_members (conversation_id, user_id)"
+        " select id, $1 from made",
+        ALICE,
+        BOB,
+    )
+    async with alice.socket("user") as socket:
+        assert (await socket.next("hello"))["payload"]["unread_conversations"] == 100

@@ -50,6 +50,9 @@ TOKEN_PREFIX = "bearer."
 WAITING_SECONDS = 1.5
 OPENING_SECONDS = 3.0
 """From the handshake to `hello`, the wait for a turn and for the database included."""
+LOOKS = 3
+"""How often what is unread is counted again, because events came meanwhile."""
+MOST_UNREAD = 100
 OPENING_RATE = 120
 OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
@@ -290,12 +293,27 @@ async def _let_in(
             reset = problem.reason
         RESUMES.inc(result="reset" if reset else "replay")
     (me,) = await desk.people.refs([actor.user_id])
+    unread = await _unread(desk, room, actor) if project is None else None
     if desk.hub.rooms.get(room.channel) is not room or not room.opened:
         raise Unavailable("the server is busy, try again")
 
     if handshake.transport is None or handshake.transport.is_closing():
         raise ClientGone
-    return _follow(handshake, app, actor, project, room, options, protocol, me, reset)
+    return _follow(handshake, app, actor, project, room, options, protocol, me, reset, unread)
+
+
+async def _unread(desk: Desk, room: Room, actor: Actor) -> int:
+    """In how many conversations the actor has not read others' messages: true at the room's last
+    seq, unless so much comes at once that no look is at the same one.
+    """
+    for _ in range(LOOKS):
+        row = await sql.conversations.unread(
+            desk.database, reader=actor.user_id, channel=room.channel, limit=MOST_UNREAD
+        )
+        if row["seq"] == room.last:
+            break
+    count: int = row["conversations"]
+    return count
 
 
 def _follow(
@@ -308,6 +326,7 @@ def _follow(
     protocol: str | None,
     me: bytes,
     reset: str | None,
+    unread: int | None,
 ) -> Connection:
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
@@ -325,6 +344,7 @@ def _follow(
         server_time=moment(),
         ping_interval=int(PING_SECONDS),
         resumed=options.since is not None and reset is None,
+        unread_conversations=msgspec.UNSET if unread is None else unread,
     )
     first = signal_frame(HELLO, encode(hello))
     if project is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Shape, Timestamp
 from warmdesk.schemas.users import UserRef
@@ -33,6 +33,16 @@ class Hello(Shape):
     server_time: Timestamp
     ping_interval: int
     resumed: bool
+    unread_conversations: (
+        Annotated[
+            int,
+            Meta(
+                description="on one's own socket: in how many conversations others' messages are"
+                " unread at `seq`, 100 at most"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class PresenceList(Shape):
