@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
+from tests.samples import SAMPLES
 from warmdesk import app, client
 from warmdesk.desk import Desk
 from warmdesk.http.route import Route
@@ -51,8 +52,9 @@ async def path(route: Route, board: Board, person: Person) -> str:
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
     if "{message_id}" in route.path:
         known["message_id"] = (await said(person, board))["id"]
-    if "{label_id}" in route.path:
-        known["label_id"] = board.labels["Bug"]
+    for sample in SAMPLES:
+        if f"{{{sample.name}}}" in route.path:
+            known[sample.name] = await sample.make(person, known, "Another")
     return re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
 
 
