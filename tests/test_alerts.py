@@ -26,6 +26,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
+from tests import pace
 from tests.conftest import Board, Servers, Wait, serving, until
 from tests.disk import small_disk
 from tests.journeys.running import SECRETS, Running
@@ -53,6 +54,10 @@ DOCUMENTS = next(
 ANCHOR = f"{DOCUMENTS}/operations.html#"
 SUFFIXES = ("_bucket", "_count", "_sum")
 FIRED: set[str] = set()
+OF_THE_MACHINE = {"WarmDeskDeliverySlow", "WarmDeskLoopLag", "WarmDeskPoolWait"}
+"""Alerts that are right to fire while other programs want every core, too."""
+QUIET = 1.5
+"""Programs that want each core on a machine that does little else."""
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -80,12 +85,18 @@ class Watch:
     async def silent(self, *alerts: str, limit: float = 20.0) -> None:
         """Until these alerts (without any named: all) are false: a busy machine lags a while."""
 
+        loud: list[str] = []
+
         async def are_silent() -> bool:
             await self.look()
-            return not [name for name in alerts or RULES if self.fires(name)]
+            loud[:] = [name for name in alerts or RULES if self.fires(name)]
+            return not loud
 
         await self.look()
-        await until(are_silent, limit=limit, every=0.2)
+        try:
+            await until(are_silent, limit=limit, every=0.2)
+        except AssertionError as error:
+            raise AssertionError(f"{loud} fire still") from error
         del self.scrapes[:-1]
 
     async def fired(self, alert: str, *, limit: float = 10.0) -> None:
@@ -178,7 +189,11 @@ async def test_a_quiet_server_fires_none(watch: Watch, alice: Person, board: Boa
         await alice.get(f"{board.path}/cards/999999", status=404)
         await wire.next("board.card_moved")
 
-    await watch.silent()
+    judged = set(RULES)
+    if pace.stretch() > QUIET:
+        print(f"not judged beside {pace.stretch():.1f} programs a core: {OF_THE_MACHINE}")
+        judged -= OF_THE_MACHINE
+    await watch.silent(*judged)
 
 
 @shows("WarmDeskDeliveryGap")

@@ -35,6 +35,16 @@ PUT    /projects/:slug/cards/:cardId                        200
 DELETE /projects/:slug/cards/:cardId                        204
 PATCH  /projects/:slug/cards/:cardId/move                   200
 PATCH  /projects/:slug/cards/:cardId/reorder                200
+GET    /projects/:slug/cards/:cardId/comments               200
+POST   /projects/:slug/cards/:cardId/comments               201
+PUT    /projects/:slug/cards/:cardId/comments/:commentId    200
+DELETE /projects/:slug/cards/:cardId/comments/:commentId    204
+GET    /projects/:slug/cards/:cardId/checklist              200
+POST   /projects/:slug/cards/:cardId/checklist              201
+PUT    /projects/:slug/cards/:cardId/checklist/:itemId      200
+DELETE /projects/:slug/cards/:cardId/checklist/:itemId      204
+GET    /projects/:slug/cards/:cardId/links                  200
+POST   /projects/:slug/cards/:cardId/links                  201
 GET    /projects/:slug/chat/messages                        200
 POST   /projects/:slug/chat/messages                        201
 PUT    /projects/:slug/chat/messages/:id                    200

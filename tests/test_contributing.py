@@ -81,7 +81,7 @@ async def test_the_resource_of_the_document_works(tmp_path: Path) -> None:
     insert(
         tmp_path / "warmdesk/bounds.py", '    "message_reactions": WORK,\n', '    "polls": WORK,\n'
     )
-    table = "project.updated             Fields"
+    table = "project.updated                Fields"
     insert(tmp_path / "docs/protocol.rst", table, PROTOCOL)
 
     status, said = await run(tmp_path, sys.executable, "bin/statements.py")
@@ -95,8 +95,8 @@ async def test_the_resource_of_the_document_works(tmp_path: Path) -> None:
 TABLE = '    "polls": WORK,\n'
 POLL = "from warmdesk.schemas import polls as poll\n"
 PROTOCOL = """\
-poll.created                Somebody asks something.
-poll.deleted                A poll was deleted.
+poll.created                   Somebody asks something.
+poll.deleted                   A poll was deleted.
 """
 
 

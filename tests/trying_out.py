@@ -168,5 +168,9 @@ class Office:
                 operation.names[sample.name] = str(await sample.make(owner, named, "Tried"))
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
+        elif operation.body and "item_ids" in operation.body:
+            steps = f"{project}/cards/{card['id']}/checklist"
+            made = [(await owner.post(steps, {"body": text}))["id"] for text in ("One", "Two")]
+            operation.body = {"item_ids": made[::-1]}
         elif operation.body and "column_id" in operation.body:
             operation.body = {**operation.body, "column_id": columns[1]}

@@ -31,9 +31,10 @@ import itertools
 import random
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Self
 
 import aiohttp
@@ -56,6 +57,22 @@ NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+def digest(columns: Iterable[Mapping[str, Any]]) -> str:
+    """The digest of a board: its columns in order, each with its ``id``, its ``version`` and its
+    ``cards`` in order, which have the same. Compare it with the server's for the same seq and
+    epoch, by ``GET /projects/{slug}/digest`` or a ping with ``digest``: if they differ, something
+    that is shown is not what is there, and the board is fetched again.
+    """
+    lines = (
+        f"{_versioned(each)}[{','.join(map(_versioned, each['cards']))}]\n" for each in columns
+    )
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def _versioned(thing: Mapping[str, Any]) -> str:
+    return f"{thing['id']}:{thing['version']}"
 
 
 class Refused(Exception):

@@ -39,6 +39,7 @@ INVALID_FIELDS = "invalid_fields"
 
 CODES = {
     "account_deactivated": "The password is right, but the account was deactivated.",
+    "already_linked": "The card has this link already.",
     "already_member": "The user is a member already.",
     "bad_request": "The request is malformed.",
     "client_gone": "The client went away; nobody reads this.",
@@ -79,6 +80,7 @@ CODES = {
     "too_many_at_once": "Too many requests of yours are under way.",
     "too_many_columns": "The project has as many columns as one may have.",
     "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
+    "too_many_items": "The checklist has as many items as one may have.",
     "too_many_members": "The group has as many people as one may have.",
     "too_many_projects": "The person is in as many projects as one may be.",
     "too_many_reactions": "The message has as many different emojis as one may have.",

@@ -612,6 +612,7 @@ class Team:
             board, messages = await fetch(mirror.client, SLUG)
             await mirror.reaches(board["seq"], limit=15)
             mirror.equals(shown(board, messages))
+            mirror.proves(await mirror.client.get(f"/projects/{SLUG}/digest"))
             mirror.strict()
 
     async def compare(self) -> None:

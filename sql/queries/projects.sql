@@ -182,3 +182,10 @@ cross join (
         coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
         epoch() as epoch
 ) as at;
+
+-- name: digest -> one
+-- The digest of a board, and the seq and epoch that it is true for.
+select
+    coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
+    epoch() as epoch,
+    board_digest(:project_id::bigint) as digest;

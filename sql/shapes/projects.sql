@@ -29,3 +29,19 @@ select joined(
     project_json(id_)::text
 )
 $$;
+
+-- The digest of a board, by which a client proves that what it shows is true: SHA-256 of a line for each column in order,
+-- "12:3[7:1,9:2]", column and cards by their ids and versions, without archived cards.
+create or replace function board_digest(project_ bigint) returns text language sql stable as $$
+select encode(sha256(convert_to(coalesce(
+    string_agg(k.id || ':' || k.version || '[' || coalesce(c.list, '') || ']' || E'\n', '' order by k.position, k.id), ''
+), 'UTF8')), 'hex')
+from columns k
+left join (
+    select c.column_id, string_agg(c.id || ':' || c.version, ',' order by c.position, c.id) as list
+    from cards c
+    where c.project_id = project_ and c.deleted_at is null and c.archived_at is null
+    group by c.column_id
+) c on c.column_id = k.id
+where k.project_id = project_ and k.deleted_at is null
+$$;

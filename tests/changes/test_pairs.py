@@ -44,6 +44,9 @@ declare
     c bigint[];
     m bigint[];
     l bigint;
+    o bigint[];
+    i bigint[];
+    w bigint;
 begin
     with made as (
         insert into users (email, username, password_hash, display_name, global_role)
@@ -80,6 +83,17 @@ begin
     ) select array_agg(id order by id) into m from made;
     insert into message_reactions (owner_type, owner_id, user_id, emoji)
     values ('chat_message', m[1], people[2], '👍');
+    with made as (
+        insert into card_comments (project_id, card_id, user_id, body)
+        values (p, c[1], people[1], 'one'), (p, c[1], people[2], 'two') returning id
+    ) select array_agg(id order by id) into o from made;
+    with made as (
+        insert into card_checklist_items (card_id, body, is_completed, position)
+        values (c[1], 'one', false, 1000), (c[1], 'two', true, 2000) returning id
+    ) select array_agg(id order by id) into i from made;
+    insert into card_links (card_id, platform, link_type, title, url, reference)
+    values (c[1], 'other', 'link', 'one', 'https://example.org', 'one') returning id into w;
+    update cards set comment_count = 2, checklist_total = 2, checklist_done = 1 where id = c[1];
     insert into feeds (channel) values ('project:' || p), ('user:' || people[1]);
     return query
     with open as (
@@ -91,6 +105,7 @@ begin
             'project', p, 'worker', people[1], 'mate', people[2], 'guest', people[3],
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
+            'note', o[1], 'i1', i[1], 'i2', i[2], 'link', w,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
         (select json_object_agg(o.user_id, o.id) from open o);
@@ -144,6 +159,20 @@ DEEDS = {
     "leave": Deed("worker", "DELETE", "/members/{worker}"),
     "name the project": Deed("olga", "PUT", "", {"name": "Another"}),
     "archive": Deed("olga", "DELETE", ""),
+    "comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "said"}),
+    "edit a comment": Deed("worker", "PUT", "/cards/{c1}/comments/{note}", {"body": "edited"}),
+    "delete a comment": Deed("worker", "DELETE", "/cards/{c1}/comments/{note}"),
+    "comment with time": Deed(
+        "mate", "POST", "/cards/{c1}/comments", {"body": "said", "time_spent_minutes": 30}
+    ),
+    "add a step": Deed("worker", "POST", "/cards/{c1}/checklist", {"body": "three"}),
+    "tick a step": Deed("mate", "PUT", "/cards/{c1}/checklist/{i1}", {"is_completed": True}),
+    "delete a step": Deed("mate", "DELETE", "/cards/{c1}/checklist/{i2}"),
+    "order steps": Deed(
+        "worker", "PATCH", "/cards/{c1}/checklist/reorder", {"item_ids": ["i2", "i1"]}
+    ),
+    "link": Deed("worker", "POST", "/cards/{c1}/links", {"url": "https://example.org/two"}),
+    "unlink": Deed("worker", "DELETE", "/cards/{c1}/links/{link}"),
     "say": Deed("worker", "POST", "/chat/messages", {"body": "said"}),
     "say once": Deed("worker", "POST", "/chat/messages", {"body": "said", "nonce": "n"}),
     "edit": Deed("worker", "PUT", "/chat/messages/{said}", {"body": "edited"}),

@@ -11,6 +11,7 @@ its cards once.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,6 +106,16 @@ class State:
             "open_card_count": sum(not card["closed"] for card in self.cards.values()),
             "member_count": len(self.members),
         }
+
+    @property
+    def digest(self) -> str:
+        """What the server's digest of the board must be."""
+        text = ""
+        for column in sorted(self.columns.values(), key=in_order):
+            here = [c for c in self.cards.values() if c["column_id"] == column["id"]]
+            cards = [f"{card['id']}:{card['version']}" for card in sorted(here, key=in_order)]
+            text += f"{column['id']}:{column['version']}[{','.join(cards)}]\n"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     # What events mean.
 
@@ -464,9 +475,16 @@ class Mirror:
         """Fail, with every difference on a line, unless following equals fetching."""
         while True:
             board, messages = await fetch(self.client, self.slug)
+            told = await self.client.get(f"/projects/{self.slug}/digest")
             await self.reaches(board["seq"], limit=limit)
-            if self.state.seq == board["seq"]:
-                return self.equals(shown(board, messages))
+            if self.state.seq == board["seq"] == told["seq"]:
+                self.equals(shown(board, messages))
+                return self.proves(told)
+
+    def proves(self, told: Json) -> None:
+        """Fail unless the server's digest of this seq is that of the mirror."""
+        assert self.state.seq == told["seq"]
+        assert self.state.digest == told["digest"], "the digest is not that of the board"
 
     def equals(self, fetched: Json) -> None:
         """Fail unless this is what a fetch `shown` says."""

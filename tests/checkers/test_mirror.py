@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkers.mirror import SOME, State, differences, fetch, mirror
+from tests.checkers.mirror import SOME, Mirror, State, differences, fetch, mirror
 from tests.conftest import Board
 from tests.person import Person
 
@@ -68,6 +68,20 @@ async def test_a_card_that_nobody_was_told_of_is_found(
             await connection.execute(
                 "update cards set deleted_at = now() where id = $1", card["id"]
             )
+
+
+@pytest.mark.foul
+async def test_a_digest_of_something_else_is_found(
+    bob: Person, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = await board.card()
+    monkeypatch.setattr(Mirror, "equals", lambda *_: None)
+    async with mirror(bob) as followed:
+        right = followed.state.cards[card["id"]]
+        followed.state.cards[card["id"]] = right | {"version": 2}
+        with pytest.raises(AssertionError, match="the digest is not that of the board"):
+            await followed.compare()
+        followed.state.cards[card["id"]] = right
 
 
 async def test_a_missed_event_is_found_at_once(bob: Person, board: Board) -> None:

@@ -113,6 +113,28 @@ CARDS = """
     insert into card_watchers (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 4) as n;
     insert into card_tags (card_id, name) select n, 'tag' from generate_series(1, $n / 4) as n;
+    insert into card_comments (project_id, card_id, user_id, body, deleted_at)
+    select
+        1 + (c - 1) % $projects, c, 1 + n % $users, 'comment ' || n,
+        case when n % 20 = 1 then now() end
+    from (
+        select n, case when n % 4 = 0 then 1 else 1 + n % ($n * 9 / 10) end as c
+        from generate_series(1, $n) as n
+    ) as q;
+    insert into time_entries (user_id, project_id, card_id, comment_id, date, minutes)
+    select 1 + n % $users, 1 + (n - 1) % $projects, n, n, '2026-04-04'::date - n % 500, 10
+    from generate_series(1, $n / 4) as n;
+    insert into card_checklist_items (card_id, body, position)
+    select 1 + (n - 1) / 20 * 40 % ($n * 9 / 10), 'step ' || n, n
+    from generate_series(1, $n / 2) as n;
+    insert into card_links (
+        card_id, platform, link_type, title, url, reference
+    )
+    select
+        case when n % 4 = 0 then 1 else 1 + n % ($n * 9 / 10) end, 'other', 'link', 'link ' || n,
+        'https://example.org', n
+    from generate_series(1, $n / 2) as n;
+    update cards set comment_count = 9, checklist_total = 9 where id = 1;
     insert into card_history (project_id, card_id, user_id, event_type)
     select 1 + (c - 1) % $projects, c, 1 + n % $users, 'update'
     from (
@@ -213,7 +235,13 @@ def cases(n: int) -> Iterator[Case]:
     card = {"card": "1", "limit": 100, "project_id": 1}
     yield Case("cards.history", 100, {**card, "before": None}, "newest")
     yield Case("cards.history", 100, {**card, "before": n // 2}, "older")
-    yield Case("cards.detail", 10, {"reader": 1, "card": "1", "project_id": 1}, "by id")
+    yield Case("cards.detail", 200, {"reader": 1, "card": "1", "project_id": 1}, "by id")
+    talk = {**card, "before": None, "after": None, "bytes": 8 << 20}
+    yield Case("comments.page", 101, talk, "oldest")
+    yield Case("comments.page", 101, {**talk, "after": n // 2}, "after one")
+    yield Case("comments.page", 101, {**talk, "before": n // 2}, "before one")
+    yield Case("links.page", 101, {**card, "before": None}, "newest")
+    yield Case("links.page", 101, {**card, "before": n // 4}, "older")
     yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")
     for project in (1, 2, 3):
         column = 4 * project - 3
@@ -508,7 +536,7 @@ OTHERS = {
     "as many rows as they change: a column's cards, a member's cards": """
         columns.lock_all columns.places members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
+        projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
         server.faults""",
     "look at every account for a part of its name": "users.search",
 }

@@ -35,6 +35,7 @@ LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
     "/users/search": "for pickers: a hundred at most",
     "/projects/{slug}/columns": "a hundred a project",
+    "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(
@@ -160,8 +161,9 @@ class World:
 
     async def make_samples(self) -> None:
         for sample in SAMPLES:
-            made = await sample.make(self.olga, self.names, f"Text {self._next()}")
-            self.samples.setdefault(sample.name, []).append(made)
+            made = self.samples.setdefault(sample.name, [])
+            if not sample.most or len(made) < sample.most:
+                made.append(await sample.make(self.olga, self.names, f"Text {self._next()}"))
 
     async def delete_samples(self) -> None:
         for sample in SAMPLES:
@@ -303,7 +305,7 @@ async def test_all_is_read_once(world: World, each: Route, limits: list[int]) ->
         if path is None:
             break
         page = await world.go_on(each, path, limits[number % len(limits)])
-    if each not in LISTS:  # the chat goes back from its end
+    if each.path.endswith("/messages"):  # talk goes back from its end
         read.reverse()
     assert [item for part in read for item in part] == whole.body
 

@@ -25,12 +25,14 @@ class Sample:
               path are (``slug``, ``column_id``, ``card_id``); gives its id
     deletes   the path whose DELETE deletes it, and what was told of it
     edits     the field of the PUT on that path which gives it another text, where there is one
+    most      how many there may be at once; 0 for any number
     """
 
     name: str
     make: Callable[[Person, Mapping[str, Any], str], Awaitable[int]]
     deletes: str | None = None
     edits: str | None = None
+    most: int = 0
 
     def path(self, names: Mapping[str, Any], id_: int) -> str:
         """Where one is deleted, and edited."""

@@ -290,6 +290,26 @@ class ChatQueries(Queries):
     @query
     def shape(self, *, id: int | None) -> Any: ...
 
+class ChecklistQueries(Queries):
+    @query
+    def all(self, *, card: str | None, project_id: int | None) -> Any: ...
+    @hot
+    def create(self, *, card: str | None, body: str | None, position: float | None) -> Row: ...
+    @hot
+    def update(
+        self,
+        *,
+        card: str | None,
+        item_id: int | None,
+        body: str | None,
+        is_completed: bool | None,
+        position: float | None,
+    ) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, item_id: int | None) -> Row: ...
+    @hot
+    def reorder(self, *, card: str | None, item_ids: Sequence[int | None] | None) -> Row: ...
+
 class ColumnsQueries(Queries):
     @query
     def all(self, *, project_id: Any) -> Any: ...
@@ -315,6 +335,27 @@ class ColumnsQueries(Queries):
     def places(self, *, project_id: int | None) -> Any: ...
     @hot
     def delete(self, *, column_id: int | None, target: int | None, most: int | None) -> Row: ...
+
+class CommentsQueries(Queries):
+    @query
+    def page(
+        self,
+        *,
+        card: str | None,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        bytes: int | None,
+        project_id: int | None,
+    ) -> Row: ...
+    @hot
+    def create(self, *, card: str | None, body: str | None, minutes: int | None) -> Row: ...
+    @hot
+    def update(
+        self, *, card: str | None, comment_id: int | None, body: str | None, minutes: int | None
+    ) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, comment_id: int | None) -> Row: ...
 
 class ConversationsQueries(Queries):
     @query
@@ -444,6 +485,28 @@ class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
 
+class LinksQueries(Queries):
+    @query
+    def page(
+        self, *, card: str | None, before: int | None, limit: int | None, project_id: int | None
+    ) -> Row: ...
+    @hot
+    def create(
+        self,
+        *,
+        card: str | None,
+        platform: str | None,
+        link_type: str | None,
+        title: str | None,
+        url: str | None,
+        reference: str | None,
+        author: str | None,
+        status: str | None,
+        repo_name: str | None,
+    ) -> Row: ...
+    @hot
+    def delete(self, *, card: str | None, link_id: int | None) -> Row: ...
+
 class MembersQueries(Queries):
     @query
     def page(
@@ -551,6 +614,8 @@ class ProjectsQueries(Queries):
         bytes: int | None,
         columns: bool | None,
     ) -> Row: ...
+    @query
+    def digest(self, *, project_id: int | None) -> Row: ...
 
 class ReactionsQueries(Queries):
     @query
@@ -664,10 +729,13 @@ class Sql(Statements):
     auth: AuthQueries
     cards: CardsQueries
     chat: ChatQueries
+    checklist: ChecklistQueries
     columns: ColumnsQueries
+    comments: CommentsQueries
     conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    links: LinksQueries
     members: MembersQueries
     metrics: MetricsQueries
     once: OnceQueries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,20 @@ LARGE = 1 << 16
 """Bytes of a body that is not copied to stand behind its head."""
 
 
+class CommonHeaders:
+    """Headers that every answer of an application has, and how they stand in a head."""
+
+    __slots__ = ("headers", "lines", "text")
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+        self.lines = len(headers)
+        self.text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+
+NO_HEADERS = CommonHeaders({})
+
+
 class WholeResponse(web.Response):
     """An answer whose body is whole and is not empty.
 
@@ -33,11 +48,12 @@ class WholeResponse(web.Response):
 
     `packs`: it goes out gzipped to who asks for that. It does not where it holds a secret: beside
     words that somebody else chose, its length would tell of it. `is_encoded`: its handler did all
-    that can be done.
+    that can be done. `common`: headers beside its own, which are made text once for all answers.
     """
 
     packs = True
     is_encoded = False
+    common = NO_HEADERS
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         web.StreamResponse.__init__(self, status=status, headers=headers)
@@ -65,6 +81,7 @@ class WholeResponse(web.Response):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         head = self._head(request)
         if head is None:
+            self.headers.update(self.common.headers)
             return await super().prepare(request)
         transport, body, writer = request.transport, self._body, request.writer
         assert transport is not None
@@ -94,11 +111,12 @@ class WholeResponse(web.Response):
         ):
             return None
         lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        lines.append(f"Content-Length: {len(self._body)}\r\n")
-        lines.append(f"Date: {rfc822_formatted_time()}\r\n\r\n")
-        text = STARTS[self.status] + "".join(lines)
+        text = (
+            f"{STARTS[self.status]}{self.common.text}{''.join(lines)}"
+            f"Content-Length: {len(self._body)}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+        )
         # No value may begin a line of its own: aiohttp refuses such a one.
-        ends = len(lines) + 2
+        ends = len(lines) + self.common.lines + 4
         if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
             return None
         return text.encode()

@@ -37,6 +37,7 @@ INBOX = 64
 ID_LIMIT = 200
 """Bytes of a message's id, as JSON."""
 NO_ID = msgspec.Raw(b"null")
+EMPTY = msgspec.Raw(b"{}")
 INVALID_PAYLOAD = "invalid_payload"
 OF_PAYLOAD = frozenset({CODE_OF_STATUS[400], CODE_OF_STATUS[422], INVALID_FIELDS, "not_json"})
 """Codes of REST for what sockets call an invalid payload."""
@@ -52,7 +53,7 @@ class Incoming(msgspec.Struct):
     """A client's message: ``{"type", "payload", "id"}``."""
 
     type: str
-    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    payload: msgspec.Raw = EMPTY
     id: msgspec.Raw = NO_ID
     """Repeated as it came, and not read before it is known to be short."""
 
@@ -113,6 +114,7 @@ class Call:
 
 
 Carry = Callable[[Call], Any]
+Answers = Callable[[Call], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,12 @@ class Command:
     of_user   it is known on a user's own socket alone
     rate      what it counts as; None for one that changes nothing
     reads     it reads from the database, like a request
-    at_once   it waits for nothing, and is answered before what waits when nothing does
+    at_once   a plain function that answers it where it has no payload: it waits for nothing, and
+              is done before what waits when nothing does
     reply     the event that answers
     read      the reader of its payload
-    carry     what it does: a coroutine function, or with `at_once` a plain one. It gives the
-              payload of the reply, or None for no reply; an `ack` has the message's id besides
+    carry     what it does, a coroutine function. It gives the payload of the reply, or None for no
+              reply; an `ack` has the message's id besides
     """
 
     type: str
@@ -140,7 +143,7 @@ class Command:
     of_user: bool
     rate: Rate | None
     reads: bool
-    at_once: bool
+    at_once: Answers | None
     reply: Event
     read: Callable[[bytes], Any] | None
     carry: Carry
@@ -170,16 +173,15 @@ def command(
     of_user: bool = False,
     rate: Rate | None = None,
     reads: bool = False,
-    at_once: bool = False,
+    at_once: Answers | None = None,
     reply: Event = ACK,
 ) -> Callable[[Carry], Carry]:
     """Declare a command: see `Command` for what each word promises."""
 
     if of_user and need is not None:
         raise TypeError(f"{type}: a user's own socket leads into no project")
-
-    if at_once and (body, need, rate, reads) != (None, None, None, False):
-        raise TypeError(f"{type}: what is answered at once looks at nothing")
+    if at_once is not None and (need, rate) != (None, None):
+        raise TypeError(f"{type}: what is answered at once asks for nothing")
 
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
@@ -234,8 +236,9 @@ def received(connection: Connection, text: bytes) -> None:
         return
     HEARD.get(message.type, HEARD[OTHER]).inc()
     declared = COMMANDS.get(message.type)
-    if declared is not None and declared.at_once and not connection.inbox:
-        _carry_at_once(connection, declared, message)
+    at_once = declared.at_once if declared is not None and message.payload == EMPTY else None
+    if declared is not None and at_once is not None and not connection.inbox:
+        _answer_at_once(connection, at_once, declared, message)
     elif connection.inbox is None:
         connection.inbox = deque((message,))
         connection.desk.background.start(_carry_out(connection))
@@ -269,8 +272,8 @@ async def _obey(connection: CommandSocket, message: Incoming) -> None:
     declared = COMMANDS.get(message.type)
     if declared is None or not declared.is_known(in_project=bool(connection.project_id)):
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
-    if declared.at_once:
-        _carry_at_once(connection, declared, message)
+    if declared.at_once is not None and message.payload == EMPTY:
+        _answer_at_once(connection, declared.at_once, declared, message)
         return
     desk, person = connection.desk, connection.user_id
     if not declared.reads and declared.rate is None:
@@ -295,9 +298,10 @@ async def _carry(connection: CommandSocket, declared: Command, message: Incoming
     _reply(connection, declared, message, await declared.carry(call))
 
 
-def _carry_at_once(connection: CommandSocket, declared: Command, message: Incoming) -> None:
-    call = _call(connection, declared, message)
-    _reply(connection, declared, message, declared.carry(call))
+def _answer_at_once(
+    connection: CommandSocket, answers: Answers, declared: Command, message: Incoming
+) -> None:
+    _reply(connection, declared, message, answers(_call(connection, declared, message)))
 
 
 def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Call:

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiohttp import HttpVersion10, HttpVersion11, web
-from multidict import CIMultiDict
 from redis.exceptions import RedisError
 
 from warmdesk.auth.addresses import client_address
@@ -41,7 +40,7 @@ from warmdesk.errors import (
     WarmDeskError,
     cut,
 )
-from warmdesk.http.answers import WholeResponse, problem
+from warmdesk.http.answers import CommonHeaders, WholeResponse, problem
 from warmdesk.http.bounds import Bounds
 from warmdesk.http.request import ACTOR
 from warmdesk.log import REQUEST_ID
@@ -211,9 +210,9 @@ class Responses:
         self.debug = settings.log_level == "debug"
         self.prefix = secrets.token_hex(4)
         self.numbers = itertools.count(1)
-        self.usual = CIMultiDict(SECURITY)
-        if settings.tls_cert or settings.base_url.startswith("https://"):
-            self.usual["Strict-Transport-Security"] = HSTS
+        secured = settings.tls_cert or settings.base_url.startswith("https://")
+        always = SECURITY | ({"Strict-Transport-Security": HSTS} if secured else {})
+        self.common = CommonHeaders(always)
 
     def name(self, request: Request) -> str:
         """The request's id: the one that a proxy gave it, or one that no other process gives."""
@@ -227,19 +226,21 @@ class Responses:
     ) -> None:
         """Put on the headers that every answer has."""
         headers = response.headers
-        if "Content-Security-Policy" in headers:
-            own = headers["Content-Security-Policy"]
-            headers.update(self.usual)
-            headers["Content-Security-Policy"] = own
+        whole = response if isinstance(response, WholeResponse) else None
+        own = headers.get("Content-Security-Policy")
+        if whole is not None and own is None:
+            whole.common = self.common
         else:
-            headers.update(self.usual)
+            headers.update(self.common.headers)
+            if own is not None:
+                headers["Content-Security-Policy"] = own
         headers["X-Request-Id"] = name
         cacheable = "ETag" in headers
         if "Cache-Control" not in headers:
             headers["Cache-Control"] = "private, no-cache" if cacheable else "no-store"
         origin = request.headers.get("Origin")
         # A cached answer depends on the origin and the encoding even when none was named.
-        if isinstance(response, WholeResponse) and response.varies(cacheable=cacheable):
+        if whole is not None and whole.varies(cacheable=cacheable):
             headers["Vary"] = "Accept-Encoding, Origin"
         elif "Vary" in headers:
             headers["Vary"] = ", ".join((*headers.getall("Vary"), "Origin"))

@@ -17,10 +17,12 @@ import msgspec
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.frames import frame
 from warmdesk.schemas import cards as card
-from warmdesk.schemas import chat
+from warmdesk.schemas import chat, checklist
 from warmdesk.schemas import columns as column
+from warmdesk.schemas import comments as comment
 from warmdesk.schemas import control as ctl
 from warmdesk.schemas import conversations as dm
+from warmdesk.schemas import links as link
 from warmdesk.schemas import members as member
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
@@ -112,6 +114,48 @@ COLUMN_DELETED = event(
 )
 COLUMNS_REORDERED = event(
     "board.columns_reordered", PROJECT, column.ColumnsReordered, "The columns have a new order."
+)
+
+# What hangs on a card.
+COMMENT_CREATED = event(
+    "board.comment_created", PROJECT, comment.Comment, "Somebody commented on a card."
+)
+COMMENT_UPDATED = event("board.comment_updated", PROJECT, comment.Comment, "A comment was edited.")
+COMMENT_DELETED = event(
+    "board.comment_deleted",
+    PROJECT,
+    comment.CommentDeleted,
+    "A comment was deleted.",
+    erases=True,
+)
+CHECKLIST_ITEM_CREATED = event(
+    "board.checklist_item_created",
+    PROJECT,
+    checklist.ChecklistItem,
+    "An item was added to a checklist.",
+)
+CHECKLIST_ITEM_UPDATED = event(
+    "board.checklist_item_updated",
+    PROJECT,
+    checklist.ChecklistItem,
+    "A checklist's item was ticked, written anew or moved.",
+)
+CHECKLIST_ITEM_DELETED = event(
+    "board.checklist_item_deleted",
+    PROJECT,
+    checklist.ChecklistItemDeleted,
+    "A checklist's item was deleted.",
+    erases=True,
+)
+CHECKLIST_REORDERED = event(
+    "board.checklist_reordered",
+    PROJECT,
+    checklist.ChecklistReordered,
+    "A checklist has a new order.",
+)
+LINK_CREATED = event("board.link_created", PROJECT, link.CardLink, "A card was linked.")
+LINK_DELETED = event(
+    "board.link_deleted", PROJECT, link.LinkDeleted, "A link was taken from a card.", erases=True
 )
 
 # The talk.

@@ -15,7 +15,7 @@ from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -30,6 +30,7 @@ from warmdesk.realtime.events import (
     PROJECT_UPDATED,
 )
 from warmdesk.schemas.projects import (
+    Digest,
     ListProjects,
     NewProject,
     Project,
@@ -174,6 +175,25 @@ async def show_project(request: web.Request) -> web.Response:
     if board.gzipped:
         headers |= {"ETag": gzip_tag(board.etag), "Content-Encoding": "gzip"}
     return answer(board.content, headers=headers, is_encoded=True)
+
+
+@route(
+    "GET",
+    "/projects/{slug}/digest",
+    need=Role.VIEWER,
+    answer=Digest,
+    tag=PROJECTS,
+    heavy=True,
+)
+async def show_digest(request: web.Request) -> web.Response:
+    """Show a digest of the board, for clients that prove that what they show is true.
+
+    It is the SHA-256, in hex, of one line for each column in order, its id and version and those of
+    its cards in order, `<id>:<version>[<id>:<version>,…]` and a line feed, without cards that are
+    archived or deleted. Who shows something else at the same `seq` and `epoch` fetches again.
+    """
+    found = await sql.projects.digest(request[READS], project_id=request[PROJECT].id)
+    return answer(dict(found))
 
 
 def _parts(include: Any) -> frozenset[str]:

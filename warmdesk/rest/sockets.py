@@ -41,7 +41,7 @@ from warmdesk.realtime.resume import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.sockets import Hello, Place
+from warmdesk.schemas.sockets import Hello, Ping, Place
 
 SOCKETS = ApiTag("sockets", "The WebSockets: every change, live.")
 
@@ -371,11 +371,28 @@ def _second(now: int) -> str:
 # What clients send about the socket itself
 
 
-@command("ping", at_once=True, reply=PONG)
-def ping(call: Call) -> dict[str, Any]:
-    """Asks whether the socket lives; `pong` has the time and the last seq of the socket's room."""
+def pong(call: Call) -> dict[str, Any]:
+    """The time, and the last seq of the socket's room."""
     room = call.socket.room
     return {"server_time": moment(), "seq": room.last if isinstance(room, Room) else 0}
+
+
+@command("ping", Ping, reads=True, at_once=pong, reply=PONG)
+async def ping(call: Call) -> dict[str, Any]:
+    """Asks whether the socket lives; `pong` has the time and the last seq of the socket's room.
+
+    With `digest` it has the digest of the board too, and the seq and epoch are those of it.
+    """
+    desk, project_id, person = call.socket.desk, call.socket.project_id, call.socket.user_id
+    if not call.body.digest or not project_id:
+        return pong(call)
+    if not desk.heavy_reads.take(person):
+        await desk.heavy_reads.wait(person)
+    try:
+        found = await sql.projects.digest(desk.database.heavy, project_id=project_id)
+    finally:
+        desk.heavy_reads.give_back(person)
+    return {"server_time": moment(), **found}
 
 
 @command("sync", Sync, reads=True)

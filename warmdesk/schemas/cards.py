@@ -10,7 +10,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.errors import field_error
 from warmdesk.schemas import Body, Day, Id, Index, Position, Shape, Timestamp, Version
+from warmdesk.schemas.checklist import ChecklistItem
+from warmdesk.schemas.comments import Comment
 from warmdesk.schemas.labels import Label
+from warmdesk.schemas.links import CardLink
 from warmdesk.schemas.pages import NotNegative, PageQuery
 from warmdesk.schemas.users import UserRef
 
@@ -223,30 +226,6 @@ class BoardCard(CardSummary, kw_only=True):
     description_cut: bool | UnsetType = UNSET
 
 
-class Comment(Shape):
-    """What somebody wrote on a card."""
-
-    id: int
-    card_id: int
-    user_id: int
-    user: UserRef
-    body: str
-    is_edited: bool
-    created_at: Timestamp
-    updated_at: Timestamp
-    version: int
-
-
-class ChecklistItem(Shape):
-    id: int
-    card_id: int
-    body: str
-    is_completed: bool
-    position: float
-    created_at: Timestamp
-    updated_at: Timestamp
-
-
 class Attachment(Shape):
     id: int
     filename: str
@@ -257,18 +236,10 @@ class Attachment(Shape):
     url: str
 
 
-class CardLink(Shape):
-    id: int
-    card_id: int
-    platform: str
-    link_type: str
-    title: str
-    url: str
-    created_at: Timestamp
-
-
 class CardDetail(CardSummary, kw_only=True):
-    """A card with everything that hangs on it; `watching` is the reader's own."""
+    """A card with what hangs on it: its newest fifty comments, oldest first, and its newest hundred
+    links; `watching` is the reader's own.
+    """
 
     created_by: UserRef | None
     watchers: list[UserRef]
@@ -277,6 +248,7 @@ class CardDetail(CardSummary, kw_only=True):
     checklist: list[ChecklistItem]
     attachments: list[Attachment]
     links: list[CardLink]
+    links_more: bool
     watching: bool
 
 

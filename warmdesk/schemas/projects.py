@@ -132,3 +132,11 @@ class ShowProject(Body):
     """The query of a project: which parts to include, separated by commas; all by default."""
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
+
+
+class Digest(Shape):
+    """What a board is at a seq: SHA-256 in hex."""
+
+    seq: int
+    epoch: str
+    digest: str

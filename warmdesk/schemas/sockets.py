@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Shape, Timestamp
+from warmdesk.schemas import Body, Shape, Timestamp
 from warmdesk.schemas.users import UserRef
 
 
@@ -73,9 +73,21 @@ class Typing(Shape):
     user_id: int
 
 
+class Ping(Body):
+    """Whether the board's digest is wanted too."""
+
+    digest: bool = False
+
+
 class Pong(Shape):
+    """`seq` is the head of the channel. With a `digest`, which is what the board was at `seq` of
+    `epoch`.
+    """
+
     server_time: Timestamp
     seq: int
+    epoch: str | UnsetType = UNSET
+    digest: str | UnsetType = UNSET
 
 
 class Ack(Shape):

@@ -1,0 +1,186 @@
+-- Comments written, edited and deleted. Planned like the changes of cards.
+--
+-- A comment shows its author by the name of today, so it is shaped when the seqs are taken.
+
+-- The time that a comment of a locked card says: an entry of its author for the author's own day, with the comment's first
+-- sentence. Another time changes the entry, none removes it. Gives by how much the card's sum changes.
+create or replace function log_time(m card_comments, minutes_ integer) returns integer language plpgsql as $$
+begin
+    if minutes_ = 0 then
+        delete from time_entries t where t.comment_id = m.id;
+    elsif m.time_spent_minutes > 0 then
+        update time_entries t set minutes = minutes_, updated_at = clock_timestamp() where t.comment_id = m.id;
+    else
+        insert into time_entries (user_id, project_id, card_id, comment_id, date, minutes, description)
+        select
+            m.user_id, m.project_id, m.card_id, m.id, (clock_timestamp() at time zone u.timezone)::date, minutes_,
+            left(coalesce(substring(btrim(m.body) from '^([^\n]*?[.!?])(?=\s|$)'), split_part(btrim(m.body), E'\n', 1)), 1000)
+        from users u where u.id = m.user_id;
+    end if;
+    return minutes_ - m.time_spent_minutes;
+end
+$$;
+
+create or replace function create_comment(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, card_ text, body_ text, minutes_ integer,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    prefix text;
+    c cards;
+    m card_comments;
+    changes text[] := array['comment_count'];
+    seqs bigint[];
+begin
+    prefix := require_writer(actor_, project_, need_);
+    c.id := hold_part(project_, prefix, card_);
+    insert into card_comments (project_id, card_id, user_id, body) values (project_, c.id, actor_, body_) returning * into m;
+    perform tell_part(project_, c.id, actor_, 'comment_added');
+    if minutes_ > 0 then
+        perform log_time(m, minutes_);
+        update card_comments k set time_spent_minutes = minutes_ where k.id = m.id returning * into m;
+        perform tell_part(project_, c.id, actor_, 'time_logged');
+        changes := changes || 'time_spent_minutes'::text;
+    end if;
+    update cards k set comment_count = k.comment_count + 1, time_spent_minutes = k.time_spent_minutes + minutes_
+    where k.id = c.id returning * into c;
+    seqs := take_seqs(array[channel_, channel_]);
+    status := 201;
+    answer := shape(m)::text;
+    messages := write_event(
+        seqs[1], channel_, 'board.comment_created', answer, entity(entity('card', c.id), 'comment', m.id), actor_, client_
+    ) || write_event(
+        seqs[2], channel_, 'board.card_updated', card_updated_payload(changes, card_json(c, prefix)::text),
+        entity('card', c.id), actor_, client_
+    );
+end
+$$;
+
+-- A live comment of a card, locked after it.
+create or replace function lock_comment(card_ bigint, comment_ bigint) returns card_comments language plpgsql as $$
+declare
+    m card_comments;
+begin
+    select * into m from card_comments k where k.id = comment_ and k.card_id = card_ and k.deleted_at is null for no key update;
+    if m.id is null then
+        perform refuse(404, 'comment not found');
+    end if;
+    return m;
+end
+$$;
+
+-- Another text or time for one's own comment; null leaves it. Nothing that differs is no event.
+create or replace function update_comment(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, card_ text, comment_ bigint, body_ text, minutes_ integer,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    prefix text;
+    c cards;
+    m card_comments;
+    more integer := 0;
+    seqs bigint[];
+begin
+    messages := '{}';
+    prefix := require_writer(actor_, project_, need_);
+    m := lock_comment(hold_part(project_, prefix, card_), comment_);
+    if m.user_id <> actor_ then
+        perform refuse(403, 'only its author may edit a comment');
+    end if;
+    if version_ <> m.version then
+        perform require_version(version_, m.version, conflict_status_, 'comment', shape(m));
+    end if;
+    body_ := coalesce(body_, m.body);
+    minutes_ := coalesce(minutes_, m.time_spent_minutes);
+    if btrim(body_, E' \t\n\r\f\v') = '' and minutes_ = 0 then
+        perform refuse(400, 'body: must not be blank', '{"fields":{"body":"blank"}}');
+    end if;
+    status := 200;
+    if (body_, minutes_) = (m.body, m.time_spent_minutes) then
+        answer := shape(m)::text;
+        return;
+    end if;
+    if minutes_ <> m.time_spent_minutes then
+        more := log_time(m, minutes_);
+        perform tell_part(project_, m.card_id, actor_, 'time_logged');
+        update cards k set time_spent_minutes = k.time_spent_minutes + more where k.id = m.card_id returning * into c;
+    end if;
+    update card_comments k set
+        body = body_, time_spent_minutes = minutes_, is_edited = true, version = k.version + 1, updated_at = clock_timestamp()
+    where k.id = m.id returning * into m;
+    seqs := take_seqs(array_fill(channel_, array[1 + (more <> 0)::integer]));
+    answer := shape(m)::text;
+    messages := write_event(
+        seqs[1], channel_, 'board.comment_updated', answer, entity(entity('card', m.card_id), 'comment', m.id), actor_, client_
+    );
+    if more <> 0 then
+        messages := messages || write_event(
+            seqs[2], channel_, 'board.card_updated',
+            card_updated_payload(array['time_spent_minutes'], card_json(c, prefix)::text), entity('card', c.id), actor_, client_
+        );
+    end if;
+end
+$$;
+
+-- Deletes one's own comment, with its time, or another's as a project admin: then the time stays its author's. The text leaves the
+-- feed.
+create or replace function delete_comment(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, card_ text, comment_ bigint,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    prefix text;
+    c cards;
+    m card_comments;
+    more integer := 0;
+    changes text[] := array['comment_count'];
+    seqs bigint[];
+begin
+    prefix := require_writer(actor_, project_, need_);
+    c.id := hold_part(project_, prefix, card_);
+    m := lock_comment(c.id, comment_);
+    if m.user_id <> actor_ then
+        perform require_role(actor_, project_, 'admin');
+    end if;
+    if version_ <> m.version then
+        perform require_version(version_, m.version, conflict_status_, 'comment', shape(m));
+    end if;
+    update card_comments k set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = k.version + 1
+    where k.id = m.id;
+    if m.user_id <> actor_ then
+        update time_entries t set comment_id = null where t.comment_id = m.id;
+    elsif m.time_spent_minutes > 0 then
+        more := log_time(m, 0);
+        changes := changes || 'time_spent_minutes'::text;
+    end if;
+    update cards k set comment_count = k.comment_count - 1, time_spent_minutes = k.time_spent_minutes + more
+    where k.id = c.id returning * into c;
+    seqs := take_seqs(array[channel_, channel_]);
+    status := 204;
+    answer := '';
+    messages := write_events(
+        array[
+            row(
+                channel_, 'board.comment_deleted', '{"comment_id":' || m.id || ',"card_id":' || c.id || '}',
+                entity(entity('card', c.id), 'comment', m.id)
+            )::new_event,
+            row(
+                channel_, 'board.card_updated', card_updated_payload(changes, card_json(c, prefix)::text),
+                entity('card', c.id)
+            )::new_event
+        ], actor_, client_, seqs
+    );
+end
+$$;

@@ -1,0 +1,46 @@
+create type comment_shape as (
+    id bigint, card_id bigint, user_id bigint, "user" json, body text, is_edited boolean, time_spent_minutes integer,
+    time_entry_id bigint, created_at text, updated_at text, version integer
+);
+
+-- A comment, everywhere.
+create or replace function shape(m card_comments) returns json language sql stable as $$
+select row_to_json(row(
+    m.id, m.card_id, m.user_id, (select shape(u) from users u where u.id = m.user_id), m.body, m.is_edited,
+    m.time_spent_minutes, case when m.time_spent_minutes > 0 then (select t.id from time_entries t where t.comment_id = m.id) end,
+    iso(m.created_at), iso(m.updated_at), m.version
+)::comment_shape)
+$$;
+
+-- A page of a card's live comments, oldest first: the oldest, those after an id, or the newest before an id. It ends after so
+-- many bytes, away from where it begins, but not before its first comment; what is not the body is reckoned as long as it may
+-- be. With the first and last id, and whether it goes on with older or newer ones.
+create or replace function comments_page(card_ bigint, before_ bigint, after_ bigint, limit_ integer, bytes_ bigint)
+returns table (items text, first_id bigint, last_id bigint, older boolean, newer boolean)
+language sql stable as $$
+with near as (
+    (
+        select m.id, m.body, row_number() over (order by m.id) as nth from card_comments m
+        where m.card_id = card_ and m.deleted_at is null and (before_ is null or after_ is not null)
+            and m.id > coalesce(after_, 0) and m.id < coalesce(before_, 9223372036854775807)
+        order by m.id limit limit_ + 1
+    )
+    union all
+    (
+        select m.id, m.body, row_number() over (order by m.id desc) as nth from card_comments m
+        where m.card_id = card_ and m.deleted_at is null and before_ is not null and after_ is null and m.id < before_
+        order by m.id desc limit limit_ + 1
+    )
+), sized as (
+    select n.id, n.nth, sum(octet_length(to_json(n.body)::text) + 5000) over (order by n.nth) as upto from near n
+), page as (
+    select
+        '[' || coalesce(string_agg(shape(m)::text, ',' order by m.id), '') || ']' as items, min(m.id) as first_id, max(m.id) as last_id
+    from sized s inner join card_comments m on m.id = s.id
+    where s.nth <= limit_ and (s.nth = 1 or s.upto <= bytes_)
+)
+select
+    p.items, p.first_id, p.last_id,
+    exists (select 1 from near n where n.id < p.first_id), exists (select 1 from near n where n.id > p.last_id)
+from page p
+$$;

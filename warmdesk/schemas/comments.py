@@ -1,0 +1,67 @@
+"""Comments: what people write on a card."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
+from warmdesk.schemas.users import UserRef
+
+MOST_MINUTES = 1440
+
+CommentBody = Annotated[str, Meta(max_length=20_000, examples=["The hinge is worn."])]
+Minutes = Annotated[int, Meta(ge=0, le=MOST_MINUTES, examples=[30])]
+
+
+class TimeOfComment(Body, kw_only=True):
+    """The time that went into it, which becomes an entry of the author's own day. `minutes` and
+    `time_minutes` are other names of it.
+    """
+
+    time_spent_minutes: Minutes | UnsetType | None = UNSET
+    minutes: Minutes | UnsetType | None = UNSET
+    time_minutes: Minutes | UnsetType | None = UNSET
+
+
+class WriteComment(TimeOfComment, kw_only=True):
+    """A comment, as Markdown. It may be blank where it says how much time was spent."""
+
+    body: CommentBody
+
+
+class EditComment(TimeOfComment, kw_only=True):
+    """Another text or time for one's own comment; what is not sent stays."""
+
+    body: CommentBody | UnsetType = UNSET
+    version: Version | None = None
+
+
+class CommentsQuery(Body):
+    """A page, oldest first: the oldest comments, those after one, or the newest before one."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: Id | None = None
+    after: Id | None = None
+
+
+class Comment(Shape):
+    """What somebody wrote on a card."""
+
+    id: int
+    card_id: int
+    user_id: int
+    user: UserRef
+    body: str
+    is_edited: bool
+    time_spent_minutes: int
+    time_entry_id: int | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    version: int
+
+
+class CommentDeleted(Shape):
+    comment_id: int
+    card_id: int
