@@ -8,7 +8,7 @@ create table time_entries (
     updated_at timestamptz not null default clock_timestamp(),
     user_id bigint not null references users (id),
     project_id bigint references projects (id),
-    card_id bigint references cards (id) on delete cascade,
+    card_id bigint references cards (id) on delete set null,
     comment_id bigint references card_comments (id) on delete set null,
     date date not null,
     minutes integer not null check (minutes between 1 and 1440),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import Person, Wire
+from tests.told import head
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def bodies(path: str, reader: Person) -> str:
 
 
 async def test_an_item_is_added_ticked_and_deleted_and_the_card_counts(
-    path: str, alice: Person, bob: Person
+    board: Board, path: str, alice: Person, bob: Person
 ) -> None:
     async with bob.socket("demo") as socket:
         made = await alice.post(path, {"body": " Oil the hinge "})
@@ -48,7 +49,9 @@ async def test_an_item_is_added_ticked_and_deleted_and_the_card_counts(
         assert await told(socket, "checklist_item_updated") == ticked
         card = await told(socket, "card_updated")
         assert (card["changes"], card["checklist_done"]) == (["checklist_done"], 1)
+        seq = await head(bob, board)
         assert await alice.put(one, {"is_completed": True}) == ticked
+        assert await head(bob, board) == seq
         renamed = await alice.put(one, {"body": "Oil both"})
         assert await told(socket, "checklist_item_updated") == renamed
         shown = await bob.get(path.removesuffix("/checklist"))
@@ -61,8 +64,6 @@ async def test_an_item_is_added_ticked_and_deleted_and_the_card_counts(
         card = await told(socket, "card_updated")
         assert card["changes"] == ["checklist_total", "checklist_done"]
         assert (card["checklist_total"], card["checklist_done"], card["version"]) == (0, 0, 1)
-        await socket.settle()
-        assert not socket.waiting()[:-1]
     await alice.delete(one, status=404)
     history = await bob.get(path.replace("/checklist", "/history"))
     assert [each["event_type"] for each in history][:3] == [
@@ -73,7 +74,9 @@ async def test_an_item_is_added_ticked_and_deleted_and_the_card_counts(
     assert "hinge" not in str(history)
 
 
-async def test_an_item_goes_where_it_is_sent(path: str, alice: Person, bob: Person) -> None:
+async def test_an_item_goes_where_it_is_sent(
+    board: Board, path: str, alice: Person, bob: Person
+) -> None:
     a, b, c = await items(path, alice, "a", "b", "c")
     first = await alice.post(path, {"body": "0", "position": 0})
     assert (first["position"], await bodies(path, bob)) == (500, "0abc")
@@ -82,11 +85,10 @@ async def test_an_item_goes_where_it_is_sent(path: str, alice: Person, bob: Pers
     await alice.put(f"{path}/{a}", {"position": 1e15})
     assert await bodies(path, bob) == "0cba"
     before = await alice.get(path)
-    async with bob.socket("demo") as socket:
-        for each in before:
-            await alice.put(f"{path}/{each['id']}", {"position": each["position"]})
-        await socket.settle()
-        assert not socket.events
+    seq = await head(bob, board)
+    for each in before:
+        await alice.put(f"{path}/{each['id']}", {"position": each["position"]})
+    assert await head(bob, board) == seq
     assert await alice.get(path) == before
     assert b in {each["id"] for each in before}
 
@@ -105,7 +107,9 @@ async def test_a_place_without_room_spaces_all(path: str, alice: Person, bob: Pe
     assert len({each["position"] for each in shown}) == 42
 
 
-async def test_a_new_order_names_all_items(path: str, alice: Person, bob: Person) -> None:
+async def test_a_new_order_names_all_items(
+    board: Board, path: str, alice: Person, bob: Person
+) -> None:
     a, b, c = await items(path, alice, "a", "b", "c")
     for wrong, code in (
         ([a, b], "too_short"),
@@ -123,9 +127,9 @@ async def test_a_new_order_names_all_items(path: str, alice: Person, bob: Person
             (a, 2000),
             (b, 3000),
         ]
+        seq = await head(bob, board)
         assert await alice.patch(f"{path}/reorder", {"item_ids": [c, a, b]}) == shown
-        await socket.settle()
-        assert len(socket.events) == 1
+        assert await head(bob, board) == seq
 
 
 async def test_any_moves_give_the_order_that_they_say(
