@@ -232,14 +232,14 @@ async def test_who_reads_at_last_gets_every_answer(server: Served, lines: list[L
 async def test_all_waiting_answers_together_have_a_budget(
     server: Served, lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 512 * KIB)
+    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 768 * KIB)
     before = cut("answers")
     most = 0
     for _ in range(60):
         lines.append(await Line.to(server.port, ASK * 8))
         await asyncio.sleep(0.01)
         most = max(most, server.readers.held)
-    assert 256 * KIB < most <= 512 * KIB
+    assert 384 * KIB < most <= 768 * KIB
     ended = [line.is_over for line in lines]
     assert cut("answers") - before == sum(ended) > 20
     # Those who took nothing for longest went first.
@@ -265,7 +265,7 @@ async def test_a_crowd_of_ones_own_readers_ends_nobody_elses(
         head = f"Host: x\r\nAuthorization: Bearer {await person.token()}\r\n\r\n"
         return f"GET /api/v1/projects/demo HTTP/1.1\r\n{head}".encode()
 
-    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 512 * KIB)
+    monkeypatch.setattr(bounds, "ANSWER_BUDGET", 768 * KIB)
     honest = await Line.to(server.port, await asked(alice))
     lines.append(honest)
     nobody = await Line.to(server.port, ASK * 8)
