@@ -163,7 +163,8 @@ class World:
     async def make_samples(self) -> None:
         for sample in SAMPLES:
             made = self.samples.setdefault(sample.name, [])
-            if not sample.most or len(made) < sample.most:
+            # Beside these there is the one that the paths name.
+            if not sample.most or len(made) + 1 < sample.most:
                 made.append(await sample.make(self.olga, self.names, f"Text {self._next()}"))
 
     async def delete_samples(self) -> None:

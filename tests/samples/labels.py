@@ -17,4 +17,6 @@ async def make(person: Person, names: Mapping[str, Any], text: str) -> int:
     return int((await person.post(path, body))["id"])
 
 
-SAMPLE = Sample("label_id", make, deletes="/projects/{slug}/labels/{label_id}", edits="name")
+SAMPLE = Sample(
+    "label_id", make, deletes="/projects/{slug}/labels/{label_id}", edits="name", most=490
+)
