@@ -244,9 +244,10 @@ def _entered(route: Route) -> Handler:
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
 
-    async def admit(request: web.Request) -> None:
+    async def admit(request: web.Request) -> Actor:
         desk = request.app[DESK]
-        actor = request[ACTOR] = await desk.identity.who(request)
+        actor: Actor = await desk.identity.who(request)
+        request[ACTOR] = actor
         if scope is not None:
             await scope.enter(request, desk, actor, need)
         elif actor.global_role != need and not (
@@ -255,14 +256,14 @@ def _entered(route: Route) -> Handler:
             raise Forbidden()
         elif actor.key_project_id is not None:
             raise KeyScope()
+        return actor
 
     @functools.wraps(handler)
     async def enter(request: web.Request) -> web.StreamResponse:
         desk = request.app[DESK]
         actor: Actor | None = None
         if need is not None:
-            await admit(request)
-            actor = request[ACTOR]
+            actor = await admit(request)
             if waits:
                 request[ADMIT] = functools.partial(admit, request)
         if read_query is not None:
