@@ -264,7 +264,8 @@ begin
         )
         select changes || array(select 'assignees' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
         if not is_whole_ and wanted <> '{}' and (select count(*) from card_assignees a where a.card_id = card_) > 100 then
-            perform refuse(422, 'a card has at most 100 assignees', '{"code":"too_many_assignees"}');
+            perform refuse(422, noun_ || ': a card has at most 100 assignees',
+                json_build_object('code', 'too_many_assignees', 'fields', json_build_object(noun_, 'conflicting')));
         end if;
     end if;
     if fields_ ?| array['label_ids', 'add_label_ids', 'remove_label_ids'] then
@@ -332,7 +333,8 @@ begin
         )
         select changes || array(select 'tags' where exists (select 1 from gone) or exists (select 1 from come)) into changes;
         if not is_whole_ and words <> '{}' and (select count(*) from card_tags ct where ct.card_id = card_) > 100 then
-            perform refuse(422, 'a card has at most 100 tags', '{"code":"too_many_tags"}');
+            perform refuse(422, noun_ || ': a card has at most 100 tags',
+                json_build_object('code', 'too_many_tags', 'fields', json_build_object(noun_, 'conflicting')));
         end if;
     end if;
     return changes;

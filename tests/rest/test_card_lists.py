@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Board, make_board
 from tests.person import Person
 from tests.told import head, told_since
+from warmdesk.schemas.cards import MAX_ASSIGNEES, MAX_TAGS
 
 ALICE, BOB, EVE, OLGA, ROOT = 3, 4, 5, 2, 1
 
@@ -123,13 +124,13 @@ async def test_a_part_that_cannot_be_is_named(
 
 
 async def test_a_list_gets_no_longer_by_parts(board: Board, alice: Person) -> None:
-    card = await board.card(tags=[f"tag {n}" for n in range(99)])
+    card = await board.card(tags=[f"tag {n}" for n in range(MAX_TAGS - 1)])
     path = f"{board.path}/cards/{card['id']}"
     refused = await alice.put(path, {"add_tags": ["a", "b"]}, status=422)
-    assert refused["code"] == "too_many_tags"
+    assert (refused["code"], list(refused["fields"])) == ("too_many_tags", ["add_tags"])
     await alice.put(path, {"add_tags": ["a"]})
     refused = await alice.post(f"{path}/tags", {"name": "b"}, status=422)
-    assert refused["code"] == "too_many_tags"
+    assert (refused["code"], list(refused["fields"])) == ("too_many_tags", ["name"])
     await alice.post(f"{path}/tags", {"name": "A"}, status=200)
     await alice.put(path, {"add_tags": ["b"], "remove_tags": ["a"]})
 
@@ -138,10 +139,12 @@ async def test_a_list_gets_no_longer_by_parts(board: Board, alice: Person) -> No
 async def test_assignees_get_no_more_by_parts(board: Board, alice: Person, connection: Any) -> None:
     await connection.execute(
         "with made as (insert into users (email, username, password_hash, display_name)"
-        " select 'u' || n, 'u' || n, 'x', 'U' from generate_series(1, 100) as n returning id),"
+        " select 'u' || n, 'u' || n, 'x', 'U' from generate_series(1, $2::integer) as n"
+        " returning id),"
         " there as (insert into project_members (project_id, user_id) select $1, id from made)"
         " select 1",
         board.id,
+        MAX_ASSIGNEES,
     )
     ids = [
         row["id"] for row in await connection.fetch("select id from users where display_name = 'U'")
@@ -154,7 +157,7 @@ async def test_assignees_get_no_more_by_parts(board: Board, alice: Person, conne
     ):
         assert refused["code"] == "too_many_assignees"
     changed = await alice.put(path, {"add_assignee_ids": [ALICE], "remove_assignee_ids": ids[:1]})
-    assert len(changed["assignees"]) == 100
+    assert len(changed["assignees"]) == MAX_ASSIGNEES
 
 
 # What the client saw
