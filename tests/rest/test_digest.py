@@ -50,6 +50,18 @@ async def test_a_ping_asks_for_it_and_is_answered_in_its_turn(
         assert each["payload"].keys() == {"server_time", "seq"}
 
 
+async def test_a_ping_has_any_payload_or_none(board: Board, bob: Person) -> None:
+    async with bob.socket("demo") as socket:
+        for text in ('{"type":"ping"}', '{"type":"ping","payload":null}'):
+            await socket.send_text(text)
+            await socket.next("pong")
+        for number in range(12):
+            await socket.send("ping", {"digest": False, "sent": number}, id=number)
+            assert (await socket.next("pong"))["id"] == number
+        await socket.send_text('{"type":"sync","payload":null}')
+        assert (await socket.next("error"))["payload"]["fields"] == {"since": "required"}
+
+
 async def test_where_there_is_no_board_there_is_no_digest(bob: Person) -> None:
     async with bob.socket("user") as socket:
         await socket.send("ping", {"digest": True}, id=1)

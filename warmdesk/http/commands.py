@@ -36,7 +36,8 @@ INBOX = 64
 """Messages of a socket that may wait."""
 ID_LIMIT = 200
 """Bytes of a message's id, as JSON."""
-NO_ID = msgspec.Raw(b"null")
+NULL, EMPTY = msgspec.Raw(b"null"), msgspec.Raw(b"{}")
+NO_ID = NULL
 INVALID_PAYLOAD = "invalid_payload"
 OF_PAYLOAD = frozenset({CODE_OF_STATUS[400], CODE_OF_STATUS[422], INVALID_FIELDS, "not_json"})
 """Codes of REST for what sockets call an invalid payload."""
@@ -52,7 +53,8 @@ class Incoming(msgspec.Struct):
     """A client's message: ``{"type", "payload", "id"}``."""
 
     type: str
-    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    payload: msgspec.Raw = EMPTY
+    """``null`` is none, too."""
     id: msgspec.Raw = NO_ID
     """Repeated as it came, and not read before it is known to be short."""
 
@@ -312,7 +314,7 @@ def _at_once(connection: CommandSocket, declared: Command, message: Incoming) ->
 def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Call:
     body = None
     if declared.read is not None:
-        body = declared.read(bytes(message.payload))
+        body = declared.read(bytes(message.payload if message.payload != NULL else EMPTY))
     version = getattr(body, "version", None)
     context = ChangeContext(
         actor_id=connection.user_id,
