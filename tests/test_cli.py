@@ -265,6 +265,23 @@ FOULS = [
         "reaction %s: its message %s is gone",
     ),
     (
+        "insert into message_reactions (owner_type, owner_id, user_id, emoji)"
+        " values ('conv_message', 404, 1, '+1')",
+        "reaction %s: its message %s is gone",
+    ),
+    ("update cards set comment_count = 1", "card %s: counts %s comments, but has %s"),
+    (
+        "insert into card_checklist_items (card_id, body, position)"
+        " select id, 'x', 1 from cards limit 1; update cards set checklist_total = 1,"
+        " checklist_done = 1",
+        "card %s: counts %s of %s items, but has %s of %s",
+    ),
+    (
+        "insert into time_entries (user_id, card_id, date, minutes)"
+        " select 1, id, now(), 5 from cards limit 1",
+        "card %s: tells %s minutes, but has %s",
+    ),
+    (
         "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
         "insert into topics (project_id, user_id, title) select id, 1, 'T' from projects;"
         "insert into topic_replies (project_id, topic_id, user_id, body)"

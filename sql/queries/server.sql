@@ -62,7 +62,26 @@ where h.project_id <> c.project_id
 union all
 select format('reaction %s: its message %s is gone', r.id, r.owner_id)
 from message_reactions as r
-where r.owner_type = 'chat_message' and not exists (select 1 from chat_messages as m where m.id = r.owner_id)
+where
+    (r.owner_type = 'chat_message' and not exists (select 1 from chat_messages as m where m.id = r.owner_id))
+    or (r.owner_type = 'conv_message' and not exists (select 1 from conversation_messages as m where m.id = r.owner_id))
+union all
+select format('card %s: counts %s comments, but has %s', c.id, c.comment_count, count(m.id))
+from cards as c
+left join card_comments as m on m.card_id = c.id and m.deleted_at is null
+group by c.id having count(m.id) <> c.comment_count
+union all
+select format('card %s: counts %s of %s items, but has %s of %s', c.id, c.checklist_done, c.checklist_total,
+    count(i.id) filter (where i.is_completed), count(i.id))
+from cards as c
+left join card_checklist_items as i on i.card_id = c.id
+group by c.id
+having count(i.id) <> c.checklist_total or count(i.id) filter (where i.is_completed) <> c.checklist_done
+union all
+select format('card %s: tells %s minutes, but has %s', c.id, c.time_spent_minutes, c.manual_minutes + coalesce(sum(t.minutes), 0))
+from cards as c
+left join time_entries as t on t.card_id = c.id
+group by c.id having c.manual_minutes + coalesce(sum(t.minutes), 0) <> c.time_spent_minutes
 union all
 select format('reply %s: its topic %s is in another project', r.id, r.topic_id)
 from topic_replies as r
