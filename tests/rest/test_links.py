@@ -61,6 +61,8 @@ def test_an_address_tells_what_it_leads_to(url: str, wanted: tuple[str, ...]) ->
         "https://github.com/example/door/pull/x",
         "https://github.com/example/door/commit/xyz",
         "https://example.org/issues/5",
+        "https://example.org/a%00/b/issues/5",
+        "https://example.org/a/b%0A/issues/5",
         f"https://example.org/a/b/issues/{'5' * 201}",
         f"https://example.org/{'a' * 300}/b/issues/5",
     ],

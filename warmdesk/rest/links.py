@@ -76,7 +76,7 @@ def referred_to(url: str) -> Reference:
     except ValueError as error:
         raise field_error("url", "bad_format", NO_ADDRESS) from error
     platform = next((HOSTS[label] for label in labels if label in HOSTS), None)
-    for form, link_type, of_form in LOOKED_FOR:
+    for form, link_type, of_form in LOOKED_FOR if path.isprintable() else ():
         found = form.fullmatch(path)
         if found and len(found[1]) <= LONGEST_REPOSITORY and len(found[2]) <= LONGEST_REFERENCE:
             repo, reference = found[1], found[2].lower()
