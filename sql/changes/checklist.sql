@@ -52,9 +52,10 @@ begin
 end
 $$;
 
+-- A new step; `most_`: as many as a card may have.
 create or replace function create_checklist_item(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, body_ text, position_ double precision,
+    project_ bigint, card_ text, body_ text, position_ double precision, most_ integer,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -71,8 +72,8 @@ begin
     spot := place_of_item(c.id, null, position_);
     insert into card_checklist_items (card_id, body, position) values (c.id, body_, spot.place) returning * into i;
     update cards k set checklist_total = k.checklist_total + 1 where k.id = c.id returning * into c;
-    if c.checklist_total > 200 then
-        perform refuse(422, 'a checklist has at most 200 items', '{"code":"too_many_items"}');
+    if c.checklist_total > most_ then
+        perform refuse(422, 'a checklist has at most ' || most_ || ' items', '{"code":"too_many_items"}');
     end if;
     perform tell_part(project_, c.id, actor_, 'checklist_added');
     if spot.crowded then

@@ -100,7 +100,7 @@ begin
     end if;
     body_ := coalesce(body_, m.body);
     minutes_ := coalesce(minutes_, m.time_spent_minutes);
-    if btrim(body_, E' \t\n\r\f\v') = '' and minutes_ = 0 then
+    if body_ = '' and minutes_ = 0 then
         perform refuse(400, 'body: must not be blank', '{"fields":{"body":"blank"}}');
     end if;
     status := 200;

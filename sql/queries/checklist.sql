@@ -10,7 +10,7 @@ where p.id = :project_id::bigint and k.deleted_at is null;
 select status, answer, messages
 from create_checklist_item(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :body::text, :position::double precision
+    :project_id::bigint, :card::text, :body::text, :position::double precision, :most::integer
 );
 
 -- name: update -> one, by key

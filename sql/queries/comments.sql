@@ -1,6 +1,6 @@
 -- name: page -> one
 -- A page of a live card's comments: see comments_page in sql/shapes/comments.sql.
-select page.items, page.first_id, page.last_id, page.older, page.newer
+select page.items, page.end_id, page.more
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 cross join lateral comments_page(k.id, :before::bigint, :after::bigint, :limit::integer, :bytes::bigint) as page

@@ -285,7 +285,7 @@ begin
         from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id;
     end if;
     if c.comment_count > 0 then
-        select p.items, p.older into comments, comments_more
+        select p.items, p.more into comments, comments_more
         from comments_page(c.id, 9223372036854775807, null, 50, 4 << 20) p;
     end if;
     if c.checklist_total > 0 then

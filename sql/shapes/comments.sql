@@ -12,11 +12,11 @@ select row_to_json(row(
 )::comment_shape)
 $$;
 
--- A page of a card's live comments, oldest first: the oldest, those after an id, or the newest before an id. It ends after so
--- many bytes, away from where it begins, but not before its first comment; what is not the body is reckoned as long as it may
--- be. With the first and last id, and whether it goes on with older or newer ones.
+-- A page of a card's live comments, oldest first: the first ones after an id, or, with `before_` alone, the last ones before it.
+-- With the id at which it ends, and whether more come there. It ends after `bytes_`, but not before its first comment; what is
+-- not the body is reckoned as long as it may be.
 create or replace function comments_page(card_ bigint, before_ bigint, after_ bigint, limit_ integer, bytes_ bigint)
-returns table (items text, first_id bigint, last_id bigint, older boolean, newer boolean)
+returns table (items text, end_id bigint, more boolean)
 language sql stable as $$
 with near as (
     (
@@ -33,14 +33,12 @@ with near as (
     )
 ), sized as (
     select n.id, n.nth, sum(octet_length(to_json(n.body)::text) + 5000) over (order by n.nth) as upto from near n
-), page as (
-    select
-        '[' || coalesce(string_agg(shape(m)::text, ',' order by m.id), '') || ']' as items, min(m.id) as first_id, max(m.id) as last_id
-    from sized s inner join card_comments m on m.id = s.id
-    where s.nth <= limit_ and (s.nth = 1 or s.upto <= bytes_)
+), fitting as (
+    select s.id, s.nth from sized s where s.nth <= limit_ and (s.nth = 1 or s.upto <= bytes_)
 )
 select
-    p.items, p.first_id, p.last_id,
-    exists (select 1 from near n where n.id < p.first_id), exists (select 1 from near n where n.id > p.last_id)
-from page p
+    '[' || coalesce(string_agg(shape(m)::text, ',' order by m.id), '') || ']',
+    (array_agg(f.id order by f.nth desc))[1],
+    count(*) < (select count(*) from near)
+from fitting f inner join card_comments m on m.id = f.id
 $$;

@@ -65,6 +65,7 @@ async def test_texts_come_back_as_they_were_sent(path: str, alice: Person, text:
         ({"body": ""}, "blank"),
         ({"body": "", "time_spent_minutes": 0}, "blank"),
         ({"body": " \n"}, "blank"),
+        ({"body": "\u00a0"}, "blank"),
         ({"body": 5}, "bad_format"),
         ({"body": "x" * 20_001}, "too_long"),
     ],
@@ -295,10 +296,12 @@ async def test_a_comment_logs_time(path: str, alice: Person, bob: Person, connec
 async def test_time_without_words_is_a_comment_too(path: str, alice: Person) -> None:
     made = await alice.post(path, {"body": " ", "time_spent_minutes": 1440})
     one = f"{path}/{made['id']}"
+    assert made["body"] == ""
     refused = await alice.put(one, {"time_spent_minutes": None}, status=400)
     assert refused["fields"] == {"body": "blank"}
     await alice.put(one, {"time_spent_minutes": 0, "body": "Nothing"})
-    await alice.put(one, {"body": ""}, status=400)
+    for blank in ("", " ", "\u00a0\n"):
+        await alice.put(one, {"body": blank}, status=400)
     for minutes in (-1, 1441, 1.5, "x"):
         refused = await alice.post(path, {"body": "x", "time_spent_minutes": minutes}, status=400)
         assert list(refused["fields"]) == ["time_spent_minutes"]

@@ -314,7 +314,9 @@ class ChecklistQueries(Queries):
     @query
     def all(self, *, card: str | None, project_id: int | None) -> Any: ...
     @hot
-    def create(self, *, card: str | None, body: str | None, position: float | None) -> Row: ...
+    def create(
+        self, *, card: str | None, body: str | None, position: float | None, most: int | None
+    ) -> Row: ...
     @hot
     def update(
         self,

@@ -24,7 +24,7 @@ from warmdesk.http.answers import answer, encode
 from warmdesk.http.query import UNKEEPABLE
 from warmdesk.http.request import QUERY
 from warmdesk.schemas.chat import MessagesQuery
-from warmdesk.schemas.pages import PageQuery
+from warmdesk.schemas.pages import OldestFirst, PageQuery
 
 MARK_BYTES = 4
 ASKED_ANEW = frozenset({"limit", "cursor"})
@@ -74,6 +74,18 @@ def answer_messages(request: web.Request, page: Any) -> web.Response:
         newer = link(request, "next", after=page["last_id"])
     links = [each for each in (newer, older) if each]
     return answer(page["items"], headers={"Link": ", ".join(links)} if links else None)
+
+
+def answer_oldest_first(request: web.Request, page: Any) -> web.Response:
+    """The answer to a page that `OldestFirst` asked for: its `items`, and if there are `more` the
+    ``Link`` that goes on behind `end_id`, to older ones before a place, else to newer ones.
+    """
+    if not page["more"]:
+        return answer(page["items"])
+    query: OldestFirst = request[QUERY]
+    goes_back = query.before is not None and query.after is None
+    place = {"before" if goes_back else "after": page["end_id"]}
+    return answer(page["items"], headers={"Link": link(request, "next", **place)})
 
 
 def _encoded(request: web.Request, content: bytes) -> str:

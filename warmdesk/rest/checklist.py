@@ -11,7 +11,7 @@ from warmdesk.http.answers import answer, answer_outcome
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, READS, card_ref, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
-from warmdesk.schemas.checklist import AddItem, ChangeItem, ChecklistItem, ItemOrder
+from warmdesk.schemas.checklist import MOST, AddItem, ChangeItem, ChecklistItem, ItemOrder
 
 CHECKLIST = ApiTag("checklist", "The steps of a card.")
 
@@ -54,6 +54,7 @@ async def add_item(request: web.Request) -> web.Response:
             card=card_ref(request),
             body=body.body.strip(),
             position=body.position,
+            most=MOST,
         )
     )
 

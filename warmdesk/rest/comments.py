@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, field_error
-from warmdesk.http.answers import answer, answer_outcome
-from warmdesk.http.pages import link
+from warmdesk.errors import Fault, field_error, fields_error
+from warmdesk.http.answers import answer_outcome
+from warmdesk.http.pages import answer_oldest_first
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.schemas.comments import (
     Comment,
-    CommentsQuery,
     EditComment,
     TimeOfComment,
     WriteComment,
 )
+from warmdesk.schemas.pages import OldestFirst
 
 COMMENTS = ApiTag("comments", "What people write on a card.")
 
@@ -33,7 +31,7 @@ PAGE_BYTES = 8 << 20
     "GET",
     "/projects/{slug}/cards/{card_id}/comments",
     need=Role.VIEWER,
-    query=CommentsQuery,
+    query=OldestFirst,
     answer=list[Comment],
     tag=COMMENTS,
     paged=True,
@@ -44,7 +42,7 @@ async def list_comments(request: web.Request) -> web.Response:
     A page of long comments ends early. As long as there is more, a `Link` with `rel="next"` goes
     on: before a comment to older ones, else to newer ones.
     """
-    query: CommentsQuery = request[QUERY]
+    query: OldestFirst = request[QUERY]
     page = await sql.comments.page(
         request[READS],
         project_id=request[PROJECT].id,
@@ -54,14 +52,7 @@ async def list_comments(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    return answer(page["items"], headers=_links(request, query, page))
-
-
-def _links(request: web.Request, query: CommentsQuery, page: Any) -> dict[str, str] | None:
-    """Where the list goes on; the side that was asked for is the one followed."""
-    if query.before is not None and query.after is None:
-        return {"Link": link(request, "next", before=page["first_id"])} if page["older"] else None
-    return {"Link": link(request, "next", after=page["last_id"])} if page["newer"] else None
+    return answer_oldest_first(request, page)
 
 
 @route(
@@ -79,8 +70,8 @@ def _links(request: web.Request, query: CommentsQuery, page: Any) -> dict[str, s
 async def write_comment(request: web.Request) -> web.Response:
     """Write a comment, and log the time that went into it."""
     body: WriteComment = request[BODY]
-    minutes = _minutes(body) or 0
-    if not minutes and not body.body.strip():
+    text, minutes = _text(body.body), _minutes(body) or 0
+    if not (text or minutes):
         raise field_error("body", "blank", "must not be blank")
     return answer_outcome(
         await request.app[DESK].changes.hot(
@@ -88,10 +79,15 @@ async def write_comment(request: web.Request) -> web.Response:
             request[CONTEXT],
             "card/comment",
             card=card_ref(request),
-            body=body.body,
+            body=text,
             minutes=minutes,
         )
     )
+
+
+def _text(body: str) -> str:
+    """A body as it is kept: blank is empty, as it may be beside a time."""
+    return body if body.strip() else ""
 
 
 def _minutes(body: TimeOfComment) -> int | None:
@@ -101,7 +97,7 @@ def _minutes(body: TimeOfComment) -> int | None:
     sent = {name: getattr(body, name) for name in TimeOfComment.__struct_fields__}
     given = {name: value or 0 for name, value in sent.items() if value is not UNSET}
     if len(set(given.values())) > 1:
-        raise BadRequest("give one time", fields=dict.fromkeys(given, "conflicting"))
+        raise fields_error(dict.fromkeys(given, Fault("conflicting", "two times are sent")))
     return next(iter(given.values()), None)
 
 
@@ -126,7 +122,7 @@ async def edit_comment(request: web.Request) -> web.Response:
             "card/comment",
             card=card_ref(request),
             comment_id=path_id(request, "comment_id"),
-            body=None if body.body is UNSET else body.body,
+            body=None if body.body is UNSET else _text(body.body),
             minutes=_minutes(body),
         )
     )

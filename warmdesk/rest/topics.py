@@ -10,7 +10,7 @@ from msgspec import UNSET
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
-from warmdesk.http.pages import answer_page, begins_after, link
+from warmdesk.http.pages import answer_oldest_first, answer_page, begins_after
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
@@ -23,9 +23,9 @@ from warmdesk.realtime.events import (
     TOPIC_REPLY_UPDATED,
     TOPIC_UPDATED,
 )
+from warmdesk.schemas.pages import OldestFirst
 from warmdesk.schemas.topics import (
     ListedTopic,
-    ListReplies,
     ListTopics,
     NewReply,
     NewTopic,
@@ -178,7 +178,7 @@ async def delete_topic(request: web.Request) -> web.Response:
     "GET",
     "/projects/{slug}/topics/{topic_id}/replies",
     need=Role.VIEWER,
-    query=ListReplies,
+    query=OldestFirst,
     answer=list[Reply],
     tag=TOPICS,
     paged=True,
@@ -189,7 +189,7 @@ async def list_replies(request: web.Request) -> web.Response:
     A page of long replies ends early. As long as there is more, a `Link` with `rel="next"` goes on:
     to older replies before one, else to newer ones.
     """
-    query: ListReplies = request[QUERY]
+    query: OldestFirst = request[QUERY]
     page = await sql.replies.page(
         request.app[DESK].database,
         project_id=request[PROJECT].id,
@@ -199,11 +199,7 @@ async def list_replies(request: web.Request) -> web.Response:
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
-    if not page["more"]:
-        return answer(page["items"])
-    goes_back = query.before is not None and query.after is None
-    place = {"before" if goes_back else "after": page["end_id"]}
-    return answer(page["items"], headers={"Link": link(request, "next", **place)})
+    return answer_oldest_first(request, page)
 
 
 @route(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
+from warmdesk.schemas import Body, Shape, Timestamp, Version
 from warmdesk.schemas.users import UserRef
 
 MOST_MINUTES = 1440
@@ -36,14 +36,6 @@ class EditComment(TimeOfComment, kw_only=True):
 
     body: CommentBody | UnsetType = UNSET
     version: Version | None = None
-
-
-class CommentsQuery(Body):
-    """A page, oldest first: the oldest comments, those after one, or the newest before one."""
-
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    before: Id | None = None
-    after: Id | None = None
 
 
 class Comment(Shape):

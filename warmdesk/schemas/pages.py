@@ -22,6 +22,14 @@ Cursor = Annotated[
 NotNegative = Annotated[int, Meta(ge=0, le=MAX_ID)]
 
 
+class OldestFirst(Body):
+    """A page, oldest first: the first, those after one, or those before one."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: Id | None = None
+    after: Id | None = None
+
+
 class PageQuery(Body):
     """The query of a list in pages. `cursor_type`: the type of the values that the cursor
     carries, which say where the list goes on. See http/pages.py.

@@ -55,14 +55,6 @@ class ReplyChanges(Body):
     version: Version | UnsetType = UNSET
 
 
-class ListReplies(Body):
-    """A page, oldest first: the first replies, those after one, or those before one."""
-
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-    before: Id | None = None
-    after: Id | None = None
-
-
 class Topic(Shape):
     """A topic.
 
