@@ -48,6 +48,7 @@ TABLES: dict[str, str] = {
     "conversations": WORK,
     "conversation_members": "100 a conversation",
     "conversation_messages": WORK,
+    "notifications": "the 1,000 newest of a user; 90 days",
 }
 
 DAY_MS = 86_400_000

@@ -358,6 +358,7 @@ declare
     card text;
     channel_ text := 'project:' || project_;
     spaced new_event[];
+    noted bigint[] := '{}';
     seqs bigint[];
 begin
     messages := '{}';
@@ -390,6 +391,9 @@ begin
     end if;
     insert into card_history (project_id, card_id, user_id, event_type, to_column_id, detail)
     values (project_, c.id, actor_, 'created', column_, c.title);
+    if fields_ ? 'assignee_ids' then
+        noted := note_card(c, actor_, '{}', '{assignees}', false, false);
+    end if;
     if is_crowded(spot.place, spot.low, spot.high) then
         spaced := space_cards(project_, column_, spot.place);
         select k.position into c.position from cards k where k.id = c.id;
@@ -403,6 +407,7 @@ begin
         card := card_json(c, prefix);
         messages := write_event(seqs[1], channel_, 'board.card_created', card, entity('card', c.id), actor_, client_);
     end if;
+    messages := messages || tell_notifications(noted);
     status := 201;
     answer := card;
 end
@@ -445,6 +450,8 @@ declare
     payload text;
     channel_ text := 'project:' || project_;
     changes text[] := '{}';
+    assigned bigint[];
+    noted bigint[] := '{}';
     seqs bigint[];
 begin
     messages := '{}';
@@ -546,6 +553,9 @@ begin
         'assignee_ids', 'add_assignee_ids', 'remove_assignee_ids', 'label_ids', 'add_label_ids', 'remove_label_ids',
         'tags', 'add_tags', 'remove_tags'
     ] then
+        if fields_ ?| array['assignee_ids', 'add_assignee_ids'] then
+            assigned := array(select a.user_id from card_assignees a where a.card_id = c.id);
+        end if;
         changes := changes || write_lists(project_, c.id, fields_, actor_, false);
     end if;
     if changes <> '{}' or c.column_id <> old.column_id then
@@ -556,6 +566,7 @@ begin
             time_spent_minutes = c.time_spent_minutes, manual_minutes = c.manual_minutes,
             column_id = c.column_id, position = c.position, version = k.version + 1, updated_at = clock_timestamp()
         where k.id = c.id returning * into c;
+        noted := note_card(c, actor_, assigned, changes, c.column_id <> old.column_id, true);
         if c.column_id = old.column_id then
             seqs[1] := take_seq(channel_);
         else
@@ -577,6 +588,7 @@ begin
     elsif payload is not null then
         messages := write_event(seqs[1], channel_, 'board.card_updated', payload, entity('card', c.id), actor_, client_);
     end if;
+    messages := messages || tell_notifications(noted);
     status := 200;
     answer := case shows_ when 'detail' then card_detail(c, actor_, card) when 'card' then card else card::json ->> shows_ end;
 end
@@ -599,6 +611,7 @@ declare
     card json;
     channel_ text := 'project:' || project_;
     spaced new_event[];
+    noted bigint[] := '{}';
     seqs bigint[];
 begin
     messages := '{}';
@@ -618,6 +631,7 @@ begin
         if column_ <> from_ then
             insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
             values (project_, held.id, actor_, 'column_move', from_, column_);
+            noted := note_card(c, actor_, null, '{}', true, false);
         end if;
         if is_crowded(spot.place, spot.low, spot.high) then
             spaced := space_cards(project_, column_, spot.place);
@@ -633,6 +647,7 @@ begin
                 card_moved_payload(c, prefix || '-' || c.card_number, from_, card), entity('card', c.id), actor_, client_
             );
         end if;
+        messages := messages || tell_notifications(noted);
     else
         card := card_json(held.id);
     end if;
@@ -750,6 +765,8 @@ declare
     old cards;
     c cards;
     changes text[];
+    assigned bigint[];
+    noted bigint[] := '{}';
     changed bigint[] := '{}';
     froms bigint[] := '{}';
     told text[] := '{}';
@@ -814,6 +831,9 @@ begin
             values (project_, c.id, actor_, 'column_move', old.column_id, target_);
         end if;
         if fields_ ?| array['assignee_ids', 'add_label_ids', 'remove_label_ids'] then
+            if fields_ ? 'assignee_ids' then
+                assigned := array(select a.user_id from card_assignees a where a.card_id = c.id);
+            end if;
             changes := changes || write_lists(project_, c.id, fields_, actor_, false);
         end if;
         if changes <> '{}' or c.column_id <> old.column_id then
@@ -823,6 +843,7 @@ begin
                 archived_at = c.archived_at, column_id = c.column_id, position = c.position,
                 version = k.version + 1, updated_at = clock_timestamp()
             where k.id = c.id;
+            noted := noted || note_card(c, actor_, assigned, changes, c.column_id <> old.column_id, true);
             changed := changed || c.id;
             froms := froms || old.column_id;
             told := told || to_json(changes)::text;
@@ -849,7 +870,7 @@ begin
                 order by t.nth
             ),
             actor_, client_, seqs
-        );
+        ) || tell_notifications(first_of_each(noted));
     end if;
     answer := '{"cards":' || array_to_json(shown)::text || '}';
 end

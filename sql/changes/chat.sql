@@ -14,12 +14,15 @@ $$;
 
 -- Sends one message that has neither Idempotency-Key nor nonce: what send_messages does for a group of one such, in the same
 -- order of locks, for a third of the cost. Refuses instead of answering with a refusal. No message fills an event's 1 MiB.
+drop function if exists send_message(bigint, bigint, text, text, text);
 create or replace function send_message(
-    project_ bigint, actor_ bigint, client_ text, need_ text, body_ text, out answer text, out messages text[]
+    project_ bigint, actor_ bigint, client_ text, need_ text, body_ text, names_ text default '',
+    out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     channel_ text := 'project:' || project_;
     seq_ bigint;
+    id_ bigint;
 begin
     perform require_writer(actor_, project_, need_);
     update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
@@ -33,6 +36,10 @@ begin
     insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
     select channel_, seq_, 'chat.message', s.message, actor_, client_, entity('message', s.id), clock_timestamp() from sent s
     returning w.payload, array[bus_message(w)] into answer, messages;
+    if names_ <> '' then
+        id_ := answer::json ->> 'id';
+        messages := messages || tell_notifications(note_names(about_text(actor_, project_, null, null, id_, body_), names_));
+    end if;
 end
 $$;
 
@@ -42,9 +49,10 @@ $$;
 --
 -- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
+drop function if exists send_messages(bigint[], bigint[], text[], text[], text[], text[], text[], text[], text[]);
 create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], needs_ text[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
-    bodies_ text[],
+    bodies_ text[], names_ text[] default null,
     out statuses integer[], out answers text[], out replays boolean[], out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -60,6 +68,7 @@ declare
     shapes text[];
     made bigint[];
     ids bigint[] := '{}';
+    noted bigint[] := '{}';
     n bigint;
     earlier bigint;
     leader bigint;
@@ -215,7 +224,13 @@ begin
             statuses[going[n]] := 201;
             answers[going[n]] := shapes[n];
             ids[going[n]] := made[n];
+            if names_[going[n]] <> '' then
+                noted := noted || note_names(
+                    about_text(actors_[going[n]], projects_[going[n]], null, null, made[n], bodies_[going[n]]), names_[going[n]]
+                );
+            end if;
         end loop;
+        messages := messages || tell_notifications(noted);
     end if;
 
     -- Twins of a row of this group: of its nonce first, then of its key, whose row may itself be a twin.

@@ -21,9 +21,11 @@ begin
 end
 $$;
 
+-- `names_`: the usernames in the text, with spaces between.
+drop function if exists create_comment(bigint, text, text, integer, integer, bigint, text, text, integer);
 create or replace function create_comment(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, body_ text, minutes_ integer,
+    project_ bigint, card_ text, body_ text, minutes_ integer, names_ text default '',
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -34,6 +36,7 @@ declare
     c cards;
     m card_comments;
     changes text[] := array['comment_count'];
+    noted bigint[];
     seqs bigint[];
 begin
     prefix := require_writer(actor_, project_, need_);
@@ -48,6 +51,7 @@ begin
     end if;
     update cards k set comment_count = k.comment_count + 1, time_spent_minutes = k.time_spent_minutes + minutes_
     where k.id = c.id returning * into c;
+    noted := note_comment(c, m, names_);
     seqs := take_seqs(array[channel_, channel_]);
     status := 201;
     answer := shape(m)::text;
@@ -56,7 +60,7 @@ begin
     ) || write_event(
         seqs[2], channel_, 'board.card_updated', card_updated_payload(changes, card_json(c, prefix)::text),
         entity('card', c.id), actor_, client_
-    );
+    ) || tell_notifications(noted);
 end
 $$;
 
@@ -73,10 +77,11 @@ begin
 end
 $$;
 
--- Another text or time for one's own comment; null leaves it. Nothing that differs is no event.
+-- Another text or time for one's own comment; null leaves it. Nothing that differs is no event. Who is named newly is told.
+drop function if exists update_comment(bigint, text, text, integer, integer, bigint, text, bigint, text, integer);
 create or replace function update_comment(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, comment_ bigint, body_ text, minutes_ integer,
+    project_ bigint, card_ text, comment_ bigint, body_ text, minutes_ integer, names_ text default '',
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -87,6 +92,7 @@ declare
     c cards;
     m card_comments;
     more integer := 0;
+    noted bigint[];
     seqs bigint[];
 begin
     messages := '{}';
@@ -113,9 +119,11 @@ begin
         perform tell_part(project_, m.card_id, actor_, 'time_logged');
         update cards k set time_spent_minutes = k.time_spent_minutes + more where k.id = m.card_id returning * into c;
     end if;
+    names_ := new_names(names_, m.body);
     update card_comments k set
         body = body_, time_spent_minutes = minutes_, is_edited = true, version = k.version + 1, updated_at = clock_timestamp()
     where k.id = m.id returning * into m;
+    noted := note_names(about_card(actor_, project_, m.card_id, m.id, m.body, null), names_);
     seqs := take_seqs(array_fill(channel_, array[1 + (more <> 0)::integer]));
     answer := shape(m)::text;
     messages := write_event(
@@ -127,6 +135,7 @@ begin
             card_updated_payload(array['time_spent_minutes'], card_json(c, prefix)::text), entity('card', c.id), actor_, client_
         );
     end if;
+    messages := messages || tell_notifications(noted);
 end
 $$;
 
@@ -181,6 +190,9 @@ begin
                 entity('card', c.id)
             )::new_event
         ], actor_, client_, seqs
+    ) || forget_notifications(
+        actor_, entity(entity(entity('notified', project_), 'card', c.id), 'comment', m.id),
+        array(select n.id from notifications n where n.comment_id = m.id)
     );
 end
 $$;

@@ -114,13 +114,15 @@ $$;
 
 -- Sends a message: 201 with it; 200 with the earlier one of the same nonce within ten minutes. Everybody in the conversation is
 -- told, the sender too. No message fills an event's 1 MiB.
+drop function if exists send_conversation_message(bigint, bigint, text, text, text);
 create or replace function send_conversation_message(
-    conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text,
+    conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text, names_ text default '',
     out status integer, out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     sent conversation_messages;
     channels text[];
+    noted bigint[];
     seqs bigint[];
     earlier bigint;
 begin
@@ -144,6 +146,7 @@ begin
     insert into conversation_messages as m (conversation_id, sender_id, body, nonce)
     values (conversation_, actor_, body_, nonce_)
     returning m.* into sent;
+    noted := note_message(sent, names_);
     seqs := take_seqs(channels);
     status := 201;
     answer := shape(sent, (select shape(u) from users u where u.id = actor_), null)::text;
@@ -156,6 +159,7 @@ begin
         returning *
     )
     select array_agg(bus_message(w::events)) into messages from written w;
+    messages := messages || tell_notifications(noted);
 end
 $$;
 

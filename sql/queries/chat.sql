@@ -3,12 +3,13 @@
 select statuses, answers, replays, messages
 from send_messages(
     :projects::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
-    :nonces::text[], :bodies::text[]
+    :nonces::text[], :bodies::text[], :names::text[]
 );
 
 -- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
-select answer, messages from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text);
+select answer, messages
+from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
 
 -- name: page -> one
 -- A page of the messages that were not deleted, oldest first: the newest, the newest before an id, the oldest after an

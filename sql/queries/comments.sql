@@ -11,7 +11,7 @@ where p.id = :project_id::bigint and k.deleted_at is null;
 select status, answer, messages
 from create_comment(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :body::text, :minutes::integer
+    :project_id::bigint, :card::text, :body::text, :minutes::integer, :names::text
 );
 
 -- name: update -> one, by key
@@ -19,7 +19,7 @@ from create_comment(
 select status, answer, messages
 from update_comment(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :comment_id::bigint, :body::text, :minutes::integer
+    :project_id::bigint, :card::text, :comment_id::bigint, :body::text, :minutes::integer, :names::text
 );
 
 -- name: delete -> one, by key

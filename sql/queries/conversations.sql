@@ -103,7 +103,7 @@ limit :limit::integer;
 -- name: send -> one, by key
 -- Sends a message: see send_conversation_message.
 select status, answer, messages
-from send_conversation_message(:id::bigint, :actor::bigint, :client::text, :body::text, :nonce::text);
+from send_conversation_message(:id::bigint, :actor::bigint, :client::text, :body::text, :nonce::text, :names::text);
 
 -- name: messages -> one
 -- A page of the messages that were not deleted, as `page` in chat.sql; no row to who is not in the conversation.
@@ -180,8 +180,10 @@ where id = :message_id::bigint;
 select j.message::text from conversation_messages_json(array[:message_id::bigint]) as j;
 
 -- name: unread -> one
--- In how many conversations somebody has not read others' messages, `limit` at most, and the head of their feed at that moment.
+-- In how many conversations somebody has not read others' messages, `limit` at most, how many notifications are unread, and the
+-- head of the person's feed at that moment.
 select
+    unread_notifications(:reader::bigint) as notifications,
     coalesce((select f.seq from feeds as f where f.channel = :channel::text), 0) as seq,
     (
         select count(*)

@@ -3,7 +3,7 @@
 select status, answer, messages
 from create_reply(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :topic_id::bigint, :body::text
+    :project_id::bigint, :topic_id::bigint, :body::text, :names::text
 );
 
 -- name: page -> one
@@ -15,7 +15,7 @@ where t.id = :topic_id::bigint and t.project_id = :project_id::bigint and t.dele
 
 -- name: lock -> one, by key
 -- A live reply of a locked topic, locked.
-select r.id, r.user_id
+select r.id, r.user_id, r.body
 from topic_replies as r
 where r.id = :id::bigint and r.topic_id = :topic_id::bigint and r.deleted_at is null
 for no key update;

@@ -93,6 +93,31 @@ with busy as (
 )
 select count(*) from gone;
 
+-- name: notifications -> value
+-- Takes notifications away, a batch at a time: those of 90 days ago, and of those to whom the newest 2,000 belong what is beyond
+-- the `most` newest of each. Gives how many went.
+with busy as (
+    select distinct n.user_id
+    from (select n.user_id from notifications as n order by n.id desc limit 2000) as n
+), old as (
+    select o.id
+    from busy as b
+    cross join lateral (
+        select n.id from notifications as n
+        where n.user_id = b.user_id
+        order by n.id desc limit :batch::integer offset :most::integer
+    ) as o
+    limit :batch::integer
+), aged as (
+    select n.id from notifications as n
+    where n.created_at < now() - interval '90 days'
+    order by n.created_at limit :batch::integer
+), gone as (
+    delete from notifications as n
+    where n.id in (select o.id from old as o union all select a.id from aged as a) returning 1
+)
+select count(*) from gone;
+
 -- name: conversation_messages -> value
 -- Takes the messages of conversations that everybody left away, a batch at a time, with what stands under them. Gives how many
 -- went.

@@ -3,7 +3,7 @@
 select status, answer, messages
 from create_topic(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :title::text, :body::text
+    :project_id::bigint, :title::text, :body::text, :names::text
 );
 
 -- name: page -> one
@@ -40,7 +40,7 @@ where t.id = :id::bigint and t.project_id = :project_id::bigint and t.deleted_at
 
 -- name: lock -> one, by key
 -- A live topic, locked.
-select t.id, t.user_id
+select t.id, t.user_id, t.body
 from topics as t
 where t.id = :id::bigint and t.project_id = :project_id::bigint and t.deleted_at is null
 for no key update;

@@ -21,6 +21,7 @@ from itertools import groupby
 from typing import Any
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes.mentions import named
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError, stored_refusal
@@ -58,6 +59,7 @@ class PendingMessage:
     body: str
     nonce: str | None
     answer: asyncio.Future[Outcome]
+    names: str = ""
     under_way: bool = False
 
     @property
@@ -94,7 +96,9 @@ class Chat:
         minutes.
         """
         loop = asyncio.get_running_loop()
-        pending = PendingMessage(context, context.project, body, nonce, loop.create_future())
+        pending = PendingMessage(
+            context, context.project, body, nonce, loop.create_future(), named(body)
+        )
         self._waiting.append(pending)
         self._carry_on()
         seconds, _ = granted(SECONDS)
@@ -115,6 +119,17 @@ class Chat:
             if body != message["body"]:
                 await sql.chat.edit(change.connection, id=message_id, body=body)
                 _tell(change, message_id, CHAT_MESSAGE_UPDATED, shape)
+                if names := named(body, message["body"]):
+                    change.finish(
+                        sql.notifications.named,
+                        actor=context.actor_id,
+                        project_id=context.project,
+                        topic_id=None,
+                        reply_id=None,
+                        message_id=message_id,
+                        body=body,
+                        names=names,
+                    )
             return Outcome(200, shape, entity=entity("message", message_id))
 
         return await self.changes.run(context, work)
@@ -128,6 +143,12 @@ class Chat:
                 await change.enter(Role.ADMIN)
             await sql.chat.delete(change.connection, id=message_id)
             _tell(change, message_id, CHAT_MESSAGE_DELETED, f'{{"id":{message_id}}}')
+            change.finish(
+                sql.notifications.forget_chat_message,
+                actor=context.actor_id,
+                project_id=context.project,
+                id=message_id,
+            )
 
         await self.changes.run(context, work)
 
@@ -260,6 +281,7 @@ class Chat:
                 client=pending.context.client_id,
                 need=pending.context.role,
                 body=pending.body,
+                names=pending.names,
             )
             return [Outcome(201, row["answer"])]
         row = await self.changes.many(sql.chat.send, tries=tries, **_columns(group))
@@ -292,6 +314,7 @@ def _columns(group: list[PendingMessage]) -> dict[str, list[Any]]:
         "hashes": [pending.context.body_hash for pending in group],
         "nonces": [pending.nonce for pending in group],
         "bodies": [pending.body for pending in group],
+        "names": [pending.names for pending in group],
     }
 
 

@@ -275,6 +275,7 @@ class ChatQueries(Queries):
         hashes: Sequence[str | None] | None,
         nonces: Sequence[str | None] | None,
         bodies: Sequence[str | None] | None,
+        names: Sequence[str | None] | None,
     ) -> Row: ...
     @query
     def send_alone(
@@ -285,6 +286,7 @@ class ChatQueries(Queries):
         client: str | None,
         need: str | None,
         body: str | None,
+        names: str | None,
     ) -> Row: ...
     @query
     def page(
@@ -371,10 +373,18 @@ class CommentsQueries(Queries):
         project_id: int | None,
     ) -> Row: ...
     @hot
-    def create(self, *, card: str | None, body: str | None, minutes: int | None) -> Row: ...
+    def create(
+        self, *, card: str | None, body: str | None, minutes: int | None, names: str | None
+    ) -> Row: ...
     @hot
     def update(
-        self, *, card: str | None, comment_id: int | None, body: str | None, minutes: int | None
+        self,
+        *,
+        card: str | None,
+        comment_id: int | None,
+        body: str | None,
+        minutes: int | None,
+        names: str | None,
     ) -> Row: ...
     @hot
     def delete(self, *, card: str | None, comment_id: int | None) -> Row: ...
@@ -434,6 +444,7 @@ class ConversationsQueries(Queries):
         client: str | None,
         body: str | None,
         nonce: str | None,
+        names: str | None,
     ) -> Row: ...
     @query
     def messages(
@@ -460,7 +471,7 @@ class ConversationsQueries(Queries):
     @query
     def message(self, *, message_id: int | None) -> Any: ...
     @query
-    def unread(self, *, channel: str | None, reader: int | None, limit: int | None) -> Row: ...
+    def unread(self, *, reader: int | None, channel: str | None, limit: int | None) -> Row: ...
 
 class FeedsQueries(Queries):
     @query
@@ -593,6 +604,70 @@ class MetricsQueries(Queries):
     @query
     def tables(self, *, names: Sequence[str | None] | None) -> Rows: ...
 
+class NotificationsQueries(Queries):
+    @query
+    def page(
+        self, *, reader: int | None, before: int | None, unread: bool | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def read(self, *, actor: int | None, client: str | None, id: int | None) -> Row: ...
+    @query
+    def read_all(self, *, actor: int | None, client: str | None) -> Row: ...
+    @query
+    def delete(self, *, actor: int | None, client: str | None, id: int | None) -> Row: ...
+    @query
+    def named(
+        self,
+        *,
+        actor: int | None,
+        project_id: int | None,
+        topic_id: int | None,
+        reply_id: int | None,
+        message_id: int | None,
+        body: str | None,
+        names: str | None,
+    ) -> Any: ...
+    @query
+    def named_in_conversation(
+        self,
+        *,
+        actor: int | None,
+        conversation_id: int | None,
+        message_id: int | None,
+        body: str | None,
+        names: str | None,
+    ) -> Any: ...
+    @query
+    def joined(self, *, actor: int | None, project_id: int | None, user_id: int | None) -> Any: ...
+    @query
+    def forget_card(self, *, actor: int | None, project_id: int | None, id: int | None) -> Any: ...
+    @query
+    def forget_topic(self, *, actor: int | None, project_id: int | None, id: int | None) -> Any: ...
+    @query
+    def forget_reply(
+        self, *, actor: int | None, project_id: int | None, topic_id: int | None, id: int | None
+    ) -> Any: ...
+    @query
+    def forget_chat_message(
+        self, *, actor: int | None, project_id: int | None, id: int | None
+    ) -> Any: ...
+    @query
+    def forget_message(
+        self, *, actor: int | None, conversation_id: int | None, id: int | None
+    ) -> Any: ...
+    @query
+    def forget_project(
+        self, *, actor: int | None, project_id: int | None, user_id: int | None
+    ) -> Any: ...
+    @query
+    def forget_conversation(
+        self, *, actor: int | None, conversation_id: int | None, user_id: int | None
+    ) -> Any: ...
+    @query
+    def read_conversation(
+        self, *, user_id: int | None, conversation_id: int | None, message_id: int | None
+    ) -> Any: ...
+
 class OnceQueries(Queries):
     @query
     def take(self, *, actor: int | None, path: Any, key: Any, body_hash: Any) -> Rows: ...
@@ -677,7 +752,7 @@ class ReactionsQueries(Queries):
 
 class RepliesQueries(Queries):
     @hot
-    def create(self, *, topic_id: int | None, body: str | None) -> Row: ...
+    def create(self, *, topic_id: int | None, body: str | None, names: str | None) -> Row: ...
     @query
     def page(
         self,
@@ -711,6 +786,8 @@ class RetentionQueries(Queries):
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
+    @query
+    def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def conversation_messages(self, *, batch: int | None) -> Any: ...
     @query
@@ -753,7 +830,7 @@ class SocketsQueries(Queries):
 
 class TopicsQueries(Queries):
     @hot
-    def create(self, *, title: str | None, body: str | None) -> Row: ...
+    def create(self, *, title: str | None, body: str | None, names: str | None) -> Row: ...
     @query
     def page(
         self,
@@ -841,6 +918,7 @@ class Sql(Statements):
     links: LinksQueries
     members: MembersQueries
     metrics: MetricsQueries
+    notifications: NotificationsQueries
     once: OnceQueries
     projects: ProjectsQueries
     reactions: ReactionsQueries

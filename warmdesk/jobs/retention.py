@@ -27,6 +27,9 @@ PAUSE_SECONDS = 0.05
 LOGIN_EVENTS = 1000
 """Lines of the login history that an account keeps, failures and the rest each."""
 
+NOTIFICATIONS = 1000
+"""Notifications that a person keeps, the newest."""
+
 log = logging.getLogger(__name__)
 
 Trim = Callable[[Any], Awaitable[int]]
@@ -52,6 +55,7 @@ class Retention(Job):
             "refresh_tokens": partial(trims.refresh_tokens, batch=BATCH),
             "sessions": partial(trims.sessions, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
+            "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),
         }

@@ -207,6 +207,7 @@ class Change:
     messages: list[str] = field(default_factory=list)
     """The bus messages of events that an SQL function has recorded."""
     entered: bool = False
+    last: list[tuple[Query[..., Any], dict[str, Any]]] = field(default_factory=list)
 
     async def enter(
         self, need: Need = None, *, archived: bool = False, counting: bool = False
@@ -269,8 +270,22 @@ class Change:
             )
         self.emitted.append((channel, event.name, payload, entity))
 
+    def finish(self, query: Query[P, Any], /, *_: P.args, **params: P.kwargs) -> None:
+        """Call a function that writes rows and events of its own when all else is written: what
+        concerns people is told on their feeds, which come after those of projects. It gives the bus
+        messages of its events.
+        """
+        self.last.append((query, params))
+
     async def record(self) -> list[str]:
-        """Take the seqs, ask the shapes, write the events. Gives what the bus carries."""
+        """Write all events of the change. Gives what the bus carries."""
+        messages = await self._record()
+        for query, params in self.last:
+            messages = messages + await query(self.connection, **params)
+        return messages
+
+    async def _record(self) -> list[str]:
+        """Take the seqs, ask the shapes, write what was emitted."""
         columns: dict[str, Any] = {}
         if self.emitted:
             channels, types, payloads, entities = zip(*self.emitted, strict=True)

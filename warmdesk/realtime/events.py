@@ -25,6 +25,7 @@ from warmdesk.schemas import conversations as dm
 from warmdesk.schemas import labels as label
 from warmdesk.schemas import links as link
 from warmdesk.schemas import members as member
+from warmdesk.schemas import notifications as note
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
 from warmdesk.schemas import topics as topic
@@ -293,6 +294,24 @@ DM_REACTION_UPDATED = event(
 )
 DM_READ = event(
     "dm.read", USER, dm.ConversationRead, "You have read a conversation up to this message."
+)
+
+# What concerns one person.
+NOTIFICATION = event(
+    "notification", USER, note.Notification, "Something happened that concerns you."
+)
+NOTIFICATION_READ = event(
+    "notification.read",
+    USER,
+    note.NotificationRead,
+    "You have read a notification, or all of them: how many are unread now.",
+)
+NOTIFICATION_DELETED = event(
+    "notification.deleted",
+    USER,
+    note.NotificationsDeleted,
+    "Notifications are gone, with what they were about: how many are unread now.",
+    erases=True,
 )
 
 # What a deleted text leaves in a feed.

@@ -21,6 +21,7 @@ RESOURCES = (
     "chat",
     "topics",
     "conversations",
+    "notifications",
     "events",
     "sockets",
     "metrics",

@@ -312,6 +312,12 @@ async def delete_card(request: web.Request) -> web.Response:
             json_text(card_id=card["id"], column_id=card["column_id"], key=card["key"]),
             entity=entity("card", card["id"]),
         )
+        change.finish(
+            sql.notifications.forget_card,
+            actor=context.actor_id,
+            project_id=project_id,
+            id=card["id"],
+        )
 
     await request.app[DESK].changes.run(context, work)
     return no_content()

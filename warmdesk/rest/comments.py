@@ -6,6 +6,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes.mentions import named
 from warmdesk.db.queries import sql
 from warmdesk.errors import Fault, field_error, fields_error
 from warmdesk.http.answers import answer_outcome
@@ -81,6 +82,7 @@ async def write_comment(request: web.Request) -> web.Response:
             card=card_ref(request),
             body=text,
             minutes=minutes,
+            names=named(text),
         )
     )
 
@@ -115,6 +117,7 @@ def _minutes(body: TimeOfComment) -> int | None:
 async def edit_comment(request: web.Request) -> web.Response:
     """Edit a comment of your own, its text or its time."""
     body: EditComment = request[BODY]
+    text = None if body.body is UNSET else _text(body.body)
     return answer_outcome(
         await request.app[DESK].changes.hot(
             sql.comments.update,
@@ -122,8 +125,9 @@ async def edit_comment(request: web.Request) -> web.Response:
             "card/comment",
             card=card_ref(request),
             comment_id=path_id(request, "comment_id"),
-            body=None if body.body is UNSET else _text(body.body),
+            body=text,
             minutes=_minutes(body),
+            names=named(text or ""),
         )
     )
 

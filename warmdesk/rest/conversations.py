@@ -23,6 +23,7 @@ from aiohttp import web
 
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.changes import reactions
+from warmdesk.changes.mentions import named
 from warmdesk.changes.reactions import Reactions, one_emoji
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Forbidden, Impossible, NotFound
@@ -254,6 +255,12 @@ async def remove_participant(request: web.Request) -> web.Response:
             json_text(conversation_id=here),
             entity=_entity(here),
         )
+        change.finish(
+            sql.notifications.forget_conversation,
+            actor=context.actor_id,
+            conversation_id=here,
+            user_id=user_id,
+        )
 
     await request.app[DESK].changes.run(context, work)
     return no_content()
@@ -285,6 +292,12 @@ async def read_conversation(request: web.Request) -> web.Response:
                 DM_READ,
                 json_text(conversation_id=here, message_id=message_id),
                 entity=_entity(here),
+            )
+            change.finish(
+                sql.notifications.read_conversation,
+                user_id=request[ACTOR].user_id,
+                conversation_id=here,
+                message_id=message_id,
             )
 
     await request.app[DESK].changes.run(context, work)
@@ -371,6 +384,7 @@ async def send_conversation_message(request: web.Request) -> web.Response:
             client=context.client_id,
             body=body.body,
             nonce=body.nonce,
+            names=named(body.body),
         )
     )
 
@@ -416,6 +430,15 @@ async def _edit(request: web.Request) -> web.Response:
         if body != message["body"]:
             await sql.conversations.edit(change.connection, message_id=message_id, body=body)
             await _tell(change, DM_MESSAGE_UPDATED, shape, of_message)
+            if names := named(body, message["body"]):
+                change.finish(
+                    sql.notifications.named_in_conversation,
+                    actor=context.actor_id,
+                    conversation_id=_here(change),
+                    message_id=message_id,
+                    body=body,
+                    names=names,
+                )
         return Outcome(200, shape, entity=of_message)
 
     return answer_outcome(await request.app[DESK].changes.run(context, work))
@@ -438,6 +461,12 @@ async def delete_conversation_message(request: web.Request) -> web.Response:
         await sql.conversations.delete(change.connection, message_id=message_id)
         deleted = json_text(conversation_id=here, id=message_id)
         await _tell(change, DM_MESSAGE_DELETED, deleted, _entity(here).child("message", message_id))
+        change.finish(
+            sql.notifications.forget_message,
+            actor=context.actor_id,
+            conversation_id=here,
+            id=message_id,
+        )
 
     await request.app[DESK].changes.run(context, work)
     return no_content()

@@ -119,6 +119,9 @@ async def add_member(request: web.Request) -> web.Response:
             entity=entity("project", project.id),
         )
         _tell_processes(change, user_id, project.id)
+        change.finish(
+            sql.notifications.joined, actor=actor_id, project_id=project.id, user_id=user_id
+        )
         return Outcome(201, shape)
 
     return answer_outcome(await desk.changes.run(context, work))
@@ -191,6 +194,9 @@ async def remove_member(request: web.Request) -> web.Response:
             entity=entity("project", project.id),
         )
         _tell_processes(change, user_id, project.id)
+        change.finish(
+            sql.notifications.forget_project, actor=actor_id, project_id=project.id, user_id=user_id
+        )
 
     await desk.changes.run(context, work)
     return no_content()

@@ -302,9 +302,9 @@ async def _let_in(
     return _follow(handshake, app, actor, project, room, options, protocol, me, reset, unread)
 
 
-async def _unread(desk: Desk, room: Room, actor: Actor) -> int:
-    """In how many conversations the actor has not read others' messages: true at the room's last
-    seq, unless so much comes at once that no look is at the same one.
+async def _unread(desk: Desk, room: Room, actor: Actor) -> tuple[int, int]:
+    """How many notifications are unread, and in how many conversations others' messages are: true at
+    the room's last seq, unless so much comes at once that no look is at the same one.
     """
     for _ in range(LOOKS):
         row = await sql.conversations.unread(
@@ -312,8 +312,7 @@ async def _unread(desk: Desk, room: Room, actor: Actor) -> int:
         )
         if row["seq"] == room.last:
             break
-    count: int = row["conversations"]
-    return count
+    return row["notifications"], row["conversations"]
 
 
 def _follow(
@@ -326,7 +325,7 @@ def _follow(
     protocol: str | None,
     me: bytes,
     reset: str | None,
-    unread: int | None,
+    unread: tuple[int, int] | None,
 ) -> Connection:
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
@@ -344,7 +343,8 @@ def _follow(
         server_time=moment(),
         ping_interval=int(PING_SECONDS),
         resumed=options.since is not None and reset is None,
-        unread_conversations=msgspec.UNSET if unread is None else unread,
+        unread_notifications=msgspec.UNSET if unread is None else unread[0],
+        unread_conversations=msgspec.UNSET if unread is None else unread[1],
     )
     first = signal_frame(HELLO, encode(hello))
     if project is not None:

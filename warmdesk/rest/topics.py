@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes.mentions import named
 from warmdesk.db.queries import sql
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_oldest_first, answer_page, begins_after
@@ -92,6 +93,7 @@ async def create_topic(request: web.Request) -> web.Response:
             "topic",
             title=body.title.strip(),
             body=body.body or "",
+            names=named(body.body or ""),
         )
     )
 
@@ -132,7 +134,7 @@ async def change_topic(request: web.Request) -> web.Response:
     topic_id = path_id(request, "topic_id")
 
     async def work(change: Change) -> Outcome:
-        await _own_topic(change, topic_id)
+        topic = await _own_topic(change, topic_id)
         written = await sql.topics.write(
             change.connection,
             id=topic_id,
@@ -143,6 +145,8 @@ async def change_topic(request: web.Request) -> web.Response:
         shape, told_of = change.shape(sql.topics.shape, id=topic_id), entity("topic", topic_id)
         if written:
             change.emit(_channel(change), TOPIC_UPDATED, shape, entity=told_of)
+            if body.body is not UNSET:
+                _name(change, topic["body"], body.body or "", topic_id)
         return Outcome(200, shape, entity=told_of)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
@@ -168,6 +172,12 @@ async def delete_topic(request: web.Request) -> web.Response:
             TOPIC_DELETED,
             json_text(id=topic_id),
             entity=entity("topic", topic_id),
+        )
+        change.finish(
+            sql.notifications.forget_topic,
+            actor=change.context.actor_id,
+            project_id=change.context.project,
+            id=topic_id,
         )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
@@ -223,6 +233,7 @@ async def create_reply(request: web.Request) -> web.Response:
             "topic/reply",
             topic_id=path_id(request, "topic_id"),
             body=request[BODY].body,
+            names=named(request[BODY].body),
         )
     )
 
@@ -244,12 +255,13 @@ async def change_reply(request: web.Request) -> web.Response:
     topic_id, reply_id = path_id(request, "topic_id"), path_id(request, "reply_id")
 
     async def work(change: Change) -> Outcome:
-        await _own_reply(change, topic_id, reply_id)
+        reply = await _own_reply(change, topic_id, reply_id)
         written = await sql.replies.write(change.connection, id=reply_id, body=body.body)
         shape = change.shape(sql.replies.shape, id=reply_id)
         told_of = entity("topic", topic_id).child("reply", reply_id)
         if written:
             change.emit(_channel(change), TOPIC_REPLY_UPDATED, shape, entity=told_of)
+            _name(change, reply["body"], body.body, topic_id, reply_id)
         return Outcome(200, shape, entity=told_of)
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
@@ -276,22 +288,48 @@ async def delete_reply(request: web.Request) -> web.Response:
             json_text(id=reply_id, topic_id=topic_id),
             entity=entity("topic", topic_id).child("reply", reply_id),
         )
+        change.finish(
+            sql.notifications.forget_reply,
+            actor=change.context.actor_id,
+            project_id=change.context.project,
+            topic_id=topic_id,
+            id=reply_id,
+        )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()
 
 
-async def _own_topic(change: Change, topic_id: int) -> None:
+def _name(
+    change: Change, before: str, now: str, topic_id: int, reply_id: int | None = None
+) -> None:
+    """Tell those whom an edited text names newly."""
+    if names := named(now, before):
+        change.finish(
+            sql.notifications.named,
+            actor=change.context.actor_id,
+            project_id=change.context.project,
+            topic_id=topic_id,
+            reply_id=reply_id,
+            message_id=None,
+            body=now,
+            names=names,
+        )
+
+
+async def _own_topic(change: Change, topic_id: int) -> Any:
     """A topic that the actor may change, locked."""
     topic = await _lock_topic(change, topic_id)
     await _own(change, topic, sql.topics.require_version)
+    return topic
 
 
-async def _own_reply(change: Change, topic_id: int, reply_id: int) -> None:
+async def _own_reply(change: Change, topic_id: int, reply_id: int) -> Any:
     """A reply that the actor may change, locked after its topic."""
     await _lock_topic(change, topic_id)
     reply = await sql.replies.lock(change.connection, id=reply_id, topic_id=topic_id)
     await _own(change, reply, sql.replies.require_version)
+    return reply
 
 
 async def _lock_topic(change: Change, topic_id: int) -> Any:

@@ -33,6 +33,13 @@ class Hello(Shape):
     server_time: Timestamp
     ping_interval: int
     resumed: bool
+    unread_notifications: (
+        Annotated[
+            int,
+            Meta(description="on one's own socket: how many notifications are unread at `seq`"),
+        ]
+        | UnsetType
+    ) = UNSET
     unread_conversations: (
         Annotated[
             int,

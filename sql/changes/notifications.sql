@@ -1,0 +1,451 @@
+-- Notifications: what happened that concerns one person, kept for that person and told on their own feed.
+--
+-- A change of a project or a conversation notes whom it concerns as it writes (`note`), and tells them when its own events are
+-- written (`tell_notifications`): the feeds of people come after those of projects. Rows come before feeds, in the order of
+-- their ids.
+
+-- The beginning of a text, for a notification.
+create or replace function preview(text_ text) returns text language sql immutable as $$
+select left(btrim(text_, E' \n\r\t'), 120)
+$$;
+
+-- Those of some names that an older text did not have: whom an edit names newly. What stood in code there counts as named.
+create or replace function new_names(names_ text, old_ text) returns text language sql immutable as $$
+select coalesce(string_agg(n.name, ' ' order by n.nth), '')
+from unnest(string_to_array(names_, ' ')) with ordinality n (name, nth)
+where lower(old_) !~ ('(?<![a-z0-9_.@/+-])@' || replace(n.name, '.', '\.') || '(?![a-z0-9._-]*[a-z0-9_])')
+$$;
+
+-- Whom a text of a project names, by usernames with spaces between. "all" is everybody, where a project admin says so.
+create or replace function people_named(actor_ bigint, project_ bigint, names_ text) returns bigint[] language plpgsql stable as $$
+declare
+    names text[] := string_to_array(names_, ' ');
+    people bigint[];
+begin
+    if names_ = '' then
+        return '{}';
+    end if;
+    people := array(select u.id from users u where lower(u.username) = any(names) and u.deleted_at is null);
+    if 'all' = any(names) and exists (
+        select 1 from users a left join project_members m on m.project_id = project_ and m.user_id = a.id
+        where a.id = actor_ and role_rank(effective_role(a.global_role, m.role)) >= role_rank('admin')
+    ) then
+        people := people || array(select m.user_id from project_members m where m.project_id = project_);
+    end if;
+    return people;
+end
+$$;
+
+-- Notes that something concerns people: each once, of the first kind that is given for them, but not who does it, and nobody who
+-- may not see it. `about_` says what it is; who has an unread notification of a conversation's messages gets no other until it is
+-- read. Gives the notifications' ids.
+create or replace function note(about_ notifications, people_ bigint[], kinds_ text[]) returns bigint[] language plpgsql as $$
+declare
+    ids bigint[];
+begin
+    if cardinality(people_) = 0 then
+        return '{}';
+    end if;
+    with concerned as (
+        select distinct on (p.id) p.id, p.kind from unnest(people_, kinds_) with ordinality p (id, kind, nth) order by p.id, p.nth
+    ), noted as (
+        insert into notifications (
+            user_id, kind, actor_id, project_id, card_id, comment_id, topic_id, reply_id, chat_message_id, conversation_id,
+            conversation_message_id, body, changes, wants_mail
+        )
+        select
+            c.id, c.kind, about_.actor_id, about_.project_id, about_.card_id, about_.comment_id, about_.topic_id, about_.reply_id,
+            about_.chat_message_id, about_.conversation_id, about_.conversation_message_id, coalesce(about_.body, ''), about_.changes,
+            c.kind in ('mention', 'assigned', 'dm') and u.email_notifications and talk.muted is not true
+        from concerned c
+        inner join users u on u.id = c.id
+        left join project_members m on m.project_id = about_.project_id and m.user_id = c.id
+        left join conversation_members talk on talk.conversation_id = about_.conversation_id and talk.user_id = c.id
+        where
+            c.id is distinct from about_.actor_id and u.is_active and u.deleted_at is null
+            and case
+                when about_.conversation_id is null then effective_role(u.global_role, m.role) is not null
+                else talk.user_id is not null and u.global_role in ('admin', 'user', 'viewer')
+            end
+        order by c.id
+        returning id
+    )
+    select coalesce(array_agg(n.id order by n.id), '{}') into ids from noted n;
+    return ids;
+end
+$$;
+
+-- Of what one change noted for many cards, the first 20 of each person: nobody wants 500.
+create or replace function first_of_each(ids_ bigint[]) returns bigint[] language plpgsql as $$
+declare
+    kept bigint[];
+begin
+    if cardinality(ids_) <= 20 then
+        return ids_;
+    end if;
+    kept := array(
+        select r.id
+        from (
+            select n.id, row_number() over (partition by n.user_id order by n.id) as nth
+            from unnest(ids_) i (id) inner join notifications n on n.id = i.id
+        ) r
+        where r.nth <= 20
+        order by r.id
+    );
+    delete from notifications n using unnest(ids_) i (id) where n.id = i.id and n.id <> all(kept);
+    return kept;
+end
+$$;
+
+-- Tells people of their new notifications.
+create or replace function tell_notifications(ids_ bigint[]) returns text[] language plpgsql as $$
+declare
+    seqs bigint[];
+begin
+    if cardinality(ids_) = 0 then
+        return '{}';
+    end if;
+    seqs := take_seqs(array(
+        select 'user:' || n.user_id from unnest(ids_) with ordinality i (id, nth) inner join notifications n on n.id = i.id
+        order by i.nth
+    ));
+    return write_events(
+        array(
+            select row(
+                'user:' || n.user_id, 'notification', shape(n)::text, entity(notified_of(n), 'notification', n.id)
+            )::new_event
+            from unnest(ids_) with ordinality i (id, nth) inner join notifications n on n.id = i.id
+            order by i.nth
+        ),
+        array(
+            select n.actor_id from unnest(ids_) with ordinality i (id, nth) inner join notifications n on n.id = i.id order by i.nth
+        ),
+        array_fill(null::text, array[cardinality(ids_)]), seqs
+    );
+end
+$$;
+
+-- Both at once, for changes written in Python: the last that they do.
+create or replace function notify(about_ notifications, people_ bigint[], kinds_ text[]) returns text[] language sql as $$
+select tell_notifications(note(about_, people_, kinds_))
+$$;
+
+-- What `note` is told of a text of a project: the row that its notifications share.
+create or replace function about_text(
+    actor_ bigint, project_ bigint, topic_ bigint, reply_ bigint, message_ bigint, body_ text
+) returns notifications language plpgsql stable as $$
+declare
+    about notifications;
+begin
+    about.actor_id := actor_;
+    about.project_id := project_;
+    about.topic_id := topic_;
+    about.reply_id := reply_;
+    about.chat_message_id := message_;
+    about.body := preview(body_);
+    return about;
+end
+$$;
+
+-- The same of a conversation's message.
+create or replace function about_conversation(
+    actor_ bigint, conversation_ bigint, message_ bigint, body_ text
+) returns notifications language plpgsql stable as $$
+declare
+    about notifications;
+begin
+    about.actor_id := actor_;
+    about.conversation_id := conversation_;
+    about.conversation_message_id := message_;
+    about.body := preview(body_);
+    return about;
+end
+$$;
+
+-- The same of a card, and of a comment on it.
+create or replace function about_card(
+    actor_ bigint, project_ bigint, card_ bigint, comment_ bigint, body_ text, changes_ text[]
+) returns notifications language plpgsql stable as $$
+declare
+    about notifications;
+begin
+    about.actor_id := actor_;
+    about.project_id := project_;
+    about.card_id := card_;
+    about.comment_id := comment_;
+    about.body := preview(body_);
+    about.changes := changes_;
+    return about;
+end
+$$;
+
+-- Notes whom a change of a locked card concerns: who is assigned newly, its assignees when it went to another column, and who
+-- watches it.
+create or replace function note_card(
+    c cards, actor_ bigint, were_assigned_ bigint[], changes_ text[], is_moved_ boolean, is_watched_ boolean
+) returns bigint[] language plpgsql as $$
+declare
+    people bigint[];
+    kinds text[];
+begin
+    select array_agg(p.id order by p.rank, p.id), array_agg(p.kind order by p.rank, p.id) into people, kinds
+    from (
+        select a.user_id as id, 'assigned' as kind, 1 as rank from card_assignees a
+        where were_assigned_ is not null and a.card_id = c.id and a.user_id <> all(were_assigned_)
+        union all
+        select a.user_id, 'assigned_moved', 2 from card_assignees a where is_moved_ and a.card_id = c.id
+        union all
+        select w.user_id, 'watched_updated', 3 from card_watchers w where is_watched_ and w.card_id = c.id
+    ) p;
+    if people is null then
+        return '{}';
+    end if;
+    return note(
+        about_card(actor_, c.project_id, c.id, null, null, case when is_moved_ then changes_ || '{column_id}' else changes_ end),
+        people, kinds
+    );
+end
+$$;
+
+-- Notes whom a new comment concerns: whom it names, who is assigned to its card, who watches it.
+create or replace function note_comment(c cards, m card_comments, names_ text) returns bigint[] language plpgsql as $$
+declare
+    people bigint[];
+    kinds text[];
+begin
+    select array_agg(p.id order by p.rank, p.id), array_agg(p.kind order by p.rank, p.id) into people, kinds
+    from (
+        select n.id, 'mention' as kind, 1 as rank from unnest(people_named(m.user_id, c.project_id, names_)) n (id)
+        union all
+        select a.user_id, 'assigned_commented', 2 from card_assignees a where a.card_id = c.id
+        union all
+        select w.user_id, 'watched_updated', 3 from card_watchers w where w.card_id = c.id
+    ) p;
+    if people is null then
+        return '{}';
+    end if;
+    return note(about_card(m.user_id, c.project_id, c.id, m.id, m.body, null), people, kinds);
+end
+$$;
+
+-- Notes whom a text of a project names.
+create or replace function note_names(about_ notifications, names_ text) returns bigint[] language plpgsql as $$
+declare
+    people bigint[] := people_named(about_.actor_id, about_.project_id, names_);
+begin
+    return note(about_, people, array_fill('mention'::text, array[cardinality(people)]));
+end
+$$;
+
+-- Notes that a message was sent, for all others of its conversation: whom it names, and who has read all before. While somebody
+-- has an unread notification of the conversation's messages they get no other: it says that there is something to read. It is
+-- locked, so that who reads it now has not read this message.
+create or replace function note_message(sent conversation_messages, names_ text) returns bigint[] language plpgsql as $$
+declare
+    named bigint[] := people_named(null, null, names_);
+    waiting bigint[];
+    people bigint[];
+begin
+    waiting := array(
+        select n.user_id from notifications n
+        where n.conversation_id = sent.conversation_id and n.kind = 'dm' and n.read_at is null
+        order by n.id for no key update
+    );
+    people := array(
+        select m.user_id from conversation_members m
+        where m.conversation_id = sent.conversation_id and m.user_id <> sent.sender_id and m.user_id <> all(waiting || named)
+    );
+    return note(
+        about_conversation(sent.sender_id, sent.conversation_id, sent.id, sent.body), named || people,
+        array_fill('mention'::text, array[cardinality(named)]) || array_fill('dm'::text, array[cardinality(people)])
+    );
+end
+$$;
+
+-- Marks notifications of one person as read, and tells it to all that the person has open.
+create or replace function read_notifications(user_ bigint, ids_ bigint[]) returns text[] language plpgsql as $$
+declare
+    ids bigint[];
+    seqs bigint[];
+begin
+    with unread as (
+        select n.id from notifications n
+        where n.user_id = user_ and n.id = any(ids_) and n.read_at is null order by n.id for no key update
+    ), now_read as (
+        update notifications n set read_at = clock_timestamp(), wants_mail = false from unread u where n.id = u.id returning n.id
+    )
+    select array_agg(r.id order by r.id) into ids from now_read r;
+    if ids is null then
+        return '{}';
+    end if;
+    seqs := take_seqs(array_fill('user:' || user_, array[cardinality(ids)]));
+    return write_events(
+        array(
+            select new_event(
+                'user:' || user_, 'notification.read', row_to_json(row(i.id, u.unread)::notification_read_shape),
+                entity('notification', i.id)
+            )
+            from unnest(ids) i (id) cross join (select unread_notifications(user_) as unread) u
+            order by i.id
+        ), user_, null, seqs
+    );
+end
+$$;
+
+-- A notification of one's own was read; 404 for another's.
+create or replace function read_notification(
+    actor_ bigint, client_ text, id_ bigint, out status integer, out answer text, out messages text[]
+) language plpgsql as $$
+begin
+    perform require_notification(actor_, id_);
+    status := 204;
+    answer := '';
+    messages := read_notifications(actor_, array[id_]);
+end
+$$;
+
+create or replace function require_notification(actor_ bigint, id_ bigint) returns void language plpgsql as $$
+begin
+    if not exists (select 1 from notifications n where n.id = id_ and n.user_id = actor_) then
+        perform refuse(404, 'notification not found');
+    end if;
+end
+$$;
+
+-- All that was told of until its event is read. What is written meanwhile is told after it, because the feed is locked; and what
+-- was written just before the lock is marked as well, unless it is being deleted.
+create or replace function read_all_notifications(
+    actor_ bigint, client_ text, out status integer, out answer text, out messages text[]
+) language plpgsql as $$
+declare
+    seq_ bigint;
+    unread_ bigint;
+begin
+    status := 204;
+    answer := '';
+    messages := '{}';
+    perform 1 from notifications n where n.user_id = actor_ and n.read_at is null order by n.id for no key update;
+    if not found then
+        return;
+    end if;
+    update notifications n set read_at = clock_timestamp(), wants_mail = false where n.user_id = actor_ and n.read_at is null;
+    seq_ := take_seq('user:' || actor_);
+    update notifications n set read_at = clock_timestamp(), wants_mail = false
+    from (
+        select k.id from notifications k where k.user_id = actor_ and k.read_at is null order by k.id for no key update skip locked
+    ) late
+    where n.id = late.id;
+    unread_ := unread_notifications(actor_);
+    messages := write_event(
+        seq_, 'user:' || actor_, 'notification.read', row_to_json(row(true, unread_)::notifications_read_shape)::text,
+        entity('user', actor_), actor_, client_
+    );
+end
+$$;
+
+-- Deletes notifications, whose own that may be, and tells those people, that they are gone with all that was told of `entity_`.
+create or replace function forget_notifications(actor_ bigint, entity_ text, ids_ bigint[]) returns text[] language plpgsql as $$
+declare
+    people bigint[];
+    forgotten text[];
+    seqs bigint[];
+begin
+    if cardinality(ids_) = 0 then
+        return '{}';
+    end if;
+    with known as (
+        select n.id from notifications n where n.id = any(ids_) order by n.id for update
+    ), gone as (
+        delete from notifications n using known k where n.id = k.id returning n.user_id, n.id
+    ), each_one as (
+        select g.user_id, array_to_json(array_agg(g.id order by g.id))::text as ids from gone g group by g.user_id
+    )
+    select array_agg(e.user_id order by e.user_id), array_agg(e.ids order by e.user_id) into people, forgotten from each_one e;
+    if people is null then
+        return '{}';
+    end if;
+    seqs := take_seqs(array(select 'user:' || p.id from unnest(people) with ordinality p (id, nth) order by p.nth));
+    return write_events(
+        array(
+            select row(
+                'user:' || p.id, 'notification.deleted',
+                '{"ids":' || p.ids || ',"unread_count":' || unread_notifications(p.id) || '}', entity_
+            )::new_event
+            from unnest(people, forgotten) with ordinality p (id, ids, nth) order by p.nth
+        ), actor_, null, seqs
+    );
+end
+$$;
+
+-- Deletes one of one's own; 404 for another's.
+create or replace function delete_notification(
+    actor_ bigint, client_ text, id_ bigint, out status integer, out answer text, out messages text[]
+) language plpgsql as $$
+begin
+    perform require_notification(actor_, id_);
+    status := 204;
+    answer := '';
+    messages := forget_notifications(
+        actor_, (select entity(notified_of(n), 'notification', n.id) from notifications n where n.id = id_), array[id_]
+    );
+end
+$$;
+
+-- Forgets what is about a deleted message of a conversation. Who had been told by it that there is something to read, and still has
+-- something, is told by the next message.
+create or replace function forget_message(actor_ bigint, conversation_ bigint, message_ bigint) returns text[] language plpgsql as $$
+declare
+    readers bigint[] := array(
+        select n.user_id from notifications n
+        where n.conversation_message_id = message_ and n.kind = 'dm' and n.read_at is null order by n.user_id
+    );
+    next_one conversation_messages;
+    reader bigint;
+    noted bigint[] := '{}';
+    told text[];
+begin
+    told := forget_notifications(
+        actor_, entity(entity('notified_in', conversation_), 'message', message_),
+        array(select n.id from notifications n where n.conversation_message_id = message_)
+    );
+    foreach reader in array readers loop
+        select k.* into next_one from conversation_members m
+        cross join lateral (
+            select * from conversation_messages o
+            where o.conversation_id = conversation_ and o.id > coalesce(m.last_read_message_id, 0)
+                and o.sender_id <> reader and not o.is_deleted
+            order by o.id limit 1
+        ) k
+        where m.conversation_id = conversation_ and m.user_id = reader;
+        if next_one.id is not null then
+            noted := noted || note(
+                about_conversation(next_one.sender_id, conversation_, next_one.id, next_one.body), array[reader], array['dm']
+            );
+        end if;
+    end loop;
+    return told || tell_notifications(noted);
+end
+$$;
+
+-- What reading a conversation up to a message reads: what names its reader up to there, and, when nothing is unread behind it, that
+-- there was something to read.
+create or replace function read_notifications_of_conversation(user_ bigint, conversation_ bigint, message_ bigint) returns text[]
+language plpgsql as $$
+begin
+    perform 1 from notifications n
+    where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null order by n.id for no key update;
+    if not found then
+        return '{}';
+    end if;
+    return read_notifications(
+        user_,
+        array(
+            select n.id from notifications n
+            where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null and case
+                when n.kind = 'dm' then not is_unread(conversation_, user_, message_)
+                else n.conversation_message_id <= message_
+            end
+        )
+    );
+end
+$$;
