@@ -303,8 +303,8 @@ async def _let_in(
 
 
 async def _unread(desk: Desk, room: Room, actor: Actor) -> tuple[int, int]:
-    """How many notifications are unread, and in how many conversations others' messages are: true at
-    the room's last seq, unless so much comes at once that no look is at the same one.
+    """How many notifications are unread, and in how many conversations others' messages are. True
+    at the room's last seq, unless so much comes at once that no look is at the same one.
     """
     for _ in range(LOOKS):
         row = await sql.conversations.unread(
