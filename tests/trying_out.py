@@ -96,6 +96,11 @@ class Office:
             await self._project(operation, number)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)
+        if "{notification_id}" in operation.path:
+            group = await self.bob.post("/conversations", {"user_ids": [3, owner.id]})
+            await self.bob.post(f"/conversations/{group['id']}/messages", {"body": "Hello"})
+            newest = (await owner.get("/notifications?limit=1"))["items"][0]
+            operation.names["notification_id"] = str(newest["id"])
         if "{session_id}" in operation.path:
             await self._sign_in()
             sessions = await owner.get("/auth/sessions")

@@ -458,6 +458,74 @@ async def changes(run: Run) -> None:
                 run.add(f"card {kind} / chat", cost.micros / message.micros)
 
 
+async def comments(run: Run) -> None:
+    """Goal 19: a comment, a step that is ticked, a reply, a direct message; against a chat message
+    that goes alone.
+    """
+    async with office(run, writers=2, cards=100) as on:
+        path, (writer, other) = f"/projects/{on.slugs[0]}", on.writers
+        few = on.cards[:CHANGED]
+        steps = [await _make(on, f"{path}/cards/{card}/checklist", body="A step") for card in few]
+        topic = await _make(on, f"{path}/topics", title="Doors")
+        here = await _make(on, "/conversations", user_ids=[other.user_id])
+
+        def change(method: str, below: str, **body: Any) -> bytes:
+            content = orjson.dumps(body)
+            return wire.request(method, f"/api/v1{below}", token=writer.token, body=content)
+
+        text = f"{WORDS} {HOLE}"
+        kinds: dict[str, list[bytes]] = {
+            "comment": [change("POST", f"{path}/cards/{card}/comments", body=text) for card in few],
+            "tick": [
+                change("PUT", f"{path}/cards/{card}/checklist/{step}", is_completed=done)
+                for done in (True, False)
+                for card, step in zip(few, steps, strict=True)
+            ],
+            "reply": [change("POST", f"{path}/topics/{topic}/replies", body=text)],
+            "direct message": [change("POST", f"/conversations/{here}/messages", body=text)],
+        }
+        for _ in range(run.rounds):
+            message = await on.ask(on.ours, [[on.chat()]], 201)
+            on.note("chat alone", message)
+            for kind, requests in kinds.items():
+                cost = await on.ask(on.ours, [requests], 200, 201)
+                on.note(kind, cost)
+                run.add(f"{kind} / chat", cost.micros / message.micros)
+
+
+async def conversations(run: Run) -> None:
+    """Goal 20: a thousand people in 500 conversations of two, of which a hundred write at once;
+    against a chat message that goes alone.
+    """
+    async with office(run, writers=1000) as on:
+        pairs = list(zip(on.writers[:500], on.writers[500:], strict=True))
+        made = [
+            await _make(on, "/conversations", by=one, user_ids=[other.user_id])
+            for one, other in pairs
+        ]
+        body = orjson.dumps({"body": f"{WORDS} {HOLE}"})
+        lines = [
+            [
+                wire.request(
+                    "POST", f"/api/v1/conversations/{here}/messages", token=one.token, body=body
+                )
+            ]
+            for here, (one, _) in list(zip(made, pairs, strict=True))[:100]
+        ]
+        for _ in range(run.rounds):
+            message = await on.ask(on.ours, [[on.chat()]], 201)
+            on.note("chat alone", message)
+            cost = await on.ask(on.ours, lines, 201)
+            on.note("dm 100", cost)
+            run.add("dm 100 / chat", cost.micros / message.micros)
+
+
+async def _make(on: Office, path: str, *, by: Member | None = None, **body: Any) -> int:
+    content = orjson.dumps(body)
+    made = await on.ours.ask("POST", path, by or on.writers[0], content, expected=201)
+    return int(made["id"])
+
+
 async def _statements(on: Office, requests: list[bytes]) -> float:
     """The statements of one change, by PostgreSQL's log. What the server asks by itself meanwhile
     has another text than what each change asks.
@@ -600,6 +668,8 @@ SCENARIOS: dict[str, Scenario] = {
     "hot_chat": hot_chat,
     "many_chats": many_chats,
     "changes": changes,
+    "comments": comments,
+    "conversations": conversations,
     "board": board,
     "unchanged": unchanged,
     "request": request,

@@ -253,4 +253,21 @@ GOALS = (
             )
         ),
     ),
+    Goal(
+        19,
+        "comments",
+        "comment, step, reply and direct message, against the chat POST",
+        (
+            Bound("comment / chat", 1.3),
+            Bound("tick / chat", 1.3),
+            Bound("reply / chat", 1.3),
+            Bound("direct message / chat", 1.3),
+        ),
+    ),
+    Goal(
+        20,
+        "conversations",
+        "100 of 1,000 people write in conversations of two",
+        (Bound("dm 100 / chat", 1.3),),
+    ),
 )

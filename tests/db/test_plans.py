@@ -175,6 +175,18 @@ TALK = """
         case when n % 2 = 0 then 1 else 1 + n / 2 % ($n / 10) end, 1 + n % $users,
         'message ' || n, n % 20 < 2
     from generate_series(1, $n) as n;
+    insert into notifications (
+        user_id, kind, actor_id, project_id, card_id, comment_id, topic_id, reply_id,
+        chat_message_id, conversation_id, conversation_message_id, read_at, wants_mail
+    )
+    select
+        case when n <= 1000 then 1 else 1 + n % $users end, 'mention', 2,
+        case when n % 5 <> 4 then 1 end, case when n % 5 < 2 then 1 + n % 100 end,
+        case when n % 5 = 1 then 1 + n % 100 end, case when n % 5 = 2 then 1 + n % 100 end,
+        case when n % 10 = 2 then 1 + n % 100 end, case when n % 5 = 3 then n end,
+        case when n % 5 = 4 then 1 end, case when n % 5 = 4 then n end,
+        case when n % 20 <> 0 then now() end, n % 100 = 0
+    from generate_series(1, $n / 2) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
     select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
     from generate_series(1, $n / 2) as n;
@@ -251,6 +263,11 @@ def cases(n: int) -> Iterator[Case]:
     unread = {"reader": 1, "channel": "user:1", "limit": 100}
     yield Case("conversations.unread", 60, unread)
     yield Case("conversations.partners", 60, {"user_id": 1, "limit": 30_001})
+    bell: dict[str, Any] = {"reader": 1, "before": None, "unread": False, "limit": 100}
+    yield Case("notifications.page", 151, bell, "newest")
+    yield Case("notifications.page", 151, {**bell, "before": n // 4}, "later")
+    yield Case("notifications.page", 151, {**bell, "unread": True}, "unread")
+    yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     for table in ("idempotency_keys", "refresh_tokens", "sessions"):

@@ -484,6 +484,7 @@ STATEMENTS = {
     "/health": "",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
+    "/notifications": "notifications.page",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
     "/projects/{slug}/cards": "cards.in_project",
