@@ -45,6 +45,7 @@ def value(kind: str, number: int, marked: int) -> Any:
         "timestamp with time zone": f"{day}T01:02:03.000004Z",
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],
+        "text[]": [f"text {number}"],
     }
     return values[kind]
 

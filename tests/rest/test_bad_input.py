@@ -167,6 +167,8 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     await make_each(olga, caller.known)
     path = f"/conversations/{caller.known['conversation_id']}/messages"
     caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
+    await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
+    caller.known["notification_id"] = (await olga.get("/notifications"))["items"][0]["id"]
     return caller
 
 

@@ -133,6 +133,9 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     known |= {"user_id": olga.id, "label_id": board.labels["Bug"]}
     if "{conversation_id}" in route.path:
         known |= await in_a_group(olga)
+    if "{notification_id}" in route.path:
+        await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
+        known["notification_id"] = (await olga.get("/notifications"))["items"][0]["id"]
     place = re.sub(r"{(\w+)}", lambda found: str(known[found[1]]), route.path)
     bodies: dict[str, Any] = {
         "log_in": {"login": "olga", "password": PASSWORD},

@@ -113,7 +113,7 @@ async def test_a_bulk_change_tells_each_person_of_some_cards(
     seq = await head(bob)
     assert (await alice.request("PATCH", f"{board.path}/cards", change)).status == 200
     assert [each["card"]["id"] for each in await bell(bob)] == ids[:20][::-1]
-    assert types(await told(bob, seq)).count("notification") == 20
+    assert types(await told(bob, seq, bell=True)).count("notification") == 20
     assert await kinds(alice) == []
 
 
@@ -187,7 +187,7 @@ async def test_who_is_added_to_a_project_is_told_and_who_leaves_keeps_nothing(
     assert await unread(eve) == 2
     await olga.delete(f"{board.path}/members/{EVE}")
     assert (await bell(eve), await unread(eve)) == ([], 0)
-    events = await told(eve)
+    events = await told(eve, bell=True)
     assert events[-1]["type"] == "notification.deleted"
     assert (events[-1]["payload"]["unread_count"], SECRET in str(events)) == (0, False)
     assert "project.left" in types(events)
@@ -259,7 +259,7 @@ async def test_a_deleted_message_hands_its_notification_on(
     (his,) = await bell(bob)
     assert (his["kind"], his["message_id"]) == ("dm", third["id"])
     await alice.delete(f"/conversations/{here}/messages/{third['id']}")
-    assert (await bell(bob), SECRET in str(await told(bob))) == ([], False)
+    assert (await bell(bob), SECRET in str(await told(bob, bell=True))) == ([], False)
 
 
 async def test_who_leaves_a_conversation_loses_what_it_told(
@@ -272,7 +272,7 @@ async def test_who_leaves_a_conversation_loses_what_it_told(
         await socket.next("dm.conversation_deleted")
         gone = await socket.next("notification.deleted")
     assert gone["payload"]["unread_count"] == 0
-    assert (await bell(bob), SECRET in str(await told(bob))) == ([], False)
+    assert (await bell(bob), SECRET in str(await told(bob, bell=True))) == ([], False)
 
 
 async def test_mail_is_wanted_where_it_is_not_declined(
@@ -332,7 +332,7 @@ async def test_what_is_deleted_takes_its_notifications_along(
     left = await bell(bob)
     assert len(left) == 5 - lost
     assert not set(gone) & {each["id"] for each in left}
-    events = await told(bob)
+    events = await told(bob, bell=True)
     kept = [
         each["payload"]["id"]
         for each in events
@@ -381,7 +381,7 @@ async def test_reading_is_told_to_all_devices_and_once(
             assert read["payload"] == {"id": middle["id"], "unread_count": 2}
             assert gone["payload"] == {"ids": [oldest["id"]], "unread_count": 1}
             assert all_read["payload"] == {"all": True, "unread_count": 0}
-    events = types(await told(bob))
+    events = types(await told(bob, bell=True))
     assert events.count("notification.read") == 2
     left = await bell(bob)
     assert [each["id"] for each in left] == [newest["id"], middle["id"]]
@@ -438,10 +438,10 @@ async def test_all_is_read_whatever_comes_meanwhile(
         reading = asyncio.create_task(bob.post("/notifications/read-all", status=204))
         await waiting(connection, 2)
     await asyncio.gather(sending, reading)
-    (event,) = [each for each in await told(bob) if each["type"] == "notification.read"]
+    (event,) = [each for each in await told(bob, bell=True) if each["type"] == "notification.read"]
     later = [
         each
-        for each in await told(bob)
+        for each in await told(bob, bell=True)
         if each["type"] == "notification" and each["seq"] > event["seq"]
     ]
     assert event["payload"]["unread_count"] == 0
