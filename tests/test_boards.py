@@ -340,7 +340,7 @@ async def test_a_board_of_many_members_shows_the_first_of_them(
     board: Board, alice: Person, olga: Person, connection: Any
 ) -> None:
     """Ten thousand with the longest names, beside the longest of everything else."""
-    await fat(connection, board, 100, "\x01" * 100_000)
+    await fat(connection, board, 20, "\x01" * 100_000)
     await connection.execute(
         "update projects set description = repeat(e'\\x01', 100000) where id = $1", board.id
     )
