@@ -163,7 +163,8 @@ begin
 end
 $$;
 
--- Moves a reader's mark forward; says whether it moved. Only the reader's own row is locked: a removal waits for it, and ends it.
+-- Moves a reader's mark forward; says whether it moved. Only what is the reader's own is locked: a removal waits for it, and ends
+-- it, and so does a message that would be told by a notification which is being read.
 create or replace function mark_read(conversation_ bigint, actor_ bigint, message_ bigint) returns boolean
 language plpgsql as $$
 declare
@@ -181,6 +182,11 @@ begin
     end if;
     update conversation_members m set last_read_message_id = message_
     where m.conversation_id = conversation_ and m.user_id = actor_ and message_ > mark;
-    return found;
+    if not found then
+        return false;
+    end if;
+    perform 1 from notifications n
+    where n.conversation_id = conversation_ and n.user_id = actor_ and n.read_at is null order by n.id for no key update;
+    return true;
 end
 $$;

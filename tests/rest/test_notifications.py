@@ -209,7 +209,7 @@ async def test_nobody_is_told_who_cannot_sign_in_or_sees_no_project(
 
 
 async def test_a_conversation_is_one_notification_until_it_is_read(
-    board: Board, alice: Person, bob: Person, eve: Person
+    board: Board, alice: Person, bob: Person, eve: Person, olga: Person
 ) -> None:
     group = (await begin(alice, BOB, EVE))["id"]
     path = f"/conversations/{group}"
@@ -220,7 +220,7 @@ async def test_a_conversation_is_one_notification_until_it_is_read(
     assert (his["kind"], his["body"], his["message_id"]) == ("dm", "One @eve", first["id"])
     assert (his["conversation_id"], his["title"], his["project"]) == (group, "Alice", None)
     assert await kinds(eve) == ["dm", "mention", "mention"]
-    assert await kinds(alice) == ["dm"]
+    assert (await kinds(alice), await kinds(olga)) == (["dm"], [])
     await bob.post(f"{path}/read", {"message_id": first["id"]}, status=204)
     assert await unread(bob) == 1
     await bob.post(f"{path}/read", {"message_id": third["id"]}, status=204)
@@ -231,20 +231,24 @@ async def test_a_conversation_is_one_notification_until_it_is_read(
     assert await unread(bob) == 1
 
 
+@pytest.mark.parametrize("first", ["sent", "read"])
 async def test_a_message_that_comes_while_its_conversation_is_read_is_told(
-    board: Board, alice: Person, bob: Person, connection: Any
+    board: Board, alice: Person, bob: Person, connection: Any, first: str
 ) -> None:
     here = (await begin(alice, BOB))["id"]
-    first = await say(alice, here)
+    seen = await say(alice, here)
+
+    async def read() -> None:
+        await bob.post(f"/conversations/{here}/read", {"message_id": seen["id"]}, status=204)
+
     async with held(connection, f"select * from feeds where channel = 'user:{BOB}'"):
-        sending = asyncio.create_task(say(alice, here))
+        one = asyncio.create_task(say(alice, here) if first == "sent" else read())
         await waiting(connection, 1)
-        reading = asyncio.create_task(
-            bob.post(f"/conversations/{here}/read", {"message_id": first["id"]}, status=204)
-        )
+        other = asyncio.create_task(read() if first == "sent" else say(alice, here))
         await waiting(connection, 2)
-    await asyncio.gather(sending, reading)
+    await asyncio.gather(one, other)
     assert await unread(bob) == 1
+    assert len(await bell(bob)) == (1 if first == "sent" else 2)
 
 
 async def test_a_deleted_message_hands_its_notification_on(
