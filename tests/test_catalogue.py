@@ -32,7 +32,7 @@ SEED = {
     "presence.join",
     "presence.leave",
 }
-OWN_VIEW = {"my_role", "starred", "watching", "unread_count", "last_read_message_id"}
+OWN_VIEW = {"my_role", "starred", "watching", "unread_count", "last_read_message_id", "muted"}
 
 
 def names(kind: Any, seen: frozenset[Any] = frozenset()) -> set[str]:

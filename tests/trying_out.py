@@ -183,6 +183,8 @@ class Office:
                 await owner.post(path, status=200)
         if operation.body and "ids" in operation.body:
             operation.body = {**operation.body, "ids": [card["id"]]}
+        if operation.body and "message_id" in operation.body:
+            operation.body = {"message_id": message["id"]}
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "item_ids" in operation.body:

@@ -25,6 +25,7 @@ TABLES: dict[str, str] = {
     "events": "event_retention_days",
     "projects": WORK,
     "project_members": "5,000 a user",
+    "project_readers": "one row a member, and administrators who read or mute",
     "shows_users": "one row a table",
     "project_guests": "5,000 a user by what others do; the rest is the user's own work",
     "starred_projects": WORK,

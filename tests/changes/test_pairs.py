@@ -245,6 +245,8 @@ DEEDS = {
     "say as the boss": Deed("boss", "POST", "/chat/messages", {"body": "Hello"}),
     "make as the boss": Deed("boss", "POST", "/columns/{A}/cards", {"title": "N"}),
     "rename the boss": Deed("boss", "PUT", "/users/me", {"display_name": "Chief"}),
+    "read": Deed("worker", "POST", "/chat/read", {"message_id": "said"}),
+    "mute": Deed("worker", "PUT", "/mute", {"muted": True}),
     "star": Deed("worker", "POST", "/star"),
     "unstar": Deed("worker", "DELETE", "/star"),
 }

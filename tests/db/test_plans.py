@@ -34,6 +34,7 @@ FEW = {
     "labels",
     "project_guests",
     "project_members",
+    "project_readers",
     "projects",
     "refresh_tokens",
     "schema_migrations",
@@ -77,6 +78,8 @@ PEOPLE = """
     insert into project_members (project_id, user_id, role)
     select 1 + n % $projects, 1 + (n / $projects + n % $projects * 50) % $users, 'member'
     from generate_series(0, $projects * 50 - 1) as n;
+    insert into project_readers (project_id, user_id)
+    select project_id, user_id from project_members;
     insert into starred_projects (user_id, project_id)
     select n, 1 + n % $projects from generate_series(1, $users) as n;
     insert into columns (project_id, name, position)
@@ -317,7 +320,8 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
         board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
-        yield Case("projects.board", 900, board, f"of {project}")
+        yield Case("projects.board", 900, {**board, "messages": 0}, f"of {project}")
+        yield Case("projects.board", 951, {**board, "messages": 50}, f"of {project} with its talk")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}
@@ -329,7 +333,7 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("labels.count", 10, {"project_id": project}, f"of {project}")
     yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
-    mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
+    mark = {"channel": "project:1", "project_id": 1, "user_id": 1, "role": "member"}
     yield Case("projects.board_mark", 3, mark)
     projects = {
         "global_role": "user",
@@ -338,13 +342,19 @@ def cases(n: int) -> Iterator[Case]:
         "starred_only": False,
         "include_archived": False,
         "q": "",
+        "by_activity": False,
         "after_name": None,
+        "after_us": None,
         "after_id": None,
         "limit": 50,
     }
     yield Case("projects.page", 51, projects, "mine")
-    later = {"after_name": "project 1", "after_id": 1}
+    later = {"after_name": "project 1", "after_us": 0, "after_id": 1}
     yield Case("projects.page", 51, {**projects, **later}, "mine, later")
+    active = {**projects, "by_activity": True}
+    yield Case("projects.page", 51, active, "mine, by activity")
+    later = {"after_name": "", "after_us": 1_000_000 * int(time.time()), "after_id": 1}
+    yield Case("projects.page", 51, {**active, **later}, "mine, later by activity")
     yield Case("projects.page", 51, {**projects, "starred_only": True, "q": "p"}, "starred")
     everything = {**projects, "global_role": "admin"}
     yield Case("projects.page", 1000, everything, "an administrator's")

@@ -141,6 +141,7 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
         "add_reaction": {"emoji": "👍"},
         "add_tag": {"name": "urgent"},
         "add_conversation_reaction": {"emoji": "👍"},
+        "read_chat": {"message_id": known["message_id"]},
         "read_conversation": {"message_id": known["message_id"]},
     }
     sent = bodies.get(names(route))

@@ -308,6 +308,10 @@ class ChatQueries(Queries):
     @query
     def delete(self, *, id: int | None) -> str: ...
     @query
+    def read(self, *, project_id: int | None, actor: int | None, message_id: int | None) -> Any: ...
+    @query
+    def read_mark(self, *, user_id: int | None, project_id: int | None) -> Any: ...
+    @query
     def shape(self, *, id: int | None) -> Any: ...
 
 class ChecklistQueries(Queries):
@@ -617,6 +621,7 @@ class ProjectsQueries(Queries):
     def page(
         self,
         *,
+        by_activity: bool | None,
         global_role: str | None,
         user_id: int | None,
         mine: bool | None,
@@ -624,6 +629,7 @@ class ProjectsQueries(Queries):
         include_archived: bool | None,
         q: str | None,
         after_id: int | None,
+        after_us: int | None,
         after_name: str | None,
         limit: int | None,
     ) -> Row: ...
@@ -644,7 +650,11 @@ class ProjectsQueries(Queries):
     @query
     def unstar(self, *, user_id: Any, project_id: Any) -> str: ...
     @query
-    def board_mark(self, *, channel: Any, project_id: Any, user_id: Any) -> Row: ...
+    def mute(self, *, project_id: int | None, user_id: int | None, muted: bool | None) -> str: ...
+    @query
+    def board_mark(
+        self, *, channel: Any, role: str | None, user_id: int | None, project_id: int | None
+    ) -> Row: ...
     @query
     def board(
         self,
@@ -654,6 +664,7 @@ class ProjectsQueries(Queries):
         cards: bool | None,
         members: bool | None,
         most_members: int | None,
+        messages: int | None,
         labels: bool | None,
         bytes: int | None,
         columns: bool | None,

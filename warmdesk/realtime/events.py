@@ -238,6 +238,9 @@ PROJECT_JOINED = event(
 PROJECT_LEFT = event(
     "project.left", USER, project.ProjectSlug, "You are no longer a member of a project."
 )
+CHAT_READ = event(
+    "chat.read", USER, chat.ChatRead, "You have read a project's chat up to this message."
+)
 USER_UPDATED = event("user.updated", USER, user.Me, "Your profile changed.")
 SESSION_REVOKED = event(
     "session.revoked", USER, ctl.SessionRevoked, "A session of yours was ended."

@@ -8,9 +8,10 @@ from aiohttp import web
 from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
-from warmdesk.boards import PARTS
+from warmdesk.boards import CHAT, PARTS
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
@@ -18,6 +19,8 @@ from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
+from warmdesk.json_parts import joined
+from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.entities import entity
@@ -29,8 +32,10 @@ from warmdesk.realtime.events import (
     PROJECT_UNARCHIVED,
     PROJECT_UPDATED,
 )
+from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
     Digest,
+    ListedProject,
     ListProjects,
     NewProject,
     Project,
@@ -43,18 +48,20 @@ from warmdesk.schemas.projects import (
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
 
 COLOR = "#6366f1"
+HERE_SHOWN = 5
+"""Those who came last to a project, of all who have it open."""
 
 
 @route(
     "GET",
     "/projects",
     query=ListProjects,
-    answer=list[Project],
+    answer=list[ListedProject],
     tag=PROJECTS,
     paged=True,
 )
 async def list_projects(request: web.Request) -> web.Response:
-    """List the projects you can see, by name.
+    """List the projects you can see, by name or by activity.
 
     Archived ones only with `include_archived`; `mine` leaves out what a global administrator sees
     without being a member.
@@ -66,20 +73,21 @@ async def list_projects(request: web.Request) -> web.Response:
     "GET",
     "/starred-projects",
     query=ListProjects,
-    answer=list[Project],
+    answer=list[ListedProject],
     tag=PROJECTS,
     paged=True,
 )
 async def list_starred_projects(request: web.Request) -> web.Response:
-    """List the projects that have your star, by name."""
+    """List the projects that have your star, by name or by activity."""
     return await _page(request, starred_only=True)
 
 
 async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
     query: ListProjects = request[QUERY]
     actor = request[ACTOR]
-    after_name, after_id = begins_after(request)
-    async with request.app[DESK].database.connection() as connection:
+    desk = request.app[DESK]
+    after_name, after_us, after_id = begins_after(request)
+    async with desk.database.connection() as connection:
         page = await sql.projects.page(
             connection,
             user_id=actor.user_id,
@@ -88,11 +96,32 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
             starred_only=starred_only,
             include_archived=query.include_archived,
             q=query.q.strip(),
+            by_activity=query.sort == "activity",
             after_name=after_name,
+            after_us=after_us,
             after_id=after_id,
             limit=query.limit,
         )
-    return answer_page(request, page)
+    items: list[str] = page["items"]
+    if query.include == "here":
+        here = await _here(desk, page["ids"])
+        items = [joined(who, item) for who, item in zip(here, items, strict=True)]
+    return answer_page(request, {"items": f"[{','.join(items)}]", "next": page["next"]})
+
+
+async def _here(desk: Desk, project_ids: list[int]) -> list[str]:
+    """For each project an object that says who has it open."""
+    channels = [project_channel(each) for each in project_ids]
+    try:
+        crowds = await desk.presence.newest(channels, HERE_SHOWN)
+    except REDIS_AWAY:
+        return ['{"here":null}' for _ in channels]
+    refs = await desk.people.by_id({user_id for _, newest in crowds for user_id in newest})
+    shown = []
+    for count, newest in crowds:
+        users = b",".join(refs[each] for each in newest if each in refs).decode()
+        shown.append(f'{{"here":{{"count":{count},"users":[{users}]}}}}')
+    return shown
 
 
 @route(
@@ -154,8 +183,9 @@ async def create_project(request: web.Request) -> web.Response:
 async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first 500 cards each, labels, members.
 
-    It takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut` says
-    which) and then columns show fewer cards (`cards_more`).
+    With `chat` among `include` also the newest 50 messages. It takes at most 8 MiB. Beyond it the
+    longest descriptions are cut (`description_cut` says which) and then columns show fewer cards
+    (`cards_more`).
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
@@ -201,11 +231,12 @@ def _parts(include: Any) -> frozenset[str]:
     if include is UNSET:
         return PARTS
     parts = {part.strip() for part in include.split(",")} - {""}
-    if not parts <= PARTS:
+    allowed = sorted(PARTS | {CHAT})
+    if not parts.issubset(allowed):
         raise BadRequest(
-            f"include: {', '.join(sorted(PARTS))}, separated by commas",
+            f"include: {', '.join(allowed)}, separated by commas",
             fields={"include": "not_one_of"},
-            allowed={"include": sorted(PARTS)},
+            allowed={"include": allowed},
         )
     return frozenset(parts | {"columns"} if "cards" in parts else parts)
 
@@ -315,3 +346,27 @@ async def _set_star(request: web.Request, *, starred: bool) -> None:
         await query(change.connection, user_id=user_id, project_id=project_id)
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/mute",
+    need=Role.VIEWER,
+    body=Mute,
+    status=204,
+    tag=PROJECTS,
+    example={"muted": True},
+)
+async def mute_project(request: web.Request) -> web.Response:
+    """Say whether you want to be left in peace; what you have not read is counted all the same."""
+    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    muted = request[BODY].muted
+
+    async def work(change: Change) -> None:
+        await change.enter(archived=True)
+        await sql.projects.mute(
+            change.connection, project_id=project_id, user_id=user_id, muted=muted
+        )
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()
