@@ -97,11 +97,13 @@ select project_json(:project_id);
 -- A project with the reader's own view before it.
 select project_seen(:project_id, :user_id, :role);
 
--- name: star -> nothing, by key
-insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing;
+-- name: star -> many, by key
+-- No row when it is starred already.
+insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing returning user_id;
 
--- name: unstar -> nothing, by key
-delete from starred_projects where user_id = :user_id and project_id = :project_id;
+-- name: unstar -> many, by key
+-- No row when it has no star of this user.
+delete from starred_projects where user_id = :user_id and project_id = :project_id returning user_id;
 
 -- name: mute -> nothing, by key
 -- Who has no row yet comes as a member does: having read what was said.

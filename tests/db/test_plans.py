@@ -327,6 +327,7 @@ def cases(n: int) -> Iterator[Case]:
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}
         yield Case("members.page", 21, members, f"of {project}")
         yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
+        yield Case("members.ids", 60, {"project_id": project, "limit": 30_001}, f"of {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
         yield Case("labels.all", 10, {"project_id": project}, f"of {project}")

@@ -5,13 +5,16 @@ the list that shows it.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Door, Invite, make_board
 from tests.person import Person
 from tests.told import head
+from warmdesk.changes import accounts
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
 
@@ -275,6 +278,110 @@ async def test_without_redis_nobody_knows_who_is_here(
     monkeypatch.setattr(desk.presence.leases, "_script", away)
     (listed,) = await olga.get("/projects?include=here")
     assert (listed["slug"], listed["here"]) == ("demo", None)
+
+
+# What a list hears of
+
+
+async def told(person: Person) -> list[tuple[str, Any]]:
+    """All that a person's feed tells of projects."""
+    events = (await person.get("/users/me/events?since=0&limit=500"))["events"]
+    return [
+        (event["type"].removeprefix("project."), event["payload"])
+        for event in events
+        if event["type"].startswith(("project.", "gone"))
+    ]
+
+
+async def test_each_member_hears_of_another_name_and_of_the_archive(
+    board: Board, olga: Person, bob: Person, eve: Person, root: Person
+) -> None:
+    slug, before = {"slug": "demo"}, await head(bob, board)
+    async with bob.socket("user") as socket:
+        text = {"name": "New", "description": "x" * 1000}
+        changed = await olga.put(board.path, text)
+        event = await socket.next("project.updated")
+        shown = event["payload"]["project"]
+        assert event["payload"]["changes"] == ["name", "description"]
+        assert (shown["name"], shown["open_card_count"]) == ("New", changed["open_card_count"])
+        assert event["actor_id"] == OLGA
+        own = {"description", "my_role", "starred", "unread_count", "last_read_message_id"}
+        assert shown.keys() == changed.keys() - own - {"muted", "last_activity_at"}
+        await olga.put(board.path, text)
+        await olga.delete(board.path)
+        await olga.delete(board.path)
+        assert (await socket.next())["type"] == "project.archived"
+        await olga.put(board.path, {"is_archived": False, "color": "#10b981"})
+        assert [(await socket.next())["type"] for _ in range(2)] == [
+            "project.unarchived",
+            "project.updated",
+        ]
+    (first, _), *_, (last, payload) = await told(bob)
+    assert (first, last) == ("joined", "updated")
+    assert payload["changes"] == ["color"]
+    assert (await told(bob))[2:4] == [("archived", slug), ("unarchived", slug)]
+    assert (await told(bob))[1:] == (await told(olga))[1:]
+    assert await told(eve) == await told(root) == []
+    assert await head(bob, board) == before + 4
+
+
+async def test_who_left_is_told_to_forget_the_project(
+    board: Board, olga: Person, bob: Person
+) -> None:
+    said = await say(olga, board)
+    await olga.put(board.path, {"name": "A secret"})
+    await bob.post(f"{board.path}/chat/read", {"message_id": said}, status=204)
+    await bob.post(f"{board.path}/star", status=200)
+    async with bob.socket("user") as socket:
+        await olga.delete(f"{board.path}/members/{BOB}")
+        assert (await socket.next("project.left"))["payload"] == {"slug": "demo"}
+        await olga.put(board.path, {"name": "Another"})
+        await socket.settle()
+        assert socket.waiting("project.updated") == []
+    assert await told(bob) == [*[("gone", {})] * 4, ("left", {"slug": "demo"})]
+    assert "secret" not in str(await bob.get("/users/me/events?since=0"))
+    await olga.post(f"{board.path}/members", {"user_id": BOB})
+    await olga.put(board.path, {"name": "Third"})
+    assert [name for name, _ in await told(bob)][4:] == ["left", "joined", "updated"]
+
+
+async def test_a_star_is_told_to_who_gave_it(board: Board, bob: Person, alice: Person) -> None:
+    path, before = f"{board.path}/star", await head(bob, board)
+    async with bob.socket("user") as socket:
+        for _ in range(2):
+            await bob.post(path, status=200)
+        assert (await socket.next("project.starred"))["payload"] == {"slug": "demo"}
+        for _ in range(2):
+            await bob.delete(path)
+        assert (await socket.next())["type"] == "project.unstarred"
+    assert [name for name, _ in await told(bob)] == ["joined", "starred", "unstarred"]
+    assert [name for name, _ in await told(alice)] == ["joined"]
+    assert await head(bob, board) == before
+
+
+@pytest.mark.foul
+async def test_a_project_of_ten_thousand_is_renamed_within_a_second(
+    board: Board, olga: Person, bob: Person, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute(
+        "with made as ("
+        " insert into users (email, username, password_hash, display_name)"
+        " select 'u' || n || '@example.org', 'u' || n, 'x', 'U' || n"
+        " from generate_series(1, 10000) n returning id"
+        ") insert into project_members (project_id, user_id) select $1, id from made",
+        board.id,
+    )
+    began = time.monotonic()
+    await olga.put(board.path, {"name": "New"})
+    assert time.monotonic() - began < pace.here(1.0)
+    told_of = "select count(*) from events where type = 'project.updated'"
+    assert await connection.fetchval(told_of) == 1 + 3 + 10_000
+
+    monkeypatch.setattr(accounts, "MOST_TOLD", 10_002)
+    before = await head(bob, board)
+    await olga.put(board.path, {"name": "Newer"})
+    assert await connection.fetchval(told_of) == 1 + 3 + 10_000 + 1
+    assert await head(bob, board) == before + 1
 
 
 # The board with its talk

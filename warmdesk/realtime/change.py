@@ -259,7 +259,7 @@ class Change:
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
-        if event.scope is not scope_of(channel):
+        if not event.is_for(scope_of(channel)):
             raise TypeError(f"{event.name} is for {event.scope}, not for {channel}")
         if event.erases and entity is None:
             raise TypeError(f"{event.name} erases: say which entity")

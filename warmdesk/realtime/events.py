@@ -203,18 +203,18 @@ TOPIC_REPLY_DELETED = event(
     "topic.reply_deleted", PROJECT, topic.ReplyDeleted, "A reply was deleted.", erases=True
 )
 
-# The project itself.
+# The project itself; the first three are told to each member, too, wherever that is.
 PROJECT_UPDATED = event(
-    "project.updated", PROJECT, project.ProjectUpdated, "Fields of the project were changed."
+    "project.updated", ANY, project.ProjectUpdated, "Fields of the project were changed."
 )
 PROJECT_ARCHIVED = event(
     "project.archived",
-    PROJECT,
+    ANY,
     project.ProjectSlug,
     "The project was archived: read-only from now on.",
 )
 PROJECT_UNARCHIVED = event(
-    "project.unarchived", PROJECT, project.ProjectSlug, "The project may be written to again."
+    "project.unarchived", ANY, project.ProjectSlug, "The project may be written to again."
 )
 MEMBER_ADDED = event("project.member_added", PROJECT, member.Member, "Somebody became a member.")
 MEMBER_UPDATED = event(
@@ -236,7 +236,17 @@ PROJECT_JOINED = event(
     "project.joined", USER, project.ProjectSlug, "You became a member of a project."
 )
 PROJECT_LEFT = event(
-    "project.left", USER, project.ProjectSlug, "You are no longer a member of a project."
+    "project.left",
+    USER,
+    project.ProjectSlug,
+    "You are no longer a member of a project.",
+    erases=True,
+)
+PROJECT_STARRED = event(
+    "project.starred", USER, project.ProjectSlug, "You gave a project your star."
+)
+PROJECT_UNSTARRED = event(
+    "project.unstarred", USER, project.ProjectSlug, "You took your star from a project."
 )
 CHAT_READ = event(
     "chat.read", USER, chat.ChatRead, "You have read a project's chat up to this message."

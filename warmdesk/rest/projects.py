@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw
 
@@ -29,8 +30,11 @@ from warmdesk.realtime.events import (
     CONTROL_PROJECT,
     PROJECT_ARCHIVED,
     PROJECT_CREATED,
+    PROJECT_STARRED,
     PROJECT_UNARCHIVED,
+    PROJECT_UNSTARRED,
     PROJECT_UPDATED,
+    Event,
 )
 from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
@@ -45,6 +49,7 @@ from warmdesk.schemas.projects import (
     Starred,
 )
 
+decode = msgspec.json.Decoder(dict[str, Any]).decode
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
 
 COLOR = "#6366f1"
@@ -309,17 +314,33 @@ def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
 
 
 async def _tell(change: Change, old: Any, changes: list[str]) -> None:
+    """Tell the project, and each of its members, whose lists show it."""
     project_id = old["id"]
-    channel, told_of = project_channel(project_id), entity("project", project_id)
     fields = [name for name in changes if name != "is_archived"]
+    slug = json_text(slug=old["slug"])
+    here: list[tuple[Event, str]] = []
+    of_members: list[tuple[Event, str]] = []
     if "is_archived" in changes and old["is_archived"]:
-        change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=told_of)
+        here.append((PROJECT_UNARCHIVED, slug))
+        of_members.append((PROJECT_UNARCHIVED, slug))
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
-        payload = json_text(project=Raw(shape), changes=fields)
-        change.emit(channel, PROJECT_UPDATED, Held(payload), entity=told_of)
+        brief = {name: value for name, value in decode(shape).items() if name != "description"}
+        here.append((PROJECT_UPDATED, Held(json_text(project=Raw(shape), changes=fields))))
+        of_members.append((PROJECT_UPDATED, Held(json_text(project=brief, changes=fields))))
     if "is_archived" in changes and not old["is_archived"]:
-        change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=told_of)
+        here.append((PROJECT_ARCHIVED, slug))
+        of_members.append((PROJECT_ARCHIVED, slug))
+    told_of = entity("project", project_id)
+    for event, payload in here:
+        change.emit(project_channel(project_id), event, payload, entity=told_of)
+    members = await sql.members.ids(
+        change.connection, project_id=project_id, limit=accounts.MOST_TOLD + 1
+    )
+    if len(members) <= accounts.MOST_TOLD:
+        for row in members:
+            for event, payload in of_members:
+                change.emit(user_channel(row["user_id"]), event, payload, entity=told_of)
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 
@@ -338,12 +359,18 @@ async def unstar_project(request: web.Request) -> web.Response:
 
 
 async def _set_star(request: web.Request, *, starred: bool) -> None:
-    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    user_id, project = request[ACTOR].user_id, request[PROJECT]
     query = sql.projects.star if starred else sql.projects.unstar
 
     async def work(change: Change) -> None:
         await change.enter(archived=True)
-        await query(change.connection, user_id=user_id, project_id=project_id)
+        if await query(change.connection, user_id=user_id, project_id=project.id):
+            change.emit(
+                user_channel(user_id),
+                PROJECT_STARRED if starred else PROJECT_UNSTARRED,
+                json_text(slug=project.slug),
+                entity=entity("project", project.id),
+            )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
 

@@ -30,12 +30,12 @@ KeyPrefix = Annotated[
 ]
 
 
-class PlainProject(Shape):
-    """A project as everybody on it sees it."""
+class ToldProject(Shape, kw_only=True):
+    """A project as an event tells it."""
 
     id: Id
     name: str
-    description: str
+    description: str | UnsetType = UNSET
     slug: str
     color: Color
     key_prefix: str
@@ -46,6 +46,12 @@ class PlainProject(Shape):
     updated_at: Timestamp
     open_card_count: int
     member_count: int
+
+
+class PlainProject(ToldProject, kw_only=True):
+    """A project as everybody on it sees it."""
+
+    description: str
 
 
 class Project(PlainProject):
@@ -110,9 +116,11 @@ class ProjectDetail(Project, kw_only=True):
 
 
 class ProjectUpdated(Shape):
-    """The project after a change, and the names of the fields that changed."""
+    """The project after a change, and the names of the fields that changed. On a person's own
+    channel it has no `description`.
+    """
 
-    project: PlainProject
+    project: ToldProject
     changes: list[str]
 
 
