@@ -191,5 +191,10 @@ class Office:
             steps = f"{project}/cards/{card['id']}/checklist"
             made = [(await owner.post(steps, {"body": text}))["id"] for text in ("One", "Two")]
             operation.body = {"item_ids": made[::-1]}
+        elif operation.body and "target_project_slug" in operation.body:
+            there = (await owner.post("/projects", {"name": f"There {number}"}))["slug"]
+            column = (await owner.get(f"/projects/{there}/columns"))[0]["id"]
+            names = {"target_project_slug": there, "column_id": column}
+            operation.body = {**operation.body, **names}
         elif operation.body and "column_id" in operation.body:
             operation.body = {**operation.body, "column_id": columns[1]}

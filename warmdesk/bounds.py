@@ -33,6 +33,7 @@ TABLES: dict[str, str] = {
     "labels": "500 a project",
     "cards": WORK,
     "card_grams": "one row a card",
+    "card_key_aliases": WORK,
     "card_assignees": "members of the project, a card",
     "card_watchers": "members of the project, a card",
     "card_labels": "labels of the project, a card",

@@ -116,6 +116,9 @@ CARDS = """
     insert into card_watchers (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 4) as n;
     insert into card_tags (card_id, name) select n, 'tag' from generate_series(1, $n / 4) as n;
+    insert into card_key_aliases (key_prefix, card_number, card_id)
+    select 'P' || 1 + n % $projects, $n + n, 1 + n * 7 % ($n * 9 / 10)
+    from generate_series(1, $n / 10) as n;
     insert into card_comments (project_id, card_id, user_id, body, deleted_at)
     select
         1 + (c - 1) % $projects, c, 1 + n % $users, 'comment ' || n,
@@ -272,6 +275,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("links.page", 101, {**card, "before": None}, "newest")
     yield Case("links.page", 101, {**card, "before": n // 4}, "older")
     yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")
+    moved = {"card": f"P2-{n + 1}", "project_id": 1 + 7 % (n // 1000)}
+    yield Case("cards.detail", 10, {**moved, "reader": 1}, "by a key of before")
     for project in (1, 2, 3):
         column = 4 * project - 3
         shown = {

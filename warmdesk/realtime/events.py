@@ -99,7 +99,11 @@ CARD_MOVED = event(
     "board.card_moved", PROJECT, card.CardMoved, "A card went to another column or position."
 )
 CARD_DELETED = event(
-    "board.card_deleted", PROJECT, card.CardDeleted, "A card was deleted.", erases=True
+    "board.card_deleted",
+    PROJECT,
+    card.CardDeleted,
+    "A card was deleted, or went to another project.",
+    erases=True,
 )
 CARD_RESTORED = event("board.card_restored", PROJECT, card.CardSummary, "A deleted card came back.")
 CARDS_REORDERED = event(
