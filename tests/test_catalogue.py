@@ -32,7 +32,7 @@ SEED = {
     "presence.join",
     "presence.leave",
 }
-OWN_VIEW = {"my_role", "starred", "watching", "unread_count", "last_read_message_id"}
+OWN_VIEW = {"my_role", "starred", "watching", "unread_count", "last_read_message_id", "muted"}
 
 
 def names(kind: Any, seen: frozenset[Any] = frozenset()) -> set[str]:
@@ -104,10 +104,10 @@ def test_a_channel_tells_its_kind() -> None:
 
 
 def test_an_event_in_a_feed_of_another_kind_is_a_leak() -> None:
-    check_event(project_channel(7), "project.unarchived", '{"slug":"demo"}')
+    check_event(project_channel(7), "topic.deleted", '{"id":7}')
     for channel in (user_channel(7), CONTROL):
         with pytest.raises(AssertionError, match=f"is for project, but stands in {channel}"):
-            check_event(channel, "project.unarchived", '{"slug":"demo"}')
+            check_event(channel, "topic.deleted", '{"id":7}')
         check_event(channel, "gone", "{}")
 
 

@@ -188,11 +188,18 @@ class Office:
                 await owner.post(path, status=200)
         if operation.body and "ids" in operation.body:
             operation.body = {**operation.body, "ids": [card["id"]]}
+        if operation.body and "message_id" in operation.body:
+            operation.body = {"message_id": message["id"]}
         if operation.body and "column_ids" in operation.body:
             operation.body = {"column_ids": columns[::-1]}
         elif operation.body and "item_ids" in operation.body:
             steps = f"{project}/cards/{card['id']}/checklist"
             made = [(await owner.post(steps, {"body": text}))["id"] for text in ("One", "Two")]
             operation.body = {"item_ids": made[::-1]}
+        elif operation.body and "target_project_slug" in operation.body:
+            there = (await owner.post("/projects", {"name": f"There {number}"}))["slug"]
+            column = (await owner.get(f"/projects/{there}/columns"))[0]["id"]
+            names = {"target_project_slug": there, "column_id": column}
+            operation.body = {**operation.body, **names}
         elif operation.body and "column_id" in operation.body:
             operation.body = {**operation.body, "column_id": columns[1]}

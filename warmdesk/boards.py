@@ -7,8 +7,9 @@ shows on a board records an event of the project in its own transaction, so an e
 bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
 than that seq.
 
-The reader's own view (role and star) stands behind the kept bytes, which are never decoded, and is
-part of the ETag. So the bytes are gzipped once for all readers, too, when the first asks for that.
+The reader's own view (role, star, what is unread) stands behind the kept bytes, which are never
+decoded, and is part of the ETag. So the bytes are gzipped once for all readers, too, when the first
+asks for that.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import msgspec
-
 from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import ASK_SECONDS, Database
@@ -28,12 +27,16 @@ from warmdesk.db.queries import sql
 from warmdesk.packing import ENOUGH, WAIT_SECONDS, Beginning, apart, begin, ended
 from warmdesk.realtime.channels import project_channel
 
-encode = msgspec.json.Encoder().encode
 PARTS = frozenset({"columns", "cards", "labels", "members"})
+"""What a board has unless its reader names parts."""
+CHAT = "chat"
+"""A part that it has only when it is named."""
 CARDS_SHOWN = 500
 """Cards that a column shows at most; the others are read by the column's own list."""
 MEMBERS_SHOWN = 500
 """Members that a board shows at most; the others are read by the list of members."""
+MESSAGES_SHOWN = 50
+"""The newest messages that it shows with the part `CHAT`, within a mebibyte."""
 BOARD_BYTES = 8 << 20
 """JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
@@ -123,8 +126,9 @@ class Boards:
                 channel=project_channel(project.id),
                 project_id=project.id,
                 user_id=user_id,
+                role=project.role.word,
             )
-        own = encode({"my_role": project.role.word, "starred": mark["starred"]})
+        own = mark["own"].encode()
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
             return Board(tag, None)
@@ -203,6 +207,7 @@ class Boards:
             cards="cards" in parts,
             labels="labels" in parts,
             members="members" in parts,
+            messages=MESSAGES_SHOWN if CHAT in parts else 0,
         )
         self.built += 1
         cached = CachedBoard(row["epoch"], row["seq"], row["board"])

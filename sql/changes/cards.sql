@@ -3,14 +3,24 @@
 -- Their plans are made once a session and go by indexes: a table may be small at the first call and large at the last, and
 -- planning every statement anew would cost more than running it.
 
--- A card by what a path calls it: its id, or its key with a prefix in any case. Null when the project has no such card.
+-- A card by what a path calls it: its id, or its key with a prefix in any case, that of before too if it came from another project.
+-- Null when the project has no such card.
 create or replace function card_id(project_ bigint, key_prefix_ text, ref_ text) returns bigint language sql stable as $$
 select case
     when ref_ ~ '^[0-9]{1,18}$' then (
         select c.id from cards c where c.id = ref_::bigint and c.project_id = project_
     )
-    when ref_ ~ '^[A-Za-z0-9]+-[0-9]{1,9}$' and upper(split_part(ref_, '-', 1)) = key_prefix_ then (
-        select c.id from cards c where c.project_id = project_ and c.card_number = split_part(ref_, '-', 2)::integer
+    when ref_ ~ '^[A-Za-z0-9]+-[0-9]{1,9}$' then coalesce(
+        (
+            select c.id from cards c
+            where c.project_id = project_ and c.card_number = split_part(ref_, '-', 2)::integer
+                and upper(split_part(ref_, '-', 1)) = key_prefix_
+        ),
+        (
+            select c.id from card_key_aliases a inner join cards c on c.id = a.card_id
+            where a.key_prefix = upper(split_part(ref_, '-', 1)) and a.card_number = split_part(ref_, '-', 2)::integer
+                and c.project_id = project_
+        )
     )
 end
 $$;

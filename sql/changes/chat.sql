@@ -259,3 +259,17 @@ begin
     end if;
 end
 $$;
+
+-- Moves a reader's mark forward; says whether it moved. The caller is in the project, and only the reader's own row is locked.
+create or replace function mark_chat_read(project_ bigint, actor_ bigint, message_ bigint) returns boolean
+language plpgsql as $$
+begin
+    if not exists (select 1 from chat_messages m where m.id = message_ and m.project_id = project_) then
+        perform refuse(422, 'message_id: there is no such message in this project', '{"fields":{"message_id":"unknown"}}');
+    end if;
+    insert into project_readers as r (project_id, user_id, last_read_message_id) values (project_, actor_, message_)
+    on conflict (project_id, user_id) do update set last_read_message_id = excluded.last_read_message_id
+    where r.last_read_message_id is null or r.last_read_message_id < excluded.last_read_message_id;
+    return found;
+end
+$$;

@@ -39,6 +39,24 @@ from copy_card(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer, :project_id::bigint, :card::text
 );
 
+-- name: transfer -> one, by key
+-- A card, or a copy of it, to another project: see transfer_card in sql/changes/transfer.sql.
+select status, answer, messages
+from transfer_card(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer, :project_id::bigint, :card::text,
+    :target_id::bigint, :column_id::bigint, :copies::boolean
+);
+
+-- name: went_to -> value, by key
+-- The slug of the project to which a card went that had this key in a project.
+select t.slug
+from projects as p
+inner join card_key_aliases as a
+    on a.key_prefix = p.key_prefix and a.card_number = substring(:card::text from '-([0-9]{1,9})$')::integer
+inner join cards as k on k.id = a.card_id
+inner join projects as t on t.id = k.project_id
+where p.id = :project_id::bigint and p.key_prefix = upper(split_part(:card::text, '-', 1)) and k.deleted_at is null;
+
 -- name: update_many -> one, by key
 -- The same for many cards: see update_cards in sql/changes/cards.sql.
 select answer, messages
@@ -396,7 +414,7 @@ from chosen as o
 inner join made as j on j.id = o.id;
 
 -- name: history -> one
--- A page of what happened to a live card, newest first, older than an id.
+-- A page of what happened to a live card, newest first, older than an id. Columns of a project where it was have no names.
 select page.items, page.next
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
@@ -419,7 +437,7 @@ cross join lateral (
     ) as n
     inner join card_history as h on h.id = n.id
     left join users as u on u.id = h.user_id
-    left join columns as f on f.id = h.from_column_id
-    left join columns as t on t.id = h.to_column_id
+    left join columns as f on f.id = h.from_column_id and f.project_id = k.project_id
+    left join columns as t on t.id = h.to_column_id and t.project_id = k.project_id
 ) as page
 where p.id = :project_id::bigint and k.deleted_at is null;

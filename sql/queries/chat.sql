@@ -81,6 +81,17 @@ update chat_messages set body = :body, is_edited = true, version = version + 1, 
 -- The row stays, flagged; its text is shown to nobody.
 update chat_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
+-- name: read -> value, by key
+-- Moves the mark forward, and says whether it moved: see mark_chat_read.
+select mark_chat_read(:project_id::bigint, :actor::bigint, :message_id::bigint);
+
+-- name: read_mark -> value, by key
+-- How far somebody has read, as their other tabs hear of it.
+select chat_read_json(p.slug, r.last_read_message_id, chat_unread_count(p.id, r.user_id, r.last_read_message_id))::text
+from projects as p
+inner join project_readers as r on r.project_id = p.id and r.user_id = :user_id::bigint
+where p.id = :project_id::bigint;
+
 -- name: shape -> value, by key
 -- One message as JSON text.
 select j.message::text from messages_json(array[:id::bigint]) as j;

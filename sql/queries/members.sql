@@ -69,5 +69,13 @@ delete from card_assignees as a using cards as c where c.id = a.card_id and c.pr
 -- name: unwatch -> nothing
 delete from card_watchers as w using cards as c where c.id = w.card_id and c.project_id = :project_id and w.user_id = :user_id;
 
+-- name: ids -> many
+-- Who is a member and may act, `limit` at most.
+select m.user_id from project_members as m
+inner join users as u on u.id = m.user_id
+where m.project_id = :project_id and u.is_active and u.deleted_at is null
+order by m.user_id
+limit :limit::integer;
+
 -- name: one -> value, by key
 select member_json(:project_id, :user_id);

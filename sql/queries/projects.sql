@@ -1,10 +1,13 @@
 -- name: page -> one
--- A page of the projects a user may see, by name, after a name in lower case and id; each with the reader's own view. It ends
--- after about 8 MiB. `starred_only`: those with the reader's star.
-with seen as (
+-- A page of the projects a user may see, each with the reader's own view, and their ids: by name, or, `by_activity`, those first
+-- in which something happened last; after a name in lower case, a moment (in microseconds since 1970) and an id. It ends after
+-- about 8 MiB. `starred_only`: those with the reader's star.
+with open as (
+    -- `offset` keeps it apart: what they are sorted by is asked once for each.
     select
         p.id,
-        lower(p.name) as lower_name,
+        case when :by_activity::boolean then '' else lower(p.name) end collate "C" as lower_name,
+        case when :by_activity::boolean then -(extract(epoch from project_activity(p)) * 1000000)::bigint else 0 end as quiet_us,
         effective_role(:global_role::text, m.role) as my_role,
         s.user_id is not null as starred,
         octet_length(p.description) as octets
@@ -12,8 +15,8 @@ with seen as (
         select k.project_id from project_members as k where k.user_id = :user_id::bigint
         union
         select k.id from projects as k where :global_role::text = 'admin' and not :mine::boolean
-    ) as open
-    inner join projects as p on p.id = open.project_id
+    ) as o
+    inner join projects as p on p.id = o.project_id
     left join project_members as m on m.project_id = p.id and m.user_id = :user_id::bigint
     left join starred_projects as s on s.project_id = p.id and s.user_id = :user_id::bigint
     where effective_role(:global_role::text, m.role) is not null
@@ -23,11 +26,12 @@ with seen as (
             :q::text = '' or strpos(lower(p.name), lower(:q::text)) > 0
             or strpos(p.slug, lower(:q::text)) > 0 or p.key_prefix = upper(:q::text)
         )
-        and (
-            :after_id::bigint is null
-            or (lower(p.name) collate "C", p.id) > (:after_name::text collate "C", :after_id::bigint)
-        )
-    order by lower(p.name) collate "C", p.id
+    offset 0
+), seen as (
+    select o.* from open as o
+    where :after_id::bigint is null
+        or (o.quiet_us, o.lower_name, o.id) > (-:after_us::bigint, :after_name::text, :after_id::bigint)
+    order by o.quiet_us, o.lower_name, o.id
     limit :limit::integer + 1
 ), page as (
     -- A byte of text may take six in JSON.
@@ -37,25 +41,32 @@ with seen as (
         count(*) over () as total,
         sum(6 * seen.octets) over following - 6 * seen.octets as before
     from seen
-    window following as (order by seen.lower_name collate "C", seen.id)
+    window following as (order by seen.quiet_us, seen.lower_name, seen.id)
 ), listed as (
     select page.*, count(*) over () < page.total as more from page
     where page.nth <= :limit::integer and page.before < 8388608
 )
 select
-    '[' || coalesce(string_agg(
+    coalesce(array_agg(
         joined(
-            '{"my_role":"' || seen.my_role || '","starred":' || seen.starred::text || '}',
+            own_project(
+                r, seen.my_role, seen.starred,
+                case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
+                project_activity(p)
+            )::text,
             shape(p, c.open_card_count, n.member_count)::text
-        ), ',' order by seen.nth
-    ), '') || ']' as items,
+        ) order by seen.nth
+    ), '{}') as items,
+    coalesce(array_agg(seen.id order by seen.nth), '{}') as ids,
     case
         when bool_or(seen.more) then json_build_array(
-            (array_agg(seen.lower_name order by seen.nth desc))[1], (array_agg(seen.id order by seen.nth desc))[1]
+            (array_agg(seen.lower_name order by seen.nth desc))[1], -(array_agg(seen.quiet_us order by seen.nth desc))[1],
+            (array_agg(seen.id order by seen.nth desc))[1]
         )
     end as next
 from listed as seen
 inner join projects as p on p.id = seen.id
+left join project_readers as r on r.project_id = seen.id and r.user_id = :user_id::bigint
 cross join lateral (
     select count(*) as open_card_count from cards as k
     where k.project_id = seen.id and k.deleted_at is null and k.archived_at is null and not k.closed
@@ -86,21 +97,40 @@ select project_json(:project_id);
 -- A project with the reader's own view before it.
 select project_seen(:project_id, :user_id, :role);
 
--- name: star -> nothing, by key
-insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing;
+-- name: star -> many, by key
+-- No row when it is starred already.
+insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing returning user_id;
 
--- name: unstar -> nothing, by key
-delete from starred_projects where user_id = :user_id and project_id = :project_id;
+-- name: unstar -> many, by key
+-- No row when it has no star of this user.
+delete from starred_projects where user_id = :user_id and project_id = :project_id returning user_id;
+
+-- name: mute -> nothing, by key
+-- Who has no row yet comes as a member does: having read what was said.
+insert into project_readers (project_id, user_id, muted, last_read_message_id)
+values (
+    :project_id::bigint, :user_id::bigint, :muted::boolean,
+    (select max(m.id) from chat_messages as m where m.project_id = :project_id::bigint)
+)
+on conflict (project_id, user_id) do update set muted = excluded.muted;
 
 -- name: board_mark -> one
--- Whether a kept board still holds, and the reader's star: one indexed read.
+-- Whether a kept board still holds, and the reader's own view of the project: indexed reads of few rows.
 select
     coalesce((select f.seq from feeds as f where f.channel = :channel), 0) as seq,
     epoch() as epoch,
-    exists(select 1 from starred_projects as s where s.project_id = :project_id and s.user_id = :user_id) as starred;
+    own_project(
+        r, :role::text, s.user_id is not null,
+        case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end, project_activity(p)
+    )::text as own
+from projects as p
+left join project_readers as r on r.project_id = p.id and r.user_id = :user_id::bigint
+left join starred_projects as s on s.project_id = p.id and s.user_id = :user_id::bigint
+where p.id = :project_id::bigint;
 
 -- name: board -> one
--- The board as everybody on the project sees it, and the epoch and seq that it is true for, all of one moment. One pass over the live cards; a column shows its first `most`, and all of them together take at most what the rest
+-- The board as everybody on the project sees it, with so many newest `messages` of its chat, and the epoch and seq that it is true
+-- for, all of one moment. One pass over the live cards; a column shows its first `most`, and all together take at most what the rest
 -- leaves of `bytes`: see board_cards in sql/shapes/cards.sql; 200,000 are more than what a hundred columns say of themselves.
 -- The long part comes last, where it is copied least.
 -- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
@@ -124,6 +154,21 @@ with ranked as (
     where m.project_id = :project_id::bigint and :members::boolean
     order by m.id
     limit :most_members::integer + 1
+), said as (
+    select m.id, octet_length(m.body) as octets from chat_messages as m
+    where m.project_id = :project_id::bigint and not m.is_deleted and :messages::integer > 0
+    order by m.id desc
+    limit :messages::integer + 1
+), talk as (
+    -- Within a mebibyte: the oldest of them go first.
+    select
+        coalesce(string_agg(j.message::text, ',' order by j.id), '') as list,
+        (select count(*) from said) > count(j.id) as more
+    from (
+        select array_agg(n.id order by n.id desc) as ids, sum(n.octets) as octets
+        from (select s.id, s.octets from said as s order by s.id desc limit :messages::integer) as n
+    ) as newest, lateral first_messages(newest.ids, newest.octets, 1048576) as j
+    where newest.ids is not null
 ), rest as materialized (
     select joined(
         '{"created_by":' || shape(u)::text
@@ -136,6 +181,9 @@ with ranked as (
                 ',"members":[' || coalesce(string_agg(m.member::text, ',' order by m.id) filter (where m.nth <= :most_members::integer), '') || ']'
                 || ',"members_more":' || (count(*) > :most_members::integer)::text
             from members as m
+        ) else '' end
+        || case when :messages::integer > 0 then (
+            select ',"messages":[' || t.list || '],"messages_more":' || t.more::text from talk as t
         ) else '' end || '}',
         shape(
             p, (select count(*) from ranked as r where not r.closed), (select count(*) from project_members as m where m.project_id = p.id)

@@ -60,6 +60,16 @@ from card_history as h
 inner join cards as c on c.id = h.card_id
 where h.project_id <> c.project_id
 union all
+select format('comment %s: its card %s is in another project', m.id, m.card_id)
+from card_comments as m
+inner join cards as c on c.id = m.card_id
+where m.project_id <> c.project_id
+union all
+select format('time entry %s: its card %s is in another project', t.id, t.card_id)
+from time_entries as t
+inner join cards as c on c.id = t.card_id
+where t.project_id <> c.project_id
+union all
 select format('reaction %s: its message %s is gone', r.id, r.owner_id)
 from message_reactions as r
 where

@@ -30,6 +30,9 @@ create type card_moved_shape as (
     card_id bigint, key text, from_column_id bigint, to_column_id bigint, position double precision, version integer, card json
 );
 
+-- What is told of a card where it was, when it went to another project.
+create type card_gone_shape as (card_id bigint, column_id bigint, key text, moved_to_key text);
+
 -- Where a card or a column stands among its like.
 create type place_shape as (id bigint, position double precision);
 

@@ -79,3 +79,23 @@ begin
     end loop;
 end
 $$;
+
+-- Others' messages among the thousand that follow a mark: so it never costs more than to look at those.
+create or replace function chat_unread_count(project_ bigint, reader_ bigint, mark_ bigint) returns bigint
+language sql stable as $$
+select count(*)
+from (
+    select m.user_id, m.is_deleted from chat_messages m
+    where m.project_id = project_ and m.id > coalesce(mark_, 0)
+    order by m.id limit 1000
+) n
+where n.user_id is distinct from reader_ and not n.is_deleted
+$$;
+
+create type chat_read_shape as (slug text, message_id bigint, unread_count bigint);
+
+-- How far one person has read a project's chat.
+create or replace function chat_read_json(slug text, message_id bigint, unread_count bigint) returns json
+language sql stable as $$
+select row_to_json(row(slug, message_id, unread_count)::chat_read_shape)
+$$;

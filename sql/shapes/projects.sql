@@ -3,7 +3,7 @@ create type project_shape as (
     created_by_id bigint, created_at text, updated_at text, open_card_count bigint, member_count bigint
 );
 
--- A project as everybody on it sees it; a reader's role and star are put before it.
+-- A project as everybody on it sees it; a reader's own view is put before it.
 create or replace function shape(p projects, open_card_count bigint, member_count bigint) returns json language sql stable as $$
 select row_to_json(row(
     p.id, p.name, p.description, p.slug, p.color, p.key_prefix, p.is_archived, iso(p.archived_at),
@@ -21,13 +21,53 @@ select shape(
 from projects p where p.id = id_
 $$;
 
--- The same with a reader's own view before it.
+-- When something happened in a project that its people were told of. Events go after their days: what is kept for good says it
+-- then.
+create or replace function project_activity(p projects) returns timestamptz language sql stable as $$
+select greatest(
+    p.updated_at,
+    coalesce(
+        (
+            select e.created_at from feeds f inner join events e on e.channel = f.channel and e.seq = f.seq
+            where f.channel = 'project:' || p.id
+        ),
+        greatest(
+            (select h.created_at from card_history h where h.project_id = p.id order by h.id desc limit 1),
+            (select m.created_at from chat_messages m where m.project_id = p.id order by m.id desc limit 1),
+            (select t.created_at from topics t where t.project_id = p.id order by t.id desc limit 1),
+            (select r.created_at from topic_replies r where r.project_id = p.id order by r.id desc limit 1)
+        )
+    )
+)
+$$;
+
+create type own_project_shape as (
+    my_role text, starred boolean, unread_count bigint, last_read_message_id bigint, muted boolean, last_activity_at text
+);
+
+-- What a project is to one reader, before all else that it shows. Without a row of its readers nothing is unread: who is no
+-- member is waited for by nobody.
+create or replace function own_project(
+    r project_readers, my_role text, starred boolean, unread_count bigint, last_activity_at timestamptz
+) returns json language sql stable as $$
+select row_to_json(row(
+    my_role, starred, coalesce(unread_count, 0), r.last_read_message_id, coalesce(r.muted, false), iso(last_activity_at)
+)::own_project_shape)
+$$;
+
+-- One project with a reader's own view before it.
 create or replace function project_seen(id_ bigint, user_ bigint, role_ text) returns text language sql stable as $$
 select joined(
-    '{"my_role":' || to_json(role_) || ',"starred":'
-        || exists(select 1 from starred_projects s where s.project_id = id_ and s.user_id = user_) || '}',
+    own_project(
+        r, role_, s.user_id is not null,
+        case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end, project_activity(p)
+    )::text,
     project_json(id_)::text
 )
+from projects p
+left join project_readers r on r.project_id = p.id and r.user_id = user_
+left join starred_projects s on s.project_id = p.id and s.user_id = user_
+where p.id = id_
 $$;
 
 -- The digest of a board, by which a client proves that what it shows is true: SHA-256 of a line for each column in order,

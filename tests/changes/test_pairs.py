@@ -49,6 +49,8 @@ declare
     linked bigint;
     t bigint;
     r bigint;
+    o bigint;
+    ok bigint;
 begin
     with made as (
         insert into users (email, username, password_hash, display_name, global_role)
@@ -102,6 +104,12 @@ begin
     values (p, people[1], 'A topic', 'Its body', 1) returning id into t;
     insert into topic_replies (project_id, topic_id, user_id, body)
     values (p, t, people[1], 'A reply') returning id into r;
+    insert into projects (name, slug, key_prefix, created_by_id)
+    values ('Other', 'other-' || n, 'O' || n, 2) returning id into o;
+    insert into project_members (project_id, user_id, role)
+    values (o, 2, 'owner'), (o, people[1], 'member');
+    insert into columns (project_id, name, position) values (o, 'D', 1000) returning id into ok;
+    insert into labels (project_id, name, color) values (o, 'bug', '#ff0000');
     insert into feeds (channel) values ('project:' || p), ('user:' || people[1]);
     return query
     with open as (
@@ -114,7 +122,7 @@ begin
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', notes[1], 'i1', steps[1], 'i2', steps[2], 'link', linked,
-            'topic', t, 'reply', r,
+            'topic', t, 'reply', r, 'elsewhere', 'other-' || n, 'there', ok,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c5', c[5], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
         (select json_object_agg(o.user_id, o.id) from open o);
@@ -172,6 +180,18 @@ DEEDS = {
     "archive a card": Deed("worker", "POST", "/cards/{c2}/archive"),
     "unarchive a card": Deed("worker", "DELETE", "/cards/{c5}/archive"),
     "copy": Deed("worker", "POST", "/cards/{c1}/copy"),
+    "send elsewhere": Deed(
+        "worker",
+        "POST",
+        "/cards/{c1}/transfer",
+        {"target_project_slug": "elsewhere", "column_id": "there", "action": "move"},
+    ),
+    "copy elsewhere": Deed(
+        "worker",
+        "POST",
+        "/cards/{c2}/transfer",
+        {"target_project_slug": "elsewhere", "column_id": "there", "action": "copy"},
+    ),
     "move many": Deed(
         "worker", "PATCH", "/cards", {"ids": ["c7", "c2", "c5"], "change": {"column_id": "C"}}
     ),
@@ -245,6 +265,8 @@ DEEDS = {
     "say as the boss": Deed("boss", "POST", "/chat/messages", {"body": "Hello"}),
     "make as the boss": Deed("boss", "POST", "/columns/{A}/cards", {"title": "N"}),
     "rename the boss": Deed("boss", "PUT", "/users/me", {"display_name": "Chief"}),
+    "read": Deed("worker", "POST", "/chat/read", {"message_id": "said"}),
+    "mute": Deed("worker", "PUT", "/mute", {"muted": True}),
     "star": Deed("worker", "POST", "/star"),
     "unstar": Deed("worker", "DELETE", "/star"),
 }
@@ -261,7 +283,7 @@ class Scene:
     """One board with the four who work on it."""
 
     slug: str
-    ids: dict[str, int]
+    ids: dict[str, Any]
     people: dict[str, Person]
 
     async def do(self, name: str, url: str, client: str) -> list[Any]:
@@ -309,7 +331,7 @@ class Stage:
     async def scene(self) -> AsyncIterator[Scene]:
         self.count += 1
         row = await self.connection.fetchrow("select * from pg_temp.scene($1)", self.count)
-        ids: dict[str, int] = json.loads(row["names"])
+        ids: dict[str, Any] = json.loads(row["names"])
         sessions: dict[str, str] = json.loads(row["sessions"])
         people: dict[str, Person] = {}
         async with AsyncExitStack() as stack:

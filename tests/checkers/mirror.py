@@ -23,7 +23,16 @@ from warmdesk.client import Client, Refused, Socket
 from warmdesk.metrics import DELIVERY_FAILED
 
 LIMIT = 5.0
-OWN_VIEW = ("my_role", "starred", "watching", "unread_count", "last_read_message_id", "email")
+OWN_VIEW = (
+    "my_role",
+    "starred",
+    "watching",
+    "unread_count",
+    "last_read_message_id",
+    "muted",
+    "last_activity_at",
+    "email",
+)
 APART = (
     "columns",
     "labels",

@@ -34,6 +34,7 @@ FEW = {
     "labels",
     "project_guests",
     "project_members",
+    "project_readers",
     "projects",
     "refresh_tokens",
     "schema_migrations",
@@ -77,6 +78,8 @@ PEOPLE = """
     insert into project_members (project_id, user_id, role)
     select 1 + n % $projects, 1 + (n / $projects + n % $projects * 50) % $users, 'member'
     from generate_series(0, $projects * 50 - 1) as n;
+    insert into project_readers (project_id, user_id)
+    select project_id, user_id from project_members;
     insert into starred_projects (user_id, project_id)
     select n, 1 + n % $projects from generate_series(1, $users) as n;
     insert into columns (project_id, name, position)
@@ -113,6 +116,9 @@ CARDS = """
     insert into card_watchers (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 4) as n;
     insert into card_tags (card_id, name) select n, 'tag' from generate_series(1, $n / 4) as n;
+    insert into card_key_aliases (key_prefix, card_number, card_id)
+    select 'P' || 1 + n % $projects, $n + n, 1 + n * 7 % ($n * 9 / 10)
+    from generate_series(1, $n / 10) as n;
     insert into card_comments (project_id, card_id, user_id, body, deleted_at)
     select
         1 + (c - 1) % $projects, c, 1 + n % $users, 'comment ' || n,
@@ -286,6 +292,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("links.page", 101, {**card, "before": None}, "newest")
     yield Case("links.page", 101, {**card, "before": n // 4}, "older")
     yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")
+    moved = {"card": f"P2-{n + 1}", "project_id": 1 + 7 % (n // 1000)}
+    yield Case("cards.detail", 10, {**moved, "reader": 1}, "by a key of before")
     for project in (1, 2, 3):
         column = 4 * project - 3
         shown = {
@@ -334,19 +342,21 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
         board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
-        yield Case("projects.board", 900, board, f"of {project}")
+        yield Case("projects.board", 900, {**board, "messages": 0}, f"of {project}")
+        yield Case("projects.board", 951, {**board, "messages": 50}, f"of {project} with its talk")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}
         yield Case("members.page", 21, members, f"of {project}")
         yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
+        yield Case("members.ids", 60, {"project_id": project, "limit": 30_001}, f"of {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
         yield Case("labels.all", 10, {"project_id": project}, f"of {project}")
         yield Case("labels.count", 10, {"project_id": project}, f"of {project}")
     yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
-    mark = {"channel": "project:1", "project_id": 1, "user_id": 1}
+    mark = {"channel": "project:1", "project_id": 1, "user_id": 1, "role": "member"}
     yield Case("projects.board_mark", 3, mark)
     projects = {
         "global_role": "user",
@@ -355,13 +365,19 @@ def cases(n: int) -> Iterator[Case]:
         "starred_only": False,
         "include_archived": False,
         "q": "",
+        "by_activity": False,
         "after_name": None,
+        "after_us": None,
         "after_id": None,
         "limit": 50,
     }
     yield Case("projects.page", 51, projects, "mine")
-    later = {"after_name": "project 1", "after_id": 1}
+    later = {"after_name": "project 1", "after_us": 0, "after_id": 1}
     yield Case("projects.page", 51, {**projects, **later}, "mine, later")
+    active = {**projects, "by_activity": True}
+    yield Case("projects.page", 51, active, "mine, by activity")
+    later = {"after_name": "", "after_us": 1_000_000 * int(time.time()), "after_id": 1}
+    yield Case("projects.page", 51, {**active, **later}, "mine, later by activity")
     yield Case("projects.page", 51, {**projects, "starred_only": True, "q": "p"}, "starred")
     everything = {**projects, "global_role": "admin"}
     yield Case("projects.page", 1000, everything, "an administrator's")

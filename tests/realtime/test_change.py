@@ -28,6 +28,7 @@ from warmdesk.realtime.events import (
     CHAT_MESSAGE_DELETED,
     CHAT_MESSAGE_UPDATED,
     CHAT_TYPING,
+    CHECKLIST_REORDERED,
     CONTROL_SETTINGS,
     PROJECT_JOINED,
     PROJECT_UNARCHIVED,
@@ -161,8 +162,13 @@ async def test_a_signal_cannot_be_recorded(changes: Changes) -> None:
 async def test_an_event_goes_to_no_channel_of_another_kind(
     changes: Changes, connection: Any, channel: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"project.unarchived is for project, not for {channel}"):
-        await changes.run(CONTEXT, tells("project:1", channel))
+    async def work(change: Change) -> None:
+        for each in ("project:1", channel):
+            change.emit(each, CHECKLIST_REORDERED, '{"card_id":1,"item_ids":[2]}')
+
+    refused = f"board.checklist_reordered is for project, not for {channel}"
+    with pytest.raises(TypeError, match=refused):
+        await changes.run(CONTEXT, work)
     assert await events(connection) == []
 
 

@@ -23,8 +23,9 @@ KEPT = {
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",
     "/projects/{slug}": "nobody follows it any more",
-    "/projects/{slug}/star": "no event tells of it",
-    "/projects/{slug}/members/{user_id}": "a membership ends; the person stays",
+    "/projects/{slug}/star": "the user's own channel, and no text",
+    "/projects/{slug}/members/{user_id}": "a membership ends; the person stays, and is told to"
+    " forget the project: see test_project_readers.py",
     "/projects/{slug}/chat/messages/{message_id}/reactions/{emoji}": "the message stays",
     "/projects/{slug}/cards/{card_id}/archive": "the card comes back",
     "/projects/{slug}/cards/{card_id}/permanent": "it was deleted before, and is told to nobody",

@@ -22,6 +22,7 @@ KEYED = [each for each in app.resources() if each.keyed]
 OWN_BODIES: dict[str, dict[str, Any]] = {
     "add_member": {"username": "eve", "role": "member"},
     "add_participant": {"user_id": 5},
+    "transfer_card": {"target_project_slug": "my-project", "column_id": 5, "action": "move"},
 }
 """Where the document's example would be refused in the tests' company."""
 
@@ -51,6 +52,8 @@ async def path(route: Route, board: Board, person: Person) -> str:
     if "{card_id}" in route.path:
         await board.card("Another")
         known["card_id"] = (await board.card())["id"]
+        if names(route) == "transfer_card":
+            await person.post("/projects", {"name": "My Project"})
         if names(route) == "restore_card":
             await board.maker.delete(f"{board.path}/cards/{known['card_id']}")
     if "{conversation_id}" in route.path:
@@ -144,6 +147,7 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
         "add_reaction": {"emoji": "👍"},
         "add_tag": {"name": "urgent"},
         "add_conversation_reaction": {"emoji": "👍"},
+        "read_chat": {"message_id": known["message_id"]},
         "read_conversation": {"message_id": known["message_id"]},
     }
     sent = bodies.get(names(route))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.checkers.mirror import OWN_VIEW
 from tests.conftest import Board, Invite
 from tests.person import Person
 
@@ -256,7 +257,7 @@ async def test_a_project_changes_only_where_it_is_told_to(
     assert (changed["name"], changed["slug"], changed["my_role"]) == ("New", "demo", "owner")
     assert told["payload"]["changes"] == ["name", "description", "color"]
     assert told["payload"]["project"] == {
-        key: value for key, value in changed.items() if key not in ("my_role", "starred")
+        key: value for key, value in changed.items() if key not in OWN_VIEW
     }
     cleared = await olga.put(board.path, {"description": None, "color": ""})
     assert (cleared["name"], cleared["description"]) == ("New", "")

@@ -365,7 +365,14 @@ async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_secon
     assert told == accounts.PROJECTS
 
 
-OWN = {"api_keys", "notifications", "project_members", "project_guests", "starred_projects"}
+OWN = {
+    "api_keys",
+    "notifications",
+    "project_members",
+    "project_guests",
+    "project_readers",
+    "starred_projects",
+}
 """Tables of a project whose rows are about the user himself, and are shown of members alone or to
 nobody else."""
 

@@ -34,7 +34,7 @@ them gets an event, and waits meanwhile, when the person's name changes: 0.2 sec
 SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
 """Fields that change how others see an account."""
 MOST_TOLD = 30_000
-"""Projects and people that get the event of a new name, at most: it takes a second."""
+"""Projects and people that get the event of one change, at most: it takes a second."""
 
 
 async def end_sessions(

@@ -27,6 +27,7 @@ from warmdesk.schemas.cards import (
     CreateCard,
     MoveCard,
     ReorderCard,
+    TransferCard,
     UpdateCard,
     UpdateCards,
     day,
@@ -104,6 +105,21 @@ async def move(
 async def copy(changes: Changes, context: ChangeContext, card: str) -> Outcome:
     """Another card like it, at the end of its column: 201 and its shape."""
     return await changes.hot(sql.cards.copy, context, "card", card=card)
+
+
+async def transfer(
+    changes: Changes, context: ChangeContext, card: str, target_id: int, body: TransferCard
+) -> Outcome:
+    """To the end of a column of another project, or a copy of it: 201 and its shape there."""
+    return await changes.hot(
+        sql.cards.transfer,
+        context,
+        "card",
+        card=card,
+        target_id=target_id,
+        column_id=body.column_id,
+        copies=body.action == "copy",
+    )
 
 
 async def update_many(changes: Changes, context: ChangeContext, body: UpdateCards) -> str:

@@ -159,6 +159,12 @@ class CardsQueries(Queries):
     @hot
     def copy(self, *, card: str | None) -> Row: ...
     @hot
+    def transfer(
+        self, *, card: str | None, target_id: int | None, column_id: int | None, copies: bool | None
+    ) -> Row: ...
+    @query
+    def went_to(self, *, card: str | None, project_id: int | None) -> Any: ...
+    @hot
     def update_many(
         self, *, ids: Sequence[int | None] | None, fields: str | None, bytes: int | None
     ) -> Row: ...
@@ -309,6 +315,10 @@ class ChatQueries(Queries):
     def edit(self, *, body: Any, id: int | None) -> str: ...
     @query
     def delete(self, *, id: int | None) -> str: ...
+    @query
+    def read(self, *, project_id: int | None, actor: int | None, message_id: int | None) -> Any: ...
+    @query
+    def read_mark(self, *, user_id: int | None, project_id: int | None) -> Any: ...
     @query
     def shape(self, *, id: int | None) -> Any: ...
 
@@ -588,6 +598,8 @@ class MembersQueries(Queries):
     @query
     def unwatch(self, *, project_id: Any, user_id: Any) -> str: ...
     @query
+    def ids(self, *, project_id: Any, limit: int | None) -> Rows: ...
+    @query
     def one(self, *, project_id: Any, user_id: Any) -> Any: ...
 
 class MetricsQueries(Queries):
@@ -692,6 +704,7 @@ class ProjectsQueries(Queries):
     def page(
         self,
         *,
+        by_activity: bool | None,
         global_role: str | None,
         user_id: int | None,
         mine: bool | None,
@@ -699,6 +712,7 @@ class ProjectsQueries(Queries):
         include_archived: bool | None,
         q: str | None,
         after_id: int | None,
+        after_us: int | None,
         after_name: str | None,
         limit: int | None,
     ) -> Row: ...
@@ -715,11 +729,15 @@ class ProjectsQueries(Queries):
     @query
     def seen(self, *, project_id: Any, user_id: Any, role: Any) -> Any: ...
     @query
-    def star(self, *, user_id: Any, project_id: Any) -> str: ...
+    def star(self, *, user_id: Any, project_id: Any) -> Rows: ...
     @query
-    def unstar(self, *, user_id: Any, project_id: Any) -> str: ...
+    def unstar(self, *, user_id: Any, project_id: Any) -> Rows: ...
     @query
-    def board_mark(self, *, channel: Any, project_id: Any, user_id: Any) -> Row: ...
+    def mute(self, *, project_id: int | None, user_id: int | None, muted: bool | None) -> str: ...
+    @query
+    def board_mark(
+        self, *, channel: Any, role: str | None, user_id: int | None, project_id: int | None
+    ) -> Row: ...
     @query
     def board(
         self,
@@ -729,6 +747,7 @@ class ProjectsQueries(Queries):
         cards: bool | None,
         members: bool | None,
         most_members: int | None,
+        messages: int | None,
         labels: bool | None,
         bytes: int | None,
         columns: bool | None,

@@ -143,8 +143,8 @@ class Route:
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
     paged       its answer has a ``Link`` to the next page, as long as there is one
     etag        its answer has an ``ETag``; one with ``id`` and ``version`` has it by itself
-    made_at     the path of what it makes, for ``Location``; its names are fields of the answer or
-                parameters of this path
+    made_at     the path of what it makes, for ``Location``; its names are parameters of this path,
+                or fields of the body or the answer
     also_at     other paths of the same operation
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own

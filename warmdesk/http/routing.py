@@ -150,10 +150,11 @@ def asked_again(need: Need) -> Role | frozenset[GlobalRole] | None:
 
 
 def _with_headers(route: Route) -> Handler:
-    """The handler, with the headers that its route promises, from the fields of the answer."""
+    """The handler, with the headers that its route promises, from the path, body and answer."""
     handler, made_at, has_version = route.handler, route.made_at, route.etag is Etag.VERSION
     template, names = PLACEHOLDER.sub("{}", BASE + made_at), PLACEHOLDER.findall(made_at)
-    own = {*names} - {*PLACEHOLDER.findall(route.path)}
+    sent = {*names} & {*getattr(route.body, "__struct_fields__", ())}
+    own = {*names} - {*PLACEHOLDER.findall(route.path)} - sent
     fields = [*own, *(["version"] if has_version else [])]
     only_these = msgspec.defstruct("Fields", [(each, Any) for each in fields])
     read: Callable[[bytes], Any] = msgspec.json.Decoder(only_these).decode
@@ -166,8 +167,10 @@ def _with_headers(route: Route) -> Handler:
             if has_version:
                 response.headers["ETag"] = f'"{found.version}"'
             if made_at and response.status == 201:
-                values = (getattr(found, name) if name in own else named[name] for name in names)
-                segments = (_segment(str(value)) for value in values)
+                known = {name: getattr(found, name) for name in own} | {
+                    name: getattr(request[BODY], name) for name in sent
+                }
+                segments = (_segment(str(known.get(name, named.get(name)))) for name in names)
                 response.headers["Location"] = template.format(*segments)
         return response
 

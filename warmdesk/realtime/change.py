@@ -9,9 +9,9 @@ An event shows what is true at its seq: another change of the same rows is commi
 seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-project or conversation, memberships by user, accounts, columns, cards by id, the counter of cards,
-labels by id, a topic, its reply, and last the feeds, all in one call. A change that holds an
-account waits for nothing but feeds.
+project (two of them by id) or conversation, memberships by user and project, accounts, columns,
+cards by id, the counter of cards, labels by id, a topic, its reply, and last the feeds, all in one
+call. A change that holds an account waits for nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those
@@ -260,7 +260,7 @@ class Change:
         """
         if not event.stored:
             raise TypeError(f"{event.name} is a signal; only events are recorded")
-        if event.scope is not scope_of(channel):
+        if not event.is_for(scope_of(channel)):
             raise TypeError(f"{event.name} is for {event.scope}, not for {channel}")
         if event.erases and entity is None:
             raise TypeError(f"{event.name} erases: say which entity")

@@ -100,7 +100,11 @@ CARD_MOVED = event(
     "board.card_moved", PROJECT, card.CardMoved, "A card went to another column or position."
 )
 CARD_DELETED = event(
-    "board.card_deleted", PROJECT, card.CardDeleted, "A card was deleted.", erases=True
+    "board.card_deleted",
+    PROJECT,
+    card.CardDeleted,
+    "A card was deleted, or went to another project.",
+    erases=True,
 )
 CARD_RESTORED = event("board.card_restored", PROJECT, card.CardSummary, "A deleted card came back.")
 CARDS_REORDERED = event(
@@ -204,18 +208,18 @@ TOPIC_REPLY_DELETED = event(
     "topic.reply_deleted", PROJECT, topic.ReplyDeleted, "A reply was deleted.", erases=True
 )
 
-# The project itself.
+# The project itself; the first three are told to each member, too, wherever that is.
 PROJECT_UPDATED = event(
-    "project.updated", PROJECT, project.ProjectUpdated, "Fields of the project were changed."
+    "project.updated", ANY, project.ProjectUpdated, "Fields of the project were changed."
 )
 PROJECT_ARCHIVED = event(
     "project.archived",
-    PROJECT,
+    ANY,
     project.ProjectSlug,
     "The project was archived: read-only from now on.",
 )
 PROJECT_UNARCHIVED = event(
-    "project.unarchived", PROJECT, project.ProjectSlug, "The project may be written to again."
+    "project.unarchived", ANY, project.ProjectSlug, "The project may be written to again."
 )
 MEMBER_ADDED = event("project.member_added", PROJECT, member.Member, "Somebody became a member.")
 MEMBER_UPDATED = event(
@@ -237,7 +241,20 @@ PROJECT_JOINED = event(
     "project.joined", USER, project.ProjectSlug, "You became a member of a project."
 )
 PROJECT_LEFT = event(
-    "project.left", USER, project.ProjectSlug, "You are no longer a member of a project."
+    "project.left",
+    USER,
+    project.ProjectSlug,
+    "You are no longer a member of a project.",
+    erases=True,
+)
+PROJECT_STARRED = event(
+    "project.starred", USER, project.ProjectSlug, "You gave a project your star."
+)
+PROJECT_UNSTARRED = event(
+    "project.unstarred", USER, project.ProjectSlug, "You took your star from a project."
+)
+CHAT_READ = event(
+    "chat.read", USER, chat.ChatRead, "You have read a project's chat up to this message."
 )
 USER_UPDATED = event("user.updated", USER, user.Me, "Your profile changed.")
 SESSION_REVOKED = event(

@@ -29,6 +29,7 @@ NEWCOMER_SECONDS = 2.5
 """How long a process that begins waits for others that are late: longer than one of them needs to
 find Redis again."""
 USERS_A_CALL = 2000
+CHANNELS_A_CALL = 50
 ONLINE = "online"
 """The channel of all users who have any socket open."""
 
@@ -87,6 +88,15 @@ def batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
+def _look(channel: str) -> Request:
+    """The request of somebody who only looks."""
+    return {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
+
+
+def _ids(users: str) -> list[int]:
+    return [int(user) for user in users.split(",") if user]
+
+
 class Leases:
     """The leases as one process (`process`) takes them, below the names of its installation. All
     calls raise what Redis raises, see `REDIS_AWAY`; none takes longer than a second.
@@ -139,9 +149,22 @@ class Leases:
 
     async def users(self, channel: str) -> list[int]:
         """The ids of the users in a channel, most recent first."""
-        request = {"channel": channel, "known": -1, "renew": [], "lower": [], "look": True}
-        answer = await self._run_script([request], turn=False)
-        return [int(user) for user in reversed(answer["rooms"][0]["users"].split(",")) if user]
+        answer = await self._run_script([_look(channel)], turn=False)
+        return _ids(answer["rooms"][0]["users"])[::-1]
+
+    async def newest(self, channels: list[str], most: int) -> list[tuple[int, list[int]]]:
+        """How many users are in each of these channels, and the ids of the last `most` who came,
+        most recent first.
+        """
+        found: list[tuple[int, list[int]]] = []
+        for start in range(0, len(channels), CHANNELS_A_CALL):
+            some = [
+                {**_look(channel), "newest": most}
+                for channel in channels[start : start + CHANNELS_A_CALL]
+            ]
+            answer = await self._run_script(some, turn=False)
+            found += [(room["count"], _ids(room["users"])) for room in answer["rooms"]]
+        return found
 
     async def online(self, user_ids: list[int]) -> set[int]:
         """Which of these have any socket open, anywhere."""

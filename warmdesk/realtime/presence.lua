@@ -1,6 +1,6 @@
 -- One turn of one process: renew its leases, let some run out soon, take away what ran out, and tell who is there.
--- ARGV[1]: {"names": how the keys begin, "process", "takes": whether it takes a turn, "first": for the first time, "lease", "most", "turn" and "late" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look"}…]}
--- Gives {"run", "clock", "late": whether another process is late with its turn, asked for at the first call, "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent}…]}. Times are Redis' own.
+-- ARGV[1]: {"names": how the keys begin, "process", "takes": whether it takes a turn, "first": for the first time, "lease", "most", "turn" and "late" in ms, "rooms": [{"channel", "known", "renew": [user…], "lower": [[user, ms]…], "look", "newest": so many alone, or absent}…]}
+-- Gives {"run", "clock", "late": whether another process is late with its turn, asked for at the first call, "rooms": [{"channel", "version", "gone", "soon": ms or absent, "users": "7,9,…" or absent, "count": with the newest}…]}. Times are Redis' own.
 local asked = cjson.decode(ARGV[1])
 local names = asked.names .. 'presence:'
 local clock = redis.call('TIME')
@@ -100,7 +100,10 @@ for place, room in ipairs(asked.rooms) do
         if first and tonumber(first) - now < asked.turn then
             answer.soon = tonumber(first) - now
         end
-        if version ~= room.known then
+        if room.newest then
+            answer.count = redis.call('ZCARD', since)
+            answer.users = table.concat(redis.call('ZREVRANGE', since, 0, room.newest - 1), ',')
+        elseif version ~= room.known then
             answer.users = table.concat(redis.call('ZRANGE', since, 0, -1), ',')
         end
     end

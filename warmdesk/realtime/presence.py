@@ -460,6 +460,12 @@ class Presence:
         """
         return await self.leases.users(channel)
 
+    async def newest(self, channels: list[str], most: int) -> list[tuple[int, list[int]]]:
+        """How many users are in each of these channels, and the ids of the last `most` who came,
+        most recent first. Raises what Redis raises.
+        """
+        return await self.leases.newest(channels, most)
+
     async def online(self, user_ids: list[int]) -> set[int]:
         """Which of these have any socket open, anywhere. With Redis away: those of this process."""
         if not user_ids:

@@ -9,7 +9,7 @@ from aiohttp import web
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest
+from warmdesk.errors import BadRequest, Forbidden, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import (
@@ -41,6 +41,7 @@ from warmdesk.schemas.cards import (
     HistoryQuery,
     MoveCard,
     ReorderCard,
+    TransferCard,
     UpdateCard,
     UpdateCards,
     day,
@@ -203,14 +204,40 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
     tag=CARDS,
 )
 async def show_card(request: web.Request) -> web.Response:
-    """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""
-    card = await sql.cards.detail(
+    """Show a card with everything that hangs on it. The ETag is its version, for If-Match.
+
+    The key of a card that went to another project shows it to who may see it there.
+    """
+    ref = card_ref(request)
+    try:
+        card = await _detail(request, request[PROJECT].id, ref)
+    except NotFound as error:
+        if "-" not in ref:
+            raise
+        card = await _detail(request, await _where_it_went(request, ref, error), ref)
+    return answer(card["card"])
+
+
+async def _detail(request: web.Request, project_id: int, ref: str) -> Any:
+    return await sql.cards.detail(
         request.app[DESK].database,
-        project_id=request[PROJECT].id,
-        card=card_ref(request),
+        project_id=project_id,
+        card=ref,
         reader=request[ACTOR].user_id,
     )
-    return answer(card["card"])
+
+
+async def _where_it_went(request: web.Request, ref: str, missing: NotFound) -> int:
+    """The id of the project where a card is now that had this key here; `missing` to who may not
+    see it there.
+    """
+    desk = request.app[DESK]
+    slug = await sql.cards.went_to(desk.database, project_id=request[PROJECT].id, card=ref)
+    try:
+        target = await desk.access.enter_project(desk.database, request[ACTOR], slug, Role.VIEWER)
+    except (NotFound, Forbidden) as error:
+        raise missing from error
+    return target.id
 
 
 @route(
@@ -390,6 +417,43 @@ async def copy_card(request: web.Request) -> web.Response:
     """
     return answer_outcome(
         await cards.copy(request.app[DESK].changes, request[CONTEXT], card_ref(request))
+    )
+
+
+@route(
+    "POST",
+    "/projects/{slug}/cards/{card_id}/transfer",
+    need=Role.MEMBER,
+    body=TransferCard,
+    answer=CardSummary,
+    status=201,
+    made_at="/projects/{target_project_slug}/cards/{id}",
+    tag=CARDS,
+    example={"target_project_slug": "my-project", "column_id": 1, "action": "move"},
+    errors=(412,),
+    keyed=True,
+)
+async def transfer_card(request: web.Request) -> web.Response:
+    """Move a card to another project, or copy it there: to the end of a column.
+
+    A card that moves takes along what hangs on it, and gets a new key; the old one leads to it
+    still. Labels are found there by their names, and who has no access there is taken from it. A
+    copy has what other copies have.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    try:
+        target = await desk.access.enter_project(
+            desk.database, request[ACTOR], body.target_project_slug, Role.MEMBER
+        )
+    except NotFound as error:
+        raise Impossible("project not found", fields={"target_project_slug": "unknown"}) from error
+    if target.id == request[PROJECT].id:
+        raise Impossible(
+            "target_project_slug: the card is in this project already",
+            fields={"target_project_slug": "conflicting"},
+        )
+    return answer_outcome(
+        await cards.transfer(desk.changes, request[CONTEXT], card_ref(request), target.id, body)
     )
 
 

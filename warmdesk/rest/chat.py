@@ -15,13 +15,13 @@ from warmdesk.errors import Archived
 from warmdesk.http.answers import answer_outcome, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import answer_messages
-from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
 from warmdesk.http.route import CHANGES, MESSAGES, ApiTag, Parameter
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
-from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.entities import entity
-from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_TYPING
+from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_READ, CHAT_TYPING
 from warmdesk.schemas.chat import (
     AddReaction,
     ChatMessage,
@@ -32,6 +32,7 @@ from warmdesk.schemas.chat import (
     ReactionAdded,
     SendMessage,
 )
+from warmdesk.schemas.conversations import ReadMark
 
 CHAT = ApiTag("chat", "A project's chat.")
 PAGE_BYTES = 8 << 20
@@ -162,6 +163,39 @@ async def remove_reaction(request: web.Request) -> web.Response:
         await _lock(change, request[PROJECT].id, message_id)
         now = await reactions.remove(change, "chat_message", message_id, emoji)
         _tell(change, request[PROJECT].id, message_id, now)
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()
+
+
+@route(
+    "POST",
+    "/projects/{slug}/chat/read",
+    need=Role.VIEWER,
+    body=ReadMark,
+    status=204,
+    tag=CHAT,
+    example={"message_id": 1},
+)
+async def read_chat(request: web.Request) -> web.Response:
+    """Say up to which message you have read, also in an archived project. The mark only moves
+    forward.
+    """
+    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    message_id = request[BODY].message_id
+
+    async def work(change: Change) -> None:
+        await change.enter(archived=True)
+        moved = await sql.chat.read(
+            change.connection, project_id=project_id, actor=user_id, message_id=message_id
+        )
+        if moved:
+            change.emit(
+                user_channel(user_id),
+                CHAT_READ,
+                change.shape(sql.chat.read_mark, project_id=project_id, user_id=user_id),
+                entity=entity("project", project_id),
+            )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
-from warmdesk.boards import PARTS
+from warmdesk.boards import CHAT, PARTS
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
@@ -18,6 +20,8 @@ from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
+from warmdesk.json_parts import joined
+from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.entities import entity
@@ -26,11 +30,16 @@ from warmdesk.realtime.events import (
     CONTROL_PROJECT,
     PROJECT_ARCHIVED,
     PROJECT_CREATED,
+    PROJECT_STARRED,
     PROJECT_UNARCHIVED,
+    PROJECT_UNSTARRED,
     PROJECT_UPDATED,
+    Event,
 )
+from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
     Digest,
+    ListedProject,
     ListProjects,
     NewProject,
     Project,
@@ -40,21 +49,24 @@ from warmdesk.schemas.projects import (
     Starred,
 )
 
+decode = msgspec.json.Decoder(dict[str, Any]).decode
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
 
 COLOR = "#6366f1"
+HERE_SHOWN = 5
+"""Those who came last to a project, of all who have it open."""
 
 
 @route(
     "GET",
     "/projects",
     query=ListProjects,
-    answer=list[Project],
+    answer=list[ListedProject],
     tag=PROJECTS,
     paged=True,
 )
 async def list_projects(request: web.Request) -> web.Response:
-    """List the projects you can see, by name.
+    """List the projects you can see, by name or by activity.
 
     Archived ones only with `include_archived`; `mine` leaves out what a global administrator sees
     without being a member.
@@ -66,20 +78,21 @@ async def list_projects(request: web.Request) -> web.Response:
     "GET",
     "/starred-projects",
     query=ListProjects,
-    answer=list[Project],
+    answer=list[ListedProject],
     tag=PROJECTS,
     paged=True,
 )
 async def list_starred_projects(request: web.Request) -> web.Response:
-    """List the projects that have your star, by name."""
+    """List the projects that have your star, by name or by activity."""
     return await _page(request, starred_only=True)
 
 
 async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
     query: ListProjects = request[QUERY]
     actor = request[ACTOR]
-    after_name, after_id = begins_after(request)
-    async with request.app[DESK].database.connection() as connection:
+    desk = request.app[DESK]
+    after_name, after_us, after_id = begins_after(request)
+    async with desk.database.connection() as connection:
         page = await sql.projects.page(
             connection,
             user_id=actor.user_id,
@@ -88,11 +101,32 @@ async def _page(request: web.Request, *, starred_only: bool) -> web.Response:
             starred_only=starred_only,
             include_archived=query.include_archived,
             q=query.q.strip(),
+            by_activity=query.sort == "activity",
             after_name=after_name,
+            after_us=after_us,
             after_id=after_id,
             limit=query.limit,
         )
-    return answer_page(request, page)
+    items: list[str] = page["items"]
+    if query.include == "here":
+        here = await _here(desk, page["ids"])
+        items = [joined(who, item) for who, item in zip(here, items, strict=True)]
+    return answer_page(request, {"items": f"[{','.join(items)}]", "next": page["next"]})
+
+
+async def _here(desk: Desk, project_ids: list[int]) -> list[str]:
+    """For each project an object that says who has it open."""
+    channels = [project_channel(each) for each in project_ids]
+    try:
+        crowds = await desk.presence.newest(channels, HERE_SHOWN)
+    except REDIS_AWAY:
+        return ['{"here":null}' for _ in channels]
+    refs = await desk.people.by_id({user_id for _, newest in crowds for user_id in newest})
+    shown = []
+    for count, newest in crowds:
+        users = b",".join(refs[each] for each in newest if each in refs).decode()
+        shown.append(f'{{"here":{{"count":{count},"users":[{users}]}}}}')
+    return shown
 
 
 @route(
@@ -154,8 +188,9 @@ async def create_project(request: web.Request) -> web.Response:
 async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first 500 cards each, labels, members.
 
-    It takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut` says
-    which) and then columns show fewer cards (`cards_more`).
+    With `chat` among `include` also the newest 50 messages. It takes at most 8 MiB. Beyond it the
+    longest descriptions are cut (`description_cut` says which) and then columns show fewer cards
+    (`cards_more`).
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
@@ -201,11 +236,12 @@ def _parts(include: Any) -> frozenset[str]:
     if include is UNSET:
         return PARTS
     parts = {part.strip() for part in include.split(",")} - {""}
-    if not parts <= PARTS:
+    allowed = sorted(PARTS | {CHAT})
+    if not parts.issubset(allowed):
         raise BadRequest(
-            f"include: {', '.join(sorted(PARTS))}, separated by commas",
+            f"include: {', '.join(allowed)}, separated by commas",
             fields={"include": "not_one_of"},
-            allowed={"include": sorted(PARTS)},
+            allowed={"include": allowed},
         )
     return frozenset(parts | {"columns"} if "cards" in parts else parts)
 
@@ -278,17 +314,33 @@ def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
 
 
 async def _tell(change: Change, old: Any, changes: list[str]) -> None:
+    """Tell the project, and each of its members, whose lists show it."""
     project_id = old["id"]
-    channel, told_of = project_channel(project_id), entity("project", project_id)
     fields = [name for name in changes if name != "is_archived"]
+    slug = json_text(slug=old["slug"])
+    here: list[tuple[Event, str]] = []
+    of_members: list[tuple[Event, str]] = []
     if "is_archived" in changes and old["is_archived"]:
-        change.emit(channel, PROJECT_UNARCHIVED, json_text(slug=old["slug"]), entity=told_of)
+        here.append((PROJECT_UNARCHIVED, slug))
+        of_members.append((PROJECT_UNARCHIVED, slug))
     if fields:
         shape = await sql.projects.one(change.connection, project_id=project_id)
-        payload = json_text(project=Raw(shape), changes=fields)
-        change.emit(channel, PROJECT_UPDATED, Held(payload), entity=told_of)
+        brief = {name: value for name, value in decode(shape).items() if name != "description"}
+        here.append((PROJECT_UPDATED, Held(json_text(project=Raw(shape), changes=fields))))
+        of_members.append((PROJECT_UPDATED, Held(json_text(project=brief, changes=fields))))
     if "is_archived" in changes and not old["is_archived"]:
-        change.emit(channel, PROJECT_ARCHIVED, json_text(slug=old["slug"]), entity=told_of)
+        here.append((PROJECT_ARCHIVED, slug))
+        of_members.append((PROJECT_ARCHIVED, slug))
+    told_of = entity("project", project_id)
+    for event, payload in here:
+        change.emit(project_channel(project_id), event, payload, entity=told_of)
+    members = await sql.members.ids(
+        change.connection, project_id=project_id, limit=accounts.MOST_TOLD + 1
+    )
+    if len(members) <= accounts.MOST_TOLD:
+        for row in members:
+            for event, payload in of_members:
+                change.emit(user_channel(row["user_id"]), event, payload, entity=told_of)
     change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 
@@ -307,11 +359,41 @@ async def unstar_project(request: web.Request) -> web.Response:
 
 
 async def _set_star(request: web.Request, *, starred: bool) -> None:
-    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    user_id, project = request[ACTOR].user_id, request[PROJECT]
     query = sql.projects.star if starred else sql.projects.unstar
 
     async def work(change: Change) -> None:
         await change.enter(archived=True)
-        await query(change.connection, user_id=user_id, project_id=project_id)
+        if await query(change.connection, user_id=user_id, project_id=project.id):
+            change.emit(
+                user_channel(user_id),
+                PROJECT_STARRED if starred else PROJECT_UNSTARRED,
+                json_text(slug=project.slug),
+                entity=entity("project", project.id),
+            )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
+
+
+@route(
+    "PUT",
+    "/projects/{slug}/mute",
+    need=Role.VIEWER,
+    body=Mute,
+    status=204,
+    tag=PROJECTS,
+    example={"muted": True},
+)
+async def mute_project(request: web.Request) -> web.Response:
+    """Say whether you want to be left in peace; what you have not read is counted all the same."""
+    user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
+    muted = request[BODY].muted
+
+    async def work(change: Change) -> None:
+        await change.enter(archived=True)
+        await sql.projects.mute(
+            change.connection, project_id=project_id, user_id=user_id, muted=muted
+        )
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()

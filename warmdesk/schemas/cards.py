@@ -161,6 +161,16 @@ class ReorderCard(CardPlacement, kw_only=True):
     version: Version | UnsetType = UNSET
 
 
+class TransferCard(Body):
+    """To which column of which project a card goes, or a copy of it."""
+
+    target_project_slug: Annotated[
+        str, Meta(min_length=1, max_length=100, pattern=r"\S", examples=["my-project"])
+    ]
+    column_id: Id
+    action: Literal["copy", "move"]
+
+
 class BulkChange(Body):
     """What to change of each card. `column_id` moves them to that column's end, and goes together
     with nothing else.
@@ -331,9 +341,12 @@ class CardMoved(Shape):
 
 
 class CardDeleted(Shape):
+    """Which card is no longer here; `moved_to_key`, if it went to another project."""
+
     card_id: int
     column_id: int
     key: str
+    moved_to_key: str | UnsetType = UNSET
 
 
 class CardPosition(Shape):

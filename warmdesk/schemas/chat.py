@@ -66,6 +66,14 @@ class Reaction(Shape):
     user_ids: list[int]
 
 
+class ChatRead(Shape):
+    """How far one has read a project's chat, and how much is unread behind it."""
+
+    slug: str
+    message_id: int
+    unread_count: int
+
+
 class ChatMessage(Shape):
     """A message. `user` is null for bots. A deleted one has no text."""
 

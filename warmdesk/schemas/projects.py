@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import A_COLOR, Body, Color, Id, Shape, Timestamp
 from warmdesk.schemas.cards import BoardCard
+from warmdesk.schemas.chat import ChatMessage
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.members import Member, RoleWord
-from warmdesk.schemas.pages import PageQuery
+from warmdesk.schemas.pages import NotNegative, PageQuery
 from warmdesk.schemas.users import UserRef
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", examples=["My Project"])]
@@ -29,12 +30,12 @@ KeyPrefix = Annotated[
 ]
 
 
-class PlainProject(Shape):
-    """A project as everybody on it sees it."""
+class ToldProject(Shape, kw_only=True):
+    """A project as an event tells it."""
 
     id: Id
     name: str
-    description: str
+    description: str | UnsetType = UNSET
     slug: str
     color: Color
     key_prefix: str
@@ -47,11 +48,42 @@ class PlainProject(Shape):
     member_count: int
 
 
+class PlainProject(ToldProject, kw_only=True):
+    """A project as everybody on it sees it."""
+
+    description: str
+
+
 class Project(PlainProject):
     """A project with the reader's own view of it."""
 
     my_role: RoleWord
     starred: bool
+    unread_count: Annotated[
+        int,
+        Meta(
+            description="others' messages, not deleted, among the first 1,000 that follow"
+            " `last_read_message_id`; 0 for who is no member and has read nothing"
+        ),
+    ]
+    last_read_message_id: int | None
+    muted: bool
+    last_activity_at: Annotated[
+        Timestamp, Meta(description="when something happened last that its people were told of")
+    ]
+
+
+class Here(Shape):
+    """Who has a project open: how many, and the last five who came."""
+
+    count: int
+    users: list[UserRef]
+
+
+class ListedProject(Project, kw_only=True):
+    """A project in a list; `here` if it was asked for, and null while that is not known."""
+
+    here: Here | UnsetType | None = UNSET
 
 
 class BoardColumn(Column):
@@ -67,7 +99,9 @@ class ProjectDetail(Project, kw_only=True):
     """The whole board, true for `seq` of `epoch`.
 
     A socket opened with the two gets exactly what came after. `members` are the first 500; with
-    `members_more` the others are in the list of members.
+    `members_more` the others are in the list of members. `messages`, if they were asked for, are
+    the newest 50 of the chat, oldest first, and fewer where they are long; `messages_more` says
+    that there are older ones.
     """
 
     created_by: UserRef
@@ -75,14 +109,18 @@ class ProjectDetail(Project, kw_only=True):
     labels: list[Label] | UnsetType = UNSET
     members: list[Member] | UnsetType = UNSET
     members_more: bool | UnsetType = UNSET
+    messages: list[ChatMessage] | UnsetType = UNSET
+    messages_more: bool | UnsetType = UNSET
     seq: int
     epoch: str
 
 
 class ProjectUpdated(Shape):
-    """The project after a change, and the names of the fields that changed."""
+    """The project after a change, and the names of the fields that changed. On a person's own
+    channel it has no `description`.
+    """
 
-    project: PlainProject
+    project: ToldProject
     changes: list[str]
 
 
@@ -118,18 +156,26 @@ class ProjectChanges(Body):
 
 
 class ListProjects(PageQuery):
-    """Which projects: `q` is a part of the name or slug, or the key prefix."""
+    """Which projects: `q` is a part of the name or slug, or the key prefix.
 
-    cursor_type: ClassVar[Any] = tuple[str, Id]
-    """The name in lower case, and the id. The id alone would show a stranger where its name
-    stands."""
+    With `sort=activity` those come first in which something happened last; with `include=here` each
+    says who has it open.
+    """
+
+    cursor_type: ClassVar[Any] = tuple[str, NotNegative, Id]
+    """The name in lower case or when something happened last, whatever they are sorted by, and the
+    id. The id alone would show a stranger where its name stands."""
     include_archived: bool = False
     mine: bool = False
     q: Annotated[str, Meta(max_length=200)] = ""
+    sort: Literal["name", "activity"] = "name"
+    include: Literal["here"] | None = None
 
 
 class ShowProject(Body):
-    """The query of a project: which parts to include, separated by commas; all by default."""
+    """The query of a project: which parts to include, separated by commas; by default all but
+    `chat`.
+    """
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
 
