@@ -60,10 +60,12 @@ class CachedBoard:
 @dataclass(frozen=True, slots=True)
 class Board:
     """A board for one reader; no content when the reader has this very one. `etag`: of the content
-    as it is, also when it is gzipped.
+    as it is, also when it is gzipped. `seq` and `epoch`: what it is true for.
     """
 
     etag: str
+    seq: int
+    epoch: str
     content: bytes | None
     gzipped: bool = False
 
@@ -127,7 +129,7 @@ class Boards:
         own = encode({"my_role": project.role.word, "starred": mark["starred"]})
         tag = etag(mark["epoch"], mark["seq"], own, parts)
         if tag in seen or "*" in seen:
-            return Board(tag, None)
+            return Board(tag, mark["seq"], mark["epoch"], None)
         cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
         if cached is None:
             # Never inside the lock of builders: a wait for one person's share would keep others
@@ -141,8 +143,10 @@ class Boards:
         tag = etag(cached.epoch, cached.seq, own, parts)
         packed = await self._pack(cached) if gzip else None
         if packed is not None:
-            return Board(tag, ended(packed, b"," + own[1:]), gzipped=True)
-        return Board(tag, b"".join((memoryview(cached.content)[:-1], b",", own[1:])))
+            content = ended(packed, b"," + own[1:])
+        else:
+            content = b"".join((memoryview(cached.content)[:-1], b",", own[1:]))
+        return Board(tag, cached.seq, cached.epoch, content, gzipped=packed is not None)
 
     async def _pack(self, cached: CachedBoard) -> Beginning | None:
         """The board without its last brace, gzipped once; None where it is too small, or would come

@@ -22,6 +22,15 @@ from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STAT
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 
+PLACE: dict[str, Any] = {
+    "Warmdesk-Seq": {
+        "description": "The seq of the last event that this shows: apply those after it again.",
+        "schema": {"type": "integer", "format": "int64"},
+    },
+    "Warmdesk-Epoch": {"description": "Its epoch.", "schema": {"type": "string"}},
+}
+"""Headers of what has a place in a feed."""
+
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole description of these operations, as a dictionary."""
@@ -341,6 +350,8 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
         made[str(status)] = {**success, "description": "It was there already."}
     if route.etag is Etag.CONTENT:
         made["304"] = {"description": "What you have still holds."}
+        if route.feed is not None:
+            made["304"]["headers"] = PLACE
     for status in _statuses(route):
         made[str(status)] = STATUS_WORDS[status][0]
     return made
@@ -368,6 +379,8 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         headers["Location"] = {"description": words, "schema": {"type": "string"}}
     if route.etag is not None:
         headers["ETag"] = {"description": route.etag.value, "schema": {"type": "string"}}
+    if route.feed is not None:
+        headers |= PLACE
     if headers:
         response["headers"] = headers
     return response

@@ -205,7 +205,7 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
 async def show_card(request: web.Request) -> web.Response:
     """Show a card with everything that hangs on it. The ETag is its version, for If-Match."""
     card = await sql.cards.detail(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         card=card_ref(request),
         reader=request[ACTOR].user_id,

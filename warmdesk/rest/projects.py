@@ -15,7 +15,7 @@ from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -168,6 +168,7 @@ async def show_project(request: web.Request) -> web.Response:
         seen=seen,
         gzip=takes_gzip(request),
     )
+    shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}
     if board.content is None:
         return not_modified(seen.get(board.etag, board.etag), headers)
@@ -193,7 +194,7 @@ async def show_digest(request: web.Request) -> web.Response:
     archived or deleted. Who shows something else at the same `seq` and `epoch` fetches again.
     """
     found = await sql.projects.digest(request[READS], project_id=request[PROJECT].id)
-    return answer(dict(found))
+    return answer(Digest(seq=found["seq"], epoch=found["epoch"], digest=found["digest"]))
 
 
 def _parts(include: Any) -> frozenset[str]:
