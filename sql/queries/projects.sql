@@ -183,6 +183,18 @@ cross join (
         epoch() as epoch
 ) as at;
 
+-- name: counts -> one
+-- How many cards a board shows, and the seq and epoch that it is true for.
+select
+    at.seq,
+    at.epoch,
+    board_counts(:project_id::bigint, at.seq) as counts
+from (
+    select
+        coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
+        epoch() as epoch
+) as at;
+
 -- name: digest -> one
 -- The digest of a board, and the seq and epoch that it is true for.
 select

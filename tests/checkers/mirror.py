@@ -260,6 +260,15 @@ class State:
                 first = people[0]["id"] if people else None
                 self.card_is(card | {"assignees": people, "assignee_id": first})
 
+    def counts_are(self, told: Json) -> None:
+        """They are of a seq that was reached; of this very one they are those of the board."""
+        assert told["seq"] <= self.seq, "counts came before the events that they count"
+        if told["seq"] == self.seq:
+            board = self.shown()
+            counts = [{key: c[key] for key in ("id", "card_count")} for c in board["columns"]]
+            assert told["columns"] == counts
+            assert told["open_card_count"] == board["open_card_count"]
+
     def gone(self, payload: Json) -> None:
         """Its text was deleted; the event that deleted it comes later."""
         self.blanks += 1
@@ -472,6 +481,8 @@ class Mirror:
             if "seq" in frame:
                 self.state.apply(frame)
                 self.events += 1
+            elif frame["type"] == "board.counts":
+                self.state.counts_are(frame["payload"])
             if self._waiting:
                 self._wake()
 

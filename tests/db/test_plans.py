@@ -565,8 +565,8 @@ OTHERS = {
     "as many rows as they change: a column's cards, a member's cards, a label's cards": """
         columns.lock_all columns.places labels.take_off members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
-        server.faults""",
+        projects.counts projects.digest metrics.cards metrics.columns metrics.projects
+        metrics.tables metrics.users server.faults""",
     "look at every account for a part of its name": "users.search",
 }
 """What is neither a list nor finds its rows by a key, by reason."""

@@ -501,6 +501,7 @@ STATEMENTS = {
     "/projects/{slug}/chat/messages": "chat.page",
     "/projects/{slug}/columns": "columns.all",
     "/projects/{slug}/columns/{column_id}/cards": "cards.in_column",
+    "/projects/{slug}/counts": "projects.counts",
     "/projects/{slug}/digest": "projects.digest",
     "/projects/{slug}/events": "feeds.after",
     "/projects/{slug}/labels": "labels.all",

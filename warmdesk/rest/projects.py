@@ -30,6 +30,7 @@ from warmdesk.realtime.events import (
     PROJECT_UPDATED,
 )
 from warmdesk.schemas.projects import (
+    BoardCounts,
     Digest,
     ListProjects,
     NewProject,
@@ -176,6 +177,24 @@ async def show_project(request: web.Request) -> web.Response:
     if board.gzipped:
         headers |= {"ETag": gzip_tag(board.etag), "Content-Encoding": "gzip"}
     return answer(board.content, headers=headers, is_encoded=True)
+
+
+@route(
+    "GET",
+    "/projects/{slug}/counts",
+    need=Role.VIEWER,
+    answer=BoardCounts,
+    tag=PROJECTS,
+    heavy=True,
+)
+async def show_counts(request: web.Request) -> web.Response:
+    """Show how many cards the board has in each column, and how many open ones in all.
+
+    They follow from events, but for events whose text was deleted (`gone`): after those a socket is
+    told `board.counts`, which is the same.
+    """
+    found = await sql.projects.counts(request[READS], project_id=request[PROJECT].id)
+    return answer(found["counts"])
 
 
 @route(

@@ -134,6 +134,21 @@ class ShowProject(Body):
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
 
 
+class ColumnCount(Shape):
+    """How many cards the board shows in a column."""
+
+    id: Id
+    card_count: int
+
+
+class BoardCounts(Shape):
+    """How many cards the board shows, true for `seq`: columns in order."""
+
+    columns: list[ColumnCount]
+    open_card_count: int
+    seq: int
+
+
 class Digest(Shape):
     """What a board is at a seq: SHA-256 in hex."""
 
