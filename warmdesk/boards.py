@@ -1,7 +1,7 @@
 """Finished boards: a board's bytes are made once for each seq of its project, for all readers.
 
 Hundreds of readers fetch a board after each reconnect, and between two events it is the same for
-all of them. So its bytes are kept by project and by the parts that were asked for, with the epoch
+all of them. So its bytes are kept by project and by what was asked for of it, with the epoch
 and seq that they are true for; one indexed read says whether they still hold. Every change that
 shows on a board records an event of the project in its own transaction, so an equal seq means equal
 bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
@@ -18,6 +18,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,13 +32,25 @@ from warmdesk.realtime.channels import project_channel
 encode = msgspec.json.Encoder().encode
 PARTS = frozenset({"columns", "cards", "labels", "members"})
 CARDS_SHOWN = 500
-"""Cards that a column shows at most; the others are read by the column's own list."""
+"""Cards that a column shows at most; the others are read by the column's own list, from where its
+`cards_next` says.
+"""
 MEMBERS_SHOWN = 500
 """Members that a board shows at most; the others are read by the list of members."""
 BOARD_BYTES = 8 << 20
 """JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
 """Bytes of all cached boards of a process, at most; the one asked for longest ago goes first."""
+
+
+class View(NamedTuple):
+    """What of a board is asked for: its parts, and how many cards of each column."""
+
+    parts: frozenset[str] = PARTS
+    most: int = CARDS_SHOWN
+
+
+WHOLE = View()
 
 
 @dataclass(slots=True, eq=False)
@@ -91,33 +104,36 @@ class Boards:
         self.limit = limit
         self.weight = 0
         self.built = 0
-        self._cache: OrderedDict[tuple[int, frozenset[str]], CachedBoard] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, View], CachedBoard] = OrderedDict()
         self._builders: dict[int, Builders] = {}
 
     async def read(
         self,
         project: EnteredProject,
         user_id: int,
-        parts: frozenset[str] = PARTS,
+        view: View = WHOLE,
         *,
         seen: Collection[str] = (),
         gzip: bool = False,
+        cards_bound: str = "",
     ) -> Board:
         """The board for a user, as new as this moment or newer. `seen`: ETags of what they have;
-        `gzip`: whether they take it gzipped.
+        `gzip`: whether they take it gzipped; `cards_bound`: what a cursor for a column's list is
+        good for, with ``{column_id}`` for the column.
 
         TimeoutError after `ASK_SECONDS`, the wait for other builders included.
         """
         async with asyncio.timeout(ASK_SECONDS):
-            return await self._read(project, user_id, parts, seen, gzip)
+            return await self._read(project, user_id, view, seen, gzip, cards_bound)
 
     async def _read(
         self,
         project: EnteredProject,
         user_id: int,
-        parts: frozenset[str],
+        view: View,
         seen: Collection[str],
         gzip: bool,
+        cards_bound: str,
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -127,20 +143,22 @@ class Boards:
                 user_id=user_id,
             )
         own = encode({"my_role": project.role.word, "starred": mark["starred"]})
-        tag = etag(mark["epoch"], mark["seq"], own, parts)
+        tag = etag(mark["epoch"], mark["seq"], own, view)
         if tag in seen or "*" in seen:
             return Board(tag, mark["seq"], mark["epoch"], None)
-        cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
+        cached = self._cached(project.id, view, mark["epoch"], mark["seq"])
         if cached is None:
             # Never inside the lock of builders: a wait for one person's share would keep others
             # waiting.
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
-                cached = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+                cached = await self._await(
+                    project.id, view, cards_bound, mark["epoch"], mark["seq"]
+                )
             finally:
                 self.shares.give_back(user_id)
-        tag = etag(cached.epoch, cached.seq, own, parts)
+        tag = etag(cached.epoch, cached.seq, own, view)
         packed = await self._pack(cached) if gzip else None
         if packed is not None:
             content = ended(packed, b"," + own[1:])
@@ -171,36 +189,36 @@ class Boards:
         self.weight += cached.weight if kept else 0
         self._lighten()
 
-    def _cached(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
-    ) -> CachedBoard | None:
+    def _cached(self, project_id: int, view: View, epoch: str, seq: int) -> CachedBoard | None:
         """The cached board, if it is of this epoch and not older than the seq."""
-        cached = self._cache.get((project_id, parts))
+        cached = self._cache.get((project_id, view))
         if cached is None or cached.epoch != epoch or cached.seq < seq:
             return None
-        self._cache.move_to_end((project_id, parts))
+        self._cache.move_to_end((project_id, view))
         return cached
 
     async def _await(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+        self, project_id: int, view: View, cards_bound: str, epoch: str, seq: int
     ) -> CachedBoard:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         builders = self._builders.setdefault(project_id, Builders())
         builders.length += 1
         try:
             async with builders.lock:
-                cached = self._cached(project_id, parts, epoch, seq)
-                return cached or await self._build(project_id, parts)
+                cached = self._cached(project_id, view, epoch, seq)
+                return cached or await self._build(project_id, view, cards_bound)
         finally:
             builders.length -= 1
             if not builders.length:
                 del self._builders[project_id]
 
-    async def _build(self, project_id: int, parts: frozenset[str]) -> CachedBoard:
+    async def _build(self, project_id: int, view: View, cards_bound: str) -> CachedBoard:
+        parts = view.parts
         row = await sql.projects.board(
             self.database.heavy,
             project_id=project_id,
-            most=CARDS_SHOWN,
+            most=view.most,
+            cards_bound=cards_bound,
             most_members=MEMBERS_SHOWN,
             bytes=BOARD_BYTES,
             columns="columns" in parts,
@@ -210,10 +228,10 @@ class Boards:
         )
         self.built += 1
         cached = CachedBoard(row["epoch"], row["seq"], row["board"])
-        self._keep((project_id, parts), cached)
+        self._keep((project_id, view), cached)
         return cached
 
-    def _keep(self, key: tuple[int, frozenset[str]], cached: CachedBoard) -> None:
+    def _keep(self, key: tuple[int, View], cached: CachedBoard) -> None:
         old = self._cache.pop(key, None)
         self.weight -= old.weight if old else 0
         if cached.weight > self.limit:
@@ -228,7 +246,8 @@ class Boards:
             self.weight -= oldest.weight
 
 
-def etag(epoch: str, seq: int, own: bytes, parts: frozenset[str]) -> str:
+def etag(epoch: str, seq: int, own: bytes, view: View) -> str:
     """Names all that a reader's bytes depend on."""
-    view = hashlib.sha256(own + ",".join(sorted(parts)).encode()).hexdigest()[:12]
-    return f'"{epoch}-{seq}-{view}"'
+    asked = ",".join([*sorted(view.parts), *map(str, view[1:])])
+    digest = hashlib.sha256(own + asked.encode()).hexdigest()[:12]
+    return f'"{epoch}-{seq}-{digest}"'

@@ -153,6 +153,7 @@ with ranked as (
         r.column_id,
         max(r.card_count) as card_count,
         count(j.id) as shown_count,
+        (array_agg(r.id order by r.place) filter (where j.card is not null))[count(j.id)] as last_id,
         string_agg(j.card::text, ',' order by r.place) filter (where j.card is not null) as cards
     from ranked as r
     left join made as j on j.id = r.id
@@ -160,7 +161,16 @@ with ranked as (
 ), filled_columns as (
     select coalesce(string_agg(
         joined(shape(k, f.card_count)::text, case when :cards::boolean
-            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":[' || coalesce(f.cards, '') || ']}'
+            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards_next":' || case
+                when f.shown_count < f.card_count then '"' || cursor_of(
+                    replace(:cards_bound::text, '{column_id}', k.id::text),
+                    coalesce(
+                        (select json_build_array(e.position, e.id, e.version)::text from cards as e where e.id = f.last_id),
+                        '[-1e300, 9007199254740991, 1]'
+                    )
+                ) || '"'
+                else 'null'
+            end || ',"cards":[' || coalesce(f.cards, '') || ']}'
             else '{}' end),
         ',' order by k.position, k.id
     ), '') as list

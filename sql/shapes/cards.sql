@@ -105,6 +105,13 @@ create or replace function cards_json(ids_ bigint[]) returns table (id bigint, c
 select j.id, j.card from cards_json(ids_, false) j
 $$;
 
+-- A cursor of a list, as warmdesk/http/pages.py makes it: of what it is good for, and where the list goes on.
+create or replace function cursor_of(bound_ text, goes_on_ text) returns text language sql immutable as $$
+select rtrim(translate(encode(
+    substr(sha256(convert_to(bound_ || goes_on_, 'UTF8')), 1, 4) || convert_to(goes_on_, 'UTF8'), 'base64'
+), E'+/\n', '-_'), '=')
+$$;
+
 -- Whether these cards fit into so many bytes of JSON whatever they hold: a byte of text may take six ("\u0001"), and what hangs
 -- on a card is reckoned as long as it may be. `octets_`: what their titles and descriptions have. It builds nothing, and counts
 -- no further than it must.

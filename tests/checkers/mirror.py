@@ -35,6 +35,9 @@ APART = (
     "members_more",
 )
 
+CARDS = ("cards", "cards_more", "cards_next")
+"""What a board's column has beside a column."""
+
 Json = dict[str, Any]
 
 
@@ -63,9 +66,7 @@ class State:
         self.columns: dict[int, Json] = {}
         self.cards: dict[int, Json] = {}
         for column in board["columns"]:
-            self.columns[column["id"]] = {
-                k: v for k, v in column.items() if k not in ("cards", "cards_more")
-            }
+            self.columns[column["id"]] = {k: v for k, v in column.items() if k not in CARDS}
             self.cards.update({card["id"]: card for card in column["cards"]})
         self.labels: dict[int, Json] = {label["id"]: label for label in board["labels"]}
         self.members: dict[int, Json] = {m["user_id"]: m for m in board["members"]}
@@ -397,7 +398,7 @@ def shown(board: Json, messages: list[Json]) -> Json:
         for k, v in board.items()
         if k not in OWN_VIEW and k not in ("seq", "epoch", "members_more")
     }
-    columns = [{k: v for k, v in c.items() if k != "cards_more"} for c in board["columns"]]
+    columns = [{k: v for k, v in c.items() if k not in CARDS[1:]} for c in board["columns"]]
     return kept | {
         "columns": columns,
         "labels": by_id(board["labels"]),

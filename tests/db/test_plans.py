@@ -277,6 +277,7 @@ def cases(n: int) -> Iterator[Case]:
             "after_id": None,
             "after_position": None,
             "after_version": None,
+            "after_card_id": None,
             "limit": 100,
             "bytes": 8 << 20,
             "column_id": column,
@@ -285,6 +286,8 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.in_column", 225, shown, f"first of {project}")
         after = {"after_id": n // 4, "after_position": float(n // 4), "after_version": 1}
         yield Case("cards.in_column", 225, {**shown, **after}, f"later of {project}")
+        behind = {**shown, "after_card_id": n // 4}
+        yield Case("cards.in_column", 225, behind, f"behind one of {project}")
         every = {
             "project_id": project,
             "after_id": None,
@@ -315,9 +318,13 @@ def cases(n: int) -> Iterator[Case]:
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
         deleted["bytes"] = 8 << 20
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
+        for sort in ("updated", "created", "position"):
+            ordered = {**every, "sort": sort, "first": None, "second": None, "third": None}
+            yield Case("cards.sorted", 1100, ordered, f"by {sort} of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
         board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
-        yield Case("projects.board", 900, board, f"of {project}")
+        asked = {**board, "cards_bound": "of {column_id}"}
+        yield Case("projects.board", 900, asked, f"of {project}")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}

@@ -202,6 +202,7 @@ class CardsQueries(Queries):
     def in_column(
         self,
         *,
+        after_card_id: int | None,
         include_archived: bool | None,
         include_closed: bool | None,
         after_id: int | None,
@@ -225,6 +226,25 @@ class CardsQueries(Queries):
         label: str | None,
         limit: int | None,
         project_id: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def sorted(
+        self,
+        *,
+        sort: str | None,
+        include_archived: bool | None,
+        column_id: int | None,
+        closed: bool | None,
+        due_before: Any,
+        assignee: int | None,
+        label: str | None,
+        project_id: int | None,
+        after_id: int | None,
+        first: float | None,
+        second: int | None,
+        third: float | None,
+        limit: int | None,
         bytes: int | None,
     ) -> Row: ...
     @query
@@ -658,6 +678,7 @@ class ProjectsQueries(Queries):
         most_members: int | None,
         labels: bool | None,
         bytes: int | None,
+        cards_bound: str | None,
         columns: bool | None,
     ) -> Row: ...
     @query

@@ -8,16 +8,16 @@ from aiohttp import web
 from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
-from warmdesk.boards import PARTS
+from warmdesk.boards import PARTS, View
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
-from warmdesk.http.pages import answer_page, begins_after
+from warmdesk.http.pages import answer_page, begins_after, bound_to
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import ApiTag, Etag
-from warmdesk.http.routing import route
+from warmdesk.http.routing import BASE, route
 from warmdesk.realtime.change import Change, Held, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.entities import entity
@@ -29,6 +29,7 @@ from warmdesk.realtime.events import (
     PROJECT_UNARCHIVED,
     PROJECT_UPDATED,
 )
+from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.projects import (
     BoardCounts,
     Digest,
@@ -153,21 +154,24 @@ async def create_project(request: web.Request) -> web.Response:
     etag=Etag.CONTENT,
 )
 async def show_project(request: web.Request) -> web.Response:
-    """Show the board: project, columns with their first 500 cards each, labels, members.
+    """Show the board: project, columns with their first cards each, labels, members.
 
-    It takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut` says
-    which) and then columns show fewer cards (`cards_more`).
+    A column has 500 cards, or `cards_limit` of them. Where it has more (`cards_more`), its list
+    goes on from `cards_next`, as its `cursor`. The board takes at most 8 MiB. Beyond it the longest
+    descriptions are cut (`description_cut` says which) and then columns show fewer cards.
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
     """
-    seen = tags_seen(request)
+    seen, query, project = tags_seen(request), request[QUERY], request[PROJECT]
+    list_path = f"{BASE}/projects/{project.slug}/columns/{{column_id}}/cards"
     board = await request.app[DESK].boards.read(
-        request[PROJECT],
+        project,
         request[ACTOR].user_id,
-        _parts(request[QUERY].include),
+        View(_parts(query.include), query.cards_limit),
         seen=seen,
         gzip=takes_gzip(request),
+        cards_bound=bound_to(list_path, CardsQuery()).decode(),
     )
     shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}

@@ -201,19 +201,26 @@ class CardsQuery(PageQuery):
     """The last card's position, id and version."""
     include_closed: bool = True
     include_archived: bool = False
+    after_card_id: (
+        Annotated[Id, Meta(description="A card of the column, behind which it begins")] | None
+    ) = None
 
 
 class CardFilter(PageQuery):
-    """Which cards of a project."""
+    """Which cards of a project, and in which order: without `sort` the oldest first; `updated` the
+    last changed first, `created` the newest first, `position` as the board shows them.
+    """
 
-    cursor_type: ClassVar[Any] = tuple[NotNegative]
-    """The id of a card, whether it is on the page or not: as far as the search looked."""
+    cursor_type: ClassVar[Any] = tuple[float, NotNegative, float, NotNegative]
+    """What the order goes by, and behind it the id of a card, whether it is on the page or not: as
+    far as the search looked."""
     column_id: Id | None = None
     assignee: AssigneeText | None = None
     label: LabelText | None = None
     q: Words | None = None
     closed: bool | None = None
     due_before: DayIn | None = None
+    sort: Literal["updated", "created", "position"] | None = None
     include_archived: bool | None = None
     """Unless it is said, a search finds archived cards, and a list does not show them."""
 

@@ -56,11 +56,13 @@ class Project(PlainProject):
 
 class BoardColumn(Column):
     """A column with its first cards by position, at most 500, and fewer on a board of more than
-    8 MiB; `cards_more` says that it has others.
+    8 MiB; `cards_more` says that it has others, and `cards_next` is the `cursor` with which the
+    column's list goes on.
     """
 
     cards: list[BoardCard] | UnsetType = UNSET
     cards_more: bool | UnsetType = UNSET
+    cards_next: str | UnsetType | None = UNSET
 
 
 class ProjectDetail(Project, kw_only=True):
@@ -129,9 +131,14 @@ class ListProjects(PageQuery):
 
 
 class ShowProject(Body):
-    """The query of a project: which parts to include, separated by commas; all by default."""
+    """The query of a project: which parts to include, separated by commas (all by default), and how
+    many cards of each column.
+    """
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
+    cards_limit: Annotated[
+        int, Meta(ge=1, le=500, description="How many cards of each column at most")
+    ] = 500
 
 
 class ColumnCount(Shape):
