@@ -44,10 +44,13 @@ KEPT_BYTES = 64 << 20
 
 
 class View(NamedTuple):
-    """What of a board is asked for: its parts, and how many cards of each column."""
+    """What of a board is asked for: its parts, how many cards of each column, and whether these are
+    brief.
+    """
 
     parts: frozenset[str] = PARTS
     most: int = CARDS_SHOWN
+    brief: bool = False
 
 
 WHOLE = View()
@@ -218,6 +221,7 @@ class Boards:
             self.database.heavy,
             project_id=project_id,
             most=view.most,
+            brief=view.brief,
             cards_bound=cards_bound,
             most_members=MEMBERS_SHOWN,
             bytes=BOARD_BYTES,

@@ -186,7 +186,11 @@ cross join lateral (
     ), listed as (
         select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from ordered as o where o.nth <= :limit::integer
     ), made as materialized (
-        select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
+        select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j
+        where l.ids is not null and not :brief::boolean
+        union all
+        select j.id, j.card from listed as l, lateral brief_cards(l.ids, :bytes::bigint) as j
+        where l.ids is not null and :brief::boolean
     )
     select
         '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,

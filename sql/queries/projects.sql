@@ -147,7 +147,11 @@ with ranked as (
 ), made as materialized (
     select s.id, s.card
     from shown, rest, lateral board_cards(shown.ids, shown.octets, :bytes::bigint - 200000 - octet_length(rest.project)) as s
-    where shown.ids is not null
+    where shown.ids is not null and not :brief::boolean
+    union all
+    select s.id, s.card
+    from shown, rest, lateral brief_cards(shown.ids, :bytes::bigint - 200000 - octet_length(rest.project)) as s
+    where shown.ids is not null and :brief::boolean
 ), filled as (
     select
         r.column_id,

@@ -278,6 +278,7 @@ def cases(n: int) -> Iterator[Case]:
             "after_position": None,
             "after_version": None,
             "after_card_id": None,
+            "brief": False,
             "limit": 100,
             "bytes": 8 << 20,
             "column_id": column,
@@ -288,6 +289,7 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.in_column", 225, {**shown, **after}, f"later of {project}")
         behind = {**shown, "after_card_id": n // 4}
         yield Case("cards.in_column", 225, behind, f"behind one of {project}")
+        yield Case("cards.in_column", 225, {**shown, "brief": True}, f"brief of {project}")
         every = {
             "project_id": project,
             "after_id": None,
@@ -324,7 +326,9 @@ def cases(n: int) -> Iterator[Case]:
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
         board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
         asked = {**board, "cards_bound": "of {column_id}"}
-        yield Case("projects.board", 900, asked, f"of {project}")
+        for brief in (False, True):
+            note = "brief " * brief + f"of {project}"
+            yield Case("projects.board", 900, {**asked, "brief": brief}, note)
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}

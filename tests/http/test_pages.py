@@ -399,7 +399,7 @@ def filters_of(query: Any) -> list[tuple[str, str]]:
 
 
 def another(kind: Any, default: Any) -> str:
-    for text in ("1", "true", "false", "admin", "2026-05-01", "updated", str(some(UUID))):
+    for text in ("1", "true", "false", "admin", "2026-05-01", "brief", "updated", str(some(UUID))):
         try:
             if msgspec.convert(text, kind, strict=False) != default:
                 return text

@@ -211,6 +211,7 @@ class CardsQueries(Queries):
         after_position: float | None,
         limit: int | None,
         bytes: int | None,
+        brief: bool | None,
         project_id: int | None,
     ) -> Row: ...
     @query
@@ -678,6 +679,7 @@ class ProjectsQueries(Queries):
         most_members: int | None,
         labels: bool | None,
         bytes: int | None,
+        brief: bool | None,
         cards_bound: str | None,
         columns: bool | None,
     ) -> Row: ...

@@ -153,6 +153,7 @@ class Route:
     accepts     instead of `body`: another kind of body
     query       a msgspec Struct, as for `body`
     answer      the type of the JSON answer; nothing is answered where it is None
+    brief       the type of the JSON answer to a query that says ``cards=brief``
     produces    instead of `answer`: the media types of an answer that is not JSON
     status      of success; `also` bring the same answer
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
@@ -181,6 +182,7 @@ class Route:
     accepts: Accepts | None
     query: Any
     answer: Any
+    brief: Any
     produces: tuple[str, ...]
     status: int
     also: tuple[int, ...]

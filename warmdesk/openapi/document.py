@@ -34,7 +34,9 @@ PLACE: dict[str, Any] = {
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole description of these operations, as a dictionary."""
-    types = [kind for each in routes for kind in (each.body, each.query, each.answer) if kind]
+    types = [
+        kind for each in routes for kind in (each.body, each.query, each.answer, each.brief) if kind
+    ]
     schemas = Schemas([Error, *types, *_payloads()])
     for query in {_name(each.query) for each in routes if each.query}:
         schemas.parts.pop(query, None)
@@ -366,9 +368,12 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done; nothing to say."}
     schema = schemas.of(route.answer)
+    example = schemas.example(schema)
+    if route.brief is not None:
+        schema = {"anyOf": [schema, schemas.of(route.brief)]}
     response: dict[str, Any] = {
         "description": "Made." if route.status == 201 else "What you asked for.",
-        "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}},
+        "content": {"application/json": {"schema": schema, "example": example}},
     }
     headers = {}
     if route.paged:

@@ -30,6 +30,7 @@ from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
+    CardBrief,
     CardDetail,
     CardFilter,
     Cards,
@@ -60,6 +61,7 @@ SEARCH_BYTES = 16 << 20
     need=Role.VIEWER,
     query=CardsQuery,
     answer=list[CardSummary],
+    brief=list[CardBrief],
     tag=CARDS,
     heavy=True,
     paged=True,
@@ -68,7 +70,8 @@ SEARCH_BYTES = 16 << 20
 async def list_cards(request: web.Request) -> web.Response:
     """List a column's cards by position: from the first, or from the one behind `after_card_id`.
 
-    It goes on from the `cards_next` of a board too, which is a `cursor` of this list.
+    It goes on from the `cards_next` of a board too, which is a `cursor` of this list. With
+    `cards=brief` what is nothing is left out of them.
     """
     query: CardsQuery = request[QUERY]
     after_position, after_id, after_version = begins_after(request)
@@ -81,6 +84,7 @@ async def list_cards(request: web.Request) -> web.Response:
         after_position=after_position,
         after_id=after_id,
         after_version=after_version,
+        brief=query.cards == "brief",
         after_card_id=query.after_card_id if query.cursor is None else None,
         limit=query.limit,
         bytes=PAGE_BYTES,

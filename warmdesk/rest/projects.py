@@ -32,6 +32,7 @@ from warmdesk.realtime.events import (
 from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.projects import (
     BoardCounts,
+    BriefProjectDetail,
     Digest,
     ListProjects,
     NewProject,
@@ -150,6 +151,7 @@ async def create_project(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     query=ShowProject,
     answer=ProjectDetail,
+    brief=BriefProjectDetail,
     tag=PROJECTS,
     etag=Etag.CONTENT,
 )
@@ -157,8 +159,11 @@ async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first cards each, labels, members.
 
     A column has 500 cards, or `cards_limit` of them. Where it has more (`cards_more`), its list
-    goes on from `cards_next`, as its `cursor`. The board takes at most 8 MiB. Beyond it the longest
-    descriptions are cut (`description_cut` says which) and then columns show fewer cards.
+    goes on from `cards_next`, as its `cursor`. With `cards=brief` they are a quarter as long: with
+    ids alone, and without what is nothing.
+
+    The board takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut`
+    says which) and then columns show fewer cards.
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
@@ -168,10 +173,10 @@ async def show_project(request: web.Request) -> web.Response:
     board = await request.app[DESK].boards.read(
         project,
         request[ACTOR].user_id,
-        View(_parts(query.include), query.cards_limit),
+        View(_parts(query.include), query.cards_limit, query.cards == "brief"),
         seen=seen,
         gzip=takes_gzip(request),
-        cards_bound=bound_to(list_path, CardsQuery()).decode(),
+        cards_bound=bound_to(list_path, CardsQuery(cards=query.cards)).decode(),
     )
     shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}

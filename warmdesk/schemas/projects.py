@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import A_COLOR, Body, Color, Id, Shape, Timestamp
-from warmdesk.schemas.cards import BoardCard
+from warmdesk.schemas.cards import BoardCard, CardBrief, Form
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
 from warmdesk.schemas.members import Member, RoleWord
@@ -81,6 +81,18 @@ class ProjectDetail(Project, kw_only=True):
     epoch: str
 
 
+class BriefColumn(BoardColumn):
+    """The same with brief cards."""
+
+    cards: list[CardBrief] | UnsetType = UNSET  # type: ignore[assignment]
+
+
+class BriefProjectDetail(ProjectDetail, kw_only=True):
+    """The whole board with brief cards."""
+
+    columns: list[BriefColumn] | UnsetType = UNSET  # type: ignore[assignment]
+
+
 class ProjectUpdated(Shape):
     """The project after a change, and the names of the fields that changed."""
 
@@ -139,6 +151,7 @@ class ShowProject(Body):
     cards_limit: Annotated[
         int, Meta(ge=1, le=500, description="How many cards of each column at most")
     ] = 500
+    cards: Form | None = None
 
 
 class ColumnCount(Shape):
