@@ -205,7 +205,8 @@ async def test_a_column_shows_its_first_five_hundred_cards(
 async def test_shapes_are_inlined_into_the_board(connection: Any) -> None:
     """A shape that PostgreSQL calls as a function costs a board several times its milliseconds."""
     statement = sql.projects.board.statement
-    values = {"project_id": "1", "most": "500", "bytes": "1000000"}
+    values = {"project_id": "1", "most": "500", "bytes": "1000000", "cards_bound": "''"}
+    values["brief"] = "false"
     for number, name in reversed(list(enumerate(sql.projects.board.names, start=1))):
         statement = statement.replace(f"${number}", values.get(name, "true"))
     cards = [f"select j.* from cards_json(array[1, 2], {brief}) as j" for brief in (True, False)]

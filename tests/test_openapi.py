@@ -366,7 +366,10 @@ def test_headers_are_named_where_they_work(described: Node) -> None:
     def answered(path: str) -> set[str]:
         return set(described["paths"][path]["get"]["responses"]["200"].get("headers", ()))
 
-    assert answered("/projects/{slug}/cards/{card_id}") == {"ETag"}
+    place = {"Warmdesk-Epoch", "Warmdesk-Seq"}
+    assert answered("/projects/{slug}/cards/{card_id}") == {"ETag", *place}
+    assert answered(cards) == {"Link", *place}
+    assert answered("/users") == {"Link"}
     assert answered("/version") == set()  # the program's: nothing can be changed by it
 
 

@@ -1,7 +1,7 @@
 """Finished boards: a board's bytes are made once for each seq of its project, for all readers.
 
 Hundreds of readers fetch a board after each reconnect, and between two events it is the same for
-all of them. So its bytes are kept by project and by the parts that were asked for, with the epoch
+all of them. So its bytes are kept by project and by what was asked for of it, with the epoch
 and seq that they are true for; one indexed read says whether they still hold. Every change that
 shows on a board records an event of the project in its own transaction, so an equal seq means equal
 bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
@@ -19,6 +19,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from warmdesk.auth.actor import EnteredProject
 from warmdesk.auth.shares import Shares
@@ -32,7 +33,9 @@ PARTS = frozenset({"columns", "cards", "labels", "members"})
 CHAT = "chat"
 """A part that it has only when it is named."""
 CARDS_SHOWN = 500
-"""Cards that a column shows at most; the others are read by the column's own list."""
+"""Cards that a column shows at most; the others are read by the column's own list, from where its
+`cards_next` says.
+"""
 MEMBERS_SHOWN = 500
 """Members that a board shows at most; the others are read by the list of members."""
 MESSAGES_SHOWN = 50
@@ -41,6 +44,19 @@ BOARD_BYTES = 8 << 20
 """JSON of a board: its cards take at most what all the rest leaves."""
 KEPT_BYTES = 64 << 20
 """Bytes of all cached boards of a process, at most; the one asked for longest ago goes first."""
+
+
+class View(NamedTuple):
+    """What of a board is asked for: its parts, how many cards of each column, and whether these are
+    brief.
+    """
+
+    parts: frozenset[str] = PARTS
+    most: int = CARDS_SHOWN
+    brief: bool = False
+
+
+WHOLE = View()
 
 
 @dataclass(slots=True, eq=False)
@@ -63,10 +79,12 @@ class CachedBoard:
 @dataclass(frozen=True, slots=True)
 class Board:
     """A board for one reader; no content when the reader has this very one. `etag`: of the content
-    as it is, also when it is gzipped.
+    as it is, also when it is gzipped. `seq` and `epoch`: what it is true for.
     """
 
     etag: str
+    seq: int
+    epoch: str
     content: bytes | None
     gzipped: bool = False
 
@@ -92,33 +110,36 @@ class Boards:
         self.limit = limit
         self.weight = 0
         self.built = 0
-        self._cache: OrderedDict[tuple[int, frozenset[str]], CachedBoard] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, View], CachedBoard] = OrderedDict()
         self._builders: dict[int, Builders] = {}
 
     async def read(
         self,
         project: EnteredProject,
         user_id: int,
-        parts: frozenset[str] = PARTS,
+        view: View = WHOLE,
         *,
         seen: Collection[str] = (),
         gzip: bool = False,
+        cards_bound: str = "",
     ) -> Board:
         """The board for a user, as new as this moment or newer. `seen`: ETags of what they have;
-        `gzip`: whether they take it gzipped.
+        `gzip`: whether they take it gzipped; `cards_bound`: what a cursor for a column's list is
+        good for, with ``{column_id}`` for the column.
 
         TimeoutError after `ASK_SECONDS`, the wait for other builders included.
         """
         async with asyncio.timeout(ASK_SECONDS):
-            return await self._read(project, user_id, parts, seen, gzip)
+            return await self._read(project, user_id, view, seen, gzip, cards_bound)
 
     async def _read(
         self,
         project: EnteredProject,
         user_id: int,
-        parts: frozenset[str],
+        view: View,
         seen: Collection[str],
         gzip: bool,
+        cards_bound: str,
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -129,24 +150,28 @@ class Boards:
                 role=project.role.word,
             )
         own = mark["own"].encode()
-        tag = etag(mark["epoch"], mark["seq"], own, parts)
+        tag = etag(mark["epoch"], mark["seq"], own, view)
         if tag in seen or "*" in seen:
-            return Board(tag, None)
-        cached = self._cached(project.id, parts, mark["epoch"], mark["seq"])
+            return Board(tag, mark["seq"], mark["epoch"], None)
+        cached = self._cached(project.id, view, mark["epoch"], mark["seq"])
         if cached is None:
             # Never inside the lock of builders: a wait for one person's share would keep others
             # waiting.
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
-                cached = await self._await(project.id, parts, mark["epoch"], mark["seq"])
+                cached = await self._await(
+                    project.id, view, cards_bound, mark["epoch"], mark["seq"]
+                )
             finally:
                 self.shares.give_back(user_id)
-        tag = etag(cached.epoch, cached.seq, own, parts)
+        tag = etag(cached.epoch, cached.seq, own, view)
         packed = await self._pack(cached) if gzip else None
         if packed is not None:
-            return Board(tag, ended(packed, b"," + own[1:]), gzipped=True)
-        return Board(tag, b"".join((memoryview(cached.content)[:-1], b",", own[1:])))
+            content = ended(packed, b"," + own[1:])
+        else:
+            content = b"".join((memoryview(cached.content)[:-1], b",", own[1:]))
+        return Board(tag, cached.seq, cached.epoch, content, gzipped=packed is not None)
 
     async def _pack(self, cached: CachedBoard) -> Beginning | None:
         """The board without its last brace, gzipped once; None where it is too small, or would come
@@ -171,36 +196,37 @@ class Boards:
         self.weight += cached.weight if kept else 0
         self._lighten()
 
-    def _cached(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
-    ) -> CachedBoard | None:
+    def _cached(self, project_id: int, view: View, epoch: str, seq: int) -> CachedBoard | None:
         """The cached board, if it is of this epoch and not older than the seq."""
-        cached = self._cache.get((project_id, parts))
+        cached = self._cache.get((project_id, view))
         if cached is None or cached.epoch != epoch or cached.seq < seq:
             return None
-        self._cache.move_to_end((project_id, parts))
+        self._cache.move_to_end((project_id, view))
         return cached
 
     async def _await(
-        self, project_id: int, parts: frozenset[str], epoch: str, seq: int
+        self, project_id: int, view: View, cards_bound: str, epoch: str, seq: int
     ) -> CachedBoard:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         builders = self._builders.setdefault(project_id, Builders())
         builders.length += 1
         try:
             async with builders.lock:
-                cached = self._cached(project_id, parts, epoch, seq)
-                return cached or await self._build(project_id, parts)
+                cached = self._cached(project_id, view, epoch, seq)
+                return cached or await self._build(project_id, view, cards_bound)
         finally:
             builders.length -= 1
             if not builders.length:
                 del self._builders[project_id]
 
-    async def _build(self, project_id: int, parts: frozenset[str]) -> CachedBoard:
+    async def _build(self, project_id: int, view: View, cards_bound: str) -> CachedBoard:
+        parts = view.parts
         row = await sql.projects.board(
             self.database.heavy,
             project_id=project_id,
-            most=CARDS_SHOWN,
+            most=view.most,
+            brief=view.brief,
+            cards_bound=cards_bound,
             most_members=MEMBERS_SHOWN,
             bytes=BOARD_BYTES,
             columns="columns" in parts,
@@ -211,10 +237,10 @@ class Boards:
         )
         self.built += 1
         cached = CachedBoard(row["epoch"], row["seq"], row["board"])
-        self._keep((project_id, parts), cached)
+        self._keep((project_id, view), cached)
         return cached
 
-    def _keep(self, key: tuple[int, frozenset[str]], cached: CachedBoard) -> None:
+    def _keep(self, key: tuple[int, View], cached: CachedBoard) -> None:
         old = self._cache.pop(key, None)
         self.weight -= old.weight if old else 0
         if cached.weight > self.limit:
@@ -229,7 +255,8 @@ class Boards:
             self.weight -= oldest.weight
 
 
-def etag(epoch: str, seq: int, own: bytes, parts: frozenset[str]) -> str:
+def etag(epoch: str, seq: int, own: bytes, view: View) -> str:
     """Names all that a reader's bytes depend on."""
-    view = hashlib.sha256(own + ",".join(sorted(parts)).encode()).hexdigest()[:12]
-    return f'"{epoch}-{seq}-{view}"'
+    asked = ",".join([*sorted(view.parts), *map(str, view[1:])])
+    digest = hashlib.sha256(own + asked.encode()).hexdigest()[:12]
+    return f'"{epoch}-{seq}-{digest}"'

@@ -106,6 +106,14 @@ class Answer:
             raise Refused(self.status, self.body)
         return self.body
 
+    @property
+    def place(self) -> tuple[int, str] | None:
+        """The seq of the last event that a list shows, and its epoch: lay it over what you have,
+        then apply again what came after. None where no feed tells of it.
+        """
+        seq, epoch = self.headers.get("Warmdesk-Seq"), self.headers.get("Warmdesk-Epoch")
+        return None if seq is None or epoch is None else (int(seq), epoch)
+
 
 def pause(attempt: int, headers: Mapping[str, str] | None) -> float:
     """Seconds until the next try: what the server asks for, else growing; jittered to spread."""

@@ -24,6 +24,7 @@ from warmdesk.inventory import Inventory
 from warmdesk.realtime.bus import Bus, connect_redis, named_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
+from warmdesk.realtime.counts import Counts
 from warmdesk.realtime.events import MEMBER_REMOVED
 from warmdesk.realtime.hub import Hub
 from warmdesk.realtime.leases import Leases
@@ -95,7 +96,9 @@ class Desk:
         return False
 
 
-def observe(bus: Bus, hub: Hub, resume: Resume, presence: Presence, control: Control) -> None:
+def observe(
+    bus: Bus, hub: Hub, resume: Resume, counts: Counts, presence: Presence, control: Control
+) -> None:
     """Register the observers of lower parts, in this order; before any of them starts."""
     bus.heard.add(hub.hear)
     bus.on_doubt.add(hub.doubt)
@@ -103,8 +106,11 @@ def observe(bus: Bus, hub: Hub, resume: Resume, presence: Presence, control: Con
     bus.on_found.add(presence.found)
     hub.on_hint.add(presence.hinted)
     hub.on_left.add(presence.left)
+    hub.on_left.add(counts.left)
     hub.on_behind.add(resume.behind)
+    hub.on_gone.add(counts.owe)
     hub.on_rejoined.add(presence.rejoined)
+    hub.on_rejoined.add(counts.rejoined)
     hub.on_woken.add(presence.woken)
     hub.on_history.add(control.unheard)
     hub.listen(MEMBER_REMOVED, control.end_removed)
@@ -147,7 +153,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
-    observe(bus, hub, resume, presence, control)
+    observe(bus, hub, resume, Counts(hub), presence, control)
     desk = Desk(
         settings=settings,
         database=database,

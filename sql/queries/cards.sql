@@ -162,10 +162,16 @@ inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is null;
 
 -- name: in_column -> one
--- A page of a column's cards by position, after a card's position and id. It ends after `bytes`, but not before its first card.
+-- A page of a column's cards by position, after a card's position and id, or after a card, which `is_gone` when the column has
+-- no such one. It ends after `bytes`, but not before its first card.
 -- No row when the project has no such column. Cards that were spaced anew have other positions and their versions still: then
 -- the page begins after the card's present position.
-select page.items, page.next
+select
+    page.items,
+    page.next,
+    :after_card_id::bigint is not null and not exists(
+        select 1 from cards as g where g.id = :after_card_id::bigint and g.column_id = k.id and g.deleted_at is null
+    ) as is_gone
 from columns as k
 cross join lateral (
     with ordered as (
@@ -178,18 +184,19 @@ cross join lateral (
             and (c.archived_at is null or :include_archived::boolean)
             and (not c.closed or :include_closed::boolean)
             and (
-                :after_id::bigint is null
+                coalesce(:after_id::bigint, :after_card_id::bigint) is null
                 or (c.position, c.id) > (
                     coalesce(
                         (
                             select a.position from cards as a
                             where
-                                a.id = :after_id::bigint and a.version = :after_version::integer
+                                a.id = coalesce(:after_id::bigint, :after_card_id::bigint)
+                                and (:after_id::bigint is null or a.version = :after_version::integer)
                                 and a.column_id = :column_id::bigint
                         ),
                         :after_position::double precision
                     ),
-                    :after_id::bigint
+                    coalesce(:after_id::bigint, :after_card_id::bigint)
                 )
             )
         order by c.position, c.id
@@ -197,7 +204,11 @@ cross join lateral (
     ), listed as (
         select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from ordered as o where o.nth <= :limit::integer
     ), made as materialized (
-        select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
+        select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j
+        where l.ids is not null and not :brief::boolean
+        union all
+        select j.id, j.card from listed as l, lateral brief_cards(l.ids, :bytes::bigint) as j
+        where l.ids is not null and :brief::boolean
     )
     select
         '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
@@ -259,7 +270,73 @@ with chosen as (
 )
 select
     '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
-    case when count(*) < (select count(*) from chosen) then json_build_array(max(o.id)) end as next
+    case when count(*) < (select count(*) from chosen) then json_build_array(0, 0, 0, max(o.id)) end as next
+from chosen as o
+inner join made as j on j.id = o.id;
+
+-- name: sorted -> one
+-- The same in another order: the last changed first (`updated`), the newest first (`created`), as the board shows them
+-- (`position`). Three numbers order a card, and then its id. All that fit are looked at, and few of them shown.
+with chosen as (
+    select f.id, f.octets, f.first, f.second, f.third, row_number() over (order by f.first, f.second, f.third, f.id) as nth
+    from projects as p
+    cross join lateral (
+        select
+            k.id, octet_length(k.title) + octet_length(k.description) as octets,
+            case :sort::text
+                when 'updated' then - (extract(epoch from k.updated_at) * 1000000)::bigint
+                when 'created' then - k.id
+                else s.position
+            end::double precision as first,
+            case :sort::text when 'position' then s.id else 0 end as second,
+            case :sort::text when 'position' then k.position else 0 end as third
+        from cards as k
+        inner join columns as s on s.id = k.column_id
+        where
+            k.project_id = p.id and k.deleted_at is null
+            and (k.archived_at is null or :include_archived::boolean)
+            and (:column_id::bigint is null or k.column_id = :column_id::bigint)
+            and (:closed::boolean is null or k.closed = :closed::boolean)
+            and (:due_before::date is null or k.due_date < :due_before::date)
+            and (
+                :assignee::bigint is null
+                or exists (
+                    select 1 from card_assignees as a where a.card_id = k.id and a.user_id = :assignee::bigint
+                )
+            )
+            and (
+                :label::text is null
+                or (
+                    select true from card_labels as cl
+                    inner join labels as b on b.id = cl.label_id
+                    where
+                        cl.card_id = k.id and b.deleted_at is null
+                        and (b.id::text = :label::text or lower(b.name) = lower(:label::text))
+                    limit 1
+                )
+            )
+        offset 0
+    ) as f
+    where p.id = :project_id::bigint and (
+        :after_id::bigint is null
+        or (f.first, f.second, f.third, f.id)
+        > (:first::double precision, :second::bigint, :third::double precision, :after_id::bigint)
+    )
+    order by f.first, f.second, f.third, f.id
+    limit :limit::integer + 1
+), listed as (
+    select array_agg(o.id order by o.nth) as ids, sum(o.octets) as octets from chosen as o where o.nth <= :limit::integer
+), made as materialized (
+    select j.id, j.card from listed as l, lateral first_cards(l.ids, l.octets, :bytes::bigint) as j where l.ids is not null
+)
+select
+    '[' || coalesce(string_agg(j.card::text, ',' order by o.nth), '') || ']' as items,
+    case
+        when count(*) < (select count(*) from chosen) then json_build_array(
+            (array_agg(o.first order by o.nth desc))[1], (array_agg(o.second order by o.nth desc))[1],
+            (array_agg(o.third order by o.nth desc))[1], (array_agg(o.id order by o.nth desc))[1]
+        )
+    end as next
 from chosen as o
 inner join made as j on j.id = o.id;
 
@@ -356,7 +433,7 @@ with asked as materialized (
 select
     page.items,
     case
-        when page.is_full then json_build_array(coalesce(page.id, :after_id::bigint, 0))
+        when page.is_full then json_build_array(0, 0, 0, coalesce(page.id, :after_id::bigint, 0))
         when exists (select 1 from possible as q where q.id > z.upto)
             or exists (
                 select 1 from asked as a
@@ -366,7 +443,7 @@ select
                     limit 1
                 ) as beyond
             )
-            then json_build_array(z.upto)
+            then json_build_array(0, 0, 0, z.upto)
     end as next
 from reach as z
 cross join (

@@ -55,6 +55,15 @@ cross join lateral (
     where e.channel = c.channel and e.seq > :since::bigint and e.seq <= cut.upto
 ) as page;
 
+-- name: with_head -> one, by key
+-- What a read becomes whose answer says where in a feed it stands: its own row, and the feed's head and epoch of the same moment.
+-- See warmdesk/db/heads.py, which puts the read where `values` stands.
+select
+    answer.*,
+    coalesce((select f.seq from feeds as f where f.channel = :channel::text), 0) as head_seq,
+    epoch() as head_epoch
+from (values ('read')) as answer;
+
 -- name: epoch -> value, by key
 select epoch();
 

@@ -195,12 +195,17 @@ with ranked as (
 ), made as materialized (
     select s.id, s.card
     from shown, rest, lateral board_cards(shown.ids, shown.octets, :bytes::bigint - 200000 - octet_length(rest.project)) as s
-    where shown.ids is not null
+    where shown.ids is not null and not :brief::boolean
+    union all
+    select s.id, s.card
+    from shown, rest, lateral brief_cards(shown.ids, :bytes::bigint - 200000 - octet_length(rest.project)) as s
+    where shown.ids is not null and :brief::boolean
 ), filled as (
     select
         r.column_id,
         max(r.card_count) as card_count,
         count(j.id) as shown_count,
+        (array_agg(r.id order by r.place) filter (where j.card is not null))[count(j.id)] as last_id,
         string_agg(j.card::text, ',' order by r.place) filter (where j.card is not null) as cards
     from ranked as r
     left join made as j on j.id = r.id
@@ -208,7 +213,16 @@ with ranked as (
 ), filled_columns as (
     select coalesce(string_agg(
         joined(shape(k, f.card_count)::text, case when :cards::boolean
-            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards":[' || coalesce(f.cards, '') || ']}'
+            then '{"cards_more":' || (coalesce(f.card_count, 0) > coalesce(f.shown_count, 0))::text || ',"cards_next":' || case
+                when f.shown_count < f.card_count then '"' || cursor_of(
+                    replace(:cards_bound::text, '{column_id}', k.id::text),
+                    coalesce(
+                        (select json_build_array(e.position, e.id, e.version)::text from cards as e where e.id = f.last_id),
+                        '[-1e300, 9007199254740991, 1]'
+                    )
+                ) || '"'
+                else 'null'
+            end || ',"cards":[' || coalesce(f.cards, '') || ']}'
             else '{}' end),
         ',' order by k.position, k.id
     ), '') as list
@@ -226,6 +240,18 @@ select
     ) as board
 from rest
 cross join (
+    select
+        coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
+        epoch() as epoch
+) as at;
+
+-- name: counts -> one
+-- How many cards a board shows, and the seq and epoch that it is true for.
+select
+    at.seq,
+    at.epoch,
+    board_counts(:project_id::bigint, at.seq) as counts
+from (
     select
         coalesce((select f.seq from feeds as f where f.channel = 'project:' || :project_id::bigint), 0) as seq,
         epoch() as epoch

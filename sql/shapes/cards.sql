@@ -1,6 +1,6 @@
 create type card_shape as (
     id bigint, key text, card_number integer, project_id bigint, column_id bigint, column_name text, title text,
-    description text, position double precision, priority text, start_date date, due_date date, closed boolean,
+    description text, has_description boolean, position double precision, priority text, start_date date, due_date date, closed boolean,
     closed_at text, archived_at text, assignee_id bigint, assignees json, labels json, tags json,
     time_spent_minutes integer, comment_count integer, checklist_total integer, checklist_done integer,
     attachment_count integer, created_by_id bigint, created_at text, updated_at text, version integer
@@ -19,7 +19,7 @@ create or replace function shape(
 ) returns json language sql stable as $$
 select row_to_json(row(
     c.id, key_prefix || '-' || c.card_number, c.card_number, c.project_id, c.column_id, column_name, c.title,
-    description, c.position, c.priority, c.start_date, c.due_date, c.closed,
+    description, octet_length(c.description) > 0, c.position, c.priority, c.start_date, c.due_date, c.closed,
     iso(c.closed_at), iso(c.archived_at), assignee_id, coalesce(assignees, '[]'), coalesce(labels, '[]'), coalesce(tags, '[]'),
     c.time_spent_minutes, c.comment_count, c.checklist_total, c.checklist_done,
     c.attachment_count, c.created_by_id, iso(c.created_at), iso(c.updated_at), c.version
@@ -106,6 +106,76 @@ $$;
 
 create or replace function cards_json(ids_ bigint[]) returns table (id bigint, card json) language sql stable as $$
 select j.id, j.card from cards_json(ids_, false) j
+$$;
+
+-- The first of these cards as a brief board shows them, as many as fit into so many bytes: ids in place of names, and no key whose
+-- value is nothing. Put together as text, which takes half the time of a row with its nulls taken out. Part by part, so that not
+-- much more is built than fits.
+create or replace function brief_cards(ids_ bigint[], bytes_ bigint) returns table (id bigint, card json)
+language plpgsql stable as $$
+declare
+    part bigint[];
+    going bigint;
+    length bigint := 0;
+begin
+    for start in 1 .. cardinality(ids_) by 1000 loop
+        part := ids_[start:start + 999];
+        for id, card, going in
+            with a as materialized (
+                select ca.card_id, string_agg(ca.user_id::text, ',' order by ca.created_at, ca.user_id) as list
+                from card_assignees ca
+                where ca.card_id = any(part)
+                group by ca.card_id
+            ), l as materialized (
+                select cl.card_id, string_agg(cl.label_id::text, ',' order by cl.label_id) as list
+                from card_labels cl
+                inner join labels b on b.id = cl.label_id
+                where cl.card_id = any(part) and b.deleted_at is null
+                group by cl.card_id
+            ), t as materialized (
+                select ct.card_id, string_agg(to_json(ct.name)::text, ',' order by ct.id) as list
+                from card_tags ct
+                where ct.card_id = any(part)
+                group by ct.card_id
+            ), made as (
+                select
+                    c.id,
+                    concat(
+                        '{"id":', c.id, ',"card_number":', c.card_number, ',"column_id":', c.column_id, ',"title":', to_json(c.title),
+                        ',"position":', c.position, case when c.priority <> 'none' then ',"priority":"' || c.priority || '"' end,
+                        ',"due_date":' || to_json(c.due_date)::text, case when c.closed then ',"closed":true' end,
+                        ',"assignee_ids":[', a.list, '],"label_ids":[', l.list, '],"tags":[', t.list, ']',
+                        case when octet_length(c.description) > 0 then ',"has_description":true' end,
+                        ',"time_spent_minutes":' || nullif(c.time_spent_minutes, 0),
+                        ',"comment_count":' || nullif(c.comment_count, 0), ',"checklist_total":' || nullif(c.checklist_total, 0),
+                        ',"checklist_done":' || nullif(c.checklist_done, 0),
+                        ',"attachment_count":' || nullif(c.attachment_count, 0), ',"version":', c.version, '}'
+                    ) as text
+                from cards c
+                left join a on a.card_id = c.id
+                left join l on l.card_id = c.id
+                left join t on t.card_id = c.id
+                where c.id = any(part)
+            )
+            select m.id, m.text::json, octet_length(m.text) + 1
+            from unnest(part) with ordinality o (id, place) inner join made m on m.id = o.id
+            order by o.place
+        loop
+            length := length + going;
+            if length > bytes_ then
+                return;
+            end if;
+            return next;
+        end loop;
+    end loop;
+end
+$$;
+
+-- A cursor of a list, as warmdesk/http/pages.py makes it: of what it is good for, and where the list goes on.
+create or replace function cursor_of(bound_ text, goes_on_ text) returns text language sql immutable as $$
+select rtrim(translate(encode(
+    substr(sha256(convert_to(bound_ || goes_on_, 'UTF8')), 1, 4) || convert_to(goes_on_, 'UTF8'), 'base64'
+), E'+/\n', '-_'), '=')
 $$;
 
 -- Whether these cards fit into so many bytes of JSON whatever they hold: a byte of text may take six ("\u0001"), and what hangs

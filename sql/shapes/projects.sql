@@ -70,6 +70,21 @@ left join starred_projects s on s.project_id = p.id and s.user_id = user_
 where p.id = id_
 $$;
 
+-- How many cards a board shows: in each of its columns, in order, and open ones in all.
+create or replace function board_counts(project_ bigint, seq_ bigint) returns text language sql stable as $$
+select '{"columns":[' || coalesce(
+        string_agg('{"id":' || k.id || ',"card_count":' || coalesce(c.card_count, 0) || '}', ',' order by k.position, k.id), ''
+    ) || '],"open_card_count":' || coalesce(sum(c.open_count), 0) || ',"seq":' || seq_ || '}'
+from columns k
+left join (
+    select c.column_id, count(*) as card_count, count(*) filter (where not c.closed) as open_count
+    from cards c
+    where c.project_id = project_ and c.deleted_at is null and c.archived_at is null
+    group by c.column_id
+) c on c.column_id = k.id
+where k.project_id = project_ and k.deleted_at is null
+$$;
+
 -- The digest of a board, by which a client proves that what it shows is true: SHA-256 of a line for each column in order,
 -- "12:3[7:1,9:2]", column and cards by their ids and versions, without archived cards.
 create or replace function board_digest(project_ bigint) returns text language sql stable as $$

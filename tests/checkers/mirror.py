@@ -44,6 +44,9 @@ APART = (
     "members_more",
 )
 
+CARDS = ("cards", "cards_more", "cards_next")
+"""What a board's column has beside a column."""
+
 Json = dict[str, Any]
 
 
@@ -72,9 +75,7 @@ class State:
         self.columns: dict[int, Json] = {}
         self.cards: dict[int, Json] = {}
         for column in board["columns"]:
-            self.columns[column["id"]] = {
-                k: v for k, v in column.items() if k not in ("cards", "cards_more")
-            }
+            self.columns[column["id"]] = {k: v for k, v in column.items() if k not in CARDS}
             self.cards.update({card["id"]: card for card in column["cards"]})
         self.labels: dict[int, Json] = {label["id"]: label for label in board["labels"]}
         self.members: dict[int, Json] = {m["user_id"]: m for m in board["members"]}
@@ -269,6 +270,15 @@ class State:
                 first = people[0]["id"] if people else None
                 self.card_is(card | {"assignees": people, "assignee_id": first})
 
+    def counts_are(self, told: Json) -> None:
+        """They are of a seq that was reached; of this very one they are those of the board."""
+        assert told["seq"] <= self.seq, "counts came before the events that they count"
+        if told["seq"] == self.seq:
+            board = self.shown()
+            counts = [{key: c[key] for key in ("id", "card_count")} for c in board["columns"]]
+            assert told["columns"] == counts
+            assert told["open_card_count"] == board["open_card_count"]
+
     def gone(self, payload: Json) -> None:
         """Its text was deleted; the event that deleted it comes later."""
         self.blanks += 1
@@ -397,7 +407,7 @@ def shown(board: Json, messages: list[Json]) -> Json:
         for k, v in board.items()
         if k not in OWN_VIEW and k not in ("seq", "epoch", "members_more")
     }
-    columns = [{k: v for k, v in c.items() if k != "cards_more"} for c in board["columns"]]
+    columns = [{k: v for k, v in c.items() if k not in CARDS[1:]} for c in board["columns"]]
     return kept | {
         "columns": columns,
         "labels": by_id(board["labels"]),
@@ -481,6 +491,8 @@ class Mirror:
             if "seq" in frame:
                 self.state.apply(frame)
                 self.events += 1
+            elif frame["type"] == "board.counts":
+                self.state.counts_are(frame["payload"])
             if self._waiting:
                 self._wake()
 

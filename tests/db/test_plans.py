@@ -302,6 +302,8 @@ def cases(n: int) -> Iterator[Case]:
             "after_id": None,
             "after_position": None,
             "after_version": None,
+            "after_card_id": None,
+            "brief": False,
             "limit": 100,
             "bytes": 8 << 20,
             "column_id": column,
@@ -310,6 +312,9 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("cards.in_column", 225, shown, f"first of {project}")
         after = {"after_id": n // 4, "after_position": float(n // 4), "after_version": 1}
         yield Case("cards.in_column", 225, {**shown, **after}, f"later of {project}")
+        behind = {**shown, "after_card_id": n // 4}
+        yield Case("cards.in_column", 225, behind, f"behind one of {project}")
+        yield Case("cards.in_column", 225, {**shown, "brief": True}, f"brief of {project}")
         every = {
             "project_id": project,
             "after_id": None,
@@ -340,10 +345,17 @@ def cases(n: int) -> Iterator[Case]:
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}
         deleted["bytes"] = 8 << 20
         yield Case("cards.deleted", 101, deleted, f"last of {project}")
+        for sort in ("updated", "created", "position"):
+            ordered = {**every, "sort": sort, "first": None, "second": None, "third": None}
+            yield Case("cards.sorted", 1100, ordered, f"by {sort} of {project}")
         board = {"project_id": project, "most": 500, "cards": True, "labels": True}
         board |= {"members": True, "columns": True, "bytes": 8 << 20, "most_members": 500}
-        yield Case("projects.board", 900, {**board, "messages": 0}, f"of {project}")
-        yield Case("projects.board", 951, {**board, "messages": 50}, f"of {project} with its talk")
+        asked = {**board, "cards_bound": "of {column_id}", "messages": 0}
+        for brief in (False, True):
+            note = "brief " * brief + f"of {project}"
+            yield Case("projects.board", 900, {**asked, "brief": brief}, note)
+        talk = {**asked, "brief": False, "messages": 50}
+        yield Case("projects.board", 951, talk, f"of {project} with its talk")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
         members = {"emails": True, "project_id": project, "after": None, "limit": 20}
@@ -598,8 +610,8 @@ OTHERS = {
     "as many rows as they change: a column's cards, a member's cards, a label's cards": """
         columns.lock_all columns.places labels.take_off members.unassign members.unwatch""",
     "count or check everything, by intent": """
-        projects.digest metrics.cards metrics.columns metrics.projects metrics.tables metrics.users
-        server.faults""",
+        projects.counts projects.digest metrics.cards metrics.columns metrics.projects
+        metrics.tables metrics.users server.faults""",
     "look at every account for a part of its name": "users.search",
 }
 """What is neither a list nor finds its rows by a key, by reason."""

@@ -577,7 +577,7 @@ async def test_a_page_of_an_allowed_origin_may_read(http: Http) -> None:
             exposed = set(response.headers["Access-Control-Expose-Headers"].split(", "))
             assert exposed == {
                 *("ETag", "Link", "Location", "Retry-After", "X-Request-Id", "Idempotent-Replay"),
-                *("RateLimit", "RateLimit-Policy"),
+                *("RateLimit", "RateLimit-Policy", "Warmdesk-Epoch", "Warmdesk-Seq"),
             }
 
 

@@ -399,7 +399,8 @@ def filters_of(query: Any) -> list[tuple[str, str]]:
 
 
 def another(kind: Any, default: Any) -> str:
-    for text in ("1", "true", "false", "admin", "activity", "here", "2026-05-01", str(some(UUID))):
+    words = ("admin", "activity", "here", "brief", "updated")
+    for text in ("1", "true", "false", *words, "2026-05-01", str(some(UUID))):
         try:
             if msgspec.convert(text, kind, strict=False) != default:
                 return text

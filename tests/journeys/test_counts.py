@@ -36,6 +36,7 @@ from tests.realtime.raw import all_frames
 from tests.samples import make_each
 from warmdesk import app
 from warmdesk.auth.tokens import AccessTokens
+from warmdesk.db.heads import with_head
 from warmdesk.db.queries import sql
 from warmdesk.realtime.frames import TEXT
 from warmdesk.realtime.presence import WINDOW_SECONDS
@@ -48,7 +49,11 @@ SECRET = SECRETS["WARMDESK_JWT_SECRET"]
 OPEN_SECONDS = 20.0
 
 LOGGED = re.compile(r"\[\d+\] LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")
-NAMES = {" ".join(query.statement.split()): query.name for query in sql}
+NAMES = {
+    " ".join(text.split()): query.name
+    for query in sql
+    for text in (query.statement, with_head(query.statement, len(query.names)))
+}
 BACKGROUND = {
     "feeds.heads": 1.0,
     "health.newest_migration": 2.0,
@@ -497,6 +502,7 @@ STATEMENTS = {
     "/projects/{slug}/chat/messages": "chat.page",
     "/projects/{slug}/columns": "columns.all",
     "/projects/{slug}/columns/{column_id}/cards": "cards.in_column",
+    "/projects/{slug}/counts": "projects.counts",
     "/projects/{slug}/digest": "projects.digest",
     "/projects/{slug}/events": "feeds.after",
     "/projects/{slug}/labels": "labels.all",

@@ -67,7 +67,7 @@ async def search(connection: Any, board: Board, q: str, **other: Any) -> list[li
     while not pages or after is not None:
         page = await sql.cards.search(connection, project_id=board.id, q=q, after_id=after, **asked)
         pages.append([card["id"] for card in json.loads(page["items"])])
-        (following,) = json.loads(page["next"] or "[null]")
+        *_, following = json.loads(page["next"] or "[null]")
         assert following is None or following > (after or 0) or len(pages) == 1
         after = following
     return pages

@@ -208,6 +208,7 @@ class CardsQueries(Queries):
     def in_column(
         self,
         *,
+        after_card_id: int | None,
         include_archived: bool | None,
         include_closed: bool | None,
         after_id: int | None,
@@ -216,6 +217,7 @@ class CardsQueries(Queries):
         after_position: float | None,
         limit: int | None,
         bytes: int | None,
+        brief: bool | None,
         project_id: int | None,
     ) -> Row: ...
     @query
@@ -231,6 +233,25 @@ class CardsQueries(Queries):
         label: str | None,
         limit: int | None,
         project_id: int | None,
+        bytes: int | None,
+    ) -> Row: ...
+    @query
+    def sorted(
+        self,
+        *,
+        sort: str | None,
+        include_archived: bool | None,
+        column_id: int | None,
+        closed: bool | None,
+        due_before: Any,
+        assignee: int | None,
+        label: str | None,
+        project_id: int | None,
+        after_id: int | None,
+        first: float | None,
+        second: int | None,
+        third: float | None,
+        limit: int | None,
         bytes: int | None,
     ) -> Row: ...
     @query
@@ -514,6 +535,8 @@ class FeedsQueries(Queries):
     @query
     def after(self, *, channel: str | None, since: int | None, limit: int | None) -> Row: ...
     @query
+    def with_head(self, *, channel: str | None) -> Row: ...
+    @query
     def epoch(self) -> Any: ...
     @query
     def renew_epoch(self, *, known: str | None) -> Any: ...
@@ -750,8 +773,12 @@ class ProjectsQueries(Queries):
         messages: int | None,
         labels: bool | None,
         bytes: int | None,
+        brief: bool | None,
+        cards_bound: str | None,
         columns: bool | None,
     ) -> Row: ...
+    @query
+    def counts(self, *, project_id: int | None) -> Row: ...
     @query
     def digest(self, *, project_id: int | None) -> Row: ...
 

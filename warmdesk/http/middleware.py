@@ -75,7 +75,7 @@ ALLOW_HEADERS = (
 )
 EXPOSE_HEADERS = (
     "ETag, Idempotent-Replay, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
-    " X-Request-Id"
+    " Warmdesk-Epoch, Warmdesk-Seq, X-Request-Id"
 )
 PREFLIGHT_SECONDS = "3600"
 ORIGINS_TOLD = 20

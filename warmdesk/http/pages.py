@@ -88,10 +88,15 @@ def answer_oldest_first(request: web.Request, page: Any) -> web.Response:
     return answer(page["items"], headers={"Link": link(request, "next", **place)})
 
 
+def bound_to(path: str, query: PageQuery) -> bytes:
+    """What a cursor is good for: a list by its path, and the filters of the query. `cursor_of` in
+    sql/shapes/cards.sql makes cursors of it too.
+    """
+    return encode([path, [getattr(query, name) for name in _filters(type(query))]])
+
+
 def _encoded(request: web.Request, content: bytes) -> str:
-    query: PageQuery = request[QUERY]
-    filters = [getattr(query, name) for name in _filters(type(query))]
-    bound = encode([request.path, filters])
+    bound = bound_to(request.path, request[QUERY])
     mark = sha256(bound + content).digest()[:MARK_BYTES]
     return urlsafe_b64encode(mark + content).decode().rstrip("=")
 

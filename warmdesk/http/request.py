@@ -3,7 +3,8 @@ public); ``PROJECT`` where the path has ``{slug}``; ``BODY``; ``QUERY``; ``CONTE
 actor, client id, Idempotency-Key, If-Match); ``READS``, the connections to read by, which are few
 where the route says ``heavy=True``; where it says ``waits=True``, ``ADMIT``, which asks again
 whether the request may. Path ids are read with `path_id`, a card's id or key with `card_ref`, the
-client's address with `address`.
+client's address with `address`. What is read by ``READS`` below a project or a conversation says
+by itself where in the feed it stands; an answer from elsewhere says it by `shown_at`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from warmdesk.auth.actor import Actor, EnteredProject
 from warmdesk.auth.addresses import Origin, client_address, origin
-from warmdesk.db.pool import Connections
+from warmdesk.db.heads import Head
 from warmdesk.desk import Desk
 from warmdesk.errors import NotFound, field_error
 from warmdesk.http.encodings import plain_tags
@@ -28,7 +29,8 @@ PROJECT: web.RequestKey[EnteredProject] = web.RequestKey("project", EnteredProje
 BODY: web.RequestKey[Any] = web.RequestKey("body", object)
 QUERY: web.RequestKey[Any] = web.RequestKey("query", object)
 CONTEXT: web.RequestKey[ChangeContext] = web.RequestKey("context", ChangeContext)
-READS: web.RequestKey[Connections] = web.RequestKey("reads", Connections)
+READS: web.RequestKey[Any] = web.RequestKey("reads", object)
+HEAD: web.RequestKey[Head] = web.RequestKey("head", Head)
 ADMIT: web.RequestKey[Any] = web.RequestKey("admit", object)
 
 ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -95,6 +97,11 @@ def address(request: web.Request) -> str:
 def client_origin(request: web.Request) -> Origin:
     """Where the request comes from: address and program, for the login history."""
     return origin(address(request), request.headers.get("User-Agent"))
+
+
+def shown_at(request: web.Request, seq: int, epoch: str) -> None:
+    """Say which event of its feed is the last that the answer shows."""
+    request[HEAD] = Head(seq, epoch)
 
 
 PATH_ID = re.compile(r"[0-9]{1,16}")

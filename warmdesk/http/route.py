@@ -14,7 +14,8 @@ from aiohttp import web
 from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole, Role
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
-from warmdesk.http.request import PROJECT
+from warmdesk.http.request import ACTOR, PROJECT
+from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.schemas import MAX_ID
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,6 +58,20 @@ async def _enter_project(request: web.Request, desk: Desk, actor: Actor, need: R
 
 
 PROJECT_SCOPE = Scope("project", "slug", _enter_project)
+
+
+Feed = Callable[[web.Request], str]
+"""The channel that tells of what a request reads."""
+
+
+def project_feed(request: web.Request) -> str:
+    """The project's own."""
+    return project_channel(request[PROJECT].id)
+
+
+def reader_feed(request: web.Request) -> str:
+    """The reader's: what happens in their conversations is told there."""
+    return user_channel(request[ACTOR].user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +153,7 @@ class Route:
     accepts     instead of `body`: another kind of body
     query       a msgspec Struct, as for `body`
     answer      the type of the JSON answer; nothing is answered where it is None
+    brief       the type of the JSON answer to a query that says ``cards=brief``
     produces    instead of `answer`: the media types of an answer that is not JSON
     status      of success; `also` bring the same answer
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
@@ -146,6 +162,8 @@ class Route:
     made_at     the path of what it makes, for ``Location``; its names are parameters of this path,
                 or fields of the body or the answer
     also_at     other paths of the same operation
+    feed        the channel whose head its answer names (``Warmdesk-Seq``, ``Warmdesk-Epoch``): the
+                project's, where it reads below one; None where no event tells of what it shows
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own
     secret      its answer holds a token or another secret: it is never gzipped
@@ -164,6 +182,7 @@ class Route:
     accepts: Accepts | None
     query: Any
     answer: Any
+    brief: Any
     produces: tuple[str, ...]
     status: int
     also: tuple[int, ...]
@@ -172,6 +191,7 @@ class Route:
     etag: Etag | None
     made_at: str
     also_at: tuple[str, ...]
+    feed: Feed | None
     rate: Rate | None
     heavy: bool
     waits: bool

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp_apispec import docs
 
 from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, Actor, GlobalRole, Role
+from warmdesk.db.heads import HeadReads
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, KeyScope
 from warmdesk.http.answers import WholeResponse
@@ -29,6 +30,7 @@ from warmdesk.http.request import (
     BODY,
     CONTEXT,
     DESK,
+    HEAD,
     QUERY,
     READS,
     change_context,
@@ -41,12 +43,14 @@ from warmdesk.http.route import (
     Accepts,
     ApiTag,
     Etag,
+    Feed,
     Handler,
     Need,
     Parameter,
     Rate,
     Route,
     Scope,
+    project_feed,
 )
 
 BASE = "/api/v1"
@@ -63,6 +67,7 @@ def route(
     accepts: Accepts | None = None,
     query: Any = None,
     answer: Any = None,
+    brief: Any = None,
     produces: tuple[str, ...] = (),
     status: int = 200,
     also: tuple[int, ...] = (),
@@ -71,6 +76,7 @@ def route(
     etag: Etag | None = None,
     made_at: str = "",
     also_at: tuple[str, ...] = (),
+    feed: Feed | msgspec.UnsetType | None = msgspec.UNSET,
     rate: Rate | None = CHANGES,
     heavy: bool = False,
     waits: bool = False,
@@ -92,6 +98,8 @@ def route(
         scope = PROJECT_SCOPE
     if scope is not None and f"{{{scope.parameter}}}" not in path:
         raise TypeError(f"{path} asks for a role in a {scope.name} that it does not name")
+    if feed is msgspec.UNSET:
+        feed = project_feed if scope is PROJECT_SCOPE and method == "GET" else None
     if body is not None and accepts is not None:
         raise TypeError(f"{path} takes one kind of body")
     if etag is None and {"id", "version"} <= {*getattr(answer, "__struct_encode_fields__", ())}:
@@ -115,6 +123,7 @@ def route(
             accepts=accepts,
             query=query,
             answer=answer,
+            brief=brief,
             produces=produces,
             status=status,
             also=also,
@@ -123,6 +132,7 @@ def route(
             etag=etag,
             made_at=made_at,
             also_at=also_at,
+            feed=feed,
             rate=rate,
             heavy=heavy,
             waits=waits,
@@ -177,6 +187,21 @@ def _with_headers(route: Route) -> Handler:
     return handle
 
 
+def _with_head(handler: Handler) -> Handler:
+    """The handler of an answer that says where in a feed it stands."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        head = request.get(HEAD) or request[READS].head
+        if head is not None and not response.prepared:
+            response.headers["Warmdesk-Seq"] = str(head.seq)
+            response.headers["Warmdesk-Epoch"] = head.epoch
+        return response
+
+    return handle
+
+
 def _not_packed(handler: Handler) -> Handler:
     """The handler of an answer that holds a secret."""
 
@@ -204,7 +229,8 @@ def _entered(route: Route) -> Handler:
     changes, accepts, scope = route.changes, route.accepts, route.scope
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
     handler = _not_packed(handler) if route.secret else handler
-    asks, keyed, waits = asked_again(need), route.keyed, route.waits
+    handler = _with_head(handler) if route.feed is not None else handler
+    asks, keyed, waits, feed = asked_again(need), route.keyed, route.waits, route.feed
     versioned = route.versioned
 
     async def share(
@@ -280,7 +306,8 @@ def _entered(route: Route) -> Handler:
                 check_head(request, accepts.types, accepts.limit)
             else:
                 came = [await read_body(request, limit=accepts.limit, types=accepts.types)]
-        request[READS] = desk.database.heavy if heavy else desk.database
+        reads = desk.database.heavy if heavy else desk.database
+        request[READS] = reads if feed is None else HeadReads(reads, feed(request))
         if actor is None:
             await understand(request, actor, came)
             return await handler(request)

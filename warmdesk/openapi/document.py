@@ -22,10 +22,21 @@ from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STAT
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 
+PLACE: dict[str, Any] = {
+    "Warmdesk-Seq": {
+        "description": "The seq of the last event that this shows: apply those after it again.",
+        "schema": {"type": "integer", "format": "int64"},
+    },
+    "Warmdesk-Epoch": {"description": "Its epoch.", "schema": {"type": "string"}},
+}
+"""Headers of what has a place in a feed."""
+
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole description of these operations, as a dictionary."""
-    types = [kind for each in routes for kind in (each.body, each.query, each.answer) if kind]
+    types = [
+        kind for each in routes for kind in (each.body, each.query, each.answer, each.brief) if kind
+    ]
     schemas = Schemas([Error, *types, *_payloads()])
     for query in {_name(each.query) for each in routes if each.query}:
         schemas.parts.pop(query, None)
@@ -341,6 +352,8 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
         made[str(status)] = {**success, "description": "It was there already."}
     if route.etag is Etag.CONTENT:
         made["304"] = {"description": "What you have still holds."}
+        if route.feed is not None:
+            made["304"]["headers"] = PLACE
     for status in _statuses(route):
         made[str(status)] = STATUS_WORDS[status][0]
     return made
@@ -355,9 +368,12 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done; nothing to say."}
     schema = schemas.of(route.answer)
+    example = schemas.example(schema)
+    if route.brief is not None:
+        schema = {"anyOf": [schema, schemas.of(route.brief)]}
     response: dict[str, Any] = {
         "description": "Made." if route.status == 201 else "What you asked for.",
-        "content": {"application/json": {"schema": schema, "example": schemas.example(schema)}},
+        "content": {"application/json": {"schema": schema, "example": example}},
     }
     headers = {}
     if route.paged:
@@ -368,6 +384,8 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         headers["Location"] = {"description": words, "schema": {"type": "string"}}
     if route.etag is not None:
         headers["ETag"] = {"description": route.etag.value, "schema": {"type": "string"}}
+    if route.feed is not None:
+        headers |= PLACE
     if headers:
         response["headers"] = headers
     return response

@@ -13,6 +13,7 @@
 ``hub.py``         all rooms: from the bus to the sockets, in order, exactly once; catch-up
 ``waiting.py``     requests that wait for a room's next event
 ``resume.py``      how one connection comes from what it has seen to where its room is
+``counts.py``      how many cards there are, for who was told of events whose text is gone
 ``frames.py``      RFC 6455 frames, built once per event
 ``connection.py``  one socket after its handshake: frames in, frames out; ``flood.py``: its limit;
                    ``socket_buffers.py``: what waits on its way out

@@ -379,6 +379,12 @@ PRESENCE_CHANGED = signal(
     socket.PresenceChanged,
     "Joins and leaves of a quarter second, in one.",
 )
+BOARD_COUNTS = signal(
+    "board.counts",
+    PROJECT,
+    project.BoardCounts,
+    "How many cards there are: after events whose text was deleted.",
+)
 CHAT_TYPING = signal("chat.typing", PROJECT, socket.Typing, "Somebody writes a chat message.")
 DM_TYPING = signal(
     "dm.typing", USER, dm.ConversationTyping, "Somebody writes in a conversation of yours."

@@ -74,6 +74,7 @@ class Hub:
     on_hint       a hint came for a room: its word
     on_left       a connection of a room is gone
     on_behind     a connection misses more than its room remembers: the feed is to be read for it
+    on_gone       connections are told, or will be, of events whose text was deleted
     on_rejoined   a connection caught up and follows its room again
     on_woken      this process slept, and has compared its rooms with the feeds since
     on_history    events of a channel that is followed may have gone by unheard
@@ -90,6 +91,7 @@ class Hub:
         self.on_hint: Observers[[Room, str]] = Observers("hub.hint")
         self.on_left: Observers[[Room, Connection]] = Observers("hub.left")
         self.on_behind: Observers[[Room, Connection]] = Observers("hub.behind")
+        self.on_gone: Observers[[Room, list[Connection]]] = Observers("hub.gone")
         self.on_rejoined: Observers[[Room, Connection]] = Observers("hub.rejoined")
         self.on_woken: Observers[[]] = Observers("hub.woken")
         self.on_history: Observers[[]] = Observers("hub.history")
@@ -107,6 +109,7 @@ class Hub:
             self.on_hint,
             self.on_left,
             self.on_behind,
+            self.on_gone,
             self.on_rejoined,
             self.on_woken,
             self.on_history,
@@ -216,6 +219,8 @@ class Hub:
         """Give an event, in its order, to the listeners inside the process. It stands already:
         what fails here is not tried again.
         """
+        if entry.type == feed.GONE or (entry.erases and room.gone > room.sent):
+            self.on_gone(room, list(room.ready))
         for listener in self.listeners.get(entry.type, ()):
             try:
                 listener(room, entry)
@@ -524,9 +529,12 @@ class Hub:
         """Let a connection follow its room again from what it has seen, as soon as that can be."""
         if connection.closing:
             return
+        since = connection.seen
         if connection.paused_since:  # it asked for something while its buffer was full
             room.stay(connection)
         elif room.join(connection):
+            if room.gone > since:
+                self.on_gone(room, [connection])
             self.on_rejoined(room, connection)
         else:
             room.stay(connection)

@@ -149,13 +149,18 @@ class Resume:
                 if fresh is None:
                     continue
                 if fresh:
+                    if any(entry.type == feed.GONE for entry in fresh):
+                        self.hub.on_gone(room, [connection])
                     connection.seen = fresh[-1].seq
                     connection.write(b"".join(frame(entry.body) for entry in fresh))
                 elif page.seq > room.last:
                     await asyncio.shield(self.hub.catch_up(room, cause="slow"))
             if connection not in room.behind or connection.paused_since:
                 continue
+            since = connection.seen
             if room.join(connection):
+                if room.gone > since:
+                    self.hub.on_gone(room, [connection])
                 self.hub.on_rejoined(room, connection)
                 return
 

@@ -29,7 +29,7 @@ from warmdesk.metrics import EVENT_DELIVERY, WS_MESSAGES
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.entities import is_erased
 from warmdesk.realtime.events import CATALOGUE
-from warmdesk.realtime.feed import Entry, blanked, seconds_since
+from warmdesk.realtime.feed import GONE, Entry, blanked, seconds_since
 from warmdesk.realtime.frames import frame
 from warmdesk.realtime.presence_frames import RoomPresence
 from warmdesk.realtime.waiting import Waiter, Wake
@@ -67,6 +67,7 @@ class Room:
         "doubtful",
         "early",
         "empty_since",
+        "gone",
         "held",
         "held_timer",
         "joined",
@@ -113,6 +114,7 @@ class Room:
         self.joined: dict[int, bytes] = {}
         self.beyond = -1
         self.blanked = 0
+        self.gone = -1  # the seq of the youngest blank event in the tail
         self.held: dict[int, Entry] = {}
         self.doubtful = False  # something was heard of that neither stands nor is held
         self.held_timer: asyncio.TimerHandle | None = None
@@ -149,7 +151,7 @@ class Room:
         self.tick_entries.clear()
         self.tail.clear()
         self.tail_bytes = 0
-        self.beyond = -1
+        self.beyond = self.gone = -1
         self.joined.clear()
         self.doubtful = any(early > seq for early in self.held)
         self.held.clear()
@@ -194,6 +196,8 @@ class Room:
         self.tick_entries.append(entry)
         self.tail.append(entry)
         self.tail_bytes += len(entry.body)
+        if entry.type == GONE:
+            self.gone = entry.seq
         self.last = entry.seq
         self.joined.clear()
         while self.tail_bytes > TAIL_BYTES or len(self.tail) > TAIL_EVENTS:
@@ -215,6 +219,7 @@ class Room:
                 blank = blanked(entry)
                 self.tail_bytes += len(blank.body) - len(entry.body)
                 self.tail[index] = blank
+                self.gone = max(self.gone, entry.seq)
         for index, entry in enumerate(self.tick_entries):
             if is_erased(entry.entity, gone):
                 self.tick_entries[index] = blanked(entry)
@@ -269,6 +274,8 @@ class Room:
                 break
             self.tail.appendleft(entry)
             self.tail_bytes += size
+            if entry.type == GONE:
+                self.gone = max(self.gone, entry.seq)
         return self.first < before
 
     def as_now(self, entries: list[Entry], head: int) -> list[Entry] | None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Forbidden, Impossible, NotFound
+from warmdesk.errors import BadRequest, Forbidden, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import (
@@ -30,6 +30,7 @@ from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
+    CardBrief,
     CardDetail,
     CardFilter,
     Cards,
@@ -61,12 +62,18 @@ SEARCH_BYTES = 16 << 20
     need=Role.VIEWER,
     query=CardsQuery,
     answer=list[CardSummary],
+    brief=list[CardBrief],
     tag=CARDS,
     heavy=True,
     paged=True,
+    errors=(422,),
 )
 async def list_cards(request: web.Request) -> web.Response:
-    """List a column's cards by position."""
+    """List a column's cards by position: from the first, or from the one behind `after_card_id`.
+
+    It goes on from the `cards_next` of a board too, which is a `cursor` of this list. With
+    `cards=brief` what is nothing is left out of them.
+    """
     query: CardsQuery = request[QUERY]
     after_position, after_id, after_version = begins_after(request)
     page = await sql.cards.in_column(
@@ -78,9 +85,13 @@ async def list_cards(request: web.Request) -> web.Response:
         after_position=after_position,
         after_id=after_id,
         after_version=after_version,
+        brief=query.cards == "brief",
+        after_card_id=query.after_card_id if query.cursor is None else None,
         limit=query.limit,
         bytes=PAGE_BYTES,
     )
+    if page["is_gone"]:
+        raise field_error("after_card_id", "unknown", "no card of this column", Impossible)
     return answer_page(request, page)
 
 
@@ -119,7 +130,7 @@ async def create_card(request: web.Request) -> web.Response:
     paged=True,
 )
 async def find_cards(request: web.Request) -> web.Response:
-    """List a project's cards that fit every filter, oldest first.
+    """List a project's cards that fit every filter: the oldest first, or in the order of `sort`.
 
     A search (`q`) finds archived cards too, and shows the card whose key it is before all others.
     In very long texts it may end a page early, even an empty one: as long as there is a `Link` with
@@ -127,7 +138,9 @@ async def find_cards(request: web.Request) -> web.Response:
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
-    (after_id,) = begins_after(request)
+    *after, after_id = begins_after(request)
+    if query.q and query.sort:
+        raise field_error("sort", "conflicting", "a search has its own order")
     filters: dict[str, Any] = {
         "project_id": request[PROJECT].id,
         "column_id": query.column_id,
@@ -145,6 +158,11 @@ async def find_cards(request: web.Request) -> web.Response:
     if query.q:
         page = await sql.cards.search(
             request[READS], **filters, q=query.q, search_bytes=SEARCH_BYTES
+        )
+    elif query.sort:
+        first, second, third = after
+        page = await sql.cards.sorted(
+            request[READS], **filters, sort=query.sort, first=first, second=second, third=third
         )
     else:
         page = await sql.cards.in_project(request[READS], **filters)
@@ -220,7 +238,7 @@ async def show_card(request: web.Request) -> web.Response:
 
 async def _detail(request: web.Request, project_id: int, ref: str) -> Any:
     return await sql.cards.detail(
-        request.app[DESK].database,
+        request[READS],
         project_id=project_id,
         card=ref,
         reader=request[ACTOR].user_id,

@@ -15,7 +15,7 @@ from warmdesk.errors import Archived
 from warmdesk.http.answers import answer_outcome, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import answer_messages
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import CHANGES, MESSAGES, ApiTag, Parameter
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -57,7 +57,7 @@ async def list_messages(request: web.Request) -> web.Response:
     """
     query: MessagesQuery = request[QUERY]
     page = await sql.chat.page(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         before=query.before,
         after=query.after,

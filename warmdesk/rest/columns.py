@@ -11,7 +11,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, no_content
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -42,8 +42,7 @@ MOST_TOLD = 1000
 @route("GET", "/projects/{slug}/columns", need=Role.VIEWER, answer=list[Column], tag=COLUMNS)
 async def list_columns(request: web.Request) -> web.Response:
     """List the columns in board order, without their cards."""
-    async with request.app[DESK].database.connection() as connection:
-        return answer(await sql.columns.all(connection, project_id=request[PROJECT].id))
+    return answer(await sql.columns.all(request[READS], project_id=request[PROJECT].id))
 
 
 @route(

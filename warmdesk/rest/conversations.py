@@ -30,8 +30,8 @@ from warmdesk.errors import BadRequest, Conflict, Forbidden, Impossible, NotFoun
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import answer_messages, answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, path_id
-from warmdesk.http.route import MESSAGES, ApiTag, Parameter
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, path_id
+from warmdesk.http.route import MESSAGES, ApiTag, Parameter, reader_feed
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, ChangeContext, Held, Outcome, PendingShape
@@ -87,6 +87,7 @@ EMOJI = {"emoji": Parameter({"type": "string"}, "👍", "The emoji, URL-encoded.
     query=ListConversations,
     answer=list[OwnConversation],
     paged=True,
+    feed=reader_feed,
     tag=CONVERSATIONS,
 )
 async def list_conversations(request: web.Request) -> web.Response:
@@ -96,7 +97,7 @@ async def list_conversations(request: web.Request) -> web.Response:
     """
     before_us, before_id = begins_after(request)
     page = await sql.conversations.page(
-        request.app[DESK].database,
+        request[READS],
         reader=request[ACTOR].user_id,
         before_us=before_us,
         before_id=before_id,
@@ -139,13 +140,14 @@ async def create_conversation(request: web.Request) -> web.Response:
     "GET",
     "/conversations/{conversation_id}",
     answer=OwnConversation,
+    feed=reader_feed,
     tag=CONVERSATIONS,
 )
 async def get_conversation(request: web.Request) -> web.Response:
     """Show one of your conversations, with who is in it."""
     return answer(
         await sql.conversations.seen(
-            request.app[DESK].database,
+            request[READS],
             id=path_id(request, "conversation_id"),
             reader=request[ACTOR].user_id,
         )
@@ -334,6 +336,7 @@ async def mute_conversation(request: web.Request) -> web.Response:
     query=MessagesQuery,
     answer=list[ConversationMessage],
     paged=True,
+    feed=reader_feed,
     tag=CONVERSATIONS,
 )
 async def list_conversation_messages(request: web.Request) -> web.Response:
@@ -345,7 +348,7 @@ async def list_conversation_messages(request: web.Request) -> web.Response:
     """
     query: MessagesQuery = request[QUERY]
     page = await sql.conversations.messages(
-        request.app[DESK].database,
+        request[READS],
         id=path_id(request, "conversation_id"),
         reader=request[ACTOR].user_id,
         before=query.before,

@@ -15,7 +15,7 @@ from warmdesk.db.pool import BUDGET, spending
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
 from warmdesk.http.protocol import HttpConnection
-from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS
+from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime import feed
@@ -85,6 +85,7 @@ async def _page(request: web.Request, channel: str) -> web.Response:
         epoch = page.epoch
         page = await _later(request, channel, page, loop_time() + query.wait)
         reset = _is_reset(page, query, epoch)
+    shown_at(request, page.seq, page.epoch)
     events = b"" if reset else b",".join(entry.body for entry in page.entries)
     return answer(
         b'{"events":[%s],"seq":%d,"oldest":%d,"epoch":"%s","reset":%s}'
@@ -172,6 +173,7 @@ def _told_when_lost(request: web.Request, waiter: Waiter) -> Iterator[None]:
     need=Role.VIEWER,
     query=PresenceQuery,
     answer=PresenceList,
+    feed=None,
     tag=EVENTS,
 )
 async def list_present(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
-from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, path_id
+from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -25,8 +25,7 @@ LABELS = ApiTag("labels", "The labels that a project's cards may have.")
 @route("GET", "/projects/{slug}/labels", need=Role.VIEWER, answer=list[Label], tag=LABELS)
 async def list_labels(request: web.Request) -> web.Response:
     """List a project's labels, the oldest first."""
-    async with request.app[DESK].database.connection() as connection:
-        return answer(await sql.labels.all(connection, project_id=request[PROJECT].id))
+    return answer(await sql.labels.all(request[READS], project_id=request[PROJECT].id))
 
 
 @route(

@@ -12,7 +12,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, path_id
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -46,14 +46,13 @@ async def list_members(request: web.Request) -> web.Response:
     """List the members, in the order they came; project admins and owners see e-mails too."""
     project = request[PROJECT]
     (after,) = begins_after(request)
-    async with request.app[DESK].database.connection() as connection:
-        page = await sql.members.page(
-            connection,
-            project_id=project.id,
-            emails=project.role >= Role.ADMIN,
-            after=after,
-            limit=request[QUERY].limit,
-        )
+    page = await sql.members.page(
+        request[READS],
+        project_id=project.id,
+        emails=project.role >= Role.ADMIN,
+        after=after,
+        limit=request[QUERY].limit,
+    )
     return answer_page(request, page)
 
 

@@ -9,17 +9,17 @@ from aiohttp import web
 from msgspec import UNSET, Raw
 
 from warmdesk.auth.actor import Actor, GlobalRole, Role
-from warmdesk.boards import CHAT, PARTS
+from warmdesk.boards import CHAT, PARTS, View
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Archived, BadRequest, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
-from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS
+from warmdesk.http.pages import answer_page, begins_after, bound_to
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import ApiTag, Etag
-from warmdesk.http.routing import route
+from warmdesk.http.routing import BASE, route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -36,8 +36,11 @@ from warmdesk.realtime.events import (
     PROJECT_UPDATED,
     Event,
 )
+from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
+    BoardCounts,
+    BriefProjectDetail,
     Digest,
     ListedProject,
     ListProjects,
@@ -182,27 +185,35 @@ async def create_project(request: web.Request) -> web.Response:
     need=Role.VIEWER,
     query=ShowProject,
     answer=ProjectDetail,
+    brief=BriefProjectDetail,
     tag=PROJECTS,
     etag=Etag.CONTENT,
 )
 async def show_project(request: web.Request) -> web.Response:
-    """Show the board: project, columns with their first 500 cards each, labels, members.
+    """Show the board: project, columns with their first cards each, labels, members.
 
-    With `chat` among `include` also the newest 50 messages. It takes at most 8 MiB. Beyond it the
-    longest descriptions are cut (`description_cut` says which) and then columns show fewer cards
-    (`cards_more`).
+    A column has 500 cards, or `cards_limit` of them. Where it has more (`cards_more`), its list
+    goes on from `cards_next`, as its `cursor`. With `cards=brief` they are a quarter as long: with
+    ids alone, and without what is nothing. With `chat` among `include` it has also the newest 50
+    messages.
+
+    The board takes at most 8 MiB. Beyond it the longest descriptions are cut (`description_cut`
+    says which) and then columns show fewer cards.
 
     `seq` and `epoch` are what it is true for: a socket opened with them gets exactly what came
     after. The ETag answers 304 while nothing changed.
     """
-    seen = tags_seen(request)
+    seen, query, project = tags_seen(request), request[QUERY], request[PROJECT]
+    list_path = f"{BASE}/projects/{project.slug}/columns/{{column_id}}/cards"
     board = await request.app[DESK].boards.read(
-        request[PROJECT],
+        project,
         request[ACTOR].user_id,
-        _parts(request[QUERY].include),
+        View(_parts(query.include), query.cards_limit, query.cards == "brief"),
         seen=seen,
         gzip=takes_gzip(request),
+        cards_bound=bound_to(list_path, CardsQuery(cards=query.cards)).decode(),
     )
+    shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}
     if board.content is None:
         return not_modified(seen.get(board.etag, board.etag), headers)
@@ -210,6 +221,24 @@ async def show_project(request: web.Request) -> web.Response:
     if board.gzipped:
         headers |= {"ETag": gzip_tag(board.etag), "Content-Encoding": "gzip"}
     return answer(board.content, headers=headers, is_encoded=True)
+
+
+@route(
+    "GET",
+    "/projects/{slug}/counts",
+    need=Role.VIEWER,
+    answer=BoardCounts,
+    tag=PROJECTS,
+    heavy=True,
+)
+async def show_counts(request: web.Request) -> web.Response:
+    """Show how many cards the board has in each column, and how many open ones in all.
+
+    They follow from events, but for events whose text was deleted (`gone`): after those a socket is
+    told `board.counts`, which is the same.
+    """
+    found = await sql.projects.counts(request[READS], project_id=request[PROJECT].id)
+    return answer(found["counts"])
 
 
 @route(
@@ -228,7 +257,7 @@ async def show_digest(request: web.Request) -> web.Response:
     archived or deleted. Who shows something else at the same `seq` and `epoch` fetches again.
     """
     found = await sql.projects.digest(request[READS], project_id=request[PROJECT].id)
-    return answer(dict(found))
+    return answer(Digest(seq=found["seq"], epoch=found["epoch"], digest=found["digest"]))
 
 
 def _parts(include: Any) -> frozenset[str]:

@@ -108,7 +108,7 @@ async def create_topic(request: web.Request) -> web.Response:
 async def show_topic(request: web.Request) -> web.Response:
     """Show a topic with its first replies. The ETag is its version, for If-Match."""
     shown = await sql.topics.detail(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         id=path_id(request, "topic_id"),
         limit=FIRST_REPLIES,
@@ -201,7 +201,7 @@ async def list_replies(request: web.Request) -> web.Response:
     """
     query: OldestFirst = request[QUERY]
     page = await sql.replies.page(
-        request.app[DESK].database,
+        request[READS],
         project_id=request[PROJECT].id,
         topic_id=path_id(request, "topic_id"),
         before=query.before,

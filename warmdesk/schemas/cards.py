@@ -204,6 +204,11 @@ class NewTag(Body):
     name: Annotated[TagName, Meta(min_length=1, pattern=r"\S", examples=["urgent"])]
 
 
+Form = Annotated[
+    Literal["brief"], Meta(description="Cards with ids alone, and without what is nothing")
+]
+
+
 class CardsQuery(PageQuery):
     """Which cards of a column."""
 
@@ -211,19 +216,27 @@ class CardsQuery(PageQuery):
     """The last card's position, id and version."""
     include_closed: bool = True
     include_archived: bool = False
+    cards: Form | None = None
+    after_card_id: (
+        Annotated[Id, Meta(description="A card of the column, behind which it begins")] | None
+    ) = None
 
 
 class CardFilter(PageQuery):
-    """Which cards of a project."""
+    """Which cards of a project, and in which order: without `sort` the oldest first; `updated` the
+    last changed first, `created` the newest first, `position` as the board shows them.
+    """
 
-    cursor_type: ClassVar[Any] = tuple[NotNegative]
-    """The id of a card, whether it is on the page or not: as far as the search looked."""
+    cursor_type: ClassVar[Any] = tuple[float, NotNegative, float, NotNegative]
+    """What the order goes by, and behind it the id of a card, whether it is on the page or not: as
+    far as the search looked."""
     column_id: Id | None = None
     assignee: AssigneeText | None = None
     label: LabelText | None = None
     q: Words | None = None
     closed: bool | None = None
     due_before: DayIn | None = None
+    sort: Literal["updated", "created", "position"] | None = None
     include_archived: bool | None = None
     """Unless it is said, a search finds archived cards, and a list does not show them."""
 
@@ -258,6 +271,7 @@ class CardSummary(Shape):
     column_name: str
     title: str
     description: str
+    has_description: bool
     position: float
     priority: Priority
     start_date: Day | None
@@ -288,6 +302,31 @@ class BoardCard(CardSummary, kw_only=True):
     """
 
     description_cut: bool | UnsetType = UNSET
+
+
+class CardBrief(Shape, kw_only=True):
+    """A card in a brief list: people, labels and tags by their ids or names, and no key whose value
+    would be null, 0, false, "" or "none".
+    """
+
+    id: int
+    card_number: int
+    column_id: int
+    title: str
+    position: float
+    priority: Literal["low", "medium", "high", "critical"] | UnsetType = UNSET
+    due_date: Day | UnsetType = UNSET
+    closed: bool | UnsetType = UNSET
+    assignee_ids: list[int]
+    label_ids: list[int]
+    tags: list[str]
+    has_description: bool | UnsetType = UNSET
+    time_spent_minutes: int | UnsetType = UNSET
+    comment_count: int | UnsetType = UNSET
+    checklist_total: int | UnsetType = UNSET
+    checklist_done: int | UnsetType = UNSET
+    attachment_count: int | UnsetType = UNSET
+    version: int
 
 
 class Attachment(Shape):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import A_COLOR, Body, Color, Id, Shape, Timestamp
-from warmdesk.schemas.cards import BoardCard
+from warmdesk.schemas.cards import BoardCard, CardBrief, Form
 from warmdesk.schemas.chat import ChatMessage
 from warmdesk.schemas.columns import Column
 from warmdesk.schemas.labels import Label
@@ -88,11 +88,13 @@ class ListedProject(Project, kw_only=True):
 
 class BoardColumn(Column):
     """A column with its first cards by position, at most 500, and fewer on a board of more than
-    8 MiB; `cards_more` says that it has others.
+    8 MiB; `cards_more` says that it has others, and `cards_next` is the `cursor` with which the
+    column's list goes on.
     """
 
     cards: list[BoardCard] | UnsetType = UNSET
     cards_more: bool | UnsetType = UNSET
+    cards_next: str | UnsetType | None = UNSET
 
 
 class ProjectDetail(Project, kw_only=True):
@@ -113,6 +115,18 @@ class ProjectDetail(Project, kw_only=True):
     messages_more: bool | UnsetType = UNSET
     seq: int
     epoch: str
+
+
+class BriefColumn(BoardColumn):
+    """The same with brief cards."""
+
+    cards: list[CardBrief] | UnsetType = UNSET  # type: ignore[assignment]
+
+
+class BriefProjectDetail(ProjectDetail, kw_only=True):
+    """The whole board with brief cards."""
+
+    columns: list[BriefColumn] | UnsetType = UNSET  # type: ignore[assignment]
 
 
 class ProjectUpdated(Shape):
@@ -173,11 +187,30 @@ class ListProjects(PageQuery):
 
 
 class ShowProject(Body):
-    """The query of a project: which parts to include, separated by commas; by default all but
-    `chat`.
+    """The query of a project: which parts to include, separated by commas (by default all but
+    `chat`), and how many cards of each column.
     """
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
+    cards_limit: Annotated[
+        int, Meta(ge=1, le=500, description="How many cards of each column at most")
+    ] = 500
+    cards: Form | None = None
+
+
+class ColumnCount(Shape):
+    """How many cards the board shows in a column."""
+
+    id: Id
+    card_count: int
+
+
+class BoardCounts(Shape):
+    """How many cards the board shows, true for `seq`: columns in order."""
+
+    columns: list[ColumnCount]
+    open_card_count: int
+    seq: int
 
 
 class Digest(Shape):
