@@ -260,7 +260,7 @@ begin
 end
 $$;
 
--- Moves a reader's mark forward; says whether it moved. The caller is in the project, and only the reader's own row is locked.
+-- Moves a reader's mark forward; says whether it moved. The caller is in the project, and only what is the reader's own is locked.
 create or replace function mark_chat_read(project_ bigint, actor_ bigint, message_ bigint) returns boolean
 language plpgsql as $$
 begin
@@ -270,6 +270,12 @@ begin
     insert into project_readers as r (project_id, user_id, last_read_message_id) values (project_, actor_, message_)
     on conflict (project_id, user_id) do update set last_read_message_id = excluded.last_read_message_id
     where r.last_read_message_id is null or r.last_read_message_id < excluded.last_read_message_id;
-    return found;
+    if not found then
+        return false;
+    end if;
+    perform 1 from notifications n
+    where n.user_id = actor_ and n.project_id = project_ and n.chat_message_id <= message_ and n.read_at is null
+    order by n.id for no key update;
+    return true;
 end
 $$;

@@ -56,10 +56,12 @@ begin
         select
             c.id, c.kind, about_.actor_id, about_.project_id, about_.card_id, about_.comment_id, about_.topic_id, about_.reply_id,
             about_.chat_message_id, about_.conversation_id, about_.conversation_message_id, coalesce(about_.body, ''), about_.changes,
-            c.kind in ('mention', 'assigned', 'dm') and u.email_notifications and talk.muted is not true
+            c.kind in ('mention', 'assigned', 'dm') and u.email_notifications
+            and talk.muted is not true and reads.muted is not true
         from concerned c
         inner join users u on u.id = c.id
         left join project_members m on m.project_id = about_.project_id and m.user_id = c.id
+        left join project_readers reads on reads.project_id = about_.project_id and reads.user_id = c.id
         left join conversation_members talk on talk.conversation_id = about_.conversation_id and talk.user_id = c.id
         where
             c.id is distinct from about_.actor_id and u.is_active and u.deleted_at is null
@@ -448,4 +450,15 @@ begin
         )
     );
 end
+$$;
+
+-- What reading a project's chat up to a message reads, whose notifications mark_chat_read has locked.
+create or replace function read_notifications_of_chat(user_ bigint, project_ bigint, message_ bigint) returns text[] language sql as $$
+select read_notifications(
+    user_,
+    array(
+        select n.id from notifications n
+        where n.user_id = user_ and n.project_id = project_ and n.chat_message_id <= message_ and n.read_at is null
+    )
+)
 $$;

@@ -187,6 +187,9 @@ begin
             )::new_event,
             row('project:' || target_, 'board.card_created', answer, entity('card', c.id))::new_event
         ], actor_, client_, seqs
+    ) || forget_notifications(
+        actor_, entity(entity('notified', project_), 'card', c.id),
+        array(select n.id from notifications n where n.card_id = c.id)
     );
     status := 201;
 end

@@ -25,6 +25,7 @@ create table notifications (
 );
 create index notifications_user on notifications (user_id, id desc);
 create index notifications_unread on notifications (user_id) where read_at is null;
+create index notifications_mentions on notifications (user_id, project_id) where read_at is null and kind = 'mention';
 create index notifications_of_card on notifications (card_id) where card_id is not null;
 create index notifications_of_comment on notifications (comment_id) where comment_id is not null;
 create index notifications_of_topic on notifications (topic_id) where topic_id is not null;

@@ -103,3 +103,7 @@ select forget_notifications(
 -- name: read_conversation -> value, by key
 -- What reading a conversation up to a message reads.
 select read_notifications_of_conversation(:user_id::bigint, :conversation_id::bigint, :message_id::bigint);
+
+-- name: read_chat -> value, by key
+-- What reading a project's chat up to a message reads.
+select read_notifications_of_chat(:user_id::bigint, :project_id::bigint, :message_id::bigint);

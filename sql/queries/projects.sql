@@ -52,7 +52,7 @@ select
             own_project(
                 r, seen.my_role, seen.starred,
                 case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
-                project_activity(p)
+                unread_mentions(:user_id::bigint, p.id), project_activity(p)
             )::text,
             shape(p, c.open_card_count, n.member_count)::text
         ) order by seen.nth
@@ -121,7 +121,8 @@ select
     epoch() as epoch,
     own_project(
         r, :role::text, s.user_id is not null,
-        case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end, project_activity(p)
+        case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
+        unread_mentions(:user_id::bigint, p.id), project_activity(p)
     )::text as own
 from projects as p
 left join project_readers as r on r.project_id = p.id and r.user_id = :user_id::bigint

@@ -57,6 +57,12 @@ select
     end
 $$;
 
+-- How often somebody was named in a project and has not read it.
+create or replace function unread_mentions(user_ bigint, project_ bigint) returns bigint language sql stable as $$
+select count(*) from notifications n
+where n.user_id = user_ and n.project_id = project_ and n.read_at is null and n.kind = 'mention'
+$$;
+
 -- How many notifications somebody has not read.
 create or replace function unread_notifications(user_ bigint) returns bigint language sql stable as $$
 select count(*) from notifications n where n.user_id = user_ and n.read_at is null

@@ -42,16 +42,17 @@ select greatest(
 $$;
 
 create type own_project_shape as (
-    my_role text, starred boolean, unread_count bigint, last_read_message_id bigint, muted boolean, last_activity_at text
+    my_role text, starred boolean, unread_count bigint, mention_count bigint, last_read_message_id bigint, muted boolean,
+    last_activity_at text
 );
 
 -- What a project is to one reader, before all else that it shows. Without a row of its readers nothing is unread: who is no
 -- member is waited for by nobody.
 create or replace function own_project(
-    r project_readers, my_role text, starred boolean, unread_count bigint, last_activity_at timestamptz
+    r project_readers, my_role text, starred boolean, unread_count bigint, mention_count bigint, last_activity_at timestamptz
 ) returns json language sql stable as $$
 select row_to_json(row(
-    my_role, starred, coalesce(unread_count, 0), r.last_read_message_id, coalesce(r.muted, false), iso(last_activity_at)
+    my_role, starred, coalesce(unread_count, 0), mention_count, r.last_read_message_id, coalesce(r.muted, false), iso(last_activity_at)
 )::own_project_shape)
 $$;
 
@@ -60,7 +61,8 @@ create or replace function project_seen(id_ bigint, user_ bigint, role_ text) re
 select joined(
     own_project(
         r, role_, s.user_id is not null,
-        case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end, project_activity(p)
+        case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end,
+        unread_mentions(user_, p.id), project_activity(p)
     )::text,
     project_json(id_)::text
 )

@@ -103,6 +103,7 @@ async def test_a_column_of_which_no_card_fits_goes_on_from_its_first(
         cards=True,
         labels=True,
         members=True,
+        messages=0,
         brief=False,
         cards_bound=bound_to(BASE + path, CardsQuery()).decode(),
     )

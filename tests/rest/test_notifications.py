@@ -297,8 +297,46 @@ async def test_mail_is_wanted_where_it_is_not_declined(
     card = await board.card(assignee_ids=[OLGA])
     await alice.put(f"{board.path}/cards/{card['id']}", {"column_id": board.done})
     assert (await wanted())[1:] == [(OLGA, "mention"), (OLGA, "assigned")]
+    await olga.put(f"{board.path}/mute", {"muted": True}, status=204)
+    await alice.post(f"{board.path}/chat/messages", {"body": "@olga"})
+    assert len(await wanted()) == 3
     await bob.post("/notifications/read-all", status=204)
     assert (BOB, "dm") not in await wanted()
+
+
+async def test_a_chat_that_was_read_reads_who_was_named_there(
+    board: Board, alice: Person, bob: Person
+) -> None:
+    async def counts() -> tuple[int, int]:
+        project = await bob.get(board.path)
+        (listed,) = await bob.get("/projects")
+        assert listed["mention_count"] == project["mention_count"]
+        return project["unread_count"], project["mention_count"]
+
+    path = f"{board.path}/chat/messages"
+    first = await alice.post(path, {"body": "1 @bob"})
+    second = await alice.post(path, {"body": "2 @bob"})
+    card = await board.card()
+    await alice.post(f"{board.path}/cards/{card['id']}/comments", {"body": "@bob"})
+    assert (await counts(), await unread(bob)) == ((2, 3), 3)
+    await bob.post(f"{board.path}/chat/read", {"message_id": first["id"]}, status=204)
+    assert (await counts(), await unread(bob)) == ((1, 2), 2)
+    await bob.post(f"{board.path}/chat/read", {"message_id": first["id"]}, status=204)
+    await bob.post(f"{board.path}/chat/read", {"message_id": second["id"]}, status=204)
+    assert (await counts(), await unread(bob)) == ((0, 1), 1)
+    assert types(await told(bob, bell=True)).count("notification.read") == 2
+
+
+async def test_a_card_that_goes_to_another_project_takes_none_along(
+    board: Board, olga: Person, bob: Person
+) -> None:
+    other = await olga.post("/projects", {"name": "Other"})
+    column = (await olga.get(f"/projects/{other['slug']}"))["columns"][0]["id"]
+    card = await board.card(SECRET, assignee_ids=[BOB])
+    assert await kinds(bob) == ["assigned"]
+    move = {"target_project_slug": other["slug"], "column_id": column, "action": "move"}
+    await olga.post(f"{board.path}/cards/{card['id']}/transfer", move)
+    assert (await bell(bob), SECRET in str(await told(bob, bell=True))) == ([], False)
 
 
 # Erasing

@@ -702,6 +702,10 @@ class NotificationsQueries(Queries):
     def read_conversation(
         self, *, user_id: int | None, conversation_id: int | None, message_id: int | None
     ) -> Any: ...
+    @query
+    def read_chat(
+        self, *, user_id: int | None, project_id: int | None, message_id: int | None
+    ) -> Any: ...
 
 class OnceQueries(Queries):
     @query

@@ -196,6 +196,12 @@ async def read_chat(request: web.Request) -> web.Response:
                 change.shape(sql.chat.read_mark, project_id=project_id, user_id=user_id),
                 entity=entity("project", project_id),
             )
+            change.finish(
+                sql.notifications.read_chat,
+                user_id=user_id,
+                project_id=project_id,
+                message_id=message_id,
+            )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()

@@ -66,6 +66,9 @@ class Project(PlainProject):
             " `last_read_message_id`; 0 for who is no member and has read nothing"
         ),
     ]
+    mention_count: Annotated[
+        int, Meta(description="unread notifications that name the reader in this project")
+    ]
     last_read_message_id: int | None
     muted: bool
     last_activity_at: Annotated[
