@@ -22,6 +22,7 @@ RUN = [
     *("tests/http/test_pages.py", "tests/rest/test_bad_input.py", "tests/test_api.py"),
     *("tests/test_bounds.py", "tests/test_catalogue.py", "tests/test_documents.py"),
     *("tests/test_openapi.py", "tests/test_queries.py", "tests/rest/test_users.py"),
+    *("tests/rest/test_matrix.py", "tests/rest/test_isolation.py"),
 ]
 FEW = "polls or poll or Poll or every or all or declared or served or next_page or walk or once"
 
@@ -36,8 +37,8 @@ def files() -> dict[str, str]:
 
 
 def lines() -> list[list[str]]:
-    """What it adds to the two lists: the plain blocks that are indented as code."""
-    text = (HOME / DOCUMENT).read_text("utf-8").partition("The two lists.")[2]
+    """What it adds to the three lists: the plain blocks that are indented as code."""
+    text = (HOME / DOCUMENT).read_text("utf-8").partition("The three lists.")[2]
     blocks = re.findall(r"::\n\n((?:    .+\n)+)", text)
     return [[line[4:] for line in block.splitlines()] for block in blocks]
 
@@ -73,7 +74,7 @@ async def test_the_resource_of_the_document_works(tmp_path: Path) -> None:
     assert len(shown) == 7
     for name, content in shown.items():
         (tmp_path / name).write_text(content, "utf-8")
-    (resource,), events = lines()[:2]
+    (resource,), events, table = lines()[:3]
     insert(tmp_path / "warmdesk/rest/__init__.py", '    "events",\n', f"    {resource}\n")
     catalogue = tmp_path / "warmdesk/realtime/events.py"
     insert(catalogue, "# To every socket of one user.\n", "\n".join(events) + "\n\n")
@@ -81,8 +82,9 @@ async def test_the_resource_of_the_document_works(tmp_path: Path) -> None:
     insert(
         tmp_path / "warmdesk/bounds.py", '    "message_reactions": WORK,\n', '    "polls": WORK,\n'
     )
-    table = "project.updated                Fields"
-    insert(tmp_path / "docs/protocol.rst", table, PROTOCOL)
+    insert(tmp_path / "docs/protocol.rst", "project.updated                Fields", PROTOCOL)
+    public = "public         GET    /health\n"
+    insert(tmp_path / "tests/rest/test_matrix.py", public, "\n".join(table) + "\n")
 
     status, said = await run(tmp_path, sys.executable, "bin/statements.py")
     assert status == 0, said

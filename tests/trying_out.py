@@ -29,8 +29,14 @@ class Operation:
     parameters: list[Node]
     names: dict[str, str] = field(default_factory=dict)
     """The path's parameters, by name."""
+    ids: dict[str, Any] = field(default_factory=dict)
+    """What the path stands below and leads to in a project, by the same names, each by its id."""
     body: Any = None
     person: Person | None = None
+
+    def anew(self) -> Operation:
+        """The same, with nothing put in."""
+        return Operation(self.path, self.method, self.words, self.parameters)
 
     @property
     def id(self) -> str:
@@ -42,7 +48,7 @@ class Operation:
 
     @property
     def success(self) -> set[int]:
-        return {int(status) for status in self.words["responses"] if status.startswith("2")}
+        return {int(status) for status in self.words["responses"] if status < "3"}
 
     def filled_in(self, kind: str) -> dict[str, Any]:
         """What the page fills in by itself for parameters of this kind."""
@@ -61,13 +67,13 @@ class Operation:
         return self.path.format(**values) + (f"?{query}" if query else "")
 
 
-def operations() -> Iterator[Operation]:
-    """All but the sockets."""
+def operations(*, sockets: bool = False) -> Iterator[Operation]:
+    """All; the sockets only when they are asked for."""
     described = json.loads(app.documents().json.body)
     shared = described["components"]["parameters"]
     for path, item in described["paths"].items():
         for method, words in item.items():
-            if not path.startswith("/ws/"):
+            if sockets or not path.startswith("/ws/"):
                 given = words["parameters"]
                 parameters = [
                     shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
@@ -79,13 +85,24 @@ def operations() -> Iterator[Operation]:
 class Office:
     """People and things for operations to be executed on. Each has a project of its own, so that
     none meets what another left.
+
+    author    whose the things are that are somebody's: messages, samples, sessions
+    asker     whose the star, the watch and the reaction are that are taken back
+    company   ids of who is in each conversation, beside alice and bob
     """
 
     def __init__(self, root: Person, alice: Person, bob: Person) -> None:
         self.root, self.alice, self.bob = root, alice, bob
+        self.author = self.asker = root
+        self.company: list[int] = []
 
-    async def prepare(self, operation: Operation) -> Operation:
-        """Put in who executes it, its ids, and those of its body."""
+    async def staff(self, slug: str) -> None:
+        """Let people into a new project, beside bob."""
+
+    async def prepare(self, operation: Operation, inside: str = "") -> Operation:
+        """Put in who executes it, its ids, and those of its body. `inside`: the project that its
+        things are made in, instead of a new one.
+        """
         number, owner = next(NUMBERS), self.root
         operation.person = owner
         if "password" in operation.id:
@@ -93,17 +110,17 @@ class Office:
         body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
         operation.body = body.get("example")
         if "{slug}" in operation.path:
-            await self._project(operation, number)
+            await self._project(operation, number, inside)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)
         if "{notification_id}" in operation.path:
-            group = await self.bob.post("/conversations", {"user_ids": [3, owner.id]})
+            group = await self.bob.post("/conversations", {"user_ids": [3, self.author.id]})
             await self.bob.post(f"/conversations/{group['id']}/messages", {"body": "Hello"})
-            newest = (await owner.get("/notifications?limit=1"))["items"][0]
+            newest = (await self.author.get("/notifications?limit=1"))["items"][0]
             operation.names["notification_id"] = str(newest["id"])
         if "{session_id}" in operation.path:
             await self._sign_in()
-            sessions = await owner.get("/auth/sessions")
+            sessions = await self.author.get("/auth/sessions")
             other = next(each["id"] for each in sessions if not each["current"])
             operation.names["session_id"] = str(other)
         if "{user_id}" in operation.path and "user_id" not in operation.names:
@@ -116,17 +133,18 @@ class Office:
         return operation
 
     async def _sign_in(self) -> Any:
-        """Another session of the owner."""
-        credentials = {"username": self.root.username, "password": self.root.password}
-        return (await self.root.request("POST", "/auth/login", credentials)).body
+        """Another session of the author."""
+        credentials = {"username": self.author.username, "password": self.author.password}
+        return (await self.author.request("POST", "/auth/login", credentials)).body
 
     async def _conversation(self, operation: Operation) -> None:
         """A group with bob and a message; eve is in none."""
-        group = await self.root.post("/conversations", {"user_ids": [3, self.bob.id]})
+        others = [3, self.bob.id, *self.company]
+        group = await self.author.post("/conversations", {"user_ids": others})
         path = f"/conversations/{group['id']}/messages"
-        message = await self.root.post(path, {"body": "Hello"})
+        message = await self.author.post(path, {"body": "Hello"})
         if "{emoji}" in operation.path:
-            await self.root.post(f"{path}/{message['id']}/reactions", {"emoji": "👍"})
+            await self.asker.post(f"{path}/{message['id']}/reactions", {"emoji": "👍"})
         known = {"conversation_id": group["id"], "message_id": message["id"], "emoji": "👍"}
         for name, value in known.items():
             if f"{{{name}}}" in operation.path:
@@ -136,30 +154,33 @@ class Office:
         if operation.body and "user_id" in operation.body:
             operation.body = {"user_id": 5}
 
-    async def _project(self, operation: Operation, number: int) -> None:
+    async def _project(self, operation: Operation, number: int, inside: str) -> None:
         owner = self.root
-        slug = (await owner.post("/projects", {"name": f"Tried {number}"}))["slug"]
+        slug = inside or (await owner.post("/projects", {"name": f"Tried {number}"}))["slug"]
         project = f"/projects/{slug}"
+        if not inside:
+            if operation.id != "add_member":
+                await owner.post(f"{project}/members", {"username": self.bob.username})
+            await self.staff(slug)
         columns = [each["id"] for each in await owner.get(f"{project}/columns")]
         cards = f"{project}/columns/{columns[0]}/cards"
         card, _ = [await owner.post(cards, {"title": title}) for title in ("One", "Two")]
-        message = await owner.post(f"{project}/chat/messages", {"body": "Hello"})
-        if operation.id != "add_member":
-            await owner.post(f"{project}/members", {"username": "bob", "role": "member"})
+        message = await self.author.post(f"{project}/chat/messages", {"body": "Hello"})
         if operation.method == "delete" and operation.path.endswith("/star"):
-            await owner.post(f"{project}/star", status=200)
+            await self.asker.post(f"{project}/star", status=200)
         if "{emoji}" in operation.path:
             path = f"{project}/chat/messages/{message['id']}/reactions"
-            await owner.post(path, {"emoji": "👍"})
+            await self.asker.post(path, {"emoji": "👍"})
         deletes = operation.path.endswith(("/restore", "/permanent"))
         if deletes:
             await owner.delete(f"{project}/cards/{card['id']}")
         if "column_id" in operation.path and operation.method == "delete":
             columns = columns[1:]  # one without cards
         if operation.path.endswith("/{card_id}/watch"):
-            await owner.post(f"{project}/cards/{card['id']}/watch", status=200)
+            await self.asker.post(f"{project}/cards/{card['id']}/watch", status=200)
+        tag = None
         if operation.path.endswith("/{tag}"):
-            await owner.post(f"{project}/cards/{card['id']}/tags", {"name": "urgent"})
+            tag = await owner.post(f"{project}/cards/{card['id']}/tags", {"name": "urgent"})
         operation.names = {
             name: value
             for name, value in {
@@ -176,8 +197,9 @@ class Office:
         named = {"slug": slug, "column_id": columns[0], "card_id": card["id"]}
         for sample in SAMPLES:
             if f"{{{sample.name}}}" in operation.path:
-                named[sample.name] = await sample.make(owner, named, "Tried")
+                named[sample.name] = await sample.make(self.author, named, "Tried")
                 operation.names[sample.name] = str(named[sample.name])
+        operation.ids = named if tag is None else {**named, "tag": tag["id"]}
         for kind, name in (
             ("assignees", "user_id"),
             ("watchers", "user_id"),

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from tests.closed import check_refusal
-from tests.conftest import Board, until
+from tests.conftest import Board
 from tests.person import Person
+from tests.rows import contents
 from tests.samples import make_each
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
@@ -177,29 +178,9 @@ async def unchanged(caller: Caller, connection: Any) -> AsyncIterator[None]:
     """Fails when a test left anything in the database."""
     for person in caller.people.values():
         await person.token()
-
-    async def all_found() -> bool:
-        """What makes cards findable is written a moment after them."""
-        due = "select exists(select from card_grams where grams is null)"
-        return not await connection.fetchval(due)
-
-    await until(all_found, limit=10.0)
     before = await contents(connection)
     yield
     assert await contents(connection) == before
-
-
-async def contents(connection: Any) -> dict[str, str]:
-    """Every table's rows, as a hash."""
-    tables = await connection.fetch(
-        "select tablename from pg_tables where schemaname = 'public' order by 1"
-    )
-    return {
-        name: await connection.fetchval(
-            f"select md5(coalesce(string_agg(t::text, ',' order by t::text), '')) from {name} as t"
-        )
-        for (name,) in tables
-    }
 
 
 class Faults:
