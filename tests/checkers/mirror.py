@@ -28,6 +28,7 @@ OWN_VIEW = (
     "starred",
     "watching",
     "unread_count",
+    "mention_count",
     "last_read_message_id",
     "muted",
     "last_activity_at",

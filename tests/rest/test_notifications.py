@@ -280,7 +280,7 @@ async def test_who_leaves_a_conversation_loses_what_it_told(
 
 
 async def test_mail_is_wanted_where_it_is_not_declined(
-    board: Board, alice: Person, bob: Person, eve: Person, connection: Any
+    board: Board, alice: Person, olga: Person, bob: Person, eve: Person, connection: Any
 ) -> None:
     async def wanted() -> list[tuple[int, str]]:
         rows = await connection.fetch(

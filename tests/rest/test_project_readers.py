@@ -306,7 +306,8 @@ async def test_each_member_hears_of_another_name_and_of_the_archive(
         assert (shown["name"], shown["open_card_count"]) == ("New", changed["open_card_count"])
         assert event["actor_id"] == OLGA
         own = {"description", "my_role", "starred", "unread_count", "last_read_message_id"}
-        assert shown.keys() == changed.keys() - own - {"muted", "last_activity_at"}
+        own |= {"mention_count", "muted", "last_activity_at"}
+        assert shown.keys() == changed.keys() - own
         await olga.put(board.path, text)
         await olga.delete(board.path)
         await olga.delete(board.path)
@@ -338,7 +339,7 @@ async def test_who_left_is_told_to_forget_the_project(
         await olga.put(board.path, {"name": "Another"})
         await socket.settle()
         assert socket.waiting("project.updated") == []
-    assert await told(bob) == [*[("gone", {})] * 4, ("left", {"slug": "demo"})]
+    assert await told(bob) == [*[("gone", {})] * 5, ("left", {"slug": "demo"})]
     assert "secret" not in str(await bob.get("/users/me/events?since=0"))
     await olga.post(f"{board.path}/members", {"user_id": BOB})
     await olga.put(board.path, {"name": "Third"})

@@ -136,7 +136,11 @@ async def test_every_part_of_a_card_follows_it(
         " where p.attrelid = c.attrelid and p.attname = 'project_id') order by 1"
     )
     names = [row["name"] for row in tables]
-    assert names == ["card_comments", "card_grams", "card_history", "time_entries"]
+    assert names == [
+        *("card_comments", "card_grams", "card_history"),
+        "notifications",
+        "time_entries",
+    ]
     await move(alice, board, card, other)
     for name in names:
         rows = await connection.fetch(
