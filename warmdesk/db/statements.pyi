@@ -45,6 +45,39 @@ class AccessQueries(Queries):
         self, *, slugs: Sequence[str | None] | None, users: Sequence[int | None] | None
     ) -> Rows: ...
 
+class AttachmentsQueries(Queries):
+    @query
+    def page(
+        self, *, card: str | None, before: int | None, limit: int | None, project_id: int | None
+    ) -> Row: ...
+    @query
+    def live_card(self, *, card: str | None, project_id: int | None) -> Any: ...
+    @hot
+    def attach_to_card(
+        self,
+        *,
+        card: str | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most: int | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @hot
+    def detach_from_card(self, *, card: str | None, attachment_id: int | None) -> Row: ...
+    @query
+    def of_card(self, *, card: str | None, project_id: int | None, id: int | None) -> Row: ...
+    @query
+    def seen(self, *, id: int | None, reader: int | None) -> Row: ...
+    @query
+    def removed(self, *, limit: int | None) -> Rows: ...
+    @query
+    def forget_removed(self, *, names: Sequence[str | None] | None) -> str: ...
+    @query
+    def unknown(self, *, names: Sequence[str | None] | None) -> Rows: ...
+
 class AuthQueries(Queries):
     @query
     def session_holders(
@@ -715,6 +748,8 @@ class RetentionQueries(Queries):
     def conversation_messages(self, *, batch: int | None) -> Any: ...
     @query
     def conversations(self, *, batch: int | None) -> Any: ...
+    @query
+    def attachments(self, *, batch: int | None) -> Any: ...
 
 class ServerQueries(Queries):
     @query
@@ -828,6 +863,7 @@ class UsersQueries(Queries):
 
 class Sql(Statements):
     access: AccessQueries
+    attachments: AttachmentsQueries
     auth: AuthQueries
     cards: CardsQueries
     chat: ChatQueries

@@ -273,10 +273,11 @@ def _entered(route: Route) -> Handler:
             limit = BODY_LIMIT if need is not PUBLIC else desk.settings.public_body_bytes
             came = [await read_body(request, limit=limit)]
         elif accepts is not None:
+            most = accepts.most(desk.settings)
             if accepts.streamed:
-                check_head(request, accepts.types, accepts.limit)
+                check_head(request, accepts.types, most)
             else:
-                came = [await read_body(request, limit=accepts.limit, types=accepts.types)]
+                came = [await read_body(request, limit=most, types=accepts.types)]
         request[READS] = desk.database.heavy if heavy else desk.database
         if actor is None:
             await understand(request, actor, came)

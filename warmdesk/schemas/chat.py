@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
-from warmdesk.schemas.cards import Attachment
+from warmdesk.schemas.attachments import Attachment
 from warmdesk.schemas.users import UserRef
 
 MessageBody = Annotated[
