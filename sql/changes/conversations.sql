@@ -114,8 +114,9 @@ $$;
 
 -- Sends a message: 201 with it; 200 with the earlier one of the same nonce within ten minutes. Everybody in the conversation is
 -- told, the sender too. No message fills an event's 1 MiB.
+drop function if exists send_conversation_message(bigint, bigint, text, text, text);
 create or replace function send_conversation_message(
-    conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text,
+    conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text, uploads_ bigint[] default '{}',
     out status integer, out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -137,6 +138,7 @@ begin
             return;
         end if;
     end if;
+    perform hold_uploads(actor_, null, conversation_, uploads_);
     channels := array(
         select 'user:' || m.user_id from conversation_members m where m.conversation_id = conversation_ order by m.user_id
     );
@@ -144,9 +146,13 @@ begin
     insert into conversation_messages as m (conversation_id, sender_id, body, nonce)
     values (conversation_, actor_, body_, nonce_)
     returning m.* into sent;
+    perform give_uploads('conv_message', sent.id, null, uploads_);
     seqs := take_seqs(channels);
     status := 201;
-    answer := shape(sent, (select shape(u) from users u where u.id = actor_), null)::text;
+    answer := shape(
+        sent, (select shape(u) from users u where u.id = actor_),
+        case when uploads_ <> '{}' then (select a.attachments from attachments_json('conv_message', array[sent.id]) a) end, null
+    )::text;
     with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
         select

@@ -30,6 +30,27 @@ from detach_from_card(
     :project_id::bigint, :card::text, :attachment_id::bigint
 );
 
+-- name: keep_uploads -> one, by key
+-- Keeps files until a comment or a message takes them: see keep_uploads in sql/changes/attachments.sql.
+select status, answer, messages
+from keep_uploads(
+    :actor::bigint, :project_id::bigint, :conversation_id::bigint,
+    :stored_names::text[], :filenames::text[], :mime_types::text[], :sizes::bigint[], :digests::text[], :most_bytes::bigint
+);
+
+-- name: attach_to_owner -> one, by key
+-- Puts files on a comment or a message: see attach_to_owner in sql/changes/attachments.sql.
+select status, answer, messages
+from attach_to_owner(
+    :actor::bigint, :client::text, :owner_type::text, :owner_id::bigint,
+    :stored_names::text[], :filenames::text[], :mime_types::text[], :sizes::bigint[], :digests::text[],
+    :most::integer, :most_bytes::bigint
+);
+
+-- name: detach -> one, by key
+-- Takes a file away, wherever it is: see detach in sql/changes/attachments.sql.
+select status, answer, messages from detach(:actor::bigint, :client::text, :attachment_id::bigint);
+
 -- name: of_card -> one, by key
 -- A file of a live card, or of one of its comments.
 select a.id, a.stored_name, a.filename, a.mime_type, a.size_bytes, a.sha256

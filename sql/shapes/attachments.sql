@@ -27,6 +27,15 @@ select
 from chosen c
 $$;
 
+-- The files of comments or messages of one kind, in the order they came.
+create or replace function attachments_json(owner_type_ text, ids_ bigint[]) returns table (id bigint, attachments json)
+language sql stable as $$
+select a.owner_id, array_to_json(array_agg(shape(a) order by a.id))
+from attachments a
+where a.owner_type = owner_type_ and a.owner_id = any(ids_)
+group by a.owner_id
+$$;
+
 -- Whether somebody sees a project.
 create or replace function sees_project(reader_ bigint, project_ bigint) returns boolean language sql stable as $$
 select exists (

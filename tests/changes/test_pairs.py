@@ -49,6 +49,8 @@ declare
     steps bigint[];
     linked bigint;
     attached bigint;
+    noted bigint;
+    uploaded bigint;
     t bigint;
     r bigint;
 begin
@@ -105,6 +107,18 @@ begin
     ) values (
         p, c[1], 'card', c[1], people[1], 'one.txt', md5(c[1]::text), 'text/plain', 3, 'x'
     ) returning id into attached;
+    insert into attachments (
+        project_id, card_id, owner_type, owner_id, uploader_id, filename, stored_name, mime_type,
+        size_bytes, sha256
+    ) values (
+        p, c[1], 'card_comment', notes[1], people[1], 'one.txt', md5('note ' || c[1]), 'text/plain',
+        3, 'x'
+    ) returning id into noted;
+    insert into attachments (
+        project_id, uploader_id, filename, stored_name, mime_type, size_bytes, sha256
+    ) values (
+        p, people[1], 'one.txt', md5('upload ' || c[1]), 'text/plain', 3, 'x'
+    ) returning id into uploaded;
     update cards set
         comment_count = 2, checklist_total = 2, checklist_done = 1, attachment_count = 1
     where id = c[1];
@@ -124,7 +138,7 @@ begin
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', notes[1], 'i1', steps[1], 'i2', steps[2], 'link', linked,
-            'file', attached,
+            'file', attached, 'noted', noted, 'upload', uploaded,
             'topic', t, 'reply', r,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c5', c[5], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
@@ -237,6 +251,13 @@ DEEDS = {
     ),
     "attach": Deed("worker", "POST", "/cards/{c1}/attachments", form(("two.txt", b"two"))),
     "detach": Deed("worker", "DELETE", "/cards/{c1}/attachments/{file}"),
+    "comment with a file": Deed(
+        "worker", "POST", "/cards/{c1}/comments", {"body": "Look", "attachment_ids": ["upload"]}
+    ),
+    "take a comment's file": Deed("worker", "DELETE", "/attachments/{noted}"),
+    "say with a file": Deed(
+        "worker", "POST", "/chat/messages", {"body": "Look", "attachment_ids": ["upload"]}
+    ),
     "link": Deed("worker", "POST", "/cards/{c1}/links", {"url": "https://example.org/two"}),
     "unlink": Deed("worker", "DELETE", "/cards/{c1}/links/{link}"),
     "say": Deed("worker", "POST", "/chat/messages", {"body": "Hello"}),
@@ -280,7 +301,7 @@ class Scene:
     async def do(self, name: str, url: str, client: str) -> list[Any]:
         """A deed at a server: its status, and what its answer says that the board may show."""
         deed = DEEDS[name]
-        base = "" if deed.path.startswith("/users") else f"/projects/{self.slug}"
+        base = "" if deed.path.startswith(("/users", "/attachments")) else f"/projects/{self.slug}"
         path = base + deed.path.format(**self.ids)
         who = self.people[f"{deed.who} {url}"]
         headers = {"X-Client-Id": client} | (AS_FORM if isinstance(deed.body, bytes) else {})

@@ -20,6 +20,7 @@ from warmdesk.realtime.events import CATALOGUE, ERASING
 
 SECRET = "secret"
 KEPT = {
+    "/attachments/{attachment_id}": "as on its card; what a comment or a message has is edited",
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
     "/projects/{slug}": "nobody follows it any more",
     "/projects/{slug}/star": "no event tells of it",

@@ -68,6 +68,40 @@ class AttachmentsQueries(Queries):
     @hot
     def detach_from_card(self, *, card: str | None, attachment_id: int | None) -> Row: ...
     @query
+    def keep_uploads(
+        self,
+        *,
+        actor: int | None,
+        project_id: int | None,
+        conversation_id: int | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @query
+    def attach_to_owner(
+        self,
+        *,
+        actor: int | None,
+        client: str | None,
+        owner_type: str | None,
+        owner_id: int | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most: int | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @query
+    def detach(
+        self, *, actor: int | None, client: str | None, attachment_id: int | None
+    ) -> Row: ...
+    @query
     def of_card(self, *, card: str | None, project_id: int | None, id: int | None) -> Row: ...
     @query
     def seen(self, *, id: int | None, reader: int | None) -> Row: ...
@@ -319,6 +353,10 @@ class ChatQueries(Queries):
         need: str | None,
         body: str | None,
     ) -> Row: ...
+    @hot
+    def send_with_files(
+        self, *, body: str | None, nonce: str | None, uploads: Sequence[int | None] | None
+    ) -> Row: ...
     @query
     def page(
         self,
@@ -404,7 +442,14 @@ class CommentsQueries(Queries):
         project_id: int | None,
     ) -> Row: ...
     @hot
-    def create(self, *, card: str | None, body: str | None, minutes: int | None) -> Row: ...
+    def create(
+        self,
+        *,
+        card: str | None,
+        body: str | None,
+        minutes: int | None,
+        uploads: Sequence[int | None] | None,
+    ) -> Row: ...
     @hot
     def update(
         self, *, card: str | None, comment_id: int | None, body: str | None, minutes: int | None
@@ -467,6 +512,7 @@ class ConversationsQueries(Queries):
         client: str | None,
         body: str | None,
         nonce: str | None,
+        uploads: Sequence[int | None] | None,
     ) -> Row: ...
     @query
     def messages(

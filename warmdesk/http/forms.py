@@ -19,9 +19,8 @@ from warmdesk.files import Upload
 from warmdesk.http.body import Part, parts
 from warmdesk.http.request import DESK
 from warmdesk.http.route import Accepts
+from warmdesk.schemas.attachments import FILES
 
-FILES = 10
-"""Files of one form."""
 REST_BYTES = 64 << 10
 """Bytes of a form beside its files."""
 FIELD_BYTES = 1000

@@ -1,27 +1,36 @@
-"""Attachments: files on cards. What is sent as a file is what it holds, whatever it is called.
+"""Attachments: files on cards, comments and messages. What is sent as a file is what it holds,
+whatever it is called.
 
 Nobody reaches a file but through here: each download asks whether its reader sees what has it.
 """
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
+from warmdesk.errors import BadRequest, Fault, fields_error
 from warmdesk.http.answers import answer_outcome
 from warmdesk.http.downloads import answer_file
-from warmdesk.http.forms import form_of_files, reading
+from warmdesk.http.forms import Form, form_of_files, reading
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import route
 from warmdesk.media import OTHER
-from warmdesk.schemas.attachments import Attachment, ListAttachments, Uploaded
+from warmdesk.realtime.change import Outcome
+from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.attachments import FILES, Attachment, ListAttachments, Uploaded
 
 ATTACHMENTS = ApiTag("attachments", "Files on cards, comments and messages.")
 
 ON_CARD = form_of_files()
+ANYWHERE = form_of_files("owner_type", "owner_id", "project", "conversation_id")
+OWNERS = ("card_comment", "chat_message", "conv_message")
+NUMBER = re.compile("[0-9]{1,16}")
 
 
 @route(
@@ -137,3 +146,105 @@ async def download_attachment(request: web.Request) -> web.StreamResponse:
         request[READS], id=path_id(request, "attachment_id"), reader=request[ACTOR].user_id
     )
     return await answer_file(request, request.app[DESK].files, found)
+
+
+@route(
+    "POST",
+    "/attachments",
+    accepts=ANYWHERE,
+    answer=Uploaded,
+    status=201,
+    made_at="/attachments/{id}",
+    errors=(404, 422),
+    tag=ATTACHMENTS,
+)
+async def upload_attachment(request: web.Request) -> web.Response:
+    """Upload a file, or as many as ten: for a comment or a message that is to come, or for one of
+    your own.
+
+    With `project` (a slug) or `conversation_id` nobody but you sees it until a comment or a message
+    names it in `attachment_ids`; after 24 hours without it is gone. With `owner_type`
+    (`card_comment`, `chat_message` or `conv_message`) and `owner_id` it is there at once.
+    """
+    desk = request.app[DESK]
+    async with reading(request, ANYWHERE) as form:
+        keep = _keep if _place(form) else _attach
+        async with desk.files.keeping(form.uploads):
+            return answer_outcome(await keep(request, form))
+
+
+def _place(form: Form) -> bool:
+    """Whether a form names a place, and no owner. 400 for anything but one of the two."""
+    places = [name for name in ("project", "conversation_id") if name in form.fields]
+    owner = [name for name in ("owner_type", "owner_id") if name in form.fields]
+    if len(places) + bool(owner) != 1:
+        raise BadRequest("send either project, or conversation_id, or owner_type with owner_id")
+    if len(owner) == 1:
+        missing = "owner_id" if owner == ["owner_type"] else "owner_type"
+        raise fields_error({missing: Fault("required", "must be there")})
+    return bool(places)
+
+
+def _id(form: Form, name: str) -> int:
+    text = form.fields[name]
+    if not NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_ID:
+        raise fields_error({name: Fault("bad_format", "must be an id")})
+    return int(text)
+
+
+async def _keep(request: web.Request, form: Form) -> Outcome:
+    """Keep files for whatever takes them."""
+    desk, actor, project_id, conversation_id = request.app[DESK], request[ACTOR], None, None
+    if "project" in form.fields:
+        entered = await desk.access.enter_project(
+            desk.database, actor, form.fields["project"], Role.MEMBER
+        )
+        project_id = entered.id
+    else:
+        conversation_id = _id(form, "conversation_id")
+    return await desk.changes.call(
+        sql.attachments.keep_uploads,
+        request[CONTEXT],
+        "attachment",
+        actor=actor.user_id,
+        project_id=project_id,
+        conversation_id=conversation_id,
+        **form.columns,
+        most_bytes=desk.settings.project_file_bytes,
+    )
+
+
+async def _attach(request: web.Request, form: Form) -> Outcome:
+    """Put files on a comment or a message."""
+    desk, owner_type = request.app[DESK], form.fields["owner_type"]
+    if owner_type not in OWNERS:
+        words = f"must be one of {', '.join(OWNERS)}"
+        raise fields_error({"owner_type": Fault("not_one_of", words, allowed=OWNERS)})
+    return await desk.changes.call(
+        sql.attachments.attach_to_owner,
+        request[CONTEXT],
+        "attachment",
+        actor=request[ACTOR].user_id,
+        client=request[CONTEXT].client_id,
+        owner_type=owner_type,
+        owner_id=_id(form, "owner_id"),
+        **form.columns,
+        most=FILES,
+        most_bytes=desk.settings.project_file_bytes,
+    )
+
+
+@route("DELETE", "/attachments/{attachment_id}", status=204, errors=(422,), tag=ATTACHMENTS)
+async def delete_attachment(request: web.Request) -> web.Response:
+    """Take away a file of your own, wherever it is; project admins take away anybody's."""
+    context = request[CONTEXT]
+    return answer_outcome(
+        await request.app[DESK].changes.call(
+            sql.attachments.detach,
+            context,
+            "attachment",
+            actor=context.actor_id,
+            client=context.client_id,
+            attachment_id=path_id(request, "attachment_id"),
+        )
+    )

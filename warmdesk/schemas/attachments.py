@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Shape, Timestamp
+from warmdesk.schemas import Id, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
 
+FILES = 10
+"""Files of a form, of a comment and of a message."""
+AttachmentIds = Annotated[
+    list[Id],
+    Meta(max_length=FILES, description="Uploads of yours to `/attachments` that nothing has yet"),
+]
 Owner = Literal["card", "card_comment", "chat_message", "conv_message"]
 
 
