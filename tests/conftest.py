@@ -293,7 +293,8 @@ def settings(request: pytest.FixtureRequest, database_url: str, redis_url: str) 
 def changed_settings(request: pytest.FixtureRequest, **given: Any) -> Settings:
     """Settings for a test, with what its marker changes."""
     marker = request.node.get_closest_marker("settings")
-    return Settings(**(USUAL | given | (marker.kwargs if marker else {})))
+    usual = USUAL | {"file_store": str(request.getfixturevalue("tmp_path") / "files")}
+    return Settings(**(usual | given | (marker.kwargs if marker else {})))
 
 
 @dataclass(frozen=True)

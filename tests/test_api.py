@@ -43,6 +43,8 @@ GET    /projects/:slug/cards/:cardId/checklist              200
 POST   /projects/:slug/cards/:cardId/checklist              201
 PUT    /projects/:slug/cards/:cardId/checklist/:itemId      200
 DELETE /projects/:slug/cards/:cardId/checklist/:itemId      204
+POST   /projects/:slug/cards/:cardId/attachments            201
+DELETE /projects/:slug/cards/:cardId/attachments/:id        204
 GET    /projects/:slug/cards/:cardId/links                  200
 POST   /projects/:slug/cards/:cardId/links                  201
 GET    /projects/:slug/chat/messages                        200

@@ -116,8 +116,8 @@ def test_every_parameters_example_fits(described: Node) -> None:
 
 def test_every_bodys_example_fits(described: Node) -> None:
     for path, method, operation in operations(described):
-        if "requestBody" in operation:
-            media = operation["requestBody"]["content"]["application/json"]
+        content = operation.get("requestBody", {}).get("content", {})
+        if (media := content.get("application/json")) is not None:
             wrong = fits(described, media["schema"], media["example"])
             assert not wrong, (method, path, wrong)
 
@@ -489,7 +489,7 @@ async def test_every_operation_does_what_its_page_shows(
         assert operation.person is not None
         assert operation.filled_in("header") == {}, operation.id
         answer = await operation.person.request(
-            operation.method.upper(), operation.address, operation.body
+            operation.method.upper(), operation.address, operation.body, headers=operation.headers
         )
         assert answer.status in operation.success, (operation.id, operation.address, answer.body)
         promised = operation.words["responses"][str(answer.status)].get("headers", {})

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from tests.person import Person
 from tests.samples import SAMPLES
+from tests.uploads import AS_FORM, form
 from warmdesk import app
 
 Node = dict[str, Any]
@@ -32,6 +33,8 @@ class Operation:
     ids: dict[str, Any] = field(default_factory=dict)
     """What the path stands below and leads to in a project, by the same names, each by its id."""
     body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Beside what the page fills in: of a form, whose file a person has to choose."""
     person: Person | None = None
 
     def anew(self) -> Operation:
@@ -109,7 +112,7 @@ class Office:
             operation.person = self.bob if "_at_" in operation.id else self.alice
         body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
         operation.body = body.get("example")
-        if "{slug}" in operation.path:
+        if "{slug}" in operation.path or "{attachment_id}" in operation.path:
             await self._project(operation, number, inside)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)
@@ -130,6 +133,13 @@ class Office:
             operation.body = {**operation.body, **new}
         if operation.body and "refresh_token" in operation.body:
             operation.body = {"refresh_token": (await self._sign_in())["refresh_token"]}
+        if "multipart/form-data" in operation.words.get("requestBody", {}).get("content", {}):
+            place = {}
+            if operation.path == "/attachments":
+                made = await owner.post("/projects", {"name": f"For {number}"})
+                place["project"] = made["slug"]
+            operation.body = form(("door.txt", b"It is ajar."), **place)
+            operation.headers = AS_FORM
         return operation
 
     async def _sign_in(self) -> Any:

@@ -17,6 +17,7 @@ from warmdesk.http.request import DESK
 from warmdesk.http.route import Route
 from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
+from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
@@ -25,7 +26,7 @@ from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams)
+JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper)
 
 
 def build_app(desk: Desk) -> web.Application:

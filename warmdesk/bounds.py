@@ -38,6 +38,8 @@ TABLES: dict[str, str] = {
     "card_watchers": "members of the project, a card",
     "card_labels": "labels of the project, a card",
     "card_tags": WORK,
+    "attachments": "files_per_card, project_file_bytes",
+    "removed_files": "files whose row went; they follow within minutes",
     "card_comments": WORK,
     "time_entries": WORK,
     "card_checklist_items": "200 a card",

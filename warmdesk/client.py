@@ -56,6 +56,13 @@ NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 # under its Idempotency-Key by the server, or does no harm twice.
 ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
 
+
+def sent_once(path: str) -> bool:
+    """Whether a POST to this path is not repeated when its answer is lost. Uploads are not: the
+    server keeps no key for them."""
+    return path in ONCE or path.partition("?")[0].endswith("/attachments")
+
+
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -237,7 +244,7 @@ class Client:
             sent["If-Match"] = f'"{if_match}"'
         # With If-Match a second try would find the version that the first one made.
         keeps = method == "POST" or (method != "DELETE" and "If-Match" in sent)
-        if key is not None or (keeps and self.patience and path not in ONCE):
+        if key is not None or (keeps and self.patience and not sent_once(path)):
             sent.setdefault("Idempotency-Key", key or uuid.uuid4().hex)
         token = self.token
         answer = await self._try(method, path, body, sent, seconds)
@@ -257,7 +264,7 @@ class Client:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.patience
-        safe = method != "POST" or path not in ONCE
+        safe = method != "POST" or not sent_once(path)
         unsure = False
         for attempt in itertools.count():
             wait = pause(attempt, None)

@@ -35,6 +35,7 @@ FEWEST_VALUES = 10
 digits have about 14, and fewer than 10 once in a hundred thousand times."""
 DATABASE_SCHEMES = ("postgresql", "postgres")
 REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+STORE_SCHEMES = ("s3", "gs", "az")
 HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d*))?")
 """A host of a URL, and its port."""
 ON_OFF = {"on": "true", "off": "false"}
@@ -86,6 +87,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     event_retention_days: Annotated[float, Meta(ge=0, le=3660)] = 7.0
+    file_store: str = ""
+    upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 26_214_400
+    files_per_card: Count = 100
+    project_file_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 50)] = 10 << 30
     default_locale: Locale = "en"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -160,6 +165,7 @@ def load(
     settings = msgspec.structs.replace(
         settings,
         data_dir=home() / settings.data_dir,
+        file_store=_store(settings.file_store),
         tls_cert=_below_home(settings.tls_cert),
         tls_key=_below_home(settings.tls_key),
     )
@@ -218,6 +224,11 @@ def _below_home(path: str) -> str:
     return str(home() / path) if path else ""
 
 
+def _store(place: str) -> str:
+    """Where files are kept: a URL as it is, a directory below home."""
+    return place if "://" in place else _below_home(place)
+
+
 def _check(settings: Settings) -> None:
     """What a type alone cannot say."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
@@ -234,6 +245,13 @@ def _check(settings: Settings) -> None:
             raise ConfigError("WARMDESK_DATABASE_URL must begin with postgresql://")
     if settings.redis_url:
         _check_redis(_parts("WARMDESK_REDIS_URL", settings.redis_url))
+    if "://" in settings.file_store:
+        parts = _parts("WARMDESK_FILE_STORE", settings.file_store)
+        if parts.scheme not in STORE_SCHEMES or not parts.hostname:
+            kinds = ", ".join(f"{scheme}://" for scheme in STORE_SCHEMES)
+            raise ConfigError(
+                f"WARMDESK_FILE_STORE must be a directory, or one of {kinds} and a bucket's name"
+            )
     if settings.base_url and not _is_origin(settings.base_url, path=True):
         raise ConfigError("WARMDESK_BASE_URL must be an address like https://desk.example.org")
     for origin in listed(settings.allowed_origins):

@@ -20,6 +20,7 @@ from warmdesk.config import Settings
 from warmdesk.db.installation import identify
 from warmdesk.db.pool import Database
 from warmdesk.disk import Disk
+from warmdesk.files import Files
 from warmdesk.inventory import Inventory
 from warmdesk.realtime.bus import Bus, connect_redis, named_redis
 from warmdesk.realtime.change import Changes
@@ -53,6 +54,7 @@ class Desk:
     changes: Changes
     boards: Boards
     chat: Chat
+    files: Files
     stored_answers: StoredAnswers
     inventory: Inventory
     access: Access
@@ -168,6 +170,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),
+        files=Files(settings),
         stored_answers=StoredAnswers(database, on=limits.on),
         inventory=Inventory(database, redis),
         access=access,

@@ -279,3 +279,49 @@ begin
     return true;
 end
 $$;
+
+-- Sends one message with files: 201 with it; 200 with the earlier one of the same nonce within ten minutes. The feed is taken
+-- before it is written, as above.
+create or replace function send_message_with_files(
+    actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
+    project_ bigint, body_ text, nonce_ text, uploads_ bigint[], names_ text,
+    out status integer, out answer text, out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    channel_ text := 'project:' || project_;
+    seq_ bigint;
+    sent bigint;
+    earlier bigint;
+    are_there boolean;
+begin
+    perform require_writer(actor_, project_, need_);
+    are_there := lock_uploads(actor_, project_, null, uploads_);
+    if nonce_ is not null then
+        insert into feeds (channel) values (channel_) on conflict do nothing;
+        perform 1 from feeds f where f.channel = channel_ for no key update;
+        -- The additions leave the plan no index but the nonces'.
+        select max(m.id + 0) into earlier from chat_messages m
+        where m.user_id = actor_ and m.nonce = nonce_ and m.project_id + 0 = project_
+            and m.created_at > clock_timestamp() - interval '10 minutes';
+        if earlier is not null then
+            status := 200;
+            answer := (select j.message from messages_json(array[earlier]) j)::text;
+            messages := '{}';
+            return;
+        end if;
+    end if;
+    if not are_there then
+        perform refuse_uploads();
+    end if;
+    seq_ := take_seq(channel_);
+    insert into chat_messages as m (project_id, user_id, body, nonce) values (project_, actor_, body_, nonce_)
+    returning m.id into sent;
+    perform give_uploads('chat_message', sent, null, uploads_);
+    status := 201;
+    answer := (select j.message from messages_json(array[sent]) j)::text;
+    messages := write_event(seq_, channel_, 'chat.message', answer, entity('message', sent), actor_, client_)
+        || tell_notifications(note_names(about_text(actor_, project_, null, null, sent, body_), names_));
+end
+$$;

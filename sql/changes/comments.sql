@@ -25,7 +25,7 @@ $$;
 drop function if exists create_comment(bigint, text, text, integer, integer, bigint, text, text, integer);
 create or replace function create_comment(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, body_ text, minutes_ integer, names_ text default '',
+    project_ bigint, card_ text, body_ text, minutes_ integer, names_ text default '', uploads_ bigint[] default '{}',
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -41,7 +41,9 @@ declare
 begin
     prefix := require_writer(actor_, project_, need_);
     c.id := hold_part(project_, prefix, card_);
+    perform hold_uploads(actor_, project_, null, uploads_);
     insert into card_comments (project_id, card_id, user_id, body) values (project_, c.id, actor_, body_) returning * into m;
+    perform give_uploads('card_comment', m.id, c.id, uploads_);
     perform tell_part(project_, c.id, actor_, 'comment_added');
     if minutes_ > 0 then
         perform log_time(m, minutes_);
@@ -106,7 +108,7 @@ begin
     end if;
     body_ := coalesce(body_, m.body);
     minutes_ := coalesce(minutes_, m.time_spent_minutes);
-    if body_ = '' and minutes_ = 0 then
+    if body_ = '' and minutes_ = 0 and not has_files('card_comment', m.id) then
         perform refuse(400, 'body: must not be blank', '{"fields":{"body":"blank"}}');
     end if;
     status := 200;
@@ -168,6 +170,7 @@ begin
     end if;
     update card_comments k set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = k.version + 1
     where k.id = m.id;
+    delete from attachments a where a.owner_type = 'card_comment' and a.owner_id = m.id;
     if m.user_id <> actor_ then
         update time_entries t set comment_id = null where t.comment_id = m.id;
     elsif m.time_spent_minutes > 0 then

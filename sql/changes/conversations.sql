@@ -117,6 +117,7 @@ $$;
 drop function if exists send_conversation_message(bigint, bigint, text, text, text);
 create or replace function send_conversation_message(
     conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text, names_ text default '',
+    uploads_ bigint[] default '{}',
     out status integer, out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -139,6 +140,7 @@ begin
             return;
         end if;
     end if;
+    perform hold_uploads(actor_, null, conversation_, uploads_);
     channels := array(
         select 'user:' || m.user_id from conversation_members m where m.conversation_id = conversation_ order by m.user_id
     );
@@ -146,10 +148,14 @@ begin
     insert into conversation_messages as m (conversation_id, sender_id, body, nonce)
     values (conversation_, actor_, body_, nonce_)
     returning m.* into sent;
+    perform give_uploads('conv_message', sent.id, null, uploads_);
     noted := note_message(sent, names_);
     seqs := take_seqs(channels);
     status := 201;
-    answer := shape(sent, (select shape(u) from users u where u.id = actor_), null)::text;
+    answer := shape(
+        sent, (select shape(u) from users u where u.id = actor_),
+        case when uploads_ <> '{}' then (select a.attachments from attachments_json('conv_message', array[sent.id]) a) end, null
+    )::text;
     with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
         select

@@ -169,6 +169,7 @@ begin
     update card_comments m set project_id = target_ where m.card_id = c.id and m.deleted_at is not null;
     update card_history h set project_id = target_ where h.card_id = c.id;
     update time_entries t set project_id = target_ where t.card_id = c.id;
+    update attachments a set project_id = target_ where a.card_id = c.id;
     insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail, to_column_id)
     select
         target_, c.id, actor_, 'project_moved', 'project', k.old_key, k.new_key, k.old_key || ' → ' || k.new_key, column_

@@ -11,6 +11,14 @@ from send_messages(
 select answer, messages
 from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
 
+-- name: send_with_files -> one, by key
+-- Sends one message with files: see send_message_with_files in sql/changes/chat.sql.
+select status, answer, messages
+from send_message_with_files(
+    :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
+    :project_id::bigint, :body::text, :nonce::text, :uploads::bigint[], :names::text
+);
+
 -- name: page -> one
 -- A page of the messages that were not deleted, oldest first: the newest, the newest before an id, the oldest after an
 -- id, or, with neither but `around`, those on both sides of it. It ends after `bytes`, at the side away from where it begins, but
@@ -78,7 +86,10 @@ where m.version <> :version::integer;
 update chat_messages set body = :body, is_edited = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
 -- name: delete -> nothing, by key
--- The row stays, flagged; its text is shown to nobody.
+-- The row stays, flagged; its text is shown to nobody, and its files go.
+with gone as (
+    delete from attachments where owner_type = 'chat_message' and owner_id = :id::bigint
+)
 update chat_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
 -- name: read -> value, by key

@@ -11,7 +11,7 @@ where p.id = :project_id::bigint and k.deleted_at is null;
 select status, answer, messages
 from create_comment(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :body::text, :minutes::integer, :names::text
+    :project_id::bigint, :card::text, :body::text, :minutes::integer, :names::text, :uploads::bigint[]
 );
 
 -- name: update -> one, by key

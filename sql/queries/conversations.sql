@@ -103,7 +103,9 @@ limit :limit::integer;
 -- name: send -> one, by key
 -- Sends a message: see send_conversation_message.
 select status, answer, messages
-from send_conversation_message(:id::bigint, :actor::bigint, :client::text, :body::text, :nonce::text, :names::text);
+from send_conversation_message(
+    :id::bigint, :actor::bigint, :client::text, :body::text, :nonce::text, :names::text, :uploads::bigint[]
+);
 
 -- name: messages -> one
 -- A page of the messages that were not deleted, as `page` in chat.sql; no row to who is not in the conversation.
@@ -171,7 +173,10 @@ update conversation_messages set body = :body, is_edited = true, version = versi
 where id = :message_id::bigint;
 
 -- name: delete -> nothing, by key
--- The row stays, flagged; its text is shown to nobody.
+-- The row stays, flagged; its text is shown to nobody, and its files go.
+with gone as (
+    delete from attachments where owner_type = 'conv_message' and owner_id = :message_id::bigint
+)
 update conversation_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp()
 where id = :message_id::bigint;
 

@@ -129,6 +129,8 @@ with old as (
     limit :batch::integer
 ), reacted as (
     delete from message_reactions as r using old where r.owner_type = 'conv_message' and r.owner_id = old.id
+), attached as (
+    delete from attachments as a using old where a.owner_type = 'conv_message' and a.owner_id = old.id
 ), gone as (
     delete from conversation_messages as m using old where m.id = old.id returning 1
 )
@@ -144,5 +146,17 @@ with old as (
     limit :batch::integer
 ), gone as (
     delete from conversations as c using old where c.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: attachments -> value
+-- Takes files away, a batch at a time, that nothing has 24 hours after they came. Gives how many went.
+with old as (
+    select a.id from attachments as a
+    where a.owner_type is null and a.created_at < now() - interval '24 hours'
+    order by a.created_at limit :batch::integer
+    for update skip locked
+), gone as (
+    delete from attachments as a using old where a.id = old.id returning 1
 )
 select count(*) from gone;

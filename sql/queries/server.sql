@@ -93,6 +93,32 @@ from cards as c
 left join time_entries as t on t.card_id = c.id
 group by c.id having c.manual_minutes + coalesce(sum(t.minutes), 0) <> c.time_spent_minutes
 union all
+select format('card %s: counts %s files, but has %s', c.id, c.attachment_count, count(a.id))
+from cards as c
+left join attachments as a on a.owner_type = 'card' and a.owner_id = c.id
+group by c.id having count(a.id) <> c.attachment_count
+union all
+select format('attachment %s: its card %s is in another project', a.id, a.card_id)
+from attachments as a
+inner join cards as c on c.id = a.card_id
+where a.project_id <> c.project_id
+union all
+select format('attachment %s: its %s %s is gone', a.id, a.owner_type, a.owner_id)
+from attachments as a
+where
+    (
+        a.owner_type = 'card_comment'
+        and not exists (select 1 from card_comments as m where m.id = a.owner_id and m.deleted_at is null)
+    )
+    or (
+        a.owner_type = 'chat_message'
+        and not exists (select 1 from chat_messages as m where m.id = a.owner_id and not m.is_deleted)
+    )
+    or (
+        a.owner_type = 'conv_message'
+        and not exists (select 1 from conversation_messages as m where m.id = a.owner_id and not m.is_deleted)
+    )
+union all
 select format('reply %s: its topic %s is in another project', r.id, r.topic_id)
 from topic_replies as r
 inner join topics as t on t.id = r.topic_id

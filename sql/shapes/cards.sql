@@ -333,7 +333,7 @@ end
 $$;
 
 -- A card with everything that hangs on it, and the reader's own `watching` before it: its newest fifty comments, within four
--- mebibytes, and its newest hundred links. `card_`: its shape. What most cards have nothing of is asked for only if there is any.
+-- mebibytes, and its newest hundred files and links. `card_`: its shape. What most cards have nothing of is asked for only if there is any.
 create or replace function card_detail(c cards, reader_ bigint, card_ text) returns text language plpgsql stable as $$
 declare
     author text;
@@ -344,6 +344,8 @@ declare
     comments text := '[]';
     comments_more boolean := false;
     checklist text := '[]';
+    attachments text := '[]';
+    attachments_more boolean := false;
     links text := '[]';
     links_more boolean := false;
 begin
@@ -364,13 +366,17 @@ begin
     if c.checklist_total > 0 then
         checklist := checklist_json(c.id);
     end if;
+    if c.attachment_count > 0 then
+        select p.items, p.next is not null into attachments, attachments_more from attachments_page(c.id, null, 100) p;
+    end if;
     if is_linked then
         select p.items, p.next is not null into links, links_more from links_page(c.id, null, 100) p;
     end if;
     return joined(
         '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null')
             || ',"watchers":' || watchers || ',"comments":' || comments || ',"comments_more":' || comments_more
-            || ',"checklist":' || checklist || ',"attachments":[],"links":' || links || ',"links_more":' || links_more || '}',
+            || ',"checklist":' || checklist || ',"attachments":' || attachments || ',"attachments_more":' || attachments_more
+            || ',"links":' || links || ',"links_more":' || links_more || '}',
         card_
     );
 end

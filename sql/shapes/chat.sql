@@ -4,11 +4,18 @@ create type chat_message_shape as (
 );
 
 -- A chat message; a deleted one without its text. What hangs on the row comes in as arguments.
-create or replace function shape(m chat_messages, author json, reactions json) returns json language sql stable as $$
+create or replace function shape(m chat_messages, author json, attachments json, reactions json) returns json
+language sql stable as $$
 select row_to_json(row(
     m.id, m.project_id, m.user_id, author, case when m.is_deleted then '' else m.body end, m.is_edited, m.is_deleted,
-    m.is_bot, m.bot_name, '[]', coalesce(reactions, '[]'), iso(m.created_at), iso(m.updated_at), m.version, m.nonce
+    m.is_bot, m.bot_name, coalesce(attachments, '[]'), coalesce(reactions, '[]'), iso(m.created_at), iso(m.updated_at), m.version,
+    m.nonce
 )::chat_message_shape)
+$$;
+
+-- One without files.
+create or replace function shape(m chat_messages, author json, reactions json) returns json language sql stable as $$
+select shape(m, author, null, reactions)
 $$;
 
 create type reaction_shape as (emoji text, count bigint, user_ids bigint[]);
@@ -28,16 +35,17 @@ $$;
 
 -- Chat messages by their ids, each with its shape.
 create or replace function messages_json(ids_ bigint[]) returns table (id bigint, message json) language sql stable as $$
-select m.id, shape(m, case when u.id is not null then shape(u) end, r.reactions)
+select m.id, shape(m, case when u.id is not null then shape(u) end, a.attachments, r.reactions)
 from chat_messages m
 left join users u on u.id = m.user_id
+left join attachments_json('chat_message', ids_) a on a.id = m.id
 left join reactions_json('chat_message', ids_) r on r.id = m.id
 where m.id = any(ids_)
 $$;
 
 -- The first of these messages, with their shapes, as many as fit into so many bytes; at least one. `octets_`: what their bodies
--- have. A byte of text may take six ("\u0001"); the author, a nonce, a bot's name and a reaction are reckoned as long as they may
--- be, and counted no further than must be.
+-- have. A byte of text may take six ("\u0001"); the author, a nonce, a bot's name, a file and a reaction are reckoned as long as
+-- they may be, and counted no further than must be.
 create or replace function first_messages(ids_ bigint[], octets_ bigint, bytes_ bigint) returns table (id bigint, message json)
 language plpgsql stable as $$
 declare
@@ -51,6 +59,12 @@ begin
             where r.owner_type = 'chat_message' and r.owner_id = any(ids_)
             limit bytes_ / 120 + 1
         ) n
+    ) + 2000 * (
+        select count(*) from (
+            select from attachments a
+            where a.owner_type = 'chat_message' and a.owner_id = any(ids_)
+            limit bytes_ / 2000 + 1
+        ) n
     ) <= bytes_ then
         return query select j.id, j.message from messages_json(ids_) j;
         return;
@@ -61,6 +75,8 @@ begin
             select
                 o.id, o.place, sum(octet_length(m.body) + 20 * (
                     select count(*) from message_reactions r where r.owner_type = 'chat_message' and r.owner_id = o.id
+                ) + 400 * (
+                    select count(*) from attachments a where a.owner_type = 'chat_message' and a.owner_id = o.id
                 )) over (order by o.place)::bigint / 524288 as step
             from unnest(ids_) with ordinality o (id, place) inner join chat_messages m on m.id = o.id
         ) s group by s.step order by s.step

@@ -1,6 +1,6 @@
 create type comment_shape as (
     id bigint, card_id bigint, user_id bigint, "user" json, body text, is_edited boolean, time_spent_minutes integer,
-    time_entry_id bigint, created_at text, updated_at text, version integer
+    time_entry_id bigint, attachments json, created_at text, updated_at text, version integer
 );
 
 -- A comment, everywhere.
@@ -8,6 +8,7 @@ create or replace function shape(m card_comments) returns json language sql stab
 select row_to_json(row(
     m.id, m.card_id, m.user_id, (select shape(u) from users u where u.id = m.user_id), m.body, m.is_edited,
     m.time_spent_minutes, case when m.time_spent_minutes > 0 then (select t.id from time_entries t where t.comment_id = m.id) end,
+    coalesce((select a.attachments from attachments_json('card_comment', array[m.id]) a), '[]'),
     iso(m.created_at), iso(m.updated_at), m.version
 )::comment_shape)
 $$;
@@ -32,7 +33,7 @@ with near as (
         order by m.id desc limit limit_ + 1
     )
 ), sized as (
-    select n.id, n.nth, sum(octet_length(to_json(n.body)::text) + 5000) over (order by n.nth) as upto from near n
+    select n.id, n.nth, sum(octet_length(to_json(n.body)::text) + 25000) over (order by n.nth) as upto from near n
 ), fitting as (
     select s.id, s.nth from sized s where s.nth <= limit_ and (s.nth = 1 or s.upto <= bytes_)
 )

@@ -36,19 +36,26 @@ create type conversation_message_shape as (
 );
 
 -- A message of a conversation; a deleted one without its text. What hangs on the row comes in as arguments.
-create or replace function shape(m conversation_messages, sender json, reactions json) returns json language sql stable as $$
+create or replace function shape(m conversation_messages, sender json, attachments json, reactions json) returns json
+language sql stable as $$
 select row_to_json(row(
     m.id, m.conversation_id, m.sender_id, sender, case when m.is_deleted then '' else m.body end, m.is_edited, m.is_deleted,
-    '[]', coalesce(reactions, '[]'), iso(m.created_at), iso(m.updated_at), m.version, m.nonce
+    coalesce(attachments, '[]'), coalesce(reactions, '[]'), iso(m.created_at), iso(m.updated_at), m.version, m.nonce
 )::conversation_message_shape)
+$$;
+
+-- One without files.
+create or replace function shape(m conversation_messages, sender json, reactions json) returns json language sql stable as $$
+select shape(m, sender, null, reactions)
 $$;
 
 -- Messages of conversations by their ids, each with its shape.
 create or replace function conversation_messages_json(ids_ bigint[]) returns table (id bigint, message json)
 language sql stable as $$
-select m.id, shape(m, shape(u), r.reactions)
+select m.id, shape(m, shape(u), a.attachments, r.reactions)
 from conversation_messages m
 inner join users u on u.id = m.sender_id
+left join attachments_json('conv_message', ids_) a on a.id = m.id
 left join reactions_json('conv_message', ids_) r on r.id = m.id
 where m.id = any(ids_)
 $$;

@@ -25,6 +25,7 @@ from tests.checkers.mirror import State, differences, shown
 from tests.conftest import Door, Invite, until
 from tests.person import Person
 from tests.rest.test_members import lost_races
+from tests.uploads import AS_FORM, form
 from warmdesk import app
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.config import Settings
@@ -47,6 +48,9 @@ declare
     notes bigint[];
     steps bigint[];
     linked bigint;
+    attached bigint;
+    noted bigint;
+    uploaded bigint;
     t bigint;
     r bigint;
     o bigint;
@@ -99,7 +103,27 @@ begin
     ) select array_agg(id order by id) into steps from made;
     insert into card_links (card_id, platform, link_type, title, url, reference)
     values (c[1], 'other', 'link', 'one', 'https://example.org', 'one') returning id into linked;
-    update cards set comment_count = 2, checklist_total = 2, checklist_done = 1 where id = c[1];
+    insert into attachments (
+        project_id, card_id, owner_type, owner_id, uploader_id, filename, stored_name, mime_type,
+        size_bytes, sha256
+    ) values (
+        p, c[1], 'card', c[1], people[1], 'one.txt', md5(c[1]::text), 'text/plain', 3, 'x'
+    ) returning id into attached;
+    insert into attachments (
+        project_id, card_id, owner_type, owner_id, uploader_id, filename, stored_name, mime_type,
+        size_bytes, sha256
+    ) values (
+        p, c[1], 'card_comment', notes[1], people[1], 'one.txt', md5('note ' || c[1]), 'text/plain',
+        3, 'x'
+    ) returning id into noted;
+    insert into attachments (
+        project_id, uploader_id, filename, stored_name, mime_type, size_bytes, sha256
+    ) values (
+        p, people[1], 'one.txt', md5('upload ' || c[1]), 'text/plain', 3, 'x'
+    ) returning id into uploaded;
+    update cards set
+        comment_count = 2, checklist_total = 2, checklist_done = 1, attachment_count = 1
+    where id = c[1];
     insert into topics (project_id, user_id, title, body, reply_count)
     values (p, people[1], 'A topic', 'Its body', 1) returning id into t;
     insert into topic_replies (project_id, topic_id, user_id, body)
@@ -122,6 +146,7 @@ begin
             'boss', people[4],
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', notes[1], 'i1', steps[1], 'i2', steps[2], 'link', linked,
+            'file', attached, 'noted', noted, 'upload', uploaded,
             'topic', t, 'reply', r, 'elsewhere', 'other-' || n, 'there', ok,
             'c1', c[1], 'c2', c[2], 'c3', c[3], 'c5', c[5], 'c6', c[6], 'c7', c[7], 'c9', c[9]
         ),
@@ -244,6 +269,15 @@ DEEDS = {
     "order steps": Deed(
         "worker", "PATCH", "/cards/{c1}/checklist/reorder", {"item_ids": ["i2", "i1"]}
     ),
+    "attach": Deed("worker", "POST", "/cards/{c1}/attachments", form(("two.txt", b"two"))),
+    "detach": Deed("worker", "DELETE", "/cards/{c1}/attachments/{file}"),
+    "comment with a file": Deed(
+        "worker", "POST", "/cards/{c1}/comments", {"body": "Look", "attachment_ids": ["upload"]}
+    ),
+    "take a comment's file": Deed("worker", "DELETE", "/attachments/{noted}"),
+    "say with a file": Deed(
+        "worker", "POST", "/chat/messages", {"body": "Look", "attachment_ids": ["upload"]}
+    ),
     "link": Deed("worker", "POST", "/cards/{c1}/links", {"url": "https://example.org/two"}),
     "unlink": Deed("worker", "DELETE", "/cards/{c1}/links/{link}"),
     "say": Deed("worker", "POST", "/chat/messages", {"body": "Hello"}),
@@ -289,12 +323,11 @@ class Scene:
     async def do(self, name: str, url: str, client: str) -> list[Any]:
         """A deed at a server: its status, and what its answer says that the board may show."""
         deed = DEEDS[name]
-        base = "" if deed.path.startswith("/users") else f"/projects/{self.slug}"
+        base = "" if deed.path.startswith(("/users", "/attachments")) else f"/projects/{self.slug}"
         path = base + deed.path.format(**self.ids)
         who = self.people[f"{deed.who} {url}"]
-        answer = await who.request(
-            deed.method, path, self._filled(deed.body), headers={"X-Client-Id": client}
-        )
+        headers = {"X-Client-Id": client} | (AS_FORM if isinstance(deed.body, bytes) else {})
+        answer = await who.request(deed.method, path, self._filled(deed.body), headers=headers)
         assert answer.status < 500, f"{name}: {answer.status} {answer.body}"
         return [answer.status, brief(answer.body) if answer.status < 300 else None]
 
@@ -396,6 +429,8 @@ def brief(thing: Any) -> Any:
         if key.endswith(("_at", "_id", "_ids")) or key in ("id", "key", "seq", "epoch", "slug"):
             continue
         if key in ("username", "email", "key_prefix", "gravatar_url"):
+            continue
+        if key == "url" and value.startswith("/api/"):
             continue
         kept[key] = brief(value)
     return kept

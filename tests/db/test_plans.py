@@ -140,7 +140,27 @@ CARDS = """
         case when n % 4 = 0 then 1 else 1 + n % ($n * 9 / 10) end, 'other', 'link', 'link ' || n,
         'https://example.org', n
     from generate_series(1, $n / 2) as n;
-    update cards set comment_count = 9, checklist_total = 9 where id = 1;
+    insert into attachments (
+        project_id, card_id, owner_type, owner_id, uploader_id, filename, stored_name, mime_type,
+        size_bytes, sha256
+    )
+    select
+        1 + (c - 1) % $projects, c, 'card', c, 1 + n % $users, 'file ' || n, md5(n::text),
+        'text/plain', 10, 'x'
+    from (
+        select n, case when n % 4 = 0 then 1 else 1 + n % ($n * 9 / 10) end as c
+        from generate_series(1, $n / 2) as n
+    ) as q;
+    insert into attachments (
+        created_at, project_id, uploader_id, filename, stored_name, mime_type, size_bytes, sha256
+    )
+    select
+        now() - n * interval '1 minute', 1 + n % $projects, 1 + n % $users, 'file ' || n,
+        md5('pending ' || n), 'text/plain', 10, 'x'
+    from generate_series(1, $n / 10) as n;
+    insert into removed_files (stored_name)
+    select md5('removed ' || n) from generate_series(1, $n / 10) as n;
+    update cards set comment_count = 9, checklist_total = 9, attachment_count = 9 where id = 1;
     insert into card_history (project_id, card_id, user_id, event_type)
     select 1 + (c - 1) % $projects, c, 1 + n % $users, 'update'
     from (
@@ -276,7 +296,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
-    for table in ("idempotency_keys", "refresh_tokens", "sessions"):
+    for table in ("attachments", "idempotency_keys", "refresh_tokens", "sessions"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
@@ -289,6 +309,9 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("comments.page", 101, talk, "oldest")
     yield Case("comments.page", 101, {**talk, "after": n // 2}, "after one")
     yield Case("comments.page", 101, {**talk, "before": n // 2}, "before one")
+    yield Case("attachments.page", 101, {**card, "before": None}, "newest")
+    yield Case("attachments.page", 101, {**card, "before": n // 4}, "older")
+    yield Case("attachments.removed", 100, {"limit": 100})
     yield Case("links.page", 101, {**card, "before": None}, "newest")
     yield Case("links.page", 101, {**card, "before": n // 4}, "older")
     yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from itertools import groupby
@@ -91,10 +91,22 @@ class Chat:
         self._busy: set[int] = set()
         self._apart: set[int] = set()
 
-    async def send(self, context: ChangeContext, body: str, nonce: str | None) -> Outcome:
+    async def send(
+        self, context: ChangeContext, body: str, nonce: str | None, uploads: Sequence[int] = ()
+    ) -> Outcome:
         """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
-        minutes.
+        minutes. One with files, the uploads with these ids, shares no statement.
         """
+        if uploads:
+            return await self.changes.hot(
+                sql.chat.send_with_files,
+                context,
+                "message",
+                body=body,
+                nonce=nonce,
+                uploads=list(uploads),
+                names=named(body),
+            )
         loop = asyncio.get_running_loop()
         pending = PendingMessage(
             context, context.project, body, nonce, loop.create_future(), named(body)

@@ -45,6 +45,73 @@ class AccessQueries(Queries):
         self, *, slugs: Sequence[str | None] | None, users: Sequence[int | None] | None
     ) -> Rows: ...
 
+class AttachmentsQueries(Queries):
+    @query
+    def page(
+        self, *, card: str | None, before: int | None, limit: int | None, project_id: int | None
+    ) -> Row: ...
+    @query
+    def live_card(self, *, card: str | None, project_id: int | None) -> Any: ...
+    @hot
+    def attach_to_card(
+        self,
+        *,
+        card: str | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most: int | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @hot
+    def detach_from_card(self, *, card: str | None, attachment_id: int | None) -> Row: ...
+    @query
+    def keep_uploads(
+        self,
+        *,
+        actor: int | None,
+        project_id: int | None,
+        conversation_id: int | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @query
+    def attach_to_owner(
+        self,
+        *,
+        actor: int | None,
+        client: str | None,
+        owner_type: str | None,
+        owner_id: int | None,
+        stored_names: Sequence[str | None] | None,
+        filenames: Sequence[str | None] | None,
+        mime_types: Sequence[str | None] | None,
+        sizes: Sequence[int | None] | None,
+        digests: Sequence[str | None] | None,
+        most: int | None,
+        most_bytes: int | None,
+    ) -> Row: ...
+    @query
+    def detach(
+        self, *, actor: int | None, client: str | None, attachment_id: int | None
+    ) -> Row: ...
+    @query
+    def of_card(self, *, card: str | None, project_id: int | None, id: int | None) -> Row: ...
+    @query
+    def seen(self, *, id: int | None, reader: int | None) -> Row: ...
+    @query
+    def removed(self, *, limit: int | None) -> Rows: ...
+    @query
+    def forget_removed(self, *, names: Sequence[str | None] | None) -> str: ...
+    @query
+    def unknown(self, *, names: Sequence[str | None] | None) -> Rows: ...
+
 class AuthQueries(Queries):
     @query
     def session_holders(
@@ -315,6 +382,15 @@ class ChatQueries(Queries):
         body: str | None,
         names: str | None,
     ) -> Row: ...
+    @hot
+    def send_with_files(
+        self,
+        *,
+        body: str | None,
+        nonce: str | None,
+        uploads: Sequence[int | None] | None,
+        names: str | None,
+    ) -> Row: ...
     @query
     def page(
         self,
@@ -405,7 +481,13 @@ class CommentsQueries(Queries):
     ) -> Row: ...
     @hot
     def create(
-        self, *, card: str | None, body: str | None, minutes: int | None, names: str | None
+        self,
+        *,
+        card: str | None,
+        body: str | None,
+        minutes: int | None,
+        names: str | None,
+        uploads: Sequence[int | None] | None,
     ) -> Row: ...
     @hot
     def update(
@@ -476,6 +558,7 @@ class ConversationsQueries(Queries):
         body: str | None,
         nonce: str | None,
         names: str | None,
+        uploads: Sequence[int | None] | None,
     ) -> Row: ...
     @query
     def messages(
@@ -842,6 +925,8 @@ class RetentionQueries(Queries):
     def conversation_messages(self, *, batch: int | None) -> Any: ...
     @query
     def conversations(self, *, batch: int | None) -> Any: ...
+    @query
+    def attachments(self, *, batch: int | None) -> Any: ...
 
 class ServerQueries(Queries):
     @query
@@ -955,6 +1040,7 @@ class UsersQueries(Queries):
 
 class Sql(Statements):
     access: AccessQueries
+    attachments: AttachmentsQueries
     auth: AuthQueries
     cards: CardsQueries
     chat: ChatQueries

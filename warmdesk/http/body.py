@@ -27,7 +27,7 @@ from warmdesk.errors import (
 )
 from warmdesk.http.bounds import NOBODY, Crowded
 from warmdesk.http.middleware import RESPONSES
-from warmdesk.http.request import ACTOR
+from warmdesk.http.request import ACTOR, DESK
 from warmdesk.http.route import Accepts
 from warmdesk.realtime.handshake import ClientGone
 from warmdesk.validation import Form
@@ -48,6 +48,8 @@ SLOWEST_BYTES = 64 << 10
 NOT_JSON = "the body is not valid JSON"
 PARTS = 100
 """Parts of a form."""
+PIECE = 64 << 10
+"""Bytes of a part that are read at once."""
 TOIL = 10_000
 """Brackets and quotes of a body that count as one change."""
 
@@ -145,8 +147,8 @@ class Stream:
     """
 
     def __init__(self, request: web.Request, accepts: Accepts) -> None:
-        self.request, self.limit = request, accepts.limit
-        self._end = _now() + max(BODY_SECONDS, accepts.limit / SLOWEST_BYTES)
+        self.request, self.limit = request, accepts.most(request.app[DESK].settings)
+        self._end = _now() + max(BODY_SECONDS, self.limit / SLOWEST_BYTES)
 
     async def get(self, reading: Awaitable[T]) -> T:
         """The result of a read. Raises for a body that is too slow, too large, or lost."""
@@ -202,14 +204,14 @@ async def parts(request: web.Request, accepts: Accepts) -> AsyncIterator[Part]:
                 raise BadRequest("the body is a form of named parts")
             kind = part.headers.get("Content-Type", "text/plain")
             yield Part(part.name, part.filename, kind, _pieces(stream, part))
-            while await stream.get(part.read_chunk()):
+            while await stream.get(part.read_chunk(PIECE)):
                 pass  # what the handler left of it
     except (ValueError, AssertionError, BadHttpMessage) as error:
         raise BadRequest("the body is no valid multipart/form-data") from error
 
 
 async def _pieces(stream: Stream, part: BodyPartReader) -> AsyncIterator[bytes]:
-    while piece := await stream.get(part.read_chunk()):
+    while piece := await stream.get(part.read_chunk(PIECE)):
         yield piece
 
 

@@ -107,14 +107,21 @@ MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """A body that is not JSON: its media types, and its largest size in bytes. `streamed`: the
-    handler takes it as it comes (`body.chunks`, `body.parts`), and no more of it is in memory
-    than one piece; otherwise its bytes are the request's ``BODY``.
+    """A body that is not JSON: its media types, and its largest size in bytes, which may be a
+    setting. `streamed`: the handler takes it as it comes (`body.chunks`, `body.parts`), and no more
+    of it is in memory than one piece; otherwise its bytes are the request's ``BODY``. `form`: the
+    parts of a form, by their names, as the document says them, and `required` of them.
     """
 
     types: tuple[str, ...]
-    limit: int
+    limit: int | Callable[[Settings], int]
     streamed: bool = False
+    form: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+
+    def most(self, settings: Settings) -> int:
+        """The largest size in bytes."""
+        return self.limit if isinstance(self.limit, int) else self.limit(settings)
 
 
 class Parameter(NamedTuple):

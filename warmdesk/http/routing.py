@@ -302,10 +302,11 @@ def _entered(route: Route) -> Handler:
             limit = BODY_LIMIT if need is not PUBLIC else desk.settings.public_body_bytes
             came = [await read_body(request, limit=limit)]
         elif accepts is not None:
+            most = accepts.most(desk.settings)
             if accepts.streamed:
-                check_head(request, accepts.types, accepts.limit)
+                check_head(request, accepts.types, most)
             else:
-                came = [await read_body(request, limit=accepts.limit, types=accepts.types)]
+                came = [await read_body(request, limit=most, types=accepts.types)]
         reads = desk.database.heavy if heavy else desk.database
         request[READS] = reads if feed is None else HeadReads(reads, feed(request))
         if actor is None:

@@ -1,7 +1,8 @@
 """Retention: what is past its time goes, in small batches, each in a transaction of its own.
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
-for nothing any more, old lines of the login history, conversations that everybody left.
+for nothing any more, old lines of the login history, uploads that nothing took, conversations that
+everybody left. Files follow their rows: see `warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
@@ -56,6 +57,7 @@ class Retention(Job):
             "sessions": partial(trims.sessions, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
+            "attachments": partial(trims.attachments, batch=BATCH),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),
         }

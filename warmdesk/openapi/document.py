@@ -13,9 +13,10 @@ from apispec import APISpec
 
 import warmdesk
 from warmdesk.auth.actor import GlobalRole, Role
+from warmdesk.config import Settings
 from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS
 from warmdesk.http.commands import COMMANDS
-from warmdesk.http.route import SIGNED_IN, Etag, Route, parameter
+from warmdesk.http.route import SIGNED_IN, Accepts, Etag, Route, parameter
 from warmdesk.http.routing import BASE
 from warmdesk.openapi.schemas import REF, Error, Schemas, as_openapi
 from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STATUS_WORDS
@@ -177,8 +178,8 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
             "content": {"application/json": {"schema": schema, "example": example}},
         }
     elif route.accepts is not None:
-        content = {kind: {"schema": _of_media(kind)} for kind in route.accepts.types}
-        words = f"At most {route.accepts.limit} bytes."
+        content = {kind: {"schema": _of_form(route.accepts, kind)} for kind in route.accepts.types}
+        words = f"At most {route.accepts.most(Settings())} bytes."
         made["requestBody"] = {"required": True, "description": words, "content": content}
     return made
 
@@ -200,6 +201,15 @@ def _of_media(kind: str) -> dict[str, Any]:
     return (
         {"type": "string"} if kind.startswith("text/") else {"type": "string", "format": "binary"}
     )
+
+
+def _of_form(accepts: Accepts, kind: str) -> dict[str, Any]:
+    """The schema of a body that is no JSON; of a form with the parts it may have."""
+    if not accepts.form:
+        return _of_media(kind)
+    parts = {name: dict(schema) for name, schema in accepts.form.items()}
+    required = {"required": [*accepts.required]} if accepts.required else {}
+    return {"type": "object", "properties": parts, **required}
 
 
 def _is_needed(body: Any) -> bool:
@@ -318,6 +328,8 @@ def _headers(route: Route) -> list[str]:
         names.append("IfMatch")
     if route.etag is Etag.CONTENT:
         names.append("IfNoneMatch")
+    if 206 in route.also:
+        names.append("Range")
     if route.keyed:
         names.append("IdempotencyKey")
     if route.changes and route.need is not None:
@@ -336,6 +348,8 @@ def _statuses(route: Route) -> list[int]:
         found.add(404)
     if route.body is not None or route.accepts is not None:
         found |= {408, 413, 415}
+    if 206 in route.also:
+        found.add(416)
     if route.keyed:
         found.add(410)
     if route.keyed or (route.method != "GET" and isinstance(route.need, Role)):
@@ -349,7 +363,8 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
     success = _success(route, schemas)
     made: dict[str, Any] = {str(route.status): success}
     for status in route.also:
-        made[str(status)] = {**success, "description": "It was there already."}
+        words = "A part of it." if status == 206 else "It was there already."
+        made[str(status)] = {**success, "description": words}
     if route.etag is Etag.CONTENT:
         made["304"] = {"description": "What you have still holds."}
         if route.feed is not None:
@@ -364,7 +379,7 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         return {"description": "The socket is open; its first frame is `hello`."}
     if route.produces:
         content = {kind: {"schema": _of_media(kind)} for kind in route.produces}
-        return {"description": "What you asked for.", "content": content}
+        return _with_headers({"description": "What you asked for.", "content": content}, route)
     if route.answer is None:
         return {"description": "Done; nothing to say."}
     schema = schemas.of(route.answer)
@@ -375,6 +390,11 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         "description": "Made." if route.status == 201 else "What you asked for.",
         "content": {"application/json": {"schema": schema, "example": example}},
     }
+    return _with_headers(response, route)
+
+
+def _with_headers(response: dict[str, Any], route: Route) -> dict[str, Any]:
+    """The response with the headers that its route promises."""
     headers = {}
     if route.paged:
         words = 'The next page, as `<…>; rel="next"`; absent on the last one.'

@@ -75,6 +75,11 @@ STATUS_WORDS = {
         "the body is larger than 1048576 bytes",
     ),
     415: ("NotJson", "Not JSON.", "send JSON, with Content-Type: application/json"),
+    416: (
+        "NoSuchPart",
+        "The `Range` begins behind its end; `Content-Range` says how long it is.",
+        "it has 4096 bytes",
+    ),
     422: ("Impossible", "Well formed, but it cannot be.", "the project is archived"),
     426: ("NoUpgrade", "Not the handshake of a WebSocket.", "this is a WebSocket"),
     429: (
@@ -101,6 +106,13 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
         "in": "header",
         "name": "If-None-Match",
         "description": 'An `ETag` that you have, as `"5f0c-17-9e107d9d372b"`; 304 while it holds.',
+        "schema": {"type": "string"},
+    },
+    "Range": {
+        "in": "header",
+        "name": "Range",
+        "description": "One part of it, as `bytes=0-1023`: it is answered 206. With `If-Range` and"
+        " an `ETag` only as long as that holds.",
         "schema": {"type": "string"},
     },
     "IdempotencyKey": {

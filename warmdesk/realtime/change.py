@@ -10,7 +10,8 @@ seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locke
 
 Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
 project (two of them by id) or conversation, memberships by user and project, accounts, columns,
-cards by id, the counter of cards, labels by id, a topic, its reply, and last the feeds, all in one
+cards by id, the counter of cards, labels by id, a topic, its reply, uploads by id, the room for
+files, notifications by id, and last the feeds, those of projects before those of people, all in one
 call. A change that holds an account waits for nothing but feeds.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come

@@ -16,6 +16,7 @@ import msgspec
 
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.frames import frame
+from warmdesk.schemas import attachments as attachment
 from warmdesk.schemas import cards as card
 from warmdesk.schemas import chat, checklist
 from warmdesk.schemas import columns as column
@@ -174,6 +175,17 @@ CHECKLIST_REORDERED = event(
 LINK_CREATED = event("board.link_created", PROJECT, link.CardLink, "A card was linked.")
 LINK_DELETED = event(
     "board.link_deleted", PROJECT, link.LinkDeleted, "A link was taken from a card.", erases=True
+)
+
+ATTACHMENT_ADDED = event(
+    "board.attachment_added", PROJECT, attachment.AttachmentAdded, "A file was put on a card."
+)
+ATTACHMENT_REMOVED = event(
+    "board.attachment_removed",
+    PROJECT,
+    attachment.AttachmentRemoved,
+    "A file was taken off a card.",
+    erases=True,
 )
 
 # The talk.

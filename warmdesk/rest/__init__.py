@@ -17,6 +17,7 @@ RESOURCES = (
     "comments",
     "checklist",
     "links",
+    "attachments",
     "card_lists",
     "chat",
     "topics",

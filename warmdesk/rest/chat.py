@@ -84,9 +84,12 @@ async def list_messages(request: web.Request) -> web.Response:
     rate=MESSAGES,
 )
 async def send_message(request: web.Request) -> web.Response:
-    """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
+    """Send a message. The same nonce again within ten minutes answers 200 with the same message.
+
+    `attachment_ids` are uploads of yours.
+    """
     chat, body = request.app[DESK].chat, request[BODY]
-    return answer_outcome(await chat.send(request[CONTEXT], body.body, body.nonce))
+    return answer_outcome(await chat.send(request[CONTEXT], body.text, body.nonce, body.uploads))
 
 
 @route(
@@ -234,7 +237,7 @@ class Made(msgspec.Struct):
 async def send_on_socket(call: Call) -> dict[str, Any]:
     """Sends a message. The same nonce means what it does by REST."""
     socket, body = call.socket, call.body
-    outcome = await socket.desk.chat.send(call.context, body.body, body.nonce)
+    outcome = await socket.desk.chat.send(call.context, body.text, body.nonce, body.uploads)
     return {"message_id": msgspec.json.decode(outcome.text, type=Made).id}
 
 

@@ -69,10 +69,14 @@ async def list_comments(request: web.Request) -> web.Response:
     keyed=True,
 )
 async def write_comment(request: web.Request) -> web.Response:
-    """Write a comment, and log the time that went into it."""
+    """Write a comment, and log the time that went into it.
+
+    `attachment_ids` are uploads of yours.
+    """
     body: WriteComment = request[BODY]
     text, minutes = _text(body.body), _minutes(body) or 0
-    if not (text or minutes):
+    uploads = list(dict.fromkeys(body.attachment_ids))
+    if not (text or minutes or uploads):
         raise field_error("body", "blank", "must not be blank")
     return answer_outcome(
         await request.app[DESK].changes.hot(
@@ -83,12 +87,13 @@ async def write_comment(request: web.Request) -> web.Response:
             body=text,
             minutes=minutes,
             names=named(text),
+            uploads=uploads,
         )
     )
 
 
 def _text(body: str) -> str:
-    """A body as it is kept: blank is empty, as it may be beside a time."""
+    """A body as it is kept: blank is empty, as it may be beside a time or files."""
     return body if body.strip() else ""
 
 

@@ -375,7 +375,10 @@ async def list_conversation_messages(request: web.Request) -> web.Response:
     tag=CONVERSATIONS,
 )
 async def send_conversation_message(request: web.Request) -> web.Response:
-    """Send a message. The same nonce again within ten minutes answers 200 with the same message."""
+    """Send a message. The same nonce again within ten minutes answers 200 with the same message.
+
+    `attachment_ids` are uploads of yours.
+    """
     context, body = _context(request), request[BODY]
     return answer_outcome(
         await request.app[DESK].changes.call(
@@ -385,9 +388,10 @@ async def send_conversation_message(request: web.Request) -> web.Response:
             id=context.conversation_id,
             actor=context.actor_id,
             client=context.client_id,
-            body=body.body,
+            body=body.text,
             nonce=body.nonce,
-            names=named(body.body),
+            names=named(body.text),
+            uploads=body.uploads,
         )
     )
 

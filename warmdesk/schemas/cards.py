@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.errors import field_error
 from warmdesk.schemas import Body, Day, Id, Index, Position, Shape, Timestamp, Version
+from warmdesk.schemas.attachments import Attachment
 from warmdesk.schemas.checklist import ChecklistItem
 from warmdesk.schemas.comments import Comment
 from warmdesk.schemas.labels import Label
@@ -329,19 +330,9 @@ class CardBrief(Shape, kw_only=True):
     version: int
 
 
-class Attachment(Shape):
-    id: int
-    filename: str
-    mime_type: str
-    size_bytes: int
-    uploader_id: int
-    created_at: Timestamp
-    url: str
-
-
 class CardDetail(CardSummary, kw_only=True):
     """A card with what hangs on it: its newest fifty comments, oldest first, and its newest hundred
-    links; `watching` is the reader's own.
+    files and links; `watching` is the reader's own.
     """
 
     created_by: UserRef | None
@@ -350,6 +341,7 @@ class CardDetail(CardSummary, kw_only=True):
     comments_more: bool
     checklist: list[ChecklistItem]
     attachments: list[Attachment]
+    attachments_more: bool
     links: list[CardLink]
     links_more: bool
     watching: bool

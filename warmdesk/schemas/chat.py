@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
+from warmdesk.errors import field_error
 from warmdesk.schemas import Body, Id, Shape, Timestamp, Version
-from warmdesk.schemas.cards import Attachment
+from warmdesk.schemas.attachments import Attachment, AttachmentIds
 from warmdesk.schemas.users import UserRef
 
 MessageBody = Annotated[
@@ -17,10 +19,27 @@ Nonce = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class SendMessage(Body):
-    """A message. The same `nonce` from the same author within ten minutes is the same message."""
+    """A message, which may be blank where it has files. The same `nonce` from the same author
+    within ten minutes is the same message.
+    """
 
-    body: MessageBody
+    body: Annotated[str, Meta(max_length=20_000, examples=["Good morning!"])]
     nonce: Nonce | None = None
+    attachment_ids: AttachmentIds = msgspec.field(default_factory=list)
+
+    @property
+    def uploads(self) -> list[int]:
+        """Each of its files once."""
+        return list(dict.fromkeys(self.attachment_ids))
+
+    @property
+    def text(self) -> str:
+        """Its body as it is kept: blank is empty, and 400 without files."""
+        if self.body.strip():
+            return self.body
+        if not self.attachment_ids:
+            raise field_error("body", "blank", "must not be blank")
+        return ""
 
 
 class EditMessage(Body):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Shape, Timestamp, Version
+from warmdesk.schemas.attachments import Attachment, AttachmentIds
 from warmdesk.schemas.users import UserRef
 
 MOST_MINUTES = 1440
@@ -26,9 +28,10 @@ class TimeOfComment(Body, kw_only=True):
 
 
 class WriteComment(TimeOfComment, kw_only=True):
-    """A comment, as Markdown. It may be blank where it says how much time was spent."""
+    """A comment, as Markdown. It may be blank beside the time that was spent, or files."""
 
     body: CommentBody
+    attachment_ids: AttachmentIds = msgspec.field(default_factory=list)
 
 
 class EditComment(TimeOfComment, kw_only=True):
@@ -49,6 +52,7 @@ class Comment(Shape):
     is_edited: bool
     time_spent_minutes: int
     time_entry_id: int | None
+    attachments: list[Attachment]
     created_at: Timestamp
     updated_at: Timestamp
     version: int

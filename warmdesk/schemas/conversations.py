@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp
-from warmdesk.schemas.cards import Attachment
+from warmdesk.schemas.attachments import Attachment
 from warmdesk.schemas.chat import Reaction
 from warmdesk.schemas.pages import NotNegative, PageQuery
 from warmdesk.schemas.users import ONE_LINE, PRINTABLE, UserRef

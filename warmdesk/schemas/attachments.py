@@ -1,0 +1,55 @@
+"""Attachments: files on cards, comments and messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from warmdesk.schemas import Id, Shape, Timestamp
+from warmdesk.schemas.pages import PageQuery
+
+FILES = 10
+"""Files of a form, of a comment and of a message."""
+AttachmentIds = Annotated[
+    list[Id],
+    Meta(max_length=FILES, description="Uploads of yours to `/attachments` that nothing has yet"),
+]
+Owner = Literal["card", "card_comment", "chat_message", "conv_message"]
+
+
+class ListAttachments(PageQuery):
+    """Which files of a card: all."""
+
+
+class Attachment(Shape):
+    """A file. `owner_type` and `owner_id` say what has it, and are null while nothing does;
+    `mime_type` is what the file is by its content. Its bytes are at `url`.
+    """
+
+    id: int
+    owner_type: Owner | None
+    owner_id: int | None
+    filename: str
+    mime_type: str
+    size_bytes: int
+    uploader_id: int
+    created_at: Timestamp
+    url: str
+
+
+class AttachmentAdded(Attachment, kw_only=True):
+    """A file, and the card that it is on."""
+
+    card_id: int
+
+
+class AttachmentRemoved(Shape):
+    id: int
+    card_id: int
+
+
+class Uploaded(Attachment, kw_only=True):
+    """The file that was sent. Of several this is the first, and `attachments` are all of them."""
+
+    attachments: list[Attachment] | UnsetType = UNSET
