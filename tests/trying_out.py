@@ -230,6 +230,7 @@ class Office:
             operation.body = {"item_ids": made[::-1]}
         elif operation.body and "target_project_slug" in operation.body:
             there = (await owner.post("/projects", {"name": f"There {number}"}))["slug"]
+            await self.staff(there)
             column = (await owner.get(f"/projects/{there}/columns"))[0]["id"]
             names = {"target_project_slug": there, "column_id": column}
             operation.body = {**operation.body, **names}

@@ -86,7 +86,9 @@ def wrong_addresses(places: dict[str, Operation]) -> list[dict[str, str]]:
 
 
 async def ask(person: Person, operation: Operation) -> tuple[int, Any]:
-    answer = await person.request(operation.method.upper(), operation.address, operation.body)
+    answer = await person.request(
+        operation.method.upper(), operation.address, operation.body, headers=operation.headers
+    )
     return answer.status, answer.body
 
 

@@ -93,9 +93,11 @@ makers         POST   /projects
 viewer         GET    /projects/{slug}
 owner          PUT    /projects/{slug}
 owner          DELETE /projects/{slug}
+viewer         GET    /projects/{slug}/counts
 viewer         GET    /projects/{slug}/digest
 viewer         GET    /projects/{slug}/events
 viewer         GET    /projects/{slug}/presence
+viewer         PUT    /projects/{slug}/mute
 viewer         POST   /projects/{slug}/star
 viewer         DELETE /projects/{slug}/star
 
@@ -133,9 +135,18 @@ member         PATCH  /projects/{slug}/cards/{card_id}/reorder
 admin          POST   /projects/{slug}/cards/{card_id}/restore
 owner          DELETE /projects/{slug}/cards/{card_id}/permanent
 member         POST   /projects/{slug}/cards/{card_id}/copy
+member         POST   /projects/{slug}/cards/{card_id}/transfer
 member         POST   /projects/{slug}/cards/{card_id}/archive
 member         DELETE /projects/{slug}/cards/{card_id}/archive
 viewer         GET    /projects/{slug}/cards/{card_id}/history
+
+viewer         GET    /projects/{slug}/cards/{card_id}/attachments
+member         POST   /projects/{slug}/cards/{card_id}/attachments
+viewer         GET    /projects/{slug}/cards/{card_id}/attachments/{attachment_id}
+author|admin   DELETE /projects/{slug}/cards/{card_id}/attachments/{attachment_id}
+member         POST   /attachments
+viewer         GET    /attachments/{attachment_id}
+author|admin   DELETE /attachments/{attachment_id}
 
 viewer         GET    /projects/{slug}/cards/{card_id}/comments
 member         POST   /projects/{slug}/cards/{card_id}/comments
@@ -162,6 +173,7 @@ member         DELETE /projects/{slug}/cards/{card_id}/watchers/{user_id}
 watcher        POST   /projects/{slug}/cards/{card_id}/watch
 inside         DELETE /projects/{slug}/cards/{card_id}/watch
 
+viewer         POST   /projects/{slug}/chat/read
 viewer         GET    /projects/{slug}/chat/messages
 member         POST   /projects/{slug}/chat/messages
 author         PUT    /projects/{slug}/chat/messages/{message_id}
@@ -316,10 +328,12 @@ async def ask(person: Person, operation: Operation, line: Line) -> int:
         operation = replace(operation, names={**operation.names, "user_id": str(person.id)})
     elif line.more:
         body = {**body, **json.loads(line.more)}
-    if "current_password" in (body or ()):
+    if isinstance(body, dict) and "current_password" in body:
         word = f"{person.password}!"
         body = {"current_password": person.password, "new_password": word}
-    answer = await person.request(operation.method.upper(), operation.address, body)
+    answer = await person.request(
+        operation.method.upper(), operation.address, body, headers=operation.headers
+    )
     if answer.status >= 400:
         check_refusal(answer.body)
     elif "current_password" in (body or ()):

@@ -343,7 +343,7 @@ async def test_who_left_is_told_to_forget_the_project(
     assert "secret" not in str(await bob.get("/users/me/events?since=0"))
     await olga.post(f"{board.path}/members", {"user_id": BOB})
     await olga.put(board.path, {"name": "Third"})
-    assert [name for name, _ in await told(bob)][4:] == ["left", "joined", "updated"]
+    assert [name for name, _ in await told(bob)][5:] == ["left", "joined", "updated"]
 
 
 async def test_a_star_is_told_to_who_gave_it(board: Board, bob: Person, alice: Person) -> None:
@@ -374,7 +374,7 @@ async def test_a_project_of_ten_thousand_is_renamed_within_a_second(
     )
     began = time.monotonic()
     await olga.put(board.path, {"name": "New"})
-    assert time.monotonic() - began < pace.here(1.0)
+    assert time.monotonic() - began < pace.here(1.0) * pace.stretch()
     told_of = "select count(*) from events where type = 'project.updated'"
     assert await connection.fetchval(told_of) == 1 + 3 + 10_000
 

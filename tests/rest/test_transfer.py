@@ -11,6 +11,7 @@ from tests.changes.test_pairs import circles
 from tests.checkers.mirror import mirror
 from tests.conftest import Board, Door, Invite, make_board, until
 from tests.person import Person
+from tests.uploads import upload
 from tests.told import head, told_since
 from warmdesk.auth.tokens import digest
 from warmdesk.desk import Desk
@@ -129,6 +130,8 @@ async def test_every_part_of_a_card_follows_it(
     await alice.post(f"{path}/comments", {"body": "One", "time_spent_minutes": 30})
     gone = await alice.post(f"{path}/comments", {"body": "Two"})
     await alice.delete(f"{path}/comments/{gone['id']}")
+    await upload(alice, f"{path}/attachments", ("door.txt", b"It is ajar."))
+    await alice.post(f"{path}/comments", {"body": "@bob"})
     tables = await connection.fetch(
         "select c.attrelid::regclass::text as name from pg_attribute c"
         " inner join pg_class r on r.oid = c.attrelid and r.relkind = 'r'"
@@ -137,8 +140,7 @@ async def test_every_part_of_a_card_follows_it(
     )
     names = [row["name"] for row in tables]
     assert names == [
-        *("card_comments", "card_grams", "card_history"),
-        "notifications",
+        *("attachments", "card_comments", "card_grams", "card_history", "notifications"),
         "time_entries",
     ]
     await move(alice, board, card, other)
@@ -146,7 +148,8 @@ async def test_every_part_of_a_card_follows_it(
         rows = await connection.fetch(
             f"select project_id from {name} where card_id = $1", card["id"]
         )
-        assert {row["project_id"] for row in rows} == {other.id}, name
+        projects = {row["project_id"] for row in rows}
+        assert projects == (set() if name == "notifications" else {other.id}), name
     assert await connection.fetchval("select count(*) from card_key_aliases") == 1
 
 
