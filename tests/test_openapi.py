@@ -488,9 +488,7 @@ async def test_every_operation_does_what_its_page_shows(
         operation = await office.prepare(each)
         assert operation.person is not None
         assert operation.filled_in("header") == {}, operation.id
-        answer = await operation.person.request(
-            operation.method.upper(), operation.address, operation.body, headers=operation.headers
-        )
+        answer = await operation.execute(operation.person)
         assert answer.status in operation.success, (operation.id, operation.address, answer.body)
         promised = operation.words["responses"][str(answer.status)].get("headers", {})
         for name in ("ETag", "Location"):

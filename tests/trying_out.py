@@ -15,6 +15,7 @@ from tests.person import Person
 from tests.samples import SAMPLES
 from tests.uploads import AS_FORM, form
 from warmdesk import app
+from warmdesk.client import Answer
 
 Node = dict[str, Any]
 NUMBERS = itertools.count(1)
@@ -68,6 +69,12 @@ class Operation:
         values = {name: quote(value, safe="") for name, value in self.names.items()}
         query = urlencode(self.filled_in("query"))
         return self.path.format(**values) + (f"?{query}" if query else "")
+
+    async def execute(self, person: Person) -> Answer:
+        """The answer that a person gets."""
+        return await person.request(
+            self.method.upper(), self.address, self.body, headers=self.headers
+        )
 
 
 def operations(*, sockets: bool = False) -> Iterator[Operation]:
@@ -137,6 +144,7 @@ class Office:
             place = {}
             if operation.path == "/attachments":
                 made = await owner.post("/projects", {"name": f"For {number}"})
+                await self.staff(made["slug"])
                 place["project"] = made["slug"]
             operation.body = form(("door.txt", b"It is ajar."), **place)
             operation.headers = AS_FORM

@@ -85,33 +85,26 @@ def wrong_addresses(places: dict[str, Operation]) -> list[dict[str, str]]:
     return [each for each in addresses(places, right=False) if each not in right]
 
 
-async def ask(person: Person, operation: Operation) -> tuple[int, Any]:
-    answer = await person.request(
-        operation.method.upper(), operation.address, operation.body, headers=operation.headers
-    )
-    return answer.status, answer.body
-
-
 async def try_out(route: Operation, here: Office, there: Office, connection: Any) -> list[str]:
     """What is wrong with a route. At the end it must find what belongs together."""
     a = await here.prepare(route.anew())
     c = await here.prepare(route.anew(), inside=a.names.get("slug", ""))
     b = await there.prepare(route.anew())
-    asker, wrong = here.root, []
+    wrong = []
     mixtures = wrong_addresses({"A": a, "B": b, "C": c})
     assert mixtures, f"{route.method} {route.path}: A, B and C have the same ids"
     before = await contents(connection)
     expected = {404, TO_NOBODY.get(f"{route.method} {route.path}", 404)}
     for names in mixtures:
-        status, said = await ask(asker, replace(a, names=names))
-        if status not in expected:
-            wrong.append(f"{names}: {status} {said}")
+        answer = await replace(a, names=names).execute(here.root)
+        if answer.status not in expected:
+            wrong.append(f"{names}: {answer.status} {answer.body}")
     for table in changed(before, await contents(connection)):
         wrong.append(f"this changed {table}")
     for each in () if wrong else (a, b):
-        status, said = await ask(asker, each)
-        if status not in each.success:
-            wrong.append(f"{each.names}, which belong together: {status} {said}")
+        answer = await each.execute(here.root)
+        if answer.status not in each.success:
+            wrong.append(f"{each.names}, which belong together: {answer.status} {answer.body}")
     return [f"{route.method} {route.path}: {each}" for each in wrong]
 
 

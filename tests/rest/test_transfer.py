@@ -11,8 +11,8 @@ from tests.changes.test_pairs import circles
 from tests.checkers.mirror import mirror
 from tests.conftest import Board, Door, Invite, make_board, until
 from tests.person import Person
-from tests.uploads import upload
 from tests.told import head, told_since
+from tests.uploads import upload
 from warmdesk.auth.tokens import digest
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
