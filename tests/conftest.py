@@ -416,6 +416,11 @@ class Board:
         )
 
 
+def undescribed(card: Any) -> Any:
+    """A card as the events show it that do not change its description."""
+    return {key: value for key, value in card.items() if key != "description"}
+
+
 @pytest.fixture
 async def board(
     request: pytest.FixtureRequest, furnished: tuple[str, Board], alice: Person, person: Invite

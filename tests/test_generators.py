@@ -88,7 +88,7 @@ page = list_project_events.sync(project.slug, client=client, since=0, wait=5)
 assert isinstance(page, models.ProjectEvents), page
 (event,) = page.events
 assert isinstance(event, models.BoardCardCreatedEvent), event
-assert isinstance(event.payload, models.CardSummary)
+assert isinstance(event.payload, models.CardBegun)
 assert (event.seq, event.payload.id) == (1, card.id)
 assert isinstance(event.ts, datetime)
 own = list_user_events.sync(client=client)

@@ -199,9 +199,10 @@ begin
 end
 $$;
 
--- What the event of a move says, and the event.
+-- What the event of a move says, and the event. Put together as text: a card that is cut short need not be read as JSON again.
 create or replace function card_moved_payload(c cards, key_ text, from_ bigint, card_ json) returns text language sql stable as $$
-select row_to_json(row(c.id, key_, from_, c.column_id, c.position, c.version, card_)::card_moved_shape)::text
+select '{"card_id":' || c.id || ',"key":' || to_json(key_) || ',"from_column_id":' || from_ || ',"to_column_id":' || c.column_id
+    || ',"position":' || c.position || ',"version":' || c.version || ',"card":' || without_description(card_::text) || '}'
 $$;
 
 create or replace function card_moved(c cards, from_ bigint, card_ json) returns new_event language sql stable as $$
@@ -410,12 +411,14 @@ begin
         seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
         card := card_json(c, prefix);
         messages := write_events(
-            row(channel_, 'board.card_created', card, entity('card', c.id))::new_event || spaced, actor_, client_, seqs
+            row(channel_, 'board.card_created', card_begun(c, card), entity('card', c.id))::new_event || spaced, actor_, client_, seqs
         );
     else
         seqs[1] := take_seq(channel_);
         card := card_json(c, prefix);
-        messages := write_event(seqs[1], channel_, 'board.card_created', card, entity('card', c.id), actor_, client_);
+        messages := write_event(
+            seqs[1], channel_, 'board.card_created', card_begun(c, card), entity('card', c.id), actor_, client_
+        );
     end if;
     messages := messages || tell_notifications(noted);
     status := 201;
@@ -423,9 +426,11 @@ begin
 end
 $$;
 
--- What the event of an update says: the card, and the names of its keys that changed.
+-- What the event of an update says: the card, its description only if that changed, and the names of its keys that changed.
 create or replace function card_updated_payload(changes_ text[], card_ text) returns text language sql stable as $$
-select joined('{"changes":' || to_json(changes_) || '}', card_)
+select joined(
+    '{"changes":' || to_json(changes_) || '}', case when 'description' = any(changes_) then card_ else without_description(card_) end
+)
 $$;
 
 -- Another value of a card's field for its history; gives the field's name.
@@ -870,7 +875,8 @@ begin
                 select
                     case
                         when target_ is null then row(
-                            channel_, 'board.card_updated', joined('{"changes":' || t.changes || '}', s.card::text), entity('card', t.id)
+                            channel_, 'board.card_updated',
+                            joined('{"changes":' || t.changes || '}', without_description(s.card::text)), entity('card', t.id)
                         )::new_event
                         else card_moved(k, t.from_id, s.card)
                     end

@@ -186,7 +186,7 @@ begin
                 )::card_gone_shape)::text,
                 entity('card', c.id)
             )::new_event,
-            row('project:' || target_, 'board.card_created', answer, entity('card', c.id))::new_event
+            row('project:' || target_, 'board.card_created', card_begun(c, answer), entity('card', c.id))::new_event
         ], actor_, client_, seqs
     ) || forget_notifications(
         actor_, entity(entity('notified', project_), 'card', c.id),

@@ -150,13 +150,17 @@ values (:project_id::bigint, :card_id::bigint, :actor::bigint, :event_type);
 -- One card as JSON text.
 select card_json(:id::bigint)::text;
 
+-- name: begun -> value, by key
+-- What the event of a card says that comes.
+select card_begun(c, card_json(c.id)::text) from cards as c where c.id = :id::bigint;
+
 -- name: updated -> value, by key
 -- What the event of a card's update says: the card, and the names of its keys that changed.
 select card_updated_payload(:changes::text[], card_json(:id::bigint)::text);
 
 -- name: detail -> one
--- A live card with everything that hangs on it, for one reader.
-select card_detail(k.id, :reader::bigint) as card
+-- A live card with these parts of what hangs on it, for one reader: see card_with in sql/shapes/cards.sql.
+select card_with(k, :reader::bigint, card_json(k, p.key_prefix)::text, :parts::text[]) as card
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 where p.id = :project_id::bigint and k.deleted_at is null;
@@ -491,30 +495,9 @@ from chosen as o
 inner join made as j on j.id = o.id;
 
 -- name: history -> one
--- A page of what happened to a live card, newest first, older than an id. Columns of a project where it was have no names.
+-- A page of what happened to a live card, newest first, between two ids: see history_page in sql/shapes/cards.sql.
 select page.items, page.next
 from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
-cross join lateral (
-    select
-        '[' || coalesce(
-            string_agg(
-                shape(h::card_history, case when u.id is not null then shape(u) end, f.name, t.name)::text, ',' order by h.id desc
-            ) filter (where n.nth <= :limit::integer), ''
-        ) || ']' as items,
-        case
-            when count(*) > :limit::integer then json_build_array(max(n.id) filter (where n.nth = :limit::integer))
-        end as next
-    from (
-        select c.id, row_number() over (order by c.id desc) as nth
-        from card_history as c
-        where c.card_id = k.id and c.id < coalesce(:before::bigint, 9223372036854775807)
-        order by c.id desc
-        limit :limit::integer + 1
-    ) as n
-    inner join card_history as h on h.id = n.id
-    left join users as u on u.id = h.user_id
-    left join columns as f on f.id = h.from_column_id and f.project_id = k.project_id
-    left join columns as t on t.id = h.to_column_id and t.project_id = k.project_id
-) as page
+cross join lateral history_page(k.id, :before::bigint, :after::bigint, :limit::integer) as page
 where p.id = :project_id::bigint and k.deleted_at is null;

@@ -26,9 +26,26 @@ select row_to_json(row(
 )::card_shape)
 $$;
 
-create type card_moved_shape as (
-    card_id bigint, key text, from_column_id bigint, to_column_id bigint, position double precision, version integer, card json
-);
+-- A card's JSON without its description, which stands before `has_description`. No text in it looks like a key: its quotes are
+-- escaped.
+create or replace function without_description(card_ text) returns text language plpgsql immutable strict as $$
+begin
+    return left(card_, strpos(card_, ',"description":') - 1) || substr(card_, strpos(card_, ',"has_description":'));
+end
+$$;
+
+-- What the event of a card says that comes: of a longer description only its first 2,000 characters, and then `description_cut`
+-- is true.
+create or replace function card_begun(c cards, card_ text) returns text language plpgsql stable as $$
+begin
+    if octet_length(c.description) <= 2000 or octet_length(c.description) = octet_length(left(c.description, 2000)) then
+        return card_;
+    end if;
+    return joined(
+        '{"description_cut":true,"description":' || to_json(left(c.description, 2000)) || '}', without_description(card_)
+    );
+end
+$$;
 
 -- What is told of a card where it was, when it went to another project.
 create type card_gone_shape as (card_id bigint, column_id bigint, key text, moved_to_key text);
@@ -332,9 +349,41 @@ begin
 end
 $$;
 
--- A card with everything that hangs on it, and the reader's own `watching` before it: its newest fifty comments, within four
--- mebibytes, and its newest hundred files and links. `card_`: its shape. What most cards have nothing of is asked for only if there is any.
+-- A page of what happened to a card, newest first, between two ids. Columns of a project where it was have no names.
+create or replace function history_page(card_ bigint, before_ bigint, after_ bigint, limit_ integer)
+returns table (items text, next json) language sql stable as $$
+with chosen as (
+    select h.id, row_number() over (order by h.id desc) as nth
+    from card_history h
+    where h.card_id = card_ and h.id < coalesce(before_, 9223372036854775807) and h.id > coalesce(after_, 0)
+    order by h.id desc
+    limit limit_ + 1
+)
+select
+    '[' || coalesce(
+        string_agg(shape(h, case when u.id is not null then shape(u) end, f.name, t.name)::text, ',' order by h.id desc)
+        filter (where c.nth <= limit_), ''
+    ) || ']',
+    case when count(*) > limit_ then json_build_array(max(c.id) filter (where c.nth = limit_)) end
+from chosen c
+inner join card_history h on h.id = c.id
+left join users u on u.id = h.user_id
+left join columns f on f.id = h.from_column_id and f.project_id = h.project_id
+left join columns t on t.id = h.to_column_id and t.project_id = h.project_id
+$$;
+
+-- A card with everything that hangs on it.
 create or replace function card_detail(c cards, reader_ bigint, card_ text) returns text language plpgsql stable as $$
+begin
+    return card_with(c, reader_, card_, array['comments', 'checklist', 'attachments', 'links']);
+end
+$$;
+
+-- A card with these parts of what hangs on it, and the reader's own `watching` before it: its newest fifty comments, within four
+-- mebibytes, its newest hundred files and links, and the newest fifty facts of its history. `card_`: its shape. What most cards have
+-- nothing of is asked for only if there is any.
+create or replace function card_with(c cards, reader_ bigint, card_ text, parts_ text[]) returns text
+language plpgsql stable as $$
 declare
     author text;
     is_watched boolean;
@@ -348,43 +397,45 @@ declare
     attachments_more boolean := false;
     links text := '[]';
     links_more boolean := false;
+    history text;
+    history_more boolean;
 begin
     select
         (select shape(u)::text from users u where u.id = c.created_by_id),
         exists (select 1 from card_watchers w where w.card_id = c.id),
-        exists (select 1 from card_links l where l.card_id = c.id)
+        'links' = any(parts_) and exists (select 1 from card_links l where l.card_id = c.id)
     into author, is_watched, is_linked;
     if is_watched then
         select bool_or(w.user_id = reader_)::text, array_to_json(array_agg(shape(u) order by w.created_at, w.user_id))::text
         into watching, watchers
         from card_watchers w inner join users u on u.id = w.user_id where w.card_id = c.id;
     end if;
-    if c.comment_count > 0 then
+    if 'comments' = any(parts_) and c.comment_count > 0 then
         select p.items, p.more into comments, comments_more
         from comments_page(c.id, 9223372036854775807, null, 50, 4 << 20) p;
     end if;
-    if c.checklist_total > 0 then
+    if 'checklist' = any(parts_) and c.checklist_total > 0 then
         checklist := checklist_json(c.id);
     end if;
-    if c.attachment_count > 0 then
+    if 'attachments' = any(parts_) and c.attachment_count > 0 then
         select p.items, p.next is not null into attachments, attachments_more from attachments_page(c.id, null, 100) p;
     end if;
     if is_linked then
         select p.items, p.next is not null into links, links_more from links_page(c.id, null, 100) p;
     end if;
+    if 'history' = any(parts_) then
+        select p.items, p.next is not null into history, history_more from history_page(c.id, null, null, 50) p;
+    end if;
     return joined(
-        '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null')
-            || ',"watchers":' || watchers || ',"comments":' || comments || ',"comments_more":' || comments_more
-            || ',"checklist":' || checklist || ',"attachments":' || attachments || ',"attachments_more":' || attachments_more
-            || ',"links":' || links || ',"links_more":' || links_more || '}',
+        '{"watching":' || coalesce(watching, 'false') || ',"created_by":' || coalesce(author, 'null') || ',"watchers":' || watchers
+            || case when 'comments' = any(parts_) then ',"comments":' || comments || ',"comments_more":' || comments_more else '' end
+            || case when 'checklist' = any(parts_) then ',"checklist":' || checklist else '' end
+            || case when 'attachments' = any(parts_) then ',"attachments":' || attachments || ',"attachments_more":' || attachments_more
+                else '' end
+            || case when 'links' = any(parts_) then ',"links":' || links || ',"links_more":' || links_more else '' end
+            || case when 'history' = any(parts_) then ',"history":' || history || ',"history_more":' || history_more else '' end
+            || '}',
         card_
     );
-end
-$$;
-
-create or replace function card_detail(id_ bigint, reader_ bigint, card_ json default null) returns text
-language plpgsql stable as $$
-begin
-    return (select card_detail(c, reader_, coalesce(card_, card_json(c.id))::text) from cards c where c.id = id_);
 end
 $$;

@@ -66,6 +66,23 @@ class Some:
 SOME = Some()
 
 
+class Beginning(Some):
+    """Equals any longer text that begins like this one."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return other.startswith(self.text) and len(other) > len(self.text)
+        return super().__eq__(other)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return f"{self.text[:40]!r}…"
+
+
 class State:
     """A board with its chat, true for `seq` of `epoch`."""
 
@@ -131,8 +148,17 @@ class State:
     # What events mean.
 
     def card_is(self, card: Json) -> None:
-        """What is archived is on no board; it may change there, and come back."""
+        """What is archived is on no board; it may change there, and come back. A description that
+        an event does not tell is the one that was known, or one that nobody told.
+        """
         if card["archived_at"] is None:
+            if "description" not in card:
+                known = self.cards.get(card["id"], {})
+                card = card | {"description": known.get("description", SOME)}
+            elif card.get("description_cut"):
+                card = {k: v for k, v in card.items() if k != "description_cut"}
+                assert len(card["description"]) == 2000
+                card["description"] = Beginning(card["description"])
             self.cards[card["id"]] = card
         else:
             self.cards.pop(card["id"], None)
@@ -144,6 +170,8 @@ class State:
             assert self.blanks or not here, f"an archived card was on the board: {payload}"
         elif payload["id"] not in self.cards:
             self._miss(payload["id"], f"an unknown card was updated: {payload}")
+        told = "description" in payload
+        assert told == ("description" in payload["changes"]), "only what changed is told at length"
         self.card_is({key: value for key, value in payload.items() if key != "changes"})
 
     def card_moved(self, payload: Json) -> None:
@@ -151,6 +179,7 @@ class State:
         told = (payload["card_id"], payload["key"], payload["to_column_id"], payload["version"])
         assert told == (card["id"], card["key"], card["column_id"], card["version"])
         assert payload["position"] == card["position"]
+        assert "description" not in card
         old = self.cards.get(card["id"])
         if card["archived_at"] is not None:
             assert self.blanks or old is None, f"an archived card was on the board: {payload}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.checkers.mirror import SOME, Mirror, State, differences, fetch, mirror
-from tests.conftest import Board
+from tests.conftest import Board, undescribed
 from tests.person import Person
 
 
@@ -147,11 +147,11 @@ def test_a_move_from_elsewhere_is_found_unless_the_card_is_deleted_after_it() ->
 
 def test_a_card_leaves_the_board_with_the_event_that_archives_it_and_no_other() -> None:
     def updated(seq: int, archived_at: str | None, *changes: str) -> dict[str, Any]:
-        payload = card | {"archived_at": archived_at, "changes": list(changes)}
+        payload = undescribed(card) | {"archived_at": archived_at, "changes": list(changes)}
         return {"seq": seq, "type": "board.card_updated", "payload": payload}
 
     card = {"id": 7, "key": "A-7", "column_id": 1, "closed": False, "position": 1.0}
-    card |= {"labels": [], "assignees": [], "archived_at": None}
+    card |= {"labels": [], "assignees": [], "archived_at": None, "description": "Words"}
     column = {"id": 1, "cards": [card]}
     board = {"seq": 4, "epoch": "e", "columns": [column], "labels": [], "members": []}
 
@@ -167,7 +167,7 @@ def test_a_card_leaves_the_board_with_the_event_that_archives_it_and_no_other() 
         state.apply(updated(7, None, "title"))
     state.seq = 6
     state.apply(updated(7, None, "archived_at", "position"))
-    assert state.cards == {7: card}
+    assert state.cards == {7: card}, "whose description nobody told"
     with pytest.raises(AssertionError, match="was on the board"):
         state.apply(updated(8, None, "archived_at"))
 

@@ -302,9 +302,13 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
 
     card = {"card": "1", "limit": 100, "project_id": 1}
-    yield Case("cards.history", 100, {**card, "before": None}, "newest")
-    yield Case("cards.history", 100, {**card, "before": n // 2}, "older")
-    yield Case("cards.detail", 200, {"reader": 1, "card": "1", "project_id": 1}, "by id")
+    facts = {**card, "before": None, "after": None}
+    yield Case("cards.history", 100, facts, "newest")
+    yield Case("cards.history", 100, {**facts, "before": n // 2}, "older")
+    yield Case("cards.history", 100, {**facts, "after": n // 2}, "newer")
+    parts = ["attachments", "checklist", "comments", "history", "links"]
+    shown = {"reader": 1, "card": "1", "project_id": 1, "parts": parts}
+    yield Case("cards.detail", 250, shown, "by id")
     talk = {**card, "before": None, "after": None, "bytes": 8 << 20}
     yield Case("comments.page", 101, talk, "oldest")
     yield Case("comments.page", 101, {**talk, "after": n // 2}, "after one")
@@ -314,9 +318,10 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("attachments.removed", 100, {"limit": 100})
     yield Case("links.page", 101, {**card, "before": None}, "newest")
     yield Case("links.page", 101, {**card, "before": n // 4}, "older")
-    yield Case("cards.detail", 10, {"reader": 1, "card": "P2-7", "project_id": 2}, "by key")
-    moved = {"card": f"P2-{n + 1}", "project_id": 1 + 7 % (n // 1000)}
-    yield Case("cards.detail", 10, {**moved, "reader": 1}, "by a key of before")
+    by_key = {"reader": 1, "card": "P2-7", "project_id": 2, "parts": parts[:3]}
+    yield Case("cards.detail", 10, by_key, "by key")
+    moved = {**by_key, "card": f"P2-{n + 1}", "project_id": 1 + 7 % (n // 1000)}
+    yield Case("cards.detail", 10, moved, "by a key of before")
     for project in (1, 2, 3):
         column = 4 * project - 3
         shown = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Board, make_board
+from tests.conftest import Board, make_board, undescribed
 from tests.person import Person
 from tests.told import head, told_since
 
@@ -37,7 +37,7 @@ async def test_many_cards_are_changed_with_an_event_each_in_board_order(
     assert [each["payload"]["title"] for each in told] == ["First", "Second", "Last"]
     for event in told:
         assert event["payload"]["changes"] == ["priority", "closed", "assignees", "labels"]
-        assert summary(event["payload"]) in answer["cards"]
+        assert summary(event["payload"]) in map(undescribed, answer["cards"])
     for card in answer["cards"]:
         assert (card["closed"], card["priority"], card["assignee_id"]) == (True, "high", ALICE)
         assert card["closed_at"] is not None

@@ -268,9 +268,18 @@ class CardsQueries(Queries):
     @query
     def shape(self, *, id: int | None) -> Any: ...
     @query
+    def begun(self, *, id: int | None) -> Any: ...
+    @query
     def updated(self, *, changes: Sequence[str | None] | None, id: int | None) -> Any: ...
     @query
-    def detail(self, *, reader: int | None, card: str | None, project_id: int | None) -> Row: ...
+    def detail(
+        self,
+        *,
+        reader: int | None,
+        parts: Sequence[str | None] | None,
+        card: str | None,
+        project_id: int | None,
+    ) -> Row: ...
     @query
     def in_column(
         self,
@@ -352,7 +361,13 @@ class CardsQueries(Queries):
     ) -> Row: ...
     @query
     def history(
-        self, *, card: str | None, limit: int | None, before: int | None, project_id: int | None
+        self,
+        *,
+        card: str | None,
+        before: int | None,
+        after: int | None,
+        limit: int | None,
+        project_id: int | None,
     ) -> Row: ...
 
 class ChatQueries(Queries):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from warmdesk.errors import field_error, fields_error
+from warmdesk.errors import BadRequest, field_error, fields_error
 from warmdesk.validation import Form, leaves
 
 QUERY_LIMIT = 4096
@@ -63,6 +63,18 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
             raise fields_error(form.faults_in_texts(sent, error)) from error
 
     return read
+
+
+def parts_of(text: str, known: frozenset[str], name: str = "include") -> frozenset[str]:
+    """The words of a parameter, separated by commas; 400 for what is none of those known."""
+    parts = frozenset(part.strip() for part in text.split(",")) - {""}
+    if not parts <= known:
+        raise BadRequest(
+            f"{name}: {', '.join(sorted(known))}, separated by commas",
+            fields={name: "not_one_of"},
+            allowed={name: sorted(known)},
+        )
+    return parts
 
 
 WORDS = (

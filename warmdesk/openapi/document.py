@@ -383,12 +383,14 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done; nothing to say."}
     schema = schemas.of(route.answer)
-    example = schemas.example(schema)
+    content = {"schema": schema, "example": schemas.example(schema)}
     if route.brief is not None:
-        schema = {"anyOf": [schema, schemas.of(route.brief)]}
+        # Not `anyOf`: clients that are made of the document would have to ask which of the two each
+        # answer is, also where nobody asks for the brief one.
+        content["x-brief"] = schemas.of(route.brief)
     response: dict[str, Any] = {
         "description": "Made." if route.status == 201 else "What you asked for.",
-        "content": {"application/json": {"schema": schema, "example": example}},
+        "content": {"application/json": content},
     }
     return _with_headers(response, route)
 

@@ -93,7 +93,7 @@ def signal_frame(event: Event, payload: bytes) -> bytes:
 
 
 # The board, to everybody on the project.
-CARD_CREATED = event("board.card_created", PROJECT, card.CardSummary, "A card was created.")
+CARD_CREATED = event("board.card_created", PROJECT, card.CardBegun, "A card was created.")
 CARD_UPDATED = event(
     "board.card_updated", PROJECT, card.CardUpdated, "Fields of a card were changed."
 )
@@ -107,7 +107,7 @@ CARD_DELETED = event(
     "A card was deleted, or went to another project.",
     erases=True,
 )
-CARD_RESTORED = event("board.card_restored", PROJECT, card.CardSummary, "A deleted card came back.")
+CARD_RESTORED = event("board.card_restored", PROJECT, card.CardBegun, "A deleted card came back.")
 CARDS_REORDERED = event(
     "board.cards_reordered", PROJECT, card.CardsReordered, "A column's positions were spaced anew."
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
@@ -12,6 +13,7 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Forbidden, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
+from warmdesk.http.query import parts_of
 from warmdesk.http.request import (
     ACTOR,
     BODY,
@@ -42,12 +44,16 @@ from warmdesk.schemas.cards import (
     HistoryQuery,
     MoveCard,
     ReorderCard,
+    ShowCard,
+    ShownCard,
     TransferCard,
     UpdateCard,
     UpdateCards,
     day,
 )
 
+HANGING = frozenset({"attachments", "checklist", "comments", "links"})
+"""What a card is shown with unless something else is asked for."""
 CARDS = ApiTag("cards", "The cards: pieces of work.")
 
 PAGE_BYTES = 8 << 20
@@ -218,13 +224,16 @@ async def list_deleted_cards(request: web.Request) -> web.Response:
     "GET",
     "/projects/{slug}/cards/{card_id}",
     need=Role.VIEWER,
-    answer=CardDetail,
+    query=ShowCard,
+    answer=ShownCard,
     tag=CARDS,
 )
 async def show_card(request: web.Request) -> web.Response:
     """Show a card with everything that hangs on it. The ETag is its version, for If-Match.
 
-    The key of a card that went to another project shows it to who may see it there.
+    `include` names the parts that you want: comments, checklist, attachments, links, history. Its
+    history is only there if you ask for it. The key of a card that went to another project shows it
+    to who may see it there.
     """
     ref = card_ref(request)
     try:
@@ -237,11 +246,14 @@ async def show_card(request: web.Request) -> web.Response:
 
 
 async def _detail(request: web.Request, project_id: int, ref: str) -> Any:
+    include = request[QUERY].include
+    parts = HANGING if include is UNSET else parts_of(include, HANGING | {"history"})
     return await sql.cards.detail(
         request[READS],
         project_id=project_id,
         card=ref,
         reader=request[ACTOR].user_id,
+        parts=sorted(parts),
     )
 
 
@@ -387,11 +399,13 @@ async def restore_card(request: web.Request) -> web.Response:
         await sql.cards.lock_column(change.connection, project_id=project_id, column_id=column_id)
         await sql.cards.restore(change.connection, id=card["id"], column_id=column_id)
         await _tell(change, project_id, card["id"], "restored")
-        shape = change.shape(sql.cards.shape, id=card["id"])
         change.emit(
-            project_channel(project_id), CARD_RESTORED, shape, entity=entity("card", card["id"])
+            project_channel(project_id),
+            CARD_RESTORED,
+            change.shape(sql.cards.begun, id=card["id"]),
+            entity=entity("card", card["id"]),
         )
-        return Outcome(200, shape)
+        return Outcome(200, change.shape(sql.cards.shape, id=card["id"]))
 
     return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
@@ -520,7 +534,7 @@ async def _archive(request: web.Request, *, archived: bool) -> web.Response:
     paged=True,
 )
 async def show_history(request: web.Request) -> web.Response:
-    """Show what happened to a card, newest first."""
+    """Show what happened to a card, newest first; with `after` only what is newer than that."""
     query: HistoryQuery = request[QUERY]
     (before,) = begins_after(request)
     page = await sql.cards.history(
@@ -528,6 +542,7 @@ async def show_history(request: web.Request) -> web.Response:
         project_id=request[PROJECT].id,
         card=card_ref(request),
         before=before or query.before,
+        after=query.after,
         limit=query.limit,
     )
     return answer_page(request, page)

@@ -13,10 +13,11 @@ from warmdesk.boards import CHAT, PARTS, View
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import Archived, BadRequest, Impossible
+from warmdesk.errors import Archived, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
 from warmdesk.http.pages import answer_page, begins_after, bound_to
+from warmdesk.http.query import parts_of
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import BASE, route
@@ -264,15 +265,8 @@ def _parts(include: Any) -> frozenset[str]:
     """The parts that were asked for. Cards hang in columns, so they bring them."""
     if include is UNSET:
         return PARTS
-    parts = {part.strip() for part in include.split(",")} - {""}
-    allowed = sorted(PARTS | {CHAT})
-    if not parts.issubset(allowed):
-        raise BadRequest(
-            f"include: {', '.join(allowed)}, separated by commas",
-            fields={"include": "not_one_of"},
-            allowed={"include": allowed},
-        )
-    return frozenset(parts | {"columns"} if "cards" in parts else parts)
+    parts = parts_of(include, PARTS | {CHAT})
+    return parts | {"columns"} if "cards" in parts else parts
 
 
 @route(

@@ -250,9 +250,18 @@ class DeletedQuery(PageQuery):
 
 
 class HistoryQuery(PageQuery):
-    """Which part of a card's history: what is older than `before`."""
+    """Which part of a card's history: what is older than `before` and newer than `after`."""
 
     before: Id | None = None
+    after: Id | None = None
+
+
+class ShowCard(Body):
+    """The query of a card: which parts to include, separated by commas."""
+
+    include: Annotated[str, Meta(examples=["comments,checklist"], max_length=100)] | UnsetType = (
+        UNSET
+    )
 
 
 class Tag(Shape):
@@ -353,7 +362,21 @@ class Cards(Shape):
     cards: list[CardSummary]
 
 
-class CardUpdated(CardSummary, kw_only=True):
+class CardBegun(CardSummary, kw_only=True):
+    """A card that comes. With `description_cut`, `description` is the first 2,000 characters of a
+    longer one.
+    """
+
+    description_cut: bool | UnsetType = UNSET
+
+
+class CardTold(CardSummary, kw_only=True):
+    """A card as events show it that change it: `description` is there only if that changed."""
+
+    description: str | UnsetType = UNSET  # type: ignore[assignment]
+
+
+class CardUpdated(CardTold, kw_only=True):
     """A card and the names of its keys that were changed."""
 
     changes: list[str]
@@ -368,7 +391,7 @@ class CardMoved(Shape):
     to_column_id: int
     position: float
     version: int
-    card: CardSummary
+    card: CardTold
 
 
 class CardDeleted(Shape):
@@ -408,3 +431,16 @@ class History(Shape):
     from_column: str | None
     to_column: str | None
     created_at: Timestamp
+
+
+class ShownCard(CardDetail, kw_only=True):
+    """A card with those parts that were asked for; of its history the newest fifty facts."""
+
+    comments: list[Comment] | UnsetType = UNSET  # type: ignore[assignment]
+    comments_more: bool | UnsetType = UNSET  # type: ignore[assignment]
+    checklist: list[ChecklistItem] | UnsetType = UNSET  # type: ignore[assignment]
+    attachments: list[Attachment] | UnsetType = UNSET  # type: ignore[assignment]
+    links: list[CardLink] | UnsetType = UNSET  # type: ignore[assignment]
+    links_more: bool | UnsetType = UNSET  # type: ignore[assignment]
+    history: list[History] | UnsetType = UNSET
+    history_more: bool | UnsetType = UNSET
