@@ -28,6 +28,7 @@ TABLES: dict[str, str] = {
     "shows_users": "one row a table",
     "project_guests": "5,000 a user by what others do; the rest is the user's own work",
     "starred_projects": WORK,
+    "favorite_users": WORK,
     "columns": "100 a project",
     "labels": "500 a project",
     "cards": WORK,
@@ -46,6 +47,7 @@ TABLES: dict[str, str] = {
     "topics": WORK,
     "topic_replies": WORK,
     "conversations": WORK,
+    "conversation_guests": "whoever was in a conversation, once; they go with it",
     "conversation_members": "100 a conversation",
     "conversation_messages": WORK,
 }

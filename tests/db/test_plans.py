@@ -29,6 +29,7 @@ QUERIES = {query.name: query for query in sql}
 FEW = {
     "api_keys",
     "columns",
+    "favorite_users",
     "feeds",
     "install",
     "labels",
@@ -170,6 +171,8 @@ TALK = """
     select n, 1 + (n + k * $users / 2) % $users
     from generate_series(1, $n / 10) as n, generate_series(0, 1) as k;
     insert into conversation_members (conversation_id, user_id) values (1, 1);
+    insert into conversation_guests (conversation_id, user_id)
+    select n, 1 + (n + $users / 4) % $users from generate_series(1, $n / 10) as n;
     insert into conversation_messages (conversation_id, sender_id, body, is_deleted)
     select
         case when n % 2 = 0 then 1 else 1 + n / 2 % ($n / 10) end, 1 + n % $users,
@@ -223,6 +226,16 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("replies.page", 201, replies, "oldest")
     yield Case("replies.page", 201, {**replies, "after": n // 4}, "after one")
     yield Case("replies.page", 201, {**replies, "before": n // 4}, "before one")
+
+    favorites = {"reader": 1, "after": None, "limit": 100}
+    yield Case("people.favorites", 101, favorites, "first")
+    yield Case("people.favorites", 101, {**favorites, "after": 7}, "later")
+    near: dict[str, Any] = {"ids": list(range(1, 1001)), "reader": 1, "limit": 500}
+    yield Case("people.near", 1200, {**near, "everybody": False}, "near")
+    yield Case("people.near", 1200, {**near, "everybody": True}, "everybody")
+    named: dict[str, Any] = {"ids": list(range(1, 101)), "reader": 1}
+    yield Case("people.refs", 1000, {**named, "everybody": False}, "seen")
+    yield Case("people.refs", 101, {**named, "everybody": True}, "everybody")
 
     channel = {"channel": "project:1", "limit": 200}
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")
@@ -320,9 +333,10 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("projects.board", 900, board, f"of {project}")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
-        members = {"emails": True, "project_id": project, "after": None, "limit": 20}
+        members = {"emails": True, "project_id": project, "after": None, "limit": 20, "q": ""}
         yield Case("members.page", 21, members, f"of {project}")
         yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
+        yield Case("members.page", 60, {**members, "q": "Person 1"}, f"found in {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
         yield Case("labels.all", 10, {"project_id": project}, f"of {project}")

@@ -481,9 +481,11 @@ STATEMENTS = {
     "/conversations": "conversations.page",
     "/conversations/{conversation_id}": "conversations.seen",
     "/conversations/{conversation_id}/messages": "conversations.messages",
+    "/favorite-users": "people.favorites",
     "/health": "",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
+    "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
     "/projects/{slug}/cards": "cards.in_project",
@@ -509,11 +511,14 @@ STATEMENTS = {
     "/users": "users.list",
     "/users/me": "users.me",
     "/users/me/events": "feeds.after",
+    "/users/refs": "people.refs",
     "/users/search": "users.search",
     "/users/{user_id}": "users.account",
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
+QUERIES = {"/users/refs": "ids=1"}
+"""Of those that are not answered without one."""
 
 
 async def test_a_question_is_as_many_statements_as_it_was(
@@ -539,7 +544,7 @@ async def test_a_question_is_as_many_statements_as_it_was(
     assert paths == STATEMENTS.keys()
     for path in sorted(paths):
         journal.clear()
-        await root.get(path.format(**places))
+        await root.get(f"{path.format(**places)}?{QUERIES.get(path, '')}")
         _same(journal, path, STATEMENTS[path])
     journal.clear()
     await root.get(board.path)

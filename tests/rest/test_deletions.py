@@ -21,6 +21,7 @@ from warmdesk.realtime.events import CATALOGUE, ERASING
 SECRET = "secret"
 KEPT = {
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
+    "/favorite-users/{user_id}": "no event tells of it",
     "/projects/{slug}": "nobody follows it any more",
     "/projects/{slug}/star": "no event tells of it",
     "/projects/{slug}/members/{user_id}": "a membership ends; the person stays",

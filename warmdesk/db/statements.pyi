@@ -554,7 +554,13 @@ class LinksQueries(Queries):
 class MembersQueries(Queries):
     @query
     def page(
-        self, *, emails: bool | None, project_id: int | None, after: int | None, limit: int | None
+        self,
+        *,
+        emails: bool | None,
+        project_id: int | None,
+        after: int | None,
+        q: str | None,
+        limit: int | None,
     ) -> Row: ...
     @query
     def find_user(
@@ -611,6 +617,27 @@ class OnceQueries(Queries):
     def use(self, *, actor: int | None) -> Row: ...
     @query
     def is_known(self, *, actor: int | None, path: Any, key: Any) -> Any: ...
+
+class PeopleQueries(Queries):
+    @query
+    def favorites(self, *, reader: int | None, after: int | None, limit: int | None) -> Row: ...
+    @query
+    def favor(self, *, favorite: int | None, user_id: int | None) -> Row: ...
+    @query
+    def disfavor(self, *, user_id: int | None, favorite: int | None) -> str: ...
+    @query
+    def near(
+        self,
+        *,
+        reader: int | None,
+        ids: Sequence[int | None] | None,
+        everybody: bool | None,
+        limit: int | None,
+    ) -> Any: ...
+    @query
+    def refs(
+        self, *, ids: Sequence[int | None] | None, everybody: bool | None, reader: int | None
+    ) -> Any: ...
 
 class ProjectsQueries(Queries):
     @query
@@ -800,7 +827,13 @@ class UsersQueries(Queries):
     ) -> Row: ...
     @query
     def search(
-        self, *, everybody: bool | None, reader: Any, q: str | None, limit: int | None
+        self,
+        *,
+        everybody: bool | None,
+        reader: Any,
+        q: str | None,
+        not_in: int | None,
+        limit: int | None,
     ) -> Rows: ...
     @query
     def lock(self, *, user_id: Any) -> Row: ...
@@ -842,6 +875,7 @@ class Sql(Statements):
     members: MembersQueries
     metrics: MetricsQueries
     once: OnceQueries
+    people: PeopleQueries
     projects: ProjectsQueries
     reactions: ReactionsQueries
     replies: RepliesQueries

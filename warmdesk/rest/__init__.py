@@ -9,6 +9,7 @@ RESOURCES = (
     "auth",
     "sessions",
     "users",
+    "people",
     "projects",
     "members",
     "columns",
