@@ -1,4 +1,5 @@
--- The cards of a project whose text may hold `q_`, behind an id, in no order: all that hold it, those that are due, and few others. Null when it is
+-- The cards of a project whose text may hold `q_`, behind an id, in no order: all that hold it, those that are due, and few others,
+-- also of a project whose id is 32,768 more or less (see text_grams: no more of it fits before a gram). Null when it is
 -- too short to be looked up. PostgreSQL does not know that reading this small table means reading much, so it is told to go by
 -- the index; sixty-four of what a long text must hold tell it from all others.
 create or replace function cards_that_may_hold(project_ bigint, q_ text, after_ bigint) returns bigint[]

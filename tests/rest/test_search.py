@@ -191,6 +191,26 @@ async def test_a_key_is_found_at_once_and_once(
 
 
 @pytest.mark.foul
+async def test_no_card_of_another_project_is_found(
+    board: Board, olga: Person, bob: Person, connection: Any
+) -> None:
+    """Also not of the one whose cards have the same grams."""
+    far = board.id + (1 << 15)
+    await connection.execute(f"alter table projects alter column id restart with {far}")
+    theirs = await olga.post("/projects", {"name": "Theirs"})
+    assert theirs["id"] == far
+    path = f"/projects/{theirs['slug']}"
+    (column, *_) = await olga.get(f"{path}/columns")
+    await olga.post(f"{path}/columns/{column['id']}/cards", {"title": "A secret door"})
+    own = await board.card("A secret gate")
+    for _ in range(2):
+        found = await bob.get(f"{board.path}/cards?q=secret")
+        assert [card["id"] for card in found] == [own["id"]]
+        assert await bob.get(f"{board.path}/cards?q=secret%20door") == []
+        await made(connection)
+
+
+@pytest.mark.foul
 async def test_every_change_of_a_text_is_found_and_no_other_change_costs(
     board: Board, alice: Person, olga: Person, connection: Any
 ) -> None:
