@@ -44,6 +44,7 @@ TABLES: dict[str, str] = {
     "card_history": WORK,
     "chat_messages": WORK,
     "message_reactions": WORK,
+    "talk_grams": "one row a comment, message, topic and reply",
     "topics": WORK,
     "topic_replies": WORK,
     "conversations": WORK,

@@ -103,9 +103,12 @@ CARDS = """
     insert into cards (project_id, column_id, title, position, card_number, deleted_at)
     select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
     from generate_series(1, $n / 10) as n;
-    insert into card_grams (card_id, project_id, grams)
-    select id, project_id, text_grams(project_id, lower(title) || chr(10) || lower(description))
-    from cards where project_id <= 3 or id % 5 = 0;
+    insert into card_grams (card_id, project_id, folded, grams)
+    select
+        id, project_id, true,
+        case when project_id <= 2 then grams_of_card(c)
+        else text_grams(project_id, lower(title) || chr(10) || lower(description)) end
+    from cards as c where project_id <= 3 or id % 5 = 0;
     insert into card_assignees (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
     insert into card_labels (card_id, label_id)
@@ -149,6 +152,9 @@ TALK = """
         case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users,
         'message ' || n, n % 20 < 2
     from generate_series(1, $n) as n;
+    insert into talk_grams (scope, id, grams)
+    select talk_scope(2, project_id), id, scope_grams(talk_scope(2, project_id), spaced(body))
+    from chat_messages where id % 50 = 0;
     insert into topics (project_id, user_id, title, body, is_pinned, deleted_at)
     select
         case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users, 'topic ' || n,
@@ -236,6 +242,12 @@ def cases(n: int) -> Iterator[Case]:
     named: dict[str, Any] = {"ids": list(range(1, 101)), "reader": 1}
     yield Case("people.refs", 1000, {**named, "everybody": False}, "seen")
     yield Case("people.refs", 101, {**named, "everybody": True}, "everybody")
+
+    for q, rows in (("nowhere", 60), ("message 100", 2000), ("me", 2000), ("P1-7", 60)):
+        find = {"q": q, "reader": 1, "limit": 20}
+        for kind in (0, 2):
+            yield Case("search.find", rows, {**find, "kinds": [kind]}, f"{q} of {kind}")
+        yield Case("search.find", 2 * rows, {**find, "kinds": list(range(6))}, f"{q} of all")
 
     channel = {"channel": "project:1", "limit": 200}
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")

@@ -33,6 +33,7 @@ from warmdesk.schemas.pages import PageQuery
 PAGED = [each for each in app.resources() if each.paged]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
+    "/search": "the best of all that fits: twenty of each kind",
     "/online-users": "who is here now: five hundred at most",
     "/users/refs": "those that were asked for: a hundred at most",
     "/users/search": "for pickers: a hundred at most",

@@ -53,6 +53,7 @@ BACKGROUND = {
     "feeds.heads": 1.0,
     "health.newest_migration": 2.0,
     "cards.make_grams": 5.0,
+    "search.make_talk_grams": 5.0,
     "sockets.refused": 30.0,
 }
 """What each process asks by itself, once in so many seconds."""
@@ -507,6 +508,7 @@ STATEMENTS = {
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",
     "/ready": "health.newest_migration",
+    "/search": "search.find",
     "/starred-projects": "projects.page",
     "/users": "users.list",
     "/users/me": "users.me",
@@ -517,7 +519,7 @@ STATEMENTS = {
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
-QUERIES = {"/users/refs": "ids=1"}
+QUERIES = {"/search": "q=hello", "/users/refs": "ids=1"}
 """Of those that are not answered without one."""
 
 

@@ -42,7 +42,7 @@ WITH_BODY = [each for each in ROUTES if each.body is not None]
 WITH_QUERY = [each for each in ROUTES if each.query is not None]
 EXAMPLES = json.loads(app.documents().json.body)["paths"]
 
-NEEDED = {"/users/refs": "ids=1"}
+NEEDED = {"/search": "q=ab", "/users/refs": "ids=1"}
 """What the query of a path must hold."""
 ANY_TEXT = ("/auth/logout", "refresh_token")
 """Whatever it says, whoever asks is signed out."""
@@ -179,8 +179,11 @@ async def unchanged(caller: Caller, connection: Any) -> AsyncIterator[None]:
         await person.token()
 
     async def all_found() -> bool:
-        """What makes cards findable is written a moment after them."""
-        due = "select exists(select from card_grams where grams is null)"
+        """What makes texts findable is written a moment after them."""
+        due = (
+            "select exists(select from card_grams where grams is null)"
+            " or exists(select from talk_grams where grams is null)"
+        )
         return not await connection.fetchval(due)
 
     await until(all_found, limit=10.0)

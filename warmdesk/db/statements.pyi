@@ -743,6 +743,19 @@ class RetentionQueries(Queries):
     @query
     def conversations(self, *, batch: int | None) -> Any: ...
 
+class SearchQueries(Queries):
+    @query
+    def find(
+        self,
+        *,
+        reader: int | None,
+        kinds: Sequence[int | None] | None,
+        q: str | None,
+        limit: int | None,
+    ) -> Rows: ...
+    @query
+    def make_talk_grams(self, *, most: int | None, bytes: int | None) -> Any: ...
+
 class ServerQueries(Queries):
     @query
     def connection_limit(self) -> Any: ...
@@ -880,6 +893,7 @@ class Sql(Statements):
     reactions: ReactionsQueries
     replies: RepliesQueries
     retention: RetentionQueries
+    search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
     topics: TopicsQueries

@@ -22,6 +22,7 @@ RESOURCES = (
     "chat",
     "topics",
     "conversations",
+    "search",
     "events",
     "sockets",
     "metrics",
