@@ -366,7 +366,7 @@ with asked as materialized (
     from asked as a
     cross join lateral unnest(a.ids) as f (id)
     inner join cards as k on k.id = f.id
-    where k.deleted_at is null
+    where k.project_id = a.id and k.deleted_at is null
     union all
     select k.id, k.octets
     from asked as a

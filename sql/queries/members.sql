@@ -1,5 +1,5 @@
 -- name: page -> one
--- A page of the members in the order they came, after an id; with the e-mail for who may see it.
+-- A page of the members in the order they came, after an id, whose name holds `q`; with the e-mail for who may see it.
 with chosen as (
     select
         m.id, row_number() over (order by m.id) as nth,
@@ -8,7 +8,13 @@ with chosen as (
         ) as member
     from project_members as m
     inner join users as u on u.id = m.user_id
-    where m.project_id = :project_id::bigint and m.id > coalesce(:after::bigint, 0)
+    where
+        m.project_id = :project_id::bigint and m.id > coalesce(:after::bigint, 0)
+        and (
+            :q::text = ''
+            or strpos(lower(u.username), lower(:q::text)) > 0
+            or strpos(lower(u.display_name), lower(:q::text)) > 0
+        )
     order by m.id
     limit :limit::integer + 1
 )

@@ -33,8 +33,8 @@ select
 from cut as c;
 
 -- name: search -> many
--- Active people whose name holds `q`, those whose name begins with it first. `near`: whether they share a project with the
--- reader (an administrator is near everybody).
+-- Active people whose name holds `q`, those whose name begins with it first, without the members of a project, `not_in`. `near`:
+-- whether they share a project with the reader (an administrator is near everybody).
 select
     u.id,
     shape(u)::text as shaped,
@@ -51,6 +51,7 @@ where
         or strpos(lower(u.username), lower(:q::text)) > 0
         or strpos(lower(u.display_name), lower(:q::text)) > 0
     )
+    and not exists (select 1 from project_members as n where n.project_id = :not_in::bigint and n.user_id = u.id)
 order by
     not (starts_with(lower(u.username), lower(:q::text)) or starts_with(lower(u.display_name), lower(:q::text))),
     lower(u.display_name), u.id

@@ -29,6 +29,7 @@ QUERIES = {query.name: query for query in sql}
 FEW = {
     "api_keys",
     "columns",
+    "favorite_users",
     "feeds",
     "install",
     "labels",
@@ -105,9 +106,12 @@ CARDS = """
     insert into cards (project_id, column_id, title, position, card_number, deleted_at)
     select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
     from generate_series(1, $n / 10) as n;
-    insert into card_grams (card_id, project_id, grams)
-    select id, project_id, text_grams(project_id, lower(title) || chr(10) || lower(description))
-    from cards where project_id <= 3 or id % 5 = 0;
+    insert into card_grams (card_id, project_id, folded, grams)
+    select
+        id, project_id, true,
+        case when project_id <= 2 then grams_of_card(c)
+        else text_grams(project_id, lower(title) || chr(10) || lower(description)) end
+    from cards as c where project_id <= 3 or id % 5 = 0;
     insert into card_assignees (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
     insert into card_labels (card_id, label_id)
@@ -174,6 +178,9 @@ TALK = """
         case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users,
         'message ' || n, n % 20 < 2
     from generate_series(1, $n) as n;
+    insert into talk_grams (scope, id, grams)
+    select talk_scope(2, project_id), id, scope_grams(talk_scope(2, project_id), spaced(body))
+    from chat_messages where id % 50 = 0;
     insert into topics (project_id, user_id, title, body, is_pinned, deleted_at)
     select
         case when n % 2 = 0 then 1 else 1 + n / 2 % $projects end, 1 + n % $users, 'topic ' || n,
@@ -196,6 +203,8 @@ TALK = """
     select n, 1 + (n + k * $users / 2) % $users
     from generate_series(1, $n / 10) as n, generate_series(0, 1) as k;
     insert into conversation_members (conversation_id, user_id) values (1, 1);
+    insert into conversation_guests (conversation_id, user_id)
+    select n, 1 + (n + $users / 4) % $users from generate_series(1, $n / 10) as n;
     insert into conversation_messages (conversation_id, sender_id, body, is_deleted)
     select
         case when n % 2 = 0 then 1 else 1 + n / 2 % ($n / 10) end, 1 + n % $users,
@@ -261,6 +270,22 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("replies.page", 201, replies, "oldest")
     yield Case("replies.page", 201, {**replies, "after": n // 4}, "after one")
     yield Case("replies.page", 201, {**replies, "before": n // 4}, "before one")
+
+    favorites = {"reader": 1, "after": None, "limit": 100}
+    yield Case("people.favorites", 101, favorites, "first")
+    yield Case("people.favorites", 101, {**favorites, "after": 7}, "later")
+    near: dict[str, Any] = {"ids": list(range(1, 1001)), "reader": 1, "limit": 500}
+    yield Case("people.near", 1200, {**near, "everybody": False}, "near")
+    yield Case("people.near", 1200, {**near, "everybody": True}, "everybody")
+    named: dict[str, Any] = {"ids": list(range(1, 101)), "reader": 1}
+    yield Case("people.refs", 1000, {**named, "everybody": False}, "seen")
+    yield Case("people.refs", 101, {**named, "everybody": True}, "everybody")
+
+    for q, rows in (("nowhere", 60), ("message 100", 2000), ("me", 2000), ("P1-7", 60)):
+        find = {"q": q, "reader": 1, "limit": 20}
+        for kind in (0, 2):
+            yield Case("search.find", rows, {**find, "kinds": [kind]}, f"{q} of {kind}")
+        yield Case("search.find", 2 * rows, {**find, "kinds": list(range(6))}, f"{q} of all")
 
     channel = {"channel": "project:1", "limit": 200}
     yield Case("feeds.after", 200, {**channel, "since": n // 4}, "far behind")
@@ -386,10 +411,11 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("projects.board", 951, talk, f"of {project} with its talk")
         yield Case("columns.all", 10, {"project_id": project}, f"of {project}")
         yield Case("projects.one", 10, {"project_id": project}, f"{project}")
-        members = {"emails": True, "project_id": project, "after": None, "limit": 20}
+        members = {"emails": True, "project_id": project, "after": None, "limit": 20, "q": ""}
         yield Case("members.page", 21, members, f"of {project}")
         yield Case("members.page", 21, {**members, "after": 7}, f"later of {project}")
         yield Case("members.ids", 60, {"project_id": project, "limit": 30_001}, f"of {project}")
+        yield Case("members.page", 60, {**members, "q": "Person 1"}, f"found in {project}")
         others = {"project_id": project, "user_id": 1}
         yield Case("members.other_owner", 50, others, f"of {project}")
         yield Case("labels.all", 10, {"project_id": project}, f"of {project}")

@@ -33,6 +33,9 @@ from warmdesk.schemas.pages import PageQuery
 PAGED = [each for each in app.resources() if each.paged]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
+    "/search": "the best of all that fits: twenty of each kind",
+    "/online-users": "who is here now: five hundred at most",
+    "/users/refs": "those that were asked for: a hundred at most",
     "/users/search": "for pickers: a hundred at most",
     "/projects/{slug}/columns": "a hundred a project",
     "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
@@ -141,12 +144,14 @@ class World:
         account = {"email": f"{name}@example.org", "username": name, "password": "wd 12345678"}
         user_id = (await self.root.post("/users", account))["id"]
         await self.olga.post(f"{self.board.path}/members", {"user_id": user_id})
+        await self.olga.post(f"/favorite-users/{user_id}", status=204)
         self.members.append(user_id)
 
     async def remove_member(self) -> None:
         if len(self.members) > 3:
             user_id = self.members.pop(self._next() % 3)
             await self.olga.delete(f"{self.board.path}/members/{user_id}")
+            await self.olga.delete(f"/favorite-users/{user_id}")
 
     async def sign_in(self) -> None:
         if len(self.sessions) >= 50:  # beyond 100 the oldest ends: the one with which olga asks

@@ -58,6 +58,7 @@ BACKGROUND = {
     "feeds.heads": 1.0,
     "health.newest_migration": 2.0,
     "cards.make_grams": 5.0,
+    "search.make_talk_grams": 5.0,
     "sockets.refused": 30.0,
 }
 """What each process asks by itself, once in so many seconds."""
@@ -486,10 +487,12 @@ STATEMENTS = {
     "/conversations": "conversations.page",
     "/conversations/{conversation_id}": "conversations.seen",
     "/conversations/{conversation_id}/messages": "conversations.messages",
+    "/favorite-users": "people.favorites",
     "/health": "",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
+    "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
     "/projects/{slug}/cards": "cards.in_project",
@@ -515,15 +518,19 @@ STATEMENTS = {
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",
     "/ready": "health.newest_migration",
+    "/search": "search.find",
     "/starred-projects": "projects.page",
     "/users": "users.list",
     "/users/me": "users.me",
     "/users/me/events": "feeds.after",
+    "/users/refs": "people.refs",
     "/users/search": "users.search",
     "/users/{user_id}": "users.account",
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
+QUERIES = {"/search": "q=hello", "/users/refs": "ids=1"}
+"""Of those that are not answered without one."""
 
 
 async def test_a_question_is_as_many_statements_as_it_was(
@@ -549,7 +556,7 @@ async def test_a_question_is_as_many_statements_as_it_was(
     assert paths == STATEMENTS.keys()
     for path in sorted(paths):
         journal.clear()
-        await root.get(path.format(**places))
+        await root.get(f"{path.format(**places)}?{QUERIES.get(path, '')}")
         _same(journal, path, STATEMENTS[path])
     journal.clear()
     await root.get(board.path)

@@ -22,6 +22,7 @@ SECRET = "secret"
 KEPT = {
     "/attachments/{attachment_id}": "as on its card; what a comment or a message has is edited",
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
+    "/favorite-users/{user_id}": "no event tells of it",
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",
     "/projects/{slug}": "nobody follows it any more",
     "/projects/{slug}/star": "the user's own channel, and no text",

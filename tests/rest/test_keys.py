@@ -134,6 +134,8 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     tokens = await olga.request("POST", "/auth/login", {"login": "olga", "password": PASSWORD})
     known = {"slug": board.slug, "card_id": card["id"], "message_id": message["id"]}
     known |= {"user_id": olga.id, "label_id": board.labels["Bug"]}
+    if names(route) == "favor_user":
+        known["user_id"] = board.maker.id
     if "{conversation_id}" in route.path:
         known |= await in_a_group(olga)
     if "{notification_id}" in route.path:

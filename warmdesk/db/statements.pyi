@@ -696,7 +696,13 @@ class LinksQueries(Queries):
 class MembersQueries(Queries):
     @query
     def page(
-        self, *, emails: bool | None, project_id: int | None, after: int | None, limit: int | None
+        self,
+        *,
+        emails: bool | None,
+        project_id: int | None,
+        after: int | None,
+        q: str | None,
+        limit: int | None,
     ) -> Row: ...
     @query
     def find_user(
@@ -824,6 +830,27 @@ class OnceQueries(Queries):
     @query
     def is_known(self, *, actor: int | None, path: Any, key: Any) -> Any: ...
 
+class PeopleQueries(Queries):
+    @query
+    def favorites(self, *, reader: int | None, after: int | None, limit: int | None) -> Row: ...
+    @query
+    def favor(self, *, favorite: int | None, user_id: int | None) -> Row: ...
+    @query
+    def disfavor(self, *, user_id: int | None, favorite: int | None) -> str: ...
+    @query
+    def near(
+        self,
+        *,
+        reader: int | None,
+        ids: Sequence[int | None] | None,
+        everybody: bool | None,
+        limit: int | None,
+    ) -> Any: ...
+    @query
+    def refs(
+        self, *, ids: Sequence[int | None] | None, everybody: bool | None, reader: int | None
+    ) -> Any: ...
+
 class ProjectsQueries(Queries):
     @query
     def page(
@@ -943,6 +970,19 @@ class RetentionQueries(Queries):
     @query
     def attachments(self, *, batch: int | None) -> Any: ...
 
+class SearchQueries(Queries):
+    @query
+    def find(
+        self,
+        *,
+        reader: int | None,
+        kinds: Sequence[int | None] | None,
+        q: str | None,
+        limit: int | None,
+    ) -> Rows: ...
+    @query
+    def make_talk_grams(self, *, most: int | None, bytes: int | None) -> Any: ...
+
 class ServerQueries(Queries):
     @query
     def connection_limit(self) -> Any: ...
@@ -1027,7 +1067,13 @@ class UsersQueries(Queries):
     ) -> Row: ...
     @query
     def search(
-        self, *, everybody: bool | None, reader: Any, q: str | None, limit: int | None
+        self,
+        *,
+        everybody: bool | None,
+        reader: Any,
+        q: str | None,
+        not_in: int | None,
+        limit: int | None,
     ) -> Rows: ...
     @query
     def lock(self, *, user_id: Any) -> Row: ...
@@ -1071,10 +1117,12 @@ class Sql(Statements):
     metrics: MetricsQueries
     notifications: NotificationsQueries
     once: OnceQueries
+    people: PeopleQueries
     projects: ProjectsQueries
     reactions: ReactionsQueries
     replies: RepliesQueries
     retention: RetentionQueries
+    search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
     topics: TopicsQueries

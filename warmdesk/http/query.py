@@ -32,6 +32,7 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
         if any(isinstance(leaf, msgspec.inspect.ListType) for leaf, _ in leaves(each.type))
     }
     bounds = {name: _bounds(known[name].type) for name in CLAMPED if name in known}
+    needed = any(each.required for each in form.described.fields)
     wordless = {
         name
         for name, each in known.items()
@@ -39,7 +40,7 @@ def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     }
 
     def read(request: web.Request) -> Any:
-        if not request.query_string:
+        if not request.query_string and not needed:
             return msgspec.convert({}, kind)
         sent: dict[str, Any] = {}
         for name, text in request.query.items():

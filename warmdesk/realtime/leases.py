@@ -172,3 +172,7 @@ class Leases:
         return {
             user_id for user_id, count in zip(user_ids, counts, strict=True) if count is not None
         }
+
+    async def everybody_online(self) -> set[int]:
+        """All who have any socket open, anywhere."""
+        return set(map(int, await self.redis.hkeys(f"{self.names}presence:counts:{ONLINE}")))

@@ -474,3 +474,10 @@ class Presence:
             return await self.leases.online(user_ids)
         except REDIS_AWAY:
             return {user_id for user_id in user_ids if user_id in self.hub.roster.people}
+
+    async def everybody_online(self) -> set[int]:
+        """All who have any socket open, anywhere. With Redis away: those of this process."""
+        try:
+            return await self.leases.everybody_online()
+        except REDIS_AWAY:
+            return set(self.hub.roster.people)

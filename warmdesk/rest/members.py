@@ -44,14 +44,15 @@ LAST_OWNER = "a project keeps at least one owner who may act"
 )
 async def list_members(request: web.Request) -> web.Response:
     """List the members, in the order they came; project admins and owners see e-mails too."""
-    project = request[PROJECT]
+    project, query = request[PROJECT], request[QUERY]
     (after,) = begins_after(request)
     page = await sql.members.page(
         request[READS],
         project_id=project.id,
         emails=project.role >= Role.ADMIN,
+        q=query.q.strip(),
         after=after,
-        limit=request[QUERY].limit,
+        limit=query.limit,
     )
     return answer_page(request, page)
 

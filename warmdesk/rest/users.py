@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth import passwords
-from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, require_session
+from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, Role, require_session
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -31,6 +32,7 @@ from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Outcome
+from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -38,16 +40,19 @@ from warmdesk.schemas.users import (
     FoundUser,
     ListUsers,
     Me,
+    NameUsers,
     Said,
     SearchUsers,
     UpdateMe,
     UpdateUser,
+    UserRef,
     is_timezone,
 )
 
 USERS = ApiTag("users", "Your own account, and everybody's for administrators.")
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
+MOST_NAMES = 100
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
@@ -172,24 +177,72 @@ def _wrong_password() -> Impossible:
     answer=list[FoundUser],
     tag=USERS,
     heavy=True,
+    errors=(404,),
 )
 async def search_users(request: web.Request) -> web.Response:
     """Find active people by a part of their name, for pickers.
 
-    `online` is true only of those who share a project with you.
+    `online` is true only of those who share a project with you. `not_in` leaves out the members of
+    a project, 404 where you do not see it.
     """
     desk, actor, query = request.app[DESK], request[ACTOR], request[QUERY]
+    without = None
+    if query.not_in is not None:
+        shown = await desk.access.enter_project(desk.database, actor, query.not_in, Role.VIEWER)
+        without = shown.id
     rows = await sql.users.search(
         request[READS],
         q=query.q.strip(),
         reader=actor.user_id,
         everybody=actor.global_role is GlobalRole.ADMIN,
+        not_in=without,
         limit=query.limit,
     )
     near = [row["id"] for row in rows if row["near"]]
     online = await desk.presence.online(near) if near else set()
     found = (joined(json_text(online=row["id"] in online), row["shaped"]) for row in rows)
     return answer(f"[{','.join(found)}]")
+
+
+@route(
+    "GET",
+    "/users/refs",
+    need=SIGNED_IN,
+    query=NameUsers,
+    answer=list[UserRef],
+    tag=USERS,
+    heavy=True,
+)
+async def name_users(request: web.Request) -> web.Response:
+    """Name users by their ids, 100 at most, in the order of ids.
+
+    Named are those who share a project or a conversation with you, and who once did or acted
+    there; for administrators everybody. All others are passed over.
+    """
+    actor = request[ACTOR]
+    return answer(
+        await sql.people.refs(
+            request[READS],
+            ids=_ids(request[QUERY].ids),
+            reader=actor.user_id,
+            everybody=actor.global_role is GlobalRole.ADMIN,
+        )
+    )
+
+
+def _ids(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    found = [int(part) for part in parts if re.fullmatch(r"[0-9]{1,16}", part)]
+    if len(found) != len(parts) or not all(1 <= each <= MAX_ID for each in found):
+        raise field_error("ids", "bad_format", "must be ids, separated by commas")
+    if len(found) > MOST_NAMES:
+        raise field_error(
+            "ids",
+            "too_long",
+            f"must be at most {MOST_NAMES} ids",
+            limits={"ids": {"max": MOST_NAMES}},
+        )
+    return found
 
 
 @route(

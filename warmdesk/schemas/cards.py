@@ -307,8 +307,8 @@ class CardSummary(Shape):
 class BoardCard(CardSummary, kw_only=True):
     """A card as a board shows it.
 
-    With `description_cut`, which only a board near 8 MiB has, `description` is the first 1,000
-    characters of a longer one; the card itself and the lists show it all.
+    With `description_cut`, which only a board near 8 MiB and a search have, `description` is the
+    first 1,000 characters of a longer one; the card itself and the lists show it all.
     """
 
     description_cut: bool | UnsetType = UNSET

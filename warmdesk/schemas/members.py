@@ -44,7 +44,9 @@ class Guest(Shape):
 
 
 class ListMembers(PageQuery):
-    """Which members: all."""
+    """Which members: all, or those with `q` in their name."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
 
 
 class NewMember(Body):

@@ -212,10 +212,24 @@ class ListUsers(PageQuery):
 
 
 class SearchUsers(Body):
-    """Whom a picker looks for: `q` is part of a user's name."""
+    """Whom a picker looks for: `q` is part of a user's name; nobody of the project `not_in`."""
 
     q: Annotated[str, Meta(max_length=100)] = ""
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    not_in: (
+        Annotated[str, Meta(max_length=100, description="The slug of a project that you see")]
+        | None
+    ) = None
+
+
+class ListFavorites(PageQuery):
+    """Which favourites: all."""
+
+
+class NameUsers(Body):
+    """Whose names are wanted: up to 100 ids, separated by commas."""
+
+    ids: Annotated[str, Meta(min_length=1, max_length=2000, examples=["1,2,3"])]
 
 
 class ChangePassword(Body):
