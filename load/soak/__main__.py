@@ -70,7 +70,8 @@ async def play(
         try:
             await team.begin()
             began = time.monotonic()
-            say(f"{len(team.seats)} sockets and {team.size.writers} writers are at work")
+            sockets = len(team.seats) + len(team.own_seats)
+            say(f"{sockets} sockets and {team.size.writers} writers are at work")
             if abusers is not None:
                 await abusers.start()
             if phase:
@@ -206,7 +207,9 @@ async def heal(team: Team) -> float:
 
 
 async def calm(team: Team, course: Course, say: Say) -> None:
-    """Fair weather: presence is right soon, and following equals fetching."""
+    """Fair weather: presence is right soon, following equals fetching, and what was said to some
+    was told to all of them, to nobody else, and is counted.
+    """
     team.world.weather()
     if team.abusers is not None and team.abusers.acting:
         await team.abusers.rest()
@@ -216,6 +219,7 @@ async def calm(team: Team, course: Course, say: Say) -> None:
             await team.everybody_reaches(await team.head(), limit=HEAL_SECONDS)
             await team.presence.settles(limit=PRESENCE_SECONDS)
             await team.compare_mirrors()
+            await team.compare_own()
         except AssertionError as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             team.broken.append(f"in a calm: {error} ({place.name}: {place.line})")

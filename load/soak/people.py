@@ -19,28 +19,35 @@ import orjson
 
 from load.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
 from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
-from load.soak.texts import DESCRIPTION, MESSAGE, TITLE, text
+from load.soak.talkers import Talk
+from load.soak.texts import DESCRIPTION, ITEM, MESSAGE, TITLE, text
 from load.soak.world import Host, World
 from tests.checkers.ledger import Ledger
 from tests.checkers.logs import Logs
 from tests.checkers.mirror import Mirror, fetch, shown
 from tests.checkers.presence import Presence
+from tests.checkers.private import Private
 from tests.checkers.revoked import Revoked, Watch
 from tests.checkers.stranger import Stranger
 from tests.checkers.streams import Streams
+from tests.checkers.unread import Unread
 from tests.closed import check_frame
 from tests.conftest import until
 from tests.person import PASSWORD
 from warmdesk.client import LOST, Client, Refused, SocketRefused
-from warmdesk.realtime.channels import project_channel
+from warmdesk.realtime.channels import project_channel, user_channel
 
 SOCKETS_EACH = 4
-CARDS_EACH, MESSAGES_EACH = 30, 40
+CARDS_EACH, MESSAGES_EACH, ITEMS_EACH = 30, 40, 5
 DESCRIBED = 0.3
 """So many of the cards have a description: each event of such a card carries it."""
 WATCHER = "watcher"
 HEALINGS = re.compile(r'^warmdesk_feed_repairs_total\{cause="(gap|check)"\} (\S+)$', re.MULTILINE)
+NAMED = 0.3
+"""So many of the texts name somebody, who is notified."""
 REMEMBERED_FRAMES = 4096
+OWN_SECONDS = 15.0
+"""Until everybody has what concerns them, when all is calm."""
 EXPECTED = (r"worker\.crash_loop",)
 """Errors that faults explain: whoever kills a worker again and again is told of a loop."""
 
@@ -57,15 +64,18 @@ class Size:
     joiners: int = 8
     mirrors: int = 2
     neighbours: int = 2
+    talkers: int = 6
     rest: float = 0.15
     chat_rest: float = 1.2
+    talk_rest: float = 0.9
 
     @classmethod
     def of(cls, viewers: int) -> Size:
         """A team with so many viewers; of fewer people where they are few: each signs in first."""
         share = min(1.0, viewers / cls.viewers)
         chatters, joiners = (max(2, round(share * n)) for n in (cls.chatters, cls.joiners))
-        return cls(viewers=viewers, chatters=chatters, joiners=joiners)
+        talkers = max(3, round(share * cls.talkers))
+        return cls(viewers=viewers, chatters=chatters, joiners=joiners, talkers=talkers)
 
     @property
     def people(self) -> dict[str, str]:
@@ -78,6 +88,7 @@ class Size:
             ("joiner", self.joiners),
             ("mirror", self.mirrors),
             ("neighbour", self.neighbours),
+            ("talker", self.talkers),
         ):
             names += [f"{role}-{number}" for number in range(1, count + 1)]
         names += ["leaver", "removed", "deactivated", "demoted", *ACCOUNTS]
@@ -93,10 +104,16 @@ class Team:
         self.figures = Figures()
         self.ledger, self.presence, self.revoked = Ledger(), Presence(), Revoked()
         self.streams = Streams()
+        self.private, self.unread = Private(), Unread()
+        self.own_streams: dict[int, Streams] = collections.defaultdict(Streams)
         self.logs = Logs(world.logs, {PASSWORD}, expected=EXPECTED)
         self.stranger = Stranger(Client(""), [SLUG])
         self.over, self.working, self.joining = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.seats: list[Seat] = []
+        self.own_seats: list[Seat] = []
+        self.talk = Talk(self)
+        self.cards: dict[str, list[int]] = {SLUG: [], STREET: []}
+        """Those that writers made, and have not deleted."""
         self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
         self.broken: list[str] = []
         self.late_excused = self.slow_excused = self.away_excused = False
@@ -115,6 +132,11 @@ class Team:
         """The board is made, all come, and the work begins."""
         size, world = self.size, self.world
         await world.populate(size.people)
+        connection = await world.connect()
+        try:
+            await self.private.begin(connection)
+        finally:
+            await connection.close()
         await self._sign_in_all()
         olga = await self.client("olga", world.hosts[0])
         here = set(size.people) - {"root", "olga", "eve", WATCHER, *ACCOUNTS}
@@ -126,6 +148,7 @@ class Team:
             slug: [column["id"] for column in each["columns"]]
             for slug, each in ((SLUG, board), (STREET, street))
         }
+        self.named = sorted(here - neighbours - {"deactivated"} | {"eve", "root"})
         self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
             client = await self.client(f"mirror-{number}", self.host(number))
@@ -141,7 +164,12 @@ class Team:
         for number in range(1, size.chatters + 1):
             client = await self.client(f"chatter-{number}", self.host(number))
             self._start(self._chat(self._seat(f"chatter-{number}", client)))
+        for username in self.talk.usernames:
+            for host in world.hosts:
+                self._own_seat(username, await self.client(username, host))
         await self.everybody_reaches(0, limit=30)
+        for username in self.talk.usernames:
+            self._start(self.talk.go_on(username))
         for number in range(1, size.writers + 1):
             client = await self.client(f"writer-{number}", self.host(number))
             self._start(self._write(client, SLUG))
@@ -167,6 +195,8 @@ class Team:
             ("neighbour", size.neighbours),
         ):
             places |= {(f"{role}-{n}", n % len(hosts)) for n in range(1, count + 1)}
+        numbers = range(1, size.talkers + 1)
+        places |= {(f"talker-{n}", host) for n in numbers for host in range(len(hosts))}
         turn = asyncio.Semaphore(2 * len(hosts))
 
         async def one(username: str, number: int) -> None:
@@ -209,7 +239,7 @@ class Team:
         client = await self.client("olga", host)
         name = f"probe {uuid.uuid4().hex}"
         work = client.post(f"/projects/{SLUG}/chat/messages", {"body": name})
-        await self._record("message", name, work)
+        await self.record("message", name, work)
         await self.everybody_reaches(await self.head(), limit=PATIENCE)
 
     def membership(self, username: str) -> Json:
@@ -221,7 +251,7 @@ class Team:
         self.over.set()
         self.working.set()
         self.joining.set()
-        for seat in self.seats:
+        for seat in [*self.seats, *self.own_seats]:
             if seat.socket is not None:
                 await seat.socket.close()
         done, late = await asyncio.wait(self._tasks, timeout=30)
@@ -254,6 +284,18 @@ class Team:
         self.seats.append(seat)
         self._start(seat.stay())
         return seat
+
+    def _own_seat(self, username: str, client: Pen) -> None:
+        """Somebody who follows what concerns them."""
+        user_id = self.world.ids[username]
+        seat = Seat(self, client, f"{client.url} of {username}", own=self.own_streams[user_id])
+
+        def heard(frame: Json) -> None:
+            self.private.frame(user_id, frame)
+
+        seat.on_frame = heard
+        self.own_seats.append(seat)
+        self._start(seat.stay())
 
     def _start(self, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work))
@@ -294,25 +336,44 @@ class Team:
     async def rest(self, seconds: float | None = None) -> None:
         await asyncio.sleep(self.chance.uniform(0.3, 1.7) * (seconds or self.size.rest))
 
-    async def _record(self, kind: str, name: str, work: Awaitable[Any]) -> Any | None:
-        """A creation in the ledger. None when it is not known what became of it."""
+    async def record(
+        self,
+        kind: str,
+        name: str,
+        work: Awaitable[Any],
+        *,
+        unless: Callable[[], bool] = lambda: False,
+    ) -> Any | None:
+        """A creation in the ledger. None when it is not known what became of it. `unless`: whether
+        what it belongs to may be gone, so that 404 is right.
+        """
         self.ledger.asked(kind, name)
         try:
             made = await work
         except Refused as error:
             if error.status < 500:
                 self.ledger.refused(kind, name)
-                self.broken.append(f"a {kind} was refused: {error}")
+                if not (error.status == 404 and unless()):
+                    self.broken.append(f"a {kind} was refused: {error}")
             return None
         except LOST:
             return None
         self.ledger.done(kind, name, made["id"])
         return made
 
+    def said(self, chance: random.Random, name: str, most: int = MESSAGE) -> str:
+        """A text that begins with its name, and names somebody else now and then."""
+        if chance.random() < NAMED:
+            name += f" @{chance.choice(self.named)}"
+        return text(chance, most, name)
+
     async def _write(self, client: Pen, slug: str) -> None:
-        """Cards: make, rename, describe, move, delete; and a word over REST now and then."""
+        """Cards: make, rename, describe, move, comment, tick, link, delete; and a word over REST
+        now and then.
+        """
         chance, path = random.Random(f"{self.world.seed} {client.username}"), f"/projects/{slug}"
         cards: list[int] = []
+        items: dict[int, list[int]] = {}
         for number in itertools.count():
             if self.over.is_set():
                 return
@@ -325,16 +386,21 @@ class Team:
                     column = chance.choice(self.columns[slug])
                     title = text(chance, TITLE, name)
                     work = client.post(f"{path}/columns/{column}/cards", {"title": title})
-                    card = await self._record("card", title, work)
+                    card = await self.record("card", title, work)
                     if card is not None:
                         cards.append(card["id"])
+                        self.cards[slug].append(card["id"])
                         if chance.random() < DESCRIBED:
                             said = text(chance, DESCRIPTION)
                             await self._set(client, slug, card["id"], "description", said)
                 elif 0.25 <= context < 0.35:
-                    body = text(chance, MESSAGE, name)
+                    body = self.said(chance, name)
                     work = client.post(f"{path}/chat/messages", {"body": body})
-                    await self._record("message", body, work)
+                    await self.record("message", body, work)
+                elif 0.35 <= context < 0.55:
+                    card_id = chance.choice(cards)
+                    known = items.setdefault(card_id, [])
+                    await self._hang(client, f"{path}/cards/{card_id}", known, chance, name)
                 else:
                     await self._touch(client, slug, cards, chance, name)
             await self.rest()
@@ -350,6 +416,51 @@ class Team:
             pass
         else:
             self.ledger.last(card_id, field, value)
+
+    async def comment(
+        self, client: Pen, card: str, chance: random.Random, name: str, **options: Any
+    ) -> None:
+        """A comment, with the time that it took."""
+        body = self.said(chance, name)
+        sent = {"body": body, "time_spent_minutes": chance.choice([0, 0, 5, 90])}
+        await self.record("comment", body, client.post(f"{card}/comments", sent), **options)
+
+    async def _hang(
+        self, client: Pen, card: str, items: list[int], chance: random.Random, name: str
+    ) -> None:
+        """A comment, an item or a link on a card of one's own; or an item is ticked."""
+        context = chance.random()
+        if context < 0.4:
+            await self.comment(client, card, chance, name)
+        elif context < 0.6 and len(items) < ITEMS_EACH:
+            body = text(chance, ITEM, name)
+            made = await self.record("item", body, client.post(f"{card}/checklist", {"body": body}))
+            if made is not None:
+                items.append(made["id"])
+        elif context < 0.8 and items:
+            await self._tick(client, card, items, chance)
+        else:
+            url = f"https://example.org/{name.replace(' ', '/')}"
+            await self.record("link", url, client.post(f"{card}/links", {"url": url}))
+
+    async def _tick(self, client: Pen, card: str, items: list[int], chance: random.Random) -> None:
+        item_id, ticked = chance.choice(items), chance.random() < 0.7
+        path = f"{card}/checklist/{item_id}"
+        try:
+            if chance.random() < 0.15:
+                items.remove(item_id)
+                self.ledger.deleting(item_id, "item")
+                await client.delete(path)
+                self.ledger.deleted(item_id, "item")
+            else:
+                self.ledger.pending(item_id, "is_completed", ticked, "item")
+                await client.put(path, {"is_completed": ticked})
+                self.ledger.last(item_id, "is_completed", ticked, "item")
+        except Refused as error:
+            if error.status < 500:
+                self.broken.append(f"a change of a checklist was refused: {error}")
+        except LOST:
+            pass
 
     async def _touch(
         self, client: Pen, slug: str, cards: list[int], chance: random.Random, name: str
@@ -367,6 +478,7 @@ class Team:
                 await client.patch(f"{path}/move", body)
             else:
                 cards.remove(card_id)
+                self.cards[slug].remove(card_id)
                 self.ledger.deleting(card_id)
                 await client.delete(path)
                 self.ledger.deleted(card_id)
@@ -386,7 +498,7 @@ class Team:
             async with self.at_work():
                 if self.over.is_set():
                     return
-                body = text(chance, MESSAGE, f"{seat.name} {number}")
+                body = self.said(chance, f"{seat.name} {number}")
                 self.ledger.asked("message", body)
                 said = await self._until_known(seat, {"body": body, "nonce": uuid.uuid4().hex})
                 if said is not None:
@@ -615,12 +727,44 @@ class Team:
             mirror.proves(await mirror.client.get(f"/projects/{SLUG}/digest"))
             mirror.strict()
 
+    async def compare_own(self) -> None:
+        """What concerns single people: who was told, and what they are said to have unread."""
+        connection = await self.world.connect()
+        try:
+            heads = dict(await connection.fetch("select channel, seq from feeds"))
+
+            def late() -> list[str]:
+                return [
+                    seat.name
+                    for seat in self.own_seats
+                    if not seat.here or (seat.seq or 0) < heads.get(user_channel(seat.user_id), 0)
+                ]
+
+            with suppress(AssertionError):
+                await until(lambda: not late(), limit=OWN_SECONDS)
+            assert not late(), f"not at the head of their own feeds: {', '.join(late()[:9])}"
+            await self.private.compare(connection)
+            await self.unread.counters(connection)
+            for number in range(1, self.size.writers + 1):
+                await self._recount(connection, f"writer-{number}", self.host(number))
+            for username in self.talk.usernames:
+                await self._recount(connection, username, self.chance.choice(self.world.hosts))
+        finally:
+            await connection.close()
+
+    async def _recount(self, connection: Any, username: str, host: Host) -> None:
+        client = await self.client(username, host)
+        await self.unread.compare(connection, client, self.world.ids[username], username)
+
     async def compare(self) -> None:
         """Everything that was answered and seen, with what is stored."""
         connection = await self.world.connect()
         try:
             await self.ledger.compare(connection)
             await self.streams.compare(connection, project_channel(self.project_id))
+            for user_id, streams in self.own_streams.items():
+                await streams.compare(connection, user_channel(user_id))
+            await self.private.compare(connection)
         finally:
             await connection.close()
         self.revoked.finish()

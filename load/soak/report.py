@@ -149,6 +149,9 @@ def broken(team: Team, course: Course) -> list[str]:
         "revoked": team.revoked,
         "stranger": team.stranger,
         "logs": team.logs,
+        "private": team.private,
+        "unread": team.unread,
+        **{f"own feed of user {id}": one for id, one in team.own_streams.items()},
     }
     for name, checker in checkers.items():
         found += [f"{name}: {line}" for line in checker.broken[:SHOWN]]
@@ -209,6 +212,10 @@ def figures(team: Team, course: Course) -> str:
         f"faults         {sum(course.counts.values())}: {kinds}",
         f"deliveries     {streams.deliveries} ({rate:.0f}/s): {streams.lost} lost,"
         f" {streams.doubled} doubled, {streams.swapped} swapped",
+        f"own feeds      {team.private.frames} deliveries: {_own(team, 'lost')} lost,"
+        f" {_own(team, 'doubled')} doubled, {_own(team, 'swapped')} swapped;"
+        f" {team.private.messages} messages and {team.private.notifications} notifications told to"
+        f" those who may see them; {team.unread.people} recounts",
         f"late           p50 {told.percentile(0.5) * 1000:.0f} ms,"
         f" p99 {told.percentile(0.99) * 1000:.0f} ms, max {told.percentile(1) * 1000:.0f} ms",
         f"connections    {streams.reconnects} came back, {streams.resumed} resumed,"
@@ -241,6 +248,10 @@ def figures(team: Team, course: Course) -> str:
         f" {max(removals, default=0.0):.2f} s",
     ]
     return "\n".join(lines)
+
+
+def _own(team: Team, what: str) -> int:
+    return sum(getattr(one, what) for one in team.own_streams.values())
 
 
 def _total(memory: dict[int, int]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import orjson
 
+from tests.checkers.streams import Streams
 from tests.person import PASSWORD
 from warmdesk.client import (
     ATTEMPT_SECONDS,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 PATIENCE = 90.0
 """Seconds that a writer goes on asking: longer than the longest trouble."""
 SLUG = "soak"
+OWN = "user"
+"""Where a person's own events are followed."""
 SIGN_IN = "/auth/login"
 ADDRESSES = itertools.cycle(f"127.0.1.{number}" for number in range(1, 65))
 """Where people sit."""
@@ -167,18 +170,28 @@ class Seat:
     """A place before the board: one socket at a time, that comes back with what it has seen.
 
     `shown`: what it believes of presence is compared. `steady`: it keeps its rights to the end.
+    `own`: the streams of the person's own feed, which is what it follows instead of the board.
     """
 
     def __init__(
-        self, team: Team, client: Pen, name: str, *, shown: bool = True, steady: bool = True
+        self,
+        team: Team,
+        client: Pen,
+        name: str,
+        *,
+        shown: bool = True,
+        steady: bool = True,
+        own: Streams | None = None,
     ) -> None:
         self.team, self.client, self.name, self.steady = team, client, name, steady
+        self.place = SLUG if own is None else OWN
         self.user_id = team.world.ids[client.username]
         self.seq: int | None = None
         self.epoch: str | None = None
         self.socket: aiohttp.ClientWebSocketResponse | None = None
         self.here = self.stays = False
-        self.stream = team.streams.stream(name)
+        self.stream = (own or team.streams).stream(name)
+        shown = shown and own is None
         self.view = team.presence.view(name, self.user_id) if shown else None
         self.on_frame: Callable[[Json], None] = lambda frame: None
         self.on_closed: Callable[[int | None], None] = lambda code: None
@@ -204,7 +217,7 @@ class Seat:
         params = {} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)}
         try:
             async with client.session.ws_connect(
-                f"{client.url}/ws/{SLUG}",
+                f"{client.url}/ws/{self.place}",
                 params=params,
                 headers=client.credentials,
                 max_msg_size=FRAME_LIMIT,
@@ -231,7 +244,8 @@ class Seat:
         socket, self.socket = self.socket, None
         if self.here:
             self.here = False
-            self.team.presence.gone(self.user_id)
+            if self.place == SLUG:
+                self.team.presence.gone(self.user_id)
             if self.view is not None:
                 self.view.restart()
         for answer in self._asked.values():
@@ -249,7 +263,7 @@ class Seat:
             await self.client.sign_in_again()
 
     def _take(self, raw: str) -> None:
-        frame = self.team.decode(raw)
+        frame = self.team.decode(raw) if self.place == SLUG else orjson.loads(raw)
         type, payload, seq = frame["type"], frame["payload"], frame.get("seq")
         self.on_frame(frame)
         if type == "hello":
@@ -257,7 +271,8 @@ class Seat:
             if self.view is not None:
                 self.view.frame(frame)
             self.here = True
-            self.team.presence.opened(self.user_id)
+            if self.place == SLUG:
+                self.team.presence.opened(self.user_id)
             self.epoch = payload["epoch"]
             if not payload["resumed"]:
                 self.seq = payload["seq"]

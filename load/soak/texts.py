@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-TITLE, MESSAGE, DESCRIPTION = 500, 20_000, 100_000
+TITLE, ITEM, MESSAGE, DESCRIPTION = 500, 1000, 20_000, 100_000
 """The longest that the server takes, in characters."""
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz     ",

@@ -14,18 +14,51 @@ from tests.checkers.cry import Checker
 
 
 class Kind(NamedTuple):
-    """Something that is made under a unique text: where it is stored, what tells of it."""
+    """Something that is made under a unique text: where it is stored, what tells of it, what events
+    call it. `parent`: the kind that it goes with, and its column; `stays`: whether its row is
+    there when it is deleted.
+    """
 
     table: str
     name: str
     gone: str
     event: str
+    entity: str
+    parent: tuple[str, str] = ("", "")
+    stays: bool = True
 
 
+OF_CARD = ("card", "card_id")
 KINDS = {
-    "card": Kind("cards", "title", "deleted_at is not null", "board.card_created"),
-    "message": Kind("chat_messages", "body", "is_deleted", "chat.message"),
+    "card": Kind("cards", "title", "deleted_at is not null", "board.card_created", "card"),
+    "message": Kind("chat_messages", "body", "is_deleted", "chat.message", "message"),
+    "comment": Kind(
+        *("card_comments", "body", "deleted_at is not null", "board.comment_created", "comment"),
+        parent=OF_CARD,
+    ),
+    "item": Kind(
+        *("card_checklist_items", "body", "false", "board.checklist_item_created", "item"),
+        parent=OF_CARD,
+        stays=False,
+    ),
+    "link": Kind(
+        *("card_links", "url", "false", "board.link_created", "link"), parent=OF_CARD, stays=False
+    ),
+    "topic": Kind("topics", "title", "deleted_at is not null", "topic.created", "topic"),
+    "reply": Kind(
+        *("topic_replies", "body", "deleted_at is not null", "topic.reply_created", "reply"),
+        parent=("topic", "topic_id"),
+    ),
+    "dm": Kind("conversation_messages", "body", "is_deleted", "dm.message", "message"),
 }
+TOLD = """
+select name, max(times) as times
+from (
+    select regexp_replace(entity, '^.*/', '') as name, count(*) as times
+    from events where type = $1 group by channel, entity
+) each_feed
+group by name
+"""
 
 
 @dataclass
@@ -85,14 +118,16 @@ class Ledger(Checker):
         """It was refused for certain, with a 4xx or ``error``."""
         self._wishes[kind, name].refused += 1
 
-    def pending(self, id: int, field: str, value: Any) -> None:
-        """A request that sets this field is about to be sent. Fields have the names of columns."""
-        self._value(id, field).pending.append(value)
+    def pending(self, id: int, field: str, value: Any, kind: str = "") -> None:
+        """A request that sets this field is about to be sent. Fields have the names of columns;
+        without a kind a body is a message's, and all else a card's.
+        """
+        self._value(id, field, kind).pending.append(value)
 
-    def last(self, id: int, field: str, value: Any) -> None:
+    def last(self, id: int, field: str, value: Any, kind: str = "") -> None:
         """It was set, said a 2xx or ``ack``."""
         self.acknowledged += 1
-        kept = self._value(id, field)
+        kept = self._value(id, field, kind)
         kept.last, kept.known = value, True
         if value in kept.pending:
             kept.pending.remove(value)
@@ -117,8 +152,12 @@ class Ledger(Checker):
         self._deleted[kind].discard(id)
         self._deleting[kind].discard(id)
 
-    def _value(self, id: int, field: str) -> Value:
-        kind = "message" if field == "body" else "card"
+    def may_be_gone(self, id: int, kind: str = "card") -> bool:
+        """Whether somebody deletes it, or has."""
+        return id in self._may_be_blanked(kind)
+
+    def _value(self, id: int, field: str, kind: str = "") -> Value:
+        kind = kind or ("message" if field == "body" else "card")
         return self._values.setdefault((kind, id, field), Value())
 
     # What is stored.
@@ -131,21 +170,22 @@ class Ledger(Checker):
             )
             for name, kind in KINDS.items():
                 rows = await connection.fetch(f"select *, {kind.gone} as gone from {kind.table}")
-                told = await connection.fetch(
-                    "select entity, count(*) as times from events where type = $1 group by entity",
-                    kind.event,
-                )
+                told = await connection.fetch(TOLD, kind.event)
                 self._compare_kind(
                     name,
                     {row["id"]: row for row in rows},
-                    Counter({row["entity"]: row["times"] for row in told}),
+                    Counter({row["name"]: row["times"] for row in told}),
                     trimmed=trimmed,
                 )
 
     def _compare_kind(
         self, kind: str, rows: dict[int, Any], told: Counter[str], *, trimmed: bool
     ) -> None:
-        column = KINDS[kind].name
+        column, called = KINDS[kind].name, KINDS[kind].entity
+        parent, of_parent = KINDS[kind].parent
+        loose = self._may_be_blanked(kind) | {
+            id for id, row in rows.items() if parent and self.may_be_gone(row[of_parent], parent)
+        }
         named: dict[str, list[int]] = defaultdict(list)
         for id, row in rows.items():
             named[row[column]].append(id)
@@ -155,14 +195,15 @@ class Ledger(Checker):
             ids = sorted({*named[name], *([context.id] if context.id in rows else [])})
             self._compare_wish(kind, name, context, ids)
             for id in ids:
-                self._compare_events(kind, id, rows[id], told[f"{kind}:{id}"], trimmed=trimmed)
+                times = told[f"{called}:{id}"]
+                self._compare_events(kind, id, rows[id], times, loose, trimmed=trimmed)
             if context.id in rows and (kind, context.id, column) not in self._values:
                 self._compare_value(kind, context.id, column, Value(name, known=True), rows)
         for (each, id, changed), value in self._values.items():
             if each == kind:
                 self._compare_value(kind, id, changed, value, rows)
         for id in self._deleted[kind]:
-            if id in rows and not rows[id]["gone"]:
+            if id in rows and not (rows[id]["gone"] and KINDS[kind].stays):
                 self._lost(f"{kind} {id} was deleted and is there")
 
     def _compare_wish(self, kind: str, name: str, context: ChangeContext, ids: list[int]) -> None:
@@ -171,6 +212,7 @@ class Ledger(Checker):
             context.id is not None
             and context.id not in ids
             and context.id not in self._blanked[kind]
+            and (KINDS[kind].stays or context.id not in self._deleting[kind])
         ):
             self._lost(f"{what} was acknowledged as {context.id} and is not there")
         if context.id is None and ids and context.refused == context.sent:
@@ -179,16 +221,20 @@ class Ledger(Checker):
             self.doubled += len(ids) - 1
             self.cry(f"{what} is there {len(ids)} times, as {ids}", len(ids) - 1)
 
-    def _compare_events(self, kind: str, id: int, row: Any, times: int, *, trimmed: bool) -> None:
-        """A row and the event that it was made are kept or lost together."""
+    def _compare_events(
+        self, kind: str, id: int, row: Any, times: int, loose: set[int], *, trimmed: bool
+    ) -> None:
+        """A row and the event that it was made are kept or lost together. `loose`: what is deleted
+        perhaps, by itself or with what it belongs to.
+        """
         if id in self._deleted[kind] and times:
             self.cry(f"{kind} {id} was deleted, and the feed tells of it still")
         elif times > 1:
             self.doubled += times - 1
             self.cry(f"{kind} {id} was told of {times} times", times - 1)
-        elif not times and not trimmed and not row["gone"] and id not in self._may_be_blanked(kind):
+        elif not times and not trimmed and not row["gone"] and id not in loose:
             self._lost(f"{kind} {id} is there, and the feed never told of it")
-        if row["gone"] and id not in self._may_be_blanked(kind):
+        if row["gone"] and id not in loose:
             self._lost(f"{kind} {id} was never deleted and is gone")
 
     def _may_be_blanked(self, kind: str) -> set[int]:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.checkers.parts import Parts, fetch_parts
 from tests.closed import check_frame
 from tests.person import Person
 from tests.realtime.story import Grown
@@ -98,6 +99,8 @@ class State:
         self.labels: dict[int, Json] = {label["id"]: label for label in board["labels"]}
         self.members: dict[int, Json] = {m["user_id"]: m for m in board["members"]}
         self.messages: dict[int, Json] = {message["id"]: message for message in messages}
+        self.parts: Parts | None = None
+        """What hangs on cards, and topics, where a mirror keeps them too."""
         self.blanks = 0
         self.untold: set[int] = set()
         """Cards whose beginnings are not told any more: each is deleted before following equals
@@ -111,6 +114,8 @@ class State:
         self.seq += 1
         if (rule := RULES.get(frame["type"])) is not None:
             rule(self, frame["payload"])
+        if self.parts is not None:
+            self.parts.apply(frame)
 
     def shown(self) -> Json:
         """What a fetch would show, with the counters that follow."""
@@ -474,6 +479,7 @@ def differences(mirrored: Any, fetched: Any, place: str = "") -> list[str]:
 class Mirror:
     """A board kept in step by a socket alone. `checked` is called with every frame, and `frames`
     has them all unless they are not to be kept. `quiet`: nothing breaks, so it need not come back.
+    `parts`: also what hangs on cards, and topics.
     """
 
     def __init__(
@@ -484,9 +490,10 @@ class Mirror:
         checked: Callable[[Json], None] | None = None,
         keep: bool = True,
         quiet: bool = False,
+        parts: bool = False,
     ) -> None:
         self.client, self.slug, self.checked, self.keep = client, slug, checked, keep
-        self.quiet = quiet
+        self.quiet, self.parts = quiet, parts
         self.failed = Grown(DELIVERY_FAILED)
         self.frames: list[Json] = []
         self.events = 0
@@ -498,7 +505,7 @@ class Mirror:
     @asynccontextmanager
     async def following(self, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Fetch, and follow from there; gives the task that ends when the socket does."""
-        self.state = State(*await fetch(self.client, self.slug, distrust=False))
+        self.state = await self._fetch()
         options = {"since": self.state.seq, "epoch": self.state.epoch, **options}
         async with self.client.socket(self.slug, **options) as self.socket:
             follow = asyncio.create_task(self._follow())
@@ -508,13 +515,24 @@ class Mirror:
                 follow.cancel()
                 await asyncio.gather(follow, return_exceptions=True)
 
+    async def _fetch(self) -> State:
+        for _ in range(50):
+            state = State(*await fetch(self.client, self.slug, distrust=False))
+            if not self.parts:
+                return state
+            state.parts = await fetch_parts(self.client, self.slug, state.cards)
+            now = await self.client.get(f"/projects/{self.slug}?include=labels")
+            if (now["seq"], now["epoch"]) == (state.seq, state.epoch):
+                return state
+        raise AssertionError(f"{self.slug} is never quiet")
+
     async def _follow(self) -> None:
         async for frame in self.socket:
             if self.keep:
                 self.frames.append(frame)
             if frame["type"] == "reset":
                 self.resets += 1
-                self.state = State(*await fetch(self.client, self.slug, distrust=False))
+                self.state = await self._fetch()
                 self.socket.fetched(self.state.seq, self.state.epoch)
             elif self.checked is not None:
                 self.checked(frame)
@@ -559,7 +577,10 @@ class Mirror:
             told = await self.client.get(f"/projects/{self.slug}/digest")
             await self.reaches(board["seq"], limit=limit)
             if self.state.seq == board["seq"] == told["seq"]:
-                self.equals(shown(board, messages))
+                parts = None
+                if self.parts:
+                    parts = await fetch_parts(self.client, self.slug, self.state.cards)
+                self.equals(shown(board, messages), parts)
                 return self.proves(told)
 
     def proves(self, told: Json) -> None:
@@ -567,9 +588,11 @@ class Mirror:
         assert self.state.seq == told["seq"]
         assert self.state.digest == told["digest"], "the digest is not that of the board"
 
-    def equals(self, fetched: Json) -> None:
-        """Fail unless this is what a fetch `shown` says."""
+    def equals(self, fetched: Json, parts: Parts | None = None) -> None:
+        """Fail unless this is what a fetch `shown` says, and its `parts` where it keeps them."""
         lines = differences(self.state.shown(), fetched)
+        if self.state.parts is not None and parts is not None:
+            lines += differences(self.state.parts.shown(), parts.shown())
         more = [f"… and {len(lines) - 50} more"] if len(lines) > 50 else []
         told = "\n".join(lines[:50] + more)
         assert not lines, f"at seq {self.state.seq} the mirror is not the board:\n{told}"

@@ -1,7 +1,7 @@
 """Who is no member hears and reads nothing.
 
-Somebody with an account of their own knocks at every door of a project again and again while
-others work there.
+Somebody with an account of their own knocks at every door of a project, and of conversations of
+others, again and again while others work there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WRITES: dict[str, dict[str, Any]] = {
 
 
 class Stranger(Checker):
-    """Somebody signed in who is a member of none of the projects `slugs`.
+    """Somebody signed in who is a member of none of the projects `slugs`, and in no conversation.
 
     known_ids   path parameter → ids that exist in the projects (``{"card_id": {7, 8}}``); without
                 any, small numbers are tried
@@ -114,8 +114,10 @@ class Stranger(Checker):
             await asyncio.sleep(AGAIN_SECONDS)
             return
         self.tried[answer.status] += 1
-        of_a_project = any(path.startswith(f"/projects/{slug}") for slug in self.slugs)
-        if of_a_project and answer.status not in CLOSED and answer.status < 500:
+        of_others = path.startswith("/conversations/") or any(
+            path.startswith(f"/projects/{slug}") for slug in self.slugs
+        )
+        if of_others and answer.status not in CLOSED and answer.status < 500:
             self.cry(f"{method} {path} gave {answer.status}: {raw[:200]!r}")
         self._search(f"{method} {path} ({answer.status})", raw)
         if answer.status == 401:

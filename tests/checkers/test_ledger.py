@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkers.ledger import Ledger
+from tests.checkers.ledger import KINDS, Ledger
 from tests.conftest import Board
 from tests.person import Person
 from warmdesk.db.pool import Database
@@ -236,3 +236,93 @@ async def test_a_change_told_twice_is_doubled(
     await ledger.compare(connection)
     assert ledger.doubled == 1
     assert f"card {id} was told of 2 times" in said(ledger)
+
+
+# What hangs on cards, topics and conversations.
+
+
+async def everything(ledger: Ledger, board: Board, bob: Person) -> dict[str, int]:
+    """One of each kind, and its id."""
+    alice = board.maker
+    made = {"card": await card(ledger, board, "card")}
+    topic = {"title": "topic"}
+    made["topic"] = await one(ledger, board, "topic", "topic", f"{board.path}/topics", topic)
+    two = await alice.post("/conversations", {"user_ids": [bob.id]})
+    of_card = f"{board.path}/cards/{made['card']}"
+    for kind, name, path, field in (
+        ("comment", "comment", f"{of_card}/comments", "body"),
+        ("item", "item", f"{of_card}/checklist", "body"),
+        ("link", "https://example.org/link", f"{of_card}/links", "url"),
+        ("reply", "reply", f"{board.path}/topics/{made['topic']}/replies", "body"),
+        ("dm", "dm", f"/conversations/{two['id']}/messages", "body"),
+        ("message", "message", f"{board.path}/chat/messages", "body"),
+    ):
+        made[kind] = await one(ledger, board, kind, name, path, {field: name})
+    assert set(made) == set(KINDS)
+    return made
+
+
+async def one(
+    ledger: Ledger, board: Board, kind: str, name: str, path: str, body: dict[str, str]
+) -> int:
+    ledger.asked(kind, name)
+    made = await board.maker.post(path, body)
+    ledger.done(kind, name, made["id"])
+    return int(made["id"])
+
+
+async def test_everything_is_there_once_also_when_its_card_or_topic_is_deleted(
+    board: Board, bob: Person, connection: Any, ledger: Ledger
+) -> None:
+    made = await everything(ledger, board, bob)
+    item = f"{board.path}/cards/{made['card']}/checklist/{made['item']}"
+    ledger.pending(made["item"], "is_completed", True, "item")
+    await board.maker.put(item, {"is_completed": True})
+    ledger.last(made["item"], "is_completed", True, "item")
+    await ledger.compare(connection)
+    ledger.whole()
+    ledger.deleting(made["item"], "item")
+    await board.maker.delete(item)
+    ledger.deleted(made["item"], "item")
+    for kind in ("topic", "card"):
+        ledger.deleting(made[kind], kind)
+        await board.maker.delete(f"{board.path}/{kind}s/{made[kind]}")
+        ledger.deleted(made[kind], kind)
+    await ledger.compare(connection)
+    ledger.whole()
+    assert ledger.may_be_gone(made["card"])
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_everything_what_is_lost_is_found(
+    kind: str, board: Board, bob: Person, connection: Any, ledger: Ledger
+) -> None:
+    made = await everything(ledger, board, bob)
+    await connection.execute("delete from events where type = $1", KINDS[kind].event)
+    await ledger.compare(connection)
+    assert said(ledger) == f"{kind} {made[kind]} is there, and the feed never told of it"
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"card", "topic"}))
+async def test_of_everything_what_is_not_there_is_found(
+    kind: str, board: Board, bob: Person, connection: Any, ledger: Ledger
+) -> None:
+    made = await everything(ledger, board, bob)
+    table = KINDS[kind].table
+    await connection.execute("delete from notifications")
+    await connection.execute(f"delete from {table} where id = {made[kind]}")
+    await ledger.compare(connection)
+    assert f"was acknowledged as {made[kind]} and is not there" in said(ledger)
+
+
+@pytest.mark.foul
+async def test_an_item_that_is_ticked_and_is_not_is_found(
+    board: Board, bob: Person, connection: Any, ledger: Ledger
+) -> None:
+    made = await everything(ledger, board, bob)
+    ledger.pending(made["item"], "is_completed", True, "item")
+    ledger.last(made["item"], "is_completed", True, "item")
+    await ledger.compare(connection)
+    assert f"is_completed of item {made['item']} is False, acknowledged was True" in said(ledger)

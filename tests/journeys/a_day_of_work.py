@@ -7,10 +7,12 @@ exactly what happened::
 
 Each of the 202 authors becomes a member before their first step. A new piece of work is a card in
 the first column (kind is its label, size its priority, its author the assignee). When it is worked
-on again the card goes a column on; in the last one it goes to the top. A backport is told in the
-chat. A release closes what stands in the last column and says so. Steps of one burst run side by
-side, those on one piece in order. The busiest authors hold the pens; viewers only follow frames,
-each with its own socket and mirror.
+on again the card goes a column on; in the last one it goes to the top. A fix has a step for each
+file (three at most), of which one is ticked each time that it is worked on; who works on a piece
+again says in a comment how long that took. A backport is told in the chat and linked on its card. A
+release closes what stands in the last column and begins a topic, to which each bump until the next
+release is a reply. Steps of one burst run side by side, those on one piece in order. The busiest
+authors hold the pens; viewers only follow frames, each with its own socket and mirror.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from typing import Any
 import orjson
 
 from tests.checkers.mirror import Mirror, State, fetch, shown
+from tests.checkers.parts import fetch_parts
 from tests.checkers.quiet import Quiet
 from warmdesk.client import Client, Refused
 
@@ -44,6 +47,9 @@ SOCKETS_EACH = 10
 LABELS = {"change": "Feature", "fix": "Bug", "backport": "Content", "bump": "Design"}
 PRIORITIES = ((10, "low"), (100, "medium"), (1000, "high"))
 REMEMBERED_FRAMES = 4096
+STEPS_OF_A_FIX = 3
+LINES_A_MINUTE, LONGEST_DAY = 4, 480
+"""How long people took: nobody wrote that down."""
 
 Json = dict[str, Any]
 Report = Callable[[str], None]
@@ -113,14 +119,18 @@ class Result:
     seconds: float = 0.0
     setup_seconds: float = 0.0
     compare_seconds: float = 0.0
+    parts: dict[str, int] = field(default_factory=dict)
+    """How many comments, items, links, topics and replies there are in the end."""
     late_p50: float = 0.0
     late_p99: float = 0.0
     late_max: float = 0.0
 
     def __str__(self) -> str:
+        parts = ", ".join(f"{count} {kind}" for kind, count in self.parts.items())
         return (
             f"{self.steps} steps made {self.events} events in {self.seconds:.1f} s"
-            f" ({self.steps / max(self.seconds, 0.001):.0f} steps/s); {self.deliveries} deliveries,"
+            f" ({self.steps / max(self.seconds, 0.001):.0f} steps/s): {parts};"
+            f" {self.deliveries} deliveries,"
             f" late p50 {self.late_p50 * 1000:.1f} ms, p99 {self.late_p99 * 1000:.1f} ms,"
             f" max {self.late_max * 1000:.0f} ms; {self.connections} connections,"
             f" {self.resets} resets, {self.repairs} repairs; set up in {self.setup_seconds:.1f} s,"
@@ -139,6 +149,12 @@ class Desk:
     users: dict[int, asyncio.Future[int]]
     writers: dict[int, Client] = field(default_factory=dict)
     cards: dict[int, Json] = field(default_factory=dict)
+    open_items: dict[int, list[int]] = field(default_factory=dict)
+    """What is not ticked yet, by card."""
+    linked: dict[int, int] = field(default_factory=dict)
+    """How often, by piece: no two links of a card are the same."""
+    topic: int | None = None
+    """That of the last release."""
 
     @property
     def path(self) -> str:
@@ -159,9 +175,17 @@ class Desk:
             self.cards[step["piece"]] = await self.begin(client, step)
         else:
             self.cards[step["piece"]] = await self.go_on(client, card)
+            await self.say_how_long(client, card, step)
+        card = self.cards[step["piece"]]
         if step["kind"] == "backport":
-            body = f"Backported {self.cards[step['piece']]['key']}: {step['files']} files."
+            body = f"Backported {card['key']}: {step['files']} files."
             await client.post(f"{self.path}/chat/messages", {"body": body})
+            number = self.linked[step["piece"]] = self.linked.get(step["piece"], 0) + 1
+            address = f"https://example.org/backports/{step['piece']}/{number}"
+            await client.post(f"{self.path}/cards/{card['id']}/links", {"url": address})
+        elif step["kind"] == "bump" and self.topic is not None:
+            body = f"{card['key']} comes with it."
+            await client.post(f"{self.path}/topics/{self.topic}/replies", {"body": body})
         return None
 
     async def begin(self, client: Client, step: Json) -> Json:
@@ -175,6 +199,11 @@ class Desk:
                 "assignee_ids": [await self.users[step["who"]]],
             },
         )
+        for number in range(1, 1 + items(step)):
+            item = await client.post(
+                f"{self.path}/cards/{card['id']}/checklist", {"body": f"File {number}"}
+            )
+            self.open_items.setdefault(card["id"], []).append(item["id"])
         return card
 
     async def go_on(self, client: Client, card: Json) -> Json:
@@ -185,6 +214,15 @@ class Desk:
         else:
             moved = await client.patch(f"{path}/reorder", {"index": 0})
         return moved
+
+    async def say_how_long(self, client: Client, card: Json, step: Json) -> None:
+        """In a comment; and a step of a fix is done."""
+        path = f"{self.path}/cards/{card['id']}"
+        minutes = min(LONGEST_DAY, (step["added"] + step["removed"]) // LINES_A_MINUTE)
+        body = f"{step['files']} files, {step['words']} words."
+        await client.post(f"{path}/comments", {"body": body, "time_spent_minutes": minutes})
+        if left := self.open_items.get(card["id"]):
+            await client.put(f"{path}/checklist/{left.pop(0)}", {"is_completed": True})
 
     async def release(self, client: Client, step: Json) -> None:
         done = [
@@ -198,6 +236,13 @@ class Desk:
             )
         body = f"Released with {len(done)} pieces of work."
         await client.post(f"{self.path}/chat/messages", {"body": body})
+        topic = await client.post(f"{self.path}/topics", {"title": body})
+        self.topic = topic["id"]
+
+
+def items(step: Json) -> int:
+    """How many steps the card of a new piece of work has."""
+    return min(STEPS_OF_A_FIX, step["files"]) if step["kind"] == "fix" else 0
 
 
 async def administrator(client: Client, username: str, password: str) -> None:
@@ -285,7 +330,7 @@ async def play(
         watching: list[tuple[Mirror, asyncio.Task[None]]] = []
         for number in range(viewers):
             watcher = watchers[number // SOCKETS_EACH]
-            mirror = Mirror(watcher, desk.slug, keep=False, quiet=calm)
+            mirror = Mirror(watcher, desk.slug, keep=False, quiet=calm, parts=True)
             watching.append((mirror, await open_things.enter_async_context(mirror.following())))
         mirrors = [mirror for mirror, _ in watching]
         first = await boss.get(f"{desk.path}?include=labels")
@@ -314,12 +359,14 @@ async def play(
         begun = time.monotonic()
         frames.counting = False
         board, messages = await fetch(boss, desk.slug)
-        final = shown(board, messages)
+        final, state = shown(board, messages), State(board, messages)
+        parts = await fetch_parts(boss, desk.slug, state.cards)
+        result.parts = {kind: len(things) for kind, things in parts.shown().items()}
         for mirror in mirrors:
             await mirror.reaches(board["seq"], limit=30)
-            mirror.equals(final)
+            mirror.equals(final, parts)
             mirror.strict()
-        assert State(board, messages).shown() == final, "the counters do not follow from the board"
+        assert state.shown() == final, "the counters do not follow from the board"
         result.compare_seconds = time.monotonic() - begun
         result.events = board["seq"] - first["seq"]
         bus.ends(await boss.get("/metrics"), events=result.events)

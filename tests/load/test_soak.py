@@ -99,7 +99,7 @@ async def test_every_broken_promise_is_told(team: Team) -> None:
     course = Course()
     assert report.broken(team, course) == []
     checkers = (team.streams, team.ledger, team.presence, team.revoked, team.stranger, team.logs)
-    for checker in checkers:
+    for checker in (*checkers, team.private, team.unread, team.own_streams[7]):
         checker.cry("no")
     team.broken.append("nobody can go on")
     team.figures.answers[500] += 1
@@ -121,9 +121,19 @@ async def test_every_broken_promise_is_told(team: Team) -> None:
     team.abusers.answers["edit"] = collections.Counter({200: 5, 503: 2, 500: 1})
     course.samples += [Sample(0, 1, 100 << 20, 50), Sample(60, 1, 120 << 20, 50)]
     told = "\n".join(report.broken(team, course))
-    for name in ("streams", "ledger", "presence", "revoked", "stranger", "logs"):
+    for name in (
+        "streams",
+        "ledger",
+        "presence",
+        "revoked",
+        "stranger",
+        "logs",
+        "private",
+        "unread",
+    ):
         assert f"{name}: no" in told
     for word in (
+        "own feed of user 7: no",
         *("nobody can go on", "{500: 1}", "7.0 s: GET", "1 people", "grew by 20%"),
         "refused without a fault: {'503 None GET /projects': 1}",
         "p99 of answers is 190 ms, allowed are 3 times 60 ms",

@@ -1,0 +1,99 @@
+"""What hangs on cards, and topics: following it equals fetching it, and what differs is found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.checkers import parts
+from tests.checkers.mirror import Mirror
+from tests.conftest import Board
+from tests.person import Person
+
+
+@pytest.fixture
+async def followed(board: Board, bob: Person) -> AsyncIterator[Mirror]:
+    """Bob, who keeps all of the board."""
+    await bob.token()
+    made = Mirror(bob.client, board.slug, parts=True)
+    async with made.following():
+        yield made
+
+
+async def work(board: Board, olga: Person, root: Person) -> None:
+    """Something of everything, and something of everything deleted."""
+    alice = board.maker
+    cards = [f"{board.path}/cards/{(await board.card(title))['id']}" for title in ("one", "two")]
+    for path in cards:
+        made = [await alice.post(f"{path}/comments", {"body": body}) for body in ("a", "b")]
+        await alice.put(f"{path}/comments/{made[0]['id']}", {"body": "c", "minutes": 5})
+        await alice.delete(f"{path}/comments/{made[1]['id']}")
+        items = [await alice.post(f"{path}/checklist", {"body": body}) for body in ("x", "y", "z")]
+        await alice.put(f"{path}/checklist/{items[0]['id']}", {"is_completed": True})
+        await alice.delete(f"{path}/checklist/{items[1]['id']}")
+        order = [items[2]["id"], items[0]["id"]]
+        await alice.patch(f"{path}/checklist/reorder", {"item_ids": order})
+        links = [
+            await alice.post(f"{path}/links", {"url": f"https://example.org/{number}"})
+            for number in range(2)
+        ]
+        await alice.delete(f"{path}/links/{links[0]['id']}")
+    await alice.delete(cards[1])
+    for title in ("why", "how", "when"):
+        topic = await alice.post(f"{board.path}/topics", {"title": title, "body": title * 1000})
+        path = f"{board.path}/topics/{topic['id']}"
+        replies = [await olga.post(f"{path}/replies", {"body": body}) for body in ("so", "no")]
+        await olga.put(f"{path}/replies/{replies[0]['id']}", {"body": "because"})
+        await olga.delete(f"{path}/replies/{replies[1]['id']}")
+    await alice.put(path, {"is_pinned": True})
+    await alice.delete(f"{board.path}/topics/{topic['id'] - 1}")
+    await root.post(f"{cards[0]}/comments", {"body": "a guest's"})
+    for person in (olga, root):
+        await person.put("/users/me", {"display_name": f"{person.username} the Great"})
+
+
+async def test_following_equals_fetching(
+    board: Board, olga: Person, root: Person, followed: Mirror
+) -> None:
+    await work(board, olga, root)
+    await followed.compare()
+    assert followed.state.parts is not None
+    kinds = followed.state.parts.shown()
+    assert {kind: len(things) for kind, things in kinds.items()} == {
+        "comments": 2,
+        "items": 2,
+        "links": 1,
+        "topics": 2,
+        "replies": 2,
+    }
+    again = Mirror(followed.client, board.slug, parts=True)
+    async with again.following():
+        assert again.state.parts is not None
+        assert again.state.parts.shown() == kinds
+
+
+@pytest.mark.foul
+@pytest.mark.parametrize("table", ["card_comments", "card_checklist_items", "topic_replies"])
+async def test_a_change_without_an_event_is_found(
+    table: str, board: Board, olga: Person, root: Person, connection: object, followed: Mirror
+) -> None:
+    await work(board, olga, root)
+    await connection.execute(f"update {table} set body = 'changed'")  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError, match="fetched 'changed'"):
+        await followed.compare()
+
+
+@pytest.mark.parametrize("type", sorted(parts.RULES))
+async def test_each_rule_is_needed(
+    type: str,
+    board: Board,
+    olga: Person,
+    root: Person,
+    followed: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(parts.RULES, type)
+    await work(board, olga, root)
+    with pytest.raises(AssertionError, match="the mirror is not the board"):
+        await followed.compare()
