@@ -1,23 +1,34 @@
 -- A card that goes to another project, or a copy of it. Planned like the changes of cards.
 
--- Enters two projects and asks for the role in both. Projects first, then the actor's memberships, each in the order of their ids:
--- whoever transfers the other way does the same. The body names the second one, so to a stranger it is 422.
-create or replace function require_two_roles(
-    actor_ bigint, project_ bigint, target_ bigint, need_ text, out source projects, out target projects
-) language plpgsql as $$
+-- Enters two projects, the first by its id first, and locks the actor's memberships in the same order: whoever transfers the other
+-- way does the same. Without a second one the first is entered.
+create or replace function enter_two_projects(actor_ bigint, project_ bigint, target_ bigint) returns void language plpgsql as $$
 begin
-    perform enter_project(e.id) from (select x.id from unnest(array[project_, target_]) x (id) order by 1 offset 0) e;
+    perform enter_project(e.id) from (
+        select x.id from unnest(array[project_, target_]) x (id) where x.id is not null order by 1 offset 0
+    ) e;
     perform 1 from project_members m
     where m.user_id = actor_ and m.project_id in (project_, target_) order by m.project_id for share;
-    source := require_role(actor_, project_, need_);
+end
+$$;
+
+-- The other project, if it is another one and the actor has the role there. The body names it, so to strangers it is 422.
+create or replace function require_target(actor_ bigint, project_ bigint, target_ bigint, need_ text) returns projects
+language plpgsql as $$
+begin
     if not exists (
         select 1 from users u
-        left join project_members m on m.user_id = u.id and m.project_id = target_
-        where u.id = actor_ and effective_role(u.global_role, m.role) is not null
+        cross join projects p
+        left join project_members m on m.user_id = u.id and m.project_id = p.id
+        where u.id = actor_ and p.id = target_ and effective_role(u.global_role, m.role) is not null
     ) then
         perform refuse(422, 'project not found', '{"fields":{"target_project_slug":"unknown"}}');
     end if;
-    target := require_role(actor_, target_, need_);
+    if target_ = project_ then
+        perform refuse(422, 'target_project_slug: the card is in this project already',
+            '{"fields":{"target_project_slug":"conflicting"}}');
+    end if;
+    return require_role(actor_, target_, need_);
 end
 $$;
 
@@ -26,13 +37,9 @@ create or replace function hold_for_transfer(p projects, card_ text, target_ big
 language plpgsql as $$
 declare
     id_ bigint := card_id(p, card_);
-    from_ bigint;
+    from_ bigint := (select k.column_id from cards k where k.id = id_);
     c cards;
 begin
-    select k.column_id into from_ from cards k where k.id = id_ and k.project_id = p.id and k.deleted_at is null;
-    if from_ is null then
-        perform refuse(404, 'card not found');
-    end if;
     perform 1 from columns k
     where k.id in (from_, column_) and k.project_id in (p.id, target_) order by k.id for no key update;
     -- Alone: its number and its project are keys.
@@ -116,7 +123,6 @@ create or replace function transfer_card(
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    roles record;
     source projects;
     target projects;
     old cards;
@@ -128,9 +134,18 @@ declare
     place_ double precision;
     seqs bigint[];
 begin
-    roles := require_two_roles(actor_, project_, target_, need_);
-    source := roles.source;
-    target := roles.target;
+    perform enter_two_projects(actor_, project_, target_);
+    source := require_role(actor_, project_, need_);
+    -- What the path names is asked for before what the body does, and again when it is locked.
+    select * into old from cards k
+    where k.id = card_id(source, card_) and k.project_id = project_ and k.deleted_at is null;
+    if old.id is null then
+        perform refuse(404, 'card not found');
+    end if;
+    if version_ <> old.version then
+        perform require_version(version_, old.version, conflict_status_, 'card', card_json(old.id));
+    end if;
+    target := require_target(actor_, project_, target_, need_);
     old := hold_for_transfer(source, card_, target_, column_);
     if version_ <> old.version then
         perform require_version(version_, old.version, conflict_status_, 'card', card_json(old.id));

@@ -7,7 +7,7 @@ with open as (
     select
         p.id,
         case when :by_activity::boolean then '' else lower(p.name) end collate "C" as lower_name,
-        case when :by_activity::boolean then -(extract(epoch from project_activity(p)) * 1000000)::bigint else 0 end as quiet_us,
+        case when :by_activity::boolean then -(extract(epoch from project_activity(p.id, p.updated_at)) * 1000000)::bigint else 0 end as quiet_us,
         effective_role(:global_role::text, m.role) as my_role,
         s.user_id is not null as starred,
         octet_length(p.description) as octets
@@ -52,7 +52,7 @@ select
             own_project(
                 r, seen.my_role, seen.starred,
                 case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
-                unread_mentions(:user_id::bigint, p.id), project_activity(p)
+                unread_mentions(:user_id::bigint, p.id), project_activity(p.id, p.updated_at)
             )::text,
             shape(p, c.open_card_count, n.member_count)::text
         ) order by seen.nth
@@ -122,7 +122,7 @@ select
     own_project(
         r, :role::text, s.user_id is not null,
         case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
-        unread_mentions(:user_id::bigint, p.id), project_activity(p)
+        unread_mentions(:user_id::bigint, p.id), project_activity(p.id, p.updated_at)
     )::text as own
 from projects as p
 left join project_readers as r on r.project_id = p.id and r.user_id = :user_id::bigint

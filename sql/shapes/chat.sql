@@ -96,16 +96,21 @@ begin
 end
 $$;
 
--- Others' messages among the thousand that follow a mark: so it never costs more than to look at those.
+-- Others' messages among the thousand that follow a mark: so it never costs more than to look at those. Planned once a session,
+-- because every board that is read asks it: to plan it for each mark took longer than to count.
 create or replace function chat_unread_count(project_ bigint, reader_ bigint, mark_ bigint) returns bigint
-language sql stable as $$
-select count(*)
-from (
-    select m.user_id, m.is_deleted from chat_messages m
-    where m.project_id = project_ and m.id > coalesce(mark_, 0)
-    order by m.id limit 1000
-) n
-where n.user_id is distinct from reader_ and not n.is_deleted
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return (
+        select count(*)
+        from (
+            select m.user_id, m.is_deleted from chat_messages m
+            where m.project_id = project_ and m.id > coalesce(mark_, 0)
+            order by m.id limit 1000
+        ) n
+        where n.user_id is distinct from reader_ and not n.is_deleted
+    );
+end
 $$;
 
 create type chat_read_shape as (slug text, message_id bigint, unread_count bigint);

@@ -57,13 +57,21 @@ select
     end
 $$;
 
--- How often somebody was named in a project and has not read it.
-create or replace function unread_mentions(user_ bigint, project_ bigint) returns bigint language sql stable as $$
-select count(*) from notifications n
-where n.user_id = user_ and n.project_id = project_ and n.read_at is null and n.kind = 'mention'
+-- How often somebody was named in a project and has not read it. Planned once a session, as chat_unread_count is.
+create or replace function unread_mentions(user_ bigint, project_ bigint) returns bigint
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return (
+        select count(*) from notifications n
+        where n.user_id = user_ and n.project_id = project_ and n.read_at is null and n.kind = 'mention'
+    );
+end
 $$;
 
 -- How many notifications somebody has not read.
-create or replace function unread_notifications(user_ bigint) returns bigint language sql stable as $$
-select count(*) from notifications n where n.user_id = user_ and n.read_at is null
+create or replace function unread_notifications(user_ bigint) returns bigint
+language plpgsql stable set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    return (select count(*) from notifications n where n.user_id = user_ and n.read_at is null);
+end
 $$;

@@ -23,22 +23,23 @@ $$;
 
 -- When something happened in a project that its people were told of. Events go after their days: what is kept for good says it
 -- then.
-create or replace function project_activity(p projects) returns timestamptz language sql stable as $$
-select greatest(
-    p.updated_at,
-    coalesce(
-        (
-            select e.created_at from feeds f inner join events e on e.channel = f.channel and e.seq = f.seq
-            where f.channel = 'project:' || p.id
-        ),
-        greatest(
-            (select h.created_at from card_history h where h.project_id = p.id order by h.id desc limit 1),
-            (select m.created_at from chat_messages m where m.project_id = p.id order by m.id desc limit 1),
-            (select t.created_at from topics t where t.project_id = p.id order by t.id desc limit 1),
-            (select r.created_at from topic_replies r where r.project_id = p.id order by r.id desc limit 1)
-        )
-    )
-)
+create or replace function project_activity(project_ bigint, updated_at_ timestamptz) returns timestamptz
+language plpgsql stable as $$
+declare
+    told_at timestamptz;
+begin
+    select e.created_at into told_at from events e
+    where e.channel = 'project:' || project_ and e.seq = (select f.seq from feeds f where f.channel = 'project:' || project_);
+    if told_at is null then
+        told_at := greatest(
+            (select h.created_at from card_history h where h.project_id = project_ order by h.id desc limit 1),
+            (select m.created_at from chat_messages m where m.project_id = project_ order by m.id desc limit 1),
+            (select t.created_at from topics t where t.project_id = project_ order by t.id desc limit 1),
+            (select r.created_at from topic_replies r where r.project_id = project_ order by r.id desc limit 1)
+        );
+    end if;
+    return greatest(updated_at_, told_at);
+end
 $$;
 
 create type own_project_shape as (
@@ -62,7 +63,7 @@ select joined(
     own_project(
         r, role_, s.user_id is not null,
         case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end,
-        unread_mentions(user_, p.id), project_activity(p)
+        unread_mentions(user_, p.id), project_activity(p.id, p.updated_at)
     )::text,
     project_json(id_)::text
 )

@@ -108,9 +108,11 @@ async def copy(changes: Changes, context: ChangeContext, card: str) -> Outcome:
 
 
 async def transfer(
-    changes: Changes, context: ChangeContext, card: str, target_id: int, body: TransferCard
+    changes: Changes, context: ChangeContext, card: str, target_id: int | None, body: TransferCard
 ) -> Outcome:
-    """To the end of a column of another project, or a copy of it: 201 and its shape there."""
+    """To the end of a column of another project, or a copy of it: 201 and its shape there. Without
+    a target the body names none that the actor sees: 422.
+    """
     return await changes.hot(
         sql.cards.transfer,
         context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -472,20 +473,15 @@ async def transfer_card(request: web.Request) -> web.Response:
     still. Labels are found there by their names, and who has no access there is taken from it. A
     copy has what other copies have.
     """
-    desk, body = request.app[DESK], request[BODY]
-    try:
+    desk, body, ref = request.app[DESK], request[BODY], card_ref(request)
+    target_id: int | None = None
+    with suppress(NotFound):  # the change refuses it, after what is wrong with the path
         target = await desk.access.enter_project(
             desk.database, request[ACTOR], body.target_project_slug, Role.MEMBER
         )
-    except NotFound as error:
-        raise Impossible("project not found", fields={"target_project_slug": "unknown"}) from error
-    if target.id == request[PROJECT].id:
-        raise Impossible(
-            "target_project_slug: the card is in this project already",
-            fields={"target_project_slug": "conflicting"},
-        )
+        target_id = target.id
     return answer_outcome(
-        await cards.transfer(desk.changes, request[CONTEXT], card_ref(request), target.id, body)
+        await cards.transfer(desk.changes, request[CONTEXT], ref, target_id, body)
     )
 
 
