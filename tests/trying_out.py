@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from tests.person import Person
 from tests.samples import SAMPLES
-from tests.uploads import AS_FORM, form
+from tests.uploads import AS_FORM, PNG, form
 from warmdesk import app
 from warmdesk.client import Answer
 
@@ -128,6 +128,8 @@ class Office:
             await self.bob.post(f"/conversations/{group['id']}/messages", {"body": "Hello"})
             newest = (await self.author.get("/notifications?limit=1"))["items"][0]
             operation.names["notification_id"] = str(newest["id"])
+        if operation.id == "download_by_link":
+            await self._link(operation)
         if "{session_id}" in operation.path:
             await self._sign_in()
             sessions = await self.author.get("/auth/sessions")
@@ -146,9 +148,19 @@ class Office:
                 made = await owner.post("/projects", {"name": f"For {number}"})
                 await self.staff(made["slug"])
                 place["project"] = made["slug"]
-            operation.body = form(("door.txt", b"It is ajar."), **place)
+            name = "avatar" if operation.path.endswith("/avatar") else "file"
+            operation.body = form(("door.png", PNG), part=name, **place)
             operation.headers = AS_FORM
         return operation
+
+    async def _link(self, operation: Operation) -> None:
+        """The ticket of a link, which somebody copies from an answer."""
+        path = f"/attachments/{operation.names['attachment_id']}/link"
+        ticket = (await self.root.post(path, status=200))["url"].partition("ticket=")[2]
+        operation.parameters = [
+            each | {"example": ticket} if each["name"] == "ticket" else each
+            for each in operation.parameters
+        ]
 
     async def _sign_in(self) -> Any:
         """Another session of the author."""

@@ -24,6 +24,7 @@ from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
+from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
 JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper)
@@ -83,7 +84,7 @@ def paths() -> tuple[Router, Router]:
     api = ((each.method, each.path, each.handler) for each in resources())
     return (
         Router(BASE, api, not_found=not_found, wrap=wrap_handler),
-        Router("", documents().routes(), not_found=not_found, wrap=wrap_handler),
+        Router("", [*documents().routes(), *addresses()], not_found=not_found, wrap=wrap_handler),
     )
 
 

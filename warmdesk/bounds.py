@@ -40,6 +40,7 @@ TABLES: dict[str, str] = {
     "card_labels": "labels of the project, a card",
     "card_tags": WORK,
     "attachments": "files_per_card, project_file_bytes",
+    "avatars": "one a user, and those of the last day",
     "removed_files": "files whose row went; they follow within minutes",
     "card_comments": WORK,
     "time_entries": WORK,
@@ -68,6 +69,7 @@ KEYS: dict[str, tuple[int | None, str]] = {
     "presence:turns": (DAY_MS, "one key; a process that begins takes out those that ended"),
     "limit": (3_600_000, "one a counted key within its window; its length is the limit"),
     "ticket": (30_000, "120 a minute and user"),
+    "file-link": (60_000, "600 a minute and user"),
 }
 """Kinds of keys in Redis: the milliseconds after which one goes unless it is used, None for one
 that stays, and how many there may be. What only passes through, the bus, is no key.

@@ -59,8 +59,9 @@ ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
 
 def sent_once(path: str) -> bool:
     """Whether a POST to this path is not repeated when its answer is lost. Uploads are not: the
-    server keeps no key for them."""
-    return path in ONCE or path.partition("?")[0].endswith("/attachments")
+    server keeps no key for them.
+    """
+    return path in ONCE or path.partition("?")[0].endswith(("/attachments", "/avatar"))
 
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)
@@ -304,9 +305,11 @@ class Client:
         request = self.session.request(method, address, data=content, headers=sent, timeout=limit)
         async with request as response:
             raw = await response.read()
-            decoded: Any = raw.decode() if raw else None
+            decoded: Any = raw or None
             if raw and response.content_type == "application/json":
                 decoded = self.decode(raw)
+            elif raw and response.content_type.startswith("text/"):
+                decoded = raw.decode()
             return Answer(response.status, response.headers, decoded)
 
     def socket(self, path: str, **options: Any) -> Socket:

@@ -22,6 +22,7 @@ from warmdesk.db.pool import Database
 from warmdesk.disk import Disk
 from warmdesk.files import Files
 from warmdesk.inventory import Inventory
+from warmdesk.pictures import Pictures
 from warmdesk.realtime.bus import Bus, connect_redis, named_redis
 from warmdesk.realtime.change import Changes
 from warmdesk.realtime.control import Control
@@ -55,6 +56,7 @@ class Desk:
     boards: Boards
     chat: Chat
     files: Files
+    pictures: Pictures
     stored_answers: StoredAnswers
     inventory: Inventory
     access: Access
@@ -156,6 +158,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
     observe(bus, hub, resume, Counts(hub), presence, control)
+    files = Files(settings)
     desk = Desk(
         settings=settings,
         database=database,
@@ -170,7 +173,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),
-        files=Files(settings),
+        files=files,
+        pictures=Pictures(files),
         stored_answers=StoredAnswers(database, on=limits.on),
         inventory=Inventory(database, redis),
         access=access,

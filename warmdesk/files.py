@@ -39,6 +39,8 @@ PIECE = 64 << 10
 READ = 256 << 10
 """Bytes that are read at once."""
 INCOMING = "incoming"
+PREVIEW = "-small"
+"""Behind a file's name, where its preview is."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FULL_SECONDS = 60
 CLIENT: Any = {"connect_timeout": "5s", "timeout": "30s"}
@@ -219,26 +221,39 @@ class Files:
 
         return pieces()
 
+    async def read_all(self, name: str, *, preview: bool = False) -> bytes:
+        """A file, or its preview, at once. Raises `FileNotFoundError`."""
+        with failing():
+            path = place(name) + (PREVIEW if preview else "")
+            found = await obstore.get_async(self._opened(), path)
+            return bytes(await found.bytes_async())
+
+    async def keep_preview(self, name: str, content: bytes) -> None:
+        """Keep a smaller picture beside a file. It goes with the file."""
+        with failing():
+            await obstore.put_async(self._opened(), place(name) + PREVIEW, content)
+
     async def delete(self, names: Iterable[str]) -> None:
-        """Delete files, if they are there."""
+        """Delete files, if they are there, and their previews."""
         store = self._opened()
         for name in names:
-            try:
-                with failing():
-                    await obstore.delete_async(store, place(name))
-            except FileNotFoundError:
-                pass
+            for path in (place(name), place(name) + PREVIEW):
+                try:
+                    with failing():
+                        await obstore.delete_async(store, path)
+                except FileNotFoundError:
+                    pass
 
     async def old(self, seconds: float) -> AsyncIterator[list[str]]:
         """The names of all files that were kept so long ago or earlier, some at a time."""
         with failing():
             end = time.time() - seconds
             async for some in obstore.list(self._opened()):
-                names = (
-                    each["path"].rpartition("/")[2]
+                names = {
+                    each["path"].rpartition("/")[2].removesuffix(PREVIEW)
                     for each in some
                     if each["last_modified"].timestamp() < end
-                )
+                }
                 yield [name for name in names if len(name) == 32]
 
     async def clear_incoming(self, seconds: float) -> int:

@@ -1,5 +1,6 @@
 -- oldest program: 0.1
--- Files that hang on cards, comments and messages. What is in them is kept elsewhere, under random names.
+-- Files that hang on cards, comments and messages, and people's pictures. What is in the files is kept elsewhere, under random
+-- names.
 
 create table attachments (
     id bigint generated always as identity primary key,
@@ -43,3 +44,24 @@ begin
 end
 $$;
 create trigger attachments_removed after delete on attachments for each row execute function remove_file();
+
+-- People's own pictures, small, under the digest of what they show: who has the same one shares it. Others address them by
+-- users.avatar_url.
+create table avatars (
+    sha256 text collate "C" primary key,
+    picture bytea not null,
+    -- Since when somebody does not show it any more.
+    left_at timestamptz
+);
+create index avatars_left on avatars (left_at) where left_at is not null;
+create index users_avatar on users (avatar_url) where avatar_url like '/avatars/%';
+
+-- By a trigger: an account may lose its picture in many ways.
+create function leave_avatar() returns trigger language plpgsql as $$
+begin
+    update avatars a set left_at = clock_timestamp() where a.sha256 = substring(old.avatar_url from '^/avatars/([0-9a-f]{64})[.]webp$');
+    return null;
+end
+$$;
+create trigger users_avatar_left after update of avatar_url on users for each row
+when (old.avatar_url like '/avatars/%' and old.avatar_url is distinct from new.avatar_url) execute function leave_avatar();

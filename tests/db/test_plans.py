@@ -28,6 +28,7 @@ SMALL, LARGE = 10_000, 1_000_000
 QUERIES = {query.name: query for query in sql}
 FEW = {
     "api_keys",
+    "avatars",
     "columns",
     "favorite_users",
     "feeds",
@@ -321,7 +322,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
-    for table in ("attachments", "idempotency_keys", "refresh_tokens", "sessions"):
+    for table in ("attachments", "avatars", "idempotency_keys", "refresh_tokens", "sessions"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})

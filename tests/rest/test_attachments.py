@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.store import MemoryStore
 
 from tests.conftest import Board, Door, until
 from tests.disk import small_disk
@@ -20,7 +21,7 @@ from warmdesk.config import ConfigError, Settings, load
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.disk import Disk
-from warmdesk.errors import Unavailable
+from warmdesk.errors import NotFound, Unavailable
 from warmdesk.files import Files, Upload
 from warmdesk.http.downloads import disposition
 from warmdesk.http.forms import plain_name
@@ -378,6 +379,53 @@ async def test_a_change_that_is_refused_keeps_no_file(
     go_on.set()
     assert (await late).status == 404
     assert kept(settings) == []
+
+
+async def test_an_object_store_keeps_what_came_in_here(tmp_path: Path) -> None:
+    files = Files(Settings(file_store="s3://bucket/files", data_dir=tmp_path))
+    files._store = MemoryStore()
+    async with files.receiving() as uploads:
+        file = files.begin(uploads)
+        await file.write(TEXT)
+        with pytest.raises(NotFound):
+            async with files.keeping(uploads):
+                raise NotFound
+    assert [names async for names in files.old(-60)] == []
+    async with files.receiving() as uploads:
+        file = files.begin(uploads)
+        await file.write(TEXT)
+        async with files.keeping(uploads):
+            pass
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+    pieces = await files.read(file.name, 3, 7)
+    assert b"".join([piece async for piece in pieces]) == TEXT[3:7]
+    assert [names async for names in files.old(-60)] == [[file.name]]
+    await files.delete([file.name, "0" * 32])
+    assert [names async for names in files.old(-60)] == []
+    with pytest.raises(FileNotFoundError):
+        await files.read(file.name, 0, 1)
+
+
+async def test_an_object_store_that_is_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("AWS_REGION", "x"),
+        ("AWS_ENDPOINT", "http://127.0.0.1:9"),
+        ("AWS_ALLOW_HTTP", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(storing, "RETRY", {"max_retries": 0})
+    files = Files(Settings(file_store="s3://bucket/files", data_dir=tmp_path))
+    async with files.receiving() as uploads:
+        await files.begin(uploads).write(TEXT)
+        with pytest.raises(Unavailable):
+            async with files.keeping(uploads):
+                pass
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+    assert "files.failed" in caplog.text
 
 
 # Downloads

@@ -21,6 +21,7 @@ from warmdesk.realtime.events import CATALOGUE, ERASING
 SECRET = "secret"
 KEPT = {
     "/attachments/{attachment_id}": "as on its card; what a comment or a message has is edited",
+    "/users/me/avatar": "the account stays",
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
     "/favorite-users/{user_id}": "no event tells of it",
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",

@@ -74,6 +74,7 @@ async def test_a_place_is_asked_whether_one_may_write_there(
         ({"owner_type": "card_comment", "owner_id": 2**52}, 404, None),
         ({"conversation_id": 2**52}, 404, None),
         ({"project": "nothing"}, 404, None),
+        ({"project": "\0"}, 400, {"project": "bad_format"}),
         ({"project": "x" * 1001}, 400, {"project": "too_long"}),
     ],
 )

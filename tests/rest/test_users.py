@@ -367,6 +367,7 @@ async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_secon
 
 OWN = {
     "api_keys",
+    "attachments",
     "notifications",
     "project_members",
     "project_guests",
@@ -374,7 +375,7 @@ OWN = {
     "starred_projects",
 }
 """Tables of a project whose rows are about the user himself, and are shown of members alone or to
-nobody else."""
+nobody else; or that show the id alone, beside a fact or a message that shows the user."""
 
 
 async def test_every_table_of_a_project_that_shows_users_is_looked_at(connection: Any) -> None:

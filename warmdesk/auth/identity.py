@@ -40,6 +40,7 @@ from warmdesk.tasks import Batcher, SingleFlight
 KEPT = 20_000
 """Tokens and keys remembered by one process; the longest unused goes first."""
 TICKET_SECONDS = 30
+LINK_SECONDS = 60
 REDIS_SECONDS = 0.25
 KEY_START = "wd_"
 KEY_LONGEST = 200
@@ -196,6 +197,28 @@ class Identity:
         await self._ask_redis(self.redis.set(self._ticket_key(ticket), facts, ex=TICKET_SECONDS))
         return ticket
 
+    async def file_link(self, actor: Actor, file_id: int) -> str:
+        """A ticket for one file, good for `LINK_SECONDS`, as often as it is sent: a browser that
+        shows a picture, or fetches it in parts, sends no header of ours.
+        """
+        ticket = new_secret()
+        facts = [actor.user_id, actor.session_id, actor.key_id, actor.expires_at, file_id]
+        key = self._ticket_key(ticket, "file-link")
+        await self._ask_redis(self.redis.set(key, json.dumps(facts), ex=LINK_SECONDS))
+        return ticket
+
+    async def by_file_link(self, ticket: str, file_id: int) -> Actor:
+        """The actor that asked for a ticket for this file. Its rights are looked up now."""
+        facts = None
+        if is_secret(ticket):
+            key = self._ticket_key(ticket, "file-link")
+            facts = await self._ask_redis(self.redis.get(key))
+        if facts is not None:
+            *holder, for_file = json.loads(facts)
+            if for_file == file_id:
+                return await self._holding(holder)
+        raise not_good("ticket", "the link is not valid any more")
+
     async def by_ticket(self, ticket: str) -> Actor:
         """The actor that asked for the ticket, which is used up. Its rights are looked up now, not
         when it asked.
@@ -205,7 +228,11 @@ class Identity:
             facts = await self._ask_redis(self.redis.getdel(self._ticket_key(ticket)))
         if facts is None:
             raise not_good("ticket", "the ticket is not valid")
-        user_id, session_id, key_id, expires_at = json.loads(facts)
+        return await self._holding(json.loads(facts))
+
+    async def _holding(self, facts: list[Any]) -> Actor:
+        """The actor of a ticket, as it is now."""
+        user_id, session_id, key_id, expires_at = facts
         if session_id is not None:
             actor = await self._by_session(session_id, user_id, expires_at)
         else:
@@ -282,8 +309,8 @@ class Identity:
             async with self.database.connection() as connection:
                 await sql.auth.note_key_use(connection, key_id=actor.key_id)
 
-    def _ticket_key(self, ticket: str) -> str:
-        return f"{self.names}ticket:{digest(ticket)}"
+    def _ticket_key(self, ticket: str, kind: str = "ticket") -> str:
+        return f"{self.names}{kind}:{digest(ticket)}"
 
     async def _ask_redis(self, command: Awaitable[T]) -> T:
         try:

@@ -196,6 +196,12 @@ class AuthQueries(Queries):
     @query
     def change_password(self, *, new_hash: Any, user_id: Any, checked_hash: Any) -> Rows: ...
 
+class AvatarsQueries(Queries):
+    @query
+    def keep(self, *, sha256: Any, picture: Any) -> str: ...
+    @query
+    def shown(self, *, sha256: Any) -> Any: ...
+
 class CardsQueries(Queries):
     @hot
     def create(
@@ -969,6 +975,8 @@ class RetentionQueries(Queries):
     def conversations(self, *, batch: int | None) -> Any: ...
     @query
     def attachments(self, *, batch: int | None) -> Any: ...
+    @query
+    def avatars(self, *, batch: int | None) -> Any: ...
 
 class SearchQueries(Queries):
     @query
@@ -1103,6 +1111,7 @@ class Sql(Statements):
     access: AccessQueries
     attachments: AttachmentsQueries
     auth: AuthQueries
+    avatars: AvatarsQueries
     cards: CardsQueries
     chat: ChatQueries
     checklist: ChecklistQueries

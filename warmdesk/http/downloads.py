@@ -13,10 +13,11 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from warmdesk.errors import NotFound, WarmDeskError
+from warmdesk.errors import NotFound, WarmDeskError, field_error
 from warmdesk.files import Files
 from warmdesk.http.encodings import tags_seen
-from warmdesk.media import INLINE, OTHER, TEXT
+from warmdesk.media import INLINE, OTHER, PICTURES, TEXT
+from warmdesk.pictures import TYPE, NoPicture, Pictures
 
 SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 """Whatever it is, it runs no script, loads nothing, and belongs to no origin."""
@@ -59,16 +60,14 @@ class Download(web.StreamResponse):
         return writer
 
 
-async def answer_file(
-    request: web.Request, files: Files, found: Any, *, headers: Mapping[str, str] | None = None
-) -> web.StreamResponse:
+async def answer_file(request: web.Request, files: Files, found: Any) -> web.StreamResponse:
     """The answer of a file: `found` is its row. 304 to who has it, 206 to who asks for a part, 416
     for one behind its end.
     """
     tag, size = f'"{found["sha256"]}"', found["size_bytes"]
     seen = tags_seen(request)
     if tag in seen or "*" in seen:
-        return web.Response(status=304, headers={"ETag": tag, **(headers or {})})
+        return web.Response(status=304, headers={"ETag": tag})
     asked = range_of(request.headers, size, tag)
     kind = found["mime_type"]
     sent = {
@@ -77,7 +76,6 @@ async def answer_file(
         "Content-Security-Policy": SANDBOX,
         "Accept-Ranges": "bytes",
         "ETag": tag,
-        **(headers or {}),
     }
     if asked.is_part:
         sent["Content-Range"] = f"bytes {asked.start}-{asked.end - 1}/{size}"
@@ -86,10 +84,40 @@ async def answer_file(
         try:
             pieces = await files.read(found["stored_name"], asked.start, asked.end)
         except FileNotFoundError as error:
-            log.error("files.missing attachment=%d", found["id"])
-            raise NotFound("the file is gone") from error
+            raise _missing(found) from error
     status = 206 if asked.is_part else 200
     return Download(pieces, asked.end - asked.start, status=status, headers=sent)
+
+
+async def answer_preview(
+    request: web.Request, pictures: Pictures, found: Any
+) -> web.StreamResponse:
+    """The answer of a smaller picture of a file: `found` is its row. 400 for what is no picture."""
+    tag = f'"{found["sha256"]}-small"'
+    sent = {"ETag": tag}
+    seen = tags_seen(request)
+    if tag in seen or "*" in seen:
+        return web.Response(status=304, headers=sent)
+    try:
+        if found["mime_type"] not in PICTURES:
+            raise NoPicture
+        small = await pictures.preview(found["stored_name"])
+    except NoPicture as error:
+        words = "only pictures come smaller, and none of very many pixels"
+        raise field_error("size", "conflicting", words) from error
+    except FileNotFoundError as error:
+        raise _missing(found) from error
+    sent |= {
+        "Content-Type": TYPE,
+        "Content-Disposition": disposition(f"{found['filename']}.webp", inline=True),
+        "Content-Security-Policy": SANDBOX,
+    }
+    return web.Response(body=small, headers=sent)
+
+
+def _missing(found: Any) -> NotFound:
+    log.error("files.missing attachment=%d", found["id"])
+    return NotFound("the file is gone")
 
 
 def range_of(headers: Mapping[str, str], size: int, tag: str) -> Range:

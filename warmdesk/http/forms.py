@@ -65,15 +65,19 @@ class Form:
         }
 
 
-def form_of_files(*others: str, most: int = FILES) -> Accepts:
-    """A body that is a form with a part ``file``, as often as `most`, and `others`."""
+def form_of_files(
+    *others: str, name: str = "file", most: int = FILES, most_bytes: int = 0
+) -> Accepts:
+    """A body that is a form with a part of this name, as often as `most`, and `others`.
+    `most_bytes` of a file: without it the setting ``upload_bytes``.
+    """
 
     def limit(settings: Settings) -> int:
-        return most * settings.upload_bytes + REST_BYTES
+        return most * (most_bytes or settings.upload_bytes) + REST_BYTES
 
     file: Mapping[str, Any] = {"type": "array", "items": BINARY, "maxItems": most}
-    form = {"file": file if most > 1 else BINARY, **{name: {"type": "string"} for name in others}}
-    return Accepts(("multipart/form-data",), limit, streamed=True, form=form, required=("file",))
+    form = {name: file if most > 1 else BINARY, **{each: {"type": "string"} for each in others}}
+    return Accepts(("multipart/form-data",), limit, streamed=True, form=form, required=(name,))
 
 
 @asynccontextmanager
@@ -92,8 +96,9 @@ async def reading(
         form = Form()
         async for part in parts(request, accepts):
             if part.name == name:
-                if len(form.files) == FILES:
-                    raise field_error(name, "too_long", f"at most {FILES} files at once")
+                most = accepts.form[name].get("maxItems", 1)
+                if len(form.files) == most:
+                    raise field_error(name, "too_long", f"at most {most} at once")
                 upload = desk.files.begin(uploads)
                 async for piece in part.pieces:
                     if upload.size + len(piece) > most_bytes:
@@ -115,6 +120,8 @@ async def _text(part: Part) -> str:
         raw += piece
         if len(raw) > FIELD_BYTES:
             raise field_error(part.name, "too_long", f"has at most {FIELD_BYTES} bytes")
+    if b"\0" in raw:
+        raise field_error(part.name, "bad_format", "text must not hold NUL characters")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

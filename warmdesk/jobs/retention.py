@@ -57,6 +57,7 @@ class Retention(Job):
             "sessions": partial(trims.sessions, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
+            "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),

@@ -9,6 +9,7 @@ RESOURCES = (
     "auth",
     "sessions",
     "users",
+    "avatars",
     "people",
     "projects",
     "members",

@@ -7,28 +7,39 @@ Nobody reaches a file but through here: each download asks whether its reader se
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
+from warmdesk.auth.identity import LINK_SECONDS
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Fault, fields_error
-from warmdesk.http.answers import answer_outcome
-from warmdesk.http.downloads import answer_file
+from warmdesk.http.answers import answer, answer_outcome
+from warmdesk.http.downloads import answer_file, answer_preview
 from warmdesk.http.forms import Form, form_of_files, reading
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
-from warmdesk.http.route import ApiTag, Etag
-from warmdesk.http.routing import route
+from warmdesk.http.route import PUBLIC, ApiTag, Etag, Rate
+from warmdesk.http.routing import BASE, route
 from warmdesk.media import OTHER
 from warmdesk.realtime.change import Outcome
 from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.attachments import FILES, Attachment, ListAttachments, Uploaded
+from warmdesk.schemas.attachments import (
+    FILES,
+    Attachment,
+    Download,
+    FileLink,
+    LinkedDownload,
+    ListAttachments,
+    Uploaded,
+)
 
 ATTACHMENTS = ApiTag("attachments", "Files on cards, comments and messages.")
 
 ON_CARD = form_of_files()
 ANYWHERE = form_of_files("owner_type", "owner_id", "project", "conversation_id")
+LINKS = Rate("file-link", 600)
 OWNERS = ("card_comment", "chat_message", "conv_message")
 NUMBER = re.compile("[0-9]{1,16}")
 
@@ -93,20 +104,23 @@ async def attach_to_card(request: web.Request) -> web.Response:
     "GET",
     "/projects/{slug}/cards/{card_id}/attachments/{attachment_id}",
     need=Role.VIEWER,
+    query=Download,
     produces=(OTHER,),
     also=(206,),
     etag=Etag.CONTENT,
     tag=ATTACHMENTS,
 )
 async def download_of_card(request: web.Request) -> web.StreamResponse:
-    """Download a file of a card, or of one of its comments: all of it or a part."""
+    """Download a file of a card, or of one of its comments: all of it or a part, or a smaller
+    picture.
+    """
     found = await sql.attachments.of_card(
         request[READS],
         project_id=request[PROJECT].id,
         card=card_ref(request),
         id=path_id(request, "attachment_id"),
     )
-    return await answer_file(request, request.app[DESK].files, found)
+    return await _answer(request, found)
 
 
 @route(
@@ -132,20 +146,21 @@ async def detach_from_card(request: web.Request) -> web.Response:
 @route(
     "GET",
     "/attachments/{attachment_id}",
+    query=Download,
     produces=(OTHER,),
     also=(206,),
     etag=Etag.CONTENT,
     tag=ATTACHMENTS,
 )
 async def download_attachment(request: web.Request) -> web.StreamResponse:
-    """Download a file, wherever it is: all of it or a part.
+    """Download a file, wherever it is: all of it or a part, or a smaller picture.
 
     Pictures and PDF are shown by browsers, everything else is saved.
     """
     found = await sql.attachments.seen(
         request[READS], id=path_id(request, "attachment_id"), reader=request[ACTOR].user_id
     )
-    return await answer_file(request, request.app[DESK].files, found)
+    return await _answer(request, found)
 
 
 @route(
@@ -248,3 +263,54 @@ async def delete_attachment(request: web.Request) -> web.Response:
             attachment_id=path_id(request, "attachment_id"),
         )
     )
+
+
+# Links
+
+
+@route(
+    "POST",
+    "/attachments/{attachment_id}/link",
+    answer=FileLink,
+    secret=True,
+    rate=LINKS,
+    errors=(429,),
+    tag=ATTACHMENTS,
+)
+async def link_attachment(request: web.Request) -> web.Response:
+    """Get an address of a file that a browser can show or save: for 60 seconds it needs no
+    credential, as often as it is asked for.
+
+    Your right to see the file is asked again each time. A picture's takes `&size=320`.
+    """
+    desk, actor, file_id = request.app[DESK], request[ACTOR], path_id(request, "attachment_id")
+    found = await sql.attachments.seen(desk.database, id=file_id, reader=actor.user_id)
+    ticket = await desk.identity.file_link(actor, found["id"])
+    url = f"{BASE}/attachments/{file_id}/file?ticket={ticket}"
+    return answer({"url": url, "expires_in": LINK_SECONDS})
+
+
+@route(
+    "GET",
+    "/attachments/{attachment_id}/file",
+    need=PUBLIC,
+    query=LinkedDownload,
+    produces=(OTHER,),
+    also=(206,),
+    etag=Etag.CONTENT,
+    errors=(401,),
+    tag=ATTACHMENTS,
+)
+async def download_by_link(request: web.Request) -> web.StreamResponse:
+    """Download a file by a link that somebody who sees it got."""
+    desk, file_id = request.app[DESK], path_id(request, "attachment_id")
+    actor = await desk.identity.by_file_link(request[QUERY].ticket, file_id)
+    found = await sql.attachments.seen(desk.database, id=file_id, reader=actor.user_id)
+    return await _answer(request, found)
+
+
+async def _answer(request: web.Request, found: Any) -> web.StreamResponse:
+    desk = request.app[DESK]
+    if request[QUERY].size is not None:
+        return await answer_preview(request, desk.pictures, found)
+    return await answer_file(request, desk.files, found)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from warmdesk.schemas import Id, Shape, Timestamp
+from warmdesk.schemas import Body, Id, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
 
 FILES = 10
@@ -36,6 +36,25 @@ class Attachment(Shape):
     uploader_id: int
     created_at: Timestamp
     url: str
+
+
+class Download(Body):
+    """How to fetch a file: as it is, or a picture at most 320 pixels wide and high."""
+
+    size: Literal["320"] | None = None
+
+
+class LinkedDownload(Download, kw_only=True):
+    """The same with the ticket of a link instead of a credential."""
+
+    ticket: Annotated[str, Meta(max_length=100, description="of POST …/link")] = ""
+
+
+class FileLink(Shape):
+    """An address that needs no credential for `expires_in` seconds."""
+
+    url: str
+    expires_in: int
 
 
 class AttachmentAdded(Attachment, kw_only=True):
