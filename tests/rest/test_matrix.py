@@ -78,10 +78,18 @@ account        GET    /users/me
 account        GET    /auth/me
 account        PUT    /users/me
 account        PUT    /auth/me
+account        POST   /users/me/avatar
+account        DELETE /users/me/avatar
 account        PUT    /users/me/password
 account        PUT    /auth/me/password
 people         GET    /users/me/events
 people         GET    /users/search
+people         GET    /users/refs
+people         GET    /online-users
+people         GET    /favorite-users
+people         POST   /favorite-users/{user_id}
+people         DELETE /favorite-users/{user_id}
+people         GET    /search
 administrators GET    /users
 administrators POST   /users
 administrators GET    /users/{user_id}
@@ -147,6 +155,8 @@ author|admin   DELETE /projects/{slug}/cards/{card_id}/attachments/{attachment_i
 member         POST   /attachments
 viewer         GET    /attachments/{attachment_id}
 author|admin   DELETE /attachments/{attachment_id}
+viewer         POST   /attachments/{attachment_id}/link
+public         GET    /attachments/{attachment_id}/file
 
 viewer         GET    /projects/{slug}/cards/{card_id}/comments
 member         POST   /projects/{slug}/cards/{card_id}/comments
