@@ -121,6 +121,8 @@ async def test_every_operation_works_as_it_opens(
     for each in operations():
         operation = await office.prepare(each)
         assert operation.person is not None
+        if operation.headers or operation.id == "download_by_link":
+            continue  # a file has to be chosen, or a link copied
         if operation.person is not shown:
             shown = operation.person
             await signed_in(page, await shown.token())

@@ -214,6 +214,19 @@ $$;
 
 -- Files of comments and messages
 
+-- Locks a card that was found by what hangs on it, in an entered project. It may have gone to another project since: then the
+-- change starts again, and finds it there.
+create or replace function stay_in(project_ bigint, card_ bigint) returns void language plpgsql as $$
+declare
+    place bigint;
+begin
+    select k.project_id into place from cards k where k.id = card_ for no key update;
+    if place <> project_ then
+        raise exception using errcode = '40001', message = 'the card went to another project meanwhile';
+    end if;
+end
+$$;
+
 -- Enters where a comment or a message is, and locks it: 404 where there is none for the actor. Gives whose it is.
 create or replace function hold_owner(
     actor_ bigint, owner_type_ text, owner_ bigint,
@@ -233,6 +246,7 @@ begin
     if project is not null and sees_project(actor_, project) then
         prefix := require_writer(actor_, project, 'member');
         if owner_type_ = 'card_comment' then
+            perform stay_in(project, card);
             author := (lock_comment(hold_part(project, prefix, card::text), owner_)).user_id;
         else
             select m.user_id into author from chat_messages m where m.id = owner_ and not m.is_deleted for no key update;
@@ -338,6 +352,8 @@ begin
         perform refuse(404, 'attachment not found');
     end if;
     if a.owner_type = 'card' then
+        perform require_writer(actor_, a.project_id, 'member');
+        perform stay_in(a.project_id, a.card_id);
         select d.status, d.answer, d.messages into status, answer, messages
         from detach_from_card(actor_, client_, 'member', null, 409, a.project_id, a.card_id::text, a.id) d;
         return;

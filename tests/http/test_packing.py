@@ -277,6 +277,7 @@ NO_SECRETS = {
     "CardSummary": {"key"},
     "CardDetail": {"key"},
     "CardLink": {"url"},
+    "ShownCard": {"key"},
     "Uploaded": {"url"},
 }
 """Fields of answers that are called like secrets and are none: a card's key, a page's address."""
