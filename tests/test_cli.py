@@ -260,6 +260,33 @@ FOULS = [
         "history %s: its card %s is in another project",
     ),
     (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "insert into card_comments (project_id, card_id, user_id, body)"
+        " select p.id, c.id, 1, 'C' from projects p join cards c on c.project_id <> p.id",
+        "comment %s: its card %s is in another project",
+    ),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "insert into time_entries (user_id, project_id, card_id, date, minutes)"
+        " select 1, p.id, c.id, now(), 5 from projects p join cards c on c.project_id <> p.id",
+        "time entry %s: its card %s is in another project",
+    ),
+    (
+        "insert into projects (name, slug, key_prefix, created_by_id) values ('X', 'x', 'X', 1);"
+        "insert into attachments (project_id, card_id, owner_type, owner_id, uploader_id, filename,"
+        " stored_name, mime_type, size_bytes, sha256)"
+        " select p.id, c.id, 'card', c.id, 1, 'f', c.id::text, 'text/plain', 1, 'x'"
+        " from projects p join cards c on c.project_id <> p.id",
+        "attachment %s: its card %s is in another project",
+    ),
+    (
+        "insert into attachments (project_id, card_id, owner_type, owner_id, uploader_id, filename,"
+        " stored_name, mime_type, size_bytes, sha256)"
+        " values (1, null, 'chat_message', 404, 1, 'f', 'f', 'text/plain', 1, 'x')",
+        "attachment %s: its %s %s is gone",
+    ),
+    ("update cards set attachment_count = 1", "card %s: counts %s files, but has %s"),
+    (
         "insert into message_reactions (owner_type, owner_id, user_id, emoji)"
         " values ('chat_message', 404, 1, '+1')",
         "reaction %s: its message %s is gone",

@@ -440,6 +440,7 @@ class ShownCard(CardDetail, kw_only=True):
     comments_more: bool | UnsetType = UNSET  # type: ignore[assignment]
     checklist: list[ChecklistItem] | UnsetType = UNSET  # type: ignore[assignment]
     attachments: list[Attachment] | UnsetType = UNSET  # type: ignore[assignment]
+    attachments_more: bool | UnsetType = UNSET  # type: ignore[assignment]
     links: list[CardLink] | UnsetType = UNSET  # type: ignore[assignment]
     links_more: bool | UnsetType = UNSET  # type: ignore[assignment]
     history: list[History] | UnsetType = UNSET
