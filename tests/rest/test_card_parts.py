@@ -12,7 +12,7 @@ from tests.person import Person
 from tests.rest.test_card_pages import ids, walk
 
 KEYS = {
-    "attachments": {"attachments"},
+    "attachments": {"attachments", "attachments_more"},
     "checklist": {"checklist"},
     "comments": {"comments", "comments_more"},
     "history": {"history", "history_more"},
