@@ -209,7 +209,7 @@ async def test_the_kernel_too_forgets_what_a_peer_never_takes(
 ) -> None:
     line = await shake(url, await alice.token(), "demo", receive_buffer=4096)
     for _ in range(40):
-        await alice.post(f"{board.path}/chat/messages", {"body": "x" * 9000})
+        await alice.post(f"{board.path}/chat/messages", {"body": f"0 {'x' * 9000}"})
     await until(lambda: ends, limit=8)
     # The peer has read nothing, and its window is shut: only a reset can tell it.
     await until(lambda: line.is_over, limit=3)
@@ -233,7 +233,7 @@ async def test_a_thousand_small_buffers_count_like_a_few_large_ones(
     viewer = Viewer(await shake(url, await olga.token(), "demo"))
     reading = asyncio.create_task(viewer.read())
     for _ in range(60):
-        await alice.post(f"{board.path}/chat/messages", {"body": "x" * 9000})
+        await alice.post(f"{board.path}/chat/messages", {"body": f"0 {'x' * 9000}"})
 
     await until(lambda: ends, limit=8)
     assert not any(room.slow for room in desk.hub.rooms.values()), "nobody was past the limit"
