@@ -82,6 +82,16 @@ select forget_notifications(
     array(select n.id from notifications as n where n.chat_message_id = :id::bigint)
 );
 
+-- name: hold_of_message -> many
+-- Locks what is about a message of a conversation, before the feeds of those in it.
+select n.id from notifications as n where n.conversation_message_id = :id::bigint order by n.id for update;
+
+-- name: hold_of_person -> many
+-- Locks what somebody was told of a project or a conversation, before that person's feed.
+select n.id from notifications as n
+where n.user_id = :user_id::bigint and (n.project_id = :project_id::bigint or n.conversation_id = :conversation_id::bigint)
+order by n.id for update;
+
 -- name: forget_message -> value, by key
 -- Forgets all that is about a message of a conversation: see forget_message.
 select forget_message(:actor::bigint, :conversation_id::bigint, :id::bigint);

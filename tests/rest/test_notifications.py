@@ -490,6 +490,36 @@ async def test_all_is_read_whatever_comes_meanwhile(
     assert len(later) == len(await bell(bob, "?unread=true")) == await unread(bob)
 
 
+@pytest.mark.parametrize("what", ["message", "participant", "member"])
+async def test_who_reads_and_who_deletes_wait_for_each_other_in_one_order(
+    board: Board, alice: Person, olga: Person, bob: Person, connection: Any, what: str
+) -> None:
+    """Rows before feeds, whichever of the two comes first; else PostgreSQL ends one of them."""
+    group = (await begin(alice, BOB, EVE))["id"]
+    said = await say(alice, group)
+    if what == "member":
+        await alice.post(f"{board.path}/chat/messages", {"body": "@bob"})
+    paths = {
+        "message": f"/conversations/{group}/messages/{said['id']}",
+        "participant": f"/conversations/{group}/members/{BOB}",
+        "member": f"{board.path}/members/{BOB}",
+    }
+    (his, *_) = await bell(bob)
+    deleting = olga if what == "member" else alice
+    async with held(connection, f"select * from feeds where channel = 'user:{BOB}'"):
+        reads = asyncio.create_task(bob.request("POST", f"/notifications/{his['id']}/read"))
+        await waiting(connection, 1)
+        deletes = asyncio.create_task(deleting.delete(paths[what]))
+        await waiting(connection, 2)
+        blocked = await connection.fetchval(
+            "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+        )
+        assert blocked == 2, "the one waits for the feed, the other for the row"
+    assert (await reads).status == 204
+    await deletes
+    assert await unread(bob) == len(await bell(bob, "?unread=true"))
+
+
 async def test_counts_are_true_after_all_comes_at_once(
     board: Board, alice: Person, olga: Person, bob: Person, connection: Any
 ) -> None:

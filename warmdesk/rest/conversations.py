@@ -247,6 +247,9 @@ async def remove_participant(request: web.Request) -> web.Response:
         if not may_remove:
             raise Forbidden("only who made the group removes others")
         await sql.conversations.remove(change.connection, id=here, user_id=user_id)
+        await sql.notifications.hold_of_person(
+            change.connection, user_id=user_id, project_id=None, conversation_id=here
+        )
         removed = json_text(conversation_id=here, user_id=user_id)
         of_member = _entity(here).child("member", user_id)
         if not await _tell(change, DM_MEMBER_REMOVED, removed, of_member):
@@ -466,6 +469,7 @@ async def delete_conversation_message(request: web.Request) -> web.Response:
         await _lock_own(change, message_id)
         here = _here(change)
         await sql.conversations.delete(change.connection, message_id=message_id)
+        await sql.notifications.hold_of_message(change.connection, id=message_id)
         deleted = json_text(conversation_id=here, id=message_id)
         await _tell(change, DM_MESSAGE_DELETED, deleted, _entity(here).child("message", message_id))
         change.finish(

@@ -181,6 +181,9 @@ async def remove_member(request: web.Request) -> web.Response:
         await _keep_an_owner(connection, target)
         for query in (sql.members.unassign, sql.members.unwatch, sql.members.remove):
             await query(connection, project_id=project.id, user_id=user_id)
+        await sql.notifications.hold_of_person(
+            connection, user_id=user_id, project_id=project.id, conversation_id=None
+        )
         change.emit(
             project_channel(project.id),
             MEMBER_REMOVED,
