@@ -82,11 +82,11 @@ select forget_notifications(
     array(select n.id from notifications as n where n.chat_message_id = :id::bigint)
 );
 
--- name: hold_of_message -> many
+-- name: hold_of_message -> many, by key
 -- Locks what is about a message of a conversation, before the feeds of those in it.
 select n.id from notifications as n where n.conversation_message_id = :id::bigint order by n.id for update;
 
--- name: hold_of_person -> many
+-- name: hold_of_person -> many, by key
 -- Locks what somebody was told of a project or a conversation, before that person's feed.
 select n.id from notifications as n
 where n.user_id = :user_id::bigint and (n.project_id = :project_id::bigint or n.conversation_id = :conversation_id::bigint)

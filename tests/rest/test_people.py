@@ -100,7 +100,7 @@ async def test_only_those_near_me_are_told_to_be_online(
     async def neither() -> bool:
         return await ids(root, "/online-users") == [ROOT]
 
-    await eventually(neither)
+    await eventually(neither, limit=15)  # they are gone when they were away for five seconds
 
 
 async def test_without_redis_those_of_this_process_are_told(
