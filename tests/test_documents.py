@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import docutils.core
 import docutils.nodes
@@ -22,6 +22,7 @@ from warmdesk.http.commands import COMMANDS
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
+from warmdesk.schemas.notifications import Kind
 
 HOME = Path(__file__).parents[1]
 STRICT = {
@@ -162,3 +163,8 @@ def test_the_errors_in_the_operations_are_those_that_are_logged() -> None:
     logged |= {f"{server}{name[2:]}" for name in of_servers for server in ("postgres", "valkey")}
 
     assert {row[0] for row in rows(parsed("docs/operations.rst"), "The log")} == logged
+
+
+def test_the_protocol_says_what_each_notification_is_about() -> None:
+    said = (HOME / "docs" / "protocol.rst").read_text("utf-8")
+    assert [kind for kind in get_args(Kind) if f"``{kind}``" not in said] == []

@@ -32,7 +32,8 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_material = off a
 declare
     prefix text;
     c cards;
-    a attachments;
+    id_ bigint;
+    file text;
     made text[] := '{}';
     events_ new_event[] := '{}';
 begin
@@ -43,21 +44,16 @@ begin
         perform refuse(413, 'a card has at most ' || most_ || ' files', '{"code":"too_many_files"}');
     end if;
     perform require_room(project_, null, sizes_, most_bytes_);
-    for a in
-        insert into attachments (
-            project_id, card_id, owner_type, owner_id, uploader_id, stored_name, filename, mime_type, size_bytes, sha256
-        )
-        select project_, c.id, 'card', c.id, actor_, f.stored_name, f.filename, f.mime_type, f.size, f.digest
-        from unnest(stored_names_, filenames_, mime_types_, sizes_, digests_) with ordinality
-        f (stored_name, filename, mime_type, size, digest, nth)
-        order by f.nth
-        returning *
+    for id_, file in
+        select f.id, f.file from add_files(
+            project_, null, c.id, 'card', c.id, actor_, stored_names_, filenames_, mime_types_, sizes_, digests_
+        ) f
     loop
         perform tell_part(project_, c.id, actor_, 'attachment_added');
-        made := made || shape(a)::text;
+        made := made || file;
         events_ := events_ || row(
-            'project:' || project_, 'board.attachment_added', joined('{"card_id":' || c.id || '}', shape(a)::text),
-            entity(entity('card', c.id), 'attachment', a.id)
+            'project:' || project_, 'board.attachment_added', joined('{"card_id":' || c.id || '}', file),
+            entity(entity('card', c.id), 'attachment', id_)
         )::new_event;
     end loop;
     status := 201;
@@ -169,39 +165,28 @@ begin
     end if;
     perform require_room(project_, conversation_, sizes_, most_bytes_);
     status := 201;
-    answer := add_files(
-        project_, conversation_, null, null, null, actor_, stored_names_, filenames_, mime_types_, sizes_, digests_
-    );
+    answer := uploaded(array(
+        select f.file from add_files(
+            project_, conversation_, null, null, null, actor_, stored_names_, filenames_, mime_types_, sizes_, digests_
+        ) f
+    ));
     messages := '{}';
 end
 $$;
 
--- The rows of files that came, and what their upload is answered with.
+-- Writes the rows of files that came, in their order; gives each as it is shown.
 create or replace function add_files(
     project_ bigint, conversation_ bigint, card_ bigint, owner_type_ text, owner_ bigint, uploader_ bigint,
     stored_names_ text[], filenames_ text[], mime_types_ text[], sizes_ bigint[], digests_ text[]
-) returns text language plpgsql as $$
-declare
-    a attachments;
-    made text[] := '{}';
-begin
-    for a in
-        insert into attachments (
-            project_id, conversation_id, card_id, owner_type, owner_id, uploader_id,
-            stored_name, filename, mime_type, size_bytes, sha256
-        )
-        select
-            project_, conversation_, card_, owner_type_, owner_, uploader_,
-            f.stored_name, f.filename, f.mime_type, f.size, f.digest
-        from unnest(stored_names_, filenames_, mime_types_, sizes_, digests_) with ordinality
-        f (stored_name, filename, mime_type, size, digest, nth)
-        order by f.nth
-        returning *
-    loop
-        made := made || shape(a)::text;
-    end loop;
-    return uploaded(made);
-end
+) returns table (id bigint, file text) language sql as $$
+insert into attachments as a (
+    project_id, conversation_id, card_id, owner_type, owner_id, uploader_id, stored_name, filename, mime_type, size_bytes, sha256
+)
+select project_, conversation_, card_, owner_type_, owner_, uploader_, f.stored_name, f.filename, f.mime_type, f.size, f.digest
+from unnest(stored_names_, filenames_, mime_types_, sizes_, digests_) with ordinality
+f (stored_name, filename, mime_type, size, digest, nth)
+order by f.nth
+returning a.id, shape(a)::text
 $$;
 
 -- The answer to an upload: the file; of several the first, with all of them.
@@ -328,10 +313,12 @@ begin
     end if;
     perform require_room(held.project, held.conversation, sizes_, most_bytes_);
     status := 201;
-    answer := add_files(
-        held.project, held.conversation, held.card, owner_type_, owner_, actor_,
-        stored_names_, filenames_, mime_types_, sizes_, digests_
-    );
+    answer := uploaded(array(
+        select f.file from add_files(
+            held.project, held.conversation, held.card, owner_type_, owner_, actor_,
+            stored_names_, filenames_, mime_types_, sizes_, digests_
+        ) f
+    ));
     messages := tell_owner(owner_type_, owner_, held.project, held.conversation, held.card, actor_, client_);
 end
 $$;

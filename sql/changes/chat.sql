@@ -38,7 +38,7 @@ begin
     returning w.payload, array[bus_message(w)] into answer, messages;
     if names_ <> '' then
         id_ := answer::json ->> 'id';
-        messages := messages || tell_notifications(note_names(about_text(actor_, project_, null, null, id_, body_), names_));
+        messages := messages || tell_notifications(note_names(about(actor_, body_, project_, chat_message_ => id_), names_));
     end if;
 end
 $$;
@@ -226,7 +226,7 @@ begin
             ids[going[n]] := made[n];
             if names_[going[n]] <> '' then
                 noted := noted || note_names(
-                    about_text(actors_[going[n]], projects_[going[n]], null, null, made[n], bodies_[going[n]]), names_[going[n]]
+                    about(actors_[going[n]], bodies_[going[n]], projects_[going[n]], chat_message_ => made[n]), names_[going[n]]
                 );
             end if;
         end loop;
@@ -322,6 +322,6 @@ begin
     status := 201;
     answer := (select j.message from messages_json(array[sent]) j)::text;
     messages := write_event(seq_, channel_, 'chat.message', answer, entity('message', sent), actor_, client_)
-        || tell_notifications(note_names(about_text(actor_, project_, null, null, sent, body_), names_));
+        || tell_notifications(note_names(about(actor_, body_, project_, chat_message_ => sent), names_));
 end
 $$;

@@ -125,7 +125,7 @@ begin
     update card_comments k set
         body = body_, time_spent_minutes = minutes_, is_edited = true, version = k.version + 1, updated_at = clock_timestamp()
     where k.id = m.id returning * into m;
-    noted := note_names(about_card(actor_, project_, m.card_id, m.id, m.body, null), names_);
+    noted := note_names(about(actor_, m.body, project_, m.card_id, m.id), names_);
     seqs := take_seqs(array_fill(channel_, array[1 + (more <> 0)::integer]));
     answer := shape(m)::text;
     messages := write_event(

@@ -55,7 +55,7 @@ begin
         )
         select
             c.id, c.kind, about_.actor_id, about_.project_id, about_.card_id, about_.comment_id, about_.topic_id, about_.reply_id,
-            about_.chat_message_id, about_.conversation_id, about_.conversation_message_id, coalesce(about_.body, ''), about_.changes,
+            about_.chat_message_id, about_.conversation_id, about_.conversation_message_id, about_.body, about_.changes,
             c.kind in ('mention', 'assigned', 'dm') and u.email_notifications
             and talk.muted is not true and reads.muted is not true
         from concerned c
@@ -127,57 +127,27 @@ begin
 end
 $$;
 
--- Both at once, for changes written in Python: the last that they do.
-create or replace function notify(about_ notifications, people_ bigint[], kinds_ text[]) returns text[] language sql as $$
-select tell_notifications(note(about_, people_, kinds_))
-$$;
-
--- What `note` is told of a text of a project: the row that its notifications share.
-create or replace function about_text(
-    actor_ bigint, project_ bigint, topic_ bigint, reply_ bigint, message_ bigint, body_ text
-) returns notifications language plpgsql stable as $$
+-- What `note` is told: the row that the notifications of one thing share.
+create or replace function about(
+    actor_ bigint, body_ text default '', project_ bigint default null, card_ bigint default null, comment_ bigint default null,
+    topic_ bigint default null, reply_ bigint default null, chat_message_ bigint default null,
+    conversation_ bigint default null, message_ bigint default null, changes_ text[] default null
+) returns notifications language plpgsql immutable as $$
 declare
-    about notifications;
+    n notifications;
 begin
-    about.actor_id := actor_;
-    about.project_id := project_;
-    about.topic_id := topic_;
-    about.reply_id := reply_;
-    about.chat_message_id := message_;
-    about.body := preview(body_);
-    return about;
-end
-$$;
-
--- The same of a conversation's message.
-create or replace function about_conversation(
-    actor_ bigint, conversation_ bigint, message_ bigint, body_ text
-) returns notifications language plpgsql stable as $$
-declare
-    about notifications;
-begin
-    about.actor_id := actor_;
-    about.conversation_id := conversation_;
-    about.conversation_message_id := message_;
-    about.body := preview(body_);
-    return about;
-end
-$$;
-
--- The same of a card, and of a comment on it.
-create or replace function about_card(
-    actor_ bigint, project_ bigint, card_ bigint, comment_ bigint, body_ text, changes_ text[]
-) returns notifications language plpgsql stable as $$
-declare
-    about notifications;
-begin
-    about.actor_id := actor_;
-    about.project_id := project_;
-    about.card_id := card_;
-    about.comment_id := comment_;
-    about.body := preview(body_);
-    about.changes := changes_;
-    return about;
+    n.actor_id := actor_;
+    n.body := preview(body_);
+    n.project_id := project_;
+    n.card_id := card_;
+    n.comment_id := comment_;
+    n.topic_id := topic_;
+    n.reply_id := reply_;
+    n.chat_message_id := chat_message_;
+    n.conversation_id := conversation_;
+    n.conversation_message_id := message_;
+    n.changes := changes_;
+    return n;
 end
 $$;
 
@@ -203,7 +173,10 @@ begin
         return '{}';
     end if;
     return note(
-        about_card(actor_, c.project_id, c.id, null, null, case when is_moved_ then changes_ || '{column_id}' else changes_ end),
+        about(
+            actor_, project_ => c.project_id, card_ => c.id,
+            changes_ => case when is_moved_ then changes_ || '{column_id}' else changes_ end
+        ),
         people, kinds
     );
 end
@@ -226,7 +199,7 @@ begin
     if people is null then
         return '{}';
     end if;
-    return note(about_card(m.user_id, c.project_id, c.id, m.id, m.body, null), people, kinds);
+    return note(about(m.user_id, m.body, c.project_id, c.id, m.id), people, kinds);
 end
 $$;
 
@@ -258,7 +231,7 @@ begin
         where m.conversation_id = sent.conversation_id and m.user_id <> sent.sender_id and m.user_id <> all(waiting || named)
     );
     return note(
-        about_conversation(sent.sender_id, sent.conversation_id, sent.id, sent.body), named || people,
+        about(sent.sender_id, sent.body, conversation_ => sent.conversation_id, message_ => sent.id), named || people,
         array_fill('mention'::text, array[cardinality(named)]) || array_fill('dm'::text, array[cardinality(people)])
     );
 end
@@ -421,7 +394,8 @@ begin
         where m.conversation_id = conversation_ and m.user_id = reader;
         if next_one.id is not null then
             noted := noted || note(
-                about_conversation(next_one.sender_id, conversation_, next_one.id, next_one.body), array[reader], array['dm']
+                about(next_one.sender_id, next_one.body, conversation_ => conversation_, message_ => next_one.id),
+                array[reader], array['dm']
             );
         end if;
     end loop;

@@ -19,7 +19,7 @@ begin
     select project_, actor_, title_, body_, moment.now, moment.now, moment.now
     from (select clock_timestamp() as now) moment
     returning * into t;
-    noted := note_names(about_text(actor_, project_, t.id, null, null, t.body), names_);
+    noted := note_names(about(actor_, t.body, project_, topic_ => t.id), names_);
     seq_ := take_seq(channel_);
     answer := topic_json(t);
     messages := write_event(seq_, channel_, 'topic.created', answer, entity('topic', t.id), actor_, client_)
@@ -57,7 +57,7 @@ begin
     returning * into r;
     named := people_named(actor_, project_, names_);
     noted := note(
-        about_text(actor_, project_, topic_, r.id, null, r.body), named || author,
+        about(actor_, r.body, project_, topic_ => topic_, reply_ => r.id), named || author,
         array_fill('mention'::text, array[cardinality(named)]) || array['topic_reply']
     );
     seq_ := take_seq(channel_);

@@ -33,5 +33,4 @@ create index notifications_of_reply on notifications (reply_id) where reply_id i
 create index notifications_of_chat on notifications (chat_message_id) where chat_message_id is not null;
 create index notifications_of_conversation on notifications (conversation_id, user_id) where conversation_id is not null;
 create index notifications_of_message on notifications (conversation_message_id) where conversation_message_id is not null;
-create index notifications_mail on notifications (id) where wants_mail;
 create index notifications_created on notifications (created_at);

@@ -35,8 +35,9 @@ select status, answer, messages from delete_notification(:actor::bigint, :client
 -- Tells those whom a text of a project names: a topic's, a reply's or a chat message's.
 select tell_notifications(
     note_names(
-        about_text(
-            :actor::bigint, :project_id::bigint, :topic_id::bigint, :reply_id::bigint, :message_id::bigint, :body::text
+        about(
+            :actor::bigint, :body::text, :project_id::bigint,
+            topic_ => :topic_id::bigint, reply_ => :reply_id::bigint, chat_message_ => :message_id::bigint
         ),
         :names::text
     )
@@ -45,13 +46,15 @@ select tell_notifications(
 -- name: named_in_conversation -> value, by key
 -- Tells those of a conversation whom a message of it names.
 select tell_notifications(
-    note_names(about_conversation(:actor::bigint, :conversation_id::bigint, :message_id::bigint, :body::text), :names::text)
+    note_names(
+        about(:actor::bigint, :body::text, conversation_ => :conversation_id::bigint, message_ => :message_id::bigint), :names::text
+    )
 );
 
 -- name: joined -> value, by key
 -- Tells somebody that they were added to a project.
-select notify(
-    about_text(:actor::bigint, :project_id::bigint, null, null, null, null), array[:user_id::bigint], array['project_added']
+select tell_notifications(
+    note(about(:actor::bigint, project_ => :project_id::bigint), array[:user_id::bigint], array['project_added'])
 );
 
 -- name: forget_card -> value, by key

@@ -765,11 +765,11 @@ class NotificationsQueries(Queries):
         self,
         *,
         actor: int | None,
+        body: str | None,
         project_id: int | None,
         topic_id: int | None,
         reply_id: int | None,
         message_id: int | None,
-        body: str | None,
         names: str | None,
     ) -> Any: ...
     @query
@@ -777,9 +777,9 @@ class NotificationsQueries(Queries):
         self,
         *,
         actor: int | None,
+        body: str | None,
         conversation_id: int | None,
         message_id: int | None,
-        body: str | None,
         names: str | None,
     ) -> Any: ...
     @query

@@ -17,9 +17,11 @@ or a conversation loses those of it. A person keeps the thousand newest, for 90 
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from warmdesk.db.queries import sql
+from warmdesk.db.queries import Query, sql
 from warmdesk.http.answers import answer, answer_outcome, json_text
 from warmdesk.http.pages import link
 from warmdesk.http.request import ACTOR, CONTEXT, DESK, QUERY, READS, path_id
@@ -65,17 +67,7 @@ async def list_notifications(request: web.Request) -> web.Response:
 )
 async def read_notification(request: web.Request) -> web.Response:
     """Say that you have read one. Once more is no event."""
-    context = request[CONTEXT]
-    return answer_outcome(
-        await request.app[DESK].changes.call(
-            sql.notifications.read,
-            context,
-            "notification",
-            actor=context.actor_id,
-            client=context.client_id,
-            id=path_id(request, "notification_id"),
-        )
-    )
+    return await _change(request, sql.notifications.read, id=path_id(request, "notification_id"))
 
 
 @route(
@@ -86,16 +78,7 @@ async def read_notification(request: web.Request) -> web.Response:
 )
 async def read_all_notifications(request: web.Request) -> web.Response:
     """Say that you have read all."""
-    context = request[CONTEXT]
-    return answer_outcome(
-        await request.app[DESK].changes.call(
-            sql.notifications.read_all,
-            context,
-            "notification",
-            actor=context.actor_id,
-            client=context.client_id,
-        )
-    )
+    return await _change(request, sql.notifications.read_all)
 
 
 @route(
@@ -106,14 +89,18 @@ async def read_all_notifications(request: web.Request) -> web.Response:
 )
 async def delete_notification(request: web.Request) -> web.Response:
     """Delete one of your notifications."""
+    return await _change(request, sql.notifications.delete, id=path_id(request, "notification_id"))
+
+
+async def _change(request: web.Request, query: Query[..., Any], **ids: int) -> web.Response:
+    """A change of one's own notifications, by one function call."""
     context = request[CONTEXT]
-    return answer_outcome(
-        await request.app[DESK].changes.call(
-            sql.notifications.delete,
-            context,
-            "notification",
-            actor=context.actor_id,
-            client=context.client_id,
-            id=path_id(request, "notification_id"),
-        )
+    outcome = await request.app[DESK].changes.call(
+        query,
+        context,
+        "notification",
+        actor=context.actor_id,
+        client=context.client_id,
+        **ids,
     )
+    return answer_outcome(outcome)
