@@ -2,7 +2,7 @@
 
 Hundreds of readers fetch a board after each reconnect, and between two events it is the same for
 all of them. So its bytes are kept by project and by what was asked for of it, with the epoch
-and seq that they are true for; one indexed read says whether they still hold. Every change that
+and seq that they are true for; a few indexed reads say whether they still hold. Every change that
 shows on a board records an event of the project in its own transaction, so an equal seq means equal
 bytes. Board and seq come out of one statement: bytes kept under a seq hold neither more nor less
 than that seq.
@@ -27,15 +27,12 @@ from warmdesk.db.pool import ASK_SECONDS, Database
 from warmdesk.db.queries import sql
 from warmdesk.packing import ENOUGH, WAIT_SECONDS, Beginning, apart, begin, ended
 from warmdesk.realtime.channels import project_channel
+from warmdesk.schemas.projects import MOST_CARDS
 
 PARTS = frozenset({"columns", "cards", "labels", "members"})
 """What a board has unless its reader names parts."""
 CHAT = "chat"
 """A part that it has only when it is named."""
-CARDS_SHOWN = 500
-"""Cards that a column shows at most; the others are read by the column's own list, from where its
-`cards_next` says.
-"""
 MEMBERS_SHOWN = 500
 """Members that a board shows at most; the others are read by the list of members."""
 MESSAGES_SHOWN = 50
@@ -47,13 +44,14 @@ KEPT_BYTES = 64 << 20
 
 
 class View(NamedTuple):
-    """What of a board is asked for: its parts, how many cards of each column, and whether these are
-    brief.
+    """What of a board is asked for: its parts, how many cards of each column, whether these are
+    brief, and what a cursor for a column's list is good for, with ``{column_id}`` for the column.
     """
 
     parts: frozenset[str] = PARTS
-    most: int = CARDS_SHOWN
+    most: int = MOST_CARDS
     brief: bool = False
+    cards_bound: str = ""
 
 
 WHOLE = View()
@@ -121,16 +119,14 @@ class Boards:
         *,
         seen: Collection[str] = (),
         gzip: bool = False,
-        cards_bound: str = "",
     ) -> Board:
         """The board for a user, as new as this moment or newer. `seen`: ETags of what they have;
-        `gzip`: whether they take it gzipped; `cards_bound`: what a cursor for a column's list is
-        good for, with ``{column_id}`` for the column.
+        `gzip`: whether they take it gzipped.
 
         TimeoutError after `ASK_SECONDS`, the wait for other builders included.
         """
         async with asyncio.timeout(ASK_SECONDS):
-            return await self._read(project, user_id, view, seen, gzip, cards_bound)
+            return await self._read(project, user_id, view, seen, gzip)
 
     async def _read(
         self,
@@ -139,7 +135,6 @@ class Boards:
         view: View,
         seen: Collection[str],
         gzip: bool,
-        cards_bound: str,
     ) -> Board:
         async with self.database.connection() as connection:
             mark = await sql.projects.board_mark(
@@ -160,9 +155,7 @@ class Boards:
             if not self.shares.take(user_id):
                 await self.shares.wait(user_id)
             try:
-                cached = await self._await(
-                    project.id, view, cards_bound, mark["epoch"], mark["seq"]
-                )
+                cached = await self._await(project.id, view, mark["epoch"], mark["seq"])
             finally:
                 self.shares.give_back(user_id)
         tag = etag(cached.epoch, cached.seq, own, view)
@@ -204,29 +197,27 @@ class Boards:
         self._cache.move_to_end((project_id, view))
         return cached
 
-    async def _await(
-        self, project_id: int, view: View, cards_bound: str, epoch: str, seq: int
-    ) -> CachedBoard:
+    async def _await(self, project_id: int, view: View, epoch: str, seq: int) -> CachedBoard:
         """Build it, or take what the builder before us made: one build of a project at a time."""
         builders = self._builders.setdefault(project_id, Builders())
         builders.length += 1
         try:
             async with builders.lock:
                 cached = self._cached(project_id, view, epoch, seq)
-                return cached or await self._build(project_id, view, cards_bound)
+                return cached or await self._build(project_id, view)
         finally:
             builders.length -= 1
             if not builders.length:
                 del self._builders[project_id]
 
-    async def _build(self, project_id: int, view: View, cards_bound: str) -> CachedBoard:
+    async def _build(self, project_id: int, view: View) -> CachedBoard:
         parts = view.parts
         row = await sql.projects.board(
             self.database.heavy,
             project_id=project_id,
             most=view.most,
             brief=view.brief,
-            cards_bound=cards_bound,
+            cards_bound=view.cards_bound,
             most_members=MEMBERS_SHOWN,
             bytes=BOARD_BYTES,
             columns="columns" in parts,

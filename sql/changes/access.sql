@@ -14,6 +14,14 @@ select case
 end
 $$;
 
+-- Whether somebody sees a project.
+create or replace function sees_project(reader_ bigint, project_ bigint) returns boolean language sql stable as $$
+select exists (
+    select 1 from users u left join project_members m on m.user_id = u.id and m.project_id = project_
+    where u.id = reader_ and effective_role(u.global_role, m.role) is not null
+)
+$$;
+
 -- Fair locks. Rows that many changes read and few write (memberships, the project, an administrator's account) are entered
 -- by those who read them and held by those who write them. PostgreSQL lets readers of a locked row pass a waiting writer, for
 -- ever if they keep coming; these locks have a queue: who comes after a waiting writer waits behind it. They end with the

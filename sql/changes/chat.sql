@@ -31,7 +31,7 @@ begin
     end if;
     with sent as (
         insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
-        returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null)::text as message
+        returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null, null)::text as message
     )
     insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
     select channel_, seq_, 'chat.message', s.message, actor_, client_, entity('message', s.id), clock_timestamp() from sent s
@@ -204,7 +204,7 @@ begin
             returning *
         ), shaped as (
             select
-                s.id, s.project_id, s.user_id, shape(s::chat_messages, shape(u), null)::text as message,
+                s.id, s.project_id, s.user_id, shape(s::chat_messages, shape(u), null, null)::text as message,
                 row_number() over (order by s.id) as nth
             from sent s inner join users u on u.id = s.user_id
         ), written as (

@@ -238,7 +238,7 @@ end
 $$;
 
 -- Marks notifications of one person as read, and tells it to all that the person has open.
-create or replace function read_notifications(user_ bigint, ids_ bigint[]) returns text[] language plpgsql as $$
+create or replace function read_notifications(user_ bigint, ids_ bigint[], client_ text default null) returns text[] language plpgsql as $$
 declare
     ids bigint[];
     seqs bigint[];
@@ -262,7 +262,7 @@ begin
             )
             from unnest(ids) i (id) cross join (select unread_notifications(user_) as unread) u
             order by i.id
-        ), user_, null, seqs
+        ), user_, client_, seqs
     );
 end
 $$;
@@ -275,7 +275,7 @@ begin
     perform require_notification(actor_, id_);
     status := 204;
     answer := '';
-    messages := read_notifications(actor_, array[id_]);
+    messages := read_notifications(actor_, array[id_], client_);
 end
 $$;
 
@@ -319,7 +319,9 @@ end
 $$;
 
 -- Deletes notifications, whose own that may be, and tells those people, that they are gone with all that was told of `entity_`.
-create or replace function forget_notifications(actor_ bigint, entity_ text, ids_ bigint[]) returns text[] language plpgsql as $$
+create or replace function forget_notifications(
+    actor_ bigint, entity_ text, ids_ bigint[], client_ text default null
+) returns text[] language plpgsql as $$
 declare
     people bigint[];
     forgotten text[];
@@ -347,7 +349,7 @@ begin
                 '{"ids":' || p.ids || ',"unread_count":' || unread_notifications(p.id) || '}', entity_
             )::new_event
             from unnest(people, forgotten) with ordinality p (id, ids, nth) order by p.nth
-        ), actor_, null, seqs
+        ), actor_, client_, seqs
     );
 end
 $$;
@@ -361,7 +363,7 @@ begin
     status := 204;
     answer := '';
     messages := forget_notifications(
-        actor_, (select entity(notified_of(n), 'notification', n.id) from notifications n where n.id = id_), array[id_]
+        actor_, (select entity(notified_of(n), 'notification', n.id) from notifications n where n.id = id_), array[id_], client_
     );
 end
 $$;
@@ -372,10 +374,10 @@ create or replace function forget_message(actor_ bigint, conversation_ bigint, m
 declare
     readers bigint[] := array(
         select n.user_id from notifications n
-        where n.conversation_message_id = message_ and n.kind = 'dm' and n.read_at is null order by n.user_id
+        where n.conversation_message_id = message_ and n.kind = 'dm' and n.read_at is null
     );
-    next_one conversation_messages;
-    reader bigint;
+    next_id bigint;
+    people bigint[];
     noted bigint[] := '{}';
     told text[];
 begin
@@ -383,21 +385,24 @@ begin
         actor_, entity(entity('notified_in', conversation_), 'message', message_),
         array(select n.id from notifications n where n.conversation_message_id = message_)
     );
-    foreach reader in array readers loop
-        select k.* into next_one from conversation_members m
+    for next_id, people in
+        select k.id, array_agg(m.user_id) from conversation_members m
         cross join lateral (
-            select * from conversation_messages o
+            select o.id from conversation_messages o
             where o.conversation_id = conversation_ and o.id > coalesce(m.last_read_message_id, 0)
-                and o.sender_id <> reader and not o.is_deleted
+                and o.sender_id <> m.user_id and not o.is_deleted
             order by o.id limit 1
         ) k
-        where m.conversation_id = conversation_ and m.user_id = reader;
-        if next_one.id is not null then
-            noted := noted || note(
-                about(next_one.sender_id, next_one.body, conversation_ => conversation_, message_ => next_one.id),
-                array[reader], array['dm']
-            );
-        end if;
+        where m.conversation_id = conversation_ and m.user_id = any(readers)
+        group by k.id order by k.id
+    loop
+        noted := noted || (
+            select note(
+                about(o.sender_id, o.body, conversation_ => conversation_, message_ => o.id),
+                people, array_fill('dm'::text, array[cardinality(people)])
+            )
+            from conversation_messages o where o.id = next_id
+        );
     end loop;
     return told || tell_notifications(noted);
 end
@@ -406,24 +411,17 @@ $$;
 -- What reading a conversation up to a message reads: what names its reader up to there, and, when nothing is unread behind it, that
 -- there was something to read.
 create or replace function read_notifications_of_conversation(user_ bigint, conversation_ bigint, message_ bigint) returns text[]
-language plpgsql as $$
-begin
-    perform 1 from notifications n
-    where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null order by n.id for no key update;
-    if not found then
-        return '{}';
-    end if;
-    return read_notifications(
-        user_,
-        array(
-            select n.id from notifications n
-            where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null and case
-                when n.kind = 'dm' then not is_unread(conversation_, user_, message_)
-                else n.conversation_message_id <= message_
-            end
-        )
-    );
-end
+language sql as $$
+select read_notifications(
+    user_,
+    array(
+        select n.id from notifications n
+        where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null and case
+            when n.kind = 'dm' then not is_unread(conversation_, user_, message_)
+            else n.conversation_message_id <= message_
+        end
+    )
+)
 $$;
 
 -- What reading a project's chat up to a message reads, whose notifications mark_chat_read has locked.

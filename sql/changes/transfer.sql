@@ -16,12 +16,7 @@ $$;
 create or replace function require_target(actor_ bigint, project_ bigint, target_ bigint, need_ text) returns projects
 language plpgsql as $$
 begin
-    if not exists (
-        select 1 from users u
-        cross join projects p
-        left join project_members m on m.user_id = u.id and m.project_id = p.id
-        where u.id = actor_ and p.id = target_ and effective_role(u.global_role, m.role) is not null
-    ) then
+    if target_ is null or not sees_project(actor_, target_) then
         perform refuse(422, 'project not found', '{"fields":{"target_project_slug":"unknown"}}');
     end if;
     if target_ = project_ then
@@ -180,6 +175,7 @@ begin
     where k.id = old.id returning * into c;
     insert into card_labels (card_id, label_id) select c.id, l from unnest(labels_) l order by l;
     insert into card_key_aliases (key_prefix, card_number, card_id) values (source.key_prefix, old.card_number, c.id);
+    -- Live and deleted ones each by their own index; for both at once the table would be read.
     update card_comments m set project_id = target_ where m.card_id = c.id and m.deleted_at is null;
     update card_comments m set project_id = target_ where m.card_id = c.id and m.deleted_at is not null;
     update card_history h set project_id = target_ where h.card_id = c.id;

@@ -6,13 +6,6 @@ inner join cards as k on k.id = card_id(p, :card::text)
 cross join lateral attachments_page(k.id, :before::bigint, :limit::integer) as page
 where p.id = :project_id::bigint and k.deleted_at is null;
 
--- name: live_card -> value, by key
--- The id of a live card: asked before a file is taken in.
-select k.id
-from projects as p
-inner join cards as k on k.id = card_id(p, :card::text)
-where p.id = :project_id::bigint and k.deleted_at is null;
-
 -- name: attach_to_card -> one, by key
 -- Puts files on a card: see attach_to_card in sql/changes/attachments.sql.
 select status, answer, messages

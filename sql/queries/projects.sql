@@ -49,11 +49,7 @@ with open as (
 select
     coalesce(array_agg(
         joined(
-            own_project(
-                r, seen.my_role, seen.starred,
-                case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
-                unread_mentions(:user_id::bigint, p.id), project_activity(p.id, p.updated_at)
-            )::text,
+            own_project(p, r, :user_id::bigint, seen.my_role, seen.starred)::text,
             shape(p, c.open_card_count, n.member_count)::text
         ) order by seen.nth
     ), '{}') as items,
@@ -119,11 +115,7 @@ on conflict (project_id, user_id) do update set muted = excluded.muted;
 select
     coalesce((select f.seq from feeds as f where f.channel = :channel), 0) as seq,
     epoch() as epoch,
-    own_project(
-        r, :role::text, s.user_id is not null,
-        case when r.user_id is not null then chat_unread_count(p.id, r.user_id, r.last_read_message_id) end,
-        unread_mentions(:user_id::bigint, p.id), project_activity(p.id, p.updated_at)
-    )::text as own
+    own_project(p, r, :user_id::bigint, :role::text, s.user_id is not null)::text as own
 from projects as p
 left join project_readers as r on r.project_id = p.id and r.user_id = :user_id::bigint
 left join starred_projects as s on s.project_id = p.id and s.user_id = :user_id::bigint
@@ -219,7 +211,7 @@ with ranked as (
                     replace(:cards_bound::text, '{column_id}', k.id::text),
                     coalesce(
                         (select json_build_array(e.position, e.id, e.version)::text from cards as e where e.id = f.last_id),
-                        '[-1e300, 9007199254740991, 1]'
+                        '[-1e300, 9007199254740991, 1]'  -- no card fitted: before all
                     )
                 ) || '"'
                 else 'null'

@@ -36,14 +36,6 @@ where a.owner_type = owner_type_ and a.owner_id = any(ids_)
 group by a.owner_id
 $$;
 
--- Whether somebody sees a project.
-create or replace function sees_project(reader_ bigint, project_ bigint) returns boolean language sql stable as $$
-select exists (
-    select 1 from users u left join project_members m on m.user_id = u.id and m.project_id = project_
-    where u.id = reader_ and effective_role(u.global_role, m.role) is not null
-)
-$$;
-
 -- Whether somebody sees a file: who sees what has it; while nothing has it, its uploader alone. A comment or a message that is
 -- deleted has none; a card keeps its own for when it comes back.
 create or replace function sees(reader_ bigint, a attachments) returns boolean language sql stable as $$

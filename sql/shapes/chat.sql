@@ -13,11 +13,6 @@ select row_to_json(row(
 )::chat_message_shape)
 $$;
 
--- One without files.
-create or replace function shape(m chat_messages, author json, reactions json) returns json language sql stable as $$
-select shape(m, author, null, reactions)
-$$;
-
 create type reaction_shape as (emoji text, count bigint, user_ids bigint[]);
 
 -- The reactions of messages of one kind: emojis, and who used each, in the order of first use.

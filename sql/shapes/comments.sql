@@ -15,7 +15,7 @@ $$;
 
 -- A page of a card's live comments, oldest first: the first ones after an id, or, with `before_` alone, the last ones before it.
 -- With the id at which it ends, and whether more come there. It ends after `bytes_`, but not before its first comment; what is
--- not the body is reckoned as long as it may be.
+-- not the body is reckoned as long as it may be: 5,000 bytes, and ten files of 2,000.
 create or replace function comments_page(card_ bigint, before_ bigint, after_ bigint, limit_ integer, bytes_ bigint)
 returns table (items text, end_id bigint, more boolean)
 language sql stable as $$

@@ -44,11 +44,6 @@ select row_to_json(row(
 )::conversation_message_shape)
 $$;
 
--- One without files.
-create or replace function shape(m conversation_messages, sender json, reactions json) returns json language sql stable as $$
-select shape(m, sender, null, reactions)
-$$;
-
 -- Messages of conversations by their ids, each with its shape.
 create or replace function conversation_messages_json(ids_ bigint[]) returns table (id bigint, message json)
 language sql stable as $$

@@ -57,14 +57,18 @@ select row_to_json(row(
 )::own_project_shape)
 $$;
 
+create or replace function own_project(p projects, r project_readers, user_ bigint, my_role text, starred boolean) returns json
+language sql stable as $$
+select own_project(
+    r, my_role, starred, case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end,
+    unread_mentions(user_, p.id), project_activity(p.id, p.updated_at)
+)
+$$;
+
 -- One project with a reader's own view before it.
 create or replace function project_seen(id_ bigint, user_ bigint, role_ text) returns text language sql stable as $$
 select joined(
-    own_project(
-        r, role_, s.user_id is not null,
-        case when r.user_id is not null then chat_unread_count(p.id, user_, r.last_read_message_id) end,
-        unread_mentions(user_, p.id), project_activity(p.id, p.updated_at)
-    )::text,
+    own_project(p, r, user_, role_, s.user_id is not null)::text,
     project_json(id_)::text
 )
 from projects p

@@ -50,8 +50,6 @@ class AttachmentsQueries(Queries):
     def page(
         self, *, card: str | None, before: int | None, limit: int | None, project_id: int | None
     ) -> Row: ...
-    @query
-    def live_card(self, *, card: str | None, project_id: int | None) -> Any: ...
     @hot
     def attach_to_card(
         self,
@@ -900,7 +898,7 @@ class ProjectsQueries(Queries):
     def mute(self, *, project_id: int | None, user_id: int | None, muted: bool | None) -> str: ...
     @query
     def board_mark(
-        self, *, channel: Any, role: str | None, user_id: int | None, project_id: int | None
+        self, *, channel: Any, user_id: int | None, role: str | None, project_id: int | None
     ) -> Row: ...
     @query
     def board(

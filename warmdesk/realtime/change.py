@@ -8,11 +8,8 @@ before it waited for any lock). `Changes.run` does the same five steps from Pyth
 An event shows what is true at its seq: another change of the same rows is committed and has a lower
 seq, or gets a higher one. So shapes come after the seqs, whose feeds stay locked until the commit.
 
-Locks have one order, so that changes cannot wait for each other in a circle: idempotency key,
-project (two of them by id) or conversation, memberships by user and project, accounts, columns,
-cards by id, the counter of cards, labels by id, a topic, its reply, uploads by id, the room for
-files, notifications by id, and last the feeds, those of projects before those of people, all in one
-call. A change that holds an account waits for nothing but feeds.
+Locks have one order, so that changes cannot wait for each other in a circle: docs/architecture.rst
+says which.
 
 A project and an account are entered (shared) or held (alone) by locks with a queue, which come
 before the rows they stand for: see sql/changes/access.sql. Most changes enter their project; those

@@ -85,7 +85,7 @@ async def attach_to_card(request: web.Request) -> web.Response:
     """
     desk, project_id, card = request.app[DESK], request[PROJECT].id, card_ref(request)
     # Before the file is taken in, which may last.
-    await sql.attachments.live_card(desk.database, project_id=project_id, card=card)
+    await sql.cards.find(desk.database, project_id=project_id, card=card)
     async with reading(request, ON_CARD) as form, desk.files.keeping(form.uploads):
         return answer_outcome(
             await desk.changes.hot(

@@ -35,7 +35,7 @@ async def list_favorites(request: web.Request) -> web.Response:
     """List your favourites, by id; not those whose account is closed."""
     (after,) = begins_after(request)
     page = await sql.people.favorites(
-        request.app[DESK].database,
+        request[READS],
         reader=request[ACTOR].user_id,
         after=after,
         limit=request[QUERY].limit,

@@ -194,7 +194,7 @@ async def show_project(request: web.Request) -> web.Response:
     """Show the board: project, columns with their first cards each, labels, members.
 
     A column has 500 cards, or `cards_limit` of them. Where it has more (`cards_more`), its list
-    goes on from `cards_next`, as its `cursor`. With `cards=brief` they are a quarter as long: with
+    goes on from `cards_next`, as its `cursor`. With `cards=brief` they are a fifth as long: with
     ids alone, and without what is nothing. With `chat` among `include` it has also the newest 50
     messages.
 
@@ -206,13 +206,14 @@ async def show_project(request: web.Request) -> web.Response:
     """
     seen, query, project = tags_seen(request), request[QUERY], request[PROJECT]
     list_path = f"{BASE}/projects/{project.slug}/columns/{{column_id}}/cards"
+    view = View(
+        _parts(query.include),
+        query.cards_limit,
+        query.cards == "brief",
+        bound_to(list_path, CardsQuery(cards=query.cards)).decode(),
+    )
     board = await request.app[DESK].boards.read(
-        project,
-        request[ACTOR].user_id,
-        View(_parts(query.include), query.cards_limit, query.cards == "brief"),
-        seen=seen,
-        gzip=takes_gzip(request),
-        cards_bound=bound_to(list_path, CardsQuery(cards=query.cards)).decode(),
+        project, request[ACTOR].user_id, view, seen=seen, gzip=takes_gzip(request)
     )
     shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}

@@ -14,14 +14,13 @@ from warmdesk.http.answers import answer, json_text
 from warmdesk.http.request import ACTOR, QUERY, READS
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
-from warmdesk.schemas.search import AnyFound, Kind, Search
+from warmdesk.schemas.search import LEAST, AnyFound, Kind, Search
 from warmdesk.snippets import snippet, words_of
 
 SEARCH = ApiTag("search", "One search for all that people wrote.")
 
 KINDS = get_args(Kind)
 """In the order of their numbers in SQL."""
-LEAST = 2
 
 
 @route(

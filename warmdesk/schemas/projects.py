@@ -29,6 +29,11 @@ KeyPrefix = Annotated[
     ),
 ]
 
+MOST_CARDS = 500
+"""Cards that a column of a board shows at most; the others are read by the column's own list, from
+where its `cards_next` says.
+"""
+
 
 class ToldProject(Shape, kw_only=True):
     """A project as an event tells it."""
@@ -90,9 +95,9 @@ class ListedProject(Project, kw_only=True):
 
 
 class BoardColumn(Column):
-    """A column with its first cards by position, at most 500, and fewer on a board of more than
-    8 MiB; `cards_more` says that it has others, and `cards_next` is the `cursor` with which the
-    column's list goes on.
+    """A column with its first cards by position, as many as were asked for, and fewer on a board of
+    more than 8 MiB; `cards_more` says that it has others, and `cards_next` is the `cursor` with
+    which the column's list goes on.
     """
 
     cards: list[BoardCard] | UnsetType = UNSET
@@ -196,8 +201,8 @@ class ShowProject(Body):
 
     include: Annotated[str, Meta(examples=["columns,cards"], max_length=100)] | UnsetType = UNSET
     cards_limit: Annotated[
-        int, Meta(ge=1, le=500, description="How many cards of each column at most")
-    ] = 500
+        int, Meta(ge=1, le=MOST_CARDS, description="How many cards of each column at most")
+    ] = MOST_CARDS
     cards: Form | None = None
 
 

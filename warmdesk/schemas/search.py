@@ -15,11 +15,14 @@ from warmdesk.schemas.topics import ListedTopic, Reply
 
 Kind = Literal["card", "card_comment", "chat_message", "dm_message", "topic", "topic_reply"]
 
+LEAST = 2
+"""Characters that are searched for, at least."""
+
 
 class Search(Body):
     """What is looked for: texts that hold every word of `q`; of one kind with `type`."""
 
-    q: Annotated[str, Meta(min_length=2, max_length=200, examples=["door"])]
+    q: Annotated[str, Meta(min_length=LEAST, max_length=200, examples=["door"])]
     type: Kind | None = None
     limit: Annotated[int, Meta(ge=1, le=20, description="How many at most, of each kind")] = 20
 
