@@ -260,8 +260,10 @@ begin
 end
 $$;
 
--- Moves a reader's mark forward; says whether it moved. The caller is in the project, and only what is the reader's own is locked.
-create or replace function mark_chat_read(project_ bigint, actor_ bigint, message_ bigint) returns boolean
+-- Moves a reader's mark forward. Gives the notifications that are read by it, locked before the reader's feed, and null when it
+-- stays. The caller is in the project, and only what is the reader's own is locked.
+drop function if exists mark_chat_read(bigint, bigint, bigint);
+create or replace function mark_chat_read(project_ bigint, actor_ bigint, message_ bigint) returns bigint[]
 language plpgsql as $$
 begin
     if not exists (select 1 from chat_messages m where m.id = message_ and m.project_id = project_) then
@@ -271,12 +273,13 @@ begin
     on conflict (project_id, user_id) do update set last_read_message_id = excluded.last_read_message_id
     where r.last_read_message_id is null or r.last_read_message_id < excluded.last_read_message_id;
     if not found then
-        return false;
+        return null;
     end if;
-    perform 1 from notifications n
-    where n.user_id = actor_ and n.project_id = project_ and n.chat_message_id <= message_ and n.read_at is null
-    order by n.id for no key update;
-    return true;
+    return array(
+        select n.id from notifications n
+        where n.user_id = actor_ and n.project_id = project_ and n.chat_message_id <= message_ and n.read_at is null
+        order by n.id for no key update
+    );
 end
 $$;
 

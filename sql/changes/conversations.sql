@@ -169,12 +169,14 @@ begin
 end
 $$;
 
--- Moves a reader's mark forward; says whether it moved. Only what is the reader's own is locked: a removal waits for it, and ends
--- it, and so does a message that would be told by a notification which is being read.
-create or replace function mark_read(conversation_ bigint, actor_ bigint, message_ bigint) returns boolean
+-- Moves a reader's mark forward. Gives the notifications that are read by it, null when it stays: what names its reader up to
+-- there, and, when nothing is unread behind it, that there was something to read. They are locked before the reader's feed, so that
+-- a message which would be told by one of them waits; what comes later is not among them.
+create or replace function mark_conversation_read(conversation_ bigint, actor_ bigint, message_ bigint) returns bigint[]
 language plpgsql as $$
 declare
     mark bigint;
+    unread bigint[];
 begin
     select coalesce(m.last_read_message_id, 0) into mark from conversation_members m
     where m.conversation_id = conversation_ and m.user_id = actor_ for no key update;
@@ -189,10 +191,17 @@ begin
     update conversation_members m set last_read_message_id = message_
     where m.conversation_id = conversation_ and m.user_id = actor_ and message_ > mark;
     if not found then
-        return false;
+        return null;
     end if;
-    perform 1 from notifications n
-    where n.conversation_id = conversation_ and n.user_id = actor_ and n.read_at is null order by n.id for no key update;
-    return true;
+    unread := array(
+        select n.id from notifications n
+        where n.conversation_id = conversation_ and n.user_id = actor_ and n.read_at is null order by n.id for no key update
+    );
+    return array(
+        select n.id from notifications n
+        where n.id = any(unread) and case
+            when n.kind = 'dm' then not is_unread(conversation_, actor_, message_) else n.conversation_message_id <= message_
+        end
+    );
 end
 $$;

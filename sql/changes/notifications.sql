@@ -407,30 +407,3 @@ begin
     return told || tell_notifications(noted);
 end
 $$;
-
--- What reading a conversation up to a message reads: what names its reader up to there, and, when nothing is unread behind it, that
--- there was something to read.
-create or replace function read_notifications_of_conversation(user_ bigint, conversation_ bigint, message_ bigint) returns text[]
-language sql as $$
-select read_notifications(
-    user_,
-    array(
-        select n.id from notifications n
-        where n.conversation_id = conversation_ and n.user_id = user_ and n.read_at is null and case
-            when n.kind = 'dm' then not is_unread(conversation_, user_, message_)
-            else n.conversation_message_id <= message_
-        end
-    )
-)
-$$;
-
--- What reading a project's chat up to a message reads, whose notifications mark_chat_read has locked.
-create or replace function read_notifications_of_chat(user_ bigint, project_ bigint, message_ bigint) returns text[] language sql as $$
-select read_notifications(
-    user_,
-    array(
-        select n.id from notifications n
-        where n.user_id = user_ and n.project_id = project_ and n.chat_message_id <= message_ and n.read_at is null
-    )
-)
-$$;

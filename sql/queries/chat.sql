@@ -93,7 +93,7 @@ with gone as (
 update chat_messages set is_deleted = true, version = version + 1, updated_at = clock_timestamp() where id = :id::bigint;
 
 -- name: read -> value, by key
--- Moves the mark forward, and says whether it moved: see mark_chat_read.
+-- Moves the mark forward, and gives what is read by it: see mark_chat_read.
 select mark_chat_read(:project_id::bigint, :actor::bigint, :message_id::bigint);
 
 -- name: read_mark -> value, by key

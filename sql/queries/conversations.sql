@@ -79,8 +79,8 @@ delete from conversation_members where conversation_id = :id::bigint and user_id
 update conversations set emptied_at = clock_timestamp() where id = :id::bigint;
 
 -- name: read -> value, by key
--- Moves the mark forward, and says whether it moved: see mark_read.
-select mark_read(:id::bigint, :actor::bigint, :message_id::bigint);
+-- Moves the mark forward, and gives what is read by it: see mark_conversation_read.
+select mark_conversation_read(:id::bigint, :actor::bigint, :message_id::bigint);
 
 -- name: mute -> value, by key
 update conversation_members set muted = :muted::boolean

@@ -113,10 +113,6 @@ select forget_notifications(
     array(select n.id from notifications as n where n.conversation_id = :conversation_id::bigint and n.user_id = :user_id::bigint)
 );
 
--- name: read_conversation -> value, by key
--- What reading a conversation up to a message reads.
-select read_notifications_of_conversation(:user_id::bigint, :conversation_id::bigint, :message_id::bigint);
-
--- name: read_chat -> value, by key
--- What reading a project's chat up to a message reads.
-select read_notifications_of_chat(:user_id::bigint, :project_id::bigint, :message_id::bigint);
+-- name: read_these -> value, by key
+-- What was read with a conversation or a chat, and is locked: see mark_conversation_read and mark_chat_read.
+select read_notifications(:user_id::bigint, :ids::bigint[], :client::text);

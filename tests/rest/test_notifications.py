@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.conftest import Board, Door, Invite, until
 from tests.person import Person
 from tests.rest.test_conversations import begin, head, held, say, told, types, waiting
+from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.jobs import retention
 from warmdesk.jobs.retention import Retention
@@ -518,6 +520,30 @@ async def test_who_reads_and_who_deletes_wait_for_each_other_in_one_order(
     assert (await reads).status == 204
     await deletes
     assert await unread(bob) == len(await bell(bob, "?unread=true"))
+
+
+async def test_who_reads_wants_nothing_more_when_the_feed_is_held(
+    board: Board, alice: Person, bob: Person, connection: Any, database_url: str
+) -> None:
+    """What comes after the mark moved is another writer's, who has its row and wants the feed."""
+    here = (await begin(alice, BOB))["id"]
+    seen = await say(alice, here)
+    other = await asyncpg.connect(database_url)
+    async with connection.transaction():
+        read = await sql.conversations.read(connection, id=here, actor=BOB, message_id=seen["id"])
+        await connection.fetchval("select take_seq($1)", f"user:{BOB}")
+        late = await other.fetchval(
+            "insert into notifications (user_id, kind, actor_id, conversation_id)"
+            " values ($1, 'dm', $2, $3) returning id",
+            BOB,
+            ALICE,
+            here,
+        )
+        async with held(other, f"select * from notifications where id = {late}"):
+            await connection.execute("set local lock_timeout = '200ms'")
+            await sql.notifications.read_these(connection, user_id=BOB, ids=read, client=None)
+    await other.close()
+    assert [each["id"] for each in await bell(bob, "?unread=true")] == [late]
 
 
 async def test_counts_are_true_after_all_comes_at_once(

@@ -813,12 +813,8 @@ class NotificationsQueries(Queries):
         self, *, actor: int | None, conversation_id: int | None, user_id: int | None
     ) -> Any: ...
     @query
-    def read_conversation(
-        self, *, user_id: int | None, conversation_id: int | None, message_id: int | None
-    ) -> Any: ...
-    @query
-    def read_chat(
-        self, *, user_id: int | None, project_id: int | None, message_id: int | None
+    def read_these(
+        self, *, user_id: int | None, ids: Sequence[int | None] | None, client: str | None
     ) -> Any: ...
 
 class OnceQueries(Queries):

@@ -189,10 +189,10 @@ async def read_chat(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> None:
         await change.enter(archived=True)
-        moved = await sql.chat.read(
+        read = await sql.chat.read(
             change.connection, project_id=project_id, actor=user_id, message_id=message_id
         )
-        if moved:
+        if read is not None:
             change.emit(
                 user_channel(user_id),
                 CHAT_READ,
@@ -200,10 +200,10 @@ async def read_chat(request: web.Request) -> web.Response:
                 entity=entity("project", project_id),
             )
             change.finish(
-                sql.notifications.read_chat,
+                sql.notifications.read_these,
                 user_id=user_id,
-                project_id=project_id,
-                message_id=message_id,
+                ids=read,
+                client=change.context.client_id,
             )
 
     await request.app[DESK].changes.run(request[CONTEXT], work)

@@ -288,10 +288,10 @@ async def read_conversation(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> None:
         here = _here(change)
-        moved = await sql.conversations.read(
+        read = await sql.conversations.read(
             change.connection, id=here, actor=context.actor_id, message_id=message_id
         )
-        if moved:
+        if read is not None:
             change.emit(
                 user_channel(request[ACTOR].user_id),
                 DM_READ,
@@ -299,10 +299,10 @@ async def read_conversation(request: web.Request) -> web.Response:
                 entity=_entity(here),
             )
             change.finish(
-                sql.notifications.read_conversation,
+                sql.notifications.read_these,
                 user_id=request[ACTOR].user_id,
-                conversation_id=here,
-                message_id=message_id,
+                ids=read,
+                client=context.client_id,
             )
 
     await request.app[DESK].changes.run(context, work)
