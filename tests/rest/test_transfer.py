@@ -400,6 +400,26 @@ async def test_a_right_that_ended_meanwhile_is_asked_again(
     assert refused["error"] == "project not found"
 
 
+@pytest.mark.settings(project_file_bytes=100)
+async def test_files_go_where_there_is_room_for_them(
+    board: Board, other: Board, alice: Person
+) -> None:
+    """What a project may hold is not passed by filling another and carrying it over."""
+    cards = [await board.card(f"Card {n}") for n in range(2)]
+    paths = [f"{board.path}/cards/{card['id']}" for card in cards]
+    await upload(alice, f"{paths[0]}/attachments", ("a", b"x" * 90))
+    await move(alice, board, cards[0], other)
+    file = await upload(alice, f"{paths[1]}/attachments", ("b", b"x" * 90))
+    refused = await alice.post(f"{paths[1]}/transfer", going(other), status=413)
+    assert refused["code"] == "quota_exceeded"
+    assert (await alice.get(paths[1]))["attachments"] == [file]
+    copied = await alice.post(f"{paths[1]}/transfer", going(other, "copy"))
+    assert copied["attachment_count"] == 0
+    await alice.delete(f"{paths[1]}/attachments/{file['id']}")
+    await upload(alice, f"{paths[1]}/attachments", ("c", b"x" * 10))
+    assert (await move(alice, board, cards[1], other))["attachment_count"] == 1
+
+
 # At once
 
 

@@ -59,8 +59,7 @@ async def set_avatar(request: web.Request) -> web.Response:
     name = sha256(picture).hexdigest()
 
     async def work(change: Change) -> tuple[str, int]:
-        await sql.avatars.keep(change.connection, sha256=name, picture=picture)
-        return await _show(change, f"/avatars/{name}.webp")
+        return await _show(change, name, picture)
 
     me, emitted = await desk.changes.run(request[CONTEXT], work)
     desk.pace.add(request[ACTOR].user_id, emitted)
@@ -73,18 +72,24 @@ async def remove_avatar(request: web.Request) -> web.Response:
     desk = request.app[DESK]
 
     async def work(change: Change) -> tuple[str, int]:
-        return await _show(change, None)
+        return await _show(change)
 
     _, emitted = await desk.changes.run(request[CONTEXT], work)
     desk.pace.add(request[ACTOR].user_id, emitted)
     return no_content()
 
 
-async def _show(change: Change, address: str | None) -> tuple[str, int]:
-    """Another picture for the actor: the account then, and how many events that makes."""
+async def _show(change: Change, name: str = "", picture: bytes = b"") -> tuple[str, int]:
+    """Another picture for the actor, or none: the account then, and how many events that makes. The
+    account is locked before pictures, which are locked wherever an account loses one.
+    """
     user_id = change.context.actor_id
     assert user_id is not None
     before = await sql.users.lock(change.connection, user_id=user_id)
+    address = f"/avatars/{name}.webp" if name else None
+    if name:
+        await sql.avatars.hold(change.connection, user_id=user_id, sha256=name)
+        await sql.avatars.keep(change.connection, sha256=name, picture=picture)
     after = await accounts.rewrite(change, before, {"avatar_url": address}, settings=True)
     return str((after or before)["me"]), len(change.emitted)
 
