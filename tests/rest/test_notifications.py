@@ -166,6 +166,34 @@ async def test_chat_names_members_alone_or_in_a_group_and_all_by_an_admin(
     assert (await bell(olga))[0]["message_id"] == sent["id"]
 
 
+@pytest.mark.foul
+@pytest.mark.settings(rate_limits=True, changes_per_minute=100_000, cards_per_change=10)
+async def test_all_are_at_most_ten_thousand_and_each_counts(
+    board: Board, olga: Person, connection: Any, desk: Desk
+) -> None:
+    """Whoever names thousands pays for each, and no message is too large to be sent."""
+    await connection.execute(
+        "with made as ("
+        " insert into users (email, username, password_hash, display_name)"
+        " select n || '@x', 'crowd' || n, 'x', 'Crowd ' || n from generate_series(1, 9998) as n"
+        " returning id) insert into project_members (project_id, user_id, role)"
+        " select $1, id, 'viewer' from made",
+        board.id,
+    )
+
+    async def told(body: str) -> int:
+        await connection.execute("delete from notifications")
+        before = desk.pace.left(OLGA)
+        await olga.post(f"{board.path}/chat/messages", {"body": body})
+        count: int = await connection.fetchval("select count(*) from notifications")
+        assert before - desk.pace.left(OLGA) == (count + 1) // 10
+        return count
+
+    assert await told("Hello @all and @bob") == 1
+    await connection.execute("delete from project_members where user_id = $1", ALICE)
+    assert await told("Hello @all") == 9_999
+
+
 async def test_an_edited_comment_tells_only_whom_it_did_not_name(
     board: Board, alice: Person, olga: Person, bob: Person
 ) -> None:

@@ -190,10 +190,8 @@ async def update_cards(request: web.Request) -> web.Response:
 
     Each card that changes has its own event, in board order. Fifty cards count as one change.
     """
-    desk, body = request.app[DESK], request[BODY]
-    shown = await cards.update_many(desk.changes, request[CONTEXT], body)
-    desk.pace.add(request[ACTOR].user_id, len(body.ids))
-    return answer(shown)
+    changes = request.app[DESK].changes
+    return answer(await cards.update_many(changes, request[CONTEXT], request[BODY]))
 
 
 @route(
