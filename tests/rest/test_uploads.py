@@ -46,6 +46,35 @@ async def test_an_upload_is_its_uploaders_until_something_takes_it(
     await alice.delete(f"/attachments/{made['id']}", status=404)
 
 
+async def test_one_has_fifty_uploads_that_nothing_has(
+    board: Board, alice: Person, olga: Person, connection: Any
+) -> None:
+    """Wherever they are, and however many come at once."""
+    talk = (await conversation(alice, olga)).rpartition("/")[2]
+    places: list[dict[str, Any]] = [{"project": "demo"}, {"conversation_id": talk}]
+    for place in places * 2:
+        await upload(alice, "/attachments", *[DOOR] * 10, **place)
+
+    async def more(place: dict[str, Any]) -> int:
+        body = form(*[DOOR] * 10, **place)
+        return (await alice.request("POST", "/attachments", body, headers=AS_FORM)).status
+
+    assert sorted(await asyncio.gather(*map(more, places))) == [201, 413]
+    assert (await upload(alice, "/attachments", DOOR, project="demo", status=413))["code"] == (
+        "too_many_files"
+    )
+    await pending(olga)
+    mine = await connection.fetchval(
+        "select max(id) from attachments where uploader_id = $1", alice.id
+    )
+    await alice.delete(f"/attachments/{mine}")
+    made = await pending(alice)
+    await alice.post(
+        "/projects/demo/chat/messages", {"body": "Here", "attachment_ids": [made["id"]]}
+    )
+    await pending(alice)
+
+
 async def test_a_place_is_asked_whether_one_may_write_there(
     board: Board, alice: Person, bob: Person, eve: Person, olga: Person
 ) -> None:
