@@ -323,8 +323,8 @@ class Socket:
     ``async for frame in socket`` gives ``hello`` (at each connection), events, signals, and
     ``reset`` when the state must be fetched again; after that say `fetched`. It ends when the
     server says that coming back is no use; `code` is the last close code. `connections`, `gaps` and
-    `doubles` count what it had to go through. `by_protocol` sends the token as a sub-protocol, as
-    browsers must.
+    `doubles` count what it had to go through; `behind` says how much of what was missed is still to
+    come. `by_protocol` sends the token as a sub-protocol, as browsers must.
     """
 
     def __init__(
@@ -343,6 +343,7 @@ class Socket:
         self.code: int | None = None
         self.connections = self.gaps = self.doubles = 0
         self._received = since
+        self._missed_upto = 0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
         self._replies: dict[str, asyncio.Future[Any]] = {}
@@ -377,11 +378,16 @@ class Socket:
                 self.seq = seq
                 return frame
 
+    @property
+    def behind(self) -> int:
+        """How many events are still to come of those that were missed before `hello`."""
+        return max(0, self._missed_upto - (self.seq or 0))
+
     def fetched(self, seq: int, epoch: str) -> None:
         """The state was fetched and holds all up to `seq`: events that wait below are skipped."""
         if self.epoch not in (None, epoch):
             # What came and what waits has numbers of another history.
-            self._received = seq
+            self._received, self._missed_upto = seq, 0
             self._drop_events()
         self.seq, self.epoch = seq, epoch
 
@@ -489,11 +495,14 @@ class Socket:
                 self.doubles += 1
             return
         type, payload = frame["type"], frame["payload"]
-        if type == "hello" and self._received is None:
-            self._received = self.seq = payload["seq"]
-            self.epoch = payload["epoch"]
+        if type == "hello":
+            if self._received is None:
+                self._received = self.seq = payload["seq"]
+                self.epoch = payload["epoch"]
+            self._missed_upto = self._received + payload["replay"]
         elif type == "sync.reset":
             self._drop_events()
+            self._missed_upto = 0
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}
