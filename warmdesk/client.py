@@ -22,6 +22,8 @@ Three rules make a client right through restarts, deploys and bad networks:
                     socket.fetched(board["seq"], board["epoch"])
                 else:
                     apply(board, frame)
+
+What `apply` has to do for a board does the `Board` of ``client_board.py``, the file beside this.
 """
 
 from __future__ import annotations
@@ -122,6 +124,12 @@ class Answer:
         seq, epoch = self.headers.get("Warmdesk-Seq"), self.headers.get("Warmdesk-Epoch")
         return None if seq is None or epoch is None else (int(seq), epoch)
 
+    @property
+    def next(self) -> str | None:
+        """The path of a list's next page; None of the last one."""
+        link = re.search(rf"{BASE}([^>]+)>; *rel=\"?next", self.headers.get("Link", ""))
+        return link and link[1]
+
 
 def pause(attempt: int, headers: Mapping[str, str] | None) -> float:
     """Seconds until the next try: what the server asks for, else growing; jittered to spread."""
@@ -217,12 +225,12 @@ class Client:
 
     async def items(self, path: str) -> AsyncIterator[Any]:
         """The items of a list, page after page along ``Link: <…>; rel="next"``."""
-        while path:
-            answer = await self.request("GET", path)
+        goes_on: str | None = path
+        while goes_on:
+            answer = await self.request("GET", goes_on)
             for item in answer.checked():
                 yield item
-            link = re.search(rf"{BASE}([^>]+)>; *rel=\"?next", answer.headers.get("Link", ""))
-            path = link[1] if link else ""
+            goes_on = answer.next
 
     async def request(
         self,
