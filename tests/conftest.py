@@ -25,6 +25,7 @@ import redis.asyncio
 from aiohttp import web
 
 from tests import deadline, pace
+from tests.checkers.client_boards import Accompanied
 from tests.checkers.mirror import mirror
 from tests.closed import check_event
 from tests.person import PASSWORD, Person
@@ -427,7 +428,8 @@ async def board(
 ) -> AsyncIterator[Board]:
     """The project demo with its four columns.
 
-    Under tests/rest and tests/changes a mirror follows it: what a test did must show by events.
+    Under tests/rest and tests/changes a mirror follows it, and the client's boards do: what a test
+    did must show by events.
     """
     made = replace(furnished[1], maker=alice)
     if request.path.parent.name not in ("rest", "changes") or request.node.get_closest_marker(
@@ -435,7 +437,7 @@ async def board(
     ):
         yield made
         return
-    async with mirror(person("root"), made.slug):
+    async with mirror(person("root"), made.slug, kind=Accompanied):
         yield made
 
 

@@ -86,7 +86,7 @@ class Script:
 
 
 def hello(seq: int) -> dict[str, Any]:
-    return {"type": "hello", "payload": {"seq": seq, "epoch": "e"}}
+    return {"type": "hello", "payload": {"seq": seq, "epoch": "e", "replay": 0}}
 
 
 def event(seq: int) -> dict[str, Any]:
@@ -359,6 +359,28 @@ async def test_it_resumes_from_what_it_has() -> None:
     assert "since" not in script.queries[0]
     assert script.queries[1]["since"] == "2"
     assert script.queries[1]["epoch"] == "e"
+
+
+async def test_it_says_how_much_of_what_was_missed_is_still_to_come(url: str, board: Board) -> None:
+    async with Client(url) as client:
+        await client.login("bob", PASSWORD)
+        shown = await client.get(board.path)
+        for number in range(5):
+            await board.card(f"card {number}")
+        async with client.socket("demo", since=shown["seq"], epoch=shown["epoch"]) as socket:
+            behind = []
+            async for frame in socket:
+                if frame["type"] == "hello":
+                    await board.card("while it listens")
+                if frame["type"] in ("hello", "board.card_created"):
+                    behind.append(socket.behind)
+                    if len(behind) == 7:
+                        break
+        assert behind == [5, 4, 3, 2, 1, 0, 0]
+        async with client.socket("demo", since=shown["seq"] + 99) as socket:
+            while (await anext(socket))["type"] != "reset":
+                pass
+            assert socket.behind == 0
 
 
 async def test_a_reset_asks_for_a_fetch_and_skips_what_the_fetch_holds() -> None:

@@ -385,7 +385,7 @@ def events_of(wanted: argparse.Namespace) -> int:
             if ":" not in channel and channel != "control":
                 channel = await sql.server.channel_of(connection, slug=channel)
             _, heads = await feed.heads(connection, [channel])
-            seen = heads[channel] if wanted.since is None else wanted.since
+            seen = heads[channel].seq if wanted.since is None else wanted.since
             while True:
                 page = await feed.after(connection, channel, seen)
                 if page.oldest - 1 > seen:

@@ -22,6 +22,8 @@ Three rules make a client right through restarts, deploys and bad networks:
                     socket.fetched(board["seq"], board["epoch"])
                 else:
                     apply(board, frame)
+
+What `apply` has to do for a board does the `Board` of ``client_board.py``, the file beside this.
 """
 
 from __future__ import annotations
@@ -122,6 +124,12 @@ class Answer:
         seq, epoch = self.headers.get("Warmdesk-Seq"), self.headers.get("Warmdesk-Epoch")
         return None if seq is None or epoch is None else (int(seq), epoch)
 
+    @property
+    def next(self) -> str | None:
+        """The path of a list's next page; None of the last one."""
+        link = re.search(rf"{BASE}([^>]+)>; *rel=\"?next", self.headers.get("Link", ""))
+        return link and link[1]
+
 
 def pause(attempt: int, headers: Mapping[str, str] | None) -> float:
     """Seconds until the next try: what the server asks for, else growing; jittered to spread."""
@@ -217,12 +225,12 @@ class Client:
 
     async def items(self, path: str) -> AsyncIterator[Any]:
         """The items of a list, page after page along ``Link: <…>; rel="next"``."""
-        while path:
-            answer = await self.request("GET", path)
+        goes_on: str | None = path
+        while goes_on:
+            answer = await self.request("GET", goes_on)
             for item in answer.checked():
                 yield item
-            link = re.search(rf"{BASE}([^>]+)>; *rel=\"?next", answer.headers.get("Link", ""))
-            path = link[1] if link else ""
+            goes_on = answer.next
 
     async def request(
         self,
@@ -323,8 +331,8 @@ class Socket:
     ``async for frame in socket`` gives ``hello`` (at each connection), events, signals, and
     ``reset`` when the state must be fetched again; after that say `fetched`. It ends when the
     server says that coming back is no use; `code` is the last close code. `connections`, `gaps` and
-    `doubles` count what it had to go through. `by_protocol` sends the token as a sub-protocol, as
-    browsers must.
+    `doubles` count what it had to go through; `behind` says how much of what was missed is still to
+    come. `by_protocol` sends the token as a sub-protocol, as browsers must.
     """
 
     def __init__(
@@ -343,6 +351,7 @@ class Socket:
         self.code: int | None = None
         self.connections = self.gaps = self.doubles = 0
         self._received = since
+        self._missed_upto = 0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
         self._replies: dict[str, asyncio.Future[Any]] = {}
@@ -377,11 +386,16 @@ class Socket:
                 self.seq = seq
                 return frame
 
+    @property
+    def behind(self) -> int:
+        """How many events are still to come of those that were missed before `hello`."""
+        return max(0, self._missed_upto - (self.seq or 0))
+
     def fetched(self, seq: int, epoch: str) -> None:
         """The state was fetched and holds all up to `seq`: events that wait below are skipped."""
         if self.epoch not in (None, epoch):
             # What came and what waits has numbers of another history.
-            self._received = seq
+            self._received, self._missed_upto = seq, 0
             self._drop_events()
         self.seq, self.epoch = seq, epoch
 
@@ -489,11 +503,14 @@ class Socket:
                 self.doubles += 1
             return
         type, payload = frame["type"], frame["payload"]
-        if type == "hello" and self._received is None:
-            self._received = self.seq = payload["seq"]
-            self.epoch = payload["epoch"]
+        if type == "hello":
+            if self._received is None:
+                self._received = self.seq = payload["seq"]
+                self.epoch = payload["epoch"]
+            self._missed_upto = self._received + payload["replay"]
         elif type == "sync.reset":
             self._drop_events()
+            self._missed_upto = 0
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}

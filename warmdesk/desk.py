@@ -156,7 +156,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
-    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful)
+    pace = Pace(limits, limit=settings.changes_per_minute, things=settings.cards_per_change)
+    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=pace.add)
     observe(bus, hub, resume, Counts(hub), presence, control)
     files = Files(settings)
     desk = Desk(
@@ -183,7 +184,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         reads=Shares(settings.reads_at_once, name="reads", **of_person),
         heavy_reads=heavy_reads,
         writes=Shares(settings.writes_at_once, name="writes", **of_person),
-        pace=Pace(limits, limit=settings.changes_per_minute, things=settings.cards_per_change),
+        pace=pace,
         installation=installation,
     )
     async with AsyncExitStack() as closing:

@@ -83,7 +83,7 @@ CODES = {
     "too_many_assignees": "The card has as many assignees as one may have.",
     "too_many_at_once": "Too many requests of yours are under way.",
     "too_many_columns": "The project has as many columns as one may have.",
-    "too_many_files": "It has as many files as a card, a comment or a message may have.",
+    "too_many_files": "There are as many files, or uploads that nothing has, as there may be.",
     "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
     "too_many_items": "The checklist has as many items as one may have.",
     "too_many_labels": "The project has as many labels as one may have.",

@@ -1,8 +1,9 @@
 """Pictures made smaller: previews of files, and people's own. What comes out is pixels alone: no
 place where it was taken, no name of a camera.
 
-A picture of few bytes may have very many pixels, so their number is looked at before they are
-decoded, and a process decodes one picture at a time, outside its loop.
+A picture of few bytes may have very many pixels, and a JPEG may go over all of them again and again
+(its scans): both are looked at before it is decoded. A process decodes one picture at a time,
+outside its loop, in two seconds at worst.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from warmdesk.files import Files
 FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "AVIF")
 MOST_PIXELS = 50_000_000
 """Of a picture that is decoded; a large camera's have as many."""
-MOST_DECODED = 25_000_000
-"""Pixels in memory, four bytes each. Of a JPEG they are fewer: it is decoded smaller."""
+MOST_DECODED = 16_000_000
+"""Pixels in memory, four bytes each and as many again of the decoder. Of a JPEG they are fewer: it
+is decoded smaller; but of a progressive one the decoder keeps all."""
+JPEG, SCAN = b"\xff\xd8", b"\xff\xda"
+MOST_SCANS = 32
+"""Of a JPEG; a progressive one has ten or so."""
 PREVIEW = 320
 AVATAR = 128
 QUALITY = 80
@@ -67,7 +72,10 @@ def shrunk(whole: bytes, size: int, *, square: bool = False) -> bytes:
     """
     try:
         with Image.open(BytesIO(whole), formats=FORMATS) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
+            pixels = picture.width * picture.height
+            most = MOST_DECODED if picture.info.get("progressive") else MOST_PIXELS
+            scans = whole.count(SCAN) if whole.startswith(JPEG) else 1
+            if pixels > most or scans > MOST_SCANS:
                 raise NoPicture
             picture.draft("RGB", (2 * size, 2 * size))
             if picture.width * picture.height > MOST_DECODED:

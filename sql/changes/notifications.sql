@@ -16,11 +16,13 @@ from unnest(string_to_array(names_, ' ')) with ordinality n (name, nth)
 where lower(old_) !~ ('(?<![a-z0-9_.@/+-])@' || replace(n.name, '.', '\.') || '(?![a-z0-9._-]*[a-z0-9_])')
 $$;
 
--- Whom a text of a project names, by usernames with spaces between. "all" is everybody, where a project admin says so.
+-- Whom a text of a project names, by usernames with spaces between. "all" is everybody, where a project admin says so and they
+-- are at most 10,000: for a second nobody else writes there.
 create or replace function people_named(actor_ bigint, project_ bigint, names_ text) returns bigint[] language plpgsql stable as $$
 declare
     names text[] := string_to_array(names_, ' ');
     people bigint[];
+    everybody bigint[];
 begin
     if names_ = '' then
         return '{}';
@@ -30,7 +32,10 @@ begin
         select 1 from users a left join project_members m on m.project_id = project_ and m.user_id = a.id
         where a.id = actor_ and role_rank(effective_role(a.global_role, m.role)) >= role_rank('admin')
     ) then
-        people := people || array(select m.user_id from project_members m where m.project_id = project_);
+        everybody := array(select m.user_id from project_members m where m.project_id = project_ limit 10001);
+        if cardinality(everybody) <= 10000 then
+            people := people || everybody;
+        end if;
     end if;
     return people;
 end

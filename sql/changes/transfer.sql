@@ -112,7 +112,7 @@ $$;
 -- before leads to it still. It is deleted where it was, for all who follow that project.
 create or replace function transfer_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
-    project_ bigint, card_ text, target_ bigint, column_ bigint, copies_ boolean,
+    project_ bigint, card_ text, target_ bigint, column_ bigint, copies_ boolean, most_bytes_ bigint,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -180,12 +180,13 @@ begin
     update card_comments m set project_id = target_ where m.card_id = c.id and m.deleted_at is not null;
     update card_history h set project_id = target_ where h.card_id = c.id;
     update time_entries t set project_id = target_ where t.card_id = c.id;
-    update attachments a set project_id = target_ where a.card_id = c.id;
     insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail, to_column_id)
     select
         target_, c.id, actor_, 'project_moved', 'project', k.old_key, k.new_key, k.old_key || ' → ' || k.new_key, column_
     from (select source.key_prefix || '-' || old.card_number as old_key, target.key_prefix || '-' || c.card_number as new_key) k;
     perform add_guests_of(c);
+    perform require_room(target_, null, array(select a.size_bytes from attachments a where a.card_id = c.id), most_bytes_);
+    update attachments a set project_id = target_ where a.card_id = c.id;
     seqs := take_seqs(array['project:' || project_, 'project:' || target_]);
     answer := card_json(c, target.key_prefix);
     messages := write_events(

@@ -29,6 +29,7 @@ create index attachments_card on attachments (card_id) where card_id is not null
 create index attachments_project on attachments (project_id) include (size_bytes) where project_id is not null;
 create index attachments_conversation on attachments (conversation_id) include (size_bytes) where conversation_id is not null;
 create index attachments_pending on attachments (created_at) where owner_type is null;
+create index attachments_uploader on attachments (uploader_id) where owner_type is null;
 
 -- Files of which the row is gone, until they are, too.
 create table removed_files (

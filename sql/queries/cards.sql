@@ -44,7 +44,7 @@ from copy_card(
 select status, answer, messages
 from transfer_card(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer, :project_id::bigint, :card::text,
-    :target_id::bigint, :column_id::bigint, :copies::boolean
+    :target_id::bigint, :column_id::bigint, :copies::boolean, :most_bytes::bigint
 );
 
 -- name: went_to -> value, by key

@@ -13,9 +13,9 @@ select write_each(
 );
 
 -- name: heads -> many
--- The heads of feeds, and in every row the epoch and the time of day; always at least one row. A channel without events
--- has none of its own.
-select e.epoch, e.moment, f.channel, f.seq
+-- The heads and floors of feeds, and in every row the epoch and the time of day; always at least one row. A channel without
+-- events has none of its own.
+select e.epoch, e.moment, f.channel, f.seq, f.oldest
 from (select epoch() as epoch, clock_timestamp() as moment) as e
 left join feeds as f on f.channel = any(:channels::text[]);
 

@@ -126,7 +126,8 @@ where p.id = :project_id::bigint;
 -- for, all of one moment. One pass over the live cards; a column shows its first `most`, and all together take at most what the rest
 -- leaves of `bytes`: see board_cards in sql/shapes/cards.sql; 200,000 are more than what a hundred columns say of themselves.
 -- The long part comes last, where it is copied least.
--- The cards' JSON is `materialized`, so that it is made once also where PostgreSQL has no statistics yet.
+-- The cards' JSON is `materialized`, and what the columns hold of it, so that each is made once, not for each column, also where
+-- PostgreSQL has no statistics yet.
 with ranked as (
     select
         c.id,
@@ -193,7 +194,7 @@ with ranked as (
     select s.id, s.card
     from shown, rest, lateral brief_cards(shown.ids, :bytes::bigint - 200000 - octet_length(rest.project)) as s
     where shown.ids is not null and :brief::boolean
-), filled as (
+), filled as materialized (
     select
         r.column_id,
         max(r.card_count) as card_count,

@@ -7,7 +7,8 @@ proved by a test that breaks the product on purpose and expects it to cry.
 =============  ====================================================================================
 ``ledger``     what was answered with success or ``ack`` is stored, once, in its last form
 ``streams``    each socket gets 1, 2, 3 …: nothing lost, doubled or swapped, and what the feed has
-``mirror``     following the frames equals fetching again; ``parts``: also what hangs on cards
+``mirror``     following the frames equals fetching again; ``parts``: also what hangs on cards;
+               ``client_boards``: and the reference client's boards show the same
 ``presence``   who is shown present has a socket open, and nobody else
 ``stranger``   who is no member hears and reads nothing
 ``private``    conversations and notifications are told to whom they are for, all of them, and to

@@ -498,6 +498,8 @@ class Mirror:
         self.frames: list[Json] = []
         self.events = 0
         self.resets = 0
+        self.fetched: Json
+        """The board that it began with."""
         self.state: State
         self.socket: Socket
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -517,7 +519,8 @@ class Mirror:
 
     async def _fetch(self) -> State:
         for _ in range(50):
-            state = State(*await fetch(self.client, self.slug, distrust=False))
+            self.fetched, messages = await fetch(self.client, self.slug, distrust=False)
+            state = State(self.fetched, messages)
             if not self.parts:
                 return state
             state.parts = await fetch_parts(self.client, self.slug, state.cards)
@@ -600,11 +603,18 @@ class Mirror:
 
 @asynccontextmanager
 async def mirror(
-    reader: Person, slug: str = "demo", *, quiet: bool = False, **options: Any
+    reader: Person,
+    slug: str = "demo",
+    *,
+    quiet: bool = False,
+    kind: type[Mirror] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Mirror]:
-    """Follow a board while a test changes it, and compare at the end with a fresh fetch."""
+    """Follow a board while a test changes it, and compare at the end with a fresh fetch. `kind`:
+    what follows, if it is more than a mirror.
+    """
     await reader.token()
-    followed = Mirror(reader.client, slug, checked=check_frame, quiet=quiet)
+    followed = (kind or Mirror)(reader.client, slug, checked=check_frame, quiet=quiet)
     async with followed.following(**options) as follow:
         yield followed
         compare = asyncio.create_task(followed.compare())

@@ -192,6 +192,9 @@ class Stream:
             self.last = hello["seq"]
         self._needs_reset = since is not None and not hello["resumed"]
         self.epoch = hello["epoch"]
+        follow = hello["seq"] - self.last
+        if hello.get("replay", follow) != follow and not self._replays:
+            self._cry(f"{follow} events were to follow, and not {hello['replay']}")
 
     def _top(self, otherwise: int) -> int:
         return self._runs[-1][1] if self._runs else otherwise

@@ -115,7 +115,7 @@ async def test_what_is_said_is_what_is_there(
             "unread notifications that user 4 followed is 7, a recount gives 6",
         ),
         (
-            "read_notifications_of_conversation",
+            "mark_conversation_read",
             "if not found then",
             "if true then",
             "user 4 has read conversation 1, and is notified that there is something",
@@ -168,7 +168,7 @@ async def test_a_wrong_count_is_found(
 ) -> None:
     await breaks(connection, function, right, wrong)
     await work(board, alice, bob, olga)
-    if function == "read_notifications_of_conversation":
+    if function == "mark_conversation_read":
         newest = (await bob.get("/conversations/1/messages"))[-1]["id"]
         await bob.post("/conversations/1/read", {"message_id": newest}, status=204)
     await counts(unread, connection, bob, inbox)

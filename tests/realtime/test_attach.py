@@ -164,7 +164,7 @@ async def test_an_event_that_is_told_while_a_room_opens_is_not_late(
         nonlocal told
         found = await heads(connection, channels)
         if list(channels) == [channel] and not told:
-            told = found[1][channel] + 1
+            told = found[1][channel].seq + 1
             await tell(door.desk, channel)
             await asyncio.sleep(0.1)
         return found

@@ -47,7 +47,7 @@ async def test_a_page_holds_what_came_after_a_seq_with_head_floor_and_epoch(
     assert [entry.seq for entry in page.entries] == [3, 4, 5]
     assert (page.seq, page.oldest) == (5, 1)
     epoch, heads = await feed.heads(connection, ["project:1", "project:2", "project:3"])
-    assert heads == {"project:1": 5, "project:2": 3, "project:3": 0}
+    assert heads == {"project:1": (5, 1), "project:2": (3, 1), "project:3": (0, 1)}
     assert epoch == page.epoch
     assert len(epoch) == 12
     body = orjson.loads(page.entries[0].body)

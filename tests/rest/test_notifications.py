@@ -10,12 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.conftest import Board, Door, Invite, until
+from tests.conftest import Board, Door, Invite, make_board, until
 from tests.person import Person
 from tests.rest.test_conversations import begin, head, held, say, told, types, waiting
+from tests.rest.test_uploads import pending
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.jobs import retention
 from warmdesk.jobs.retention import Retention
 
 ROOT, OLGA, ALICE, BOB, EVE = range(1, 6)
@@ -101,6 +101,8 @@ async def test_a_card_tells_who_is_assigned_moved_and_watches(
     await alice.put(place, {"add_assignee_ids": [ALICE]})
     assert (await bell(bob))[0]["changes"] == ["assignees"]
     assert len(await kinds(olga)) == 2
+    await alice.put(place, {"title": "Back", "column_id": board.backlog})
+    assert (await bell(olga))[0]["changes"] == ["title", "column_id"]
     await olga.post(f"{place}/assignees/{BOB}", status=200)
     assert (await bell(bob))[0]["kind"] == "assigned"
     await olga.post(f"{place}/copy")
@@ -108,13 +110,14 @@ async def test_a_card_tells_who_is_assigned_moved_and_watches(
 
 
 async def test_a_bulk_change_tells_each_person_of_some_cards(
-    board: Board, alice: Person, bob: Person
+    board: Board, alice: Person, olga: Person, bob: Person
 ) -> None:
     ids = [(await board.card(f"Card {n}"))["id"] for n in range(25)]
-    change = {"ids": ids, "change": {"assignee_ids": [BOB, ALICE]}}
+    change = {"ids": ids, "change": {"assignee_ids": [BOB, ALICE, OLGA]}}
     seq = await head(bob)
     assert (await alice.request("PATCH", f"{board.path}/cards", change)).status == 200
-    assert [each["card"]["id"] for each in await bell(bob)] == ids[:20][::-1]
+    for person in (bob, olga):
+        assert [each["card"]["id"] for each in await bell(person)] == ids[:20][::-1]
     assert types(await told(bob, seq, bell=True)).count("notification") == 20
     assert await kinds(alice) == []
 
@@ -164,6 +167,72 @@ async def test_chat_names_members_alone_or_in_a_group_and_all_by_an_admin(
     await alice.put(f"{path}/{sent['id']}", {"body": "@bob @olga"})
     assert len(await bell(bob)) == 22
     assert (await bell(olga))[0]["message_id"] == sent["id"]
+
+
+@pytest.mark.foul
+@pytest.mark.settings(rate_limits=True, changes_per_minute=100_000, cards_per_change=10)
+async def test_all_are_at_most_ten_thousand_and_each_counts(
+    board: Board, olga: Person, connection: Any, desk: Desk
+) -> None:
+    """Whoever names thousands pays for each, and no message is too large to be sent."""
+    await connection.execute(
+        "with made as ("
+        " insert into users (email, username, password_hash, display_name)"
+        " select n || '@x', 'crowd' || n, 'x', 'Crowd ' || n from generate_series(1, 9998) as n"
+        " returning id) insert into project_members (project_id, user_id, role)"
+        " select $1, id, 'viewer' from made",
+        board.id,
+    )
+
+    async def told(body: str) -> int:
+        await connection.execute("delete from notifications")
+        before = desk.pace.left(OLGA)
+        await olga.post(f"{board.path}/chat/messages", {"body": body})
+        count: int = await connection.fetchval("select count(*) from notifications")
+        assert before - desk.pace.left(OLGA) == (count + 1) // 10
+        return count
+
+    assert await told("Hello @all and @bob") == 1
+    await connection.execute("delete from project_members where user_id = $1", ALICE)
+    assert await told("Hello @all") == 9_999
+
+
+async def test_all_are_named_by_admins_of_the_project_and_of_the_installation(
+    board: Board, alice: Person, olga: Person, bob: Person, root: Person
+) -> None:
+    path = f"{board.path}/chat/messages"
+    await olga.put(f"{board.path}/members/{ALICE}", {"role": "admin"})
+    await alice.post(path, {"body": "@all"})
+    assert (await kinds(olga), await kinds(bob), await kinds(root)) == (
+        ["mention"],
+        ["mention"],
+        [],
+    )
+    await root.post(path, {"body": "@all"})
+    assert (len(await kinds(olga)), await kinds(alice)) == (2, ["mention"])
+
+
+async def test_a_message_with_files_names_people_too(
+    board: Board, alice: Person, bob: Person
+) -> None:
+    taken = await pending(alice)
+    sent = {"body": "@bob", "attachment_ids": [taken["id"]]}
+    made = await alice.post(f"{board.path}/chat/messages", sent)
+    assert [each["message_id"] for each in await bell(bob)] == [made["id"]]
+
+
+async def test_a_name_is_the_same_in_whatever_case_and_a_dot_is_a_dot(
+    board: Board, alice: Person, bob: Person, root: Person
+) -> None:
+    await bob.token()
+    await root.put(f"/users/{BOB}", {"username": "Bob.By"})
+    place = f"{board.path}/cards/{(await board.card())['id']}/comments"
+    made = await alice.post(place, {"body": "@bobxby"})
+    await alice.put(f"{place}/{made['id']}", {"body": "@BOB.by"})
+    made = await alice.post(place, {"body": "\t\n @BOB.BY\t"})
+    await alice.put(f"{place}/{made['id']}", {"body": "again @bob.by"})
+    notified = [(each["kind"], each["body"]) for each in await bell(bob)]
+    assert notified == [("mention", "@BOB.BY"), ("mention", "@BOB.by")]
 
 
 async def test_an_edited_comment_tells_only_whom_it_did_not_name(
@@ -233,6 +302,29 @@ async def test_a_conversation_is_one_notification_until_it_is_read(
     assert await unread(bob) == 1
 
 
+async def test_an_edited_message_tells_whom_it_names_newly(
+    board: Board, alice: Person, bob: Person, eve: Person
+) -> None:
+    group = (await begin(alice, BOB, EVE, name="Zoo"))["id"]
+    said = await say(alice, group, "Hello @bob")
+    path = f"/conversations/{group}/messages/{said['id']}"
+    await alice.put(path, {"body": "Hello @bob, @eve and @olga"})
+    assert (await kinds(bob), await kinds(eve)) == (["mention"], ["mention", "dm"])
+    hers = (await bell(eve))[0]
+    assert (hers["message_id"], hers["title"]) == (said["id"], "Zoo")
+
+
+async def test_a_service_account_is_told_of_no_conversation(
+    board: Board, alice: Person, eve: Person, root: Person, connection: Any
+) -> None:
+    group = (await begin(alice, BOB, EVE, ROOT))["id"]
+    await root.put(f"/users/{BOB}", {"global_role": "metrics"})
+    await root.put(f"/users/{EVE}", {"global_role": "viewer"})
+    await say(alice, group)
+    await say(alice, group, "@bob @eve")
+    assert await recount(connection) == {ROOT: 1, EVE: 2}
+
+
 @pytest.mark.parametrize("first", ["sent", "read"])
 async def test_a_message_that_comes_while_its_conversation_is_read_is_told(
     board: Board, alice: Person, bob: Person, connection: Any, first: str
@@ -266,6 +358,25 @@ async def test_a_deleted_message_hands_its_notification_on(
     assert (his["kind"], his["message_id"]) == ("dm", third["id"])
     await alice.delete(f"/conversations/{here}/messages/{third['id']}")
     assert (await bell(bob), SECRET in str(await told(bob, bell=True))) == ([], False)
+
+
+async def test_what_is_handed_on_is_unread_and_of_others(
+    board: Board, alice: Person, bob: Person, eve: Person
+) -> None:
+    group = (await begin(alice, BOB, EVE))["id"]
+    path = f"/conversations/{group}"
+    read = await say(alice, group, "read")
+    await bob.post(f"{path}/read", {"message_id": read["id"]}, status=204)
+    second, _ = await say(alice, group, "second"), await say(bob, group, "mine")
+    third = await say(eve, group, "third")
+    await alice.delete(f"{path}/messages/{second['id']}")
+    (his,) = await bell(bob, "?unread=true")
+    assert his["message_id"] == third["id"]
+    await bob.post(f"/notifications/{his['id']}/read", status=204)
+    await say(alice, group, "fourth")
+    assert len(await bell(bob)) == 3
+    await eve.delete(f"{path}/messages/{third['id']}")
+    assert [each["body"] for each in await bell(bob)] == ["fourth", "read"]
 
 
 async def test_who_leaves_a_conversation_loses_what_it_told(
@@ -302,8 +413,28 @@ async def test_mail_is_wanted_where_it_is_not_declined(
     await olga.put(f"{board.path}/mute", {"muted": True}, status=204)
     await alice.post(f"{board.path}/chat/messages", {"body": "@olga"})
     assert len(await wanted()) == 3
-    await bob.post("/notifications/read-all", status=204)
+    dm = next(each for each in await bell(bob) if each["kind"] == "dm")
+    await bob.post(f"/notifications/{dm['id']}/read", status=204)
     assert (BOB, "dm") not in await wanted()
+    await olga.post("/notifications/read-all", status=204)
+    assert await wanted() == []
+
+
+async def test_no_mail_is_wanted_of_what_can_wait(
+    board: Board, alice: Person, olga: Person, bob: Person, connection: Any
+) -> None:
+    card = await board.card()
+    await bob.post(f"{board.path}/cards/{card['id']}/watch", status=200)
+    await alice.put(f"{board.path}/cards/{card['id']}", {"title": "New"})
+    topic = await olga.post(f"{board.path}/topics", {"title": "T"})
+    await alice.post(f"{board.path}/topics/{topic['id']}/replies", {"body": "r"})
+    await olga.post(f"{board.path}/members", {"username": "eve"})
+    rows = await connection.fetch("select kind, wants_mail from notifications order by id")
+    assert [tuple(row) for row in rows] == [
+        ("watched_updated", False),
+        ("topic_reply", False),
+        ("project_added", False),
+    ]
 
 
 async def test_a_chat_that_was_read_reads_who_was_named_there(
@@ -321,12 +452,31 @@ async def test_a_chat_that_was_read_reads_who_was_named_there(
     card = await board.card()
     await alice.post(f"{board.path}/cards/{card['id']}/comments", {"body": "@bob"})
     assert (await counts(), await unread(bob)) == ((2, 3), 3)
+    await board.card(assignee_ids=[BOB])
+    assert (await counts(), await unread(bob)) == ((2, 3), 4), "only mentions are mentions"
+    await bob.delete(f"/notifications/{(await bell(bob))[0]['id']}")
     await bob.post(f"{board.path}/chat/read", {"message_id": first["id"]}, status=204)
     assert (await counts(), await unread(bob)) == ((1, 2), 2)
     await bob.post(f"{board.path}/chat/read", {"message_id": first["id"]}, status=204)
     await bob.post(f"{board.path}/chat/read", {"message_id": second["id"]}, status=204)
     assert (await counts(), await unread(bob)) == ((0, 1), 1)
     assert types(await told(bob, bell=True)).count("notification.read") == 2
+
+
+async def test_a_chat_that_was_read_reads_nothing_of_another(
+    board: Board, alice: Person, olga: Person, bob: Person
+) -> None:
+    other = await make_board(olga, alice, "Other")
+    await bob.post("/notifications/read-all", status=204)
+    await alice.post(f"{board.path}/chat/messages", {"body": "@bob"})
+    await alice.post(f"{board.path}/chat/messages", {"body": "@olga"})
+    said = await alice.post(f"{other.path}/chat/messages", {"body": "@bob @olga"})
+    await bob.post(f"{other.path}/chat/read", {"message_id": said["id"]}, status=204)
+    (his,) = await bell(bob, "?unread=true")
+    assert (his["project"]["slug"], his["body"]) == (board.slug, "@bob")
+    assert (await bob.get(board.path))["mention_count"] == 1
+    assert (await bob.get(other.path))["mention_count"] == 0
+    assert await unread(olga) == 2
 
 
 async def test_a_card_that_goes_to_another_project_takes_none_along(
@@ -592,26 +742,28 @@ async def test_counts_are_true_after_all_comes_at_once(
 
 
 async def test_old_and_surplus_notifications_go(
-    board: Board, bob: Person, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+    board: Board, alice: Person, bob: Person, desk: Desk, connection: Any
 ) -> None:
-    monkeypatch.setattr(retention, "NOTIFICATIONS", 10)
     await connection.execute(
         "insert into notifications (user_id, kind, project_id, created_at)"
-        " select $1, 'project_added', $2, now() - n * interval '10 days'"
-        " from generate_series(12, 1, -1) as n",
+        " select $1, 'project_added', $2, now() - interval '90 days' + n * interval '1 minute'"
+        " from unnest('{-1, 1}'::integer[]) as n",
         BOB,
         board.id,
     )
-    await Retention(desk).turn()
-    assert len(await bell(bob)) == 8
     await connection.execute(
         "insert into notifications (user_id, kind, project_id)"
-        " select $1, 'project_added', $2 from generate_series(1, 12) as n",
-        BOB,
+        " select $1, 'project_added', $2 from generate_series(1, 1001)",
+        ALICE,
         board.id,
     )
+    first = await connection.fetchval("select min(id) from notifications where user_id = $1", ALICE)
     await Retention(desk).turn()
-    assert len(await bell(bob)) == 10
+    (his,) = await bell(bob)
+    assert his["id"] == first - 1
+    assert await recount(connection) == {ALICE: 1000, BOB: 1}
+    assert await connection.fetchval("select min(id) from notifications") == his["id"]
+    assert await connection.fetchval("select count(*) from notifications where id = $1", first) == 0
 
 
 @pytest.mark.foul

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.conftest import Board
 from tests.person import Person
+from tests.rest.test_members import lost_races
 from tests.uploads import PNG, fetch, upload
 from warmdesk import pictures
 from warmdesk.config import Settings
@@ -90,6 +91,38 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyP
     for large in (picture(1500, 1400), picture(800, 700, "PNG")):
         with pytest.raises(NoPicture):
             shrunk(large, 320)
+
+
+def scanned(scans: int, width: int = 64) -> bytes:
+    """A progressive JPEG that goes over its pixels so many times."""
+    whole = picture(width, width, progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    return whole[:last] + whole[last:-2] * (scans - whole.count(b"\xff\xda") + 1) + whole[-2:]
+
+
+def test_a_picture_of_many_scans_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few bytes would keep a core for minutes."""
+    assert opened(shrunk(scanned(32), 32)).size == (32, 32)
+    for many in (scanned(33), scanned(5000), several(scanned(33))):
+        with pytest.raises(NoPicture):
+            shrunk(many, 32)
+    monkeypatch.setattr(pictures, "MOST_DECODED", 300 * 300)
+    shrunk(scanned(12, 300), 32)
+    with pytest.raises(NoPicture):
+        shrunk(scanned(12, 301), 32)
+
+
+def several(first: bytes) -> bytes:
+    """The first of two pictures in one file, as a camera with two lenses writes it."""
+    made = BytesIO()
+    with opened(picture(64, 64)) as one, opened(picture(64, 64)) as other:
+        one.save(made, "MPO", save_all=True, append_images=[other])
+    whole = made.getvalue()
+    table = whole.index(b"\xff\xe2")
+    end = table + 2 + int.from_bytes(whole[table + 2 : table + 4], "big")
+    both = first[:table] + whole[table:end] + first[table:]
+    assert Image.open(BytesIO(both), formats=["JPEG"]).format == "MPO"
+    return both
 
 
 async def test_a_preview_is_made_once_and_goes_with_its_file(
@@ -274,3 +307,25 @@ async def test_those_who_show_the_same_at_once_meet_in_no_circle(
         sent = picture(50, 50, "PNG", color)
         found = await asyncio.gather(*(avatar(each, sent) for each in (alice, bob, olga)))
         assert len({each["avatar_url"] for each in found}) == 1
+
+
+async def test_who_shows_another_picture_waits_for_nobody_who_does(
+    board: Board, alice: Person, bob: Person, connection: Any
+) -> None:
+    """Two who take each other's picture, and one who also shows none, each in any order."""
+    red, blue = (picture(50, 50, "PNG", color) for color in ("red", "blue"))
+    before = lost_races()
+    for turn in range(8):
+        mine, theirs = (red, blue) if turn % 2 else (blue, red)
+        await asyncio.gather(
+            avatar(alice, mine),
+            avatar(bob, theirs),
+            alice.request("DELETE", "/users/me/avatar"),
+            avatar(alice, theirs),
+            avatar(bob, mine),
+            bob.request("DELETE", "/users/me/avatar"),
+        )
+    assert lost_races() == before
+    kept = await connection.fetch("select '/avatars/' || sha256 || '.webp' as address from avatars")
+    shown = await connection.fetch("select avatar_url as address from users where avatar_url <> ''")
+    assert {row["address"] for row in kept} >= {row["address"] for row in shown}

@@ -15,6 +15,7 @@ from tests import pace
 from tests.closed import NOTATION
 from tests.conftest import Board, Door, Invite, Wait, serving, until
 from tests.person import PASSWORD, Person, Wire
+from tests.realtime.story import tell
 from warmdesk.auth.tokens import digest
 from warmdesk.changes.chat import Chat
 from warmdesk.client import FRAME_LIMIT
@@ -99,7 +100,8 @@ async def test_hello_is_the_first_frame_and_the_list_the_second(
         assert told["role"] == "member"
         assert (told["seq"], told["epoch"]) == (shown["seq"], shown["epoch"])
         assert told["ping_interval"] == 30
-        assert told["resumed"] is False
+        kept = (await alice.get("/projects/demo/events"))["oldest"]
+        assert (told["resumed"], told["replay"], told["oldest"]) == (False, 0, kept)
         assert told["server_time"].endswith("Z")
         assert (await wire.next())["type"] == "presence.list"
         async with alice.socket("demo") as other:
@@ -116,8 +118,10 @@ async def test_the_user_socket_says_hello_without_a_project_and_brings_the_own_e
         event = await wire.next()
         assert (event["type"], event["payload"]) == ("project.created", {"slug": "mine"})
         assert event["seq"] == told["seq"] + 1
+    kept = (await alice.get("/users/me/events"))["oldest"]
     async with alice.socket("user", since=told["seq"]) as wire:
-        assert (await wire.next())["payload"]["resumed"] is True
+        again = (await wire.next())["payload"]
+        assert (again["resumed"], again["replay"], again["oldest"]) == (True, 1, kept)
         assert await wire.next() == event
 
 
@@ -286,6 +290,29 @@ async def test_who_comes_back_gets_what_came_after(board: Board, alice: Person) 
             assert told["seq"] == hello["seq"] + 3
             await wire.settle()
             assert wire.events == events[since - hello["seq"] :]
+            assert told["replay"] == len(wire.events)
+
+
+async def test_who_was_away_for_long_is_told_how_much_follows(
+    board: Board, twin: Door, person: Invite, connection: Any
+) -> None:
+    """More than a page of a feed, and than a process remembers that has just begun to follow it."""
+    channel, far = f"project:{board.id}", person("alice", url=twin.url)
+    head = await connection.fetchval("select seq from feeds where channel = $1", channel)
+    async with far.socket("demo") as wire:
+        await wire.next("hello")
+        for _ in range(3):
+            await tell(twin.desk, channel, 90)
+            await board.card()
+        for since in (head, head + 1, head + 270, head + 273):
+            async with far.socket("demo", since=since) as back:
+                told = (await back.next("hello"))["payload"]
+                assert (told["resumed"], told["seq"]) == (True, head + 273)
+                while len(back.events) < told["replay"]:
+                    await back.next()
+                await back.settle()
+                shown = [each["seq"] for each in back.events]
+                assert shown == list(range(since + 1, told["seq"] + 1))
 
 
 async def test_what_cannot_be_carried_on_from_is_a_reset(board: Board, alice: Person) -> None:
@@ -299,7 +326,8 @@ async def test_what_cannot_be_carried_on_from_is_a_reset(board: Board, alice: Pe
             ({"since": hello["seq"], "epoch": '"%s🦊' * 50}, "epoch"),
         ):
             async with alice.socket("demo", **params) as back:
-                assert (await back.next())["payload"]["resumed"] is False
+                told = (await back.next())["payload"]
+                assert (told["resumed"], told["replay"]) == (False, 0)
                 assert (await back.next())["type"] == "presence.list"
                 reset = await back.next()
                 assert reset == {"type": "sync.reset", "payload": head | {"reason": reason}}
@@ -322,10 +350,60 @@ async def test_what_is_no_longer_kept_is_a_reset(
         f"project:{board.id}",
     )
     async with alice.socket("demo", since=head - 1) as wire:
-        assert (await wire.next())["payload"]["resumed"] is False
+        told = (await wire.next())["payload"]
+        assert (told["resumed"], told["replay"], told["oldest"]) == (False, 0, head + 1)
         assert (await wire.next("sync.reset"))["payload"]["reason"] == "retention"
     async with alice.socket("demo", since=head) as wire:
-        assert (await wire.next())["payload"]["resumed"] is True
+        told = (await wire.next())["payload"]
+        assert (told["resumed"], told["replay"], told["oldest"]) == (True, 0, head + 1)
+
+
+@pytest.mark.foul
+async def test_every_process_soon_tells_which_event_is_the_oldest(
+    board: Board, door: Door, twin: Door, person: Invite, connection: Any, eventually: Wait
+) -> None:
+    channel = f"project:{board.id}"
+    people = [person("alice"), person("alice", url=twin.url)]
+    async with people[0].socket("demo") as one, people[1].socket("demo") as other:
+        for wire in (one, other):
+            assert (await wire.next("hello"))["payload"]["oldest"] == 1
+        kept = await connection.fetchval(
+            "with gone as (delete from events where channel = $1 and seq < 3)"
+            " update feeds set oldest = 3 where channel = $1 returning oldest",
+            channel,
+        )
+        for each in (door, twin):
+            await eventually(lambda each=each: each.desk.hub.rooms[channel].oldest == kept)
+        for comer in people:
+            async with comer.socket("demo") as late:
+                assert (await late.next("hello"))["payload"]["oldest"] == kept
+
+
+@pytest.mark.foul
+async def test_a_history_that_ends_while_a_socket_opens_is_not_carried_on(
+    board: Board, desk: Desk, alice: Person, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room is open again, at another place of another history, before the socket enters it."""
+    async with alice.socket("demo") as wire:
+        hello = (await wire.next("hello"))["payload"]
+    refs = desk.people.refs
+
+    async def meanwhile(ids: Any) -> Any:
+        await connection.execute("update install set id = gen_random_uuid()")
+        await desk.hub.check()
+        await desk.hub.open(f"project:{board.id}")
+        return await refs(ids)
+
+    monkeypatch.setattr(desk.people, "refs", meanwhile)
+    await refused(
+        alice,
+        "demo",
+        503,
+        headers=alice.client.credentials,
+        since=hello["seq"],
+        epoch=hello["epoch"],
+    )
+    assert desk.hub.epoch != hello["epoch"]
 
 
 async def test_sync_replays_or_resets(board: Board, alice: Person) -> None:

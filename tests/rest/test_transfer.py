@@ -385,19 +385,55 @@ async def test_members_of_both_transfer_what_is_there(
     assert told == 1
 
 
+class Remembered(dict[Any, Any]):
+    """What is known of memberships, and stays so whatever is told."""
+
+    def clear(self) -> None:
+        pass
+
+
 async def test_a_right_that_ended_meanwhile_is_asked_again(
     board: Board, other: Board, alice: Person, olga: Person, desk: Desk
 ) -> None:
     """This process remembers for a moment that alice was a member; the change itself does not."""
     card = await board.card()
-    await alice.get(other.path)
-    known = dict(desk.access.entries)
-    await olga.delete(f"{other.path}/members/{ALICE}")
-    desk.access.entries.update(known)
-    refused = await alice.post(
-        f"{board.path}/cards/{card['id']}/transfer", going(other), status=422
-    )
-    assert refused["error"] == "project not found"
+    transfer = f"{board.path}/cards/{card['id']}/transfer"
+    desk.access.entries = Remembered()
+    for place, status, error in (
+        (other, 422, "project not found"),
+        (board, 404, "project not found"),
+    ):
+        member = f"{place.path}/members/{ALICE}"
+        await alice.post(transfer, going(other, column=10**9), status=422)
+        await olga.put(member, {"role": "viewer"})
+        await alice.post(transfer, going(other), status=403)
+        await olga.delete(member)
+        refused = await alice.post(transfer, going(other), status=status)
+        assert refused["error"] == error
+        await olga.post(f"{place.path}/members", {"username": "alice", "role": "member"})
+    assert (ALICE, board.slug, "user") in desk.access.entries
+    moved = await alice.post(transfer, going(other))
+    assert moved["project_id"] == other.id
+
+
+@pytest.mark.settings(project_file_bytes=100)
+async def test_files_go_where_there_is_room_for_them(
+    board: Board, other: Board, alice: Person
+) -> None:
+    """What a project may hold is not passed by filling another and carrying it over."""
+    cards = [await board.card(f"Card {n}") for n in range(2)]
+    paths = [f"{board.path}/cards/{card['id']}" for card in cards]
+    await upload(alice, f"{paths[0]}/attachments", ("a", b"x" * 90))
+    await move(alice, board, cards[0], other)
+    file = await upload(alice, f"{paths[1]}/attachments", ("b", b"x" * 90))
+    refused = await alice.post(f"{paths[1]}/transfer", going(other), status=413)
+    assert refused["code"] == "quota_exceeded"
+    assert (await alice.get(paths[1]))["attachments"] == [file]
+    copied = await alice.post(f"{paths[1]}/transfer", going(other, "copy"))
+    assert copied["attachment_count"] == 0
+    await alice.delete(f"{paths[1]}/attachments/{file['id']}")
+    await upload(alice, f"{paths[1]}/attachments", ("c", b"x" * 10))
+    assert (await move(alice, board, cards[1], other))["attachment_count"] == 1
 
 
 # At once

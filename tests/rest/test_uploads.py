@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Board
+from tests.locks import waiting
 from tests.person import Person
 from tests.uploads import AS_FORM, fetch, form, upload
 from warmdesk.config import Settings
@@ -44,6 +45,35 @@ async def test_an_upload_is_its_uploaders_until_something_takes_it(
         await other.delete(f"/attachments/{made['id']}", status=404)
     await alice.delete(f"/attachments/{made['id']}")
     await alice.delete(f"/attachments/{made['id']}", status=404)
+
+
+async def test_one_has_fifty_uploads_that_nothing_has(
+    board: Board, alice: Person, olga: Person, connection: Any
+) -> None:
+    """Wherever they are, and however many come at once."""
+    talk = (await conversation(alice, olga)).rpartition("/")[2]
+    places: list[dict[str, Any]] = [{"project": "demo"}, {"conversation_id": talk}]
+    for place in places * 2:
+        await upload(alice, "/attachments", *[DOOR] * 10, **place)
+
+    async def more(place: dict[str, Any]) -> int:
+        body = form(*[DOOR] * 10, **place)
+        return (await alice.request("POST", "/attachments", body, headers=AS_FORM)).status
+
+    assert sorted(await asyncio.gather(*map(more, places))) == [201, 413]
+    assert (await upload(alice, "/attachments", DOOR, project="demo", status=413))["code"] == (
+        "too_many_files"
+    )
+    await pending(olga)
+    mine = await connection.fetchval(
+        "select max(id) from attachments where uploader_id = $1", alice.id
+    )
+    await alice.delete(f"/attachments/{mine}")
+    made = await pending(alice)
+    await alice.post(
+        "/projects/demo/chat/messages", {"body": "Here", "attachment_ids": [made["id"]]}
+    )
+    await pending(alice)
 
 
 async def test_a_place_is_asked_whether_one_may_write_there(
@@ -257,6 +287,18 @@ async def test_its_author_puts_files_on_it_and_takes_them_off(
             assert len((await socket.next(event))["payload"]["attachments"]) == 8
 
 
+async def test_a_member_takes_off_nothing_of_others(
+    board: Board, alice: Person, olga: Person, bob: Person
+) -> None:
+    await olga.put(f"{board.path}/members/{bob.id}", {"role": "member"})
+    made = await owners(board, alice, olga)
+    for kind in ("card_comment", "chat_message"):
+        where = {"owner_type": kind, "owner_id": made[kind][2]["id"]}
+        one = await upload(alice, "/attachments", DOOR, **where)
+        await bob.delete(f"/attachments/{one['id']}", status=403)
+        assert (await fetch(bob, one["url"])).body == TEXT
+
+
 @pytest.mark.parametrize("kind", ["card_comment", "chat_message", "conv_message"])
 async def test_the_files_go_with_it(
     board: Board, alice: Person, olga: Person, kind: str, settings: Settings, desk: Desk
@@ -269,6 +311,24 @@ async def test_the_files_go_with_it(
     await upload(alice, "/attachments", DOOR, status=404, **where)
     assert await FileKeeper(desk).turn() == 1
     assert [each for each in Path(settings.file_store).rglob("*") if each.is_file()] == []
+
+
+@pytest.mark.parametrize("kind", ["card_comment", "chat_message", "conv_message"])
+async def test_what_has_the_same_id_keeps_its_files(
+    board: Board, alice: Person, olga: Person, kind: str
+) -> None:
+    made = await owners(board, alice, olga)
+    places = {each: {"owner_type": each, "owner_id": made[each][2]["id"]} for each in made}
+    card = f"{board.path}/cards/1"
+    files = {"card": await upload(alice, f"{card}/attachments", DOOR)}
+    for each, where in places.items():
+        files[each] = await upload(alice, "/attachments", DOOR, **where)
+    assert {file["owner_id"] for file in files.values()} == {1}
+    path, _, _ = made[kind]
+    await alice.delete(f"{path}/1")
+    gone = {each for each, file in files.items() if (await fetch(alice, file["url"])).status == 404}
+    assert gone == {kind}
+    assert (await alice.get(card))["attachment_count"] == 1
 
 
 async def test_what_everybody_left_takes_its_files_along(
@@ -298,6 +358,47 @@ async def test_a_conversation_has_its_limit_too(board: Board, alice: Person, bob
     assert refused["code"] == "quota_exceeded"
 
 
+@pytest.mark.settings(project_file_bytes=1 << 20)
+async def test_the_limit_holds_for_what_is_put_on_afterwards(
+    board: Board, alice: Person, olga: Person
+) -> None:
+    half = ("half", b"x" * 600_000)
+    made = await owners(board, alice, olga)
+    for kind, status in (("card_comment", 201), ("chat_message", 413), ("conv_message", 201)):
+        where = {"owner_type": kind, "owner_id": made[kind][2]["id"]}
+        told = await upload(alice, "/attachments", half, status=status, **where)
+        assert told.get("code") == ("quota_exceeded" if status == 413 else None)
+    refused = await upload(alice, "/attachments", half, status=413, **where)
+    assert refused["code"] == "quota_exceeded"
+
+
+@pytest.mark.settings(project_file_bytes=1 << 20)
+@pytest.mark.parametrize("place", ["cards", "project", "conversation"])
+async def test_two_who_upload_at_once_share_what_there_is(
+    board: Board, alice: Person, olga: Person, connection: Any, place: str
+) -> None:
+    """The second counts what the first has written, and not what was there when it came."""
+    paths, fields = ["/attachments"] * 2, {}
+    if place == "cards":
+        cards = [await board.card() for _ in range(2)]
+        paths = [f"{board.path}/cards/{card['id']}/attachments" for card in cards]
+    elif place == "project":
+        fields = {"project": "demo"}
+    else:
+        fields = {"conversation_id": (await conversation(alice, olga)).rpartition("/")[2]}
+    sent = form(("half", b"x" * 600_000), **fields)
+    async with connection.transaction():
+        # Both may count, and neither may write.
+        await connection.execute("lock table attachments in share mode")
+        tasks = [
+            asyncio.create_task(person.request("POST", path, sent, headers=AS_FORM))
+            for person, path in zip((alice, olga), paths, strict=True)
+        ]
+        await waiting(connection, 2)
+    found = await asyncio.gather(*tasks)
+    assert sorted(each.status for each in found) == [201, 413]
+
+
 async def test_who_left_the_project_sees_and_takes_nothing(
     board: Board, alice: Person, olga: Person
 ) -> None:
@@ -308,5 +409,5 @@ async def test_who_left_the_project_sees_and_takes_nothing(
     for each in (one, mine):
         assert (await fetch(alice, each["url"])).status == 404
         await alice.delete(f"/attachments/{each['id']}", status=404)
-    await alice.request("POST", "/attachments", form(DOOR, project="demo"), headers=AS_FORM)
+    await upload(alice, "/attachments", DOOR, project="demo", status=404)
     assert len((await olga.get(path))[0]["attachments"]) == 1

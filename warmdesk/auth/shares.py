@@ -156,9 +156,7 @@ class Pace:
     """
 
     def __init__(self, limits: Limits, *, limit: int, things: int) -> None:
-        """`things`: a change of many cards, or with events in many projects, counts as one for each
-        so many.
-        """
+        """`things`: a change with many events counts as one for each so many of them."""
         self._limits = limits
         self._things = things
         self._limit = limit
@@ -179,8 +177,8 @@ class Pace:
         minute.left -= 1
 
     def add(self, person: int, things: int) -> None:
-        """Count a change of many cards, or with events in many projects, for more than one; the
-        next changes pay for it.
+        """Count a change with so many events (of cards, in projects, to people) for more than one;
+        the next changes pay for it.
         """
         self.owe(person, things // self._things)
 

@@ -108,10 +108,15 @@ async def copy(changes: Changes, context: ChangeContext, card: str) -> Outcome:
 
 
 async def transfer(
-    changes: Changes, context: ChangeContext, card: str, target_id: int | None, body: TransferCard
+    changes: Changes,
+    context: ChangeContext,
+    card: str,
+    target_id: int | None,
+    body: TransferCard,
+    most_bytes: int,
 ) -> Outcome:
     """To the end of a column of another project, or a copy of it: 201 and its shape there. Without
-    a target the body names none that the actor sees: 422.
+    a target the body names none that the actor sees: 422. `most_bytes` of all files there: 413.
     """
     return await changes.hot(
         sql.cards.transfer,
@@ -121,6 +126,7 @@ async def transfer(
         target_id=target_id,
         column_id=body.column_id,
         copies=body.action == "copy",
+        most_bytes=most_bytes,
     )
 
 

@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Any
 
 from warmdesk.auth.actor import Role
-from warmdesk.changes.mentions import named
+from warmdesk.changes.mentions import EVERYBODY, named
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError, stored_refusal
@@ -95,9 +95,11 @@ class Chat:
         self, context: ChangeContext, body: str, nonce: str | None, uploads: Sequence[int] = ()
     ) -> Outcome:
         """Send a message: 201 and its shape; 200 and the earlier one for a nonce of the last ten
-        minutes. One with files, the uploads with these ids, shares no statement.
+        minutes. One with files, the uploads with these ids, shares no statement; nor does one that
+        names everybody, of whom there may be thousands.
         """
-        if uploads:
+        names = named(body)
+        if uploads or EVERYBODY in names.split():
             return await self.changes.hot(
                 sql.chat.send_with_files,
                 context,
@@ -105,12 +107,10 @@ class Chat:
                 body=body,
                 nonce=nonce,
                 uploads=list(uploads),
-                names=named(body),
+                names=names,
             )
         loop = asyncio.get_running_loop()
-        pending = PendingMessage(
-            context, context.project, body, nonce, loop.create_future(), named(body)
-        )
+        pending = PendingMessage(context, context.project, body, nonce, loop.create_future(), names)
         self._waiting.append(pending)
         self._carry_on()
         seconds, _ = granted(SECONDS)

@@ -4,7 +4,7 @@ A name is the longest run of the characters of usernames behind an ``@``, withou
 its end, which end a sentence. What stands before the ``@`` must not belong to a word or an address,
 and what stands in code (a span between backticks, a fenced block, as CommonMark has them) names
 nobody. Whether somebody is called so, and may see the text, SQL finds out: see `note` and
-`people_named` in sql/changes/notifications.sql. ``all`` is a name like others here.
+`people_named` in sql/changes/notifications.sql, and whether ``all`` is everybody.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import re
 
 MOST_NAMES = 100
 """Names of one text that are told; whoever comes after them is not."""
+
+EVERYBODY = "all"
+"""The name that a project admin calls all members by."""
 
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 TICKS = re.compile(r"`+")

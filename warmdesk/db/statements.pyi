@@ -196,6 +196,8 @@ class AuthQueries(Queries):
 
 class AvatarsQueries(Queries):
     @query
+    def hold(self, *, sha256: str | None, user_id: int | None) -> Rows: ...
+    @query
     def keep(self, *, sha256: Any, picture: Any) -> str: ...
     @query
     def shown(self, *, sha256: Any) -> Any: ...
@@ -231,7 +233,13 @@ class CardsQueries(Queries):
     def copy(self, *, card: str | None) -> Row: ...
     @hot
     def transfer(
-        self, *, card: str | None, target_id: int | None, column_id: int | None, copies: bool | None
+        self,
+        *,
+        card: str | None,
+        target_id: int | None,
+        column_id: int | None,
+        copies: bool | None,
+        most_bytes: int | None,
     ) -> Row: ...
     @query
     def went_to(self, *, card: str | None, project_id: int | None) -> Any: ...

@@ -29,9 +29,11 @@ LONGEST_NAME = 255
 LONGEST_END = 20
 """Characters of a name's end, as ``.tar.gz``, that are kept when it is cut."""
 NAMELESS = "file"
-INVISIBLE = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, and those that turn the direction of what follows: ``cod.exe`` would look
-like another file."""
+INVISIBLE = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters, spaces of no width, and what turns the direction of what follows: ``cod.exe``
+would look like another file."""
 BINARY = {"type": "string", "format": "binary"}
 
 

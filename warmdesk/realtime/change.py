@@ -326,6 +326,9 @@ class Changes:
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
     without: what one project waits for stops nobody elsewhere. So have those of one conversation.
     Chat is not counted: its messages share statements, of which there are few.
+
+    `charge` hears how many events a person's change recorded: one that many are told of, or that
+    changes many things, costs as many.
     """
 
     def __init__(
@@ -335,9 +338,11 @@ class Changes:
         *,
         at_once: int | None = None,
         forgetful: Iterable[Forgetful] = (),
+        charge: Callable[[int, int], None] = lambda person, events: None,
     ) -> None:
         self.database = database
         self.bus = bus
+        self.charge = charge
         self.forgetful = tuple(forgetful)
         self._forget_again_at = 0.0
         self.of_project, self.of_conversation = (
@@ -367,6 +372,7 @@ class Changes:
         if context.key is None:
             async with self._share(context):
                 row = await self.many(query, **params)
+            self._charge(context, len(row["messages"]))
             return Outcome(row["status"], row["answer"])
         find = shown_by(kind)
 
@@ -380,10 +386,13 @@ class Changes:
 
     async def one(self, query: Query[..., Any], context: ChangeContext, /, **params: Any) -> Any:
         """One function call for one change, which waits for a share of its project. Gives its row,
-        of which ``messages`` is published.
+        of which ``messages`` is published. ``moved`` says how many events there are, where the bus
+        is not given each.
         """
         async with self._share(context):
-            return await self.many(query, **context.parameters, **params)
+            row = await self.many(query, **context.parameters, **params)
+        self._charge(context, row.get("moved") or len(row["messages"]))
+        return row
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
         """One function call for a group of changes, with columns for parameters. Gives its row, of
@@ -446,6 +455,7 @@ class Changes:
                 if isinstance(result, Outcome) and result.replay:
                     self._forget_after_replay()
                 self._committed(messages)
+                self._charge(context, len(messages))
                 return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
 
@@ -457,6 +467,10 @@ class Changes:
                 self._forget()
                 break
         self.bus.publish_all(messages)
+
+    def _charge(self, context: ChangeContext, events: int) -> None:
+        if context.actor_id is not None:
+            self.charge(context.actor_id, events)
 
     def _forget_after_replay(self) -> None:
         """Another process may have made the change, and it may have been about rights. Once a

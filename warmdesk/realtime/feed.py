@@ -92,6 +92,18 @@ class Page:
         return self.oldest - 1 <= since <= self.seq
 
 
+class Ends(NamedTuple):
+    """The head of a feed, 0 where nothing happened yet, and its floor: the oldest seq that is kept,
+    or would be.
+    """
+
+    seq: int
+    oldest: int
+
+
+NOTHING = Ends(0, 1)
+
+
 async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE) -> Page:
     """The events after `since`, in order. Far behind, ask again from the last entry's seq."""
     row = await sql.feeds.after(connection, channel=channel, since=since, limit=limit)
@@ -100,16 +112,14 @@ async def after(connection: Any, channel: str, since: int, *, limit: int = PAGE)
     return Page(entries, row["seq"], row["oldest"], row["epoch"])
 
 
-async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str, int]]:
-    """The epoch, and the head of each channel (0 where nothing happened yet), in one query. It also
-    sets the clock.
-    """
+async def heads(connection: Any, channels: Iterable[str]) -> tuple[str, dict[str, Ends]]:
+    """The epoch, and the head and floor of each channel, in one query. It also sets the clock."""
     wanted = list(channels)
     asked_at = time.monotonic()
     rows = await sql.feeds.heads(connection, channels=wanted)
     clock.adjust(rows[0]["moment"].timestamp(), asked_at)
-    known = {row["channel"]: row["seq"] for row in rows if row["channel"] is not None}
-    return rows[0]["epoch"], {channel: known.get(channel, 0) for channel in wanted}
+    known = {row["channel"]: Ends(row["seq"], row["oldest"]) for row in rows if row["channel"]}
+    return rows[0]["epoch"], {channel: known.get(channel, NOTHING) for channel in wanted}
 
 
 async def renew_epoch(connection: Any, known: str) -> str:

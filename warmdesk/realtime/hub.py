@@ -394,7 +394,7 @@ class Hub:
         before = [room.last for room in rooms]
         epoch, heads = await feed.heads(self.database.reserved, [room.channel for room in rooms])
         went_back = any(
-            heads[room.channel] < last
+            heads[room.channel].seq < last
             for room, last in zip(rooms, before, strict=True)
             if room.opened and self.rooms.get(room.channel) is room
         )
@@ -402,8 +402,10 @@ class Hub:
             return
 
         def behind() -> list[Room]:
-            return [room for room in rooms if room.opened and room.last < heads[room.channel]]
+            return [room for room in rooms if room.opened and room.last < heads[room.channel].seq]
 
+        for room in rooms:
+            room.oldest = heads[room.channel].oldest
         on_its_way_until = time.monotonic() + ON_ITS_WAY_SECONDS
         while behind() and self.bus.good and not self._frozen:
             if time.monotonic() >= on_its_way_until:
@@ -446,7 +448,8 @@ class Hub:
             epoch, heads = await feed.heads(self.database.reserved, [room.channel])
             self._history_changed(epoch)
             early, doubtful = sorted(room.held.items()), room.doubtful
-            room.begin(heads[room.channel])
+            head, room.oldest = heads[room.channel]
+            room.begin(head)
             room.opened, room.doubtful = True, doubtful
             for _, entry in early:
                 self._hear_event(room, entry)

@@ -50,7 +50,7 @@ class Resume:
             # Either its seq never was, or the feed could not be read: only asking tells, and a
             # client that cannot be answered now is not made to throw its state away.
             _, heads = await feed.heads(self.hub.database.reserved, [room.channel])
-            if heads[room.channel] >= since:
+            if heads[room.channel].seq >= since:
                 raise Unavailable("the past cannot be read now, try again")
             raise Reset("ahead")
         if room.missed(since) is None:
@@ -59,6 +59,7 @@ class Resume:
             return
         async with self.hub.reads:
             page = await feed.after(self.hub.database.reserved, room.channel, since, limit=1)
+        room.oldest = page.oldest
         if not page.reaches_back_to(since):
             raise Reset("retention")
 

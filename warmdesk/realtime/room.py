@@ -72,6 +72,7 @@ class Room:
         "held_timer",
         "joined",
         "last",
+        "oldest",
         "opened",
         "opening",
         "presence",
@@ -106,6 +107,7 @@ class Room:
         self.waiting: dict[Waiter, None] = {}
         self.present_ids: list[int] | None = None
         self.last = 0
+        self.oldest = 1  # the oldest seq that the feed kept a second ago, or would keep
         self.sent = 0
         self.tick: list[bytes] = []
         self.tick_entries: list[Entry] = []

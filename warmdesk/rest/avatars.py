@@ -17,7 +17,7 @@ from warmdesk.errors import NotFound, field_error
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.encodings import tags_seen
 from warmdesk.http.forms import form_of_files, reading
-from warmdesk.http.request import ACTOR, CONTEXT, DESK
+from warmdesk.http.request import CONTEXT, DESK
 from warmdesk.http.route import ApiTag, Handler
 from warmdesk.http.routing import route
 from warmdesk.pictures import TYPE, NoPicture
@@ -58,35 +58,32 @@ async def set_avatar(request: web.Request) -> web.Response:
             raise field_error("avatar", "bad_format", words) from error
     name = sha256(picture).hexdigest()
 
-    async def work(change: Change) -> tuple[str, int]:
-        await sql.avatars.keep(change.connection, sha256=name, picture=picture)
-        return await _show(change, f"/avatars/{name}.webp")
+    async def work(change: Change) -> str:
+        return await _show(change, name, picture)
 
-    me, emitted = await desk.changes.run(request[CONTEXT], work)
-    desk.pace.add(request[ACTOR].user_id, emitted)
-    return answer(me)
+    return answer(await desk.changes.run(request[CONTEXT], work))
 
 
 @route("DELETE", "/users/me/avatar", need=ALL_ROLES, status=204, errors=(422,), tag=AVATARS)
 async def remove_avatar(request: web.Request) -> web.Response:
     """Show no picture of yourself any more."""
-    desk = request.app[DESK]
-
-    async def work(change: Change) -> tuple[str, int]:
-        return await _show(change, None)
-
-    _, emitted = await desk.changes.run(request[CONTEXT], work)
-    desk.pace.add(request[ACTOR].user_id, emitted)
+    await request.app[DESK].changes.run(request[CONTEXT], _show)
     return no_content()
 
 
-async def _show(change: Change, address: str | None) -> tuple[str, int]:
-    """Another picture for the actor: the account then, and how many events that makes."""
+async def _show(change: Change, name: str = "", picture: bytes = b"") -> str:
+    """Another picture for the actor, or none: the account then. It is locked before pictures, which
+    are locked wherever an account loses one.
+    """
     user_id = change.context.actor_id
     assert user_id is not None
     before = await sql.users.lock(change.connection, user_id=user_id)
+    address = f"/avatars/{name}.webp" if name else None
+    if name:
+        await sql.avatars.hold(change.connection, user_id=user_id, sha256=name)
+        await sql.avatars.keep(change.connection, sha256=name, picture=picture)
     after = await accounts.rewrite(change, before, {"avatar_url": address}, settings=True)
-    return str((after or before)["me"]), len(change.emitted)
+    return str((after or before)["me"])
 
 
 def addresses() -> list[tuple[str, str, Handler]]:

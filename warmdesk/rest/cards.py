@@ -194,10 +194,8 @@ async def update_cards(request: web.Request) -> web.Response:
 
     Each card that changes has its own event, in board order. Fifty cards count as one change.
     """
-    desk, body = request.app[DESK], request[BODY]
-    shown = await cards.update_many(desk.changes, request[CONTEXT], body)
-    desk.pace.add(request[ACTOR].user_id, len(body.ids))
-    return answer(shown)
+    changes = request.app[DESK].changes
+    return answer(await cards.update_many(changes, request[CONTEXT], request[BODY]))
 
 
 @route(
@@ -467,15 +465,15 @@ async def copy_card(request: web.Request) -> web.Response:
     made_at="/projects/{target_project_slug}/cards/{id}",
     tag=CARDS,
     example={"target_project_slug": "my-project", "column_id": 1, "action": "move"},
-    errors=(412,),
+    errors=(412, 413),
     keyed=True,
 )
 async def transfer_card(request: web.Request) -> web.Response:
     """Move a card to another project, or copy it there: to the end of a column.
 
     A card that moves takes along what hangs on it, and gets a new key; the old one leads to it
-    still. Labels are found there by their names, and who has no access there is taken from it. A
-    copy has what other copies have.
+    still. Labels are found there by their names, and who has no access there is taken from it. Its
+    files count there: without room for them nothing happens. A copy has what other copies have.
     """
     desk, body, ref = request.app[DESK], request[BODY], card_ref(request)
     target_id: int | None = None
@@ -484,8 +482,9 @@ async def transfer_card(request: web.Request) -> web.Response:
             desk.database, request[ACTOR], body.target_project_slug, Role.MEMBER
         )
         target_id = target.id
+    most_bytes = desk.settings.project_file_bytes
     return answer_outcome(
-        await cards.transfer(desk.changes, request[CONTEXT], ref, target_id, body)
+        await cards.transfer(desk.changes, request[CONTEXT], ref, target_id, body, most_bytes)
     )
 
 

@@ -11,7 +11,7 @@ from warmdesk.auth.actor import Role
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, no_content
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
+from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
@@ -198,15 +198,14 @@ async def delete_column(request: web.Request) -> web.Response:
 
     They come behind the cards that are there, in their order.
     """
-    desk, context, target = request.app[DESK], request[CONTEXT], request[QUERY].move_to
-    done = await desk.changes.one(
+    target = request[QUERY].move_to
+    await request.app[DESK].changes.one(
         sql.columns.delete,
-        context,
+        request[CONTEXT],
         column_id=path_id(request, "column_id"),
         target=None if target is UNSET else target,
         most=MOST_TOLD,
     )
-    desk.pace.add(request[ACTOR].user_id, done["moved"])
     return no_content()
 
 

@@ -285,6 +285,7 @@ async def _let_in(
     protocol: str | None,
 ) -> Connection:
     desk = app[DESK]
+    epoch = desk.hub.epoch
     reset: str | None = None
     if options.since is not None:
         try:
@@ -294,7 +295,8 @@ async def _let_in(
         RESUMES.inc(result="reset" if reset else "replay")
     (me,) = await desk.people.refs([actor.user_id])
     unread = await _unread(desk, room, actor) if project is None else None
-    if desk.hub.rooms.get(room.channel) is not room or not room.opened:
+    is_here = desk.hub.rooms.get(room.channel) is room and room.opened
+    if not is_here or desk.hub.epoch != epoch:  # what was planned is over
         raise Unavailable("the server is busy, try again")
 
     if handshake.transport is None or handshake.transport.is_closing():
@@ -333,16 +335,19 @@ def _follow(
     connection = CommandSocket(desk, actor, project, app[RESPONSES].bounds.entrance)
     connection.wants_changed = options.presence == "changed"
     room.flush()
+    since = room.last if options.since is None or reset is not None else options.since
     hello = Hello(
         connection_id=connection.id,
         user=msgspec.Raw(me),  # type: ignore[arg-type]
         project=Place(id=project.id, slug=project.slug) if project else None,
         role=project.role.word if project else None,
         seq=room.last,
+        oldest=room.oldest,
         epoch=desk.hub.epoch,
         server_time=moment(),
         ping_interval=int(PING_SECONDS),
         resumed=options.since is not None and reset is None,
+        replay=room.last - since,
         unread_notifications=msgspec.UNSET if unread is None else unread[0],
         unread_conversations=msgspec.UNSET if unread is None else unread[1],
     )
@@ -352,7 +357,6 @@ def _follow(
     if reset is not None:
         first += desk.hub.reset_frame(room.last, reset)
     handshake.adopt(connection, first=first, protocol=protocol)
-    since = options.since if options.since is not None and reset is None else room.last
     desk.hub.enter(room, connection, since)
     return connection
 

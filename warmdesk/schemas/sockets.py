@@ -29,10 +29,12 @@ class Hello(Shape):
     project: Place | None
     role: str | None
     seq: int
+    oldest: Annotated[int, Meta(description="the oldest event that is kept: go on from no earlier")]
     epoch: str
     server_time: Timestamp
     ping_interval: int
     resumed: bool
+    replay: Annotated[int, Meta(description="how many events up to `seq` follow, which you missed")]
     unread_notifications: (
         Annotated[
             int,

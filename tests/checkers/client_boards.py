@@ -1,0 +1,141 @@
+"""The reference client's own boards beside a mirror: they hear the same frames, and must show what
+it shows, what a fetch shows, and have the server's digest.
+
+Mirror and `Board` were written apart, and share no code: where one reads an event wrongly, both
+would have to, in the same way.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.checkers.mirror import OWN_VIEW, SOME, Beginning, Json, Mirror, State, differences
+from tests.checkers.parts import Parts
+from warmdesk.client_board import Board
+
+NOTHING: tuple[Any, ...] = (None, False, 0, "", "none")
+BRIEF = (
+    "id card_number column_id title position priority due_date closed has_description"
+    " time_spent_minutes comment_count checklist_total checklist_done attachment_count version"
+)
+ABOUT = timedelta(seconds=60)
+
+
+class About:
+    """Equals a moment near this one: an event says when it was told, not when it was done."""
+
+    def __init__(self, moment: str) -> None:
+        self.moment = datetime.fromisoformat(moment)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return abs(datetime.fromisoformat(other) - self.moment) < ABOUT
+        return other == SOME
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"about {self.moment}"
+
+
+def brief(card: Json) -> Json:
+    """What a whole card looks like in a brief list."""
+    made = {key: card[key] for key in BRIEF.split() if card[key] not in NOTHING}
+    return made | {
+        "assignee_ids": [each["id"] for each in card["assignees"]],
+        "label_ids": [each["id"] for each in card["labels"]],
+        "tags": [each["name"] for each in card["tags"]],
+    }
+
+
+def as_brief(board: Json) -> Json:
+    """A whole board as it would be with ``cards=brief``."""
+    columns = [
+        column | {"cards": [brief(card) for card in column["cards"]]} for column in board["columns"]
+    ]
+    return board | {"columns": columns}
+
+
+def whole(board: Json) -> Json:
+    """A fetched board of which a mirror got all cards and members."""
+    given = {"cards_more": False, "cards_next": None}
+    columns = [column | given for column in board["columns"]]
+    return board | {"columns": columns, "members_more": False}
+
+
+def as_shown(board: Board) -> Json:
+    """A board in the form of `State.shown`, but for the messages: what no event told of it equals
+    anything.
+    """
+    shown = board.shown()
+    columns = [
+        {key: value for key, value in column.items() if key not in ("cards_more", "cards_next")}
+        | {"cards": [untold(card) if "key" in card else card for card in column["cards"]]}
+        for column in shown["columns"]
+    ]
+    for key in ("seq", "epoch", "members_more"):
+        del shown[key]
+    moments = {"updated_at": About(shown["updated_at"])}
+    if shown["archived_at"] is not None:
+        moments["archived_at"] = About(shown["archived_at"])
+    return shown | {"columns": columns} | moments
+
+
+def untold(card: Json) -> Json:
+    if "description" not in card:
+        assert card["has_description"], "who has none is known to have none"
+        return card | {"description": SOME}
+    if "description_cut" in card:
+        kept = {key: value for key, value in card.items() if key != "description_cut"}
+        return kept | {"description": Beginning(card["description"])}
+    return card
+
+
+def wrongs(board: Board, expected: Json) -> list[str]:
+    """Where a board differs from what `State.shown` or a fetch shows."""
+    assert not board.stale, board.stale
+    kept = {key: value for key, value in expected.items() if key != "messages"}
+    if board.brief:
+        kept = as_brief(kept)
+    return differences(as_shown(board), kept)
+
+
+class Accompanied(Mirror):
+    """A mirror and two boards of the client, one with brief cards, that follow the same frames."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.boards: tuple[Board, ...] = ()
+        check = self.checked
+
+        def checked(frame: Json) -> None:
+            if check is not None:
+                check(frame)
+            for board in self.boards:
+                assert board.apply(frame), f"{frame['type']} is not applied: {board.stale}"
+
+        self.checked = checked
+
+    async def _fetch(self) -> State:
+        state = await super()._fetch()
+        board = whole(self.fetched)
+        assert OWN_VIEW[0] in board, "it begins with what a client gets"
+        self.boards = (Board(board), Board(as_brief(board), brief=True))
+        return state
+
+    def proves(self, told: Json) -> None:
+        super().proves(told)
+        for board in self.boards:
+            assert board.check(told), board.stale
+
+    def equals(self, fetched: Json, parts: Parts | None = None) -> None:
+        super().equals(fetched, parts)
+        for board in self.boards:
+            assert board.seq == self.state.seq
+            for expected, name in ((self.state.shown(), "mirror"), (fetched, "fetched board")):
+                told = "\n".join(wrongs(board, expected)[:50])
+                kind = "brief board" if board.brief else "board"
+                assert not told, (
+                    f"at seq {board.seq} the client's {kind} is not the {name}:\n{told}"
+                )
