@@ -501,3 +501,8 @@ from projects as p
 inner join cards as k on k.id = card_id(p, :card::text)
 cross join lateral history_page(k.id, :before::bigint, :after::bigint, :limit::integer) as page
 where p.id = :project_id::bigint and k.deleted_at is null;
+
+-- name: activity -> one
+-- A page of what happened on a project's live cards, newest first: see activity_page in sql/shapes/cards.sql.
+select page.items, page.next
+from activity_page(:project_id::bigint, :before::bigint, :limit::integer, :reach::integer) as page;

@@ -61,6 +61,13 @@ create or replace function shape(t card_tags) returns json language sql stable a
 select row_to_json(row(t.id, t.card_id, t.name)::tag_shape)
 $$;
 
+create type card_ref_shape as (id bigint, key text, title text);
+
+-- Which card, for who reads something about it.
+create or replace function card_ref(c cards, key_prefix text) returns json language sql stable as $$
+select row_to_json(row(c.id, key_prefix || '-' || c.card_number, c.title)::card_ref_shape)
+$$;
+
 create type fact_shape as (
     id bigint, card_id bigint, "user" json, event_type text, field text, from_value text, to_value text, detail text,
     from_column_id bigint, to_column_id bigint, from_column text, to_column text, created_at text
@@ -367,6 +374,60 @@ select
     case when count(*) > limit_ then json_build_array(max(c.id) filter (where c.nth = limit_)) end
 from chosen c
 inner join card_history h on h.id = c.id
+left join users u on u.id = h.user_id
+left join columns f on f.id = h.from_column_id and f.project_id = h.project_id
+left join columns t on t.id = h.to_column_id and t.project_id = h.project_id
+$$;
+
+-- A page of what happened on a project's live cards, newest first, before an id. It looks at `reach_` facts: those of deleted cards
+-- are passed over, and a card may have any number. So a page may end early, and then it goes on behind the last one looked at.
+-- `offset`, so that cards are looked at one after the other, and only as many as the page needs.
+create or replace function activity_page(project_ bigint, before_ bigint, limit_ integer, reach_ integer)
+returns table (items text, next json) language sql stable as $$
+with chosen as (
+    select o.id, o.nth
+    from projects p
+    cross join lateral (
+        select l.id, row_number() over (order by l.id desc) as nth
+        from (
+            select h.id, h.card_id
+            from card_history h
+            where h.project_id = p.id and h.id < coalesce(before_, 9223372036854775807)
+            order by h.id desc
+            limit reach_
+        ) l
+        cross join lateral (select from cards k where k.id = l.card_id and k.deleted_at is null offset 0) live
+        order by l.id desc
+        limit limit_ + 1
+    ) o
+    where p.id = project_
+)
+select
+    '[' || coalesce(
+        string_agg(
+            joined(
+                '{"card":' || card_ref(k, p.key_prefix) || '}',
+                shape(h, case when u.id is not null then shape(u) end, f.name, t.name)::text
+            ), ',' order by h.id desc
+        ) filter (where c.nth <= limit_), ''
+    ) || ']',
+    case
+        when count(*) > limit_ then json_build_array(max(c.id) filter (where c.nth = limit_))
+        else (
+            select json_build_array(max(b.id))
+            from (
+                select h.id from card_history h
+                where h.project_id = project_ and h.id < coalesce(before_, 9223372036854775807)
+                order by h.id desc
+                offset reach_ - 1 limit 2
+            ) b
+            having count(*) > 1
+        )
+    end
+from chosen c
+inner join card_history h on h.id = c.id
+inner join cards k on k.id = h.card_id
+inner join projects p on p.id = h.project_id
 left join users u on u.id = h.user_id
 left join columns f on f.id = h.from_column_id and f.project_id = h.project_id
 left join columns t on t.id = h.to_column_id and t.project_id = h.project_id

@@ -1,7 +1,5 @@
 create type notified_project_shape as (slug text, name text);
 
-create type notified_card_shape as (id bigint, key text, title text);
-
 create type notification_shape as (
     id bigint, kind text, title text, body text, changes text[], actor json, project json, card json, comment_id bigint,
     topic_id bigint, reply_id bigint, message_id bigint, conversation_id bigint, url text, created_at text, read_at text
@@ -25,7 +23,7 @@ select row_to_json(row(
     end,
     n.body, n.changes, case when a.id is not null then shape(a) end,
     case when p.id is not null then row_to_json(row(p.slug, p.name)::notified_project_shape) end,
-    case when c.id is not null then row_to_json(row(c.id, p.key_prefix || '-' || c.card_number, c.title)::notified_card_shape) end,
+    case when c.id is not null then card_ref(c, p.key_prefix) end,
     n.comment_id, n.topic_id, n.reply_id, coalesce(n.chat_message_id, n.conversation_message_id), n.conversation_id,
     case
         when n.card_id is not null then '/projects/' || p.slug || '/cards/' || p.key_prefix || '-' || c.card_number

@@ -332,6 +332,10 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("cards.history", 100, facts, "newest")
     yield Case("cards.history", 100, {**facts, "before": n // 2}, "older")
     yield Case("cards.history", 100, {**facts, "after": n // 2}, "newer")
+    for project in (1, 2):
+        activity = {"project_id": project, "before": None, "limit": 100, "reach": 5000}
+        yield Case("cards.activity", 120, activity, f"newest of {project}")
+        yield Case("cards.activity", 120, {**activity, "before": n // 2}, f"older of {project}")
     parts = ["attachments", "checklist", "comments", "history", "links"]
     shown = {"reader": 1, "card": "1", "project_id": 1, "parts": parts}
     yield Case("cards.detail", 250, shown, "by id")

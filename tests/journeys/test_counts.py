@@ -495,6 +495,7 @@ STATEMENTS = {
     "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
+    "/projects/{slug}/activity": "cards.activity",
     "/projects/{slug}/cards": "cards.in_project",
     "/projects/{slug}/cards/deleted": "cards.deleted",
     "/projects/{slug}/cards/{card_id}": "cards.detail",

@@ -101,6 +101,7 @@ makers         POST   /projects
 viewer         GET    /projects/{slug}
 owner          PUT    /projects/{slug}
 owner          DELETE /projects/{slug}
+viewer         GET    /projects/{slug}/activity
 viewer         GET    /projects/{slug}/counts
 viewer         GET    /projects/{slug}/digest
 viewer         GET    /projects/{slug}/events

@@ -381,6 +381,10 @@ class CardsQueries(Queries):
         limit: int | None,
         project_id: int | None,
     ) -> Row: ...
+    @query
+    def activity(
+        self, *, project_id: int | None, before: int | None, limit: int | None, reach: int | None
+    ) -> Row: ...
 
 class ChatQueries(Queries):
     @query

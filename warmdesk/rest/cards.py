@@ -33,6 +33,8 @@ from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_DELETED, CARD_RESTORED
 from warmdesk.schemas.cards import (
+    Activity,
+    ActivityQuery,
     CardBrief,
     CardDetail,
     CardFilter,
@@ -61,6 +63,8 @@ PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""
 SEARCH_BYTES = 16 << 20
 """Text that one page of a search looks at: a quarter of a second's work for PostgreSQL."""
+ACTIVITY_REACH = 5000
+"""Facts that one page of a project's history looks at, those of deleted cards too."""
 
 
 @route(
@@ -539,6 +543,33 @@ async def show_history(request: web.Request) -> web.Response:
         before=before or query.before,
         after=query.after,
         limit=query.limit,
+    )
+    return answer_page(request, page)
+
+
+@route(
+    "GET",
+    "/projects/{slug}/activity",
+    need=Role.VIEWER,
+    query=ActivityQuery,
+    answer=list[Activity],
+    tag=CARDS,
+    heavy=True,
+    paged=True,
+)
+async def list_activity(request: web.Request) -> web.Response:
+    """List what happened to a project's cards, newest first; nothing of deleted ones.
+
+    Where very much was deleted it may end a page early, even an empty one: as long as there is a
+    `Link` with `rel="next"`, it goes on there.
+    """
+    (before,) = begins_after(request)
+    page = await sql.cards.activity(
+        request[READS],
+        project_id=request[PROJECT].id,
+        before=before,
+        limit=request[QUERY].limit,
+        reach=ACTIVITY_REACH,
     )
     return answer_page(request, page)
 

@@ -256,12 +256,24 @@ class HistoryQuery(PageQuery):
     after: Id | None = None
 
 
+class ActivityQuery(PageQuery):
+    """Which part of a project's history: all."""
+
+
 class ShowCard(Body):
     """The query of a card: which parts to include, separated by commas."""
 
     include: Annotated[str, Meta(examples=["comments,checklist"], max_length=100)] | UnsetType = (
         UNSET
     )
+
+
+class CardRef(Shape):
+    """Which card, for who reads something about it."""
+
+    id: int
+    key: str
+    title: str
 
 
 class Tag(Shape):
@@ -431,6 +443,12 @@ class History(Shape):
     from_column: str | None
     to_column: str | None
     created_at: Timestamp
+
+
+class Activity(History, kw_only=True):
+    """A fact about a card, and which card: its key and title are today's."""
+
+    card: CardRef
 
 
 class ShownCard(CardDetail, kw_only=True):

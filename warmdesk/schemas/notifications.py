@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp
+from warmdesk.schemas.cards import CardRef
 from warmdesk.schemas.users import UserRef
 
 Kind = Literal[
@@ -36,14 +37,6 @@ class NotifiedProject(Shape):
     name: str
 
 
-class NotifiedCard(Shape):
-    """The card that it is about."""
-
-    id: int
-    key: str
-    title: str
-
-
 class Notification(Shape):
     """What happened: the `kind` says it, and the rest about what.
 
@@ -59,7 +52,7 @@ class Notification(Shape):
     changes: list[str] | None
     actor: UserRef | None
     project: NotifiedProject | None
-    card: NotifiedCard | None
+    card: CardRef | None
     comment_id: int | None
     topic_id: int | None
     reply_id: int | None
