@@ -47,7 +47,8 @@ def check(given: Any, kind: Any, name: str) -> None:
     assert not leaks, f"{name} says more than {kind} declares: {', '.join(leaks)}"
 
 
-SPACED = re.compile(rb'"(?:[^"\\]|\\.)*"|(\s)')
+SPACED = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(\s)')
+"""White space that stands in no text. Possessive: it keeps no stack of what a long text has."""
 
 
 def compact(text: bytes | str) -> Any:

@@ -416,15 +416,15 @@ async def test_what_fits_is_the_beginning_and_the_longest_are_cut(
         first = await connection.fetch("select id, card from first_cards($1, $2, $3)", *asked)
         assert {row["id"] for row in first} == set(ids[: len(first)])
         assert all(row["card"] == whole[row["id"]] for row in first)
-        total = sum(len(row["card"].encode()) + 2 for row in first)
+        total = sum(len(row["card"].encode()) + 1 for row in first)
         assert total <= limit or len(first) <= 1
         assert len(first) >= min(1, len(ids))
         if len(first) < len(ids):
-            assert total + len(whole[ids[len(first)]].encode()) + 2 > limit
+            assert total + len(whole[ids[len(first)]].encode()) + 1 > limit
 
         shown = dict(await connection.fetch("select id, card from board_cards($1, $2, $3)", *asked))
         assert set(shown) == set(ids[: len(shown)])
-        assert sum(len(card.encode()) + 2 for card in shown.values()) <= limit
+        assert sum(len(card.encode()) + 1 for card in shown.values()) <= limit
         lengths: dict[bool, list[int]] = {True: [], False: []}
         for card_id, card in shown.items():
             found, right = orjson.loads(card), orjson.loads(whole[card_id])

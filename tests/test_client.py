@@ -6,7 +6,7 @@ import ast
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +316,40 @@ async def test_a_gap_is_asked_for_and_doubles_are_passed_over() -> None:
     ]
 
 
+async def test_it_asks_again_when_an_answer_was_whole_and_something_is_missing_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SYNC_AGAIN_SECONDS", 0.1)
+    asked: list[Any] = []
+
+    async def lossy(socket: web.WebSocketResponse) -> None:
+        for seq in (2, 3, 4):
+            await socket.send_json(event(seq))
+        asked.append(await socket.receive_json())
+        await socket.send_json(event(1))
+        await socket.send_json({"type": "ack", "payload": {"id": asked[0]["id"]}})
+        begun = time.monotonic()
+        asked.append(await socket.receive_json())
+        refusal = {"code": "unavailable", "message": "later", "id": asked[1]["id"]}
+        await socket.send_json({"type": "error", "payload": refusal})
+        asked.append(await socket.receive_json())
+        assert time.monotonic() - begun > 0.18, "it asks no busy server in a loop"
+        for seq in range(2, 6):
+            await socket.send_json(event(seq))
+        await socket.send_json({"type": "ack", "payload": {"id": asked[2]["id"]}})
+        with suppress(TimeoutError):
+            asked.append(await socket.receive_json(timeout=0.3))
+        await socket.close(code=4404)
+
+    async with (
+        stage(Script(lossy).play) as url,
+        Client(url, "t") as client,
+        client.socket("demo", since=0, epoch="e") as socket,
+    ):
+        assert await heard(socket) == ["hello", 1, 2, 3, 4, 5]
+    assert [one["payload"]["since"] for one in asked] == [0, 1, 1]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"seq":1}', '{"payload":{}}'])
 async def test_who_listens_hears_of_what_could_not_be_understood(text: str) -> None:
     """An end without a word would look as if nothing more were to come."""
@@ -502,7 +536,7 @@ async def test_being_behind_the_head_of_a_pong_means_a_loss(
         await socket.send_json({"type": "pong", "payload": {"seq": 2, "server_time": ""}})
         while (asked := await socket.receive_json())["type"] == "ping":
             pass
-        assert asked == {"type": "sync", "payload": {"since": 0, "epoch": "e"}}
+        assert asked == {"type": "sync", "payload": {"since": 0, "epoch": "e"}, "id": "1"}
         await socket.send_json(event(1))
         await socket.send_json(event(2))
         await socket.close(code=4403)

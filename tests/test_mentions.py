@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warmdesk.changes.mentions import MOST_NAMES, named
+from warmdesk.changes.mentions import named
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,15 @@ from warmdesk.changes.mentions import MOST_NAMES, named
         ("``` a ` b\n@bob", "bob"),
         ("Grüße an @bob…", "bob"),
         ("@bob’s door, @alice؟", "bob alice"),
+        ("@" + "x" * 60, "x" * 60),
         ("@" + "x" * 61, ""),
+        ("~~\n@bob\n~~~\n@eve", "bob"),
+        ("``\n@bob\n", "bob"),
+        ("   ~~~\n@bob\n   ~~~\n@alice", "alice"),
+        ("~~~\n@bob\n    ~~~\n@eve\n~~~\n@alice", "alice"),
+        ("```\n@bob\n``` py\n@eve\n```\t \n@alice", "alice"),
+        ("````\n@bob\n```\n@eve\n`````\n@alice", "alice"),
+        ("~~~ a ` b\n@bob\n~~~\n@alice", "alice"),
     ],
 )
 def test_a_text_names_people_where_a_reader_sees_a_name(text: str, names: str) -> None:
@@ -39,7 +47,12 @@ def test_a_text_names_people_where_a_reader_sees_a_name(text: str, names: str) -
 def test_what_stood_in_a_text_before_is_not_named_newly() -> None:
     assert named("@bob @alice", "@bob") == "alice"
     assert named("@bob", "`@bob`") == "bob"
-    assert len(named(" ".join(f"@name{n}" for n in range(500))).split()) == MOST_NAMES
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_a_text_names_a_hundred_at_most(count: int) -> None:
+    names = [f"name{n}" for n in range(count)]
+    assert named(" ".join(f"@{name} @{name}" for name in names)).split() == names[:100]
 
 
 @settings(max_examples=200)

@@ -356,7 +356,7 @@ class Socket:
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
-        self._synced_at = 0.0
+        self._wanted, self._syncing = 0, False
         self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
 
@@ -498,7 +498,7 @@ class Socket:
                 await self._frames.put(frame)
             elif seq > self._received:
                 self.gaps += 1
-                await self._sync()
+                self._sync(seq)
             else:
                 self.doubles += 1
             return
@@ -507,10 +507,10 @@ class Socket:
             if self._received is None:
                 self._received = self.seq = payload["seq"]
                 self.epoch = payload["epoch"]
-            self._missed_upto = self._received + payload["replay"]
+            self._missed_upto, self._wanted = self._received + payload["replay"], 0
         elif type == "sync.reset":
             self._drop_events()
-            self._missed_upto = 0
+            self._missed_upto = self._wanted = 0
             self._received = self.seq = payload["seq"]
             self.epoch = payload["epoch"]
             frame = {"type": "reset", "payload": payload}
@@ -529,19 +529,30 @@ class Socket:
             self._spawn(self._renew())
         await self._frames.put(frame)
 
-    async def _sync(self) -> None:
-        """Ask for what is missing; not again while the answer is under way."""
-        now = asyncio.get_running_loop().time()
-        if now - self._synced_at >= SYNC_AGAIN_SECONDS:
-            self._synced_at = now
-            with suppress(ConnectionError):
-                position = {"since": self._received, "epoch": self.epoch}
-                await self.send("sync", position, wait=False)
+    def _sync(self, head: int) -> None:
+        """Ask for what is missing up to `head`."""
+        self._wanted = max(self._wanted, head)
+        if not self._syncing:
+            self._syncing = True
+            self._spawn(self._ask())
+
+    async def _ask(self) -> None:
+        """Until it is here; not again while the answer is under way."""
+        try:
+            while (self._received or 0) < self._wanted:
+                with suppress(SocketRefused):
+                    await self.send("sync", {"since": self._received, "epoch": self.epoch})
+                if (self._received or 0) < self._wanted:
+                    await asyncio.sleep(SYNC_AGAIN_SECONDS)
+        except LOST:
+            pass  # the next connection goes on from what was received
+        finally:
+            self._syncing = False
 
     def _compare(self, head: int) -> None:
         """A second after a pong: what it spoke of has come, or was lost."""
         if self._received is not None and head > self._received:
-            self._spawn(self._sync())
+            self._sync(head)
 
     async def _leave(self, socket: aiohttp.ClientWebSocketResponse | None, delay: float) -> None:
         await asyncio.sleep(delay)

@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from tests import pace
+from tests.conftest import fast_directory
 
 SECRETS = {
     "WARMDESK_JWT_SECRET": "q7Xw2LdV0pKtZm9yIHRlc3RzIG9ubHk-",
@@ -92,7 +93,7 @@ class Running:
         program: Sequence[str] = PROGRAM,
         **settings: Any,
     ) -> None:
-        self.place = Path(tempfile.mkdtemp(prefix="wd-"))
+        self.place = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
         self.data = directory or self.place / "data"
         environment = variables(
             **({"port": 0, "rate_limits": "off", "data_dir": self.data} | settings)

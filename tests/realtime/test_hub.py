@@ -665,13 +665,18 @@ async def test_a_slow_reader_that_asks_for_sync_is_still_not_written_to(
         await until_paused(desk, channel, connection)
         since = max(0, await arrived(desk, channel) - back)
         buffered = connection.buffered
-        await desk.resume.resync(connection, since, None)
+        done: list[int] = []
+        await desk.resume.resync(
+            connection, since, None, lambda: done.append(desk.hub.rooms[channel].last)
+        )
         await big_chat(desk, channel, 1200)
         assert connection.buffered == buffered
+        assert done == []
         assert connection in desk.hub.rooms[channel].slow
         head = await arrived(desk, channel)
         got = await read_events(slow, head)
         assert got[since - head :] == list(range(since + 1, head + 1))
+        assert done == [head]
 
 
 async def ended(desk: Desk, eventually: Wait, user_id: int) -> None:

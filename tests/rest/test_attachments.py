@@ -94,6 +94,12 @@ async def test_several_are_put_on_in_one_change(path: str, alice: Person, bob: P
     assert made["id"] == made["attachments"][0]["id"]
     assert await bob.get(path) == made["attachments"][::-1]
     assert (await bob.get(path.removesuffix("/attachments")))["attachment_count"] == 3
+    read, place = [], f"{path}?limit=1"
+    while place:
+        answer = await bob.request("GET", place)
+        read.append(answer.body)
+        place = answer.headers.get("Link", "")[1:].partition(">")[0].partition("/api/v1")[2]
+    assert read == [[each] for each in made["attachments"][::-1]]
     many = [("x", b"x")] * 11
     refused = await upload(alice, path, *many, status=400)
     assert refused["fields"] == {"file": "too_long"}
@@ -137,8 +143,15 @@ async def test_what_a_file_is_called_is_only_a_name(path: str, alice: Person) ->
     [
         (None, "file"),
         ("a\0b\x1b\x7f\u202e\u061ccod\ufeff.exe", "abcod.exe"),
-        ("x" * 300, "x" * 255),
+        ("a\u200eb\u200fc\u2066d\u2069.txt", "abcd.txt"),
+        ("x" * 255, "x" * 255),
+        ("x" * 256, "x" * 255),
+        ("x" * 251 + ".txt", "x" * 251 + ".txt"),
+        ("x" * 252 + ".txt", "x" * 251 + ".txt"),
         ("x" * 300 + ".tar.gz", "x" * 248 + ".tar.gz"),
+        ("x" * 300 + "." + "y" * 19, "x" * 235 + "." + "y" * 19),
+        ("x" * 300 + "." + "y" * 20, "x" * 255),
+        ("x" * 300 + "." + "y" * 30 + ".pdf", "x" * 251 + ".pdf"),
         ("x." + "y" * 300, "x." + "y" * 253),
         ("a/b\\c\ud800", "c"),
         (" . ", "file"),
@@ -230,6 +243,8 @@ async def test_one_byte_too_many_is_refused_and_leaves_nothing(
     assert huge["code"] == "too_large"
     assert len(kept(settings)) == 1
     assert [each["filename"] for each in await alice.get(path)] == ["most"]
+    ten = await upload(alice, path, *[("most", b"x" * 100_000)] * 10)
+    assert [each["size_bytes"] for each in ten["attachments"]] == [100_000] * 10
 
 
 async def test_no_more_than_a_piece_is_in_memory(
@@ -442,6 +457,8 @@ async def test_a_part_is_fetched_and_an_old_tag_is_not_gone_on_with(
     tag, size = whole.headers["ETag"], len(content)
     for asked, start, end in (
         ("bytes=0-0", 0, 1),
+        ("BYTES=5-5", 5, 6),
+        (f"bytes={size - 1}-", size - 1, size),
         ("bytes=100-", 100, size),
         ("bytes=-5", size - 5, size),
         ("bytes=-99999999", 0, size),
@@ -462,8 +479,9 @@ async def test_a_part_is_fetched_and_an_old_tag_is_not_gone_on_with(
     assert same.status == 206
     other = await fetch(alice, made["url"], Range="bytes=0-1", If_Range='"another"')
     assert (other.status, len(other.body)) == (200, size)
-    known = await fetch(alice, made["url"], If_None_Match=tag)
-    assert (known.status, known.body, known.headers["ETag"]) == (304, b"", tag)
+    for seen in (tag, "*"):
+        known = await fetch(alice, made["url"], If_None_Match=seen)
+        assert (known.status, known.body, known.headers["ETag"]) == (304, b"", tag)
     head = await fetch(alice, made["url"], "HEAD")
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(size))
 
@@ -573,12 +591,13 @@ async def test_uploads_that_nothing_takes_go_after_a_day(
 ) -> None:
     await connection.execute(
         "insert into attachments (created_at, project_id, uploader_id, filename, stored_name,"
-        " mime_type, size_bytes, sha256) select now() - n * interval '23 hours', 1, 1, 'f', n,"
-        " 'text/plain', 1, '' from generate_series(1, 2) n"
+        " mime_type, size_bytes, sha256)"
+        " select now() - interval '24 hours' + n * interval '1 minute', 1, 1, 'f', n + 1,"
+        " 'text/plain', 1, '' from unnest('{-1, 1}'::integer[]) n"
     )
     await Retention(desk).turn()
-    assert await connection.fetchval("select array_agg(stored_name) from attachments") == ["1"]
-    assert await connection.fetchval("select array_agg(stored_name) from removed_files") == ["2"]
+    assert await connection.fetchval("select array_agg(stored_name) from attachments") == ["2"]
+    assert await connection.fetchval("select array_agg(stored_name) from removed_files") == ["0"]
 
 
 async def test_the_check_finds_a_count_that_is_wrong(

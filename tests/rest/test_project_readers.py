@@ -165,6 +165,16 @@ async def test_what_is_unread_is_counted_among_a_thousand(
     assert await view(bob, board) == (2, last - 2)
 
 
+@pytest.mark.foul
+async def test_what_a_bot_says_is_unread(board: Board, bob: Person, connection: Any) -> None:
+    await connection.execute(
+        "insert into chat_messages (project_id, body, is_bot, bot_name)"
+        " values ($1, 'x', true, 'b')",
+        board.id,
+    )
+    assert await view(bob, board) == (1, None)
+
+
 async def test_tabs_that_read_at_once_leave_the_farthest_mark(
     board: Board, alice: Person, bob: Person, person: Invite, twin: Door
 ) -> None:
@@ -217,7 +227,12 @@ async def test_activity_is_known_when_its_events_are_gone(
         before = (await olga.get(board.path))["last_activity_at"]
         await alice.post(f"{board.path}{path}", body)
         await connection.execute("delete from events")
-        assert (await olga.get(board.path))["last_activity_at"] > before
+        shown = await olga.get(board.path)
+        assert shown["last_activity_at"] > before
+    before, (topic,) = shown["last_activity_at"], await alice.get(f"{board.path}/topics")
+    await alice.post(f"{board.path}/topics/{topic['id']}/replies", {"body": "Hello"})
+    await connection.execute("delete from events")
+    assert (await olga.get(board.path))["last_activity_at"] > before
     quiet = await olga.post("/projects", {"name": "Quiet"})
     assert quiet["last_activity_at"] == quiet["updated_at"]
 

@@ -407,6 +407,13 @@ async def test_a_key_finds_its_card_before_all_others(
     assert other["key_prefix"] != "DEMO"
 
 
+async def test_a_card_that_has_its_own_key_in_its_text_is_found_once(
+    board: Board, alice: Person
+) -> None:
+    card = await board.card("DEMO-1 itself")
+    assert [each["item"]["id"] for each in await find(alice, "demo-1")] == [card["id"]]
+
+
 async def test_the_best_comes_first(board: Board, alice: Person) -> None:
     worst = await board.card("Indoor pool")
     body = await board.card("A pool", description="Its door")
@@ -544,6 +551,35 @@ async def test_50_000_cards_are_searched_by_the_index(
         assert cost["grams"] == 0, f"{q}: all grams were read"
         assert cost["index"] > 0, q
         assert cost["buffers"] < buffers, q
+
+
+@pytest.mark.parametrize("is_indexed", [False, True])
+async def test_what_has_very_many_grams_is_found_all_the_same(
+    board: Board, desk: Desk, alice: Person, is_indexed: bool
+) -> None:
+    text = "".join(chr(0x4E00 + n) for n in range(19_000)) + " needle"
+    await alice.post(f"{board.path}/topics", {"title": "Title", "body": text})
+    await board.card("Card", description=text)
+    if is_indexed:
+        await Grams(desk).turn()
+    assert await kinds(alice, "needle") == ["card", "topic"]
+
+
+@pytest.mark.foul
+async def test_of_very_many_the_newest_are_found(
+    board: Board, desk: Desk, alice: Person, connection: Any
+) -> None:
+    await connection.execute(
+        "insert into chat_messages (project_id, user_id, body)"
+        " select $1, $2, 'zebra ' || n from generate_series(1, 1200) n",
+        board.id,
+        ALICE,
+    )
+    for _ in range(3):
+        await Grams(desk).turn()
+    assert await connection.fetchval("select count(*) from talk_grams where grams is null") == 0
+    found = [each["item"]["body"] for each in await find(alice, "zebra")]
+    assert found == [f"zebra {n}" for n in range(1200, 1180, -1)]
 
 
 # The job and the upgrade

@@ -10,7 +10,9 @@ import pytest
 from tests.changes.test_pairs import circles
 from tests.checkers.mirror import mirror
 from tests.conftest import Board, Door, Invite, make_board, until
+from tests.locks import waiting
 from tests.person import Person
+from tests.rest.test_conversations import held
 from tests.told import head, told_since
 from tests.uploads import upload
 from warmdesk.auth.tokens import digest
@@ -95,6 +97,7 @@ async def test_a_card_goes_with_all_that_hangs_on_it(
     assert (now["key"], now["project_id"], now["column_id"]) == ("OTHER-2", other.id, other.review)
     assert (now["column_name"], now["position"]) == ("Review", 2000)
     assert now["version"] == was["version"] + 1
+    assert now["updated_at"] > was["updated_at"]
     labels = [(label["id"], label["name"]) for label in now["labels"]]
     assert labels == [(other.labels["Bug"], "Bug"), (other.labels["Design"], "Design")]
     await bob.get(path, status=404)
@@ -256,6 +259,55 @@ async def test_who_has_no_access_there_is_taken_from_the_card_and_shown_by_the_p
     await bob.get(f"{board.path}/cards/DEMO-1", status=404)
 
 
+async def test_who_cannot_sign_in_is_taken_from_it(
+    board: Board, other: Board, alice: Person, root: Person
+) -> None:
+    card = await board.card(assignee_ids=[BOB, ALICE])
+    await root.put(f"/users/{BOB}", {"is_active": False})
+    moved = await move(alice, board, card, other)
+    assert [each["id"] for each in moved["assignees"]] == [ALICE]
+
+
+async def test_whom_its_past_shows_is_a_guest_there(
+    board: Board, other: Board, alice: Person, bob: Person, olga: Person, connection: Any
+) -> None:
+    await olga.put(f"{board.path}/members/{BOB}", {"role": "member"})
+    await olga.delete(f"{other.path}/members/{BOB}")
+    for what in ("made", "moved", "unsaid"):
+        maker = bob if what == "made" else alice
+        card = await maker.post(f"{board.path}/columns/{board.backlog}/cards", {"title": what})
+        path = f"{board.path}/cards/{card['id']}"
+        if what == "moved":
+            await bob.put(path, {"column_id": board.done})
+        if what == "unsaid":
+            said = await bob.post(f"{path}/comments", {"body": "x"})
+            await bob.delete(f"{path}/comments/{said['id']}")
+        await move(alice, board, card, other)
+        gone = "delete from project_guests where project_id = $1 returning user_id"
+        assert [row["user_id"] for row in await connection.fetch(gone, other.id)] == [BOB], what
+
+
+async def test_labels_are_found_by_their_names_whatever_their_case(
+    board: Board, other: Board, alice: Person, olga: Person
+) -> None:
+    ids = {}
+    for place, name in (
+        (board, "Alike"),
+        (other, "ALIKE"),
+        *((each, name) for each in (board, other) for name in ("Gone here", "Gone there")),
+    ):
+        made = await olga.post(f"{place.path}/labels", {"name": name, "color": "#00ff00"})
+        ids[place.slug, name] = made["id"]
+    mine = [id_ for (slug, _), id_ in ids.items() if slug == board.slug]
+    card = await board.card(label_ids=mine)
+    await olga.delete(f"{board.path}/labels/{ids[board.slug, 'Gone here']}")
+    await olga.delete(f"{other.path}/labels/{ids[other.slug, 'Gone there']}")
+    transfer = f"{board.path}/cards/{card['id']}/transfer"
+    for action in ("copy", "move"):
+        gone = await alice.post(transfer, going(other, action))
+        assert [label["name"] for label in gone["labels"]] == ["ALIKE"]
+
+
 async def test_an_archived_card_stays_archived_and_a_deleted_one_goes_nowhere(
     board: Board, other: Board, alice: Person
 ) -> None:
@@ -304,6 +356,8 @@ async def test_a_copy_stands_there_and_the_card_here(
         "Fix the door",
         description="**bold**",
         priority="high",
+        start_date="2026-02-01",
+        due_date="2026-02-28",
         assignee_ids=[BOB, ALICE],
         label_ids=[label["id"] for label in labels],
         tags=["b", "a"],
@@ -319,6 +373,7 @@ async def test_a_copy_stands_there_and_the_card_here(
     assert answer.headers["Location"] == f"/api/v1{other.path}/cards/{copy['id']}"
     assert (copy["title"], copy["key"], copy["version"]) == ("Fix the door", "OTHER-1", 1)
     assert (copy["description"], copy["priority"]) == ("**bold**", "high")
+    assert (copy["start_date"], copy["due_date"]) == ("2026-02-01", "2026-02-28")
     assert [user["id"] for user in copy["assignees"]] == [ALICE]
     assert [label["name"] for label in copy["labels"]] == ["Bug", "Feature", "Design", "Content"]
     assert [tag["name"] for tag in copy["tags"]] == [tag["name"] for tag in card["tags"]]
@@ -480,6 +535,29 @@ async def test_cards_that_cross_wait_in_no_circle(
     assert titles == [{f"Card {n}" for n in range(4, 8)}, {f"Card {n}" for n in range(4)}]
     numbers = [card["card_number"] for each in shown for card in each]
     assert min(numbers) > 4
+
+
+async def test_a_file_follows_a_card_that_goes_meanwhile(
+    board: Board, other: Board, alice: Person, olga: Person, connection: Any
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+    said = await olga.post(f"{path}/comments", {"body": "Hello"})
+    old = await upload(olga, f"{path}/attachments", ("old", b"old"))
+    where = {"owner_type": "card_comment", "owner_id": said["id"]}
+    async with held(connection, f"select from cards where id = {card['id']}"):
+        moves = asyncio.create_task(move(alice, board, card, other))
+        await waiting(connection)
+        puts = asyncio.create_task(upload(olga, "/attachments", ("new", b"new"), **where))
+        await waiting(connection, 2)
+        takes = asyncio.create_task(olga.delete(f"/attachments/{old['id']}"))
+        await waiting(connection, 3)
+    moved, new, _ = await asyncio.gather(moves, puts, takes)
+    assert (moved["attachment_count"], moved["project_id"]) == (1, other.id)
+    shown = await olga.get(f"{other.path}/cards/{card['id']}")
+    assert (shown["attachment_count"], shown["comments"][0]["attachments"]) == (0, [new])
+    rows = await connection.fetch("select id, project_id from attachments")
+    assert [tuple(row) for row in rows] == [(new["id"], other.id)]
 
 
 @pytest.mark.foul

@@ -105,6 +105,7 @@ async def test_a_place_is_asked_whether_one_may_write_there(
         ({"conversation_id": 2**52}, 404, None),
         ({"project": "nothing"}, 404, None),
         ({"project": "\0"}, 400, {"project": "bad_format"}),
+        ({"project": "x" * 1000}, 404, None),
         ({"project": "x" * 1001}, 400, {"project": "too_long"}),
     ],
 )

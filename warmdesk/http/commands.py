@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -107,11 +108,14 @@ class CommandSocket(Connection):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command under way: on which socket, with which body, and the context of its change."""
+    """A command under way: on which socket, with which body, and the context of its change.
+    `reply` answers it with a payload, for one that gives None and is done later.
+    """
 
     socket: CommandSocket
     body: Any
     context: ChangeContext
+    reply: Callable[[dict[str, Any] | None], None]
 
 
 Carry = Callable[[Call], Any]
@@ -322,7 +326,7 @@ def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Ca
         project_id=connection.project_id or None,
         need=declared.need,
     )
-    return Call(connection, body, context)
+    return Call(connection, body, context, partial(_reply, connection, declared, message))
 
 
 def _reply(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.errors import Unavailable
@@ -39,6 +40,7 @@ class Resume:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self._shared: SingleFlight[bool] = SingleFlight()
+        self._asked: dict[Connection, list[Callable[[], None]]] = {}
 
     async def plan(self, room: Room, since: int, epoch: str | None) -> None:
         """Whether a client at `since` can be carried on from; raises `Reset` when it cannot."""
@@ -165,24 +167,37 @@ class Resume:
                 self.hub.on_rejoined(room, connection)
                 return
 
-    async def resync(self, connection: Connection, since: int, epoch: str | None) -> None:
-        """Answer a `sync`: replay after `since`, or a reset."""
+    async def resync(
+        self, connection: Connection, since: int, epoch: str | None, done: Callable[[], None]
+    ) -> None:
+        """Answer a `sync`: replay after `since`, or a reset. `done` is called when it follows its
+        room again, right behind the last of it; never when the socket ends before.
+        """
         room = connection.room
         assert isinstance(room, Room)
+        reset: str | None = None
         try:
             await self.plan(room, since, epoch)
-        except Reset as reset:
-            RESUMES.inc(result="reset")
-            if not connection.closing:
-                room.flush()
-                room.drop(connection)
-                connection.seen = room.last
-                connection.write(self.hub.reset_frame(room.last, reset.reason))
-                self.hub.rejoin(room, connection)
+        except Reset as problem:
+            reset = problem.reason
+        RESUMES.inc(result="reset" if reset else "replay")
+        if connection.closing or connection.room is not room:
             return
-        RESUMES.inc(result="replay")
-        if not connection.closing and connection.room is room:
-            room.flush()
-            room.drop(connection)
-            connection.seen = since
-            self.hub.rejoin(room, connection)
+        room.flush()
+        room.drop(connection)
+        if reset is not None:
+            since = room.last
+            connection.write(self.hub.reset_frame(since, reset))
+        elif connection in self._asked:
+            # It did not get all that it asked for before.
+            since = min(since, connection.seen)
+        connection.seen = since
+        self._asked.setdefault(connection, []).append(done)
+        self.hub.rejoin(room, connection)
+
+    def rejoined(self, room: Room, connection: Connection) -> None:
+        for done in self._asked.pop(connection, ()):
+            done()
+
+    def left(self, room: Room, connection: Connection) -> None:
+        self._asked.pop(connection, None)

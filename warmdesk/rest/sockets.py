@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -401,8 +401,9 @@ async def ping(call: Call) -> dict[str, Any]:
 
 @command("sync", Sync, reads=True)
 async def sync(call: Call) -> None:
-    """Asks for what came after `since`, or for a `sync.reset` where that is no longer kept."""
-    await call.socket.desk.resume.resync(call.socket, call.body.since, call.body.epoch)
+    """Asks for what came after `since`, or for a `sync.reset` if that is gone; `ack` comes last."""
+    socket, body = call.socket, call.body
+    await socket.desk.resume.resync(socket, body.since, body.epoch, partial(call.reply, {}))
 
 
 @command("auth.refresh", RefreshToken)
