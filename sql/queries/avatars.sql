@@ -1,4 +1,4 @@
--- name: hold -> many
+-- name: hold -> many, by key
 -- Locks the pictures that a locked account, or a locked conversation, shows and is going to show, in one order: who changes two
 -- of them waits for nobody who does.
 select a.sha256
