@@ -40,7 +40,7 @@ TABLES: dict[str, str] = {
     "card_labels": "labels of the project, a card",
     "card_tags": WORK,
     "attachments": "files_per_card, project_file_bytes",
-    "avatars": "one a user, and those of the last day",
+    "avatars": "one a user and a group, and those of the last day",
     "removed_files": "files whose row went; they follow within minutes",
     "card_comments": WORK,
     "time_entries": WORK,

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from load.bench import asking, borrowed, growing, viewing
+from load.bench import asking, borrowed, growing, uploading, viewing
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
 from load.bench.measure import opened_place
 from load.bench.run import Run
@@ -24,6 +24,7 @@ from warmdesk import __version__
 SCENARIOS = {
     **viewing.SCENARIOS,
     **asking.SCENARIOS,
+    **uploading.SCENARIOS,
     **growing.SCENARIOS,
     **borrowed.SCENARIOS,
 }
@@ -71,7 +72,12 @@ async def measure(options: argparse.Namespace) -> Run:
         )
         chosen = {name: SCENARIOS[name] for name in options.scenario if name != "all"}
         if "all" in options.scenario:
-            chosen = {**viewing.TOGETHER, **asking.SCENARIOS, **growing.SCENARIOS}
+            chosen = {
+                **viewing.TOGETHER,
+                **asking.SCENARIOS,
+                **uploading.SCENARIOS,
+                **growing.SCENARIOS,
+            }
         for name, scenario in chosen.items():
             run.say(f"{name}:")
             try:

@@ -77,6 +77,57 @@ CHANGED = 20
 BOARD_READERS = 10
 BUSY = 8
 """Connections that keep a server busy: what waits for nobody is not cheap at a leisurely pace."""
+SEARCHED = 50_000
+FOUND = 50
+"""Cards on a page of what is found, and of the list."""
+SOUGHT = {
+    "a common word": ("printer", 10),
+    "a rare word": ("gasket", 10_000),
+    "a part of a word": ("aseboar", 500),
+}
+"""What is looked for, and in which card of how many it stands."""
+STOCK = """
+    with said as (
+        select array[
+            'ba', 'se', 'rint', 'ter', 'ask', 'ket', 'oard', 'pri', 'lo', 'ma', 'ne', 'ro', 'su',
+            'ti', 'ven', 'wal', 'dor', 'fen', 'gra', 'hin', 'jo', 'kel', 'lam', 'mor', 'nis', 'ol',
+            'per', 'qua', 'ras', 'sta', 'tu', 'und', 'vis', 'wen', 'xi', 'yar', 'zo', 'ber', 'cla',
+            'den'
+        ] as parts
+    ), made as (
+        insert into cards (
+            project_id, column_id, title, description, position, card_number, created_by_id
+        )
+        select
+            p.id, k.ids[1 + n % cardinality(k.ids)], 'Card ' || n || ' ' || left(w.words, 40),
+            w.words
+                || case when n % 10 = 0 then ' printer' else '' end
+                || case when n % 500 = 0 then ' baseboard' else '' end
+                || case when n % 10000 = 0 then ' gasket' else '' end,
+            1000 * n, n, $2::bigint
+        from projects p
+        cross join lateral (
+            select array_agg(c.id order by c.position) as ids from columns c
+            where c.project_id = p.id and c.deleted_at is null
+        ) k
+        cross join generate_series(1, $3::integer) n
+        cross join lateral (
+            select string_agg(
+                s.parts[1 + h % 40] || s.parts[1 + h / 40 % 40] || s.parts[1 + h / 1600 % 40], ' '
+            ) as words
+            from said s, generate_series(1, 30) i, abs(hashint8(n * 100 + i) / 2) h
+        ) w
+        where p.slug = $1
+        returning id, project_id
+    ), labelled as (
+        insert into card_labels (card_id, label_id)
+        select m.id, (select min(b.id) from labels b where b.project_id = m.project_id) from made m
+    ), numbered as (
+        update projects set card_counter = $3::integer where slug = $1
+    )
+    insert into card_assignees (card_id, user_id) select m.id, $2::bigint from made m
+"""
+"""Cards of thirty words, made of parts that stand in what is looked for, too."""
 LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*?)(?=\n\d{4}-\d\d-\d\d |\Z)", re.DOTALL)
 
 
@@ -520,6 +571,34 @@ async def conversations(run: Run) -> None:
             run.add("dm 100 / chat", cost.micros / message.micros)
 
 
+async def search(run: Run) -> None:
+    """Goal 22: words among 50,000 cards of a project; against a page of its list."""
+    async with office(run) as on:
+        slug, reader = on.slugs[0], on.writers[0]
+        run.say(f"  {SEARCHED:,} cards")
+        await on.ours.fetch(STOCK, slug, reader.user_id, SEARCHED)
+        while (await on.ours.fetch("select make_grams(1000, 10000000) as made"))[0]["made"]:
+            pass
+        await on.ours.fetch("vacuum (analyze)")
+        path = f"/projects/{slug}/cards?limit={FOUND}"
+
+        def get(below: str) -> list[list[bytes]]:
+            return [[wire.request("GET", f"/api/v1{below}", token=reader.token)]]
+
+        for kind, (word, step) in SOUGHT.items():
+            found = await on.ours.ask("GET", f"{path}&q={word}", reader, expected=200)
+            if len(found) != min(FOUND, SEARCHED // step):
+                raise RuntimeError(f"{kind}: {len(found)} cards")
+        for _ in range(run.rounds):
+            listed = await on.ask(on.ours, get(path), 200)
+            on.note("card list", listed)
+            for kind, (word, _) in SOUGHT.items():
+                cost = await on.ask(on.ours, get(f"{path}&q={word}"), 200)
+                on.note(f"search, {kind}", cost)
+                run.add(f"search, {kind} / card list", cost.micros / listed.micros)
+                on.note(f"of all, {kind}", await on.ask(on.ours, get(f"/search?q={word}"), 200))
+
+
 async def _make(on: Office, path: str, *, by: Member | None = None, **body: Any) -> int:
     content = orjson.dumps(body)
     made = await on.ours.ask("POST", path, by or on.writers[0], content, expected=201)
@@ -670,6 +749,7 @@ SCENARIOS: dict[str, Scenario] = {
     "changes": changes,
     "comments": comments,
     "conversations": conversations,
+    "search": search,
     "board": board,
     "unchanged": unchanged,
     "request": request,

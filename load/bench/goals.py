@@ -270,4 +270,23 @@ GOALS = (
         "100 of 1,000 people write in conversations of two",
         (Bound("dm 100 / chat", 1.3),),
     ),
+    Goal(
+        21,
+        "uploads",
+        "events on a board where ten people upload files of 25 MB",
+        (
+            Bound("p99 beside ten uploads / without", 3.0),
+            Bound("MiB more beside ten uploads", 32.0),
+        ),
+    ),
+    Goal(
+        22,
+        "search",
+        "words among 50,000 cards, against a page of the list",
+        (
+            Bound("search, a common word / card list", 3.0),
+            Bound("search, a rare word / card list", 3.0),
+            Bound("search, a part of a word / card list", 3.0),
+        ),
+    ),
 )

@@ -60,6 +60,22 @@ update conversations set name = :name::text, updated_at = clock_timestamp() wher
 -- name: name_of -> value, by key
 select c.name from conversations as c where c.id = :id::bigint;
 
+-- name: is_group -> value, by key
+-- Whether a conversation is a group; no row to who is not in it.
+select c.is_group
+from conversation_members as m
+inner join conversations as c on c.id = m.conversation_id
+where m.conversation_id = :id::bigint and m.user_id = :reader::bigint;
+
+-- name: picture -> value, by key
+-- Another picture for a locked conversation, or none; gives whether it is another.
+with changed as (
+    update conversations set avatar = :avatar::text, updated_at = clock_timestamp()
+    where id = :id::bigint and avatar is distinct from :avatar::text
+    returning 1
+)
+select exists (select 1 from changed);
+
 -- name: add -> nothing, by key
 -- Puts somebody into a locked group: see add_participant.
 select add_participant(:id::bigint, :user_id::bigint, :most::integer);

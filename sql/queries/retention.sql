@@ -162,13 +162,16 @@ with old as (
 select count(*) from gone;
 
 -- name: avatars -> value
--- Takes pictures away, a batch at a time, that nobody has shown for a day. Gives how many went.
+-- Takes pictures away, a batch at a time, that nobody has shown for a day. Gives how many went. Locked, so that one stays that
+-- somebody shows in this moment.
 with old as (
     select a.sha256 from avatars as a
     where
         a.left_at < now() - interval '1 day'
         and not exists (select 1 from users as u where u.avatar_url = '/avatars/' || a.sha256 || '.webp')
+        and not exists (select 1 from conversations as c where c.avatar = '/avatars/' || a.sha256 || '.webp')
     order by a.left_at limit :batch::integer
+    for update skip locked
 ), gone as (
     delete from avatars as a using old where a.sha256 = old.sha256 returning 1
 )

@@ -37,6 +37,7 @@ KEPT = {
     "/projects/{slug}/cards/{card_id}/tags/{tag}": "the card stays",
     "/projects/{slug}/cards/{card_id}/watch": "no event tells of it",
     "/projects/{slug}/cards/{card_id}/watchers/{user_id}": "no event tells of it",
+    "/conversations/{conversation_id}/avatar": "the group stays",
     "/conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}": "the message stays",
     **dict.fromkeys(
         (

@@ -206,6 +206,8 @@ people         GET    /conversations
 people         POST   /conversations
 inside         GET    /conversations/{conversation_id}
 inside         PUT    /conversations/{conversation_id}
+inside         POST   /conversations/{conversation_id}/avatar
+inside         DELETE /conversations/{conversation_id}/avatar
 inside         POST   /conversations/{conversation_id}/members
 sender         DELETE /conversations/{conversation_id}/members/{user_id}
 inside         DELETE /conversations/{conversation_id}/members/{user_id} oneself

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Board
+from tests.locks import waiting
 from tests.person import Person
+from tests.rest.test_conversations import begin, head
 from tests.rest.test_members import lost_races
 from tests.uploads import PNG, fetch, upload
 from warmdesk import pictures
@@ -328,4 +330,157 @@ async def test_who_shows_another_picture_waits_for_nobody_who_does(
     assert lost_races() == before
     kept = await connection.fetch("select '/avatars/' || sha256 || '.webp' as address from avatars")
     shown = await connection.fetch("select avatar_url as address from users where avatar_url <> ''")
+    assert {row["address"] for row in kept} >= {row["address"] for row in shown}
+
+
+# Groups'
+
+
+async def dress(person: Person, group: Any, content: bytes, status: int = 200) -> Any:
+    path = f"/conversations/{group['id']}/avatar"
+    return await upload(person, path, ("us", content), part="avatar", status=status)
+
+
+async def test_a_group_shows_a_picture_to_all_in_it(
+    alice: Person, bob: Person, olga: Person, url: str
+) -> None:
+    group = await begin(alice, bob.id, olga.id)
+    path = f"/conversations/{group['id']}"
+    async with olga.socket("user") as socket:
+        shown = await dress(bob, group, located())
+        event = await socket.next("dm.conversation_updated")
+        seen = await alice.get(path)
+        assert event["payload"].items() <= seen.items()
+        assert event["payload"]["avatar"] == shown["avatar"] == seen["avatar"]
+        assert (shown.keys(), event["actor_id"]) == ({"avatar"}, bob.id)
+        assert seen["updated_at"] > group["updated_at"]
+        before = await head(olga)
+        assert await dress(alice, group, located()) == shown
+        assert await head(olga) == before, "the same picture is no change"
+
+        async with bob.client.session.get(f"{url}{shown['avatar']}") as answer:
+            content = await answer.read()
+            assert (answer.status, answer.headers["Content-Type"]) == (200, "image/webp")
+        assert opened(content).size == (128, 128)
+        assert b"SECRET PLACE" not in content
+        assert shown["avatar"] == f"/avatars/{sha256(content).hexdigest()}.webp"
+
+        await olga.delete(f"{path}/avatar")
+        assert (await socket.next("dm.conversation_updated"))["payload"]["avatar"] is None
+        before = await head(alice)
+        await alice.delete(f"{path}/avatar")
+        assert await head(alice) == before
+    assert (await bob.get(path))["avatar"] is None
+
+
+async def test_only_groups_have_pictures_and_only_who_is_in_one_gives_it_one(
+    alice: Person, bob: Person, olga: Person, eve: Person, root: Person, connection: Any
+) -> None:
+    pair = await begin(alice, bob.id)
+    assert (await dress(alice, pair, PNG, 422))["code"] == "not_a_group"
+    refused = await alice.delete(f"/conversations/{pair['id']}/avatar", status=422)
+    assert refused["code"] == "not_a_group"
+    group = await begin(alice, bob.id, olga.id)
+    await dress(alice, group, PNG)
+    before = await alice.get(f"/conversations/{group['id']}")
+    for other in (eve, root):
+        for there in (pair, group, {"id": 10**15}):
+            await dress(other, there, PNG, 404)
+            await dress(other, there, b"no picture", 404)
+            await other.delete(f"/conversations/{there['id']}/avatar", status=404)
+    for wrong in (b"<svg/>", b"text", PNG[:40]):
+        assert (await dress(alice, group, wrong, 400))["fields"] == {"avatar": "bad_format"}
+    assert (await dress(alice, group, b"\x89PNG" + bytes(5 << 20), 413))["code"] == "too_large"
+    path = f"/conversations/{group['id']}/avatar"
+    refused = await upload(alice, path, ("us", PNG), part="file", status=400)
+    assert refused["fields"] == {"avatar": "required"}
+    assert await alice.get(f"/conversations/{group['id']}") == before
+    assert await connection.fetchval("select count(*) from avatars") == 1
+
+
+async def test_who_is_removed_while_a_picture_is_read_gives_none(
+    alice: Person, bob: Person, olga: Person, connection: Any
+) -> None:
+    group = await begin(alice, bob.id, olga.id)
+    async with connection.transaction():
+        await connection.execute("select from conversations for update")
+        dressing = asyncio.create_task(dress(bob, group, PNG, 404))
+        await waiting(connection)
+        await connection.execute("delete from conversation_members where user_id = $1", bob.id)
+    await dressing
+    assert (await alice.get(f"/conversations/{group['id']}"))["avatar"] is None
+
+
+async def test_a_picture_goes_when_neither_a_person_nor_a_group_shows_it(
+    alice: Person, bob: Person, olga: Person, desk: Desk, connection: Any, url: str
+) -> None:
+    shared, other = (picture(200, 200, "PNG", color) for color in ("green", "blue"))
+    first, second = [await begin(alice, bob.id, olga.id, name=name) for name in "12"]
+    address = (await avatar(alice, shared))["avatar_url"]
+    assert (await dress(bob, first, shared))["avatar"] == address
+    await dress(bob, second, shared)
+
+    async def days_later() -> bool:
+        await connection.execute("update avatars set left_at = left_at - interval '25 hours'")
+        await Retention(desk).turn()
+        async with alice.client.session.get(f"{url}{address}") as answer:
+            return answer.status == 200
+
+    await alice.delete("/users/me/avatar")
+    assert await days_later(), "two groups show it"
+    await dress(olga, first, other)
+    assert await days_later(), "one group shows it"
+    for each in (alice, bob, olga):
+        await each.delete(f"/conversations/{second['id']}/members/{each.id}")
+    assert await days_later(), "a day since the group went has not passed"
+    assert await connection.fetchval("select count(*) from conversations") == 1
+    assert not await days_later()
+    assert await connection.fetchval("select count(*) from avatars") == 1
+
+    await avatar(alice, shared)
+    await dress(alice, first, shared)
+    await alice.delete(f"/conversations/{first['id']}/avatar")
+    assert await days_later(), "alice shows it"
+    await alice.delete("/users/me/avatar")
+    await dress(alice, first, shared)
+    assert await days_later(), "the group shows it again"
+
+
+async def test_a_picture_stays_that_is_shown_in_the_moment_it_would_go(
+    alice: Person, desk: Desk, connection: Any, url: str
+) -> None:
+    address = (await avatar(alice, PNG))["avatar_url"]
+    await alice.delete("/users/me/avatar")
+    await connection.execute("update avatars set left_at = left_at - interval '25 hours'")
+    async with connection.transaction():
+        await connection.execute("update avatars set left_at = null")
+        await Retention(desk).turn()
+    async with alice.client.session.get(f"{url}{address}") as answer:
+        assert answer.status == 200
+
+
+async def test_people_and_groups_that_change_pictures_at_once_wait_in_no_circle(
+    alice: Person, bob: Person, olga: Person, connection: Any
+) -> None:
+    red, blue = (picture(50, 50, "PNG", color) for color in ("red", "blue"))
+    first, second = [await begin(alice, bob.id, olga.id, name=name) for name in "12"]
+    before = lost_races()
+    for turn in range(8):
+        mine, theirs = (red, blue) if turn % 2 else (blue, red)
+        await asyncio.gather(
+            dress(alice, first, mine),
+            dress(bob, second, theirs),
+            avatar(alice, theirs),
+            avatar(bob, mine),
+            dress(bob, first, theirs),
+            dress(alice, second, mine),
+            olga.request("DELETE", f"/conversations/{first['id']}/avatar"),
+            alice.request("DELETE", "/users/me/avatar"),
+        )
+    assert lost_races() == before
+    kept = await connection.fetch("select '/avatars/' || sha256 || '.webp' as address from avatars")
+    shown = await connection.fetch(
+        "select avatar_url as address from users where avatar_url <> ''"
+        " union select avatar from conversations where avatar <> ''"
+    )
     assert {row["address"] for row in kept} >= {row["address"] for row in shown}

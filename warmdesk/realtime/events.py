@@ -281,7 +281,7 @@ DM_CONVERSATION_CREATED = event(
     "You are in a conversation: a new one, or a group to which you were added.",
 )
 DM_CONVERSATION_UPDATED = event(
-    "dm.conversation_updated", USER, dm.Conversation, "A group has another name."
+    "dm.conversation_updated", USER, dm.Conversation, "A group has another name or picture."
 )
 DM_CONVERSATION_DELETED = event(
     "dm.conversation_deleted",

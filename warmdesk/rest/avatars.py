@@ -1,33 +1,31 @@
 """Avatars: the pictures of people. Each is made anew from what was sent, small and without anything
 but its pixels, and is kept in the database under the digest of its bytes, so that it may be cached
-for ever. Everybody may fetch one who knows its address.
+for ever. Everybody may fetch one who knows its address. So it is with groups' pictures, which
+`warmdesk.rest.conversations` changes.
 """
 
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 from aiohttp import web
 
 from warmdesk.auth.actor import ALL_ROLES
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
-from warmdesk.errors import NotFound, field_error
+from warmdesk.errors import NotFound
 from warmdesk.http.answers import answer, no_content
+from warmdesk.http.avatars import PICTURE, Avatar, read_avatar
 from warmdesk.http.encodings import tags_seen
-from warmdesk.http.forms import form_of_files, reading
 from warmdesk.http.request import CONTEXT, DESK
 from warmdesk.http.route import ApiTag, Handler
 from warmdesk.http.routing import route
-from warmdesk.pictures import TYPE, NoPicture
+from warmdesk.pictures import TYPE
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.users import Me
 
 AVATARS = ApiTag("avatars", "People's own pictures.")
 
-MOST_BYTES = 5 << 20
-PICTURE = form_of_files(name="avatar", most=1, most_bytes=MOST_BYTES)
 NAME = re.compile(r"([0-9a-f]{64})\.webp")
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -47,21 +45,12 @@ async def set_avatar(request: web.Request) -> web.Response:
     PNG, JPEG, GIF, WebP or AVIF, of at most 5 MiB. It becomes a square of 128 pixels, and nothing
     is kept of where and how it was taken.
     """
-    desk = request.app[DESK]
-    async with reading(request, PICTURE, name="avatar", most_bytes=MOST_BYTES) as form:
-        (sent,) = form.uploads
-        await sent.end()
-        try:
-            picture = await desk.pictures.avatar(sent.path)
-        except NoPicture as error:
-            words = "must be a picture: PNG, JPEG, GIF, WebP or AVIF"
-            raise field_error("avatar", "bad_format", words) from error
-    name = sha256(picture).hexdigest()
+    avatar = await read_avatar(request)
 
     async def work(change: Change) -> str:
-        return await _show(change, name, picture)
+        return await _show(change, avatar)
 
-    return answer(await desk.changes.run(request[CONTEXT], work))
+    return answer(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 @route("DELETE", "/users/me/avatar", need=ALL_ROLES, status=204, errors=(422,), tag=AVATARS)
@@ -71,18 +60,20 @@ async def remove_avatar(request: web.Request) -> web.Response:
     return no_content()
 
 
-async def _show(change: Change, name: str = "", picture: bytes = b"") -> str:
+async def _show(change: Change, avatar: Avatar | None = None) -> str:
     """Another picture for the actor, or none: the account then. It is locked before pictures, which
     are locked wherever an account loses one.
     """
     user_id = change.context.actor_id
     assert user_id is not None
     before = await sql.users.lock(change.connection, user_id=user_id)
-    address = f"/avatars/{name}.webp" if name else None
-    if name:
-        await sql.avatars.hold(change.connection, user_id=user_id, sha256=name)
-        await sql.avatars.keep(change.connection, sha256=name, picture=picture)
-    after = await accounts.rewrite(change, before, {"avatar_url": address}, settings=True)
+    if avatar:
+        await sql.avatars.hold(
+            change.connection, user_id=user_id, conversation_id=None, sha256=avatar.sha256
+        )
+        await sql.avatars.keep(change.connection, **avatar._asdict())
+    fields = {"avatar_url": avatar and avatar.address}
+    after = await accounts.rewrite(change, before, fields, settings=True)
     return str((after or before)["me"])
 
 

@@ -28,6 +28,7 @@ from warmdesk.changes.reactions import Reactions, one_emoji
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Conflict, Forbidden, Impossible, NotFound
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.http.avatars import PICTURE, read_avatar
 from warmdesk.http.commands import Call, command
 from warmdesk.http.pages import answer_messages, answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY, READS, path_id
@@ -58,6 +59,7 @@ from warmdesk.schemas.chat import (
     SendMessage,
 )
 from warmdesk.schemas.conversations import (
+    ConversationAvatar,
     ConversationMessage,
     ListConversations,
     Mute,
@@ -177,6 +179,65 @@ async def name_conversation(request: web.Request) -> web.Response:
     return answer((await request.app[DESK].changes.run(context, work)).text)
 
 
+@route(
+    "POST",
+    "/conversations/{conversation_id}/avatar",
+    accepts=PICTURE,
+    answer=ConversationAvatar,
+    errors=(422,),
+    tag=CONVERSATIONS,
+)
+async def set_conversation_avatar(request: web.Request) -> web.Response:
+    """Give a group a picture: the part `avatar` of a form.
+
+    PNG, JPEG, GIF, WebP or AVIF, of at most 5 MiB. It becomes a square of 128 pixels, and nothing
+    is kept of where and how it was taken.
+    """
+    desk, context = request.app[DESK], _context(request)
+    is_group = await sql.conversations.is_group(
+        desk.database, id=context.conversation_id, reader=context.actor_id
+    )
+    _require_group(is_group)
+    avatar = await read_avatar(request)
+
+    async def work(change: Change) -> None:
+        here = await _enter_group(change)
+        await sql.avatars.hold(
+            change.connection, user_id=None, conversation_id=here, sha256=avatar.sha256
+        )
+        await sql.avatars.keep(change.connection, **avatar._asdict())
+        await _picture(change, avatar.address)
+
+    await desk.changes.run(context, work)
+    return answer(json_text(avatar=avatar.address))
+
+
+@route(
+    "DELETE",
+    "/conversations/{conversation_id}/avatar",
+    status=204,
+    errors=(422,),
+    tag=CONVERSATIONS,
+)
+async def remove_conversation_avatar(request: web.Request) -> web.Response:
+    """Show no picture of a group any more."""
+
+    async def work(change: Change) -> None:
+        await _enter_group(change)
+        await _picture(change, None)
+
+    await request.app[DESK].changes.run(_context(request), work)
+    return no_content()
+
+
+async def _picture(change: Change, address: str | None) -> None:
+    """Another picture for the locked group, or none."""
+    here = _here(change)
+    if await sql.conversations.picture(change.connection, id=here, avatar=address):
+        shape = change.shape(sql.conversations.shape, id=here)
+        await _tell(change, DM_CONVERSATION_UPDATED, shape, _entity(here))
+
+
 # Who is in it
 
 
@@ -237,8 +298,7 @@ async def remove_participant(request: web.Request) -> web.Response:
     async def work(change: Change) -> None:
         entered = await _enter(change)
         here = _here(change)
-        if not entered["is_group"]:
-            raise Impossible(NOT_A_GROUP, code="not_a_group")
+        _require_group(entered["is_group"])
         may_remove = (
             user_id == context.actor_id
             or entered["created_by_id"] == context.actor_id
@@ -580,9 +640,13 @@ async def _enter(change: Change, newcomer: int | None = None) -> Any:
 
 
 async def _enter_group(change: Change) -> int:
-    if not (await _enter(change))["is_group"]:
-        raise Impossible(NOT_A_GROUP, code="not_a_group")
+    _require_group((await _enter(change))["is_group"])
     return _here(change)
+
+
+def _require_group(is_group: bool) -> None:
+    if not is_group:
+        raise Impossible(NOT_A_GROUP, code="not_a_group")
 
 
 async def _members(change: Change) -> list[int]:

@@ -70,8 +70,8 @@ class Participant(Shape):
 
 
 class Conversation(Shape):
-    """A conversation of two people, or a group. `updated_at`: when it was last written in, or
-    named.
+    """A conversation of two people, or a group. `updated_at`: when it was last written in, named
+    or given a picture.
     """
 
     id: int
@@ -82,6 +82,12 @@ class Conversation(Shape):
     created_at: Timestamp
     updated_at: Timestamp
     members: Annotated[list[Participant], Meta(description="at most 100, in the order they came")]
+
+
+class ConversationAvatar(Shape):
+    """Where a group's picture is shown."""
+
+    avatar: str
 
 
 class ConversationMessage(Shape):
