@@ -14,7 +14,7 @@ import json
 import random
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -318,14 +318,14 @@ class Scene:
 
     slug: str
     ids: dict[str, Any]
-    people: dict[str, Person]
+    people: dict[tuple[str, str], Person]
 
     async def do(self, name: str, url: str, client: str) -> list[Any]:
         """A deed at a server: its status, and what its answer says that the board may show."""
         deed = DEEDS[name]
         base = "" if deed.path.startswith(("/users", "/attachments")) else f"/projects/{self.slug}"
         path = base + deed.path.format(**self.ids)
-        who = self.people[f"{deed.who} {url}"]
+        who = self.people[deed.who, url]
         headers = {"X-Client-Id": client} | (AS_FORM if isinstance(deed.body, bytes) else {})
         answer = await who.request(deed.method, path, self._filled(deed.body), headers=headers)
         assert answer.status < 500, f"{name}: {answer.status} {answer.body}"
@@ -356,9 +356,15 @@ class Stage:
     def __init__(
         self, connection: Any, doors: tuple[Door, Door], person: Invite, olga: Person, secret: str
     ) -> None:
-        self.connection, self.doors, self.person, self.olga = connection, doors, person, olga
+        self.connection, self.doors, self.olga = connection, doors, olga
         self.issue = AccessTokens(secret, ttl=3600).issue
         self.count = 0
+        # The people of each scene take the connections of those of the scene before.
+        self.people = {
+            (who, door.url): person(who, url=door.url)
+            for who in ("worker", "mate", "boss", "olga")
+            for door in doors
+        }
 
     @asynccontextmanager
     async def scene(self) -> AsyncIterator[Scene]:
@@ -366,16 +372,10 @@ class Stage:
         row = await self.connection.fetchrow("select * from pg_temp.scene($1)", self.count)
         ids: dict[str, Any] = json.loads(row["names"])
         sessions: dict[str, str] = json.loads(row["sessions"])
-        people: dict[str, Person] = {}
-        async with AsyncExitStack() as stack:
-            for who in ("worker", "mate", "boss", "olga"):
-                user_id = ids.get(who, OLGA)
-                for door in self.doors:
-                    one = Person(door.url, who, id=user_id)
-                    one.client.token = self.issue(user_id, sessions[str(user_id)])
-                    stack.push_async_callback(one.close)
-                    people[f"{who} {door.url}"] = one
-            yield Scene(f"scene-{self.count}", ids, people)
+        for (who, _), one in self.people.items():
+            one.id = ids.get(who, OLGA)
+            one.client.token = self.issue(one.id, sessions[str(one.id)])
+        yield Scene(f"scene-{self.count}", ids, self.people)
 
     async def in_turn(self, first: str, second: str) -> Any:
         """What the two say and leave, one after the other."""

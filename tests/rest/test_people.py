@@ -30,6 +30,10 @@ async def test_favourites_are_ones_own(alice: Person, bob: Person) -> None:
     await alice.post(f"/favorite-users/{OLGA}", status=204)
 
     shown = await alice.get("/favorite-users")
+    first = await alice.request("GET", "/favorite-users?limit=1")
+    following = first.headers["Link"][1:].partition(">")[0].partition("/api/v1")[2]
+    second = await alice.request("GET", following)
+    assert (first.body + second.body, "Link" in second.headers) == (shown, False)
     for user in shown:
         check(user, UserRef, "a favourite")
     assert [user["username"] for user in shown] == ["olga", "eve"]

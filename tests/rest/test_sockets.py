@@ -293,6 +293,7 @@ async def test_who_comes_back_gets_what_came_after(board: Board, alice: Person) 
             assert told["replay"] == len(wire.events)
 
 
+@pytest.mark.foul
 async def test_who_was_away_for_long_is_told_how_much_follows(
     board: Board, twin: Door, person: Invite, connection: Any
 ) -> None:

@@ -15,6 +15,7 @@ from tests.person import Person
 from tests.rest.test_conversations import held
 from tests.told import head, told_since
 from tests.uploads import upload
+from warmdesk.auth.access import Access
 from warmdesk.auth.tokens import digest
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
@@ -440,20 +441,18 @@ async def test_members_of_both_transfer_what_is_there(
     assert told == 1
 
 
-class Remembered(dict[Any, Any]):
-    """What is known of memberships, and stays so whatever is told."""
-
-    def clear(self) -> None:
-        pass
-
-
 async def test_a_right_that_ended_meanwhile_is_asked_again(
-    board: Board, other: Board, alice: Person, olga: Person, desk: Desk
+    board: Board,
+    other: Board,
+    alice: Person,
+    olga: Person,
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """This process remembers for a moment that alice was a member; the change itself does not."""
     card = await board.card()
     transfer = f"{board.path}/cards/{card['id']}/transfer"
-    desk.access.entries = Remembered()
+    monkeypatch.setattr(Access, "forget", lambda access: None)
     for place, status, error in (
         (other, 422, "project not found"),
         (board, 404, "project not found"),

@@ -12,6 +12,7 @@ from tests.conftest import Board
 from tests.locks import waiting
 from tests.person import Person
 from tests.uploads import AS_FORM, fetch, form, upload
+from warmdesk.auth.access import Access
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.jobs.files import FileKeeper
@@ -412,3 +413,16 @@ async def test_who_left_the_project_sees_and_takes_nothing(
         await alice.delete(f"/attachments/{each['id']}", status=404)
     await upload(alice, "/attachments", DOOR, project="demo", status=404)
     assert len((await olga.get(path))[0]["attachments"]) == 1
+
+
+async def test_a_right_that_ended_meanwhile_keeps_no_upload(
+    board: Board, alice: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process remembers for a moment that alice was a member; the change itself does not."""
+    await pending(alice)
+    monkeypatch.setattr(Access, "forget", lambda access: None)
+    member = f"{board.path}/members/{alice.id}"
+    await olga.put(member, {"role": "viewer"})
+    await upload(alice, "/attachments", DOOR, project="demo", status=403)
+    await olga.delete(member)
+    await upload(alice, "/attachments", DOOR, project="demo", status=404)
