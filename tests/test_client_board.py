@@ -1,0 +1,401 @@
+"""The client's own board: whenever a page was read and whenever it arrives, it shows what is there.
+
+One day of work on a board is recorded: what it was after each change, every event as it was told
+live and as it is told to who comes later, and boards and pages as clients read them between. Then
+as many clients as wanted meet these in other orders, without a server.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.checkers.client_boards import as_brief, as_shown, wrongs
+from tests.checkers.mirror import differences, shown
+from tests.conftest import Board as Demo
+from tests.person import Person
+from warmdesk import client_board as module
+from warmdesk.client import Answer
+from warmdesk.client_board import Board
+
+Json = dict[str, Any]
+
+CHANGES, CLIENTS = 70, 150
+LONG = "Words of a long description. " * 100
+
+
+@dataclass
+class Opened:
+    """A board as a client fetched it, and the pages that it read after it, each with its path."""
+
+    fetched: Json
+    is_brief: bool
+    pages: list[tuple[str, Answer]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    """Where it has to read on."""
+
+
+@dataclass
+class Day:
+    """What was recorded."""
+
+    truths: dict[int, Json] = field(default_factory=dict)
+    """The whole board after each change, by its seq."""
+    digests: dict[int, Json] = field(default_factory=dict)
+    counts: list[Json] = field(default_factory=list)
+    live: dict[int, Json] = field(default_factory=dict)
+    late: dict[int, Json] = field(default_factory=dict)
+    """Events by their seq; what was deleted meanwhile is gone in the late ones."""
+    opened: list[Opened] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return max(self.truths)
+
+
+class Work:
+    """Everything that may happen to a board, as the dice fall."""
+
+    guest = 5
+
+    def __init__(self, demo: Demo, olga: Person, dice: random.Random) -> None:
+        self.demo, self.olga, self.alice, self.dice = demo, olga, demo.maker, dice
+        self.path = demo.path
+        self.deleted: list[int] = []
+        self.archived: list[int] = []
+
+    async def one(self, board: Json, name: str) -> None:
+        """One change of this name, if there is anything to change."""
+        columns = board["columns"]
+        cards = [card["id"] for column in columns for card in column["cards"]]
+        labels = [each["id"] for each in board["labels"]]
+        await getattr(self, name)(
+            columns=[each["id"] for each in columns],
+            card=self.dice.choice(cards or [0]),
+            cards=cards,
+            labels=labels,
+            people=[each["user_id"] for each in board["members"]],
+        )
+
+    def some(self, things: list[int]) -> list[int]:
+        return self.dice.sample(things, k=min(len(things), self.dice.randint(0, 3)))
+
+    def column(self, columns: list[int]) -> int:
+        """One is much longer than the others."""
+        return columns[0] if self.dice.random() < 0.6 else self.dice.choice(columns)
+
+    async def create(self, columns: Any, labels: Any, people: Any, **_: Any) -> None:
+        body: Json = {
+            "title": f"Card {self.dice.random()}",
+            "assignee_ids": self.some(people),
+            "label_ids": self.some(labels),
+            "tags": [f"tag {n}" for n in self.some([1, 2, 3, 4])],
+            "description": self.dice.choice(["", "Words", LONG]),
+        }
+        await self.alice.post(f"{self.path}/columns/{self.column(columns)}/cards", body)
+
+    async def edit(self, card: int, labels: Any, people: Any, **_: Any) -> None:
+        change: Json = self.dice.choice(
+            [
+                {"title": f"Title {self.dice.random()}"},
+                {"description": self.dice.choice(["", "Other words", LONG])},
+                {"closed": self.dice.random() < 0.6},
+                {"assignee_ids": self.some(people), "priority": "high"},
+                {"label_ids": self.some(labels), "tags": ["x"], "due_date": "2026-05-01"},
+            ]
+        )
+        if card:
+            await self.alice.put(f"{self.path}/cards/{card}", change)
+
+    async def move(self, card: int, columns: Any, **_: Any) -> None:
+        if card:
+            body = {"column_id": self.column(columns), "index": self.dice.randint(0, 6)}
+            await self.alice.patch(f"{self.path}/cards/{card}/move", body)
+
+    async def send_over(self, card: int, columns: Any, **_: Any) -> None:
+        if card:
+            body = {"column_id": self.column(columns), "title": f"Sent {self.dice.random()}"}
+            await self.alice.put(f"{self.path}/cards/{card}", body)
+
+    async def crowd(self, columns: Any, **_: Any) -> None:
+        """So often between two cards that those around them are spaced anew."""
+        path = f"{self.path}/columns/{columns[0]}/cards"
+        for _n in range(60):
+            third = (await self.alice.get(f"{path}?limit=3"))[2]
+            moved = f"{self.path}/cards/{third['id']}/reorder"
+            await self.alice.patch(moved, {"index": 1})
+
+    async def delete(self, card: int, **_: Any) -> None:
+        if card:
+            await self.alice.delete(f"{self.path}/cards/{card}")
+            self.deleted.append(card)
+
+    async def restore(self, **_: Any) -> None:
+        if self.deleted:
+            card = self.deleted.pop(self.dice.randrange(len(self.deleted)))
+            await self.olga.post(f"{self.path}/cards/{card}/restore", status=200)
+
+    async def archive(self, card: int, **_: Any) -> None:
+        if card:
+            await self.alice.post(f"{self.path}/cards/{card}/archive", status=200)
+            self.archived.append(card)
+
+    async def unarchive(self, **_: Any) -> None:
+        if self.archived:
+            card = self.archived.pop(self.dice.randrange(len(self.archived)))
+            await self.alice.delete(f"{self.path}/cards/{card}/archive", status=200)
+
+    async def delete_archived(self, **_: Any) -> None:
+        if self.archived:
+            await self.alice.delete(f"{self.path}/cards/{self.archived.pop()}")
+
+    async def many(self, cards: Any, people: Any, **_: Any) -> None:
+        ids = self.some(cards)
+        change: Json = self.dice.choice([{"closed": True}, {"assignee_ids": self.some(people)}])
+        if ids:
+            await self.alice.patch(f"{self.path}/cards", {"ids": ids, "change": change})
+
+    async def assign_guest(self, card: int, people: Any, **_: Any) -> None:
+        """Before somebody else."""
+        path = f"{self.path}/cards/{card}"
+        if card and self.guest in people:
+            await self.alice.put(path, {"assignee_ids": [self.guest]})
+            await self.alice.put(path, {"add_assignee_ids": [self.alice.id]})
+
+    async def comment(self, card: int, **_: Any) -> None:
+        if card:
+            await self.alice.post(f"{self.path}/cards/{card}/comments", {"body": "hello"})
+
+    async def say(self, **_: Any) -> None:
+        said = await self.alice.post(f"{self.path}/chat/messages", {"body": "hello"})
+        if self.dice.random() < 0.5:
+            await self.alice.delete(f"{self.path}/chat/messages/{said['id']}")
+
+    async def name_column(self, columns: Any, **_: Any) -> None:
+        named = {"name": f"Column {self.dice.random()}"}
+        await self.olga.put(f"{self.path}/columns/{self.dice.choice(columns)}", named)
+
+    async def add_column(self, columns: Any, **_: Any) -> None:
+        if len(columns) < 6:
+            await self.olga.post(f"{self.path}/columns", {"name": "Another"})
+
+    async def order_columns(self, columns: Any, **_: Any) -> None:
+        await self.olga.patch(f"{self.path}/columns/reorder", {"column_ids": columns[::-1]})
+
+    async def delete_column(self, columns: Any, **_: Any) -> None:
+        if len(columns) > 2:
+            column, other = self.dice.sample(columns, k=2)
+            await self.olga.delete(f"{self.path}/columns/{column}?move_to={other}")
+
+    async def add_label(self, **_: Any) -> None:
+        body = {"name": f"Label {self.dice.random()}", "color": "#123456"}
+        await self.alice.post(f"{self.path}/labels", body)
+
+    async def name_label(self, labels: Any, **_: Any) -> None:
+        if labels:
+            path = f"{self.path}/labels/{self.dice.choice(labels)}"
+            await self.alice.put(path, {"name": f"Label {self.dice.random()}"})
+
+    async def delete_label(self, labels: Any, **_: Any) -> None:
+        if labels:
+            await self.alice.delete(f"{self.path}/labels/{self.dice.choice(labels)}")
+
+    async def add_guest(self, people: Any, **_: Any) -> None:
+        if self.guest not in people:
+            await self.olga.post(f"{self.path}/members", {"user_id": self.guest, "role": "member"})
+
+    async def remove_guest(self, people: Any, **_: Any) -> None:
+        if self.guest in people:
+            await self.olga.delete(f"{self.path}/members/{self.guest}")
+
+    async def rename(self, **_: Any) -> None:
+        who = self.dice.choice([self.olga, self.alice])
+        await who.put("/users/me", {"display_name": f"Somebody {self.dice.random()}"})
+
+    async def project(self, **_: Any) -> None:
+        await self.olga.put(self.path, {"name": f"Project {self.dice.random()}"})
+
+    async def archive_project(self, **_: Any) -> None:
+        await self.olga.delete(self.path)
+
+    async def unarchive_project(self, **_: Any) -> None:
+        await self.olga.put(self.path, {"is_archived": False})
+
+
+WEIGHTS = {
+    "create": 24,
+    "edit": 16,
+    "move": 12,
+    "send_over": 4,
+    "delete": 9,
+    "restore": 3,
+    "archive": 5,
+    "unarchive": 3,
+    "delete_archived": 2,
+    "many": 3,
+    "comment": 2,
+    "say": 2,
+    "name_column": 2,
+    "add_column": 1,
+    "order_columns": 2,
+    "delete_column": 1,
+    "add_label": 1,
+    "name_label": 3,
+    "delete_label": 1,
+    "add_guest": 2,
+    "assign_guest": 2,
+    "remove_guest": 2,
+    "rename": 2,
+    "project": 1,
+    "archive_project": 1,
+}
+
+
+async def recorded(demo: Demo, olga: Person, reader: Person, dice: random.Random) -> Day:
+    """A day of work, read by somebody meanwhile."""
+    day, work = Day(), Work(demo, olga, dice)
+    board = await reader.get(demo.path)
+    begin = seq = board["seq"]
+    names = dice.choices(list(WEIGHTS), list(WEIGHTS.values()), k=CHANGES)
+    names = ["create"] * 12 + names + list(WEIGHTS)
+    names.insert(len(names) // 2, "crowd")
+    for place in [n for n, name in enumerate(names) if name == "archive_project"][::-1]:
+        names.insert(place + 1, "unarchive_project")
+    for number, name in enumerate(names):
+        await work.one(board, name)
+        for event in await events(reader, demo, seq):
+            day.live[event["seq"]] = event
+        board = await reader.get(demo.path)
+        seq = board["seq"]
+        day.truths[seq] = board
+        day.digests[seq] = await reader.get(f"{demo.path}/digest")
+        if dice.random() < 0.2:
+            day.counts.append(await reader.get(f"{demo.path}/counts"))
+        if number % 12 == 0:
+            is_brief = dice.random() < 0.5
+            query = f"?cards_limit={dice.randint(1, 3)}" + ("&cards=brief" if is_brief else "")
+            fetched = await reader.get(demo.path + query)
+            opened = Opened(fetched, is_brief)
+            opened.paths = list(Board(fetched, brief=is_brief).more().values())
+            day.opened.append(opened)
+        for opened in day.opened:
+            if dice.random() < 0.4:
+                await read_on(reader, opened, dice)
+    day.counts.append(await reader.get(f"{demo.path}/counts"))
+    for opened in day.opened:
+        while opened.paths:
+            await read_on(reader, opened, dice)
+    for event in await events(reader, demo, begin):
+        day.late[event["seq"]] = event
+    return day
+
+
+async def events(reader: Person, demo: Demo, since: int) -> list[Json]:
+    found: list[Json] = []
+    while page := (await reader.get(f"{demo.path}/events?since={since}&limit=500"))["events"]:
+        found += page
+        since = page[-1]["seq"]
+    return found
+
+
+async def read_on(reader: Person, opened: Opened, dice: random.Random) -> None:
+    """A small page of one of the columns."""
+    if not opened.paths:
+        return
+    path = opened.paths.pop(dice.randrange(len(opened.paths)))
+    page = await reader.request("GET", path.replace(f"limit={module.PAGE}", "limit=4"))
+    if page.status == 200:
+        opened.pages.append((path, page))
+        if page.next is not None:
+            opened.paths.append(page.next)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_in_whatever_order_pages_and_events_come_the_board_is_that_of_a_fetch(
+    board: Demo, olga: Person, bob: Person, seed: int
+) -> None:
+    day = await recorded(board, olga, bob, random.Random(seed))
+    types = {event["type"] for event in [*day.live.values(), *day.late.values()]}
+    assert types > {*Board.RULES, "gone", "project.archived"} - {"project.guest_updated"}
+    assert sum(len(opened.pages) for opened in day.opened) > 20
+
+    for client in range(CLIENTS):
+        dice = random.Random(f"{seed} {client}")
+        opened = dice.choice(day.opened)
+        moments = range(opened.fetched["seq"], day.end + 1)
+        pages = range(len(opened.pages))
+        twice = [place for place in pages if dice.random() < 0.3]
+        arrivals = [(dice.choice(moments), place) for place in [*pages, *twice]]
+        if dice.random() < 0.2:
+            arrivals = []
+        counts = [each for each in day.counts if each["seq"] >= moments[0]]
+        told = [(dice.choice(moments), each) for each in counts]
+        try:
+            follow(day, opened, dice.choice(moments), arrivals, told, dice.random() < 0.5)
+        except AssertionError as error:
+            raise AssertionError(f"client {client} of the day {seed}: {error}") from error
+
+
+def follow(
+    day: Day,
+    opened: Opened,
+    away: int,
+    arrivals: list[tuple[int, int]],
+    told: list[tuple[int, Json]],
+    doubled: bool,
+) -> None:
+    """A client that begins with this, is told all events up to `away` live and the others late, and
+    gets pages and counts when it is at the seqs that they stand beside.
+    """
+    mine = Board(opened.fetched, brief=opened.is_brief)
+    heard_gone = False
+    for seq in range(opened.fetched["seq"], day.end + 1):
+        if seq > opened.fetched["seq"]:
+            event = (day.live if seq <= away else day.late)[seq]
+            heard_gone = heard_gone or event["type"] == "gone"
+            assert mine.apply(event), mine.stale
+            if doubled:
+                assert mine.apply(event), "what is known is no mistake"
+        for at, place in arrivals:
+            if at == seq:
+                assert mine.lay_over(*opened.pages[place])
+        for at, counts in told:
+            if at == seq:
+                assert mine.count(counts)
+        if not heard_gone and seq in day.truths:
+            equals(mine, day.truths[seq])
+            assert mine.check(day.digests[seq]) is not False
+    truth = day.truths[day.end]
+    equals(mine, truth)
+    if arrivals or not Board(opened.fetched).more():
+        assert not mine.more(), "all pages were read"
+        assert not mine.uncounted
+        lines = wrongs(mine, shown(truth, []))
+        assert not lines, "\n".join(lines[:20])
+        assert mine.check(day.digests[day.end])
+    else:
+        assert mine.count(day.counts[-1])
+        assert not mine.uncounted
+        equals(mine, truth)
+
+
+def equals(mine: Board, truth: Json) -> None:
+    """Of the cards that it has, it shows what is true, and counts all."""
+    assert not mine.stale, mine.stale
+    assert mine.seq == truth["seq"]
+    made = shown(truth, [])
+    del made["messages"]
+    for column in made["columns"]:
+        column["cards"] = [card for card in column["cards"] if card["id"] in mine.cards]
+    if mine.brief:
+        made = as_brief(made)
+    held = as_shown(mine)
+    if mine.uncounted:
+        made["open_card_count"] = held["open_card_count"]
+        for column, other in zip(made["columns"], held["columns"], strict=True):
+            column["card_count"] = other["card_count"]
+    lines = differences(held, made)
+    assert not lines, f"at {mine.seq}:\n" + "\n".join(lines[:20])
