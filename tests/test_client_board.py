@@ -238,7 +238,7 @@ WEIGHTS = {
     "many": 3,
     "comment": 2,
     "say": 2,
-    "name_column": 2,
+    "name_column": 5,
     "add_column": 1,
     "order_columns": 2,
     "delete_column": 1,

@@ -264,8 +264,9 @@ class Board:
 
     @property
     def uncounted(self) -> bool:
-        """Whether counts may be wrong: while columns have `more`, a card that is gone may have been
-        counted or not. A socket is told ``board.counts`` after what is gone; else fetch them.
+        """Whether counts may be wrong: while columns have `more`, a card that is deleted and that
+        the board does not have may have been counted or not. A socket is told ``board.counts`` if
+        what was told of it is gone; else fetch them, or the cards.
         """
         return self._unsure and bool(self.more())
 
@@ -358,8 +359,9 @@ class Board:
         elif type == "board.card_deleted" and payload["card_id"] in self.cards:
             card = self.cards[payload["card_id"]]
             counted = [Change(card["column_id"], -1, -(not card.get("closed")))]
-        elif type in ("board.card_deleted", "gone") and self.more():
-            # Whether it was among those that the board does not have, or in the archive.
+        elif type == "board.card_deleted" and self.more():
+            # It was among those that the board does not have, or in the archive, or came when what
+            # was told of it is gone.
             counted = None
         elif type in ("project.member_added", "project.member_removed"):
             self._member_count += 1 if type == "project.member_added" else -1
