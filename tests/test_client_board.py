@@ -7,8 +7,10 @@ as many clients as wanted meet these in other orders, without a server.
 
 from __future__ import annotations
 
+import ast
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from tests.checkers.mirror import differences, shown
 from tests.conftest import Board as Demo
 from tests.person import Person
 from warmdesk import client_board as module
-from warmdesk.client import Answer
+from warmdesk.client import Answer, Refused
 from warmdesk.client_board import Board
 
 Json = dict[str, Any]
@@ -399,3 +401,174 @@ def equals(mine: Board, truth: Json) -> None:
             column["card_count"] = other["card_count"]
     lines = differences(held, made)
     assert not lines, f"at {mine.seq}:\n" + "\n".join(lines[:20])
+
+
+# Single promises.
+
+
+def test_it_needs_the_client_and_nothing_else_of_ours() -> None:
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name for name in names if name and name.startswith("warmdesk")} == {"warmdesk.client"}
+
+
+@pytest.fixture
+async def opened(board: Demo, bob: Person) -> Board:
+    """A board of ten cards, four of which are shown."""
+    for number in range(10):
+        await board.card(str(number), column=board.done if number > 6 else 0)
+    return Board(await bob.get(f"{board.path}?cards_limit=2"))
+
+
+async def page_of(board: Board, reader: Person) -> tuple[str, Answer]:
+    path = board.more()[min(board.more())]
+    return path, await reader.request("GET", path)
+
+
+def as_of(page: Answer, seq: int, epoch: str) -> Answer:
+    place = {"Warmdesk-Seq": str(seq), "Warmdesk-Epoch": epoch}
+    return Answer(page.status, {**page.headers, **place}, page.body)
+
+
+def nothing(seq: int) -> Json:
+    return {"type": "chat.message_deleted", "payload": {"id": 1}, "seq": seq}
+
+
+async def test_what_was_seen_changes_nothing_and_a_gap_is_said(opened: Board, bob: Person) -> None:
+    before = opened.shown()
+    deleted = {"card_id": min(opened.cards), "column_id": 1, "key": "DEMO-1"}
+    old = {"type": "board.card_deleted", "payload": deleted, "seq": opened.seq}
+    assert opened.apply(old)
+    assert opened.shown() == before
+    assert not opened.apply(old | {"seq": opened.seq + 2}), "one is missing between"
+    assert opened.shown() == before
+    assert not opened.stale, "it can be asked for"
+    assert opened.apply(old | {"seq": opened.seq + 1})
+    assert opened.shown() != before
+
+
+async def test_signals_of_others_change_nothing(opened: Board) -> None:
+    before = opened.shown()
+    for type in ("hello", "presence.list", "chat.typing", "pong", "something.new"):
+        assert opened.apply({"type": type, "payload": {}})
+    assert opened.apply({"type": "poll.created", "payload": {"id": 1}, "seq": opened.seq + 1})
+    assert opened.shown() == before | {"seq": before["seq"] + 1}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "reset", "payload": {"seq": 1, "epoch": "e", "reason": "epoch"}},
+        {"type": "sync.reset", "payload": {"seq": 1, "epoch": "e", "reason": "epoch"}},
+        {"type": "board.card_created", "payload": {"id": 1}},
+        {"type": "board.card_moved", "payload": None},
+        {"type": "board.cards_reordered", "payload": {"cards": 7}},
+    ],
+)
+async def test_what_cannot_be_applied_says_that_all_is_to_be_fetched(
+    opened: Board, bob: Person, frame: Json
+) -> None:
+    before, page = opened.shown(), await page_of(opened, bob)
+    told = frame if "reset" in frame["type"] else frame | {"seq": opened.seq + 1}
+    assert not opened.apply(told)
+    assert opened.stale
+    assert not opened.apply(nothing(opened.seq + 1))
+    assert not opened.lay_over(*page)
+    assert not opened.count({"columns": [], "open_card_count": 0, "seq": opened.seq})
+    assert opened.shown()["seq"] == before["seq"]
+
+
+async def test_a_digest_tells_who_is_wrong(
+    board: Demo, opened: Board, alice: Person, bob: Person
+) -> None:
+    told = await bob.get(f"{board.path}/digest")
+    assert opened.check(told) is None, "nobody knows without all cards"
+    assert await opened.fill(bob.client)
+    assert opened.check(told)
+    for other in ({"seq": told["seq"] + 1}, {"epoch": "other"}):
+        assert opened.check(told | other | {"digest": "other"}) is None
+    pong = {"type": "pong", "payload": {"server_time": "", **told}}
+    assert opened.apply(pong)
+    wrong = {"type": "pong", "payload": {"server_time": "", **told, "digest": "other"}}
+    assert not opened.apply(wrong)
+    assert "not the server's" in opened.stale
+
+
+async def test_a_page_of_another_history_or_too_old_is_asked_for_again(
+    opened: Board, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT", 5)
+    path, page = await page_of(opened, bob)
+    begin, before = opened.seq, opened.shown()
+    assert not opened.lay_over(path, as_of(page, begin, "other"))
+    assert not opened.lay_over(path, as_of(page, begin - 1, opened.epoch))
+    assert not opened.lay_over(path, Answer(page.status, {}, page.body))
+    assert opened.shown() == before
+    for seq in range(begin + 1, begin + 7):
+        assert opened.apply(nothing(seq))
+    assert not opened.lay_over(path, page), "an event after it is no longer remembered"
+    assert path in opened.more().values()
+    assert opened.lay_over(path, as_of(page, begin + 1, opened.epoch))
+    assert path not in opened.more().values()
+
+
+async def test_a_page_that_is_younger_waits_for_its_events(opened: Board, bob: Person) -> None:
+    path, page = await page_of(opened, bob)
+    begin, before = opened.seq, opened.shown()
+    assert opened.lay_over(path, as_of(page, begin + 2, opened.epoch))
+    assert opened.apply(nothing(begin + 1))
+    assert opened.shown()["columns"] == before["columns"]
+    assert opened.apply(nothing(begin + 2))
+    assert len(opened.shown()["columns"][0]["cards"]) == 7
+
+
+async def test_a_page_that_passed_over_a_card_is_found_by_the_counts(
+    opened: Board, bob: Person
+) -> None:
+    path, page = await page_of(opened, bob)
+    assert not opened.lay_over(path, Answer(page.status, page.headers, page.body[1:]))
+    assert "has not the 7 cards" in opened.stale
+
+
+async def test_counts_that_contradict_what_is_there_are_found(
+    board: Demo, opened: Board, bob: Person
+) -> None:
+    told = await bob.get(f"{board.path}/counts")
+    assert await opened.fill(bob.client)
+    assert opened.count(told)
+    told["columns"][0]["card_count"] += 1
+    assert not opened.count(told)
+    assert opened.stale
+
+
+async def test_it_fills_itself_while_columns_go(
+    board: Demo, opened: Board, alice: Person, olga: Person, bob: Person
+) -> None:
+    """A page of a column that was deleted is not found: that is no reason to begin anew."""
+    async with bob.socket("demo", since=opened.seq, epoch=opened.epoch) as socket:
+        await olga.delete(f"{board.path}/columns/{board.done}?move_to={board.backlog}")
+        assert await opened.fill(bob.client)
+        await socket.next("board.column_deleted")
+        for event in socket.events:
+            assert opened.apply(event)
+    assert not wrongs(opened, shown(await bob.get(board.path), []))
+    with pytest.raises(Refused, match="404"):
+        opened.lay_over("", await bob.request("GET", f"{board.path}/columns/999/cards"))
+
+
+async def test_it_writes_to_nothing_that_it_is_given(
+    board: Demo, alice: Person, olga: Person, bob: Person
+) -> None:
+    card = await board.card(assignee_ids=[alice.id], label_ids=[board.labels["Bug"]])
+    fetched = await bob.get(board.path)
+    mine, same = Board(fetched), Board(fetched)
+    before = same.shown()
+    await olga.put("/users/me", {"display_name": "Somebody"})
+    await alice.put("/users/me", {"display_name": "Somebody else"})
+    await alice.put(f"{board.path}/labels/{board.labels['Bug']}", {"name": "Flaw"})
+    await olga.put(f"{board.path}/columns/{board.backlog}", {"name": "Later"})
+    await alice.delete(f"{board.path}/cards/{card['id']}")
+    for event in (await bob.get(f"{board.path}/events?since={fetched['seq']}"))["events"]:
+        assert mine.apply(event)
+    assert same.shown() == before
+    assert mine.shown() != before
