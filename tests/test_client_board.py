@@ -8,23 +8,29 @@ as many clients as wanted meet these in other orders, without a server.
 from __future__ import annotations
 
 import ast
+import asyncio
 import random
+import re
+import sys
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import pace
 from tests.checkers.client_boards import as_brief, as_shown, wrongs
 from tests.checkers.mirror import differences, shown
 from tests.conftest import Board as Demo
-from tests.person import Person
+from tests.person import PASSWORD, Person
 from warmdesk import client_board as module
 from warmdesk.client import Answer, Refused
 from warmdesk.client_board import Board
 
 Json = dict[str, Any]
 
+PROTOCOL = Path(__file__).parents[1] / "docs" / "protocol.rst"
 CHANGES, CLIENTS = 70, 150
 LONG = "Words of a long description. " * 100
 
@@ -572,3 +578,50 @@ async def test_it_writes_to_nothing_that_it_is_given(
         assert mine.apply(event)
     assert same.shown() == before
     assert mine.shown() != before
+
+
+# What the document shows.
+
+
+async def test_the_program_in_the_protocol_shows_what_happens(
+    url: str, board: Demo, tmp_path: Path
+) -> None:
+    """As a file, run as it is, but for the address and the password."""
+    for number in range(22):
+        await board.card(f"Card {number}")
+    text = PROTOCOL.read_text("utf-8").split("\nA board that follows\n", 1)[1]
+    source = text.split(".. code-block:: python\n", 1)[1]
+    source = textwrap.dedent(re.split(r"\n(?=\S)", source, maxsplit=1)[0])
+    source = source.replace("http://127.0.0.1:8080", url).replace("hunter2hunter2", PASSWORD)
+    (tmp_path / "board.py").write_text(source)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "board.py"), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+
+    async def shows(begin: str, what: str) -> None:
+        while True:
+            line = (await process.stdout.readline()).decode()  # type: ignore[union-attr]
+            assert line, "it has ended"
+            if line.startswith(begin) and what in line:
+                return
+
+    try:
+        async with asyncio.timeout(20 * pace.stretch()):
+            await shows("Backlog 22 ", "'Card 0'")
+            card = await board.card("Fix the door", column=board.review)
+            await shows("Review 1 ", "'Fix the door'")
+            while not (await shown_cards(process.stdout, "Backlog"))[21:]:
+                await board.maker.put(f"{board.path}/cards/{card['id']}", {"title": "Again"})
+                await board.maker.put(f"{board.path}/cards/{card['id']}", {"title": "And again"})
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def shown_cards(output: asyncio.StreamReader, column: str) -> list[str]:
+    """The titles of a column, when it is shown next."""
+    while not (line := (await output.readline()).decode()).startswith(column):
+        assert line, "it has ended"
+    titles: list[str] = ast.literal_eval(line[line.index("[") :])
+    return titles

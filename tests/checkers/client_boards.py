@@ -7,11 +7,15 @@ would have to, in the same way.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from tests.checkers.mirror import OWN_VIEW, SOME, Beginning, Json, Mirror, State, differences
 from tests.checkers.parts import Parts
+from warmdesk.client import LOST, Refused
 from warmdesk.client_board import Board
 
 NOTHING: tuple[Any, ...] = (None, False, 0, "", "none")
@@ -106,23 +110,72 @@ class Accompanied(Mirror):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
-        self.boards: tuple[Board, ...] = ()
+        self.boards: list[Board] = []
+        self.few: Board | None = None
+        """One of them, which began with few cards."""
+        self._reading: asyncio.Task[None] | None = None
         check = self.checked
 
         def checked(frame: Json) -> None:
             if check is not None:
                 check(frame)
-            for board in self.boards:
-                assert board.apply(frame), f"{frame['type']} is not applied: {board.stale}"
+            for board in list(self.boards):
+                if not board.apply(frame):
+                    self._ends(board, frame["type"])
 
         self.checked = checked
+
+    @asynccontextmanager
+    async def following(self, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+        async with super().following(**options) as follow:
+            try:
+                yield follow
+            finally:
+                await self._stop_reading()
+
+    def _ends(self, board: Board, type: str) -> None:
+        """One that reads on may find that a page passed over a card."""
+        passed_over = board is self.few and "that are counted" in board.stale
+        assert passed_over, f"{type} is not applied: {board.stale or 'there is a gap'}"
+        self.boards.remove(board)
+        self.few = None
 
     async def _fetch(self) -> State:
         state = await super()._fetch()
         board = whole(self.fetched)
         assert OWN_VIEW[0] in board, "it begins with what a client gets"
-        self.boards = (Board(board), Board(as_brief(board), brief=True))
+        self.boards, self.few = [Board(board), Board(as_brief(board), brief=True)], None
         return state
+
+    async def open_few(self, limit: int, after: float) -> None:
+        """Another board, which begins with so few cards of each column and reads the others after
+        so many seconds, whatever happens then. Nobody may write as it begins.
+        """
+        path = f"/projects/{self.slug}?cards=brief&cards_limit={limit}"
+        self.few = Board(await self.client.get(path), brief=True)
+        assert self.few.seq == self.state.seq
+        self.boards.append(self.few)
+        self._reading = asyncio.create_task(self._read(self.few, after))
+
+    async def _read(self, board: Board, after: float) -> None:
+        await asyncio.sleep(after)
+        with suppress(Refused, *LOST):
+            await board.fill(self.client)
+
+    async def close_few(self) -> None:
+        """It has read all that it lacks, and is compared with the others."""
+        await self._stop_reading()
+        if self.few is not None and not await self.few.fill(self.client):
+            self._ends(self.few, "a page")
+
+    async def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    def forget_few(self) -> None:
+        self.boards = [board for board in self.boards if board is not self.few]
+        self.few = None
 
     def proves(self, told: Json) -> None:
         super().proves(told)
