@@ -63,6 +63,14 @@ class Day:
     def end(self) -> int:
         return max(self.truths)
 
+    def archived_since(self, seq: int) -> set[int]:
+        """Cards that went into the archive or came out of it: what they say is not told again."""
+        return {
+            event["payload"]["id"]
+            for event in self.live.values()
+            if event["seq"] > seq and "archived_at" in event["payload"].get("changes", ())
+        }
+
 
 class Work:
     """Everything that may happen to a board, as the dice fall."""
@@ -384,6 +392,8 @@ def follow(
         lines = wrongs(mine, shown(truth, []))
         assert not lines, "\n".join(lines[:20])
         assert mine.check(day.digests[day.end])
+        untold = {card["id"] for card in mine.cards.values() if "description" not in card}
+        assert mine.brief or untold <= day.archived_since(opened.fetched["seq"])
     else:
         assert mine.count(day.counts[-1])
         assert not mine.uncounted
@@ -510,11 +520,12 @@ async def test_a_page_of_another_history_or_too_old_is_asked_for_again(
     assert not opened.lay_over(path, as_of(page, begin - 1, opened.epoch))
     assert not opened.lay_over(path, Answer(page.status, {}, page.body))
     assert opened.shown() == before
-    for seq in range(begin + 1, begin + 7):
-        assert opened.apply(nothing(seq))
+    for seq in range(begin + 1, begin + 8):
+        label = {"type": "board.label_deleted", "payload": {"id": 99}, "seq": seq}
+        assert opened.apply(label if seq > begin + 1 else nothing(seq))
     assert not opened.lay_over(path, page), "an event after it is no longer remembered"
     assert path in opened.more().values()
-    assert opened.lay_over(path, as_of(page, begin + 1, opened.epoch))
+    assert opened.lay_over(path, as_of(page, begin + 2, opened.epoch))
     assert path not in opened.more().values()
 
 

@@ -28,7 +28,8 @@ from warmdesk.client import Answer, Client, digest
 Json = dict[str, Any]
 
 KEPT = 1000
-"""Events that a board remembers, so that a page that was read before them can be laid over."""
+"""Events of the board itself that it remembers, so that pages that were read before them can be
+laid over."""
 PAGE = 500
 OWN_VIEW = frozenset(
     (
@@ -72,6 +73,7 @@ BRIEF = (
     "attachment_count",
     "version",
 )
+ARCHIVED = {"project.archived": True, "project.unarchived": False}
 CURSOR = re.compile(r"/columns/(\d+)/cards\?(?:.*&)?cursor=([\w-]+)")
 
 
@@ -104,6 +106,8 @@ class Board:
     that it knows by an event alone, as of one that came back from the archive, ``description`` is
     absent where there is one to fetch. It writes to nothing that it is given, and shares it: what
     it shows is to be read only.
+
+    The chat and what hangs on cards are no part of it.
 
     `stale` says why the board cannot be carried on, and is empty as long as it can: then it takes
     in nothing any more, and is to be fetched again.
@@ -158,7 +162,8 @@ class Board:
                 self.stale = f"event {seq}, {type}, cannot be understood: {error!r}"
                 return False
             self.seq = seq
-            self._keep(Kept(frame, counted))
+            if type in self.RULES or type in ARCHIVED:
+                self._keep(Kept(frame, counted))
             self._catch_up()
         return not self.stale and (seq is None or seq <= self.seq)
 
@@ -373,8 +378,7 @@ class Board:
     def _carry_out(self, event: Mapping[str, Any]) -> None:
         if (rule := self.RULES.get(event["type"])) is not None:
             rule(self, event["payload"])
-        elif event["type"] in ("project.archived", "project.unarchived"):
-            is_archived = event["type"] == "project.archived"
+        elif (is_archived := ARCHIVED.get(event["type"])) is not None:
             at = {"archived_at": event["ts"] if is_archived else None, "updated_at": event["ts"]}
             self.project = self.project | {"is_archived": is_archived} | at
 

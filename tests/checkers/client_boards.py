@@ -13,7 +13,16 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.checkers.mirror import OWN_VIEW, SOME, Beginning, Json, Mirror, State, differences
+from tests.checkers.mirror import (
+    OWN_VIEW,
+    SOME,
+    Beginning,
+    Json,
+    Mirror,
+    Some,
+    State,
+    differences,
+)
 from tests.checkers.parts import Parts
 from warmdesk.client import LOST, Refused
 from warmdesk.client_board import Board
@@ -68,14 +77,40 @@ def whole(board: Json) -> Json:
     return board | {"columns": columns, "members_more": False}
 
 
-def as_shown(board: Board) -> Json:
-    """A board in the form of `State.shown`, but for the messages: what no event told of it equals
-    anything.
+class Untold:
+    """A text, or all but its beginning, that no event told; a mirror knows no more of it."""
+
+    def __init__(self, begin: str = "") -> None:
+        self.begin = begin
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Some) and getattr(other, "text", "") == self.begin
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{self.begin[:40]!r} and what was not told"
+
+
+def as_shown(board: Board, *, mirrored: bool = False) -> Json:
+    """A board in the form of `State.shown`, but for the messages. What no event told of it equals
+    anything, or, if it is compared with what a mirror shows, what the mirror was not told either.
     """
+
+    def told(card: Json) -> Json:
+        kept = {key: value for key, value in card.items() if key != "description_cut"}
+        if "description" not in card:
+            assert card["has_description"], "who has none is known to have none"
+            return kept | {"description": Untold() if mirrored else SOME}
+        if "description_cut" in card:
+            begin = card["description"]
+            return kept | {"description": Untold(begin) if mirrored else Beginning(begin)}
+        return kept
+
     shown = board.shown()
     columns = [
         {key: value for key, value in column.items() if key not in ("cards_more", "cards_next")}
-        | {"cards": [untold(card) if "key" in card else card for card in column["cards"]]}
+        | {"cards": column["cards"] if board.brief else [told(card) for card in column["cards"]]}
         for column in shown["columns"]
     ]
     for key in ("seq", "epoch", "members_more"):
@@ -86,23 +121,13 @@ def as_shown(board: Board) -> Json:
     return shown | {"columns": columns} | moments
 
 
-def untold(card: Json) -> Json:
-    if "description" not in card:
-        assert card["has_description"], "who has none is known to have none"
-        return card | {"description": SOME}
-    if "description_cut" in card:
-        kept = {key: value for key, value in card.items() if key != "description_cut"}
-        return kept | {"description": Beginning(card["description"])}
-    return card
-
-
-def wrongs(board: Board, expected: Json) -> list[str]:
-    """Where a board differs from what `State.shown` or a fetch shows."""
+def wrongs(board: Board, expected: Json, *, mirrored: bool = False) -> list[str]:
+    """Where a board differs from what a fetch, or a mirror, shows."""
     assert not board.stale, board.stale
     kept = {key: value for key, value in expected.items() if key != "messages"}
     if board.brief:
         kept = as_brief(kept)
-    return differences(as_shown(board), kept)
+    return differences(as_shown(board, mirrored=mirrored), kept)
 
 
 class Accompanied(Mirror):
