@@ -15,6 +15,7 @@ from warmdesk.auth.limits import Limits
 from warmdesk.auth.shares import Pace, Shares
 from warmdesk.boards import Boards
 from warmdesk.changes.chat import Chat
+from warmdesk.changes.conversations import Conversations
 from warmdesk.changes.stored_answers import StoredAnswers
 from warmdesk.config import Settings
 from warmdesk.db.installation import identify
@@ -55,6 +56,7 @@ class Desk:
     changes: Changes
     boards: Boards
     chat: Chat
+    conversations: Conversations
     files: Files
     pictures: Pictures
     stored_answers: StoredAnswers
@@ -176,6 +178,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         changes=changes,
         boards=Boards(database, shares=heavy_reads),
         chat=Chat(changes),
+        conversations=Conversations(changes),
         files=files,
         pictures=Pictures(files),
         stored_answers=StoredAnswers(database, on=limits.on),

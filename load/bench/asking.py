@@ -543,8 +543,8 @@ async def comments(run: Run) -> None:
 
 
 async def conversations(run: Run) -> None:
-    """Goal 20: a thousand people in 500 conversations of two, of which a hundred write at once;
-    against a chat message that goes alone.
+    """Goal 20: a thousand people in 500 conversations of two, of which a hundred write at once, and
+    twenty who all write in one group; against a chat message that goes alone.
     """
     async with office(run, writers=1000) as on:
         pairs = list(zip(on.writers[:500], on.writers[500:], strict=True))
@@ -552,21 +552,28 @@ async def conversations(run: Run) -> None:
             await _make(on, "/conversations", by=one, user_ids=[other.user_id])
             for one, other in pairs
         ]
+        few = on.writers[:20]
+        others = [each.user_id for each in few[1:]]
+        group = await _make(on, "/conversations", by=few[0], user_ids=others)
         body = orjson.dumps({"body": f"{WORDS} {HOLE}"})
-        lines = [
-            [
-                wire.request(
-                    "POST", f"/api/v1/conversations/{here}/messages", token=one.token, body=body
-                )
-            ]
-            for here, (one, _) in list(zip(made, pairs, strict=True))[:100]
-        ]
+
+        def say(here: int, who: Member) -> list[bytes]:
+            path = f"/api/v1/conversations/{here}/messages"
+            return [wire.request("POST", path, token=who.token, body=body)]
+
+        kinds = {
+            "dm 100": [
+                say(here, one) for here, (one, _) in list(zip(made, pairs, strict=True))[:100]
+            ],
+            "dm group of 20": [say(group, each) for each in few],
+        }
         for _ in range(run.rounds):
             message = await on.ask(on.ours, [[on.chat()]], 201)
             on.note("chat alone", message)
-            cost = await on.ask(on.ours, lines, 201)
-            on.note("dm 100", cost)
-            run.add("dm 100 / chat", cost.micros / message.micros)
+            for kind, lines in kinds.items():
+                cost = await on.ask(on.ours, lines, 201)
+                on.note(kind, cost)
+                run.add(f"{kind} / chat", cost.micros / message.micros)
 
 
 async def search(run: Run) -> None:

@@ -58,49 +58,20 @@ create or replace function send_messages(
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    is_keyed boolean := array_remove(keys_, null) <> '{}';
-    firsts bigint[] := '{}';
-    are_known boolean;
+    firsts bigint[] := take_keys(actors_, paths_, keys_, hashes_);
     whys text[];
     sources bigint[];
     going bigint[];
     seqs bigint[];
     shapes text[];
     made bigint[];
-    ids bigint[] := '{}';
+    shown text[] := '{}';
     noted bigint[] := '{}';
     n bigint;
     earlier bigint;
     leader bigint;
 begin
     messages := '{}';
-    while is_keyed loop
-        -- What once_take does, for all keys at once.
-        with asked as (
-            select distinct on (r.actor, r.path, r.key) r.actor, r.path, r.key, r.hash, r.place
-            from unnest(actors_, paths_, keys_, hashes_) with ordinality r (actor, path, key, hash, place)
-            where r.key is not null
-            order by r.actor, r.path, r.key, r.place
-        ), taken as (
-            insert into idempotency_keys as k (user_id, path, key, body_hash)
-            select a.actor, a.path, a.key, a.hash from asked a where a.place <> all(firsts) order by a.actor, a.path, a.key
-            on conflict do nothing
-            returning k.user_id, k.path, k.key
-        )
-        select firsts || coalesce(array_agg(a.place) filter (where t.key is not null), '{}'), bool_or(t.key is null)
-        into firsts, are_known
-        from asked a left join taken t on t.user_id = a.actor and t.path = a.path and t.key = a.key
-        where a.place <> all(firsts);
-        exit when are_known is not true or not exists (
-            select 1 from unnest(actors_, paths_, keys_) r (actor, path, key)
-            where r.key is not null and not exists (
-                select 1 from idempotency_keys k
-                where k.user_id = r.actor and k.path = r.path and k.key = r.key and k.created_at >= now() - interval '24 hours'
-            )
-        );
-        delete from idempotency_keys k using unnest(actors_, paths_, keys_) r (actor, path, key)
-        where k.user_id = r.actor and k.path = r.path and k.key = r.key and k.created_at < now() - interval '24 hours';
-    end loop;
     perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
@@ -119,56 +90,16 @@ begin
         ) g;
     end if;
 
-    select array_agg(why_not(u, p, m.role, r.need) order by r.place), array_agg(r.place order by r.place) into whys, going
+    select array_agg(why_not(u, p, m.role, r.need) order by r.place) into whys
     from unnest(projects_, actors_, needs_) with ordinality r (project, actor, need, place)
     left join users u on u.id = r.actor
     left join projects p on p.id = r.project
     left join project_members m on m.project_id = r.project and m.user_id = r.actor;
-    statuses := array_fill(null::integer, array[cardinality(going)]);
-    answers := array_fill(null::text, array[cardinality(going)]);
-    replays := array_fill(false, array[cardinality(going)]);
-    sources := going;
-    if is_keyed or array_remove(whys, null) <> '{}' then
-        select
-            array_agg(v.status order by v.place), array_agg(v.answer order by v.place), array_agg(v.replay order by v.place),
-            array_agg(v.source order by v.place), array_agg(v.place order by v.place) filter (where v.goes)
-        into statuses, answers, replays, sources, going
-        from (
-            select
-                r.place,
-                case when mine.is_first then refusal.status else coalesce(refusal.status, k.status) end as status,
-                case when mine.is_first then refusal.answer else coalesce(refusal.answer, k.answer) end as answer,
-                not mine.is_first and k.body_hash = r.hash and refusal.why is null as replay,
-                case when not mine.is_first and k.status is null and refusal.why is null then r.leader else r.place end as source,
-                mine.is_first and refusal.status is null as goes
-            from (
-                select a.*, min(a.place) over (partition by a.actor, a.path, a.key) as leader
-                from unnest(actors_, keys_, paths_, hashes_, whys) with ordinality a (actor, key, path, hash, why, place)
-            ) r
-            cross join lateral (select r.key is null or r.place = any(firsts) as is_first) mine
-            left join lateral (
-                -- `offset` keeps it apart: looked up by its key, also by a plan made while there were no keys.
-                select i.body_hash, i.status, i.answer from idempotency_keys i
-                where i.user_id = r.actor and i.path = r.path and i.key = r.key
-                offset 0
-            ) k on r.key is not null
-            left join (
-                values
-                ('other_body', 422, '{"error":"this Idempotency-Key was used with another body","code":"idempotency_key_reused"}'),
-                ('inactive', 401, '{"error":"the account is not active"}'),
-                ('service', 403, '{"error":"a service account cannot do this"}'),
-                ('stranger', 404, '{"error":"project not found"}'),
-                ('below', 403, '{"error":"your role does not allow this"}'),
-                ('archived', 422, '{"error":"the project is archived","code":"project_archived"}')
-            ) refusal (why, status, answer)
-                on refusal.why = case
-                    when mine.is_first or r.why <> 'archived' then r.why
-                    when k.body_hash <> r.hash then 'other_body'
-                end
-        ) v;
-    end if;
+    -- Also in an archived project: a client whose answer was lost must not think that its message was.
+    select j.statuses, j.answers, j.replays, j.sources, j.going into statuses, answers, replays, sources, going
+    from judge(actors_, paths_, keys_, hashes_, firsts, whys, array_replace(whys, 'archived', null), 'project') j;
 
-    if going is not null and array_remove(nonces_, null) <> '{}' then
+    if going <> '{}' and array_remove(nonces_, null) <> '{}' then
         insert into feeds (channel) select distinct 'project:' || projects_[g] from unnest(going) g order by 1
         on conflict do nothing;
         perform 1 from feeds f where f.channel in (select 'project:' || projects_[g] from unnest(going) g)
@@ -185,7 +116,7 @@ begin
             from unnest(going) g where nonces_[g] is not null
         loop
             if earlier is not null then
-                ids[n] := earlier;
+                shown[n] := entity('message', earlier);
                 statuses[n] := 200;
                 answers[n] := (select j.message from messages_json(array[earlier]) j)::text;
                 going := array_remove(going, n);
@@ -196,7 +127,7 @@ begin
         end loop;
     end if;
 
-    if cardinality(going) > 0 then
+    if going <> '{}' then
         seqs := take_seqs(array(select 'project:' || projects_[g] from unnest(going) with ordinality o (g, nth) order by o.nth));
         with sent as (
             insert into chat_messages (project_id, user_id, body, nonce)
@@ -223,7 +154,7 @@ begin
         for n in 1 .. cardinality(going) loop
             statuses[going[n]] := 201;
             answers[going[n]] := shapes[n];
-            ids[going[n]] := made[n];
+            shown[going[n]] := entity('message', made[n]);
             if names_[going[n]] <> '' then
                 noted := noted || note_names(
                     about(actors_[going[n]], bodies_[going[n]], projects_[going[n]], chat_message_ => made[n]), names_[going[n]]
@@ -233,29 +164,13 @@ begin
         messages := messages || tell_notifications(noted);
     end if;
 
-    -- Twins of a row of this group: of its nonce first, then of its key, whose row may itself be a twin.
-    for n in 1 .. cardinality(statuses) loop
-        if sources[n] <> n and not replays[n] then
-            statuses[n] := 200;
-            answers[n] := answers[sources[n]];
-            ids[n] := ids[sources[n]];
-        end if;
-    end loop;
-    for n in 1 .. cardinality(statuses) loop
-        if sources[n] <> n and replays[n] then
-            statuses[n] := statuses[sources[n]];
-            answers[n] := answers[sources[n]];
-            replays[n] := statuses[n] < 300;
-        end if;
-    end loop;
-    if firsts <> '{}' then
-        update idempotency_keys k set
-            status = statuses[f], answer = answers[f],
-            about = array['project:' || projects_[f] || ' ' || entity('message', ids[f])]
-        from unnest(firsts) f
-        where statuses[f] < 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];
-        delete from idempotency_keys k using unnest(firsts) f
-        where statuses[f] >= 300 and k.user_id = actors_[f] and k.path = paths_[f] and k.key = keys_[f];
+    if array_remove(keys_ || nonces_, null) <> '{}' then
+        select t.statuses, t.answers, t.replays into statuses, answers, replays
+        from answer_twins(
+            actors_, paths_, keys_, firsts, sources,
+            array(select 'project:' || p.id from unnest(projects_) with ordinality p (id, nth) order by p.nth), shown,
+            statuses, answers, replays
+        ) t;
     end if;
 end
 $$;

@@ -169,6 +169,152 @@ begin
 end
 $$;
 
+-- Sends messages, given as columns in the order they came, and answers each as send_messages does for projects: what
+-- send_conversation_message does for one that has neither Idempotency-Key nor nonce. `told` says how many events each had.
+--
+-- Locks go in one order over the whole group: keys, conversations, accounts, notifications, feeds.
+create or replace function send_conversation_messages(
+    conversations_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
+    bodies_ text[], names_ text[],
+    out statuses integer[], out answers text[], out replays boolean[], out told integer[], out messages text[]
+) language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+declare
+    firsts bigint[] := take_keys(actors_, paths_, keys_, hashes_);
+    here bigint[];
+    whys text[];
+    sources bigint[];
+    going bigint[];
+    made bigint[];
+    noted bigint[];
+    channels text[];
+    nths bigint[];
+    seqs bigint[];
+    shapes text[];
+    counts integer[];
+    shown text[] := '{}';
+    n bigint;
+    earlier bigint;
+    leader bigint;
+begin
+    messages := '{}';
+    told := array_fill(0, array[cardinality(actors_)]);
+    -- As require_participant: whoever is in none of them locks nothing, and all are asked again behind the lock.
+    here := array(
+        select distinct r.conversation
+        from unnest(conversations_, actors_, keys_) with ordinality r (conversation, actor, key, place)
+        inner join conversation_members m on m.conversation_id = r.conversation and m.user_id = r.actor
+        where r.key is null or r.place = any(firsts)
+    );
+    perform 1 from conversations c where c.id = any(here) order by c.id for no key update;
+    perform enter_account(a.id) from (select distinct r.id from unnest(actors_) r (id) order by 1 offset 0) a;
+    select
+        array_agg(
+            case
+                when m.user_id is null or r.conversation <> all(here) then 'stranger'
+                when not u.is_active or u.deleted_at is not null then 'inactive'
+                when u.global_role in ('metrics', 'backup') then 'service'
+            end order by r.place
+        )
+    into whys
+    from unnest(conversations_, actors_) with ordinality r (conversation, actor, place)
+    left join conversation_members m on m.conversation_id = r.conversation and m.user_id = r.actor
+    left join users u on u.id = r.actor;
+    select j.statuses, j.answers, j.replays, j.sources, j.going into statuses, answers, replays, sources, going
+    from judge(
+        actors_, paths_, keys_, hashes_, firsts, whys, array_fill(null::text, array[cardinality(whys)]), 'conversation'
+    ) j;
+
+    if going <> '{}' and array_remove(nonces_, null) <> '{}' then
+        -- The additions leave the plan no index but the nonces': it is made once, perhaps while the table is empty.
+        for n, earlier, leader in
+            select g,
+                (
+                    select max(m.id + 0) from conversation_messages m
+                    where m.sender_id = actors_[g] and m.nonce = nonces_[g] and m.conversation_id + 0 = conversations_[g]
+                        and m.created_at > clock_timestamp() - interval '10 minutes'
+                ),
+                min(g) over (partition by conversations_[g], actors_[g], nonces_[g])
+            from unnest(going) g where nonces_[g] is not null
+        loop
+            if earlier is not null then
+                shown[n] := entity(entity('conversation', conversations_[n]), 'message', earlier);
+                statuses[n] := 200;
+                answers[n] := (select j.message from conversation_messages_json(array[earlier]) j)::text;
+                going := array_remove(going, n);
+            elsif leader <> n then
+                sources[n] := leader;
+                going := array_remove(going, n);
+            end if;
+        end loop;
+    end if;
+
+    if going <> '{}' then
+        with sent as (
+            insert into conversation_messages (conversation_id, sender_id, body, nonce)
+            select conversations_[g], actors_[g], bodies_[g], nonces_[g] from unnest(going) with ordinality o (g, nth) order by o.nth
+            returning id
+        )
+        select array_agg(s.id order by s.id) into made from sent s;
+        update conversations c set updated_at = s.sent_at
+        from (
+            select m.conversation_id, max(m.created_at) as sent_at from conversation_messages m where m.id = any(made)
+            group by m.conversation_id
+        ) s
+        where c.id = s.conversation_id;
+        noted := note_messages(made, array(select names_[g] from unnest(going) with ordinality o (g, nth) order by o.nth));
+        select array_agg('user:' || m.user_id order by o.nth, m.user_id), array_agg(o.nth order by o.nth, m.user_id)
+        into channels, nths
+        from unnest(going) with ordinality o (g, nth)
+        inner join conversation_members m on m.conversation_id = conversations_[o.g];
+        seqs := take_seqs(channels);
+        shapes := array(
+            select shape(m, shape(u), null, null)::text
+            from unnest(made) with ordinality o (id, nth)
+            inner join conversation_messages m on m.id = o.id
+            inner join users u on u.id = m.sender_id
+            order by o.nth
+        );
+        -- No joins: each member's event is written from its place in the arrays.
+        with written as (
+            insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
+            select
+                e.channel, e.seq, 'dm.message', shapes[e.nth], actors_[going[e.nth]], clients_[going[e.nth]],
+                entity(entity('conversation', conversations_[going[e.nth]]), 'message', made[e.nth]), clock_timestamp()
+            from unnest(channels, seqs, nths) with ordinality e (channel, seq, nth, place)
+            order by e.place
+            returning *
+        )
+        select array_agg(bus_message(w::events) order by w.channel, w.seq) into messages from written w;
+        messages := messages || tell_notifications(noted);
+        select array_agg(c.events order by c.nth) into counts
+        from (
+            select
+                o.nth,
+                (count(*) + (select count(*) from notifications k where k.conversation_message_id = made[o.nth]))::integer as events
+            from unnest(nths) o (nth)
+            group by o.nth
+        ) c;
+        for n in 1 .. cardinality(going) loop
+            statuses[going[n]] := 201;
+            answers[going[n]] := shapes[n];
+            told[going[n]] := counts[n];
+            shown[going[n]] := entity(entity('conversation', conversations_[going[n]]), 'message', made[n]);
+        end loop;
+    end if;
+
+    if array_remove(keys_ || nonces_, null) <> '{}' then
+        select t.statuses, t.answers, t.replays into statuses, answers, replays
+        from answer_twins(
+            actors_, paths_, keys_, firsts, sources,
+            array(select 'user:' || a.id from unnest(actors_) with ordinality a (id, nth) order by a.nth), shown,
+            statuses, answers, replays
+        ) t;
+    end if;
+end
+$$;
+
 -- Moves a reader's mark forward. Gives the notifications that are read by it, null when it stays: what names its reader up to
 -- there, and, when nothing is unread behind it, that there was something to read. They are locked before the reader's feed, so that
 -- a message which would be told by one of them waits; what comes later is not among them.

@@ -242,6 +242,47 @@ begin
 end
 $$;
 
+-- The same for new messages of several conversations, in their order; all that is unread there is locked before, in one order. Who
+-- names nobody is noted for the first of a conversation and for the first by somebody else: after those nobody is left.
+create or replace function note_messages(sent_ bigint[], names_ text[]) returns bigint[] language plpgsql as $$
+declare
+    noted bigint[] := '{}';
+    place bigint;
+begin
+    perform 1 from notifications n
+    where n.id = any(array(
+        select w.id
+        from (select distinct m.conversation_id as id from conversation_messages m where m.id = any(sent_)) c
+        cross join lateral (
+            -- `offset` keeps it apart: looked up by conversation, also by a plan made while nothing was unread.
+            select k.id from notifications k where k.conversation_id = c.id and k.kind = 'dm' and k.read_at is null
+            offset 0
+        ) w
+    ))
+    order by n.id for no key update;
+    foreach place in array array(
+        select r.nth
+        from (
+            select
+                f.nth, f.is_named,
+                row_number() over (partition by f.conversation_id, f.is_named, f.sender_id = f.leader order by f.nth) as turn
+            from (
+                select
+                    s.nth, m.conversation_id, m.sender_id, names_[s.nth] <> '' as is_named,
+                    first_value(m.sender_id) over (partition by m.conversation_id, names_[s.nth] <> '' order by s.nth) as leader
+                from unnest(sent_) with ordinality s (id, nth)
+                inner join conversation_messages m on m.id = s.id
+            ) f
+        ) r
+        where r.is_named or r.turn = 1
+        order by r.nth
+    ) loop
+        noted := noted || (select note_message(m, names_[place]) from conversation_messages m where m.id = sent_[place]);
+    end loop;
+    return noted;
+end
+$$;
+
 -- Marks notifications of one person as read, and tells it to all that the person has open.
 create or replace function read_notifications(user_ bigint, ids_ bigint[], client_ text default null) returns text[] language plpgsql as $$
 declare

@@ -2,14 +2,14 @@
 -- Sends a group of messages and answers each: see send_messages in sql/changes/chat.sql.
 select statuses, answers, replays, messages
 from send_messages(
-    :projects::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
+    :places::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
     :nonces::text[], :bodies::text[], :names::text[]
 );
 
 -- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
 select answer, messages
-from send_message(:project::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
+from send_message(:place::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
 
 -- name: send_with_files -> one, by key
 -- Sends one message with files: see send_message_with_files in sql/changes/chat.sql.

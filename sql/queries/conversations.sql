@@ -117,7 +117,20 @@ order by s.user_id
 limit :limit::integer;
 
 -- name: send -> one, by key
--- Sends a message: see send_conversation_message.
+-- Sends a group of messages and answers each: see send_conversation_messages in sql/changes/conversations.sql.
+select statuses, answers, replays, told, messages
+from send_conversation_messages(
+    :places::bigint[], :actors::bigint[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[], :nonces::text[],
+    :bodies::text[], :names::text[]
+);
+
+-- name: send_alone -> one, by key
+-- Sends one message that has neither key nor nonce: see send_conversation_message.
+select answer, cardinality(messages) as told, messages
+from send_conversation_message(:place::bigint, :actor::bigint, :client::text, :body::text, null, :names::text);
+
+-- name: send_with_files -> one, by key
+-- Sends one message with files: see send_conversation_message.
 select status, answer, messages
 from send_conversation_message(
     :id::bigint, :actor::bigint, :client::text, :body::text, :nonce::text, :names::text, :uploads::bigint[]

@@ -288,9 +288,13 @@ async def test_a_change_is_one_statement(journal: Journal, board: Board, alice: 
     replies = f"{topics}/{(await alice.post(topics, {'title': 'warm'}))['id']}/replies"
     await alice.post(said, {"body": "warm"})
     await alice.post(said, {"body": "warm"}, key="warm")
+    here = (await alice.post("/conversations", {"user_ids": [4]}))["id"]
+    written = f"/conversations/{here}/messages"
     changes: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("chat.send_alone", lambda: alice.post(said, {"body": "one"})),
         ("chat.send", lambda: alice.post(said, {"body": "again"}, key="a-key")),
+        ("conversations.send_alone", lambda: alice.post(written, {"body": "one"})),
+        ("conversations.send", lambda: alice.post(written, {"body": "again"}, key="b-key")),
         ("topics.create", lambda: alice.post(topics, {"title": "What first?"})),
         ("replies.create", lambda: alice.post(replies, {"body": "The door."})),
         ("cards.create", lambda: board.card("Paint it", description="green")),

@@ -393,7 +393,7 @@ class ChatQueries(Queries):
     def send(
         self,
         *,
-        projects: Sequence[int | None] | None,
+        places: Sequence[int | None] | None,
         actors: Sequence[int | None] | None,
         needs: Sequence[str | None] | None,
         clients: Sequence[str | None] | None,
@@ -408,7 +408,7 @@ class ChatQueries(Queries):
     def send_alone(
         self,
         *,
-        project: int | None,
+        place: int | None,
         actor: int | None,
         client: str | None,
         need: str | None,
@@ -587,6 +587,30 @@ class ConversationsQueries(Queries):
     def partners(self, *, user_id: Any, limit: int | None) -> Rows: ...
     @query
     def send(
+        self,
+        *,
+        places: Sequence[int | None] | None,
+        actors: Sequence[int | None] | None,
+        clients: Sequence[str | None] | None,
+        keys: Sequence[str | None] | None,
+        paths: Sequence[str | None] | None,
+        hashes: Sequence[str | None] | None,
+        nonces: Sequence[str | None] | None,
+        bodies: Sequence[str | None] | None,
+        names: Sequence[str | None] | None,
+    ) -> Row: ...
+    @query
+    def send_alone(
+        self,
+        *,
+        place: int | None,
+        actor: int | None,
+        client: str | None,
+        body: str | None,
+        names: str | None,
+    ) -> Row: ...
+    @query
+    def send_with_files(
         self,
         *,
         id: int | None,

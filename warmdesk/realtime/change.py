@@ -106,6 +106,13 @@ class ChangeContext(NamedTuple):
         return self.project_id
 
     @property
+    def conversation(self) -> int:
+        """The id of the conversation that it is in."""
+        if self.conversation_id is None:
+            raise TypeError("the route leads into no conversation")
+        return self.conversation_id
+
+    @property
     def channel(self) -> str | None:
         """Where what the actor gets as an answer is told to the actor, too: on the project's
         channel, or else on the actor's own.
@@ -325,7 +332,8 @@ class Changes:
     Changes of one project may have to wait for each other's locks, and each keeps its connection
     meanwhile. So those of one project have at most `at_once` connections, and the others wait
     without: what one project waits for stops nobody elsewhere. So have those of one conversation.
-    Chat is not counted: its messages share statements, of which there are few.
+    Messages of chats and of conversations are not counted: they share statements, of which there
+    are few.
 
     `charge` hears how many events a person's change recorded: one that many are told of, or that
     changes many things, costs as many.

@@ -443,20 +443,8 @@ async def send_conversation_message(request: web.Request) -> web.Response:
     `attachment_ids` are uploads of yours.
     """
     context, body = _context(request), request[BODY]
-    return answer_outcome(
-        await request.app[DESK].changes.call(
-            sql.conversations.send,
-            context,
-            "conversation/message",
-            id=context.conversation_id,
-            actor=context.actor_id,
-            client=context.client_id,
-            body=body.text,
-            nonce=body.nonce,
-            names=named(body.text),
-            uploads=body.uploads,
-        )
-    )
+    conversations = request.app[DESK].conversations
+    return answer_outcome(await conversations.send(context, body.text, body.nonce, body.uploads))
 
 
 @route(
@@ -620,9 +608,7 @@ def _context(request: web.Request) -> ChangeContext:
 
 
 def _here(change: Change) -> int:
-    conversation_id = change.context.conversation_id
-    assert conversation_id is not None
-    return conversation_id
+    return change.context.conversation
 
 
 def _entity(conversation_id: int) -> Entity:
