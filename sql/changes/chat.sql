@@ -50,10 +50,11 @@ $$;
 -- Locks go in one order over the whole group: keys, projects, memberships by user, accounts, feeds. The feeds are taken before
 -- the messages are written: in one project, ids follow the order of the commits, and nobody pages past a message to come.
 drop function if exists send_messages(bigint[], bigint[], text[], text[], text[], text[], text[], text[], text[]);
+drop function if exists send_messages(bigint[], bigint[], text[], text[], text[], text[], text[], text[], text[], text[]);
 create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], needs_ text[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
     bodies_ text[], names_ text[] default null,
-    out statuses integer[], out answers text[], out replays boolean[], out messages text[]
+    out statuses integer[], out answers text[], out replays boolean[], out told integer[], out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
@@ -72,6 +73,7 @@ declare
     leader bigint;
 begin
     messages := '{}';
+    told := array_fill(0, array[cardinality(actors_)]);
     perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))
@@ -154,12 +156,14 @@ begin
         for n in 1 .. cardinality(going) loop
             statuses[going[n]] := 201;
             answers[going[n]] := shapes[n];
+            told[going[n]] := 1 - cardinality(noted);
             shown[going[n]] := entity('message', made[n]);
             if names_[going[n]] <> '' then
                 noted := noted || note_names(
                     about(actors_[going[n]], bodies_[going[n]], projects_[going[n]], chat_message_ => made[n]), names_[going[n]]
                 );
             end if;
+            told[going[n]] := told[going[n]] + cardinality(noted);
         end loop;
         messages := messages || tell_notifications(noted);
     end if;

@@ -1,6 +1,6 @@
 -- name: send -> one, by key
 -- Sends a group of messages and answers each: see send_messages in sql/changes/chat.sql.
-select statuses, answers, replays, messages
+select statuses, answers, replays, told, messages
 from send_messages(
     :places::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
     :nonces::text[], :bodies::text[], :names::text[]
@@ -8,7 +8,7 @@ from send_messages(
 
 -- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
-select answer, messages
+select answer, cardinality(messages) as told, messages
 from send_message(:place::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
 
 -- name: send_with_files -> one, by key

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests import pace
-from tests.conftest import Board, make_board
+from tests.conftest import Board, make_board, until
 from tests.locks import waiting
 from tests.person import Person
 from tests.rest.test_conversations import begin
@@ -472,6 +472,31 @@ async def test_places_that_are_locked_leave_connections_to_the_others(
         assert 1 <= await connection.fetchval(blocked) <= CARRIERS
     assert {each.status for each in await asyncio.gather(*stuck)} == {201}
     assert (await talk.send("after")).status == 201
+
+
+async def test_a_group_that_is_taken_apart_comes_a_few_at_a_time(
+    talk: Talk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way: list[int] = []
+    most, write = 0, talk.messages._write
+
+    async def counted(group: list[PendingMessage], *, tries: int) -> Any:
+        nonlocal most
+        under_way.append(1)
+        most = max(most, len(under_way))
+        try:
+            return await write(group, tries=tries)
+        finally:
+            under_way.pop()
+
+    monkeypatch.setattr(talk.messages, "_write", counted)
+    others = [await talk.make() for _ in range(3 * CARRIERS)]
+    async with connection.transaction():
+        await talk.hold(connection, *others)
+        stuck = [talk.task("stuck", place=each) for each in others]
+        await until(lambda: most >= CARRIERS)
+    assert {each.status for each in await asyncio.gather(*stuck)} == {201}
+    assert most == CARRIERS
 
 
 async def test_who_waited_too_long_learns_whether_the_message_may_have_gone(

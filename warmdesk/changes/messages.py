@@ -97,6 +97,7 @@ class Messages:
         # Places with a statement under way, and those that failed when they were last tried.
         self._busy: set[int] = set()
         self._apart: set[int] = set()
+        self._at_once = asyncio.Semaphore(CARRIERS)
 
     async def send(
         self, context: ChangeContext, place: int, body: str, names: str, nonce: str | None
@@ -215,7 +216,8 @@ class Messages:
     async def _try(self, group: list[PendingMessage], *, tries: int) -> Exception | None:
         """Send a group and answer each of it; gives back why that failed."""
         try:
-            answers = await self._write(group, tries=tries)
+            async with self._at_once:  # a group that failed comes again as many
+                answers = await self._write(group, tries=tries)
         except asyncio.CancelledError:
             _refuse(group, Unavailable("the server is stopping", code="unknown_outcome"))
             raise
