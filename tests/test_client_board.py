@@ -539,6 +539,29 @@ async def test_a_page_that_is_younger_waits_for_its_events(opened: Board, bob: P
     assert len(opened.shown()["columns"][0]["cards"]) == 7
 
 
+async def test_a_text_that_is_whole_stays_so_when_its_event_is_applied_again(
+    opened: Board, bob: Person
+) -> None:
+    """The event has its beginning, one page has all of it, and another that is older comes late."""
+    path, page = await page_of(opened, bob)
+    begin, whole = opened.seq, "x" * 5000
+    card = page.body[0]
+    told = card | {"description": whole[:2000], "description_cut": True, "version": 7}
+    created = {"type": "board.card_created", "payload": told, "seq": begin + 1, "ts": ""}
+    assert opened.apply(created)
+    assert opened.cards[card["id"]]["description_cut"]
+    body = [card | {"description": whole, "version": 7}]
+    later = as_of(Answer(page.status, page.headers, body), begin + 1, opened.epoch)
+    assert opened.lay_over(path, later)
+    assert opened.lay_over(path, as_of(page, begin, opened.epoch))
+    shown = opened.cards[card["id"]]
+    assert (shown["description"], "description_cut" in shown) == (whole, False)
+    changed = told | {"version": 8, "changes": ["description"]}
+    event = {"type": "board.card_updated", "payload": changed, "seq": begin + 2, "ts": ""}
+    assert opened.apply(event)
+    assert opened.cards[card["id"]]["description_cut"], "it is another text"
+
+
 async def test_a_page_that_passed_over_a_card_is_found_by_the_counts(
     opened: Board, bob: Person
 ) -> None:

@@ -299,12 +299,21 @@ class Board:
         self, seq: int, where: tuple[int, str] | None, cards: list[Json], next: str | None
     ) -> None:
         """Every rule sets what it tells, so that what the board has is the same after it was told
-        anew from there on: only the cards of the page are not.
+        anew from there on: only the cards of the page are not. Of a long text an event tells the
+        beginning; what was known of the same version stays.
         """
+        known = self.cards.copy()
         for card in cards:
             self._card_is(card)
         for kept in self._after(seq):
             self._carry_out(kept.event)
+        for id, card in self.cards.items():
+            if "description_cut" in card and (before := known.get(id)) is not None:
+                is_whole = "description" in before and "description_cut" not in before
+                if is_whole and before["version"] == card["version"]:
+                    self.cards[id] = {k: v for k, v in card.items() if k != "description_cut"} | {
+                        "description": before["description"]
+                    }
         if where is not None:
             self._read[where] = next
             self._go_on(where[0])
