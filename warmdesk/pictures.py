@@ -9,6 +9,7 @@ outside its loop, in two seconds at worst.
 from __future__ import annotations
 
 import asyncio
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -23,9 +24,13 @@ MOST_PIXELS = 50_000_000
 MOST_DECODED = 16_000_000
 """Pixels in memory, four bytes each and as many again of the decoder. Of a JPEG they are fewer: it
 is decoded smaller; but of a progressive one the decoder keeps all."""
-JPEG, SCAN = b"\xff\xd8", b"\xff\xda"
+JPEG = b"\xff\xd8"
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""What begins a segment of a JPEG, and nothing else within its scans (ITU-T T.81, B.1.1)."""
+SCAN, END = 0xDA, 0xD9
 MOST_SCANS = 32
 """Of a JPEG; a progressive one has ten or so."""
+MOST_SEGMENTS = 2000
 PREVIEW = 320
 AVATAR = 128
 QUALITY = 80
@@ -74,8 +79,7 @@ def shrunk(whole: bytes, size: int, *, square: bool = False) -> bytes:
         with Image.open(BytesIO(whole), formats=FORMATS) as picture:
             pixels = picture.width * picture.height
             most = MOST_DECODED if picture.info.get("progressive") else MOST_PIXELS
-            scans = whole.count(SCAN) if whole.startswith(JPEG) else 1
-            if pixels > most or scans > MOST_SCANS:
+            if pixels > most or (whole.startswith(JPEG) and _has_many_parts(whole)):
                 raise NoPicture
             picture.draft("RGB", (2 * size, 2 * size))
             if picture.width * picture.height > MOST_DECODED:
@@ -91,3 +95,19 @@ def shrunk(whole: bytes, size: int, *, square: bool = False) -> bytes:
             return made.getvalue()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         raise NoPicture from error
+
+
+def _has_many_parts(jpeg: bytes) -> bool:
+    """Whether a JPEG has more scans or segments up to its end than any that shows something. What
+    stands behind the end, as a phone's film of the moment, a decoder does not read.
+    """
+    scans, place = 0, 2
+    for _ in range(MOST_SEGMENTS):
+        marker = MARKER.search(jpeg, place)
+        if marker is None or jpeg[marker.start() + 1] == END:
+            return False
+        scans += jpeg[marker.start() + 1] == SCAN
+        if scans > MOST_SCANS:
+            return True
+        place = marker.end() + max(2, int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big"))
+    return True

@@ -137,15 +137,18 @@ with old as (
 select count(*) from gone;
 
 -- name: conversations -> value
--- Takes conversations away, a batch at a time, that everybody left, once what was said there went. Gives how many went.
+-- Takes conversations away, a batch at a time, that everybody left, once what was said there went. Gives how many went. Their
+-- pictures are locked first, in the order of all who change some.
 with old as (
-    select c.id from conversations as c
+    select c.id, substring(c.avatar from '^/avatars/([0-9a-f]{64})[.]webp$') as picture from conversations as c
     where
         c.emptied_at is not null
         and not exists (select 1 from conversation_messages as m where m.conversation_id = c.id)
     limit :batch::integer
+), held as (
+    select a.sha256 from avatars as a where a.sha256 = any(array(select old.picture from old)) order by a.sha256 for no key update
 ), gone as (
-    delete from conversations as c using old where c.id = old.id returning 1
+    delete from conversations as c using old where c.id = old.id and (select count(*) from held) is not null returning 1
 )
 select count(*) from gone;
 

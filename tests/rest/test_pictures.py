@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -105,7 +106,11 @@ def scanned(scans: int, width: int = 64) -> bytes:
 def test_a_picture_of_many_scans_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few bytes would keep a core for minutes."""
     assert opened(shrunk(scanned(32), 32)).size == (32, 32)
-    for many in (scanned(33), scanned(5000), several(scanned(33))):
+    film = random.Random(1).randbytes(4 << 20)
+    assert film.count(b"\xff\xda") > 32
+    assert opened(shrunk(scanned(32) + film, 32)).size == (32, 32)
+    many_segments = picture(64, 64)[:2] + b"\xff\xfe\0\2" * 2000 + picture(64, 64)[2:]
+    for many in (scanned(33), scanned(5000), several(scanned(33)), many_segments):
         with pytest.raises(NoPicture):
             shrunk(many, 32)
     monkeypatch.setattr(pictures, "MOST_DECODED", 300 * 300)
