@@ -28,7 +28,8 @@ from warmdesk.client import Answer, Client, digest
 Json = dict[str, Any]
 
 KEPT = 1000
-"""Events that a board remembers, so that a page that was read before them can be laid over."""
+"""Events of the board itself that it remembers, so that pages that were read before them can be
+laid over."""
 PAGE = 500
 OWN_VIEW = frozenset(
     (
@@ -72,6 +73,7 @@ BRIEF = (
     "attachment_count",
     "version",
 )
+ARCHIVED = {"project.archived": True, "project.unarchived": False}
 CURSOR = re.compile(r"/columns/(\d+)/cards\?(?:.*&)?cursor=([\w-]+)")
 
 
@@ -105,15 +107,16 @@ class Board:
     absent where there is one to fetch. It writes to nothing that it is given, and shares it: what
     it shows is to be read only.
 
+    The chat and what hangs on cards are no part of it.
+
     `stale` says why the board cannot be carried on, and is empty as long as it can: then it takes
-    in nothing any more, and is to be fetched again. `uncounted`: it was told of cards that are gone
-    and cannot know whether they were counted; ``board.counts`` says it after them, `count` else.
+    in nothing any more, and is to be fetched again.
     """
 
     def __init__(self, fetched: Mapping[str, Any], *, brief: bool = False) -> None:
         self.seq: int = fetched["seq"]
         self.epoch: str = fetched["epoch"]
-        self.brief, self.stale, self.uncounted = brief, "", False
+        self.brief, self.stale = brief, ""
         self.project = {k: v for k, v in fetched.items() if k not in APART | OWN_VIEW}
         self.labels: dict[int, Json] = {each["id"]: each for each in fetched["labels"]}
         self.members: dict[int, Json] = {each["user_id"]: each for each in fetched["members"]}
@@ -126,8 +129,11 @@ class Board:
         self._counts: dict[int, int] = {id: each["card_count"] for id, each in self.columns.items()}
         self._open: int = fetched["open_card_count"]
         self._member_count: int = fetched["member_count"]
+        self._unsure = self._heard_gone = False
         self._kept: deque[Kept] = deque()
         self._kept_from = self.seq
+        self._read: dict[tuple[int, str], str | None] = {}
+        """Pages that were laid over, by where they began: where each went on."""
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
     # What happens.
@@ -156,13 +162,14 @@ class Board:
                 self.stale = f"event {seq}, {type}, cannot be understood: {error!r}"
                 return False
             self.seq = seq
-            self._keep(Kept(frame, counted))
+            if type in self.RULES or type in ARCHIVED:
+                self._keep(Kept(frame, counted))
             self._catch_up()
         return not self.stale and (seq is None or seq <= self.seq)
 
     def lay_over(self, path: str, page: Answer) -> bool:
         """Take in a page of a column's cards, as a GET of this path gave it: one of `more`, or a
-        page's own ``next``. Where the column goes on by then is moved behind it.
+        page's own ``next``. The column goes on behind it then.
 
         A page that is younger than the board waits for the events that it shows already; on one
         that is older, what was told after it is applied again. So nothing that was deleted or
@@ -261,6 +268,14 @@ class Board:
         }
 
     @property
+    def uncounted(self) -> bool:
+        """Whether counts may be wrong: while columns have `more`, a card that is deleted and that
+        the board does not have may have been counted or not. A socket is told ``board.counts`` if
+        what was told of it is gone; else fetch them, or the cards.
+        """
+        return self._unsure and bool(self.more())
+
+    @property
     def digest(self) -> str | None:
         """What the server's digest of this board must be; None as long as columns have `more`."""
         return None if self.more() else digest(self.shown()["columns"])
@@ -280,7 +295,9 @@ class Board:
     def _after(self, seq: int) -> list[Kept]:
         return [each for each in self._kept if each.event["seq"] > seq]
 
-    def _lay(self, seq: int, where: tuple[int, str] | None, cards: list[Json], next: Any) -> None:
+    def _lay(
+        self, seq: int, where: tuple[int, str] | None, cards: list[Json], next: str | None
+    ) -> None:
         """Every rule sets what it tells, so that what the board has is the same after it was told
         anew from there on: only the cards of the page are not.
         """
@@ -288,21 +305,28 @@ class Board:
             self._card_is(card)
         for kept in self._after(seq):
             self._carry_out(kept.event)
-        column = self.columns.get(where[0]) if where else None
-        if where and column and column["cards_more"] and column["cards_next"] == where[1]:
-            goes_on = {"cards_more": next is not None, "cards_next": next}
-            self.columns[where[0]] = column | goes_on
+        if where is not None:
+            self._read[where] = next
+            self._go_on(where[0])
+
+    def _go_on(self, column_id: int) -> None:
+        """Move where a column goes on behind the pages that were read, in whatever order."""
+        column = self.columns.get(column_id, {})
+        while column.get("cards_more") and (column_id, column["cards_next"]) in self._read:
+            next = self._read[column_id, column["cards_next"]]
+            column = column | {"cards_more": next is not None, "cards_next": next}
+            self.columns[column_id] = column
             self._compare_counts()
 
     def _count(self, told: Mapping[str, Any]) -> None:
         self._counts = {each["id"]: each["card_count"] for each in told["columns"]}
-        self._open, self.uncounted = told["open_card_count"], False
+        self._open, self._unsure = told["open_card_count"], False
         for kept in self._after(told["seq"]):
             self._take(kept.counted)
         self._compare_counts()
 
     def _take(self, counted: Counted) -> None:
-        self.uncounted = self.uncounted or counted is None
+        self._unsure = self._unsure or counted is None
         for change in counted or ():
             id = change.column_id
             self._counts[id] = self._counts.get(id, 0) + change.cards
@@ -310,17 +334,20 @@ class Board:
 
     def _compare_counts(self) -> None:
         """Cards that are there must be those that are counted: a list that goes on behind a card
-        may have passed over some if that was moved while all the others were spaced anew.
+        may have passed over some if that was moved while all the others were spaced anew. Who was
+        told of cards that are gone may find some counted whose deletion is still to come.
         """
+        if self._heard_gone or self._unsure:
+            return
         for column in self.shown()["columns"]:
             count = self._counts.get(column["id"], 0)
-            if not (self.uncounted or column["cards_more"] or len(column["cards"]) == count):
+            if not column["cards_more"] and len(column["cards"]) != count:
                 self.stale = f"column {column['id']} has not the {count} cards that are counted"
-        self.uncounted = self.uncounted and bool(self.more())
 
     def _counted(self, type: str, payload: Any) -> Counted:
         """What an event changes of the counts, by what the board was before it."""
         counted: Counted = []
+        self._heard_gone = self._heard_gone or type == "gone"
         if type in ("board.card_created", "board.card_restored"):
             if payload["archived_at"] is None:
                 counted = [Change(payload["column_id"], 1, not payload["closed"])]
@@ -337,8 +364,9 @@ class Board:
         elif type == "board.card_deleted" and payload["card_id"] in self.cards:
             card = self.cards[payload["card_id"]]
             counted = [Change(card["column_id"], -1, -(not card.get("closed")))]
-        elif type in ("board.card_deleted", "gone") and self.more():
-            # Whether it was among those that the board does not have, or in the archive.
+        elif type == "board.card_deleted" and self.more():
+            # It was among those that the board does not have, or in the archive, or came when what
+            # was told of it is gone.
             counted = None
         elif type in ("project.member_added", "project.member_removed"):
             self._member_count += 1 if type == "project.member_added" else -1
@@ -350,8 +378,7 @@ class Board:
     def _carry_out(self, event: Mapping[str, Any]) -> None:
         if (rule := self.RULES.get(event["type"])) is not None:
             rule(self, event["payload"])
-        elif event["type"] in ("project.archived", "project.unarchived"):
-            is_archived = event["type"] == "project.archived"
+        elif (is_archived := ARCHIVED.get(event["type"])) is not None:
             at = {"archived_at": event["ts"] if is_archived else None, "updated_at": event["ts"]}
             self.project = self.project | {"is_archived": is_archived} | at
 
@@ -394,10 +421,9 @@ class Board:
         known = self.columns.get(id, {"cards_more": False, "cards_next": None})
         goes_on = {key: known[key] for key in ("cards_more", "cards_next")}
         self.columns[id] = column | goes_on
-        if not self.brief and known.get("name") != column["name"]:
-            for card in list(self.cards.values()):
-                if card["column_id"] == id:
-                    self.cards[card["id"]] = card | {"column_name": column["name"]}
+        for card in [each for each in self.cards.values() if each["column_id"] == id]:
+            if "column_name" in card:
+                self.cards[card["id"]] = card | {"column_name": column["name"]}
 
     def _column_deleted(self, payload: Json) -> None:
         self.columns.pop(payload["column_id"], None)

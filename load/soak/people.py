@@ -22,9 +22,10 @@ from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
 from load.soak.talkers import Talk
 from load.soak.texts import DESCRIPTION, ITEM, MESSAGE, TITLE, text
 from load.soak.world import Host, World
+from tests.checkers.client_boards import Accompanied
 from tests.checkers.ledger import Ledger
 from tests.checkers.logs import Logs
-from tests.checkers.mirror import Mirror, fetch, shown
+from tests.checkers.mirror import fetch, shown
 from tests.checkers.presence import Presence
 from tests.checkers.private import Private
 from tests.checkers.revoked import Revoked, Watch
@@ -46,6 +47,8 @@ HEALINGS = re.compile(r'^warmdesk_feed_repairs_total\{cause="(gap|check)"\} (\S+
 NAMED = 0.3
 """So many of the texts name somebody, who is notified."""
 REMEMBERED_FRAMES = 4096
+FEW, FEW_SECONDS = 2, 30.0
+"""Cards of each column that a board begins with, and the longest until it reads the others."""
 OWN_SECONDS = 15.0
 """Until everybody has what concerns them, when all is calm."""
 EXPECTED = (r"worker\.crash_loop",)
@@ -114,7 +117,7 @@ class Team:
         self.talk = Talk(self)
         self.cards: dict[str, list[int]] = {SLUG: [], STREET: []}
         """Those that writers made, and have not deleted."""
-        self.mirrors: list[tuple[Mirror, asyncio.Task[None]]] = []
+        self.mirrors: list[tuple[Accompanied, asyncio.Task[None]]] = []
         self.broken: list[str] = []
         self.late_excused = self.slow_excused = self.away_excused = False
         self.back_at = 0.0
@@ -152,7 +155,7 @@ class Team:
         self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
             client = await self.client(f"mirror-{number}", self.host(number))
-            mirror = Mirror(client, SLUG, checked=check_frame, keep=False)
+            mirror = Accompanied(client, SLUG, checked=check_frame, keep=False)
             task = await self._open.enter_async_context(mirror.following())
             self.mirrors.append((mirror, task))
             self._seat(f"mirror-{number}", client)
@@ -716,16 +719,21 @@ class Team:
             self.joining.set()
 
     async def compare_mirrors(self) -> None:
-        """Following equals fetching, for each mirror."""
+        """Following equals fetching, for each mirror and for the client's boards, one of which read
+        its cards while things broke.
+        """
         for mirror, following in self.mirrors:
             if following.done():
                 following.result()
                 raise AssertionError(f"a mirror's socket closed with {mirror.socket.code}")
             board, messages = await fetch(mirror.client, SLUG)
             await mirror.reaches(board["seq"], limit=15)
+            await mirror.close_few()
             mirror.equals(shown(board, messages))
             mirror.proves(await mirror.client.get(f"/projects/{SLUG}/digest"))
             mirror.strict()
+            mirror.forget_few()
+            await mirror.open_few(FEW, self.chance.uniform(0, FEW_SECONDS))
 
     async def compare_own(self) -> None:
         """What concerns single people: who was told, and what they are said to have unread."""

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
+from tests.checkers.client_boards import wrongs
 from tests.checkers.mirror import State, differences, shown
 from tests.conftest import Door, Invite, until
 from tests.person import Person
@@ -28,6 +29,7 @@ from tests.rest.test_members import lost_races
 from tests.uploads import AS_FORM, form
 from warmdesk import app
 from warmdesk.auth.tokens import AccessTokens
+from warmdesk.client_board import Board
 from warmdesk.config import Settings
 from warmdesk.http.route import PROJECT_SCOPE
 from warmdesk.metrics import DB_RETRIES
@@ -388,7 +390,8 @@ class Stage:
     async def at_once(self, first: str, second: str, holding: str) -> tuple[Any, str, list[str]]:
         """The same of both at once, the order that the feed tells, and what is wrong with it."""
         async with self.scene() as scene:
-            before = State(*await scene.fetched(self.olga))
+            fetched = await scene.fetched(self.olga)
+            before, mine = State(*fetched), Board(fetched[0])
             async with self.connection.transaction():
                 await self.connection.execute(holding.format(**scene.ids))
                 one = asyncio.create_task(scene.do(first, self.doors[0].url, "first"))
@@ -403,7 +406,9 @@ class Stage:
         order = [event["client_id"] for event in events]
         for event in events:
             before.apply(event)
+            assert mine.apply(event), mine.stale
         wrong = differences(before.shown(), shown(board, messages))
+        wrong += wrongs(mine, shown(board, messages))
         told = order[0] if len(set(order)) == 2 else "either"
         return [said, *summary(board, messages), topics], told, wrong
 
