@@ -84,11 +84,13 @@ class Wire:
         """Every event so far: what has a seq."""
         return [frame for frame in self.frames if "seq" in frame]
 
-    async def send(self, type: str, payload: Any = None, id: Any = None) -> None:
+    async def send(
+        self, type: str, payload: Any = None, id: Any = None, *, client_id: Any = None
+    ) -> None:
         message = {"type": type, "payload": {} if payload is None else payload}
-        await self.send_text(
-            orjson.dumps(message | ({"id": id} if id is not None else {})).decode()
-        )
+        beside = {"id": id, "client_id": client_id}
+        message |= {name: each for name, each in beside.items() if each is not None}
+        await self.send_text(orjson.dumps(message).decode())
 
     async def send_text(self, text: str) -> None:
         await self.socket.send_str(text)

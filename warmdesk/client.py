@@ -405,15 +405,24 @@ class Socket:
                 self._frames.put_nowait(waiting)
 
     async def send(
-        self, type: str, payload: Any = None, *, wait: bool = True, limit: float = 10.0
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        wait: bool = True,
+        limit: float = 10.0,
+        client_id: str | None = None,
     ) -> Any:
-        """Send a message; gives the payload of its ``ack`` unless it is not to be waited for.
+        """Send a message; gives the payload of its ``ack`` unless it is not to be waited for. Its
+        events carry the `client_id`.
 
         `SocketRefused` on ``error``; ConnectionError when the connection was lost before.
         """
         if self._socket is None or self._socket.closed:
             raise ConnectionError("the socket is not connected")
         message = {"type": type, "payload": payload or {}}
+        if client_id is not None:
+            message["client_id"] = client_id
         if not wait:
             await self._socket.send_str(orjson.dumps(message).decode())
             return None

@@ -440,6 +440,7 @@ def messages(draw: st.DrawFn) -> bytes:
             [
                 (b'{"type":"%b","id":"' % kind.encode(), b'"}'),
                 (b'{"type":"%b","id":[' % kind.encode(), b"1]}"),
+                (b'{"type":"%b","client_id":"' % kind.encode(), b'"}'),
                 (b'{"type":"%b","payload":{"body":"' % kind.encode(), b'"}}'),
                 (b'{"type":"%b","payload":{"since":[' % kind.encode(), b"1]}}"),
                 (b'{"type":"', b'"}'),

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Board, make_board
+from tests.conftest import Board, Door, Invite, make_board
 from tests.person import Person
 from warmdesk.schemas.emoji import EMOJI
 
@@ -422,6 +422,88 @@ async def test_a_socket_sends_edits_and_deletes(alice: Person, bob: Person, boar
         assert (await his.next("chat.message_deleted"))["payload"] == {"id": message_id}
         await his.send("chat.send", {"body": "A viewer"}, id=4)
         assert (await his.next("error"))["payload"]["code"] == "forbidden"
+
+
+async def test_a_socket_puts_and_takes_reactions_as_rest_does(
+    alice: Person, person: Invite, twin: Door, board: Board
+) -> None:
+    message = await say(alice, board)
+    far = person("bob", url=twin.url)
+    path = f"{board.path}/chat/messages/{message['id']}/reactions"
+    sent = {"message_id": message["id"], "emoji": "👍"}
+    async with alice.socket() as hers, far.socket() as his:
+        await hers.send("chat.react", sent, id=1)
+        assert (await hers.next("ack"))["payload"] == {"id": 1, "message_id": message["id"]}
+        told = await his.next("chat.reaction_updated")
+        stands = [{"emoji": "👍", "count": 1, "user_ids": [alice.id]}]
+        assert told["payload"] == {"message_id": message["id"], "reactions": stands}
+        assert told["actor_id"] == alice.id
+        (shown,) = await far.get(f"{board.path}/chat/messages")
+        assert (shown["reactions"], shown["version"]) == (stands, 1)
+
+        before = await head(alice, board)
+        await hers.send("chat.react", sent, id=2)
+        assert (await hers.next("ack"))["id"] == 2
+        assert (await alice.post(path, {"emoji": "👍"}, status=200))["reactions"] == stands
+        assert await head(alice, board) == before, "what is there already is no event"
+
+        await hers.send("chat.react", sent | {"emoji": "❤️"}, id=3)
+        await his.next("chat.reaction_updated")
+        await hers.send("chat.react", sent | {"remove": True}, id=4)
+        left = (await his.next("chat.reaction_updated"))["payload"]["reactions"]
+        assert [each["emoji"] for each in left] == ["❤️"]
+        await hers.send("chat.react", sent | {"remove": True}, id=5)
+        error = await hers.next("error")
+        assert (error["id"], error["payload"]["code"]) == (5, "not_found")
+        await alice.delete(f"{path}/{quote('❤️')}")
+
+
+async def test_a_socket_reacts_to_what_is_of_its_project_and_there(
+    alice: Person, olga: Person, board: Board
+) -> None:
+    other = await make_board(olga, alice, "Other")
+    foreign, gone = await say(alice, other), await say(alice, board)
+    await alice.post(f"{other.path}/chat/messages/{foreign['id']}/reactions", {"emoji": "👍"})
+    await alice.delete(f"{board.path}/chat/messages/{gone['id']}")
+    before = await head(alice, board), await head(alice, other)
+    async with alice.socket() as wire:
+        for message in (foreign, gone):
+            for remove in (False, True):
+                sent = {"message_id": message["id"], "emoji": "👍", "remove": remove}
+                await wire.send("chat.react", sent)
+                assert (await wire.next("error"))["payload"]["code"] == "not_found"
+        await wire.settle()
+        assert wire.events == []
+    assert (await head(alice, board), await head(alice, other)) == before
+    (shown,) = await alice.get(f"{other.path}/chat/messages")
+    assert len(shown["reactions"]) == 1
+
+
+async def test_a_socket_takes_one_emoji_and_names_the_field_of_anything_else(
+    alice: Person, board: Board
+) -> None:
+    message = await say(alice, board)
+    async with alice.socket() as wire:
+        for wrong, code in (
+            ("a", "bad_format"),
+            ("👍👍", "bad_format"),
+            ("👍 ", "bad_format"),
+            ("", "blank"),
+            ("👍" * 33, "too_long"),
+            (7, "bad_format"),
+        ):
+            await wire.send("chat.react", {"message_id": message["id"], "emoji": wrong})
+            error = (await wire.next("error"))["payload"]
+            assert (error["code"], error["fields"]) == ("invalid_payload", {"emoji": code}), wrong
+        for number in range(50):
+            sent = {"message_id": message["id"], "emoji": chr(0x1F600 + number)}
+            await wire.send("chat.react", sent, id=number)
+            await wire.next("ack")
+        await wire.send("chat.react", {"message_id": message["id"], "emoji": "👍"})
+        error = (await wire.next("error"))["payload"]
+        assert (error["code"], "fields" in error) == ("too_many_reactions", False)
+    (shown,) = await alice.get(f"{board.path}/chat/messages")
+    assert len(shown["reactions"]) == 50
 
 
 async def test_many_at_once_keep_each_person_their_order(

@@ -274,8 +274,11 @@ async def test_changes_by_socket_count_as_those_by_rest(board: Board, alice: Per
             await alice.put(path, {"body": str(number)})
         assert (await alice.request("PUT", path, {"body": "61"})).status == 429
         await wire.send("chat.edit", {"message_id": message["id"], "body": "61"}, id=7)
-        error = await wire.next("error")
-        assert (error["payload"]["code"], error["payload"]["id"]) == ("rate_limited", 7)
+        reaction = {"message_id": message["id"], "emoji": "👍"}
+        await wire.send("chat.react", reaction, id=8)
+        for id in (7, 8):
+            error = await wire.next("error")
+            assert (error["payload"]["code"], error["payload"]["id"]) == ("rate_limited", id)
 
 
 @pytest.mark.settings(rate_limits=True, changes_per_minute=100_000)

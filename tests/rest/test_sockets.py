@@ -22,6 +22,7 @@ from warmdesk.client import FRAME_LIMIT
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.errors import CODES
+from warmdesk.http.commands import COMMANDS
 from warmdesk.rest import sockets
 
 HANDSHAKE = {
@@ -557,6 +558,11 @@ async def test_typing_is_told_to_the_others_and_not_too_often(
         ("chat.edit", {"message_id": 2**63, "body": "x"}, "invalid_payload"),
         ("chat.edit", {"message_id": 999, "body": "x"}, "not_found"),
         ("chat.delete", {"message_id": 0}, "invalid_payload"),
+        ("chat.react", {"message_id": 1}, "invalid_payload"),
+        ("chat.react", {"emoji": "👍"}, "invalid_payload"),
+        ("chat.react", {"message_id": 999, "emoji": "👍", "remove": 1}, "invalid_payload"),
+        ("chat.react", {"message_id": 999, "emoji": "👍"}, "not_found"),
+        ("chat.react", {"message_id": 999, "emoji": "👍", "remove": True}, "not_found"),
         ("auth.refresh", {}, "invalid_payload"),
         ("auth.refresh", {"token": "nonsense"}, "invalid_token"),
         ("sync", {}, "invalid_payload"),
@@ -596,10 +602,79 @@ async def test_all_wrong_fields_of_a_command_are_named(board: Board, alice: Pers
         assert (await wire.next("error"))["payload"]["message"] == "the payload must be an object"
 
 
+async def test_the_events_of_a_command_carry_its_client_id(
+    board: Board, twin: Door, alice: Person, person: Invite
+) -> None:
+    far = person("bob", url=twin.url)
+    tried = set()
+    async with alice.socket("demo") as hers, far.socket("demo") as his:
+        await his.next("presence.list")
+
+        async def told(type: str, payload: Any, client_id: str | None) -> Any:
+            await hers.send(type, payload, id=1, client_id=client_id)
+            ack = await hers.next("ack")
+            event = await his.next()
+            while "seq" not in event:
+                event = await his.next()
+            assert event.get("client_id") == client_id
+            assert ("client_id" in event) == (client_id is not None)
+            tried.add(type)
+            return ack["payload"]["message_id"]
+
+        for client_id in ("tab-1", "x" * 128, "A.b_9-", None):
+            first = await told("chat.send", {"body": "Alone"}, client_id)
+            nonce = f"n{client_id}"[:9]
+            other = await told("chat.send", {"body": "@bob", "nonce": nonce}, client_id)
+            await told("chat.edit", {"message_id": first, "body": "Edited"}, client_id)
+            emoji = {"message_id": first, "emoji": "👍"}
+            await told("chat.react", emoji, client_id)
+            await told("chat.react", emoji | {"remove": True}, client_id)
+            for message_id in (first, other):
+                await told("chat.delete", {"message_id": message_id}, client_id)
+    makes_events = {name for name, each in COMMANDS.items() if each.rate is not None}
+    assert tried == makes_events
+
+
+async def test_messages_that_share_a_statement_have_each_their_client_id(
+    board: Board, alice: Person, olga: Person
+) -> None:
+    async with alice.socket("demo") as one, olga.socket("demo") as other:
+        for number in range(20):
+            await one.send("chat.send", {"body": f"a{number}"}, client_id=f"a{number}")
+            await other.send("chat.send", {"body": f"o{number}"}, client_id=f"o{number}")
+        events = [await one.next("chat.message") for _ in range(40)]
+    assert len({event["client_id"] for event in events}) == 40
+    assert [event["client_id"] for event in events] == [e["payload"]["body"] for e in events]
+
+
+@pytest.mark.parametrize(
+    "client_id", ["", " ", "a b", "a\n", "x" * 129, "é", "a/b", '"', 7, True, [], {"a": 1}]
+)
+async def test_a_client_id_that_is_none_is_refused_and_nothing_happens(
+    client_id: Any, board: Board, alice: Person
+) -> None:
+    async with alice.socket("demo") as wire:
+        for type in ("chat.send", "ping", "sync", "chat.typing"):
+            await wire.send(type, {"body": "x", "since": 0}, id=5, client_id=client_id)
+            error = await wire.next("error")
+            assert (error["id"], error["payload"]["code"]) == (5, "invalid_payload")
+            assert error["payload"]["fields"] == {"client_id": "bad_format"}
+        await wire.settle()
+        assert wire.events == []
+
+
+async def test_a_client_id_may_be_spelled_as_json_does(board: Board, alice: Person) -> None:
+    async with alice.socket("demo") as wire:
+        for spelled, shown in (('"\\u0061\\u002d1"', "a-1"), ("null", None)):
+            beside = '"type":"chat.send","payload":{"body":"x"}'
+            await wire.send_text(f'{{"client_id":{spelled},{beside}}}')
+            assert (await wire.next("chat.message")).get("client_id") == shown
+
+
 async def test_the_user_socket_knows_nothing_of_a_chat(board: Board, alice: Person) -> None:
     async with alice.socket("user") as wire:
-        for type in ("chat.send", "chat.edit", "chat.delete", "chat.typing"):
-            await wire.send(type, {"body": "x", "message_id": 1})
+        for type in ("chat.send", "chat.edit", "chat.delete", "chat.react", "chat.typing"):
+            await wire.send(type, {"body": "x", "message_id": 1, "emoji": "👍"})
             assert (await wire.next("error"))["payload"]["code"] == "unknown_type"
 
 
@@ -607,11 +682,19 @@ async def test_viewers_and_archived_projects_are_not_written_to(
     board: Board, bob: Person, alice: Person, olga: Person
 ) -> None:
     async with bob.socket("demo") as his, alice.socket("demo") as hers:
-        await his.send("chat.send", {"body": "x"})
-        assert (await his.next("error"))["payload"]["code"] == "forbidden"
+        await hers.send("chat.send", {"body": "x"})
+        said = {"message_id": (await hers.next("ack"))["payload"]["message_id"]}
+        reaction = said | {"emoji": "👍"}
+        for type, payload in (
+            ("chat.send", {"body": "x"}),
+            ("chat.react", reaction),
+            ("chat.react", reaction | {"remove": True}),
+        ):
+            await his.send(type, payload)
+            assert (await his.next("error"))["payload"]["code"] == "forbidden"
         await olga.put("/projects/demo", {"is_archived": True})
-        for type in ("chat.send", "chat.typing"):
-            await hers.send(type, {"body": "x"})
+        for type in ("chat.send", "chat.edit", "chat.delete", "chat.react", "chat.typing"):
+            await hers.send(type, {"body": "x"} | reaction)
             assert (await hers.next("error"))["payload"]["code"] == "project_archived"
         await his.settle()
         assert his.waiting("chat.typing") == []
@@ -678,6 +761,7 @@ async def test_lone_surrogates_are_no_json(
         '{"type":"chat.send","payload":{"body":"\\ud800"}}',
         '{"type":"\\udc00","payload":{}}',
         '{"type":"chat.send","id":"\\ud800","payload":{"body":"x"}}',
+        '{"type":"chat.send","client_id":"\\ud800","payload":{"body":"x"}}',
     ):
         async with alice.socket("demo") as wire:
             await wire.send_text(text)

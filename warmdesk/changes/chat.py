@@ -21,7 +21,9 @@ from itertools import groupby
 from typing import Any
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes import reactions
 from warmdesk.changes.mentions import EVERYBODY, named
+from warmdesk.changes.reactions import one_emoji
 from warmdesk.db.pool import granted
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Unavailable, WarmDeskError, stored_refusal
@@ -31,12 +33,18 @@ from warmdesk.realtime.change import (
     Change,
     ChangeContext,
     Changes,
+    Held,
     Outcome,
     PendingShape,
 )
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
-from warmdesk.realtime.events import CHAT_MESSAGE_DELETED, CHAT_MESSAGE_UPDATED, Event
+from warmdesk.realtime.events import (
+    CHAT_MESSAGE_DELETED,
+    CHAT_MESSAGE_UPDATED,
+    CHAT_REACTION_UPDATED,
+    Event,
+)
 
 GROUP = 200
 """Messages in one statement."""
@@ -161,6 +169,31 @@ class Chat:
                 project_id=context.project,
                 id=message_id,
             )
+
+        await self.changes.run(context, work)
+
+    async def add_reaction(self, context: ChangeContext, message_id: int, emoji: str) -> Outcome:
+        """Put an emoji under a message: 201 and what stands there now; 200 when it is there
+        already. 400 for what is not one emoji.
+        """
+        emoji = one_emoji(emoji)
+
+        async def work(change: Change) -> Outcome:
+            await _find(change, message_id)
+            is_new, now = await reactions.add(change, "chat_message", message_id, emoji)
+            if is_new:
+                _tell(change, message_id, CHAT_REACTION_UPDATED, Held(now.of_message))
+            return Outcome(201 if is_new else 200, now.added)
+
+        return await self.changes.run(context, work)
+
+    async def remove_reaction(self, context: ChangeContext, message_id: int, emoji: str) -> None:
+        """Take one's emoji away from a message. 404 when there is none."""
+
+        async def work(change: Change) -> None:
+            await _find(change, message_id)
+            now = await reactions.remove(change, "chat_message", message_id, emoji)
+            _tell(change, message_id, CHAT_REACTION_UPDATED, Held(now.of_message))
 
         await self.changes.run(context, work)
 
@@ -336,14 +369,15 @@ def _refuse(messages: Iterable[PendingMessage], error: Exception) -> None:
             pending.answer.set_exception(error)
 
 
-async def _lock(change: Change, message_id: int) -> Any:
-    """A message that a member may touch, locked; 404 when it is deleted, 409 or 412 when it is not
-    the version the client saw.
-    """
+async def _find(change: Change, message_id: int) -> Any:
+    """A message that a member may touch, locked; 404 when it is deleted, or another project's."""
     await change.enter()
-    message = await sql.chat.lock(
-        change.connection, id=message_id, project_id=change.context.project
-    )
+    return await sql.chat.lock(change.connection, id=message_id, project_id=change.context.project)
+
+
+async def _lock(change: Change, message_id: int) -> Any:
+    """The same; 409 or 412 when it is not the version the client saw."""
+    message = await _find(change, message_id)
     await sql.chat.require_version(
         change.connection,
         id=message_id,

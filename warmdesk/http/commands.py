@@ -1,8 +1,8 @@
 """@command: the messages that a client may send on a socket, each declared beside its resource; and
 how they are carried out.
 
-A message is ``{"type", "payload", "id"}``. Messages of one socket are carried out one after
-another, in their order. A socket's role is not remembered: every change reads it anew.
+A message is ``{"type", "payload", "id", "client_id"}``. Messages of one socket are carried out one
+after another, in their order. A socket's role is not remembered: every change reads it anew.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import msgspec
 
 from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.desk import Desk
-from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS, WarmDeskError
+from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS, WarmDeskError, field_error
 from warmdesk.http.body import check_text, json_reader
 from warmdesk.http.bounds import Entrance
 from warmdesk.http.middleware import as_problem
+from warmdesk.http.request import CLIENT_ID
 from warmdesk.http.route import CHANGES, Rate
 from warmdesk.metrics import WS_CLOSED, WS_DROPPED, WS_MESSAGES
 from warmdesk.metrics.kinds import OTHER
@@ -51,16 +52,19 @@ encode = msgspec.json.encode
 
 
 class Incoming(msgspec.Struct):
-    """A client's message: ``{"type", "payload", "id"}``."""
+    """A client's message: ``{"type", "payload", "id", "client_id"}``."""
 
     type: str
     payload: msgspec.Raw = EMPTY
     """``null`` is none, too."""
     id: msgspec.Raw = NO_ID
     """Repeated as it came, and not read before it is known to be short."""
+    client_id: msgspec.Raw = NULL
+    """What the header ``X-Client-Id`` is to a request: the events of the change carry it."""
 
 
 decode = msgspec.json.Decoder(Incoming).decode
+as_text = msgspec.json.Decoder(str).decode
 
 
 class CommandSocket(Connection):
@@ -322,11 +326,26 @@ def _call(connection: CommandSocket, declared: Command, message: Incoming) -> Ca
     version = getattr(body, "version", None)
     context = ChangeContext(
         actor_id=connection.user_id,
+        client_id=_client_id(message.client_id),
         version=version if isinstance(version, int) else None,
         project_id=connection.project_id or None,
         need=declared.need,
     )
     return Call(connection, body, context, partial(_reply, connection, declared, message))
+
+
+def _client_id(sent: msgspec.Raw) -> str | None:
+    """The client's name for itself; an error about its field when it is none."""
+    if sent == NULL:
+        return None
+    try:
+        name = as_text(sent)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        name = ""
+    if not CLIENT_ID.fullmatch(name):
+        sentence = "must be 1 to 128 letters, digits, dots, hyphens and underscores"
+        raise field_error("client_id", "bad_format", sentence)
+    return name
 
 
 def _reply(

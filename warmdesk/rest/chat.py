@@ -8,8 +8,6 @@ import msgspec
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
-from warmdesk.changes import reactions
-from warmdesk.changes.reactions import Reactions, one_emoji
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived
 from warmdesk.http.answers import answer_outcome, no_content
@@ -18,10 +16,10 @@ from warmdesk.http.pages import answer_messages
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import CHANGES, MESSAGES, ApiTag, Parameter
 from warmdesk.http.routing import route
-from warmdesk.realtime.change import Change, Held, Outcome
+from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.entities import entity
-from warmdesk.realtime.events import CHAT_REACTION_UPDATED, CHAT_READ, CHAT_TYPING
+from warmdesk.realtime.events import CHAT_READ, CHAT_TYPING
 from warmdesk.schemas.chat import (
     AddReaction,
     ChatMessage,
@@ -29,6 +27,7 @@ from warmdesk.schemas.chat import (
     EditMessage,
     EditMessageById,
     MessagesQuery,
+    ReactById,
     ReactionAdded,
     SendMessage,
 )
@@ -138,16 +137,10 @@ async def delete_message(request: web.Request) -> web.Response:
 )
 async def add_reaction(request: web.Request) -> web.Response:
     """Put an emoji under a message. It answers 200 when it is there already."""
-    message_id, emoji = path_id(request, "message_id"), one_emoji(request[BODY].emoji)
-
-    async def work(change: Change) -> Outcome:
-        await _lock(change, request[PROJECT].id, message_id)
-        is_new, now = await reactions.add(change, "chat_message", message_id, emoji)
-        if is_new:
-            _tell(change, request[PROJECT].id, message_id, now)
-        return Outcome(201 if is_new else 200, now.added)
-
-    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
+    message_id = path_id(request, "message_id")
+    return answer_outcome(
+        await request.app[DESK].chat.add_reaction(request[CONTEXT], message_id, request[BODY].emoji)
+    )
 
 
 @route(
@@ -161,13 +154,7 @@ async def add_reaction(request: web.Request) -> web.Response:
 async def remove_reaction(request: web.Request) -> web.Response:
     """Take your emoji away from a message."""
     message_id, emoji = path_id(request, "message_id"), request.match_info["emoji"]
-
-    async def work(change: Change) -> None:
-        await _lock(change, request[PROJECT].id, message_id)
-        now = await reactions.remove(change, "chat_message", message_id, emoji)
-        _tell(change, request[PROJECT].id, message_id, now)
-
-    await request.app[DESK].changes.run(request[CONTEXT], work)
+    await request.app[DESK].chat.remove_reaction(request[CONTEXT], message_id, emoji)
     return no_content()
 
 
@@ -210,20 +197,6 @@ async def read_chat(request: web.Request) -> web.Response:
     return no_content()
 
 
-async def _lock(change: Change, project_id: int, message_id: int) -> None:
-    await change.enter()
-    await sql.chat.lock(change.connection, id=message_id, project_id=project_id)
-
-
-def _tell(change: Change, project_id: int, message_id: int, now: Reactions) -> None:
-    change.emit(
-        project_channel(project_id),
-        CHAT_REACTION_UPDATED,
-        Held(now.of_message),
-        entity=entity("message", message_id),
-    )
-
-
 # On a socket
 
 
@@ -254,6 +227,17 @@ async def delete_on_socket(call: Call) -> dict[str, Any]:
     """Deletes a message of your own; project admins delete anybody's."""
     socket, body = call.socket, call.body
     await socket.desk.chat.delete(call.context, body.message_id)
+    return {"message_id": body.message_id}
+
+
+@command("chat.react", ReactById, need=Role.MEMBER, rate=CHANGES)
+async def react_on_socket(call: Call) -> dict[str, Any]:
+    """Puts an emoji under a message, or takes yours away: `remove`."""
+    chat, body = call.socket.desk.chat, call.body
+    if body.remove:
+        await chat.remove_reaction(call.context, body.message_id, body.emoji)
+    else:
+        await chat.add_reaction(call.context, body.message_id, body.emoji)
     return {"message_id": body.message_id}
 
 

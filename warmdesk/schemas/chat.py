@@ -68,6 +68,13 @@ class AddReaction(Body):
     emoji: Annotated[str, Meta(min_length=1, max_length=32, examples=["👍"])]
 
 
+class ReactById(AddReaction, kw_only=True):
+    """Which message to put it under, or to take it from, on a socket."""
+
+    message_id: Id
+    remove: bool = False
+
+
 class MessagesQuery(Body):
     """A page, oldest first: the newest messages, or those before, after or around one."""
 

@@ -44,7 +44,13 @@ class Told(Shape):
     ts: Timestamp
     actor_id: Annotated[int | None, Meta(description="the user who made the change, if one did")]
     client_id: (
-        Annotated[str, Meta(description="the `X-Client-Id` of the change, where it had one")]
+        Annotated[
+            str,
+            Meta(
+                description="the `X-Client-Id` of the change, or the `client_id` of the command,"
+                " where it had one"
+            ),
+        ]
         | UnsetType
     ) = UNSET
 
