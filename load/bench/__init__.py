@@ -13,5 +13,6 @@ Who
   Peers are short honest programs in `load.peers`. WarmDesk runs with everything on: tokens,
   memberships, presence, order, feeds on disk, metrics, logs; only its rate limits are off.
 
-`goals` says how fast is fast enough; `viewing` and `asking` hold the scenarios.
+`goals` says how fast is fast enough; `viewing`, `asking` and `uploading` hold the
+scenarios.
 """

@@ -87,13 +87,10 @@ SOUGHT = {
 }
 """What is looked for, and in which card of how many it stands."""
 STOCK = """
-    with said as (
-        select array[
-            'ba', 'se', 'rint', 'ter', 'ask', 'ket', 'oard', 'pri', 'lo', 'ma', 'ne', 'ro', 'su',
-            'ti', 'ven', 'wal', 'dor', 'fen', 'gra', 'hin', 'jo', 'kel', 'lam', 'mor', 'nis', 'ol',
-            'per', 'qua', 'ras', 'sta', 'tu', 'und', 'vis', 'wen', 'xi', 'yar', 'zo', 'ber', 'cla',
-            'den'
-        ] as parts
+    with said as materialized (
+        select array_agg(c || v order by c, v) || '{pri,int,ter,gas,ase,oard}'::text[] as parts
+        from unnest(string_to_array('bcdfghjklmnprstvwxyz', null)) c
+        cross join unnest('{a,e,i,o,u}'::text[]) v
     ), made as (
         insert into cards (
             project_id, column_id, title, description, position, card_number, created_by_id
@@ -113,7 +110,8 @@ STOCK = """
         cross join generate_series(1, $3::integer) n
         cross join lateral (
             select string_agg(
-                s.parts[1 + h % 40] || s.parts[1 + h / 40 % 40] || s.parts[1 + h / 1600 % 40], ' '
+                s.parts[1 + h % 106] || s.parts[1 + h / 106 % 106] || s.parts[1 + h / 11236 % 106],
+                ' '
             ) as words
             from said s, generate_series(1, 30) i, abs(hashint8(n * 100 + i) / 2) h
         ) w
@@ -127,7 +125,7 @@ STOCK = """
     )
     insert into card_assignees (card_id, user_id) select m.id, $2::bigint from made m
 """
-"""Cards of thirty words, made of parts that stand in what is looked for, too."""
+"""Cards of thirty words, of syllables; some of those stand in what is looked for, too."""
 LOGGED = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*?)(?=\n\d{4}-\d\d-\d\d |\Z)", re.DOTALL)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -89,13 +90,16 @@ async def uploading(run: Run) -> None:
     store = run.place.directory / "files"
     for _ in range(run.rounds):
         peer = WarmDesk(file_store=store)
-        async with stage(run, peer, count) as on:
-            await on.open(range(count))
-            lines = await cards(peer)
-            await at_once(on, lines[:1], 1)  # what is made once is made now
-            await alone(run, on, lines[:1])
-            run.add("MiB more beside ten uploads", await at_once(on, lines, 2) / MIB)
-            await beside(run, on, lines)
+        try:
+            async with stage(run, peer, count) as on:
+                await on.open(range(count))
+                lines = await cards(peer)
+                await at_once(on, lines[:1], 1)  # what is made once is made now
+                await alone(run, on, lines[:1])
+                run.add("MiB more beside ten uploads", await at_once(on, lines, 2) / MIB)
+                await beside(run, on, lines)
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
 
 
 async def cards(peer: WarmDesk) -> list[tuple[str, str]]:
