@@ -63,12 +63,17 @@ class Day:
     def end(self) -> int:
         return max(self.truths)
 
-    def archived_since(self, seq: int) -> set[int]:
-        """Cards that went into the archive or came out of it: what they say is not told again."""
+    def met_otherwise(self, seq: int) -> set[int]:
+        """Cards that came back from the archive, or were moved, maybe from behind the cards that a
+        board has to those that it has: what they say is not told again.
+        """
+        after = [event for event in self.live.values() if event["seq"] > seq]
         return {
             event["payload"]["id"]
-            for event in self.live.values()
-            if event["seq"] > seq and "archived_at" in event["payload"].get("changes", ())
+            for event in after
+            if "archived_at" in event["payload"].get("changes", ())
+        } | {
+            event["payload"]["card"]["id"] for event in after if event["type"] == "board.card_moved"
         }
 
 
@@ -388,12 +393,13 @@ def follow(
     equals(mine, truth)
     if arrivals or not Board(opened.fetched).more():
         assert not mine.more(), "all pages were read"
+        assert not mine.uncounted or mine.count(day.counts[-1])
         assert not mine.uncounted
         lines = wrongs(mine, shown(truth, []))
         assert not lines, "\n".join(lines[:20])
         assert mine.check(day.digests[day.end])
         untold = {card["id"] for card in mine.cards.values() if "description" not in card}
-        assert mine.brief or untold <= day.archived_since(opened.fetched["seq"])
+        assert mine.brief or untold <= day.met_otherwise(opened.fetched["seq"])
     else:
         assert mine.count(day.counts[-1])
         assert not mine.uncounted
@@ -581,6 +587,40 @@ async def test_counts_that_contradict_what_is_there_are_found(
     assert opened.stale
 
 
+async def test_a_card_that_a_page_passed_over_is_found_whatever_was_deleted(
+    board: Demo, opened: Board, alice: Person, bob: Person
+) -> None:
+    """The deletion of a card that it never had leaves counts unsure for a while."""
+    unseen = [
+        each for each in await bob.get(f"{board.path}/cards") if each["id"] not in opened.cards
+    ]
+    passed_over, deleted = (each["id"] for each in unseen[:2])
+    path, page = await page_of(opened, bob)
+    await alice.delete(f"{board.path}/cards/{deleted}")
+    for event in await events(bob, board, opened.seq):
+        assert opened.apply(event)
+    assert opened.uncounted
+    cards = [each for each in page.body if each["id"] != passed_over]
+    assert opened.lay_over(path, Answer(page.status, page.headers, cards))
+    assert not await opened.fill(bob.client)
+    assert "that are counted" in opened.stale
+
+
+async def test_counts_that_follow_what_is_gone_prove_again(
+    board: Demo, opened: Board, bob: Person
+) -> None:
+    path, page = await page_of(opened, bob)
+    assert opened.apply({"type": "gone", "payload": {}, "seq": opened.seq + 1})
+    short = Answer(page.status, page.headers, page.body[1:])
+    assert opened.lay_over(path, short)
+    told = await bob.get(f"{board.path}/counts")
+    counts = {"type": "board.counts", "payload": told}
+    assert opened.apply(counts), "these were read before what is gone"
+    counts["payload"]["seq"] = opened.seq
+    assert not opened.apply(counts)
+    assert "that are counted" in opened.stale
+
+
 async def test_it_fills_itself_while_columns_go(
     board: Demo, opened: Board, alice: Person, olga: Person, bob: Person
 ) -> None:
@@ -645,9 +685,12 @@ async def test_the_program_in_the_protocol_shows_what_happens(
             await shows("Backlog 22 ", "'Card 0'")
             card = await board.card("Fix the door", column=board.review)
             await shows("Review 1 ", "'Fix the door'")
-            while not (await shown_cards(process.stdout, "Backlog"))[21:]:
-                await board.maker.put(f"{board.path}/cards/{card['id']}", {"title": "Again"})
-                await board.maker.put(f"{board.path}/cards/{card['id']}", {"title": "And again"})
+            titles: list[str] = []
+            while len(titles) < 22:
+                await board.maker.put(
+                    f"{board.path}/cards/{card['id']}", {"title": f"Again {len(titles)}"}
+                )
+                titles = await shown_cards(process.stdout, "Backlog")
     finally:
         process.kill()
         await process.wait()

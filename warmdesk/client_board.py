@@ -103,9 +103,9 @@ class Board:
 
     After each frame it shows what that answer would be at `seq`, of those cards that it has: the
     first ones that were fetched, those that were laid over, and all that events told of. Of a card
-    that it knows by an event alone, as of one that came back from the archive, ``description`` is
-    absent where there is one to fetch. It writes to nothing that it is given, and shares it: what
-    it shows is to be read only.
+    that it knows by an event alone, as of one that came back from the archive, or was moved from
+    behind those that it has, ``description`` is absent where there is one to fetch. It writes to
+    nothing that it is given, and shares it: what it shows is to be read only.
 
     The chat and what hangs on cards are no part of it.
 
@@ -129,7 +129,8 @@ class Board:
         self._counts: dict[int, int] = {id: each["card_count"] for id, each in self.columns.items()}
         self._open: int = fetched["open_card_count"]
         self._member_count: int = fetched["member_count"]
-        self._unsure = self._heard_gone = False
+        self._unsure = False
+        self._gone_at = 0  # the last event that is gone, until counts are told that were read after
         self._kept: deque[Kept] = deque()
         self._kept_from = self.seq
         self._read: dict[tuple[int, str], str | None] = {}
@@ -151,6 +152,8 @@ class Board:
             if type in ("reset", "sync.reset"):
                 self.stale = f"the server cannot carry it on: {frame['payload'].get('reason')}"
             elif type == "board.counts":
+                if frame["payload"]["seq"] >= self._gone_at:
+                    self._gone_at = 0
                 self.count(frame["payload"])
             elif type == "pong" and "digest" in frame["payload"]:
                 self.check(frame["payload"])
@@ -162,6 +165,7 @@ class Board:
                 self.stale = f"event {seq}, {type}, cannot be understood: {error!r}"
                 return False
             self.seq = seq
+            self._gone_at = seq if type == "gone" else self._gone_at
             if type in self.RULES or type in ARCHIVED:
                 self._keep(Kept(frame, counted))
             self._catch_up()
@@ -213,8 +217,9 @@ class Board:
         return is_same
 
     async def fill(self, client: Client) -> bool:
-        """Fetch the cards that the columns have still, page after page; go on applying meanwhile.
-        False if a page was not taken: try again, unless the board is `stale`.
+        """Fetch the cards that the columns have still, page after page, and counts if they are
+        unsure; go on applying meanwhile. False if something was not taken: try again, unless the
+        board is `stale`.
         """
         for first in self.more().values():
             path: str | None = first
@@ -225,7 +230,9 @@ class Board:
                 if not self.lay_over(path, page):
                     return False
                 path = page.next
-        return True
+        if self.uncounted:
+            return self.count(await client.get(f"/projects/{self.project['slug']}/counts"))
+        return not self.stale
 
     # What is shown.
 
@@ -269,11 +276,12 @@ class Board:
 
     @property
     def uncounted(self) -> bool:
-        """Whether counts may be wrong: while columns have `more`, a card that is deleted and that
-        the board does not have may have been counted or not. A socket is told ``board.counts`` if
-        what was told of it is gone; else fetch them, or the cards.
+        """Whether counts may be wrong: a card that is deleted and that the board does not have may
+        have been counted or not. A socket is told ``board.counts`` if what was told of it is gone;
+        else fetch them. With all cards the board counts by itself, but counts prove that it has
+        all.
         """
-        return self._unsure and bool(self.more())
+        return self._unsure
 
     @property
     def digest(self) -> str | None:
@@ -346,7 +354,7 @@ class Board:
         may have passed over some if that was moved while all the others were spaced anew. Who was
         told of cards that are gone may find some counted whose deletion is still to come.
         """
-        if self._heard_gone or self._unsure:
+        if self._gone_at or self._unsure:
             return
         for column in self.shown()["columns"]:
             count = self._counts.get(column["id"], 0)
@@ -356,7 +364,6 @@ class Board:
     def _counted(self, type: str, payload: Any) -> Counted:
         """What an event changes of the counts, by what the board was before it."""
         counted: Counted = []
-        self._heard_gone = self._heard_gone or type == "gone"
         if type in ("board.card_created", "board.card_restored"):
             if payload["archived_at"] is None:
                 counted = [Change(payload["column_id"], 1, not payload["closed"])]

@@ -31,6 +31,7 @@ SCAN, END = 0xDA, 0xD9
 MOST_SCANS = 32
 """Of a JPEG; a progressive one has ten or so."""
 MOST_SEGMENTS = 2000
+"""Of a JPEG, up to its end: a camera writes a hundred."""
 PREVIEW = 320
 AVATAR = 128
 QUALITY = 80

@@ -149,11 +149,11 @@ create or replace function has_files(owner_type_ text, owner_ bigint) returns bo
 select exists (select 1 from attachments a where a.owner_type = owner_type_ and a.owner_id = owner_)
 $$;
 
--- Keeps files that came for a project or a conversation until something takes them. Nobody is told. A person has at most 50 of
--- them: else one could fill a place that others need with what is nowhere seen.
+-- Keeps files that came for a project or a conversation until something takes them. Nobody is told. A person has at most
+-- `most_` of them: else one could fill a place that others need with what is nowhere seen.
 create or replace function keep_uploads(
     actor_ bigint, project_ bigint, conversation_ bigint,
-    stored_names_ text[], filenames_ text[], mime_types_ text[], sizes_ bigint[], digests_ text[], most_bytes_ bigint,
+    stored_names_ text[], filenames_ text[], mime_types_ text[], sizes_ bigint[], digests_ text[], most_ integer, most_bytes_ bigint,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -165,8 +165,10 @@ begin
         perform require_participant(actor_, conversation_);
     end if;
     perform pg_advisory_xact_lock(5, (actor_ % 2147483647)::integer);
-    if (select count(*) from attachments a where a.uploader_id = actor_ and a.owner_type is null) + cardinality(sizes_) > 50 then
-        perform refuse(413, 'you have uploads that nothing has yet, at most 50: send them, or delete some', '{"code":"too_many_files"}');
+    if (select count(*) from attachments a where a.uploader_id = actor_ and a.owner_type is null) + cardinality(sizes_) > most_ then
+        perform refuse(
+            413, 'you may have ' || most_ || ' uploads that nothing has yet: send some, or delete them', '{"code":"too_many_files"}'
+        );
     end if;
     perform require_room(project_, conversation_, sizes_, most_bytes_);
     status := 201;

@@ -28,7 +28,8 @@ from detach_from_card(
 select status, answer, messages
 from keep_uploads(
     :actor::bigint, :project_id::bigint, :conversation_id::bigint,
-    :stored_names::text[], :filenames::text[], :mime_types::text[], :sizes::bigint[], :digests::text[], :most_bytes::bigint
+    :stored_names::text[], :filenames::text[], :mime_types::text[], :sizes::bigint[], :digests::text[],
+    :most::integer, :most_bytes::bigint
 );
 
 -- name: attach_to_owner -> one, by key

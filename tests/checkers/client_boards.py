@@ -212,7 +212,7 @@ class Accompanied(Mirror):
         for board in self.boards:
             assert board.seq == self.state.seq
             for expected, name in ((self.state.shown(), "mirror"), (fetched, "fetched board")):
-                told = "\n".join(wrongs(board, expected)[:50])
+                told = "\n".join(wrongs(board, expected, mirrored=name == "mirror")[:50])
                 kind = "brief board" if board.brief else "board"
                 assert not told, (
                     f"at seq {board.seq} the client's {kind} is not the {name}:\n{told}"

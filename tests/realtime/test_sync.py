@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,26 @@ from warmdesk.realtime.channels import project_channel
 EVENTS = 450
 """More than two pages of a feed."""
 ASKED = 12
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], asyncio.Event]]:
+    """Rooms remember little, and from the call on what is missed waits for the event it gives."""
+    after, go = feed.after, asyncio.Event()
+
+    async def slow(pool: Any, channel: str, since: int, **options: Any) -> Any:
+        if "limit" not in options:  # what only asks whether there is a way back is answered
+            await go.wait()
+        return await after(pool, channel, since, **options)
+
+    def hold() -> asyncio.Event:
+        monkeypatch.setattr(feed, "after", slow)
+        return go
+
+    monkeypatch.setattr(room, "TAIL_EVENTS", 3)
+    monkeypatch.setattr(resume, "TAIL_EVENTS", 3)
+    yield hold
+    go.set()
 
 
 def carried_on(frames: list[dict[str, Any]], since: int) -> int:
@@ -137,24 +158,16 @@ async def test_a_sync_that_cannot_be_answered_is_refused_and_not_acknowledged(
 
 
 async def test_a_client_that_asks_again_further_on_gets_all_that_it_asked_for_first(
-    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+    board: Board, desk: Desk, alice: Person, held: Callable[[], asyncio.Event]
 ) -> None:
     """The second question comes while the first is still being answered."""
-    channel, after, go = project_channel(board.id), feed.after, asyncio.Event()
-
-    async def slow(pool: Any, channel: str, since: int, **options: Any) -> Any:
-        if "limit" not in options:  # what only asks whether there is a way back is answered
-            await go.wait()
-        return await after(pool, channel, since, **options)
-
-    monkeypatch.setattr(room, "TAIL_EVENTS", 3)
-    monkeypatch.setattr(resume, "TAIL_EVENTS", 3)
+    channel = project_channel(board.id)
     async with alice.socket("demo") as wire:
         hello = (await wire.next("hello"))["payload"]
         await tell(desk, channel, 20)
         while len(wire.events) < 20:
             await wire.next()
-        monkeypatch.setattr(feed, "after", slow)
+        go = held()
         for name, since in (("a", hello["seq"]), ("b", hello["seq"] + 10), ("c", hello["seq"] + 4)):
             await wire.send("sync", {"since": since}, id=name)
         await wire.settle()
@@ -166,27 +179,18 @@ async def test_a_client_that_asks_again_further_on_gets_all_that_it_asked_for_fi
 
 
 async def test_who_goes_before_the_answer_leaves_nothing_behind(
-    board: Board, desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+    board: Board, desk: Desk, alice: Person, held: Callable[[], asyncio.Event]
 ) -> None:
-    channel, after, go = project_channel(board.id), feed.after, asyncio.Event()
-
-    async def slow(pool: Any, channel: str, since: int, **options: Any) -> Any:
-        if "limit" not in options:
-            await go.wait()
-        return await after(pool, channel, since, **options)
-
-    monkeypatch.setattr(room, "TAIL_EVENTS", 3)
-    monkeypatch.setattr(resume, "TAIL_EVENTS", 3)
+    channel = project_channel(board.id)
     async with alice.socket("demo") as wire:
         hello = (await wire.next("hello"))["payload"]
         await tell(desk, channel, 20)
         while len(wire.events) < 20:
             await wire.next()
-        monkeypatch.setattr(feed, "after", slow)
+        held()
         await wire.send("sync", {"since": hello["seq"]}, id="a")
         await wire.settle()
         assert len(desk.resume._asked) == 1
     async with asyncio.timeout(5 * pace.stretch()):
         while desk.resume._asked:
             await asyncio.sleep(0.01)
-    go.set()

@@ -77,6 +77,7 @@ class AttachmentsQueries(Queries):
         mime_types: Sequence[str | None] | None,
         sizes: Sequence[int | None] | None,
         digests: Sequence[str | None] | None,
+        most: int | None,
         most_bytes: int | None,
     ) -> Row: ...
     @query

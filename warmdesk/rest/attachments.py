@@ -27,6 +27,7 @@ from warmdesk.realtime.change import Outcome
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.attachments import (
     FILES,
+    MOST_UPLOADS,
     Attachment,
     Download,
     FileLink,
@@ -225,6 +226,7 @@ async def _keep(request: web.Request, form: Form) -> Outcome:
         project_id=project_id,
         conversation_id=conversation_id,
         **form.columns,
+        most=MOST_UPLOADS,
         most_bytes=desk.settings.project_file_bytes,
     )
 

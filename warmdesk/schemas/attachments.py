@@ -11,6 +11,8 @@ from warmdesk.schemas.pages import PageQuery
 
 FILES = 10
 """Files of a form, of a comment and of a message."""
+MOST_UPLOADS = 50
+"""Uploads of a person that nothing has yet."""
 AttachmentIds = Annotated[
     list[Id],
     Meta(max_length=FILES, description="Uploads of yours to `/attachments` that nothing has yet"),
