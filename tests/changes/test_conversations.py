@@ -461,6 +461,12 @@ async def counts_are_true(connection: Any, who: Person, places: list[int]) -> No
     """What somebody has not read, and is notified of, equals a recount."""
     for place in places:
         seen = await who.request("GET", f"/conversations/{place}")
+        is_in = (
+            "select count(*) from conversation_members where conversation_id = $1 and user_id = $2"
+        )
+        if not await connection.fetchval(is_in, place, who.id):
+            assert seen.status == 404
+            continue
         count = await connection.fetchval(
             "select count(*) from conversation_members r"
             " inner join conversation_messages m on m.conversation_id = r.conversation_id"
