@@ -363,7 +363,11 @@ class Scene:
         for (who, _), person in self.people.items():
             if who in ("mate", "boss"):
                 bell = await person.get("/notifications")
-                bells.append([bell["unread_count"], sorted(map(str, brief(bell["items"])))])
+                shown = [
+                    f"{item['kind']}, {'read' if item['read_at'] else 'new'}: {brief(item['body'])}"
+                    for item in bell["items"]
+                ]
+                bells.append([bell["unread_count"], sorted(shown)])
         return bells
 
 
