@@ -304,6 +304,9 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/login",
         "/auth/refresh",
         "/auth/ws-ticket",
+        "/auth/api-keys",
+        "/users/me/api-keys",
+        "/projects/{slug}/api-keys",
         "/attachments/{attachment_id}/link",
     }
 

@@ -486,6 +486,7 @@ def shared_bytes(pid: int) -> int:
 # Reading
 
 STATEMENTS = {
+    "/auth/api-keys": "keys.page",
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
     "/conversations": "conversations.page",
@@ -499,6 +500,7 @@ STATEMENTS = {
     "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
+    "/projects/{slug}/api-keys": "keys.page",
     "/projects/{slug}/activity": "cards.activity",
     "/projects/{slug}/cards": "cards.in_project",
     "/projects/{slug}/cards/deleted": "cards.deleted",
@@ -528,6 +530,7 @@ STATEMENTS = {
     "/starred-projects": "projects.page",
     "/users": "users.list",
     "/users/me": "users.me",
+    "/users/me/api-keys": "keys.page",
     "/users/me/events": "feeds.after",
     "/users/refs": "people.refs",
     "/users/search": "users.search",

@@ -171,6 +171,11 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     path = f"/conversations/{caller.known['conversation_id']}/messages"
     caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
     await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
+    for name, place in (
+        ("key_id", "/auth/api-keys"),
+        ("project_key_id", f"{board.path}/api-keys"),
+    ):
+        caller.known[name] = (await olga.post(place, {"name": "CI"}))["id"]
     caller.known["notification_id"] = (await olga.get("/notifications"))["items"][0]["id"]
     return caller
 

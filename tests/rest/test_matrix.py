@@ -70,6 +70,12 @@ public         POST   /auth/refresh
 public         POST   /auth/logout
 account        GET    /auth/sessions
 session        DELETE /auth/sessions/{session_id}
+account        GET    /auth/api-keys
+account        GET    /users/me/api-keys
+account        POST   /auth/api-keys
+account        POST   /users/me/api-keys
+session        DELETE /auth/api-keys/{key_id}
+session        DELETE /users/me/api-keys/{key_id}
 people         POST   /auth/ws-ticket
 people         GET    /ws/user
 viewer         GET    /ws/{slug}
@@ -119,6 +125,10 @@ owner          PUT    /projects/{slug}/members/{user_id}
 owner          PUT    /projects/{slug}/members/{user_id}/role
 owner          DELETE /projects/{slug}/members/{user_id}
 inside         DELETE /projects/{slug}/members/{user_id} oneself
+
+owner          GET    /projects/{slug}/api-keys
+owner          POST   /projects/{slug}/api-keys
+owner          DELETE /projects/{slug}/api-keys/{project_key_id}
 
 viewer         GET    /projects/{slug}/columns
 admin          POST   /projects/{slug}/columns

@@ -696,6 +696,30 @@ class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
 
+class KeysQueries(Queries):
+    @query
+    def page(
+        self, *, project_id: int | None, user_id: int | None, before: int | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def hold(self, *, user_id: int | None) -> str: ...
+    @query
+    def exceed(self, *, project_id: int | None, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def create(
+        self,
+        *,
+        user_id: int | None,
+        project_id: int | None,
+        name: str | None,
+        key_hash: str | None,
+        key_prefix: str | None,
+        scopes: Sequence[str | None] | None,
+        days: int | None,
+    ) -> Any: ...
+    @query
+    def revoke(self, *, id: int | None, project_id: int | None, user_id: int | None) -> Row: ...
+
 class LabelsQueries(Queries):
     @query
     def all(self, *, project_id: int | None) -> Any: ...
@@ -1009,6 +1033,8 @@ class RetentionQueries(Queries):
     @query
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
+    def api_keys(self, *, batch: int | None) -> Any: ...
+    @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
@@ -1163,6 +1189,7 @@ class Sql(Statements):
     conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    keys: KeysQueries
     labels: LabelsQueries
     links: LinksQueries
     members: MembersQueries

@@ -8,6 +8,7 @@ RESOURCES = (
     "health",
     "auth",
     "sessions",
+    "keys",
     "users",
     "avatars",
     "people",
