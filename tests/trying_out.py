@@ -130,6 +130,11 @@ class Office:
             operation.names["notification_id"] = str(newest["id"])
         if operation.id == "download_by_link":
             await self._link(operation)
+        if operation.id == "wait_for_ticket":
+            operation.parameters = [
+                each | {"example": "Backlog"} if each["name"] == "column_name" else each
+                for each in operation.parameters
+            ]
         if "{session_id}" in operation.path:
             await self._sign_in()
             sessions = await self.author.get("/auth/sessions")

@@ -363,7 +363,7 @@ async def test_a_key_knows_its_scopes(identity: Identity, key: int, connection: 
     assert (await identity.by_key(KEY)).grants is None
     identity.forget()
     await connection.execute("update api_keys set scopes = array['tickets', 'of a later program']")
-    assert (await identity.by_key(KEY)).grants == {Grant.TICKETS}
+    assert (await identity.by_key(KEY)).grants == frozenset({Grant.TICKETS})
 
 
 async def test_only_access_tokens_are_tokens(identity: Identity, session: str, key: int) -> None:

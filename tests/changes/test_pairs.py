@@ -288,6 +288,16 @@ DEEDS = {
     "unsay": Deed("worker", "DELETE", "/chat/messages/{said}"),
     "react": Deed("mate", "POST", "/chat/messages/{said}/reactions", {"emoji": "🎉"}),
     "take back": Deed("mate", "DELETE", "/chat/messages/{said}/reactions/👍"),
+    "file a ticket": Deed(
+        "worker", "POST", "/ticket", {"title": "N", "column_name": "b", "labels": ["bug"]}
+    ),
+    "change a ticket": Deed(
+        "mate",
+        "PATCH",
+        "/ticket/{c1}",
+        {"column_name": "C", "title": "Changed", "comment": "Hello"},
+    ),
+    "comment a ticket": Deed("worker", "PATCH", "/ticket/{c1}", {"comment": "Hello"}),
     "begin a topic": Deed("worker", "POST", "/topics", {"title": "Another", "body": "Why?"}),
     "edit a topic": Deed("worker", "PUT", "/topics/{topic}", {"title": "Edited"}),
     "pin a topic": Deed("olga", "PUT", "/topics/{topic}", {"is_pinned": True}),

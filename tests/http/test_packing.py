@@ -278,6 +278,8 @@ NO_SECRETS = {
     "CardDetail": {"key"},
     "CardLink": {"url"},
     "ShownCard": {"key"},
+    "FiledTicket": {"key", "url"},
+    "ChangedTicket": {"key", "url"},
     "Uploaded": {"url"},
 }
 """Fields of answers that are called like secrets and are none: a card's key, a page's address."""

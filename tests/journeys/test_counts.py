@@ -522,6 +522,9 @@ STATEMENTS = {
     "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
+    "/projects/{slug}/ticket": "cards.in_project",
+    "/projects/{slug}/ticket/{card_id}": "cards.detail",
+    "/projects/{slug}/ticket/{card_id}/wait": "tickets.state",
     "/projects/{slug}/topics": "topics.page",
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",
@@ -538,7 +541,11 @@ STATEMENTS = {
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
-QUERIES = {"/search": "q=hello", "/users/refs": "ids=1"}
+QUERIES = {
+    "/search": "q=hello",
+    "/users/refs": "ids=1",
+    "/projects/{slug}/ticket/{card_id}/wait": "column_name=backlog",
+}
 """Of those that are not answered without one."""
 
 

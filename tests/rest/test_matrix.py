@@ -159,6 +159,12 @@ member         POST   /projects/{slug}/cards/{card_id}/archive
 member         DELETE /projects/{slug}/cards/{card_id}/archive
 viewer         GET    /projects/{slug}/cards/{card_id}/history
 
+viewer         GET    /projects/{slug}/ticket
+member         POST   /projects/{slug}/ticket
+viewer         GET    /projects/{slug}/ticket/{card_id}
+member         PATCH  /projects/{slug}/ticket/{card_id}
+viewer         GET    /projects/{slug}/ticket/{card_id}/wait
+
 viewer         GET    /projects/{slug}/cards/{card_id}/attachments
 member         POST   /projects/{slug}/cards/{card_id}/attachments
 viewer         GET    /projects/{slug}/cards/{card_id}/attachments/{attachment_id}

@@ -245,7 +245,7 @@ class CardsQueries(Queries):
         most_bytes: int | None,
     ) -> Row: ...
     @query
-    def went_to(self, *, card: str | None, project_id: int | None) -> Any: ...
+    def went_to(self, *, card: str | None, project_id: int | None) -> Row: ...
     @hot
     def update_many(
         self, *, ids: Sequence[int | None] | None, fields: str | None, bytes: int | None
@@ -1095,6 +1095,23 @@ class SocketsQueries(Queries):
         projects: Sequence[int | None] | None,
     ) -> Rows: ...
 
+class TicketsQueries(Queries):
+    @hot
+    def update(
+        self, *, card: str | None, fields: str | None, comment: str | None, names: str | None
+    ) -> Row: ...
+    @query
+    def column(self, *, project_id: int | None, name: str | None) -> Any: ...
+    @query
+    def state(
+        self,
+        *,
+        column_name: str | None,
+        closed: bool | None,
+        card: str | None,
+        project_id: int | None,
+    ) -> Row: ...
+
 class TopicsQueries(Queries):
     @hot
     def create(self, *, title: str | None, body: str | None, names: str | None) -> Row: ...
@@ -1204,5 +1221,6 @@ class Sql(Statements):
     search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
+    tickets: TicketsQueries
     topics: TopicsQueries
     users: UsersQueries

@@ -28,7 +28,7 @@ from warmdesk.auth.actor import (
 )
 from warmdesk.db.heads import HeadReads
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, KeyScope
+from warmdesk.errors import Forbidden, KeyScope, Unauthorized
 from warmdesk.http.answers import WholeResponse
 from warmdesk.http.body import BODY_LIMIT, body_reader, check_head, read_body, toil
 from warmdesk.http.middleware import PLACEHOLDER
@@ -290,7 +290,13 @@ def _entered(route: Route) -> Handler:
 
     async def admit(request: web.Request) -> Actor:
         desk = request.app[DESK]
-        actor: Actor = await desk.identity.who(request)
+        actor: Actor
+        try:
+            actor = await desk.identity.who(request)
+        except Unauthorized as error:
+            if Grant.TICKETS in grants and error.code == "unauthorized":
+                raise Unauthorized("missing API key") from error
+            raise
         request[ACTOR] = actor
         if session:
             require_session(actor)

@@ -17,6 +17,7 @@ RESOURCES = (
     "columns",
     "labels",
     "cards",
+    "tickets",
     "comments",
     "checklist",
     "links",
