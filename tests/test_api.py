@@ -47,6 +47,8 @@ POST   /projects/:slug/cards/:cardId/attachments            201
 DELETE /projects/:slug/cards/:cardId/attachments/:id        204
 GET    /projects/:slug/cards/:cardId/links                  200
 POST   /projects/:slug/cards/:cardId/links                  201
+POST   /projects/:slug/ticket                               201
+PATCH  /projects/:slug/ticket/:ref                          200
 GET    /projects/:slug/chat/messages                        200
 POST   /projects/:slug/chat/messages                        201
 PUT    /projects/:slug/chat/messages/:id                    200

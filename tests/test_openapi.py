@@ -187,7 +187,9 @@ def test_credentials_are_described(described: Node) -> None:
     assert (key["type"], key["in"], key["name"]) == ("apiKey", "header", "X-API-Key")
     for each in app.resources():
         operation = described["paths"][each.path][each.method.lower()]
-        if each.need is not None:
+        if each.session:
+            assert operation["security"] == [{"BearerAuth": []}], each.path
+        elif each.need is not None:
             assert "security" not in operation, each.path
         elif each.status != 101:
             assert operation["security"] == [], each.path
@@ -434,6 +436,9 @@ async def test_a_next_page_is_named_exactly_where_one_is_promised(
     for _ in range(2):
         path = f"/conversations/{names['conversation_id']}/messages"
         await olga.post(path, {"body": "Good morning"})
+    for path in ("/auth/api-keys", f"{board.path}/api-keys"):
+        for _ in range(2):
+            await olga.post(path, {"name": "CI"})
     for user_id in (alice.id, root.id):
         await olga.post(f"/favorite-users/{user_id}", status=204)
     needed = {"/search": "q=morning&type=chat_message", "/users/refs": f"ids={olga.id}"}

@@ -130,11 +130,24 @@ class Office:
             operation.names["notification_id"] = str(newest["id"])
         if operation.id == "download_by_link":
             await self._link(operation)
+        if operation.id == "wait_for_ticket":
+            operation.parameters = [
+                each | {"example": "Backlog"} if each["name"] == "column_name" else each
+                for each in operation.parameters
+            ]
         if "{session_id}" in operation.path:
             await self._sign_in()
             sessions = await self.author.get("/auth/sessions")
             other = next(each["id"] for each in sessions if not each["current"])
             operation.names["session_id"] = str(other)
+        if "{key_id}" in operation.path:
+            key = await self.author.post("/auth/api-keys", {"name": "Tried"})
+            operation.names["key_id"] = str(key["id"])
+        elif "{project_key_id}" in operation.path:
+            keys = f"/projects/{operation.names['slug']}/api-keys"
+            key = await owner.post(keys, {"name": "Tried"})
+            operation.names["project_key_id"] = str(key["id"])
+            operation.ids["project_key_id"] = key["id"]
         if "{user_id}" in operation.path and "user_id" not in operation.names:
             operation.names["user_id"] = str(self.bob.id)
         if operation.id in ("register_user", "register", "create_user"):

@@ -18,7 +18,7 @@ TABLES: dict[str, str] = {
     "users": "registrations: 5 an hour and address; closed by a setting",
     "sessions": "100 living ones a user; ended ones go after a day, expired ones after 30",
     "refresh_tokens": "600 an hour and user, gone when they expire or their session ends",
-    "api_keys": WORK,
+    "api_keys": "100 a person and 100 a project; revoked and expired ones go after 30 days",
     "login_events": "1,000 failures and 1,000 others a user, and as many of nobody; 400 days",
     "idempotency_keys": "50,000 keys and 256 MiB a user; 24 hours",
     "feeds": "one row a project and user",

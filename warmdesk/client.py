@@ -60,10 +60,10 @@ ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
 
 
 def sent_once(path: str) -> bool:
-    """Whether a POST to this path is not repeated when its answer is lost. Uploads are not: the
-    server keeps no key for them.
+    """Whether a POST to this path is not repeated when its answer is lost. Uploads and
+    API keys are not: the server keeps no answer to them.
     """
-    return path in ONCE or path.partition("?")[0].endswith(("/attachments", "/avatar"))
+    return path in ONCE or path.partition("?")[0].endswith(("/api-keys", "/attachments", "/avatar"))
 
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)

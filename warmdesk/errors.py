@@ -57,6 +57,7 @@ CODES = {
     "invalid_fields": "Fields of the body or the query are wrong; `fields` says which.",
     "invalid_payload": "On a socket: the command's payload is not what it must be.",
     "invalid_token": "The token, key or ticket is not one that is good.",
+    "key_lacks_scope": "The API key has scopes, and none that this needs.",
     "key_scope": "The API key is for one project, and this is not in it.",
     "last_column": "A project keeps at least one column.",
     "last_owner": "A project keeps an owner who may act.",
@@ -86,6 +87,7 @@ CODES = {
     "too_many_files": "There are as many files, or uploads that nothing has, as there may be.",
     "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
     "too_many_items": "The checklist has as many items as one may have.",
+    "too_many_keys": "There are as many API keys as one may have.",
     "too_many_labels": "The project has as many labels as one may have.",
     "too_many_members": "The group has as many people as one may have.",
     "too_many_projects": "The person is in as many projects as one may be.",
@@ -192,6 +194,14 @@ class KeyScope(Forbidden):
 
     def __init__(self) -> None:
         super().__init__("key is scoped to a specific project", code="key_scope")
+
+
+class KeyLacksScope(Forbidden):
+    """403: an API key with scopes, and none of those that would do."""
+
+    def __init__(self, scopes: Sequence[str]) -> None:
+        wanted = " or ".join(scopes) or "for this: only a key without scopes may do it"
+        super().__init__(f"key lacks scope {wanted}", code="key_lacks_scope")
 
 
 class NotFound(WarmDeskError):

@@ -352,8 +352,99 @@ begin
 end
 $$;
 
+-- What a ticket calls by name. Of two columns of one name the left one; null when there is none of it.
+create or replace function column_named(project_ bigint, name_ text) returns bigint language plpgsql stable as $$
+begin
+    return (
+        select k.id from columns k
+        where k.project_id = project_ and k.deleted_at is null and lower(k.name) = lower(name_)
+        order by k.position, k.id limit 1
+    );
+end
+$$;
+
+-- Refuses the name of a column that is not there, and says which are.
+create or replace function refuse_column_name(project_ bigint) returns void language plpgsql as $$
+declare
+    names text[] := array(
+        select k.name from columns k where k.project_id = project_ and k.deleted_at is null order by k.position, k.id
+    );
+begin
+    perform refuse(422, 'column_name: no such column in this project; there are ' || array_to_string(names, ', '),
+        json_build_object('fields', '{"column_name":"unknown"}'::json, 'allowed', json_build_object('column_name', names)));
+end
+$$;
+
+create or replace function require_column_named(project_ bigint, name_ text) returns bigint language plpgsql as $$
+declare
+    column_ bigint := column_named(project_, name_);
+begin
+    if column_ is null then
+        perform refuse_column_name(project_);
+    end if;
+    return column_;
+end
+$$;
+
+-- Finds and locks the column that a new ticket goes to: by its id, by its name, or the first one. Another name that it gets in
+-- this moment is waited for, and looked at.
+create or replace function hold_ticket_column(project_ bigint, fields_ jsonb) returns bigint language plpgsql as $$
+declare
+    name_ text := lower(fields_ ->> 'column_name');
+    column_ bigint := (fields_ ->> 'column_id')::bigint;
+begin
+    if column_ is not null then
+        perform lock_column(project_, column_, 422);
+        return column_;
+    end if;
+    select k.id into column_ from columns k
+    where k.project_id = project_ and k.deleted_at is null and lower(k.name) = coalesce(name_, lower(k.name))
+    order by k.position, k.id limit 1 for no key update;
+    if column_ is null then
+        perform refuse_column_name(project_);
+    end if;
+    return column_;
+end
+$$;
+
+-- A new ticket's fields with the ids of the people and labels that it names. Who is no member is as unknown as who is nobody.
+create or replace function with_ids(project_ bigint, fields_ jsonb) returns jsonb language plpgsql as $$
+declare
+    ids bigint[];
+    missing text;
+begin
+    if fields_ ? 'assignees' then
+        select array_agg(u.id order by n.nth), (array_agg(n.name order by n.nth) filter (where u.id is null))[1]
+        into ids, missing
+        from jsonb_array_elements_text(fields_ -> 'assignees') with ordinality n (name, nth)
+        left join users u
+            on lower(u.username) = lower(n.name) and u.is_active and u.deleted_at is null
+            and (
+                u.global_role = 'admin'
+                or exists (select 1 from project_members m where m.project_id = project_ and m.user_id = u.id)
+            );
+        if missing is not null then
+            perform refuse(422, 'assignees: ' || missing || ' is no member of this project', '{"fields":{"assignees":"not_a_member"}}');
+        end if;
+        fields_ := fields_ || jsonb_build_object('assignee_ids', coalesce(ids, '{}'));
+    end if;
+    if fields_ ? 'labels' then
+        select array_agg(b.id order by n.nth), (array_agg(n.name order by n.nth) filter (where b.id is null))[1]
+        into ids, missing
+        from jsonb_array_elements_text(fields_ -> 'labels') with ordinality n (name, nth)
+        left join labels b on b.project_id = project_ and lower(b.name) = lower(n.name) and b.deleted_at is null;
+        if missing is not null then
+            perform refuse(422, 'labels: no label ' || missing || ' in this project', '{"fields":{"labels":"unknown"}}');
+        end if;
+        fields_ := fields_ || jsonb_build_object('label_ids', coalesce(ids, '{}'));
+    end if;
+    return fields_;
+end
+$$;
+
 -- A new card in a column: numbered by its project's counter, at the end unless a place is given. `fields_` holds the keys that
--- were sent, already of the right type; null clears. `checklist_of` is a locked card whose checklist is copied.
+-- were sent, already of the right type; null clears. `checklist_of` is a locked card whose checklist is copied. Without a column
+-- it is a ticket, whose fields name what it is about.
 create or replace function create_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, column_ bigint, fields_ jsonb, index_ integer, position_ double precision, before_ bigint, after_ bigint,
@@ -374,7 +465,12 @@ declare
 begin
     messages := '{}';
     prefix := require_writer(actor_, project_, need_);
-    perform lock_column(project_, column_, 404);
+    if column_ is null then
+        column_ := hold_ticket_column(project_, fields_);
+        fields_ := with_ids(project_, fields_);
+    else
+        perform lock_column(project_, column_, 404);
+    end if;
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
         perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"out_of_range"}}');
     end if;
@@ -446,11 +542,15 @@ $$;
 
 -- Writes the fields that were sent and differ. `column_id` among them moves the card to that column's end; `was` says what the
 -- client saw in some, and they are refused if it is something else. Nothing that differs is no event and no new version.
--- Answers with what `shows_` says: the card and all that hangs on it (`detail`), the card (`card`), or one of its keys.
+-- Answers with what `shows_` says: the card and all that hangs on it (`detail`), the card (`card`), one of its keys, or the card and
+-- its new comment (`ticket`). A ticket calls the column it goes to by name (`column_name`), and `comment_` is written with the rest
+-- or not at all; `names_` are the usernames in it, with spaces between.
 drop function if exists update_card(bigint, text, text, integer, integer, bigint, text, jsonb);
+drop function if exists update_card(bigint, text, text, integer, integer, bigint, text, jsonb, text);
 create or replace function update_card(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, card_ text, fields_ jsonb, shows_ text default 'detail',
+    comment_ text default null, names_ text default '',
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -465,12 +565,26 @@ declare
     payload text;
     channel_ text := 'project:' || project_;
     changes text[] := '{}';
+    is_moved boolean;
+    is_changed boolean;
+    m card_comments;
+    target_ bigint;
     assigned bigint[];
     noted bigint[] := '{}';
     seqs bigint[];
 begin
     messages := '{}';
     prefix := require_writer(actor_, project_, need_);
+    if fields_ ? 'column_name' then
+        target_ := column_named(project_, fields_ ->> 'column_name');
+        perform hold_card(project_, prefix, card_, target_);
+        if target_ is null then
+            perform refuse_column_name(project_);
+        elsif target_ is distinct from column_named(project_, fields_ ->> 'column_name') then
+            raise exception using errcode = '40001', message = 'columns got other names meanwhile';
+        end if;
+        fields_ := fields_ || jsonb_build_object('column_id', target_);
+    end if;
     -- Most updates name no column: then the card alone is locked, and read whole by the same statement.
     if fields_ ? 'column_id' then
         id_ := (hold_card(project_, prefix, card_, (fields_ ->> 'column_id')::bigint)).id;
@@ -573,7 +687,9 @@ begin
         end if;
         changes := changes || write_lists(project_, c.id, fields_, actor_, false);
     end if;
-    if changes <> '{}' or c.column_id <> old.column_id then
+    is_moved := c.column_id <> old.column_id;
+    is_changed := is_moved or changes <> '{}';
+    if is_changed then
         update cards k set
             title = c.title, description = c.description, priority = c.priority, start_date = c.start_date, due_date = c.due_date,
             closed = c.closed,
@@ -581,23 +697,40 @@ begin
             time_spent_minutes = c.time_spent_minutes, manual_minutes = c.manual_minutes,
             column_id = c.column_id, position = c.position, version = k.version + 1, updated_at = clock_timestamp()
         where k.id = c.id returning * into c;
-        noted := note_card(c, actor_, assigned, changes, c.column_id <> old.column_id, true);
-        if c.column_id = old.column_id then
-            seqs[1] := take_seq(channel_);
-        else
+        noted := note_card(c, actor_, assigned, changes, is_moved, true);
+        if is_moved then
             insert into card_history (project_id, card_id, user_id, event_type, from_column_id, to_column_id)
             values (project_, c.id, actor_, 'column_move', old.column_id, c.column_id);
-            seqs := take_seqs(array_fill(channel_, array[1 + (changes <> '{}')::integer]));
         end if;
+    end if;
+    if comment_ is not null then
+        insert into card_comments (project_id, card_id, user_id, body) values (project_, c.id, actor_, comment_) returning * into m;
+        perform tell_part(project_, c.id, actor_, 'comment_added');
+        update cards k set comment_count = k.comment_count + 1 where k.id = c.id returning * into c;
+        noted := noted || note_comment(c, m, names_);
+        changes := changes || 'comment_count'::text;
+    end if;
+    if is_moved or comment_ is not null then
+        seqs := take_seqs(array_fill(
+            channel_, array[is_moved::integer + (changes <> '{}')::integer + (comment_ is not null)::integer]
+        ));
+    elsif is_changed then
+        seqs[1] := take_seq(channel_);
     end if;
     card := card_json(c, prefix);
     if changes <> '{}' then
         payload := card_updated_payload(changes, card);
     end if;
-    if c.column_id <> old.column_id then
+    if is_moved or comment_ is not null then
         messages := write_events(
-            card_moved(c, old.column_id, card::json)
-            || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, entity('card', c.id))::new_event] end,
+            case when is_moved then array[card_moved(c, old.column_id, card::json)] else '{}' end
+            || case when payload is null then '{}' else array[row(channel_, 'board.card_updated', payload, entity('card', c.id))::new_event] end
+            || case
+                when comment_ is null then '{}'
+                else array[row(
+                    channel_, 'board.comment_created', shape(m)::text, entity(entity('card', c.id), 'comment', m.id)
+                )::new_event]
+            end,
             actor_, client_, seqs
         );
     elsif payload is not null then
@@ -605,7 +738,12 @@ begin
     end if;
     messages := messages || tell_notifications(noted);
     status := 200;
-    answer := case shows_ when 'detail' then card_detail(c, actor_, card) when 'card' then card else card::json ->> shows_ end;
+    answer := case shows_
+        when 'detail' then card_detail(c, actor_, card)
+        when 'card' then card
+        when 'ticket' then joined('{"comment":' || case when comment_ is null then 'null' else shape(m)::text end || '}', card)
+        else card::json ->> shows_
+    end;
 end
 $$;
 

@@ -18,7 +18,7 @@ where s.user_id = a.user_id;
 
 -- name: key_owner -> many
 -- An API key by its hash or its id, with its owner, if both are good; at most one row.
-select k.id, k.user_id, k.project_id, k.expires_at, u.username, u.global_role
+select k.id, k.user_id, k.project_id, k.expires_at, k.scopes, u.username, u.global_role
 from api_keys as k
 inner join users as u on u.id = k.user_id
 where

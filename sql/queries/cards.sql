@@ -47,9 +47,9 @@ from transfer_card(
     :target_id::bigint, :column_id::bigint, :copies::boolean, :most_bytes::bigint
 );
 
--- name: went_to -> value, by key
--- The slug of the project to which a card went that had this key in a project.
-select t.slug
+-- name: went_to -> one, by key
+-- The slug of the project to which a card went that had this key in a project, and the card's key there.
+select t.slug, t.key_prefix || '-' || k.card_number as key
 from projects as p
 inner join card_key_aliases as a
     on a.key_prefix = p.key_prefix and a.card_number = substring(:card::text from '-([0-9]{1,9})$')::integer

@@ -53,6 +53,22 @@ with expired as (
 )
 select count(*) from gone;
 
+-- name: api_keys -> value
+-- Takes API keys away, a batch at a time, that were revoked or expired 30 days ago. Gives how many went.
+with revoked as (
+    select k.id from api_keys as k
+    where k.revoked_at < now() - interval '30 days'
+    order by k.revoked_at limit :batch::integer
+), expired as (
+    select k.id from api_keys as k
+    where k.expires_at < now() - interval '30 days'
+    order by k.expires_at limit :batch::integer
+), gone as (
+    delete from api_keys as k
+    where k.id in (select r.id from revoked as r union all select e.id from expired as e) returning 1
+)
+select count(*) from gone;
+
 -- name: login_events -> value
 -- Takes lines of the login history away, a batch at a time: those of 400 days ago, and of those to whom the newest 2,000 lines
 -- belong what is beyond the `most` newest of each, failures apart from the rest, so that nobody's failures push out where an account is known. What

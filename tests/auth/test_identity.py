@@ -12,7 +12,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from tests import pace
 from warmdesk import clock
-from warmdesk.auth.actor import Actor, GlobalRole, require_session
+from warmdesk.auth.actor import Actor, GlobalRole, Grant, require_session
 from warmdesk.auth.identity import Identity, Recent, Session
 from warmdesk.auth.tokens import Claims, digest, new_secret
 from warmdesk.config import Settings
@@ -343,12 +343,27 @@ async def test_noting_a_use_waits_for_nobody(identity: Identity, key: int, conne
             assert (await identity.by_key(KEY)).key_id == key
 
 
-async def test_a_scoped_key_knows_its_project(
-    identity: Identity, key: int, connection: Any
-) -> None:
-    await connection.execute("update api_keys set project_id = 42")
+@pytest.fixture
+async def only_project(key: int, connection: Any) -> int:
+    """The only project of the key."""
+    found: int = await connection.fetchval(
+        "with made as (insert into projects (name, slug, key_prefix, created_by_id)"
+        " values ('P', 'p', 'P', $1) returning id)"
+        " update api_keys set project_id = (select id from made) returning project_id",
+        ALICE,
+    )
+    return found
 
-    assert (await identity.by_key(KEY)).key_project_id == 42
+
+async def test_a_scoped_key_knows_its_project(identity: Identity, only_project: int) -> None:
+    assert (await identity.by_key(KEY)).key_project_id == only_project
+
+
+async def test_a_key_knows_its_scopes(identity: Identity, key: int, connection: Any) -> None:
+    assert (await identity.by_key(KEY)).grants is None
+    identity.forget()
+    await connection.execute("update api_keys set scopes = array['tickets', 'of a later program']")
+    assert (await identity.by_key(KEY)).grants == frozenset({Grant.TICKETS})
 
 
 async def test_only_access_tokens_are_tokens(identity: Identity, session: str, key: int) -> None:
@@ -382,14 +397,13 @@ async def test_a_ticket_lives_thirty_seconds_and_is_kept_as_a_hash(
 
 
 async def test_a_ticket_of_a_key_keeps_to_the_keys_project(
-    identity: Identity, key: int, connection: Any
+    identity: Identity, key: int, only_project: int
 ) -> None:
-    await connection.execute("update api_keys set project_id = 42")
     ticket = await identity.ws_ticket(await identity.by_key(KEY))
 
     actor = await identity.by_ticket(ticket)
 
-    assert (actor.key_id, actor.key_project_id) == (key, 42)
+    assert (actor.key_id, actor.key_project_id) == (key, only_project)
 
 
 async def test_a_ticket_does_not_outlive_its_session(

@@ -291,6 +291,16 @@ DEEDS = {
     "unsay": Deed("worker", "DELETE", "/chat/messages/{said}"),
     "react": Deed("mate", "POST", "/chat/messages/{said}/reactions", {"emoji": "🎉"}),
     "take back": Deed("mate", "DELETE", "/chat/messages/{said}/reactions/👍"),
+    "file a ticket": Deed(
+        "worker", "POST", "/ticket", {"title": "N", "column_name": "b", "labels": ["bug"]}
+    ),
+    "change a ticket": Deed(
+        "mate",
+        "PATCH",
+        "/ticket/{c1}",
+        {"column_name": "c", "title": "Changed", "comment": "Hello"},
+    ),
+    "comment a ticket": Deed("worker", "PATCH", "/ticket/{c1}", {"comment": "Hello"}),
     "begin a topic": Deed("worker", "POST", "/topics", {"title": "Another", "body": "Why?"}),
     "edit a topic": Deed("worker", "PUT", "/topics/{topic}", {"title": "Edited"}),
     "pin a topic": Deed("olga", "PUT", "/topics/{topic}", {"is_pinned": True}),
@@ -315,7 +325,10 @@ ALONE: dict[str, str] = {
     f"{method} /cards/{{card_id}}/{path}": "no event tells of it, and no board shows it"
     for path in ("watch", "watchers/{user_id}")
     for method in ("POST", "DELETE")
-}
+} | dict.fromkeys(
+    ("POST /api-keys", "DELETE /api-keys/{project_key_id}"),
+    "no event of the project tells of it, and no board shows it",
+)
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 
 
@@ -456,7 +469,7 @@ def brief(thing: Any) -> Any:
             continue
         if key in ("username", "email", "key_prefix", "gravatar_url"):
             continue
-        if key == "url" and value.startswith("/api/"):
+        if key == "url" and value.startswith(("/api/", "/p/")):
             continue
         kept[key] = brief(value)
     return kept

@@ -82,6 +82,12 @@ PEOPLE = """
     from generate_series(0, $projects * 50 - 1) as n;
     insert into project_readers (project_id, user_id)
     select project_id, user_id from project_members;
+    insert into api_keys (user_id, project_id, name, key_hash, key_prefix, revoked_at, expires_at)
+    select
+        1 + n % $users, 1 + n % $projects, 'key', 'of a project' || n, 'wd_',
+        case when n % 3 = 0 then now() - interval '1 day' end,
+        case when n % 3 = 1 then now() + interval '1 day' end
+    from generate_series(1, $users) as n;
     insert into starred_projects (user_id, project_id)
     select n, 1 + n % $projects from generate_series(1, $users) as n;
     insert into columns (project_id, name, position)
@@ -322,7 +328,14 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
-    for table in ("attachments", "avatars", "idempotency_keys", "refresh_tokens", "sessions"):
+    for table in (
+        "api_keys",
+        "attachments",
+        "avatars",
+        "idempotency_keys",
+        "refresh_tokens",
+        "sessions",
+    ):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
@@ -474,6 +487,11 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("sockets.people", 200, {"ids": list(range(1, 201))})
     sessions = {"user_id": 7, "before": None, "limit": 50, "current": None}
     yield Case("auth.list_sessions", 51, sessions)
+    for note, place in (("own", None), ("of a project", 7)):
+        keys = {"user_id": 7, "project_id": place}
+        yield Case("keys.page", 51, {**keys, "before": None, "limit": 50}, note)
+        yield Case("keys.page", 51, {**keys, "before": 60, "limit": 50}, f"{note}, later")
+        yield Case("keys.exceed", 51, {**keys, "most": 100}, note)
     came = {"ip": "10.0.0.7", "near": "10.0.0.7", "recent": timedelta(days=30)}
     yield Case("auth.by_login", 3, {**came, "login": "user77"}, "name")
     yield Case("auth.by_login", 3, {**came, "login": "u77@example.org"}, "address")

@@ -278,6 +278,8 @@ NO_SECRETS = {
     "CardDetail": {"key"},
     "CardLink": {"url"},
     "ShownCard": {"key"},
+    "FiledTicket": {"key", "url"},
+    "ChangedTicket": {"key", "url"},
     "Uploaded": {"url"},
 }
 """Fields of answers that are called like secrets and are none: a card's key, a page's address."""
@@ -304,6 +306,9 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/login",
         "/auth/refresh",
         "/auth/ws-ticket",
+        "/auth/api-keys",
+        "/users/me/api-keys",
+        "/projects/{slug}/api-keys",
         "/attachments/{attachment_id}/link",
     }
 

@@ -77,6 +77,7 @@ class World:
     slugs: list[str] = field(default_factory=list)
     members: list[int] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     directs: list[int] = field(default_factory=list)
     samples: dict[str, list[int]] = field(default_factory=dict)
     made: int = 0
@@ -165,6 +166,16 @@ class World:
         if len(self.sessions) > 3:
             await self.olga.delete(f"/auth/sessions/{self.sessions.pop(self._next() % 3)}")
 
+    async def make_key(self) -> None:
+        for path in ("/auth/api-keys", f"{self.board.path}/api-keys"):
+            if len(self.keys) < 100:
+                made = await self.olga.post(path, {"name": f"Key {self._next()}"})
+                self.keys.append(f"{path}/{made['id']}")
+
+    async def revoke_key(self) -> None:
+        if len(self.keys) > 6:
+            await self.olga.delete(self.keys.pop(self._next() % 3))
+
     async def make_samples(self) -> None:
         for sample in SAMPLES:
             made = self.samples.setdefault(sample.name, [])
@@ -197,6 +208,8 @@ ACTS: list[Callable[[World], Awaitable[None]]] = [
     World.remove_member,
     World.sign_in,
     World.end_session,
+    World.make_key,
+    World.revoke_key,
     World.make_samples,
     World.delete_samples,
 ]
@@ -226,6 +239,7 @@ async def world(place: World) -> World:
         for act in (*ACTS[1:4], World.make_project, World.make_member, World.sign_in):
             await act(place)
         await place.write()
+        await place.make_key()
         await place.make_samples()
     return place
 

@@ -486,6 +486,7 @@ def shared_bytes(pid: int) -> int:
 # Reading
 
 STATEMENTS = {
+    "/auth/api-keys": "keys.page",
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
     "/conversations": "conversations.page",
@@ -499,6 +500,7 @@ STATEMENTS = {
     "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",
+    "/projects/{slug}/api-keys": "keys.page",
     "/projects/{slug}/activity": "cards.activity",
     "/projects/{slug}/cards": "cards.in_project",
     "/projects/{slug}/cards/deleted": "cards.deleted",
@@ -520,6 +522,9 @@ STATEMENTS = {
     "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
+    "/projects/{slug}/ticket": "cards.in_project",
+    "/projects/{slug}/ticket/{card_id}": "cards.detail",
+    "/projects/{slug}/ticket/{card_id}/wait": "tickets.state",
     "/projects/{slug}/topics": "topics.page",
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",
@@ -528,6 +533,7 @@ STATEMENTS = {
     "/starred-projects": "projects.page",
     "/users": "users.list",
     "/users/me": "users.me",
+    "/users/me/api-keys": "keys.page",
     "/users/me/events": "feeds.after",
     "/users/refs": "people.refs",
     "/users/search": "users.search",
@@ -535,7 +541,11 @@ STATEMENTS = {
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
-QUERIES = {"/search": "q=hello", "/users/refs": "ids=1"}
+QUERIES = {
+    "/search": "q=hello",
+    "/users/refs": "ids=1",
+    "/projects/{slug}/ticket/{card_id}/wait": "column_name=backlog",
+}
 """Of those that are not answered without one."""
 
 

@@ -43,7 +43,11 @@ WITH_BODY = [each for each in ROUTES if each.body is not None]
 WITH_QUERY = [each for each in ROUTES if each.query is not None]
 EXAMPLES = json.loads(app.documents().json.body)["paths"]
 
-NEEDED = {"/search": "q=ab", "/users/refs": "ids=1"}
+NEEDED = {
+    "/search": "q=ab",
+    "/users/refs": "ids=1",
+    "/projects/{slug}/ticket/{card_id}/wait": "column_name=Backlog",
+}
 """What the query of a path must hold."""
 ANY_TEXT = ("/auth/logout", "refresh_token")
 """Whatever it says, whoever asks is signed out."""
@@ -171,6 +175,11 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     path = f"/conversations/{caller.known['conversation_id']}/messages"
     caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
     await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
+    for name, place in (
+        ("key_id", "/auth/api-keys"),
+        ("project_key_id", f"{board.path}/api-keys"),
+    ):
+        caller.known[name] = (await olga.post(place, {"name": "CI"}))["id"]
     caller.known["notification_id"] = (await olga.get("/notifications"))["items"][0]["id"]
     return caller
 
@@ -414,7 +423,9 @@ async def test_what_cannot_be_an_id_is_not_there(
             for text in texts:
                 if name == "emoji":
                     continue
-                status, answer = await caller.call(route, content, place={name: text})
+                status, answer = await caller.call(
+                    route, content, place={name: text}, query=f"?{NEEDED.get(route.path, '')}"
+                )
                 facts = (route.method, route.path, name, text, status, answer)
                 faults.expect(status in (404, 405), *facts)
 

@@ -22,6 +22,14 @@ SECRET = "secret"
 KEPT = {
     "/attachments/{attachment_id}": "as on its card; what a comment or a message has is edited",
     "/users/me/avatar": "the account stays",
+    **dict.fromkeys(
+        (
+            "/auth/api-keys/{key_id}",
+            "/users/me/api-keys/{key_id}",
+            "/projects/{slug}/api-keys/{project_key_id}",
+        ),
+        "no event tells of it",
+    ),
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
     "/favorite-users/{user_id}": "no event tells of it",
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",

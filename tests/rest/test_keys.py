@@ -98,9 +98,10 @@ async def test_the_same_key_is_answered_as_the_first_time(
     assert await count(connection) == after
     if route.body is None:
         return
-    refused = await root.request(route.method, place, {**sent, "zzz": 1}, key="once")
+    more = {"title": "Another"} if names(route) == "change_ticket" else {"zzz": 1}
+    refused = await root.request(route.method, place, {**sent, **more}, key="once")
     assert (refused.status, refused.body["code"]) == (422, "idempotency_key_reused")
-    other = await root.request(route.method, place, {"zzz": 1, **sent}, key="another")
+    other = await root.request(route.method, place, {**more, **sent}, key="another")
     assert "Idempotent-Replay" not in other.headers
 
 
@@ -241,6 +242,11 @@ async def of_another(board: Board, olga: Person) -> str:
     return f"{board.path}/cards/{card['id']}"
 
 
+async def a_ticket(board: Board, olga: Person, alice: Person) -> Told:
+    body = {"title": SECRET, "column_name": "backlog"}
+    return Told("POST", f"{board.path}/ticket", body, f"{board.path}/cards/{{id}}")
+
+
 async def another_card(board: Board, olga: Person, alice: Person) -> Told:
     path = await of_another(board, olga)
     return Told("PUT", path, {"tags": ["new"]}, path)
@@ -276,7 +282,7 @@ async def a_card_that_came_back(board: Board, olga: Person, alice: Person) -> To
 
 
 TOLD = [
-    *(a_message, a_card, a_column, another_card, nothing_new, nowhere_else),
+    *(a_message, a_card, a_ticket, a_column, another_card, nothing_new, nowhere_else),
     *(the_same_message, the_same_column, a_card_that_came_back),
     *(a_topic, a_reply, a_reply_below, the_same_topic, the_same_reply),
 ]

@@ -70,6 +70,12 @@ public         POST   /auth/refresh
 public         POST   /auth/logout
 account        GET    /auth/sessions
 session        DELETE /auth/sessions/{session_id}
+account        GET    /auth/api-keys
+account        GET    /users/me/api-keys
+account        POST   /auth/api-keys
+account        POST   /users/me/api-keys
+session        DELETE /auth/api-keys/{key_id}
+session        DELETE /users/me/api-keys/{key_id}
 people         POST   /auth/ws-ticket
 people         GET    /ws/user
 viewer         GET    /ws/{slug}
@@ -120,6 +126,10 @@ owner          PUT    /projects/{slug}/members/{user_id}/role
 owner          DELETE /projects/{slug}/members/{user_id}
 inside         DELETE /projects/{slug}/members/{user_id} oneself
 
+owner          GET    /projects/{slug}/api-keys
+owner          POST   /projects/{slug}/api-keys
+owner          DELETE /projects/{slug}/api-keys/{project_key_id}
+
 viewer         GET    /projects/{slug}/columns
 admin          POST   /projects/{slug}/columns
 admin          PATCH  /projects/{slug}/columns/reorder
@@ -148,6 +158,12 @@ member         POST   /projects/{slug}/cards/{card_id}/transfer
 member         POST   /projects/{slug}/cards/{card_id}/archive
 member         DELETE /projects/{slug}/cards/{card_id}/archive
 viewer         GET    /projects/{slug}/cards/{card_id}/history
+
+viewer         GET    /projects/{slug}/ticket
+member         POST   /projects/{slug}/ticket
+viewer         GET    /projects/{slug}/ticket/{card_id}
+member         PATCH  /projects/{slug}/ticket/{card_id}
+viewer         GET    /projects/{slug}/ticket/{card_id}/wait
 
 viewer         GET    /projects/{slug}/cards/{card_id}/attachments
 member         POST   /projects/{slug}/cards/{card_id}/attachments

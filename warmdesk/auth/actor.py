@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from warmdesk.errors import Forbidden
+from warmdesk.errors import Forbidden, KeyLacksScope
 
 
 class Role(IntEnum):
@@ -35,6 +35,23 @@ class GlobalRole(StrEnum):
     BACKUP = "backup"
 
 
+class Grant(StrEnum):
+    """A scope of an API key: what the key may be used for, beside what its owner may."""
+
+    READ = "read"
+    """Every GET and socket."""
+    WRITE = "write"
+    """All but what is an administrator's; `READ` included."""
+    TICKETS = "tickets"
+    """The Ticket API."""
+    METRICS = "metrics"
+    BACKUP = "backup"
+
+
+TO_READ = frozenset({Grant.READ, Grant.WRITE})
+TO_WRITE = frozenset({Grant.WRITE})
+NO_SCOPE: frozenset[Grant] = frozenset()
+"""What a key may do that has no scopes, and no other."""
 HUMAN_ROLES = frozenset({GlobalRole.ADMIN, GlobalRole.USER, GlobalRole.VIEWER})
 ALL_ROLES = frozenset(GlobalRole)
 
@@ -42,7 +59,8 @@ ALL_ROLES = frozenset(GlobalRole)
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts. ``session_id`` for a session's token, ``key_id`` for an API key
-    (``key_project_id``: the key's only project).
+    (``key_project_id``: the key's only project; ``grants``: its scopes, None when it has none and
+    may do all that its owner may).
 
     ``expires_at`` is the credential's end in seconds since 1970; None when it has none.
     """
@@ -54,6 +72,7 @@ class Actor:
     key_id: int | None = None
     key_project_id: int | None = None
     expires_at: float | None = None
+    grants: frozenset[Grant] | None = None
 
 
 def require_session(actor: Actor) -> str:
@@ -61,6 +80,12 @@ def require_session(actor: Actor) -> str:
     if actor.session_id is None:
         raise Forbidden("an API key cannot do this; sign in", code="sign_in_required")
     return actor.session_id
+
+
+def require_grant(actor: Actor, grants: frozenset[Grant]) -> None:
+    """Refuse an API key that has scopes, and none of these: `KeyLacksScope`."""
+    if actor.grants is not None and not actor.grants & grants:
+        raise KeyLacksScope(sorted(grants))
 
 
 @dataclass(frozen=True, slots=True)

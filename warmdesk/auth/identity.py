@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +22,7 @@ from multidict import MultiMapping
 from redis.exceptions import RedisError
 
 from warmdesk import clock
-from warmdesk.auth.actor import Actor, GlobalRole
+from warmdesk.auth.actor import Actor, GlobalRole, Grant
 from warmdesk.auth.tokens import (
     AccessTokens,
     Claims,
@@ -44,12 +45,18 @@ LINK_SECONDS = 60
 REDIS_SECONDS = 0.25
 KEY_START = "wd_"
 KEY_LONGEST = 200
+KEY_BYTES = 24
 USED_EVERY = 60.0
 """Seconds between two writes of a key's last use."""
 
 T = TypeVar("T")
 Session = tuple[str, int]
 """Its id and its user's."""
+
+
+def new_key() -> str:
+    """A new API key: ``wd_`` and 48 hexadecimal digits."""
+    return KEY_START + secrets.token_hex(KEY_BYTES)
 
 
 class Secrets(Protocol):
@@ -296,6 +303,7 @@ class Identity:
             key_id=row["id"],
             key_project_id=row["project_id"],
             expires_at=row["expires_at"].timestamp() if row["expires_at"] else None,
+            grants=_grants(row["scopes"]),
         )
 
     async def _note_use(self, actor: Actor) -> None:
@@ -318,6 +326,11 @@ class Identity:
                 return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("tickets cannot be given now, try again") from error
+
+
+def _grants(scopes: list[str] | None) -> frozenset[Grant] | None:
+    """The scopes of a key; one that only a later program knows is good for nothing here."""
+    return None if scopes is None else frozenset(each for each in Grant if each in scopes)
 
 
 def _still_good(actor: Actor) -> Actor:

@@ -14,12 +14,24 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.json import Encoder
 
+from warmdesk.auth.access import Access
+from warmdesk.auth.actor import Actor, EnteredProject, Role
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Fault, Impossible, WarmDeskError, field_error, fields_error
+from warmdesk.errors import (
+    BadRequest,
+    Fault,
+    Forbidden,
+    Impossible,
+    NotFound,
+    WarmDeskError,
+    field_error,
+    fields_error,
+)
 from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CARD_UPDATED
+from warmdesk.schemas import Body
 from warmdesk.schemas.cards import (
     CardFields,
     CardPlacement,
@@ -130,6 +142,20 @@ async def transfer(
     )
 
 
+async def where_it_went(
+    access: Access, database: Any, actor: Actor, project_id: int, ref: str
+) -> tuple[EnteredProject, str]:
+    """The project where a card is now that had this key in another, and its key there; `NotFound`
+    to who may not see it there.
+    """
+    found = await sql.cards.went_to(database, project_id=project_id, card=ref)
+    try:
+        target = await access.enter_project(database, actor, found["slug"], Role.VIEWER)
+    except Forbidden as error:
+        raise NotFound("card not found") from error
+    return target, found["key"]
+
+
 async def update_many(changes: Changes, context: ChangeContext, body: UpdateCards) -> str:
     """The same change for many cards, all or none: the JSON of all of them in board order. 400 when
     nothing is to be changed, 422 for a move together with something else.
@@ -221,24 +247,30 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "time_spent_minutes": int,
     "column_id": int,
     **LISTS,
-    **{f"{verb}_{name}": written for name, written in LISTS.items() for verb in PARTS},
+    **{f"{verb}_{name}": each for name, each in LISTS.items() for verb in PARTS},
     **{f"{verb}_tags": partial(tag_names, field=f"{verb}_tags") for verb in PARTS},
 }
 
 
-def fields(body: CardFields) -> str:
-    """The keys that were sent, as JSON. `assignee_id` stands for a list of one. 422 for a list that
-    is sent whole and in parts.
-    """
+def written(body: Body) -> dict[str, Any]:
+    """The keys that were sent of those that the functions know, as they know them."""
     sent: dict[str, Any] = {}
-    for name, written in WRITTEN.items():
+    for name, of_right_type in WRITTEN.items():
         value = getattr(body, name, UNSET)
         if value is UNSET:
             continue
         if value is None or value == "":
             sent[name] = [] if name in LISTS else None
         else:
-            sent[name] = written(value)
+            sent[name] = of_right_type(value)
+    return sent
+
+
+def fields(body: CardFields) -> str:
+    """The keys that were sent, as JSON. `assignee_id` stands for a list of one. 422 for a list that
+    is sent whole and in parts.
+    """
+    sent = written(body)
     if body.assignee_id is not UNSET and "assignee_ids" not in sent:
         sent["assignee_ids"] = [body.assignee_id] if body.assignee_id is not None else []
     _refuse_contradictions(sent, body)

@@ -245,7 +245,7 @@ class CardsQueries(Queries):
         most_bytes: int | None,
     ) -> Row: ...
     @query
-    def went_to(self, *, card: str | None, project_id: int | None) -> Any: ...
+    def went_to(self, *, card: str | None, project_id: int | None) -> Row: ...
     @hot
     def update_many(
         self, *, ids: Sequence[int | None] | None, fields: str | None, bytes: int | None
@@ -697,6 +697,30 @@ class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
 
+class KeysQueries(Queries):
+    @query
+    def page(
+        self, *, project_id: int | None, user_id: int | None, before: int | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def hold(self, *, user_id: int | None) -> str: ...
+    @query
+    def exceed(self, *, project_id: int | None, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def create(
+        self,
+        *,
+        user_id: int | None,
+        project_id: int | None,
+        name: str | None,
+        key_hash: str | None,
+        key_prefix: str | None,
+        scopes: Sequence[str | None] | None,
+        days: int | None,
+    ) -> Any: ...
+    @query
+    def revoke(self, *, id: int | None, project_id: int | None, user_id: int | None) -> Row: ...
+
 class LabelsQueries(Queries):
     @query
     def all(self, *, project_id: int | None) -> Any: ...
@@ -1010,6 +1034,8 @@ class RetentionQueries(Queries):
     @query
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
+    def api_keys(self, *, batch: int | None) -> Any: ...
+    @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
@@ -1069,6 +1095,23 @@ class SocketsQueries(Queries):
         keys: Sequence[int | None] | None,
         projects: Sequence[int | None] | None,
     ) -> Rows: ...
+
+class TicketsQueries(Queries):
+    @hot
+    def update(
+        self, *, card: str | None, fields: str | None, comment: str | None, names: str | None
+    ) -> Row: ...
+    @query
+    def column(self, *, project_id: int | None, name: str | None) -> Any: ...
+    @query
+    def state(
+        self,
+        *,
+        column_name: str | None,
+        closed: bool | None,
+        card: str | None,
+        project_id: int | None,
+    ) -> Row: ...
 
 class TopicsQueries(Queries):
     @hot
@@ -1164,6 +1207,7 @@ class Sql(Statements):
     conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    keys: KeysQueries
     labels: LabelsQueries
     links: LinksQueries
     members: MembersQueries
@@ -1178,5 +1222,6 @@ class Sql(Statements):
     search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
+    tickets: TicketsQueries
     topics: TopicsQueries
     users: UsersQueries

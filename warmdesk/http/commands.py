@@ -18,7 +18,15 @@ from typing import Any
 
 import msgspec
 
-from warmdesk.auth.actor import Actor, EnteredProject, Role
+from warmdesk.auth.actor import (
+    TO_READ,
+    TO_WRITE,
+    Actor,
+    EnteredProject,
+    Grant,
+    Role,
+    require_grant,
+)
 from warmdesk.desk import Desk
 from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS, WarmDeskError, field_error
 from warmdesk.http.body import check_text, json_reader
@@ -135,6 +143,8 @@ class Command:
               `version` in it means what it does by REST
     need      the role in the socket's project that its change asks for (`Change.enter`); it is
               unknown on sockets without a project. None: good on every socket
+    grants    the scopes of which the socket's API key needs one: to write for what changes
+              something or tells others, else to read
     of_user   it is known on a user's own socket alone
     rate      what it counts as; None for one that changes nothing
     reads     it reads from the database, like a request
@@ -149,6 +159,7 @@ class Command:
     type: str
     body: Any
     need: Role | None
+    grants: frozenset[Grant]
     of_user: bool
     rate: Rate | None
     reads: bool
@@ -179,6 +190,7 @@ def command(
     body: Any = None,
     *,
     need: Role | None = None,
+    grants: frozenset[Grant] | None = None,
     of_user: bool = False,
     rate: Rate | None = None,
     reads: bool = False,
@@ -192,12 +204,15 @@ def command(
     if of_user and need is not None:
         raise TypeError(f"{type}: a user's own socket leads into no project")
 
+    if grants is None:
+        grants = TO_WRITE if rate is not None or (need or Role.VIEWER) > Role.VIEWER else TO_READ
+
     def declare(carry: Carry) -> Carry:
         if type in COMMANDS:
             raise TypeError(f"the command {type} is declared twice")
         read = json_reader(body, "payload") if body is not None else None
         COMMANDS[type] = Command(
-            type, body, need, of_user, rate, reads, at_once, reply, read, carry
+            type, body, need, grants, of_user, rate, reads, at_once, reply, read, carry
         )
         HEARD[type] = WS_MESSAGES.at(direction="in", type=type)
         return carry
@@ -282,6 +297,7 @@ async def _obey(connection: CommandSocket, message: Incoming) -> None:
         raise WarmDeskError("there is no such message type here", status=400, code="unknown_type")
     if _at_once(connection, declared, message):
         return
+    require_grant(connection.actor, declared.grants)
     desk, person = connection.desk, connection.user_id
     if not declared.reads and declared.rate is None:
         await _carry(connection, declared, message)

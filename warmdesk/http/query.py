@@ -14,14 +14,14 @@ from warmdesk.validation import Form, leaves
 
 QUERY_LIMIT = 4096
 """Characters of one query parameter."""
-CLAMPED = frozenset({"cards_limit", "limit", "wait"})
+CLAMPED = frozenset({"cards_limit", "limit", "timeout", "wait"})
 
 
 def query_reader(kind: Any) -> Callable[[web.Request], Any]:
     """A reader of query strings as a type, which raises 400 with the names of what is wrong.
 
-    Numbers called ``limit``, ``cards_limit`` and ``wait`` are brought into their bounds. A
-    parameter may come twice only where the type has a list for it.
+    Numbers called ``limit``, ``cards_limit``, ``timeout`` and ``wait`` are brought into their
+    bounds. A parameter may come twice only where the type has a list for it.
     """
     form = Form(kind)
     assert isinstance(form.described, msgspec.inspect.StructType)

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole, Role
+from warmdesk.auth.actor import (
+    HUMAN_ROLES,
+    NO_SCOPE,
+    TO_READ,
+    TO_WRITE,
+    Actor,
+    GlobalRole,
+    Grant,
+    Role,
+)
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.http.request import ACTOR, PROJECT
@@ -55,6 +64,14 @@ class Scope(NamedTuple):
 async def _enter_project(request: web.Request, desk: Desk, actor: Actor, need: Role) -> None:
     slug = request.match_info["slug"]
     request[PROJECT] = await desk.access.enter_project(desk.database, actor, slug, need)
+
+
+def usual_grants(method: str, need: Need) -> frozenset[Grant]:
+    """The scopes of which an API key needs one, for all that does not say others."""
+    if method in ("GET", "HEAD"):
+        return TO_READ
+    roles = {need} if isinstance(need, GlobalRole) else need
+    return NO_SCOPE if roles == {GlobalRole.ADMIN} else TO_WRITE
 
 
 PROJECT_SCOPE = Scope("project", "slug", _enter_project)
@@ -156,6 +173,9 @@ class Route:
     need        who may: PUBLIC, SIGNED_IN, a `Role` in what the path names, a `GlobalRole` or a
                 set of them; a change asks for it again by `Change.enter`
     scope       what the path leads into; the project, where `need` is a `Role`
+    grants      the scopes of an API key of which it needs one: to read or to write by its method,
+                and none will do for what administrators change
+    session     only for who signed in: no API key may, whatever its scopes
     body        a msgspec type: the JSON body is decoded and checked before the handler runs
     accepts     instead of `body`: another kind of body
     query       a msgspec Struct, as for `body`
@@ -185,6 +205,8 @@ class Route:
     handler: Handler
     need: Need
     scope: Scope | None
+    grants: frozenset[Grant]
+    session: bool
     body: Any
     accepts: Accepts | None
     query: Any

@@ -16,10 +16,19 @@ import msgspec
 from aiohttp import web
 from aiohttp_apispec import docs
 
-from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, Actor, GlobalRole, Role
+from warmdesk.auth.actor import (
+    ALL_ROLES,
+    HUMAN_ROLES,
+    Actor,
+    GlobalRole,
+    Grant,
+    Role,
+    require_grant,
+    require_session,
+)
 from warmdesk.db.heads import HeadReads
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, KeyScope
+from warmdesk.errors import Forbidden, KeyScope, Unauthorized
 from warmdesk.http.answers import WholeResponse
 from warmdesk.http.body import BODY_LIMIT, body_reader, check_head, read_body, toil
 from warmdesk.http.middleware import PLACEHOLDER
@@ -51,6 +60,7 @@ from warmdesk.http.route import (
     Route,
     Scope,
     project_feed,
+    usual_grants,
 )
 
 BASE = "/api/v1"
@@ -63,6 +73,8 @@ def route(
     tag: ApiTag,
     need: Need = SIGNED_IN,
     scope: Scope | None = None,
+    grants: frozenset[Grant] | None = None,
+    session: bool = False,
     body: Any = None,
     accepts: Accepts | None = None,
     query: Any = None,
@@ -119,6 +131,8 @@ def route(
             handler=handler,
             need=need,
             scope=scope,
+            grants=usual_grants(method, need) if grants is None else grants,
+            session=session,
             body=body,
             accepts=accepts,
             query=query,
@@ -230,6 +244,7 @@ def _entered(route: Route) -> Handler:
     handler = _with_headers(route) if route.made_at or route.etag is Etag.VERSION else handler
     handler = _not_packed(handler) if route.secret else handler
     handler = _with_head(handler) if route.feed is not None else handler
+    grants, session = route.grants, route.session
     asks, keyed, waits, feed = asked_again(need), route.keyed, route.waits, route.feed
     versioned = route.versioned
 
@@ -275,8 +290,17 @@ def _entered(route: Route) -> Handler:
 
     async def admit(request: web.Request) -> Actor:
         desk = request.app[DESK]
-        actor: Actor = await desk.identity.who(request)
+        actor: Actor
+        try:
+            actor = await desk.identity.who(request)
+        except Unauthorized as error:
+            if Grant.TICKETS in grants and error.code == "unauthorized":
+                raise Unauthorized("missing API key") from error
+            raise
         request[ACTOR] = actor
+        if session:
+            require_session(actor)
+        require_grant(actor, grants)
         if scope is not None:
             await scope.enter(request, desk, actor, need)
         elif actor.global_role != need and not (

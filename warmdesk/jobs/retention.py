@@ -1,8 +1,8 @@
 """Retention: what is past its time goes, in small batches, each in a transaction of its own.
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
-for nothing any more, old lines of the login history, uploads that nothing took, conversations that
-everybody left. Files follow their rows: see `warmdesk.jobs.files`.
+for nothing any more, dead API keys, old lines of the login history, uploads that nothing took,
+conversations that everybody left. Files follow their rows: see `warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
@@ -55,6 +55,7 @@ class Retention(Job):
             "idempotency_keys": partial(trims.idempotency_keys, batch=BATCH),
             "refresh_tokens": partial(trims.refresh_tokens, batch=BATCH),
             "sessions": partial(trims.sessions, batch=BATCH),
+            "api_keys": partial(trims.api_keys, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "avatars": partial(trims.avatars, batch=BATCH),

@@ -170,6 +170,8 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     }
     if route.need is None:
         made["security"] = _socket_credentials() if route.status == 101 else []
+    elif route.session:
+        made["security"] = [{"BearerAuth": []}]
     if route.body is not None:
         schema = schemas.of(route.body)
         example = route.example if route.example is not None else schemas.example(schema)
@@ -229,7 +231,8 @@ def _socket_credentials() -> list[dict[str, list[str]]]:
 def _described(route: Route, words: dict[str, Any]) -> str:
     lines = [" ".join(part.split()) for part in words["description"].split("\n\n")]
     same = f"The same as `{route.method} {route.same_as}`." if route.same_as else ""
-    parts = [words["summary"], *filter(None, lines), *filter(None, (same,)), _who(route)]
+    who = f"{_who(route)} {_which_keys(route)}".strip()
+    parts = [words["summary"], *filter(None, lines), *filter(None, (same,)), who]
     if route.status == 101:
         parts += [SOCKET_WORDS.strip(), _command_table(route), _event_table(route)]
     return "\n\n".join(parts)
@@ -246,6 +249,16 @@ def _who(route: Route) -> str:
     if roles == frozenset(GlobalRole):
         return "For every account that is signed in, service accounts too."
     return f"For the global roles {', '.join(sorted(roles))}."
+
+
+def _which_keys(route: Route) -> str:
+    """What an API key must be good for."""
+    if route.session:
+        return "No API key can do this."
+    if route.need is None and route.status != 101:
+        return ""
+    scopes = " or ".join(f"`{each}`" for each in sorted(route.grants))
+    return f"A key with scopes needs {scopes}." if scopes else "A key with scopes cannot do this."
 
 
 def _command_table(route: Route) -> str:

@@ -9,7 +9,8 @@ Boards, cards and talk for a team, live: every change, whoever makes it, reaches
 
 **Sign in** with `POST /auth/login` and give the access token as `Authorization: Bearer …`;
 programs use an API key as `X-API-Key`. An access token lasts 15 minutes, `POST /auth/refresh` gives
-the next.
+the next. A key of `POST /auth/api-keys` may do what its owner may; one with `scopes` only what they
+say: where an operation needs one of them that the key lacks, it is 403 with `key_lacks_scope`.
 
 **Errors** are always `{"error": "a sentence", "code": "a_word"}`, often with more beside them:
 `fields` (the codes of all wrong fields), `limits`, `allowed`, `request_id`. The schema `Error` has

@@ -513,6 +513,20 @@ class Hub:
         limit = max(0, min(limit, waiter.upto - waiter.after))
         return room.events_after(waiter.after, limit), room.last
 
+    def passed_over(self, channel: str, waiter: Waiter) -> bool:
+        """Whether nothing that the waiter is about happened until its wait ended; then it has seen
+        all of that. False where the room does not remember it.
+        """
+        room = self.rooms.get(channel)
+        if room is None or not room.opened or waiter.epoch != self.epoch or waiter.about is None:
+            return False
+        missed = waiter.upto - waiter.after
+        entries = room.events_after(waiter.after, max(0, missed))
+        if len(entries) != missed or any(each.entity in waiter.about for each in entries):
+            return False
+        waiter.after = waiter.upto
+        return True
+
     # Connections
 
     def enter(self, room: Room, connection: Connection, since: int) -> None:

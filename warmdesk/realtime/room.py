@@ -206,8 +206,7 @@ class Room:
             self.tail_bytes -= len(self.tail.popleft().body)
         self.taken(self, entry)
         for waiter in self.waiting:
-            if waiter.after < entry.seq:
-                waiter.wake(Wake.EVENT)
+            waiter.hear(entry.seq, entry.entity)
 
     def _blank(self, entity: str) -> None:
         """Blank the events of a deleted thing and of all below it, in the tail and among those that

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 from warmdesk.auth.actor import Actor
 from warmdesk.errors import Policy, TooMany
@@ -33,16 +34,24 @@ class Wake(IntEnum):
 
 class Waiter:
     """One request that has seen a feed up to `after`, in the history `epoch`. `upto`: what its room
-    had when the wait ended; for what came later its right was not asked yet.
+    had when the wait ended; for what came later its right was not asked yet. `about`: the things
+    whose events wake it; all do without.
     """
 
-    __slots__ = ("_reason", "_woken", "after", "epoch", "key_id", "upto", "user_id")
+    __slots__ = ("_reason", "_woken", "about", "after", "epoch", "key_id", "upto", "user_id")
 
-    def __init__(self, actor: Actor, after: int, epoch: str) -> None:
+    def __init__(
+        self, actor: Actor, after: int, epoch: str, about: frozenset[str] | None = None
+    ) -> None:
         self.user_id, self.key_id = actor.user_id, actor.key_id
-        self.after, self.epoch, self.upto = after, epoch, after
+        self.after, self.epoch, self.upto, self.about = after, epoch, after, about
         self._reason: Wake | None = None
         self._woken: asyncio.Future[None] | None = None
+
+    def hear(self, seq: int, entity: str) -> None:
+        """An event came: end the wait, if it is for this."""
+        if self.after < seq and (self.about is None or entity in self.about):
+            self.wake(Wake.EVENT)
 
     def wake(self, reason: Wake) -> None:
         """End the wait; a reason that comes between two waits ends the next one."""
@@ -69,17 +78,20 @@ class Waiter:
 
 class Waits:
     """All waiters of a process, by user: at most `most` of one. `stopped`: nobody waits any more.
-    `reads`: pages that several ask for, the feed once.
+    `reads`: pages that several ask for, the feed once; `looks`: the same of other things.
     """
 
     def __init__(self, *, most: int) -> None:
         self.reads: SingleFlight[Page] = SingleFlight()
+        self.looks: SingleFlight[Any] = SingleFlight()
         self.people: dict[int, dict[Waiter, None]] = {}
         self.stopped = False
         self._most = most
 
     @contextmanager
-    def place(self, actor: Actor, *, after: int, epoch: str) -> Iterator[Waiter]:
+    def place(
+        self, actor: Actor, *, after: int, epoch: str, about: frozenset[str] | None = None
+    ) -> Iterator[Waiter]:
         """A place for one request that waits, or `TooMany`."""
         mine = self.people.get(actor.user_id, {})
         if len(mine) >= self._most:
@@ -89,7 +101,7 @@ class Waits:
                 f"{self._most} requests of yours wait for events here, which is the limit",
                 code="too_many_waits",
             )
-        waiter = Waiter(actor, after, epoch)
+        waiter = Waiter(actor, after, epoch, about)
         self.people.setdefault(actor.user_id, mine)[waiter] = None
         HTTP_WAITING.inc()
         try:

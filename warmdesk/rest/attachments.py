@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from warmdesk.auth.actor import Role
+from warmdesk.auth.actor import TO_READ, Role
 from warmdesk.auth.identity import LINK_SECONDS
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Fault, fields_error
@@ -274,6 +274,7 @@ async def delete_attachment(request: web.Request) -> web.Response:
     "POST",
     "/attachments/{attachment_id}/link",
     answer=FileLink,
+    grants=TO_READ,
     secret=True,
     rate=LINKS,
     errors=(429,),

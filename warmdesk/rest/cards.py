@@ -11,7 +11,7 @@ from msgspec import UNSET
 from warmdesk.auth.actor import Role
 from warmdesk.changes import cards
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Forbidden, Impossible, NotFound, field_error
+from warmdesk.errors import BadRequest, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.query import parts_of
@@ -250,7 +250,12 @@ async def show_card(request: web.Request) -> web.Response:
     except NotFound as error:
         if "-" not in ref:
             raise
-        card = await _detail(request, await _where_it_went(request, ref, error), ref)
+        try:
+            desk, actor, here = request.app[DESK], request[ACTOR], request[PROJECT].id
+            there, _ = await cards.where_it_went(desk.access, desk.database, actor, here, ref)
+        except NotFound:
+            raise error from None
+        card = await _detail(request, there.id, ref)
     return answer(card["card"])
 
 
@@ -264,19 +269,6 @@ async def _detail(request: web.Request, project_id: int, ref: str) -> Any:
         reader=request[ACTOR].user_id,
         parts=sorted(parts),
     )
-
-
-async def _where_it_went(request: web.Request, ref: str, missing: NotFound) -> int:
-    """The id of the project where a card is now that had this key here; `missing` to who may not
-    see it there.
-    """
-    desk = request.app[DESK]
-    slug = await sql.cards.went_to(desk.database, project_id=request[PROJECT].id, card=ref)
-    try:
-        target = await desk.access.enter_project(desk.database, request[ACTOR], slug, Role.VIEWER)
-    except (NotFound, Forbidden) as error:
-        raise missing from error
-    return target.id
 
 
 @route(

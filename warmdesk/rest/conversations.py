@@ -21,7 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
-from warmdesk.auth.actor import GlobalRole
+from warmdesk.auth.actor import TO_WRITE, GlobalRole
 from warmdesk.changes import reactions
 from warmdesk.changes.mentions import named
 from warmdesk.changes.reactions import Reactions, one_emoji
@@ -580,7 +580,7 @@ async def remove_conversation_reaction(request: web.Request) -> web.Response:
 # On a socket
 
 
-@command("dm.typing", TypingIn, of_user=True, reads=True)
+@command("dm.typing", TypingIn, of_user=True, reads=True, grants=TO_WRITE)
 async def say_typing(call: Call) -> None:
     """Tells the others of a conversation that you write, at most once in three seconds."""
     socket, conversation_id = call.socket, call.body.conversation_id

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from aiohttp import web
 
-from warmdesk import clock
 from warmdesk.auth.actor import Role
-from warmdesk.db.pool import BUDGET, spending
+from warmdesk.db.pool import spending
 from warmdesk.errors import Unavailable
 from warmdesk.http.answers import answer
-from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import ACTOR, ADMIT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
+from warmdesk.http.waiting import credential_ends, held_back, loop_time
 from warmdesk.realtime import feed
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.events import PROJECT_EVENTS, USER_EVENTS
 from warmdesk.realtime.feed import Page
 from warmdesk.realtime.handshake import ClientGone
-from warmdesk.realtime.waiting import Waiter, Wake
+from warmdesk.realtime.waiting import Wake
 from warmdesk.schemas.events import EventsQuery, PresenceQuery
 from warmdesk.schemas.sockets import PresenceList
 
@@ -99,49 +93,29 @@ def _is_reset(page: Page, query: EventsQuery, epoch: str | None) -> bool:
     return query.since is not None and not page.reaches_back_to(query.since)
 
 
-def loop_time() -> float:
-    return asyncio.get_running_loop().time()
-
-
 async def _later(request: web.Request, channel: str, page: Page, until: float) -> Page:
     """An empty page as it is when there is something in it, or the same when the time is over.
 
     What the room remembers needs no question. Where it remembers too little, all who have seen the
     same ask once.
     """
-    desk, person, limit = request.app[DESK], request[ACTOR].user_id, request[QUERY].limit
-    began = loop_time()
-    with (
-        desk.waits.place(request[ACTOR], after=page.seq, epoch=page.epoch) as waiter,
-        _told_when_lost(request, waiter),
-        desk.reads.aside(person),
-        desk.heavy_reads.aside(person),
-    ):
-        try:
-            while not desk.waits.stopped:
-                wake = await desk.hub.wait(channel, waiter, min(until, _token_ends(request)))
-                if wake is Wake.GONE:
-                    raise ClientGone
-                if wake is Wake.OVER and (desk.waits.stopped or loop_time() >= until):
-                    break
-                await request[ADMIT]()
-                entries, seq = desk.hub.heard(channel, waiter, limit)
-                if entries:
-                    return Page(entries, seq, page.oldest, page.epoch)
-                if wake is not Wake.DOUBT:
-                    found = await _read_again(request, channel, waiter.after)
-                    if found.entries or found.epoch != page.epoch or found.seq != page.seq:
-                        return found
-            return page
-        finally:
-            if (budget := BUDGET.get()) is not None:
-                budget.waited = loop_time() - began
-
-
-def _token_ends(request: web.Request) -> float:
-    """When by the loop's clock the request's credential ends: then it is asked for again."""
-    expires_at = request[ACTOR].expires_at
-    return math.inf if expires_at is None else loop_time() + max(0.0, expires_at - clock.now())
+    desk, limit = request.app[DESK], request[QUERY].limit
+    with held_back(request, after=page.seq, epoch=page.epoch, heavy=True) as waiter:
+        while not desk.waits.stopped:
+            wake = await desk.hub.wait(channel, waiter, min(until, credential_ends(request)))
+            if wake is Wake.GONE:
+                raise ClientGone
+            if wake is Wake.OVER and (desk.waits.stopped or loop_time() >= until):
+                break
+            await request[ADMIT]()
+            entries, seq = desk.hub.heard(channel, waiter, limit)
+            if entries:
+                return Page(entries, seq, page.oldest, page.epoch)
+            if wake is not Wake.DOUBT:
+                found = await _read_again(request, channel, waiter.after)
+                if found.entries or found.epoch != page.epoch or found.seq != page.seq:
+                    return found
+        return page
 
 
 async def _read_again(request: web.Request, channel: str, since: int) -> Page:
@@ -151,20 +125,6 @@ async def _read_again(request: web.Request, channel: str, since: int) -> Page:
             (channel, since, limit),
             lambda: feed.after(desk.database.heavy, channel, since, limit=limit),
         )
-
-
-@contextmanager
-def _told_when_lost(request: web.Request, waiter: Waiter) -> Iterator[None]:
-    """The waiter is woken when the client leaves, or has left."""
-    http = request.protocol
-    assert isinstance(http, HttpConnection)
-    http.on_lost = lambda: waiter.wake(Wake.GONE)
-    if request.transport is None or request.transport.is_closing():
-        waiter.wake(Wake.GONE)
-    try:
-        yield
-    finally:
-        http.on_lost = None
 
 
 @route(

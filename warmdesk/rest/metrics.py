@@ -10,7 +10,7 @@ from contextlib import suppress
 from aiohttp import web
 
 import warmdesk
-from warmdesk.auth.actor import GlobalRole
+from warmdesk.auth.actor import TO_READ, GlobalRole, Grant
 from warmdesk.db.connections import ConnectionPool
 from warmdesk.disk import Disk
 from warmdesk.http.request import DESK
@@ -31,6 +31,7 @@ SAMPLE_SECONDS = 2.0
     "GET",
     "/metrics",
     need=frozenset({GlobalRole.ADMIN, GlobalRole.METRICS}),
+    grants=TO_READ | {Grant.METRICS},
     produces=("text/plain",),
     tag=METRICS,
 )

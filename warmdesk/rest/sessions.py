@@ -6,7 +6,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from warmdesk.auth.actor import ALL_ROLES, require_session
+from warmdesk.auth.actor import ALL_ROLES, TO_READ, require_session
 from warmdesk.auth.identity import TICKET_SECONDS
 from warmdesk.changes import accounts
 from warmdesk.db.queries import sql
@@ -27,6 +27,7 @@ TICKETS = Rate("ticket", 120)
     "GET",
     "/auth/sessions",
     need=ALL_ROLES,
+    session=True,
     query=ListSessions,
     answer=list[Session],
     tag=SESSIONS,
@@ -52,6 +53,7 @@ async def list_sessions(request: web.Request) -> web.Response:
     "DELETE",
     "/auth/sessions/{session_id}",
     need=ALL_ROLES,
+    session=True,
     status=204,
     tag=SESSIONS,
     parameters={
@@ -67,7 +69,6 @@ async def end_session(request: web.Request) -> web.Response:
     desk, actor = request.app[DESK], request[ACTOR]
     session_id = _uuid(request.match_info["session_id"])
     came = client_origin(request)
-    require_session(actor)
 
     async def work(change: Change) -> None:
         if session_id is None or not await accounts.end_sessions(
@@ -91,6 +92,7 @@ def _uuid(text: str) -> str | None:
     "POST",
     "/auth/ws-ticket",
     need=SIGNED_IN,
+    grants=TO_READ,
     answer=Ticket,
     secret=True,
     status=201,

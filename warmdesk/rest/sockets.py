@@ -21,7 +21,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from warmdesk import clock
-from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, Role
+from warmdesk.auth.actor import HUMAN_ROLES, TO_READ, Actor, EnteredProject, Role, require_grant
 from warmdesk.auth.identity import Request
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -200,6 +200,7 @@ async def open_socket(
             actor, protocol = await _who(handshake, desk, options)
             if actor.global_role not in HUMAN_ROLES:
                 raise Forbidden("a service account opens no sockets")
+            require_grant(actor, TO_READ)
             _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS

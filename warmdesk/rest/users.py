@@ -107,6 +107,7 @@ async def update_me(request: web.Request) -> web.Response:
     "PUT",
     "/users/me/password",
     need=ALL_ROLES,
+    session=True,
     body=ChangePassword,
     answer=Said,
     tag=USERS,

@@ -1,0 +1,204 @@
+"""API keys: what programs sign in with, a person's own and a project's."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from warmdesk.auth.actor import ALL_ROLES, Role
+from warmdesk.auth.identity import new_key
+from warmdesk.auth.tokens import digest
+from warmdesk.changes import accounts
+from warmdesk.db.queries import sql
+from warmdesk.errors import Impossible
+from warmdesk.http.answers import answer, json_text, no_content
+from warmdesk.http.pages import answer_page, begins_after
+from warmdesk.http.request import (
+    ACTOR,
+    BODY,
+    CONTEXT,
+    DESK,
+    PROJECT,
+    QUERY,
+    READS,
+    client_origin,
+    path_id,
+)
+from warmdesk.http.route import ApiTag
+from warmdesk.http.routing import route
+from warmdesk.json_parts import joined
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.events import CONTROL_KEY
+from warmdesk.schemas.keys import ApiKey, ListKeys, MadeKey, NewKey, NewProjectKey
+
+KEYS = ApiTag("api keys", "What programs sign in with: a person's own keys, and a project's.")
+
+MOST = 100
+"""Keys of one person, and of one project, that were not revoked."""
+KEPT = 12
+"""Characters of a key that are shown, so that it is known again."""
+
+
+@route(
+    "GET",
+    "/auth/api-keys",
+    need=ALL_ROLES,
+    session=True,
+    query=ListKeys,
+    answer=list[ApiKey],
+    paged=True,
+    tag=KEYS,
+    also_at=("/users/me/api-keys",),
+)
+async def list_keys(request: web.Request) -> web.Response:
+    """List your own API keys that you did not revoke, the newest first."""
+    return await _list(request, None)
+
+
+@route(
+    "POST",
+    "/auth/api-keys",
+    need=ALL_ROLES,
+    session=True,
+    body=NewKey,
+    answer=MadeKey,
+    status=201,
+    made_at="/auth/api-keys/{id}",
+    secret=True,
+    errors=(422,),
+    tag=KEYS,
+    also_at=("/users/me/api-keys",),
+)
+async def create_key(request: web.Request) -> web.Response:
+    """Make an API key of your own: with your rights of the moment, wherever you have some.
+
+    With `scopes` it may do less: `read` every GET and socket, `write` all but what is an
+    administrator's, `tickets` the Ticket API, `metrics` and `backup` what their names say. The key
+    is shown in this answer, and never again.
+    """
+    return await _create(request, None)
+
+
+@route(
+    "DELETE",
+    "/auth/api-keys/{key_id}",
+    need=ALL_ROLES,
+    session=True,
+    status=204,
+    tag=KEYS,
+    also_at=("/users/me/api-keys/{key_id}",),
+)
+async def revoke_key(request: web.Request) -> web.Response:
+    """Revoke an API key of your own: it is dead everywhere, and its sockets are closed."""
+    return await _revoke(request, None, path_id(request, "key_id"))
+
+
+@route(
+    "GET",
+    "/projects/{slug}/api-keys",
+    need=Role.OWNER,
+    session=True,
+    query=ListKeys,
+    answer=list[ApiKey],
+    paged=True,
+    tag=KEYS,
+)
+async def list_project_keys(request: web.Request) -> web.Response:
+    """List a project's API keys that were not revoked, the newest first, whoever made them."""
+    return await _list(request, request[PROJECT].id)
+
+
+@route(
+    "POST",
+    "/projects/{slug}/api-keys",
+    need=Role.OWNER,
+    session=True,
+    body=NewProjectKey,
+    answer=MadeKey,
+    status=201,
+    made_at="/projects/{slug}/api-keys/{id}",
+    secret=True,
+    tag=KEYS,
+)
+async def create_project_key(request: web.Request) -> web.Response:
+    """Make an API key that is good in this project alone: with your rights here of the moment.
+
+    The key is shown in this answer, and never again.
+    """
+    return await _create(request, request[PROJECT].id)
+
+
+@route(
+    "DELETE",
+    "/projects/{slug}/api-keys/{project_key_id}",
+    need=Role.OWNER,
+    session=True,
+    status=204,
+    tag=KEYS,
+)
+async def revoke_project_key(request: web.Request) -> web.Response:
+    """Revoke an API key of this project, whoever made it; also in an archived project."""
+    return await _revoke(request, request[PROJECT].id, path_id(request, "project_key_id"))
+
+
+async def _list(request: web.Request, project_id: int | None) -> web.Response:
+    (before,) = begins_after(request)
+    page = await sql.keys.page(
+        request[READS],
+        user_id=request[ACTOR].user_id,
+        project_id=project_id,
+        before=before,
+        limit=request[QUERY].limit,
+    )
+    return answer_page(request, page)
+
+
+async def _create(request: web.Request, project_id: int | None) -> web.Response:
+    """A key of a person, or of a project. They are counted while nobody else makes one there."""
+    actor, body = request[ACTOR], request[BODY]
+    came = client_origin(request)
+    key = new_key()
+
+    async def work(change: Change) -> str:
+        if project_id is None:
+            await sql.keys.hold(change.connection, user_id=actor.user_id)
+        else:
+            await change.enter(counting=True)
+        shaped: str = await sql.keys.create(
+            change.connection,
+            user_id=actor.user_id,
+            project_id=project_id,
+            name=body.name.strip(),
+            key_hash=digest(key),
+            key_prefix=key[:KEPT],
+            scopes=None if body.scopes is None else list(dict.fromkeys(body.scopes)),
+            days=body.expires_in_days,
+        )
+        if await sql.keys.exceed(
+            change.connection, user_id=actor.user_id, project_id=project_id, most=MOST
+        ):
+            whose = "a person" if project_id is None else "a project"
+            raise Impossible(f"{whose} has at most {MOST} API keys", code="too_many_keys")
+        await accounts.note_login(change, "api_key_created", came, user_id=actor.user_id)
+        return shaped
+
+    made = await request.app[DESK].changes.run(request[CONTEXT], work)
+    return answer(joined(json_text(key=key), made), status=201)
+
+
+async def _revoke(request: web.Request, project_id: int | None, key_id: int) -> web.Response:
+    actor, came = request[ACTOR], client_origin(request)
+
+    async def work(change: Change) -> None:
+        if project_id is not None:
+            await change.enter(archived=True)
+        revoked = await sql.keys.revoke(
+            change.connection, id=key_id, user_id=actor.user_id, project_id=project_id
+        )
+        await accounts.note_login(
+            change, "api_key_deleted", came, user_id=revoked["user_id"], actor_id=actor.user_id
+        )
+        change.emit(CONTROL, CONTROL_KEY, json_text(key_id=key_id))
+
+    await request.app[DESK].changes.run(request[CONTEXT], work)
+    return no_content()
