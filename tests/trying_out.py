@@ -78,12 +78,13 @@ class Operation:
 
 
 def operations(*, sockets: bool = False) -> Iterator[Operation]:
-    """All; the sockets only when they are asked for."""
+    """All; the sockets and streams only when they are asked for."""
     described = json.loads(app.documents().json.body)
     shared = described["components"]["parameters"]
+    stay = {each.path for each in app.resources() if each.stays}
     for path, item in described["paths"].items():
         for method, words in item.items():
-            if sockets or not path.startswith("/ws/"):
+            if sockets or path not in stay:
                 given = words["parameters"]
                 parameters = [
                     shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each

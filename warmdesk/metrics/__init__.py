@@ -157,7 +157,11 @@ REVOCATION_SECONDS = histogram(
     "Time from the change that took a right until an open socket was closed for it.",
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
 )
-WS_CONNECTIONS = gauge("warmdesk_ws_connections", "Open sockets.", kind=("project", "user"))
+WS_CONNECTIONS = gauge(
+    "warmdesk_ws_connections",
+    "Open sockets, and open streams of server-sent events.",
+    kind=("project", "user", "project_stream", "user_stream"),
+)
 WS_MESSAGES = counter(
     "warmdesk_ws_messages_total",
     "Messages that clients sent, and events that were delivered live, by type.",

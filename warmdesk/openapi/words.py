@@ -116,6 +116,13 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
         " an `ETag` only as long as that holds.",
         "schema": {"type": "string"},
     },
+    "LastEventId": {
+        "in": "header",
+        "name": "Last-Event-ID",
+        "description": "The `id` of the last event that you have; it goes before `since` and"
+        " `epoch`.",
+        "schema": {"type": "string"},
+    },
     "IdempotencyKey": {
         "in": "header",
         "name": "Idempotency-Key",
