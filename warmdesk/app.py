@@ -21,6 +21,7 @@ from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
+from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
@@ -91,4 +92,4 @@ def paths() -> tuple[Router, Router]:
 @functools.cache
 def documents() -> Documents:
     """The API's description and the page that shows it."""
-    return Documents(document(resources()))
+    return Documents(document(resources()), asyncapi(resources()))
