@@ -310,6 +310,14 @@ ALONE: dict[str, str] = {
     f"{method} /cards/{{card_id}}/{path}": "no event tells of it, and no board shows it"
     for path in ("watch", "watchers/{user_id}")
     for method in ("POST", "DELETE")
+} | {
+    f"{method} /outgoing-webhooks{rest}": "no event tells of it, and no board shows it"
+    for method, rest in (
+        ("POST", ""),
+        ("PUT", "/{outgoing_webhook_id}"),
+        ("DELETE", "/{outgoing_webhook_id}"),
+        ("POST", "/{outgoing_webhook_id}/replay"),
+    )
 }
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 

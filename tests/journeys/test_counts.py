@@ -519,6 +519,8 @@ STATEMENTS = {
     "/projects/{slug}/events": "feeds.after",
     "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
+    "/projects/{slug}/outgoing-webhooks": "outgoing.all",
+    "/projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/deliveries": "outgoing.deliveries",
     "/projects/{slug}/presence": "",
     "/projects/{slug}/topics": "topics.page",
     "/projects/{slug}/topics/{topic_id}": "topics.detail",

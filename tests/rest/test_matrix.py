@@ -133,6 +133,13 @@ member         POST   /projects/{slug}/labels
 member         PUT    /projects/{slug}/labels/{label_id}
 member         DELETE /projects/{slug}/labels/{label_id}
 
+owner          GET    /projects/{slug}/outgoing-webhooks
+owner          POST   /projects/{slug}/outgoing-webhooks
+owner          PUT    /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}
+owner          DELETE /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}
+owner          GET    /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/deliveries
+owner          POST   /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/replay
+
 viewer         GET    /projects/{slug}/columns/{column_id}/cards
 member         POST   /projects/{slug}/columns/{column_id}/cards
 viewer         GET    /projects/{slug}/cards

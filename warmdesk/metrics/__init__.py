@@ -109,6 +109,8 @@ TASK_RESTARTS = counter(
         "presence.turn",
         "control.review",
         "retention",
+        "outgoing",
+        "outgoing.keep",
         "bounds",
     ),
 )
@@ -183,6 +185,11 @@ WS_CLOSED = counter(
             *(4400, 4401, 4403, 4404, 4408, 4409, 4429, 4431),
         )
     ),
+)
+OUTGOING_DELIVERIES = counter(
+    "warmdesk_outgoing_deliveries_total",
+    "Tries to deliver an event to an outgoing webhook, and events that were passed over.",
+    result=("delivered", "failed", "parked", "missed", "history"),
 )
 WS_BUFFER_BYTES = gauge("warmdesk_ws_buffer_bytes", "Bytes that wait for slow readers.")
 DB_RETRIES = counter(

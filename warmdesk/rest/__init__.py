@@ -28,5 +28,6 @@ RESOURCES = (
     "search",
     "events",
     "sockets",
+    "outgoing",
     "metrics",
 )
