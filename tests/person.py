@@ -26,14 +26,12 @@ LIMIT = 5.0
 SUCCESS = {"GET": 200, "POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
 
 
-class Wire:
-    """One socket and all it said so far. Frames stay in `frames`; `next` walks through them."""
+class Ear:
+    """What one socket or stream said so far. It stays in `frames`; `next` walks through them."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self._read = 0
-        self._settled = 0
         self._news = asyncio.Condition()
         self._task = asyncio.create_task(self._listen())
 
@@ -45,13 +43,19 @@ class Wire:
                 self._news.notify_all()
 
     async def _take_in(self) -> None:
-        async for message in self.socket:
-            assert message.type is aiohttp.WSMsgType.TEXT, message
-            frame = compact(message.data)
-            check_frame(frame)
-            async with self._news:
-                self.frames.append(frame)
-                self._news.notify_all()
+        raise NotImplementedError
+
+    @property
+    def end(self) -> int | None:
+        """The code that it ended with."""
+        raise NotImplementedError
+
+    async def _add(self, text: str) -> None:
+        frame = compact(text)
+        check_frame(frame)
+        async with self._news:
+            self.frames.append(frame)
+            self._news.notify_all()
 
     async def next(self, type: str | None = None, *, limit: float = LIMIT) -> dict[str, Any]:
         """The next frame, or the next of this type (those before it are passed over)."""
@@ -66,7 +70,7 @@ class Wire:
                     if self._task.done():
                         self._task.result()
                     assert not self._task.done(), (
-                        f"closed with {self.socket.close_code} before {type or 'a frame'};"
+                        f"closed with {self.end} before {type or 'a frame'};"
                         f" it said {[frame['type'] for frame in self.frames]}"
                     )
                     await self._news.wait()
@@ -83,6 +87,35 @@ class Wire:
     def events(self) -> list[dict[str, Any]]:
         """Every event so far: what has a seq."""
         return [frame for frame in self.frames if "seq" in frame]
+
+    async def closed(self, *, limit: float = LIMIT) -> int | None:
+        """The code that the server ends it with."""
+        await asyncio.wait_for(asyncio.shield(self._task), limit * pace.stretch())
+        return self.end
+
+    async def _stop(self) -> None:
+        if not self._task.done():
+            self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+class Wire(Ear):
+    """One socket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self._settled = 0
+        super().__init__()
+
+    async def _take_in(self) -> None:
+        async for message in self.socket:
+            assert message.type is aiohttp.WSMsgType.TEXT, message
+            await self._add(message.data)
+
+    @property
+    def end(self) -> int | None:
+        return self.socket.close_code
 
     async def send(
         self, type: str, payload: Any = None, id: Any = None, *, client_id: Any = None
@@ -103,17 +136,78 @@ class Wire:
         async with asyncio.timeout(LIMIT * pace.stretch()), self._news:
             await self._news.wait_for(lambda: any(f.get("id") == name for f in self.frames))
 
-    async def closed(self, *, limit: float = LIMIT) -> int | None:
-        """The code the server closes the socket with."""
-        await asyncio.wait_for(asyncio.shield(self._task), limit * pace.stretch())
-        return self.socket.close_code
-
     async def close(self) -> None:
         await self.socket.close()
-        if not self._task.done():
-            self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._stop()
+
+
+class Stream(Ear):
+    """One stream of server-sent events, read by the letter of the HTML standard (9.2.6).
+
+    last_id    the id that a client would come back with
+    retry      milliseconds until it would
+    comments   how many came
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+        self.last_id = ""
+        self.ids: list[str] = []
+        self.retry = 0
+        self.comments = 0
+        super().__init__()
+
+    async def _take_in(self) -> None:
+        rest, fields = b"", []
+        with contextlib.suppress(aiohttp.ClientPayloadError, ConnectionError):
+            async for piece in self.answer.content.iter_any():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if line:
+                        fields.append(line.decode())
+                    else:
+                        await self._dispatch(fields)
+                        fields = []
+
+    async def _dispatch(self, lines: list[str]) -> None:
+        """One block of lines."""
+        kind, data = "message", []
+        for line in lines:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if not name:
+                self.comments += 1
+            elif name == "id":
+                self.last_id = value
+            elif name == "retry":
+                self.retry = int(value)
+            elif name == "event":
+                kind = value
+            else:
+                assert name == "data", line
+                data.append(value)
+        if not data:
+            return
+        self.ids.append(self.last_id)
+        await self._add("\n".join(data))
+        assert self.frames[-1]["type"] == kind
+
+    @property
+    def end(self) -> int | None:
+        last = self.frames[-1:] or [{"type": ""}]
+        return last[0]["payload"]["code"] if last[0]["type"] == "close" else None
+
+    async def close(self) -> None:
+        self.answer.close()
+        await self._stop()
+
+
+class Refusal(Exception):
+    """A stream was refused: the answer's status and body."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(status, body)
+        self.status, self.body = status, body
 
 
 class Person:
@@ -192,6 +286,31 @@ class Person:
                 yield wire
             finally:
                 await wire.close()
+
+    @asynccontextmanager
+    async def stream(
+        self, place: str = "demo", last_id: str = "", **params: Any
+    ) -> AsyncIterator[Stream]:
+        """A stream of a project's events, or of the ``user``'s own. Raises `Refusal`."""
+        if self.client.api_key is None:
+            await self.token()
+        path = "/users/me" if place == "user" else f"/projects/{place}"
+        async with self.client.session.get(
+            f"{self.client.url}{path}/events/stream",
+            params={name: str(value) for name, value in params.items()},
+            headers={
+                **self.client.credentials,
+                **({"Last-Event-ID": last_id} if last_id else {}),
+            },
+            timeout=aiohttp.ClientTimeout(total=None),
+        ) as answer:
+            if answer.status != 200:
+                raise Refusal(answer.status, await answer.json())
+            stream = Stream(answer)
+            try:
+                yield stream
+            finally:
+                await stream.close()
 
     async def close(self) -> None:
         await self.client.close()

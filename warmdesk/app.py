@@ -19,15 +19,17 @@ from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
+from warmdesk.jobs.outgoing import Outgoing
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
+from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
 from warmdesk.rest import health
 from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper)
+JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Outgoing)
 
 
 def build_app(desk: Desk) -> web.Application:
@@ -91,4 +93,4 @@ def paths() -> tuple[Router, Router]:
 @functools.cache
 def documents() -> Documents:
     """The API's description and the page that shows it."""
-    return Documents(document(resources()))
+    return Documents(document(resources()), asyncapi(resources()))

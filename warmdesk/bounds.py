@@ -23,6 +23,8 @@ TABLES: dict[str, str] = {
     "idempotency_keys": "50,000 keys and 256 MiB a user; 24 hours",
     "feeds": "one row a project and user",
     "events": "event_retention_days",
+    "outgoing_webhooks": "20 a project",
+    "outgoing_deliveries": "the 50 newest of an outgoing webhook",
     "projects": WORK,
     "project_members": "5,000 a user",
     "project_readers": "one row a member, and administrators who read or mute",

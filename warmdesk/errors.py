@@ -89,6 +89,7 @@ CODES = {
     "too_many_items": "The checklist has as many items as one may have.",
     "too_many_keys": "There are as many API keys as one may have.",
     "too_many_labels": "The project has as many labels as one may have.",
+    "too_many_outgoing": "The project has as many outgoing webhooks as one may have.",
     "too_many_members": "The group has as many people as one may have.",
     "too_many_projects": "The person is in as many projects as one may be.",
     "too_many_reactions": "The message has as many different emojis as one may have.",
@@ -123,6 +124,7 @@ FIELD_CODES = {
     "too_long": "It is longer than `limits` says.",
     "too_short": "It is shorter than `limits` says.",
     "unknown": "There is no such thing.",
+    "unreachable": "It leads to no address, or to one to which the server does not connect.",
 }
 """Every code that stands in `fields`, and what it says of the field."""
 

@@ -70,6 +70,7 @@ class ReadHandshake:
     """
 
     __slots__ = ("capped", "early", "headers", "held", "options", "query", "slug", "transport")
+    streams = False
 
     def __init__(
         self,

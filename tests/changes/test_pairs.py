@@ -328,7 +328,15 @@ ALONE: dict[str, str] = {
 } | dict.fromkeys(
     ("POST /api-keys", "DELETE /api-keys/{project_key_id}"),
     "no event of the project tells of it, and no board shows it",
-)
+) | {
+    f"{method} /outgoing-webhooks{rest}": "no event tells of it, and no board shows it"
+    for method, rest in (
+        ("POST", ""),
+        ("PUT", "/{outgoing_webhook_id}"),
+        ("DELETE", "/{outgoing_webhook_id}"),
+        ("POST", "/{outgoing_webhook_id}/replay"),
+    )
+}
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 
 

@@ -34,6 +34,8 @@ FEW = {
     "feeds",
     "install",
     "labels",
+    "outgoing_deliveries",
+    "outgoing_webhooks",
     "project_guests",
     "project_members",
     "project_readers",
@@ -94,6 +96,10 @@ PEOPLE = """
     select 1 + n / 4, 'Column', 1000 * (n % 4) from generate_series(0, 4 * $projects - 1) as n;
     insert into labels (project_id, name, color)
     select 1 + n / 4, 'Label ' || n % 4, 'red' from generate_series(0, 4 * $projects - 1) as n;
+    insert into outgoing_webhooks
+        (project_id, name, url, events, salt, created_by_id, done, epoch, holder)
+    select n, 'Hook', 'https://example.org', '{*}', '\x00', 1, 0, '', 'me'
+    from generate_series(1, $projects) as n;
     insert into feeds (channel, seq)
     select 'project:' || n, case when n = 1 then $n / 2 else $n / 2 / $projects end
     from generate_series(1, $projects) as n;
@@ -438,6 +444,9 @@ def cases(n: int) -> Iterator[Case]:
         yield Case("members.other_owner", 50, others, f"of {project}")
         yield Case("labels.all", 10, {"project_id": project}, f"of {project}")
         yield Case("labels.count", 10, {"project_id": project}, f"of {project}")
+        yield Case("outgoing.all", 20, {"project_id": project}, f"of {project}")
+        yield Case("outgoing.count", 20, {"project_id": project}, f"of {project}")
+        yield Case("outgoing.next", 500, {"id": project, "holder": "me"}, f"of {project}")
     yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1, "role": "member"}
@@ -689,6 +698,8 @@ OTHERS = {
     "count or check everything, by intent": """
         projects.counts projects.digest metrics.cards metrics.columns metrics.projects
         metrics.tables metrics.users server.faults""",
+    "look at every outgoing webhook: there are at most 20 a project": """
+        outgoing.claim outgoing.waiting""",
     "look at every account for a part of its name": "users.search",
 }
 """What is neither a list nor finds its rows by a key, by reason."""

@@ -277,6 +277,7 @@ NO_SECRETS = {
     "CardSummary": {"key"},
     "CardDetail": {"key"},
     "CardLink": {"url"},
+    "OutgoingWebhook": {"url"},
     "ShownCard": {"key"},
     "FiledTicket": {"key", "url"},
     "ChangedTicket": {"key", "url"},

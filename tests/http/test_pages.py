@@ -40,6 +40,8 @@ SHORT = {
     "/projects/{slug}/columns": "a hundred a project",
     "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
     "/projects/{slug}/labels": "five hundred a project",
+    "/projects/{slug}/outgoing-webhooks": "twenty a project",
+    "/projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/deliveries": "fifty are kept",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(

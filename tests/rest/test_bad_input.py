@@ -38,7 +38,7 @@ from warmdesk.http.routing import BASE
 
 UNKNOWN = 2**53
 PUBLIC_LIMIT = Settings().public_body_bytes
-ROUTES = [each for each in app.resources() if each.status != 101]
+ROUTES = [each for each in app.resources() if not each.stays]
 WITH_BODY = [each for each in ROUTES if each.body is not None]
 WITH_QUERY = [each for each in ROUTES if each.query is not None]
 EXAMPLES = json.loads(app.documents().json.body)["paths"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.closed import check_refusal
 from tests.conftest import Invite
-from tests.person import Person
+from tests.person import Person, Refusal
 from tests.rows import changed, contents
 from tests.trying_out import Office, Operation, operations
 from warmdesk import app
@@ -89,6 +89,7 @@ account        DELETE /users/me/avatar
 account        PUT    /users/me/password
 account        PUT    /auth/me/password
 people         GET    /users/me/events
+people         GET    /users/me/events/stream
 people         GET    /users/search
 people         GET    /users/refs
 people         GET    /online-users
@@ -111,6 +112,7 @@ viewer         GET    /projects/{slug}/activity
 viewer         GET    /projects/{slug}/counts
 viewer         GET    /projects/{slug}/digest
 viewer         GET    /projects/{slug}/events
+viewer         GET    /projects/{slug}/events/stream
 viewer         GET    /projects/{slug}/presence
 viewer         PUT    /projects/{slug}/mute
 viewer         POST   /projects/{slug}/star
@@ -140,6 +142,13 @@ viewer         GET    /projects/{slug}/labels
 member         POST   /projects/{slug}/labels
 member         PUT    /projects/{slug}/labels/{label_id}
 member         DELETE /projects/{slug}/labels/{label_id}
+
+owner          GET    /projects/{slug}/outgoing-webhooks
+owner          POST   /projects/{slug}/outgoing-webhooks
+owner          PUT    /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}
+owner          DELETE /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}
+owner          GET    /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/deliveries
+owner          POST   /projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/replay
 
 viewer         GET    /projects/{slug}/columns/{column_id}/cards
 member         POST   /projects/{slug}/columns/{column_id}/cards
@@ -350,6 +359,8 @@ class Company(Office):
 
 async def ask(person: Person, operation: Operation, line: Line) -> int:
     """The status that a person gets."""
+    if operation.path.endswith("/events/stream"):
+        return await listen(person, operation.names.get("slug", "user"))
     if operation.path.startswith("/ws/"):
         return await knock(person, operation.names.get("slug", "user"))
     names, body = operation.names, operation.body
@@ -374,6 +385,14 @@ async def knock(person: Person, place: str) -> int:
         async with person.socket(place):
             return 101
     except aiohttp.WSServerHandshakeError as refused:
+        return refused.status
+
+
+async def listen(person: Person, place: str) -> int:
+    try:
+        async with person.stream(place):
+            return 200
+    except Refusal as refused:
         return refused.status
 
 

@@ -904,6 +904,84 @@ class OnceQueries(Queries):
     @query
     def is_known(self, *, actor: int | None, path: Any, key: Any) -> Any: ...
 
+class OutgoingQueries(Queries):
+    @query
+    def all(self, *, project_id: int | None) -> Any: ...
+    @query
+    def count(self, *, project_id: int | None) -> Any: ...
+    @query
+    def create(
+        self,
+        *,
+        project_id: int | None,
+        name: str | None,
+        url: str | None,
+        events: Sequence[str | None] | None,
+        salt: Any,
+        enabled: bool | None,
+        actor: int | None,
+    ) -> Any: ...
+    @query
+    def one(self, *, id: int | None, project_id: int | None) -> Any: ...
+    @query
+    def change(
+        self,
+        *,
+        name: str | None,
+        url: str | None,
+        events: Sequence[str | None] | None,
+        enabled: bool | None,
+        id: int | None,
+        project_id: int | None,
+    ) -> Row: ...
+    @query
+    def delete(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def forget(self, *, project_id: int | None, id: int | None) -> str: ...
+    @query
+    def deliveries(self, *, id: int | None, project_id: int | None) -> Any: ...
+    @query
+    def head(self, *, project_id: int | None) -> Any: ...
+    @query
+    def replay(self, *, since: int | None, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def waiting(self) -> Rows: ...
+    @query
+    def claim(
+        self, *, slow: bool | None, limit: int | None, holder: str | None, seconds: float | None
+    ) -> Rows: ...
+    @query
+    def keep(
+        self, *, seconds: float | None, ids: Sequence[int | None] | None, holder: str | None
+    ) -> str: ...
+    @query
+    def release(self, *, id: int | None, holder: str | None) -> Rows: ...
+    @query
+    def next(self, *, id: int | None, holder: str | None) -> Rows: ...
+    @query
+    def pass_over(
+        self, *, done: int | None, id: int | None, holder: str | None, was: int | None
+    ) -> str: ...
+    @query
+    def note(
+        self,
+        *,
+        done: int | None,
+        epoch: str | None,
+        attempt: int | None,
+        slow: bool | None,
+        wait: float | None,
+        parked: bool | None,
+        id: int | None,
+        holder: str | None,
+        was: int | None,
+        seq: int | None,
+        tried: int | None,
+        status: int | None,
+        reason: str | None,
+        duration: int | None,
+    ) -> Any: ...
+
 class PeopleQueries(Queries):
     @query
     def favorites(self, *, reader: int | None, after: int | None, limit: int | None) -> Row: ...
@@ -1214,6 +1292,7 @@ class Sql(Statements):
     metrics: MetricsQueries
     notifications: NotificationsQueries
     once: OnceQueries
+    outgoing: OutgoingQueries
     people: PeopleQueries
     projects: ProjectsQueries
     reactions: ReactionsQueries

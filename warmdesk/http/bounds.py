@@ -319,12 +319,18 @@ class Entrance:
         """A person has as many sockets as one may. The new one is refused and none is ended:
         clients that come back at once would else end each other's without end.
         """
-        self._too_many("sockets", user_id=person, limit=self.each)
+        return self._refuse_one(person, self.each, "sockets open here")
+
+    def refuse_stream(self, person: int, most: int) -> TooMany:
+        """A person has as many sockets and streams on one channel as one may."""
+        return self._refuse_one(person, most, "sockets and streams open on this")
+
+    def _refuse_one(self, person: int, most: int, what: str) -> TooMany:
+        self._too_many("sockets", user_id=person, limit=most)
         return TooMany(
-            Policy("sockets", self.each),
+            Policy("sockets", most),
             SOCKETS_AGAIN_SECONDS,
-            f"you have {self.each} sockets open here, which is the limit: close some, or"
-            " try again later",
+            f"you have {most} {what}, which is the limit: close some, or try again later",
             code="too_many_sockets",
         )
 

@@ -71,7 +71,7 @@ HSTS = "max-age=31536000; includeSubDomains"
 ALLOW_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOW_HEADERS = (
     "Authorization, Content-Type, X-API-Key, X-Client-Id, X-Request-Id, If-Match, If-None-Match,"
-    " Idempotency-Key"
+    " Idempotency-Key, Last-Event-ID"
 )
 EXPOSE_HEADERS = (
     "ETag, Idempotent-Replay, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"

@@ -27,6 +27,9 @@ from warmdesk.http.request import ACTOR, PROJECT
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.schemas import MAX_ID
 
+STREAM = "text/event-stream"
+"""The media type of a stream of events."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Need = Role | GlobalRole | frozenset[GlobalRole] | None
 
@@ -237,6 +240,11 @@ class Route:
         yield self
         for path in self.also_at:
             yield replace(self, path=path, also_at=(), same_as=self.path)
+
+    @property
+    def stays(self) -> bool:
+        """Whether what it opens stays open: a socket, or a stream of events."""
+        return self.status == 101 or self.produces == (STREAM,)
 
     @property
     def changes(self) -> bool:

@@ -109,6 +109,8 @@ TASK_RESTARTS = counter(
         "presence.turn",
         "control.review",
         "retention",
+        "outgoing",
+        "outgoing.keep",
         "bounds",
     ),
 )
@@ -157,7 +159,11 @@ REVOCATION_SECONDS = histogram(
     "Time from the change that took a right until an open socket was closed for it.",
     (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
 )
-WS_CONNECTIONS = gauge("warmdesk_ws_connections", "Open sockets.", kind=("project", "user"))
+WS_CONNECTIONS = gauge(
+    "warmdesk_ws_connections",
+    "Open sockets, and open streams of server-sent events.",
+    kind=("project", "user", "project_stream", "user_stream"),
+)
 WS_MESSAGES = counter(
     "warmdesk_ws_messages_total",
     "Messages that clients sent, and events that were delivered live, by type.",
@@ -179,6 +185,11 @@ WS_CLOSED = counter(
             *(4400, 4401, 4403, 4404, 4408, 4409, 4429, 4431),
         )
     ),
+)
+OUTGOING_DELIVERIES = counter(
+    "warmdesk_outgoing_deliveries_total",
+    "Tries to deliver an event to an outgoing webhook, and events that were passed over.",
+    result=("delivered", "failed", "parked", "missed", "history"),
 )
 WS_BUFFER_BYTES = gauge("warmdesk_ws_buffer_bytes", "Bytes that wait for slow readers.")
 DB_RETRIES = counter(

@@ -16,7 +16,7 @@ from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.config import Settings
 from warmdesk.errors import CODE_OF_STATUS, INVALID_FIELDS
 from warmdesk.http.commands import COMMANDS
-from warmdesk.http.route import SIGNED_IN, Accepts, Etag, Route, parameter
+from warmdesk.http.route import SIGNED_IN, STREAM, Accepts, Etag, Route, parameter
 from warmdesk.http.routing import BASE
 from warmdesk.openapi.schemas import REF, Error, Schemas, as_openapi
 from warmdesk.openapi.words import DESCRIPTION, HEADER_WORDS, SOCKET_WORDS, STATUS_WORDS
@@ -169,7 +169,7 @@ def operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "responses": _responses(route, schemas),
     }
     if route.need is None:
-        made["security"] = _socket_credentials() if route.status == 101 else []
+        made["security"] = _socket_credentials() if route.stays else []
     elif route.session:
         made["security"] = [{"BearerAuth": []}]
     if route.body is not None:
@@ -235,12 +235,14 @@ def _described(route: Route, words: dict[str, Any]) -> str:
     parts = [words["summary"], *filter(None, lines), *filter(None, (same,)), who]
     if route.status == 101:
         parts += [SOCKET_WORDS.strip(), _command_table(route), _event_table(route)]
+    elif route.stays:
+        parts += [_event_table(route)]
     return "\n\n".join(parts)
 
 
 def _who(route: Route) -> str:
     if route.need is None:
-        return "For everybody who has a token." if route.status == 101 else "For everybody."
+        return "For everybody who has a token." if route.stays else "For everybody."
     if route.need is SIGNED_IN:
         return "For every signed-in user."
     if isinstance(route.need, Role):
@@ -255,7 +257,7 @@ def _which_keys(route: Route) -> str:
     """What an API key must be good for."""
     if route.session:
         return "No API key can do this."
-    if route.need is None and route.status != 101:
+    if route.need is None and not route.stays:
         return ""
     scopes = " or ".join(f"`{each}`" for each in sorted(route.grants))
     return f"A key with scopes needs {scopes}." if scopes else "A key with scopes cannot do this."
@@ -343,6 +345,8 @@ def _headers(route: Route) -> list[str]:
         names.append("IfNoneMatch")
     if 206 in route.also:
         names.append("Range")
+    if route.produces == (STREAM,):
+        names.append("LastEventId")
     if route.keyed:
         names.append("IdempotencyKey")
     if route.changes and route.need is not None:

@@ -1,4 +1,4 @@
-"""Swagger UI and the document, ready to be sent."""
+"""Swagger UI and the documents, ready to be sent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from warmdesk.http.route import Handler
 PAGE = "/swagger"
 MEDIA = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
 DOCUMENTS = (f"{PAGE}/doc.json", "/openapi.json", f"{PAGE}/swagger.json")
+TOLD = "/asyncapi.json"
 
 CHANGED = {
     "<title>Swagger UI": "<title>WarmDesk",
@@ -34,8 +35,10 @@ class Documents:
     The page's inline script is allowed by its hash, and no other is.
     """
 
-    def __init__(self, made: dict[str, Any]) -> None:
-        """Raises when aiohttp-swagger3 finds the document wrong."""
+    def __init__(self, made: dict[str, Any], told: dict[str, Any]) -> None:
+        """`made` describes the REST API, `told` what sockets, streams and webhooks say. Raises when
+        aiohttp-swagger3 finds the first wrong.
+        """
         scratch = web.Application()
         settings = SwaggerUiSettings(
             path=PAGE,
@@ -65,6 +68,7 @@ class Documents:
             " frame-ancestors 'none'"
         )
         self.json = static_text(orjson.dumps(made), "application/json")
+        self.told = static_text(orjson.dumps(told), "application/json")
         self.page = static_text(page.encode(), "text/html", policy)
         self.assets = {
             each.name: static_text(each.read_bytes(), MEDIA[each.name.rpartition(".")[2]])
@@ -75,6 +79,7 @@ class Documents:
     def routes(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler of each document."""
         found = dict.fromkeys(DOCUMENTS, self.json.send)
+        found |= {TOLD: self.told.send}
         found |= {f"{PAGE}/": self.page.send, f"{PAGE}/index.html": self.page.send}
         for name, asset in self.assets.items():
             found[f"{PAGE}/swagger_ui_static/{name}"] = asset.send

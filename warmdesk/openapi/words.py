@@ -117,6 +117,13 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
         " an `ETag` only as long as that holds.",
         "schema": {"type": "string"},
     },
+    "LastEventId": {
+        "in": "header",
+        "name": "Last-Event-ID",
+        "description": "The `id` of the last event that you have; it goes before `since` and"
+        " `epoch`.",
+        "schema": {"type": "string"},
+    },
     "IdempotencyKey": {
         "in": "header",
         "name": "Idempotency-Key",
@@ -131,5 +138,35 @@ HEADER_WORDS: dict[str, dict[str, Any]] = {
         "description": "A name of your own, as `tab-1`: it comes back as `client_id` of the"
         " events.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+    },
+}
+
+ASYNC_DESCRIPTION = """\
+What WarmDesk tells by itself, and what may be sent on its sockets: two kinds of sockets, the same
+as server-sent events, and the events of a project to addresses of its owners. `send` is what the
+server says, `receive` what it hears. The REST API stands in `/openapi.json`; the rules of resuming
+in the protocol of the documents.
+"""
+
+SIGNED_HEADERS: dict[str, Any] = {
+    "type": "object",
+    "description": "Signed as the Standard Webhooks scheme says.",
+    "required": ["webhook-id", "webhook-timestamp", "webhook-signature"],
+    "properties": {
+        "webhook-id": {
+            "type": "string",
+            "description": "`<webhook>.<seq>`: the same at each try, so that repeats can be told.",
+            "examples": ["3.42"],
+        },
+        "webhook-timestamp": {
+            "type": "string",
+            "description": "When this try was made, in seconds since 1970.",
+            "examples": ["1788249600"],
+        },
+        "webhook-signature": {
+            "type": "string",
+            "description": "`v1,` and the base64 of the HMAC-SHA256 of `<id>.<timestamp>.<body>`.",
+            "examples": ["v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="],
+        },
     },
 }

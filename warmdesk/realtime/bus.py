@@ -154,6 +154,8 @@ class Bus:
         self._confirmed: set[str] = set()
         self._confirming: dict[str, set[asyncio.Future[None]]] = {}
         self._asks: dict[str, str] = {}
+        self.watched: dict[str, asyncio.Event] = {}
+        """Whom to tell in this process, by channel, that a change here recorded events."""
         self._publishing: RedisConnection | None = None
         self._publishing_since = 0.0
         self._refused: ResponseError | None = None
@@ -222,6 +224,8 @@ class Bus:
         for message in messages:
             channel, _, rest = message.partition(" ")
             self._put(channel, rest.encode())
+            if channel in self.watched:
+                self.watched[channel].set()
             EVENTS_PUBLISHED.inc()
 
     def signal(self, channel: str, event: Event, payload: bytes, *, entity: str = "-") -> None:

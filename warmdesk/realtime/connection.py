@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 from warmdesk.realtime import socket_buffers
 from warmdesk.realtime.flood import EVERY, Bucket, too_many
@@ -57,6 +58,7 @@ written = [0]
 """Bytes that `Connection.write` was given so far, by all sockets of this process."""
 
 Kind = Literal["text", "control"]
+Where = Literal["project", "user", "project_stream", "user_stream"]
 
 
 class ConnectionObserver(Protocol):
@@ -123,6 +125,9 @@ class Connection(asyncio.Protocol):
         "warned",
     )
 
+    quiet_seconds: ClassVar[float] = math.inf
+    """How long nothing may be written, where that is shorter than the time between two pings."""
+
     def __init__(
         self,
         *,
@@ -143,7 +148,7 @@ class Connection(asyncio.Protocol):
         self.session_id: str | None = None
         self.key_id: int | None = None
         self.expires_at: float | None = None
-        self.kind: Literal["project", "user"] = "project"
+        self.kind: Where = "project"
         self.room: ConnectionObserver | None = None
         self.seen = 0
         self.presence_seen = 0

@@ -413,6 +413,9 @@ AUTH_EXPIRING = signal(
 RECONNECT = signal(
     "reconnect", ANY, socket.Reconnect, "A planned stop: come back at a random moment in between."
 )
+CLOSE = signal(
+    "close", ANY, socket.StreamEnd, "The last of a stream of events: why it ends, as a close code."
+)
 
 # How events are shown, on sockets and in pages.
 

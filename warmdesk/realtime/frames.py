@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 
 CONTINUATION = 0x0
@@ -65,6 +66,21 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     if size < 65_536:
         return struct.pack("!BBH", 0x80 | opcode, 126, size) + payload
     return struct.pack("!BBQ", 0x80 | opcode, 127, size) + payload
+
+
+def texts(frames: bytes) -> Iterator[bytes]:
+    """The payloads of text frames that `frame` made, one after the other."""
+    at = 0
+    while at < len(frames):
+        opcode, size = frames[at] & 0x0F, frames[at + 1]
+        at += 2
+        if size >= 126:
+            length = 2 if size == 126 else 8
+            size = int.from_bytes(frames[at : at + length], "big")
+            at += length
+        if opcode == TEXT:
+            yield frames[at : at + size]
+        at += size
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

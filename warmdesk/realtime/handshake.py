@@ -41,8 +41,13 @@ class ClientGone(WarmDeskError, ConnectionResetError):
 class Adopted(web.StreamResponse):
     """The answer that writes nothing: the socket is no longer aiohttp's."""
 
-    def __init__(self) -> None:
-        super().__init__(status=101)
+    def __init__(self, status: int = 101) -> None:
+        super().__init__(status=status)
+
+    @property
+    def prepared(self) -> bool:
+        """Its head is written, or was another's."""
+        return True
 
     async def prepare(self, request: web.BaseRequest) -> None:
         return None
@@ -108,6 +113,19 @@ def adopt(
     make it a slow reader (`paused_since`) at once. Raises `ClientGone` when the client did not
     wait.
     """
+    transport, early, held = take_from_aiohttp(request, connection)
+    key = request.headers["Sec-WebSocket-Key"]
+    take_over(transport, connection, key, first=first, protocol=protocol, early=early, held=held)
+    return Adopted()
+
+
+def take_from_aiohttp(
+    request: web.Request, connection: Connection
+) -> tuple[asyncio.Transport, bytes, bool]:
+    """Give the transport of a request to `connection`, and make aiohttp forget it. Gives the
+    transport, what the client sent after its request, and whether reading was paused. Raises
+    `ClientGone`.
+    """
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ClientGone
@@ -118,10 +136,20 @@ def adopt(
     http._task_handler = None  # or it may be cancelled, and it is us
     http.transport = None  # or it would be closed
     http.connection_lost(None)
-    key = request.headers["Sec-WebSocket-Key"]
     cap(transport.get_extra_info("socket"))
-    take_over(transport, connection, key, first=first, protocol=protocol, early=early, held=held)
-    return Adopted()
+    return transport, early, held
+
+
+def answer_with_stream(request: web.Request, connection: Connection, first: bytes) -> Adopted:
+    """Answer a request with an open stream: `connection` owns the socket, and `first` is the head
+    of the answer with what stands at its beginning. For the handler to return; else as `adopt`.
+    """
+    transport, _, held = take_from_aiohttp(request, connection)
+    if held:
+        transport.resume_reading()
+    connection.connection_made(transport)
+    transport.write(first)
+    return Adopted(200)
 
 
 def take_over(

@@ -534,13 +534,21 @@ class Hub:
         connection.room = room
         connection.seen = since
         room.empty_since = None
-        mine = self.roster.add(connection)
-        same = [c for c in mine if c.room is room and not c.closing]
+        self.roster.add(connection)
+        same = self._same(room, connection.user_id)
         if len(same) > CONNECTIONS_EACH:
             same[0].close(Close.REPLACED, "opened too often")
         if connection.closing:
             room.closes(connection)
         self.rejoin(room, connection)
+
+    def _same(self, room: Room, user_id: int) -> list[Connection]:
+        mine = self.roster.people.get(user_id, ())
+        return [c for c in mine if c.room is room and not c.closing]
+
+    def is_full(self, room: Room, user_id: int) -> bool:
+        """Whether another connection of this user here would end the oldest one."""
+        return len(self._same(room, user_id)) >= CONNECTIONS_EACH
 
     def rejoin(self, room: Room, connection: Connection) -> None:
         """Let a connection follow its room again from what it has seen, as soon as that can be."""

@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
+from typing import get_args
 
 from warmdesk.metrics import WS_CONNECTIONS
-from warmdesk.realtime.connection import Connection
+from warmdesk.realtime.connection import Connection, Where
 from warmdesk.realtime.events import RECONNECT, signal_frame
 from warmdesk.realtime.frames import Close
 from warmdesk.realtime.room import Room
@@ -38,7 +39,7 @@ class Roster:
         self.connections = self.sweeper.connections
         self.opening_slots = asyncio.Semaphore(OPENING_AT_ONCE)
         self._again_at = 0.0
-        self._count_open = {"project": 0, "user": 0}
+        self._count_open = dict.fromkeys(get_args(Where), 0)
 
     def add(self, connection: Connection) -> list[Connection]:
         """A connection opened. Gives all of its user, the oldest first."""

@@ -52,7 +52,9 @@ class Sweeper:
         """A connection opened."""
         self.connections[connection] = None
         connection.last_ping = time.monotonic()
-        connection.due = connection.last_ping + PING_SECONDS
+        connection.due = connection.last_ping + _every(connection)
+        if connection.due < connection.last_ping + PING_SECONDS:
+            self.early[connection] = None
         self._look_at_expiry(connection)
 
     def drop(self, connection: Connection) -> bool:
@@ -161,13 +163,14 @@ class Sweeper:
             connection.close(Close.HEARTBEAT, "no answer to pings")
             connection.due = now + TICK_SECONDS
             return
-        if now - connection.last_ping >= PING_SECONDS - 1:
+        every = _every(connection)
+        if now - connection.last_ping >= every - 1:
             connection.last_ping = now
             connection.ping()
             del self.connections[connection]
             self.connections[connection] = None
         # A pong comes some time after its ping: two pings later it is not yet silent long enough.
-        due = min(connection.last_ping + PING_SECONDS, connection.last_heard + SILENT_SECONDS)
+        due = min(connection.last_ping + every, connection.last_heard + SILENT_SECONDS)
         if connection.expires_at is not None:
             left = connection.expires_at - clock.now()
             if left <= -EXPIRY_GRACE_SECONDS:
@@ -189,3 +192,8 @@ class Sweeper:
             self.early[connection] = None
         else:
             self.early.pop(connection, None)
+
+
+def _every(connection: Connection) -> float:
+    """Seconds between two pings of a connection."""
+    return min(PING_SECONDS, connection.quiet_seconds)

@@ -30,5 +30,6 @@ RESOURCES = (
     "search",
     "events",
     "sockets",
+    "outgoing",
     "metrics",
 )

@@ -1,4 +1,6 @@
-"""The WebSocket routes ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send.
+"""The WebSocket routes ``/ws/{slug}`` and ``/ws/user``: the handshake, and what clients send. And
+the same as server-sent events, for curl, for browsers and for whoever is behind a proxy that breaks
+WebSockets: answers that stay open, ``…/events/stream``.
 
 A client that is refused gets an ordinary HTTP answer before the upgrade. After it nothing is
 awaited between reading the room's last seq and joining the room, so no event falls in between.
@@ -25,25 +27,28 @@ from warmdesk.auth.actor import HUMAN_ROLES, TO_READ, Actor, EnteredProject, Rol
 from warmdesk.auth.identity import Request
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, KeyScope, Unavailable
+from warmdesk.errors import BadRequest, Forbidden, KeyScope, Unavailable
 from warmdesk.http.commands import Call, CommandSocket, command
 from warmdesk.http.middleware import RESPONSES, origin_allowed
 from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import ACTOR, DESK, QUERY
-from warmdesk.http.route import PUBLIC, ApiTag
+from warmdesk.http.route import PUBLIC, STREAM, ApiTag
 from warmdesk.http.routing import route
+from warmdesk.http.streams import EventStream, beginning, place_of
+from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import RESUMES
 from warmdesk.realtime.channels import project_channel, user_channel
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.events import HELLO, PONG, signal_frame
-from warmdesk.realtime.handshake import ClientGone, adopt, check_handshake
+from warmdesk.realtime.handshake import ClientGone, adopt, answer_with_stream, check_handshake
 from warmdesk.realtime.resume import Reset
 from warmdesk.realtime.room import Room
+from warmdesk.realtime.roster import CONNECTIONS_EACH
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
 from warmdesk.schemas.sockets import Hello, Ping, Place
 
-SOCKETS = ApiTag("sockets", "The WebSockets: every change, live.")
+SOCKETS = ApiTag("sockets", "The WebSockets, and streams of events: every change, live.")
 
 SUB_PROTOCOL = "warmdesk"
 TOKEN_PREFIX = "bearer."
@@ -56,6 +61,15 @@ MOST_UNREAD = 100
 OPENING_RATE = 120
 OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
+
+STREAM_HEADERS = {
+    "Content-Type": STREAM,
+    "Cache-Control": "no-store, no-transform",
+    "Connection": "close",
+    "X-Accel-Buffering": "no",
+}
+"""Nothing on the way keeps it back: nginx gathers answers that do not say so."""
+
 
 encode = msgspec.json.encode
 
@@ -137,20 +151,63 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
     return await _open(request, request.match_info["slug"])
 
 
+@route(
+    "GET",
+    "/projects/{slug}/events/stream",
+    need=PUBLIC,
+    query=OpenSocket,
+    produces=(STREAM,),
+    tag=SOCKETS,
+    errors=(401, 403, 404, 429, 503),
+)
+async def stream_project_events(request: web.Request) -> web.StreamResponse:
+    """Follow a project over HTTP, as server-sent events: its board, its chat, who is here.
+
+    What a socket on the project is told, in the same order: `event` is the type, `data` the same
+    JSON, and what has a `seq` has the `id` `<epoch>.<seq>`. `Last-Event-ID`, which browsers send by
+    themselves, goes on from there; it goes before `since` and `epoch`. Where that cannot be,
+    `sync.reset` comes first: fetch the project again. A comment comes every 15 seconds.
+    """
+    return await _stream(request, request.match_info["slug"])
+
+
+@route(
+    "GET",
+    "/users/me/events/stream",
+    need=PUBLIC,
+    query=OpenSocket,
+    produces=(STREAM,),
+    tag=SOCKETS,
+    errors=(401, 403, 429, 503),
+)
+async def stream_user_events(request: web.Request) -> web.StreamResponse:
+    """Follow your own events over HTTP, as server-sent events.
+
+    What your own socket is told: direct messages, notifications, your sessions and profile. It is
+    resumed as a project's stream is.
+    """
+    return await _stream(request, None)
+
+
 class Handshake(Request, Protocol):
     """A handshake that keeps RFC 6455, read by aiohttp or by `warmdesk.handshake_reader`."""
+
+    streams: bool
+    """Whether it asks for a stream of events instead of a socket."""
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
-        """Answer with 101, this and the sub-protocol; the socket is the connection's from here
-        on. Raises `ClientGone`.
+        """Answer: a socket with 101, this and the sub-protocol. What is beneath is the
+        connection's from here on. Raises `ClientGone`.
         """
 
 
 class AiohttpHandshake:
     """A handshake that aiohttp read."""
+
+    streams = False
 
     def __init__(self, request: web.Request) -> None:
         self.request = request
@@ -169,6 +226,43 @@ class AiohttpHandshake:
             self.answer = adopt(self.request, connection, first=first, protocol=protocol)
 
 
+class StreamHandshake:
+    """A request for a stream."""
+
+    streams = True
+
+    def __init__(self, request: web.Request) -> None:
+        self.request = request
+        self.headers, self.query = request.headers, request.query
+        self.answer: web.StreamResponse | None = None
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self.request.transport
+
+    def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
+        assert isinstance(connection, EventStream)
+        http = self.request.protocol
+        if not isinstance(http, HttpConnection):
+            raise TypeError("its connection is not one of ours")
+        told = beginning(first, connection.hub.epoch, connection.seen)
+        head = _head(self.request)
+        with http.handing_over():
+            self.answer = answer_with_stream(self.request, connection, head + told)
+
+
+def _head(request: web.Request) -> bytes:
+    """The answer's head. It has no length: it ends with the connection."""
+    made = _unsent()
+    request.app[RESPONSES].finish_headers(request, made, REQUEST_ID.get())
+    lines = (f"{name}: {value}\r\n" for name, value in made.headers.items())
+    return f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n".encode()
+
+
+def _unsent() -> web.StreamResponse:
+    return web.Response(headers=STREAM_HEADERS)
+
+
 async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     http = request.protocol
     if isinstance(http, HttpConnection) and http.refusal is not None:
@@ -181,11 +275,38 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
     return handshake.answer
 
 
+async def _stream(request: web.Request, slug: str | None) -> web.StreamResponse:
+    if request.body_exists:
+        raise BadRequest("a stream is asked for without a body")
+    options = request[QUERY]
+    if last := request.headers.get("Last-Event-ID"):
+        since, epoch = place_of(last)
+        options = msgspec.structs.replace(options, since=since, epoch=epoch)
+    handshake = StreamHandshake(request)
+    if request.method == "HEAD":
+        request[ACTOR] = await _check_entry(handshake, request.app, slug, options)
+        return _unsent()
+    request[ACTOR] = await open_socket(handshake, request.app, slug, options)
+    assert handshake.answer is not None
+    return handshake.answer
+
+
+async def _check_entry(
+    handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
+) -> Actor:
+    """The actor who may open here; else raise."""
+    desk = app[DESK]
+    actor, _ = await _who(handshake, desk, options)
+    _check_account(actor)
+    await _project(desk, actor, slug)
+    return actor
+
+
 async def open_socket(
     handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
 ) -> Actor:
-    """Open a socket on a project's channel, or without `slug` on the user's own, and give whose it
-    is; else raise.
+    """Open a socket or a stream on a project's channel, or without `slug` on the user's own, and
+    give whose it is; else raise.
     """
     desk = app[DESK]
     if not origin_allowed(handshake, desk.settings):
@@ -198,9 +319,7 @@ async def open_socket(
                 raise ClientGone
             generation = desk.access.generation
             actor, protocol = await _who(handshake, desk, options)
-            if actor.global_role not in HUMAN_ROLES:
-                raise Forbidden("a service account opens no sockets")
-            require_grant(actor, TO_READ)
+            _check_account(actor)
             _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
@@ -247,8 +366,23 @@ async def _who(handshake: Handshake, desk: Desk, options: OpenSocket) -> tuple[A
     return await desk.identity.who(handshake), protocol
 
 
+def _check_account(actor: Actor) -> None:
+    if actor.global_role not in HUMAN_ROLES:
+        raise Forbidden("a service account opens no sockets")
+    require_grant(actor, TO_READ)
+
+
+async def _project(desk: Desk, actor: Actor, slug: str | None) -> EnteredProject | None:
+    """The project that this is about; None where it is about the actor."""
+    if slug is not None:
+        return await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
+    if actor.key_project_id is not None:
+        raise KeyScope()
+    return None
+
+
 def _check_sockets(app: web.Application, actor: Actor) -> None:
-    """429 when the person has too many open here already, on whatever channels."""
+    """429 when the person has too many sockets and streams here already, wherever they lead."""
     entrance = app[RESPONSES].bounds.entrance
     if len(app[DESK].hub.roster.people.get(actor.user_id, ())) >= entrance.each:
         raise entrance.refuse_socket(actor.user_id)
@@ -263,11 +397,7 @@ async def _enter(
     protocol: str | None,
 ) -> Connection:
     desk = app[DESK]
-    project = None
-    if slug is not None:
-        project = await desk.access.enter_project(desk.database, actor, slug, Role.VIEWER)
-    elif actor.key_project_id is not None:
-        raise KeyScope()
+    project = await _project(desk, actor, slug)
     room = await desk.hub.open(
         project_channel(project.id) if project else user_channel(actor.user_id)
     )
@@ -332,8 +462,16 @@ def _follow(
 ) -> Connection:
     """Answer, and let the socket follow its room. It is no coroutine: nothing comes between."""
     desk = app[DESK]
+    entrance = app[RESPONSES].bounds.entrance
     _check_sockets(app, actor)
-    connection = CommandSocket(desk, actor, project, app[RESPONSES].bounds.entrance)
+    if handshake.streams and desk.hub.is_full(room, actor.user_id):
+        # Browsers come back with a stream that was ended, and would end each other's for ever.
+        raise entrance.refuse_stream(actor.user_id, CONNECTIONS_EACH)
+    connection: Connection = (
+        EventStream(desk.hub, actor, project, entrance)
+        if handshake.streams
+        else CommandSocket(desk, actor, project, entrance)
+    )
     connection.wants_changed = options.presence == "changed"
     room.flush()
     since = room.last if options.since is None or reset is not None else options.since
@@ -356,7 +494,9 @@ def _follow(
     if project is not None:
         first += desk.presence.welcome(room, connection, me)
     if reset is not None:
-        first += desk.hub.reset_frame(room.last, reset)
+        told = desk.hub.reset_frame(room.last, reset)
+        first = told + first if handshake.streams else first + told
+    connection.seen = since
     handshake.adopt(connection, first=first, protocol=protocol)
     desk.hub.enter(room, connection, since)
     return connection

@@ -127,6 +127,13 @@ class AuthExpiring(Shape):
     expires_at: Timestamp
 
 
+class StreamEnd(Shape):
+    """`code` is what a socket would have been closed with."""
+
+    code: int
+    reason: str
+
+
 class Reconnect(Shape):
     min_ms: int
     max_ms: int

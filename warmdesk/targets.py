@@ -1,0 +1,130 @@
+"""Where this server may connect to because somebody said so: public addresses, and those that the
+setting ``webhook_allow_private`` names.
+
+A name is resolved once, all its addresses are judged, and those are connected to. Between a check
+and a connection of its own, a name could lead elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from warmdesk.config import listed
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+THREADS = 128
+"""Names that are looked up at once: one that nobody answers for holds a thread for a while, and the
+loop's own threads are for PostgreSQL and Redis."""
+
+NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
+            # IPv6 has but one block of public addresses; of that, tunnels, examples and networks
+            # of whoever asks for one are none.
+            *("::/3", "4000::/2", "8000::/1", "2001::/23", "2001:db8::/32", "2002::/16"),
+            *("3fff::/20",),
+        ),
+    )
+)
+"""What is not the public internet, by the registries of RFC 6890: also addresses that stand for
+IPv4 ones, ``::ffff:0:0/96``, ``64:ff9b::/96`` and ``2002::/16``, which are in the blocks of IPv6.
+"""
+
+
+class ForbiddenTarget(OSError):
+    """This server does not connect there."""
+
+
+class Targets:
+    """Judges addresses. `allowed` is the setting: hosts and networks, separated by commas."""
+
+    def __init__(self, allowed: str) -> None:
+        self.hosts: set[str] = set()
+        self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for each in listed(allowed):
+            try:
+                self.networks.append(ipaddress.ip_network(each, strict=False))
+            except ValueError:
+                self.hosts.add(_plain(each))
+
+    def may(self, host: str, address: str) -> bool:
+        """Whether this address, to which `host` led, may be connected to."""
+        if _plain(host) in self.hosts:
+            return True
+        found = ipaddress.ip_address(address.partition("%")[0])
+        if any(found.version == each.version and found in each for each in self.networks):
+            return True
+        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        if mapped is not None and any(
+            mapped in each for each in self.networks if each.version == 4
+        ):
+            return True
+        return not any(found.version == each.version and found in each for each in NOT_PUBLIC)
+
+    def check_literal(self, host: str) -> None:
+        """Raise `ForbiddenTarget` for an address where none is to be; a name passes."""
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return
+        if not self.may(host, host):
+            raise ForbiddenTarget("not a public address")
+
+
+def _plain(host: str) -> str:
+    return host.strip().strip("[]").rstrip(".").lower()
+
+
+class Resolver(AbstractResolver):
+    """Looks names up for connections: gives addresses that may be connected to, or raises
+    `ForbiddenTarget` when one of them may not.
+    """
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="targets")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found: list[Any] = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        addresses: dict[str, ResolveResult] = {}
+        for kind, _, protocol, _, place in found:
+            if kind not in (socket.AF_INET, socket.AF_INET6):
+                continue
+            address = str(place[0])
+            if not self.targets.may(host, address):
+                raise ForbiddenTarget("not a public address")
+            addresses[address] = {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": kind,
+                "proto": protocol,
+                "flags": socket.AI_NUMERICHOST,
+            }
+        if not addresses:
+            raise OSError("no address")
+        return list(addresses.values())
+
+    async def check(self, host: str) -> None:
+        """Raise `OSError` unless this host may be connected to now."""
+        self.targets.check_literal(host)
+        await self.resolve(host)
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
