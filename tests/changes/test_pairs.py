@@ -310,6 +310,13 @@ ALONE: dict[str, str] = {
     f"{method} /cards/{{card_id}}/{path}": "no event tells of it, and no board shows it"
     for path in ("watch", "watchers/{user_id}")
     for method in ("POST", "DELETE")
+} | {
+    f"{method} /webhooks{path}": "no event tells of it, and no board shows it"
+    for method, path in (
+        *(("POST", ""), ("PUT", "/{webhook_id}"), ("DELETE", "/{webhook_id}")),
+        ("POST", "/{webhook_id}/regenerate"),
+        ("POST", "/{webhook_id}/deliveries/{delivery_id}/redeliver"),
+    )
 }
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 

@@ -305,6 +305,8 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/refresh",
         "/auth/ws-ticket",
         "/attachments/{attachment_id}/link",
+        "/projects/{slug}/webhooks",
+        "/projects/{slug}/webhooks/{webhook_id}/regenerate",
     }
 
 

@@ -40,6 +40,8 @@ SHORT = {
     "/projects/{slug}/columns": "a hundred a project",
     "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
     "/projects/{slug}/labels": "five hundred a project",
+    "/projects/{slug}/webhooks": "a hundred a project",
+    "/projects/{slug}/webhooks/{webhook_id}/deliveries": "the last fifty",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(

@@ -520,6 +520,8 @@ STATEMENTS = {
     "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/presence": "",
+    "/projects/{slug}/webhooks": "webhooks.all",
+    "/projects/{slug}/webhooks/{webhook_id}/deliveries": "webhooks.deliveries",
     "/projects/{slug}/topics": "topics.page",
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",

@@ -111,6 +111,7 @@ class Caller:
             "session_id": "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
             "emoji": "👍",
             "tag": "urgent",
+            "token": "0" * 64,
         }
 
     def path(self, route: Route, place: dict[str, Any]) -> str:

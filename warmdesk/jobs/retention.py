@@ -2,7 +2,7 @@
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
 for nothing any more, old lines of the login history, uploads that nothing took, conversations that
-everybody left. Files follow their rows: see `warmdesk.jobs.files`.
+everybody left, deliveries to webhooks. Files follow their rows: see `warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
@@ -28,6 +28,8 @@ PAUSE_SECONDS = 0.05
 LOGIN_EVENTS = 1000
 """Lines of the login history that an account keeps, failures and the rest each."""
 
+DELIVERIES = 50
+"""Deliveries to a webhook that are shown."""
 NOTIFICATIONS = 1000
 """Notifications that a person keeps, the newest."""
 
@@ -59,6 +61,9 @@ class Retention(Job):
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
+            "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),
+            "webhook_bodies": partial(trims.webhook_bodies, batch=BATCH, most=DELIVERIES),
+            "project_webhooks": partial(trims.webhooks, batch=BATCH),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),
         }

@@ -26,6 +26,8 @@ RESOURCES = (
     "conversations",
     "notifications",
     "search",
+    "webhooks",
+    "incoming",
     "events",
     "sockets",
     "metrics",
