@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -30,7 +31,7 @@ class Hook:
         self.person, self.path, self.made = person, path, made
         self.id, self.token, self.url = made["id"], made["token"], made["url"]
 
-    async def post(self, body: Any, *, status: int | None = None, **headers: str) -> Any:
+    async def post(self, body: Any, *, status: int | None = None, **headers: Any) -> Any:
         """Post JSON, or bytes as they are; ``X_GitHub_Event="push"`` is a header. The answer's
         body, when its status is as wanted.
         """
@@ -39,7 +40,7 @@ class Hook:
         assert answer.status == wanted, answer
         return answer.body
 
-    async def request(self, body: Any, **headers: str) -> Answer:
+    async def request(self, body: Any, **headers: Any) -> Answer:
         """The whole answer."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} | {
@@ -47,7 +48,7 @@ class Hook:
         }
         async with aiohttp.ClientSession() as session:
             path = self.url.partition("/api/v1")[2]
-            async with session.post(self.url, data=raw, headers=sent) as response:
+            async with session.post(self.url, data=io.BytesIO(raw), headers=sent) as response:
                 told = await response.json()
                 check_answer("POST", path, response.status, told)
                 return Answer(response.status, told, response.headers)

@@ -29,7 +29,7 @@ TABLES: dict[str, str] = {
     "shows_users": "one row a table",
     "project_webhooks": "100 a project, and those deleted in the last week",
     "webhook_deliveries": "webhook_deliveries_per_minute and webhook; 7 days",
-    "webhook_bodies": "1 MiB each; those of the newest 50 deliveries to a webhook",
+    "webhook_bodies": "1 MiB each, the newest 50 of a webhook",
     "project_guests": "5,000 a user by what others do; the rest is the user's own work",
     "starred_projects": WORK,
     "favorite_users": WORK,

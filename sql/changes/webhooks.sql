@@ -191,9 +191,14 @@ begin
         reason = excluded.reason, linked = excluded.linked, message_id = excluded.message_id
     returning * into d;
     if status >= 400 and body_ is not null then
-        insert into webhook_bodies as b (delivery_id, host, is_form, proofs, body) values (d.id, host_, is_form_, proofs_, body_)
+        insert into webhook_bodies as b (delivery_id, webhook_id, host, is_form, proofs, body)
+        values (d.id, webhook_, host_, is_form_, proofs_, body_)
         on conflict (delivery_id) do update set
-            host = excluded.host, is_form = excluded.is_form, proofs = excluded.proofs, body = excluded.body;
+            kept_at = excluded.kept_at, host = excluded.host, is_form = excluded.is_form, proofs = excluded.proofs,
+            body = excluded.body;
+        delete from webhook_bodies b where b.delivery_id = any(array(
+            select o.delivery_id from webhook_bodies o where o.webhook_id = webhook_ order by o.kept_at desc offset 50
+        ));
     elsif status < 400 then
         delete from webhook_bodies b where b.delivery_id = d.id;
     end if;

@@ -38,14 +38,17 @@ create table webhook_deliveries (
 create index webhook_deliveries_newest on webhook_deliveries (webhook_id, received_at desc, id desc);
 create index webhook_deliveries_age on webhook_deliveries (received_at);
 
--- What failed, so that it can be delivered again. `proofs` are the signatures that came with it.
+-- The newest that failed, so that it can be delivered again. `proofs` are the signatures that came with it.
 create table webhook_bodies (
     delivery_id bigint primary key references webhook_deliveries (id) on delete cascade,
+    webhook_id bigint not null references project_webhooks (id),
+    kept_at timestamptz not null default clock_timestamp(),
     host text not null,
     is_form boolean not null,
     proofs text[] not null,
     body bytea not null
 );
+create index webhook_bodies_newest on webhook_bodies (webhook_id, kept_at desc);
 
 -- When the host changed what a link leads to: deliveries come late, and in any order.
 alter table card_links add column told_at timestamptz;

@@ -192,27 +192,6 @@ with old as (
 )
 select count(*) from gone;
 
--- name: webhook_bodies -> value
--- Takes what failed away, a batch at a time, that is not among the `most` newest deliveries of its webhook: nobody is shown it any
--- more. Gives how many went.
-with kept as (
-    select n.id
-    from project_webhooks as w
-    cross join lateral (
-        select d.id from webhook_deliveries as d
-        where d.webhook_id = w.id
-        order by d.received_at desc, d.id desc
-        limit :most::integer
-    ) as n
-), old as (
-    select b.delivery_id from webhook_bodies as b
-    where not exists (select 1 from kept as k where k.id = b.delivery_id)
-    limit :batch::integer
-), gone as (
-    delete from webhook_bodies as b using old where b.delivery_id = old.delivery_id returning 1
-)
-select count(*) from gone;
-
 -- name: webhooks -> value
 -- Takes webhooks away that were deleted, a batch at a time, once their last delivery went. Gives how many went.
 with old as (

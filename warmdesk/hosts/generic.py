@@ -14,7 +14,17 @@ from typing import Any
 import msgspec
 
 from warmdesk.errors import BadRequest, cut, field_error
-from warmdesk.hosts.text import Effect, address, bold, cut_text, escaped, link, plain, target
+from warmdesk.hosts.text import (
+    Effect,
+    address,
+    bold,
+    cut_text,
+    escaped,
+    line_of,
+    link,
+    plain,
+    target,
+)
 
 NAMES = ("text", "message", "content", "body", "msg")
 LONGEST_BOT = 100
@@ -38,11 +48,10 @@ def effect(payload: Any) -> Effect:
     for name in ("text", "username"):
         if not isinstance(payload.get(name, ""), str | None):
             raise field_error(name, "bad_format", "must be text")
-    said = _alerts(payload) or _said(payload)
+    said = NOT_KEPT.sub("", _alerts(payload) or _said(payload)).strip()
     if not said and payload.get("text") is not None:
         raise field_error("text", "blank", "must not be blank")
-    said = said or _code(payload)
-    return Effect(line=cut_text(NOT_KEPT.sub("", said)), bot_name=_bot_name(payload))
+    return Effect(line=cut_text(said or _code(payload)), bot_name=_bot_name(payload))
 
 
 def _bot_name(payload: Json) -> str:
@@ -62,7 +71,8 @@ def _said(payload: Json) -> str:
     for part in _list(payload, "embeds"):
         lines += _embed(part)
     kept = [each for each in dict.fromkeys(lines) if each]
-    return "\n".join(each for each in kept if each == kept[0] or each not in kept[0])
+    known = set(kept[0].split("\n")) if kept else set()
+    return "\n".join(kept[:1] + [each for each in kept[1:] if each not in known])
 
 
 def _text(value: Any) -> str:
@@ -120,17 +130,17 @@ def _attachment(part: Json) -> Iterator[str]:
 def _embed(part: Json) -> Iterator[str]:
     """An embed of Discord."""
     author = part.get("author")
-    yield escaped(plain(_text(author.get("name")))) if isinstance(author, dict) else ""
+    yield line_of(plain(_text(author.get("name")))) if isinstance(author, dict) else ""
     yield _named(part, "title", "url")
     yield _text(part.get("description"))
     yield from _fields(part, "name", "value")
     footer = part.get("footer")
-    yield escaped(plain(_text(footer))) if isinstance(footer, dict) else ""
+    yield line_of(plain(_text(footer))) if isinstance(footer, dict) else ""
 
 
 def _fields(part: Json, name: str, value: str) -> Iterator[str]:
     for each in _list(part, "fields"):
-        shown = each.get(value)
+        shown = "" if (found := each.get(value)) is None else found
         shown = _slack(shown.strip()) if isinstance(shown, str) else plain(str(shown))
         title = _text(each.get(name))
         yield f"{bold(title)}: {shown}" if title else shown
@@ -148,7 +158,7 @@ def _alerts(payload: Json) -> str:
     found = _list(payload, "alerts")
     status = _text(payload.get("status"))
     labels = payload.get("commonLabels")
-    name = _text(payload.get("title")) or _text(labels) or _alert_name(labels)
+    name = _text(payload.get("title")) or _alert_name(labels)
     mark = STATES.get(status, "")
     many = "" if len(alerts) == 1 else "s"
     first = f"{mark} **{escaped(status.upper() or 'ALERT')}** {len(alerts)} alert{many}".strip()

@@ -44,10 +44,10 @@ TOLD = ("opened", "closed", "reopened", "merged", "ready_for_review")
 VERBS = {"ready_for_review": "marked as ready for review"}
 NOUNS = {"pr": "pull request", "issue": "issue"}
 
-SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#|~&!$]")
+SPECIAL = re.compile(r"[\\`*_{}\[\]<>()|~&!$]")
 SCHEME = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
-BLOCK = re.compile(r"^([0-9]*)([-+.=])")
-"""What would begin a list or underline a heading, at the start of a line."""
+BLOCK = re.compile(r"^([0-9]*)([-+.=#])")
+"""What would begin a list or a heading or underline one, at the start of a line."""
 IN_LINK = re.compile(r"[()<>\\`@\"']")
 NAMES_NOBODY = "@\u200b"
 """An ``@`` behind which no name begins: a space without width follows."""
@@ -194,18 +194,18 @@ def _commit(commit: Commit) -> str:
 def _item(told: Item) -> str:
     if told.action not in TOLD:
         return ""
-    title = f"{told.mark}{told.number} {told.title}"
     verb = VERBS.get(told.action, told.action)
-    what = f"{NOUNS[told.kind]} {link(title, told.url)}"
+    title = link(told.title, told.url, f"{told.mark}{told.number} ")
+    what = f"{NOUNS[told.kind]} {title}"
     return f"{bold(told.sender)} {verb} {what} in {_repo(told.repo)}"
 
 
 def _remark(told: Remark) -> str:
     short = "PR " if told.kind == "pr" else "issue "
-    name = link(f"{short}#{told.number} {told.title}", told.url)
+    name = link(told.title, told.url, f"{short}#{told.number} ")
     verb = "reviewed" if told.is_review else "commented on"
     line = f"{bold(told.sender)} {verb} {name} in {_repo(told.repo)}"
-    quote = escaped(cut(plain(told.text), QUOTED))
+    quote = line_of(cut(plain(told.text), QUOTED))
     return f"{line}\n> {quote}" if quote else line
 
 
@@ -221,9 +221,9 @@ def bold(name: str) -> str:
     return f"**{escaped(cut(plain(name), LONGEST_NAME)) or 'somebody'}**"
 
 
-def link(name: str, url: str) -> str:
-    """A name that leads to an address, if that is one."""
-    shown, found = escaped(cut(plain(name), LONGEST_TITLE)) or "…", target(url)
+def link(name: str, url: str, before: str = "") -> str:
+    """A name that leads to an address, if that is one. `before` it stand words of ours."""
+    shown, found = before + (escaped(cut(plain(name), LONGEST_TITLE)) or "…"), target(url)
     return f"[{shown}]({found})" if found else shown
 
 
@@ -247,7 +247,12 @@ def plain(text: str) -> str:
 def escaped(text: str) -> str:
     """A text in one line, as Markdown that shows it as it is."""
     text = SCHEME.sub(r"\\\g<0>", SPECIAL.sub(r"\\\g<0>", text))
-    return BLOCK.sub(r"\1\\\2", text).replace("@", NAMES_NOBODY)
+    return text.replace("@", NAMES_NOBODY)
+
+
+def line_of(text: str) -> str:
+    """The same for what begins a line."""
+    return BLOCK.sub(r"\1\\\2", escaped(text))
 
 
 def address(url: str) -> str:

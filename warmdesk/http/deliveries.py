@@ -175,6 +175,8 @@ def _decoded(raw: bytes) -> Any:
 def _payload(delivery: Delivery) -> bytes:
     """The JSON of a body: a form has it in ``payload``, unless it is none and only says so."""
     raw = delivery.body.strip()
+    if not raw:
+        raise BadRequest(NOT_JSON, code="not_json")
     if not delivery.is_form or raw[:1] == b"{":
         return raw
     try:

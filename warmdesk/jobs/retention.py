@@ -28,8 +28,6 @@ PAUSE_SECONDS = 0.05
 LOGIN_EVENTS = 1000
 """Lines of the login history that an account keeps, failures and the rest each."""
 
-DELIVERIES = 50
-"""Deliveries to a webhook that are shown."""
 NOTIFICATIONS = 1000
 """Notifications that a person keeps, the newest."""
 
@@ -62,7 +60,6 @@ class Retention(Job):
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
             "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),
-            "webhook_bodies": partial(trims.webhook_bodies, batch=BATCH, most=DELIVERIES),
             "project_webhooks": partial(trims.webhooks, batch=BATCH),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),
