@@ -279,6 +279,7 @@ NO_SECRETS = {
     "CardLink": {"url"},
     "ShownCard": {"key"},
     "Uploaded": {"url"},
+    "Webhook": {"token_hint"},
 }
 """Fields of answers that are called like secrets and are none: a card's key, a page's address."""
 

@@ -193,7 +193,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     tag=WEBHOOKS,
     errors=(409,),
 )
-async def redeliver(request: web.Request) -> web.Response:
+async def deliver_again(request: web.Request) -> web.Response:
     """Have a delivery done again that failed, with what came then. The answer says whether it
     failed again. 409 when it did not fail, or was too large or is too old to be kept.
     """
