@@ -129,11 +129,11 @@ async def test_a_hundred_and_twenty_deliveries_a_second_are_live_within_a_second
     made = await hook(olga, board.slug, "github")
     sent: dict[str, float] = {}
     delays: list[float] = []
-    watch = visit(server, "bob")
+    watchers = [visit(server, name) for name in ("bob", "alice", "olga", "root")]
 
     async def look(number: int, ready: asyncio.Barrier) -> list[int]:
         seqs: list[int] = []
-        async with watch.socket(board.slug) as socket:
+        async with watchers[number % len(watchers)].socket(board.slug) as socket:
             await socket.next("hello")
             await ready.wait()
             for _ in range(RATE * SECONDS):
