@@ -60,6 +60,10 @@ GET    /projects/:slug/topics/:id                           200
 PUT    /projects/:slug/topics/:id                           200
 DELETE /projects/:slug/topics/:id                           204
 POST   /projects/:slug/topics/:id/replies                   201
+POST   /webhooks/:token                                     201
+POST   /github-webhook/:token                               200
+POST   /gitlab-webhook/:token                               200
+POST   /gitea-webhook/:token                                200
 GET    /conversations                                       200
 POST   /conversations                                       201
 GET    /conversations/:id/messages                          200

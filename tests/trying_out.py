@@ -121,7 +121,7 @@ class Office:
             operation.person = self.bob if "_at_" in operation.id else self.alice
         body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
         operation.body = body.get("example")
-        if "{slug}" in operation.path or "{attachment_id}" in operation.path:
+        if any(name in operation.path for name in ("{slug}", "{attachment_id}", "{token}")):
             await self._project(operation, number, inside)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)
@@ -201,6 +201,15 @@ class Office:
         if operation.body and "user_id" in operation.body:
             operation.body = {"user_id": 5}
 
+    async def _webhook(self, operation: Operation, slug: str) -> None:
+        """A webhook's token, and the headers that its host sends with each event."""
+        host = operation.path.strip("/").partition("-webhook/")
+        fields = {"name": "Tried", "type": host[0] if host[1] else "generic"}
+        made = await self.root.post(f"/projects/{slug}/webhooks", fields)
+        operation.names = {"token": made["token"]}
+        if host[1]:
+            operation.headers = {f"X-{host[0]}-Event": "ping"}
+
     async def _project(self, operation: Operation, number: int, inside: str) -> None:
         owner = self.root
         slug = inside or (await owner.post("/projects", {"name": f"Tried {number}"}))["slug"]
@@ -247,6 +256,8 @@ class Office:
                 named[sample.name] = await sample.make(self.author, named, "Tried")
                 operation.names[sample.name] = str(named[sample.name])
         operation.ids = named if tag is None else {**named, "tag": tag["id"]}
+        if "{token}" in operation.path:
+            await self._webhook(operation, slug)
         for kind, name in (
             ("assignees", "user_id"),
             ("watchers", "user_id"),

@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     changes_per_minute: Annotated[int, Meta(ge=60, le=1_000_000)] = 1200
     cards_per_change: Count = 50
     messages_per_minute: Limit = 60
+    webhook_deliveries_per_minute: Limit = 120
     logins_per_name_and_address: Limit = 10
     logins_per_address: Limit = 100
     logins_per_name: Limit = 100

@@ -47,6 +47,8 @@ CODES = {
     "column_not_empty": "The column has cards; `move_to` says where they go.",
     "conflict": "It collides with what is there.",
     "deleted": "What the answer under this `Idempotency-Key` shows was deleted.",
+    "delivery_not_failed": "The delivery did not fail: it is not done again.",
+    "delivery_not_kept": "What was delivered is too large or too old to be kept.",
     "disk": "The server's disk is full, or has no room for files.",
     "draining": "The process stops.",
     "forbidden": "Your role does not allow it.",
@@ -56,6 +58,7 @@ CODES = {
     "invalid_credentials": "There is no account with this name and this password.",
     "invalid_fields": "Fields of the body or the query are wrong; `fields` says which.",
     "invalid_payload": "On a socket: the command's payload is not what it must be.",
+    "invalid_signature": "The delivery is not signed with the webhook's secret.",
     "invalid_token": "The token, key or ticket is not one that is good.",
     "key_lacks_scope": "The API key has scopes, and none that this needs.",
     "key_scope": "The API key is for one project, and this is not in it.",
@@ -98,6 +101,7 @@ CODES = {
     "too_many_sockets": "You have as many sockets open as one may have.",
     "too_many_tags": "The card has as many tags as one may have.",
     "too_many_waits": "Too many requests of yours wait for events.",
+    "too_many_webhooks": "The project has as many webhooks as one may have.",
     "too_slow": "The body did not come in time.",
     "unauthorized": "There is no credential: sign in.",
     "unavailable": "A server behind this one is away or busy: again after `Retry-After`.",
@@ -106,6 +110,7 @@ CODES = {
     "unsupported_media_type": "The body is of a type that is not understood here.",
     "upgrade_required": "This is a WebSocket: ask for an upgrade.",
     "version_conflict": "It was changed by someone else; `current` is what is there.",
+    "webhook_disabled": "The webhook is turned off.",
     "wrong_password": "The current password is another one.",
 }
 """Every code that a refusal may have, and what it means."""

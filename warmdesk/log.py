@@ -27,7 +27,9 @@ SECRET = re.compile(
     r"|(bearer )[\w.~+/-]+=*",
     re.IGNORECASE,
 )
-SECRET_PLACE = re.compile(r"(/(?:webhooks|invitations)/)(?:\\.|[^\s/?\"'\\])+", re.IGNORECASE)
+SECRET_PLACE = re.compile(
+    r"(/(?:(?:github-|gitlab-|gitea-)?webhooks?|invitations)/)(?:\\.|[^\s/?\"'\\])+", re.IGNORECASE
+)
 """In both a backslash goes with what follows: a value that is quoted must not lose the one before a
 quote, or the rest of it would be facts.
 """

@@ -195,3 +195,26 @@ with old as (
     delete from avatars as a using old where a.sha256 = old.sha256 returning 1
 )
 select count(*) from gone;
+
+-- name: webhook_deliveries -> value
+-- Takes deliveries to webhooks away, a batch at a time, that came 7 days ago, and a minute later: what one under way found is not
+-- taken from it. Gives how many went.
+with old as (
+    select d.id from webhook_deliveries as d
+    where d.received_at < now() - interval '7 days 1 minute'
+    order by d.received_at limit :batch::integer
+), gone as (
+    delete from webhook_deliveries as d using old where d.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: webhooks -> value
+-- Takes webhooks away that were deleted, a batch at a time, once their last delivery went. Gives how many went.
+with old as (
+    select w.id from project_webhooks as w
+    where w.deleted_at is not null and not exists (select 1 from webhook_deliveries as d where d.webhook_id = w.id)
+    limit :batch::integer
+), gone as (
+    delete from project_webhooks as w using old where w.id = old.id returning 1
+)
+select count(*) from gone;

@@ -326,17 +326,18 @@ ALONE: dict[str, str] = {
     for path in ("watch", "watchers/{user_id}")
     for method in ("POST", "DELETE")
 } | dict.fromkeys(
-    ("POST /api-keys", "DELETE /api-keys/{project_key_id}"),
+    (
+        *("POST /api-keys", "DELETE /api-keys/{project_key_id}"),
+        *("POST /webhooks", "PUT /webhooks/{webhook_id}", "DELETE /webhooks/{webhook_id}"),
+        "POST /webhooks/{webhook_id}/regenerate",
+        "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+        "POST /outgoing-webhooks",
+        "PUT /outgoing-webhooks/{outgoing_webhook_id}",
+        "DELETE /outgoing-webhooks/{outgoing_webhook_id}",
+        "POST /outgoing-webhooks/{outgoing_webhook_id}/replay",
+    ),
     "no event of the project tells of it, and no board shows it",
-) | {
-    f"{method} /outgoing-webhooks{rest}": "no event tells of it, and no board shows it"
-    for method, rest in (
-        ("POST", ""),
-        ("PUT", "/{outgoing_webhook_id}"),
-        ("DELETE", "/{outgoing_webhook_id}"),
-        ("POST", "/{outgoing_webhook_id}/replay"),
-    )
-}
+)
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 
 

@@ -108,6 +108,7 @@ RULES: dict[str, Callable[[Parts, Json], None]] = {
     "board.checklist_item_deleted": Parts.item_deleted,
     "board.checklist_reordered": Parts.items_reordered,
     "board.link_created": Parts.link_is,
+    "board.link_updated": Parts.link_is,
     "board.link_deleted": Parts.link_deleted,
     "board.card_deleted": Parts.card_deleted,
     "topic.created": Parts.topic_is,

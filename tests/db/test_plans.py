@@ -39,6 +39,7 @@ FEW = {
     "project_guests",
     "project_members",
     "project_readers",
+    "project_webhooks",
     "projects",
     "refresh_tokens",
     "schema_migrations",
@@ -48,6 +49,7 @@ FEW = {
     "starred_projects",
     "system_settings",
     "users",
+    "webhook_bodies",
 }
 """Tables that do not grow as long as people work: there are 10,000 accounts and 1,000 projects."""
 BIG = set(TABLES) - FEW
@@ -223,6 +225,19 @@ TALK = """
         case when n % 2 = 0 then 1 else 1 + n / 2 % ($n / 10) end, 1 + n % $users,
         'message ' || n, n % 20 < 2
     from generate_series(1, $n) as n;
+    insert into project_webhooks
+        (project_id, name, type, token_hash, token_hint, created_by_id, deleted_at)
+    select
+        1 + n % $projects, 'hook ' || n, 'github', sha256(n::text::bytea), 'x', 1,
+        case when n % 10 = 0 then now() end
+    from generate_series(1, $projects * 10) as n;
+    insert into webhook_deliveries (webhook_id, delivery_id, attempt, event, received_at, status)
+    select
+        case when n % 2 = 0 then 1 else 1 + n % ($projects * 10) end, n, n, 'push',
+        now() - n * interval '1 minute', case when n % 100 = 0 then 400 else 200 end
+    from generate_series(1, $n / 2) as n;
+    insert into webhook_bodies (delivery_id, webhook_id, host, is_form, proofs, body)
+    select id, webhook_id, 'github', false, '{}', 'x' from webhook_deliveries where status = 400;
     insert into notifications (
         user_id, kind, actor_id, project_id, card_id, comment_id, topic_id, reply_id,
         chat_message_id, conversation_id, conversation_message_id, read_at, wants_mail
@@ -343,6 +358,13 @@ def cases(n: int) -> Iterator[Case]:
         "sessions",
     ):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
+    for table in ("webhook_deliveries", "webhooks"):
+        yield Case(f"retention.{table}", 2000, {"batch": 1000})
+    yield Case("webhooks.all", 20, {"project_id": 1})
+    yield Case("webhooks.count", 20, {"project_id": 1})
+    for hook, project in ((1, 2), (7, 8)):
+        deliveries = {"id": hook, "project_id": project}
+        yield Case("webhooks.deliveries", 60, deliveries, f"of {hook}")
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})
 

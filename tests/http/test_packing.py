@@ -282,6 +282,7 @@ NO_SECRETS = {
     "FiledTicket": {"key", "url"},
     "ChangedTicket": {"key", "url"},
     "Uploaded": {"url"},
+    "Webhook": {"token_hint"},
 }
 """Fields of answers that are called like secrets and are none: a card's key, a page's address."""
 
@@ -311,6 +312,8 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/users/me/api-keys",
         "/projects/{slug}/api-keys",
         "/attachments/{attachment_id}/link",
+        "/projects/{slug}/webhooks",
+        "/projects/{slug}/webhooks/{webhook_id}/regenerate",
     }
 
 

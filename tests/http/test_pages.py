@@ -42,6 +42,8 @@ SHORT = {
     "/projects/{slug}/labels": "five hundred a project",
     "/projects/{slug}/outgoing-webhooks": "twenty a project",
     "/projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}/deliveries": "fifty are kept",
+    "/projects/{slug}/webhooks": "a hundred a project",
+    "/projects/{slug}/webhooks/{webhook_id}/deliveries": "the last fifty",
 }
 """Lists that are one answer, with the reason."""
 FEW = settings(

@@ -527,6 +527,8 @@ STATEMENTS = {
     "/projects/{slug}/ticket": "cards.in_project",
     "/projects/{slug}/ticket/{card_id}": "cards.detail",
     "/projects/{slug}/ticket/{card_id}/wait": "tickets.state",
+    "/projects/{slug}/webhooks": "webhooks.all",
+    "/projects/{slug}/webhooks/{webhook_id}/deliveries": "webhooks.deliveries",
     "/projects/{slug}/topics": "topics.page",
     "/projects/{slug}/topics/{topic_id}": "topics.detail",
     "/projects/{slug}/topics/{topic_id}/replies": "replies.page",

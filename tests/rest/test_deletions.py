@@ -33,6 +33,7 @@ KEPT = {
     "/auth/sessions/{session_id}": "the user's own channel, and no text",
     "/favorite-users/{user_id}": "no event tells of it",
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",
+    "/projects/{slug}/webhooks/{webhook_id}": "no event tells of it",
     "/projects/{slug}": "nobody follows it any more",
     "/projects/{slug}/star": "the user's own channel, and no text",
     "/projects/{slug}/members/{user_id}": "a membership ends; the person stays, and is told to"

@@ -71,7 +71,7 @@ async def path(route: Route, board: Board, person: Person) -> str:
 async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
     tables = ["cards", "chat_messages", "columns", "labels", "project_members", "projects", "users"]
-    tables += ["topics", "topic_replies"]
+    tables += ["topics", "topic_replies", "project_webhooks"]
     tables += ["conversations", "conversation_members", "conversation_messages"]
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
@@ -122,7 +122,11 @@ async def test_a_refusal_is_not_kept(route: Route, eve: Person, root: Person, bo
 REPEATED = [
     each
     for each in app.resources()
-    if each.method == "POST" and not each.keyed and not client.sent_once(each.path)
+    if each.method == "POST"
+    and not each.keyed
+    and not client.sent_once(each.path)
+    # A delivery has a name of its own.
+    and "{token}" not in each.path
 ]
 
 

@@ -138,6 +138,18 @@ admin          PATCH  /projects/{slug}/columns/reorder
 admin          PUT    /projects/{slug}/columns/{column_id}
 admin          DELETE /projects/{slug}/columns/{column_id}
 
+owner          GET    /projects/{slug}/webhooks
+owner          POST   /projects/{slug}/webhooks
+owner          PUT    /projects/{slug}/webhooks/{webhook_id}
+owner          DELETE /projects/{slug}/webhooks/{webhook_id}
+owner          POST   /projects/{slug}/webhooks/{webhook_id}/regenerate
+owner          GET    /projects/{slug}/webhooks/{webhook_id}/deliveries
+owner          POST   /projects/{slug}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver
+public         POST   /webhooks/{token}
+public         POST   /github-webhook/{token}
+public         POST   /gitlab-webhook/{token}
+public         POST   /gitea-webhook/{token}
+
 viewer         GET    /projects/{slug}/labels
 member         POST   /projects/{slug}/labels
 member         PUT    /projects/{slug}/labels/{label_id}

@@ -27,6 +27,7 @@ class Sample:
     deletes   the path whose DELETE deletes it, and what was told of it
     edits     the field of the PUT on that path which gives it another text, where there is one
     most      how many there may be at once; 0 for any number
+    at        the path where it stands, where nothing is told of it when it is deleted
     """
 
     name: str
@@ -34,6 +35,7 @@ class Sample:
     deletes: str | None = None
     edits: str | None = None
     most: int = 0
+    at: str = ""
 
     def path(self, names: Mapping[str, Any], id_: int) -> str:
         """Where one is deleted, and edited."""
@@ -51,7 +53,7 @@ class Sample:
 
 
 def _depth(sample: Sample) -> tuple[int, str]:
-    return (sample.deletes or "").count("{"), sample.name
+    return (sample.deletes or sample.at).count("{"), sample.name
 
 
 SAMPLES: list[Sample] = sorted(

@@ -1125,6 +1125,10 @@ class RetentionQueries(Queries):
     def attachments(self, *, batch: int | None) -> Any: ...
     @query
     def avatars(self, *, batch: int | None) -> Any: ...
+    @query
+    def webhook_deliveries(self, *, batch: int | None) -> Any: ...
+    @query
+    def webhooks(self, *, batch: int | None) -> Any: ...
 
 class SearchQueries(Queries):
     @query
@@ -1272,6 +1276,84 @@ class UsersQueries(Queries):
         must_change_password: Any,
     ) -> Row: ...
 
+class WebhooksQueries(Queries):
+    @query
+    def all(self, *, project_id: int | None) -> Any: ...
+    @query
+    def count(self, *, project_id: int | None) -> Any: ...
+    @query
+    def create(
+        self,
+        *,
+        project_id: int | None,
+        name: str | None,
+        type: str | None,
+        token_hash: Any,
+        token_hint: str | None,
+        secret: str | None,
+        actor: int | None,
+    ) -> Any: ...
+    @query
+    def one(self, *, id: int | None, project_id: int | None) -> Any: ...
+    @query
+    def change(
+        self,
+        *,
+        name: str | None,
+        new_secret: bool | None,
+        secret: str | None,
+        enabled: bool | None,
+        id: int | None,
+        project_id: int | None,
+    ) -> str: ...
+    @query
+    def renew(
+        self, *, token_hash: Any, token_hint: str | None, id: int | None, project_id: int | None
+    ) -> Row: ...
+    @query
+    def delete(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def forget_token(self, *, project_id: int | None, id: int | None) -> str: ...
+    @query
+    def deliveries(self, *, id: int | None, project_id: int | None) -> Any: ...
+    @query
+    def of_token(self, *, token_hash: Any) -> Row: ...
+    @query
+    def failed(self, *, project_id: int | None, webhook_id: int | None, id: int | None) -> Row: ...
+    @query
+    def delivery(self, *, id: int | None) -> Any: ...
+    @query
+    def take(
+        self,
+        *,
+        webhook_id: int | None,
+        token_hash: Any,
+        delivery_id: str | None,
+        attempt: str | None,
+        event: str | None,
+        refusal: int | None,
+        reason: str | None,
+        line: str | None,
+        bot_name: str | None,
+        platform: str | None,
+        link_type: str | None,
+        link_status: str | None,
+        repo_name: str | None,
+        told_at: datetime.datetime | None,
+        titles: Sequence[str | None] | None,
+        urls: Sequence[str | None] | None,
+        refs: Sequence[str | None] | None,
+        authors: Sequence[str | None] | None,
+        are_sure: bool | None,
+        things: Sequence[int | None] | None,
+        prefixes: Sequence[str | None] | None,
+        numbers: Sequence[int | None] | None,
+        host: str | None,
+        is_form: bool | None,
+        proofs: Sequence[str | None] | None,
+        body: Any,
+    ) -> Row: ...
+
 class Sql(Statements):
     access: AccessQueries
     attachments: AttachmentsQueries
@@ -1304,3 +1386,4 @@ class Sql(Statements):
     tickets: TicketsQueries
     topics: TopicsQueries
     users: UsersQueries
+    webhooks: WebhooksQueries

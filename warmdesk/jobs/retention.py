@@ -2,7 +2,8 @@
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
 for nothing any more, dead API keys, old lines of the login history, uploads that nothing took,
-conversations that everybody left. Files follow their rows: see `warmdesk.jobs.files`.
+conversations that everybody left, deliveries to webhooks. Files follow their rows: see
+`warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
@@ -60,6 +61,8 @@ class Retention(Job):
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
+            "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),
+            "project_webhooks": partial(trims.webhooks, batch=BATCH),
             "conversation_messages": partial(trims.conversation_messages, batch=BATCH),
             "conversations": partial(trims.conversations, batch=BATCH),
         }

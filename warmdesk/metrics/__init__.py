@@ -95,6 +95,13 @@ AUTH_FAILURES = counter(
         *("refresh_token", "key", "ticket"),
     ),
 )
+WEBHOOK_DELIVERIES = counter(
+    "warmdesk_webhook_deliveries_total",
+    "Deliveries to webhooks: taken in, seen before, nothing to say of, refused (4xx), over the"
+    " limit, or not taken because PostgreSQL was away (503).",
+    type=("generic", "github", "gitlab", "gitea", "forgejo"),
+    result=("taken", "duplicate", "skipped", "refused", "limited", "unavailable"),
+)
 
 # The centre.
 TASK_RESTARTS = counter(

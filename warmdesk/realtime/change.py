@@ -417,6 +417,26 @@ class Changes:
         self._committed(row["messages"])
         return row
 
+    async def patient(
+        self, query: Query[..., Any], context: ChangeContext, patience: float, /, **params: Any
+    ) -> Outcome:
+        """One function call for a sender that never repeats, see `run` for `patience`: it gives
+        ``status, answer, messages``. What may have been done is tried again too, so it must find
+        out whether it was.
+        """
+        values = query.values(params)
+
+        async def attempt(seconds: float) -> Any:
+            return await self._try(
+                lambda left: self.database.ask(query.statement, values, left),
+                tries=TRIES,
+                seconds=seconds,
+            )
+
+        row = await self.patiently(context, patience, attempt)
+        self._committed(row["messages"])
+        return Outcome(row["status"], row["answer"])
+
     async def run(
         self,
         context: ChangeContext,
@@ -446,6 +466,22 @@ class Changes:
                     await _store_answer(change, result, messages)
                 return result, messages
 
+        async def attempt(seconds: float) -> tuple[T, list[str]]:
+            return await self._try(once, tries=TRIES, seconds=seconds)
+
+        result, messages = await self.patiently(context, patience, attempt)
+        if isinstance(result, Outcome) and result.replay:
+            self._forget_after_replay()
+        self._committed(messages)
+        self._charge(context, len(messages))
+        return result
+
+    async def patiently(
+        self, context: ChangeContext, patience: float, attempt: Callable[[float], Awaitable[T]]
+    ) -> T:
+        """What `attempt` gives, which is told how many seconds it has; tried again while the
+        database is away, for so many seconds, and then 503.
+        """
         if patience and (budget := BUDGET.get()) is not None:
             budget.left += patience
         end = time.monotonic() + patience
@@ -453,18 +489,10 @@ class Changes:
             left = max(LEAST_SECONDS, end - time.monotonic()) if patience else SECONDS
             try:
                 async with self._share(context):
-                    result, messages = await self._try(
-                        once, tries=TRIES, seconds=min(left, SECONDS)
-                    )
+                    return await attempt(min(left, SECONDS))
             except Unavailable:
                 if time.monotonic() >= end:
                     raise
-            else:
-                if isinstance(result, Outcome) and result.replay:
-                    self._forget_after_replay()
-                self._committed(messages)
-                self._charge(context, len(messages))
-                return result
             await asyncio.sleep(random.uniform(0.1, 0.3))
 
     def _committed(self, messages: list[str]) -> None:

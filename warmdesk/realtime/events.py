@@ -173,6 +173,9 @@ CHECKLIST_REORDERED = event(
     "A checklist has a new order.",
 )
 LINK_CREATED = event("board.link_created", PROJECT, link.CardLink, "A card was linked.")
+LINK_UPDATED = event(
+    "board.link_updated", PROJECT, link.CardLink, "What a link leads to changed at its host."
+)
 LINK_DELETED = event(
     "board.link_deleted", PROJECT, link.LinkDeleted, "A link was taken from a card.", erases=True
 )

@@ -28,6 +28,8 @@ RESOURCES = (
     "conversations",
     "notifications",
     "search",
+    "webhooks",
+    "incoming",
     "events",
     "sockets",
     "outgoing",
