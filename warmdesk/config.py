@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     file_store: str = ""
     upload_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 26_214_400
     files_per_card: Count = 100
+    foreign_pictures: bool = False
     project_file_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 50)] = 10 << 30
     webhook_allow_private: str = ""
     default_locale: Locale = "en"

@@ -174,7 +174,7 @@ def _length(kind: Any, sign: str) -> Fault | None:
         sentence = f"must {things.format('most', most)}"
         return Fault("too_long", sentence, limits=_limits(least, most))
     if least == 1:
-        return BLANK if is_text else Fault("too_short", "must not be empty")
+        return BLANK if is_text else Fault("too_short", "must not be empty", limits={"min": 1})
     sentence = f"must {things.format('least', least)}"
     return Fault("too_short", sentence, limits=_limits(least, most))
 

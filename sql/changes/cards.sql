@@ -472,7 +472,7 @@ begin
         perform lock_column(project_, column_, 404);
     end if;
     if (fields_ ->> 'due_date')::date < (fields_ ->> 'start_date')::date then
-        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"out_of_range"}}');
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"conflicting"}}');
     end if;
     spot := place_in(column_, null, index_, position_, before_, after_);
     update projects set card_counter = card_counter + 1 where id = project_ returning card_counter into number_;
@@ -648,7 +648,7 @@ begin
         end if;
     end if;
     if c.due_date < c.start_date and (c.due_date, c.start_date) is distinct from (old.due_date, old.start_date) then
-        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"out_of_range"}}');
+        perform refuse(422, 'due_date: before start_date', '{"fields":{"due_date":"conflicting"}}');
     end if;
     if fields_ ? 'closed' then
         c.closed := (fields_ ->> 'closed')::boolean;
@@ -662,8 +662,11 @@ begin
         c.time_spent_minutes := (fields_ ->> 'time_spent_minutes')::integer;
         c.manual_minutes := old.manual_minutes + c.time_spent_minutes - old.time_spent_minutes;
         if c.manual_minutes < 0 then
-            perform refuse(422, 'time_spent_minutes: less than the time logged on the card',
-                '{"fields":{"time_spent_minutes":"out_of_range"}}');
+            perform refuse(
+                422, 'time_spent_minutes: less than the time logged on the card',
+                '{"fields":{"time_spent_minutes":"out_of_range"},"limits":{"time_spent_minutes":{"min":'
+                || old.time_spent_minutes - old.manual_minutes || '}}}'
+            );
         end if;
         if c.time_spent_minutes <> old.time_spent_minutes then
             changes := changes || tell_field(

@@ -222,7 +222,7 @@ begin
         perform refuse(422, 'item_ids: an item stands there twice', '{"fields":{"item_ids":"conflicting"}}');
     end if;
     if cardinality(ids_) < cardinality(present) then
-        perform refuse(422, 'item_ids: name all items', '{"fields":{"item_ids":"too_short"}}');
+        perform refuse(422, 'item_ids: name all items', '{"fields":{"item_ids":"conflicting"}}');
     end if;
     if ids_ <> present then
         messages := record(array[space_items(project_, id_, ids_)], actor_, client_);

@@ -79,11 +79,14 @@ begin
 end
 $$;
 
--- Another text or time for one's own comment; null leaves it. Nothing that differs is no event. Who is named newly is told.
+-- Another text or time for one's own comment; null leaves it. Nothing that differs is no event. Who is named newly is told:
+-- `names_` are those that the text of version `names_of_` did not have, or all, without a version.
 drop function if exists update_comment(bigint, text, text, integer, integer, bigint, text, bigint, text, integer);
+drop function if exists update_comment(bigint, text, text, integer, integer, bigint, text, bigint, text, integer, text);
 create or replace function update_comment(
     actor_ bigint, client_ text, need_ text, version_ integer, conflict_status_ integer,
     project_ bigint, card_ text, comment_ bigint, body_ text, minutes_ integer, names_ text default '',
+    names_of_ integer default null,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -121,7 +124,9 @@ begin
         perform tell_part(project_, m.card_id, actor_, 'time_logged');
         update cards k set time_spent_minutes = k.time_spent_minutes + more where k.id = m.card_id returning * into c;
     end if;
-    names_ := new_names(names_, m.body);
+    if names_of_ is distinct from m.version then
+        names_ := new_names(names_, m.body);
+    end if;
     update card_comments k set
         body = body_, time_spent_minutes = minutes_, is_edited = true, version = k.version + 1, updated_at = clock_timestamp()
     where k.id = m.id returning * into m;

@@ -14,12 +14,19 @@ from create_comment(
     :project_id::bigint, :card::text, :body::text, :minutes::integer, :names::text, :uploads::bigint[]
 );
 
+-- name: text -> one, by key
+-- What a comment says, and at which version.
+select m.body, m.version
+from card_comments as m
+where m.project_id = :project_id::bigint and m.id = :id::bigint and m.deleted_at is null;
+
 -- name: update -> one, by key
 -- Another text: see update_comment in sql/changes/comments.sql.
 select status, answer, messages
 from update_comment(
     :actor::bigint, :client::text, :need::text, :version::integer, :conflict_status::integer,
-    :project_id::bigint, :card::text, :comment_id::bigint, :body::text, :minutes::integer, :names::text
+    :project_id::bigint, :card::text, :comment_id::bigint, :body::text, :minutes::integer, :names::text,
+    :names_of::integer
 );
 
 -- name: delete -> one, by key

@@ -30,7 +30,7 @@ from warmdesk.http.routing import BASE
 from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.pages import PageQuery
 
-PAGED = [each for each in app.resources() if each.paged]
+PAGED = [each for each in app.resources() if each.paged and get_origin(each.answer) is list]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
     "/search": "the best of all that fits: twenty of each kind",

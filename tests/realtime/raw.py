@@ -167,7 +167,7 @@ class TinyDesk:
         assert connection.room is self.room, "nothing is heard before it has its place"
         self.said.append((connection, text))
 
-    def refused(self, connection: Connection, kind: Kind) -> None:
+    def refused(self, connection: Connection, kind: Kind, text: bytes) -> None:
         self.refusals.append(kind)
 
     def closed(self, connection: Connection, code: int) -> None:

@@ -133,7 +133,7 @@ def pipe(closed: Callable[[Connection, int], None] | None = None) -> Pipe:
     return Pipe(
         Connection(
             received=lambda connection, text: None,
-            refused=lambda connection, kind: None,
+            refused=lambda connection, kind, text: None,
             closed=closed or (lambda connection, code: None),
         )
     )

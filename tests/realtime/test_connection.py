@@ -93,7 +93,7 @@ class Heard:
         self.wire = Wire()
         self.connection = Connection(
             received=lambda connection, text: self.texts.append(text),
-            refused=lambda connection, kind: self.refusals.append(kind),
+            refused=lambda connection, kind, text: self.refusals.append(kind),
             closed=lambda connection, code: self.ends.append(code),
             limits=limits,
         )

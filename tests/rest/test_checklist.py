@@ -112,7 +112,7 @@ async def test_a_new_order_names_all_items(
 ) -> None:
     a, b, c = await items(path, alice, "a", "b", "c")
     for wrong, code in (
-        ([a, b], "too_short"),
+        ([a, b], "conflicting"),
         ([a, b, c, c], "conflicting"),
         ([a, b, c, 999], "unknown"),
     ):

@@ -146,7 +146,7 @@ async def test_whom_nobody_can_write_to_is_refused(
         assert refused["fields"] == {"user_ids": "unknown"}
     for ids in ([], [ALICE], [ALICE, ALICE]):
         refused = await alice.post("/conversations", {"user_ids": ids}, status=400)
-        assert refused["error"] == "no valid recipients"
+        assert refused["error"] == "user_ids: must name somebody else than you"
     for wrong in ({}, {"user_ids": "x"}, {"user_ids": [0]}, {"user_ids": [BOB], "name": "x" * 201}):
         await alice.post("/conversations", wrong, status=400)
     assert await connection.fetchval("select count(*) from conversations") == 0

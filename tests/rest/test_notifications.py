@@ -346,6 +346,23 @@ async def test_an_edited_message_tells_whom_it_names_newly(
     assert (hers["message_id"], hers["title"]) == (said["id"], "Zoo")
 
 
+async def test_who_stood_in_code_is_named_newly_by_a_comment(
+    board: Board, alice: Person, bob: Person
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}/comments"
+    for before, after, told in (
+        ("see `@bob`", "see @bob", ["mention"]),
+        ("see @bob", "see @bob again", ["mention"]),
+        ("```\n@bob\n```\n@bob", "@bob", ["mention"]),
+    ):
+        comment = await alice.post(path, {"body": before})
+        await alice.put(f"{path}/{comment['id']}", {"body": after})
+        assert await kinds(bob) == told, before
+        for each in await bell(bob):
+            await bob.delete(f"/notifications/{each['id']}")
+
+
 async def test_a_service_account_is_told_of_no_conversation(
     board: Board, alice: Person, eve: Person, root: Person, connection: Any
 ) -> None:

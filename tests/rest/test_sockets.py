@@ -505,13 +505,19 @@ async def test_messages_are_edited_by_their_authors_and_deleted_by_admins_too(
         edited = await owners.next("chat.message_updated")
         assert edited["payload"]["body"] == "Second"
         assert edited["payload"]["is_edited"]
+        stale = {"message_id": message, "body": "Third", "version": 1}
+        await hers.send("chat.edit", stale, id=6)
+        error = await hers.next("error")
+        assert (error["payload"]["code"], error["id"]) == ("version_conflict", 6)
+        assert error["payload"]["current"]["body"] == "Second"
         await owners.send("chat.edit", {"message_id": message, "body": "Mine"}, id=3)
         assert (await owners.next("error"))["payload"]["code"] == "forbidden"
         await owners.send("chat.delete", {"message_id": message}, id=4)
         assert (await owners.next("ack"))["payload"]["id"] == 4
         assert (await hers.next("chat.message_deleted"))["payload"] == {"id": message}
         await hers.send("chat.delete", {"message_id": message}, id=5)
-        assert (await hers.next("error"))["payload"]["code"] == "not_found"
+        error = (await hers.next("error"))["payload"]
+        assert (error["code"], error["message"]) == ("not_found", "message not found")
 
 
 async def test_typing_is_told_to_the_others_and_not_too_often(
@@ -837,13 +843,15 @@ async def test_a_flood_is_limited_and_then_ended_and_others_notice_nothing(
         await other.next("presence.list")
         for number in range(100):
             try:
-                await wire.send("chat.send", {"body": f"{number}"})
+                await wire.send("chat.send", {"body": f"{number}"}, id=number)
             except (ConnectionError, aiohttp.ClientError):
                 break
         assert await wire.closed() == 4429
-        codes = [f["payload"]["code"] for f in wire.frames if f["type"] == "error"]
-        assert set(codes) == {"rate_limited"}
-        assert len(codes) == 29
+        errors = [f for f in wire.frames if f["type"] == "error"]
+        assert {(f["payload"]["code"], f["payload"]["retry_after"]) for f in errors} == {
+            ("rate_limited", 1)
+        }
+        assert len({f["id"] for f in errors}) == len(errors) == 29
         assert len([f for f in wire.frames if f["type"] == "ack"]) <= 31
         await other.settle()
         assert {f["type"] for f in other.frames} <= {
@@ -863,6 +871,7 @@ async def test_messages_have_a_limit_a_minute_too(board: Board, alice: Person) -
         errors = [await wire.next("error") for _ in range(2)]
         assert [error["payload"]["code"] for error in errors] == ["rate_limited"] * 2
         assert [error["payload"]["id"] for error in errors] == [3, 4]
+        assert all(1 <= error["payload"]["retry_after"] <= 60 for error in errors)
 
 
 @pytest.mark.settings(rate_limits=True)

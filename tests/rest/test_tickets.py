@@ -190,7 +190,7 @@ async def test_a_wrong_column_says_which_there_are(
         ({"assignees": ["alice", "nobody"]}, "assignees", "not_a_member"),
         ({"assignees": ["eve"]}, "assignees", "not_a_member"),
         ({"labels": ["Bug", "Bugs"]}, "labels", "unknown"),
-        ({"start_date": "2026-03-01", "due_date": "2026-02-01"}, "due_date", "out_of_range"),
+        ({"start_date": "2026-03-01", "due_date": "2026-02-01"}, "due_date", "conflicting"),
     ],
 )
 async def test_what_cannot_be_is_422(

@@ -11,7 +11,7 @@ from warmdesk.changes.mentions import EVERYBODY, named
 from warmdesk.changes.messages import Messages, Most
 from warmdesk.changes.reactions import one_emoji
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden
+from warmdesk.errors import Forbidden, NotFound
 from warmdesk.realtime.change import (
     Change,
     ChangeContext,
@@ -135,7 +135,12 @@ class Chat:
 async def _find(change: Change, message_id: int) -> Any:
     """A message that a member may touch, locked; 404 when it is deleted, or another project's."""
     await change.enter()
-    return await sql.chat.lock(change.connection, id=message_id, project_id=change.context.project)
+    try:
+        return await sql.chat.lock(
+            change.connection, id=message_id, project_id=change.context.project
+        )
+    except NotFound as error:
+        raise NotFound("message not found") from error  # on a socket no path says what it is
 
 
 async def _lock(change: Change, message_id: int) -> Any:

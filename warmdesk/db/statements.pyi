@@ -524,6 +524,8 @@ class CommentsQueries(Queries):
         names: str | None,
         uploads: Sequence[int | None] | None,
     ) -> Row: ...
+    @query
+    def text(self, *, project_id: int | None, id: int | None) -> Row: ...
     @hot
     def update(
         self,
@@ -533,6 +535,7 @@ class CommentsQueries(Queries):
         body: str | None,
         minutes: int | None,
         names: str | None,
+        names_of: int | None,
     ) -> Row: ...
     @hot
     def delete(self, *, card: str | None, comment_id: int | None) -> Row: ...

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -180,8 +181,8 @@ class Command:
 
 COMMANDS: dict[str, Command] = {}
 """All that were declared, by their types."""
-FAULTS = ("fields", "limits", "allowed")
-"""What a refusal says of the payload's fields."""
+MORE = ("fields", "limits", "allowed", "current")
+"""What a refusal may say besides: of the payload's fields, and of what somebody else changed."""
 HEARD = {OTHER: WS_MESSAGES.at(direction="in", type=OTHER)}
 
 
@@ -230,10 +231,23 @@ def closed(connection: Connection, code: int) -> None:
     connection.desk.hub.gone(connection)
 
 
-def refused(connection: Connection, kind: str) -> None:
+def refused(connection: Connection, kind: str, text: bytes) -> None:
+    """A message beyond the flood limit: nothing of it is done."""
     WS_DROPPED.inc(reason="flood")
     if kind == "text":
-        _error(connection, None, "rate_limited", "too many messages, slow down")
+        told = "too many messages, slow down"
+        _error(connection, _id_of(text), "rate_limited", told, retry_after=1)
+
+
+def _id_of(text: bytes) -> msgspec.Raw | None:
+    """The id of a message that is not read further; None when it has none that can be told."""
+    with suppress(WarmDeskError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        check_text(text)
+        message_id = decode(text).id
+        if len(message_id) <= ID_LIMIT and message_id is not NO_ID:
+            msgspec.json.decode(message_id)
+            return message_id
+    return None
 
 
 def received(connection: Connection, text: bytes) -> None:
@@ -284,8 +298,10 @@ async def _carry_out(connection: CommandSocket) -> None:
                 known = message.type if message.type in COMMANDS else "?"
                 log.exception("socket.message_failed type=%s", known)
             code = INVALID_PAYLOAD if refusal.code in OF_PAYLOAD else refusal.code
-            faults = {name: refusal.extra[name] for name in FAULTS if name in refusal.extra}
-            _error(connection, message.id, code, refusal.message, **faults)
+            more = {name: refusal.extra[name] for name in MORE if name in refusal.extra}
+            if "Retry-After" in refusal.headers:
+                more["retry_after"] = int(refusal.headers["Retry-After"])
+            _error(connection, message.id, code, refusal.message, **more)
         if connection.inbox:
             connection.inbox.popleft()
     connection.inbox = None
@@ -388,7 +404,7 @@ def _error(
     message_id: msgspec.Raw | None,
     code: str,
     text: str,
-    **faults: Any,
+    **more: Any,
 ) -> None:
-    payload: dict[str, Any] = {"code": code, "message": text, "id": message_id, **faults}
+    payload: dict[str, Any] = {"code": code, "message": text, "id": message_id, **more}
     _answer(connection, ERROR.name, payload, message_id)

@@ -100,7 +100,8 @@ async def reading(
             if part.name == name:
                 most = accepts.form[name].get("maxItems", 1)
                 if len(form.files) == most:
-                    raise field_error(name, "too_long", f"at most {most} at once")
+                    limits = {name: {"max": most}}
+                    raise field_error(name, "too_long", f"at most {most} at once", limits=limits)
                 upload = desk.files.begin(uploads)
                 async for piece in part.pieces:
                     if upload.size + len(piece) > most_bytes:
@@ -121,7 +122,8 @@ async def _text(part: Part) -> str:
     async for piece in part.pieces:
         raw += piece
         if len(raw) > FIELD_BYTES:
-            raise field_error(part.name, "too_long", f"has at most {FIELD_BYTES} bytes")
+            sentence, limits = f"has at most {FIELD_BYTES} bytes", {part.name: {"max": FIELD_BYTES}}
+            raise field_error(part.name, "too_long", sentence, limits=limits)
     if b"\0" in raw:
         raise field_error(part.name, "bad_format", "text must not hold NUL characters")
     try:

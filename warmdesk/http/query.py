@@ -71,7 +71,7 @@ def parts_of(text: str, known: frozenset[str], name: str = "include") -> frozens
     parts = frozenset(part.strip() for part in text.split(",")) - {""}
     if not parts <= known:
         raise BadRequest(
-            f"{name}: {', '.join(sorted(known))}, separated by commas",
+            f"{name}: must be some of {', '.join(sorted(known))}, separated by commas",
             fields={name: "not_one_of"},
             allowed={name: sorted(known)},
         )

@@ -91,7 +91,7 @@ def ended(connection: Connection, code: int) -> None:
     connection.hub.gone(connection)
 
 
-def says_nothing(connection: Connection, what: bytes | Kind) -> None:
+def says_nothing(connection: Connection, what: bytes | Kind, text: bytes = b"") -> None:
     """Clients say nothing on a stream."""
 
 

@@ -385,9 +385,11 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
         words = "A part of it." if status == 206 else "It was there already."
         made[str(status)] = {**success, "description": words}
     if route.etag is Etag.CONTENT:
-        made["304"] = {"description": "What you have still holds."}
-        if route.feed is not None:
-            made["304"]["headers"] = PLACE
+        tag = {"ETag": {"description": route.etag.value, "schema": {"type": "string"}}}
+        made["304"] = {
+            "description": "What you have still holds.",
+            "headers": tag if route.feed is None else tag | PLACE,
+        }
     for status in _statuses(route):
         made[str(status)] = STATUS_WORDS[status][0]
     return made

@@ -79,12 +79,21 @@ Allowed = Annotated[
     ),
 ]
 
+Current = Annotated[
+    dict[str, Any],
+    msgspec.Meta(
+        description="What is there, where somebody else changed it (`version_conflict`).",
+        examples=[{"id": 7, "version": 4}],
+    ),
+]
+
 
 class Error(msgspec.Struct, omit_defaults=True):
     """What every answer from 400 up holds. Some have further keys of their own."""
 
     error: str
-    code: Code | msgspec.UnsetType = msgspec.UNSET
+    code: Code
+    current: Current | msgspec.UnsetType = msgspec.UNSET
     fields: Fields | msgspec.UnsetType = msgspec.UNSET
     limits: Limits | msgspec.UnsetType = msgspec.UNSET
     allowed: Allowed | msgspec.UnsetType = msgspec.UNSET

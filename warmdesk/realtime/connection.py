@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         self,
         *,
         received: Callable[[Connection, bytes], None],
-        refused: Callable[[Connection, Kind], None],
+        refused: Callable[[Connection, Kind, bytes], None],
         closed: Callable[[Connection, int], None],
         limits: bool = True,
     ) -> None:
@@ -424,7 +424,7 @@ class Connection(asyncio.Protocol):
                 payload.decode()
             except UnicodeDecodeError:
                 return self._fail(Close.NOT_UTF8, "a text is UTF-8")
-        if self._allowed("text"):
+        if self._allowed("text", payload):
             self._received(self, payload)
         return None
 
@@ -446,7 +446,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         return None
 
-    def _allowed(self, kind: Kind) -> bool:
+    def _allowed(self, kind: Kind, text: bytes = b"") -> bool:
         """Whether the bucket has room for one more; if not, call `refused`, or end the flood."""
         if not self._limits:
             return True
@@ -462,7 +462,7 @@ class Connection(asyncio.Protocol):
         if bucket.refuse(now):
             self._fail(Close.FLOODING, "too many messages")
         else:
-            self._refused(self, kind)
+            self._refused(self, kind, text)
         return False
 
     # What the transport says.

@@ -55,7 +55,7 @@ NUMBER = re.compile("[0-9]{1,16}")
     paged=True,
 )
 async def list_attachments(request: web.Request) -> web.Response:
-    """List a card's files, the newest first. Those of its comments stand with these."""
+    """List a card's files, the newest first. A comment's files stand with the comment."""
     (before,) = begins_after(request)
     page = await sql.attachments.page(
         request[READS],

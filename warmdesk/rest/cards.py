@@ -395,7 +395,7 @@ async def restore_card(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> Outcome:
         await change.enter()
-        card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+        card = await _deleted(change, project_id, ref)
         column_id = card["column_id"]
         await sql.cards.lock_column(change.connection, project_id=project_id, column_id=column_id)
         await sql.cards.restore(change.connection, id=card["id"], column_id=column_id)
@@ -424,11 +424,19 @@ async def purge_card(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> None:
         await change.enter()
-        card = await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+        card = await _deleted(change, project_id, ref)
         await sql.cards.purge(change.connection, id=card["id"])
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
     return no_content()
+
+
+async def _deleted(change: Change, project_id: int, ref: str) -> Any:
+    """A card that was deleted, locked."""
+    try:
+        return await sql.cards.deleted_one(change.connection, project_id=project_id, card=ref)
+    except NotFound as error:
+        raise NotFound("card not found among the deleted ones") from error
 
 
 @route(

@@ -128,7 +128,7 @@ def _order(body: Any, columns: dict[int, Any]) -> list[int]:
         raise field_error(field, "unknown", "not a column of this project", Impossible)
     if isinstance(body, ColumnOrder):
         if len(named) < len(columns):
-            raise field_error(field, "too_short", "name all columns", Impossible)
+            raise field_error(field, "conflicting", "name all columns", Impossible)
         return named
     return sorted(columns, key=lambda i: (positions.get(i, columns[i]["position"]), i))
 

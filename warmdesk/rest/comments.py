@@ -122,17 +122,24 @@ def _minutes(body: TimeOfComment) -> int | None:
 async def edit_comment(request: web.Request) -> web.Response:
     """Edit a comment of your own, its text or its time."""
     body: EditComment = request[BODY]
+    desk, comment_id = request.app[DESK], path_id(request, "comment_id")
     text = None if body.body is UNSET else _text(body.body)
+    names, version = named(text or ""), None
+    if text and names:
+        context = request[CONTEXT]
+        old = await sql.comments.text(desk.database, project_id=context.project, id=comment_id)
+        names, version = named(text, old["body"]), old["version"]
     return answer_outcome(
-        await request.app[DESK].changes.hot(
+        await desk.changes.hot(
             sql.comments.update,
             request[CONTEXT],
             "card/comment",
             card=card_ref(request),
-            comment_id=path_id(request, "comment_id"),
+            comment_id=comment_id,
             body=text,
             minutes=_minutes(body),
-            names=named(text or ""),
+            names=names,
+            names_of=version,
         )
     )
 

@@ -26,7 +26,7 @@ from warmdesk.changes import reactions
 from warmdesk.changes.mentions import named
 from warmdesk.changes.reactions import Reactions, one_emoji
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Conflict, Forbidden, Impossible, NotFound
+from warmdesk.errors import Conflict, Forbidden, Impossible, NotFound, field_error
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.avatars import PICTURE, read_avatar
 from warmdesk.http.commands import Call, command
@@ -128,7 +128,7 @@ async def create_conversation(request: web.Request) -> web.Response:
     context, body = request[CONTEXT], request[BODY]
     others = list(dict.fromkeys(each for each in body.user_ids if each != context.actor_id))
     if not others:
-        raise BadRequest("no valid recipients", fields={"user_ids": "required"})
+        raise field_error("user_ids", "required", "must name somebody else than you")
     if len(others) >= MOST_MEMBERS:
         raise _too_many()
 
@@ -161,6 +161,7 @@ async def get_conversation(request: web.Request) -> web.Response:
     "/conversations/{conversation_id}",
     body=NameConversation,
     answer=OwnConversation,
+    errors=(422,),
     tag=CONVERSATIONS,
 )
 async def name_conversation(request: web.Request) -> web.Response:
@@ -285,6 +286,7 @@ async def add_participant(request: web.Request) -> web.Response:
     "DELETE",
     "/conversations/{conversation_id}/members/{user_id}",
     status=204,
+    errors=(422,),
     tag=CONVERSATIONS,
 )
 async def remove_participant(request: web.Request) -> web.Response:

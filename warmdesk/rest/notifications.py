@@ -38,6 +38,7 @@ NOTIFICATIONS = ApiTag("notifications", "What happened that concerns you.")
     "/notifications",
     query=ListNotifications,
     answer=Notifications,
+    paged=True,
     tag=NOTIFICATIONS,
 )
 async def list_notifications(request: web.Request) -> web.Response:

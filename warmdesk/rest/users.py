@@ -87,7 +87,7 @@ async def show_me(request: web.Request) -> web.Response:
 async def update_me(request: web.Request) -> web.Response:
     """Change your profile and preferences: the keys that are sent, and no others."""
     desk, actor = request.app[DESK], request[ACTOR]
-    fields = _sent(request[BODY])
+    fields = _sent(request)
     _refuse_keys(actor, fields)
     came = client_origin(request)
 
@@ -341,7 +341,7 @@ async def update_user(request: web.Request) -> web.Response:
     Deactivating it or giving it a password ends its sessions; a role acts at once.
     """
     desk, actor = request.app[DESK], request[ACTOR]
-    user_id, fields = path_id(request, "user_id"), _sent(request[BODY])
+    user_id, fields = path_id(request, "user_id"), _sent(request)
     _refuse_keys(actor, fields)
     password = fields.pop("password", None)
     if user_id == actor.user_id:
@@ -393,8 +393,11 @@ def _refuse_stepping_down(fields: dict[str, Any]) -> None:
         )
 
 
-def _sent(body: msgspec.Struct) -> dict[str, Any]:
-    """The keys that were sent, with their values; 400 for a time zone that is none."""
+def _sent(request: web.Request) -> dict[str, Any]:
+    """The keys that were sent, with their values; 400 for a time zone that is none, and for a
+    picture elsewhere, which would tell a stranger who looks at it, unless a setting allows it.
+    """
+    body: msgspec.Struct = request[BODY]
     fields: dict[str, Any] = {
         name: value
         for name in body.__struct_fields__
@@ -404,6 +407,10 @@ def _sent(body: msgspec.Struct) -> dict[str, Any]:
         fields[name] = (fields[name] or "").strip()
     if "avatar_url" in fields:
         fields["avatar_url"] = fields["avatar_url"] or None
+        foreign = not (fields["avatar_url"] or "/").startswith("/")
+        if foreign and not request.app[DESK].settings.foreign_pictures:
+            sentence = "must be a picture of this server: POST it to /users/me/avatar"
+            raise field_error("avatar_url", "not_one_of", sentence)
     if "email" in fields:
         fields["email"] = fields["email"].lower()
     zone = fields.get("timezone")

@@ -84,7 +84,8 @@ def tag_names(names: list[str], field: str = "tags") -> list[str]:
         word = name.strip().lstrip("#").strip().lower()
         if not 1 <= len(word) <= MAX_TAG:
             code = "too_long" if word else "blank"
-            raise field_error(field, code, f"a tag has 1 to {MAX_TAG} characters")
+            limits = {field: {"min": 1, "max": MAX_TAG}}
+            raise field_error(field, code, f"a tag has 1 to {MAX_TAG} characters", limits=limits)
         tags[word] = None
     return list(tags)
 

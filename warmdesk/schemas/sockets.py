@@ -106,7 +106,8 @@ class Ack(Shape):
 
 class SocketError(Shape):
     """Why a message was not carried out; `fields`: the codes of what is wrong in its payload, with
-    the numbers and words for a sentence in `limits` and `allowed`.
+    the numbers and words for a sentence in `limits` and `allowed`. `current`: what is there, where
+    somebody else changed it. `retry_after`: seconds after which it may be sent again.
     """
 
     code: str
@@ -115,6 +116,8 @@ class SocketError(Shape):
     fields: dict[str, str] | UnsetType = UNSET
     limits: dict[str, dict[str, float]] | UnsetType = UNSET
     allowed: dict[str, list[Any]] | UnsetType = UNSET
+    current: dict[str, Any] | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
 
 
 class SyncReset(Shape):

@@ -53,8 +53,9 @@ AvatarUrl = Annotated[
     Meta(
         max_length=500,
         pattern=r"^(https?://[^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*|/([^\s\x00-\x1f\x7f/\\][^\s\x00-\x1f\x7f\\]*)?)?$(?!\n)",
-        description="http, https, or a path of this server",
-        examples=["https://example.com/alice.png"],
+        description="A path of this server, as `POST /users/me/avatar` gives it: it leads from the"
+        " origin, beside `/api`. Foreign addresses only where the server allows them.",
+        examples=["/alice.png"],
         extra={"otherwise": "must begin with https:// or http://, or be a path of this server"},
     ),
 ]
