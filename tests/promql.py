@@ -1,10 +1,10 @@
-"""The part of PromQL that config/alerts.yml is written in, over scrapes of one server.
+"""The part of PromQL that the files of config/ are written in, over scrapes of one server.
 
 ``evaluate(expression, scrapes)`` gives what Prometheus would give at the moment of the last scrape:
-values by labels, or a number. Known here: numbers, selectors with ``=`` and ``!=``, ``[5m]`` ranges
-under ``rate`` and ``increase`` (extrapolated as Prometheus does it), ``histogram_quantile``,
-``absent``, ``sum``/``max``/``min`` with ``by``, arithmetic and comparisons, one to one. Anything
-else is an error, never a silent answer.
+values by labels, or a number. Known here: numbers, selectors with ``=``, ``!=`` and ``=~``, ranges
+(``[5m]``) under ``rate`` and ``increase``, extrapolated as Prometheus does it,
+``histogram_quantile``, ``absent``, ``topk``, ``sum``/``max``/``min`` with ``by``, arithmetic and
+comparisons, one to one. Anything else is an error, never a silent answer.
 
 https://prometheus.io/docs/prometheus/latest/querying/basics/, and funcs.go of its source.
 """
@@ -27,7 +27,7 @@ SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)",?')
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<name>[a-zA-Z_:][\w:]*)|(?P<text>\"[^\"]*\")"
-    r"|(?P<range>\[\d+[smhd]\])|(?P<sign>[=!<>]=|[-+*/<>=(){},]))"
+    r"|(?P<range>\[\d+[smhd]\])|(?P<sign>=~|[=!<>]=|[-+*/<>=(){},]))"
 )
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ARITHMETIC: dict[str, Callable[[float, float], float]] = {
@@ -169,6 +169,16 @@ class Reading:
             assert isinstance(share, float)
             assert isinstance(buckets, dict)
             return quantile(share, buckets)
+        if token == "topk":
+            self.take("(")
+            most = self.expression()
+            self.take(",")
+            value = self.expression()
+            self.take(")")
+            assert isinstance(most, float)
+            assert isinstance(value, dict)
+            highest = sorted(value, key=lambda labels: -value[labels])[: int(most)]
+            return {labels: value[labels] for labels in highest}
         if token == "absent":
             return {} if self.bracketed() else {frozenset(): 1.0}
         return self.selected(token)
@@ -205,16 +215,14 @@ class Reading:
         if self.next_is("{"):
             self.take("{")
             while not self.next_is("}"):
-                wanted.append((self.take(), self.take("=", "!="), self.take().strip('"')))
+                wanted.append((self.take(), self.take("=", "!=", "=~"), self.take().strip('"')))
                 if self.next_is(","):
                     self.take(",")
             self.take("}")
 
         def matches(labels: Labels) -> bool:
             found = dict(labels)
-            return all(
-                (found.get(key, "") == value) == (sign == "=") for key, sign, value in wanted
-            )
+            return all(_fits(found.get(key, ""), sign, value) for key, sign, value in wanted)
 
         return matches
 
@@ -283,6 +291,12 @@ def _quantile(share: float, buckets: list[tuple[float, float]]) -> float:
     bound, count = buckets[place]
     low, below = buckets[place - 1] if place else (0.0, 0.0)
     return low + (bound - low) * (rank - below) / (count - below)
+
+
+def _fits(found: str, sign: str, wanted: str) -> bool:
+    if sign == "=~":
+        return re.fullmatch(wanted, found) is not None
+    return (found == wanted) == (sign == "=")
 
 
 def _nameless(labels: Labels) -> Labels:

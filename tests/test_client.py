@@ -6,7 +6,7 @@ import ast
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -482,6 +482,33 @@ async def test_an_ended_token_is_renewed_and_a_signed_out_user_is_told() -> None
     async with stage(script.play) as url, Client(url, "t", refresh_token="r") as client:
         async with client.socket("demo") as socket:
             assert await heard(socket) == ["hello", "hello"]
+        assert (script.refreshed, client.token) == (1, "t1")
+
+
+async def test_many_sockets_renew_an_ended_token_once() -> None:
+    """Each would cost a refresh token of the session, which has not many an hour."""
+    come, turn = asyncio.Barrier(3), asyncio.Lock()
+
+    async def ends(socket: web.WebSocketResponse) -> None:
+        await come.wait()
+        await socket.close(code=4401)
+
+    async def expires(socket: web.WebSocketResponse) -> None:
+        await come.wait()
+        async with turn:  # one hears it when another has a new token already
+            await socket.send_json({"type": "auth.expiring", "payload": {"seconds": 60}})
+            renewed = await socket.receive_json()
+        assert (renewed["type"], renewed["payload"]) == ("auth.refresh", {"token": "t1"})
+        await socket.close(code=4403)
+
+    async def fine(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=4403)
+
+    script = Script(ends, expires, expires, fine)
+    async with stage(script.play) as url, Client(url, "t", refresh_token="r") as client:
+        async with AsyncExitStack() as stack:
+            sockets = [await stack.enter_async_context(client.socket("demo")) for _ in range(3)]
+            await asyncio.gather(*map(heard, sockets))
         assert (script.refreshed, client.token) == (1, "t1")
 
 

@@ -353,6 +353,7 @@ class Socket:
         self._received = since
         self._missed_upto = 0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._token: str | None = None  # by which it is open: other sockets may have a newer one
         self._frames: asyncio.Queue[Any] = asyncio.Queue(FRAMES_WAITING)
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
@@ -450,14 +451,14 @@ class Socket:
                 except aiohttp.WSServerHandshakeError as refused:
                     attempt, headers = attempt + 1, refused.headers
                     if refused.status == 401 and self.client.refresh_token and attempt < 4:
-                        await self.client.refresh(self.client.token)
+                        await self.client.refresh(self._token)
                     elif refused.status < 500 and refused.status not in PASSING:
                         raise Refused(refused.status, refused.message) from refused
                 except LOST:
                     attempt += 1
                 self._give_up("the connection was lost")
                 if self.code == TOKEN_ENDED:
-                    await self.client.refresh(self.client.token)
+                    await self.client.refresh(self._token)
                 if self.code not in NO_USE_TO_COME_BACK:
                     await asyncio.sleep(pause(attempt, headers))
         except Exception as error:  # whatever it is, who listens hears it
@@ -480,7 +481,7 @@ class Socket:
             params["since"] = str(self._received)
             if self.epoch:
                 params["epoch"] = self.epoch
-        self.code = None
+        self.code, self._token = None, self.client.token
         heard = False
         async with self.client.session.ws_connect(
             f"{self.client.url}/ws/{self.path}",
@@ -570,8 +571,9 @@ class Socket:
 
     async def _renew(self) -> None:
         with suppress(Refused, SocketRefused, *LOST):
-            await self.client.refresh(self.client.token)
-            await self.send("auth.refresh", {"token": self.client.token})
+            await self.client.refresh(self._token)
+            self._token = self.client.token
+            await self.send("auth.refresh", {"token": self._token})
 
     async def _ping(self) -> None:
         while True:

@@ -157,10 +157,12 @@ class Pen(Client):
                     raise
                 await asyncio.sleep(1)
 
-    async def sign_in_again(self) -> None:
-        """A fresh token, by the refresh token when the session still lives."""
+    async def sign_in_again(self, ended: str | None) -> None:
+        """A fresh token in place of one that ended, by the refresh token when the session still
+        lives.
+        """
         try:
-            await self.refresh(self.token)
+            await self.refresh(ended)
         except Refused:
             self.figures.signed_out += 1
             await self.sign_in()
@@ -189,6 +191,7 @@ class Seat:
         self.seq: int | None = None
         self.epoch: str | None = None
         self.socket: aiohttp.ClientWebSocketResponse | None = None
+        self.token: str | None = None
         self.here = self.stays = False
         self.stream = (own or team.streams).stream(name)
         shown = shown and own is None
@@ -214,6 +217,7 @@ class Seat:
         refusal.
         """
         client = self.client
+        self.token = client.token
         params = {} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)}
         try:
             async with client.session.ws_connect(
@@ -233,7 +237,7 @@ class Seat:
         except aiohttp.WSServerHandshakeError as refused:
             self.team.figures.refused_sockets[refused.status] += 1
             if refused.status == 401 and self.steady:
-                await client.sign_in_again()
+                await client.sign_in_again(self.token)
             return refused.headers
         except LOST:
             await self._end()
@@ -260,7 +264,7 @@ class Seat:
         if self.stays and self.team.phase is not None and not self.team.over.is_set():
             self.team.phase.closed[code] += 1
         if code == 4401 and self.steady:
-            await self.client.sign_in_again()
+            await self.client.sign_in_again(self.token)
 
     def _take(self, raw: str) -> None:
         frame = self.team.decode(raw) if self.place == SLUG else orjson.loads(raw)
@@ -303,8 +307,9 @@ class Seat:
 
     async def _renew(self) -> None:
         with suppress(Refused, *LOST):
-            await self.client.refresh(self.client.token)
-            await self.say("auth.refresh", {"token": self.client.token})
+            await self.client.refresh(self.token)
+            self.token = self.client.token
+            await self.say("auth.refresh", {"token": self.token})
 
     async def _leave(self, delay: float) -> None:
         socket = self.socket

@@ -346,9 +346,9 @@ inner join made as j on j.id = o.id;
 
 -- name: search -> one
 -- The same of those whose title or description holds `q`; before them, on the first page, the one whose key `q` is.
--- Texts are read, of which there may be any amount: a page looks at `search_bytes` of those that may hold `q`, and says that
--- there are more where it looked no further. They come from an index, unless `q` is so short that all may hold it. Only as many
--- are read as the page needs: one after the other, `offset` sees to that.
+-- Texts are read, of which there may be any amount: a page looks at `search_cards` that may hold `q` and `search_bytes` of them,
+-- and says that there are more where it looked no further. They come from an index, unless `q` is so short that all may hold it.
+-- Only as many are read as the page needs: one after the other, `offset` sees to that.
 with asked as materialized (
     select
         p.id, cards_that_may_hold(p.id, :q::text, coalesce(:after_id::bigint, 0)) as ids,
@@ -362,13 +362,15 @@ with asked as materialized (
     from projects as p
     where p.id = :project_id::bigint
 ), possible as materialized (
-    select k.id, octet_length(k.title) + octet_length(k.description) as octets
+    -- What is not here any more counts as well: the next page goes on behind the last that was looked at.
+    select f.id, k.id is not null as is_here, coalesce(octet_length(k.title) + octet_length(k.description), 0) as octets
     from asked as a
-    cross join lateral unnest(a.ids) as f (id)
-    inner join cards as k on k.id = f.id
-    where k.project_id = a.id and k.deleted_at is null
+    cross join lateral (
+        select u.id from unnest(a.ids) as u (id) order by u.id limit :search_cards::integer + 1
+    ) as f
+    left join cards as k on k.id = f.id and k.project_id = a.id and k.deleted_at is null
     union all
-    select k.id, k.octets
+    select k.id, true as is_here, k.octets
     from asked as a
     cross join lateral (
         select c.id, octet_length(c.title) + octet_length(c.description) as octets
@@ -379,8 +381,13 @@ with asked as materialized (
     ) as k
 ), reach as materialized (
     select max(r.id) as upto
-    from (select q.id, sum(q.octets) over (order by q.id) - q.octets as before from possible as q) as r
-    where r.before < :search_bytes::bigint
+    from (
+        select
+            q.id, sum(q.octets) over (order by q.id) - q.octets as before, row_number() over (order by q.id) as nth
+        from possible as q
+    ) as r
+    cross join asked as a
+    where r.before < :search_bytes::bigint and (r.nth <= :search_cards::integer or a.ids is null)
 ), looked_at as (
     select a.key_id as id, true as is_key
     from asked as a
@@ -390,7 +397,7 @@ with asked as materialized (
     from asked as a
     cross join reach as z
     inner join possible as q on q.id <= z.upto
-    where q.id is distinct from a.key_id
+    where q.is_here and q.id is distinct from a.key_id
 ), chosen as materialized (
     select c.id, l.is_key, c.octets, row_number() over (order by not l.is_key, l.id) as nth
     from (select f.id, f.is_key from looked_at as f order by not f.is_key, f.id offset 0) as l

@@ -145,7 +145,7 @@ begin
     select
         json_build_object(
             'project', p, 'worker', people[1], 'mate', people[2], 'guest', people[3],
-            'boss', people[4],
+            'boss', people[4], 'to people', '@mate' || n || ' and @boss' || n,
             'A', k[1], 'B', k[2], 'C', k[3], 'label', l, 'said', m[1], 'other', m[2],
             'note', notes[1], 'i1', steps[1], 'i2', steps[2], 'link', linked,
             'file', attached, 'noted', noted, 'upload', uploaded,
@@ -260,7 +260,9 @@ DEEDS = {
     "name the project": Deed("olga", "PUT", "", {"name": "Another"}),
     "archive": Deed("olga", "DELETE", ""),
     "comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "Hello"}),
+    "name in a comment": Deed("worker", "POST", "/cards/{c1}/comments", {"body": "to people"}),
     "edit a comment": Deed("worker", "PUT", "/cards/{c1}/comments/{note}", {"body": "edited"}),
+    "name in an edit": Deed("worker", "PUT", "/cards/{c1}/comments/{note}", {"body": "to people"}),
     "delete a comment": Deed("worker", "DELETE", "/cards/{c1}/comments/{note}"),
     "comment with time": Deed(
         "mate", "POST", "/cards/{c1}/comments", {"body": "Hello", "time_spent_minutes": 30}
@@ -283,6 +285,7 @@ DEEDS = {
     "link": Deed("worker", "POST", "/cards/{c1}/links", {"url": "https://example.org/two"}),
     "unlink": Deed("worker", "DELETE", "/cards/{c1}/links/{link}"),
     "say": Deed("worker", "POST", "/chat/messages", {"body": "Hello"}),
+    "say to all": Deed("olga", "POST", "/chat/messages", {"body": "@all"}),
     "say once": Deed("worker", "POST", "/chat/messages", {"body": "Hello", "nonce": "n"}),
     "edit": Deed("worker", "PUT", "/chat/messages/{said}", {"body": "edited"}),
     "unsay": Deed("worker", "DELETE", "/chat/messages/{said}"),
@@ -303,6 +306,7 @@ DEEDS = {
     "pin a topic": Deed("olga", "PUT", "/topics/{topic}", {"is_pinned": True}),
     "end a topic": Deed("olga", "DELETE", "/topics/{topic}"),
     "answer": Deed("mate", "POST", "/topics/{topic}/replies", {"body": "An answer"}),
+    "name in an answer": Deed("worker", "POST", "/topics/{topic}/replies", {"body": "to people"}),
     "edit an answer": Deed("worker", "PUT", "/topics/{topic}/replies/{reply}", {"body": "Edited"}),
     "take an answer back": Deed("worker", "DELETE", "/topics/{topic}/replies/{reply}"),
     "rename myself": Deed("worker", "PUT", "/users/me", {"display_name": "Somebody"}),
@@ -312,6 +316,7 @@ DEEDS = {
     "make as the boss": Deed("boss", "POST", "/columns/{A}/cards", {"title": "N"}),
     "rename the boss": Deed("boss", "PUT", "/users/me", {"display_name": "Chief"}),
     "read": Deed("worker", "POST", "/chat/read", {"message_id": "said"}),
+    "read what was told": Deed("mate", "POST", "/notifications/read-all"),
     "mute": Deed("worker", "PUT", "/mute", {"muted": True}),
     "star": Deed("worker", "POST", "/star"),
     "unstar": Deed("worker", "DELETE", "/star"),
@@ -338,7 +343,8 @@ class Scene:
     async def do(self, name: str, url: str, client: str) -> list[Any]:
         """A deed at a server: its status, and what its answer says that the board may show."""
         deed = DEEDS[name]
-        base = "" if deed.path.startswith(("/users", "/attachments")) else f"/projects/{self.slug}"
+        apart = deed.path.startswith(("/users", "/attachments", "/notifications"))
+        base = "" if apart else f"/projects/{self.slug}"
         path = base + deed.path.format(**self.ids)
         who = self.people[deed.who, url]
         headers = {"X-Client-Id": client} | (AS_FORM if isinstance(deed.body, bytes) else {})
@@ -363,6 +369,19 @@ class Scene:
         own = await reader.request("GET", f"{path}/{self.ids['topic']}")
         assert own.status in (200, 404)
         return brief([await reader.get(path), own.body])
+
+    async def told(self) -> Any:
+        """What those who are named have heard of it, in any order."""
+        bells = []
+        for (who, _), person in self.people.items():
+            if who in ("mate", "boss"):
+                bell = await person.get("/notifications")
+                shown = [
+                    f"{item['kind']}, {'read' if item['read_at'] else 'new'}: {brief(item['body'])}"
+                    for item in bell["items"]
+                ]
+                bells.append([bell["unread_count"], sorted(shown)])
+        return bells
 
 
 class Stage:
@@ -398,7 +417,7 @@ class Stage:
             said = {"first": await scene.do(first, self.doors[0].url, "first")}
             said["second"] = await scene.do(second, self.doors[1].url, "second")
             left = summary(*await scene.fetched(self.olga))
-            return [said, *left, await scene.topics(self.olga)]
+            return [said, *left, await scene.topics(self.olga), await scene.told()]
 
     async def at_once(self, first: str, second: str, holding: str) -> tuple[Any, str, list[str]]:
         """The same of both at once, the order that the feed tells, and what is wrong with it."""
@@ -413,7 +432,7 @@ class Stage:
                 await self._waiting(2 - one.done(), other)
             said = {"first": await one, "second": await other}
             board, messages = await scene.fetched(self.olga)
-            topics = await scene.topics(self.olga)
+            topics, bells = await scene.topics(self.olga), await scene.told()
             path = f"/projects/{scene.slug}/events?since=0&limit=500"
             events = (await self.olga.get(path))["events"]
         order = [event["client_id"] for event in events]
@@ -423,7 +442,7 @@ class Stage:
         wrong = differences(before.shown(), shown(board, messages))
         wrong += wrongs(mine, shown(board, messages))
         told = order[0] if len(set(order)) == 2 else "either"
-        return [said, *summary(board, messages), topics], told, wrong
+        return [said, *summary(board, messages), topics, bells], told, wrong
 
     async def _waiting(self, count: int, task: asyncio.Task[Any]) -> None:
         async def enough() -> bool:
@@ -440,6 +459,8 @@ def brief(thing: Any) -> Any:
     """What must be the same on boards that are alike: no ids, no times."""
     if isinstance(thing, list):
         return [brief(each) for each in thing]
+    if isinstance(thing, str):
+        return re.sub(r"@(mate|boss)[0-9]+", r"@\1", thing)
     if not isinstance(thing, dict):
         return thing
     kept = {}

@@ -410,7 +410,7 @@ def cases(n: int) -> Iterator[Case]:
             word = value if isinstance(value, str) else ""
             note = " ".join(f"{name} {word} of {project}".split())
             yield Case("cards.in_project", rows, {**every, name: value}, note)
-        search = {**every, "search_bytes": 16 << 20}
+        search = {**every, "search_bytes": 16 << 20, "search_cards": 2_000}
         for q, rows in ((f"P{project}-8", 20), ("nowhere", 20), ("word word", 900), ("wo", 900)):
             yield Case("cards.search", rows, {**search, "q": q}, f"for {q} in {project}")
         deleted = {"project_id": project, "before_id": None, "before_us": None, "limit": 100}

@@ -5,6 +5,7 @@ deleted takes them along; a person's devices agree on how many are unread.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import asyncpg
@@ -300,6 +301,37 @@ async def test_a_conversation_is_one_notification_until_it_is_read(
     await say(alice, group, "Four")
     assert await kinds(bob) == ["dm", "dm"]
     assert await unread(bob) == 1
+
+
+@pytest.mark.foul
+async def test_what_was_read_long_ago_costs_no_message(
+    board: Board, alice: Person, connection: Any
+) -> None:
+    """Ninety days of a busy conversation, and what people left unread elsewhere: the same few pages
+    as on its first day.
+    """
+    group = (await begin(alice, BOB, EVE))["id"]
+    said = await say(alice, group)
+    note = (
+        "explain (analyze, buffers, format json)"
+        " select note_message(m, '') from conversation_messages m where m.id = $1"
+    )
+
+    async def buffers() -> int:
+        await connection.execute("vacuum (analyze) notifications")
+        for _ in range(2):  # the second time without what PostgreSQL reads once a session
+            plan = json.loads(await connection.fetchval(note, said["id"]))[0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    young = await buffers()
+    await connection.execute(
+        "insert into notifications (user_id, kind, conversation_id, read_at)"
+        " select $1::bigint, 'dm', $2::bigint, now() from generate_series(1, 20000)"
+        " union all select $1, 'dm', null, null from generate_series(1, 20000)",
+        BOB,
+        group,
+    )
+    assert await buffers() < young + 20
 
 
 async def test_an_edited_message_tells_whom_it_names_newly(

@@ -352,6 +352,7 @@ class CardsQueries(Queries):
         q: str | None,
         after_id: int | None,
         project_id: int | None,
+        search_cards: int | None,
         search_bytes: int | None,
         include_archived: bool | None,
         column_id: int | None,

@@ -21,33 +21,36 @@ from warmdesk.metrics.sharing import TICK_SECONDS
 def render(families: Iterable[Family] = ()) -> bytes:
     """The text format 0.0.4: everything declared here, summed over the workers, and `families`."""
     ROWS.look()
+    totals = [*map(float, map(sum, zip(*(row[: ROWS.taken] for row in ROWS.all), strict=True)))]
     registry = collectors.Registry()
     for metric in METRICS.values():
         if isinstance(metric, Histogram):
-            _add_histogram(registry, metric)
+            _add_histogram(registry, metric, totals)
         else:
-            _add_family(registry, _summed(metric))
+            _add_family(registry, _summed(metric, totals))
     for family in (*figures(), *accesses(), *families):
         _add_family(registry, family)
     text, _ = render_registry(registry, ["text/plain"])
     return bytes(text)
 
 
-def _summed(metric: Metric) -> Family:
-    """A counter or gauge over all rows. Of many series only those that counted are shown."""
+def _summed(metric: Metric, totals: list[float]) -> Family:
+    """A counter or gauge over all rows, whose sums are `totals`. Of many series only those that
+    counted are shown.
+    """
     samples = []
     for key, series in metric.series.items():
-        value = _across(metric, series.offset)
+        value = _across(metric, series.offset, totals)
         if value or (len(metric.series) <= 32 and not (metric.names and series is metric.other)):
             samples.append((dict(zip(metric.names, key, strict=True)), value))
     kind: Literal["counter", "gauge"] = "gauge" if isinstance(metric, Gauge) else "counter"
     return Family(kind, metric.name, metric.doc, samples)
 
 
-def _across(metric: Metric, offset: int) -> float:
+def _across(metric: Metric, offset: int, totals: list[float]) -> float:
     across = metric.across if isinstance(metric, Gauge) else "sum"
     if across == "sum":
-        return _total(offset)
+        return totals[offset]
     values = [row[offset] for row in ROWS.living()] or [0.0]
     if metric is LOOP_LAG:
         values += _held_up()
@@ -60,22 +63,19 @@ def _held_up() -> list[float]:
     return [now - row[TICKED] - TICK_SECONDS for row in ROWS.living() if row[TICKED]]
 
 
-def _total(offset: int) -> float:
-    return float(sum(row[offset] for row in ROWS.all))
-
-
-def _add_histogram(registry: collectors.Registry, metric: Histogram) -> None:
+def _add_histogram(registry: collectors.Registry, metric: Histogram, totals: list[float]) -> None:
     collector = collectors.Histogram(
         metric.name, metric.doc, registry=registry, buckets=list(metric.buckets)
     )
     for key, series in metric.series.items():
-        counts = [int(_total(series.offset + n)) for n in range(len(metric.buckets) + 1)]
+        end = series.offset + len(metric.buckets) + 1
+        counts = [int(total) for total in totals[series.offset : end]]
         if not any(counts) and metric.names:
             continue
         buckets = Buckets(*metric.buckets)
         for bound, so_far in zip(buckets.buckets, itertools.accumulate(counts), strict=True):
             buckets.buckets[bound] = so_far
-        buckets.sum = _total(series.offset + len(metric.buckets) + 1)
+        buckets.sum = totals[end]
         buckets.observations = sum(counts)
         collector.set_value(dict(zip(metric.names, key, strict=True)), buckets)
 

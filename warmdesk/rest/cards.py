@@ -63,6 +63,8 @@ PAGE_BYTES = 8 << 20
 """JSON of a page of cards; one card of itself is below."""
 SEARCH_BYTES = 16 << 20
 """Text that one page of a search looks at: a quarter of a second's work for PostgreSQL."""
+SEARCH_CARDS = 2_000
+"""Cards that one page of a search looks at, of those that may hold what is sought."""
 ACTIVITY_REACH = 5000
 """Facts that one page of a project's history looks at, those of deleted cards too."""
 
@@ -168,7 +170,11 @@ async def find_cards(request: web.Request) -> web.Response:
     }
     if query.q:
         page = await sql.cards.search(
-            request[READS], **filters, q=query.q, search_bytes=SEARCH_BYTES
+            request[READS],
+            **filters,
+            q=query.q,
+            search_bytes=SEARCH_BYTES,
+            search_cards=SEARCH_CARDS,
         )
     elif query.sort:
         first, second, third = after
