@@ -336,6 +336,26 @@ async def test_a_keys_use_is_noted_once_a_minute(
     assert await connection.fetchval("select last_used_at > now() - interval '5 s' from api_keys")
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "update api_keys set revoked_at = now()",
+        "update api_keys set expires_at = now()",
+        "update users set is_active = false where id = 3",
+        "delete from api_keys",
+    ],
+)
+async def test_every_wrong_key_is_looked_up_alike(
+    identity: Identity, key: int, connection: Any, queries: list[str], end: str
+) -> None:
+    """So none is refused sooner than another: a dead one as one that never was."""
+    await connection.execute(end)
+    for _ in range(2):
+        with pytest.raises(Unauthorized, match="the API key is not valid"):
+            await identity.by_key(KEY)
+    assert queries == ["auth.key_owner"] * 2
+
+
 async def test_noting_a_use_waits_for_nobody(identity: Identity, key: int, connection: Any) -> None:
     async with connection.transaction():
         await connection.execute("update api_keys set name = 'other'")

@@ -284,7 +284,7 @@ async def test_a_change_is_one_statement(journal: Journal, board: Board, alice: 
     said = f"{board.path}/chat/messages"
     card = await board.card()
     path = f"{board.path}/cards/{card['id']}"
-    topics = f"{board.path}/topics"
+    topics, tickets = f"{board.path}/topics", f"{board.path}/ticket"
     replies = f"{topics}/{(await alice.post(topics, {'title': 'warm'}))['id']}/replies"
     await alice.post(said, {"body": "warm"})
     await alice.post(said, {"body": "warm"}, key="warm")
@@ -298,6 +298,11 @@ async def test_a_change_is_one_statement(journal: Journal, board: Board, alice: 
         ("topics.create", lambda: alice.post(topics, {"title": "What first?"})),
         ("replies.create", lambda: alice.post(replies, {"body": "The door."})),
         ("cards.create", lambda: board.card("Paint it", description="green")),
+        ("cards.create", lambda: alice.post(tickets, {"title": "A", "column_name": "Done"})),
+        (
+            "tickets.update",
+            lambda: alice.patch(f"{tickets}/{card['key']}", {"comment": "A", "closed": True}),
+        ),
         ("cards.update", lambda: alice.put(path, {"title": "Mend it", "assignee_ids": []})),
         ("cards.move", lambda: alice.patch(f"{path}/move", {"column_id": board.done, "index": 0})),
         ("cards.move", lambda: alice.patch(f"{path}/reorder", {"index": 0})),

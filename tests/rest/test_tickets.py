@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import shutil
 import subprocess
+import time
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -60,6 +64,7 @@ async def curl(command: str, url: str, key: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_pages_two_commands_work_on_a_fresh_project(
     olga: Person, url: str, connection: Any
 ) -> None:
@@ -229,6 +234,40 @@ async def test_what_is_malformed_is_400(
 ) -> None:
     refused = await alice.post(ticket(board), body, status=400)
     assert refused["fields"] == {field: code}
+
+
+MUCH = 1.2
+"""Times the work of a plain card, at most."""
+
+
+def worked(pids: list[int]) -> float:
+    """Seconds of processor time of this process, and of others."""
+    others = (Path(f"/proc/{pid}/schedstat").read_text().split()[0] for pid in pids)
+    return time.process_time() + sum(map(int, others)) / 1e9
+
+
+@pytest.mark.foul  # nobody follows the board: that would be most of the work
+async def test_a_ticket_is_hardly_more_work_than_a_card(
+    board: Board, alice: Person, connection: Any
+) -> None:
+    """Of client, server and PostgreSQL together; the two take turns."""
+    shelf = f"{board.path}/columns/{board.backlog}/cards"
+    fields = {"title": "Fix the door", "description": "Why", "priority": "high"}
+    kinds = ((shelf, fields), (ticket(board), {**fields, "column_name": "backlog"}))
+    took: list[list[float]] = [[], []]
+    for _ in range(60):
+        for kind, (path, body) in zip(took, kinds, strict=True):
+            pids = await connection.fetch(
+                "select pid from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            before = worked([row["pid"] for row in pids])
+            for _ in range(10):
+                await alice.post(path, body)
+            kind.append(worked([row["pid"] for row in pids]) - before)
+    # Each beside the one of its own moment: others work on this machine, too.
+    times = median(filed / card for card, filed in zip(*took, strict=True))
+    assert times < MUCH, f"{times:.2f} times the work of a card"
 
 
 # Changed

@@ -40,7 +40,7 @@ says and send it again. `code` says which limit, with its default here:
   seconds (`w`). A change of many cards counts as one for each 50.
 * `too_many_at_once`: four reads or four writes of a person are under way in a worker, and this one
   waited two seconds.
-* `too_many_waits`: twenty requests of a person wait for events in a worker.
+* `too_many_waits`: twenty requests of a person wait for events or cards in a worker.
 * `too_many_sign_ins`: so many people sign in now that yours would wait too long.
 * `too_many_idempotency_keys`: send none, or wait.
 
