@@ -151,6 +151,9 @@ def test_a_message_cannot_forge_a_second_line() -> None:
     [
         f"/api/v1/webhooks/{SECRET}",
         f"/api/v1/webhooks/{SECRET}/",
+        f"/api/v1/github-webhook/{SECRET}",
+        f"/api/v1/gitlab-webhook/{SECRET}?x=1",
+        f"POST /api/v1/gitea-webhook/{SECRET} HTTP/1.1",
         f"POST /api/v1/webhooks/{SECRET}?since=3 HTTP/1.1",
         f"https://desk.example.org/api/v1/invitations/{SECRET}/accept",
         f"/users/me/calendar.ics?token={SECRET}",

@@ -17,7 +17,7 @@ begin
     from unnest(things_, prefixes_, numbers_) r (thing, prefix, number)
     inner join card_key_aliases a on a.key_prefix = r.prefix and a.card_number = r.number
     inner join cards k on k.id = a.card_id
-    where r.prefix <> key_prefix_ and k.project_id = project_ and k.deleted_at is null;
+    where k.project_id = project_ and k.deleted_at is null;
 end
 $$;
 

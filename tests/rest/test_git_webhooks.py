@@ -231,6 +231,12 @@ async def test_a_card_that_came_from_elsewhere_is_found_by_both_keys(
     assert (await tell(here, GITHUB, GITHUB.push(f"{new} and {card['key']}")))["linked"] == 1
     assert (await tell(there, GITHUB, GITHUB.push(card["key"])))["linked"] == 0
     assert len(await links(alice, card)) == 1
+    # And back: there by the key that it has now and by that of here, here by none.
+    back = {"target_project_slug": "other", "column_id": columns[0]["id"], "action": "move"}
+    await alice.post(f"{board.path}/cards/{card['id']}/transfer", back)
+    assert (await tell(here, GITHUB, GITHUB.push(f"{new} {card['key']}")))["linked"] == 0
+    for key in (new, card["key"]):
+        assert (await tell(there, GITHUB, GITHUB.push(key)))["linked"] == 1
 
 
 async def test_an_event_that_nobody_waits_for_is_passed_over(

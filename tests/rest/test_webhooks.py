@@ -12,7 +12,11 @@ import pytest
 from tests.conftest import Board, Door
 from tests.person import Person
 from tests.posting import SECRET, Hook, hook, signed
+from warmdesk.changes import webhooks
+from warmdesk.changes.webhooks import Delivery
 from warmdesk.desk import Desk
+from warmdesk.errors import WarmDeskError
+from warmdesk.hosts.text import Effect
 from warmdesk.jobs import retention
 from warmdesk.jobs.retention import Retention
 from warmdesk.metrics import WEBHOOK_DELIVERIES
@@ -306,6 +310,39 @@ async def test_a_key_is_visible_ascii(board: Board, olga: Person, key: str) -> N
     answer = await ci.request({"text": "a"}, Idempotency_Key=key)
     assert answer.status == 400
     assert "Idempotency-Key" in answer.body["fields"]
+
+
+async def test_a_token_that_ended_meanwhile_writes_nothing(
+    board: Board, olga: Person, desk: Desk
+) -> None:
+    """It was good when the delivery began."""
+    for ends in ("regenerate", "delete"):
+        ci = await hook(olga)
+        found = await webhooks.find(desk.changes, ci.token, 0.0)
+        if ends == "delete":
+            await olga.delete(ci.path)
+        else:
+            await olga.post(f"{ci.path}/regenerate", status=200)
+        delivery = Delivery("generic", "generic", "one", b"{}")
+        with pytest.raises(WarmDeskError) as refused:
+            await webhooks.take(desk.changes, found, ci.token, delivery, Effect(line="a"))
+        assert refused.value.status == 401
+    assert await lines(olga) == []
+
+
+async def test_what_this_very_request_wrote_is_answered_as_it_was(
+    board: Board, olga: Person, desk: Desk
+) -> None:
+    """The connection was lost behind the commit, and it asks again."""
+    ci = await hook(olga)
+    found = await webhooks.find(desk.changes, ci.token, 0.0)
+    delivery, does = Delivery("generic", "generic", "one", b"{}"), Effect(line="a")
+    first = await webhooks.take(desk.changes, found, ci.token, delivery, does)
+    assert await webhooks.take(desk.changes, found, ci.token, delivery, does) == first
+    other = Delivery("generic", "generic", "one", b"{}")
+    again = await webhooks.take(desk.changes, found, ci.token, other, does)
+    assert (again.status, again.text) == (200, '{"ok":true,"duplicate":true}')
+    assert await lines(olga) == ["a"]
 
 
 # Signed

@@ -62,11 +62,18 @@ class ItemPayload(Payload):
 
     number: int
     title: str
-    state: str
+    state: str | None = None
+    closed_at: str | None = None
     html_url: str = ""
     body: str | None = None
     user: User | None = None
     updated_at: str | None = None
+
+    @property
+    def status(self) -> LinkStatus:
+        """Some say no state, and when it was closed all the same."""
+        is_closed = self.state == "closed" if self.state else self.closed_at is not None
+        return "closed" if is_closed else "open"
 
 
 class PullRequest(ItemPayload):
@@ -75,7 +82,7 @@ class PullRequest(ItemPayload):
 
     @property
     def status(self) -> LinkStatus:
-        return "merged" if self.merged else open_or_closed(self.state)
+        return "merged" if self.merged else super().status
 
 
 class PullRequestEvent(Payload):
@@ -97,10 +104,6 @@ class RefEvent(Payload):
     ref_type: str
     repository: Repository
     sender: User | None = None
-
-
-def open_or_closed(state: str) -> LinkStatus:
-    return "closed" if state == "closed" else "open"
 
 
 def login(user: User | None) -> str:
@@ -148,7 +151,7 @@ def issue(told: IssueEvent) -> Item:
         number=it.number,
         title=it.title,
         url=it.html_url,
-        status=open_or_closed(it.state),
+        status=it.status,
         author=login(it.user),
         body=it.body or "",
         told_at=moment(it.updated_at),
