@@ -306,6 +306,7 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/refresh",
         "/auth/ws-ticket",
         "/attachments/{attachment_id}/link",
+        "/projects/{slug}/outgoing-webhooks",
     }
 
 
