@@ -17,7 +17,7 @@ create table outgoing_webhooks (
     done bigint not null,
     epoch text not null,
     attempt integer not null default 0,
-    next_at timestamptz not null default clock_timestamp(),
+    due_at timestamptz not null default clock_timestamp(),
     -- Since when nothing is tried any more.
     parked_at timestamptz,
     -- The last try failed, or took long: those wait for each other, and for nobody else.
@@ -27,18 +27,18 @@ create table outgoing_webhooks (
     held_until timestamptz
 );
 create index outgoing_webhooks_project on outgoing_webhooks (project_id, id);
-create index outgoing_webhooks_next on outgoing_webhooks (next_at) where is_enabled and parked_at is null;
+create index outgoing_webhooks_due on outgoing_webhooks (due_at) where is_enabled and parked_at is null;
 
 -- A row for each try, and for what was passed over: the newest 50 of each webhook.
 create table outgoing_deliveries (
     id bigint generated always as identity primary key,
-    webhook_id bigint not null references outgoing_webhooks (id) on delete cascade,
+    outgoing_id bigint not null references outgoing_webhooks (id) on delete cascade,
     seq bigint not null,
     attempt integer not null,
-    at timestamptz not null default clock_timestamp(),
+    tried_at timestamptz not null default clock_timestamp(),
     status integer,
     reason text not null,
     duration_ms integer not null,
     next_at timestamptz
 );
-create index outgoing_deliveries_newest on outgoing_deliveries (webhook_id, id desc);
+create index outgoing_deliveries_newest on outgoing_deliveries (outgoing_id, id desc);

@@ -28,8 +28,8 @@ update outgoing_webhooks set
     url = coalesce(:url::text, url),
     events = coalesce(:events::text[], events),
     is_enabled = coalesce(:enabled::boolean, is_enabled),
-    next_at = case
-        when :url::text is not null or :enabled::boolean is not null then least(next_at, clock_timestamp()) else next_at
+    due_at = case
+        when :url::text is not null or :enabled::boolean is not null then least(due_at, clock_timestamp()) else due_at
     end
 where id = :id::bigint and project_id = :project_id::bigint
 returning shape(outgoing_webhooks)::text as json;
@@ -49,7 +49,7 @@ select (
     select coalesce(array_to_json(array_agg(n.shown order by n.id desc)), '[]')::text
     from (
         select d.id, shape(d) as shown from outgoing_deliveries as d
-        where d.webhook_id = w.id
+        where d.outgoing_id = w.id
         order by d.id desc
         limit 50
     ) as n
@@ -64,7 +64,7 @@ select coalesce(max(f.seq), 0) from feeds as f where f.channel = 'project:' || :
 -- name: replay -> one, by key
 -- Begins again behind `since`, at once, also what was parked.
 update outgoing_webhooks set
-    done = :since::bigint, epoch = epoch(), attempt = 0, parked_at = null, next_at = clock_timestamp(), is_slow = false
+    done = :since::bigint, epoch = epoch(), attempt = 0, parked_at = null, due_at = clock_timestamp(), is_slow = false
 where id = :id::bigint and project_id = :project_id::bigint
 returning id;
 
@@ -80,11 +80,11 @@ with free as (
     from outgoing_webhooks as w
     inner join feeds as f on f.channel = 'project:' || w.project_id
     where
-        w.is_enabled and w.parked_at is null and w.next_at <= clock_timestamp()
+        w.is_enabled and w.parked_at is null and w.due_at <= clock_timestamp()
         and (w.held_until is null or w.held_until < clock_timestamp())
         and (f.seq <> w.done or w.epoch <> epoch())
         and w.is_slow = :slow::boolean
-    order by w.next_at
+    order by w.due_at
     limit :limit::integer
     for no key update of w skip locked
 )
@@ -105,7 +105,7 @@ where id = any(:ids::bigint[]) and holder = :holder::text;
 update outgoing_webhooks as w set holder = null, held_until = null
 where w.id = :id::bigint and w.holder = :holder::text
 returning
-    w.is_enabled and w.parked_at is null and w.next_at <= clock_timestamp()
+    w.is_enabled and w.parked_at is null and w.due_at <= clock_timestamp()
     and w.done < (select f.seq from feeds as f where f.channel = 'project:' || w.project_id) as more;
 
 -- name: next -> many
@@ -133,7 +133,7 @@ left join lateral (
 ) as found on true
 where
     w.id = :id::bigint and w.holder = :holder::text
-    and w.is_enabled and w.parked_at is null and w.next_at <= clock_timestamp();
+    and w.is_enabled and w.parked_at is null and w.due_at <= clock_timestamp();
 
 -- name: pass_over -> nothing, by key
 -- What is up to `done` interests nobody.
@@ -146,22 +146,22 @@ where id = :id::bigint and holder = :holder::text and done = :was::bigint;
 with moved as (
     update outgoing_webhooks as w set
         done = :done::bigint, epoch = coalesce(:epoch::text, w.epoch), attempt = :attempt::integer, is_slow = :slow::boolean,
-        next_at = clock_timestamp() + make_interval(secs => coalesce(:wait::double precision, 0)),
+        due_at = clock_timestamp() + make_interval(secs => coalesce(:wait::double precision, 0)),
         parked_at = case when :parked::boolean then clock_timestamp() end
     where w.id = :id::bigint and w.holder = :holder::text and w.done = :was::bigint
-    returning w.id, w.next_at
+    returning w.id, w.due_at
 ), written as (
-    insert into outgoing_deliveries (webhook_id, seq, attempt, status, reason, duration_ms, next_at)
+    insert into outgoing_deliveries (outgoing_id, seq, attempt, status, reason, duration_ms, next_at)
     select
         w.id, :seq::bigint, :tried::integer, :status::integer, :reason::text, :duration::integer,
-        case when :wait::double precision is not null then (select m.next_at from moved as m) end
+        case when :wait::double precision is not null then (select m.due_at from moved as m) end
     from outgoing_webhooks as w
     where w.id = :id::bigint
 ), gone as (
     delete from outgoing_deliveries as d
-    where d.webhook_id = :id::bigint and d.id <= (
+    where d.outgoing_id = :id::bigint and d.id <= (
         select o.id from outgoing_deliveries as o
-        where o.webhook_id = :id::bigint
+        where o.outgoing_id = :id::bigint
         order by o.id desc limit 1 offset 49
     )
 )

@@ -8,17 +8,17 @@ create or replace function shape(w outgoing_webhooks) returns json language sql 
 select row_to_json(row(
     w.id, w.project_id, w.name, w.url, w.events, w.is_enabled,
     case when w.parked_at is not null then 'parked' when w.attempt > 0 then 'retrying' else 'ok' end,
-    w.done, case when w.attempt > 0 and w.parked_at is null then iso(w.next_at) end, w.created_by_id, iso(w.created_at)
+    w.done, case when w.attempt > 0 and w.parked_at is null then iso(w.due_at) end, w.created_by_id, iso(w.created_at)
 )::outgoing_webhook_shape)
 $$;
 
 create type outgoing_delivery_shape as (
-    seq bigint, webhook_id text, attempt integer, at text, status integer, reason text, duration_ms integer, next_at text
+    seq bigint, webhook_id text, attempt integer, tried_at text, status integer, reason text, duration_ms integer, next_at text
 );
 
 -- One try to deliver an event; its webhook_id is what the receiver knows it by.
 create or replace function shape(d outgoing_deliveries) returns json language sql stable as $$
 select row_to_json(row(
-    d.seq, d.webhook_id || '.' || d.seq, d.attempt, iso(d.at), d.status, d.reason, d.duration_ms, iso(d.next_at)
+    d.seq, d.outgoing_id || '.' || d.seq, d.attempt, iso(d.tried_at), d.status, d.reason, d.duration_ms, iso(d.next_at)
 )::outgoing_delivery_shape)
 $$;

@@ -46,7 +46,7 @@ def value(kind: str, number: int, marked: int) -> Any:
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],
         "text[]": [f"text {number}"],
-        "bytea": f"\\x{number:02x}",
+        "bytea": f"\\x{number:04x}",
     }
     return values[kind]
 

@@ -314,6 +314,7 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/attachments/{attachment_id}/link",
         "/projects/{slug}/webhooks",
         "/projects/{slug}/webhooks/{webhook_id}/regenerate",
+        "/projects/{slug}/outgoing-webhooks",
     }
 
 

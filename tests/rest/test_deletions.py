@@ -35,6 +35,8 @@ KEPT = {
     "/notifications/{notification_id}": "the user's own channel: see test_notifications.py",
     "/projects/{slug}/webhooks/{webhook_id}": "no event tells of it",
     "/projects/{slug}": "nobody follows it any more",
+    "/projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}": "no event tells of it; what a key"
+    " keeps is forgotten: see test_outgoing.py",
     "/projects/{slug}/star": "the user's own channel, and no text",
     "/projects/{slug}/members/{user_id}": "a membership ends; the person stays, and is told to"
     " forget the project: see test_project_readers.py",

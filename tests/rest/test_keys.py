@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
 from tests.samples import SAMPLES
+from tests.samples.outgoing import BODY as NOWHERE
 from warmdesk import app, client
 from warmdesk.desk import Desk
 from warmdesk.http.route import Route
@@ -22,6 +23,7 @@ KEYED = [each for each in app.resources() if each.keyed]
 OWN_BODIES: dict[str, dict[str, Any]] = {
     "add_member": {"username": "eve", "role": "member"},
     "add_participant": {"user_id": 5},
+    "create_outgoing_webhook": {"name": "Deploy", **NOWHERE},
     "transfer_card": {"target_project_slug": "my-project", "column_id": 5, "action": "move"},
 }
 """Where the document's example would be refused in the tests' company."""
@@ -71,7 +73,7 @@ async def path(route: Route, board: Board, person: Person) -> str:
 async def count(connection: Any) -> tuple[int, int]:
     """Events, and rows that were made."""
     tables = ["cards", "chat_messages", "columns", "labels", "project_members", "projects", "users"]
-    tables += ["topics", "topic_replies", "project_webhooks"]
+    tables += ["outgoing_webhooks", "project_webhooks", "topics", "topic_replies"]
     tables += ["conversations", "conversation_members", "conversation_messages"]
     rows = [await connection.fetchval(f"select count(*) from {table}") for table in tables]
     return await connection.fetchval("select count(*) from events"), sum(rows)
@@ -157,6 +159,7 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
         "add_reaction": {"emoji": "👍"},
         "add_tag": {"name": "urgent"},
         "add_conversation_reaction": {"emoji": "👍"},
+        "replay_outgoing_webhook": {"since": 0},
         "read_chat": {"message_id": known["message_id"]},
         "read_conversation": {"message_id": known["message_id"]},
     }

@@ -351,14 +351,14 @@ async def test_who_stood_in_code_is_named_newly_by_a_comment(
 ) -> None:
     card = await board.card()
     path = f"{board.path}/cards/{card['id']}/comments"
-    for before, after, told in (
+    for before, after, expected in (
         ("see `@bob`", "see @bob", ["mention"]),
         ("see @bob", "see @bob again", ["mention"]),
         ("```\n@bob\n```\n@bob", "@bob", ["mention"]),
     ):
         comment = await alice.post(path, {"body": before})
         await alice.put(f"{path}/{comment['id']}", {"body": after})
-        assert await kinds(bob) == told, before
+        assert await kinds(bob) == expected, before
         for each in await bell(bob):
             await bob.delete(f"/notifications/{each['id']}")
 

@@ -11,15 +11,14 @@ BODY = {"url": "https://192.88.100.1/hook", "enabled": False}
 
 
 async def make(person: Person, names: Mapping[str, Any], text: str) -> int:
+    """By who may: everybody's things are made by somebody who is no owner, too."""
+    root = Person(person.url, "root", id=1)
     path = f"/projects/{names['slug']}/outgoing-webhooks"
-    made = await person.post(path, {**BODY, "name": text})
+    try:
+        made = await root.post(path, {**BODY, "name": text})
+    finally:
+        await root.close()
     return int(made["id"])
 
 
-SAMPLE = Sample(
-    "outgoing_webhook_id",
-    make,
-    deletes="/projects/{slug}/outgoing-webhooks/{outgoing_webhook_id}",
-    edits="name",
-    most=18,
-)
+SAMPLE = Sample("outgoing_webhook_id", make, most=18)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import secrets
 import time
@@ -73,7 +74,7 @@ class Outgoing(Job):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.holder = secrets.token_hex(8)
+        self.holder = f"{os.getpid()}-{secrets.token_hex(8)}"
         self.resolver = Resolver(Targets(desk.settings.webhook_allow_private))
         self.held: dict[int, bool] = {}
         """The webhooks that this worker delivers for, and whether each has a slow one's place."""

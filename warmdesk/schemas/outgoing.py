@@ -79,7 +79,7 @@ class OutgoingDelivery(Shape):
     seq: int
     webhook_id: Annotated[str, Meta(examples=["3.42"])]
     attempt: int
-    at: Timestamp
+    tried_at: Timestamp
     status: int | None
     reason: str
     duration_ms: int
