@@ -70,6 +70,8 @@ class Desk:
     queue of them."""
     writes: Shares
     pace: Pace
+    told: Pace
+    """The pace of messages: apart, so that no script of a person's takes the word from them."""
     installation: str
     """The UUID that all names of this process in Redis carry."""
     background: Background = field(default_factory=lambda: Background("desk"))
@@ -160,8 +162,15 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
-    pace = Pace(limits, limit=settings.changes_per_minute, things=settings.cards_per_change)
-    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=pace.add)
+    limit, things = settings.changes_per_minute, settings.cards_per_change
+    pace = Pace(limits, limit=limit, things=things)
+    told = Pace(limits, limit=limit, things=things, name="told")
+
+    def charge(person: int, events: int) -> None:
+        pace.add(person, events)
+        told.add(person, events)
+
+    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=charge)
     observe(bus, hub, resume, Counts(hub), presence, control)
     files = Files(settings)
     desk = Desk(
@@ -190,6 +199,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         heavy_reads=heavy_reads,
         writes=Shares(settings.writes_at_once, name="writes", **of_person),
         pace=pace,
+        told=told,
         installation=installation,
     )
     async with AsyncExitStack() as closing:

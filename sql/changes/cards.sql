@@ -664,8 +664,12 @@ begin
         if c.manual_minutes < 0 then
             perform refuse(
                 422, 'time_spent_minutes: less than the time logged on the card',
-                '{"fields":{"time_spent_minutes":"out_of_range"},"limits":{"time_spent_minutes":{"min":'
-                || old.time_spent_minutes - old.manual_minutes || '}}}'
+                json_build_object(
+                    'fields', json_build_object('time_spent_minutes', 'out_of_range'),
+                    'limits', json_build_object(
+                        'time_spent_minutes', json_build_object('min', old.time_spent_minutes - old.manual_minutes)
+                    )
+                )
             );
         end if;
         if c.time_spent_minutes <> old.time_spent_minutes then

@@ -15,8 +15,9 @@ $$;
 -- Sends one message that has neither Idempotency-Key nor nonce: what send_messages does for a group of one such, in the same
 -- order of locks, for a third of the cost. Refuses instead of answering with a refusal. No message fills an event's 1 MiB.
 drop function if exists send_message(bigint, bigint, text, text, text);
+drop function if exists send_message(bigint, bigint, text, text, text, text);
 create or replace function send_message(
-    project_ bigint, actor_ bigint, client_ text, need_ text, body_ text, names_ text default '',
+    project_ bigint, actor_ bigint, client_ text, need_ text, body_ text, names_ text default '', patience_ integer default null,
     out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -24,6 +25,7 @@ declare
     seq_ bigint;
     id_ bigint;
 begin
+    perform be_patient(patience_);
     perform require_writer(actor_, project_, need_);
     update feeds f set seq = f.seq + 1 where f.channel = channel_ returning f.seq into seq_;
     if seq_ is null then
@@ -53,13 +55,13 @@ drop function if exists send_messages(bigint[], bigint[], text[], text[], text[]
 drop function if exists send_messages(bigint[], bigint[], text[], text[], text[], text[], text[], text[], text[], text[]);
 create or replace function send_messages(
     projects_ bigint[], actors_ bigint[], needs_ text[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
-    bodies_ text[], names_ text[] default null,
+    bodies_ text[], names_ text[] default null, patience_ integer default null,
     out statuses integer[], out answers text[], out replays boolean[], out told integer[], out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    firsts bigint[] := take_keys(actors_, paths_, keys_, hashes_);
+    firsts bigint[];
     whys text[];
     sources bigint[];
     going bigint[];
@@ -74,6 +76,8 @@ declare
 begin
     messages := '{}';
     told := array_fill(0, array[cardinality(actors_)]);
+    perform be_patient(patience_);
+    firsts := take_keys(actors_, paths_, keys_, hashes_);
     perform enter_project(p.id) from (select distinct r.id from unnest(projects_) r (id) order by 1) p;
     perform 1 from project_members m
     where (m.project_id, m.user_id) in (select r.project, r.actor from unnest(projects_, actors_) r (project, actor))

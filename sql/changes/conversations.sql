@@ -115,9 +115,10 @@ $$;
 -- Sends a message: 201 with it; 200 with the earlier one of the same nonce within ten minutes. Everybody in the conversation is
 -- told, the sender too. No message fills an event's 1 MiB.
 drop function if exists send_conversation_message(bigint, bigint, text, text, text);
+drop function if exists send_conversation_message(bigint, bigint, text, text, text, text, bigint[]);
 create or replace function send_conversation_message(
     conversation_ bigint, actor_ bigint, client_ text, body_ text, nonce_ text, names_ text default '',
-    uploads_ bigint[] default '{}',
+    uploads_ bigint[] default '{}', patience_ integer default null,
     out status integer, out answer text, out messages text[]
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -127,6 +128,7 @@ declare
     seqs bigint[];
     earlier bigint;
 begin
+    perform be_patient(patience_);
     perform require_participant(actor_, conversation_);
     if nonce_ is not null then
         -- The additions leave the plan no index but the nonces': it is made once, perhaps while the table is empty.
@@ -173,15 +175,18 @@ $$;
 -- send_conversation_message does for one that has neither Idempotency-Key nor nonce. `told` says how many events each had.
 --
 -- Locks go in one order over the whole group: keys, conversations, accounts, notifications, feeds.
+drop function if exists send_conversation_messages(
+    bigint[], bigint[], text[], text[], text[], text[], text[], text[], text[]
+);
 create or replace function send_conversation_messages(
     conversations_ bigint[], actors_ bigint[], clients_ text[], keys_ text[], paths_ text[], hashes_ text[], nonces_ text[],
-    bodies_ text[], names_ text[],
+    bodies_ text[], names_ text[], patience_ integer default null,
     out statuses integer[], out answers text[], out replays boolean[], out told integer[], out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
 declare
-    firsts bigint[] := take_keys(actors_, paths_, keys_, hashes_);
+    firsts bigint[];
     here bigint[];
     whys text[];
     sources bigint[];
@@ -200,6 +205,8 @@ declare
 begin
     messages := '{}';
     told := array_fill(0, array[cardinality(actors_)]);
+    perform be_patient(patience_);
+    firsts := take_keys(actors_, paths_, keys_, hashes_);
     -- As require_participant: whoever is in none of them locks nothing, and all are asked again behind the lock.
     here := array(
         select distinct r.conversation

@@ -49,6 +49,15 @@ begin
 end
 $$;
 
+-- How long, in milliseconds, this transaction waits for a lock; null: as long as every change.
+create or replace function be_patient(patience_ integer) returns void language plpgsql as $$
+begin
+    if patience_ is not null then
+        perform set_config('lock_timeout', patience_::text, true);
+    end if;
+end
+$$;
+
 -- A group of changes, given as columns in the order they came. `firsts` are the places in it of those that found their key free.
 -- Planned like their callers.
 

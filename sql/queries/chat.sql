@@ -3,13 +3,15 @@
 select statuses, answers, replays, told, messages
 from send_messages(
     :places::bigint[], :actors::bigint[], :needs::text[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[],
-    :nonces::text[], :bodies::text[], :names::text[]
+    :nonces::text[], :bodies::text[], :names::text[], :patience::integer
 );
 
 -- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_message in sql/changes/chat.sql.
 select answer, cardinality(messages) as told, messages
-from send_message(:place::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text);
+from send_message(
+    :place::bigint, :actor::bigint, :client::text, :need::text, :body::text, :names::text, :patience::integer
+);
 
 -- name: send_with_files -> one, by key
 -- Sends one message with files: see send_message_with_files in sql/changes/chat.sql.

@@ -121,13 +121,15 @@ limit :limit::integer;
 select statuses, answers, replays, told, messages
 from send_conversation_messages(
     :places::bigint[], :actors::bigint[], :clients::text[], :keys::text[], :paths::text[], :hashes::text[], :nonces::text[],
-    :bodies::text[], :names::text[]
+    :bodies::text[], :names::text[], :patience::integer
 );
 
 -- name: send_alone -> one, by key
 -- Sends one message that has neither key nor nonce: see send_conversation_message.
 select answer, cardinality(messages) as told, messages
-from send_conversation_message(:place::bigint, :actor::bigint, :client::text, :body::text, null, :names::text);
+from send_conversation_message(
+    :place::bigint, :actor::bigint, :client::text, :body::text, null, :names::text, '{}', :patience::integer
+);
 
 -- name: send_with_files -> one, by key
 -- Sends one message with files: see send_conversation_message.

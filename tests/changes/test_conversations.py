@@ -286,6 +286,9 @@ async def test_each_pays_for_all_who_are_told(
     assert paid == {ALICE: 8, BOB: 4, EVE: 4}
     told_of = "select count(*) from events where type in ('dm.message', 'notification')"
     assert paid.total() == await connection.fetchval(told_of)
+    paid.clear()
+    await talk.send(context(ALICE, group), "\x01" * 2000, None)
+    assert paid == {ALICE: 3 * 12}, "12 kB of JSON, to three people"
 
 
 # Notifications

@@ -371,9 +371,11 @@ OWN = {
     "api_keys",
     "attachments",
     "notifications",
+    "outgoing_webhooks",
     "project_members",
     "project_guests",
     "project_readers",
+    "project_webhooks",
     "starred_projects",
 }
 """Tables of a project whose rows are about the user himself, and are shown of members alone or to

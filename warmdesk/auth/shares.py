@@ -155,9 +155,10 @@ class Pace:
     the limit is kept to the change; each other one that the person comes to may add a block.
     """
 
-    def __init__(self, limits: Limits, *, limit: int, things: int) -> None:
+    def __init__(self, limits: Limits, *, limit: int, things: int, name: str = "changes") -> None:
         """`things`: a change with many events counts as one for each so many of them."""
         self._limits = limits
+        self._name = name
         self._things = things
         self._limit = limit
         self._block = limit // BLOCKS
@@ -171,7 +172,11 @@ class Pace:
         minute = self._minute(person)
         while minute.left <= 0:
             await self._limits.take(
-                "changes", person, limit=self._blocks, seconds=PACE_SECONDS, shown_limit=self._limit
+                self._name,
+                person,
+                limit=self._blocks,
+                seconds=PACE_SECONDS,
+                shown_limit=self._limit,
             )
             minute.left += self._block
         minute.left -= 1

@@ -29,7 +29,7 @@ from warmdesk.realtime.events import (
     Event,
 )
 
-MOST = Most(messages=200, places=50, text=1_000_000)
+MOST = Most(messages=200, places=50, bytes=1 << 20, people=1)
 """Each project takes a place in PostgreSQL's table of locks, of 6,400 or so."""
 
 

@@ -9,7 +9,7 @@ from warmdesk.changes.messages import Messages, Most
 from warmdesk.db.queries import sql
 from warmdesk.realtime.change import ChangeContext, Changes, Outcome
 
-MOST = Most(messages=50, places=50, text=100_000)
+MOST = Most(messages=50, places=50, bytes=4 << 20, people=100)
 """Each message is told to all in its conversation, who may be a hundred."""
 
 

@@ -8,39 +8,64 @@ company, and a busy chat costs a tenth.
 
 A place, a project or a conversation, has one statement under way at a time, which keeps its order.
 One that another change holds must not stop the others: another carrier goes on while a statement is
-slow, and a place that failed goes alone until it succeeds.
+slow, and a place whose statement waited too long for a lock is *stuck*: its messages stay, and are
+tried apart, one stuck place after another, until they go or their time is over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from typing import Any, NamedTuple
 
-from warmdesk.db.pool import granted
+import asyncpg
+import orjson
+
+from warmdesk.db.pool import PLAN_IS_OLD, granted
 from warmdesk.db.queries import Query
 from warmdesk.errors import Unavailable, WarmDeskError, stored_refusal
-from warmdesk.realtime.change import SECONDS, TRIES, ChangeContext, Changes, Outcome
+from warmdesk.metrics import DB_RETRIES
+from warmdesk.realtime.change import (
+    EVENT_BYTES,
+    LOST_A_RACE,
+    SECONDS,
+    UNKNOWN,
+    ChangeContext,
+    Changes,
+    Outcome,
+)
 
 PATIENCE = 0.1
 """Seconds after which other places do not wait for a statement any longer."""
-CARRIERS = 4
-"""Statements under way at most, of chats and as many of conversations; each holds a connection that
-other changes want, too.
+CARRIERS = 3
+"""Statements under way at most, of chats and as many of conversations, beside one for what is
+stuck; each holds a connection that other changes want, too.
 """
+HURRY_MS = 250
+"""How long a statement waits for a lock while others are under way."""
+STUCK_MS = 100, 1000
+"""How long a stuck place is waited for, at least and at most."""
+ROUND_MS = 2000
+"""In this time, or little more, each stuck place has its turn."""
+AGAIN_SECONDS = 0.01
+KNOWN = 10_000
+"""Places of which is remembered how many are told."""
 
 
 class Most(NamedTuple):
-    """What one statement carries at most."""
+    """What one statement carries at most. `bytes`: of events, unless its first message alone has
+    more. `people`: how many are told of a message in a place that is not known yet.
+    """
 
     messages: int
     places: int
-    text: int
-    """Characters, unless its first message alone has more."""
+    bytes: int
+    people: int
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +77,8 @@ class PendingMessage:
     body: str
     names: str
     nonce: str | None
+    octets: int
+    """Of its text, as JSON."""
     answer: asyncio.Future[Outcome]
     under_way: bool = False
 
@@ -76,7 +103,7 @@ class Messages:
 
     `alone` sends one that is plain: it gives the ``answer``. `together` sends a group, given as
     columns: it gives ``statuses``, ``answers`` and ``replays``. How many events each had stands in
-    ``told``, where they count for the pace of the sender.
+    ``told``: they count for the pace of the sender, and bound what the next statement carries.
     """
 
     def __init__(
@@ -94,10 +121,12 @@ class Messages:
         self._carriers: set[asyncio.Task[None]] = set()
         # The one that takes what comes; the others wait for a statement that is slow.
         self._carrier: asyncio.Task[None] | None = None
-        # Places with a statement under way, and those that failed when they were last tried.
+        # Places with a statement under way; and those that are stuck, with the moment when each was
+        # tried apart last.
         self._busy: set[int] = set()
-        self._apart: set[int] = set()
-        self._at_once = asyncio.Semaphore(CARRIERS)
+        self._stuck: dict[int, float] = {}
+        self._unsticking: asyncio.Task[None] | None = None
+        self._told: dict[int, int] = {}
 
     async def send(
         self, context: ChangeContext, place: int, body: str, names: str, nonce: str | None
@@ -106,7 +135,8 @@ class Messages:
         200 and the earlier one for a nonce of the last ten minutes.
         """
         loop = asyncio.get_running_loop()
-        pending = PendingMessage(context, place, body, names, nonce, loop.create_future())
+        octets, answer = len(orjson.dumps(body)), loop.create_future()
+        pending = PendingMessage(context, place, body, names, nonce, octets, answer)
         self._waiting.append(pending)
         self._carry_on()
         seconds, _ = granted(SECONDS)
@@ -117,16 +147,23 @@ class Messages:
             late.cancel()
 
     def _carry_on(self) -> None:
-        """Start a carrier for the messages that may go, unless one is at work."""
+        """Start a carrier for the messages that may go, unless one is at work; and what tries the
+        stuck places, unless it is at it.
+        """
+        # They carry for others too, so they see nothing of this request's context and time.
+        loop = asyncio.get_running_loop()
         if (
             self._carrier is None
             and len(self._carriers) < CARRIERS
-            and any(pending.place not in self._busy for pending in self._waiting)
+            and any(map(self._may_go, self._waiting))
         ):
-            # It carries for others too, so it sees nothing of this request's context and time.
-            carrying = asyncio.get_running_loop().create_task(self._carry(), context=Context())
-            self._carrier = carrying
-            self._carriers.add(carrying)
+            self._carrier = loop.create_task(self._carry(), context=Context())
+            self._carriers.add(self._carrier)
+        if self._unsticking is None and any(p.place in self._stuck for p in self._waiting):
+            self._unsticking = loop.create_task(self._unstick(), context=Context())
+
+    def _may_go(self, pending: PendingMessage) -> bool:
+        return pending.place not in self._busy and pending.place not in self._stuck
 
     async def _carry(self) -> None:
         """Send the waiting messages, a group at a time, until none waits or another carrier took
@@ -135,15 +172,15 @@ class Messages:
         loop, me = asyncio.get_running_loop(), self._carrier
         assert me is not None
         try:
-            while self._carrier is me and (group := self._next_group()):
+            while self._carrier is me and (group := self._group(self._may_go)):
                 slow = loop.call_later(PATIENCE, self._step_aside, me)
+                is_alone = len(self._carriers) == 1 and not self._stuck
                 try:
-                    await self._send(group)
+                    await self._send(group, None if is_alone else HURRY_MS)
                 finally:
                     slow.cancel()
         except BaseException:  # cancelled, most likely: no other would answer the senders
-            _refuse(self._waiting, Unavailable("the server is stopping, try again"))
-            self._waiting.clear()
+            self._end()
             raise
         finally:
             self._carriers.discard(me)
@@ -155,10 +192,37 @@ class Messages:
             self._carrier = None
         self._carry_on()
 
-    def _next_group(self) -> list[PendingMessage]:
-        """The next group, in the order of arrival: no message of a place that has a statement under
-        way; a place that failed goes alone.
+    async def _unstick(self) -> None:
+        """Try the stuck places, the one that was not tried for the longest first, until none is
+        left for which something waits.
         """
+        try:
+            while True:
+                waiting = {p.place for p in self._waiting if not p.answer.done()}
+                self._stuck = {each: at for each, at in self._stuck.items() if each in waiting}
+                if not self._stuck:
+                    break
+                place = min(self._stuck, key=self._stuck.__getitem__)
+                least, most = STUCK_MS
+                patience = max(least, min(most, ROUND_MS // len(self._stuck)))
+                if not self._stuck[place]:
+                    patience = least  # most likely it only was in one group with a stuck place
+                self._stuck[place] = time.monotonic()
+                if not await self._send(self._group(partial(_is_for, place)), patience):
+                    await asyncio.sleep(AGAIN_SECONDS)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self._unsticking = None
+            self._carry_on()
+
+    def _end(self) -> None:
+        _refuse(self._waiting, Unavailable("the server is stopping, try again"))
+        self._waiting.clear()
+
+    def _group(self, wanted: Callable[[PendingMessage], bool]) -> list[PendingMessage]:
+        """The next group of those that are wanted, in the order of arrival."""
         group: list[PendingMessage] = []
         stays: list[PendingMessage] = []
         places: set[int] = set()
@@ -168,60 +232,76 @@ class Messages:
             if pending.answer.done():
                 continue
             crowded = len(places) == self.most.places and pending.place not in places
-            if crowded or pending.place in self._busy or not self._goes_with(group, pending):
+            if crowded or not wanted(pending):
                 stays.append(pending)
                 continue
-            size += len(pending.body)
-            if group and size > self.most.text:
+            size += pending.octets * self._told.get(pending.place, self.most.people)
+            if group and size > self.most.bytes:
                 stays.append(pending)
                 break
-            pending.under_way = True
             group.append(pending)
             places.add(pending.place)
         self._waiting.extendleft(reversed(stays))
         self._busy |= places
         return group
 
-    def _goes_with(self, group: list[PendingMessage], pending: PendingMessage) -> bool:
-        if not self._apart or not group or group[0].place == pending.place:
-            return True
-        return self._apart.isdisjoint((group[0].place, pending.place))
-
-    async def _send(self, group: list[PendingMessage]) -> None:
-        """Send a group. When it fails, its places are tried apart, then its messages: a fault of
-        one must not cost the others.
+    async def _send(self, group: list[PendingMessage], patience: int | None) -> bool:
+        """Send a group. When a lock is not to be had, its places are stuck, and it gives False;
+        when anything else is wrong, its messages are tried one by one: a fault of one must not cost
+        the others.
         """
-        ids = {pending.place for pending in group}
+        ids, held = {pending.place for pending in group}, False
         try:
-            error = await self._try(group, tries=TRIES if len(ids) == 1 else 1)
+            error = await self._try(group, patience)
             if error is None:
-                self._apart -= ids
-            elif isinstance(error, WarmDeskError) and error.extra.get("code") == "unknown_outcome":
-                _refuse(group, error)
-            elif len(ids) > 1:
-                ids = set()  # each is done at its own time
-                await asyncio.gather(*map(self._send, _by_place(group)))
+                for each in ids:
+                    self._stuck.pop(each, None)
+            elif held := _is_held(error):
+                self._keep(group)
             elif isinstance(error, Unavailable) or len(group) == 1:
-                if isinstance(error, Unavailable):
-                    self._apart |= ids
                 _refuse(group, error)
             else:
-                for pending in group:
-                    if (error := await self._try([pending], tries=TRIES)) is not None:
+                for nth, pending in enumerate(group):
+                    error = await self._try([pending], patience)
+                    if error is not None and (held := _is_held(error)):
+                        self._keep(group[nth:])
+                        break
+                    if error is not None:
                         _refuse([pending], error)
+        except asyncio.CancelledError:
+            for pending in group:
+                pending.give_up()
+            raise
         finally:
             self._busy -= ids
             self._carry_on()
+        return not held
 
-    async def _try(self, group: list[PendingMessage], *, tries: int) -> Exception | None:
-        """Send a group and answer each of it; gives back why that failed."""
+    def _keep(self, group: list[PendingMessage]) -> None:
+        """Their places are stuck. They wait again, before all that came later."""
+        ids = {pending.place for pending in group}
+        for each in ids:
+            self._stuck.setdefault(each, time.monotonic() if len(ids) == 1 else 0.0)
+        self._waiting.extendleft(reversed(group))
+
+    async def _try(self, group: list[PendingMessage], patience: int | None) -> Exception | None:
+        """Send those of a group whose time is not over and answer each; gives back why that
+        failed.
+        """
+        group = [pending for pending in group if not pending.answer.done()]
+        if not group:
+            return None
+        for pending in group:
+            pending.under_way = True
         try:
-            async with self._at_once:  # a group that failed comes again as many
-                answers = await self._write(group, tries=tries)
-        except asyncio.CancelledError:
-            _refuse(group, Unavailable("the server is stopping", code="unknown_outcome"))
-            raise
+            try:
+                answers = await self._write(group, patience)
+            except PLAN_IS_OLD:
+                answers = await self._write(group, patience)
         except Exception as error:
+            if not isinstance(error, WarmDeskError) or error.extra.get("code") != UNKNOWN:
+                for pending in group:
+                    pending.under_way = False
             return error
         for pending, answer in zip(group, answers, strict=True):
             if pending.answer.done():
@@ -233,15 +313,16 @@ class Messages:
         return None
 
     async def _write(
-        self, group: list[PendingMessage], *, tries: int
+        self, group: list[PendingMessage], patience: int | None
     ) -> list[Outcome | WarmDeskError]:
         """One transaction: what each of a group gets."""
+        many, given = self.changes.many, {"patience": patience}
         if len(group) == 1 and group[0].is_plain:
-            row = await self.changes.many(self._alone, tries=tries, **_parameters(group[0]))
-            self._charge(group, [row.get("told", 0)])
+            row = await many(self._alone, tries=1, **_parameters(group[0]), **given)
+            self._charge(group, [row["told"]])
             return [Outcome(201, row["answer"])]
-        row = await self.changes.many(self._together, tries=tries, **_columns(group))
-        self._charge(group, row.get("told") or [0] * len(group))
+        row = await many(self._together, tries=1, **_columns(group), **given)
+        self._charge(group, row["told"])
         return [
             Outcome(status, answer, replay) if status < 400 else stored_refusal(status, answer)
             for status, answer, replay in zip(
@@ -250,19 +331,32 @@ class Messages:
         ]
 
     def _charge(self, group: list[PendingMessage], told: list[int]) -> None:
-        """Count how many events the messages had, for the pace of who sent them."""
+        """Count how many events the messages had, and how long they were, for the pace of who sent
+        them.
+        """
         for pending, events in zip(group, told, strict=True):
-            if events and pending.context.actor_id is not None:
-                self.changes.charge(pending.context.actor_id, events)
+            if not events:
+                continue
+            if not pending.names:
+                if len(self._told) >= KNOWN:
+                    self._told.clear()
+                self._told[pending.place] = events
+            if pending.context.actor_id is not None:
+                things = events * (1 + pending.octets // EVENT_BYTES)
+                self.changes.charge(pending.context.actor_id, things)
 
 
-def _by_place(group: list[PendingMessage]) -> list[list[PendingMessage]]:
-    """The group's messages by place, in each in the order they came."""
+def _is_for(place: int, pending: PendingMessage) -> bool:
+    return pending.place == place
 
-    def place(pending: PendingMessage) -> int:
-        return pending.place
 
-    return [list(part) for _, part in groupby(sorted(group, key=place), place)]
+def _is_held(error: Exception) -> bool:
+    """Whether it failed because another change held something for too long: nothing was done."""
+    cause = error.__cause__
+    if not isinstance(cause, asyncpg.PostgresError) or cause.sqlstate not in LOST_A_RACE:
+        return False
+    DB_RETRIES.inc(state=cause.sqlstate)
+    return True
 
 
 def _parameters(pending: PendingMessage) -> dict[str, Any]:

@@ -405,6 +405,7 @@ class ChatQueries(Queries):
         nonces: Sequence[str | None] | None,
         bodies: Sequence[str | None] | None,
         names: Sequence[str | None] | None,
+        patience: int | None,
     ) -> Row: ...
     @query
     def send_alone(
@@ -416,6 +417,7 @@ class ChatQueries(Queries):
         need: str | None,
         body: str | None,
         names: str | None,
+        patience: int | None,
     ) -> Row: ...
     @hot
     def send_with_files(
@@ -603,6 +605,7 @@ class ConversationsQueries(Queries):
         nonces: Sequence[str | None] | None,
         bodies: Sequence[str | None] | None,
         names: Sequence[str | None] | None,
+        patience: int | None,
     ) -> Row: ...
     @query
     def send_alone(
@@ -613,6 +616,7 @@ class ConversationsQueries(Queries):
         client: str | None,
         body: str | None,
         names: str | None,
+        patience: int | None,
     ) -> Row: ...
     @query
     def send_with_files(

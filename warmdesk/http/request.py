@@ -104,7 +104,7 @@ def shown_at(request: web.Request, seq: int, epoch: str) -> None:
     request[HEAD] = Head(seq, epoch)
 
 
-PATH_ID = re.compile(r"[0-9]{1,16}")
+PATH_ID = re.compile(r"[1-9][0-9]{0,15}")
 
 
 def path_id(request: web.Request, name: str) -> int:

@@ -119,9 +119,21 @@ class ChangeRate(Rate):
         await desk.pace.take(person)
 
 
+class MessageRate(Rate):
+    """The messages of a person, and what they cost: one that is told to many, or is long, counts
+    for more.
+    """
+
+    __slots__ = ()
+
+    async def take(self, desk: Desk, person: int) -> None:
+        await desk.told.take(person)
+        await super().take(desk, person)
+
+
 CHANGES = ChangeRate("changes", lambda settings: settings.changes_per_minute)
 """The rate of every change, unless its route names another one."""
-MESSAGES = Rate("message", lambda settings: settings.messages_per_minute)
+MESSAGES = MessageRate("message", lambda settings: settings.messages_per_minute)
 """The rate of messages to people, in projects and outside."""
 
 

@@ -58,6 +58,8 @@ SECONDS = 4.5
 LEAST_SECONDS = 1.0
 """Seconds that the last try of a change with `patience` has at least."""
 TRIES = 4
+EVENT_BYTES = 1024
+"""An event counts as one more of a person's for each so many bytes of it."""
 LOST_A_RACE = frozenset({"40P01", "40001", "55P03"})
 TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
@@ -399,7 +401,7 @@ class Changes:
         """
         async with self._share(context):
             row = await self.many(query, **context.parameters, **params)
-        self._charge(context, row.get("moved") or len(row["messages"]))
+        self._charge(context, row.get("moved") or _things(row["messages"]))
         return row
 
     async def many(self, query: Query[..., Any], /, *, tries: int = TRIES, **params: Any) -> Any:
@@ -473,7 +475,7 @@ class Changes:
         if isinstance(result, Outcome) and result.replay:
             self._forget_after_replay()
         self._committed(messages)
-        self._charge(context, len(messages))
+        self._charge(context, _things(messages))
         return result
 
     async def patiently(
@@ -623,6 +625,11 @@ def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) ->
     if shown is not None:
         about.add((str(context.channel), shown))
     return [f"{channel} {each}" for channel, of in about for each in upwards(of) if each != "-"]
+
+
+def _things(messages: list[str]) -> int:
+    """How many events a change had, as they count: a long one for more."""
+    return sum(1 + len(message) // EVENT_BYTES for message in messages)
 
 
 def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.PostgresError:
