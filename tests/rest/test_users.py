@@ -379,7 +379,8 @@ OWN = {
     "starred_projects",
 }
 """Tables of a project whose rows are about the user himself, and are shown of members alone or to
-nobody else; or that show the id alone, beside a fact or a message that shows the user."""
+nobody else; or that show the id alone, beside a fact or a message that shows the user, or to owners
+who manage the thing."""
 
 
 async def test_every_table_of_a_project_that_shows_users_is_looked_at(connection: Any) -> None:
