@@ -369,6 +369,7 @@ OWN = {
     "api_keys",
     "attachments",
     "notifications",
+    "outgoing_webhooks",
     "project_members",
     "project_guests",
     "project_readers",
