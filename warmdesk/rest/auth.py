@@ -33,7 +33,6 @@ from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import (
     Login,
     Logout,
-    NewTokens,
     Refresh,
     Register,
     Registered,
@@ -296,7 +295,7 @@ async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) 
 def _tokens(
     desk: Desk,
     user_id: int,
-    me: str | None,
+    me: str,
     session_id: str,
     refresh_token: str,
     *,
@@ -310,10 +309,9 @@ def _tokens(
         "token_type": "Bearer",
         "expires_in": desk.settings.access_token_ttl,
         "refresh_expires_in": desk.settings.refresh_token_ttl,
+        "must_change_password": msgspec.json.decode(me)["must_change_password"],
+        "user": msgspec.Raw(me.encode()),
     }
-    if me is not None:
-        content["must_change_password"] = msgspec.json.decode(me)["must_change_password"]
-        content["user"] = msgspec.Raw(me.encode())
     return answer(content, status=status)
 
 
@@ -322,14 +320,14 @@ def _tokens(
     "/auth/refresh",
     need=PUBLIC,
     body=Refresh,
-    answer=NewTokens,
+    answer=Tokens,
     secret=True,
     tag=AUTH,
     example={"refresh_token": "Zx3u…"},
     errors=(401, 429),
 )
 async def refresh_tokens(request: web.Request) -> web.Response:
-    """Exchange a refresh token for a new access token and the next refresh token.
+    """Exchange a refresh token for a new access token and the next refresh token; with who you are.
 
     A refresh token is good once. Used again within 30 seconds it gives another one of the same
     session, so that two tabs may race; later, it ends the session.
@@ -346,7 +344,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     used, following = digest(token), new_secret()
     came = client_origin(request)
 
-    async def work(change: Change) -> tuple[int, str] | None:
+    async def work(change: Change) -> tuple[int, str, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
         if not rows:
             return None
@@ -366,13 +364,13 @@ async def refresh_tokens(request: web.Request) -> web.Response:
             ip=came.ip,
             user_agent=came.user_agent,
         )
-        return user_id, session_id
+        return user_id, session_id, await sql.users.me(change.connection, user_id=user_id)
 
     renewed = await desk.changes.run(request[CONTEXT], work)
     if renewed is None:
         raise not_good("refresh_token", BAD_REFRESH_TOKEN)
-    user_id, session_id = renewed
-    return _tokens(desk, user_id, None, session_id, following)
+    user_id, session_id, me = renewed
+    return _tokens(desk, user_id, me, session_id, following)
 
 
 @route(

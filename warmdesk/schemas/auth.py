@@ -52,19 +52,14 @@ class Logout(Body):
     all: bool = False
 
 
-class NewTokens(Shape):
-    """What a session's owner needs to go on: the access token, and the token for the next one."""
+class Tokens(Shape):
+    """A session's access token, the refresh token for the next one, and whose session it is."""
 
     access_token: str
     refresh_token: str
     token_type: Literal["Bearer"]
     expires_in: Annotated[int, Meta(description="seconds")]
     refresh_expires_in: Annotated[int, Meta(description="seconds")]
-
-
-class Tokens(NewTokens):
-    """A new session."""
-
     must_change_password: bool
     user: Me
 
