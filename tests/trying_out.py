@@ -119,7 +119,7 @@ class Office:
             operation.person = self.bob if "_at_" in operation.id else self.alice
         body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
         operation.body = body.get("example")
-        if "{slug}" in operation.path or "{attachment_id}" in operation.path:
+        if any(each in operation.path for each in ("{slug}", "{attachment_id}", "{entry_id}")):
             await self._project(operation, number, inside)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)

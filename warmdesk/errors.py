@@ -46,6 +46,7 @@ CODES = {
     "client_gone": "The client went away; nobody reads this.",
     "column_not_empty": "The column has cards; `move_to` says where they go.",
     "conflict": "It collides with what is there.",
+    "day_is_full": "More than 24 hours of the person's time would be on that day.",
     "deleted": "What the answer under this `Idempotency-Key` shows was deleted.",
     "disk": "The server's disk is full, or has no room for files.",
     "draining": "The process stops.",

@@ -42,6 +42,7 @@ def value(kind: str, number: int, marked: int) -> Any:
         "text": f"text {number}",
         "boolean": number == marked,
         "date": day,
+        "time without time zone": f"{number // 60:02}:{number % 60:02}",
         "timestamp with time zone": f"{day}T01:02:03.000004Z",
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],

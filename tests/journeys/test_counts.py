@@ -496,6 +496,8 @@ STATEMENTS = {
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
+    "/time-entries": "time_entries.page",
+    "/time-entries/{entry_id}": "time_entries.one",
     "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",

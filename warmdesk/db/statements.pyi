@@ -1070,6 +1070,46 @@ class SocketsQueries(Queries):
         projects: Sequence[int | None] | None,
     ) -> Rows: ...
 
+class TimeEntriesQueries(Queries):
+    @query
+    def page(
+        self,
+        *,
+        reader: int | None,
+        user_id: int | None,
+        before_date: Any,
+        before_id: int | None,
+        since: Any,
+        until: Any,
+        project_id: int | None,
+        card: str | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def one(self, *, reader: int | None, id: int | None) -> Row: ...
+    @query
+    def create(
+        self,
+        *,
+        actor: int | None,
+        client: str | None,
+        user_id: int | None,
+        project_id: int | None,
+        slug: str | None,
+        card: str | None,
+        date: Any,
+        minutes: int | None,
+        description: str | None,
+        start_time: Any,
+        end_time: Any,
+    ) -> Row: ...
+    @query
+    def update(
+        self, *, actor: int | None, client: str | None, id: int | None, fields: str | None
+    ) -> Row: ...
+    @query
+    def delete(self, *, actor: int | None, client: str | None, id: int | None) -> Row: ...
+
 class TopicsQueries(Queries):
     @hot
     def create(self, *, title: str | None, body: str | None, names: str | None) -> Row: ...
@@ -1178,5 +1218,6 @@ class Sql(Statements):
     search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
+    time_entries: TimeEntriesQueries
     topics: TopicsQueries
     users: UsersQueries

@@ -24,6 +24,7 @@ RESOURCES = (
     "chat",
     "topics",
     "conversations",
+    "time_entries",
     "notifications",
     "search",
     "events",
