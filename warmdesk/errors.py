@@ -74,6 +74,7 @@ CODES = {
     "rate_limited": "Over a limit in time: again after `Retry-After`.",
     "read_too_long": "The read takes too long: ask for less.",
     "registration_disabled": "Accounts are made by administrators here.",
+    "report_too_long": "The document would have more lines than one may have.",
     "same_password": "The new password is the old one.",
     "session_ended": "The session was ended: sign in again.",
     "sign_in_required": "An API key cannot do this: sign in.",

@@ -330,6 +330,20 @@ def cases(n: int) -> Iterator[Case]:
     )
     yield Case("time_entries.page", 101, {**time_of, "until": date(2025, 6, 1)}, "of some days")
     yield Case("time_entries.page", 101, {**time_of, "card": "P1-1"}, "of a card")
+    told: dict[str, Any] = {"reader": 2, "everybody": False, "managed": [1, 2], "people": None}
+    told |= {"project_id": None, "since": date(2026, 1, 1), "until": date(2026, 2, 1)}
+    for note, more in (
+        ("of a month", {}),
+        ("of a project", {"project_id": 1}),
+        ("of a person", {"people": [7]}),
+        ("of everybody's day", {"everybody": True, "until": date(2026, 1, 2)}),
+    ):
+        yield Case("reports.cards", 3000, {**told, **more, "seen": [1]}, note)
+        yield Case("reports.users", 3000, {**told, **more}, note)
+        yield Case("reports.entries", 3000, {**told, **more, "seen": [1]}, note)
+        for group_by in ("project", "card", "week"):
+            groups = {**told, **more, "seen": [1], "group_by": group_by}
+            yield Case("reports.groups", 3000, groups, f"{note} by {group_by}")
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})

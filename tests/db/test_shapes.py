@@ -47,11 +47,14 @@ def value(kind: str, number: int, marked: int) -> Any:
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],
         "text[]": [f"text {number}"],
+        "bigint[]": [1000 + number],
     }
     return values[kind]
 
 
 def literal(given: Any, kind: str) -> str:
+    if kind.endswith("[]"):
+        return f"array{given}::{kind}"
     text = json.dumps(given) if kind == "json" else str(given)
     return f"'{text}'::{kind}"
 

@@ -231,6 +231,8 @@ loggers        POST   /time-entries
 watched_time   GET    /time-entries/{entry_id}
 own_time       PUT    /time-entries/{entry_id}
 own_time       DELETE /time-entries/{entry_id}
+people         GET    /reports/time
+people         GET    /reports/timesheet
 people         GET    /notifications
 people         POST   /notifications/read-all
 own            POST   /notifications/{notification_id}/read

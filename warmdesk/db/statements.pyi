@@ -1002,6 +1002,74 @@ class RepliesQueries(Queries):
     @query
     def shape(self, *, id: int | None) -> Any: ...
 
+class ReportsQueries(Queries):
+    @query
+    def reader(self, *, user_id: int | None) -> Row: ...
+    @query
+    def begin(self) -> str: ...
+    @query
+    def cards(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def users(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+    ) -> Rows: ...
+    @query
+    def groups(
+        self,
+        *,
+        group_by: str | None,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def entries(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def sheet(
+        self,
+        *,
+        start: Any,
+        everybody: bool | None,
+        seen: Sequence[int | None] | None,
+        user_id: int | None,
+        reader: int | None,
+    ) -> Row: ...
+
 class RetentionQueries(Queries):
     @query
     def idempotency_keys(self, *, batch: int | None) -> Any: ...
@@ -1214,6 +1282,7 @@ class Sql(Statements):
     projects: ProjectsQueries
     reactions: ReactionsQueries
     replies: RepliesQueries
+    reports: ReportsQueries
     retention: RetentionQueries
     search: SearchQueries
     server: ServerQueries

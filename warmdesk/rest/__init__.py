@@ -25,6 +25,7 @@ RESOURCES = (
     "topics",
     "conversations",
     "time_entries",
+    "reports",
     "notifications",
     "search",
     "events",
