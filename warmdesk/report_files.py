@@ -215,7 +215,8 @@ class Workbook:
         sheet, row = self.sheet, self.row
         texts = (name, each.title, each.ref, each.assignees)
         for column, text in enumerate(texts):
-            sheet.write_string(row, column, text or "")
+            if text:
+                sheet.write_string(row, column, text)
         one = date.fromisoformat(each.date)
         if one.year > 1900:
             sheet.write_datetime(row, 4, one, self.day)
@@ -224,7 +225,8 @@ class Workbook:
         sheet.write_number(row, 5, each.minutes)
         sheet.write_number(row, 6, hundredths(each.minutes) / 100, self.decimal)
         sheet.write_string(row, 7, each.user)
-        sheet.write_string(row, 8, each.description)
+        if each.description:
+            sheet.write_string(row, 8, each.description)
         self.row += 1
         self.entries += 1
         self.subtotal += each.minutes

@@ -10,10 +10,10 @@ import errno
 import logging
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -118,28 +118,37 @@ class ReportFiles:
         self._waiting += 1
         try:
             async with self._turn:
-                return await asyncio.to_thread(_make, kind, lines)
+                return await _make(kind, lines)
         finally:
             self._waiting -= 1
 
 
-def _make(kind: str, lines: Any) -> Any:
-    made = tempfile.TemporaryFile()  # noqa: SIM115 # its caller reads it
+async def _make(kind: str, lines: Any) -> Any:
+    """The file, made by a process that ends at the latest when nobody waits for it any more."""
     lines.rollover()  # a process is given a real file
     lines.seek(0)
-    done = subprocess.run(
-        [sys.executable, "-m", "warmdesk.report_files", kind],
-        stdin=lines,
-        stdout=made,
-        stderr=subprocess.PIPE,
-        timeout=SECONDS,
-        check=False,
-        env={"PYTHONPATH": str(Path(__file__).parent.parent), "LANG": "C.UTF-8"},
-    )
-    if done.returncode != 0:
-        made.close()
-        log.error("reports.failed kind=%s said=%r", kind, done.stderr[-500:])
-        raise Unavailable("the file could not be made, try again")
+    with ExitStack() as undone:
+        made = undone.enter_context(tempfile.TemporaryFile())
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "warmdesk.report_files", kind),
+            stdin=lines.fileno(),
+            stdout=made.fileno(),
+            stderr=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": str(Path(__file__).parent.parent), "LANG": "C.UTF-8"},
+        )
+        try:
+            _, said = await asyncio.wait_for(process.communicate(), SECONDS)
+        except TimeoutError:
+            said = b"out of time"
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            log.error("reports.failed kind=%s said=%r", kind, said[-500:])
+            raise Unavailable("the file could not be made, try again")
+        undone.pop_all()
     return made
 
 
@@ -150,6 +159,7 @@ async def report(reads: Connections, files: ReportFiles, asked: Asked, kind: str
     try:
         async with reads.transaction() as connection:
             await sql.reports.begin(connection)
+            await sql.reports.room(connection)
             if kind == "json":
                 await _as_json(connection, asked, spool)
             else:

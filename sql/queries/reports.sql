@@ -24,6 +24,12 @@ where u.id = :user_id::bigint;
 -- What a transaction reads from here on is of one moment.
 set local transaction_isolation = 'repeatable read';
 
+-- name: room -> value, by key
+-- What is sorted for it stays in memory, it may take as long as a transaction, and it is planned for the days it is about.
+select
+    set_config('work_mem', '32MB', true) || set_config('statement_timeout', '4500', true)
+    || set_config('plan_cache_mode', 'force_custom_plan', true);
+
 -- name: cards -> many
 -- The minutes of each card, and of what is on none, by projects.
 with sums as materialized (
@@ -126,37 +132,44 @@ order by
     lower(case when n.project_id is null then n.label end), n.id;
 
 -- name: entries -> many
--- Each entry, for files: by projects, cards and days.
-with chosen as (
-    select t
+-- Each entry, for files: by projects, cards and days. They are sorted before they are made lines, which are three times as long.
+with assigned as (
+    select a.card_id, array_agg(u.display_name order by a.created_at, a.user_id) as names
+    from card_assignees as a
+    inner join users as u on u.id = a.user_id
+    where a.card_id in (
+        select t.card_id
+        from entries_seen(
+            :reader::bigint, :everybody::boolean, :managed::bigint[], :project_id::bigint, :people::bigint[],
+            :since::date, :until::date
+        ) as t
+    )
+    group by a.card_id
+), shown as (
+    select
+        p.id, p.key_prefix, see.is_seen, case when see.is_seen then p.name else p.slug end as name,
+        row_number() over (order by lower(case when see.is_seen then p.name else p.slug end), p.id) as nth
+    from projects as p
+    cross join lateral (select :everybody::boolean or p.id = any(:seen::bigint[]) as is_seen) as see
+)
+select
+    report_line(
+        x.t, x.name, x.key_prefix || '-' || x.card_number, case when x.is_seen then x.title end,
+        case when x.is_seen then x.names end, x.display_name
+    )::text as line
+from (
+    select t, p.name, p.key_prefix, p.is_seen, c.card_number, c.title, a.names, u.display_name
     from entries_seen(
         :reader::bigint, :everybody::boolean, :managed::bigint[], :project_id::bigint, :people::bigint[],
         :since::date, :until::date
     ) as t
-), assigned as (
-    select a.card_id, array_agg(u.display_name order by a.created_at, a.user_id) as names
-    from (select distinct (x.t).card_id as id from chosen as x) as s
-    inner join card_assignees as a on a.card_id = s.id
-    inner join users as u on u.id = a.user_id
-    group by a.card_id
-)
-select
-    report_line(
-        x.t,
-        case when see.is_seen then p.name else p.slug end,
-        p.key_prefix || '-' || c.card_number,
-        case when see.is_seen then c.title end,
-        case when see.is_seen then a.names end,
-        u.display_name
-    )::text as line
-from chosen as x
-inner join users as u on u.id = (x.t).user_id
-left join projects as p on p.id = (x.t).project_id
-left join cards as c on c.id = (x.t).card_id
-left join assigned as a on a.card_id = c.id
-cross join lateral (select :everybody::boolean or p.id = any(:seen::bigint[]) as is_seen) as see
-order by
-    p.id is null, lower(case when see.is_seen then p.name else p.slug end), p.id, c.card_number, c.id, (x.t).date, (x.t).id;
+    inner join users as u on u.id = t.user_id
+    left join shown as p on p.id = t.project_id
+    left join cards as c on c.id = t.card_id
+    left join assigned as a on a.card_id = t.card_id
+    order by p.nth, c.card_number, t.card_id, t.date, t.id
+    offset 0
+) as x;
 
 -- name: sheet -> one, by key
 -- A person's week: a row for each card, and for what is on none by project and description; the sums of its days; its entries.

@@ -336,7 +336,6 @@ def cases(n: int) -> Iterator[Case]:
         ("of a month", {}),
         ("of a project", {"project_id": 1}),
         ("of a person", {"people": [7]}),
-        ("of everybody's day", {"everybody": True, "until": date(2026, 1, 2)}),
     ):
         yield Case("reports.cards", 3000, {**told, **more, "seen": [1]}, note)
         yield Case("reports.users", 3000, {**told, **more}, note)

@@ -1008,6 +1008,8 @@ class ReportsQueries(Queries):
     @query
     def begin(self) -> str: ...
     @query
+    def room(self) -> Any: ...
+    @query
     def cards(
         self,
         *,
