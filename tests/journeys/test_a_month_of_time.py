@@ -204,7 +204,7 @@ async def test_a_month_of_a_team(
     assert kept == sorted(
         (line[7], line[4].date().isoformat(), line[5], line[8]) for line in lines if line[7]
     )
-    sums = defaultdict(int)
+    sums: dict[str, int] = defaultdict(int)
     for line in lines:
         if not line[7]:
             sums[line[0]] += line[5]
@@ -218,8 +218,7 @@ async def test_a_month_of_a_team(
     read = pypdf.PdfReader(io.BytesIO(await fetched(root, f"{REPORT}&format=pdf")))
     printed = "\n".join(page.extract_text() for page in read.pages)
     for card, minutes in told.items():
-        line = rf"{cards[card][1]}\s"
-        assert re.search(line, printed)
+        assert re.search(rf"{cards[card][1]}\s", printed)
         assert f"{minutes // 60}:{minutes % 60:02}" in printed
     whole = book.total()[()]
     assert f"{whole // 60}:{whole % 60:02}" in printed

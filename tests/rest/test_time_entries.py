@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import Person
+from tests.rest.test_members import lost_races
 
 CARD = "/projects/demo/cards"
 
@@ -418,3 +419,56 @@ async def test_the_day_is_that_of_where_the_person_is(alice: Person, connection:
         made = await alice.post("/time-entries", {"minutes": 1})
         here = await connection.fetchval("select (now() at time zone $1)::date", zone)
         assert made["date"] == str(here)
+
+
+async def test_changes_at_once_keep_the_sums_and_wait_in_no_circle(
+    board: Board, olga: Person, alice: Person, eve: Person, connection: Any
+) -> None:
+    """Entries go from card to card and back, of two projects, while comments there say times and
+    name the others.
+    """
+    await olga.post("/projects/demo/members", {"username": "eve", "role": "member"})
+    await alice.post("/projects", {"name": "Other"})
+    for name in ("olga", "eve"):
+        await alice.post("/projects/other/members", {"username": name, "role": "member"})
+    column = (await alice.get("/projects/other/columns"))[0]["id"]
+    cards = [
+        await board.card("One"),
+        await board.card("Two"),
+        await alice.post(f"/projects/other/columns/{column}/cards", {"title": "Three"}),
+    ]
+    people = [alice, olga, eve]
+    entries = [
+        (person, (await person.post("/time-entries", {"minutes": 1, "card_id": cards[0]["id"]})))
+        for person in people
+        for _ in range(2)
+    ]
+    before = lost_races()
+
+    async def moves(person: Person, entry: dict[str, Any], shift: int) -> None:
+        for turn in range(6):
+            card = cards[(turn + shift) % 3]["id"]
+            sent = {"card_id": card, "minutes": 1 + turn}
+            answer = await person.request("PUT", f"/time-entries/{entry['id']}", sent)
+            assert answer.status == 200, answer.body
+
+    async def talks(person: Person, shift: int) -> None:
+        for turn in range(6):
+            card, slug = [
+                (cards[0]["id"], "demo"),
+                (cards[2]["id"], "other"),
+            ][(turn + shift) % 2]
+            path = f"/projects/{slug}/cards/{card}/comments"
+            names = " ".join(f"@{each.username}" for each in people if each is not person)
+            made = await person.post(path, {"body": f"Well {names}", "time_spent_minutes": 2})
+            await person.put(f"{path}/{made['id']}", {"time_spent_minutes": 3})
+            if turn % 2:
+                await person.delete(f"{path}/{made['id']}")
+
+    await asyncio.gather(
+        *(moves(person, entry, shift) for shift, (person, entry) in enumerate(entries)),
+        *(talks(person, shift) for shift, person in enumerate(people)),
+    )
+    assert await sums(connection) == []
+    assert await connection.fetchval("select sum(minutes) from time_entries") == 6 * 6 + 3 * 3 * 3
+    assert lost_races() == before
