@@ -14,6 +14,11 @@ from warmdesk import app
 from warmdesk.http.routing import BASE
 
 REFERENCE = """
+GET    /reports/time                                         200
+GET    /reports/timesheet                                    200
+POST   /time-entries                                         201
+PUT    /time-entries/:id                                     200
+DELETE /time-entries/:id                                     204
 POST   /auth/login                                          200
 POST   /auth/refresh                                        200
 POST   /auth/logout                                         204

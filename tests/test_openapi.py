@@ -278,13 +278,19 @@ def fields_of(described: Node) -> list[tuple[str, str, Node]]:
     ]
 
 
+DAYS = {"date", "end", "from", "start", "to"}
+"""Fields that are days, beside those whose name says so."""
+
+
 def test_moments_and_dates_have_formats(described: Node) -> None:
     moments, dates = 0, 0
     for name, field, schema in fields_of(described):
         if field.endswith("_at") or field in ("ts", "server_time"):
             assert schema["format"] == "date-time", (name, field)
             moments += 1
-        elif field.endswith("_date") and not is_body(described, name):
+        elif (
+            field.endswith("_date") or (field in DAYS and schema.get("type") == "string")
+        ) and not is_body(described, name):
             assert schema["format"] == "date", (name, field)
             dates += 1
         elif schema.get("type") == "string":

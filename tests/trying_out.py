@@ -121,7 +121,8 @@ class Office:
             operation.person = self.bob if "_at_" in operation.id else self.alice
         body = operation.words.get("requestBody", {}).get("content", {}).get("application/json", {})
         operation.body = body.get("example")
-        if any(name in operation.path for name in ("{slug}", "{attachment_id}", "{token}")):
+        in_project = ("{slug}", "{attachment_id}", "{entry_id}", "{token}")
+        if any(name in operation.path for name in in_project):
             await self._project(operation, number, inside)
         if "{conversation_id}" in operation.path:
             await self._conversation(operation)

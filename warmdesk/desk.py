@@ -36,6 +36,7 @@ from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.resume import Resume
 from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
+from warmdesk.reports import ReportFiles
 from warmdesk.tasks import Background
 
 
@@ -59,6 +60,7 @@ class Desk:
     conversations: Conversations
     files: Files
     pictures: Pictures
+    report_files: ReportFiles
     stored_answers: StoredAnswers
     inventory: Inventory
     access: Access
@@ -190,6 +192,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         conversations=Conversations(changes),
         files=files,
         pictures=Pictures(files),
+        report_files=ReportFiles(),
         stored_answers=StoredAnswers(database, on=limits.on),
         inventory=Inventory(database, redis),
         access=access,

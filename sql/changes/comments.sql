@@ -2,25 +2,6 @@
 --
 -- A comment shows its author by the name of today, so it is shaped when the seqs are taken.
 
--- The time that a comment of a locked card says: an entry of its author for the author's own day, with the comment's first
--- sentence. Another time changes the entry, none removes it. Gives by how much the card's sum changes.
-create or replace function log_time(m card_comments, minutes_ integer) returns integer language plpgsql as $$
-begin
-    if minutes_ = 0 then
-        delete from time_entries t where t.comment_id = m.id;
-    elsif m.time_spent_minutes > 0 then
-        update time_entries t set minutes = minutes_, updated_at = clock_timestamp() where t.comment_id = m.id;
-    else
-        insert into time_entries (user_id, project_id, card_id, comment_id, date, minutes, description)
-        select
-            m.user_id, m.project_id, m.card_id, m.id, (clock_timestamp() at time zone u.timezone)::date, minutes_,
-            left(coalesce(substring(btrim(m.body) from '^([^\n]*?[.!?])(?=\s|$)'), split_part(btrim(m.body), E'\n', 1)), 1000)
-        from users u where u.id = m.user_id;
-    end if;
-    return minutes_ - m.time_spent_minutes;
-end
-$$;
-
 -- `names_`: the usernames in the text, with spaces between.
 drop function if exists create_comment(bigint, text, text, integer, integer, bigint, text, text, integer);
 create or replace function create_comment(
@@ -35,6 +16,7 @@ declare
     prefix text;
     c cards;
     m card_comments;
+    t time_entries;
     changes text[] := array['comment_count'];
     noted bigint[];
     seqs bigint[];
@@ -46,7 +28,7 @@ begin
     perform give_uploads('card_comment', m.id, c.id, uploads_);
     perform tell_part(project_, c.id, actor_, 'comment_added');
     if minutes_ > 0 then
-        perform log_time(m, minutes_);
+        t := log_time(m, minutes_, body_);
         update card_comments k set time_spent_minutes = minutes_ where k.id = m.id returning * into m;
         perform tell_part(project_, c.id, actor_, 'time_logged');
         changes := changes || 'time_spent_minutes'::text;
@@ -62,7 +44,13 @@ begin
     ) || write_event(
         seqs[2], channel_, 'board.card_updated', card_updated_payload(changes, card_json(c, prefix)::text),
         entity('card', c.id), actor_, client_
-    ) || tell_notifications(noted);
+    );
+    if t.id is not null then
+        perform hold_feeds_of_noted(noted, actor_);
+        messages := messages || tell_notifications(noted) || tell_entry('time.entry_created', t, actor_, client_);
+    else
+        messages := messages || tell_notifications(noted);
+    end if;
 end
 $$;
 
@@ -96,7 +84,9 @@ declare
     prefix text;
     c cards;
     m card_comments;
+    t time_entries;
     more integer := 0;
+    told_as text;
     noted bigint[];
     seqs bigint[];
 begin
@@ -119,11 +109,17 @@ begin
         answer := shape(m)::text;
         return;
     end if;
+    t := log_time(m, minutes_, body_);
     if minutes_ <> m.time_spent_minutes then
-        more := log_time(m, minutes_);
+        more := minutes_ - m.time_spent_minutes;
         perform tell_part(project_, m.card_id, actor_, 'time_logged');
         update cards k set time_spent_minutes = k.time_spent_minutes + more where k.id = m.card_id returning * into c;
     end if;
+    told_as := case
+        when minutes_ = 0 then 'time.entry_deleted'
+        when m.time_spent_minutes = 0 then 'time.entry_created'
+        else 'time.entry_updated'
+    end;
     if names_of_ is distinct from m.version then
         names_ := new_names(names_, m.body);
     end if;
@@ -142,7 +138,12 @@ begin
             card_updated_payload(array['time_spent_minutes'], card_json(c, prefix)::text), entity('card', c.id), actor_, client_
         );
     end if;
-    messages := messages || tell_notifications(noted);
+    if t.id is not null then
+        perform hold_feeds_of_noted(noted, t.user_id);
+        messages := messages || tell_notifications(noted) || tell_entry(told_as, t, actor_, client_);
+    else
+        messages := messages || tell_notifications(noted);
+    end if;
 end
 $$;
 
@@ -160,8 +161,10 @@ declare
     prefix text;
     c cards;
     m card_comments;
+    t time_entries;
     more integer := 0;
     changes text[] := array['comment_count'];
+    notes bigint[];
     seqs bigint[];
 begin
     prefix := require_writer(actor_, project_, need_);
@@ -176,14 +179,20 @@ begin
     update card_comments k set deleted_at = clock_timestamp(), updated_at = clock_timestamp(), version = k.version + 1
     where k.id = m.id;
     delete from attachments a where a.owner_type = 'card_comment' and a.owner_id = m.id;
-    if m.user_id <> actor_ then
-        update time_entries t set comment_id = null where t.comment_id = m.id;
+    if m.user_id <> actor_ and m.time_spent_minutes > 0 then
+        perform hold_time(m.user_id);
+        update time_entries e set
+            comment_id = null, updated_at = clock_timestamp(),
+            description = case when e.description = first_sentence(m.body) then '' else e.description end
+        where e.comment_id = m.id returning * into t;
     elsif m.time_spent_minutes > 0 then
-        more := log_time(m, 0);
+        t := log_time(m, 0, m.body);
+        more := - m.time_spent_minutes;
         changes := changes || 'time_spent_minutes'::text;
     end if;
     update cards k set comment_count = k.comment_count - 1, time_spent_minutes = k.time_spent_minutes + more
     where k.id = c.id returning * into c;
+    notes := array(select n.id from notifications n where n.comment_id = m.id);
     seqs := take_seqs(array[channel_, channel_]);
     status := 204;
     answer := '';
@@ -198,9 +207,20 @@ begin
                 entity('card', c.id)
             )::new_event
         ], actor_, client_, seqs
-    ) || forget_notifications(
-        actor_, entity(entity(entity('notified', project_), 'card', c.id), 'comment', m.id),
-        array(select n.id from notifications n where n.comment_id = m.id)
     );
+    if t.id is not null then
+        perform 1 from notifications n where n.id = any(notes) order by n.id for update;
+        perform hold_feeds_of_noted(notes, t.user_id);
+    end if;
+    messages := messages || forget_notifications(
+        actor_, entity(entity(entity('notified', project_), 'card', c.id), 'comment', m.id), notes
+    );
+    if t.id is not null then
+        messages := messages || tell_entry('time.entry_deleted', t, actor_, client_);
+        if t.comment_id is null then
+            -- It is told anew without the text, which the feed forgets.
+            messages := messages || tell_entry('time.entry_created', t, actor_, client_);
+        end if;
+    end if;
 end
 $$;

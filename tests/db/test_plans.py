@@ -13,7 +13,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -346,6 +346,30 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("notifications.page", 151, bell, "newest")
     yield Case("notifications.page", 151, {**bell, "before": n // 4}, "later")
     yield Case("notifications.page", 151, {**bell, "unread": True}, "unread")
+    time_of = {"reader": 1, "user_id": 2, "since": None, "until": None, "project_id": None}
+    time_of |= {"card": None, "before_date": None, "before_id": None, "limit": 100}
+    yield Case("time_entries.page", 101, time_of, "newest")
+    yield Case(
+        "time_entries.page",
+        101,
+        {**time_of, "before_date": date(2026, 1, 1), "before_id": n // 8},
+        "later",
+    )
+    yield Case("time_entries.page", 101, {**time_of, "until": date(2025, 6, 1)}, "of some days")
+    yield Case("time_entries.page", 101, {**time_of, "card": "P1-1"}, "of a card")
+    told: dict[str, Any] = {"reader": 2, "everybody": False, "managed": [1, 2], "people": None}
+    told |= {"project_id": None, "since": date(2026, 1, 1), "until": date(2026, 2, 1)}
+    for note, more in (
+        ("of a month", {}),
+        ("of a project", {"project_id": 1}),
+        ("of a person", {"people": [7]}),
+    ):
+        yield Case("reports.cards", 3000, {**told, **more, "seen": [1]}, note)
+        yield Case("reports.users", 3000, {**told, **more}, note)
+        yield Case("reports.entries", 3000, {**told, **more, "seen": [1]}, note)
+        for group_by in ("project", "card", "week"):
+            groups = {**told, **more, "seen": [1], "group_by": group_by}
+            yield Case("reports.groups", 3000, groups, f"{note} by {group_by}")
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})

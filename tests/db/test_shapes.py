@@ -42,16 +42,20 @@ def value(kind: str, number: int, marked: int) -> Any:
         "text": f"text {number}",
         "boolean": number == marked,
         "date": day,
+        "time without time zone": f"{number // 60:02}:{number % 60:02}",
         "timestamp with time zone": f"{day}T01:02:03.000004Z",
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],
         "text[]": [f"text {number}"],
         "bytea": f"\\x{number:04x}",
+        "bigint[]": [1000 + number],
     }
     return values[kind]
 
 
 def literal(given: Any, kind: str) -> str:
+    if kind.endswith("[]"):
+        return f"array{given}::{kind}"
     text = json.dumps(given) if kind == "json" else str(given)
     return f"'{text}'::{kind}"
 

@@ -9,6 +9,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import sha256
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import quote
@@ -285,6 +286,7 @@ def some(kind: Any) -> Any:
         int: 7,
         float: 1.5,
         str: "a",
+        date: "2026-05-01",
         bool: False,
         UUID: "0198c5f2-5d0a-7c1e-9f0a-2b1c3d4e5f60",
     }[plain]
@@ -417,7 +419,7 @@ def filters_of(query: Any) -> list[tuple[str, str]]:
     types = get_type_hints(query, include_extras=True)
     for each in msgspec.structs.fields(query):
         if each.name not in ("limit", "cursor"):
-            found.append((each.name, another(types[each.name], each.default)))
+            found.append((each.encode_name, another(types[each.name], each.default)))
     return found
 
 

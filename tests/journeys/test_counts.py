@@ -502,6 +502,11 @@ STATEMENTS = {
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
+    "/reports/time": "reports.reader begin; reports.begin reports.room reports.cards reports.users"
+    " reports.groups commit;",
+    "/reports/timesheet": "reports.reader reports.sheet",
+    "/time-entries": "time_entries.page",
+    "/time-entries/{entry_id}": "time_entries.one",
     "/online-users": "people.near",
     "/projects": "projects.page",
     "/projects/{slug}": "projects.board_mark projects.board",

@@ -321,7 +321,7 @@ async def test_who_deletes_his_comment_deletes_its_time_and_an_admin_does_not(
     assert (await alice.get(card))["time_spent_minutes"] == 25
     await olga.delete(f"{path}/{theirs['id']}")
     assert (await alice.get(card))["time_spent_minutes"] == 25
-    kept = [(alice.id, 20, "Two", None)]
+    kept = [(alice.id, 20, "", None)]
     assert await entries(connection) == kept
     await alice.delete(card)
     await olga.delete(f"{card}/permanent")

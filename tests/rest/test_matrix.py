@@ -38,6 +38,10 @@ watcher        401    404      ok     ok     ok     ok    ok    422  ok     403 
 sender         401    404      403    403    ok     403   403   404  403    403     403    401
 own            401    404      404    404    ok     404   404   404  404    403     403    401
 session        401    404      404    404    ok     404   404   404  404    404     404    401
+
+loggers        401    ok       ok     ok     ok     ok    ok    ok   403    403     403    401
+own_time       401    404      404    404    ok     404   404   ok   403    403     403    401
+watched_time   401    404      404    404    ok     ok    ok    ok   404    403     403    401
 """
 """What who gets that asks; ``ok`` is the success of the route.
 
@@ -55,7 +59,8 @@ gone      an owner of the project whose account was deactivated
 The lines: public, whoever has an account, people, people who make projects, global admins, metrics;
 whoever has this role in the project or a higher one, whose the thing is, or that and admins;
 whoever is in the project or conversation, the same for what members alone may be, who wrote the
-message, whose the thing is where nobody else learns that it exists, and the same for sessions.
+message, whose the thing is where nobody else learns that it exists, and the same for sessions;
+whoever may log time, who logged it or administers all, and who may see it.
 """
 
 TABLE = """
@@ -258,6 +263,13 @@ sender         DELETE /conversations/{conversation_id}/messages/{message_id}
 inside         POST   /conversations/{conversation_id}/messages/{message_id}/reactions
 inside         DELETE /conversations/{conversation_id}/messages/{message_id}/reactions/{emoji}
 
+people         GET    /time-entries
+loggers        POST   /time-entries
+watched_time   GET    /time-entries/{entry_id}
+own_time       PUT    /time-entries/{entry_id}
+own_time       DELETE /time-entries/{entry_id}
+people         GET    /reports/time
+people         GET    /reports/timesheet
 people         GET    /notifications
 people         POST   /notifications/read-all
 own            POST   /notifications/{notification_id}/read
@@ -267,7 +279,9 @@ own            DELETE /notifications/{notification_id}
 these fields in the body, or with the id of who asks.
 """
 
-OWNED = {"author", "author|admin", "inside", "sender", "own", "session"}
+OWNED = {
+    *("author", "author|admin", "inside", "sender", "own", "own_time", "session", "watched_time")
+}
 """Where it matters whose a thing is. Everywhere else it is the thing of none of them."""
 IN_PROJECT = {
     **{role: role for role in ("viewer", "member", "admin", "owner")},

@@ -1111,6 +1111,76 @@ class RepliesQueries(Queries):
     @query
     def shape(self, *, id: int | None) -> Any: ...
 
+class ReportsQueries(Queries):
+    @query
+    def reader(self, *, user_id: int | None) -> Row: ...
+    @query
+    def begin(self) -> str: ...
+    @query
+    def room(self) -> Any: ...
+    @query
+    def cards(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def users(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+    ) -> Rows: ...
+    @query
+    def groups(
+        self,
+        *,
+        group_by: str | None,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def entries(
+        self,
+        *,
+        reader: int | None,
+        everybody: bool | None,
+        managed: Sequence[int | None] | None,
+        project_id: int | None,
+        people: Sequence[int | None] | None,
+        since: Any,
+        until: Any,
+        seen: Sequence[int | None] | None,
+    ) -> Rows: ...
+    @query
+    def sheet(
+        self,
+        *,
+        start: Any,
+        everybody: bool | None,
+        seen: Sequence[int | None] | None,
+        user_id: int | None,
+        reader: int | None,
+    ) -> Row: ...
+
 class RetentionQueries(Queries):
     @query
     def idempotency_keys(self, *, batch: int | None) -> Any: ...
@@ -1201,6 +1271,45 @@ class TicketsQueries(Queries):
         card: str | None,
         project_id: int | None,
     ) -> Row: ...
+class TimeEntriesQueries(Queries):
+    @query
+    def page(
+        self,
+        *,
+        reader: int | None,
+        user_id: int | None,
+        before_date: Any,
+        before_id: int | None,
+        since: Any,
+        until: Any,
+        project_id: int | None,
+        card: str | None,
+        limit: int | None,
+    ) -> Row: ...
+    @query
+    def one(self, *, reader: int | None, id: int | None) -> Row: ...
+    @query
+    def create(
+        self,
+        *,
+        actor: int | None,
+        client: str | None,
+        user_id: int | None,
+        project_id: int | None,
+        slug: str | None,
+        card: str | None,
+        date: Any,
+        minutes: int | None,
+        description: str | None,
+        start_time: Any,
+        end_time: Any,
+    ) -> Row: ...
+    @query
+    def update(
+        self, *, actor: int | None, client: str | None, id: int | None, fields: str | None
+    ) -> Row: ...
+    @query
+    def delete(self, *, actor: int | None, client: str | None, id: int | None) -> Row: ...
 
 class TopicsQueries(Queries):
     @hot
@@ -1386,11 +1495,13 @@ class Sql(Statements):
     projects: ProjectsQueries
     reactions: ReactionsQueries
     replies: RepliesQueries
+    reports: ReportsQueries
     retention: RetentionQueries
     search: SearchQueries
     server: ServerQueries
     sockets: SocketsQueries
     tickets: TicketsQueries
+    time_entries: TimeEntriesQueries
     topics: TopicsQueries
     users: UsersQueries
     webhooks: WebhooksQueries

@@ -196,7 +196,7 @@ class Route:
     query       a msgspec Struct, as for `body`
     answer      the type of the JSON answer; nothing is answered where it is None
     brief       the type of the JSON answer to a query that says ``cards=brief``
-    produces    instead of `answer`: the media types of an answer that is not JSON
+    produces    instead of `answer`, or beside it: the media types of an answer that is not JSON
     status      of success; `also` bring the same answer
     keyed       knows the ``Idempotency-Key``: its change gives an `Outcome`
     paged       its answer has a ``Link`` to the next page, as long as there is one

@@ -399,8 +399,9 @@ def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     if route.status == 101:
         return {"description": "The socket is open; its first frame is `hello`."}
-    if route.produces:
-        content = {kind: {"schema": _of_media(kind)} for kind in route.produces}
+    media = {kind: {"schema": _of_media(kind)} for kind in route.produces}
+    if media and route.answer is None:
+        content: dict[str, Any] = media
         return _with_headers({"description": "What you asked for.", "content": content}, route)
     if route.answer is None:
         return {"description": "Done; nothing to say."}
@@ -412,7 +413,7 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
         content["x-brief"] = schemas.of(route.brief)
     response: dict[str, Any] = {
         "description": "Made." if route.status == 201 else "What you asked for.",
-        "content": {"application/json": content},
+        "content": {"application/json": content, **media},
     }
     return _with_headers(response, route)
 

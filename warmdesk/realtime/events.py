@@ -29,6 +29,7 @@ from warmdesk.schemas import members as member
 from warmdesk.schemas import notifications as note
 from warmdesk.schemas import projects as project
 from warmdesk.schemas import sockets as socket
+from warmdesk.schemas import time_entries as entry
 from warmdesk.schemas import topics as topic
 from warmdesk.schemas import users as user
 from warmdesk.schemas.events import EventsPage, Told
@@ -343,6 +344,21 @@ NOTIFICATION_DELETED = event(
     USER,
     note.NotificationsDeleted,
     "Notifications are gone, with what they were about: how many are unread now.",
+    erases=True,
+)
+
+# What one person worked.
+TIME_ENTRY_CREATED = event(
+    "time.entry_created", USER, entry.TimeEntry, "You logged time, or somebody did for you."
+)
+TIME_ENTRY_UPDATED = event(
+    "time.entry_updated", USER, entry.TimeEntry, "A time entry of yours was changed."
+)
+TIME_ENTRY_DELETED = event(
+    "time.entry_deleted",
+    USER,
+    entry.TimeEntryDeleted,
+    "A time entry of yours was deleted.",
     erases=True,
 )
 

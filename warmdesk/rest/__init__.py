@@ -26,6 +26,8 @@ RESOURCES = (
     "chat",
     "topics",
     "conversations",
+    "time_entries",
+    "reports",
     "notifications",
     "search",
     "webhooks",
