@@ -67,6 +67,8 @@ PUT    /users/me                                            200
 GET    /users                                               200
 POST   /users                                               201
 PUT    /users/:id                                           200
+GET    /admin/system-settings                               200
+PUT    /admin/system-settings                               200
 GET    /ws/:slug                                            101
 GET    /ws/user                                             101
 GET    /metrics                                             200

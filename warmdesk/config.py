@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     redis_url: str = ""
     jwt_secret: str = ""
     secret_key: str = ""
+    previous_secret_key: str = ""
     database_pool: Count = 10
     database_heavy_pool: Count = 2
     base_url: str = ""
@@ -92,6 +93,12 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     files_per_card: Count = 100
     project_file_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 50)] = 10 << 30
     default_locale: Locale = "en"
+    smtp_host: str = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    smtp_security: Literal["auto", "tls", "starttls", "none"] = "auto"
+    smtp_username: str = ""
+    smtp_password: str = ""
+    smtp_from: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     tls_cert: str = ""

@@ -36,6 +36,7 @@ from warmdesk.realtime.presence import Presence
 from warmdesk.realtime.resume import Resume
 from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
+from warmdesk.system import System
 from warmdesk.tasks import Background
 
 
@@ -60,6 +61,7 @@ class Desk:
     files: Files
     pictures: Pictures
     stored_answers: StoredAnswers
+    system: System
     inventory: Inventory
     access: Access
     identity: Identity
@@ -86,7 +88,7 @@ class Desk:
 
     def healthy(self) -> str | None:
         """The task of the centre that does not come back, or None. Asks no server."""
-        parts = (self.bus, self.hub, self.presence, self.control)
+        parts = (self.bus, self.hub, self.presence, self.control, self.system)
         return next((part.trouble for part in parts if part.trouble), None)
 
     async def renamed(self) -> bool:
@@ -144,6 +146,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         names=names,
         host=named_redis(settings.redis_url),
     )
+    system = System(settings, database)
     hub = Hub(database, bus)
     resume = Resume(hub)
     access = Access()
@@ -156,7 +159,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
     waits = Waits(most=settings.waits_per_person)
-    control = Control(hub, database, presence=presence, forgetful=forgetful, waits=waits)
+    control = Control(
+        hub, database, presence=presence, forgetful=forgetful, waits=waits, system=system
+    )
     of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
@@ -182,6 +187,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         files=files,
         pictures=Pictures(files),
         stored_answers=StoredAnswers(database, on=limits.on),
+        system=system,
         inventory=Inventory(database, redis),
         access=access,
         identity=identity,
@@ -195,7 +201,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         closing.push_async_callback(redis.aclose)
-        for part in (bus, hub, presence, control):
+        # The control feed is followed first: what changes after the settings were read is heard.
+        for part in (bus, hub, presence, control, system):
             await part.start()
             closing.push_async_callback(part.stop)
         closing.push_async_callback(desk.background.stop)

@@ -668,6 +668,7 @@ async def test_a_deletion_looks_only_at_what_was_told_and_answered_of_it(
 OTHERS = {
     "as many rows as they change: a column's cards, a member's cards, a label's cards": """
         columns.lock_all columns.places labels.take_off members.unassign members.unwatch""",
+    "read a table of some dozens of rows, whole": "settings.all",
     "count or check everything, by intent": """
         projects.counts projects.digest metrics.cards metrics.columns metrics.projects
         metrics.tables metrics.users server.faults""",

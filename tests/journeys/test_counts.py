@@ -60,6 +60,7 @@ BACKGROUND = {
     "cards.make_grams": 5.0,
     "search.make_talk_grams": 5.0,
     "sockets.refused": 30.0,
+    "settings.all": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")

@@ -94,6 +94,9 @@ administrators GET    /users
 administrators POST   /users
 administrators GET    /users/{user_id}
 administrators PUT    /users/{user_id}
+public         GET    /system/settings
+administrators GET    /admin/system-settings
+administrators PUT    /admin/system-settings
 
 people         GET    /projects
 people         GET    /starred-projects

@@ -1057,6 +1057,22 @@ class ServerQueries(Queries):
         again: bool | None,
     ) -> str: ...
 
+class SettingsQueries(Queries):
+    @query
+    def all(self) -> Rows: ...
+    @query
+    def hold(self) -> str: ...
+    @query
+    def write(
+        self,
+        *,
+        cleared: Sequence[str | None] | None,
+        keys: Sequence[str | None] | None,
+        values: Sequence[str | None] | None,
+    ) -> str: ...
+    @query
+    def reseal(self, *, sealed: str | None, key: str | None, was: str | None) -> str: ...
+
 class SocketsQueries(Queries):
     @query
     def people(self, *, ids: Sequence[int | None] | None) -> Rows: ...
@@ -1177,6 +1193,7 @@ class Sql(Statements):
     retention: RetentionQueries
     search: SearchQueries
     server: ServerQueries
+    settings: SettingsQueries
     sockets: SocketsQueries
     topics: TopicsQueries
     users: UsersQueries

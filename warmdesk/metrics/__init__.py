@@ -109,6 +109,7 @@ TASK_RESTARTS = counter(
         "presence.turn",
         "control.review",
         "retention",
+        "system",
         "bounds",
     ),
 )

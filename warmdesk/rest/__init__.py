@@ -26,6 +26,7 @@ RESOURCES = (
     "conversations",
     "notifications",
     "search",
+    "settings",
     "events",
     "sockets",
     "metrics",
