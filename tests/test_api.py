@@ -15,6 +15,8 @@ from warmdesk.http.routing import BASE
 
 REFERENCE = """
 POST   /auth/login                                          200
+POST   /auth/forgot-password                                200
+POST   /auth/reset-password                                 200
 POST   /auth/refresh                                        200
 POST   /auth/logout                                         204
 POST   /auth/register                                       201

@@ -32,6 +32,7 @@ CODE_OF_STATUS = {
     429: "rate_limited",
     499: "client_gone",
     500: "internal",
+    502: "mail_failed",
     503: "unavailable",
 }
 """The code of a refusal that has none of its own."""
@@ -60,6 +61,8 @@ CODES = {
     "key_scope": "The API key is for one project, and this is not in it.",
     "last_column": "A project keeps at least one column.",
     "last_owner": "A project keeps an owner who may act.",
+    "mail_failed": "The mail server did not take the mail; `reason` says why.",
+    "mail_off": "Nothing is mailed: there is no mail server, or no address for links.",
     "method_not_allowed": "There is no such method here; `Allow` names those that are.",
     "not_a_group": "Two people talk here; only a group has a name, and people who come and go.",
     "not_found": "It does not exist, or not for you.",

@@ -223,6 +223,11 @@ TALK = """
         case when n % 5 = 4 then 1 end, case when n % 5 = 4 then n end,
         case when n % 20 <> 0 then now() end, n % 100 = 0
     from generate_series(1, $n / 2) as n;
+    insert into mails (kind, user_id, address)
+    select 'password', 1 + n % $users, 'u' || n || '@example.org'
+    from generate_series(1, $n / 10) as n;
+    insert into password_resets (token_hash, user_id, expires_at)
+    select md5(n::text), 1 + n % $users, now() from generate_series(1, $n / 10) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
     select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
     from generate_series(1, $n / 2) as n;
@@ -322,7 +327,10 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
-    for table in ("attachments", "avatars", "idempotency_keys", "refresh_tokens", "sessions"):
+    for table in (
+        *("attachments", "avatars", "idempotency_keys", "mails"),
+        *("password_resets", "refresh_tokens", "sessions"),
+    ):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("retention.login_events", 2000, {"batch": 1000, "most": 1000})
     yield Case("feeds.oldest_due", 11_000, {"age": "7 days", "batch": 1000})

@@ -68,6 +68,8 @@ public         POST   /auth/register
 public         POST   /auth/login
 public         POST   /auth/refresh
 public         POST   /auth/logout
+public         POST   /auth/forgot-password
+public         POST   /auth/reset-password
 account        GET    /auth/sessions
 session        DELETE /auth/sessions/{session_id}
 people         POST   /auth/ws-ticket
@@ -97,6 +99,7 @@ administrators PUT    /users/{user_id}
 public         GET    /system/settings
 administrators GET    /admin/system-settings
 administrators PUT    /admin/system-settings
+administrators POST   /admin/system-settings/test-email
 
 people         GET    /projects
 people         GET    /starred-projects

@@ -741,6 +741,26 @@ class LinksQueries(Queries):
     @hot
     def delete(self, *, card: str | None, link_id: int | None) -> Row: ...
 
+class MailQueries(Queries):
+    @query
+    def queue(self, *, kind: str | None, address: str | None) -> str: ...
+    @query
+    def take(self, *, lease: datetime.timedelta | None) -> Rows: ...
+    @query
+    def done(self, *, id: int | None, takes: int | None) -> str: ...
+    @query
+    def failed(
+        self, *, pause: datetime.timedelta | None, id: int | None, takes: int | None
+    ) -> str: ...
+    @query
+    def begin_reset(
+        self, *, address: str | None, token_hash: str | None, ttl: datetime.timedelta | None
+    ) -> Rows: ...
+    @query
+    def reset_by(self, *, token_hash: str | None) -> Rows: ...
+    @query
+    def use_reset(self, *, user_id: int | None, token_hash: str | None) -> Rows: ...
+
 class MembersQueries(Queries):
     @query
     def page(
@@ -779,7 +799,7 @@ class MembersQueries(Queries):
 
 class MetricsQueries(Queries):
     @query
-    def projects(self) -> Any: ...
+    def projects(self) -> Row: ...
     @query
     def active(self, *, most: int | None) -> Rows: ...
     @query
@@ -1012,6 +1032,10 @@ class RetentionQueries(Queries):
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
+    def mails(self, *, batch: int | None) -> Any: ...
+    @query
+    def password_resets(self, *, batch: int | None) -> Any: ...
+    @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def conversation_messages(self, *, batch: int | None) -> Any: ...
@@ -1182,6 +1206,7 @@ class Sql(Statements):
     health: HealthQueries
     labels: LabelsQueries
     links: LinksQueries
+    mail: MailQueries
     members: MembersQueries
     metrics: MetricsQueries
     notifications: NotificationsQueries

@@ -96,6 +96,13 @@ AUTH_FAILURES = counter(
     ),
 )
 
+MAILS = counter(
+    "warmdesk_mails_total",
+    "Mails, by what became of them: taken by the mail server, failed and to be tried again, given"
+    " up, or dropped because nobody wanted them any more.",
+    result=("sent", "failed", "given_up", "dropped"),
+)
+
 # The centre.
 TASK_RESTARTS = counter(
     "warmdesk_task_restarts_total",

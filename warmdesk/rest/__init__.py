@@ -7,6 +7,7 @@ from __future__ import annotations
 RESOURCES = (
     "health",
     "auth",
+    "resets",
     "sessions",
     "users",
     "avatars",

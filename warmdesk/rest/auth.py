@@ -47,8 +47,6 @@ LOGGED_NAME = 64
 NO_NAME = re.compile(r"[^\w.@+-]")
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60
-NETWORK_TIMES = 4
-"""How many times as much as an address a network of IPv6 may ask for."""
 REFRESH_SECONDS = 60 * 60
 REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
@@ -88,10 +86,9 @@ async def register_user(request: web.Request) -> web.Response:
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
-    await _count(
-        desk,
+    await desk.limits.take_near(
         "register",
-        came,
+        came.ip,
         limit=desk.settings.registrations_per_address,
         seconds=REGISTER_SECONDS,
     )
@@ -161,7 +158,7 @@ async def _sign_in(request: web.Request, name: str, password: str, came: Origin)
     desk = request.app[DESK]
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
-    await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
+    await desk.limits.take_near("login", came.ip, limit=by_place, seconds=LOGIN_SECONDS)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
@@ -256,16 +253,6 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     if not known:
         await desk.limits.take("login.name", typed, limit=by_name, seconds=LOGIN_SECONDS)
     return pair
-
-
-async def _count(desk: Desk, name: str, came: Origin, *, limit: int, seconds: float) -> None:
-    """Count a public request, by address and, where that is a part of it, by network."""
-    near, wide = neighbourhood(came.ip), network(came.ip)
-    await desk.limits.take(f"{name}.address", near, limit=limit, seconds=seconds)
-    if wide != near:
-        await desk.limits.take(
-            f"{name}.network", wide, limit=NETWORK_TIMES * limit, seconds=seconds
-        )
 
 
 def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 from contextlib import suppress
 from typing import Any
@@ -11,13 +13,16 @@ from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Actor, GlobalRole
+from warmdesk.auth.tokens import new_secret
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden, fields_error
+from warmdesk.errors import Forbidden, Impossible, WarmDeskError, field_error, fields_error
 from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK
-from warmdesk.http.route import PUBLIC, ApiTag
+from warmdesk.http.route import PUBLIC, ApiTag, Rate
 from warmdesk.http.routing import route
+from warmdesk.mail.letters import Place, is_on, message, trial_letter
+from warmdesk.mail.postman import REASONS, NotTaken, Postman
 from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import CONTROL
 from warmdesk.realtime.events import CONTROL_SETTINGS
@@ -25,13 +30,19 @@ from warmdesk.schemas.settings import (
     FIELDS,
     PublicSettings,
     ShownSettings,
+    TestMail,
     UpdateSettings,
     faults,
     public,
     shown,
 )
+from warmdesk.schemas.users import Said
 
 SETTINGS = ApiTag("settings", "What administrators decide for the whole installation.")
+
+TRIALS = Rate("test_mail", 20, seconds=600.0)
+TRIAL_SECONDS = 15.0
+"""How long somebody waits for the test mail."""
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +108,42 @@ async def update_settings(request: web.Request) -> web.Response:
         with suppress(*DATABASE_AWAY):  # the control feed tells it all the same
             await system.load()
     return answer(shown(values))
+
+
+@route(
+    "POST",
+    "/admin/system-settings/test-email",
+    need=GlobalRole.ADMIN,
+    body=TestMail,
+    answer=Said,
+    tag=SETTINGS,
+    example={"to": "alice@example.com"},
+    errors=(422, 502),
+    rate=TRIALS,
+)
+async def send_test_mail(request: web.Request) -> web.Response:
+    """Send a mail now, to see whether the settings are right; 502 says what is not."""
+    desk, actor = request.app[DESK], request[ACTOR]
+    values = desk.system.values
+    if not is_on(desk.settings, values):
+        missing = "smtp_host" if not values.smtp_host else "the configuration's base_url"
+        raise Impossible(f"nothing is mailed without {missing}", code="mail_off")
+    account = json.loads(await sql.users.me(desk.database, user_id=actor.user_id))
+    place = Place.of(desk.settings, values)
+    letter = trial_letter(place, request[BODY].to, account["locale"])
+    try:
+        made = message(place, values, letter, f"test-{new_secret()}")
+        async with Postman(values, own_host=place.host) as postman, asyncio.timeout(TRIAL_SECONDS):
+            await postman.send(made)
+    except ValueError:
+        raise field_error("to", "bad_format", "is no e-mail address") from None
+    except (NotTaken, TimeoutError) as error:
+        reason = error.reason if isinstance(error, NotTaken) else "slow"
+        log.warning("mail.failed id=0 kind=test reason=%s", reason)
+        raise WarmDeskError(
+            REASONS[reason], status=502, code="mail_failed", reason=reason
+        ) from None
+    return answer({"message": "the mail server took the mail"})
 
 
 @route("GET", "/system/settings", need=PUBLIC, answer=PublicSettings, tag=SETTINGS)
