@@ -22,7 +22,7 @@ from warmdesk.http.commands import COMMANDS
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
-from warmdesk.schemas.notifications import Kind
+from warmdesk.schemas.notify import Kind
 from warmdesk.schemas.settings import FIELDS, default_of, sentence_of
 
 HOME = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
-from warmdesk.jobs.mail import Mailer
+from warmdesk.jobs.mail import Collector, Mailer
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.document import document
@@ -28,7 +28,7 @@ from warmdesk.rest import health
 from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Mailer)
+JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Mailer, Collector)
 
 
 def build_app(desk: Desk) -> web.Application:

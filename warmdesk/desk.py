@@ -86,6 +86,12 @@ class Desk:
     retiring: bool = False
     """It stops because its successor serves the same address, which stays ready."""
 
+    @property
+    def most_file_bytes(self) -> int:
+        """Bytes of all files of one project or conversation."""
+        quota, most = self.system.values.upload_quota_mb, self.settings.project_file_bytes
+        return min(quota << 20, most) if quota else most
+
     def healthy(self) -> str | None:
         """The task of the centre that does not come back, or None. Asks no server."""
         parts = (self.bus, self.hub, self.presence, self.control, self.system)

@@ -41,6 +41,7 @@ INVALID_FIELDS = "invalid_fields"
 
 CODES = {
     "account_deactivated": "The password is right, but the account was deactivated.",
+    "address_not_allowed": "API keys may not be used from this address.",
     "already_linked": "The card has this link already.",
     "already_member": "The user is a member already.",
     "bad_request": "The request is malformed.",
@@ -123,6 +124,7 @@ FIELD_CODES = {
     "taken": "Somebody else has it.",
     "too_long": "It is longer than `limits` says.",
     "too_short": "It is shorter than `limits` says.",
+    "too_simple": "The new password lacks a kind of character that is asked for.",
     "unknown": "There is no such thing.",
 }
 """Every code that stands in `fields`, and what it says of the field."""

@@ -16,11 +16,19 @@ from typing import Any
 
 import msgspec
 
+from warmdesk.auth.actor import Actor
 from warmdesk.auth.addresses import networks, parsed
 from warmdesk.config import ConfigError, Settings, variable
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
-from warmdesk.schemas.settings import FIELDS, SECRET_SETTINGS, SystemSettings, faults
+from warmdesk.errors import Forbidden, fields_error
+from warmdesk.schemas.settings import (
+    FIELDS,
+    SECRET_SETTINGS,
+    SystemSettings,
+    faults,
+    password_fault,
+)
 from warmdesk.sealing import Sealing, Unreadable
 from warmdesk.tasks import Tasks
 
@@ -135,13 +143,19 @@ class System:
             else:
                 self._tasks.recovered("system")
 
-    def allows_key_from(self, address: str) -> bool:
-        """Whether an API key may be used from an address."""
+    def check_key(self, actor: Actor, address: str) -> None:
+        """403 for an API key that is used from an address from where none may be."""
         wanted = self.values.api_allowed_ips
-        if not wanted:
-            return True
+        if not wanted or actor.key_id is None:
+            return
         found = parsed(address)
-        return found is not None and any(found in network for network in networks(wanted))
+        if found is None or not any(found in network for network in networks(wanted)):
+            raise Forbidden("address not allowed", code="address_not_allowed")
+
+    def check_password(self, password: str, field: str = "password") -> None:
+        """400 for a new password that the settings do not allow."""
+        if (fault := password_fault(self.values, password)) is not None:
+            raise fields_error({field: fault})
 
 
 def _purpose(key: str) -> str:

@@ -327,6 +327,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
+    yield Case("mail.wanting", 1000, {"burst": "0 s", "oldest": "1 day", "limit": 1000})
+    yield Case("mail.forget_wishes", 2000, {"oldest": "0 s", "batch": 1000})
     for table in (
         *("attachments", "avatars", "idempotency_keys", "mails"),
         *("password_resets", "refresh_tokens", "sessions"),

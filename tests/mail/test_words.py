@@ -85,7 +85,13 @@ def headers(raw: bytes) -> Iterator[str]:
 @given(name=TEXT, title=TEXT, body=TEXT, company=TEXT)
 def test_no_text_makes_a_header_or_a_tag(name: str, title: str, body: str, company: str) -> None:
     reader = {"email": "alice@example.org", "display_name": name, "locale": "de"}
-    news = {"kind": "mention", "actor": name, "title": title, "body": body, "url": "/x"}
+    news = {
+        "kind": "mention",
+        "actor": {"display_name": name},
+        "title": title,
+        "body": body,
+        "url": "/x",
+    }
     for each in (
         news_letter(PLACE, reader, [news], "https://desk.example.org/u?token=x"),
         news_letter(PLACE, reader, [news] * 3, "https://desk.example.org/u?token=x"),

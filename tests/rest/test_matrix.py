@@ -97,6 +97,8 @@ administrators POST   /users
 administrators GET    /users/{user_id}
 administrators PUT    /users/{user_id}
 public         GET    /system/settings
+public         GET    /mail/unsubscribe
+public         POST   /mail/unsubscribe
 administrators GET    /admin/system-settings
 administrators PUT    /admin/system-settings
 administrators POST   /admin/system-settings/test-email

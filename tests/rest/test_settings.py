@@ -6,13 +6,14 @@ import asyncio
 import time
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from tests import pace
-from tests.conftest import Door, Invite, Wait, serving
-from tests.person import Person
+from tests.conftest import Board, Door, Invite, Wait, serving
+from tests.person import PASSWORD, Person
 from warmdesk.config import ConfigError, Settings
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -279,3 +280,136 @@ async def test_settings_cost_a_request_no_statement(
         await alice.get("/users/me")
         await alice.get("/system/settings")
     assert asked == []
+
+
+# What they do
+
+
+NEWCOMER = {"username": "zoe", "email": "zoe@example.org", "password": "Zebra-Crossing-7"}
+
+
+async def join(person: Person, **fields: Any) -> Any:
+    return await person.client.request("POST", "/auth/register", NEWCOMER | fields)
+
+
+async def test_new_accounts_begin_as_the_settings_say(root: Person, alice: Person) -> None:
+    wanted = {
+        "default_locale": "fr",
+        "default_timezone": "Europe/Paris",
+        "default_date_time_format": "DD.MM.YYYY",
+        "default_theme": "dark",
+        "default_font": "Serif",
+        "default_font_size": "18",
+    }
+    await root.put(PLACE, wanted)
+    made = [
+        (await join(alice)).body["user"],
+        await root.post("/users", NEWCOMER | {"username": "yan", "email": "yan@example.org"}),
+    ]
+    for account in made:
+        assert {name: account[name.removeprefix("default_")] for name in wanted} == wanted
+
+
+async def test_who_may_register_and_make_projects(root: Person, alice: Person) -> None:
+    await root.put(PLACE, {"registration_enabled": False, "users_can_create_projects": False})
+    assert (await join(alice)).status == 403
+    await alice.post("/projects", {"name": "Mine"}, status=403)
+    await root.put(PLACE, {"registration_enabled": None, "users_can_create_projects": None})
+    assert (await join(alice)).status == 201
+    await root.put(PLACE, {"default_columns": "Ideas\n\n Done ", "default_labels": "Red"})
+    made = await alice.post("/projects", {"name": "Mine"})
+    shown = await alice.get(f"/projects/{made['slug']}")
+    assert [column["name"] for column in shown["columns"]] == ["Ideas", "Done"]
+    assert [label["name"] for label in shown["labels"]] == ["Red"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "bad", "code"),
+    [
+        ("password_min_length", 12, "short horse", "too_short"),
+        ("password_require_upper", True, "correct horse 7", "too_simple"),
+        ("password_require_lower", True, "CORRECT HORSE 7", "too_simple"),
+        ("password_require_digit", True, "Correct horse", "too_simple"),
+        ("password_require_special", True, "Correcthorse7", "too_simple"),
+    ],
+)
+async def test_new_passwords_are_as_the_settings_ask(
+    root: Person, alice: Person, setting: str, value: Any, bad: str, code: str
+) -> None:
+    await root.put(PLACE, {setting: value})
+    said = await join(alice, password=bad)
+    assert (said.status, said.body["fields"]) == (400, {"password": code})
+    said = await root.post("/users", NEWCOMER | {"password": bad}, status=400)
+    assert said["fields"] == {"password": code}
+    said = await root.put(f"/users/{alice.id}", {"password": bad}, status=400)
+    assert said["fields"] == {"password": code}
+    body = {"current_password": PASSWORD, "new_password": bad}
+    said = await alice.put("/users/me/password", body, status=400)
+    assert said["fields"] == {"new_password": code}
+    body = {"token": "a" * 43, "password": bad}
+    answer = await alice.client.request("POST", "/auth/reset-password", body)
+    assert answer.body["fields"] == {"password": code}
+    assert (await join(alice)).status == 201
+
+
+async def test_an_old_password_has_to_be_changed(
+    root: Person, person: Invite, connection: Any
+) -> None:
+    await root.put(PLACE, {"password_change_period_days": 30})
+    await connection.execute("update users set password_changed_at = now() - interval '29 days'")
+    assert (await person("alice").get("/users/me"))["must_change_password"] is False
+    await connection.execute("update users set password_changed_at = now() - interval '31 days'")
+    late = person("alice")
+    assert (await late.get("/users/me"))["must_change_password"] is True
+    body = {"current_password": PASSWORD, "new_password": "another horse battery"}
+    await late.put("/users/me/password", body)
+    assert (await late.get("/users/me"))["must_change_password"] is False
+
+
+async def test_a_session_that_was_idle_ends(root: Person, alice: Person, connection: Any) -> None:
+    await alice.token()
+    await root.put(PLACE, {"session_timeout_minutes": 30})
+    for idle, status in ((44, 200), (46, 401)):
+        await connection.execute(
+            "update sessions set last_used_at = clock_timestamp() - $1 * interval '1 minute'"
+            " where user_id = $2",
+            idle,
+            alice.id,
+        )
+        body = {"refresh_token": alice.client.refresh_token}
+        answer = await alice.client.request("POST", "/auth/refresh", body)
+        assert answer.status == status, idle
+        if status == 200:
+            alice.client.refresh_token = answer.body["refresh_token"]
+
+
+async def test_keys_are_good_only_from_the_addresses_that_are_allowed(
+    root: Person, person: Invite, connection: Any, board: Board, alice: Person, url: str
+) -> None:
+    robot = person(api_key=await key_of(connection, alice.id))
+    await robot.get("/users/me")
+    await root.put(PLACE, {"api_allowed_ips": "192.0.2.0/24"})
+    said = await robot.get("/users/me", status=403)
+    assert (said["error"], said["code"]) == ("address not allowed", "address_not_allowed")
+    for place in ("demo", "user"):
+        headers = {"X-API-Key": robot.client.api_key or ""}
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await robot.client.session.ws_connect(f"{url}/api/v1/ws/{place}", headers=headers)
+        assert refused.value.status == 403
+    await alice.get("/users/me")
+    await root.put(PLACE, {"api_allowed_ips": "192.0.2.7, 127.0.0.0/8"})
+    await robot.get("/users/me")
+
+
+@pytest.mark.settings(project_file_bytes=3 << 20)
+async def test_files_have_as_much_room_as_the_settings_give(root: Person, desk: Desk) -> None:
+    assert desk.most_file_bytes == 3 << 20
+    for quota, most in ((1, 1 << 20), (2, 2 << 20), (4, 3 << 20), (0, 3 << 20)):
+        await root.put(PLACE, {"upload_quota_mb": quota})
+        assert desk.most_file_bytes == most
+
+
+async def test_gravatars_are_shown_or_not(root: Person, alice: Person) -> None:
+    assert (await alice.get("/users/me"))["gravatar_url"]
+    await root.put(PLACE, {"gravatar_enabled": False})
+    assert (await alice.get("/users/me"))["gravatar_url"] is None

@@ -129,7 +129,9 @@ class AuthQueries(Queries):
         self, *, user_id: int | None, actor_id: int | None, event: Any, ip: Any, user_agent: Any
     ) -> str: ...
     @query
-    def enter(self, *, new_hash: str | None, user_id: Any, checked_hash: Any) -> Rows: ...
+    def enter(
+        self, *, days: int | None, new_hash: str | None, user_id: Any, checked_hash: Any
+    ) -> Rows: ...
     @query
     def open_session(
         self,
@@ -147,7 +149,9 @@ class AuthQueries(Queries):
     @query
     def session_of_token(self, *, token_hash: Any) -> Rows: ...
     @query
-    def refresh_state(self, *, grace: datetime.timedelta | None, token_hash: Any) -> Any: ...
+    def refresh_state(
+        self, *, idle: datetime.timedelta | None, grace: datetime.timedelta | None, token_hash: Any
+    ) -> Any: ...
     @query
     def rotate(
         self,
@@ -189,6 +193,11 @@ class AuthQueries(Queries):
         last_name: Any,
         display_name: Any,
         locale: Any,
+        timezone: Any,
+        date_time_format: Any,
+        theme: Any,
+        font: Any,
+        font_size: Any,
     ) -> Row: ...
     @query
     def password_of(self, *, user_id: Any) -> Any: ...
@@ -745,6 +754,28 @@ class MailQueries(Queries):
     @query
     def queue(self, *, kind: str | None, address: str | None) -> str: ...
     @query
+    def may_collect(self) -> Any: ...
+    @query
+    def wanting(
+        self,
+        *,
+        burst: datetime.timedelta | None,
+        oldest: datetime.timedelta | None,
+        limit: int | None,
+    ) -> Rows: ...
+    @query
+    def collect(
+        self,
+        *,
+        people: Sequence[int | None] | None,
+        oldest: datetime.timedelta | None,
+        here: Sequence[int | None] | None,
+    ) -> Any: ...
+    @query
+    def forget_wishes(self, *, oldest: datetime.timedelta | None, batch: int | None) -> Any: ...
+    @query
+    def news(self, *, ids: Sequence[int | None] | None, user_id: int | None) -> Rows: ...
+    @query
     def take(self, *, lease: datetime.timedelta | None) -> Rows: ...
     @query
     def done(self, *, id: int | None, takes: int | None) -> str: ...
@@ -1186,6 +1217,11 @@ class UsersQueries(Queries):
         last_name: Any,
         display_name: Any,
         locale: Any,
+        timezone: Any,
+        date_time_format: Any,
+        theme: Any,
+        font: Any,
+        font_size: Any,
         global_role: Any,
         is_active: Any,
         must_change_password: Any,

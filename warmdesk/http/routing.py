@@ -33,6 +33,7 @@ from warmdesk.http.request import (
     HEAD,
     QUERY,
     READS,
+    address,
     change_context,
 )
 from warmdesk.http.route import (
@@ -276,6 +277,8 @@ def _entered(route: Route) -> Handler:
     async def admit(request: web.Request) -> Actor:
         desk = request.app[DESK]
         actor: Actor = await desk.identity.who(request)
+        if actor.key_id is not None:
+            desk.system.check_key(actor, address(request))
         request[ACTOR] = actor
         if scope is not None:
             await scope.enter(request, desk, actor, need)

@@ -7,12 +7,15 @@ server its row goes. A worker that is killed in between leaves one mail that is 
 the same Message-ID; all others wait as they did. What a mail says is read just before it is sent,
 so nothing is mailed of what was deleted or read meanwhile, or to somebody who may not see it.
 
+What notifies people becomes mails by the `Collector`.
+
 Three tries; a mail server that cannot be reached, or lets nobody in, is left alone for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import suppress
 from datetime import timedelta
@@ -22,10 +25,13 @@ from typing import Any
 from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
+from warmdesk.http.routing import BASE
 from warmdesk.jobs.periodic import Job
-from warmdesk.mail.letters import Place, is_on, message, password_letter
+from warmdesk.mail.letters import FAREWELL, Place, is_on, message, news_letter, password_letter
 from warmdesk.mail.postman import OF_THE_MAIL, NotTaken, Postman
 from warmdesk.metrics import MAILS
+from warmdesk.realtime.bus import REDIS_AWAY
+from warmdesk.sealing import MARK
 
 LEASE = timedelta(seconds=180)
 """Longer than a mail takes: see `postman.SEND_SECONDS`."""
@@ -38,6 +44,11 @@ REST_SECONDS = 15.0
 FINISH_SECONDS = 2.0
 """How long a worker that stops waits for the mail that it is just sending."""
 RESET_TTL = timedelta(hours=1)
+BURST = timedelta(minutes=5)
+"""What happens so soon after the first notification is told in the same mail."""
+OLDEST = timedelta(hours=1)
+"""What could not be mailed for so long is not mailed any more: it is old."""
+BATCH = 1000
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +156,14 @@ class Mailer(Job):
                 ttl=RESET_TTL,
             ):
                 letter = password_letter(place, account, token)
+        elif mail["kind"] == "news":
+            rows = await sql.mail.news(
+                self.desk.database, user_id=mail["user_id"], ids=mail["notification_ids"]
+            )
+            if rows:
+                news = [json.loads(row["news"]) for row in rows]
+                farewell = farewell_link(self.desk, place, mail["user_id"])
+                letter = news_letter(place, rows[0], news, farewell)
         if letter is None:
             return None
         mail_id = f"mail-{mail['id']}-{self.desk.installation}"
@@ -152,6 +171,48 @@ class Mailer(Job):
             return message(place, postman.values, letter, mail_id)
         except ValueError:
             raise NotTaken("recipient", 550) from None
+
+
+class Collector(Job):
+    """What people are to be told by mail is gathered for five minutes and becomes one mail, unless
+    they are here by then: who has a socket open anywhere is told there.
+    """
+
+    name = "mail.collect"
+    seconds = 5.0
+
+    async def turn(self) -> int:
+        """Make the mails that are due; gives how many."""
+        desk = self.desk
+        await sql.mail.forget_wishes(desk.database, oldest=OLDEST, batch=BATCH)
+        if not is_on(desk.settings, desk.system.values):
+            return 0
+        wanted: dict[str, Any] = {"burst": BURST, "oldest": OLDEST, "limit": BATCH}
+        rows = await sql.mail.wanting(desk.database, **wanted)
+        people = [row["user_id"] for row in rows]
+        if not people:
+            return 0
+        try:
+            here = await desk.presence.leases.online(people)
+        except REDIS_AWAY:
+            return 0  # nobody knows who is here: better a mail that comes late than one too many
+        async with desk.database.transaction() as connection:
+            if not await sql.mail.may_collect(connection):
+                return 0
+            due = {row["user_id"] for row in await sql.mail.wanting(connection, **wanted)}
+            made: int = await sql.mail.collect(
+                connection,
+                people=[person for person in people if person in due],
+                here=list(here),
+                oldest=OLDEST,
+            )
+        return made
+
+
+def farewell_link(desk: Desk, place: Place, user_id: int) -> str:
+    """The address at which somebody says no to such mails."""
+    token = desk.system.sealing.seal(str(user_id), FAREWELL).removeprefix(MARK)
+    return f"{place.url}{BASE}/mail/unsubscribe?token={token}"
 
 
 def _now() -> float:

@@ -23,10 +23,16 @@ from warmdesk.errors import cut
 from warmdesk.mail.words import Words, later
 from warmdesk.schemas.settings import SystemSettings, sender
 
+LONGEST_BODY = 100
+"""Characters of what somebody wrote."""
+SHOWN = 30
+"""Notifications that one mail shows."""
 LONGEST_LINE = 200
 """Characters of a subject or a name that people chose."""
 POLICY = email.policy.SMTP.clone(max_line_length=78)
 PRODUCT = "WarmDesk"
+FAREWELL = "unsubscribe"
+"""What the token is sealed for by which somebody says no to mails."""
 
 SENTENCES = {
     "mention": later("{actor} mentioned you in {title}"),
@@ -138,10 +144,13 @@ def news_letter(place: Place, reader: Any, news: Sequence[Any], unsubscribe: str
     words = Words(reader["locale"])
     told = [_told(words, each) for each in news]
     parts = [Part(words("Hello {name},", name=reader["display_name"]))]
-    for sentence, each in zip(told, news, strict=True):
+    for sentence, each in zip(told[:SHOWN], news, strict=False):
         parts.append(Part(sentence, url=place.url + each["url"]))
         if each["body"]:
-            parts.append(Part(each["body"], quoted=True))
+            parts.append(Part(cut(each["body"], LONGEST_BODY), quoted=True))
+    if len(told) > SHOWN:
+        more = len(told) - SHOWN
+        parts.append(Part(words.many("And {number} more.", "And {number} more.", more)))
     subject = told[0]
     if len(told) > 1:
         subject = words.many("{number} new notification", "{number} new notifications", len(told))
@@ -164,8 +173,23 @@ def news_letter(place: Place, reader: Any, news: Sequence[Any], unsubscribe: str
     )
 
 
+def farewell_page(locale: str, *, asked: bool) -> str:
+    """A page about mails that somebody does not want any more: the question, or that it is done."""
+    words = Words(locale)
+    if asked:
+        title = words("No more mails about notifications?")
+        button = html.escape(words("Yes, no more mails"))
+        body = f'<form method="post"><button>{button}</button></form>'
+    else:
+        title = words(
+            "You get no more mails about notifications. In your profile you can turn them on again."
+        )
+        body = ""
+    return _document(words.language, title, f"<p>{html.escape(title)}</p>{body}")
+
+
 def _told(words: Words, news: Any) -> str:
-    actor = news["actor"] or words("Somebody")
+    actor = (news["actor"] or {}).get("display_name") or words("Somebody")
     return words(
         SENTENCES.get(news["kind"], OTHERWISE),
         actor=one_line(actor),
@@ -227,10 +251,14 @@ def _page(letter: Letter) -> str:
     blocks = "".join(_as_html(part) for part in letter.parts)
     end = "".join(_as_html(part) for part in letter.end)
     small = f'<hr><div style="font-size:small;color:#555">{end}</div>' if end else ""
+    return _document(letter.words.language, letter.subject, blocks + small)
+
+
+def _document(language: str, title: str, content: str) -> str:
     return (
-        f'<!doctype html><html lang="{letter.words.language}"><head><meta charset="utf-8">'
-        f"<title>{html.escape(letter.subject)}</title></head>"
-        f'<body style="font-family:sans-serif;max-width:40em">{blocks}{small}</body></html>\n'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title></head>"
+        f'<body style="font-family:sans-serif;max-width:40em">{content}</body></html>\n'
     )
 
 

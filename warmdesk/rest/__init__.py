@@ -28,6 +28,7 @@ RESOURCES = (
     "notifications",
     "search",
     "settings",
+    "unsubscribe",
     "events",
     "sockets",
     "metrics",

@@ -39,6 +39,7 @@ from warmdesk.schemas.auth import (
     Registered,
     Tokens,
 )
+from warmdesk.schemas.settings import new_account
 from warmdesk.schemas.users import LONGEST_USERNAME
 
 AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
@@ -95,6 +96,7 @@ async def register_user(request: web.Request) -> web.Response:
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
             raise Forbidden(NO_REGISTRATION, code="registration_disabled")
+    desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
@@ -111,7 +113,7 @@ async def register_user(request: web.Request) -> web.Response:
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
-                locale=desk.settings.default_locale,
+                **new_account(desk.system.values),
             )
         accounts.act_as(change, row["id"])
         session_id, refresh_token = await _open_session(desk, change, row["id"], came)
@@ -228,7 +230,11 @@ async def _enter(
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
         rows = await sql.auth.enter(
-            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=renewed
+            change.connection,
+            user_id=user_id,
+            checked_hash=stored_hash,
+            new_hash=renewed,
+            days=desk.system.values.password_change_period_days,
         )
         if not rows:
             return None
@@ -332,13 +338,19 @@ async def refresh_tokens(request: web.Request) -> web.Response:
         await desk.limits.take(name, key, limit=limit, seconds=REFRESH_SECONDS)
     used, following = digest(token), new_secret()
     came = client_origin(request)
+    minutes, idle = desk.system.values.session_timeout_minutes, None
+    if minutes:
+        # What an access token did is not seen here.
+        idle = timedelta(minutes=minutes, seconds=desk.settings.access_token_ttl)
 
     async def work(change: Change) -> tuple[int, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
         if not rows:
             return None
         session_id, user_id = rows[0]["id"], rows[0]["user_id"]
-        state = await sql.auth.refresh_state(change.connection, token_hash=used, grace=GRACE)
+        state = await sql.auth.refresh_state(
+            change.connection, token_hash=used, grace=GRACE, idle=idle
+        )
         if state == "reused":
             await accounts.end_sessions(change, user_id, only=session_id)
             await accounts.note_login(change, "refresh_reused", came, user_id=user_id)

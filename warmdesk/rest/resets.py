@@ -75,6 +75,7 @@ async def reset_password(request: web.Request) -> web.Response:
     password = body.password or body.new_password
     if password is None:
         raise field_error("password", "required", "required")
+    desk.system.check_password(password, "password" if body.password else "new_password")
     await _count(desk, "reset", came)
     if not is_secret(body.token):
         raise _not_good()

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from warmdesk import clock
 from warmdesk.auth.actor import HUMAN_ROLES, Actor, EnteredProject, Role
+from warmdesk.auth.addresses import Sent, client_address
 from warmdesk.auth.identity import Request
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -137,7 +138,7 @@ async def open_project_socket(request: web.Request) -> web.StreamResponse:
     return await _open(request, request.match_info["slug"])
 
 
-class Handshake(Request, Protocol):
+class Handshake(Request, Sent, Protocol):
     """A handshake that keeps RFC 6455, read by aiohttp or by `warmdesk.handshake_reader`."""
 
     @property
@@ -156,6 +157,10 @@ class AiohttpHandshake:
         self.request = request
         self.headers, self.query = request.headers, request.query
         self.answer: web.StreamResponse | None = None
+
+    @property
+    def remote(self) -> str | None:
+        return self.request.remote
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -200,6 +205,9 @@ async def open_socket(
             actor, protocol = await _who(handshake, desk, options)
             if actor.global_role not in HUMAN_ROLES:
                 raise Forbidden("a service account opens no sockets")
+            if actor.key_id is not None:
+                came = client_address(handshake, desk.settings.trusted_proxies)
+                desk.system.check_key(actor, came)
             _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS

@@ -274,6 +274,45 @@ def faults(fields: Mapping[str, Any]) -> dict[str, Fault]:
     return {name: fault for name, fault in found.items() if fault is not None}
 
 
+KINDS: dict[str, tuple[Callable[[str], bool], str]] = {
+    "password_require_upper": (str.isupper, "a capital letter"),
+    "password_require_lower": (str.islower, "a small letter"),
+    "password_require_digit": (str.isdigit, "a digit"),
+    "password_require_special": (
+        lambda letter: not letter.isalnum(),
+        "something that is no letter and no digit",
+    ),
+}
+"""What a password may have to have."""
+
+
+def password_fault(values: SystemSettings, password: str) -> Fault | None:
+    """What is wrong with a new password."""
+    least = values.password_min_length
+    if len(password) < least:
+        return Fault("too_short", f"must be at least {least} characters", limits={"min": least})
+    missing = [
+        what
+        for name, (is_one, what) in KINDS.items()
+        if getattr(values, name) and not any(map(is_one, password))
+    ]
+    if missing:
+        return Fault("too_simple", f"must have {' and '.join(missing)}")
+    return None
+
+
+def new_account(values: SystemSettings) -> dict[str, str]:
+    """How an account begins."""
+    return {
+        "locale": values.default_locale,
+        "timezone": values.default_timezone,
+        "date_time_format": values.default_date_time_format,
+        "theme": values.default_theme,
+        "font": values.default_font,
+        "font_size": values.default_font_size,
+    }
+
+
 def _zone(value: str) -> Fault | None:
     return None if is_timezone(value) else Fault("unknown", "not an IANA time zone")
 

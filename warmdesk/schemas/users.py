@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.config import Locale
 from warmdesk.schemas import Body, Id, Shape, Timestamp
+from warmdesk.schemas.notify import Notify, UpdateNotify
 from warmdesk.schemas.pages import PageQuery
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
@@ -139,6 +140,7 @@ class Me(UserRef):
     time_notation: str
     show_breadcrumbs: bool
     email_notifications: bool
+    notify: Notify
     is_active: bool
     totp_enabled: bool
     must_change_password: bool
@@ -175,6 +177,7 @@ class UpdateMe(Body):
     time_notation: TimeNotation | UnsetType = UNSET
     show_breadcrumbs: bool | UnsetType = UNSET
     email_notifications: bool | UnsetType = UNSET
+    notify: UpdateNotify | UnsetType = UNSET
 
 
 class UpdateUser(UpdateMe):
