@@ -36,7 +36,8 @@ create type notify_shape as (
     project_added text
 );
 
-create or replace function notify_json(u users) returns json language sql immutable as $$
+-- The same for all kinds.
+create or replace function notify_json(u users) returns json language sql stable as $$
 select row_to_json(row(
     notify_choice(u, 'mention'), notify_choice(u, 'assigned'), notify_choice(u, 'assigned_moved'),
     notify_choice(u, 'assigned_commented'), notify_choice(u, 'watched_updated'), notify_choice(u, 'topic_reply'),

@@ -227,7 +227,8 @@ TALK = """
     select 'password', 1 + n % $users, 'u' || n || '@example.org'
     from generate_series(1, $n / 10) as n;
     insert into password_resets (token_hash, user_id, expires_at)
-    select md5(n::text), 1 + n % $users, now() from generate_series(1, $n / 10) as n;
+    select md5(n::text), 1 + n % $users, now() + sign(n - $n / 1000) * interval '1 hour'
+    from generate_series(1, $n / 10) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
     select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
     from generate_series(1, $n / 2) as n;

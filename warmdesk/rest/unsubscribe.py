@@ -44,6 +44,7 @@ class Farewell(Body):
     query=Farewell,
     produces=("text/html",),
     tag=MAIL,
+    errors=(404,),
 )
 async def ask_to_unsubscribe(request: web.Request) -> web.Response:
     """Show a page that asks whether mails about notifications are to end."""
@@ -61,8 +62,9 @@ async def ask_to_unsubscribe(request: web.Request) -> web.Response:
     accepts=Accepts(FORMS, 16_384),
     produces=("text/html",),
     tag=MAIL,
+    errors=(404,),
 )
-async def unsubscribe(request: web.Request) -> web.Response:
+async def stop_mails(request: web.Request) -> web.Response:
     """Get no more mails about notifications: sets `email_notifications` to false.
 
     The body, ``List-Unsubscribe=One-Click``, is not looked at.
