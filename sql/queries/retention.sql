@@ -107,12 +107,14 @@ select count(*) from gone;
 
 -- name: password_resets -> value
 -- Takes tokens for new passwords away that are over, a batch at a time; gives how many went.
-with old as (
-    select r.token_hash from password_resets as r
-    where r.expires_at < now()
-    order by r.expires_at limit :batch::integer
-), gone as (
-    delete from password_resets as r using old where r.token_hash = old.token_hash returning 1
+with gone as (
+    delete from password_resets as r
+    where r.token_hash = any(array(
+        select o.token_hash from password_resets as o
+        where o.expires_at < now()
+        order by o.expires_at limit :batch::integer
+    ))
+    returning 1
 )
 select count(*) from gone;
 
