@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 import docutils.nodes
 import pytest
 import yaml
@@ -31,6 +32,7 @@ from tests.conftest import Board, Servers, Wait, serving, until
 from tests.disk import small_disk
 from tests.journeys.running import SECRETS, Running
 from tests.person import Person
+from tests.postbox import postbox
 from tests.promql import Scrape, fires, names, scrape
 from tests.test_documents import parsed
 from tests.test_package import SETUP
@@ -385,6 +387,33 @@ async def test_requests_that_wait_for_a_connection(watch: Watch, desk: Desk, boa
     await asyncio.gather(*asked)
 
     await watch.fired("WarmDeskPoolWait")
+
+
+@shows("WarmDeskMailsWait")
+async def test_a_mail_that_waits(watch: Watch, database_url: str) -> None:
+    await watch.silent("WarmDeskMailsWait")
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "insert into mails (kind, created_at) values ('password', now() - interval '41 minutes')"
+    )
+    await watch.fired("WarmDeskMailsWait", limit=20.0)
+    await connection.execute("delete from mails")
+    await connection.close()
+    await watch.silent("WarmDeskMailsWait")
+
+
+@shows("WarmDeskMailsGivenUp")
+@pytest.mark.settings(base_url="https://desk.example.org")
+async def test_mails_that_are_given_up(watch: Watch, root: Person, alice: Person) -> None:
+    await watch.silent("WarmDeskMailsGivenUp")
+    with postbox() as box:
+        box.refusals[:] = ["552 too large"] * 3
+        place = "/admin/system-settings"
+        await root.put(place, {"smtp_host": "127.0.0.1", "smtp_port": box.port})
+        for name in ("alice", "bob", "eve"):
+            body = {"email": f"{name}@example.org"}
+            await alice.client.request("POST", "/auth/forgot-password", body)
+        await watch.fired("WarmDeskMailsGivenUp", limit=20.0)
 
 
 @shows("WarmDeskDiskLow")

@@ -20,6 +20,8 @@ POST   /time-entries                                         201
 PUT    /time-entries/:id                                     200
 DELETE /time-entries/:id                                     204
 POST   /auth/login                                          200
+POST   /auth/forgot-password                                200
+POST   /auth/reset-password                                 200
 POST   /auth/refresh                                        200
 POST   /auth/logout                                         204
 POST   /auth/register                                       201
@@ -78,6 +80,8 @@ PUT    /users/me                                            200
 GET    /users                                               200
 POST   /users                                               201
 PUT    /users/:id                                           200
+GET    /admin/system-settings                               200
+PUT    /admin/system-settings                               200
 GET    /ws/:slug                                            101
 GET    /ws/user                                             101
 GET    /metrics                                             200

@@ -22,7 +22,8 @@ from warmdesk.http.commands import COMMANDS
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.realtime.frames import Close
-from warmdesk.schemas.notifications import Kind
+from warmdesk.schemas.notify import Kind
+from warmdesk.schemas.settings import FIELDS, default_of, sentence_of
 
 HOME = Path(__file__).parents[1]
 STRICT = {
@@ -100,6 +101,13 @@ def test_the_settings_file_holds_every_setting_with_its_default() -> None:
         if isinstance(default, bool):
             default = "on" if default else "off"
         assert value == (str(default) if isinstance(default, Path) else default), name
+
+
+def test_the_operations_tell_every_system_setting_as_it_is_declared() -> None:
+    told = rows(parsed("docs/operations.rst"), "System settings")
+    assert [tuple(cell.replace("\n", " ") for cell in row) for row in told] == [
+        (name, default_of(name), sentence_of(name).replace("`", "")) for name in FIELDS
+    ]
 
 
 def test_the_settings_file_explains_every_setting() -> None:

@@ -276,7 +276,12 @@ def test_the_limits_in_the_document_are_settings_with_their_defaults() -> None:
     }
     assert set(shown) >= {
         *("logins_per_name_and_address", "logins_per_address", "logins_per_name"),
-        *("registrations_per_address", "messages_per_minute", "changes_per_minute"),
+        *(
+            "registrations_per_address",
+            "resets_per_address",
+            "messages_per_minute",
+            "changes_per_minute",
+        ),
         *("reads_at_once", "writes_at_once", "wait_at_once", "cards_per_change"),
         *("public_body_bytes", "known_address_days", "sockets_per_person"),
     }

@@ -19,6 +19,7 @@ from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
+from warmdesk.jobs.mail import Collector, Mailer
 from warmdesk.jobs.outgoing import Outgoing
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.retention import Retention
@@ -29,7 +30,7 @@ from warmdesk.rest import health
 from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Outgoing)
+JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Outgoing, Mailer, Collector)
 
 
 def build_app(desk: Desk) -> web.Application:

@@ -222,6 +222,7 @@ def create_user(wanted: argparse.Namespace) -> int:
     from warmdesk.desk import open_desk
     from warmdesk.errors import fields_error
     from warmdesk.realtime.change import Change, ChangeContext
+    from warmdesk.schemas.settings import new_account
     from warmdesk.schemas.users import CreateUser
     from warmdesk.validation import Form
 
@@ -246,7 +247,7 @@ def create_user(wanted: argparse.Namespace) -> int:
                     first_name="",
                     last_name="",
                     display_name="",
-                    locale=settings.default_locale,
+                    **new_account(desk.system.values),
                     global_role="admin" if wanted.admin or is_first else "user",
                     is_active=True,
                     must_change_password=False,

@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     redis_url: str = ""
     jwt_secret: str = ""
     secret_key: str = ""
+    previous_secret_key: str = ""
     database_pool: Count = 10
     database_heavy_pool: Count = 2
     base_url: str = ""
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     logins_per_name: Limit = 100
     known_address_days: Annotated[int, Meta(ge=0, le=400)] = 30
     registrations_per_address: Limit = 5
+    resets_per_address: Limit = 5
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
@@ -95,6 +97,12 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     project_file_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 50)] = 10 << 30
     webhook_allow_private: str = ""
     default_locale: Locale = "en"
+    smtp_host: str = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    smtp_security: Literal["auto", "tls", "starttls", "none"] = "auto"
+    smtp_username: str = ""
+    smtp_password: str = ""
+    smtp_from: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     tls_cert: str = ""

@@ -37,6 +37,7 @@ from warmdesk.realtime.resume import Resume
 from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
 from warmdesk.reports import ReportFiles
+from warmdesk.system import System
 from warmdesk.tasks import Background
 
 
@@ -62,6 +63,7 @@ class Desk:
     pictures: Pictures
     report_files: ReportFiles
     stored_answers: StoredAnswers
+    system: System
     inventory: Inventory
     access: Access
     identity: Identity
@@ -88,9 +90,15 @@ class Desk:
     retiring: bool = False
     """It stops because its successor serves the same address, which stays ready."""
 
+    @property
+    def most_file_bytes(self) -> int:
+        """Bytes of all files of one project or conversation."""
+        quota, most = self.system.values.upload_quota_mb, self.settings.project_file_bytes
+        return min(quota << 20, most) if quota else most
+
     def healthy(self) -> str | None:
         """The task of the centre that does not come back, or None. Asks no server."""
-        parts = (self.bus, self.hub, self.presence, self.control)
+        parts = (self.bus, self.hub, self.presence, self.control, self.system)
         return next((part.trouble for part in parts if part.trouble), None)
 
     async def renamed(self) -> bool:
@@ -148,6 +156,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         names=names,
         host=named_redis(settings.redis_url),
     )
+    system = System(settings, database)
     hub = Hub(database, bus)
     resume = Resume(hub)
     access = Access()
@@ -160,7 +169,9 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     presence = Presence(leases, people, hub, bus)
     forgetful = (access, identity)
     waits = Waits(most=settings.waits_per_person)
-    control = Control(hub, database, presence=presence, forgetful=forgetful, waits=waits)
+    control = Control(
+        hub, database, presence=presence, forgetful=forgetful, waits=waits, system=system
+    )
     of_person: dict[str, Any] = {"on": settings.rate_limits, "seconds": settings.wait_at_once}
     heavy_reads = Shares(max(1, settings.database_heavy_pool // 2), name="heavy_reads", **of_person)
     at_once = max(1, settings.database_pool // 2) if settings.rate_limits else None
@@ -194,6 +205,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         pictures=Pictures(files),
         report_files=ReportFiles(),
         stored_answers=StoredAnswers(database, on=limits.on),
+        system=system,
         inventory=Inventory(database, redis),
         access=access,
         identity=identity,
@@ -208,7 +220,8 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         closing.push_async_callback(redis.aclose)
-        for part in (bus, hub, presence, control):
+        # The control feed is followed first: what changes after the settings were read is heard.
+        for part in (bus, hub, presence, control, system):
             await part.start()
             closing.push_async_callback(part.stop)
         closing.push_async_callback(desk.background.stop)

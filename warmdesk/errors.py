@@ -32,6 +32,7 @@ CODE_OF_STATUS = {
     429: "rate_limited",
     499: "client_gone",
     500: "internal",
+    502: "mail_failed",
     503: "unavailable",
 }
 """The code of a refusal that has none of its own."""
@@ -40,6 +41,7 @@ INVALID_FIELDS = "invalid_fields"
 
 CODES = {
     "account_deactivated": "The password is right, but the account was deactivated.",
+    "address_not_allowed": "API keys may not be used from this address.",
     "already_linked": "The card has this link already.",
     "already_member": "The user is a member already.",
     "bad_request": "The request is malformed.",
@@ -65,6 +67,8 @@ CODES = {
     "key_scope": "The API key is for one project, and this is not in it.",
     "last_column": "A project keeps at least one column.",
     "last_owner": "A project keeps an owner who may act.",
+    "mail_failed": "The mail server did not take the mail; `reason` says why.",
+    "mail_off": "Nothing is mailed: there is no mail server, or no address for links.",
     "method_not_allowed": "There is no such method here; `Allow` names those that are.",
     "not_a_group": "Two people talk here; only a group has a name, and people who come and go.",
     "not_found": "It does not exist, or not for you.",
@@ -130,6 +134,7 @@ FIELD_CODES = {
     "taken": "Somebody else has it.",
     "too_long": "It is too long, or too many; `limits` says how many there may be.",
     "too_short": "It is too short, or too few; `limits` says how many there must be.",
+    "too_simple": "The new password lacks a kind of character that is asked for.",
     "unknown": "There is no such thing.",
     "unreachable": "It leads to no address, or to one to which the server does not connect.",
 }

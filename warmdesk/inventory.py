@@ -58,7 +58,7 @@ class Inventory:
 
 
 async def _count(connection: Any) -> list[Family]:
-    projects = await sql.metrics.projects(connection)
+    whole = await sql.metrics.projects(connection)
     shown = [row["id"] for row in await sql.metrics.active(connection, most=SHOWN)]
     columns = await sql.metrics.columns(connection, shown=shown)
     cards = await sql.metrics.cards(connection, shown=shown)
@@ -77,7 +77,19 @@ async def _count(connection: Any) -> list[Family]:
             "Bytes of a table and its indexes.",
             [({"table": row["name"]}, row["bytes"]) for row in tables],
         ),
-        Family("gauge", "warmdesk_projects", "Projects that are not archived.", [({}, projects)]),
+        Family(
+            "gauge",
+            "warmdesk_projects",
+            "Projects that are not archived.",
+            [({}, whole["projects"])],
+        ),
+        Family("gauge", "warmdesk_mail_queue", "Mails that wait.", [({}, whole["mails"])]),
+        Family(
+            "gauge",
+            "warmdesk_mail_oldest_seconds",
+            "For how long the oldest of them waits.",
+            [({}, whole["mail_seconds"])],
+        ),
         Family(
             "gauge",
             "warmdesk_columns",

@@ -42,7 +42,7 @@ end
 $$;
 
 -- Notes that something concerns people: each once, of the first kind that is given for them, but not who does it, and nobody who
--- may not see it. `about_` says what it is; who has an unread notification of a conversation's messages gets no other until it is
+-- may not see it or does not want to know. `about_` says what it is; who has an unread notification of a conversation's messages gets no other until it is
 -- read. Gives the notifications' ids.
 create or replace function note(about_ notifications, people_ bigint[], kinds_ text[]) returns bigint[] language plpgsql as $$
 declare
@@ -61,7 +61,7 @@ begin
         select
             c.id, c.kind, about_.actor_id, about_.project_id, about_.card_id, about_.comment_id, about_.topic_id, about_.reply_id,
             about_.chat_message_id, about_.conversation_id, about_.conversation_message_id, about_.body, about_.changes,
-            c.kind in ('mention', 'assigned', 'dm') and u.email_notifications
+            notify_choice(u, c.kind) = 'mail' and u.email_notifications
             and talk.muted is not true and reads.muted is not true
         from concerned c
         inner join users u on u.id = c.id
@@ -69,7 +69,7 @@ begin
         left join project_readers reads on reads.project_id = about_.project_id and reads.user_id = c.id
         left join conversation_members talk on talk.conversation_id = about_.conversation_id and talk.user_id = c.id
         where
-            c.id is distinct from about_.actor_id and u.is_active and u.deleted_at is null
+            c.id is distinct from about_.actor_id and u.is_active and u.deleted_at is null and notify_choice(u, c.kind) <> 'off'
             and case
                 when about_.conversation_id is null then effective_role(u.global_role, m.role) is not null
                 else talk.user_id is not null and u.global_role in ('admin', 'user', 'viewer')

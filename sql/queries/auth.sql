@@ -68,9 +68,12 @@ values (:user_id::bigint, :actor_id::bigint, :event, :ip, :user_agent);
 
 -- name: enter -> many, by key
 -- Marks a sign-in, if the account is active and has still the password that was checked: no row otherwise. A new hash is
--- kept when one is given.
+-- kept when one is given. A password older than so many `days` (0: any age is right) must be changed.
 update users set
     last_login_at = now(),
+    must_change_password = must_change_password or (
+        :days::integer > 0 and coalesce(password_changed_at, created_at) < now() - make_interval(days => :days::integer)
+    ),
     password_hash = coalesce(:new_hash::text, password_hash)
 where id = :user_id and password_hash = :checked_hash and is_active and deleted_at is null
 returning me_json(users)::text as me;
@@ -114,8 +117,9 @@ for no key update of s;
 
 -- name: refresh_state -> value, by key
 -- What a refresh token is good for, read after its session was locked: fresh; rotated a moment ago (two tabs at once);
--- reused; or dead.
+-- reused; or dead, also when its session was not used in the time of `idle`.
 select case
+    when s.last_used_at < clock_timestamp() - :idle::interval then 'dead'
     when s.revoked_at is not null or s.expires_at <= clock_timestamp() or r.expires_at <= clock_timestamp() then 'dead'
     when not u.is_active or u.deleted_at is not null then 'dead'
     when r.rotated_at is null then 'fresh'
@@ -190,10 +194,14 @@ select pg_advisory_xact_lock(hashtext('warmdesk.admins'));
 
 -- name: register -> one, by key
 -- A new account; the first one of all is an administrator.
-insert into users (email, username, password_hash, first_name, last_name, display_name, locale, global_role, last_login_at, password_changed_at)
+insert into users (
+    email, username, password_hash, first_name, last_name, display_name, locale, timezone, date_time_format, theme, font,
+    font_size, global_role, last_login_at, password_changed_at
+)
 values (
     lower(:email), :username, :password_hash, btrim(:first_name), btrim(:last_name),
-    display_name_of(:display_name, :first_name, :last_name, :username), :locale,
+    display_name_of(:display_name, :first_name, :last_name, :username), :locale, :timezone, :date_time_format, :theme, :font,
+    :font_size,
     case when exists (select 1 from users) then 'user' else 'admin' end,
     now(), now()
 )

@@ -1,6 +1,10 @@
--- name: projects -> value
--- How many projects are not archived.
-select count(*) from projects where not is_archived;
+-- name: projects -> one
+-- How many projects are not archived; how many mails wait, and for how many seconds the oldest.
+select
+    (select count(*) from projects as p where not p.is_archived) as projects,
+    count(*) as mails,
+    coalesce(extract(epoch from clock_timestamp() - min(m.created_at)), 0)::float8 as mail_seconds
+from mails as m;
 
 -- name: active -> many
 -- The projects last active, by the newest event; without one that is still kept, by what was written of the project itself.

@@ -109,6 +109,31 @@ with busy as (
 )
 select count(*) from gone;
 
+-- name: mails -> value
+-- Takes mails away, a batch at a time, that nobody took in a day: what they say is old. Gives how many went.
+with old as (
+    select m.id from mails as m
+    where m.created_at < now() - interval '1 day'
+    order by m.created_at limit :batch::integer
+    for update skip locked
+), gone as (
+    delete from mails as m using old where m.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: password_resets -> value
+-- Takes tokens for new passwords away that are over, a batch at a time; gives how many went.
+with gone as (
+    delete from password_resets as r
+    where r.token_hash = any(array(
+        select o.token_hash from password_resets as o
+        where o.expires_at < now()
+        order by o.expires_at limit :batch::integer
+    ))
+    returning 1
+)
+select count(*) from gone;
+
 -- name: notifications -> value
 -- Takes notifications away, a batch at a time: those of 90 days ago, and of those to whom the newest 2,000 belong what is beyond
 -- the `most` newest of each. Gives how many went.

@@ -94,6 +94,7 @@ update users as u set
     time_notation = p.time_notation,
     show_breadcrumbs = p.show_breadcrumbs,
     email_notifications = p.email_notifications,
+    notify = o.notify || p.notify,
     settings_updated_at = case when :settings::boolean then now() else u.settings_updated_at end,
     password_hash = coalesce(:new_hash::text, u.password_hash),
     password_changed_at = case when :new_hash::text is not null then now() else u.password_changed_at end,
@@ -122,12 +123,12 @@ limit :limit::integer;
 -- name: create -> one, by key
 -- A new account.
 insert into users (
-    email, username, password_hash, first_name, last_name, display_name, locale,
-    global_role, is_active, must_change_password, password_changed_at
+    email, username, password_hash, first_name, last_name, display_name, locale, timezone, date_time_format, theme, font,
+    font_size, global_role, is_active, must_change_password, password_changed_at
 )
 values (
     lower(:email), :username, :password_hash, btrim(:first_name), btrim(:last_name),
-    display_name_of(:display_name, :first_name, :last_name, :username), :locale,
-    :global_role, :is_active, :must_change_password, now()
+    display_name_of(:display_name, :first_name, :last_name, :username), :locale, :timezone, :date_time_format, :theme, :font,
+    :font_size, :global_role, :is_active, :must_change_password, now()
 )
 returning id, account_json(users)::text as account;

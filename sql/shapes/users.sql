@@ -26,11 +26,30 @@ select u.global_role = 'admin' or (
 )
 $$;
 
+-- How somebody wants to be told of a kind of notification: "off", "app" or "mail".
+create or replace function notify_choice(u users, kind_ text) returns text language sql immutable as $$
+select coalesce(u.notify ->> kind_, case when kind_ in ('mention', 'assigned', 'dm') then 'mail' else 'app' end)
+$$;
+
+create type notify_shape as (
+    mention text, assigned text, assigned_moved text, assigned_commented text, watched_updated text, topic_reply text, dm text,
+    project_added text
+);
+
+-- The same for all kinds.
+create or replace function notify_json(u users) returns json language sql stable as $$
+select row_to_json(row(
+    notify_choice(u, 'mention'), notify_choice(u, 'assigned'), notify_choice(u, 'assigned_moved'),
+    notify_choice(u, 'assigned_commented'), notify_choice(u, 'watched_updated'), notify_choice(u, 'topic_reply'),
+    notify_choice(u, 'dm'), notify_choice(u, 'project_added')
+)::notify_shape)
+$$;
+
 create type me_shape as (
     id bigint, username text, display_name text, avatar_url text, email text, first_name text, last_name text,
     gravatar_url text, global_role text, locale text, theme text, date_time_format text, timezone text, font text,
     font_size text, sidebar_position text, accent_color text, week_start text, time_notation text,
-    show_breadcrumbs boolean, email_notifications boolean, is_active boolean, totp_enabled boolean,
+    show_breadcrumbs boolean, email_notifications boolean, notify json, is_active boolean, totp_enabled boolean,
     must_change_password boolean, can_view_reports boolean, last_login_at text, settings_updated_at text,
     created_at text, updated_at text
 );
@@ -40,7 +59,7 @@ create or replace function me_json(u users) returns json language sql stable as 
 select row_to_json(row(
     u.id, u.username, u.display_name, u.avatar_url, u.email, u.first_name, u.last_name, gravatar_url(u), u.global_role,
     u.locale, u.theme, u.date_time_format, u.timezone, u.font, u.font_size, u.sidebar_position, u.accent_color,
-    u.week_start, u.time_notation, u.show_breadcrumbs, u.email_notifications, u.is_active, u.totp_enabled,
+    u.week_start, u.time_notation, u.show_breadcrumbs, u.email_notifications, notify_json(u), u.is_active, u.totp_enabled,
     u.must_change_password, can_view_reports(u), iso(u.last_login_at), iso(u.settings_updated_at), iso(u.created_at),
     iso(u.updated_at)
 )::me_shape)

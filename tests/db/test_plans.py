@@ -250,6 +250,12 @@ TALK = """
         case when n % 5 = 4 then 1 end, case when n % 5 = 4 then n end,
         case when n % 20 <> 0 then now() end, n % 100 = 0
     from generate_series(1, $n / 2) as n;
+    insert into mails (kind, user_id, address)
+    select 'password', 1 + n % $users, 'u' || n || '@example.org'
+    from generate_series(1, $n / 10) as n;
+    insert into password_resets (token_hash, user_id, expires_at)
+    select md5(n::text), 1 + n % $users, now() + sign(n - $n / 1000) * interval '1 hour'
+    from generate_series(1, $n / 10) as n;
     insert into events (channel, seq, type, payload, entity, created_at)
     select 'project:1', n, 'chat.message', repeat('x', 200), 'message:' || n, now()
     from generate_series(1, $n / 2) as n;
@@ -373,13 +379,11 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
+    yield Case("mail.wanting", 1000, {"burst": "0 s", "oldest": "1 day", "limit": 1000})
+    yield Case("mail.forget_wishes", 2000, {"oldest": "0 s", "batch": 1000})
     for table in (
-        "api_keys",
-        "attachments",
-        "avatars",
-        "idempotency_keys",
-        "refresh_tokens",
-        "sessions",
+        *("api_keys", "attachments", "avatars", "idempotency_keys", "mails"),
+        *("password_resets", "refresh_tokens", "sessions"),
     ):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     for table in ("webhook_deliveries", "webhooks"):
@@ -741,6 +745,7 @@ async def test_a_deletion_looks_only_at_what_was_told_and_answered_of_it(
 OTHERS = {
     "as many rows as they change: a column's cards, a member's cards, a label's cards": """
         columns.lock_all columns.places labels.take_off members.unassign members.unwatch""",
+    "read a table of some dozens of rows, whole": "settings.all",
     "count or check everything, by intent": """
         projects.counts projects.digest metrics.cards metrics.columns metrics.projects
         metrics.tables metrics.users server.faults""",

@@ -46,6 +46,7 @@ def value(kind: str, number: int, marked: int) -> Any:
         "timestamp with time zone": f"{day}T01:02:03.000004Z",
         "uuid": f"00000000-0000-0000-0000-{number:012}",
         "json": [number],
+        "jsonb": {"mention": f"text {number}"},
         "text[]": [f"text {number}"],
         "bytea": f"\\x{number:04x}",
         "bigint[]": [1000 + number],
@@ -89,6 +90,8 @@ async def test_each_field_of_a_shape_has_its_own_value(connection: Any) -> None:
         for marked in range(1, 45):
             said, expected = await made(connection, shape, marked)
             for name, given in said.items():
-                if name in expected and given not in ("", expected[name]):
+                if name == "notify":  # the column has what is not usual, the shape all
+                    assert given | expected[name] == given
+                elif name in expected and given not in ("", expected[name]):
                     wrong.append(f"{shape['name']}: {name} is {given}, not {expected[name]}")
     assert not wrong, "\n".join(sorted(set(wrong)))

@@ -38,8 +38,10 @@ from warmdesk import app
 from warmdesk.auth.tokens import AccessTokens
 from warmdesk.db.heads import with_head
 from warmdesk.db.queries import sql
+from warmdesk.mail.letters import FAREWELL
 from warmdesk.realtime.frames import TEXT
 from warmdesk.realtime.presence import WINDOW_SECONDS
+from warmdesk.sealing import MARK, Sealing
 
 VIEWERS = 200
 AT_ONCE = 50
@@ -60,6 +62,7 @@ BACKGROUND = {
     "cards.make_grams": 5.0,
     "search.make_talk_grams": 5.0,
     "sockets.refused": 30.0,
+    "settings.all": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")
@@ -491,6 +494,7 @@ def shared_bytes(pid: int) -> int:
 # Reading
 
 STATEMENTS = {
+    "/admin/system-settings": "",
     "/auth/api-keys": "keys.page",
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
@@ -499,6 +503,7 @@ STATEMENTS = {
     "/conversations/{conversation_id}/messages": "conversations.messages",
     "/favorite-users": "people.favorites",
     "/health": "",
+    "/mail/unsubscribe": "users.me",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
@@ -545,6 +550,7 @@ STATEMENTS = {
     "/ready": "health.newest_migration",
     "/search": "search.find",
     "/starred-projects": "projects.page",
+    "/system/settings": "",
     "/users": "users.list",
     "/users/me": "users.me",
     "/users/me/api-keys": "keys.page",
@@ -588,6 +594,9 @@ async def test_a_question_is_as_many_statements_as_it_was(
         if path.endswith("/file"):
             link = await root.post(path.format(**places).replace("/file", "/link"), status=200)
             query = link["url"].partition("?")[2]
+        if path == "/mail/unsubscribe":
+            sealed = Sealing(SECRETS["WARMDESK_SECRET_KEY"]).seal(str(alice.id), FAREWELL)
+            query = f"token={sealed.removeprefix(MARK)}"
         journal.clear()
         await root.get(f"{path.format(**places)}?{query or QUERIES.get(path, '')}")
         _same(journal, path, STATEMENTS[path])

@@ -73,6 +73,8 @@ public         POST   /auth/register
 public         POST   /auth/login
 public         POST   /auth/refresh
 public         POST   /auth/logout
+public         POST   /auth/forgot-password
+public         POST   /auth/reset-password
 account        GET    /auth/sessions
 session        DELETE /auth/sessions/{session_id}
 account        GET    /auth/api-keys
@@ -106,6 +108,12 @@ administrators GET    /users
 administrators POST   /users
 administrators GET    /users/{user_id}
 administrators PUT    /users/{user_id}
+public         GET    /system/settings
+public         GET    /mail/unsubscribe
+public         POST   /mail/unsubscribe
+administrators GET    /admin/system-settings
+administrators PUT    /admin/system-settings
+administrators POST   /admin/system-settings/test-email
 
 people         GET    /projects
 people         GET    /starred-projects

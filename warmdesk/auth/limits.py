@@ -17,10 +17,13 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from warmdesk.auth.addresses import neighbourhood, network
 from warmdesk.errors import Policy, TooMany
 from warmdesk.outages import REDIS, Outage
 from warmdesk.redis_calls import NAMES, RedisCalls
 
+NETWORK_TIMES = 4
+"""How many times as much as an address a network of IPv6 may ask for."""
 REDIS_SECONDS = 0.25
 PAUSE = 1.0
 """Seconds between two attempts while Redis is away."""
@@ -81,6 +84,15 @@ class Limits:
         moments.append(time.monotonic())
         if len(moments) > limit:
             moments.popleft()
+
+    async def take_near(self, name: str, address: str, *, limit: int, seconds: float) -> None:
+        """Count a public request by its address and, where that is a part of one, by its network,
+        which may ask for `NETWORK_TIMES` as much.
+        """
+        near, wide = neighbourhood(address), network(address)
+        await self.take(f"{name}.address", near, limit=limit, seconds=seconds)
+        if wide != near:
+            await self.take(f"{name}.network", wide, limit=NETWORK_TIMES * limit, seconds=seconds)
 
     async def clear(self, name: str, key: object) -> None:
         """Forget what was counted. With Redis away only here."""

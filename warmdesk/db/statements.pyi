@@ -129,7 +129,9 @@ class AuthQueries(Queries):
         self, *, user_id: int | None, actor_id: int | None, event: Any, ip: Any, user_agent: Any
     ) -> str: ...
     @query
-    def enter(self, *, new_hash: str | None, user_id: Any, checked_hash: Any) -> Rows: ...
+    def enter(
+        self, *, days: int | None, new_hash: str | None, user_id: Any, checked_hash: Any
+    ) -> Rows: ...
     @query
     def open_session(
         self,
@@ -147,7 +149,9 @@ class AuthQueries(Queries):
     @query
     def session_of_token(self, *, token_hash: Any) -> Rows: ...
     @query
-    def refresh_state(self, *, grace: datetime.timedelta | None, token_hash: Any) -> Any: ...
+    def refresh_state(
+        self, *, idle: datetime.timedelta | None, grace: datetime.timedelta | None, token_hash: Any
+    ) -> Any: ...
     @query
     def rotate(
         self,
@@ -189,6 +193,11 @@ class AuthQueries(Queries):
         last_name: Any,
         display_name: Any,
         locale: Any,
+        timezone: Any,
+        date_time_format: Any,
+        theme: Any,
+        font: Any,
+        font_size: Any,
     ) -> Row: ...
     @query
     def password_of(self, *, user_id: Any) -> Any: ...
@@ -772,6 +781,48 @@ class LinksQueries(Queries):
     @hot
     def delete(self, *, card: str | None, link_id: int | None) -> Row: ...
 
+class MailQueries(Queries):
+    @query
+    def queue(self, *, kind: str | None, address: str | None) -> str: ...
+    @query
+    def may_collect(self) -> Any: ...
+    @query
+    def wanting(
+        self,
+        *,
+        burst: datetime.timedelta | None,
+        oldest: datetime.timedelta | None,
+        limit: int | None,
+    ) -> Rows: ...
+    @query
+    def collect(
+        self,
+        *,
+        people: Sequence[int | None] | None,
+        oldest: datetime.timedelta | None,
+        here: Sequence[int | None] | None,
+    ) -> Any: ...
+    @query
+    def forget_wishes(self, *, oldest: datetime.timedelta | None, batch: int | None) -> Any: ...
+    @query
+    def news(self, *, ids: Sequence[int | None] | None, user_id: int | None) -> Rows: ...
+    @query
+    def take(self, *, lease: datetime.timedelta | None) -> Rows: ...
+    @query
+    def done(self, *, id: int | None, takes: int | None) -> str: ...
+    @query
+    def failed(
+        self, *, pause: datetime.timedelta | None, id: int | None, takes: int | None
+    ) -> str: ...
+    @query
+    def begin_reset(
+        self, *, address: str | None, token_hash: str | None, ttl: datetime.timedelta | None
+    ) -> Rows: ...
+    @query
+    def reset_by(self, *, token_hash: str | None) -> Rows: ...
+    @query
+    def use_reset(self, *, user_id: int | None, token_hash: str | None) -> Rows: ...
+
 class MembersQueries(Queries):
     @query
     def page(
@@ -810,7 +861,7 @@ class MembersQueries(Queries):
 
 class MetricsQueries(Queries):
     @query
-    def projects(self) -> Any: ...
+    def projects(self) -> Row: ...
     @query
     def active(self, *, most: int | None) -> Rows: ...
     @query
@@ -1193,6 +1244,10 @@ class RetentionQueries(Queries):
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
+    def mails(self, *, batch: int | None) -> Any: ...
+    @query
+    def password_resets(self, *, batch: int | None) -> Any: ...
+    @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def conversation_messages(self, *, batch: int | None) -> Any: ...
@@ -1241,6 +1296,22 @@ class ServerQueries(Queries):
         prints: Sequence[str | None] | None,
         again: bool | None,
     ) -> str: ...
+
+class SettingsQueries(Queries):
+    @query
+    def all(self) -> Rows: ...
+    @query
+    def hold(self) -> str: ...
+    @query
+    def write(
+        self,
+        *,
+        cleared: Sequence[str | None] | None,
+        keys: Sequence[str | None] | None,
+        values: Sequence[str | None] | None,
+    ) -> str: ...
+    @query
+    def reseal(self, *, sealed: str | None, key: str | None, was: str | None) -> str: ...
 
 class SocketsQueries(Queries):
     @query
@@ -1387,6 +1458,11 @@ class UsersQueries(Queries):
         last_name: Any,
         display_name: Any,
         locale: Any,
+        timezone: Any,
+        date_time_format: Any,
+        theme: Any,
+        font: Any,
+        font_size: Any,
         global_role: Any,
         is_active: Any,
         must_change_password: Any,
@@ -1486,6 +1562,7 @@ class Sql(Statements):
     keys: KeysQueries
     labels: LabelsQueries
     links: LinksQueries
+    mail: MailQueries
     members: MembersQueries
     metrics: MetricsQueries
     notifications: NotificationsQueries
@@ -1499,6 +1576,7 @@ class Sql(Statements):
     retention: RetentionQueries
     search: SearchQueries
     server: ServerQueries
+    settings: SettingsQueries
     sockets: SocketsQueries
     tickets: TicketsQueries
     time_entries: TimeEntriesQueries

@@ -42,6 +42,7 @@ from warmdesk.http.request import (
     HEAD,
     QUERY,
     READS,
+    address,
     change_context,
 )
 from warmdesk.http.route import (
@@ -297,6 +298,8 @@ def _entered(route: Route) -> Handler:
             if Grant.TICKETS in grants and error.code == "unauthorized":
                 raise Unauthorized("missing API key") from error
             raise
+        if actor.key_id is not None:
+            desk.system.check_key(actor, address(request))
         request[ACTOR] = actor
         if session:
             require_session(actor)

@@ -1,9 +1,9 @@
 """Retention: what is past its time goes, in small batches, each in a transaction of its own.
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
-for nothing any more, dead API keys, old lines of the login history, uploads that nothing took,
-conversations that everybody left, deliveries to webhooks. Files follow their rows: see
-`warmdesk.jobs.files`.
+for nothing any more, dead API keys, old lines of the login history, mails that nobody took, tokens
+for new passwords, uploads that nothing took, conversations that everybody left, deliveries to
+webhooks. Files follow their rows: see `warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host
@@ -59,6 +59,8 @@ class Retention(Job):
             "api_keys": partial(trims.api_keys, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
+            "mails": partial(trims.mails, batch=BATCH),
+            "password_resets": partial(trims.password_resets, batch=BATCH),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
             "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),

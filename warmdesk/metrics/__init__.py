@@ -103,6 +103,13 @@ WEBHOOK_DELIVERIES = counter(
     result=("taken", "duplicate", "skipped", "refused", "limited", "unavailable"),
 )
 
+MAILS = counter(
+    "warmdesk_mails_total",
+    "Mails, by what became of them: taken by the mail server, failed and to be tried again, given"
+    " up, or dropped because nobody wanted them any more.",
+    result=("sent", "failed", "given_up", "dropped"),
+)
+
 # The centre.
 TASK_RESTARTS = counter(
     "warmdesk_task_restarts_total",
@@ -118,6 +125,7 @@ TASK_RESTARTS = counter(
         "retention",
         "outgoing",
         "outgoing.keep",
+        "system",
         "bounds",
     ),
 )

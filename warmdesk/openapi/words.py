@@ -89,6 +89,11 @@ STATUS_WORDS = {
         "Over a limit, and nothing was done: again after `Retry-After`. `code` says which limit.",
         "too many requests, try again later",
     ),
+    502: (
+        "NotMailed",
+        "The mail server did not take the mail; `reason` says why.",
+        "the mail server cannot be reached",
+    ),
     503: (
         "Unavailable",
         "Away or busy: again after `Retry-After`. Where `code` is `unknown_outcome` the change may"

@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -34,6 +34,7 @@ from warmdesk.realtime.events import (
     CONTROL_MEMBER,
     CONTROL_RESTORED,
     CONTROL_SESSION,
+    CONTROL_SETTINGS,
     CONTROL_USER,
 )
 from warmdesk.realtime.feed import Entry, seconds_since
@@ -63,6 +64,12 @@ Right = tuple[int, str | None, int | None, Any]
 log = logging.getLogger(__name__)
 
 
+class Doubtful(Protocol):
+    """What a process knows and reads again when it may have changed."""
+
+    def doubt(self) -> None: ...
+
+
 class Control:
     """Ends what has no right any more; tells caches to forget."""
 
@@ -74,11 +81,13 @@ class Control:
         presence: Presence,
         forgetful: Iterable[Forgetful],
         waits: Waits,
+        system: Doubtful,
     ) -> None:
         self.hub = hub
         self.waits = waits
         self.database = database
         self.presence = presence
+        self.system = system
         self.forgetful = tuple(forgetful)
         self._asks = Background("control.asks", failed=self._not_asked)
         self._unsure = asyncio.Event()
@@ -119,13 +128,17 @@ class Control:
             self._asks.start(self._user_changed(entry, payload["user_id"]))
         elif entry.type == CONTROL_MEMBER.name:
             self._asks.start(self._member_changed(entry, **payload))
+        elif entry.type == CONTROL_SETTINGS.name:
+            self.system.doubt()
         elif entry.type == CONTROL_RESTORED.name:
+            self.system.doubt()
             self.hub.roster.close_all(Close.RESTART, "the data was restored")
 
     def unheard(self) -> None:
         """Events of the control feed may have been missed: ask about every socket."""
         self._forget()
         self.waits.doubt()
+        self.system.doubt()
         self._asks.start(self._ask_about_all())
 
     def end_removed(self, room: Room, entry: Entry) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 RESOURCES = (
     "health",
     "auth",
+    "resets",
     "sessions",
     "keys",
     "users",
@@ -32,6 +33,8 @@ RESOURCES = (
     "search",
     "webhooks",
     "incoming",
+    "settings",
+    "unsubscribe",
     "events",
     "sockets",
     "outgoing",

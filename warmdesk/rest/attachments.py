@@ -96,7 +96,7 @@ async def attach_to_card(request: web.Request) -> web.Response:
                 card=card,
                 **form.columns,
                 most=desk.settings.files_per_card,
-                most_bytes=desk.settings.project_file_bytes,
+                most_bytes=desk.most_file_bytes,
             )
         )
 
@@ -227,7 +227,7 @@ async def _keep(request: web.Request, form: Form) -> Outcome:
         conversation_id=conversation_id,
         **form.columns,
         most=MOST_UPLOADS,
-        most_bytes=desk.settings.project_file_bytes,
+        most_bytes=desk.most_file_bytes,
     )
 
 
@@ -247,7 +247,7 @@ async def _attach(request: web.Request, form: Form) -> Outcome:
         owner_id=_id(form, "owner_id"),
         **form.columns,
         most=FILES,
-        most_bytes=desk.settings.project_file_bytes,
+        most_bytes=desk.most_file_bytes,
     )
 
 

@@ -38,6 +38,7 @@ from warmdesk.schemas.auth import (
     Registered,
     Tokens,
 )
+from warmdesk.schemas.settings import new_account
 from warmdesk.schemas.users import LONGEST_USERNAME
 
 AUTH = ApiTag("auth", "Signing in and out, sessions, API keys.")
@@ -46,8 +47,6 @@ LOGGED_NAME = 64
 NO_NAME = re.compile(r"[^\w.@+-]")
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60
-NETWORK_TIMES = 4
-"""How many times as much as an address a network of IPv6 may ask for."""
 REFRESH_SECONDS = 60 * 60
 REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
@@ -87,16 +86,16 @@ async def register_user(request: web.Request) -> web.Response:
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
-    await _count(
-        desk,
+    await desk.limits.take_near(
         "register",
-        came,
+        came.ip,
         limit=desk.settings.registrations_per_address,
         seconds=REGISTER_SECONDS,
     )
     async with desk.database.connection() as connection:
         if not await sql.auth.registration_open(connection):
             raise Forbidden(NO_REGISTRATION, code="registration_disabled")
+    desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
     async def work(change: Change) -> tuple[int, str, str, str]:
@@ -113,7 +112,7 @@ async def register_user(request: web.Request) -> web.Response:
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
-                locale=desk.settings.default_locale,
+                **new_account(desk.system.values),
             )
         accounts.act_as(change, row["id"])
         session_id, refresh_token = await _open_session(desk, change, row["id"], came)
@@ -160,7 +159,7 @@ async def _sign_in(request: web.Request, name: str, password: str, came: Origin)
     desk = request.app[DESK]
     # Before anything is looked for: a flood that is over its limit costs no query.
     by_place = desk.settings.logins_per_address
-    await _count(desk, "login", came, limit=by_place, seconds=LOGIN_SECONDS)
+    await desk.limits.take_near("login", came.ip, limit=by_place, seconds=LOGIN_SECONDS)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
@@ -230,7 +229,11 @@ async def _enter(
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
         rows = await sql.auth.enter(
-            change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=renewed
+            change.connection,
+            user_id=user_id,
+            checked_hash=stored_hash,
+            new_hash=renewed,
+            days=desk.system.values.password_change_period_days,
         )
         if not rows:
             return None
@@ -255,16 +258,6 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     if not known:
         await desk.limits.take("login.name", typed, limit=by_name, seconds=LOGIN_SECONDS)
     return pair
-
-
-async def _count(desk: Desk, name: str, came: Origin, *, limit: int, seconds: float) -> None:
-    """Count a public request, by address and, where that is a part of it, by network."""
-    near, wide = neighbourhood(came.ip), network(came.ip)
-    await desk.limits.take(f"{name}.address", near, limit=limit, seconds=seconds)
-    if wide != near:
-        await desk.limits.take(
-            f"{name}.network", wide, limit=NETWORK_TIMES * limit, seconds=seconds
-        )
 
 
 def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:
@@ -343,13 +336,19 @@ async def refresh_tokens(request: web.Request) -> web.Response:
         await desk.limits.take(name, key, limit=limit, seconds=REFRESH_SECONDS)
     used, following = digest(token), new_secret()
     came = client_origin(request)
+    minutes, idle = desk.system.values.session_timeout_minutes, None
+    if minutes:
+        # What an access token did is not seen here.
+        idle = timedelta(minutes=minutes, seconds=desk.settings.access_token_ttl)
 
     async def work(change: Change) -> tuple[int, str, str] | None:
         rows = await sql.auth.session_of_token(change.connection, token_hash=used)
         if not rows:
             return None
         session_id, user_id = rows[0]["id"], rows[0]["user_id"]
-        state = await sql.auth.refresh_state(change.connection, token_hash=used, grace=GRACE)
+        state = await sql.auth.refresh_state(
+            change.connection, token_hash=used, grace=GRACE, idle=idle
+        )
         if state == "reused":
             await accounts.end_sessions(change, user_id, only=session_id)
             await accounts.note_login(change, "refresh_reused", came, user_id=user_id)

@@ -488,7 +488,7 @@ async def transfer_card(request: web.Request) -> web.Response:
             desk.database, request[ACTOR], body.target_project_slug, Role.MEMBER
         )
         target_id = target.id
-    most_bytes = desk.settings.project_file_bytes
+    most_bytes = desk.most_file_bytes
     return answer_outcome(
         await cards.transfer(desk.changes, request[CONTEXT], ref, target_id, body, most_bytes)
     )

@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from warmdesk import clock
 from warmdesk.auth.actor import HUMAN_ROLES, TO_READ, Actor, EnteredProject, Role, require_grant
+from warmdesk.auth.addresses import Sent, client_address
 from warmdesk.auth.identity import Request
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
@@ -189,7 +190,7 @@ async def stream_user_events(request: web.Request) -> web.StreamResponse:
     return await _stream(request, None)
 
 
-class Handshake(Request, Protocol):
+class Handshake(Request, Sent, Protocol):
     """A handshake that keeps RFC 6455, read by aiohttp or by `warmdesk.handshake_reader`."""
 
     streams: bool
@@ -215,6 +216,10 @@ class AiohttpHandshake:
         self.answer: web.StreamResponse | None = None
 
     @property
+    def remote(self) -> str | None:
+        return self.request.remote
+
+    @property
     def transport(self) -> asyncio.Transport | None:
         return self.request.transport
 
@@ -235,6 +240,10 @@ class StreamHandshake:
         self.request = request
         self.headers, self.query = request.headers, request.query
         self.answer: web.StreamResponse | None = None
+
+    @property
+    def remote(self) -> str | None:
+        return self.request.remote
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -297,7 +306,7 @@ async def _check_entry(
     """The actor who may open here; else raise."""
     desk = app[DESK]
     actor, _ = await _who(handshake, desk, options)
-    _check_account(actor)
+    _check_account(handshake, desk, actor)
     await _project(desk, actor, slug)
     return actor
 
@@ -319,7 +328,7 @@ async def open_socket(
                 raise ClientGone
             generation = desk.access.generation
             actor, protocol = await _who(handshake, desk, options)
-            _check_account(actor)
+            _check_account(handshake, desk, actor)
             _check_sockets(app, actor)
             await desk.limits.take(
                 "socket", actor.user_id, limit=OPENING_RATE, seconds=OPENING_RATE_SECONDS
@@ -366,10 +375,13 @@ async def _who(handshake: Handshake, desk: Desk, options: OpenSocket) -> tuple[A
     return await desk.identity.who(handshake), protocol
 
 
-def _check_account(actor: Actor) -> None:
+def _check_account(handshake: Handshake, desk: Desk, actor: Actor) -> None:
+    """Refuse who opens none, and a key that may not be used for it, or not from there."""
     if actor.global_role not in HUMAN_ROLES:
         raise Forbidden("a service account opens no sockets")
     require_grant(actor, TO_READ)
+    if actor.key_id is not None:
+        desk.system.check_key(actor, client_address(handshake, desk.settings.trusted_proxies))
 
 
 async def _project(desk: Desk, actor: Actor, slug: str | None) -> EnteredProject | None:

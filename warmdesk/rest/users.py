@@ -33,6 +33,7 @@ from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.settings import new_account
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -127,6 +128,7 @@ async def change_password(request: web.Request) -> web.Response:
             code="same_password",
             fields={"new_password": "conflicting"},
         )
+    desk.system.check_password(body.new_password, "new_password")
     await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
     async with desk.database.connection() as connection:
         stored_hash = await sql.auth.password_of(connection, user_id=user_id)
@@ -292,6 +294,7 @@ async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
     came = client_origin(request)
+    desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, actor))
 
     async def work(change: Change) -> Outcome:
@@ -305,7 +308,7 @@ async def create_user(request: web.Request) -> web.Response:
                 first_name=body.first_name or "",
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
-                locale=desk.settings.default_locale,
+                **new_account(desk.system.values),
                 global_role=body.global_role,
                 is_active=body.is_active,
                 must_change_password=body.must_change_password,
@@ -348,6 +351,7 @@ async def update_user(request: web.Request) -> web.Response:
         _refuse_stepping_down(fields)
     new_hash = None
     if password is not None:
+        desk.system.check_password(password)
         new_hash = await passwords.hash_password(password, _turn(desk, actor))
     came = client_origin(request)
 
@@ -413,6 +417,12 @@ def _sent(request: web.Request) -> dict[str, Any]:
             raise field_error("avatar_url", "not_one_of", sentence)
     if "email" in fields:
         fields["email"] = fields["email"].lower()
+    if "notify" in fields:
+        fields["notify"] = {
+            kind: choice
+            for kind, choice in msgspec.structs.asdict(fields["notify"]).items()
+            if choice is not UNSET
+        }
     zone = fields.get("timezone")
     if zone is not None and not is_timezone(zone):
         raise field_error("timezone", "unknown", "not an IANA time zone")

@@ -52,6 +52,20 @@ class Logout(Body):
     all: bool = False
 
 
+class ForgotPassword(Body):
+    """The address of the account."""
+
+    email: Email
+
+
+class ResetPassword(Body):
+    """The token that was mailed, and the next password under either name."""
+
+    token: Annotated[str, Meta(max_length=2048)]
+    password: Password | None = None
+    new_password: Password | None = None
+
+
 class Tokens(Shape):
     """A session's access token, the refresh token for the next one, and whose session it is."""
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Id, Shape, Timestamp
 from warmdesk.schemas.cards import CardRef
+from warmdesk.schemas.notify import Kind
 from warmdesk.schemas.users import UserRef
-
-Kind = Literal[
-    "mention",
-    "assigned",
-    "assigned_moved",
-    "assigned_commented",
-    "watched_updated",
-    "topic_reply",
-    "dm",
-    "project_added",
-]
 
 
 class ListNotifications(Body):

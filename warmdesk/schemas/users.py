@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.config import Locale
 from warmdesk.schemas import Body, Id, Shape, Timestamp
+from warmdesk.schemas.notify import Notify, UpdateNotify
 from warmdesk.schemas.pages import PageQuery
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
@@ -140,6 +141,7 @@ class Me(UserRef):
     time_notation: str
     show_breadcrumbs: bool
     email_notifications: bool
+    notify: Notify
     is_active: bool
     totp_enabled: bool
     must_change_password: bool
@@ -176,6 +178,7 @@ class UpdateMe(Body):
     time_notation: TimeNotation | UnsetType = UNSET
     show_breadcrumbs: bool | UnsetType = UNSET
     email_notifications: bool | UnsetType = UNSET
+    notify: UpdateNotify | UnsetType = UNSET
 
 
 class UpdateUser(UpdateMe):

@@ -1,0 +1,76 @@
+"""Workers that are killed while they send mail lose none, and send none twice but the one that they
+were just sending.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.conftest import until
+from tests.journeys.conftest import Start
+from tests.journeys.running import is_gone
+from tests.postbox import Postbox, postbox
+
+WAITING = """
+    with people as (
+        insert into users (email, username, password_hash, display_name)
+        select 'u' || n || '@example.org', 'u' || n, 'x', 'Person ' || n
+        from generate_series(1, $1::integer) as n
+        returning id
+    ), project as (
+        insert into projects (name, slug, key_prefix, created_by_id)
+        values ('Mail', 'mail', 'MAIL', 1) returning id
+    ), members as (
+        insert into project_members (project_id, user_id, role)
+        select p.id, u.id, 'member' from people as u, project as p
+    ), told as (
+        insert into notifications (user_id, kind, actor_id, project_id, body)
+        select u.id, 'mention', 1, p.id, 'Look' from people as u, project as p
+        returning id, user_id
+    )
+    insert into mails (kind, user_id, notification_ids)
+    select 'news', t.user_id, array[t.id] from told as t
+"""
+"""People who are members of a project, named there, and each with a mail that waits."""
+
+
+def has_begun(box: Postbox, number: int) -> bool:
+    return box.began >= number
+
+
+@pytest.mark.parametrize(
+    ("number", "kills"), [(60, 3), pytest.param(500, 20, marks=pytest.mark.long)]
+)
+@pytest.mark.timeout(300)
+async def test_each_mail_arrives_though_workers_are_killed(
+    number: int, kills: int, start: Start, connection: Any
+) -> None:
+    await connection.execute(WAITING, number)
+    with postbox() as box:
+        box.before = 0.02
+        mail = {"smtp_host": "127.0.0.1", "smtp_port": box.port}
+        server = await start(workers=1, base_url="https://desk.example.org", **mail)
+        step = number // (kills + 1)
+        for nth in range(1, kills + 1):
+            await until(partial(has_begun, box, nth * step), limit=30)
+            (worker,) = server.workers()
+            os.kill(worker, signal.SIGKILL)
+            await until(partial(is_gone, worker))
+            # As if the lease of what it was sending were over.
+            await connection.execute("update mails set due_at = clock_timestamp()")
+        await until(lambda: connection.fetchval("select count(*) = 0 from mails"), limit=60)
+        arrived = Counter(letter.to[0] for letter in box.letters)
+    assert len(arrived) == number
+    twice = [name for name, times in arrived.items() if times > 1]
+    assert max(arrived.values()) <= 2
+    assert len(twice) <= kills
+    ids: dict[str, set[str]] = {}
+    for letter in box.letters:
+        ids.setdefault(letter.to[0], set()).add(str(letter.message["Message-ID"]))
+    assert all(len(each) == 1 for each in ids.values()), "the same mail has the same Message-ID"

@@ -1,0 +1,269 @@
+"""Letters: what is mailed, as text and as a small page, in the reader's language.
+
+Headers are made by the standard library's `email`, which refuses a line break in one; what people
+wrote is put on one line before. A page has no picture, no script and nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import email.policy
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from warmdesk import clock
+from warmdesk.config import Settings
+from warmdesk.errors import cut
+from warmdesk.mail.words import Words, later
+from warmdesk.schemas.settings import SystemSettings, sender
+
+LONGEST_BODY = 100
+"""Characters of what somebody wrote."""
+SHOWN = 30
+"""Notifications that one mail shows."""
+LONGEST_LINE = 200
+"""Characters of a subject or a name that people chose."""
+POLICY = email.policy.SMTP.clone(max_line_length=78)
+PRODUCT = "WarmDesk"
+FAREWELL = "unsubscribe"
+"""What the token is sealed for by which somebody says no to mails."""
+
+SENTENCES = {
+    "mention": later("{actor} mentioned you in {title}"),
+    "assigned": later("{actor} assigned {title} to you"),
+    "assigned_moved": later("{actor} moved {title}, which is assigned to you"),
+    "assigned_commented": later("{actor} commented on {title}, which is assigned to you"),
+    "watched_updated": later("{actor} changed {title}, which you watch"),
+    "topic_reply": later("{actor} replied in {title}"),
+    "dm": later("{actor} wrote to you"),
+    "project_added": later("{actor} added you to {title}"),
+}
+"""What a notification of each kind says."""
+OTHERWISE = later("There is news about {title}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A paragraph: words, or a link that says them; `quoted`: what somebody wrote."""
+
+    text: str
+    url: str = ""
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What one reader is told. `end` stands small below."""
+
+    words: Words
+    to: str
+    name: str
+    subject: str
+    parts: Sequence[Part]
+    end: Sequence[Part] = ()
+    unsubscribe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What letters say of this installation: its name, and how its links begin."""
+
+    name: str
+    url: str
+
+    @classmethod
+    def of(cls, settings: Settings, values: SystemSettings) -> Place:
+        return cls(one_line(values.company_name) or PRODUCT, settings.base_url.rstrip("/"))
+
+    @property
+    def host(self) -> str:
+        """The host that links lead to."""
+        return urlsplit(self.url).hostname or "localhost"
+
+
+def is_on(settings: Settings, values: SystemSettings) -> bool:
+    """Whether anything is mailed: there is a server for it, and an address for the links."""
+    return bool(values.smtp_host and settings.base_url)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without control characters, and not long."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return cut(" ".join(plain.split()), LONGEST_LINE)
+
+
+def password_letter(place: Place, account: Any, token: str) -> Letter:
+    """How a forgotten password is set anew."""
+    words = Words(account["locale"])
+    return Letter(
+        words,
+        to=account["email"],
+        name=account["display_name"],
+        subject=words("Set a new password"),
+        parts=(
+            Part(words("Hello {name},", name=account["display_name"])),
+            Part(
+                words(
+                    "somebody, probably you, asked to set a new password for your account"
+                    " {username} at {place}.",
+                    username=account["username"],
+                    place=place.name,
+                )
+            ),
+            Part(words("Set a new password"), url=f"{place.url}/reset-password?token={token}"),
+            Part(
+                words(
+                    "The link is good once, and for one hour. If it was not you, do nothing: your"
+                    " password stays as it is."
+                )
+            ),
+        ),
+    )
+
+
+def trial_letter(place: Place, to: str, locale: str) -> Letter:
+    """A mail that shows that mails arrive."""
+    words = Words(locale)
+    return Letter(
+        words,
+        to=to,
+        name="",
+        subject=words("A test mail from {place}", place=place.name),
+        parts=(Part(words("If you can read this, {place} can send mail.", place=place.name)),),
+    )
+
+
+def news_letter(place: Place, reader: Any, news: Sequence[Any], unsubscribe: str) -> Letter:
+    """What happened that concerns somebody, the oldest first."""
+    words = Words(reader["locale"])
+    told = [_told(words, each) for each in news]
+    parts = [Part(words("Hello {name},", name=reader["display_name"]))]
+    for sentence, each in zip(told[:SHOWN], news, strict=False):
+        parts.append(Part(sentence, url=place.url + each["url"]))
+        if each["body"]:
+            parts.append(Part(cut(each["body"], LONGEST_BODY), quoted=True))
+    if len(told) > SHOWN:
+        more = len(told) - SHOWN
+        parts.append(Part(words.many("And {number} more.", "And {number} more.", more)))
+    subject = told[0]
+    if len(told) > 1:
+        subject = words.many("{number} new notification", "{number} new notifications", len(told))
+    return Letter(
+        words,
+        to=reader["email"],
+        name=reader["display_name"],
+        subject=subject,
+        parts=parts,
+        end=(
+            Part(
+                words(
+                    "You get this mail because {place} told you of it and you were not there.",
+                    place=place.name,
+                )
+            ),
+            Part(words("No such mails any more"), url=unsubscribe),
+        ),
+        unsubscribe=unsubscribe,
+    )
+
+
+def farewell_page(locale: str, *, asked: bool) -> str:
+    """A page about mails that somebody does not want any more: the question, or that it is done."""
+    words = Words(locale)
+    if asked:
+        title = words("No more mails about notifications?")
+        button = html.escape(words("Yes, no more mails"))
+        body = f'<form method="post"><button>{button}</button></form>'
+    else:
+        title = words(
+            "You get no more mails about notifications. In your profile you can turn them on again."
+        )
+        body = ""
+    return _document(words.language, title, f"<p>{html.escape(title)}</p>{body}")
+
+
+def _told(words: Words, news: Any) -> str:
+    actor = (news["actor"] or {}).get("display_name") or words("Somebody")
+    return words(
+        SENTENCES.get(news["kind"], OTHERWISE),
+        actor=one_line(actor),
+        title=one_line(news["title"] or ""),
+    )
+
+
+def message(place: Place, values: SystemSettings, letter: Letter, mail_id: str) -> EmailMessage:
+    """The letter as it is sent. The same `mail_id` at each try: who gets two can tell.
+
+    Raises ValueError for an address that is none.
+    """
+    name, address = sender(values.smtp_from) or ("", f"warmdesk@{place.host}")
+    made = EmailMessage(policy=POLICY)
+    made["From"] = _address(name or place.name, address)
+    made["To"] = _address(letter.name, letter.to)
+    made["Subject"] = one_line(letter.subject)
+    made["Date"] = format_datetime(datetime.fromtimestamp(clock.now(), UTC))
+    made["Message-ID"] = f"<{mail_id}@{_ascii_host(address.rpartition('@')[2])}>"
+    made["Auto-Submitted"] = "auto-generated"
+    if letter.unsubscribe:
+        made["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
+        made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    made.set_content(_text(letter), cte="quoted-printable")
+    made.add_alternative(_page(letter), subtype="html", cte="quoted-printable")
+    made["Content-Language"] = letter.words.language
+    return made
+
+
+def _address(name: str, address: str) -> Address:
+    local, _, host = address.rpartition("@")
+    if not local or not host:
+        raise ValueError("it is no address")
+    return Address(one_line(name), username=local, domain=_ascii_host(host))
+
+
+def _ascii_host(host: str) -> str:
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ValueError("the host of the address is none") from error
+
+
+def _text(letter: Letter) -> str:
+    blocks = [_as_text(part) for part in letter.parts]
+    if letter.end:
+        blocks.append("-- ")
+        blocks += [_as_text(part) for part in letter.end]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _as_text(part: Part) -> str:
+    if part.quoted:
+        return "\n".join(f"> {line}" for line in part.text.splitlines())
+    return f"{part.text}\n{part.url}" if part.url else part.text
+
+
+def _page(letter: Letter) -> str:
+    blocks = "".join(_as_html(part) for part in letter.parts)
+    end = "".join(_as_html(part) for part in letter.end)
+    small = f'<hr><div style="font-size:small;color:#555">{end}</div>' if end else ""
+    return _document(letter.words.language, letter.subject, blocks + small)
+
+
+def _document(language: str, title: str, content: str) -> str:
+    return (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title></head>"
+        f'<body style="font-family:sans-serif;max-width:40em">{content}</body></html>\n'
+    )
+
+
+def _as_html(part: Part) -> str:
+    text = html.escape(part.text).replace("\n", "<br>")
+    if part.url:
+        return f'<p><a href="{html.escape(part.url)}">{text}</a></p>'
+    return f"<blockquote>{text}</blockquote>" if part.quoted else f"<p>{text}</p>"
