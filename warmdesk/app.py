@@ -20,6 +20,7 @@ from warmdesk.http.routing import BASE
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.periodic import Job
+from warmdesk.jobs.purges import Purges
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
@@ -27,7 +28,7 @@ from warmdesk.rest import health
 from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper)
+JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Purges)
 
 
 def build_app(desk: Desk) -> web.Application:

@@ -19,6 +19,7 @@ TABLES: dict[str, str] = {
     "sessions": "100 living ones a user; ended ones go after a day, expired ones after 30",
     "refresh_tokens": "600 an hour and user, gone when they expire or their session ends",
     "api_keys": WORK,
+    "audit": "what changes a right, a key or a setting; 400 days",
     "login_events": "1,000 failures and 1,000 others a user, and as many of nobody; 400 days",
     "idempotency_keys": "50,000 keys and 256 MiB a user; 24 hours",
     "feeds": "one row a project and user",

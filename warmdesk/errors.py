@@ -62,6 +62,8 @@ CODES = {
     "last_owner": "A project keeps an owner who may act.",
     "method_not_allowed": "There is no such method here; `Allow` names those that are.",
     "not_a_group": "Two people talk here; only a group has a name, and people who come and go.",
+    "not_archived": "Only an archived project can be purged.",
+    "not_deleted": "Only a deleted account can be purged.",
     "not_found": "It does not exist, or not for you.",
     "not_json": "The body is not valid JSON.",
     "origin_not_allowed": "A page of this origin may not open sockets here.",

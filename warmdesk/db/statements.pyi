@@ -111,6 +111,24 @@ class AttachmentsQueries(Queries):
     @query
     def unknown(self, *, names: Sequence[str | None] | None) -> Rows: ...
 
+class AuditQueries(Queries):
+    @query
+    def page(
+        self, *, before: int | None, actor_id: int | None, action: str | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def write(
+        self,
+        *,
+        actor_id: int | None,
+        ip: Any,
+        action: Any,
+        target_type: Any,
+        target_id: int | None,
+        before: str | None,
+        after: str | None,
+    ) -> str: ...
+
 class AuthQueries(Queries):
     @query
     def session_holders(
@@ -776,6 +794,10 @@ class MembersQueries(Queries):
     def ids(self, *, project_id: Any, limit: int | None) -> Rows: ...
     @query
     def one(self, *, project_id: Any, user_id: Any) -> Any: ...
+    @query
+    def hold(self, *, user_id: int | None, projects: Sequence[int | None] | None) -> Rows: ...
+    @query
+    def of_user(self, *, user_id: int | None) -> Row: ...
 
 class MetricsQueries(Queries):
     @query
@@ -961,6 +983,46 @@ class ProjectsQueries(Queries):
     @query
     def digest(self, *, project_id: int | None) -> Row: ...
 
+class PurgesQueries(Queries):
+    @query
+    def project(self, *, project_id: int | None) -> str: ...
+    @query
+    def forget_project(self, *, actor: int | None, project_id: int | None) -> Any: ...
+    @query
+    def projects(self) -> Rows: ...
+    @query
+    def empty_project(self, *, project_id: int | None, most: int | None) -> Any: ...
+    @query
+    def user(self, *, user_id: int | None) -> str: ...
+    @query
+    def picture(self, *, address: str | None) -> str: ...
+    @query
+    def users(self, *, after: datetime.timedelta | None) -> Rows: ...
+    @query
+    def memberships(self, *, user_id: int | None) -> Rows: ...
+    @query
+    def own_events(self, *, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def own_answers(self, *, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def rename_in_events(
+        self, *, channel: str | None, seq: int | None, most: int | None, user_id: int | None
+    ) -> Rows: ...
+    @query
+    def rename_in_answers(
+        self,
+        *,
+        owner: int | None,
+        path: str | None,
+        key: str | None,
+        most: int | None,
+        user_id: int | None,
+    ) -> Rows: ...
+    @query
+    def scrubbed(self, *, user_id: int | None) -> str: ...
+    @query
+    def may_purge(self) -> Any: ...
+
 class ReactionsQueries(Queries):
     @query
     def add(
@@ -1011,6 +1073,8 @@ class RetentionQueries(Queries):
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
+    @query
+    def audit(self, *, batch: int | None) -> Any: ...
     @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
@@ -1150,10 +1214,23 @@ class UsersQueries(Queries):
         is_active: Any,
         must_change_password: Any,
     ) -> Row: ...
+    @query
+    def lock_deleted(self, *, user_id: Any) -> Row: ...
+    @query
+    def set_deleted(self, *, deleted: bool | None, user_id: Any) -> Row: ...
+    @query
+    def login_history(
+        self, *, user_id: int | None, before: int | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def standing(self, *, user_id: int | None) -> Row: ...
+    @query
+    def is_there(self, *, user_id: int | None) -> Any: ...
 
 class Sql(Statements):
     access: AccessQueries
     attachments: AttachmentsQueries
+    audit: AuditQueries
     auth: AuthQueries
     avatars: AvatarsQueries
     cards: CardsQueries
@@ -1172,6 +1249,7 @@ class Sql(Statements):
     once: OnceQueries
     people: PeopleQueries
     projects: ProjectsQueries
+    purges: PurgesQueries
     reactions: ReactionsQueries
     replies: RepliesQueries
     retention: RetentionQueries

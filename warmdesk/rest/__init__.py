@@ -9,6 +9,8 @@ RESOURCES = (
     "auth",
     "sessions",
     "users",
+    "accounts",
+    "administration",
     "avatars",
     "people",
     "projects",
