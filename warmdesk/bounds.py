@@ -21,6 +21,7 @@ TABLES: dict[str, str] = {
     "api_keys": WORK,
     "audit": "what changes a right, a key or a setting; 400 days",
     "login_events": "1,000 failures and 1,000 others a user, and as many of nobody; 400 days",
+    "invitations": "1,000 open ones a project, and of the installation; 37 days",
     "idempotency_keys": "50,000 keys and 256 MiB a user; 24 hours",
     "feeds": "one row a project and user",
     "events": "event_retention_days",

@@ -87,6 +87,7 @@ CODES = {
     "too_many_columns": "The project has as many columns as one may have.",
     "too_many_files": "There are as many files, or uploads that nothing has, as there may be.",
     "too_many_idempotency_keys": "Too many keys for retries in 24 hours: wait, or send none.",
+    "too_many_invitations": "There are as many open invitations here as there may be.",
     "too_many_items": "The checklist has as many items as one may have.",
     "too_many_labels": "The project has as many labels as one may have.",
     "too_many_members": "The group has as many people as one may have.",

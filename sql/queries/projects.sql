@@ -93,6 +93,9 @@ select project_json(:project_id);
 -- A project with the reader's own view before it.
 select project_seen(:project_id, :user_id, :role);
 
+-- name: is_archived -> value, by key
+select p.is_archived from projects as p where p.id = :project_id;
+
 -- name: star -> many, by key
 -- No row when it is starred already.
 insert into starred_projects (user_id, project_id) values (:user_id, :project_id) on conflict do nothing returning user_id;

@@ -36,6 +36,9 @@ with ended as (
     delete from favorite_users where favorite_user_id = :user_id::bigint and user_id <> :user_id::bigint
 ), starred as (
     delete from starred_projects where user_id = :user_id::bigint
+), invited as (
+    delete from invitations
+    where inviter_id = :user_id::bigint or used_by_id = :user_id::bigint or email = lower(:email::text)
 ), written_down as (
     update audit set ip = '' where actor_id = :user_id::bigint
 )

@@ -199,7 +199,7 @@ async def purge(change: Change, before: Any) -> None:
         "avatar_url": None,
     }
     await rewrite(change, before, fields)
-    await sql.purges.user(connection, user_id=user_id)
+    await sql.purges.user(connection, user_id=user_id, email=before["email"])
     await sql.purges.picture(connection, address=before["avatar_url"])
     await audit(change, "user.purged", user_id)
 

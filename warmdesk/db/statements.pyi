@@ -207,6 +207,7 @@ class AuthQueries(Queries):
         last_name: Any,
         display_name: Any,
         locale: Any,
+        global_role: Any,
     ) -> Row: ...
     @query
     def password_of(self, *, user_id: Any) -> Any: ...
@@ -715,6 +716,30 @@ class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
 
+class InvitationsQueries(Queries):
+    @query
+    def create(
+        self,
+        *,
+        ttl: datetime.timedelta | None,
+        project_id: int | None,
+        role: Any,
+        email: str | None,
+        inviter_id: int | None,
+        salt: UUID | str | None,
+        token_hash: Any,
+    ) -> Row: ...
+    @query
+    def exceeds(self, *, project_id: int | None, most: int | None) -> Any: ...
+    @query
+    def page(self, *, before: int | None, project_id: int | None, limit: int | None) -> Row: ...
+    @query
+    def revoke(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def living(self, *, token_hash: Any) -> Rows: ...
+    @query
+    def use(self, *, id: int | None, user_id: int | None) -> Row: ...
+
 class LabelsQueries(Queries):
     @query
     def all(self, *, project_id: int | None) -> Any: ...
@@ -953,6 +978,8 @@ class ProjectsQueries(Queries):
     @query
     def seen(self, *, project_id: Any, user_id: Any, role: Any) -> Any: ...
     @query
+    def is_archived(self, *, project_id: Any) -> Any: ...
+    @query
     def star(self, *, user_id: Any, project_id: Any) -> Rows: ...
     @query
     def unstar(self, *, user_id: Any, project_id: Any) -> Rows: ...
@@ -993,7 +1020,7 @@ class PurgesQueries(Queries):
     @query
     def empty_project(self, *, project_id: int | None, most: int | None) -> Any: ...
     @query
-    def user(self, *, user_id: int | None) -> str: ...
+    def user(self, *, user_id: int | None, email: str | None) -> str: ...
     @query
     def picture(self, *, address: str | None) -> str: ...
     @query
@@ -1073,6 +1100,8 @@ class RetentionQueries(Queries):
     def sessions(self, *, batch: int | None) -> Any: ...
     @query
     def login_events(self, *, batch: int | None, most: int | None) -> Any: ...
+    @query
+    def invitations(self, *, batch: int | None) -> Any: ...
     @query
     def audit(self, *, batch: int | None) -> Any: ...
     @query
@@ -1241,6 +1270,7 @@ class Sql(Statements):
     conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    invitations: InvitationsQueries
     labels: LabelsQueries
     links: LinksQueries
     members: MembersQueries

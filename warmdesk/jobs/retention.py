@@ -56,6 +56,7 @@ class Retention(Job):
             "refresh_tokens": partial(trims.refresh_tokens, batch=BATCH),
             "sessions": partial(trims.sessions, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
+            "invitations": partial(trims.invitations, batch=BATCH),
             "audit": partial(trims.audit, batch=BATCH),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "avatars": partial(trims.avatars, batch=BATCH),

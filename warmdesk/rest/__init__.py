@@ -15,6 +15,7 @@ RESOURCES = (
     "people",
     "projects",
     "members",
+    "invitations",
     "columns",
     "labels",
     "cards",

@@ -1,0 +1,59 @@
+-- name: create -> one, by key
+-- A new invitation; a mail is wanted where there is an address.
+insert into invitations (expires_at, project_id, role, email, inviter_id, salt, token_hash, wants_mail)
+values (
+    clock_timestamp() + :ttl::interval, :project_id::bigint, :role, lower(:email::text), :inviter_id::bigint, :salt::uuid,
+    :token_hash, :email::text is not null
+)
+returning id, iso(expires_at) as expires_at;
+
+-- name: exceeds -> value
+-- Whether there are more than `most` open invitations to a project, or to the installation.
+select exists(
+    select from invitations as i
+    where
+        case when :project_id::bigint is null then i.project_id is null else i.project_id = :project_id::bigint end
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now()
+    offset :most::integer
+);
+
+-- name: page -> one
+-- A page of the living invitations to a project, or to the installation, the newest first, before an id.
+with chosen as (
+    select i.id, shape(i)::text as invitation, row_number() over (order by i.id desc) as nth
+    from invitations as i
+    where
+        i.id < coalesce(:before::bigint, 9223372036854775807)
+        and (i.project_id = :project_id::bigint or (:project_id::bigint is null and i.project_id is null))
+        and invitation_lives(i)
+    order by i.id desc
+    limit :limit::integer + 1
+)
+select
+    '[' || coalesce(string_agg(c.invitation, ',' order by c.nth) filter (where c.nth <= :limit::integer), '') || ']' as items,
+    case
+        when count(*) > :limit::integer then json_build_array(min(c.id) filter (where c.nth = :limit::integer))
+    end as next
+from chosen as c;
+
+-- name: revoke -> one, by key
+-- Takes an open invitation to this project, or to the installation, back; no row when there is none.
+with revoked as (
+    update invitations as i set revoked_at = clock_timestamp(), wants_mail = false
+    where
+        i.id = :id::bigint and i.project_id is not distinct from :project_id::bigint
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now()
+    returning i
+)
+select (r.i).role, forget_invitation(r.i)::text as forgotten from revoked as r;
+
+-- name: living -> many, by key
+-- A living invitation by its token's hash: what it offers, and where.
+select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug, coalesce(p.is_archived, false) as is_archived
+from invitations as i
+left join projects as p on p.id = i.project_id
+where i.token_hash = :token_hash and invitation_lives(i);
+
+-- name: use -> one, by key
+-- Uses an invitation up: see use_invitation in sql/changes/invitations.sql.
+select u.role, u.email from use_invitation(:id::bigint, :user_id::bigint) as u;
