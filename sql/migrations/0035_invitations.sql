@@ -26,8 +26,8 @@ create table invitations (
         end
     )
 );
-create index invitations_project on invitations (project_id, id desc) where project_id is not null;
-create index invitations_server on invitations (id desc) where project_id is null;
+create index invitations_project on invitations (project_id) where project_id is not null;
+create index invitations_open on invitations (coalesce(project_id, 0), expires_at) where used_at is null and revoked_at is null;
 create index invitations_inviter on invitations (inviter_id);
 create index invitations_used_by on invitations (used_by_id) where used_by_id is not null;
 create index invitations_expired on invitations (expires_at);

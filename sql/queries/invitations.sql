@@ -12,7 +12,7 @@ returning id, iso(expires_at) as expires_at;
 select exists(
     select from invitations as i
     where
-        case when :project_id::bigint is null then i.project_id is null else i.project_id = :project_id::bigint end
+        coalesce(i.project_id, 0) = coalesce(:project_id::bigint, 0)
         and i.used_at is null and i.revoked_at is null and i.expires_at > now()
     offset :most::integer
 );
@@ -24,8 +24,8 @@ with chosen as (
     from invitations as i
     where
         i.id < coalesce(:before::bigint, 9223372036854775807)
-        and (i.project_id = :project_id::bigint or (:project_id::bigint is null and i.project_id is null))
-        and invitation_lives(i)
+        and coalesce(i.project_id, 0) = coalesce(:project_id::bigint, 0)
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now() and invitation_lives(i)
     order by i.id desc
     limit :limit::integer + 1
 )

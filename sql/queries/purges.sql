@@ -94,8 +94,8 @@ select count(*) from gone;
 -- name: rename_in_events -> many
 -- Writes a purged user's present name into a batch of events, all events being read once, by channel and seq, after a place;
 -- gives the last place, and no row behind the end.
-with batch as (
-    select e.channel, e.seq
+with batch as materialized (
+    select e.channel, e.seq, strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
     from events as e
     where (e.channel, e.seq) > (:channel::text, :seq::bigint)
     order by e.channel, e.seq
@@ -103,17 +103,15 @@ with batch as (
 ), renamed as (
     update events as e set payload = without_name(e, :user_id::bigint)
     from batch as b
-    where
-        e.channel = b.channel and e.seq = b.seq
-        and strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0
+    where b.names and e.channel = b.channel and e.seq = b.seq
 )
 select b.channel, b.seq from batch as b order by b.channel desc, b.seq desc limit 1;
 
 -- name: rename_in_answers -> many
 -- The same for answers that are kept for a key, by when they were given and their key; what shows the whole account is told to
 -- nobody any more.
-with batch as (
-    select k.user_id, k.path, k.key
+with batch as materialized (
+    select k.user_id, k.path, k.key, strpos(k.answer, '"id":' || :user_id::bigint || ',"username":"') > 0 as names
     from idempotency_keys as k
     where (k.user_id, k.path, k.key) > (:owner::bigint, :path::text, :key::text)
     order by k.user_id, k.path, k.key
@@ -126,9 +124,7 @@ with batch as (
             else without_name(k.answer, :user_id::bigint)
         end
     from batch as b
-    where
-        k.user_id = b.user_id and k.path = b.path and k.key = b.key
-        and strpos(k.answer, '"id":' || :user_id::bigint || ',"username":"') > 0
+    where b.names and k.user_id = b.user_id and k.path = b.path and k.key = b.key
 )
 select b.user_id as owner, b.path, b.key from batch as b order by b.user_id desc, b.path desc, b.key desc limit 1;
 

@@ -1033,17 +1033,17 @@ class PurgesQueries(Queries):
     def own_answers(self, *, user_id: int | None, most: int | None) -> Any: ...
     @query
     def rename_in_events(
-        self, *, channel: str | None, seq: int | None, most: int | None, user_id: int | None
+        self, *, user_id: int | None, channel: str | None, seq: int | None, most: int | None
     ) -> Rows: ...
     @query
     def rename_in_answers(
         self,
         *,
+        user_id: int | None,
         owner: int | None,
         path: str | None,
         key: str | None,
         most: int | None,
-        user_id: int | None,
     ) -> Rows: ...
     @query
     def scrubbed(self, *, user_id: int | None) -> str: ...

@@ -26,9 +26,9 @@ from warmdesk.realtime.events import CONTROL_USER_PURGED
 
 BATCH = 200
 """Rows of one batch: with each card go its comments, its history and whatever else hangs on it."""
-READ = 2000
+READ = 750
 """Events that one batch looks at."""
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.01
 AFTER = timedelta(seconds=10)
 """When no change is under way any more that saw the old name."""
 
