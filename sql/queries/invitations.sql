@@ -54,6 +54,16 @@ from invitations as i
 left join projects as p on p.id = i.project_id
 where i.token_hash = :token_hash and invitation_lives(i);
 
+-- name: used_by -> many, by key
+-- An invitation of which this user came in, and has what it offered still; at most one row.
+select i.project_id, m.role
+from invitations as i
+inner join users as u on u.id = i.used_by_id
+left join project_members as m on m.project_id = i.project_id and m.user_id = u.id
+left join projects as p on p.id = i.project_id
+where i.token_hash = :token_hash and i.used_by_id = :user_id::bigint
+    and case when i.project_id is null then u.global_role = i.role else m.role is not null and p.purged_at is null end;
+
 -- name: use -> one, by key
 -- Uses an invitation up: see use_invitation in sql/changes/invitations.sql.
 select u.role, u.email from use_invitation(:id::bigint, :user_id::bigint) as u;

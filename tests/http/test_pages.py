@@ -425,7 +425,7 @@ def filters_of(query: Any) -> list[tuple[str, str]]:
 
 
 def another(kind: Any, default: Any) -> str:
-    words = ("admin", "activity", "here", "brief", "updated")
+    words = ("admin", "activity", "here", "brief", "updated", "key.created")
     for text in ("1", "true", "false", *words, "2026-05-01", str(some(UUID))):
         try:
             if msgspec.convert(text, kind, strict=False) != default:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.closed import check
-from tests.conftest import Board, Door, until
+from tests.conftest import Board, Door, Invite, until
 from tests.person import Person
+from warmdesk.auth.tokens import digest
 from warmdesk.desk import Desk
 from warmdesk.realtime.channels import project_channel
 from warmdesk.schemas.audit import AuditLine
@@ -48,6 +49,29 @@ async def test_who_is_deleted_is_out_at_once_on_every_worker(
     assert shown["deleted_at"] is not None
 
 
+@pytest.mark.parametrize("end", ["deleted", "deactivated", "of service"])
+async def test_a_key_ends_with_its_account_on_every_worker(
+    board: Board, root: Person, twin: Door, person: Invite, connection: Any, end: str
+) -> None:
+    key = "wd_" + "5" * 48
+    await connection.execute(
+        "insert into api_keys (user_id, name, key_hash, key_prefix) values ($1, 'k', $2, 'wd_5')",
+        ALICE,
+        digest(key),
+    )
+    bot = person("alice", url=twin.url, api_key=key)
+    async with bot.socket("demo") as socket:
+        await socket.next("hello")
+        if end == "deleted":
+            await root.delete(f"/users/{ALICE}")
+        else:
+            change = {"is_active": False} if end == "deactivated" else {"global_role": "backup"}
+            await root.put(f"/users/{ALICE}", change)
+
+        assert await socket.closed(limit=2) == 4403
+    await bot.get(board.path, status=403 if end == "of service" else 401)
+
+
 async def test_what_was_deleted_comes_back_as_it_was(
     board: Board, root: Person, alice: Person
 ) -> None:
@@ -65,7 +89,8 @@ async def test_what_was_deleted_comes_back_as_it_was(
     after = await root.post(f"/users/{ALICE}/restore", status=200)
 
     assert after == before | {"updated_at": after["updated_at"]}
-    await root.post(f"/users/{ALICE}/restore", status=404)
+    assert await root.post(f"/users/{ALICE}/restore", status=200) == after
+    await root.post("/users/99/restore", status=404)
     alice.client.token = None
     assert (await alice.get(f"{board.path}"))["my_role"] == "member"
 

@@ -50,7 +50,7 @@ async def is_dead(client: Client, eve: Person, token: str) -> bool:
 
 
 async def test_a_link_leads_into_a_project_once(
-    board: Board, olga: Person, eve: Person, root: Person, anyone: Client, connection: Any
+    board: Board, olga: Person, alice: Person, eve: Person, root: Person, anyone: Client
 ) -> None:
     made, token = await invite(olga, board.path, email="Eve@Example.org", role="admin")
 
@@ -77,7 +77,9 @@ async def test_a_link_leads_into_a_project_once(
         assert (await hers.next("project.joined"))["payload"] == {"slug": "demo"}
     assert (await eve.get(board.path))["my_role"] == "admin"
     assert await olga.get(f"{board.path}/invitations") == []
-    assert await is_dead(anyone, eve, token)
+    again = await eve.post(f"/invitations/{token}/accept", status=200)
+    assert again["project"]["id"] == accepted["project"]["id"]
+    assert await is_dead(anyone, alice, token)
     actions = [line["action"] for line in await root.get("/admin/audit?limit=3")]
     assert actions == ["invitation.accepted", "member.added", "invitation.created"]
 

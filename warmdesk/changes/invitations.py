@@ -66,6 +66,19 @@ async def find(connection: Any, token: str) -> Any:
     raise NotFound("the invitation is not valid")
 
 
+async def came_by(connection: Any, token: str, user_id: int) -> Any:
+    """The place and role of somebody who came in by this token before, and is there still; None for
+    everybody else. Whose answer was lost asks again.
+    """
+    if is_secret(token):
+        token_hash = digest(token)
+        for row in await sql.invitations.used_by(
+            connection, token_hash=token_hash, user_id=user_id
+        ):
+            return row
+    return None
+
+
 async def use(change: Change, found: Any, user_id: int, *, is_new: bool) -> None:
     """Use an invitation up for an account, which gets what it offers. `is_new`: the account was
     made in this change, with the role that the invitation gives.

@@ -65,12 +65,15 @@ async def delete_user(request: web.Request) -> web.Response:
 
 @route("POST", "/users/{user_id}/restore", need=GlobalRole.ADMIN, answer=Account, tag=ACCOUNTS)
 async def restore_user(request: web.Request) -> web.Response:
-    """Bring a deleted account back, as it was; 404 for one that is not deleted."""
+    """Bring a deleted account back, as it was; one that is not deleted stays as it is."""
     actor, user_id = request[ACTOR], path_id(request, "user_id")
     came = client_origin(request)
 
     async def work(change: Change) -> str:
         await sql.auth.lock_admins(change.connection)
+        if (await sql.users.standing(change.connection, user_id=user_id))["is_live"]:
+            await change.enter()
+            return str(await sql.users.account(change.connection, user_id=user_id))
         await sql.users.lock_deleted(change.connection, user_id=user_id)
         await change.enter()
         account = await accounts.set_deleted(change, user_id, deleted=False)

@@ -167,15 +167,18 @@ async def show_invitation(request: web.Request) -> web.Response:
 async def accept_invitation(request: web.Request) -> web.Response:
     """Take an invitation: be a member of its project, or have its role in the installation.
 
-    Who is a member already, or has no lower role, gets 409, and the link stays good.
+    Who is a member already, or has no lower role, gets 409, and the link stays good. Who came in by
+    it may ask again, and gets the same.
     """
     actor, token = request[ACTOR], request.match_info["token"]
     if actor.session_id is None:
         raise Forbidden("an API key cannot do this; sign in", code="sign_in_required")
 
     async def work(change: Change) -> str:
-        found = await invitations.find(change.connection, token)
-        await invitations.use(change, found, actor.user_id, is_new=False)
+        found = await invitations.came_by(change.connection, token, actor.user_id)
+        if found is None:
+            found = await invitations.find(change.connection, token)
+            await invitations.use(change, found, actor.user_id, is_new=False)
         await change.enter(HUMAN_ROLES)
         project_id = found["project_id"]
         project = None
