@@ -166,65 +166,72 @@ async def test_nothing_personal_stays_of_a_purged_person(
     desk: Desk,
     connection: Any,
 ) -> None:
-    email, name = "zelda.quux@example.net", "Zelda Quux"
-    picture = form(("zelda.png", PNG), part="avatar")
-    await alice.request("POST", "/users/me/avatar", picture, headers=AS_FORM)
-    profile = {"display_name": name, "first_name": "Zelda", "last_name": "Quux", "email": email}
-    await alice.put("/users/me", {**profile, "timezone": "Asia/Tokyo"})
-    names = await fill(board, olga, alice)
-    await bob.post(f"/favorite-users/{ALICE}", status=204)
-    group = await alice.post("/conversations", {"user_ids": [BOB, OLGA]}, key="k1")
-    await alice.post(f"/conversations/{group['id']}/messages", {"body": "What stays"})
-    await olga.post(f"{board.path}/chat/messages", {"body": "Hello @alice"}, key="k2")
-    await root.put(f"{board.path}/members/{ALICE}", {"role": "owner"})
-    made = {"email": "z2@example.net", "username": "zelda2", "password": PASSWORD}
-    await root.post("/users", made, key="k3")
-    await root.delete(f"/users/{ALICE}")
-    assert "Zelda" in str(await bob.get(f"{board.path}/events?since=0"))
+    async with bob.socket("demo"):
+        email, name = "zelda.quux@example.net", "Zelda Quux"
+        picture = form(("zelda.png", PNG), part="avatar")
+        await alice.request("POST", "/users/me/avatar", picture, headers=AS_FORM)
+        profile = {"display_name": name, "first_name": "Zelda", "last_name": "Quux", "email": email}
+        await alice.put("/users/me", {**profile, "timezone": "Asia/Tokyo"})
+        names = await fill(board, olga, alice)
+        await bob.post(f"/favorite-users/{ALICE}", status=204)
+        group = await alice.post("/conversations", {"user_ids": [BOB, OLGA]}, key="k1")
+        await alice.post(f"/conversations/{group['id']}/messages", {"body": "What stays"})
+        await olga.post(f"{board.path}/chat/messages", {"body": "Hello @alice"}, key="k2")
+        await root.put(f"{board.path}/members/{ALICE}", {"role": "owner"})
+        made = {"email": "z2@example.net", "username": "zelda2", "password": PASSWORD}
+        await root.post("/users", made, key="k3")
+        await root.delete(f"/users/{ALICE}")
+        assert "Zelda" in str(await bob.get(f"{board.path}/events?since=0"))
 
-    async with olga.socket("demo") as socket:
-        await root.delete(f"/users/{ALICE}/permanent")
-        told = (await socket.next("project.member_updated"))["payload"]
-        assert told["user"] == {
-            "id": ALICE,
-            "username": f"deleted:{ALICE}",
-            "display_name": "Deleted user",
-            "avatar_url": None,
-        }
-        await root.delete(f"/users/{ALICE}/permanent", status=404)
-        job = Purges(desk)
-        job.after = type(job.after)()
-        await job.turn()
-        removed = (await socket.next("project.member_removed"))["payload"]
-        assert removed == {"user_id": ALICE}
+        rooms, channel = desk.hub.rooms, project_channel(board.id)
+        assert not is_clean(rooms[channel])
+        async with olga.socket("demo") as socket:
+            await root.delete(f"/users/{ALICE}/permanent")
+            told = (await socket.next("project.member_updated"))["payload"]
+            assert told["user"] == {
+                "id": ALICE,
+                "username": f"deleted:{ALICE}",
+                "display_name": "Deleted user",
+                "avatar_url": None,
+            }
+            await root.delete(f"/users/{ALICE}/permanent", status=404)
+            job = Purges(desk)
+            job.after = type(job.after)()
+            await job.turn()
+            removed = (await socket.next("project.member_removed"))["payload"]
+            assert removed == {"user_id": ALICE}
 
-    for table, rows in (await everything(connection)).items():
-        for word in ("zelda.", "Zelda", "Quux", "quux", '"alice"', "alice@", "Asia/Tokyo"):
-            assert word not in rows, (table, word)
-    assert await connection.fetchval("select count(*) from avatars") == 0
-    assert await connection.fetchval("select scrubbed_at from users where id = $1", ALICE)
-    comments = await bob.get(f"{board.path}/cards/{names['card_id']}/comments")
-    assert {each["body"]: each["user"]["display_name"] for each in comments}[
-        "A secret comment"
-    ] == "Deleted user"
-    said = await bob.get(f"/conversations/{group['id']}/messages")
-    assert (said[0]["body"], said[0]["sender"]["id"]) == ("What stays", ALICE)
-    card = await bob.get(f"{board.path}/cards/{names['card_id']}")
-    assert (card["assignees"], card["created_by"]["id"]) == ([], ALICE)
-    for place in (desk, twin.desk):
-        room = place.hub.rooms.get(project_channel(board.id))
-        await until(partial(is_clean, room))
-    assert "Zelda" not in str(await bob.get(f"{board.path}/events?since=0"))
-    for path in (f"/users/{ALICE}", f"/users/{ALICE}/login-history", f"/users/{ALICE}/projects"):
-        await root.get(path, status=404)
-    await root.post(f"/users/{ALICE}/restore", status=404)
-    assert ALICE not in {each["id"] for each in await root.get("/users?include_deleted=true")}
-    assert await job.turn() == 0
-    await root.post("/users", {"email": email, "username": "alice", "password": PASSWORD})
-    refused = await root.request(
-        "POST", "/auth/login", {"username": f"deleted:{ALICE}", "password": ""}
-    )
-    assert refused.status in (400, 401)
+        for table, rows in (await everything(connection)).items():
+            for word in ("zelda.", "Zelda", "Quux", "quux", '"alice"', "alice@", "Asia/Tokyo"):
+                assert word not in rows, (table, word)
+        assert await connection.fetchval("select count(*) from avatars") == 0
+        assert await connection.fetchval("select scrubbed_at from users where id = $1", ALICE)
+        comments = await bob.get(f"{board.path}/cards/{names['card_id']}/comments")
+        assert {each["body"]: each["user"]["display_name"] for each in comments}[
+            "A secret comment"
+        ] == "Deleted user"
+        said = await bob.get(f"/conversations/{group['id']}/messages")
+        assert (said[0]["body"], said[0]["sender"]["id"]) == ("What stays", ALICE)
+        card = await bob.get(f"{board.path}/cards/{names['card_id']}")
+        assert (card["assignees"], card["created_by"]["id"]) == ([], ALICE)
+        for place in (desk, twin.desk):
+            room = place.hub.rooms.get(project_channel(board.id))
+            await until(partial(is_clean, room))
+        assert "Zelda" not in str(await bob.get(f"{board.path}/events?since=0"))
+        for path in (
+            f"/users/{ALICE}",
+            f"/users/{ALICE}/login-history",
+            f"/users/{ALICE}/projects",
+        ):
+            await root.get(path, status=404)
+        await root.post(f"/users/{ALICE}/restore", status=404)
+        assert ALICE not in {each["id"] for each in await root.get("/users?include_deleted=true")}
+        assert await job.turn() == 0
+        await root.post("/users", {"email": email, "username": "alice", "password": PASSWORD})
+        refused = await root.request(
+            "POST", "/auth/login", {"username": f"deleted:{ALICE}", "password": ""}
+        )
+        assert refused.status in (400, 401)
 
 
 async def test_administrators_see_and_change_all_projects(
