@@ -110,12 +110,14 @@ class Office:
 
     author    whose the things are that are somebody's: messages, samples, sessions
     asker     whose the star, the watch and the reaction are that are taken back
+    administrator
+              who makes what only administrators make
     company   ids of who is in each conversation, beside alice and bob
     """
 
     def __init__(self, root: Person, alice: Person, bob: Person) -> None:
         self.root, self.alice, self.bob = root, alice, bob
-        self.author = self.asker = root
+        self.author = self.asker = self.administrator = root
         self.company: list[int] = []
 
     async def staff(self, slug: str) -> None:
@@ -161,6 +163,15 @@ class Office:
             key = await owner.post(keys, {"name": "Tried"})
             operation.names["project_key_id"] = str(key["id"])
             operation.ids["project_key_id"] = key["id"]
+        if operation.id in ("delete_user", "restore_user", "purge_user"):
+            await self._account(operation, number)
+        if "{token}" in operation.path or operation.path.startswith("/admin/invitations/{"):
+            await self._invitation(operation, number)
+        if operation.id == "set_projects_of_user":
+            made = await owner.post("/projects", {"name": f"Set {number}"})
+            operation.body = {"project_ids": [made["id"]]}
+        if operation.id == "purge_project":
+            await owner.delete(f"/projects/{operation.names['slug']}")
         if "{user_id}" in operation.path and "user_id" not in operation.names:
             operation.names["user_id"] = str(self.bob.id)
         if operation.id in ("register_user", "register", "create_user"):
@@ -180,6 +191,26 @@ class Office:
             operation.body = form(("door.png", PNG), part=name, **place)
             operation.headers = AS_FORM
         return operation
+
+    async def _account(self, operation: Operation, number: int) -> None:
+        """An account that nobody needs."""
+        name = f"spare{number}"
+        new = {"username": name, "email": f"{name}@example.com", "password": "wd 12345678"}
+        user_id = (await self.administrator.post("/users", new))["id"]
+        if operation.id != "delete_user":
+            await self.administrator.delete(f"/users/{user_id}")
+        operation.names["user_id"] = str(user_id)
+
+    async def _invitation(self, operation: Operation, number: int) -> None:
+        """A link to a project of alice's, in which nobody else is, or to the installation."""
+        asker, path = self.administrator, "/admin"
+        if "{token}" in operation.path:
+            asker, path = self.alice, f"/projects/for-{number}"
+            await asker.post("/projects", {"name": f"For {number}"})
+        made = await asker.post(f"{path}/invitations", {})
+        names = {"token": made["url"].rpartition("/")[2], "invitation_id": str(made["id"])}
+        name = "token" if "{token}" in operation.path else "invitation_id"
+        operation.names[name] = names[name]
 
     async def _link(self, operation: Operation) -> None:
         """The ticket of a link, which somebody copies from an answer."""
@@ -245,6 +276,9 @@ class Office:
             columns = columns[1:]  # one without cards
         if operation.path.endswith("/{card_id}/watch"):
             await self.asker.post(f"{project}/cards/{card['id']}/watch", status=200)
+        invitation = None
+        if operation.path.endswith("/{invitation_id}"):
+            invitation = await owner.post(f"{project}/invitations", {})
         tag = None
         if operation.path.endswith("/{tag}"):
             tag = await owner.post(f"{project}/cards/{card['id']}/tags", {"name": "urgent"})
@@ -258,6 +292,7 @@ class Office:
                 "user_id": str(self.bob.id),
                 "emoji": "👍",
                 "tag": "urgent",
+                "invitation_id": str(invitation and invitation["id"]),
             }.items()
             if f"{{{name}}}" in operation.path
         }

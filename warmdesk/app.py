@@ -22,6 +22,7 @@ from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.mail import Collector, Mailer
 from warmdesk.jobs.outgoing import Outgoing
 from warmdesk.jobs.periodic import Job
+from warmdesk.jobs.purges import Purges
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
@@ -30,7 +31,15 @@ from warmdesk.rest import health
 from warmdesk.rest.avatars import addresses
 from warmdesk.rest.metrics import sampling
 
-JOBS: tuple[type[Job], ...] = (Retention, Grams, FileKeeper, Outgoing, Mailer, Collector)
+JOBS: tuple[type[Job], ...] = (
+    Retention,
+    Grams,
+    FileKeeper,
+    Outgoing,
+    Mailer,
+    Collector,
+    Purges,
+)
 
 
 def build_app(desk: Desk) -> web.Application:

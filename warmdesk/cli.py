@@ -218,6 +218,7 @@ def create_user(wanted: argparse.Namespace) -> int:
     """Create an account; its password is asked for, or is the first line of the input."""
     from warmdesk.auth import passwords
     from warmdesk.changes import accounts
+    from warmdesk.changes.audit import audit
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
     from warmdesk.errors import fields_error
@@ -253,6 +254,8 @@ def create_user(wanted: argparse.Namespace) -> int:
                     must_change_password=False,
                 )
             await accounts.note_login(change, "admin_user_created", HERE, user_id=row["id"])
+            role = "admin" if wanted.admin or is_first else "user"
+            await audit(change, "user.created", row["id"], after={"global_role": role})
 
         async with open_desk(settings) as desk:
             await desk.changes.run(ChangeContext(None), work)
@@ -267,6 +270,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
     """Give an account a new password, as with create-user, and end its sessions."""
     from warmdesk.auth import passwords
     from warmdesk.changes import accounts
+    from warmdesk.changes.audit import audit
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
     from warmdesk.realtime.change import Change, ChangeContext, Held
@@ -302,6 +306,7 @@ def reset_password(wanted: argparse.Namespace) -> int:
                 )
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
+                await audit(change, "user.password_reset", user_id)
                 change.emit(
                     user_channel(user_id),
                     USER_UPDATED,

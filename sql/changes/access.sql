@@ -19,6 +19,7 @@ create or replace function sees_project(reader_ bigint, project_ bigint) returns
 select exists (
     select 1 from users u left join project_members m on m.user_id = u.id and m.project_id = project_
     where u.id = reader_ and effective_role(u.global_role, m.role) is not null
+        and exists (select 1 from projects p where p.id = project_ and p.purged_at is null)
 )
 $$;
 
@@ -103,7 +104,7 @@ begin
     else
         select * into p from projects where id = project_;
     end if;
-    if p.id is null then
+    if p.id is null or p.purged_at is not null then
         perform refuse(404, 'project not found');
     end if;
     if role_rank(mine) < role_rank(need_) then

@@ -20,3 +20,26 @@ begin
     return target;
 end
 $$;
+
+-- The same for one person and several projects: holds the projects in the order of their ids, locks the memberships in that
+-- order, and then the account. Gives the projects, each with the role of the membership, null where there is none.
+create or replace function hold_memberships(user_ bigint, projects_ bigint[])
+returns table (id bigint, slug text, is_archived boolean, role text) language plpgsql as $$
+declare
+    one bigint;
+begin
+    for one in select distinct p.id from unnest(projects_) p (id) order by p.id loop
+        perform hold_project(one);
+    end loop;
+    for one in select distinct p.id from unnest(projects_) p (id) order by p.id loop
+        perform 1 from project_members m where m.project_id = one and m.user_id = user_ for update;
+    end loop;
+    perform enter_account(user_);
+    perform 1 from users u where u.id = user_ for share;
+    return query
+    select p.id, p.slug, p.is_archived, m.role
+    from projects p left join project_members m on m.project_id = p.id and m.user_id = user_
+    where p.id = any(projects_) and p.purged_at is null
+    order by p.id;
+end
+$$;

@@ -193,7 +193,7 @@ select not exists (select 1 from users);
 select pg_advisory_xact_lock(hashtext('warmdesk.admins'));
 
 -- name: register -> one, by key
--- A new account; the first one of all is an administrator.
+-- A new account with this role; the first one of all is an administrator.
 insert into users (
     email, username, password_hash, first_name, last_name, display_name, locale, timezone, date_time_format, theme, font,
     font_size, global_role, last_login_at, password_changed_at
@@ -202,7 +202,7 @@ values (
     lower(:email), :username, :password_hash, btrim(:first_name), btrim(:last_name),
     display_name_of(:display_name, :first_name, :last_name, :username), :locale, :timezone, :date_time_format, :theme, :font,
     :font_size,
-    case when exists (select 1 from users) then 'user' else 'admin' end,
+    case when exists (select 1 from users) then :global_role else 'admin' end,
     now(), now()
 )
 returning id, me_json(users)::text as me;

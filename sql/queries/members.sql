@@ -85,3 +85,21 @@ limit :limit::integer;
 
 -- name: one -> value, by key
 select member_json(:project_id, :user_id);
+
+-- name: hold -> many, by key
+-- These projects with somebody's roles in them, null where there is none, all held: see hold_memberships.
+select h.id, h.slug, h.is_archived, h.role from hold_memberships(:user_id::bigint, :projects::bigint[]) as h;
+
+-- name: of_user -> one, by key
+-- The projects of which somebody is a member, archived ones too, by name: their ids, and as JSON text; no row when
+-- there is no such account.
+select
+    coalesce(array_agg(p.id order by lower(p.name), p.id) filter (where p.id is not null), '{}') as ids,
+    '[' || coalesce(
+        string_agg(membership_json(p, m.role)::text, ',' order by lower(p.name), p.id) filter (where p.id is not null), ''
+    ) || ']' as listed
+from users as u
+left join project_members as m on m.user_id = u.id
+left join projects as p on p.id = m.project_id
+where u.id = :user_id::bigint and u.purged_at is null
+group by u.id;

@@ -14,7 +14,7 @@ with open as (
     from (
         select k.project_id from project_members as k where k.user_id = :user_id::bigint
         union
-        select k.id from projects as k where :global_role::text = 'admin' and not :mine::boolean
+        select k.id from projects as k where :global_role::text = 'admin' and not :mine::boolean and k.purged_at is null
     ) as o
     inner join projects as p on p.id = o.project_id
     left join project_members as m on m.project_id = p.id and m.user_id = :user_id::bigint
@@ -92,6 +92,9 @@ select project_json(:project_id);
 -- name: seen -> value, by key
 -- A project with the reader's own view before it.
 select project_seen(:project_id, :user_id, :role);
+
+-- name: is_archived -> value, by key
+select p.is_archived from projects as p where p.id = :project_id;
 
 -- name: star -> many, by key
 -- No row when it is starred already.

@@ -134,6 +134,28 @@ with gone as (
 )
 select count(*) from gone;
 
+-- name: invitations -> value
+-- Takes invitations away, a batch at a time, 30 days after they were over. Gives how many went.
+with old as (
+    select i.id from invitations as i
+    where i.expires_at < now() - interval '30 days'
+    order by i.expires_at limit :batch::integer
+), gone as (
+    delete from invitations as i using old where i.id = old.id returning 1
+)
+select count(*) from gone;
+
+-- name: audit -> value
+-- Takes lines of the audit of 400 days ago away, a batch at a time. Gives how many went.
+with old as (
+    select a.id from audit as a
+    where a.at < now() - interval '400 days'
+    order by a.at limit :batch::integer
+), gone as (
+    delete from audit as a using old where a.id = old.id returning 1
+)
+select count(*) from gone;
+
 -- name: notifications -> value
 -- Takes notifications away, a batch at a time: those of 90 days ago, and of those to whom the newest 2,000 belong what is beyond
 -- the `most` newest of each. Gives how many went.

@@ -7,7 +7,7 @@ with who as materialized (
 ), places as materialized (
     select
         array(
-            select p.id from projects as p where w.everybody
+            select p.id from projects as p where w.everybody and p.purged_at is null
             union all
             select m.project_id from project_members as m where m.user_id = w.id and not w.everybody
         ) as projects,

@@ -131,7 +131,7 @@ group by t.id having count(r.id) <> t.reply_count
 union all
 select format('project %s: has no owner', p.slug)
 from projects as p
-where not exists (select 1 from project_members as m where m.project_id = p.id and m.role = 'owner')
+where p.purged_at is null and not exists (select 1 from project_members as m where m.project_id = p.id and m.role = 'owner')
 union all
 select 'users: nobody is an administrator'
 where

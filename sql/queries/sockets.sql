@@ -3,7 +3,7 @@
 select u.id, shape(u)::text as ref from users as u where u.id = any(:ids::bigint[]);
 
 -- name: refused -> many
--- Of the sockets given (as parallel arrays), those whose right is gone: `place` counts from 1; cause: user, session, key, project.
+-- Of the sockets given (as parallel arrays), those whose right is gone: `place` counts from 1; cause: user, session, key, project, purge.
 select s.place, s.cause
 from (
     select
@@ -12,6 +12,9 @@ from (
             when u.id is null or not u.is_active or u.deleted_at is not null then 'user'
             when a.session_id is not null and (x.id is null or x.revoked_at is not null) then 'session'
             when a.key_id is not null and (k.id is null or k.revoked_at is not null or k.expires_at < now()) then 'key'
+            when a.project_id is not null and not exists (
+                select 1 from projects as p where p.id = a.project_id and p.purged_at is null
+            ) then 'purge'
             when a.project_id is null and u.global_role in ('metrics', 'backup') then 'project'
             when a.project_id is not null and effective_role(u.global_role, m.role) is null then 'project'
         end as cause

@@ -4,7 +4,7 @@ select me_json(u)::text from users as u where u.id = :user_id and u.deleted_at i
 
 -- name: account -> value, by key
 -- Any account as an administrator sees it, deleted ones too.
-select account_json(u)::text from users as u where u.id = :user_id;
+select account_json(u)::text from users as u where u.id = :user_id and u.purged_at is null;
 
 -- name: list -> one
 -- A page of the accounts, latest first, older than an id.
@@ -13,7 +13,7 @@ with page as (
     from users as u
     where
         (:before::bigint is null or u.id < :before::bigint)
-        and (:include_deleted::boolean or u.deleted_at is null)
+        and (:include_deleted::boolean or u.deleted_at is null) and u.purged_at is null
         and (:role::text is null or u.global_role = :role::text)
         and (:active::boolean is null or u.is_active = :active::boolean)
         and (
@@ -132,3 +132,50 @@ values (
     :font_size, :global_role, :is_active, :must_change_password, now()
 )
 returning id, account_json(users)::text as account;
+
+-- name: lock_deleted -> one, by key
+-- As lock, for an account that is deleted and not purged.
+select
+    u.id,
+    u.email,
+    u.avatar_url,
+    shape(u)::text as shaped,
+    me_json(u)::text as me,
+    account_json(u)::text as account,
+    (to_jsonb(u) - 'password_hash')::text as fields
+from lock_account(:user_id) as u
+where u.id is not null and u.deleted_at is not null and u.purged_at is null;
+
+-- name: set_deleted -> one, by key
+-- Deletes an account, or brings it back.
+update users as u set
+    deleted_at = case when :deleted::boolean then clock_timestamp() end,
+    updated_at = clock_timestamp()
+where u.id = :user_id
+returning me_json(u)::text as me, account_json(u)::text as account;
+
+-- name: login_history -> one
+-- A page of somebody's login history, the newest first, before an id.
+with chosen as (
+    select e.id, login_event_json(e)::text as line, row_number() over (order by e.id desc) as nth
+    from login_events as e
+    where e.user_id = :user_id::bigint and e.id < coalesce(:before::bigint, 9223372036854775807)
+    order by e.id desc
+    limit :limit::integer + 1
+)
+select
+    '[' || coalesce(string_agg(c.line, ',' order by c.nth) filter (where c.nth <= :limit::integer), '') || ']' as items,
+    case
+        when count(*) > :limit::integer then json_build_array(min(c.id) filter (where c.nth = :limit::integer))
+    end as next
+from chosen as c;
+
+-- name: standing -> one, by key
+-- An account's global role, whether it may act, and whether it is not deleted.
+select u.global_role, u.is_active and u.deleted_at is null as may_act, u.deleted_at is null as is_live
+from users as u
+where u.id = :user_id::bigint and u.purged_at is null;
+
+-- name: is_there -> value, by key
+-- Whether there is such an account, a deleted one too.
+select true from users as u where u.id = :user_id::bigint and u.purged_at is null;

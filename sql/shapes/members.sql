@@ -18,3 +18,10 @@ create or replace function member_json(project_ bigint, user_ bigint) returns js
 select shape(m, u) from project_members m inner join users u on u.id = m.user_id
 where m.project_id = project_ and m.user_id = user_
 $$;
+
+create type membership_shape as (id bigint, slug text, name text, is_archived boolean, role text);
+
+-- A project of somebody's, for administrators.
+create or replace function membership_json(p projects, role_ text) returns json language sql stable as $$
+select row_to_json(row(p.id, p.slug, p.name, p.is_archived, role_)::membership_shape)
+$$;

@@ -80,3 +80,12 @@ select row_to_json(row(
     s.id, iso(s.created_at), iso(s.last_used_at), iso(s.expires_at), s.user_agent, s.ip, s.id is not distinct from current_
 )::session_shape)
 $$;
+
+create type login_event_shape as (id bigint, created_at text, event text, ip text, user_agent text, actor json);
+
+-- A line of somebody's login history; the actor is who did it, where that was an administrator.
+create or replace function login_event_json(e login_events) returns json language sql stable as $$
+select row_to_json(row(
+    e.id, iso(e.created_at), e.event, e.ip, e.user_agent, (select shape(u) from users u where u.id = e.actor_id)
+)::login_event_shape)
+$$;

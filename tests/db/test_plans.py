@@ -33,6 +33,7 @@ FEW = {
     "favorite_users",
     "feeds",
     "install",
+    "invitations",
     "labels",
     "outgoing_deliveries",
     "outgoing_webhooks",
@@ -74,6 +75,8 @@ PEOPLE = """
     select n, 'key', 'key' || n, 'wd_' from generate_series(1, $users) as n;
     insert into login_events (user_id, event, ip)
     select 1 + n % $users, 'login_ok', '10.0.0.' || n % 250 from generate_series(1, $n / 5) as n;
+    insert into audit (actor_id, action, target_type)
+    select 1 + n % $users, 'member.' || n % 3, 'project' from generate_series(1, $n / 10) as n;
     insert into idempotency_keys (user_id, path, key, body_hash, status, answer, about)
     select
         1 + n % $users, 'path', 'key' || n, 'x', 201, '{}',
@@ -81,6 +84,12 @@ PEOPLE = """
     from generate_series(1, $n / 10) as n;
     insert into projects (name, slug, key_prefix, created_by_id)
     select 'Project ' || n, 'project-' || n, 'P' || n, 1 from generate_series(1, $projects) as n;
+    insert into invitations (expires_at, project_id, role, inviter_id, salt, token_hash)
+    select
+        now() + (n % 5 - 2) * interval '1 day', case when n > 100 then 1 + n % $projects end,
+        case when n > 100 then 'member' else 'user' end, 1 + n % $users, gen_random_uuid(),
+        'invitation' || n
+    from generate_series(1, $users) as n;
     insert into project_members (project_id, user_id, role)
     select 1 + n % $projects, 1 + (n / $projects + n % $projects * 50) % $users, 'member'
     from generate_series(0, $projects * 50 - 1) as n;
@@ -381,6 +390,29 @@ def cases(n: int) -> Iterator[Case]:
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("mail.wanting", 1000, {"burst": "0 s", "oldest": "1 day", "limit": 1000})
     yield Case("mail.forget_wishes", 2000, {"oldest": "0 s", "batch": 1000})
+    lines = {"actor_id": None, "action": None, "before": None, "limit": 100}
+    yield Case("audit.page", 150, lines, "newest")
+    yield Case("audit.page", 250, {**lines, "before": n // 20, "actor_id": 7}, "somebody's, older")
+    yield Case("audit.page", 250, {**lines, "action": "member.added"}, "of a kind")
+    logins = {"user_id": 7, "before": None, "limit": 100}
+    yield Case("users.login_history", 150, logins, "newest")
+    yield Case("users.login_history", 150, {**logins, "before": n // 10}, "older")
+    for place in (1, None):
+        invited = {"project_id": place, "before": None, "limit": 100}
+        yield Case("invitations.page", 500, invited, f"to {place}")
+        yield Case("invitations.exceeds", 1500, {"project_id": place, "most": 1000}, f"of {place}")
+    yield Case("purges.forget_project", 50, {"actor": 1, "project_id": 999_999})
+    yield Case("purges.projects", 100, {})
+    yield Case("purges.memberships", 100, {"user_id": 7})
+    yield Case("purges.users", 100, {"after": "10 seconds"})
+    for each in ("own_events", "own_answers"):
+        yield Case(f"purges.{each}", 6000, {"user_id": 7, "most": 750})
+    batch = {"user_id": 7, "most": 750}
+    yield Case("purges.rename_in_events", 6000, {**batch, "channel": "project:2", "seq": 5})
+    answers = {"owner": 7, "path": "", "key": ""}
+    yield Case("purges.rename_in_answers", 6000, {**batch, **answers})
+    for table in ("audit", "invitations"):
+        yield Case(f"retention.{table}", 2000, {"batch": 1000})
     for table in (
         *("api_keys", "attachments", "avatars", "idempotency_keys", "mails"),
         *("password_resets", "refresh_tokens", "sessions"),

@@ -304,6 +304,8 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         } - NO_SECRETS.get(name, set())
         assert bool(held) == each.secret, (each.path, held)
     assert declared == {
+        "/admin/invitations",
+        "/projects/{slug}/invitations",
         "/auth/register",
         "/auth/login",
         "/auth/refresh",

@@ -38,6 +38,7 @@ SHORT = {
     "/online-users": "who is here now: five hundred at most",
     "/users/refs": "those that were asked for: a hundred at most",
     "/users/search": "for pickers: a hundred at most",
+    "/users/{user_id}/projects": "all that somebody is in: five thousand at most",
     "/projects/{slug}/columns": "a hundred a project",
     "/projects/{slug}/cards/{card_id}/checklist": "two hundred a card",
     "/projects/{slug}/labels": "five hundred a project",
@@ -92,6 +93,16 @@ class World:
 
     def reader(self, each: Route) -> Person:
         return self.root if each.need is GlobalRole.ADMIN else self.olga
+
+    async def invite(self) -> None:
+        """Also the audit grows by it."""
+        await self.olga.post(f"{self.board.path}/invitations", {})
+        await self.root.post("/admin/invitations", {})
+
+    async def fail_to_sign_in(self) -> None:
+        """A line of alice's history."""
+        wrong = {"username": "alice", "password": "wrong"}
+        await self.root.request("POST", "/auth/login", wrong)
 
     async def ask(self, each: Route, **query: Any) -> Answer:
         asked = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
@@ -217,6 +228,8 @@ ACTS: list[Callable[[World], Awaitable[None]]] = [
     World.revoke_key,
     World.make_samples,
     World.delete_samples,
+    World.invite,
+    World.fail_to_sign_in,
 ]
 
 
@@ -230,6 +243,7 @@ async def place(board: Board, olga: Person, root: Person) -> World:
         "column_id": board.backlog,
         "card_id": card["id"],
         "conversation_id": group["id"],
+        "user_id": board.maker.id,
     }
     await make_each(olga, names)
     return World(board, olga, root, names)
@@ -241,7 +255,14 @@ async def world(place: World) -> World:
     for _ in range(10):
         await place.make_card()
     for _ in range(5):
-        for act in (*ACTS[1:4], World.make_project, World.make_member, World.sign_in):
+        for act in (
+            *ACTS[1:4],
+            World.make_project,
+            World.make_member,
+            World.sign_in,
+            World.invite,
+            World.fail_to_sign_in,
+        ):
             await act(place)
         await place.write()
         await place.make_key()
@@ -424,7 +445,7 @@ def filters_of(query: Any) -> list[tuple[str, str]]:
 
 
 def another(kind: Any, default: Any) -> str:
-    words = ("admin", "activity", "here", "brief", "updated")
+    words = ("admin", "activity", "here", "brief", "updated", "key.created")
     for text in ("1", "true", "false", *words, "2026-05-01", str(some(UUID))):
         try:
             if msgspec.convert(text, kind, strict=False) != default:

@@ -496,6 +496,9 @@ def shared_bytes(pid: int) -> int:
 STATEMENTS = {
     "/admin/system-settings": "",
     "/auth/api-keys": "keys.page",
+    "/admin/audit": "audit.page",
+    "/admin/invitations": "invitations.page",
+    "/admin/projects": "projects.page",
     "/auth/me": "users.me",
     "/auth/sessions": "auth.list_sessions",
     "/conversations": "conversations.page",
@@ -504,6 +507,7 @@ STATEMENTS = {
     "/favorite-users": "people.favorites",
     "/health": "",
     "/mail/unsubscribe": "users.me",
+    "/invitations/{token}": "invitations.living",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
@@ -534,6 +538,7 @@ STATEMENTS = {
     "/projects/{slug}/counts": "projects.counts",
     "/projects/{slug}/digest": "projects.digest",
     "/projects/{slug}/events": "feeds.after",
+    "/projects/{slug}/invitations": "invitations.page",
     "/projects/{slug}/labels": "labels.all",
     "/projects/{slug}/members": "members.page",
     "/projects/{slug}/outgoing-webhooks": "outgoing.all",
@@ -558,6 +563,8 @@ STATEMENTS = {
     "/users/refs": "people.refs",
     "/users/search": "users.search",
     "/users/{user_id}": "users.account",
+    "/users/{user_id}/login-history": "users.is_there users.login_history",
+    "/users/{user_id}/projects": "members.of_user",
     "/version": "",
 }
 """What each path is answered with, when the session and the role are known already."""
@@ -584,6 +591,8 @@ async def test_a_question_is_as_many_statements_as_it_was(
         "card_id": card["id"],
         "user_id": alice.id,
     }
+    invited = await root.post("/admin/invitations", {})
+    places["token"] = invited["url"].rpartition("/")[2]
     made = dict(places)
     await make_each(alice, made)
     places = made | places

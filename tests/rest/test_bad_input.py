@@ -174,6 +174,10 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     caller = Caller(board, card, message, {"olga": olga, "root": root})
     await make_each(olga, caller.known)
     path = f"/conversations/{caller.known['conversation_id']}/messages"
+    invited = await root.post("/admin/invitations", {})
+    caller.known["token"] = invited["url"].rpartition("/")[2]
+    mine = await olga.post(f"{board.path}/invitations", {})
+    caller.known["invitation_id"] = mine["id"]
     caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
     await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
     for name, place in (

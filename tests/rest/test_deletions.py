@@ -21,6 +21,15 @@ from warmdesk.realtime.events import CATALOGUE, ERASING
 SECRET = "secret"
 KEPT = {
     "/attachments/{attachment_id}": "as on its card; what a comment or a message has is edited",
+    **dict.fromkeys(
+        (
+            "/admin/invitations/{invitation_id}",
+            "/projects/{slug}/invitations/{invitation_id}",
+            "/users/{user_id}",
+        ),
+        "no event tells of it",
+    ),
+    **dict.fromkeys(("/admin/projects/{slug}", "/users/{user_id}/permanent"), "see test_purges.py"),
     "/users/me/avatar": "the account stays",
     **dict.fromkeys(
         (

@@ -22,6 +22,7 @@ ROLES = """
 public         ok     ok       ok     ok     ok     ok    ok    ok   ok     ok      ok     ok
 account        401    ok       ok     ok     ok     ok    ok    ok   ok     ok      ok     401
 people         401    ok       ok     ok     ok     ok    ok    ok   ok     403     403    401
+comers         401    ok       ok     ok     ok     ok    ok    ok   ok     403     403    401
 makers         401    ok       ok     ok     ok     ok    ok    ok   403    403     403    401
 administrators 401    403      403    403    403    403   403   ok   403    403     403    401
 metrics        401    403      403    403    403    403   403   ok   403    ok      403    401
@@ -56,7 +57,8 @@ metrics, backup
           service accounts that are owners of the project
 gone      an owner of the project whose account was deactivated
 
-The lines: public, whoever has an account, people, people who make projects, global admins, metrics;
+The lines: public, whoever has an account, people, people who come in by a link, people who make
+projects, global admins, metrics;
 whoever has this role in the project or a higher one, whose the thing is, or that and admins;
 whoever is in the project or conversation, the same for what members alone may be, who wrote the
 message, whose the thing is where nobody else learns that it exists, and the same for sessions;
@@ -114,6 +116,22 @@ public         POST   /mail/unsubscribe
 administrators GET    /admin/system-settings
 administrators PUT    /admin/system-settings
 administrators POST   /admin/system-settings/test-email
+administrators DELETE /users/{user_id}
+administrators POST   /users/{user_id}/restore
+administrators DELETE /users/{user_id}/permanent
+administrators GET    /users/{user_id}/login-history
+administrators GET    /users/{user_id}/projects
+administrators PUT    /users/{user_id}/projects
+
+administrators GET    /admin/audit
+administrators GET    /admin/projects
+administrators PUT    /admin/projects/{slug}
+administrators DELETE /admin/projects/{slug}
+administrators GET    /admin/invitations
+administrators POST   /admin/invitations
+administrators DELETE /admin/invitations/{invitation_id}
+public         GET    /invitations/{token}
+comers         POST   /invitations/{token}/accept
 
 people         GET    /projects
 people         GET    /starred-projects
@@ -144,6 +162,10 @@ inside         DELETE /projects/{slug}/members/{user_id} oneself
 owner          GET    /projects/{slug}/api-keys
 owner          POST   /projects/{slug}/api-keys
 owner          DELETE /projects/{slug}/api-keys/{project_key_id}
+admin          GET    /projects/{slug}/invitations
+admin          POST   /projects/{slug}/invitations
+owner          POST   /projects/{slug}/invitations {"role": "owner"}
+admin          DELETE /projects/{slug}/invitations/{invitation_id}
 
 viewer         GET    /projects/{slug}/columns
 admin          POST   /projects/{slug}/columns
@@ -348,6 +370,7 @@ class Company(Office):
         super().__init__(*others)
         self.people, self.connection = people, db
         self.company = [people[kind].id for kind in IN_CONVERSATION]
+        self.administrator = people["root"]
 
     async def staff(self, slug: str) -> None:
         """Written by hand: service accounts and viewers may have been made owners once."""

@@ -8,7 +8,9 @@ signed, so none of them can pass for an access token.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import re
 import secrets
 from dataclasses import dataclass
@@ -119,8 +121,16 @@ def new_secret() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
+def derived_secret(key: str, purpose: str, salt: str) -> str:
+    """A 256-bit secret that whoever has the configuration's key can make again from what is kept,
+    and nobody else.
+    """
+    made = hmac.digest(key.encode(), f"warmdesk:{purpose}:{salt}".encode(), "sha256")
+    return base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
 def is_secret(text: str) -> bool:
-    """Whether `new_secret` may have made it: what else is sent need not be looked for."""
+    """Whether one of these two may have made it: what else is sent need not be looked for."""
     return MADE.fullmatch(text) is not None
 
 

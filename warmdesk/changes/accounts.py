@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from warmdesk.auth.addresses import Origin
+from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
 from warmdesk.realtime.change import Change, Held
@@ -171,6 +172,36 @@ async def rewrite(
     if renamed or differing.keys() & {"global_role", "is_active"}:
         change.emit(CONTROL, CONTROL_USER, orjson.dumps({"user_id": user_id}).decode())
     return after
+
+
+async def set_deleted(change: Change, user_id: int, *, deleted: bool) -> str:
+    """Delete an account that is locked, or bring it back; gives it as administrators see it."""
+    row = await sql.users.set_deleted(change.connection, user_id=user_id, deleted=deleted)
+    if not deleted:
+        tell_user(change, user_id, row["me"])
+    change.emit(CONTROL, CONTROL_USER, orjson.dumps({"user_id": user_id}).decode())
+    return str(row["account"])
+
+
+async def purge(change: Change, before: Any) -> None:
+    """Take all that is personal away from a deleted account, which is locked. Its row stays, as the
+    author of what its person wrote; what may be much follows: see `warmdesk.jobs.purges`.
+    """
+    connection, user_id = change.connection, before["id"]
+    await sql.avatars.hold(connection, user_id=user_id, conversation_id=None, sha256=None)
+    # No account can have such a name or address: neither has the form of one.
+    fields = {
+        "username": f"deleted:{user_id}",
+        "email": f"deleted:{user_id}@invalid",
+        "first_name": "",
+        "last_name": "",
+        "display_name": "Deleted user",
+        "avatar_url": None,
+    }
+    await rewrite(change, before, fields)
+    await sql.purges.user(connection, user_id=user_id, email=before["email"])
+    await sql.purges.picture(connection, address=before["avatar_url"])
+    await audit(change, "user.purged", user_id)
 
 
 def tell_user(change: Change, user_id: int, me: str) -> None:

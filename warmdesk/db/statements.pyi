@@ -111,6 +111,24 @@ class AttachmentsQueries(Queries):
     @query
     def unknown(self, *, names: Sequence[str | None] | None) -> Rows: ...
 
+class AuditQueries(Queries):
+    @query
+    def page(
+        self, *, before: int | None, actor_id: int | None, action: str | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def write(
+        self,
+        *,
+        actor_id: int | None,
+        ip: Any,
+        action: Any,
+        target_type: Any,
+        target_id: int | None,
+        before: str | None,
+        after: str | None,
+    ) -> str: ...
+
 class AuthQueries(Queries):
     @query
     def session_holders(
@@ -198,6 +216,7 @@ class AuthQueries(Queries):
         theme: Any,
         font: Any,
         font_size: Any,
+        global_role: Any,
     ) -> Row: ...
     @query
     def password_of(self, *, user_id: Any) -> Any: ...
@@ -713,6 +732,32 @@ class HealthQueries(Queries):
     @query
     def newest_migration(self) -> Any: ...
 
+class InvitationsQueries(Queries):
+    @query
+    def create(
+        self,
+        *,
+        ttl: datetime.timedelta | None,
+        project_id: int | None,
+        role: Any,
+        email: str | None,
+        inviter_id: int | None,
+        salt: UUID | str | None,
+        token_hash: Any,
+    ) -> Row: ...
+    @query
+    def exceeds(self, *, project_id: int | None, most: int | None) -> Any: ...
+    @query
+    def page(self, *, before: int | None, project_id: int | None, limit: int | None) -> Row: ...
+    @query
+    def revoke(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def living(self, *, token_hash: Any) -> Rows: ...
+    @query
+    def used_by(self, *, token_hash: Any, user_id: int | None) -> Rows: ...
+    @query
+    def use(self, *, id: int | None, user_id: int | None) -> Row: ...
+
 class KeysQueries(Queries):
     @query
     def page(
@@ -858,6 +903,10 @@ class MembersQueries(Queries):
     def ids(self, *, project_id: Any, limit: int | None) -> Rows: ...
     @query
     def one(self, *, project_id: Any, user_id: Any) -> Any: ...
+    @query
+    def hold(self, *, user_id: int | None, projects: Sequence[int | None] | None) -> Rows: ...
+    @query
+    def of_user(self, *, user_id: int | None) -> Row: ...
 
 class MetricsQueries(Queries):
     @query
@@ -1091,6 +1140,8 @@ class ProjectsQueries(Queries):
     @query
     def seen(self, *, project_id: Any, user_id: Any, role: Any) -> Any: ...
     @query
+    def is_archived(self, *, project_id: Any) -> Any: ...
+    @query
     def star(self, *, user_id: Any, project_id: Any) -> Rows: ...
     @query
     def unstar(self, *, user_id: Any, project_id: Any) -> Rows: ...
@@ -1120,6 +1171,46 @@ class ProjectsQueries(Queries):
     def counts(self, *, project_id: int | None) -> Row: ...
     @query
     def digest(self, *, project_id: int | None) -> Row: ...
+
+class PurgesQueries(Queries):
+    @query
+    def project(self, *, project_id: int | None) -> str: ...
+    @query
+    def forget_project(self, *, actor: int | None, project_id: int | None) -> Any: ...
+    @query
+    def projects(self) -> Rows: ...
+    @query
+    def empty_project(self, *, project_id: int | None, most: int | None) -> Any: ...
+    @query
+    def user(self, *, user_id: int | None, email: str | None) -> str: ...
+    @query
+    def picture(self, *, address: str | None) -> str: ...
+    @query
+    def users(self, *, after: datetime.timedelta | None) -> Rows: ...
+    @query
+    def memberships(self, *, user_id: int | None) -> Rows: ...
+    @query
+    def own_events(self, *, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def own_answers(self, *, user_id: int | None, most: int | None) -> Any: ...
+    @query
+    def rename_in_events(
+        self, *, user_id: int | None, channel: str | None, seq: int | None, most: int | None
+    ) -> Rows: ...
+    @query
+    def rename_in_answers(
+        self,
+        *,
+        user_id: int | None,
+        owner: int | None,
+        path: str | None,
+        key: str | None,
+        most: int | None,
+    ) -> Rows: ...
+    @query
+    def scrubbed(self, *, user_id: int | None) -> str: ...
+    @query
+    def may_purge(self) -> Any: ...
 
 class ReactionsQueries(Queries):
     @query
@@ -1248,6 +1339,10 @@ class RetentionQueries(Queries):
     @query
     def password_resets(self, *, batch: int | None) -> Any: ...
     @query
+    def invitations(self, *, batch: int | None) -> Any: ...
+    @query
+    def audit(self, *, batch: int | None) -> Any: ...
+    @query
     def notifications(self, *, batch: int | None, most: int | None) -> Any: ...
     @query
     def conversation_messages(self, *, batch: int | None) -> Any: ...
@@ -1342,6 +1437,7 @@ class TicketsQueries(Queries):
         card: str | None,
         project_id: int | None,
     ) -> Row: ...
+
 class TimeEntriesQueries(Queries):
     @query
     def page(
@@ -1467,6 +1563,18 @@ class UsersQueries(Queries):
         is_active: Any,
         must_change_password: Any,
     ) -> Row: ...
+    @query
+    def lock_deleted(self, *, user_id: Any) -> Row: ...
+    @query
+    def set_deleted(self, *, deleted: bool | None, user_id: Any) -> Row: ...
+    @query
+    def login_history(
+        self, *, user_id: int | None, before: int | None, limit: int | None
+    ) -> Row: ...
+    @query
+    def standing(self, *, user_id: int | None) -> Row: ...
+    @query
+    def is_there(self, *, user_id: int | None) -> Any: ...
 
 class WebhooksQueries(Queries):
     @query
@@ -1549,6 +1657,7 @@ class WebhooksQueries(Queries):
 class Sql(Statements):
     access: AccessQueries
     attachments: AttachmentsQueries
+    audit: AuditQueries
     auth: AuthQueries
     avatars: AvatarsQueries
     cards: CardsQueries
@@ -1559,6 +1668,7 @@ class Sql(Statements):
     conversations: ConversationsQueries
     feeds: FeedsQueries
     health: HealthQueries
+    invitations: InvitationsQueries
     keys: KeysQueries
     labels: LabelsQueries
     links: LinksQueries
@@ -1570,6 +1680,7 @@ class Sql(Statements):
     outgoing: OutgoingQueries
     people: PeopleQueries
     projects: ProjectsQueries
+    purges: PurgesQueries
     reactions: ReactionsQueries
     replies: RepliesQueries
     reports: ReportsQueries

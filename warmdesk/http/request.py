@@ -75,6 +75,7 @@ def change_context(
         project_id=project.id if (project := request.get(PROJECT)) is not None else None,
         need=need,
         keyed=keyed,
+        ip=address(request),
     )
 
 

@@ -58,6 +58,8 @@ class Retention(Job):
             "sessions": partial(trims.sessions, batch=BATCH),
             "api_keys": partial(trims.api_keys, batch=BATCH),
             "login_events": partial(trims.login_events, batch=BATCH, most=LOGIN_EVENTS),
+            "invitations": partial(trims.invitations, batch=BATCH),
+            "audit": partial(trims.audit, batch=BATCH),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "mails": partial(trims.mails, batch=BATCH),
             "password_resets": partial(trims.password_resets, batch=BATCH),

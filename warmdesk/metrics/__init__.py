@@ -167,7 +167,7 @@ PRESENCE_CORRECTIONS = counter(
 REVOCATIONS = counter(
     "warmdesk_revocations_total",
     "Open sockets closed because a right was gone.",
-    cause=("user", "session", "key", "project"),
+    cause=("user", "session", "key", "project", "purge"),
 )
 REVOCATION_SECONDS = histogram(
     "warmdesk_revocation_seconds",

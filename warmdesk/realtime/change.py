@@ -99,6 +99,8 @@ class ChangeContext(NamedTuple):
     """Its answer is kept under a key, if one is sent: the change gives an `Outcome`."""
     conversation_id: int | None = None
     """The conversation that it is in, if in one."""
+    ip: str = ""
+    """The address that the request came from; empty where there was none."""
 
     @property
     def project(self) -> int:

@@ -32,10 +32,12 @@ from warmdesk.realtime.entities import user_of
 from warmdesk.realtime.events import (
     CONTROL_KEY,
     CONTROL_MEMBER,
+    CONTROL_PROJECT_PURGED,
     CONTROL_RESTORED,
     CONTROL_SESSION,
     CONTROL_SETTINGS,
     CONTROL_USER,
+    CONTROL_USER_PURGED,
 )
 from warmdesk.realtime.feed import Entry, seconds_since
 from warmdesk.realtime.frames import Close
@@ -54,9 +56,23 @@ UNSURE_SECONDS = 1.0
 
 RIGHTS = frozenset(
     each.name
-    for each in (CONTROL_KEY, CONTROL_MEMBER, CONTROL_RESTORED, CONTROL_SESSION, CONTROL_USER)
+    for each in (
+        CONTROL_KEY,
+        CONTROL_MEMBER,
+        CONTROL_PROJECT_PURGED,
+        CONTROL_RESTORED,
+        CONTROL_SESSION,
+        CONTROL_USER,
+    )
 )
 """The events after which a right may be gone."""
+
+ENDS = {
+    "session": (Close.SIGNED_OUT, "signed out"),
+    "key": (Close.SIGNED_OUT, "signed out"),
+    "purge": (Close.PROJECT_GONE, "the project was purged"),
+}
+"""How sockets are closed of which this took the right."""
 
 Right = tuple[int, str | None, int | None, Any]
 """The right by which a socket is open: user, session, key and room."""
@@ -130,6 +146,13 @@ class Control:
             self._asks.start(self._member_changed(entry, **payload))
         elif entry.type == CONTROL_SETTINGS.name:
             self.system.doubt()
+        elif entry.type == CONTROL_PROJECT_PURGED.name:
+            room = self.hub.rooms.get(project_channel(payload["project_id"]))
+            concerned = [c for c in self.hub.roster.connections if room and c.room is room]
+            self._end(entry, concerned, "purge")
+        elif entry.type == CONTROL_USER_PURGED.name:
+            for room in self.hub.rooms.values():
+                room.forget()
         elif entry.type == CONTROL_RESTORED.name:
             self.system.doubt()
             self.hub.roster.close_all(Close.RESTART, "the data was restored")
@@ -169,12 +192,11 @@ class Control:
         reason: str | None = None,
     ) -> None:
         """Close these, of which `cause` took the right."""
-        signed_out = cause in ("session", "key")
-        code = Close.SIGNED_OUT if signed_out else Close.NO_ACCESS
+        code, words = ENDS.get(cause, (Close.NO_ACCESS, "access ended"))
         for connection in connections:
             if not connection.closing:
                 REVOCATIONS.inc(cause=cause)
-                connection.close(code, reason or ("signed out" if signed_out else "access ended"))
+                connection.close(code, reason or words)
                 _note_time(entry)
 
     async def _user_changed(self, entry: Entry, user_id: int) -> None:

@@ -385,6 +385,15 @@ CONTROL_PROJECT = event(
     ctl.ProjectChanged,
     "A project was archived, un-archived or renamed.",
 )
+CONTROL_PROJECT_PURGED = event(
+    "control.project_purged", CONTROL, ctl.ProjectChanged, "A project was purged: nobody sees it."
+)
+CONTROL_USER_PURGED = event(
+    "control.user_purged",
+    CONTROL,
+    ctl.UserChanged,
+    "A purged user's name was taken out of what was told before.",
+)
 CONTROL_SETTINGS = event(
     "control.settings", CONTROL, ctl.SettingsChanged, "System settings changed."
 )

@@ -298,6 +298,14 @@ class Room:
         """The seq with which the tail begins, or would."""
         return self.tail[0].seq if self.tail else self.last + 1
 
+    def forget(self) -> None:
+        """What was told is written anew in the feed: from now on older events are read there."""
+        self.flush()
+        self.tail.clear()
+        self.tail_bytes = 0
+        self.beyond = self.gone = -1
+        self.joined.clear()
+
     # Who follows
 
     def events_after(self, since: int, limit: int) -> list[Entry]:

@@ -19,7 +19,7 @@ from warmdesk.auth import passwords
 from warmdesk.auth.actor import Actor
 from warmdesk.auth.addresses import Origin, neighbourhood, network
 from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
-from warmdesk.changes import accounts
+from warmdesk.changes import accounts, invitations
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Unauthorized, cut, field_error
@@ -77,12 +77,13 @@ log = logging.getLogger(__name__)
         "password": "correct horse battery",
         "first_name": "Alice",
     },
-    errors=(403, 409, 429),
+    errors=(403, 404, 409, 422, 429),
 )
 async def register_user(request: web.Request) -> web.Response:
     """Register and be signed in.
 
-    The first user of an installation is its administrator.
+    The first user of an installation is its administrator. Who has an `invitation` may register
+    also while registration is disabled: into its project, or with its role.
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
@@ -92,8 +93,11 @@ async def register_user(request: web.Request) -> web.Response:
         limit=desk.settings.registrations_per_address,
         seconds=REGISTER_SECONDS,
     )
+    invitation = body.invitation
     async with desk.database.connection() as connection:
-        if not await sql.auth.registration_open(connection):
+        if invitation is not None:
+            await invitations.find(connection, invitation)
+        elif not await sql.auth.registration_open(connection):
             raise Forbidden(NO_REGISTRATION, code="registration_disabled")
     desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
@@ -101,8 +105,12 @@ async def register_user(request: web.Request) -> web.Response:
     async def work(change: Change) -> tuple[int, str, str, str]:
         if await sql.auth.nobody_yet(change.connection):
             await sql.auth.lock_admins(change.connection)
-        if not await sql.auth.registration_open(change.connection):
+        found = None
+        if invitation is not None:
+            found = await invitations.find(change.connection, invitation)
+        elif not await sql.auth.registration_open(change.connection):
             raise Forbidden(NO_REGISTRATION, code="registration_disabled")
+        offered = found["role"] if found is not None and found["project_id"] is None else "user"
         with accounts.unique_names():
             row = await sql.auth.register(
                 change.connection,
@@ -113,10 +121,14 @@ async def register_user(request: web.Request) -> web.Response:
                 last_name=body.last_name or "",
                 display_name=body.display_name or "",
                 **new_account(desk.system.values),
+                global_role=offered,
             )
         accounts.act_as(change, row["id"])
+        if found is not None:
+            await invitations.use(change, found, row["id"], is_new=True)
         session_id, refresh_token = await _open_session(desk, change, row["id"], came)
-        return row["id"], row["me"], session_id, refresh_token
+        me = await sql.users.me(change.connection, user_id=row["id"])
+        return row["id"], me, session_id, refresh_token
 
     user_id, me, session_id, refresh_token = await desk.changes.run(request[CONTEXT], work)
     return _tokens(desk, user_id, me, session_id, refresh_token, status=201, id=user_id)

@@ -7,25 +7,19 @@ from typing import Any
 from aiohttp import web
 
 from warmdesk.auth.actor import Role
-from warmdesk.changes import accounts
+from warmdesk.changes import members
+from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
-from warmdesk.errors import BadRequest, Conflict, Impossible, NotFound, field_error
-from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
+from warmdesk.errors import BadRequest, Impossible, NotFound, field_error
+from warmdesk.http.answers import answer, answer_outcome, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change, Held, Outcome
-from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
+from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
-from warmdesk.realtime.events import (
-    CONTROL_MEMBER,
-    MEMBER_ADDED,
-    MEMBER_REMOVED,
-    MEMBER_UPDATED,
-    PROJECT_JOINED,
-    PROJECT_LEFT,
-)
+from warmdesk.realtime.events import MEMBER_UPDATED
 from warmdesk.schemas.members import ListedMember, ListMembers, Member, NewMember, NewRole
 
 MEMBERS = ApiTag("members", "Who is on a project, in which role.")
@@ -102,25 +96,8 @@ async def add_member(request: web.Request) -> web.Response:
         await change.enter(Role.OWNER if role >= Role.ADMIN else None, counting=True)
         if user_id is None:
             raise field_error(given, "unknown", "there is no such user", Impossible)
-        added = await sql.members.add(
-            connection, project_id=project.id, user_id=user_id, role=role.word, actor=actor_id
-        )
-        if not added:
-            raise Conflict("this user already is a member", code="already_member")
-        await accounts.require_room(change, user_id, given)
-        shape = Held(await sql.members.one(connection, project_id=project.id, user_id=user_id))
-        change.emit(
-            project_channel(project.id), MEMBER_ADDED, shape, entity=entity("user", user_id)
-        )
-        change.emit(
-            user_channel(user_id),
-            PROJECT_JOINED,
-            json_text(slug=project.slug),
-            entity=entity("project", project.id),
-        )
-        _tell_processes(change, user_id, project.id)
-        change.finish(
-            sql.notifications.joined, actor=actor_id, project_id=project.id, user_id=user_id
+        shape = await members.put_in(
+            change, project.id, project.slug, user_id, role.word, field=given
         )
         return Outcome(201, shape)
 
@@ -147,7 +124,7 @@ async def change_member(request: web.Request) -> web.Response:
         connection = change.connection
         target = await _enter(change, project_id, actor_id, user_id, archived=False)
         if target["role"] != role:
-            await _keep_an_owner(connection, target)
+            await _keep_an_owner(change, target)
             await sql.members.set_role(
                 connection, project_id=project_id, user_id=user_id, role=role
             )
@@ -156,7 +133,14 @@ async def change_member(request: web.Request) -> web.Response:
             change.emit(
                 project_channel(project_id), MEMBER_UPDATED, shape, entity=entity("user", user_id)
             )
-            _tell_processes(change, user_id, project_id)
+            members.tell_processes(change, user_id, project_id)
+            await audit(
+                change,
+                "member.role_changed",
+                project_id,
+                before={"user_id": user_id, "role": target["role"]},
+                after={"user_id": user_id, "role": role},
+            )
         return shape
 
     return answer(await desk.changes.run(context, work))
@@ -176,30 +160,9 @@ async def remove_member(request: web.Request) -> web.Response:
     need = None if user_id == actor_id else Role.OWNER
 
     async def work(change: Change) -> None:
-        connection = change.connection
         target = await _enter(change, project.id, actor_id, user_id, need, archived=True)
-        await _keep_an_owner(connection, target)
-        for query in (sql.members.unassign, sql.members.unwatch, sql.members.remove):
-            await query(connection, project_id=project.id, user_id=user_id)
-        await sql.notifications.hold_of_person(
-            connection, user_id=user_id, project_id=project.id, conversation_id=None
-        )
-        change.emit(
-            project_channel(project.id),
-            MEMBER_REMOVED,
-            json_text(user_id=user_id),
-            entity=entity("user", user_id),
-        )
-        change.emit(
-            user_channel(user_id),
-            PROJECT_LEFT,
-            json_text(slug=project.slug),
-            entity=entity("project", project.id),
-        )
-        _tell_processes(change, user_id, project.id)
-        change.finish(
-            sql.notifications.forget_project, actor=actor_id, project_id=project.id, user_id=user_id
-        )
+        await _keep_an_owner(change, target)
+        await members.take_out(change, project.id, project.slug, user_id, target["role"])
 
     await desk.changes.run(context, work)
     return no_content()
@@ -224,19 +187,7 @@ async def _enter(
     return target
 
 
-async def _keep_an_owner(connection: Any, target: Any) -> None:
-    """Refuses to take an owner away unless another may act as one.
-
-    The project's lock keeps the other's role, and a lock on the account that it may act. The
-    account comes after the project: a change that holds an account waits for no project.
-    """
-    if target["role"] != "owner":
-        return
-    if not await sql.members.other_owner(
-        connection, project_id=target["project_id"], user_id=target["user_id"]
-    ):
+async def _keep_an_owner(change: Change, target: Any) -> None:
+    """Refuses to take an owner away unless another may act as one."""
+    if not await members.is_spare(change, target["project_id"], target["user_id"], target["role"]):
         raise Impossible(LAST_OWNER, code="last_owner")
-
-
-def _tell_processes(change: Change, user_id: int, project_id: int) -> None:
-    change.emit(CONTROL, CONTROL_MEMBER, json_text(user_id=user_id, project_id=project_id))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from aiohttp import web
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
-from warmdesk.auth.actor import Actor, GlobalRole, Role
+from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.boards import CHAT, PARTS, View
 from warmdesk.changes import accounts
+from warmdesk.changes.projects import COLOR, change_project_to
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import Archived, Impossible
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
 from warmdesk.http.pages import answer_page, begins_after, bound_to
@@ -23,19 +22,14 @@ from warmdesk.http.route import ApiTag, Etag
 from warmdesk.http.routing import BASE, route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.bus import REDIS_AWAY
-from warmdesk.realtime.change import Change, Held, Outcome
+from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import (
     CONTROL_MEMBER,
-    CONTROL_PROJECT,
-    PROJECT_ARCHIVED,
     PROJECT_CREATED,
     PROJECT_STARRED,
-    PROJECT_UNARCHIVED,
     PROJECT_UNSTARRED,
-    PROJECT_UPDATED,
-    Event,
 )
 from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.conversations import Mute
@@ -53,10 +47,8 @@ from warmdesk.schemas.projects import (
     Starred,
 )
 
-decode = msgspec.json.Decoder(dict[str, Any]).decode
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
 
-COLOR = "#6366f1"
 HERE_SHOWN = 5
 """Those who came last to a project, of all who have it open."""
 
@@ -281,91 +273,16 @@ def _parts(include: Any) -> frozenset[str]:
 )
 async def change_project(request: web.Request) -> web.Response:
     """Change a project's name, description or color, archive it or take it out of the archive."""
-    body: ProjectChanges = request[BODY]
-    return answer(await _change(request, body))
+    desk, body = request.app[DESK], request[BODY]
+    return answer(await change_project_to(desk.changes, request[CONTEXT], body))
 
 
 @route("DELETE", "/projects/{slug}", need=Role.OWNER, status=204, tag=PROJECTS)
 async def archive_project(request: web.Request) -> web.Response:
     """Archive a project: it stays readable, and PUT with `is_archived` false brings it back."""
-    await _change(request, ProjectChanges(is_archived=True))
+    wanted = ProjectChanges(is_archived=True)
+    await change_project_to(request.app[DESK].changes, request[CONTEXT], wanted)
     return no_content()
-
-
-async def _change(request: web.Request, body: ProjectChanges) -> str:
-    desk, context, project_id = request.app[DESK], request[CONTEXT], request[PROJECT].id
-    actor: Actor = request[ACTOR]
-
-    async def work(change: Change) -> str:
-        old = await change.enter(archived=True, counting=True)
-        new = _wanted(body, old)
-        changes = [name for name, value in new.items() if value != old[name]]
-        if changes:
-            await sql.projects.update(change.connection, project_id=project_id, **new)
-            await _tell(change, old, changes)
-        seen: str = await sql.projects.seen(
-            change.connection, project_id=project_id, user_id=actor.user_id, role="owner"
-        )
-        return seen
-
-    return await desk.changes.run(context, work)
-
-
-def _wanted(body: ProjectChanges, old: Any) -> dict[str, Any]:
-    """The project's fields as they should be.
-
-    Refuses another slug or key prefix, and all but un-archiving for an archived project.
-    """
-    for name in ("slug", "key_prefix"):
-        if getattr(body, name) not in (UNSET, old[name]):
-            raise Impossible(f"{name} never changes", fields={name: "immutable"})
-    wanted: dict[str, Any] = {
-        name: old[name] for name in ("name", "description", "color", "is_archived")
-    }
-    if body.name is not UNSET:
-        wanted["name"] = body.name.strip()
-    if body.description is not UNSET:
-        wanted["description"] = body.description or ""
-    if body.color is not UNSET:
-        wanted["color"] = body.color or COLOR
-    if body.is_archived is not UNSET:
-        wanted["is_archived"] = body.is_archived
-    if old["is_archived"] and wanted["is_archived"]:
-        others = (body.name, body.description, body.color)
-        if body.is_archived is UNSET or any(value is not UNSET for value in others):
-            raise Archived
-    return wanted
-
-
-async def _tell(change: Change, old: Any, changes: list[str]) -> None:
-    """Tell the project, and each of its members, whose lists show it."""
-    project_id = old["id"]
-    fields = [name for name in changes if name != "is_archived"]
-    slug = json_text(slug=old["slug"])
-    here: list[tuple[Event, str]] = []
-    of_members: list[tuple[Event, str]] = []
-    if "is_archived" in changes and old["is_archived"]:
-        here.append((PROJECT_UNARCHIVED, slug))
-        of_members.append((PROJECT_UNARCHIVED, slug))
-    if fields:
-        shape = await sql.projects.one(change.connection, project_id=project_id)
-        brief = {name: value for name, value in decode(shape).items() if name != "description"}
-        here.append((PROJECT_UPDATED, Held(json_text(project=Raw(shape), changes=fields))))
-        of_members.append((PROJECT_UPDATED, Held(json_text(project=brief, changes=fields))))
-    if "is_archived" in changes and not old["is_archived"]:
-        here.append((PROJECT_ARCHIVED, slug))
-        of_members.append((PROJECT_ARCHIVED, slug))
-    told_of = entity("project", project_id)
-    for event, payload in here:
-        change.emit(project_channel(project_id), event, payload, entity=told_of)
-    members = await sql.members.ids(
-        change.connection, project_id=project_id, limit=accounts.MOST_TOLD + 1
-    )
-    if len(members) <= accounts.MOST_TOLD:
-        for row in members:
-            for event, payload in of_members:
-                change.emit(user_channel(row["user_id"]), event, payload, entity=told_of)
-    change.emit(CONTROL, CONTROL_PROJECT, json_text(project_id=project_id))
 
 
 @route("POST", "/projects/{slug}/star", need=Role.VIEWER, answer=Starred, tag=PROJECTS)

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from warmdesk.auth import passwords
 from warmdesk.auth.actor import ALL_ROLES, Actor, GlobalRole, Role, require_session
 from warmdesk.changes import accounts
+from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, Impossible, field_error
@@ -316,6 +317,12 @@ async def create_user(request: web.Request) -> web.Response:
         await accounts.note_login(
             change, "admin_user_created", came, user_id=row["id"], actor_id=actor.user_id
         )
+        await audit(
+            change,
+            "user.created",
+            row["id"],
+            after={"global_role": body.global_role, "is_active": body.is_active},
+        )
         return Outcome(201, row["account"])
 
     return answer_outcome(await desk.changes.run(request[CONTEXT], work))
@@ -366,15 +373,34 @@ async def update_user(request: web.Request) -> web.Response:
             return str(before["account"])
         if fields.get("is_active") is False or new_hash is not None:
             own = actor.session_id if user_id == actor.user_id else None
-            await accounts.end_sessions(
+            ended = await accounts.end_sessions(
                 change, user_id, but=own, deactivated=fields.get("is_active") is False
             )
+            if ended and user_id != actor.user_id:
+                await audit(change, "session.ended", user_id, after={"sessions": len(ended)})
         await accounts.note_login(
             change, "admin_user_updated", came, user_id=user_id, actor_id=actor.user_id
         )
+        await _write_down(change, before, fields, new_hash)
         return str(after["account"])
 
     return answer(await desk.changes.run(request[CONTEXT], work))
+
+
+async def _write_down(
+    change: Change, before: Any, fields: dict[str, Any], new_hash: str | None
+) -> None:
+    """The audit's lines of what an administrator changed of an account's rights."""
+    user_id, old = before["id"], json.loads(before["fields"])
+    role = fields.get("global_role", old["global_role"])
+    if role != old["global_role"]:
+        facts = [{"global_role": each} for each in (old["global_role"], role)]
+        await audit(change, "user.role_changed", user_id, before=facts[0], after=facts[1])
+    is_active = fields.get("is_active", old["is_active"])
+    if is_active != old["is_active"]:
+        await audit(change, "user.activated" if is_active else "user.deactivated", user_id)
+    if new_hash is not None:
+        await audit(change, "user.password_reset", user_id)
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:

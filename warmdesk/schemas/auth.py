@@ -28,6 +28,9 @@ class Register(Body):
     display_name: DisplayName | None = None
     first_name: Name | None = None
     last_name: Name | None = None
+    invitation: (
+        Annotated[str, Meta(max_length=100, description="the token of an invitation's link")] | None
+    ) = None
 
 
 class Login(Body):

@@ -194,6 +194,13 @@ class ListProjects(PageQuery):
     include: Literal["here"] | None = None
 
 
+class ListAllProjects(PageQuery):
+    """Which projects: `q` is a part of the name or slug, or the key prefix."""
+
+    cursor_type: ClassVar[Any] = tuple[str, NotNegative, Id]
+    q: Annotated[str, Meta(max_length=200)] = ""
+
+
 class ShowProject(Body):
     """The query of a project: which parts to include, separated by commas (by default all but
     `chat`), and how many cards of each column.

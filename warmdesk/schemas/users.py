@@ -226,6 +226,37 @@ class SearchUsers(Body):
     ) = None
 
 
+class ListLogins(PageQuery):
+    """Which lines: all."""
+
+
+class LoginEvent(Shape):
+    """A line of a login history; `actor` is who did it, where that was an administrator."""
+
+    id: int
+    created_at: Timestamp
+    event: str
+    ip: str
+    user_agent: str
+    actor: UserRef | None
+
+
+class UserProject(Shape):
+    """A project in which somebody is a member."""
+
+    id: int
+    slug: str
+    name: str
+    is_archived: bool
+    role: Literal["viewer", "member", "admin", "owner"]
+
+
+class SetProjects(Body):
+    """In which projects somebody is to be a member: all of them."""
+
+    project_ids: Annotated[list[Id], Meta(max_length=5000, examples=[[1, 2]])]
+
+
 class ListFavorites(PageQuery):
     """Which favourites: all."""
 

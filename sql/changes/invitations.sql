@@ -1,0 +1,45 @@
+-- Invitations live until they are used, revoked or seven days old, and as long as whoever invited could invite to that role.
+
+create or replace function invitation_lives(i invitations) returns boolean language sql stable as $$
+select
+    i.used_at is null and i.revoked_at is null and i.expires_at > clock_timestamp() and exists (
+        select 1
+        from users u
+        left join project_members m on m.project_id = i.project_id and m.user_id = u.id
+        where u.id = i.inviter_id and u.is_active and u.deleted_at is null
+            and case
+                when i.project_id is null then u.global_role = 'admin'
+                else
+                    role_rank(effective_role(u.global_role, m.role)) >= greatest(role_rank('admin'), role_rank(i.role))
+                    and exists (select 1 from projects p where p.id = i.project_id and p.purged_at is null)
+            end
+    )
+$$;
+
+-- Uses an invitation up for somebody; gives it, or refuses: 404 when it does not live. Its project is held by then, and the
+-- memberships of both are locked. The inviter's account is held as it is, so that the right cannot end before the commit. What
+-- was kept of its making under a key is gone, because the link stands in it.
+create or replace function use_invitation(id_ bigint, user_ bigint) returns invitations language plpgsql as $$
+declare
+    i invitations;
+begin
+    select * into i from invitations where id = id_;
+    if i.inviter_id <> user_ then
+        perform enter_account(i.inviter_id);
+        perform 1 from users u where u.id = i.inviter_id for share;
+    end if;
+    select * into i from invitations where id = id_ for no key update;
+    if i.id is null or not invitation_lives(i) then
+        perform refuse(404, 'the invitation is not valid');
+    end if;
+    update invitations set used_at = clock_timestamp(), used_by_id = user_, wants_mail = false where id = id_;
+    perform forget_invitation(i);
+    return i;
+end
+$$;
+
+-- Takes the answers away in which an invitation's link stands.
+create or replace function forget_invitation(i invitations) returns void language sql as $$
+delete from idempotency_keys k
+where k.about @> array[coalesce('project:' || i.project_id, 'user:' || i.inviter_id) || ' invitation:' || i.id]
+$$;

@@ -1,0 +1,114 @@
+-- Purges: what is taken away for good. A purge's own transaction ends all that can be seen and told; what is left is taken away
+-- here, in batches, by a worker (warmdesk/jobs/purges.py).
+
+-- Takes a project away from everybody. Its slug and key prefix are free; `~7~demo` and `~7` are no address and no key.
+create or replace function purge_project(project_ bigint) returns void language plpgsql as $$
+begin
+    update projects p set
+        purged_at = clock_timestamp(),
+        slug = '~' || p.id || '~' || p.slug,
+        key_prefix = '~' || p.id,
+        name = '',
+        description = '',
+        updated_at = clock_timestamp()
+    where p.id = project_;
+    delete from project_members m where m.project_id = project_;
+    perform 1 from notifications n where n.project_id = project_ order by n.id for update;
+end
+$$;
+
+-- Takes a batch of what is left of a purged project away; gives how many rows went, 0 when nothing is left. Whatever names the
+-- project in a column that refers to it goes; a table whose rows others still refer to waits for those. What people logged as
+-- their time stays theirs. The project itself, and its feed, stay a minute: until no process follows it.
+create or replace function empty_project(project_ bigint, most_ integer) returns bigint language plpgsql as $$
+declare
+    p projects;
+    one record;
+    n bigint;
+begin
+    select * into p from projects where id = project_ and purged_at is not null for no key update skip locked;
+    if p.id is null then
+        return 0;
+    end if;
+    with batch as (
+        select t.id from time_entries t where t.project_id = project_ limit most_
+    )
+    update time_entries t set
+        project_id = null,
+        description = case when t.comment_id is null then t.description else '' end
+    from batch b where t.id = b.id;
+    get diagnostics n = row_count;
+    if n > 0 then
+        return n;
+    end if;
+    delete from events e
+    where e.channel = 'project:' || project_ and e.seq in (
+        select o.seq from events o where o.channel = 'project:' || project_ order by o.seq limit most_
+    );
+    get diagnostics n = row_count;
+    if n > 0 then
+        return n;
+    end if;
+    with said as (
+        select m.id from chat_messages m where m.project_id = project_ order by m.id limit most_
+    ), reacted as (
+        delete from message_reactions r using said where r.owner_type = 'chat_message' and r.owner_id = said.id
+    )
+    delete from chat_messages m using said where m.id = said.id;
+    get diagnostics n = row_count;
+    if n > 0 then
+        return n;
+    end if;
+    for one in
+        select c.conrelid::regclass as name, a.attname as field
+        from pg_constraint c
+        inner join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+        where c.contype = 'f' and c.confrelid = 'projects'::regclass and cardinality(c.conkey) = 1
+        order by 1, 2
+    loop
+        begin
+            execute format(
+                'delete from %1$s where ctid = any(array(select ctid from %1$s where %2$I = $1 limit $2))', one.name, one.field
+            ) using project_, most_;
+            get diagnostics n = row_count;
+            if n > 0 then
+                return n;
+            end if;
+        exception when foreign_key_violation then
+            null;
+        end;
+    end loop;
+    delete from api_keys k where k.project_id = project_;
+    -- A key names its path, and another project may have the slug by now.
+    delete from idempotency_keys k
+    where strpos(k.path || '/', ' /api/v1/projects/' || substr(p.slug, length('~~' || p.id) + 1) || '/') > 0 and k.created_at < p.purged_at;
+    if p.purged_at > now() - interval '1 minute' then
+        return 0;
+    end if;
+    delete from feeds f where f.channel = 'project:' || project_;
+    delete from projects where id = project_;
+    return 1;
+end
+$$;
+
+-- A user as events tell of one, by a pattern: under whatever name.
+create or replace function ref_pattern(user_ bigint) returns text language sql immutable as $$
+select
+    '\{"id":' || user_ || ',"username":"(?:[^"\\]|\\.)*","display_name":"(?:[^"\\]|\\.)*","avatar_url":(?:null|"(?:[^"\\]|\\.)*")\}'
+$$;
+
+-- The same text with a purged user under the name that they have now.
+create or replace function without_name(text_ text, user_ bigint) returns text language sql stable as $$
+select regexp_replace(text_, ref_pattern(user_), replace(shape(u)::text, '\', '\\'), 'g') from users u where u.id = user_
+$$;
+
+-- The same for an event. A notification's title is a name, too: it is shaped anew, or has none where it is
+-- not kept any more.
+create or replace function without_name(e events, user_ bigint) returns text language sql stable as $$
+select case
+    when e.type = 'notification' then coalesce(
+        (select shape(n)::text from notifications n where n.id = (e.payload::json ->> 'id')::bigint), without_name(replace(e.payload, '"title":' || (e.payload::json -> 'title')::text, '"title":""'), user_)
+    )
+    else without_name(e.payload, user_)
+end
+$$;

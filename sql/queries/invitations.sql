@@ -1,0 +1,69 @@
+-- name: create -> one, by key
+-- A new invitation; a mail is wanted where there is an address.
+insert into invitations (expires_at, project_id, role, email, inviter_id, salt, token_hash, wants_mail)
+values (
+    clock_timestamp() + :ttl::interval, :project_id::bigint, :role, lower(:email::text), :inviter_id::bigint, :salt::uuid,
+    :token_hash, :email::text is not null
+)
+returning id, iso(expires_at) as expires_at;
+
+-- name: exceeds -> value
+-- Whether there are more than `most` open invitations to a project, or to the installation.
+select exists(
+    select from invitations as i
+    where
+        coalesce(i.project_id, 0) = coalesce(:project_id::bigint, 0)
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now()
+    offset :most::integer
+);
+
+-- name: page -> one
+-- A page of the living invitations to a project, or to the installation, the newest first, before an id.
+with chosen as (
+    select i.id, shape(i)::text as invitation, row_number() over (order by i.id desc) as nth
+    from invitations as i
+    where
+        i.id < coalesce(:before::bigint, 9223372036854775807)
+        and coalesce(i.project_id, 0) = coalesce(:project_id::bigint, 0)
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now() and invitation_lives(i)
+    order by i.id desc
+    limit :limit::integer + 1
+)
+select
+    '[' || coalesce(string_agg(c.invitation, ',' order by c.nth) filter (where c.nth <= :limit::integer), '') || ']' as items,
+    case
+        when count(*) > :limit::integer then json_build_array(min(c.id) filter (where c.nth = :limit::integer))
+    end as next
+from chosen as c;
+
+-- name: revoke -> one, by key
+-- Takes an open invitation to this project, or to the installation, back; no row when there is none.
+with revoked as (
+    update invitations as i set revoked_at = clock_timestamp(), wants_mail = false
+    where
+        i.id = :id::bigint and i.project_id is not distinct from :project_id::bigint
+        and i.used_at is null and i.revoked_at is null and i.expires_at > now()
+    returning i
+)
+select (r.i).role, forget_invitation(r.i)::text as forgotten from revoked as r;
+
+-- name: living -> many, by key
+-- A living invitation by its token's hash: what it offers, and where.
+select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug, coalesce(p.is_archived, false) as is_archived
+from invitations as i
+left join projects as p on p.id = i.project_id
+where i.token_hash = :token_hash and invitation_lives(i);
+
+-- name: used_by -> many, by key
+-- An invitation of which this user came in, and has what it offered still; at most one row.
+select i.project_id, m.role
+from invitations as i
+inner join users as u on u.id = i.used_by_id
+left join project_members as m on m.project_id = i.project_id and m.user_id = u.id
+left join projects as p on p.id = i.project_id
+where i.token_hash = :token_hash and i.used_by_id = :user_id::bigint
+    and case when i.project_id is null then u.global_role = i.role else m.role is not null and p.purged_at is null end;
+
+-- name: use -> one, by key
+-- Uses an invitation up: see use_invitation in sql/changes/invitations.sql.
+select u.role, u.email from use_invitation(:id::bigint, :user_id::bigint) as u;

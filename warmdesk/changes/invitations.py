@@ -1,0 +1,129 @@
+"""Invitations: made, found by their token, and used up.
+
+The token of an invitation is not kept. It is made of the invitation's salt and the secret key of
+the configuration (`token_of`), so that whoever sends the mail for a row with ``wants_mail`` makes
+the link of the row, and a database alone opens no door.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from warmdesk.auth.actor import GlobalRole
+from warmdesk.auth.tokens import derived_secret, digest, is_secret
+from warmdesk.changes import accounts, members
+from warmdesk.changes.audit import audit
+from warmdesk.db.queries import sql
+from warmdesk.errors import Archived, Conflict, Impossible, NotFound
+from warmdesk.realtime.change import Change
+
+TTL = timedelta(days=7)
+MOST = 1_000
+"""Open invitations to one project, and to the installation."""
+RANKS = {GlobalRole.VIEWER: 1, GlobalRole.USER: 2, GlobalRole.ADMIN: 3}
+
+
+def token_of(secret_key: str, salt: str) -> str:
+    """The token of the invitation with this salt."""
+    return derived_secret(secret_key, "invitation", salt)
+
+
+async def create(
+    change: Change, secret_key: str, role: str, email: str | None, *, project_id: int | None = None
+) -> tuple[dict[str, Any], str]:
+    """A new invitation of the change's actor: what is told of it, and its token."""
+    connection = change.connection
+    salt = str(uuid4())
+    token = token_of(secret_key, salt)
+    made = await sql.invitations.create(
+        connection,
+        ttl=TTL,
+        project_id=project_id,
+        role=role,
+        email=email,
+        inviter_id=change.context.actor_id,
+        salt=salt,
+        token_hash=digest(token),
+    )
+    if await sql.invitations.exceeds(connection, project_id=project_id, most=MOST):
+        raise Impossible(
+            f"there are {MOST:,} open invitations: take some back", code="too_many_invitations"
+        )
+    after = {"role": role, "project_id": project_id}
+    await audit(change, "invitation.created", made["id"], after=after)
+    email = email.lower() if email is not None else None
+    told = {"id": made["id"], "email": email, "role": role, "expires_at": made["expires_at"]}
+    return told, token
+
+
+async def find(connection: Any, token: str) -> Any:
+    """The living invitation of a token. `NotFound`, in the same words for all that are none."""
+    if is_secret(token):
+        for row in await sql.invitations.living(connection, token_hash=digest(token)):
+            return row
+    raise NotFound("the invitation is not valid")
+
+
+async def came_by(connection: Any, token: str, user_id: int) -> Any:
+    """The place and role of somebody who came in by this token before, and is there still; None for
+    everybody else. Whose answer was lost asks again.
+    """
+    if is_secret(token):
+        token_hash = digest(token)
+        for row in await sql.invitations.used_by(
+            connection, token_hash=token_hash, user_id=user_id
+        ):
+            return row
+    return None
+
+
+async def use(change: Change, found: Any, user_id: int, *, is_new: bool) -> None:
+    """Use an invitation up for an account, which gets what it offers. `is_new`: the account was
+    made in this change, with the role that the invitation gives.
+
+    `Conflict` for whoever has that already; the invitation stays good then.
+    """
+    if found["project_id"] is not None:
+        await _join(change, found, user_id)
+    elif not is_new:
+        await _rise(change, found, user_id)
+    else:
+        await sql.invitations.use(change.connection, id=found["id"], user_id=user_id)
+    after = {"user_id": user_id, "role": found["role"], "project_id": found["project_id"]}
+    await audit(change, "invitation.accepted", found["id"], after=after)
+
+
+async def _join(change: Change, found: Any, user_id: int) -> None:
+    project_id = found["project_id"]
+    target = await sql.members.lock(
+        change.connection, project_id=project_id, actor=found["inviter_id"], target=user_id
+    )
+    used = await sql.invitations.use(change.connection, id=found["id"], user_id=user_id)
+    if target["id"] is not None:
+        raise Conflict("you already are a member", code="already_member")
+    if await sql.projects.is_archived(change.connection, project_id=project_id):
+        raise Archived
+    await members.put_in(
+        change, project_id, found["slug"], user_id, used["role"], by=found["inviter_id"]
+    )
+
+
+async def _rise(change: Change, found: Any, user_id: int) -> None:
+    """Give somebody who has an account the global role, if it is a higher one."""
+    await sql.auth.lock_admins(change.connection)
+    before = await sql.users.lock(change.connection, user_id=user_id)
+    used = await sql.invitations.use(change.connection, id=found["id"], user_id=user_id)
+    standing = await sql.users.standing(change.connection, user_id=user_id)
+    old, new = GlobalRole(standing["global_role"]), GlobalRole(used["role"])
+    if RANKS.get(new, 0) <= RANKS.get(old, 0):
+        raise Conflict("you already have an account with this role", code="already_member")
+    await accounts.rewrite(change, before, {"global_role": str(new)})
+    await audit(
+        change,
+        "user.role_changed",
+        user_id,
+        before={"global_role": str(old)},
+        after={"global_role": str(new)},
+    )
