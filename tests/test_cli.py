@@ -52,7 +52,7 @@ async def test_version_and_help_need_nothing() -> None:
 async def test_a_first_value_of_a_system_setting_that_cannot_be_is_one_sentence(
     tmp_path: Path,
 ) -> None:
-    given = {"data_dir": tmp_path, "smtp_from": "nobody"}
+    given: dict[str, Any] = {"data_dir": tmp_path, "smtp_from": "nobody"}
     status, _, aside = await command("serve", "--port", "0", **given)
     assert (status, aside) == (
         1,
