@@ -49,6 +49,17 @@ async def test_version_and_help_need_nothing() -> None:
     assert named["port"] == "8080"
 
 
+async def test_a_first_value_of_a_system_setting_that_cannot_be_is_one_sentence(
+    tmp_path: Path,
+) -> None:
+    given: dict[str, Any] = {"data_dir": tmp_path, "smtp_from": "nobody"}
+    status, _, aside = await command("serve", "--port", "0", **given)
+    assert (status, aside) == (
+        1,
+        "warmdesk: WARMDESK_SMTP_FROM must be an address, or a name and an address in <>\n",
+    )
+
+
 async def test_options_win_over_the_environment(tmp_path: Path) -> None:
     status, _, aside = await command("serve", "--port", "http", port=9000)
     assert (status, aside.startswith("warmdesk: --port cannot be 'http': ")) == (1, True)

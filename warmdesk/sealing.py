@@ -31,6 +31,8 @@ class Sealing:
     """Seals with the first of some secret keys; opens what any of them sealed."""
 
     def __init__(self, secret_key: str, *older: str) -> None:
+        if not secret_key:
+            raise ValueError("there is no secret key to seal with")
         keys = [_derived(each) for each in (secret_key, *older) if each]
         self._sealers = {_name(key): AESGCM(key) for key in keys}
         self._first = _name(keys[0])

@@ -39,6 +39,7 @@ from warmdesk.realtime.events import ERASING
 from warmdesk.redis_check import RedisRefused
 from warmdesk.reload import Inherited
 from warmdesk.supervisor import CrashLoop, Supervisor
+from warmdesk.system import first_values
 
 SPARE_CONNECTIONS = 10
 """Connections of PostgreSQL that are left for people and backups."""
@@ -165,6 +166,7 @@ def embedded(
     with ExitStack() as closing:
         servers: dict[str, Server] = {}
         settings = with_secrets(settings)
+        first_values(settings)  # what cannot be is said here, once, and not by each worker
         if not settings.database_url:
             # A rolling restart has one worker more for a moment.
             most = connections(settings, workers=settings.workers + 1) + 2 * SPARE_CONNECTIONS
