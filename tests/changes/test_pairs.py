@@ -315,7 +315,10 @@ ALONE: dict[str, str] = {
     f"{method} /cards/{{card_id}}/{path}": "no event tells of it, and no board shows it"
     for path in ("watch", "watchers/{user_id}")
     for method in ("POST", "DELETE")
-}
+} | dict.fromkeys(
+    ("POST /invitations", "DELETE /invitations/{invitation_id}"),
+    "no event tells of it, and no board shows it",
+)
 """Changes below a project, as ``POST /polls``, that meet nobody else's, each with the reason."""
 
 
