@@ -24,6 +24,10 @@ with ended as (
     delete from sessions where user_id = :user_id::bigint
 ), revoked as (
     delete from api_keys where user_id = :user_id::bigint
+), resets as (
+    delete from password_resets where user_id = :user_id::bigint
+), mailed as (
+    delete from mails where user_id = :user_id::bigint
 ), logins as (
     delete from login_events where user_id = :user_id::bigint
 ), places as (
@@ -47,7 +51,7 @@ update users as u set
     password_hash = '',
     locale = 'en', theme = 'system', date_time_format = 'YYYY-MM-DD HH:mm', timezone = 'UTC', font = 'system', font_size = '14',
     sidebar_position = 'left', accent_color = 'blue', week_start = 'monday', time_notation = 'decimal',
-    show_breadcrumbs = true, email_notifications = false, must_change_password = false, totp_enabled = false,
+    show_breadcrumbs = true, email_notifications = false, notify = '{}', must_change_password = false, totp_enabled = false,
     last_login_at = null, settings_updated_at = null, password_changed_at = null
 where u.id = :user_id::bigint;
 

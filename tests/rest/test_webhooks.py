@@ -526,3 +526,23 @@ async def test_events_are_in_order_and_whole(board: Board, olga: Person, bob: Pe
     assert seqs == list(range(seqs[0], seqs[0] + 100))
     ids = [each["payload"]["id"] for each in told]
     assert ids == sorted(ids)
+
+
+async def test_what_owners_do_with_webhooks_is_written_down(
+    board: Board, olga: Person, root: Person
+) -> None:
+    """Without the secrets."""
+    path = f"{board.path}/webhooks"
+    made = await olga.post(path, {"name": "Builds", "secret": "s3cret"})
+    await olga.put(f"{path}/{made['id']}", {"enabled": False, "secret": "an0ther"})
+    await olga.post(f"{path}/{made['id']}/regenerate", status=200)
+    await olga.delete(f"{path}/{made['id']}")
+    lines = await root.get("/admin/audit?limit=4")
+    assert [line["action"] for line in reversed(lines)] == [
+        *("webhook.created", "webhook.changed", "webhook.changed", "webhook.deleted"),
+    ]
+    assert {line["target_id"] for line in lines} == {made["id"]}
+    assert {line["actor"]["username"] for line in lines} == {"olga"}
+    assert lines[2]["after"] == {"project_id": board.id, "enabled": False, "secret": "…"}
+    for secret in ("s3cret", "an0ther", made["token"]):
+        assert secret not in str(lines)

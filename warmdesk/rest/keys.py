@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 from aiohttp import web
 
 from warmdesk.auth.actor import ALL_ROLES, Role
 from warmdesk.auth.identity import new_key
 from warmdesk.auth.tokens import digest
 from warmdesk.changes import accounts
+from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible
 from warmdesk.http.answers import answer, json_text, no_content
@@ -180,6 +182,8 @@ async def _create(request: web.Request, project_id: int | None) -> web.Response:
             whose = "a person" if project_id is None else "a project"
             raise Impossible(f"{whose} has at most {MOST} API keys", code="too_many_keys")
         await accounts.note_login(change, "api_key_created", came, user_id=actor.user_id)
+        facts = {"name": body.name.strip(), "project_id": project_id, "scopes": body.scopes}
+        await audit(change, "key.created", orjson.loads(shaped)["id"], after=facts)
         return shaped
 
     made = await request.app[DESK].changes.run(request[CONTEXT], work)
@@ -198,6 +202,7 @@ async def _revoke(request: web.Request, project_id: int | None, key_id: int) -> 
         await accounts.note_login(
             change, "api_key_deleted", came, user_id=revoked["user_id"], actor_id=actor.user_id
         )
+        await audit(change, "key.revoked", key_id, before={"user_id": revoked["user_id"]})
         change.emit(CONTROL, CONTROL_KEY, json_text(key_id=key_id))
 
     await request.app[DESK].changes.run(request[CONTEXT], work)

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from yarl import URL
 
 from warmdesk.auth.actor import Role
+from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import BadRequest, Impossible, field_error
 from warmdesk.http.answers import answer, answer_outcome, no_content
@@ -103,6 +104,8 @@ async def create_outgoing_webhook(request: web.Request) -> web.Response:
             enabled=body.enabled,
             actor=change.context.actor_id,
         )
+        facts = {"project_id": project_id, "name": body.name.strip(), "type": "outgoing"}
+        await audit(change, "webhook.created", id_, after=facts)
         shape = await sql.outgoing.one(connection, id=id_, project_id=project_id)
         shown = f'{shape[:-1]},"secret":"{secret}"}}'
         return Outcome(201, shown, entity=entity("outgoing_webhook", id_))
@@ -140,6 +143,10 @@ async def change_outgoing_webhook(request: web.Request) -> web.Response:
             events=events,
             enabled=_given(body.enabled),
         )
+        sent = {"name": body.name, "enabled": body.enabled, "events": body.events, "url": body.url}
+        facts = {name: value for name, value in sent.items() if value is not UNSET}
+        about = {"project_id": ids["project_id"], "type": "outgoing"}
+        await audit(change, "webhook.changed", ids["id"], after={**about, **facts})
         return Held(changed["json"])
 
     return answer(await desk.changes.run(request[CONTEXT], work))
@@ -159,6 +166,8 @@ async def delete_outgoing_webhook(request: web.Request) -> web.Response:
     async def work(change: Change) -> None:
         await change.enter(archived=True)
         await sql.outgoing.delete(change.connection, **ids)
+        about = {"project_id": ids["project_id"], "type": "outgoing"}
+        await audit(change, "webhook.deleted", ids["id"], before=about)
         await sql.outgoing.forget(change.connection, **ids)
 
     await request.app[DESK].changes.run(request[CONTEXT], work)

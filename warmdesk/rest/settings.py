@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import new_secret
+from warmdesk.changes.audit import audit
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, Impossible, WarmDeskError, field_error, fields_error
@@ -99,8 +100,12 @@ async def update_settings(request: web.Request) -> web.Response:
             cleared=cleared,
         )
         keys = sorted([*changed, *cleared])
+        after = system.read(await sql.settings.all(change.connection))
+        for key in keys:
+            values = {key: getattr(before, key)}, {key: getattr(after, key)}
+            await audit(change, "setting.changed", before=values[0], after=values[1])
         change.emit(CONTROL, CONTROL_SETTINGS, orjson.dumps({"keys": keys}).decode())
-        return system.read(await sql.settings.all(change.connection)), keys
+        return after, keys
 
     values, keys = await desk.changes.run(request[CONTEXT], work)
     if keys:

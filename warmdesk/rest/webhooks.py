@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from warmdesk.auth.actor import Role
 from warmdesk.changes import webhooks
+from warmdesk.changes.audit import audit
 from warmdesk.changes.webhooks import Delivery as Came
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
@@ -86,6 +87,8 @@ async def create_webhook(request: web.Request) -> web.Response:
             secret=body.secret or None,
             actor=change.context.actor_id,
         )
+        facts = {"project_id": project_id, "name": body.name.strip(), "type": body.type}
+        await audit(change, "webhook.created", id_, after=facts)
         shape = await sql.webhooks.one(change.connection, id=id_, project_id=project_id)
         shown = f'{shape[:-1]},"token":"{token}","url":{encode(url).decode()}}}'
         return Outcome(201, shown, entity=entity("webhook", id_))
@@ -118,6 +121,9 @@ async def change_webhook(request: web.Request) -> web.Response:
             secret=None if body.secret is UNSET else body.secret or None,
             enabled=None if body.enabled is UNSET else body.enabled,
         )
+        sent = {"name": body.name, "enabled": body.enabled, "secret": body.secret}
+        facts = {name: value for name, value in sent.items() if value is not UNSET}
+        await audit(change, "webhook.changed", id_, after={"project_id": project_id, **facts})
         return Held(await sql.webhooks.one(change.connection, id=id_, project_id=project_id))
 
     return answer(await request.app[DESK].changes.run(request[CONTEXT], work))
@@ -137,6 +143,8 @@ async def delete_webhook(request: web.Request) -> web.Response:
     async def work(change: Change) -> None:
         await change.enter(archived=True)
         await sql.webhooks.delete(change.connection, **ids)
+        project = {"project_id": ids["project_id"]}
+        await audit(change, "webhook.deleted", ids["id"], before=project)
         await sql.webhooks.forget_token(change.connection, **ids)
 
     await request.app[DESK].changes.run(request[CONTEXT], work)
@@ -163,6 +171,8 @@ async def regenerate_webhook(request: web.Request) -> web.Response:
             change.connection, **ids, token_hash=webhooks.hash_of(token), token_hint=hint
         )
         await sql.webhooks.forget_token(change.connection, **ids)
+        facts = {"project_id": ids["project_id"], "token": token}
+        await audit(change, "webhook.changed", ids["id"], after=facts)
         return str(webhook["type"])
 
     type_ = await request.app[DESK].changes.run(request[CONTEXT], work)
