@@ -315,6 +315,11 @@ FOULS = [
         "card %s: counts %s of %s items, but has %s of %s",
     ),
     (
+        "insert into card_comments (project_id, card_id, user_id, body, time_spent_minutes)"
+        " select project_id, id, 1, 'C', 5 from cards limit 1",
+        "comment %s: says %s minutes, but its entry %s",
+    ),
+    (
         "insert into time_entries (user_id, card_id, date, minutes)"
         " select 1, id, now(), 5 from cards limit 1",
         "card %s: tells %s minutes, but has %s",

@@ -70,6 +70,11 @@ from time_entries as t
 inner join cards as c on c.id = t.card_id
 where t.project_id <> c.project_id
 union all
+select format('comment %s: says %s minutes, but its entry %s', m.id, m.time_spent_minutes, coalesce(t.minutes, 0))
+from card_comments as m
+left join time_entries as t on t.comment_id = m.id
+where m.deleted_at is null and m.time_spent_minutes <> coalesce(t.minutes, 0)
+union all
 select format('reaction %s: its message %s is gone', r.id, r.owner_id)
 from message_reactions as r
 where
