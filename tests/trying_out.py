@@ -165,7 +165,7 @@ class Office:
             operation.ids["project_key_id"] = key["id"]
         if operation.id in ("delete_user", "restore_user", "purge_user"):
             await self._account(operation, number)
-        if "{token}" in operation.path or operation.path.startswith("/admin/invitations/{"):
+        if operation.path.startswith(("/admin/invitations/{", "/invitations/{")):
             await self._invitation(operation, number)
         if operation.id == "set_projects_of_user":
             made = await owner.post("/projects", {"name": f"Set {number}"})

@@ -56,7 +56,14 @@ TOKEN_ENDED = 4401
 NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 # What is sent once, whatever became of it: a second one would be another. Every other POST is kept
 # under its Idempotency-Key by the server, or does no harm twice.
-ONCE = frozenset({"/auth/register", "/auth/ws-ticket"})
+ONCE = frozenset(
+    {
+        "/admin/system-settings/test-email",
+        "/auth/register",
+        "/auth/reset-password",
+        "/auth/ws-ticket",
+    }
+)
 
 
 def sent_once(path: str) -> bool:

@@ -30,8 +30,15 @@ begin
     if p.id is null then
         return 0;
     end if;
-    with batch as (
-        select t.id from time_entries t where t.project_id = project_ limit most_
+    -- What a comment said of a time was told to its author alone.
+    with batch as materialized (
+        select t.id, t.user_id, t.comment_id from time_entries t where t.project_id = project_ limit most_
+    ), told as (
+        update events e set type = 'gone', payload = '{}'
+        from batch b
+        where
+            b.comment_id is not null and e.channel = 'user:' || b.user_id and e.entity = 'time_entry:' || b.id
+            and e.type <> 'gone'
     )
     update time_entries t set
         project_id = null,
@@ -55,6 +62,15 @@ begin
         delete from message_reactions r using said where r.owner_type = 'chat_message' and r.owner_id = said.id
     )
     delete from chat_messages m using said where m.id = said.id;
+    get diagnostics n = row_count;
+    if n > 0 then
+        return n;
+    end if;
+    delete from webhook_deliveries d
+    where d.id = any(array(
+        select o.id from webhook_deliveries o inner join project_webhooks w on w.id = o.webhook_id
+        where w.project_id = project_ limit most_
+    ));
     get diagnostics n = row_count;
     if n > 0 then
         return n;

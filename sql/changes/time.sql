@@ -122,7 +122,7 @@ begin
         return;
     end if;
     select c.id into place_card from cards c
-    where c.id = any(cards_called(card_)) and c.deleted_at is null and sees_project(actor_, c.project_id)
+    where c.id = any(cards_named(card_)) and c.deleted_at is null and sees_project(actor_, c.project_id)
     order by c.id limit 1;
     if place_card is null then
         perform refuse(422, 'card_id: no such card', '{"fields":{"card_id":"unknown"}}');

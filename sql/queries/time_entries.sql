@@ -13,7 +13,7 @@ with chosen as (
         and (:since::date is null or t.date >= :since::date)
         and (:until::date is null or t.date <= :until::date)
         and (:project_id::bigint is null or t.project_id = :project_id::bigint)
-        and (:card::text is null or t.card_id = any(cards_called(:card::text)))
+        and (:card::text is null or t.card_id = any(cards_named(:card::text)))
     order by t.date desc, t.id desc
     limit :limit::integer + 1
 )

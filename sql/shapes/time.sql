@@ -42,7 +42,7 @@ where u.id = (t).user_id
 $$;
 
 -- The cards that a text means, which is an id or a key, of now or of before: for filters, which show nothing of them.
-create or replace function cards_called(ref_ text) returns bigint[] language plpgsql stable as $$
+create or replace function cards_named(ref_ text) returns bigint[] language plpgsql stable as $$
 begin
     if ref_ ~ '^[0-9]{1,18}$' then
         return array[ref_::bigint];

@@ -109,7 +109,7 @@ PEOPLE = """
     select 1 + n / 4, 'Label ' || n % 4, 'red' from generate_series(0, 4 * $projects - 1) as n;
     insert into outgoing_webhooks
         (project_id, name, url, events, salt, created_by_id, done, epoch, holder)
-    select n, 'Hook', 'https://example.org', '{*}', '\x00', 1, 0, '', 'me'
+    select n, 'Hook', 'https://example.org', '{*}', '\\x00', 1, 0, '', 'me'
     from generate_series(1, $projects) as n;
     insert into feeds (channel, seq)
     select 'project:' || n, case when n = 1 then $n / 2 else $n / 2 / $projects end

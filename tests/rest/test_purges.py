@@ -52,6 +52,8 @@ async def fill(board: Board, olga: Person, alice: Person) -> dict[str, Any]:
     await olga.post(reactions, {"emoji": "👍"})
     names = {"slug": board.slug, "column_id": board.backlog, "card_id": card["id"]}
     await make_each(alice, names, "A secret")
+    # What people wrote in their own time sheets is theirs.
+    await alice.delete(f"/time-entries/{names['entry_id']}")
     await olga.post(f"{board.path}/star", status=200)
     return names
 
@@ -134,7 +136,7 @@ async def test_nothing_is_left_of_a_purged_project(
 
     left = await everything(connection)
     for table in left:
-        if table != "removed_files":
+        if table not in ("audit", "removed_files"):  # the audit says what administrators did
             assert "secret" not in left[table].lower(), table
         if table in EMPTY:
             assert not left[table], table

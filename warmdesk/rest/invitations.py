@@ -11,7 +11,6 @@ from warmdesk.auth.actor import HUMAN_ROLES, GlobalRole, Role, effective_role
 from warmdesk.changes import invitations
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
@@ -159,6 +158,7 @@ async def show_invitation(request: web.Request) -> web.Response:
     "POST",
     "/invitations/{token}/accept",
     need=SIGNED_IN,
+    session=True,
     answer=Accepted,
     tag=INVITATIONS,
     parameters=TOKEN,
@@ -171,8 +171,6 @@ async def accept_invitation(request: web.Request) -> web.Response:
     it may ask again, and gets the same.
     """
     actor, token = request[ACTOR], request.match_info["token"]
-    if actor.session_id is None:
-        raise Forbidden("an API key cannot do this; sign in", code="sign_in_required")
 
     async def work(change: Change) -> str:
         found = await invitations.came_by(change.connection, token, actor.user_id)
