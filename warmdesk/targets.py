@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,6 +47,11 @@ class ForbiddenTarget(OSError):
     """This server does not connect there."""
 
 
+NUMERIC = re.compile(r"(^|[.])(0[xX][0-9a-fA-F]*|[0-9]+)[.]?$")
+"""A host that some take for an address in another writing: ``127.1``, ``0x7f.1``. No name ends in a
+number (RFC 3696)."""
+
+
 class Targets:
     """Judges addresses. `allowed` is the setting: hosts and networks, separated by commas."""
 
@@ -77,6 +83,8 @@ class Targets:
         try:
             ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
+            if NUMERIC.search(host):
+                raise ForbiddenTarget("not an address as it is written") from None
             return
         if not self.may(host, host):
             raise ForbiddenTarget("not a public address")

@@ -28,6 +28,7 @@ update outgoing_webhooks set
     url = coalesce(:url::text, url),
     events = coalesce(:events::text[], events),
     is_enabled = coalesce(:enabled::boolean, is_enabled),
+    attempt = case when :url::text is not null or :enabled::boolean is not null then 0 else attempt end,
     due_at = case
         when :url::text is not null or :enabled::boolean is not null then least(due_at, clock_timestamp()) else due_at
     end
@@ -64,7 +65,7 @@ select coalesce(max(f.seq), 0) from feeds as f where f.channel = 'project:' || :
 -- name: replay -> one, by key
 -- Begins again behind `since`, at once, also what was parked.
 update outgoing_webhooks set
-    done = :since::bigint, epoch = epoch(), attempt = 0, parked_at = null, due_at = clock_timestamp(), is_slow = false
+    done = :since::bigint, epoch = epoch(), attempt = 0, parked_at = null, due_at = clock_timestamp()
 where id = :id::bigint and project_id = :project_id::bigint
 returning id;
 
@@ -101,11 +102,12 @@ update outgoing_webhooks set held_until = clock_timestamp() + make_interval(secs
 where id = any(:ids::bigint[]) and holder = :holder::text;
 
 -- name: release -> many, by key
--- Gives one back; whether there is something to deliver already.
-update outgoing_webhooks as w set holder = null, held_until = null
+-- Gives one back, behind all that are due already; whether there is something to deliver.
+update outgoing_webhooks as w set
+    holder = null, held_until = null, due_at = greatest(w.due_at, clock_timestamp())
 where w.id = :id::bigint and w.holder = :holder::text
 returning
-    w.is_enabled and w.parked_at is null and w.due_at <= clock_timestamp()
+    w.is_enabled and w.parked_at is null and w.due_at <= clock_timestamp() + interval '1 ms'
     and w.done < (select f.seq from feeds as f where f.channel = 'project:' || w.project_id) as more;
 
 -- name: next -> many
@@ -142,13 +144,16 @@ where id = :id::bigint and holder = :holder::text and done = :was::bigint;
 
 -- name: note -> value, by key
 -- Writes one try down, or what was passed over, and goes on behind `done`, or waits, or parks. Whether it was still where it
--- was: somebody may have replayed, and another worker may have taken it over. All but the newest 50 lines go.
+-- was: somebody may have replayed, or changed the `url` that was tried, and another worker may have taken it over. All but the
+-- newest 50 lines go.
 with moved as (
     update outgoing_webhooks as w set
         done = :done::bigint, epoch = coalesce(:epoch::text, w.epoch), attempt = :attempt::integer, is_slow = :slow::boolean,
         due_at = clock_timestamp() + make_interval(secs => coalesce(:wait::double precision, 0)),
         parked_at = case when :parked::boolean then clock_timestamp() end
-    where w.id = :id::bigint and w.holder = :holder::text and w.done = :was::bigint
+    where
+        w.id = :id::bigint and w.holder = :holder::text and w.done = :was::bigint
+        and (:url::text is null or w.url = :url::text)
     returning w.id, w.due_at
 ), written as (
     insert into outgoing_deliveries (outgoing_id, seq, attempt, status, reason, duration_ms, next_at)

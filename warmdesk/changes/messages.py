@@ -175,8 +175,9 @@ class Messages:
             while self._carrier is me and (group := self._group(self._may_go)):
                 slow = loop.call_later(PATIENCE, self._step_aside, me)
                 is_alone = len(self._carriers) == 1 and not self._stuck
+                waits_long = is_alone and len({pending.place for pending in group}) == 1
                 try:
-                    await self._send(group, None if is_alone else HURRY_MS)
+                    await self._send(group, None if waits_long else HURRY_MS)
                 finally:
                     slow.cancel()
         except BaseException:  # cancelled, most likely: no other would answer the senders

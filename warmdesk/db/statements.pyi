@@ -1082,6 +1082,7 @@ class OutgoingQueries(Queries):
         id: int | None,
         holder: str | None,
         was: int | None,
+        url: str | None,
         seq: int | None,
         tried: int | None,
         status: int | None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -156,6 +156,10 @@ class Payload(msgspec.Struct, kw_only=True):
     """What is read of a payload. All else in it is passed over."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""How hosts count pull requests and issues."""
+
+
 class Anything(Payload):
     """A payload of which nothing is read, but which must be JSON."""
 
@@ -170,4 +174,5 @@ def moment(text: str | None) -> datetime | None:
         found = datetime.fromisoformat(text.replace(" UTC", "+00:00"))
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    # In another zone the first and the last year may be one that does not exist.
+    return found if found.tzinfo is not None and 1 < found.year < 9999 else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from warmdesk.hosts import Commit, Host, Item, Kind, Payload, Push, Ref, Repo, moment
+from warmdesk.hosts import Commit, Host, Item, Kind, Number, Payload, Push, Ref, Repo, moment
 from warmdesk.schemas.links import LinkStatus
 
 
@@ -60,7 +60,7 @@ class Branch(Payload):
 class ItemPayload(Payload):
     """A pull request or an issue."""
 
-    number: int
+    number: Number
     title: str
     state: str | None = None
     closed_at: str | None = None

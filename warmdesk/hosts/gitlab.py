@@ -5,7 +5,7 @@ https://docs.gitlab.com/user/project/integrations/webhook_events/
 
 from __future__ import annotations
 
-from warmdesk.hosts import Commit, Host, Item, Kind, Payload, Push, Repo, moment
+from warmdesk.hosts import Commit, Host, Item, Kind, Number, Payload, Push, Repo, moment
 from warmdesk.schemas.links import LinkStatus
 
 NONE = "0" * 40
@@ -56,7 +56,7 @@ class Pushed(Payload):
 class Attributes(Payload):
     """A merge request or an issue."""
 
-    iid: int
+    iid: Number
     title: str
     state: str
     url: str = ""

@@ -155,7 +155,7 @@ def _line(told: Told) -> str:
     if isinstance(told, Remark):
         return _remark(told)
     if isinstance(told, Ref):
-        kind, name = escaped(told.kind), bold(told.name)
+        kind, name = escaped(cut(plain(told.kind), LONGEST_NAME)), bold(told.name)
         return f"{bold(told.sender)} {told.action} {kind} {name} in {_repo(told.repo)}"
     if isinstance(told, Release):
         return f"{bold(told.sender)} released {link(told.name, told.url)} in {_repo(told.repo)}"
@@ -179,7 +179,7 @@ def _push(told: Push) -> str:
     first = f"{bold(told.pusher)} pushed {count} commit{many} to {bold(name)} ({_repo(told.repo)})"
     lines = [first, *map(_commit, told.commits[:SHOWN_COMMITS])]
     if count > len(lines) - 1:
-        lines.append(f"… and {count - len(lines) + 1} more")
+        lines += ["", f"… and {count - len(lines) + 1} more"]
     return "\n".join(lines)
 
 

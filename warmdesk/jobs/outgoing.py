@@ -53,6 +53,8 @@ ANSWER_BYTES = 64 << 10
 REST_SECONDS = 1.0
 """How long the rest of an answer is waited for; without it the connection is not used again."""
 SLOW_SECONDS = 1.0
+SHARE_EVENTS, SHARE_SECONDS = 20, 1.0
+"""So much of one webhook is delivered, then those that wait have their turn."""
 STOP_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 15.0
 
@@ -165,10 +167,16 @@ class Outgoing(Job):
                     )
 
     async def _deliver_all(self, id_: int) -> None:
-        """Deliver what there is for one webhook, one event after the other; then give it back."""
+        """Deliver what there is for one webhook, one event after the other, as far as its share
+        goes; then give it back, behind those that wait.
+        """
+        until = time.monotonic() + SHARE_SECONDS
         try:
-            while not self._stopping and await self._deliver_next(id_):
-                pass
+            for _ in range(SHARE_EVENTS):
+                if self._stopping or time.monotonic() > until:
+                    break
+                if not await self._deliver_next(id_):
+                    break
         except asyncpg.ForeignKeyViolationError:
             pass  # it was deleted meanwhile
         except DATABASE_AWAY as error:
@@ -213,6 +221,7 @@ class Outgoing(Job):
                 self.desk.database,
                 id=id_,
                 holder=self.holder,
+                url=None,
                 was=found["done"],
                 done=done,
                 epoch=found["epoch"],
@@ -249,6 +258,7 @@ class Outgoing(Job):
             self.desk.database,
             id=id_,
             holder=self.holder,
+            url=found["url"],
             was=found["done"],
             done=found["seq"] if taken else found["done"],
             epoch=None,

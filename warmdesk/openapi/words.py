@@ -44,7 +44,8 @@ says and send it again. `code` says which limit, with its default here:
 * `too_many_sign_ins`: so many people sign in now that yours would wait too long.
 * `too_many_idempotency_keys`: send none, or wait.
 
-A body has at most 1 MiB, and 16 KiB where nobody has to be signed in; a larger one is 413.
+A body has at most 1 MiB, and 16 KiB where nobody has to be signed in; what git hosts deliver
+has at most 25 MiB, what others post to a webhook 1 MiB. A larger one is 413.
 """
 
 SOCKET_WORDS = """\

@@ -250,7 +250,7 @@ async def _check(allowed: str, text: str) -> None:
         async with asyncio.timeout(CHECK_SECONDS):
             await resolver.check(host)
     except (OSError, TimeoutError, UnicodeError) as error:
-        sentence = "must lead to a public address"
+        sentence = "must lead to a public address, or to one that webhook_allow_private names"
         raise field_error("url", "unreachable", sentence, Impossible) from error
     finally:
         await resolver.close()

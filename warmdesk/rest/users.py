@@ -294,6 +294,7 @@ async def list_users(request: web.Request) -> web.Response:
 async def create_user(request: web.Request) -> web.Response:
     """Create an account."""
     desk, actor, body = request.app[DESK], request[ACTOR], request[BODY]
+    _refuse_keys(actor, {"global_role": body.global_role})
     came = client_origin(request)
     desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, actor))
@@ -404,10 +405,14 @@ async def _write_down(
 
 
 def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
-    """With the address a password can be set by mail, and an API key must change neither."""
+    """With the address a password can be set by mail, and an API key must change neither; nor does
+    it make administrators, who would be there when it is revoked.
+    """
     for name, thing in (("password", "a password"), ("email", "an e-mail address")):
         if name in fields and actor.session_id is None:
             raise Forbidden(f"an API key cannot change {thing}; sign in", code="sign_in_required")
+    if fields.get("global_role") == "admin" and actor.session_id is None:
+        raise Forbidden("an API key makes nobody administrator; sign in", code="sign_in_required")
 
 
 def _refuse_stepping_down(fields: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ class ListKeys(PageQuery):
     """Which keys: all that were not revoked."""
 
 
-class NewKey(Body):
+class NewKey(Body, forbid_unknown_fields=True):
     """A key. Without `scopes` it may do all that its owner may; without a number of days it does
     not expire.
     """
@@ -34,7 +34,7 @@ class NewKey(Body):
     ) = None
 
 
-class NewProjectKey(Body):
+class NewProjectKey(Body, forbid_unknown_fields=True):
     """A key that is good in one project alone."""
 
     name: KeyName
