@@ -279,6 +279,11 @@ def test_other_events_are_a_line_each() -> None:
     assert quote.startswith("> Good # news xxx")
     assert quote.endswith("…")
     assert len(quote) <= 210
+    strange = Ref(
+        repo=REPO, sender="a", action="created", kind="x\n\n# Owned" + "x" * 999, name="b"
+    )
+    assert "\n" not in effect(strange).line
+    assert len(effect(strange).line) < 700
 
 
 def item(**fields: object) -> Item:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests import pace
 from tests.conftest import Board, Door, Wait, serving, until
 from tests.person import Person
 from tests.realtime.story import tell
@@ -259,6 +260,51 @@ async def test_fifty_lines_are_kept(
     assert [each["seq"] for each in log] == list(range(last - 49, last + 1))
     found = [each.seq for each in receiver.came]
     assert found == sorted(found)
+
+
+async def test_an_address_that_changes_while_it_is_tried_is_tried_at_once(
+    board: Board, olga: Person, receiver: Receiver
+) -> None:
+    """What becomes of the one before delays nothing."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(came: Came) -> int:
+        asked.set()
+        await ended.wait()
+        return 500
+
+    async with receiving(hang) as before:
+        made = await register(olga, before.url)
+        card = await board.card("One")
+        await asyncio.wait_for(asked.wait(), 5 * pace.stretch())
+        await olga.put(f"{PATH}/{made['id']}", {"url": receiver.url})
+        ended.set()
+        (came,) = await receiver.until(len, limit=3)
+    assert came.event["payload"]["id"] == card["id"]
+    assert (await lines(olga, made, 2))[-1]["attempt"] == 1
+
+
+async def test_who_has_much_to_deliver_leaves_places_to_the_others(
+    board: Board, olga: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer comes quickly, and there is one after the other."""
+    monkeypatch.setattr(outgoing, "PLACES", 4)
+    monkeypatch.setattr(outgoing, "SLOW_PLACES", 2)
+
+    async def steady(came: Came) -> int:
+        await asyncio.sleep(0.2)
+        return 200
+
+    async with receiving(steady) as busy:
+        for number in range(4):
+            await register(olga, f"{busy.url}{number}")
+        for _ in range(40):
+            await board.card()
+        await busy.until(lambda came: len(came) >= 4)
+        await register(olga, receiver.url)
+        await board.card("The last")
+        await receiver.until(len, limit=8)
+        assert len(busy.came) < 4 * 41
 
 
 async def test_a_slow_a_dead_and_a_silent_target_delay_nobody_else(
@@ -518,6 +564,14 @@ def test_what_is_not_public_is_forbidden(address: str) -> None:
     assert not Targets("").may(address, address)
     with pytest.raises(ForbiddenTarget):
         Targets("").check_literal(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "1.1", "desk.example.1"]
+)
+def test_an_address_in_another_writing_is_none(host: str) -> None:
+    with pytest.raises(ForbiddenTarget):
+        Targets("127.0.0.0/8").check_literal(host)
 
 
 @pytest.mark.parametrize("address", PUBLIC)

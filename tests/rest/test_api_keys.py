@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import Board, Door, Invite, make_board
-from tests.person import Person
+from tests.person import PASSWORD, Person
 from warmdesk import app
 from warmdesk.auth.actor import GlobalRole
 from warmdesk.auth.tokens import digest
@@ -198,6 +198,8 @@ async def test_dead_keys_go_after_a_month(door: Door, alice: Person, connection:
         ({"name": "n", "scopes": []}, "scopes", "too_short"),
         ({"name": "n", "scopes": ["admin"]}, "scopes", "not_one_of"),
         ({"name": "n", "scopes": "read"}, "scopes", "bad_format"),
+        ({"name": "n", "expires_at": "2027-01-01T00:00:00Z"}, "expires_at", "unknown"),
+        ({"name": "n", "scope": ["read"]}, "scope", "unknown"),
     ],
 )
 async def test_what_is_no_key_is_refused_by_its_field(
@@ -207,6 +209,18 @@ async def test_what_is_no_key_is_refused_by_its_field(
         refused = await olga.post(path, body, status=400)
         assert refused["fields"] == {field: code}
     assert await connection.fetchval("select count(*) from api_keys") == 0
+
+
+async def test_a_key_makes_no_administrators(root: Person, person: Invite) -> None:
+    """One who signs in would be there when the key is revoked."""
+    program = await made(root, person)
+    account = {"email": "z@example.org", "username": "zoe", "password": PASSWORD}
+    refused = await program.post("/users", account | {"global_role": "admin"}, status=403)
+    assert refused["code"] == "sign_in_required"
+    zoe = await program.post("/users", account)
+    await program.put(f"/users/{zoe['id']}", {"global_role": "admin"}, status=403)
+    await program.put(f"/users/{zoe['id']}", {"global_role": "viewer"})
+    await root.put(f"/users/{zoe['id']}", {"global_role": "admin"})
 
 
 async def test_a_project_has_no_keys_for_the_whole_installation(olga: Person, board: Board) -> None:
