@@ -139,7 +139,7 @@ async def test_after_a_day_it_is_parked_until_somebody_replays(
     async def state() -> bool:
         return bool((await olga.get(PATH))[0]["state"] == "parked")
 
-    await eventually(state, limit=20)
+    await eventually(state, limit=45)
     assert len(receiver.came) == 1 + len(outgoing.WAITS)
     log = await lines(olga, made)
     assert log[-1]["attempt"] == 11
