@@ -49,10 +49,10 @@ begin
     end if;
     return array(
         select c.id from projects p inner join cards c on c.project_id = p.id
-        where p.key_prefix = upper(split_part(ref_, '-', 1)) and c.card_number = split_part(ref_, '-', 2)::integer
+        where p.key_prefix = upper(split_part(ref_, '-', 1)) and c.card_number = substring(ref_ from '-([0-9]{1,9})$')::integer
         union
         select a.card_id from card_key_aliases a
-        where a.key_prefix = upper(split_part(ref_, '-', 1)) and a.card_number = split_part(ref_, '-', 2)::integer
+        where a.key_prefix = upper(split_part(ref_, '-', 1)) and a.card_number = substring(ref_ from '-([0-9]{1,9})$')::integer
     );
 end
 $$;

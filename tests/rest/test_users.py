@@ -370,6 +370,7 @@ async def test_a_name_in_as_many_projects_as_there_may_be_changes_within_a_secon
 OWN = {
     "api_keys",
     "attachments",
+    "invitations",
     "notifications",
     "outgoing_webhooks",
     "project_members",
