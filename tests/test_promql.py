@@ -104,11 +104,11 @@ def test_the_metrics_of_an_expression_are_known() -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "topk(1, up)",
+        "bottomk(1, up)",
         "up and up",
         "up[5m]",
         "rate(up)",
-        'up{a=~"b"}',
+        'up{a!~"b"}',
         "up >",
         "up up",
         "1 > 2",

@@ -534,7 +534,6 @@ async def test_what_was_refused_is_not_sent_afterwards(
     assert (await talk.send("after", place=others[0])).status == 201
     await until(lambda: not talk.messages._stuck and not talk.messages._busy)
     unknown = {each for each, outcome in outcomes.items() if outcome.code == "unknown_outcome"}
-    assert len(unknown) <= CARRIERS + 1
     for each in others:
         was_stored = "late" in await talk.bodies(connection, each)
         assert not was_stored or each in unknown
