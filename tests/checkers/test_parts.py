@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.checkers import parts
 from tests.checkers.mirror import Mirror
 from tests.conftest import Board
 from tests.person import Person
+from tests.posting import hook
 
 
 @pytest.fixture
@@ -39,6 +41,16 @@ async def work(board: Board, olga: Person, root: Person) -> None:
             for number in range(2)
         ]
         await alice.delete(f"{path}/links/{links[0]['id']}")
+    program = await hook(olga, type="github")
+    key = (await alice.get(cards[0]))["key"]
+    for title in ("first", "second"):
+        item = {"number": 1, "title": f"{key}: {title}", "state": "open"}
+        told: dict[str, Any] = {
+            "action": "edited",
+            "pull_request": {**item, "html_url": "https://example.org/1"},
+        }
+        told |= {"repository": {"full_name": "a/b"}, "sender": {"login": "a"}}
+        await program.post(told, X_GitHub_Event="pull_request")
     await alice.delete(cards[1])
     for title in ("why", "how", "when"):
         topic = await alice.post(f"{board.path}/topics", {"title": title, "body": title * 1000})
@@ -63,7 +75,7 @@ async def test_following_equals_fetching(
     assert {kind: len(things) for kind, things in kinds.items()} == {
         "comments": 2,
         "items": 2,
-        "links": 1,
+        "links": 2,
         "topics": 2,
         "replies": 2,
     }
