@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -35,6 +36,18 @@ WRITES: dict[str, dict[str, Any]] = {
     "/projects/{slug}/chat/messages": {"body": "strange"},
     "/projects/{slug}/members": {"username": "eve", "role": "owner"},
 }
+
+
+async def _heard(answer: aiohttp.ClientResponse) -> bytes:
+    """What was answered; of a stream, which stays open, what comes in a while."""
+    if answer.content_type != "text/event-stream":
+        return await answer.read()
+    raw = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LISTEN_SECONDS):
+            async for piece in answer.content.iter_any():
+                raw += piece
+    return raw
 
 
 class Stranger(Checker):
@@ -109,7 +122,7 @@ class Stranger(Checker):
                 data=None if body is None else orjson.dumps(body),
                 headers=client.credentials | {"Content-Type": "application/json"},
             ) as answer:
-                raw = await answer.read()
+                raw = await _heard(answer)
         except LOST:
             await asyncio.sleep(AGAIN_SECONDS)
             return

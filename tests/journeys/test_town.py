@@ -48,15 +48,15 @@ async def test_everybody_of_two_hundred_hears_what_is_theirs(
     ("function", "right", "wrong", "words"),
     [
         (
-            "send_conversation_message",
-            "from conversation_members m where m.conversation_id = conversation_ order",
-            "from project_members m where m.project_id = 1 order",
+            "send_conversation_messages",
+            "inner join conversation_members m on m.conversation_id = conversations_[o.g]",
+            "inner join project_members m on m.project_id = 1",
             r"user \d+ is told dm.message \d+ of conversation \d+, in which they are not",
         ),
         (
-            "send_conversation_message",
-            "where m.conversation_id = conversation_ order",
-            "where m.conversation_id = conversation_ and m.user_id % 5 > 0 order",
+            "send_conversation_messages",
+            "on m.conversation_id = conversations_[o.g];",
+            "on m.conversation_id = conversations_[o.g] and m.user_id % 5 > 0;",
             r"message \d+ of conversation \d+ is not told to user \d+",
         ),
         (
