@@ -309,7 +309,15 @@ class Look:
         there = self.journal.within(CONVERSATION, conversation, text.at)
         for user in self._readers(text, {*there}) - named - set(told):
             spans = waits.get((conversation, user), ())
-            if not any(start < text.at < end for start, end in spans):
+            if any(start < text.at < end for start, end in spans):
+                continue
+            # Of messages that were sent together one is told, after all of them were written.
+            if not any(
+                row.change == text.change
+                and (row.row["conversation_id"], row.row["user_id"]) == (conversation, user)
+                and (row.row["kind"], row.done) == ("dm", "insert")
+                for row in self.journal.rows["notifications"]
+            ):
                 self.cry(
                     f"user {user} is not notified of message {id} of conversation {conversation}"
                 )
