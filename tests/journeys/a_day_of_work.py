@@ -49,6 +49,7 @@ PRIORITIES = ((10, "low"), (100, "medium"), (1000, "high"))
 REMEMBERED_FRAMES = 4096
 STEPS_OF_A_FIX = 3
 LINES_A_MINUTE, LONGEST_DAY = 4, 480
+DAY = 24 * 60
 """How long people took: nobody wrote that down."""
 
 Json = dict[str, Any]
@@ -153,6 +154,8 @@ class Desk:
     """What is not ticked yet, by card."""
     linked: dict[int, int] = field(default_factory=dict)
     """How often, by piece: no two links of a card are the same."""
+    logged: collections.Counter[Client] = field(default_factory=collections.Counter)
+    """Minutes by writer: all is played in one day, which has 24 hours."""
     topic: int | None = None
     """That of the last release."""
 
@@ -219,6 +222,8 @@ class Desk:
         """In a comment; and a step of a fix is done."""
         path = f"{self.path}/cards/{card['id']}"
         minutes = min(LONGEST_DAY, (step["added"] + step["removed"]) // LINES_A_MINUTE)
+        minutes = min(minutes, DAY - self.logged[client])
+        self.logged[client] += minutes
         body = f"{step['files']} files, {step['words']} words."
         await client.post(f"{path}/comments", {"body": body, "time_spent_minutes": minutes})
         if left := self.open_items.get(card["id"]):
