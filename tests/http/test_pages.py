@@ -102,7 +102,8 @@ class World:
     async def fail_to_sign_in(self) -> None:
         """A line of alice's history."""
         wrong = {"username": "alice", "password": "wrong"}
-        await self.root.request("POST", "/auth/login", wrong)
+        async with Client(self.root.url) as client:
+            await client.request("POST", "/auth/login", wrong)
 
     async def ask(self, each: Route, **query: Any) -> Answer:
         asked = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())

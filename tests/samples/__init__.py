@@ -9,11 +9,26 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tests.person import Person
+
+
+@asynccontextmanager
+async def by_root(person: Person) -> AsyncIterator[Person]:
+    """Root at the server of `person`, for what only owners make: everybody's things are made by
+    somebody who is no owner, too. The session ends with it, for an account has not many.
+    """
+    root = Person(person.url, "root", id=1)
+    try:
+        yield root
+        token = root.client.refresh_token
+        await root.post("/auth/logout", {"refresh_token": token}, status=204)
+    finally:
+        await root.close()
 
 
 @dataclass(frozen=True, slots=True)

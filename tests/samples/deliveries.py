@@ -5,20 +5,18 @@ from typing import Any
 
 from tests.person import Person
 from tests.posting import Hook
-from tests.samples import Sample
+from tests.samples import Sample, by_root
 
 
 async def make(person: Person, names: Mapping[str, Any], text: str) -> int:
     """One that failed, and fails again."""
-    root = Person(person.url, "root", id=1)
     path = f"/projects/{names['slug']}/webhooks/{names['webhook_id']}"
-    try:
+    async with by_root(person) as root:
         token = await root.post(f"{path}/regenerate", status=200)
         hook = Hook(root, path, {"id": names["webhook_id"], "type": "generic", **token})
         await hook.post(text.encode(), status=400)
-        return int((await hook.deliveries())[0]["id"])
-    finally:
-        await root.close()
+        newest = (await hook.deliveries())[0]
+    return int(newest["id"])
 
 
 SAMPLE = Sample(

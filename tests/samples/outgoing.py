@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.person import Person
-from tests.samples import Sample
+from tests.samples import Sample, by_root
 
 BODY = {"url": "https://192.88.100.1/hook", "enabled": False}
 """A public address, which nobody has to look up, and to which nothing is sent."""
 
 
 async def make(person: Person, names: Mapping[str, Any], text: str) -> int:
-    """By who may: everybody's things are made by somebody who is no owner, too."""
-    root = Person(person.url, "root", id=1)
-    path = f"/projects/{names['slug']}/outgoing-webhooks"
-    try:
+    async with by_root(person) as root:
+        path = f"/projects/{names['slug']}/outgoing-webhooks"
         made = await root.post(path, {**BODY, "name": text})
-    finally:
-        await root.close()
     return int(made["id"])
 
 

@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.person import Person
-from tests.samples import Sample
+from tests.samples import Sample, by_root
 
 
 async def make(person: Person, names: Mapping[str, Any], text: str) -> int:
-    """By who may: everybody's things are made by somebody who is no owner, too."""
-    root = Person(person.url, "root", id=1)
-    try:
+    async with by_root(person) as root:
         made = await root.post(f"/projects/{names['slug']}/webhooks", {"name": text})
-    finally:
-        await root.close()
     return int(made["id"])
 
 
