@@ -17,11 +17,13 @@ from warmdesk.changes.webhooks import Delivery
 from warmdesk.desk import Desk
 from warmdesk.errors import WarmDeskError
 from warmdesk.hosts.text import Effect
+from warmdesk.http.deliveries import SEALED_FOR
 from warmdesk.jobs import retention
 from warmdesk.jobs.retention import Retention
 from warmdesk.metrics import WEBHOOK_DELIVERIES
 from warmdesk.metrics.rows import ROWS
 from warmdesk.schemas.webhooks import MAX_WEBHOOKS
+from warmdesk.sealing import Sealing
 
 
 async def lines(person: Person) -> list[str]:
@@ -546,3 +548,21 @@ async def test_what_owners_do_with_webhooks_is_written_down(
     assert lines[2]["after"] == {"project_id": board.id, "enabled": False, "secret": "…"}
     for secret in ("s3cret", "an0ther", made["token"]):
         assert secret not in str(lines)
+
+
+async def test_a_secret_is_sealed_in_the_database(
+    board: Board, olga: Person, connection: Any
+) -> None:
+    ci = await hook(olga, secret=SECRET)
+    stored = await connection.fetchval("select secret from project_webhooks")
+    assert SECRET not in stored
+    raw, proof = signed({"text": "Hello"})
+    proof = f"sha256={proof}"
+    await ci.post(raw, X_Hub_Signature_256=proof)
+    other = Sealing("another secret key").seal(SECRET, SEALED_FOR)
+    await connection.execute("update project_webhooks set secret = $1", other)
+    refused = await ci.post(raw, status=401, X_Hub_Signature_256=proof)
+    assert refused["error"].endswith("an owner has to set it again")
+    assert (await ci.deliveries())[0]["status"] == 401
+    await olga.put(ci.path, {"secret": SECRET})
+    await ci.post(raw, X_Hub_Signature_256=proof)

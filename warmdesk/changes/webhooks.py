@@ -47,6 +47,7 @@ class Webhook:
     project_id: int
     type: str
     secret: str | None
+    """Sealed."""
     is_enabled: bool
     is_archived: bool
 

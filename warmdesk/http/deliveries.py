@@ -20,6 +20,7 @@ from warmdesk.hosts.text import Effect, effect
 from warmdesk.http.body import BODY_LIMIT, NO_JSON, NOT_JSON, json_reader
 from warmdesk.http.request import HEADER_TEXT
 from warmdesk.http.route import Accepts
+from warmdesk.sealing import Sealing, Unreadable
 
 GENERIC = "generic"
 HOSTS: dict[str, Host] = {
@@ -42,6 +43,7 @@ GIT_BYTES = 25 << 20
 PLAIN = Accepts((JSON, FORM, TEXT), BODY_LIMIT, streamed=True)
 OF_GIT = Accepts((JSON, FORM), GIT_BYTES, streamed=True)
 PREFIX = "sha256="
+SEALED_FOR = "the secret of a webhook"
 SIGNATURE = re.compile("[0-9a-f]{64}")
 NO_SIGNATURE = "none"
 IN_A_THREAD = 1 << 18
@@ -126,12 +128,27 @@ def prove(delivery: Delivery, secret: str | None, token: str | None) -> None:
         raise Unauthorized("the signature is wrong", code="invalid_signature")
 
 
-async def effect_of(
-    delivery: Delivery, secret: str | None, token: str | None
-) -> Effect | WarmDeskError:
-    """What a delivery does, or why it is refused: see `prove`, and 400."""
+def sealed(sealing: Sealing, secret: str | None) -> str | None:
+    """A webhook's secret as the database keeps it; none when it is empty."""
+    return sealing.seal(secret, SEALED_FOR) if secret else None
+
+
+def _opened(sealing: Sealing, secret: str | None) -> str | None:
     try:
-        prove(delivery, secret, token)
+        return None if secret is None else sealing.open(secret, SEALED_FOR)
+    except Unreadable as error:
+        told = "the webhook's secret cannot be read: an owner has to set it again"
+        raise Unauthorized(told, code="invalid_signature") from error
+
+
+async def effect_of(
+    delivery: Delivery, sealing: Sealing, secret: str | None, token: str | None
+) -> Effect | WarmDeskError:
+    """What a delivery does, or why it is refused: see `prove`, and 400. The `secret` is `sealed`;
+    401, too, when it was with a secret key that is gone.
+    """
+    try:
+        prove(delivery, _opened(sealing, secret), token)
         if len(delivery.body) > IN_A_THREAD:
             return await asyncio.to_thread(_understood, delivery)
         return _understood(delivery)

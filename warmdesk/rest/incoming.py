@@ -145,7 +145,8 @@ async def _take(request: web.Request, webhook: Webhook, accepts: Accepts, left: 
     )
     delivery = received(webhook.type, request.headers, request.content_type, body)
     delivery.ends_at = time.monotonic() + left
-    does = await effect_of(delivery, webhook.secret, token)
+    sealing = request.app[DESK].system.sealing
+    does = await effect_of(delivery, sealing, webhook.secret, token)
     if not isinstance(does, WarmDeskError):
         if webhook.is_archived:
             does = NotFound("the project is archived")

@@ -12,7 +12,7 @@ from warmdesk.changes.webhooks import Delivery as Came
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
 from warmdesk.http.answers import answer, answer_outcome, encode, no_content
-from warmdesk.http.deliveries import effect_of
+from warmdesk.http.deliveries import effect_of, sealed
 from warmdesk.http.request import BODY, CONTEXT, DESK, PROJECT, READS, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import BASE, route
@@ -69,6 +69,7 @@ async def create_webhook(request: web.Request) -> web.Response:
     """Make a webhook. Only this answer has its token and its address."""
     body: NewWebhook = request[BODY]
     project_id, token = request[PROJECT].id, webhooks.new_token()
+    sealing = request.app[DESK].system.sealing
     url = _url(request, body.type, token)
 
     async def work(change: Change) -> Outcome:
@@ -84,7 +85,7 @@ async def create_webhook(request: web.Request) -> web.Response:
             type=body.type,
             token_hash=webhooks.hash_of(token),
             token_hint=token[-webhooks.HINT :],
-            secret=body.secret or None,
+            secret=sealed(sealing, body.secret),
             actor=change.context.actor_id,
         )
         facts = {"project_id": project_id, "name": body.name.strip(), "type": body.type}
@@ -109,6 +110,7 @@ async def change_webhook(request: web.Request) -> web.Response:
     """Change a webhook's name or secret, or turn it on and off."""
     body: WebhookChanges = request[BODY]
     project_id, id_ = request[PROJECT].id, path_id(request, "webhook_id")
+    sealing = request.app[DESK].system.sealing
 
     async def work(change: Change) -> str:
         await change.enter()
@@ -118,7 +120,7 @@ async def change_webhook(request: web.Request) -> web.Response:
             project_id=project_id,
             name=None if body.name is UNSET else body.name.strip(),
             new_secret=body.secret is not UNSET,
-            secret=None if body.secret is UNSET else body.secret or None,
+            secret=None if body.secret is UNSET else sealed(sealing, body.secret),
             enabled=None if body.enabled is UNSET else body.enabled,
         )
         sent = {"name": body.name, "enabled": body.enabled, "secret": body.secret}
@@ -208,7 +210,7 @@ async def deliver_again(request: web.Request) -> web.Response:
     failed again. 409 when it did not fail, or was too large or is too old to be kept.
     """
     project_id, webhook_id = request[PROJECT].id, path_id(request, "webhook_id")
-    id_ = path_id(request, "delivery_id")
+    id_, sealing = path_id(request, "delivery_id"), request.app[DESK].system.sealing
 
     async def work(change: Change) -> str:
         await change.enter()
@@ -227,7 +229,7 @@ async def deliver_again(request: web.Request) -> web.Response:
             is_form=row["is_form"],
             proofs=row["proofs"],
         )
-        does = await effect_of(came, row["secret"], None)
+        does = await effect_of(came, sealing, row["secret"], None)
         await webhooks.take_again(change, webhook_id, came, does)
         return Held(await sql.webhooks.delivery(change.connection, id=id_))
 
