@@ -101,8 +101,9 @@ async def receive_from_gitlab(request: web.Request) -> web.Response:
     errors=(401, 403, 429),
 )
 async def receive_from_gitea(request: web.Request) -> web.Response:
-    """Take an event of Gitea or Forgejo: pushes, pull requests and issues link the cards that they
-    name.
+    """Take an event of Gitea or Forgejo.
+
+    Pushes, pull requests and issues link the cards that they name.
     """
     return await _receive(request, ("gitea", "forgejo"), OF_GIT)
 

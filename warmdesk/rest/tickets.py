@@ -134,12 +134,11 @@ def _trimmed(value: str | list[str]) -> str | list[str]:
     tag=TICKETS,
 )
 async def change_ticket(request: web.Request) -> web.Response:
-    """Move a card to the end of a column, write its fields, comment on it: all that is sent, or
-    nothing.
+    """Move a card to the end of a column, write its fields, comment on it.
 
-    It is told in this order: that the card moved, what changed of it, the comment. A card that went
-    to another project is 404, with its key there (`moved_to`) and that project's slug (`project`)
-    for who sees it there.
+    All that is sent is done, or nothing. It is told in this order: that the card moved, what
+    changed of it, the comment. A card that went to another project is 404, with its key there
+    (`moved_to`) and that project's slug (`project`) for who sees it there.
     """
     body: ChangeTicket = request[BODY]
     fields = cards.written(body)

@@ -206,8 +206,10 @@ async def list_deliveries(request: web.Request) -> web.Response:
     errors=(409,),
 )
 async def deliver_again(request: web.Request) -> web.Response:
-    """Have a delivery done again that failed, with what came then. The answer says whether it
-    failed again. 409 when it did not fail, or was too large or is too old to be kept.
+    """Have a delivery that failed done again, with what came then.
+
+    The answer says whether it failed again. 409 when it did not fail, or was too large or is too
+    old to be kept.
     """
     project_id, webhook_id = request[PROJECT].id, path_id(request, "webhook_id")
     id_, sealing = path_id(request, "delivery_id"), request.app[DESK].system.sealing
