@@ -30,7 +30,6 @@ PARAMETERS = {
         {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "0" * 64, "The webhook's token."
     )
 }
-SEEN = {401, 403, 413, 429}
 
 
 @route(
