@@ -58,21 +58,19 @@ class Headers(Protocol):
 
 
 class Named(Payload):
-    """A payload that says itself what it is."""
+    """A payload that says itself what it is: what the ``event_field`` of a host may name."""
 
     object_kind: str | None = None
 
 
 def received(type_: str, headers: Headers, content_type: str, body: bytes) -> Delivery:
-    """What came to a webhook of this type. 400 without the name of an event, where there must be
-    one.
+    """What came to a webhook of this type. Where its host named no event that can be one, `event`
+    is empty; 400 for an `Idempotency-Key` that can be none.
     """
     if type_ == "gitea" and headers.get(forgejo.HOST.events[0], ""):
         type_ = "forgejo"
     host = HOSTS[type_]
-    event = _first(headers, host.events)
-    if host.events and not EVENT_TEXT.fullmatch(event):
-        event = ""
+    event = _first(headers, host.events) if host.events else GENERIC
     name = _first(headers, host.deliveries)
     if name and not HEADER_TEXT.fullmatch(name):
         if type_ == GENERIC:
@@ -80,7 +78,7 @@ def received(type_: str, headers: Headers, content_type: str, body: bytes) -> De
         name = ""
     return Delivery(
         host=type_,
-        event=event or (GENERIC if type_ == GENERIC else ""),
+        event=event if EVENT_TEXT.fullmatch(event) else "",
         name=name,
         body=body,
         is_form=content_type == FORM,
@@ -162,7 +160,7 @@ def _understood(delivery: Delivery) -> Effect:
         return generic.effect(_decoded(raw))
     host = HOSTS[delivery.host]
     if host.event_field:
-        kind = _reader(Named)(raw).object_kind
+        kind = getattr(_reader(Named)(raw), host.event_field)
         delivery.event = kind if kind and EVENT_TEXT.fullmatch(kind) else delivery.event
     if not delivery.event:
         raise field_error(host.events[0], "required", "required")
