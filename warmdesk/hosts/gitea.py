@@ -5,25 +5,13 @@ https://docs.gitea.com/usage/webhooks and modules/structs/hook.go there.
 
 from __future__ import annotations
 
-from warmdesk.hosts import Commit, Fork, Host, Kind, Payload, Push, Release, Remark, github
-from warmdesk.hosts.github import ItemPayload, Person, Repository, User
+from warmdesk.hosts import Fork, Host, Kind, Payload, Push, Release, Remark, github
+from warmdesk.hosts.github import ItemPayload, PushedCommit, Repository, User
 
 
 class Pusher(Payload):
     login: str = ""
     username: str = ""
-
-
-class PushedCommit(Payload):
-    id: str
-    message: str = ""
-    url: str = ""
-    author: Person | None = None
-
-    @property
-    def commit(self) -> Commit:
-        author = self.author or Person()
-        return Commit(self.id, self.url, self.message, author.name or author.username or "")
 
 
 class Pushed(Payload):

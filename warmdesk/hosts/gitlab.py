@@ -5,6 +5,8 @@ https://docs.gitlab.com/user/project/integrations/webhook_events/
 
 from __future__ import annotations
 
+from typing import Literal
+
 from warmdesk.hosts import Commit, Host, Item, Kind, Number, Payload, Push, Repo, moment
 from warmdesk.schemas.links import LinkStatus
 
@@ -99,10 +101,10 @@ def issue(told: ItemEvent) -> Item:
     return _item(told, "issue")
 
 
-def _item(told: ItemEvent, kind: str) -> Item:
+def _item(told: ItemEvent, kind: Literal["pr", "issue"]) -> Item:
     it, user = told.object_attributes, told.user or User()
     return Item(
-        kind="pr" if kind == "pr" else "issue",
+        kind=kind,
         repo=told.project.repo,
         sender=user.shown,
         action=ACTIONS.get(it.action, it.action),
