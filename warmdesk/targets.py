@@ -69,14 +69,12 @@ class Targets:
         if _plain(host) in self.hosts:
             return True
         found = ipaddress.ip_address(address.partition("%")[0])
-        if any(found.version == each.version and found in each for each in self.networks):
+        if any(found in each for each in self.networks):
             return True
         mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-        if mapped is not None and any(
-            mapped in each for each in self.networks if each.version == 4
-        ):
+        if mapped is not None and any(mapped in each for each in self.networks):
             return True
-        return not any(found.version == each.version and found in each for each in NOT_PUBLIC)
+        return not any(found in each for each in NOT_PUBLIC)
 
     def check_literal(self, host: str) -> None:
         """Raise `ForbiddenTarget` for an address where none is to be; a name passes."""
