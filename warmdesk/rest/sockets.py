@@ -71,7 +71,6 @@ STREAM_HEADERS = {
 }
 """Nothing on the way keeps it back: nginx gathers answers that do not say so."""
 
-
 encode = msgspec.json.encode
 
 
@@ -206,7 +205,7 @@ class Handshake(Request, Sent, Protocol):
 
 
 class AiohttpHandshake:
-    """A handshake that aiohttp read."""
+    """A handshake of a socket that aiohttp read."""
 
     streams = False
 
@@ -224,51 +223,40 @@ class AiohttpHandshake:
         return self.request.transport
 
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
+        with self.http.handing_over():
+            self.answer = adopt(self.request, connection, first=first, protocol=protocol)
+
+    @property
+    def http(self) -> HttpConnection:
         http = self.request.protocol
         if not isinstance(http, HttpConnection):
             raise TypeError("its connection is not one of ours")
-        with http.handing_over():
-            self.answer = adopt(self.request, connection, first=first, protocol=protocol)
+        return http
 
 
-class StreamHandshake:
+class StreamHandshake(AiohttpHandshake):
     """A request for a stream."""
 
     streams = True
 
-    def __init__(self, request: web.Request) -> None:
-        self.request = request
-        self.headers, self.query = request.headers, request.query
-        self.answer: web.StreamResponse | None = None
-
-    @property
-    def remote(self) -> str | None:
-        return self.request.remote
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        return self.request.transport
-
     def adopt(self, connection: Connection, *, first: bytes, protocol: str | None) -> None:
         assert isinstance(connection, EventStream)
-        http = self.request.protocol
-        if not isinstance(http, HttpConnection):
-            raise TypeError("its connection is not one of ours")
         told = beginning(first, connection.hub.epoch, connection.seen)
         head = _head(self.request)
-        with http.handing_over():
+        with self.http.handing_over():
             self.answer = answer_with_stream(self.request, connection, head + told)
 
 
 def _head(request: web.Request) -> bytes:
     """The answer's head. It has no length: it ends with the connection."""
-    made = _unsent()
+    made = _without_body()
     request.app[RESPONSES].finish_headers(request, made, REQUEST_ID.get())
     lines = (f"{name}: {value}\r\n" for name, value in made.headers.items())
     return f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n".encode()
 
 
-def _unsent() -> web.StreamResponse:
+def _without_body() -> web.StreamResponse:
+    """A stream's status and headers, for HEAD and for its head."""
     return web.Response(headers=STREAM_HEADERS)
 
 
@@ -294,7 +282,7 @@ async def _stream(request: web.Request, slug: str | None) -> web.StreamResponse:
     handshake = StreamHandshake(request)
     if request.method == "HEAD":
         request[ACTOR] = await _check_entry(handshake, request.app, slug, options)
-        return _unsent()
+        return _without_body()
     request[ACTOR] = await open_socket(handshake, request.app, slug, options)
     assert handshake.answer is not None
     return handshake.answer
