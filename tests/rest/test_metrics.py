@@ -254,10 +254,10 @@ async def test_live_events_are_counted_by_type_with_their_lateness(
 
     # The mirror of this test's board is the third viewer.
     assert told[out] == before.get(out, 0) + 3
-    assert told["warmdesk_event_delivery_seconds_count"] > before.get(
-        "warmdesk_event_delivery_seconds_count", 0
-    )
-    assert told["warmdesk_event_delivery_seconds_sum"] < 60
+    late = "warmdesk_event_delivery_seconds"
+    count = told[f"{late}_count"] - before.get(f"{late}_count", 0)
+    assert count >= 1
+    assert 0 < told[f"{late}_sum"] - before.get(f"{late}_sum", 0) < count * 10
     ping = 'warmdesk_ws_messages_total{direction="in",type="ping"}'
     assert told[ping] >= before.get(ping, 0) + 2
     malformed = 'warmdesk_ws_dropped_total{reason="malformed"}'
