@@ -65,8 +65,6 @@ BACKGROUND = {
     "settings.all": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
-WHO = {"auth.session_holders", "access.projects_of"}
-"""What is asked of somebody once, and again after news of them."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")
 
 
@@ -608,13 +606,10 @@ async def test_a_question_is_as_many_statements_as_it_was(
         if path == "/mail/unsubscribe":
             sealed = Sealing(SECRETS["WARMDESK_SECRET_KEY"]).seal(str(alice.id), FAREWELL)
             query = f"token={sealed.removeprefix(MARK)}"
-        where = f"{path.format(**places)}?{query or QUERIES.get(path, '')}"
-        for _ in range(3):
-            journal.clear()
-            await root.get(where)
-            if not WHO & journal.told().keys() - set(STATEMENTS[path].split()):
-                break
-            # After what was made above, who asks is looked up again.
+        # After what was made above, who asks is looked up again: not by the question itself.
+        await root.get(f"{board.path}/columns")
+        journal.clear()
+        await root.get(f"{path.format(**places)}?{query or QUERIES.get(path, '')}")
         _same(journal, path, STATEMENTS[path])
     journal.clear()
     await root.get(board.path)
