@@ -16,8 +16,10 @@ from warmdesk.app import resources
 from warmdesk.errors import CODES, FIELD_CODES
 from warmdesk.realtime.channels import EventScope, scope_of
 from warmdesk.realtime.events import CATALOGUE
+from warmdesk.schemas.events import Told
+from warmdesk.schemas.users import UserRef
 
-ENVELOPE = {"type", "payload", "seq", "ts", "actor_id", "client_id", "id"}
+ENVELOPE = {"type", "payload", "id", *Told.__struct_fields__}
 
 
 def undeclared(given: Any, declared: Any, place: str = "") -> list[str]:
@@ -66,6 +68,8 @@ def check_frame(frame: dict[str, Any]) -> None:
     assert kind.stored == ("seq" in frame), f"{frame['type']} has a seq if it is stored: {frame}"
     assert frame.keys() <= ENVELOPE, f"unknown keys beside the payload: {frame.keys() - ENVELOPE}"
     check(frame["payload"], kind.payload, frame["type"])
+    if "actor" in frame:
+        check(frame["actor"], UserRef, "actor")
 
 
 def check_event(channel: str, type: str, payload: str) -> None:

@@ -35,8 +35,11 @@ begin
         insert into chat_messages as m (project_id, user_id, body) values (project_, actor_, body_)
         returning m.id, shape(m, (select shape(u) from users u where u.id = actor_), null, null)::text as message
     )
-    insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-    select channel_, seq_, 'chat.message', s.message, actor_, client_, entity('message', s.id), clock_timestamp() from sent s
+    insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
+    select
+        channel_, seq_, 'chat.message', s.message, actor_, client_, entity('message', s.id), clock_timestamp(),
+        guest(channel_, actor_)
+    from sent s
     returning w.payload, array[bus_message(w)] into answer, messages;
     if names_ <> '' then
         id_ := answer::json ->> 'id';
@@ -145,10 +148,10 @@ begin
                 row_number() over (order by s.id) as nth
             from sent s inner join users u on u.id = s.user_id
         ), written as (
-            insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
+            insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
             select
                 'project:' || s.project_id, seqs[s.nth], 'chat.message', s.message, s.user_id, clients_[going[s.nth]],
-                entity('message', s.id), clock_timestamp()
+                entity('message', s.id), clock_timestamp(), guest('project:' || s.project_id, s.user_id)
             from shaped s order by s.nth
             returning *
         )

@@ -66,10 +66,11 @@ begin
     messages := '{}';
     while first_ <= count_ loop
         with written as (
-            insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
+            insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
             select
                 channel_, before_ + first_ - 1 + n.nth, 'board.card_moved',
-                card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, entity('card', c.id), clock_timestamp()
+                card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, entity('card', c.id), clock_timestamp(),
+                guest(channel_, actor_)
             from unnest(ids[first_ : first_ + 999]) with ordinality n (id, nth)
             inner join cards_json(ids[first_ : first_ + 999]) j on j.id = n.id
             inner join cards c on c.id = n.id

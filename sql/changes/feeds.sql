@@ -61,8 +61,8 @@ begin
     if octet_length(payload_) > 1048576 then
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
-    insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-    values (channel_, seq_, type_, payload_, actor_, client_, entity_, clock_timestamp())
+    insert into events as w (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
+    values (channel_, seq_, type_, payload_, actor_, client_, entity_, clock_timestamp(), guest(channel_, actor_))
     returning array[bus_message(w)] into told;
     return told;
 end
@@ -88,8 +88,8 @@ begin
         perform refuse(422, 'the change is too large for one event (1 MiB)');
     end if;
     with written as (
-        insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at)
-        select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp()
+        insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
+        select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp(), guest(e.channel, e.actor)
         from unnest(events_, actors_, clients_, seqs_) with ordinality
         e (channel, type, payload, entity, actor, client, seq, place)
         order by e.place

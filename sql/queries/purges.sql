@@ -99,13 +99,14 @@ select count(*) from gone;
 -- Writes a purged user's present name into a batch of events, all events being read once, by channel and seq, after a place;
 -- gives the last place, and no row behind the end.
 with batch as materialized (
-    select e.channel, e.seq, strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
+    select
+        e.channel, e.seq, strpos(concat(e.payload, e.actor), '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
     from events as e
     where (e.channel, e.seq) > (:channel::text, :seq::bigint)
     order by e.channel, e.seq
     limit :most::integer
 ), renamed as (
-    update events as e set payload = without_name(e, :user_id::bigint)
+    update events as e set payload = without_name(e, :user_id::bigint), actor = without_name(e.actor, :user_id::bigint)
     from batch as b
     where b.names and e.channel = b.channel and e.seq = b.seq
 )

@@ -7,8 +7,16 @@ $$;
 -- The envelope of an event: what sockets, the bus and REST show.
 create or replace function envelope(e events) returns text language sql stable as $$
 select '{"type":"' || (e).type || '","payload":' || (e).payload || ',"seq":' || (e).seq || ',"ts":"' || iso((e).created_at)
-    || '","actor_id":' || coalesce((e).actor_id::text, 'null')
+    || '","actor_id":' || coalesce((e).actor_id::text, 'null') || coalesce(',"actor":' || (e).actor, '')
     || coalesce(',"client_id":' || to_json((e).client_id)::text, '') || '}'
+$$;
+
+-- The UserRef of somebody who acts in a project as a guest; null for members, whom all see in the project's list, and on other
+-- channels.
+create or replace function guest(channel_ text, user_ bigint) returns text language sql stable as $$
+select shape(u)::text from project_guests g inner join users u on u.id = g.user_id
+where g.user_id = user_ and g.project_id = case when channel_ like 'project:%' then substr(channel_, 9)::bigint end
+    and not exists (select 1 from project_members m where m.project_id = g.project_id and m.user_id = g.user_id)
 $$;
 
 -- What an event tells of: card:7, and below it what belongs to it, card:7/comment:9, which is erased with it. The names are

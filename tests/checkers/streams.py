@@ -25,7 +25,7 @@ import orjson
 from tests.checkers.cry import Checker
 
 LIMIT = 10.0
-ENVELOPE = ("type", "payload", "ts", "actor_id")
+ENVELOPE = ("type", "payload", "ts", "actor_id", "actor")
 GONE = "gone"
 # No feed of a run is longer: a seq that jumps so far is garbage, and its hole is not remembered.
 FARTHEST = 100_000

@@ -46,6 +46,9 @@ def envelopes(draw: st.DrawFn) -> tuple[str, bytes, int | None]:
     seq = draw(st.integers(1, 10**15 - 1))
     client = draw(st.sampled_from(["", ',"client_id":"a.b-c"']))
     actor = draw(st.sampled_from(["null", "7"]))
+    if draw(st.booleans()):
+        ref = orjson.dumps({"id": 7, "display_name": draw(st.text()), "avatar_url": None}).decode()
+        client = f',"actor":{ref}{client}'
     beside = f'"seq":{seq},"ts":"2030-01-31T12:00:00.000000Z","actor_id":{actor}{client}'
     return name, f'{{"type":"{name}","payload":{payload},{beside}}}'.encode(), seq
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -72,6 +73,51 @@ async def a_little_work_of(board: Board, alice: Person, olga: Person) -> None:
     await alice.patch(f"{path}/move", {"column_id": board.done})
     await alice.post(f"{board.path}/chat/messages", {"body": "Hello\nworld"})
     await olga.post(f"{board.path}/columns", {"name": "Ideas"})
+
+
+async def test_who_acts_and_is_no_member_is_shown_beside_the_event(
+    board: Board, alice: Person, olga: Person, root: Person
+) -> None:
+    """By every way in which events are written; and the name stays what it was then."""
+    since = (await alice.get(board.path))["seq"]
+    card = await root.post(f"{board.path}/columns/{board.backlog}/cards", {"title": "One"})
+    await root.post(f"{board.path}/chat/messages", {"body": "alone"})
+    group = [
+        person.post(f"{board.path}/chat/messages", {"body": "at once", "nonce": f"n{number}"})
+        for number in range(5)
+        for person in (alice, root)
+    ]
+    await asyncio.gather(*group)
+    change = {"priority": "high", "closed": True}
+    await root.patch(f"{board.path}/cards", {"ids": [card["id"]], "change": change})
+    await root.delete(f"{board.path}/columns/{board.backlog}?move_to={board.done}")
+    page = (await alice.get(f"{board.path}/events?since={since}"))["events"]
+
+    acts = [event for event in page if event["actor_id"] == root.id]
+    assert {event["type"] for event in acts} >= {
+        "board.card_created",
+        "board.card_moved",
+        "board.card_updated",
+        "board.column_deleted",
+        "chat.message",
+    }
+    me = {"id": root.id, "username": "root", "display_name": "Root", "avatar_url": None}
+    assert [event.get("actor") for event in acts] == [me] * len(acts)
+    assert not any("actor" in event for event in page if event not in acts)
+    async with alice.stream(board.slug, since=since) as stream:
+        for event in page:
+            assert await stream.next(event["type"]) == event
+        assert stream.last_id.endswith(f".{page[-1]['seq']}")
+
+    await root.put("/users/me", {"display_name": "Ruth"})
+    again = (await alice.get(f"{board.path}/events?since={since}"))["events"]
+    assert again[: len(page)] == page
+    await olga.post(f"{board.path}/members", {"user_id": root.id, "role": "member"})
+    since = (await alice.get(board.path))["seq"]
+    await root.post(f"{board.path}/chat/messages", {"body": "one of you"})
+    [told] = (await alice.get(f"{board.path}/events?since={since}"))["events"]
+    assert told["actor_id"] == root.id
+    assert "actor" not in told
 
 
 async def test_pages_follow_each_other(board: Board, desk: Any, alice: Person) -> None:

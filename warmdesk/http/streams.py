@@ -38,7 +38,8 @@ COMES_BACK = frozenset({Close.GOING_AWAY, Close.RESTART, Close.OVERLOADED})
 
 TYPE = re.compile(rb'\{"type":"([a-z_.]+)"')
 BESIDE = re.compile(
-    rb',"seq":([0-9]+),"ts":"[^"]*","actor_id":(?:[0-9]+|null)(?:,"client_id":"[^"]*")?\}'
+    rb',"seq":([0-9]+),"ts":"[^"]*","actor_id":(?:[0-9]+|null)'
+    rb'(?:,"actor":\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\})?(?:,"client_id":"[^"]*")?\}'
 )
 """What ends an event's envelope, and no signal's: see `envelope` in sql/shapes/feeds.sql."""
 

@@ -50,10 +50,11 @@ has at most 25 MiB, what others post to a webhook 1 MiB. A larger one is 413.
 
 SOCKET_WORDS = """\
 Each frame is a text frame with `{"type", "payload"}`. Events have `seq` too: 1, 2, 3 … on each
-channel, with `ts`, `actor_id` and, if the change's request had an `X-Client-Id` or its command a
-`client_id`, `client_id`. Apply the event after the last one you have, pass over what you have
-already, and on anything else send `sync`. With `since` and `epoch` (from `hello`, or from the
-project's `seq` and `epoch`) you get what you missed, or `sync.reset`: fetch again.
+channel, with `ts`, `actor_id`, `actor` if that is no member of the project, and, if the change's
+request had an `X-Client-Id` or its command a `client_id`, `client_id`. Apply the event after the
+last one you have, pass over what you have already, and on anything else send `sync`. With `since`
+and `epoch` (from `hello`, or from the project's `seq` and `epoch`) you get what you missed, or
+`sync.reset`: fetch again.
 
 Send commands as `{"type", "payload", "id", "client_id"}`; `ack`, `pong` and `error` bring your `id`
 back, and the command's events your `client_id`. Both may be left out.

@@ -62,8 +62,8 @@ def seconds_since(entry: Entry, now: float | None = None) -> float | None:
     """How long ago an event was recorded; None when its envelope does not say.
 
     By PostgreSQL's clock (`now`: as `clock.now` tells it), and never below 0. The envelope is not
-    parsed, so it costs a microsecond: its last ``"ts":"`` is the one, because only the client's id,
-    in which quotes are escaped, comes after.
+    parsed, so it costs a microsecond: its last ``"ts":"`` is the one, because only the actor and
+    the client's id, in which quotes are escaped, come after.
     """
     at = entry.body.rfind(TS)
     if at < 0:

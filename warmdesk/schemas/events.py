@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import MAX_ID, Body, Shape, Timestamp
 from warmdesk.schemas.pages import Limit, NotNegative
+from warmdesk.schemas.users import UserRef
 
 
 class EventsQuery(Body):
@@ -43,6 +44,13 @@ class Told(Shape):
     seq: Annotated[int, Meta(description="its number in the feed: 1, 2, 3 …")]
     ts: Timestamp
     actor_id: Annotated[int | None, Meta(description="the user who made the change, if one did")]
+    actor: (
+        Annotated[
+            UserRef,
+            Meta(description="who that is, where it is no member of the project"),
+        ]
+        | UnsetType
+    ) = UNSET
     client_id: (
         Annotated[
             str,
