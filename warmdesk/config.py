@@ -95,6 +95,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     files_per_card: Count = 100
     foreign_pictures: bool = False
     project_file_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 50)] = 10 << 30
+    backup_dir: str = ""
+    backup_passphrase: str = ""
     webhook_allow_private: str = ""
     default_locale: Locale = "en"
     smtp_host: str = ""
@@ -177,6 +179,7 @@ def load(
         settings,
         data_dir=home() / settings.data_dir,
         file_store=_store(settings.file_store),
+        backup_dir=_below_home(settings.backup_dir),
         tls_cert=_below_home(settings.tls_cert),
         tls_key=_below_home(settings.tls_key),
     )

@@ -80,9 +80,9 @@ class Upload:
     is. `name`: the one it will be kept under.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.name = secrets.token_hex(16)
-        self.path = directory / self.name
+    def __init__(self, directory: Path, name: str = "") -> None:
+        self.name = name or secrets.token_hex(16)
+        self.path = directory / (secrets.token_hex(16) if name else self.name)
         self.size = 0
         self._digest = hashlib.sha256()
         self._head = b""
@@ -176,9 +176,11 @@ class Files:
             for each in uploads:
                 await each.discard()
 
-    def begin(self, uploads: list[Upload]) -> Upload:
-        """One more upload. It is on disk from its first bytes on."""
-        upload = Upload(self.directory / INCOMING)
+    def begin(self, uploads: list[Upload], *, name: str = "") -> Upload:
+        """One more upload. It is on disk from its first bytes on. `name`: that of a file which
+        comes back.
+        """
+        upload = Upload(self.directory / INCOMING, name)
         uploads.append(upload)
         return upload
 
@@ -220,6 +222,15 @@ class Files:
                     yield bytes(piece)
 
         return pieces()
+
+    async def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        try:
+            with failing():
+                await obstore.head_async(self._opened(), place(name))
+        except FileNotFoundError:
+            return False
+        return True
 
     async def read_all(self, name: str, *, preview: bool = False) -> bytes:
         """A file, or its preview, at once. Raises `FileNotFoundError`."""

@@ -76,7 +76,20 @@ async def migrate(dsn: str, *, erasing: Iterable[str], limit: float = 300.0) -> 
         await connection.close()
 
 
-async def _bring_up(connection: Any, erasing: Iterable[str]) -> list[str]:
+async def lay(connection: Any, *, upto: int | None = None, erasing: Iterable[str] = ()) -> None:
+    """Within a transaction of the caller's: bring the schema up to a migration, without shapes and
+    changes; or to this program, with them.
+    """
+    await connection.execute(LEDGER)
+    await _bring_up(connection, erasing, upto)
+
+
+def newest() -> int:
+    """The number of the last migration that this program knows."""
+    return max(int(name.split("_")[0]) for name, _ in files("migrations"))
+
+
+async def _bring_up(connection: Any, erasing: Iterable[str], upto: int | None = None) -> list[str]:
     done = {
         row["version"]: row for row in await connection.fetch("select * from schema_migrations")
     }
@@ -89,8 +102,10 @@ async def _bring_up(connection: Any, erasing: Iterable[str]) -> list[str]:
                 f" this is {warmdesk.__version__}"
             )
     newer = any(version not in known for version in done)
-    ran = []
+    ran: list[str] = []
     for version, (name, text) in sorted(known.items()):
+        if upto is not None and version > upto:
+            return ran
         digest = hashlib.sha256(text.encode()).hexdigest()
         if version in done:
             if done[version]["sha256"] != digest:
@@ -112,7 +127,7 @@ async def _bring_up(connection: Any, erasing: Iterable[str]) -> list[str]:
                 oldest[1],
             )
         ran.append(name)
-    if not newer:
+    if not newer and upto is None:
         await _replace_functions(connection, erasing)
     return ran
 

@@ -1,0 +1,164 @@
+-- A restore brings rows back, and no right that was taken since, no letter that was sent, no number that was given.
+
+-- Keeps aside, until the transaction ends, what there is now: before all tables are made anew.
+create or replace function remember_present() returns void language plpgsql as $$
+begin
+    create temp table was_users on commit drop as select * from users;
+    create temp table was_sessions on commit drop as select s.id from sessions s where s.revoked_at is null;
+    create temp table was_keys on commit drop as select k.id from api_keys k where k.revoked_at is null;
+    create temp table was_projects on commit drop as select p.id from projects p where p.purged_at is null;
+    create temp table was_members on commit drop as select m.project_id, m.user_id, m.role from project_members m;
+    create temp table was_conversations on commit drop as select c.id from conversations c;
+    create temp table was_in on commit drop as select m.conversation_id, m.user_id from conversation_members m;
+    create temp table was_webhooks on commit drop as select * from project_webhooks w where w.deleted_at is null;
+    create temp table was_outgoing on commit drop as select * from outgoing_webhooks;
+    create temp table was_invitations on commit drop as
+    select i.id from invitations i where i.used_at is null and i.revoked_at is null;
+    create temp table was_resets on commit drop as select r.token_hash from password_resets r;
+    create temp table was_mails on commit drop as select m.id from mails m;
+    create temp table was_wanted on commit drop as select n.id from notifications n where n.wants_mail;
+    create temp table was_audit on commit drop as select * from audit;
+    create temp table was_feeds on commit drop as select * from feeds;
+    create temp table was_prints on commit drop as select * from secret_prints;
+end
+$$;
+
+-- What was revoked since a backup of this installation was made is revoked in what came back; gives how much of each kind.
+-- Where it is not known what a right became, it is gone. Projects that are not here any more come back with their members.
+create or replace function carry_over(made_at_ timestamptz, actor_ bigint) returns json language plpgsql as $$
+declare
+    sessions_ integer;
+    keys_ integer;
+    members_ integer;
+    users_ integer;
+    one bigint;
+begin
+    with ended as (
+        update sessions s set revoked_at = clock_timestamp()
+        where s.revoked_at is null and not exists (select 1 from was_sessions w where w.id = s.id) returning 1
+    )
+    select count(*) into sessions_ from ended;
+    with ended as (
+        update api_keys k set revoked_at = clock_timestamp()
+        where k.revoked_at is null and not exists (select 1 from was_keys w where w.id = k.id) returning 1
+    )
+    select count(*) into keys_ from ended;
+
+    with fewer as (
+        update users u set
+            is_active = u.is_active and w.is_active,
+            deleted_at = coalesce(w.deleted_at, u.deleted_at),
+            global_role = case when least_role(u.global_role, w.global_role) then u.global_role else w.global_role end
+        from was_users w
+        where w.id = u.id and (
+            u.is_active and not w.is_active or u.deleted_at is null and w.deleted_at is not null
+            or not least_role(u.global_role, w.global_role)
+        )
+        returning 1
+    ), unknown as (
+        update users u set is_active = false
+        where u.is_active and not exists (select 1 from was_users w where w.id = u.id) returning 1
+    )
+    select (select count(*) from fewer) + (select count(*) from unknown) into users_;
+    -- An older password may be why there is a newer one.
+    update users u set
+        password_hash = w.password_hash, password_changed_at = w.password_changed_at,
+        must_change_password = u.must_change_password or w.must_change_password
+    from was_users w where w.id = u.id and w.password_changed_at > made_at_;
+    -- Whose name was erased has none, and it is taken from all that tells of them once more.
+    for one in select w.id from was_users w inner join users u on u.id = w.id where w.purged_at is not null and u.purged_at is null
+    loop
+        update users u set
+            email = w.email, username = w.username, password_hash = '', first_name = w.first_name, last_name = w.last_name,
+            display_name = w.display_name, avatar_url = w.avatar_url, email_notifications = false, notify = '{}',
+            purged_at = clock_timestamp(), scrubbed_at = null
+        from was_users w where w.id = one and u.id = one;
+    end loop;
+
+    with gone as (
+        delete from project_members m
+        where exists (select 1 from was_projects p where p.id = m.project_id)
+            and not exists (select 1 from was_members w where w.project_id = m.project_id and w.user_id = m.user_id)
+        returning 1
+    ), lower as (
+        update project_members m set role = w.role from was_members w
+        where w.project_id = m.project_id and w.user_id = m.user_id and role_rank(w.role) < role_rank(m.role)
+        returning 1
+    )
+    select (select count(*) from gone) + (select count(*) from lower) into members_;
+    -- No project is without an owner: those of now, or else who restores.
+    insert into project_members as m (project_id, user_id, role)
+    select w.project_id, w.user_id, 'owner' from was_members w
+    inner join projects p on p.id = w.project_id and p.purged_at is null
+    inner join users u on u.id = w.user_id and u.is_active and u.deleted_at is null
+    where w.role = 'owner' and not exists (select 1 from project_members o where o.project_id = w.project_id and o.role = 'owner')
+    on conflict (project_id, user_id) do update set role = 'owner';
+    insert into project_members as m (project_id, user_id, role)
+    select p.id, u.id, 'owner' from projects p
+    cross join (
+        select a.id from users a
+        where a.global_role = 'admin' and a.is_active and a.deleted_at is null order by a.id <> coalesce(actor_, 0), a.id limit 1
+    ) u
+    where p.purged_at is null and not exists (select 1 from project_members o where o.project_id = p.id and o.role = 'owner')
+    on conflict (project_id, user_id) do update set role = 'owner';
+    delete from conversation_members m
+    where exists (select 1 from was_conversations c where c.id = m.conversation_id)
+        and not exists (select 1 from was_in w where w.conversation_id = m.conversation_id and w.user_id = m.user_id);
+
+    update project_webhooks h set deleted_at = clock_timestamp()
+    where h.deleted_at is null and exists (select 1 from was_projects p where p.id = h.project_id)
+        and not exists (select 1 from was_webhooks w where w.id = h.id);
+    update project_webhooks h set
+        token_hash = w.token_hash, token_hint = w.token_hint, secret = w.secret, is_enabled = h.is_enabled and w.is_enabled
+    from was_webhooks w where w.id = h.id and h.deleted_at is null;
+    update outgoing_webhooks o set is_enabled = false
+    where exists (select 1 from was_projects p where p.id = o.project_id)
+        and not exists (select 1 from was_outgoing w where w.id = o.id);
+    update outgoing_webhooks o set url = w.url, salt = w.salt, events = w.events, is_enabled = o.is_enabled and w.is_enabled
+    from was_outgoing w where w.id = o.id;
+    update invitations i set revoked_at = clock_timestamp()
+    where i.used_at is null and i.revoked_at is null and not exists (select 1 from was_invitations w where w.id = i.id);
+    delete from password_resets r where not exists (select 1 from was_resets w where w.token_hash = r.token_hash);
+    -- What is not to be sent any more was sent, or is of what is gone.
+    delete from mails m where not exists (select 1 from was_mails w where w.id = m.id);
+    update notifications n set wants_mail = false
+    where n.wants_mail and not exists (select 1 from was_wanted w where w.id = n.id);
+    -- What administrators did since stays on record.
+    insert into audit (at, actor_id, ip, action, target_type, target_id, before, after)
+    select w.at, (select u.id from users u where u.id = w.actor_id), w.ip, w.action, w.target_type, w.target_id, w.before, w.after
+    from was_audit w where not exists (select 1 from audit a where a.id = w.id)
+    order by w.id;
+    return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- Whether a global role gives no more than another.
+create or replace function least_role(role_ text, other_ text) returns boolean language sql immutable as $$
+select case
+    when role_ = other_ then true
+    when other_ = 'admin' then true
+    when role_ = 'admin' then false
+    when other_ = 'user' then role_ = 'viewer'
+    else false
+end
+$$;
+
+-- The installation goes on under another UUID and another epoch, and every feed behind its old end, so that no number that
+-- somebody has means anything else now. What was told under numbers that are taken again is gone. Gives the message that tells
+-- all processes.
+create or replace function begin_again(origin_ uuid) returns text[] language plpgsql as $$
+begin
+    with lifted as (
+        update feeds f set seq = w.seq + 1, oldest = w.seq + 2 from was_feeds w
+        where w.channel = f.channel and w.seq >= f.seq returning f.channel
+    )
+    delete from events e using lifted l where e.channel = l.channel;
+    insert into feeds (channel, seq, oldest)
+    select w.channel, w.seq + 1, w.seq + 2 from was_feeds w on conflict do nothing;
+    delete from secret_prints;
+    insert into secret_prints select * from was_prints;
+    update install i set id = gen_random_uuid(), origin = origin_, place = '', written = '0';
+    perform find_history();
+    return record(array[new_event('control', 'control.restored', '{}')], null, null);
+end
+$$;

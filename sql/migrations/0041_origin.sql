@@ -1,0 +1,7 @@
+-- oldest program: 0.1
+-- Which installation this is, through all restores of its backups: by it a restore knows whether what was revoked here since is
+-- to be revoked in what comes back. `written` as in 0007: an upgrade alone sends nobody to fetch again.
+
+alter table install add column origin uuid default gen_random_uuid();
+update install set origin = id, written = pg_current_xact_id()::xid;
+alter table install alter column origin set not null;

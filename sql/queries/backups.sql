@@ -1,0 +1,108 @@
+-- name: lock -> value, by key
+-- Takes the lock of the one process that makes a backup or restores one, until the transaction ends.
+select pg_try_advisory_xact_lock(x'77645442'::integer);
+
+-- name: facts -> one, by key
+-- What a backup says of the installation; the first question of its snapshot.
+select
+    i.origin::text as origin,
+    i.id::text as installation,
+    (select max(m.version) from schema_migrations as m) as schema,
+    current_setting('server_version') as postgresql,
+    now() as created_at,
+    (select coalesce(sum(pg_table_size(c.oid)), 0) from pg_class as c where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r')::bigint as bytes
+from install as i;
+
+-- name: tables -> many, by key
+-- The tables of the installation with the columns that have values of their own, in an order that does not change.
+select c.relname::text as name, array_agg(a.attname::text order by a.attnum) as columns
+from pg_class as c
+inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+    and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+group by c.relname
+order by c.relname collate "C";
+
+-- name: sequences -> many, by key
+-- The sequences and the last value that each gave; null before the first.
+select s.sequencename::text as name, s.last_value from pg_sequences as s where s.schemaname = current_schema() order by 1;
+
+-- name: files -> many, by key
+-- The files that rows name, after one, with their sizes.
+select a.stored_name, max(a.size_bytes)::bigint as size
+from attachments as a
+where a.stored_name > :after::text
+group by a.stored_name
+order by a.stored_name
+limit 500;
+
+-- name: keys -> many, by key
+-- What orders and connects the rows of the installation's tables: how each is taken away, and how it is made again; foreign
+-- keys come first.
+select
+    f.rank, f.drop, f.make
+from (
+    select
+        case n.contype when 'f' then 1 else 2 end as rank,
+        format('alter table %s drop constraint %I', n.conrelid::regclass, n.conname) as drop,
+        format('alter table %s add constraint %I %s', n.conrelid::regclass, n.conname, pg_get_constraintdef(n.oid)) as make,
+        n.conname::text as name
+    from pg_constraint as n
+    inner join pg_class as c on c.oid = n.conrelid and c.relkind = 'r'
+    where n.connamespace = current_schema()::regnamespace and n.contype in ('f', 'p', 'u', 'x')
+    union all
+    select 3, format('drop index %s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid), i.indexrelid::regclass::text
+    from pg_index as i
+    inner join pg_class as c on c.oid = i.indrelid and c.relkind = 'r' and c.relpersistence = 'p'
+    where c.relnamespace = current_schema()::regnamespace
+        and not exists (select 1 from pg_constraint as n where n.conindid = i.indexrelid and n.contype in ('p', 'u', 'x'))
+) as f
+order by f.rank, f.name;
+
+-- name: things -> many, by key
+-- How all that the schema holds is taken away, but what belongs to an extension. In this order: what stands below a thing goes
+-- with it.
+select t.drop
+from (
+    select 1 as rank, format('drop table if exists %s cascade', c.oid::regclass) as drop
+    from pg_class as c
+    where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+        and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+    union all
+    select 2, format('drop routine if exists %s cascade', p.oid::regprocedure)
+    from pg_proc as p
+    where p.pronamespace = current_schema()::regnamespace
+        and not exists (select 1 from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    union all
+    select 3, format('drop type if exists %s cascade', c.reltype::regtype)
+    from pg_class as c
+    where c.relnamespace = current_schema()::regnamespace and c.relkind = 'c'
+        and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+) as t
+order by t.rank, t.drop;
+
+-- name: remember -> nothing, by key
+-- Keeps aside, until the transaction ends, what there is now. See sql/changes/restore.sql.
+select remember_present();
+
+-- name: carry_over -> value, by key
+-- Revokes what was revoked since; gives how much, as JSON.
+select carry_over(:made_at::timestamptz, :actor::bigint)::text;
+
+-- name: begin_again -> value, by key
+-- Another UUID, another epoch, numbers above all that were given; gives the bus messages.
+select begin_again(:origin::uuid);
+
+-- name: lift_sequence -> value, by key
+-- A sequence goes on behind all that it gave, here and where the backup was made.
+select case when :last::bigint > 0 then setval(:name::text::regclass, :last::bigint) end;
+
+-- name: end_others -> value, by key
+-- Ends the other connections of this user to this database: their plans and types are of tables that are gone.
+select count(pg_terminate_backend(a.pid)) from pg_stat_activity as a
+where a.datname = current_database() and a.usename = current_user and a.pid <> pg_backend_pid() and a.backend_type = 'client backend';
+
+-- name: note_restore -> nothing, by key
+-- A line of the audit: the actor may not be among those who came back.
+insert into audit (actor_id, ip, action, target_type, after)
+select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;

@@ -1,0 +1,219 @@
+"""A backup is made: one snapshot of the database, read while people write, and the files that its
+rows name.
+
+Rows come as COPY's text, so no ``pg_dump`` of the right version is needed. Nothing is locked: who
+writes meanwhile is not in it. What a restore makes anew is left out: the ledger of migrations,
+which installation this is, and the prints of its hosts' secrets. The secrets themselves are in no
+backup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import warmdesk
+from warmdesk.backups.archive import FORMAT, PIECE, Manifest, Table, Writing
+from warmdesk.backups.directory import clear, new_name
+from warmdesk.config import Settings
+from warmdesk.db.dial import connect
+from warmdesk.db.queries import sql
+from warmdesk.disk import measure_disk
+from warmdesk.errors import Conflict, Unavailable
+from warmdesk.files import Files, place
+
+OWN = frozenset({"schema_migrations", "install", "secret_prints"})
+"""The tables that are no part of a backup."""
+TEXT = {
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+"""So that the text of a value is the same everywhere."""
+PATIENT = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "0",
+}
+FULL_SECONDS = 60
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is done now (a word), how far it is, and how far it goes (0: unknown)."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody wants to know of."""
+
+
+class Backup(NamedTuple):
+    """A backup that was made."""
+
+    filename: str
+    size: int
+    sha256: str
+    created_at: datetime
+    manifest: Manifest
+
+
+@asynccontextmanager
+async def long_connection(settings: Settings) -> AsyncIterator[Any]:
+    """A connection for work that takes as long as it takes, with values in one form of text."""
+    connection = await connect(
+        settings.database_url, timeout=10, server_settings=TEXT | PATIENT, statement_cache_size=0
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def make(
+    settings: Settings,
+    directory: Path,
+    *,
+    include_files: bool,
+    passphrase: str = "",
+    progress: Progress = silent,
+) -> Backup:
+    """Make a backup. 409 while another is made or restored, 503 while the disk has no room for it;
+    nothing stays of one that fails.
+    """
+    async with (
+        long_connection(settings) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await take_turn(connection)
+        await asyncio.to_thread(clear, directory)
+        return await write(
+            connection,
+            Files(settings) if include_files else None,
+            directory,
+            passphrase=passphrase,
+            progress=progress,
+        )
+
+
+async def take_turn(connection: Any) -> None:
+    """Be the only one that makes or restores a backup until the transaction ends; 409 otherwise."""
+    if not await sql.backups.lock(connection):
+        raise Conflict("a backup is being made or restored; wait for its end", code="busy")
+
+
+async def write(
+    connection: Any,
+    files: Files | None,
+    directory: Path,
+    *,
+    passphrase: str,
+    progress: Progress,
+) -> Backup:
+    """Write what a transaction sees as an archive into the directory."""
+    facts = await sql.backups.facts(connection)
+    created_at: datetime = facts["created_at"]
+    await asyncio.to_thread(_check_room, directory)
+    archive = Writing(
+        directory / new_name(created_at, encrypted=bool(passphrase)), passphrase=passphrase
+    )
+    try:
+        await archive.begin()
+        manifest = Manifest(
+            format=FORMAT,
+            program=warmdesk.__version__,
+            schema=facts["schema"],
+            origin=facts["origin"],
+            installation=facts["installation"],
+            created_at=created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            postgresql=facts["postgresql"],
+            tables={},
+            sequences={},
+            includes_files=files is not None,
+        )
+        done = 0
+        for row in await sql.backups.tables(connection):
+            if row["name"] in OWN:
+                continue
+
+            def told(more: int, before: int = done) -> None:
+                progress("tables", before + more, max(facts["bytes"], before + more))
+
+            table = await _write_table(connection, archive, row["name"], row["columns"], told)
+            manifest.tables[row["name"]] = table
+            done += table.bytes
+        for row in await sql.backups.sequences(connection):
+            manifest.sequences[row["name"]] = row["last_value"] or 0
+        if files is not None:
+            await _write_files(connection, archive, files, manifest, progress)
+        await archive.end(manifest)
+    finally:
+        await archive.close()
+    return Backup(archive.path.name, archive.size, archive.sha256, created_at, manifest)
+
+
+async def _write_table(
+    connection: Any, archive: Writing, name: str, columns: list[str], told: Callable[[int], None]
+) -> Table:
+    table, digest = Table(columns), hashlib.sha256()
+    waiting = bytearray()
+
+    async def add(piece: bytes) -> None:
+        table.pieces += 1
+        table.rows += piece.count(b"\n")
+        table.bytes += len(piece)
+        await asyncio.to_thread(digest.update, piece)
+        await archive.add(f"db/{name}/{table.pieces:06}.copy", piece)
+        told(table.bytes)
+
+    async def take(content: bytes) -> None:
+        nonlocal waiting
+        waiting += content
+        while len(waiting) >= PIECE:
+            piece = bytes(waiting[:PIECE])
+            del waiting[:PIECE]
+            await add(piece)
+
+    await connection.copy_from_table(name, columns=columns, output=take)
+    if waiting:
+        await add(bytes(waiting))
+    table.sha256 = digest.hexdigest()
+    return table
+
+
+async def _write_files(
+    connection: Any, archive: Writing, files: Files, manifest: Manifest, progress: Progress
+) -> None:
+    """The files in the order of their names. One that is being deleted may be missing."""
+    after = ""
+    while rows := await sql.backups.files(connection, after=after):
+        for row in rows:
+            name, size = row["stored_name"], row["size"]
+            try:
+                pieces = await files.read(name, 0, size) if size else _nothing()
+            except FileNotFoundError:
+                manifest.missing_files += 1
+                continue
+            await archive.add_stream(f"files/{place(name)}", size, pieces)
+            manifest.files += 1
+            manifest.file_bytes += size
+            progress("files", manifest.file_bytes, 0)
+        after = rows[-1]["stored_name"]
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def _check_room(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk = measure_disk(directory)
+    if disk is not None and disk.low:
+        words = f"the disk of {directory.name} has no room for a backup now"
+        raise Unavailable(words, retry_after=FULL_SECONDS, code="disk")

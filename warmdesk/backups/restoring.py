@@ -1,0 +1,269 @@
+"""A backup becomes the installation: all of it, in one transaction, or nothing.
+
+The archive is read whole before anything is touched: one that was cut or changed, or of a newer
+program, is refused. Then, while no one can write, a safety copy is made of what there is; all
+tables are made anew as they were in the program that wrote the backup, filled, indexed and
+connected, and migrated to this program. The commit is the moment of the restore. A process or a
+host that dies before it leaves what was there.
+
+What comes after it is told apart: the installation has another UUID and epoch, and every feed goes
+on above its old head, so a client that was connected fetches all again. Rights that were taken
+since the backup was made stay taken (see sql/changes/restore.sql). Files are put beside those that
+are there, before the rows that name them; those that no row names any more go a day later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from warmdesk.backups.age import NotWhole, WrongPassphrase
+from warmdesk.backups.archive import Broken, Manifest, Member, Reading
+from warmdesk.backups.making import OWN, Backup, Progress, long_connection, silent, take_turn, write
+from warmdesk.config import Settings
+from warmdesk.db import migrations
+from warmdesk.db.queries import sql
+from warmdesk.errors import Impossible, Unavailable
+from warmdesk.files import Files
+
+LOCK_SECONDS = 30
+LOCK_TRIES = 20
+LOST = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+
+log = logging.getLogger(__name__)
+
+
+class Restored(NamedTuple):
+    """What a restore did. `carried_over`: rights of each kind that stayed revoked."""
+
+    manifest: Manifest
+    safety: Backup | None
+    carried_over: dict[str, int]
+    messages: list[str]
+
+
+async def restore(
+    settings: Settings,
+    path: Path,
+    *,
+    erasing: list[str],
+    passphrase: str = "",
+    safety: Path | None = None,
+    actor_id: int | None = None,
+    ip: str = "",
+    progress: Progress = silent,
+) -> Restored:
+    """Put a backup in the place of all that there is. `safety`: the directory for a copy of what
+    there was. 409 while another is made or restored, 422 for an archive that cannot be restored,
+    503 when the tables cannot be had; then nothing changed.
+    """
+    manifest = await checked(path, passphrase, progress)
+    files = Files(settings)
+    if manifest.files:
+        await _put_files(files, path, passphrase, manifest, progress)
+    async with long_connection(settings) as connection:
+        async with connection.transaction():
+            await take_turn(connection)
+            await _lock_all(connection)
+            kept = None
+            if safety is not None:
+                word = settings.backup_passphrase
+                kept = await write(connection, None, safety, passphrase=word, progress=progress)
+            here = await sql.backups.facts(connection)
+            sequences = await _last_values(connection)
+            await sql.backups.remember(connection)
+            await _drop_all(connection)
+            await fill(connection, path, passphrase, manifest, progress)
+            for name, last in sequences.items():
+                await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
+            progress("migrate", 0, 0)
+            await migrations.lay(connection, erasing=erasing)
+            carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
+            if here["origin"] == manifest.origin:
+                carried = json.loads(
+                    await sql.backups.carry_over(
+                        connection,
+                        made_at=datetime.fromisoformat(manifest.created_at),
+                        actor=actor_id,
+                    )
+                )
+            await sql.backups.note_restore(
+                connection,
+                actor_id=actor_id,
+                ip=ip,
+                after=json.dumps({"filename": path.name, "created_at": manifest.created_at}),
+            )
+            messages = await sql.backups.begin_again(connection, origin=manifest.origin)
+            progress("commit", 0, 0)
+        log.info("restore.done filename=%s carried_over=%s", path.name, json.dumps(carried))
+        # What comes now is no part of it: it is done, whatever becomes of this.
+        await _settle(connection)
+    return Restored(manifest, kept, carried, messages)
+
+
+async def checked(path: Path, passphrase: str, progress: Progress = silent) -> Manifest:
+    """The manifest of an archive that is whole and that this program can restore; 422 otherwise."""
+    size = path.stat().st_size
+    step: Callable[[int], None] = lambda at: progress("check", at, size)  # noqa: E731
+    try:
+        manifest = await asyncio.to_thread(Reading(path, passphrase).check, step)
+    except WrongPassphrase as error:
+        raise Impossible(str(error), code="passphrase") from None
+    except (Broken, NotWhole) as error:
+        raise Impossible(f"{path.name}: {error}", code="backup") from None
+    newest = migrations.newest()
+    if manifest.schema > newest:
+        raise Impossible(
+            f"{path.name} is of WarmDesk {manifest.program} with migration {manifest.schema}; this"
+            f" program knows {newest}: restore it with that one or a newer",
+            code="backup",
+        )
+    return manifest
+
+
+async def fill(
+    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> None:
+    """Within a transaction and an empty schema: the tables of the program that wrote the archive,
+    with its rows, indexed and connected.
+    """
+    await migrations.lay(connection, upto=manifest.schema)
+    found = {row["name"]: row["columns"] for row in await sql.backups.tables(connection)}
+    for name, table in manifest.tables.items():
+        if name in OWN or name not in found or not set(table.columns) <= set(found[name]):
+            raise Impossible(f"{path.name}: there is no such table as {name}", code="backup")
+    keys = await sql.backups.keys(connection)
+    for key in keys:
+        await connection.execute(key["drop"])
+    for name in manifest.tables:
+        await connection.execute(f'alter table "{name}" disable trigger user')
+    await connection.execute("truncate " + ", ".join(f'"{name}"' for name in manifest.tables))
+    await _copy_rows(connection, path, passphrase, manifest, progress)
+    progress("index", 0, len(keys))
+    await connection.execute("set local maintenance_work_mem = '128MB'")
+    for done, key in enumerate(sorted(keys, key=lambda key: (key["rank"] == 1, key["rank"]))):
+        await connection.execute(key["make"])
+        progress("index", done + 1, len(keys))
+    for name in manifest.tables:
+        await connection.execute(f'alter table "{name}" enable trigger user')
+    for row in await sql.backups.sequences(connection):
+        await _lift(connection, row["name"], manifest.sequences.get(row["name"], 0))
+
+
+async def _copy_rows(
+    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> None:
+    """One COPY a table, of the pieces as they come."""
+    rows = _Rows(Reading(path, passphrase).members(), manifest, progress)
+    await rows.next()
+    while rows.table:
+        name, table = rows.table, manifest.tables[rows.table]
+        status = await connection.copy_to_table(
+            name, columns=table.columns, source=rows.of_table(), freeze=True
+        )
+        if status.split()[-1] != str(table.rows) or rows.digest.hexdigest() != table.sha256:
+            raise Impossible(f"{path.name}: the rows of {name} are not its rows", code="backup")
+
+
+class _Rows:
+    """The rows of an archive, table by table."""
+
+    def __init__(self, members: Iterator[Member], manifest: Manifest, progress: Progress) -> None:
+        self.digest = hashlib.sha256()
+        self._members, self._progress = members, progress
+        self._member: Member | None = None
+        self._done, self._total = 0, sum(table.bytes for table in manifest.tables.values())
+
+    @property
+    def table(self) -> str:
+        """The table whose rows come next; empty behind the last."""
+        return self._member.table if self._member else ""
+
+    async def next(self) -> None:
+        self._member = await _next(self._members)
+
+    async def of_table(self) -> AsyncIterator[bytes]:
+        """All rows of the table."""
+        name, self.digest = self.table, hashlib.sha256()
+        while self._member is not None and self.table == name:
+            while piece := await asyncio.to_thread(next, self._member.pieces, b""):
+                self.digest.update(piece)
+                yield piece
+                self._done += len(piece)
+                self._progress("tables", self._done, self._total)
+            await self.next()
+
+
+async def _put_files(
+    files: Files, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> None:
+    """Files that are not there yet. They are named by chance and never change."""
+    members = Reading(path, passphrase).members()
+    done = 0
+    while (member := await _next(members)) is not None:
+        if not member.file:
+            continue
+        if not await files.has(member.file):
+            async with files.receiving() as uploads:
+                upload = files.begin(uploads, name=member.file)
+                while piece := await asyncio.to_thread(next, member.pieces, b""):
+                    await upload.write(piece)
+                async with files.keeping(uploads):
+                    pass
+        done += member.size
+        progress("files", done, manifest.file_bytes)
+
+
+async def _next(members: Iterator[Member]) -> Member | None:
+    return await asyncio.to_thread(next, members, None)
+
+
+async def _lock_all(connection: Any) -> None:
+    """Nobody writes from now on; who reads still can."""
+    names = [f'"{row["name"]}"' for row in await sql.backups.tables(connection)]
+    await connection.execute("set local lock_timeout = '3s'")
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            async with connection.transaction():
+                await connection.execute(f"lock table {', '.join(names)} in exclusive mode")
+        except LOST:
+            if not left:
+                words = "the tables are in use by something that does not end; try again later"
+                raise Unavailable(words, retry_after=LOCK_SECONDS) from None
+        else:
+            break
+    await connection.execute("set local lock_timeout = '30s'")
+
+
+async def _drop_all(connection: Any) -> None:
+    """All of ours goes. Who reads now waits for the end, or for no longer than reads wait."""
+    await connection.execute("set local client_min_messages = warning")
+    for _ in range(2):
+        for row in await sql.backups.things(connection):
+            await connection.execute(row["drop"])
+
+
+async def _last_values(connection: Any) -> dict[str, int]:
+    rows = await sql.backups.sequences(connection)
+    return {row["name"]: row["last_value"] or 0 for row in rows}
+
+
+async def _lift(connection: Any, name: str, last: int) -> None:
+    await sql.backups.lift_sequence(connection, name=name, last=last)
+
+
+async def _settle(connection: Any) -> None:
+    """The others' connections begin anew, and PostgreSQL counts what there is."""
+    try:
+        await sql.backups.end_others(connection)
+        await connection.execute("analyze")
+    except asyncpg.PostgresError as error:
+        log.warning("restore.unsettled cause=%s", type(error).__name__)
