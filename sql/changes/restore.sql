@@ -5,6 +5,8 @@ create or replace function remember_present() returns void language plpgsql as $
 begin
     create temp table was_users on commit drop as select * from users;
     create temp table was_sessions on commit drop as select s.id from sessions s where s.revoked_at is null;
+    create temp table was_dead_sessions on commit drop as select s.id from sessions s where s.revoked_at is not null;
+    create temp table was_dead_keys on commit drop as select k.id from api_keys k where k.revoked_at is not null;
     create temp table was_keys on commit drop as select k.id from api_keys k where k.revoked_at is null;
     create temp table was_projects on commit drop as select p.id from projects p where p.purged_at is null;
     create temp table was_members on commit drop as select m.project_id, m.user_id, m.role from project_members m;
@@ -24,65 +26,111 @@ end
 $$;
 
 -- What was revoked since a backup of this installation was made is revoked in what came back; gives how much of each kind.
--- Where it is not known what a right became, it is gone. Projects that are not here any more come back with their members.
+-- Projects that are not here any more come back with their members.
+--
+-- As a rule the present follows from the backup: what is less now was taken since, and where it is not known what a right became,
+-- it is gone. But a restore may have gone back behind this backup meanwhile, and what came after it is not missing because
+-- somebody took it. Then the audit says what was taken: a restore keeps it.
 create or replace function carry_over(made_at_ timestamptz, actor_ bigint) returns json language plpgsql as $$
 declare
+    follows_ boolean := not exists (
+        select 1 from was_audit a
+        where a.action = 'restore.done' and (a.after ->> 'created_at')::timestamptz < made_at_ and made_at_ < a.at
+    );
     sessions_ integer;
     keys_ integer;
     members_ integer;
     users_ integer;
     one bigint;
 begin
+    create temp table less_users on commit drop as
+    select w.id, w.is_active, w.deleted_at, w.global_role from was_users w where follows_
+    union all
+    select
+        a.target_id,
+        not bool_or(a.action = 'user.deactivated'),
+        max(a.at) filter (where a.action = 'user.deleted'),
+        (array_agg(a.after ->> 'global_role' order by a.id desc) filter (where a.action = 'user.role_changed'))[1]
+    from was_audit a
+    where not follows_ and a.at > made_at_ and a.action in ('user.deactivated', 'user.deleted', 'user.role_changed')
+        and not exists (
+            select 1 from was_audit l
+            where l.target_id = a.target_id and l.id > a.id and (l.action, a.action) in (
+                ('user.activated', 'user.deactivated'), ('user.restored', 'user.deleted')
+            )
+        )
+    group by a.target_id;
+    create temp table less_members on commit drop as
+    select m.project_id, m.user_id, w.role from project_members m
+    left join was_members w on w.project_id = m.project_id and w.user_id = m.user_id
+    where follows_ and exists (select 1 from was_projects p where p.id = m.project_id)
+    union all
+    select distinct on (e.project_id, e.user_id) e.project_id, e.user_id, e.role from (
+        select
+            a.id, a.target_id as project_id, a.after ->> 'role' as role, (coalesce(a.after, a.before) ->> 'user_id')::bigint as user_id
+        from was_audit a
+        where not follows_ and a.at > made_at_ and a.action like 'member.%'
+    ) e
+    order by e.project_id, e.user_id, e.id desc;
+
     with ended as (
         update sessions s set revoked_at = clock_timestamp()
-        where s.revoked_at is null and not exists (select 1 from was_sessions w where w.id = s.id) returning 1
+        where s.revoked_at is null and (
+            exists (select 1 from was_dead_sessions w where w.id = s.id)
+            or follows_ and not exists (select 1 from was_sessions w where w.id = s.id)
+        )
+        returning 1
     )
     select count(*) into sessions_ from ended;
     with ended as (
         update api_keys k set revoked_at = clock_timestamp()
-        where k.revoked_at is null and not exists (select 1 from was_keys w where w.id = k.id) returning 1
+        where k.revoked_at is null and (
+            exists (select 1 from was_dead_keys w where w.id = k.id)
+            or exists (select 1 from was_audit a where a.action = 'key.revoked' and a.target_id = k.id and a.at > made_at_)
+            or follows_ and not exists (select 1 from was_keys w where w.id = k.id)
+        )
+        returning 1
     )
     select count(*) into keys_ from ended;
 
-    with fewer as (
+    with less as (
         update users u set
             is_active = u.is_active and w.is_active,
-            deleted_at = coalesce(w.deleted_at, u.deleted_at),
-            global_role = case when least_role(u.global_role, w.global_role) then u.global_role else w.global_role end
-        from was_users w
+            deleted_at = coalesce(u.deleted_at, w.deleted_at),
+            global_role = case
+                when least_role(u.global_role, coalesce(w.global_role, u.global_role)) then u.global_role else w.global_role
+            end
+        from less_users w
         where w.id = u.id and (
             u.is_active and not w.is_active or u.deleted_at is null and w.deleted_at is not null
-            or not least_role(u.global_role, w.global_role)
+            or not least_role(u.global_role, coalesce(w.global_role, u.global_role))
         )
         returning 1
-    ), unknown as (
-        update users u set is_active = false
-        where u.is_active and not exists (select 1 from was_users w where w.id = u.id) returning 1
     )
-    select (select count(*) from fewer) + (select count(*) from unknown) into users_;
+    select count(*) into users_ from less;
     -- An older password may be why there is a newer one.
     update users u set
         password_hash = w.password_hash, password_changed_at = w.password_changed_at,
         must_change_password = u.must_change_password or w.must_change_password
-    from was_users w where w.id = u.id and w.password_changed_at > made_at_;
+    from was_users w
+    where w.id = u.id and w.password_changed_at > made_at_ and (u.password_changed_at is null or u.password_changed_at < w.password_changed_at);
     -- Whose name was erased has none, and it is taken from all that tells of them once more.
     for one in select w.id from was_users w inner join users u on u.id = w.id where w.purged_at is not null and u.purged_at is null
     loop
         update users u set
             email = w.email, username = w.username, password_hash = '', first_name = w.first_name, last_name = w.last_name,
             display_name = w.display_name, avatar_url = w.avatar_url, email_notifications = false, notify = '{}',
-            purged_at = clock_timestamp(), scrubbed_at = null
+            deleted_at = coalesce(w.deleted_at, clock_timestamp()), purged_at = clock_timestamp(), scrubbed_at = null
         from was_users w where w.id = one and u.id = one;
     end loop;
 
     with gone as (
-        delete from project_members m
-        where exists (select 1 from was_projects p where p.id = m.project_id)
-            and not exists (select 1 from was_members w where w.project_id = m.project_id and w.user_id = m.user_id)
+        delete from project_members m using less_members w
+        where w.project_id = m.project_id and w.user_id = m.user_id and w.role is null
         returning 1
     ), lower as (
-        update project_members m set role = w.role from was_members w
-        where w.project_id = m.project_id and w.user_id = m.user_id and role_rank(w.role) < role_rank(m.role)
+        update project_members m set role = w.role from less_members w
+        where w.project_id = m.project_id and w.user_id = m.user_id and role_rank(w.role) < role_rank(m.role) and w.role is not null
         returning 1
     )
     select (select count(*) from gone) + (select count(*) from lower) into members_;
@@ -101,23 +149,25 @@ begin
     ) u
     where p.purged_at is null and not exists (select 1 from project_members o where o.project_id = p.id and o.role = 'owner')
     on conflict (project_id, user_id) do update set role = 'owner';
-    delete from conversation_members m
-    where exists (select 1 from was_conversations c where c.id = m.conversation_id)
-        and not exists (select 1 from was_in w where w.conversation_id = m.conversation_id and w.user_id = m.user_id);
 
-    update project_webhooks h set deleted_at = clock_timestamp()
-    where h.deleted_at is null and exists (select 1 from was_projects p where p.id = h.project_id)
-        and not exists (select 1 from was_webhooks w where w.id = h.id);
+    if follows_ then
+        delete from conversation_members m
+        where exists (select 1 from was_conversations c where c.id = m.conversation_id)
+            and not exists (select 1 from was_in w where w.conversation_id = m.conversation_id and w.user_id = m.user_id);
+        update project_webhooks h set deleted_at = clock_timestamp()
+        where h.deleted_at is null and exists (select 1 from was_projects p where p.id = h.project_id)
+            and not exists (select 1 from was_webhooks w where w.id = h.id);
+        update outgoing_webhooks o set is_enabled = false
+        where exists (select 1 from was_projects p where p.id = o.project_id)
+            and not exists (select 1 from was_outgoing w where w.id = o.id);
+        update invitations i set revoked_at = clock_timestamp()
+        where i.used_at is null and i.revoked_at is null and not exists (select 1 from was_invitations w where w.id = i.id);
+    end if;
     update project_webhooks h set
         token_hash = w.token_hash, token_hint = w.token_hint, secret = w.secret, is_enabled = h.is_enabled and w.is_enabled
     from was_webhooks w where w.id = h.id and h.deleted_at is null;
-    update outgoing_webhooks o set is_enabled = false
-    where exists (select 1 from was_projects p where p.id = o.project_id)
-        and not exists (select 1 from was_outgoing w where w.id = o.id);
     update outgoing_webhooks o set url = w.url, salt = w.salt, events = w.events, is_enabled = o.is_enabled and w.is_enabled
     from was_outgoing w where w.id = o.id;
-    update invitations i set revoked_at = clock_timestamp()
-    where i.used_at is null and i.revoked_at is null and not exists (select 1 from was_invitations w where w.id = i.id);
     delete from password_resets r where not exists (select 1 from was_resets w where w.token_hash = r.token_hash);
     -- What is not to be sent any more was sent, or is of what is gone.
     delete from mails m where not exists (select 1 from was_mails w where w.id = m.id);
@@ -126,7 +176,8 @@ begin
     -- What administrators did since stays on record.
     insert into audit (at, actor_id, ip, action, target_type, target_id, before, after)
     select w.at, (select u.id from users u where u.id = w.actor_id), w.ip, w.action, w.target_type, w.target_id, w.before, w.after
-    from was_audit w where not exists (select 1 from audit a where a.id = w.id)
+    from was_audit w
+    where not exists (select 1 from audit a where a.at = w.at and a.action = w.action and a.target_id is not distinct from w.target_id)
     order by w.id;
     return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
 end

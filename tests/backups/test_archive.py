@@ -190,7 +190,9 @@ def whole(*members: tuple[str, bytes], change: Callable[[Any], None] = lambda to
     told = msgspec.to_builtins(manifest(sha256=digest.hexdigest()))
     change(told)
     text = msgspec.json.encode(told)
-    return tarred(*((named(name), content) for name, content in (*members, ("manifest.json", text))))
+    return tarred(
+        *((named(name), content) for name, content in (*members, ("manifest.json", text)))
+    )
 
 
 LIES: dict[str, Callable[[Any], None]] = {

@@ -166,7 +166,13 @@ def _line(source: BinaryIO) -> bytes:
 def _wrapping(passphrase: str, salt: bytes, cost: int) -> bytes:
     n, r = 1 << cost, 8
     return hashlib.scrypt(
-        passphrase.encode(), salt=LABEL + salt, n=n, r=r, p=1, dklen=32, maxmem=130 * n * r + (1 << 20)
+        passphrase.encode(),
+        salt=LABEL + salt,
+        n=n,
+        r=r,
+        p=1,
+        dklen=32,
+        maxmem=130 * n * r + (1 << 20),
     )
 
 

@@ -33,6 +33,7 @@ from warmdesk.db import migrations
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible, Unavailable
 from warmdesk.files import Files
+from warmdesk.realtime.events import ERASING
 
 LOCK_SECONDS = 30
 LOCK_TRIES = 20
@@ -54,15 +55,15 @@ async def restore(
     settings: Settings,
     path: Path,
     *,
-    erasing: list[str],
     passphrase: str = "",
     safety: Path | None = None,
+    carry: bool = True,
     actor_id: int | None = None,
     ip: str = "",
     progress: Progress = silent,
 ) -> Restored:
     """Put a backup in the place of all that there is. `safety`: the directory for a copy of what
-    there was. 409 while another is made or restored, 422 for an archive that cannot be restored,
+    there was; `carry`: what was revoked here since stays so, if the backup is of this installation. 409 while another is made or restored, 422 for an archive that cannot be restored,
     503 when the tables cannot be had; then nothing changed.
     """
     manifest = await checked(path, passphrase, progress)
@@ -85,9 +86,9 @@ async def restore(
             for name, last in sequences.items():
                 await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
             progress("migrate", 0, 0)
-            await migrations.lay(connection, erasing=erasing)
+            await migrations.lay(connection, erasing=ERASING)
             carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
-            if here["origin"] == manifest.origin:
+            if carry and here["origin"] == manifest.origin:
                 carried = json.loads(
                     await sql.backups.carry_over(
                         connection,
