@@ -106,3 +106,21 @@ where a.datname = current_database() and a.usename = current_user and a.pid <> p
 -- A line of the audit: the actor may not be among those who came back.
 insert into audit (actor_id, ip, action, target_type, after)
 select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;
+
+-- name: state -> one, by key
+-- The last backup: when it was begun, its name, whether it was made.
+select b.last_run_at, b.last_filename, b.last_ok from backup_state as b;
+
+-- name: claim -> value, by key
+-- Whether this process makes the backup that was due at `slot`: one does, and another one later when that one died.
+with claimed as (
+    update backup_state set last_run_at = clock_timestamp(), last_ok = null
+    where last_run_at is null or last_run_at < :slot::timestamptz
+        or last_ok is null and last_run_at < clock_timestamp() - interval '2 minutes'
+    returning 1
+)
+select count(*) = 1 from claimed;
+
+-- name: note -> nothing, by key
+-- What became of a backup.
+update backup_state set last_run_at = clock_timestamp(), last_filename = :filename::text, last_ok = :ok::boolean;

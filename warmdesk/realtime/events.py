@@ -429,6 +429,9 @@ CHAT_TYPING = signal("chat.typing", PROJECT, socket.Typing, "Somebody writes a c
 DM_TYPING = signal(
     "dm.typing", USER, dm.ConversationTyping, "Somebody writes in a conversation of yours."
 )
+BACKUP_PROGRESS = signal(
+    "backup.progress", USER, socket.BackupProgress, "How far your backup or restore is."
+)
 PONG = signal("pong", ANY, socket.Pong, "The answer to ping, with the channel's head.")
 ACK = signal("ack", ANY, socket.Ack, "A message of yours was carried out.")
 ERROR = signal("error", ANY, socket.SocketError, "A message of yours was refused.")
