@@ -398,7 +398,7 @@ class Changes:
         if context.key is None:
             async with self._share(context):
                 row = await self.many(query, **params)
-            self._charge(context, len(row["messages"]))
+            self._charge(context, _things(row["messages"]))
             return Outcome(row["status"], row["answer"])
         parts: Parts | None = None
         if isinstance(kind, Whole):
