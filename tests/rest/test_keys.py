@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
-from tests.samples import SAMPLES
+from tests.samples import SAMPLES, Sample
 from tests.samples.outgoing import BODY as NOWHERE
 from warmdesk import app, client
 from warmdesk.auth.actor import GlobalRole
@@ -344,6 +344,56 @@ async def test_an_answer_goes_with_what_it_shows(
     await olga.delete(f"{board.path}/members/{alice.id}")
     lost = await alice.request(told.method, told.path, told.body, key="k")
     assert lost.status == 404
+
+
+CARD = "/projects/{slug}/cards/{card_id}"
+HANGING = [each for each in SAMPLES if str(each.deletes).startswith(f"{CARD}/")]
+
+
+@pytest.mark.parametrize("sample", HANGING, ids=[each.name for each in HANGING])
+async def test_a_card_is_not_shown_again_with_what_hung_on_it(
+    board: Board, olga: Person, connection: Any, sample: Sample
+) -> None:
+    """Also where it is deleted and the card stays; what came later is no part of the answer."""
+    names: dict[str, Any] = {"slug": board.slug, "card_id": (await board.card())["id"]}
+    path, body = CARD.format(**names), {"tags": ["new"]}
+    made = await sample.make(olga, names, SECRET)
+    first = await olga.request("PUT", path, body, key="k")
+    assert SECRET in str(first.body)
+    later = await sample.make(olga, names, "later")
+    await sample.delete(olga, names, later)
+    again = await olga.request("PUT", path, body, key="k")
+    assert (again.status, again.body) == (200, first.body)
+
+    await sample.delete(olga, names, made)
+    stored = await connection.fetchval("select string_agg(answer, '') from idempotency_keys")
+    assert SECRET not in stored
+    gone = await olga.request("PUT", path, body, key="k")
+    assert (gone.status, gone.body["code"]) == (410, "deleted")
+
+
+@pytest.mark.parametrize("is_added", [False, True])
+async def test_a_conversation_is_not_shown_again_with_its_last_message(
+    alice: Person, bob: Person, olga: Person, eve: Person, connection: Any, *, is_added: bool
+) -> None:
+    """Where one is opened that was there already, and where somebody is added to a group."""
+    others = [bob.id, olga.id] if is_added else [bob.id]
+    here = await alice.post("/conversations", {"user_ids": others})
+    talk = f"/conversations/{here['id']}"
+    path: str = f"{talk}/members" if is_added else "/conversations"
+    body: dict[str, Any] = {"user_id": eve.id} if is_added else {"user_ids": others}
+    said = [await bob.post(f"{talk}/messages", {"body": text}) for text in ("before", SECRET)]
+    first = await alice.request("POST", path, body, key="k")
+    assert first.body["last_message"]["body"] == SECRET
+    await bob.delete(f"{talk}/messages/{said[0]['id']}")
+    again = await alice.request("POST", path, body, key="k")
+    assert (again.status, again.body) == (first.status, first.body)
+
+    await bob.delete(f"{talk}/messages/{said[1]['id']}")
+    stored = await connection.fetchval("select string_agg(answer, '') from idempotency_keys")
+    assert SECRET not in stored
+    gone = await alice.request("POST", path, body, key="k")
+    assert (gone.status, gone.body["code"]) == (410, "deleted")
 
 
 @pytest.mark.parametrize("how", [a_message, a_card, a_column, a_topic, a_reply])

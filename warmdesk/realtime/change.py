@@ -161,21 +161,34 @@ class PendingShape:
     text: str = ""
 
 
+Parts = Callable[[str], Iterable[Entity]]
+"""What finds, in the JSON text of an answer, the things that it shows besides."""
+
+
 class Outcome(NamedTuple):
     """The answer of a change: its status, its JSON text or the shape that will be it, whether it
     was given before, and the thing that it shows, in the project or told to the actor. `entity` may
-    be left away where every time an event tells of that.
+    be left away where every time an event tells of that. `parts` is there where it shows others,
+    which may be erased and the thing not.
     """
 
     status: int
     answer: str | PendingShape = ""
     replay: bool = False
     entity: Entity | None = None
+    parts: Parts | None = None
 
     @property
     def text(self) -> str:
         """The JSON text; there when the change is done."""
         return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
+
+
+class Whole(NamedTuple):
+    """The kind of a thing that is shown with its `parts`: see `Outcome`."""
+
+    kind: str
+    parts: Parts
 
 
 @cache
@@ -366,33 +379,37 @@ class Changes:
         self,
         query: Hot[P, Any],
         context: ChangeContext,
-        kind: str,
+        kind: str | Whole,
         /,
         *_: P.args,
         **params: P.kwargs,
     ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
         is called in a transaction that keeps its answer, which shows a thing of this `kind`; a part
-        of one is named with it, ``card/comment``, and its answer has a ``card_id``.
+        of one is named with it, ``card/comment``, and its answer has a ``card_id``. What may be
+        erased by itself of what the answer shows is found by a `Whole`.
         """
         return await self.call(query, context, kind, **context.parameters, **params)
 
     async def call(
-        self, query: Query[..., Any], context: ChangeContext, kind: str, /, **params: Any
+        self, query: Query[..., Any], context: ChangeContext, kind: str | Whole, /, **params: Any
     ) -> Outcome:
         """The same for a function outside of projects, which is given `params` and no more."""
         if context.key is None:
             async with self._share(context):
                 row = await self.many(query, **params)
-            self._charge(context, len(row["messages"]))
+            self._charge(context, _things(row["messages"]))
             return Outcome(row["status"], row["answer"])
+        parts: Parts | None = None
+        if isinstance(kind, Whole):
+            kind, parts = kind
         find = shown_by(kind)
 
         async def work(change: Change) -> Outcome:
             row = await query(change.connection, **params)
             change.entered = True  # the function did
             change.messages += row["messages"]
-            return Outcome(row["status"], row["answer"], entity=find(row["answer"]))
+            return Outcome(row["status"], row["answer"], entity=find(row["answer"]), parts=parts)
 
         return await self.run(context, work)
 
@@ -597,7 +614,7 @@ async def _store_answer(change: Change, result: object, messages: list[str]) -> 
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context
     if context.key is not None:
-        about = _about(context, result.entity, messages)
+        about = _about(context, result, messages)
         if context.project_id is not None and not about:
             # Nobody could erase it with what it shows.
             raise TypeError("an answer without an event says what it shows: Outcome(…, entity=…)")
@@ -612,9 +629,9 @@ async def _store_answer(change: Change, result: object, messages: list[str]) -> 
         )
 
 
-def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) -> list[str]:
-    """What an answer is about: all that the change's events tell of, and what it shows, each with
-    its channel and with what it stands below. Who erases one of them erases the answer: see
+def _about(context: ChangeContext, result: Outcome, messages: list[str]) -> list[str]:
+    """What an answer is about: all that the change's events tell of, and all that it shows, each
+    with its channel and with what it stands below. Who erases one of them erases the answer: see
     erase_answers in sql/changes/once.sql. What is erased for somebody else alone, who leaves a
     conversation, stays the actor's: so what stands on others' own channels does not count.
     """
@@ -624,8 +641,10 @@ def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) ->
         for channel, _, _, told_of, _ in told
         if channel == context.channel or scope_of(channel) is not EventScope.USER
     }
-    if shown is not None:
-        about.add((str(context.channel), shown))
+    shown = [] if result.entity is None else [result.entity]
+    if result.parts is not None:
+        shown += result.parts(result.text)
+    about |= {(str(context.channel), each) for each in shown}
     return [f"{channel} {each}" for channel, of in about for each in upwards(of) if each != "-"]
 
 
