@@ -11,10 +11,10 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from warmdesk import clock
@@ -29,7 +29,6 @@ SHOWN = 30
 """Notifications that one mail shows."""
 LONGEST_LINE = 200
 """Characters of a subject or a name that people chose."""
-POLICY = email.policy.SMTP.clone(max_line_length=78)
 PRODUCT = "WarmDesk"
 FAREWELL = "unsubscribe"
 """What the token is sealed for by which somebody says no to mails."""
@@ -46,6 +45,22 @@ SENTENCES = {
 }
 """What a notification of each kind says."""
 OTHERWISE = later("There is news about {title}")
+
+
+class LinkHeader(UniqueUnstructuredHeader, BaseHeader):
+    """A header that is a link. `email` writes what is longer than a line as encoded words, and
+    programs that read such a header know none there (RFC 2047, 5): it stands on one line, as it is.
+    """
+
+    max_count: ClassVar[Literal[1]] = 1
+
+    def fold(self, *, policy: email.policy.Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+HEADERS = HeaderRegistry()
+HEADERS.map_to_type("list-unsubscribe", LinkHeader)
+POLICY = email.policy.SMTP.clone(max_line_length=78, header_factory=HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
