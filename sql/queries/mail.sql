@@ -90,7 +90,7 @@ where id = :id::bigint and takes = :takes::integer;
 
 -- name: begin_reset -> many, by key
 -- The account of an address that may set its password anew, by a token with this hash; no row when there is none, or when it got
--- another token just now.
+-- another token just now. The account is held as it is: whoever gives it another address makes this token void, too.
 with account as (
     select u.id, u.email, u.username, u.display_name, u.locale from users as u
     where lower(u.email) = lower(:address::text) and u.is_active and u.deleted_at is null
@@ -98,6 +98,7 @@ with account as (
             select 1 from password_resets as r
             where r.user_id = u.id and r.created_at > clock_timestamp() - interval '50 seconds'
         )
+    for share of u
 ), given as (
     insert into password_resets (token_hash, user_id, expires_at)
     select :token_hash::text, a.id, clock_timestamp() + :ttl::interval from account as a
