@@ -174,6 +174,8 @@ async def test_the_days_of_a_period(
         ("year=9999", {"year": "out_of_range"}),
         ("from=2026-02-30", {"from": "bad_format"}),
         ("period=day&date=2026-02-29", {"date": "bad_format"}),
+        ("period=day&date=9999-12-31", {"date": "out_of_range"}),
+        ("date=9999-12-31", {"date": "out_of_range"}),
         ("from=2026-04-02&to=2026-04-01", {"to": "out_of_range"}),
         ("from=2016-01-01&to=2026-04-01", {"to": "out_of_range"}),
         ("to=9999-12-31", {"to": "out_of_range"}),
