@@ -220,6 +220,10 @@ async def test_a_key_makes_no_administrators(root: Person, person: Invite) -> No
     zoe = await program.post("/users", account)
     await program.put(f"/users/{zoe['id']}", {"global_role": "admin"}, status=403)
     await program.put(f"/users/{zoe['id']}", {"global_role": "viewer"})
+    refused = await program.post("/admin/invitations", {"global_role": "admin"}, status=403)
+    assert refused["code"] == "sign_in_required"
+    assert await root.get("/admin/invitations") == []
+    await program.post("/admin/invitations", {"global_role": "user"})
     await root.put(f"/users/{zoe['id']}", {"global_role": "admin"})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Raw
 
-from warmdesk.auth.actor import HUMAN_ROLES, GlobalRole, Role, effective_role
+from warmdesk.auth.actor import HUMAN_ROLES, GlobalRole, Role, effective_role, require_session
 from warmdesk.changes import invitations
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
@@ -121,9 +121,11 @@ async def create_server_invitation(request: web.Request) -> web.Response:
     """Invite somebody to the installation; who registers with the link has this role.
 
     It works once, within seven days, as long as you are an administrator, and also while
-    registration is disabled.
+    registration is disabled. An API key invites no administrators.
     """
     body = request[BODY]
+    if body.global_role == "admin":
+        require_session(request[ACTOR])  # who comes in by it would be there when a key is revoked
     return await _create(request, body.global_role, body.email)
 
 
