@@ -107,6 +107,7 @@ async def test_each_type_is_told(root: Person) -> None:
         ("smtp_host", "mail.example.org:25", "bad_format"),
         ("smtp_from", "nobody", "bad_format"),
         ("smtp_from", "a@example.org, b@example.org", "bad_format"),
+        ("smtp_from", f"a@{'x' * 64}.org", "bad_format"),
         ("smtp_from", "A <a@example.org>\nBcc: eve@example.org", "bad_format"),
         ("smtp_password", "a\nb", "bad_format"),
         ("smtp_security", "ssl", "not_one_of"),

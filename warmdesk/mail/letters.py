@@ -21,7 +21,7 @@ from warmdesk import clock
 from warmdesk.config import Settings
 from warmdesk.errors import cut
 from warmdesk.mail.words import Words, later
-from warmdesk.schemas.settings import SystemSettings, sender
+from warmdesk.schemas.settings import SystemSettings, ascii_host, sender
 
 LONGEST_BODY = 100
 """Characters of what somebody wrote."""
@@ -98,8 +98,11 @@ class Place:
 
     @property
     def host(self) -> str:
-        """The host that links lead to."""
-        return urlsplit(self.url).hostname or "localhost"
+        """The host that links lead to, as mail servers know it."""
+        try:
+            return ascii_host(urlsplit(self.url).hostname or "localhost")
+        except ValueError:
+            return "localhost"
 
 
 def is_on(settings: Settings, values: SystemSettings) -> bool:
@@ -223,7 +226,7 @@ def message(place: Place, values: SystemSettings, letter: Letter, mail_id: str) 
     made["To"] = _address(letter.name, letter.to)
     made["Subject"] = one_line(letter.subject)
     made["Date"] = format_datetime(datetime.fromtimestamp(clock.now(), UTC))
-    made["Message-ID"] = f"<{mail_id}@{_ascii_host(address.rpartition('@')[2])}>"
+    made["Message-ID"] = f"<{mail_id}@{ascii_host(address.rpartition('@')[2])}>"
     made["Auto-Submitted"] = "auto-generated"
     if letter.unsubscribe:
         made["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
@@ -238,14 +241,7 @@ def _address(name: str, address: str) -> Address:
     local, _, host = address.rpartition("@")
     if not local or not host:
         raise ValueError("it is no address")
-    return Address(one_line(name), username=local, domain=_ascii_host(host))
-
-
-def _ascii_host(host: str) -> str:
-    try:
-        return host.encode("idna").decode()
-    except UnicodeError as error:
-        raise ValueError("the host of the address is none") from error
+    return Address(one_line(name), username=local, domain=ascii_host(host))
 
 
 def _text(letter: Letter) -> str:

@@ -110,7 +110,10 @@ class Postman:
             start_tls=False,
             tls_context=ssl.create_default_context(),
         )
-        await client.connect()
+        try:
+            await client.connect()
+        except UnicodeError as error:  # no host can have such a name
+            raise NotTaken("unreachable") from error
         encrypted = at_once
         if not at_once and wish != "none":
             await client.ehlo()

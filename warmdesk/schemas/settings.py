@@ -323,6 +323,14 @@ def _sender(value: str) -> Fault | None:
     return Fault("bad_format", "must be an address, or a name and an address in <>")
 
 
+def ascii_host(host: str) -> str:
+    """The name of a host as mail servers know it. Raises ValueError for one that none can have."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ValueError("the host is none") from error
+
+
 def sender(value: str) -> tuple[str, str] | None:
     """The name and the address of a sender; None when it is not exactly one."""
     try:
@@ -334,7 +342,8 @@ def sender(value: str) -> tuple[str, str] | None:
     found = header.addresses[0]
     try:
         msgspec.convert(found.addr_spec, Email)
-    except msgspec.ValidationError:
+        ascii_host(found.domain)
+    except ValueError:  # as is msgspec's
         return None
     return str(found.display_name), str(found.addr_spec)
 
