@@ -49,7 +49,7 @@ select (r.i).role, forget_invitation(r.i)::text as forgotten from revoked as r;
 
 -- name: living -> many, by key
 -- A living invitation by its token's hash: what it offers, and where.
-select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug, coalesce(p.is_archived, false) as is_archived
+select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug
 from invitations as i
 left join projects as p on p.id = i.project_id
 where i.token_hash = :token_hash and invitation_lives(i);
@@ -66,4 +66,4 @@ where i.token_hash = :token_hash and i.used_by_id = :user_id::bigint
 
 -- name: use -> one, by key
 -- Uses an invitation up: see use_invitation in sql/changes/invitations.sql.
-select u.role, u.email from use_invitation(:id::bigint, :user_id::bigint) as u;
+select u.role from use_invitation(:id::bigint, :user_id::bigint) as u;
