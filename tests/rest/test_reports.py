@@ -327,6 +327,21 @@ async def test_a_workbook(team: dict[str, Any], board: Board, olga: Person, alic
     ]
 
 
+async def test_projects_of_one_name_have_a_sum_each(alice: Person) -> None:
+    for minutes in (10, 20):
+        made = await alice.post("/projects", {"name": "Twin"})
+        await log(alice, minutes, "2026-04-01", project=made["slug"])
+        await log(alice, 1, "2026-04-02", project=made["slug"])
+    _, content = await file(alice, "format=xlsx")
+    _, entries = openpyxl.load_workbook(io.BytesIO(content)).worksheets
+    rows = [[cell.value for cell in row] for row in entries.iter_rows()]
+    assert [row[:7:5] for row in rows if str(row[0]).startswith(("Subtotal", "Total"))] == [
+        ["Subtotal Twin", 11],
+        ["Subtotal Twin", 21],
+        ["Total", 32],
+    ]
+
+
 async def test_a_document(
     team: dict[str, Any], board: Board, olga: Person, alice: Person, connection: Any
 ) -> None:
