@@ -130,6 +130,7 @@ administrators DELETE /admin/projects/{slug}
 administrators GET    /admin/invitations
 administrators POST   /admin/invitations
 administrators DELETE /admin/invitations/{invitation_id}
+administrators POST   /admin/invitations/{invitation_id}/mail
 public         GET    /invitations/{token}
 comers         POST   /invitations/{token}/accept
 
@@ -166,6 +167,7 @@ admin          GET    /projects/{slug}/invitations
 admin          POST   /projects/{slug}/invitations
 owner          POST   /projects/{slug}/invitations {"role": "owner"}
 admin          DELETE /projects/{slug}/invitations/{invitation_id}
+admin          POST   /projects/{slug}/invitations/{invitation_id}/mail
 
 viewer         GET    /projects/{slug}/columns
 admin          POST   /projects/{slug}/columns
