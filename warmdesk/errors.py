@@ -72,6 +72,7 @@ CODES = {
     "method_not_allowed": "There is no such method here; `Allow` names those that are.",
     "no_address": "The invitation has no address that a mail could go to.",
     "not_a_group": "Two people talk here; only a group has a name, and people who come and go.",
+    "not_a_service_account": "People make their own API keys.",
     "not_archived": "Only an archived project can be purged.",
     "not_deleted": "Only a deleted account can be purged.",
     "not_found": "It does not exist, or not for you.",

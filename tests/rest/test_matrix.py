@@ -122,6 +122,9 @@ administrators DELETE /users/{user_id}/permanent
 administrators GET    /users/{user_id}/login-history
 administrators GET    /users/{user_id}/projects
 administrators PUT    /users/{user_id}/projects
+administrators GET    /users/{user_id}/api-keys
+administrators POST   /users/{user_id}/api-keys
+administrators DELETE /users/{user_id}/api-keys/{user_key_id}
 
 administrators GET    /admin/audit
 administrators GET    /admin/projects
