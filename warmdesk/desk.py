@@ -185,6 +185,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
 
     changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=charge)
     observe(bus, hub, resume, Counts(hub), presence, control)
+    system.on_addresses.add(control.addresses_changed)
     files = Files(settings)
     desk = Desk(
         settings=settings,

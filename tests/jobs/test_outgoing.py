@@ -675,6 +675,27 @@ async def test_a_name_that_leads_elsewhere_later_is_not_connected_to(
     assert came.headers["host"] == f"rebind.example.org:{port}"
 
 
+async def test_administrators_say_where_webhooks_may_lead_while_the_server_runs(
+    board: Board, olga: Person, root: Person, receiver: Receiver
+) -> None:
+    place, wide = "/admin/system-settings", {"webhook_allow_private": "127.0.0.0/8"}
+    url = receiver.url.replace("127.0.0.1", "localhost")
+    await root.put(place, {"webhook_allow_private": ""})
+    await olga.post(PATH, {"name": "x", "url": url}, status=422)
+    await root.put(place, wide)
+    made = await register(olga, url)
+    await board.card()
+    await receiver.until(len)
+    await root.put(place, {"webhook_allow_private": ""})
+    await board.card("Nobody is told")
+    log = await lines(olga, made, 2)
+    assert (log[1]["status"], log[1]["reason"]) == (None, "not a public address")
+    assert len(receiver.came) == 1
+    await root.put(place, wide)
+    await olga.put(f"{PATH}/{made['id']}", {"url": f"{url}again"})
+    await receiver.until(lambda came: len(came) > 1)
+
+
 async def test_the_resolver_gives_each_address_once(monkeypatch: pytest.MonkeyPatch) -> None:
     resolver = Resolver(Targets("localhost"))
     found = await resolver.resolve("localhost", 80)

@@ -737,14 +737,22 @@ class InvitationsQueries(Queries):
     def create(
         self,
         *,
+        email: str | None,
+        mail: bool | None,
+        inviter_id: int | None,
+        most_letters: int | None,
         ttl: datetime.timedelta | None,
         project_id: int | None,
         role: Any,
-        email: str | None,
-        inviter_id: int | None,
         salt: UUID | str | None,
         token_hash: Any,
     ) -> Row: ...
+    @query
+    def lock(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def mail_again(self, *, id: int | None) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
     @query
     def exceeds(self, *, project_id: int | None, most: int | None) -> Any: ...
     @query
@@ -854,11 +862,15 @@ class MailQueries(Queries):
     @query
     def take(self, *, lease: datetime.timedelta | None) -> Rows: ...
     @query
-    def done(self, *, id: int | None, takes: int | None) -> str: ...
+    def done(self, *, id: int | None, takes: int | None, outcome: str | None) -> str: ...
     @query
     def failed(
         self, *, pause: datetime.timedelta | None, id: int | None, takes: int | None
     ) -> str: ...
+    @query
+    def requeue(self, *, limit: int | None) -> str: ...
+    @query
+    def invitation(self, *, id: int | None) -> Rows: ...
     @query
     def begin_reset(
         self, *, address: str | None, token_hash: str | None, ttl: datetime.timedelta | None

@@ -77,17 +77,24 @@ class Outgoing(Job):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.holder = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self.resolver = Resolver(Targets(desk.settings.webhook_allow_private))
+        self.allowed = desk.system.values.webhook_allow_private
+        self.resolver = Resolver(Targets(self.allowed))
         self.held: dict[int, bool] = {}
         """The webhooks that this worker delivers for, and whether each has a slow one's place."""
         self._http: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
         self._stopping = False
         self._deliveries = Background("outgoing.deliveries")
+        self._replaced = Background("outgoing.replaced")
         self._keeping = Tasks()
 
     def start(self) -> None:
-        self._http = aiohttp.ClientSession(
+        self._http = self._session()
+        self._keeping.start("outgoing.keep", self._keep)
+        super().start()
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=self.resolver,
                 use_dns_cache=False,
@@ -102,8 +109,18 @@ class Outgoing(Job):
                 "Accept-Encoding": "identity",
             },
         )
-        self._keeping.start("outgoing.keep", self._keep)
-        super().start()
+
+    def _follow_setting(self) -> None:
+        """Connect where the setting of now allows it; a connection that was open before is used for
+        nothing that begins now.
+        """
+        allowed = self.desk.system.values.webhook_allow_private
+        if allowed == self.allowed:
+            return
+        self.allowed, self.resolver.targets = allowed, Targets(allowed)
+        before, self._http = self._http, self._session()
+        if before is not None:
+            self._replaced.start(_close_later(before))
 
     async def stop(self) -> None:
         """What is under way has a moment; what it does not end in is another worker's."""
@@ -115,6 +132,7 @@ class Outgoing(Job):
             await asyncio.sleep(0.02)
         await self._deliveries.stop()
         await self._keeping.stop()
+        await self._replaced.stop()
         if self._http is not None:
             await self._http.close()
         await self.resolver.close()
@@ -282,6 +300,7 @@ class Outgoing(Job):
 
     async def _post(self, id_: int, found: Any) -> Result:
         """Send one event."""
+        self._follow_setting()
         assert self._http is not None
         url, body = URL(found["url"]), found["envelope"].encode()
         secret = secret_of(self.desk.settings.secret_key, found["salt"])
@@ -313,6 +332,14 @@ class Outgoing(Job):
             return Result(None, "no connection")
         except (aiohttp.ClientError, OSError, ValueError):
             return Result(None, "no HTTP answer")
+
+
+async def _close_later(session: aiohttp.ClientSession) -> None:
+    """Close a session when what is under way there is over."""
+    try:
+        await asyncio.sleep(ANSWER_SECONDS + REST_SECONDS)
+    finally:
+        await session.close()
 
 
 async def _read_rest(answer: aiohttp.ClientResponse) -> None:

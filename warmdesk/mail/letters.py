@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from warmdesk import clock
 from warmdesk.config import Settings
-from warmdesk.errors import cut
+from warmdesk.errors import Impossible, cut
 from warmdesk.mail.words import Words, later
 from warmdesk.schemas.settings import SystemSettings, ascii_host, sender
 
@@ -110,6 +110,13 @@ def is_on(settings: Settings, values: SystemSettings) -> bool:
     return bool(values.smtp_host and settings.base_url)
 
 
+def require_mail(settings: Settings, values: SystemSettings) -> None:
+    """422 where nothing is mailed."""
+    if not is_on(settings, values):
+        missing = "smtp_host" if not values.smtp_host else "the configuration's base_url"
+        raise Impossible(f"nothing is mailed without {missing}", code="mail_off")
+
+
 def one_line(text: str) -> str:
     """The text on one line, without control characters, and not long."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
@@ -139,6 +146,43 @@ def password_letter(place: Place, account: Any, token: str) -> Letter:
                 words(
                     "The link is good once, and for one hour. If it was not you, do nothing: your"
                     " password stays as it is."
+                )
+            ),
+        ),
+    )
+
+
+def invitation_letter(place: Place, invitation: Any, token: str, locale: str) -> Letter:
+    """The link of an invitation, for whom it is; `locale` when the address is nobody's here."""
+    words = Words(invitation["locale"] or locale)
+    inviter, project = one_line(invitation["inviter"]), invitation["project"]
+    name = invitation["name"] or ""
+    if project is not None:
+        project = one_line(project)
+        subject = words("{inviter} invites you to {project}", inviter=inviter, project=project)
+        told = words(
+            "{inviter} invites you to work on the project {project} at {place}.",
+            inviter=inviter,
+            project=project,
+            place=place.name,
+        )
+    else:
+        subject = words("{inviter} invites you to {place}", inviter=inviter, place=place.name)
+        told = words("{inviter} invites you to work at {place}.", inviter=inviter, place=place.name)
+    return Letter(
+        words,
+        to=invitation["email"],
+        name=name,
+        subject=subject,
+        parts=(
+            Part(words("Hello {name},", name=name) if name else words("Hello,")),
+            Part(told),
+            Part(words("Look at the invitation"), url=f"{place.url}/invitations/{token}"),
+            Part(
+                words(
+                    "The link is good once, until {moment} UTC. Whoever has it can use it. If you"
+                    " do not know who invites you, do nothing.",
+                    moment=invitation["expires_at"],
                 )
             ),
         ),

@@ -32,9 +32,10 @@ REASONS = {
     "recipient": "the mail server does not accept the recipient",
     "refused": "the mail server does not take the mail",
     "nonsense": "the mail server does not speak SMTP",
+    "key": "the link was made with another secret key",
 }
 """Why a mail was not taken."""
-OF_THE_MAIL = frozenset({"recipient", "refused", "sender"})
+OF_THE_MAIL = frozenset({"key", "recipient", "refused", "sender"})
 """Reasons after which another mail may be taken all the same."""
 
 

@@ -19,7 +19,17 @@ from warmdesk.http.answers import answer, answer_outcome
 from warmdesk.http.downloads import answer_file, answer_preview
 from warmdesk.http.forms import Form, form_of_files, reading
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
+from warmdesk.http.request import (
+    ACTOR,
+    CONTEXT,
+    DESK,
+    PROJECT,
+    QUERY,
+    READS,
+    address,
+    card_ref,
+    path_id,
+)
 from warmdesk.http.route import PUBLIC, ApiTag, Etag, Rate
 from warmdesk.http.routing import BASE, route
 from warmdesk.media import OTHER
@@ -301,13 +311,17 @@ async def link_attachment(request: web.Request) -> web.Response:
     produces=(OTHER,),
     also=(206,),
     etag=Etag.CONTENT,
-    errors=(401,),
+    errors=(401, 403),
     tag=ATTACHMENTS,
 )
 async def download_by_link(request: web.Request) -> web.StreamResponse:
-    """Download a file by a link that somebody who sees it got."""
+    """Download a file by a link that somebody who sees it got.
+
+    One that was got with an API key is good from where keys may be used.
+    """
     desk, file_id = request.app[DESK], path_id(request, "attachment_id")
     actor = await desk.identity.by_file_link(request[QUERY].ticket, file_id)
+    desk.system.check_key(actor, address(request))
     found = await sql.attachments.seen(desk.database, id=file_id, reader=actor.user_id)
     return await _answer(request, found)
 

@@ -82,7 +82,7 @@ async def create_outgoing_webhook(request: web.Request) -> web.Response:
     body: NewOutgoingWebhook = request[BODY]
     project_id, desk = request[PROJECT].id, request.app[DESK]
     events = [ALL] if body.events is UNSET else _types(body.events)
-    await _check(desk.settings.webhook_allow_private, body.url)
+    await _check(desk.system.values.webhook_allow_private, body.url)
     salt = secrets.token_bytes(SALT_BYTES)
     secret = shown_secret(secret_of(desk.settings.secret_key, salt))
 
@@ -131,7 +131,7 @@ async def change_outgoing_webhook(request: web.Request) -> web.Response:
     desk, ids = request.app[DESK], _ids(request)
     events = None if body.events is UNSET else _types(body.events)
     if body.url is not UNSET:
-        await _check(desk.settings.webhook_allow_private, body.url)
+        await _check(desk.system.values.webhook_allow_private, body.url)
 
     async def work(change: Change) -> Held:
         await change.enter()

@@ -148,6 +148,15 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     gravatar_enabled: Annotated[
         bool, Meta(description="Whether accounts show the picture that gravatar.com has of them.")
     ] = True
+    webhook_allow_private: Annotated[
+        str,
+        Meta(
+            max_length=10_000,
+            description="Hosts, addresses and networks, separated by commas, to which outgoing"
+            " webhooks may lead although they are not public.",
+            examples=["build.example.lan, 10.1.2.0/24"],
+        ),
+    ] = ""
     upload_quota_mb: Annotated[
         int,
         Meta(
@@ -357,6 +366,17 @@ def _networks(value: str) -> Fault | None:
     return None
 
 
+def _targets(value: str) -> Fault | None:
+    for each in listed(value):
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            # What looks like a network and is none would pass for the name of a host.
+            if not re.fullmatch(HOST, each) or re.fullmatch(r"[0-9.:]+", each):
+                return Fault("bad_format", "must be hosts and networks, separated by commas")
+    return None
+
+
 def _lines(most: int, length: int) -> Callable[[str], Fault | None]:
     def check(value: str) -> Fault | None:
         lines = [line.strip() for line in value.split("\n") if line.strip()]
@@ -379,5 +399,6 @@ CHECKS: dict[str, Callable[[Any], Fault | None]] = {
     "default_columns": _lines(COLUMNS, COLUMN_LENGTH),
     "default_labels": _lines(LABELS, LABEL_LENGTH),
     "api_allowed_ips": _networks,
+    "webhook_allow_private": _targets,
 }
 """What a type alone cannot say."""
