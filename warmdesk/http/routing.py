@@ -55,6 +55,7 @@ from warmdesk.http.route import (
     Etag,
     Feed,
     Handler,
+    Header,
     Need,
     Parameter,
     Rate,
@@ -97,6 +98,7 @@ def route(
     errors: tuple[int, ...] = (),
     example: Any = None,
     parameters: Mapping[str, Parameter] | None = None,
+    headers: tuple[Header, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare an operation: see `Route` for what each word promises. The handler's name is the
     operation's; its docstring's first line is the summary, and the rest its description.
@@ -156,6 +158,7 @@ def route(
             tag=tag,
             example=example,
             parameters=parameters or {},
+            headers=headers,
         )
         words = docs(tags=[tag.name], summary=summary, description=description.strip())
         annotated: Any = words(_entered(declared))
