@@ -38,6 +38,7 @@ from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
 from warmdesk.reports import ReportFiles
 from warmdesk.system import System
+from warmdesk.targets import Resolver, Targets
 from warmdesk.tasks import Background
 
 
@@ -76,6 +77,8 @@ class Desk:
     pace: Pace
     told: Pace
     """The pace of messages: apart, so that no script of a person's takes the word from them."""
+    resolver: Resolver
+    """Names that people said where to post to."""
     installation: str
     """The UUID that all names of this process in Redis carry."""
     background: Background = field(default_factory=lambda: Background("desk"))
@@ -215,11 +218,13 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         writes=Shares(settings.writes_at_once, name="writes", **of_person),
         pace=pace,
         told=told,
+        resolver=Resolver(Targets(settings.webhook_allow_private)),
         installation=installation,
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         closing.push_async_callback(redis.aclose)
+        closing.push_async_callback(desk.resolver.close)
         # The control feed is followed first: what changes after the settings were read is heard.
         for part in (bus, hub, presence, control, system):
             await part.start()
