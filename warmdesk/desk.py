@@ -186,7 +186,14 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         pace.add(person, events)
         told.add(person, events)
 
-    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=charge)
+    changes = Changes(
+        database,
+        bus,
+        at_once=at_once,
+        forgetful=forgetful,
+        charge=charge,
+        sealing=system.sealing,
+    )
     observe(bus, hub, resume, Counts(hub), presence, control)
     files = Files(settings)
     desk = Desk(

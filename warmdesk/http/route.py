@@ -215,7 +215,8 @@ class Route:
                 project's, where it reads below one; None where no event tells of what it shows
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own
-    secret      its answer holds a token or another secret: it is never gzipped
+    secret      its answer holds a token or another secret: it is never gzipped, kept sealed for its
+                key, and given again to the credential alone that asked first
     waits       may hold its answer back until there is one, and then asks again whether it may
     errors      statuses of refusal beside the usual ones
     tag         what it belongs to; `example` of a body; `parameters` of its path that are neither

@@ -250,7 +250,7 @@ def _entered(route: Route) -> Handler:
     handler = _with_head(handler) if route.feed is not None else handler
     grants, session = route.grants, route.session
     asks, keyed, waits, feed = asked_again(need), route.keyed, route.waits, route.feed
-    versioned = route.versioned
+    versioned, secret = route.versioned, route.secret
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]
@@ -287,7 +287,13 @@ def _entered(route: Route) -> Handler:
             request[BODY] = raw
         if changes:
             wanted = request[CONTEXT] = change_context(
-                request, actor, raw, need=asks, keyed=keyed, versioned=versioned
+                request,
+                actor,
+                raw,
+                need=asks,
+                keyed=keyed,
+                versioned=versioned,
+                secret=secret,
             )
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)
