@@ -55,6 +55,8 @@ CODES = {
     "disk": "The server's disk is full, or has no room for files.",
     "draining": "The process stops.",
     "forbidden": "Your role does not allow it.",
+    "idempotency_key_not_yours": "The answer under this `Idempotency-Key` holds a secret. Only the"
+    " session or API key that asked first is given it again.",
     "idempotency_key_reused": "The `Idempotency-Key` was sent before with another body.",
     "impossible": "It is well formed, but it cannot be.",
     "internal": "The server failed; its log has the `request_id`.",

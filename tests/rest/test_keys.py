@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conftest import Board
+from tests.conftest import Board, Invite
 from tests.person import PASSWORD, Person
 from tests.samples import SAMPLES, Sample
 from tests.samples.outgoing import BODY as NOWHERE
@@ -186,6 +186,31 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     assert first.status in (route.status, *route.also)
     assert again.status in (route.status, *route.also)
     assert await count(connection) == before
+
+
+@pytest.mark.parametrize("route", [each for each in KEYED if each.secret], ids=names)
+async def test_an_answer_with_a_secret_is_sealed_and_for_who_asked_first(
+    route: Route, root: Person, board: Board, connection: Any, person: Invite
+) -> None:
+    """Not for another session of the same person, nor for a key; and the database has it not."""
+    place, sent = await path(route, board, root), body(route)
+    first = await root.request(route.method, place, sent, key="once")
+    assert first.status == route.status
+    kept = await connection.fetchval("select answer from idempotency_keys where key = 'once'")
+    assert kept.startswith(MARK)
+    assert "created_at" not in kept
+    key = (await root.post("/auth/api-keys", {"name": "CI"}))["key"]
+    before = await count(connection)
+    for other in (person("root", api_key=key), person("root")):
+        again = await other.request(route.method, place, sent, key="once")
+        assert (again.status, again.body["code"]) == (403, "idempotency_key_not_yours")
+    assert await count(connection) == before
+    again = await root.request(route.method, place, sent, key="once")
+    assert (again.status, again.body) == (first.status, first.body)
+    # What is sealed for one key is not opened under another.
+    await connection.execute("update idempotency_keys set key = 'moved'")
+    moved = await root.request(route.method, place, sent, key="moved")
+    assert (moved.status, moved.body["code"]) == (403, "idempotency_key_not_yours")
 
 
 async def said(person: Person, board: Board) -> Any:

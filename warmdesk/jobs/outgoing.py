@@ -36,7 +36,7 @@ from warmdesk.jobs.periodic import Job
 from warmdesk.metrics import OUTGOING_DELIVERIES
 from warmdesk.realtime.channels import project_channel
 from warmdesk.signatures import secret_of, signed
-from warmdesk.targets import ForbiddenTarget, Resolver, Targets
+from warmdesk.targets import ForbiddenTarget, Unanswered
 from warmdesk.tasks import Background, Tasks
 
 WAITS = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
@@ -78,7 +78,6 @@ class Outgoing(Job):
         super().__init__(desk)
         self.holder = f"{os.getpid()}-{secrets.token_hex(8)}"
         self.allowed = desk.system.values.webhook_allow_private
-        self.resolver = Resolver(Targets(self.allowed))
         self.held: dict[int, bool] = {}
         """The webhooks that this worker delivers for, and whether each has a slow one's place."""
         self._http: aiohttp.ClientSession | None = None
@@ -96,7 +95,7 @@ class Outgoing(Job):
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=self.resolver,
+                resolver=self.desk.resolving(),
                 use_dns_cache=False,
                 limit=0,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -117,7 +116,7 @@ class Outgoing(Job):
         allowed = self.desk.system.values.webhook_allow_private
         if allowed == self.allowed:
             return
-        self.allowed, self.resolver.targets = allowed, Targets(allowed)
+        self.allowed = allowed
         before, self._http = self._http, self._session()
         if before is not None:
             self._replaced.start(_close_later(before))
@@ -135,7 +134,6 @@ class Outgoing(Job):
         await self._replaced.stop()
         if self._http is not None:
             await self._http.close()
-        await self.resolver.close()
 
     async def _turns(self) -> None:
         while True:
@@ -306,7 +304,7 @@ class Outgoing(Job):
         secret = secret_of(self.desk.settings.secret_key, found["salt"])
         headers = signed(secret, f"{id_}.{found['seq']}", int(clock.now()), body)
         try:
-            self.resolver.targets.check_literal(url.host or "")
+            self.desk.resolver.targets.check_literal(url.host or "")
             async with self._http.post(
                 url,
                 data=body,
@@ -325,6 +323,8 @@ class Outgoing(Job):
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, ForbiddenTarget):
                 return Result(None, "not a public address")
+            if isinstance(error.os_error, Unanswered):
+                return Result(None, "nobody answers for its name")
             return Result(None, "its name has no address")
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch):
             return Result(None, "its certificate is not good")
