@@ -576,6 +576,26 @@ async def test_being_behind_the_head_of_a_pong_means_a_loss(
         assert await heard(socket) == ["hello", "pong", 1, 2]
 
 
+async def test_the_head_of_another_history_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPARE_SECONDS", 0.01)
+
+    async def goes_back(socket: web.WebSocketResponse) -> None:
+        await socket.send_json({"type": "pong", "payload": {"seq": 99, "server_time": ""}})
+        reset = {"seq": 5, "epoch": "f", "reason": "epoch"}
+        await socket.send_json({"type": "sync.reset", "payload": reset})
+        await asyncio.sleep(0.3)
+        await socket.send_json(event(6))
+        await socket.close(code=4403)
+
+    async with (
+        stage(Script(goes_back).play) as url,
+        Client(url, "t") as client,
+        client.socket("demo", since=50, epoch="e") as socket,
+    ):
+        assert await heard(socket) == ["hello", "pong", "reset", 6]
+        assert (socket._wanted, socket.gaps) == (0, 0)
+
+
 async def test_a_waiting_message_hears_that_the_connection_is_lost() -> None:
     async def deaf(socket: web.WebSocketResponse) -> None:
         await socket.receive()

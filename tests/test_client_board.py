@@ -567,6 +567,26 @@ async def test_a_text_that_is_whole_stays_so_when_its_event_is_applied_again(
     assert opened.cards[card["id"]]["description_cut"], "it is another text"
 
 
+async def test_a_text_that_a_page_told_stays_when_its_card_comes_back_again(
+    opened: Board, bob: Person
+) -> None:
+    """From the archive: the events tell nothing of the text, and an older page comes late."""
+    path, page = await page_of(opened, bob)
+    begin, card = opened.seq, page.body[0] | {"has_description": True}
+    told = {key: value for key, value in card.items() if key != "description"}
+    told["changes"] = ["archived_at"]
+    for seq, archived_at in ((begin + 1, "2026-04-04T12:00:00.000000Z"), (begin + 2, None)):
+        payload = told | {"archived_at": archived_at, "version": seq}
+        event = {"type": "board.card_updated", "payload": payload, "seq": seq, "ts": ""}
+        assert opened.apply(event)
+    assert "description" not in opened.cards[card["id"]]
+    body = [card | {"description": "Words", "version": begin + 2}, *page.body[1:]]
+    later = as_of(Answer(page.status, page.headers, body), begin + 2, opened.epoch)
+    assert opened.lay_over(path, later)
+    assert opened.lay_over(path, as_of(page, begin, opened.epoch))
+    assert opened.cards[card["id"]]["description"] == "Words"
+
+
 async def test_a_page_that_passed_over_a_card_is_found_by_the_counts(
     opened: Board, bob: Person
 ) -> None:

@@ -21,7 +21,7 @@ from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
 from warmdesk.openapi.document import document
-from warmdesk.openapi.schemas import as_openapi
+from warmdesk.openapi.schemas import NULL, as_openapi
 from warmdesk.realtime.channels import EventScope
 from warmdesk.realtime.events import CATALOGUE
 from warmdesk.schemas import Body
@@ -87,10 +87,19 @@ def test_every_operation_says_what_it_is(described: Node) -> None:
         place = f"{method} {path}"
         assert re.fullmatch("[a-z]+(_[a-z]+)+", operation["operationId"]), place
         assert operation["summary"][0].isupper(), place
+        assert len(operation["summary"]) <= 100, place
         assert not operation["summary"].endswith("."), place
         assert operation["description"], place
         assert len(operation["tags"]) == 1, place
         assert tags[operation["tags"][0]], place
+
+
+def test_every_summary_is_a_whole_sentence() -> None:
+    """The first line of a docstring, which ends where the sentence does."""
+    for each in app.resources():
+        first, _, rest = (each.handler.__doc__ or "").partition("\n")
+        assert first.endswith("."), (each.path, first)
+        assert not rest or rest.startswith("\n"), (each.path, rest)
 
 
 def test_every_parameter_of_a_path_is_described(described: Node) -> None:
@@ -371,6 +380,17 @@ def test_headers_are_named_where_they_work(described: Node) -> None:
     assert headers("get", "/projects/{slug}") == {"If-None-Match"}
     assert headers("get", cards) == set()
 
+    signed = "X-Hub-Signature-256"
+    assert headers("post", "/webhooks/{token}") == {"Idempotency-Key", signed}
+    github = {"X-GitHub-Event", "X-GitHub-Delivery", signed}
+    assert headers("post", "/github-webhook/{token}") == github
+    gitlab = {"X-Gitlab-Event", "X-Gitlab-Event-UUID", "X-Gitlab-Token", "Idempotency-Key"}
+    assert headers("post", "/gitlab-webhook/{token}") == gitlab
+    of_gitea = {f"X-{host}-{what}" for host in ("Gitea", "Gogs") for what in ("Event", "Delivery")}
+    of_gitea |= {f"X-Forgejo-{what}" for what in ("Event", "Delivery", "Signature")}
+    of_gitea |= {"X-Gitea-Signature"} | github
+    assert headers("post", "/gitea-webhook/{token}") == of_gitea
+
     def answered(path: str) -> set[str]:
         return set(described["paths"][path]["get"]["responses"]["200"].get("headers", ()))
 
@@ -392,7 +412,9 @@ def test_a_type_becomes_a_schema_of_openapi_3_0() -> None:
         "enum": ["a", None],
         "nullable": True,
     }
-    assert as_openapi({"anyOf": [{"$ref": "#/x"}, {"type": "null"}]})["allOf"] == [{"$ref": "#/x"}]
+    a, b = {"$ref": "#/a"}, {"$ref": "#/b"}
+    for some in ([a], [a, b], [{"type": "string"}, a]):
+        assert as_openapi({"anyOf": [*some, {"type": "null"}]}) == {"anyOf": [*some, NULL]}
     assert as_openapi({"$ref": "#/x", "description": "d"}) == {
         "allOf": [{"$ref": "#/x"}],
         "description": "d",
@@ -400,6 +422,22 @@ def test_a_type_becomes_a_schema_of_openapi_3_0() -> None:
     assert as_openapi({"type": "integer", "maximum": 2**53 - 1})["format"] == "int64"
     properties = {"properties": {"default": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}
     assert as_openapi(properties)["properties"]["default"]["nullable"] is True
+
+
+def test_null_fits_exactly_where_a_type_admits_it(described: Node) -> None:
+    """As a strict validator sees it, for whom `nullable` beside a reference adds nothing."""
+    kinds = [kind for each in app.resources() for kind in (each.body, each.answer) if kind]
+    _, parts = msgspec.json.schema_components(kinds, ref_template="#/{name}")
+    admitted = 0
+    for name, part in parts.items():
+        for field, schema in part.get("properties", {}).items():
+            others = schema.get("anyOf", [schema])
+            wanted = {"type": "null"} in others or None in schema.get("enum", ())
+            shown = schemas_of(described)[name]["properties"][field]
+            anything = not schema.keys() & {"type", "$ref", "anyOf", "enum", "const"}
+            assert anything or (not fits(described, shown, None)) == wanted, (name, field, shown)
+            admitted += wanted and "$ref" in str(others)
+    assert admitted > 10
 
 
 class Strange(Body):

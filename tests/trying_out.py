@@ -83,6 +83,8 @@ WITHOUT_MAIL = {
     "reset_password": 400,
     "ask_to_unsubscribe": 404,
     "stop_mails": 404,
+    "mail_invitation": 422,
+    "mail_server_invitation": 422,
     "send_test_mail": 422,
 }
 """How those are refused that need a mail, or send one: tests/mail has a mail server."""
@@ -163,6 +165,8 @@ class Office:
             key = await owner.post(keys, {"name": "Tried"})
             operation.names["project_key_id"] = str(key["id"])
             operation.ids["project_key_id"] = key["id"]
+        if operation.path.startswith("/users/{user_id}/api-keys"):
+            await self._service_account(operation, number)
         if operation.id in ("delete_user", "restore_user", "purge_user"):
             await self._account(operation, number)
         if operation.path.startswith(("/admin/invitations/{", "/invitations/{")):
@@ -200,6 +204,16 @@ class Office:
         if operation.id != "delete_user":
             await self.administrator.delete(f"/users/{user_id}")
         operation.names["user_id"] = str(user_id)
+
+    async def _service_account(self, operation: Operation, number: int) -> None:
+        """An account that scrapes the metrics, and a key of it."""
+        name = f"metrics{number}"
+        new = {"username": name, "email": f"{name}@example.com", "password": "wd 12345678"}
+        made = await self.administrator.post("/users", new | {"global_role": "metrics"})
+        key = await self.administrator.post(f"/users/{made['id']}/api-keys", {"name": "Tried"})
+        operation.names["user_id"] = str(made["id"])
+        if "{user_key_id}" in operation.path:
+            operation.names["user_key_id"] = str(key["id"])
 
     async def _invitation(self, operation: Operation, number: int) -> None:
         """A link to a project of alice's, in which nobody else is, or to the installation."""
@@ -277,7 +291,7 @@ class Office:
         if operation.path.endswith("/{card_id}/watch"):
             await self.asker.post(f"{project}/cards/{card['id']}/watch", status=200)
         invitation = None
-        if operation.path.endswith("/{invitation_id}"):
+        if "/{invitation_id}" in operation.path:
             invitation = await owner.post(f"{project}/invitations", {})
         tag = None
         if operation.path.endswith("/{tag}"):

@@ -63,7 +63,8 @@ TABLES: dict[str, str] = {
     "conversation_guests": "whoever was in a conversation, once; they go with it",
     "conversation_members": "100 a conversation",
     "conversation_messages": WORK,
-    "mails": "a day: resets_per_address; and one a user in five minutes of notifications",
+    "mails": "a day: resets_per_address, and 200 invitations an hour and user; one a user in"
+    " five minutes of notifications",
     "password_resets": "one a minute and user; an hour",
     "notifications": "the 1,000 newest of a user; 90 days",
 }

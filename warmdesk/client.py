@@ -47,6 +47,7 @@ PATIENCE = 30.0
 ATTEMPT_SECONDS = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 PING_SECONDS = 30.0
+COMPARE_SECONDS = 1.0
 SYNC_AGAIN_SECONDS = 2.0
 FRAMES_WAITING = 10_000
 FRAME_LIMIT = 4 << 20
@@ -538,7 +539,9 @@ class Socket:
                 reply.set_exception(SocketRefused(payload["code"], payload["message"]))
             return
         elif type == "pong":
-            asyncio.get_running_loop().call_later(1.0, self._compare, payload["seq"])
+            asyncio.get_running_loop().call_later(
+                COMPARE_SECONDS, self._compare, payload["seq"], self.epoch
+            )
         elif type == "reconnect":
             delay = random.uniform(payload["min_ms"], payload["max_ms"]) / 1000
             self._spawn(self._leave(self._socket, delay))
@@ -566,9 +569,11 @@ class Socket:
         finally:
             self._syncing = False
 
-    def _compare(self, head: int) -> None:
-        """A second after a pong: what it spoke of has come, or was lost."""
-        if self._received is not None and head > self._received:
+    def _compare(self, head: int, epoch: str | None) -> None:
+        """A second after a pong: what it spoke of has come, or was lost. Heads of another history
+        say nothing.
+        """
+        if epoch == self.epoch and self._received is not None and head > self._received:
             self._sync(head)
 
     async def _leave(self, socket: aiohttp.ClientWebSocketResponse | None, delay: float) -> None:

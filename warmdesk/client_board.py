@@ -73,6 +73,7 @@ BRIEF = (
     "attachment_count",
     "version",
 )
+DESCRIPTION = ("description", "description_cut")
 ARCHIVED = {"project.archived": True, "project.unarchived": False}
 CURSOR = re.compile(r"/columns/(\d+)/cards\?(?:.*&)?cursor=([\w-]+)")
 
@@ -307,8 +308,8 @@ class Board:
         self, seq: int, where: tuple[int, str] | None, cards: list[Json], next: str | None
     ) -> None:
         """Every rule sets what it tells, so that what the board has is the same after it was told
-        anew from there on: only the cards of the page are not. Of a long text an event tells the
-        beginning; what was known of the same version stays.
+        anew from there on: only the cards of the page are not. Of a text an event tells the
+        beginning, or nothing; what was known of the same version stays.
         """
         known = self.cards.copy()
         for card in cards:
@@ -316,12 +317,12 @@ class Board:
         for kept in self._after(seq):
             self._carry_out(kept.event)
         for id, card in self.cards.items():
-            if "description_cut" in card and (before := known.get(id)) is not None:
-                is_whole = "description" in before and "description_cut" not in before
-                if is_whole and before["version"] == card["version"]:
-                    self.cards[id] = {k: v for k, v in card.items() if k != "description_cut"} | {
-                        "description": before["description"]
-                    }
+            before = known.get(id, card)
+            if before is card or before["version"] != card["version"]:
+                continue
+            if _described(before) > _described(card):
+                rest = {k: v for k, v in card.items() if k not in DESCRIPTION}
+                self.cards[id] = rest | {k: before[k] for k in DESCRIPTION if k in before}
         if where is not None:
             self._read[where] = next
             self._go_on(where[0])
@@ -410,7 +411,7 @@ class Board:
             known = self.cards.get(
                 card["id"], {} if card["has_description"] else {"description": ""}
             )
-            card |= {k: known[k] for k in ("description", "description_cut") if k in known}
+            card |= {k: known[k] for k in DESCRIPTION if k in known}
         self.cards[card["id"]] = card
 
     def _card_moved(self, payload: Json) -> None:
@@ -506,6 +507,11 @@ class Board:
         "project.member_removed": _member_removed,
         "project.guest_updated": _member_updated,
     }
+
+
+def _described(card: Json) -> int:
+    """How much of its text a card has: nothing, the beginning or all."""
+    return ("description" in card) + ("description" in card and "description_cut" not in card)
 
 
 def brief(card: Mapping[str, Any]) -> Json:

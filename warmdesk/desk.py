@@ -38,6 +38,7 @@ from warmdesk.realtime.waiting import Waits
 from warmdesk.redis_calls import names_of
 from warmdesk.reports import ReportFiles
 from warmdesk.system import System
+from warmdesk.targets import Resolver, Targets
 from warmdesk.tasks import Background
 
 
@@ -76,6 +77,8 @@ class Desk:
     pace: Pace
     told: Pace
     """The pace of messages: apart, so that no script of a person's takes the word from them."""
+    resolver: Resolver
+    """Names that people said where to post to."""
     installation: str
     """The UUID that all names of this process in Redis carry."""
     background: Background = field(default_factory=lambda: Background("desk"))
@@ -95,6 +98,13 @@ class Desk:
         """Bytes of all files of one project or conversation."""
         quota, most = self.system.values.upload_quota_mb, self.settings.project_file_bytes
         return min(quota << 20, most) if quota else most
+
+    def resolving(self) -> Resolver:
+        """The resolver of names, which leads where the setting of now allows."""
+        allowed = self.system.values.webhook_allow_private
+        if self.resolver.targets.listed != allowed:
+            self.resolver.targets = Targets(allowed)
+        return self.resolver
 
     def healthy(self) -> str | None:
         """The task of the centre that does not come back, or None. Asks no server."""
@@ -183,8 +193,16 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         pace.add(person, events)
         told.add(person, events)
 
-    changes = Changes(database, bus, at_once=at_once, forgetful=forgetful, charge=charge)
+    changes = Changes(
+        database,
+        bus,
+        at_once=at_once,
+        forgetful=forgetful,
+        charge=charge,
+        sealing=system.sealing,
+    )
     observe(bus, hub, resume, Counts(hub), presence, control)
+    system.on_addresses.add(control.addresses_changed)
     files = Files(settings)
     desk = Desk(
         settings=settings,
@@ -215,11 +233,13 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         writes=Shares(settings.writes_at_once, name="writes", **of_person),
         pace=pace,
         told=told,
+        resolver=Resolver(Targets(settings.webhook_allow_private)),
         installation=installation,
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         closing.push_async_callback(redis.aclose)
+        closing.push_async_callback(desk.resolver.close)
         # The control feed is followed first: what changes after the settings were read is heard.
         for part in (bus, hub, presence, control, system):
             await part.start()

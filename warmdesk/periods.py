@@ -62,6 +62,8 @@ def period_of(query: ReportQuery, today: date) -> Period:
         return Period(kind, f"Week {week} / {year}", monday, monday + 7 * A_DAY)
     if kind == "day":
         one = day(query.date, "date") if query.date else today
+        if one == date.max:
+            raise field_error("date", "out_of_range", "has no day after it")
         return Period(kind, str(one), one, one + A_DAY)
     return Period("all", "All Time", None, None)
 

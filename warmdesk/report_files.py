@@ -61,6 +61,7 @@ class Group(msgspec.Struct):
 
 
 class Entry(msgspec.Struct):
+    project_id: int | None
     project: str | None
     ref: str | None
     title: str | None
@@ -165,7 +166,8 @@ class Workbook:
         self.bold_decimal = self.book.add_format({"num_format": "0.00", "bold": True})
         self.sheets = 0
         self.row = 0
-        self.project: str | None = None
+        self.project_id: int | None = None
+        self.project = ""
         self.subtotal = self.total = self.entries = 0
 
     def write(self, lines: IO[bytes]) -> None:
@@ -209,9 +211,9 @@ class Workbook:
         if self.row == 0 or self.row >= SHEET_ROWS:
             self._next_sheet()
         name = each.project or NO_PROJECT
-        if self.entries and name != self.project:
+        if self.entries and each.project_id != self.project_id:  # two may have one name
             self._end_project()
-        self.project = name
+        self.project_id, self.project = each.project_id, name
         sheet, row = self.sheet, self.row
         texts = (name, each.title, each.ref, each.assignees)
         for column, text in enumerate(texts):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -64,6 +64,8 @@ class System:
         self.sealing = Sealing(settings.secret_key, settings.previous_secret_key)
         self.first = first_values(settings)
         self.values = SystemSettings(**self.first)
+        self.on_addresses: set[Callable[[], None]] = set()
+        """Called when API keys may be used from other addresses than before."""
         self._doubted = asyncio.Event()
         self._loading = asyncio.Lock()
         self._tasks = Tasks()
@@ -87,7 +89,10 @@ class System:
         """Read all settings. Raises what PostgreSQL raises."""
         async with self._loading:
             rows = await sql.settings.all(self.database.reserved)
-            self.values = self.read(rows)
+            before, self.values = self.values, self.read(rows)
+            if self.values.api_allowed_ips != before.api_allowed_ips:
+                for tell in self.on_addresses:
+                    tell()
             await self._reseal(rows)
 
     def read(self, rows: Iterable[Any]) -> SystemSettings:
@@ -143,13 +148,17 @@ class System:
             else:
                 self._tasks.recovered("system")
 
+    def allows(self, address: str) -> bool:
+        """Whether API keys may be used from there."""
+        wanted = networks(self.values.api_allowed_ips)
+        if not wanted:
+            return True
+        found = parsed(address)
+        return found is not None and any(found in network for network in wanted)
+
     def check_key(self, actor: Actor, address: str) -> None:
         """403 for an API key that is used from an address from where none may be."""
-        wanted = self.values.api_allowed_ips
-        if not wanted or actor.key_id is None:
-            return
-        found = parsed(address)
-        if found is None or not any(found in network for network in networks(wanted)):
+        if actor.key_id is not None and not self.allows(address):
             raise Forbidden("address not allowed", code="address_not_allowed")
 
     def check_password(self, password: str, field: str = "password") -> None:

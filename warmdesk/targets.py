@@ -3,6 +3,9 @@ setting ``webhook_allow_private`` names.
 
 A name is resolved once, all its addresses are judged, and those are connected to. Between a check
 and a connection of its own, a name could lead elsewhere.
+
+Names are asked for over DNS, after the file of hosts, without a thread that waits: so one that
+nobody answers for delays none but itself, however many there are.
 """
 
 from __future__ import annotations
@@ -11,18 +14,17 @@ import asyncio
 import ipaddress
 import re
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Sequence
 
+import aiodns
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from warmdesk.config import listed
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-THREADS = 128
-"""Names that are looked up at once: one that nobody answers for holds a thread for a while, and the
-loop's own threads are for PostgreSQL and Redis."""
+LOOKUP_SECONDS = 5.0
+"""How long a name is asked for, also where the system's own settings would wait longer."""
 
 NOT_PUBLIC = tuple(
     map(
@@ -47,6 +49,10 @@ class ForbiddenTarget(OSError):
     """This server does not connect there."""
 
 
+class Unanswered(OSError):
+    """Nobody answers for a name."""
+
+
 NUMERIC = re.compile(r"(^|[.])(0[xX][0-9a-fA-F]*|[0-9]+)[.]?$")
 """A host that some take for an address in another writing: ``127.1``, ``0x7f.1``. No name ends in a
 number (RFC 3696)."""
@@ -56,6 +62,7 @@ class Targets:
     """Judges addresses. `allowed` is the setting: hosts and networks, separated by commas."""
 
     def __init__(self, allowed: str) -> None:
+        self.listed = allowed
         self.hosts: set[str] = set()
         self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         for each in listed(allowed):
@@ -94,25 +101,20 @@ def _plain(host: str) -> str:
 
 class Resolver(AbstractResolver):
     """Looks names up for connections: gives addresses that may be connected to, or raises
-    `ForbiddenTarget` when one of them may not.
+    `ForbiddenTarget` when one of them may not, `Unanswered`, or another `OSError`. One for a whole
+    process, and for one loop. `nameservers`: others than the system's.
     """
 
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets, nameservers: Sequence[str] = ()) -> None:
         self.targets = targets
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="targets")
+        self.nameservers = nameservers
+        self._dns: aiodns.DNSResolver | None = None
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found: list[Any] = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
         addresses: dict[str, ResolveResult] = {}
-        for kind, _, protocol, _, place in found:
-            if kind not in (socket.AF_INET, socket.AF_INET6):
-                continue
-            address = str(place[0])
+        for kind, address in await self._look_up(host):
             if not self.targets.may(host, address):
                 raise ForbiddenTarget("not a public address")
             addresses[address] = {
@@ -120,12 +122,32 @@ class Resolver(AbstractResolver):
                 "host": address,
                 "port": port,
                 "family": kind,
-                "proto": protocol,
+                "proto": socket.IPPROTO_TCP,
                 "flags": socket.AI_NUMERICHOST,
             }
         if not addresses:
             raise OSError("no address")
         return list(addresses.values())
+
+    async def _look_up(self, host: str) -> list[tuple[socket.AddressFamily, str]]:
+        if self._dns is None:
+            self._dns = aiodns.DNSResolver(nameservers=self.nameservers or None)
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._dns.getaddrinfo(
+                    host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM
+                )
+        except TimeoutError as error:
+            raise Unanswered(f"nobody answered for it within {LOOKUP_SECONDS:g} s") from error
+        except aiodns.error.DNSError as error:
+            if error.args[0] == aiodns.error.ARES_ETIMEOUT:
+                raise Unanswered("nobody answered for it") from error
+            raise OSError("no address") from error
+        return [
+            (socket.AddressFamily(each.family), each.addr[0].decode())
+            for each in found.nodes
+            if each.family in (socket.AF_INET, socket.AF_INET6)
+        ]
 
     async def check(self, host: str) -> None:
         """Raise `OSError` unless this host may be connected to now."""
@@ -133,4 +155,6 @@ class Resolver(AbstractResolver):
         await self.resolve(host)
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._dns is not None:
+            await self._dns.close()
+            self._dns = None

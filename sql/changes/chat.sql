@@ -6,7 +6,7 @@ create or replace function why_not(u users, p projects, project_role_ text, need
 select case
     when u.id is null or not u.is_active or u.deleted_at is not null then 'inactive'
     when u.global_role in ('metrics', 'backup') then 'service'
-    when p.id is null or effective_role(u.global_role, project_role_) is null then 'stranger'
+    when p.id is null or p.purged_at is not null or effective_role(u.global_role, project_role_) is null then 'stranger'
     when role_rank(effective_role(u.global_role, project_role_)) < role_rank(need_) then 'below'
     when p.is_archived then 'archived'
 end
@@ -93,7 +93,7 @@ begin
         perform add_guest(g.project, g.actor) from (
             select distinct r.project, r.actor from unnest(projects_, actors_) r (project, actor)
             inner join users u on u.id = r.actor and u.global_role = 'admin'
-            inner join projects p on p.id = r.project
+            inner join projects p on p.id = r.project and p.purged_at is null
             where not exists (select 1 from project_members m where m.project_id = r.project and m.user_id = r.actor)
             order by r.actor, r.project
         ) g;

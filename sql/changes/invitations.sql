@@ -43,3 +43,31 @@ create or replace function forget_invitation(i invitations) returns void languag
 delete from idempotency_keys k
 where k.about @> array[coalesce('project:' || i.project_id, 'user:' || i.inviter_id) || ' invitation:' || i.id]
 $$;
+
+-- Mails that somebody asked for to one address within a week: so an address that its holder did not tell is not flooded.
+create or replace function letters_to(inviter_ bigint, email_ text) returns bigint language sql stable as $$
+select coalesce(sum(i.letters), 0)
+from invitations i
+where i.email = lower(email_) and i.inviter_id = inviter_ and i.created_at > now() - interval '7 days'
+$$;
+
+-- A mail is done with, unless its lease ended and somebody else has it: it was sent, or nobody wants it any more, or no server
+-- takes it. Its invitation is locked first, as by whoever wants one mail more.
+create or replace function finish_mail(id_ bigint, takes_ integer, outcome_ text) returns void language plpgsql as $$
+declare
+    invitation_ bigint;
+begin
+    select m.invitation_id into invitation_ from mails m where m.id = id_ and m.takes = takes_;
+    if invitation_ is not null then
+        perform 1 from invitations i where i.id = invitation_ for no key update;
+    end if;
+    delete from mails m where m.id = id_ and m.takes = takes_;
+    if found and invitation_ is not null then
+        update invitations set
+            wants_mail = false,
+            mailed_at = case when outcome_ = 'sent' then clock_timestamp() else mailed_at end,
+            mail_failed = outcome_ = 'failed'
+        where id = invitation_;
+    end if;
+end
+$$;

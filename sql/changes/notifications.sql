@@ -400,6 +400,19 @@ begin
 end
 $$;
 
+-- Blanks what was told of notifications that are kept no longer: whoever deletes afterwards what they were about finds nobody who
+-- was told of it. Gives how many they are.
+create or replace function forget_told(channels_ text[], told_of_ text[]) returns bigint language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off set enable_material = off as $$
+begin
+    update events e set type = 'gone', payload = '{}'
+    from unnest(channels_, told_of_) g (channel, told_of)
+    where e.channel = g.channel and e.entity = g.told_of and e.type <> 'gone';
+    return coalesce(cardinality(channels_), 0);
+end
+$$;
+
 -- Deletes one of one's own; 404 for another's.
 create or replace function delete_notification(
     actor_ bigint, client_ text, id_ bigint, out status integer, out answer text, out messages text[]

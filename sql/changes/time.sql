@@ -18,9 +18,13 @@ begin
 end
 $$;
 
--- The day that it is for somebody.
-create or replace function today_of(u users) returns date language sql stable as $$
-select (clock_timestamp() at time zone (u).timezone)::date
+-- The day that it is for somebody; in UTC where PostgreSQL does not know the time zone, which the host that took it did.
+create or replace function today_of(u users) returns date language plpgsql stable as $$
+begin
+    return (clock_timestamp() at time zone (u).timezone)::date;
+exception when invalid_parameter_value then
+    return (clock_timestamp() at time zone 'UTC')::date;
+end
 $$;
 
 -- The first sentence of a text, or its first line.

@@ -211,7 +211,11 @@ returning id, me_json(users)::text as me;
 select u.password_hash from users as u where u.id = :user_id and u.deleted_at is null;
 
 -- name: change_password -> many, by key
--- Sets the user's password, if it is still the one that was checked: no row otherwise.
+-- Sets the user's password, if it is still the one that was checked: no row otherwise. Links to set a new one that were mailed
+-- before are void.
+with gone as (
+    delete from password_resets as r where r.user_id = :user_id
+)
 update users set
     password_hash = :new_hash,
     password_changed_at = now(),

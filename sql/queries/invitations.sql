@@ -1,11 +1,39 @@
 -- name: create -> one, by key
--- A new invitation; a mail is wanted where there is an address.
-insert into invitations (expires_at, project_id, role, email, inviter_id, salt, token_hash, wants_mail)
-values (
-    clock_timestamp() + :ttl::interval, :project_id::bigint, :role, lower(:email::text), :inviter_id::bigint, :salt::uuid,
-    :token_hash, :email::text is not null
+-- A new invitation, and the mail with its link: where there is an address, mails are on, and its inviter did not send it enough.
+with wish as (
+    select
+        :email::text is not null and :mail::boolean
+        and letters_to(:inviter_id::bigint, :email::text) < :most_letters::integer as is_there
+), made as (
+    insert into invitations (expires_at, project_id, role, email, inviter_id, salt, token_hash, wants_mail, letters)
+    select
+        clock_timestamp() + :ttl::interval, :project_id::bigint, :role, lower(:email::text), :inviter_id::bigint, :salt::uuid,
+        :token_hash, w.is_there, w.is_there::integer
+    from wish as w
+    returning id, expires_at, wants_mail
+), queued as (
+    insert into mails (kind, invitation_id) select 'invitation', m.id from made as m where m.wants_mail
 )
-returning id, iso(expires_at) as expires_at;
+select m.id, iso(m.expires_at) as expires_at, case when m.wants_mail then 'waiting' end as mail from made as m;
+
+-- name: lock -> one, by key
+-- An open invitation to this project, or to the installation, locked; no row when there is none that lives.
+select
+    i.email, i.wants_mail, case when i.email is null then 0 else letters_to(i.inviter_id, i.email) end as letters
+from invitations as i
+where i.id = :id::bigint and i.project_id is not distinct from :project_id::bigint and invitation_lives(i)
+for no key update of i;
+
+-- name: mail_again -> nothing, by key
+-- One mail more of an invitation, which is locked.
+with wanted as (
+    update invitations set wants_mail = true, mail_failed = false, letters = letters + 1 where id = :id::bigint returning id
+)
+insert into mails (kind, invitation_id) select 'invitation', w.id from wanted as w on conflict do nothing;
+
+-- name: shape -> value, by key
+-- An invitation as JSON text.
+select shape(i)::text from invitations as i where i.id = :id::bigint;
 
 -- name: exceeds -> value
 -- Whether there are more than `most` open invitations to a project, or to the installation.
@@ -49,7 +77,7 @@ select (r.i).role, forget_invitation(r.i)::text as forgotten from revoked as r;
 
 -- name: living -> many, by key
 -- A living invitation by its token's hash: what it offers, and where.
-select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug, coalesce(p.is_archived, false) as is_archived
+select i.id, i.project_id, i.role, i.inviter_id, offer_json(i)::text as offer, p.slug
 from invitations as i
 left join projects as p on p.id = i.project_id
 where i.token_hash = :token_hash and invitation_lives(i);
@@ -66,4 +94,4 @@ where i.token_hash = :token_hash and i.used_by_id = :user_id::bigint
 
 -- name: use -> one, by key
 -- Uses an invitation up: see use_invitation in sql/changes/invitations.sql.
-select u.role, u.email from use_invitation(:id::bigint, :user_id::bigint) as u;
+select u.role from use_invitation(:id::bigint, :user_id::bigint) as u;

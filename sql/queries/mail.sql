@@ -77,20 +77,45 @@ with first_due as (
 update mails as m set due_at = clock_timestamp() + :lease::interval, takes = m.takes + 1
 from first_due as f
 where m.id = f.id
-returning m.id, m.kind, m.user_id, m.address, m.notification_ids, m.takes, m.failures;
+returning m.id, m.kind, m.user_id, m.address, m.notification_ids, m.invitation_id, m.takes, m.failures;
 
 -- name: done -> nothing, by key
--- A mail was sent, or nobody wants it any more; unless its lease ended, and somebody else has it.
-delete from mails where id = :id::bigint and takes = :takes::integer;
+-- A mail is done with: see finish_mail in sql/changes/invitations.sql.
+select finish_mail(:id::bigint, :takes::integer, :outcome::text);
 
 -- name: failed -> nothing, by key
 -- A try failed; the next is after `pause`.
 update mails set failures = failures + 1, due_at = clock_timestamp() + :pause::interval
 where id = :id::bigint and takes = :takes::integer;
 
+-- name: requeue -> nothing
+-- Mails of invitations that are wanted and wait nowhere: they waited for a day, or a worker of a program that did not know them
+-- took them.
+with lost as (
+    select i.id from invitations as i
+    where
+        i.wants_mail and i.used_at is null and i.revoked_at is null and i.expires_at > now()
+        and not exists (select 1 from mails as m where m.invitation_id = i.id)
+    order by i.id limit :limit::integer
+    for key share skip locked
+)
+insert into mails (kind, invitation_id) select 'invitation', l.id from lost as l on conflict do nothing;
+
+-- name: invitation -> many, by key
+-- What the mail of an invitation says, as it is now; no row when the invitation leads nowhere now. In the language of whoever has
+-- the address here, if somebody has.
+select
+    i.email, i.salt::text as salt, i.token_hash, to_char(i.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as expires_at,
+    p.name as project, b.display_name as inviter, u.display_name as name, u.locale
+from invitations as i
+inner join users as b on b.id = i.inviter_id
+left join projects as p on p.id = i.project_id
+left join users as u on lower(u.email) = i.email and u.is_active and u.deleted_at is null
+where i.id = :id::bigint and i.wants_mail and invitation_lives(i) and p.is_archived is not true;
+
 -- name: begin_reset -> many, by key
 -- The account of an address that may set its password anew, by a token with this hash; no row when there is none, or when it got
--- another token just now.
+-- another token just now. The account is held as it is: whoever gives it another address makes this token void, too.
 with account as (
     select u.id, u.email, u.username, u.display_name, u.locale from users as u
     where lower(u.email) = lower(:address::text) and u.is_active and u.deleted_at is null
@@ -98,6 +123,7 @@ with account as (
             select 1 from password_resets as r
             where r.user_id = u.id and r.created_at > clock_timestamp() - interval '50 seconds'
         )
+    for share of u
 ), given as (
     insert into password_resets (token_hash, user_id, expires_at)
     select :token_hash::text, a.id, clock_timestamp() + :ttl::interval from account as a

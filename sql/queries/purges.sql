@@ -27,7 +27,7 @@ with ended as (
 ), resets as (
     delete from password_resets where user_id = :user_id::bigint
 ), mailed as (
-    delete from mails where user_id = :user_id::bigint
+    delete from mails where user_id = :user_id::bigint or lower(address) = lower(:email::text)
 ), logins as (
     delete from login_events where user_id = :user_id::bigint
 ), places as (

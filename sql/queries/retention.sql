@@ -158,7 +158,8 @@ select count(*) from gone;
 
 -- name: notifications -> value
 -- Takes notifications away, a batch at a time: those of 90 days ago, and of those to whom the newest 2,000 belong what is beyond
--- the `most` newest of each. Gives how many went.
+-- the `most` newest of each. Gives how many went. What was told of them goes, too: see forget_told in
+-- sql/changes/notifications.sql.
 with busy as (
     select distinct n.user_id
     from (select n.user_id from notifications as n order by n.id desc limit 2000) as n
@@ -177,9 +178,10 @@ with busy as (
     order by n.created_at limit :batch::integer
 ), gone as (
     delete from notifications as n
-    where n.id in (select o.id from old as o union all select a.id from aged as a) returning 1
+    where n.id in (select o.id from old as o union all select a.id from aged as a)
+    returning 'user:' || n.user_id as channel, entity(notified_of(n), 'notification', n.id) as told_of
 )
-select count(*) from gone;
+select forget_told(array_agg(g.channel), array_agg(g.told_of)) from gone as g;
 
 -- name: conversation_messages -> value
 -- Takes the messages of conversations that everybody left away, a batch at a time, with what stands under them. Gives how many

@@ -71,7 +71,12 @@ from lock_account(:user_id) as u
 where u.id is not null and u.deleted_at is null;
 
 -- name: change -> one, by key
--- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew.
+-- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew. With another
+-- password or address the links to set a new password that were mailed before are void.
+with gone as (
+    delete from password_resets as r
+    where r.user_id = :user_id and (:new_hash::text is not null or (:fields::jsonb -> 'email') is not null)
+)
 update users as u set
     email = lower(p.email),
     username = p.username,

@@ -1,9 +1,13 @@
-create type invitation_shape as (id bigint, email text, role text, expires_at text, created_at text, inviter json);
+create type invitation_shape as (
+    id bigint, email text, role text, expires_at text, created_at text, inviter json, mail text, mailed_at text
+);
 
 -- An invitation, for those who may take it back.
 create or replace function shape(i invitations) returns json language sql stable as $$
 select row_to_json(row(
-    i.id, i.email, i.role, iso(i.expires_at), iso(i.created_at), (select shape(u) from users u where u.id = i.inviter_id)
+    i.id, i.email, i.role, iso(i.expires_at), iso(i.created_at), (select shape(u) from users u where u.id = i.inviter_id),
+    case when i.wants_mail then 'waiting' when i.mail_failed then 'failed' when i.mailed_at is not null then 'sent' end,
+    iso(i.mailed_at)
 )::invitation_shape)
 $$;
 

@@ -48,7 +48,7 @@ select row_to_json(row(key, label, total_minutes, entries_count)::report_group_s
 $$;
 
 create type report_line_shape as (
-    project text, ref text, title text, assignees text, "user" text, date text, minutes integer, description text
+    project_id bigint, project text, ref text, title text, assignees text, "user" text, date text, minutes integer, description text
 );
 
 -- An entry as a line of a file.
@@ -56,7 +56,7 @@ create or replace function report_line(
     t time_entries, project text, ref text, title text, assigned text[], name text
 ) returns json language sql stable as $$
 select row_to_json(row(
-    project, ref, title, array_to_string(assigned, ', '), name, to_char((t).date, 'YYYY-MM-DD'), (t).minutes, (t).description
+    (t).project_id, project, ref, title, array_to_string(assigned, ', '), name, to_char((t).date, 'YYYY-MM-DD'), (t).minutes, (t).description
 )::report_line_shape)
 $$;
 

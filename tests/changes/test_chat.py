@@ -121,13 +121,14 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("place", ["open", "archived", "without feed", "missing"])
+@pytest.mark.parametrize("place", ["open", "archived", "purged", "without feed", "missing"])
 @pytest.mark.parametrize("writer", WRITERS)
 async def test_a_message_fares_alone_as_in_a_group(
     desk: Desk,
     board: Board,
     olga: Person,
     alice: Person,
+    root: Person,
     connection: Any,
     monkeypatch: pytest.MonkeyPatch,
     writer: str,
@@ -148,8 +149,10 @@ async def test_a_message_fares_alone_as_in_a_group(
         " select $1, n from generate_series(6, 9) n",
         other.id,
     )
-    if place == "archived":
+    if place in ("archived", "purged"):
         await olga.put(other.path, {"is_archived": True})
+    if place == "purged":
+        await root.delete(f"/admin/projects/{other.slug}")
     project = 999 if place == "missing" else other.id
     channel = f"project:{project}"
     published: list[str] = []

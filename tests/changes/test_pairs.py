@@ -329,6 +329,7 @@ ALONE: dict[str, str] = {
     (
         *("POST /api-keys", "DELETE /api-keys/{project_key_id}"),
         *("POST /invitations", "DELETE /invitations/{invitation_id}"),
+        "POST /invitations/{invitation_id}/mail",
         *("POST /webhooks", "PUT /webhooks/{webhook_id}", "DELETE /webhooks/{webhook_id}"),
         "POST /webhooks/{webhook_id}/regenerate",
         "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",

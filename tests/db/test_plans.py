@@ -389,6 +389,7 @@ def cases(n: int) -> Iterator[Case]:
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     yield Case("mail.wanting", 1000, {"burst": "0 s", "oldest": "1 day", "limit": 1000})
+    yield Case("mail.requeue", 2000, {"limit": 1000})
     yield Case("mail.forget_wishes", 2000, {"oldest": "0 s", "batch": 1000})
     lines = {"actor_id": None, "action": None, "before": None, "limit": 100}
     yield Case("audit.page", 150, lines, "newest")

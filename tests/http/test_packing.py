@@ -313,6 +313,7 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/api-keys",
         "/users/me/api-keys",
         "/projects/{slug}/api-keys",
+        "/users/{user_id}/api-keys",
         "/attachments/{attachment_id}/link",
         "/projects/{slug}/webhooks",
         "/projects/{slug}/webhooks/{webhook_id}/regenerate",

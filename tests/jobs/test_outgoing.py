@@ -19,9 +19,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests import pace
 from tests.conftest import Board, Door, Wait, serving, until
+from tests.names import Names, naming
 from tests.person import Person
 from tests.realtime.story import tell
 from tests.receiver import Came, Receiver, receiving
+from warmdesk import targets
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.jobs import outgoing
@@ -599,7 +601,7 @@ def test_an_address_in_another_form_is_no_way_around(address: ipaddress.IPv4Addr
 
 
 def test_the_setting_names_hosts_and_networks() -> None:
-    targets = Targets("build.example.lan, 10.1.2.0/24, 192.168.7.7, fd00::/64")
+    judge = Targets("build.example.lan, 10.1.2.0/24, 192.168.7.7, fd00::/64")
     for host, address, allowed in (
         ("build.example.lan", "10.9.9.9", True),
         ("BUILD.example.lan.", "10.9.9.9", True),
@@ -612,7 +614,7 @@ def test_the_setting_names_hosts_and_networks() -> None:
         ("anything", "fd00::5", True),
         ("anything", "fd00:0:0:1::5", False),
     ):
-        assert targets.may(host, address) is allowed, (host, address)
+        assert judge.may(host, address) is allowed, (host, address)
 
 
 @pytest.mark.settings(webhook_allow_private="")
@@ -639,44 +641,104 @@ async def test_a_forbidden_target_is_refused_when_it_is_registered(
     assert shown["error"].startswith("url: must lead to a public address, or to one that")
 
 
+@pytest.fixture
+async def names(desk: Desk) -> AsyncIterator[Names]:
+    """Names as this server looks them up."""
+    async with naming() as found:
+        desk.resolver.nameservers = [found.address]
+        yield found
+
+
 async def test_a_name_that_leads_elsewhere_later_is_not_connected_to(
-    board: Board,
-    olga: Person,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    eventually: Wait,
+    board: Board, olga: Person, receiver: Receiver, names: Names
 ) -> None:
     """It led to a public address when it was registered."""
     port = int(receiver.url.split(":")[2].split("/")[0])
-    asked: list[str] = []
-    lead = ["93.184.216.34"]
-    real = socket.getaddrinfo
-
-    def lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host != "rebind.example.org":
-            return real(host, *args, **kwargs)
-        asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in lead]
-
-    monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    made = await register(olga, f"http://rebind.example.org:{port}/hook")
-    lead[:] = ["93.184.216.34", "10.0.0.5"]
+    name = "rebind.example.org"
+    names.known[name] = ["93.184.216.34"]
+    made = await register(olga, f"http://{name}:{port}/hook")
+    names.known[name] = ["93.184.216.34", "10.0.0.5"]
     await board.card()
     log = await lines(olga, made, 1)
     assert (log[0]["status"], log[0]["reason"]) == (None, "not a public address")
     assert not receiver.came
     # And when it may: one look-up for a check and its connection, which keeps to that address.
-    asked.clear()
-    lead[:] = ["127.0.0.1"]
-    await olga.put(f"{PATH}/{made['id']}", {"url": f"http://rebind.example.org:{port}/again"})
+    names.asked.clear()
+    names.known[name] = ["127.0.0.1"]
+    await olga.put(f"{PATH}/{made['id']}", {"url": f"http://{name}:{port}/again"})
     (came,) = await receiver.until(len)
     assert came.path == "/again"
-    assert len(asked) == 2, "one for the change, one for the delivery"
-    assert came.headers["host"] == f"rebind.example.org:{port}"
+    assert names.asked == [name] * 2, "one for the change, one for the delivery"
+    assert came.headers["host"] == f"{name}:{port}"
 
 
-async def test_the_resolver_gives_each_address_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_administrators_say_where_webhooks_may_lead_while_the_server_runs(
+    board: Board, olga: Person, root: Person, receiver: Receiver
+) -> None:
+    place, wide = "/admin/system-settings", {"webhook_allow_private": "127.0.0.0/8"}
+    url = receiver.url.replace("127.0.0.1", "localhost")
+    await root.put(place, {"webhook_allow_private": ""})
+    await olga.post(PATH, {"name": "x", "url": url}, status=422)
+    await root.put(place, wide)
+    made = await register(olga, url)
+    await board.card()
+    await receiver.until(len)
+    await root.put(place, {"webhook_allow_private": ""})
+    await board.card("Nobody is told")
+    log = await lines(olga, made, 2)
+    assert (log[1]["status"], log[1]["reason"]) == (None, "not a public address")
+    assert len(receiver.came) == 1
+    await root.put(place, wide)
+    await olga.put(f"{PATH}/{made['id']}", {"url": f"{url}again"})
+    await receiver.until(lambda came: len(came) > 1)
+
+
+async def test_names_that_nobody_answers_for_delay_nobody_else(
+    board: Board,
+    desk: Desk,
+    olga: Person,
+    receiver: Receiver,
+    names: Names,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many are asked for: those of other people's webhooks, and of one that is changed."""
+    monkeypatch.setattr(targets, "LOOKUP_SECONDS", 60.0)
+    port = int(receiver.url.split(":")[2].split("/")[0])
+    names.known |= {f"n{number}.example.org": None for number in range(400)}
+    names.known |= {"mute.example.org": None, "good.example.org": ["127.0.0.1"]}
+    waiting = [asyncio.create_task(desk.resolver.check(name)) for name in [*names.known][:400]]
+    mute = await register(olga, receiver.url)
+    await connection.execute("update outgoing_webhooks set url = 'http://mute.example.org/'")
+    monkeypatch.setattr(targets, "LOOKUP_SECONDS", 0.5)
+    began = asyncio.get_running_loop().time()
+    await register(olga, f"http://good.example.org:{port}/hook")
+    await board.card()
+    await receiver.until(len, limit=3)
+    assert asyncio.get_running_loop().time() - began < 3 * pace.stretch()
+    assert not any(each.done() for each in waiting)
+    log = await lines(olga, mute, 1)
+    assert (log[0]["status"], log[0]["reason"]) == (None, "nobody answers for its name")
+    body = {"name": "x", "url": "http://mute.example.org/"}
+    assert (await olga.post(PATH, body, status=422))["fields"] == {"url": "unreachable"}
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_the_resolver_gives_each_address_once() -> None:
     resolver = Resolver(Targets("localhost"))
     found = await resolver.resolve("localhost", 80)
     assert len({each["host"] for each in found}) == len(found) >= 1
+    assert {each["port"] for each in found} == {80}
     await resolver.close()
+    async with naming() as names:
+        resolver = Resolver(Targets(""), [names.address])
+        names.known["twice.example.org"] = ["93.184.216.34", "93.184.216.35", "93.184.216.34"]
+        names.known["none.example.org"] = []
+        found = await resolver.resolve("twice.example.org", 80)
+        assert [each["host"] for each in found] == ["93.184.216.34", "93.184.216.35"]
+        for name in ("none.example.org", "no.example.org"):
+            with pytest.raises(OSError, match="no address"):
+                await resolver.resolve(name)
+        await resolver.close()

@@ -559,6 +559,7 @@ STATEMENTS = {
     "/users": "users.list",
     "/users/me": "users.me",
     "/users/me/api-keys": "keys.page",
+    "/users/{user_id}/api-keys": "users.is_there keys.page",
     "/users/me/events": "feeds.after",
     "/users/refs": "people.refs",
     "/users/search": "users.search",

@@ -132,6 +132,26 @@ async def test_who_sets_a_password_makes_the_other_tokens_void(
     assert (await reset(alice, first, "yet another horse"))[0] == 400
 
 
+@pytest.mark.parametrize("what", ["own password", "password by root", "own address", "by root"])
+async def test_another_password_or_address_makes_the_tokens_void(
+    mailing: Postbox, alice: Person, root: Person, eventually: Wait, connection: Any, what: str
+) -> None:
+    await forgot(alice, "alice@example.org")
+    token = await mailed(mailing, eventually)
+    await alice.put("/users/me", {"email": "alice@example.org", "theme": "dark"})
+    assert await connection.fetchval("select count(*) from password_resets") == 1
+    if what == "own password":
+        body = {"current_password": PASSWORD, "new_password": NEW}
+        await alice.put("/users/me/password", body)
+    elif what == "password by root":
+        await root.put(f"/users/{alice.id}", {"password": NEW})
+    elif what == "own address":
+        await alice.put("/users/me", {"email": "liddell@example.org"})
+    else:
+        await root.put(f"/users/{alice.id}", {"email": "liddell@example.org"})
+    assert (await reset(alice, token, "yet another horse"))[0] == 400
+
+
 async def test_a_burst_of_requests_is_one_mail(
     mailing: Postbox, alice: Person, eventually: Wait, connection: Any
 ) -> None:

@@ -20,6 +20,7 @@ from tests.postbox import Postbox, postbox, silent
 from warmdesk.desk import Desk
 from warmdesk.jobs.mail import Mailer
 from warmdesk.mail import postman
+from warmdesk.mail.letters import Place, message, trial_letter
 from warmdesk.mail.postman import NotTaken, Postman
 from warmdesk.schemas.settings import SystemSettings
 
@@ -157,6 +158,23 @@ async def test_what_is_no_mail_server_is_left_in_time(
 
 async def test_nobody_listens(unused_tcp_port: int) -> None:
     assert (await refused(unused_tcp_port)).reason == "unreachable"
+
+
+async def test_a_host_that_cannot_be_is_no_fault_of_the_reader() -> None:
+    values = SystemSettings(smtp_host="mail..example.org")
+    async with Postman(values, own_host="desk.example.org") as way:
+        with pytest.raises(NotTaken) as found:
+            await way.send(mail())
+    assert (found.value.reason, found.value.final) == ("unreachable", False)
+
+
+async def test_an_installation_in_any_script_says_who_it_is(box: Postbox) -> None:
+    place = Place("Wärmdesk", "https://dësk.example.org/tools")
+    assert place.host == "xn--dsk-jma.example.org"
+    values = SystemSettings(smtp_host="127.0.0.1", smtp_port=box.port)
+    async with Postman(values, own_host=place.host) as way:
+        await way.send(message(place, values, trial_letter(place, "alice@example.org", "en"), "1"))
+    assert box.letters[0].sender == "warmdesk@xn--dsk-jma.example.org"
 
 
 async def test_a_server_that_dawdles_with_every_byte_is_left_in_time(

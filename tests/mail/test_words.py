@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import warmdesk.mail
-from warmdesk.mail.letters import POLICY, Place, message, news_letter, password_letter
+from warmdesk.mail.letters import (
+    POLICY,
+    Place,
+    invitation_letter,
+    message,
+    news_letter,
+    password_letter,
+)
 from warmdesk.mail.words import LANGUAGES, Words
 from warmdesk.schemas.settings import SystemSettings
 
@@ -92,10 +99,13 @@ def test_no_text_makes_a_header_or_a_tag(name: str, title: str, body: str, compa
         "body": body,
         "url": "/x",
     }
+    invited = {"inviter": name, "name": name, "project": title, "expires_at": "2026-12-06 11:24"}
     for each in (
         news_letter(PLACE, reader, [news], "https://desk.example.org/u?token=x"),
         news_letter(PLACE, reader, [news] * 3, "https://desk.example.org/u?token=x"),
         password_letter(PLACE, reader | {"username": "alice"}, "a" * 43),
+        invitation_letter(PLACE, reader | invited, "a" * 43, "de"),
+        invitation_letter(PLACE, reader | invited | {"project": None}, "a" * 43, "de"),
     ):
         made = message(Place(company, PLACE.url), SystemSettings(), each, "mail-1")
         raw = made.as_bytes(policy=POLICY)

@@ -490,6 +490,29 @@ async def test_empty_rooms_are_unsubscribed_after_a_while(
     assert CONTROL in desk.hub.rooms
 
 
+async def test_a_room_that_closed_while_it_opened_is_opened_again(
+    board: Board, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took so long that the sweeper comes before who waits for it."""
+    channel, open_room = project_channel(board.id), desk.hub._open
+    closed: list[Room] = []
+
+    async def slow(room: Room) -> None:
+        await open_room(room)
+        if not closed:
+            closed.append(room)
+            room.empty_since = time.monotonic() - hub.KEEP_EMPTY_SECONDS - 1
+            desk.hub._visit(time.monotonic())
+            assert channel not in desk.hub.rooms
+
+    monkeypatch.setattr(desk.hub, "_open", slow)
+    room = await desk.hub.open(channel)
+    assert closed
+    assert closed != [room]
+    assert desk.hub.rooms[channel] is room
+    assert room.opened
+
+
 async def test_a_planned_stop_says_reconnect_and_closes_with_1001(
     board: Board, desk: Desk, alice: Person, bob: Person
 ) -> None:

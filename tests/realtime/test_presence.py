@@ -20,6 +20,7 @@ from tests.person import Person, Wire
 from tests.realtime.raw import all_frames
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.config import Settings
+from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Unavailable
 from warmdesk.realtime import leases as leases_module
@@ -641,6 +642,33 @@ async def test_whoever_asks_for_people_is_told_them_though_they_are_forgotten(
     assert other == [5, 3, 4, 3, 2, 3, 1, 3]
     assert await desk.people.refs([2, 6, 1]) == await desk.people.refs([2, 1])
     assert len(desk.people._people) == 1
+
+
+async def test_a_name_that_changes_while_it_is_read_is_the_new_one(
+    desk: Desk, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, reserved = people_module.People(desk.database), desk.database.reserved
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+    fetch = reserved.fetch
+
+    async def slow(statement: str, *values: Any) -> Any:
+        rows = await fetch(statement, *values)
+        if statement == sql.sockets.people.statement and not under_way.is_set():
+            under_way.set()
+            await go_on.wait()
+        return rows
+
+    await alice.token()
+    monkeypatch.setattr(reserved, "fetch", slow)
+    reading = asyncio.create_task(people.refs([alice.id]))
+    await under_way.wait()
+    await alice.put("/users/me", {"display_name": "Alison"})
+    renamed = asyncio.create_task(people.renamed(alice.id))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(reading, renamed)
+    (ref,) = await people.refs([alice.id])
+    assert orjson.loads(ref)["display_name"] == "Alison"
 
 
 async def test_who_comes_while_people_are_forgotten_is_left_out_nowhere(

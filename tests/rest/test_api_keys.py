@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests import pace
 from tests.conftest import Board, Door, Invite, make_board
 from tests.person import PASSWORD, Person
 from warmdesk import app
@@ -16,6 +18,7 @@ from warmdesk.auth.tokens import digest
 from warmdesk.http.commands import COMMANDS
 from warmdesk.http.route import PUBLIC, Route
 from warmdesk.jobs.retention import Retention
+from warmdesk.realtime.frames import Close
 from warmdesk.rest import keys
 
 OWN = "/auth/api-keys"
@@ -220,6 +223,10 @@ async def test_a_key_makes_no_administrators(root: Person, person: Invite) -> No
     zoe = await program.post("/users", account)
     await program.put(f"/users/{zoe['id']}", {"global_role": "admin"}, status=403)
     await program.put(f"/users/{zoe['id']}", {"global_role": "viewer"})
+    refused = await program.post("/admin/invitations", {"global_role": "admin"}, status=403)
+    assert refused["code"] == "sign_in_required"
+    assert await root.get("/admin/invitations") == []
+    await program.post("/admin/invitations", {"global_role": "user"})
     await root.put(f"/users/{zoe['id']}", {"global_role": "admin"})
 
 
@@ -354,3 +361,104 @@ async def test_a_ticket_of_a_key_has_its_scopes(
                     break
     assert frame["payload"]["code"] == "key_lacks_scope"
     assert await programs["read"].get(f"{board.path}/chat/messages") == []
+
+
+# Of service accounts
+
+
+async def service(root: Person, role: str = "metrics") -> int:
+    """An account with a role that nobody signs in with."""
+    body = {"email": f"{role}@example.org", "username": role, "password": PASSWORD}
+    return int((await root.post("/users", body | {"global_role": role}))["id"])
+
+
+async def test_administrators_make_and_revoke_keys_of_service_accounts(
+    root: Person, person: Invite, connection: Any, twin: Door
+) -> None:
+    user_id = await service(root)
+    path = f"/users/{user_id}/api-keys"
+    key = await root.post(path, {"name": " Prometheus ", "scopes": ["metrics"]})
+    assert (key["name"], key["user_id"], key["scopes"]) == ("Prometheus", user_id, ["metrics"])
+    assert await root.get(path) == [{name: key[name] for name in key if name != "key"}]
+    programs = [person("prometheus", api_key=key["key"], url=url) for url in (root.url, twin.url)]
+    for program in programs:
+        assert (await program.request("GET", "/metrics")).status == 200
+        await program.get("/projects", status=403)
+    await root.delete(f"{path}/{key['id']}")
+    began = time.monotonic()
+    for program in programs:
+        while (await program.request("GET", "/metrics")).status == 200:
+            assert time.monotonic() - began < 2.0 * pace.stretch()
+        assert (await program.request("GET", "/metrics")).status == 401
+    assert await root.get(path) == []
+    await root.delete(f"{path}/{key['id']}", status=404)
+    noted = await connection.fetch(
+        "select user_id, actor_id, event from login_events where event like 'api_key%' order by id"
+    )
+    assert [tuple(row) for row in noted] == [
+        (user_id, root.id, "api_key_created"),
+        (user_id, root.id, "api_key_deleted"),
+    ]
+    lines = await root.get("/admin/audit?limit=2")
+    assert [(line["action"], line["target_id"], line["actor"]["id"]) for line in lines] == [
+        ("key.revoked", key["id"], root.id),
+        ("key.created", key["id"], root.id),
+    ]
+    assert lines[1]["after"]["user_id"] == user_id
+    assert key["key"] not in str(lines)
+
+
+async def test_people_make_their_own_keys_and_administrators_revoke_them(
+    root: Person, alice: Person, person: Invite
+) -> None:
+    path = f"/users/{alice.id}/api-keys"
+    said = await root.post(path, {"name": "CI"}, status=422)
+    assert said["code"] == "not_a_service_account"
+    program = await made(alice, person)
+    async with program.socket("user") as socket:
+        await socket.next("hello")
+        (key,) = await root.get(path)
+        await root.delete(f"{path}/{key['id']}")
+        assert await socket.closed() == Close.SIGNED_OUT
+    assert await alice.get(OWN) == []
+
+
+async def test_a_key_stands_below_its_own_account_alone(
+    root: Person, olga: Person, alice: Person, board: Board
+) -> None:
+    own = await alice.post(OWN, {"name": "CI"})
+    of_project = await olga.post(f"{board.path}/api-keys", {"name": "CI"})
+    await root.delete(f"/users/{olga.id}/api-keys/{own['id']}", status=404)
+    await root.delete(f"/users/{olga.id}/api-keys/{of_project['id']}", status=404)
+    assert await root.get(f"/users/{olga.id}/api-keys") == []
+    assert len(await olga.get(f"{board.path}/api-keys")) == 1
+    for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/1")):
+        body = {"name": "CI"} if method == "POST" else None
+        answer = await root.request(method, f"/users/999999/api-keys{path}", body)
+        assert answer.status == 404
+
+
+async def test_no_key_makes_shows_or_ends_a_key_of_another_account(
+    root: Person, person: Invite, alice: Person
+) -> None:
+    user_id = await service(root, "backup")
+    key = await root.post(f"/users/{user_id}/api-keys", {"name": "Backup"})
+    program = await made(root, person)
+    path = f"/users/{user_id}/api-keys"
+    for who in (program, alice):
+        await who.get(path, status=403)
+        await who.post(path, {"name": "More"}, status=403)
+        await who.delete(f"{path}/{key['id']}", status=403)
+    assert [each["id"] for each in await root.get(path)] == [key["id"]]
+
+
+async def test_a_service_account_has_no_more_keys_than_a_person_and_a_deleted_one_gets_none(
+    root: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "MOST", 1)
+    user_id = await service(root)
+    path = f"/users/{user_id}/api-keys"
+    await root.post(path, {"name": "One"})
+    assert (await root.post(path, {"name": "Two"}, status=422))["code"] == "too_many_keys"
+    await root.delete(f"/users/{user_id}")
+    await root.post(path, {"name": "Three"}, status=404)

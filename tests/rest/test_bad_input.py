@@ -186,6 +186,7 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     for name, place in (
         ("key_id", "/auth/api-keys"),
         ("project_key_id", f"{board.path}/api-keys"),
+        ("user_key_id", "/auth/api-keys"),
     ):
         caller.known[name] = (await olga.post(place, {"name": "CI"}))["id"]
     caller.known["notification_id"] = (await olga.get("/notifications"))["items"][0]["id"]

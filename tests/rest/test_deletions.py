@@ -36,6 +36,7 @@ KEPT = {
             "/auth/api-keys/{key_id}",
             "/users/me/api-keys/{key_id}",
             "/projects/{slug}/api-keys/{project_key_id}",
+            "/users/{user_id}/api-keys/{user_key_id}",
         ),
         "no event tells of it",
     ),

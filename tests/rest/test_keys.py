@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conftest import Board
+from tests.conftest import Board, Invite
 from tests.person import PASSWORD, Person
-from tests.samples import SAMPLES
+from tests.samples import SAMPLES, Sample
 from tests.samples.outgoing import BODY as NOWHERE
 from warmdesk import app, client
 from warmdesk.auth.actor import GlobalRole
@@ -188,6 +188,31 @@ async def test_what_the_client_repeats_without_a_key_does_no_harm(
     assert await count(connection) == before
 
 
+@pytest.mark.parametrize("route", [each for each in KEYED if each.secret], ids=names)
+async def test_an_answer_with_a_secret_is_sealed_and_for_who_asked_first(
+    route: Route, root: Person, board: Board, connection: Any, person: Invite
+) -> None:
+    """Not for another session of the same person, nor for a key; and the database has it not."""
+    place, sent = await path(route, board, root), body(route)
+    first = await root.request(route.method, place, sent, key="once")
+    assert first.status == route.status
+    kept = await connection.fetchval("select answer from idempotency_keys where key = 'once'")
+    assert kept.startswith(MARK)
+    assert "created_at" not in kept
+    key = (await root.post("/auth/api-keys", {"name": "CI"}))["key"]
+    before = await count(connection)
+    for other in (person("root", api_key=key), person("root")):
+        again = await other.request(route.method, place, sent, key="once")
+        assert (again.status, again.body["code"]) == (403, "idempotency_key_not_yours")
+    assert await count(connection) == before
+    again = await root.request(route.method, place, sent, key="once")
+    assert (again.status, again.body) == (first.status, first.body)
+    # What is sealed for one key is not opened under another.
+    await connection.execute("update idempotency_keys set key = 'moved'")
+    moved = await root.request(route.method, place, sent, key="moved")
+    assert (moved.status, moved.body["code"]) == (403, "idempotency_key_not_yours")
+
+
 async def said(person: Person, board: Board) -> Any:
     return await person.post(f"{board.path}/chat/messages", {"body": "Good morning"})
 
@@ -344,6 +369,56 @@ async def test_an_answer_goes_with_what_it_shows(
     await olga.delete(f"{board.path}/members/{alice.id}")
     lost = await alice.request(told.method, told.path, told.body, key="k")
     assert lost.status == 404
+
+
+CARD = "/projects/{slug}/cards/{card_id}"
+HANGING = [each for each in SAMPLES if str(each.deletes).startswith(f"{CARD}/")]
+
+
+@pytest.mark.parametrize("sample", HANGING, ids=[each.name for each in HANGING])
+async def test_a_card_is_not_shown_again_with_what_hung_on_it(
+    board: Board, olga: Person, connection: Any, sample: Sample
+) -> None:
+    """Also where it is deleted and the card stays; what came later is no part of the answer."""
+    names: dict[str, Any] = {"slug": board.slug, "card_id": (await board.card())["id"]}
+    path, body = CARD.format(**names), {"tags": ["new"]}
+    made = await sample.make(olga, names, SECRET)
+    first = await olga.request("PUT", path, body, key="k")
+    assert SECRET in str(first.body)
+    later = await sample.make(olga, names, "later")
+    await sample.delete(olga, names, later)
+    again = await olga.request("PUT", path, body, key="k")
+    assert (again.status, again.body) == (200, first.body)
+
+    await sample.delete(olga, names, made)
+    stored = await connection.fetchval("select string_agg(answer, '') from idempotency_keys")
+    assert SECRET not in stored
+    gone = await olga.request("PUT", path, body, key="k")
+    assert (gone.status, gone.body["code"]) == (410, "deleted")
+
+
+@pytest.mark.parametrize("is_added", [False, True])
+async def test_a_conversation_is_not_shown_again_with_its_last_message(
+    alice: Person, bob: Person, olga: Person, eve: Person, connection: Any, *, is_added: bool
+) -> None:
+    """Where one is opened that was there already, and where somebody is added to a group."""
+    others = [bob.id, olga.id] if is_added else [bob.id]
+    here = await alice.post("/conversations", {"user_ids": others})
+    talk = f"/conversations/{here['id']}"
+    path: str = f"{talk}/members" if is_added else "/conversations"
+    body: dict[str, Any] = {"user_id": eve.id} if is_added else {"user_ids": others}
+    said = [await bob.post(f"{talk}/messages", {"body": text}) for text in ("before", SECRET)]
+    first = await alice.request("POST", path, body, key="k")
+    assert first.body["last_message"]["body"] == SECRET
+    await bob.delete(f"{talk}/messages/{said[0]['id']}")
+    again = await alice.request("POST", path, body, key="k")
+    assert (again.status, again.body) == (first.status, first.body)
+
+    await bob.delete(f"{talk}/messages/{said[1]['id']}")
+    stored = await connection.fetchval("select string_agg(answer, '') from idempotency_keys")
+    assert SECRET not in stored
+    gone = await alice.request("POST", path, body, key="k")
+    assert (gone.status, gone.body["code"]) == (410, "deleted")
 
 
 @pytest.mark.parametrize("how", [a_message, a_card, a_column, a_topic, a_reply])

@@ -122,6 +122,9 @@ administrators DELETE /users/{user_id}/permanent
 administrators GET    /users/{user_id}/login-history
 administrators GET    /users/{user_id}/projects
 administrators PUT    /users/{user_id}/projects
+administrators GET    /users/{user_id}/api-keys
+administrators POST   /users/{user_id}/api-keys
+administrators DELETE /users/{user_id}/api-keys/{user_key_id}
 
 administrators GET    /admin/audit
 administrators GET    /admin/projects
@@ -130,6 +133,7 @@ administrators DELETE /admin/projects/{slug}
 administrators GET    /admin/invitations
 administrators POST   /admin/invitations
 administrators DELETE /admin/invitations/{invitation_id}
+administrators POST   /admin/invitations/{invitation_id}/mail
 public         GET    /invitations/{token}
 comers         POST   /invitations/{token}/accept
 
@@ -166,6 +170,7 @@ admin          GET    /projects/{slug}/invitations
 admin          POST   /projects/{slug}/invitations
 owner          POST   /projects/{slug}/invitations {"role": "owner"}
 admin          DELETE /projects/{slug}/invitations/{invitation_id}
+admin          POST   /projects/{slug}/invitations/{invitation_id}/mail
 
 viewer         GET    /projects/{slug}/columns
 admin          POST   /projects/{slug}/columns

@@ -816,6 +816,27 @@ async def test_old_and_surplus_notifications_go(
     assert await connection.fetchval("select count(*) from notifications where id = $1", first) == 0
 
 
+async def test_what_was_told_of_an_old_notification_goes_with_it(
+    board: Board, alice: Person, bob: Person, desk: Desk, connection: Any
+) -> None:
+    """Whoever deletes the text afterwards finds nobody any more who was told of it."""
+    path = f"{board.path}/chat/messages"
+    old, young = [await alice.post(path, {"body": f"@bob {text}"}) for text in (SECRET, "Lunch?")]
+    before = await told(bob, bell=True)
+    assert SECRET in str(before)
+    await connection.execute(
+        "update notifications set created_at = now() - interval '91 days'"
+        " where chat_message_id = $1",
+        old["id"],
+    )
+    await Retention(desk).turn()
+    assert [each["message_id"] for each in await bell(bob)] == [young["id"]]
+    await alice.delete(f"{path}/{old['id']}")
+    after = await told(bob, bell=True)
+    assert [each["seq"] for each in after] == [each["seq"] for each in before]
+    assert (SECRET in str(after), "Lunch?" in str(after)) == (False, True)
+
+
 @pytest.mark.foul
 async def test_a_crowd_is_told_at_once(
     board: Board, olga: Person, alice: Person, connection: Any

@@ -182,6 +182,8 @@ async def test_nothing_personal_stays_of_a_purged_person(
         await root.put(f"{board.path}/members/{ALICE}", {"role": "owner"})
         made = {"email": "z2@example.net", "username": "zelda2", "password": PASSWORD}
         await root.post("/users", made, key="k3")
+        typed = "insert into mails (kind, address) values ('password', 'Zelda.Quux@example.net')"
+        await connection.execute(typed)
         await root.delete(f"/users/{ALICE}")
         assert "Zelda" in str(await bob.get(f"{board.path}/events?since=0"))
 

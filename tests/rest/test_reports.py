@@ -174,6 +174,8 @@ async def test_the_days_of_a_period(
         ("year=9999", {"year": "out_of_range"}),
         ("from=2026-02-30", {"from": "bad_format"}),
         ("period=day&date=2026-02-29", {"date": "bad_format"}),
+        ("period=day&date=9999-12-31", {"date": "out_of_range"}),
+        ("date=9999-12-31", {"date": "out_of_range"}),
         ("from=2026-04-02&to=2026-04-01", {"to": "out_of_range"}),
         ("from=2016-01-01&to=2026-04-01", {"to": "out_of_range"}),
         ("to=9999-12-31", {"to": "out_of_range"}),
@@ -322,6 +324,21 @@ async def test_a_workbook(team: dict[str, Any], board: Board, olga: Person, alic
         ["Subtotal Demo", 155],
         ["Subtotal No project", 7],
         ["Total", 162],
+    ]
+
+
+async def test_projects_of_one_name_have_a_sum_each(alice: Person) -> None:
+    for minutes in (10, 20):
+        made = await alice.post("/projects", {"name": "Twin"})
+        await log(alice, minutes, "2026-04-01", project=made["slug"])
+        await log(alice, 1, "2026-04-02", project=made["slug"])
+    _, content = await file(alice, "format=xlsx")
+    _, entries = openpyxl.load_workbook(io.BytesIO(content)).worksheets
+    rows = [[cell.value for cell in row] for row in entries.iter_rows()]
+    assert [row[:7:5] for row in rows if str(row[0]).startswith(("Subtotal", "Total"))] == [
+        ["Subtotal Twin", 11],
+        ["Subtotal Twin", 21],
+        ["Total", 32],
     ]
 
 

@@ -37,6 +37,7 @@ OTHERS: dict[str, Any] = {
     "company_logo_dark": "/logo.png",
     "default_columns": "Ideas\nDone",
     "api_allowed_ips": "192.0.2.0/24, 2001:db8::1",
+    "webhook_allow_private": "build.example.lan, 10.1.2.0/24, fd00::/64",
 }
 """Values for those settings that another text or number would not do for."""
 
@@ -107,6 +108,7 @@ async def test_each_type_is_told(root: Person) -> None:
         ("smtp_host", "mail.example.org:25", "bad_format"),
         ("smtp_from", "nobody", "bad_format"),
         ("smtp_from", "a@example.org, b@example.org", "bad_format"),
+        ("smtp_from", f"a@{'x' * 64}.org", "bad_format"),
         ("smtp_from", "A <a@example.org>\nBcc: eve@example.org", "bad_format"),
         ("smtp_password", "a\nb", "bad_format"),
         ("smtp_security", "ssl", "not_one_of"),
@@ -123,6 +125,9 @@ async def test_each_type_is_told(root: Person) -> None:
         ("company_logo", "//example.org/logo.png", "bad_format"),
         ("api_allowed_ips", "10.0.0.0/33", "bad_format"),
         ("api_allowed_ips", "everybody", "bad_format"),
+        ("webhook_allow_private", "10.0.0.0/33", "bad_format"),
+        ("webhook_allow_private", "10.0.0", "bad_format"),
+        ("webhook_allow_private", "https://build.example.lan", "bad_format"),
         ("upload_quota_mb", -1, "out_of_range"),
         ("smtp_hots", "mail.example.org", "unknown"),
     ],

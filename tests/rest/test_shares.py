@@ -293,6 +293,17 @@ async def test_a_moved_column_counts_by_its_cards(
 
 
 @pytest.mark.settings(rate_limits=True, changes_per_minute=100_000)
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_long_text_counts_by_its_length(
+    board: Board, alice: Person, desk: Desk, key: str | None
+) -> None:
+    path = f"{board.path}/cards/{(await board.card())['id']}/comments"
+    before = desk.pace.left(alice.id)
+    await alice.post(path, {"body": "x" * 80_000}, key=key)
+    assert before - desk.pace.left(alice.id) == 1 + 80 // 50
+
+
+@pytest.mark.settings(rate_limits=True, changes_per_minute=100_000)
 async def test_another_name_counts_by_the_projects_that_are_told(
     board: Board, alice: Person, desk: Desk, connection: Any
 ) -> None:

@@ -421,6 +421,20 @@ async def test_the_day_is_that_of_where_the_person_is(alice: Person, connection:
         assert made["date"] == str(here)
 
 
+async def test_a_zone_that_postgresql_does_not_know_is_utc(
+    card: dict[str, Any], alice: Person, connection: Any
+) -> None:
+    """Another host took it, which has newer zones."""
+    await connection.execute("update users set timezone = 'Mars/Olympus' where id = $1", alice.id)
+    before = datetime.now(UTC).date()
+    made = await alice.post("/time-entries", {"minutes": 1})
+    said = await alice.post(f"{CARD}/{card['id']}/comments", {"body": "x", "time_spent_minutes": 2})
+    assert str(before) <= made["date"] <= str(datetime.now(UTC).date())
+    assert (await alice.get(f"/time-entries/{said['time_entry_id']}"))["minutes"] == 2
+    assert (await alice.get("/reports/time"))["total_minutes"] == 3
+    await alice.get("/reports/timesheet")
+
+
 async def test_changes_at_once_keep_the_sums_and_wait_in_no_circle(
     board: Board, olga: Person, alice: Person, eve: Person, connection: Any
 ) -> None:

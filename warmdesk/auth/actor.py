@@ -74,6 +74,11 @@ class Actor:
     expires_at: float | None = None
     grants: frozenset[Grant] | None = None
 
+    @property
+    def credential(self) -> str:
+        """What they came with, and no other credential of theirs."""
+        return f"session {self.session_id}" if self.key_id is None else f"key {self.key_id}"
+
 
 def require_session(actor: Actor) -> str:
     """The actor's session; `Forbidden` to an API key. For actions that need a sign-in."""

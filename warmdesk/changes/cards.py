@@ -7,12 +7,12 @@ as they are kept, lists without doubles, and null for what is cleared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from msgspec import UNSET
-from msgspec.json import Encoder
+from msgspec import UNSET, Struct
+from msgspec.json import Decoder, Encoder
 
 from warmdesk.auth.access import Access
 from warmdesk.auth.actor import Actor, EnteredProject, Role
@@ -27,9 +27,9 @@ from warmdesk.errors import (
     field_error,
     fields_error,
 )
-from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome
+from warmdesk.realtime.change import Change, ChangeContext, Changes, Outcome, Whole
 from warmdesk.realtime.channels import project_channel
-from warmdesk.realtime.entities import entity
+from warmdesk.realtime.entities import Entity, entity
 from warmdesk.realtime.events import CARD_UPDATED
 from warmdesk.schemas import Body
 from warmdesk.schemas.cards import (
@@ -50,6 +50,40 @@ encode = Encoder().encode
 BULK_BYTES = 8 << 20
 """Text of all cards that one bulk change shows."""
 PLACES = ("position", "index", "before_card_id", "after_card_id")
+
+
+class _Part(Struct):
+    id: int
+
+
+class _Detail(Struct):
+    """What hangs on a card, as a `CardDetail` shows it."""
+
+    id: int
+    attachments: list[_Part]
+    checklist: list[_Part]
+    comments: list[_Part]
+    links: list[_Part]
+
+
+_read = Decoder(_Detail).decode
+
+
+def _parts(answer: str) -> Iterator[Entity]:
+    """What hangs on the card that an answer shows."""
+    shown = _read(answer)
+    card = entity("card", shown.id)
+    for kind, parts in (
+        ("attachment", shown.attachments),
+        ("comment", shown.comments),
+        ("item", shown.checklist),
+        ("link", shown.links),
+    ):
+        for part in parts:
+            yield card.child(kind, part.id)
+
+
+DETAIL = Whole("card", _parts)
 
 
 async def create(
@@ -74,7 +108,7 @@ async def update(changes: Changes, context: ChangeContext, card: str, body: Upda
     """Other values for what was sent: 200 and the card with all that hangs on it."""
     try:
         return await changes.hot(
-            sql.cards.update, context, "card", card=card, fields=fields(body), shows="detail"
+            sql.cards.update, context, DETAIL, card=card, fields=fields(body), shows="detail"
         )
     except WarmDeskError as error:
         _name_as_sent(error, body)

@@ -1,8 +1,8 @@
 """Invitations: made, found by their token, and used up.
 
 The token of an invitation is not kept. It is made of the invitation's salt and the secret key of
-the configuration (`token_of`), so that whoever sends the mail for a row with ``wants_mail`` makes
-the link of the row, and a database alone opens no door.
+the configuration (`token_of`), so that whoever sends the mail makes the link of the row
+(`token_again`), and a database alone opens no door.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from warmdesk.auth.actor import GlobalRole
 from warmdesk.auth.tokens import derived_secret, digest, is_secret
 from warmdesk.changes import accounts, members
 from warmdesk.changes.audit import audit
+from warmdesk.config import Settings
 from warmdesk.db.queries import sql
 from warmdesk.errors import Archived, Conflict, Impossible, NotFound
 from warmdesk.realtime.change import Change
@@ -22,6 +23,8 @@ from warmdesk.realtime.change import Change
 TTL = timedelta(days=7)
 MOST = 1_000
 """Open invitations to one project, and to the installation."""
+LETTERS = 5
+"""Mails that one person has sent to one address within a week."""
 RANKS = {GlobalRole.VIEWER: 1, GlobalRole.USER: 2, GlobalRole.ADMIN: 3}
 
 
@@ -30,10 +33,27 @@ def token_of(secret_key: str, salt: str) -> str:
     return derived_secret(secret_key, "invitation", salt)
 
 
+def token_again(settings: Settings, salt: str, token_hash: str) -> str | None:
+    """The token that has this hash; None when neither the secret key nor the one before made it."""
+    for secret_key in (settings.secret_key, settings.previous_secret_key):
+        token = token_of(secret_key, salt)
+        if digest(token) == token_hash:
+            return token
+    return None
+
+
 async def create(
-    change: Change, secret_key: str, role: str, email: str | None, *, project_id: int | None = None
+    change: Change,
+    secret_key: str,
+    role: str,
+    email: str | None,
+    *,
+    mail: bool,
+    project_id: int | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """A new invitation of the change's actor: what is told of it, and its token."""
+    """A new invitation of the change's actor: what is told of it, and its token. `mail`: mails are
+    on, so that one goes to the address.
+    """
     connection = change.connection
     salt = str(uuid4())
     token = token_of(secret_key, salt)
@@ -46,6 +66,8 @@ async def create(
         inviter_id=change.context.actor_id,
         salt=salt,
         token_hash=digest(token),
+        mail=mail,
+        most_letters=LETTERS,
     )
     if await sql.invitations.exceeds(connection, project_id=project_id, most=MOST):
         raise Impossible(
@@ -54,8 +76,26 @@ async def create(
     after = {"role": role, "project_id": project_id}
     await audit(change, "invitation.created", made["id"], after=after)
     email = email.lower() if email is not None else None
-    told = {"id": made["id"], "email": email, "role": role, "expires_at": made["expires_at"]}
-    return told, token
+    told = {"id": made["id"], "email": email, "role": role, "mail": made["mail"]}
+    return told | {"expires_at": made["expires_at"]}, token
+
+
+async def mail_again(change: Change, invitation_id: int, project_id: int | None) -> str:
+    """Have one mail more sent of a living invitation, unless one waits; gives it as JSON."""
+    connection = change.connection
+    row: Any = await sql.invitations.lock(connection, id=invitation_id, project_id=project_id)
+    if row["email"] is None:
+        raise Impossible("the invitation has no address", code="no_address")
+    if not row["wants_mail"]:
+        if row["letters"] >= LETTERS:
+            raise Impossible(
+                f"{LETTERS} mails went to this address within a week: give the link to whom you"
+                " invite",
+                code="too_many_mails",
+            )
+        await sql.invitations.mail_again(connection, id=invitation_id)
+    shaped: str = await sql.invitations.shape(connection, id=invitation_id)
+    return shaped
 
 
 async def find(connection: Any, token: str) -> Any:

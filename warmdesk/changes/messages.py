@@ -159,7 +159,11 @@ class Messages:
         ):
             self._carrier = loop.create_task(self._carry(), context=Context())
             self._carriers.add(self._carrier)
-        if self._unsticking is None and any(p.place in self._stuck for p in self._waiting):
+        if (
+            self._stuck
+            and self._unsticking is None
+            and any(p.place in self._stuck for p in self._waiting)
+        ):
             self._unsticking = loop.create_task(self._unstick(), context=Context())
 
     def _may_go(self, pending: PendingMessage) -> bool:

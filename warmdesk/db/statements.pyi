@@ -221,7 +221,7 @@ class AuthQueries(Queries):
     @query
     def password_of(self, *, user_id: Any) -> Any: ...
     @query
-    def change_password(self, *, new_hash: Any, user_id: Any, checked_hash: Any) -> Rows: ...
+    def change_password(self, *, user_id: Any, new_hash: Any, checked_hash: Any) -> Rows: ...
 
 class AvatarsQueries(Queries):
     @query
@@ -765,14 +765,22 @@ class InvitationsQueries(Queries):
     def create(
         self,
         *,
+        email: str | None,
+        mail: bool | None,
+        inviter_id: int | None,
+        most_letters: int | None,
         ttl: datetime.timedelta | None,
         project_id: int | None,
         role: Any,
-        email: str | None,
-        inviter_id: int | None,
         salt: UUID | str | None,
         token_hash: Any,
     ) -> Row: ...
+    @query
+    def lock(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def mail_again(self, *, id: int | None) -> str: ...
+    @query
+    def shape(self, *, id: int | None) -> Any: ...
     @query
     def exceeds(self, *, project_id: int | None, most: int | None) -> Any: ...
     @query
@@ -882,11 +890,15 @@ class MailQueries(Queries):
     @query
     def take(self, *, lease: datetime.timedelta | None) -> Rows: ...
     @query
-    def done(self, *, id: int | None, takes: int | None) -> str: ...
+    def done(self, *, id: int | None, takes: int | None, outcome: str | None) -> str: ...
     @query
     def failed(
         self, *, pause: datetime.timedelta | None, id: int | None, takes: int | None
     ) -> str: ...
+    @query
+    def requeue(self, *, limit: int | None) -> str: ...
+    @query
+    def invitation(self, *, id: int | None) -> Rows: ...
     @query
     def begin_reset(
         self, *, address: str | None, token_hash: str | None, ttl: datetime.timedelta | None
@@ -1568,7 +1580,7 @@ class UsersQueries(Queries):
     def lock(self, *, user_id: Any) -> Row: ...
     @query
     def change(
-        self, *, settings: bool | None, new_hash: str | None, fields: str | None, user_id: Any
+        self, *, user_id: Any, new_hash: str | None, fields: str | None, settings: bool | None
     ) -> Row: ...
     @query
     def shown_in(self, *, user_id: Any, limit: int | None) -> Rows: ...

@@ -19,7 +19,7 @@ from warmdesk.hosts import Anything, Host, Kind, Payload, forgejo, generic, gite
 from warmdesk.hosts.text import Effect, effect
 from warmdesk.http.body import BODY_LIMIT, NO_JSON, NOT_JSON, json_reader
 from warmdesk.http.request import HEADER_TEXT
-from warmdesk.http.route import Accepts
+from warmdesk.http.route import Accepts, Header
 from warmdesk.sealing import Sealing, Unreadable
 
 GENERIC = "generic"
@@ -49,6 +49,24 @@ NO_SIGNATURE = "none"
 IN_A_THREAD = 1 << 18
 """A larger body is understood in a thread."""
 EVENT_TEXT = re.compile(r"[\x20-\x7e]{1,100}")
+
+
+def headers_of(*types: str) -> tuple[Header, ...]:
+    """The headers by which webhooks of these types tell of a delivery, each with its meaning."""
+    hosts = [HOSTS[each] for each in types]
+    events = dict.fromkeys(name for host in hosts for name in host.events)
+    told = " or ".join(f"`{name}`" for name in events)
+    if any(host.event_field for host in hosts):
+        told += f"; the payload's `{hosts[0].event_field}` goes before it"
+    said = dict.fromkeys(events, f"The event: {told} must say it.")
+    for host in hosts:
+        for name in host.deliveries:
+            said.setdefault(name, "Names the delivery: within seven days it is taken once.")
+        for name in host.signatures:
+            said.setdefault(name, "The HMAC-SHA256 of the body with the webhook's secret, in hex.")
+        if host.password:
+            said.setdefault(host.password, "The webhook's secret.")
+    return tuple(Header(*each) for each in said.items())
 
 
 class Headers(Protocol):

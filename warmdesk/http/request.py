@@ -48,6 +48,7 @@ def change_context(
     need: Need = None,
     keyed: bool = False,
     versioned: bool = False,
+    secret: bool = False,
 ) -> ChangeContext:
     """The context of the request's change. If-Match goes before a version in the body. Where
     nothing has a version it is refused: who sends it relies on it.
@@ -76,6 +77,7 @@ def change_context(
         need=need,
         keyed=keyed,
         ip=address(request),
+        sealed_for=actor.credential if secret and keyed and actor else "",
     )
 
 

@@ -164,6 +164,13 @@ class Parameter(NamedTuple):
     sentence: str
 
 
+class Header(NamedTuple):
+    """A header that a request may have, as the document says it."""
+
+    name: str
+    sentence: str
+
+
 PARAMETERS: dict[str, Parameter] = {
     "slug": Parameter({"type": "string"}, "demo", "The project's slug."),
     "card_id": Parameter({"type": "string"}, "DEMO-1", "The card's id, or its key."),
@@ -208,11 +215,12 @@ class Route:
                 project's, where it reads below one; None where no event tells of what it shows
     rate        what it counts as; None for an operation that changes nothing, or counts by itself
     heavy       reads more than it shows, or very much: by few connections of its own
-    secret      its answer holds a token or another secret: it is never gzipped
+    secret      its answer holds a token or another secret: it is never gzipped, kept sealed for its
+                key, and given again to the credential alone that asked first
     waits       may hold its answer back until there is one, and then asks again whether it may
     errors      statuses of refusal beside the usual ones
     tag         what it belongs to; `example` of a body; `parameters` of its path that are neither
-                shared nor numbers
+                shared nor numbers; `headers` that its requests have beside the shared ones
     """
 
     method: str
@@ -244,6 +252,7 @@ class Route:
     tag: ApiTag
     example: Any
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    headers: tuple[Header, ...] = ()
     same_as: str = ""
     """The path of which this one is another."""
 

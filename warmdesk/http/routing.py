@@ -55,6 +55,7 @@ from warmdesk.http.route import (
     Etag,
     Feed,
     Handler,
+    Header,
     Need,
     Parameter,
     Rate,
@@ -97,6 +98,7 @@ def route(
     errors: tuple[int, ...] = (),
     example: Any = None,
     parameters: Mapping[str, Parameter] | None = None,
+    headers: tuple[Header, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Declare an operation: see `Route` for what each word promises. The handler's name is the
     operation's; its docstring's first line is the summary, and the rest its description.
@@ -156,6 +158,7 @@ def route(
             tag=tag,
             example=example,
             parameters=parameters or {},
+            headers=headers,
         )
         words = docs(tags=[tag.name], summary=summary, description=description.strip())
         annotated: Any = words(_entered(declared))
@@ -247,7 +250,7 @@ def _entered(route: Route) -> Handler:
     handler = _with_head(handler) if route.feed is not None else handler
     grants, session = route.grants, route.session
     asks, keyed, waits, feed = asked_again(need), route.keyed, route.waits, route.feed
-    versioned = route.versioned
+    versioned, secret = route.versioned, route.secret
 
     async def share(
         request: web.Request, desk: Desk, actor: Actor, came: list[bytes]
@@ -284,7 +287,13 @@ def _entered(route: Route) -> Handler:
             request[BODY] = raw
         if changes:
             wanted = request[CONTEXT] = change_context(
-                request, actor, raw, need=asks, keyed=keyed, versioned=versioned
+                request,
+                actor,
+                raw,
+                need=asks,
+                keyed=keyed,
+                versioned=versioned,
+                secret=secret,
             )
             if wanted.key is not None:
                 await request.app[DESK].stored_answers.check(wanted)

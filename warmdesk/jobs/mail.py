@@ -23,11 +23,21 @@ from email.message import EmailMessage
 from typing import Any
 
 from warmdesk.auth.tokens import digest, new_secret
+from warmdesk.changes.invitations import token_again
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.http.routing import BASE
 from warmdesk.jobs.periodic import Job
-from warmdesk.mail.letters import FAREWELL, Place, is_on, message, news_letter, password_letter
+from warmdesk.mail.letters import (
+    FAREWELL,
+    Letter,
+    Place,
+    invitation_letter,
+    is_on,
+    message,
+    news_letter,
+    password_letter,
+)
 from warmdesk.mail.postman import OF_THE_MAIL, NotTaken, Postman
 from warmdesk.metrics import MAILS
 from warmdesk.realtime.bus import REDIS_AWAY
@@ -64,8 +74,9 @@ class Mailer(Job):
         super().__init__(desk)
         self._stopping = False
         self._resting_until = 0.0
-        self._done: list[Any] = []
-        """Mails that were sent and whose rows could not be taken away yet."""
+        self._done: list[tuple[Any, str]] = []
+        """Mails that are done with, and what became of them: their rows could not be taken away
+        yet."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -113,16 +124,19 @@ class Mailer(Job):
             made = await self._made(mail, place, postman)
         if made is not None:
             await postman.send(made)
-        MAILS.inc(result="dropped" if made is None else "sent")
-        self._done.append(mail)
+        outcome = "dropped" if made is None else "sent"
+        MAILS.inc(result=outcome)
+        self._done.append((mail, outcome))
         await self._clear_done()
         return made is not None
 
     async def _clear_done(self) -> None:
         """Take the rows of mails away that are done; raises when the database is away."""
         while self._done:
-            mail = self._done[0]
-            await sql.mail.done(self.desk.database, id=mail["id"], takes=mail["takes"])
+            mail, outcome = self._done[0]
+            await sql.mail.done(
+                self.desk.database, id=mail["id"], takes=mail["takes"], outcome=outcome
+            )
             self._done.pop(0)
 
     async def _failed(self, mail: Any, error: NotTaken) -> None:
@@ -135,7 +149,7 @@ class Mailer(Job):
                 log.warning("mail.refused id=%d kind=%s reason=%s code=%d", *facts)
             else:
                 log.error("mail.given_up id=%d kind=%s reason=%s code=%d", *facts)
-            self._done.append(mail)
+            self._done.append((mail, "failed"))
             await self._clear_done()
             return
         MAILS.inc(result="failed")
@@ -156,6 +170,8 @@ class Mailer(Job):
                 ttl=RESET_TTL,
             ):
                 letter = password_letter(place, account, token)
+        elif mail["kind"] == "invitation":
+            letter = await self._invitation(mail, place)
         elif mail["kind"] == "news":
             rows = await sql.mail.news(
                 self.desk.database, user_id=mail["user_id"], ids=mail["notification_ids"]
@@ -172,10 +188,22 @@ class Mailer(Job):
         except ValueError:
             raise NotTaken("recipient", 550) from None
 
+    async def _invitation(self, mail: Any, place: Place) -> Letter | None:
+        """The mail of an invitation; its link is made here, and is kept nowhere."""
+        settings = self.desk.settings
+        for row in await sql.mail.invitation(self.desk.database, id=mail["invitation_id"]):
+            token = token_again(settings, row["salt"], row["token_hash"])
+            if token is None:
+                raise NotTaken("key", 550)
+            locale = self.desk.system.values.default_locale
+            return invitation_letter(place, row, token, locale)
+        return None
+
 
 class Collector(Job):
     """What people are to be told by mail is gathered for five minutes and becomes one mail, unless
-    they are here by then: who has a socket open anywhere is told there.
+    they are here by then: who has a socket open anywhere is told there. And what was not sent of
+    invitations waits again.
     """
 
     name = "mail.collect"
@@ -187,6 +215,7 @@ class Collector(Job):
         await sql.mail.forget_wishes(desk.database, oldest=OLDEST, batch=BATCH)
         if not is_on(desk.settings, desk.system.values):
             return 0
+        await sql.mail.requeue(desk.database, limit=BATCH)
         wanted: dict[str, Any] = {"burst": BURST, "oldest": OLDEST, "limit": BATCH}
         rows = await sql.mail.wanting(desk.database, **wanted)
         people = [row["user_id"] for row in rows]

@@ -36,7 +36,7 @@ from warmdesk.jobs.periodic import Job
 from warmdesk.metrics import OUTGOING_DELIVERIES
 from warmdesk.realtime.channels import project_channel
 from warmdesk.signatures import secret_of, signed
-from warmdesk.targets import ForbiddenTarget, Resolver, Targets
+from warmdesk.targets import ForbiddenTarget, Unanswered
 from warmdesk.tasks import Background, Tasks
 
 WAITS = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 28_800)
@@ -77,19 +77,25 @@ class Outgoing(Job):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.holder = f"{os.getpid()}-{secrets.token_hex(8)}"
-        self.resolver = Resolver(Targets(desk.settings.webhook_allow_private))
+        self.allowed = desk.system.values.webhook_allow_private
         self.held: dict[int, bool] = {}
         """The webhooks that this worker delivers for, and whether each has a slow one's place."""
         self._http: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
         self._stopping = False
         self._deliveries = Background("outgoing.deliveries")
+        self._replaced = Background("outgoing.replaced")
         self._keeping = Tasks()
 
     def start(self) -> None:
-        self._http = aiohttp.ClientSession(
+        self._http = self._session()
+        self._keeping.start("outgoing.keep", self._keep)
+        super().start()
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=self.resolver,
+                resolver=self.desk.resolving(),
                 use_dns_cache=False,
                 limit=0,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
@@ -102,8 +108,18 @@ class Outgoing(Job):
                 "Accept-Encoding": "identity",
             },
         )
-        self._keeping.start("outgoing.keep", self._keep)
-        super().start()
+
+    def _follow_setting(self) -> None:
+        """Connect where the setting of now allows it; a connection that was open before is used for
+        nothing that begins now.
+        """
+        allowed = self.desk.system.values.webhook_allow_private
+        if allowed == self.allowed:
+            return
+        self.allowed = allowed
+        before, self._http = self._http, self._session()
+        if before is not None:
+            self._replaced.start(_close_later(before))
 
     async def stop(self) -> None:
         """What is under way has a moment; what it does not end in is another worker's."""
@@ -115,9 +131,9 @@ class Outgoing(Job):
             await asyncio.sleep(0.02)
         await self._deliveries.stop()
         await self._keeping.stop()
+        await self._replaced.stop()
         if self._http is not None:
             await self._http.close()
-        await self.resolver.close()
 
     async def _turns(self) -> None:
         while True:
@@ -282,12 +298,13 @@ class Outgoing(Job):
 
     async def _post(self, id_: int, found: Any) -> Result:
         """Send one event."""
+        self._follow_setting()
         assert self._http is not None
         url, body = URL(found["url"]), found["envelope"].encode()
         secret = secret_of(self.desk.settings.secret_key, found["salt"])
         headers = signed(secret, f"{id_}.{found['seq']}", int(clock.now()), body)
         try:
-            self.resolver.targets.check_literal(url.host or "")
+            self.desk.resolver.targets.check_literal(url.host or "")
             async with self._http.post(
                 url,
                 data=body,
@@ -306,6 +323,8 @@ class Outgoing(Job):
         except aiohttp.ClientConnectorDNSError as error:
             if isinstance(error.os_error, ForbiddenTarget):
                 return Result(None, "not a public address")
+            if isinstance(error.os_error, Unanswered):
+                return Result(None, "nobody answers for its name")
             return Result(None, "its name has no address")
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch):
             return Result(None, "its certificate is not good")
@@ -313,6 +332,14 @@ class Outgoing(Job):
             return Result(None, "no connection")
         except (aiohttp.ClientError, OSError, ValueError):
             return Result(None, "no HTTP answer")
+
+
+async def _close_later(session: aiohttp.ClientSession) -> None:
+    """Close a session when what is under way there is over."""
+    try:
+        await asyncio.sleep(ANSWER_SECONDS + REST_SECONDS)
+    finally:
+        await session.close()
 
 
 async def _read_rest(answer: aiohttp.ClientResponse) -> None:

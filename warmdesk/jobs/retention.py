@@ -1,9 +1,10 @@
 """Retention: what is past its time goes, in small batches, each in a transaction of its own.
 
 Events past their age, Idempotency-Keys past their day, refresh tokens and sessions that are good
-for nothing any more, dead API keys, old lines of the login history, mails that nobody took, tokens
-for new passwords, uploads that nothing took, conversations that everybody left, deliveries to
-webhooks. Files follow their rows: see `warmdesk.jobs.files`.
+for nothing any more, dead API keys, old lines of the login history and of the audit, invitations
+that are over, old notifications, mails that nobody took, tokens for new passwords, uploads that
+nothing took, pictures that nobody shows, conversations that everybody left, deliveries to webhooks
+and deleted webhooks. Files follow their rows: see `warmdesk.jobs.files`.
 `warmdesk.bounds` says of every table what bounds it.
 
 Every worker of every host tries once a minute; an advisory lock lets one of them do it, so no host

@@ -11,17 +11,17 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from warmdesk import clock
 from warmdesk.config import Settings
-from warmdesk.errors import cut
+from warmdesk.errors import Impossible, cut
 from warmdesk.mail.words import Words, later
-from warmdesk.schemas.settings import SystemSettings, sender
+from warmdesk.schemas.settings import SystemSettings, ascii_host, sender
 
 LONGEST_BODY = 100
 """Characters of what somebody wrote."""
@@ -29,7 +29,6 @@ SHOWN = 30
 """Notifications that one mail shows."""
 LONGEST_LINE = 200
 """Characters of a subject or a name that people chose."""
-POLICY = email.policy.SMTP.clone(max_line_length=78)
 PRODUCT = "WarmDesk"
 FAREWELL = "unsubscribe"
 """What the token is sealed for by which somebody says no to mails."""
@@ -46,6 +45,22 @@ SENTENCES = {
 }
 """What a notification of each kind says."""
 OTHERWISE = later("There is news about {title}")
+
+
+class LinkHeader(UniqueUnstructuredHeader, BaseHeader):
+    """A header that is a link. `email` writes what is longer than a line as encoded words, and
+    programs that read such a header know none there (RFC 2047, 5): it stands on one line, as it is.
+    """
+
+    max_count: ClassVar[Literal[1]] = 1
+
+    def fold(self, *, policy: email.policy.Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+HEADERS = HeaderRegistry()
+HEADERS.map_to_type("list-unsubscribe", LinkHeader)
+POLICY = email.policy.SMTP.clone(max_line_length=78, header_factory=HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +98,23 @@ class Place:
 
     @property
     def host(self) -> str:
-        """The host that links lead to."""
-        return urlsplit(self.url).hostname or "localhost"
+        """The host that links lead to, as mail servers know it."""
+        try:
+            return ascii_host(urlsplit(self.url).hostname or "localhost")
+        except ValueError:
+            return "localhost"
 
 
 def is_on(settings: Settings, values: SystemSettings) -> bool:
     """Whether anything is mailed: there is a server for it, and an address for the links."""
     return bool(values.smtp_host and settings.base_url)
+
+
+def require_mail(settings: Settings, values: SystemSettings) -> None:
+    """422 where nothing is mailed."""
+    if not is_on(settings, values):
+        missing = "smtp_host" if not values.smtp_host else "the configuration's base_url"
+        raise Impossible(f"nothing is mailed without {missing}", code="mail_off")
 
 
 def one_line(text: str) -> str:
@@ -121,6 +146,43 @@ def password_letter(place: Place, account: Any, token: str) -> Letter:
                 words(
                     "The link is good once, and for one hour. If it was not you, do nothing: your"
                     " password stays as it is."
+                )
+            ),
+        ),
+    )
+
+
+def invitation_letter(place: Place, invitation: Any, token: str, locale: str) -> Letter:
+    """The link of an invitation, for whom it is; `locale` when the address is nobody's here."""
+    words = Words(invitation["locale"] or locale)
+    inviter, project = one_line(invitation["inviter"]), invitation["project"]
+    name = invitation["name"] or ""
+    if project is not None:
+        project = one_line(project)
+        subject = words("{inviter} invites you to {project}", inviter=inviter, project=project)
+        told = words(
+            "{inviter} invites you to work on the project {project} at {place}.",
+            inviter=inviter,
+            project=project,
+            place=place.name,
+        )
+    else:
+        subject = words("{inviter} invites you to {place}", inviter=inviter, place=place.name)
+        told = words("{inviter} invites you to work at {place}.", inviter=inviter, place=place.name)
+    return Letter(
+        words,
+        to=invitation["email"],
+        name=name,
+        subject=subject,
+        parts=(
+            Part(words("Hello {name},", name=name) if name else words("Hello,")),
+            Part(told),
+            Part(words("Look at the invitation"), url=f"{place.url}/invitations/{token}"),
+            Part(
+                words(
+                    "The link is good once, until {moment} UTC. Whoever has it can use it. If you"
+                    " do not know who invites you, do nothing.",
+                    moment=invitation["expires_at"],
                 )
             ),
         ),
@@ -208,7 +270,7 @@ def message(place: Place, values: SystemSettings, letter: Letter, mail_id: str) 
     made["To"] = _address(letter.name, letter.to)
     made["Subject"] = one_line(letter.subject)
     made["Date"] = format_datetime(datetime.fromtimestamp(clock.now(), UTC))
-    made["Message-ID"] = f"<{mail_id}@{_ascii_host(address.rpartition('@')[2])}>"
+    made["Message-ID"] = f"<{mail_id}@{ascii_host(address.rpartition('@')[2])}>"
     made["Auto-Submitted"] = "auto-generated"
     if letter.unsubscribe:
         made["List-Unsubscribe"] = f"<{letter.unsubscribe}>"
@@ -223,14 +285,7 @@ def _address(name: str, address: str) -> Address:
     local, _, host = address.rpartition("@")
     if not local or not host:
         raise ValueError("it is no address")
-    return Address(one_line(name), username=local, domain=_ascii_host(host))
-
-
-def _ascii_host(host: str) -> str:
-    try:
-        return host.encode("idna").decode()
-    except UnicodeError as error:
-        raise ValueError("the host of the address is none") from error
+    return Address(one_line(name), username=local, domain=ascii_host(host))
 
 
 def _text(letter: Letter) -> str:

@@ -32,9 +32,10 @@ REASONS = {
     "recipient": "the mail server does not accept the recipient",
     "refused": "the mail server does not take the mail",
     "nonsense": "the mail server does not speak SMTP",
+    "key": "the link was made with another secret key",
 }
 """Why a mail was not taken."""
-OF_THE_MAIL = frozenset({"recipient", "refused", "sender"})
+OF_THE_MAIL = frozenset({"key", "recipient", "refused", "sender"})
 """Reasons after which another mail may be taken all the same."""
 
 
@@ -110,7 +111,10 @@ class Postman:
             start_tls=False,
             tls_context=ssl.create_default_context(),
         )
-        await client.connect()
+        try:
+            await client.connect()
+        except UnicodeError as error:  # no host can have such a name
+            raise NotTaken("unreachable") from error
         encrypted = at_once
         if not at_once and wish != "none":
             await client.ehlo()

@@ -167,7 +167,7 @@ PRESENCE_CORRECTIONS = counter(
 REVOCATIONS = counter(
     "warmdesk_revocations_total",
     "Open sockets closed because a right was gone.",
-    cause=("user", "session", "key", "project", "purge"),
+    cause=("user", "session", "key", "project", "purge", "address"),
 )
 REVOCATION_SECONDS = histogram(
     "warmdesk_revocation_seconds",

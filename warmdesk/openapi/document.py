@@ -311,6 +311,15 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any] | str]:
             )
     if route.query is not None:
         made += _query_parameters(route.query, schemas)
+    for header in route.headers:
+        made.append(
+            {
+                "in": "header",
+                "name": header.name,
+                "description": header.sentence,
+                "schema": {"type": "string"},
+            }
+        )
     return [*made, *_headers(route)]
 
 

@@ -37,6 +37,10 @@ NICE: dict[str, Any] = {
     "server_time": "2026-04-04T10:00:00.000000Z",
 }
 """What examples say where a schema has none of its own; only if it fits the schema."""
+NULL: dict[str, Any] = {"type": "object", "nullable": True, "enum": [None]}
+"""Null and nothing else. ``nullable`` would not do beside a reference, for what that leads to does
+not admit null, nor in one of several closed sets, which would have to hold it.
+"""
 WORDS = ("text", "Text", "T", "2026-04-04", "2026-04-04T10:00:00Z", "12", "en", "UTC", "")
 
 
@@ -103,8 +107,9 @@ class Error(msgspec.Struct, omit_defaults=True):
 def as_openapi(node: Any) -> Any:
     """JSON Schema 2020-12, as msgspec writes it, in the dialect of OpenAPI 3.0.
 
-    ``null`` becomes ``nullable``, ``const`` an ``enum``, ``examples`` an ``example``; what stands
-    beside a reference goes with it into an ``allOf``.
+    ``null`` becomes ``nullable``, or `NULL` beside several others or a reference, ``const`` an
+    ``enum``, ``examples`` an ``example``; what stands beside a reference goes with it into an
+    ``allOf``.
     """
     if isinstance(node, list):
         return [as_openapi(each) for each in node]
@@ -146,10 +151,8 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
     if len(rest) == len(node["anyOf"]):
         return node
     outer = {key: each for key, each in node.items() if key != "anyOf"}
-    if len(rest) > 1:
-        return {**outer, "anyOf": [{**each, "nullable": True} for each in rest]}
-    if "$ref" in rest[0]:
-        return {**outer, "type": "object", "allOf": rest, "nullable": True}
+    if len(rest) > 1 or "$ref" in rest[0]:
+        return {**outer, "anyOf": [*rest, NULL]}
     return {**rest[0], **outer, "nullable": True}
 
 

@@ -22,7 +22,8 @@ have a `version`: send it as `If-Match` or in the body, and nobody's change is o
 
 **Retries.** Where an operation takes an `Idempotency-Key`, the same key again is answered as the
 first time, for 24 hours. If what the answer shows was deleted meanwhile, it is 410, also after that
-came back: the change was made, do not send it again. In 24 hours a person has 50,000 keys and
+came back: the change was made, do not send it again. An answer that holds a secret is given again
+to the session or key alone that asked first. In 24 hours a person has 50,000 keys and
 256 MiB of answers to them.
 
 **Lists** are arrays; where an operation says so, `Link: <…>; rel="next"` names the next page. A

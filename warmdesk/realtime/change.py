@@ -41,7 +41,14 @@ from warmdesk.auth.actor import GlobalRole, Role
 from warmdesk.auth.shares import Shares
 from warmdesk.db.pool import BROKEN, BUDGET, PLAN_IS_OLD, POSTGRESQL, Database
 from warmdesk.db.queries import Hot, Query, sql
-from warmdesk.errors import NotFound, Unavailable, WarmDeskError, refusal, stored_refusal
+from warmdesk.errors import (
+    Forbidden,
+    NotFound,
+    Unavailable,
+    WarmDeskError,
+    refusal,
+    stored_refusal,
+)
 from warmdesk.metrics import COMMIT_UNKNOWN, DB_RETRIES
 from warmdesk.realtime.bus import Bus
 from warmdesk.realtime.channels import (
@@ -53,6 +60,7 @@ from warmdesk.realtime.channels import (
 )
 from warmdesk.realtime.entities import Entity, entity, upwards
 from warmdesk.realtime.events import Event
+from warmdesk.sealing import Sealing, Unreadable
 
 SECONDS = 4.5
 LEAST_SECONDS = 1.0
@@ -65,6 +73,10 @@ TOO_SLOW = frozenset({"57014"})
 NO_RESOURCES = "53"
 READ_ONLY = "25006"
 """A standby: the primary is another one now, and its address does not lead there yet."""
+NOT_YOURS = (
+    "this was done already; its answer holds a secret, which only the session or API key that asked"
+    " first is given again"
+)
 UNKNOWN = "unknown_outcome"
 """The code of an answer that cannot say whether the change was committed."""
 REPLAY_SECONDS = 1.0
@@ -101,6 +113,8 @@ class ChangeContext(NamedTuple):
     """The conversation that it is in, if in one."""
     ip: str = ""
     """The address that the request came from; empty where there was none."""
+    sealed_for: str = ""
+    """Where its answer holds a secret: the credential that it is kept for, sealed."""
 
     @property
     def project(self) -> int:
@@ -124,6 +138,11 @@ class ChangeContext(NamedTuple):
         if self.project_id is not None:
             return project_channel(self.project_id)
         return None if self.actor_id is None else user_channel(self.actor_id)
+
+    @property
+    def purpose(self) -> str:
+        """What the answer under its key is sealed for: nobody opens it as another's."""
+        return f"an answer for {self.actor_id}, {self.sealed_for}: {self.key} {self.path}"
 
     @property
     def role(self) -> str:
@@ -161,21 +180,34 @@ class PendingShape:
     text: str = ""
 
 
+Parts = Callable[[str], Iterable[Entity]]
+"""What finds, in the JSON text of an answer, the things that it shows besides."""
+
+
 class Outcome(NamedTuple):
     """The answer of a change: its status, its JSON text or the shape that will be it, whether it
     was given before, and the thing that it shows, in the project or told to the actor. `entity` may
-    be left away where every time an event tells of that.
+    be left away where every time an event tells of that. `parts` is there where it shows others,
+    which may be erased and the thing not.
     """
 
     status: int
     answer: str | PendingShape = ""
     replay: bool = False
     entity: Entity | None = None
+    parts: Parts | None = None
 
     @property
     def text(self) -> str:
         """The JSON text; there when the change is done."""
         return self.answer.text if isinstance(self.answer, PendingShape) else self.answer
+
+
+class Whole(NamedTuple):
+    """The kind of a thing that is shown with its `parts`: see `Outcome`."""
+
+    kind: str
+    parts: Parts
 
 
 @cache
@@ -340,7 +372,7 @@ class Changes:
     are few.
 
     `charge` hears how many events a person's change recorded: one that many are told of, or that
-    changes many things, costs as many.
+    changes many things, costs as many. `sealing` seals answers that are kept and hold a secret.
     """
 
     def __init__(
@@ -351,8 +383,10 @@ class Changes:
         at_once: int | None = None,
         forgetful: Iterable[Forgetful] = (),
         charge: Callable[[int, int], None] = lambda person, events: None,
+        sealing: Sealing | None = None,
     ) -> None:
         self.database = database
+        self.sealing = sealing
         self.bus = bus
         self.charge = charge
         self.forgetful = tuple(forgetful)
@@ -366,33 +400,37 @@ class Changes:
         self,
         query: Hot[P, Any],
         context: ChangeContext,
-        kind: str,
+        kind: str | Whole,
         /,
         *_: P.args,
         **params: P.kwargs,
     ) -> Outcome:
         """One function call: it gives ``status, answer, messages``. See sql/changes/. With a key it
         is called in a transaction that keeps its answer, which shows a thing of this `kind`; a part
-        of one is named with it, ``card/comment``, and its answer has a ``card_id``.
+        of one is named with it, ``card/comment``, and its answer has a ``card_id``. What may be
+        erased by itself of what the answer shows is found by a `Whole`.
         """
         return await self.call(query, context, kind, **context.parameters, **params)
 
     async def call(
-        self, query: Query[..., Any], context: ChangeContext, kind: str, /, **params: Any
+        self, query: Query[..., Any], context: ChangeContext, kind: str | Whole, /, **params: Any
     ) -> Outcome:
         """The same for a function outside of projects, which is given `params` and no more."""
         if context.key is None:
             async with self._share(context):
                 row = await self.many(query, **params)
-            self._charge(context, len(row["messages"]))
+            self._charge(context, _things(row["messages"]))
             return Outcome(row["status"], row["answer"])
+        parts: Parts | None = None
+        if isinstance(kind, Whole):
+            kind, parts = kind
         find = shown_by(kind)
 
         async def work(change: Change) -> Outcome:
             row = await query(change.connection, **params)
             change.entered = True  # the function did
             change.messages += row["messages"]
-            return Outcome(row["status"], row["answer"], entity=find(row["answer"]))
+            return Outcome(row["status"], row["answer"], entity=find(row["answer"]), parts=parts)
 
         return await self.run(context, work)
 
@@ -460,14 +498,16 @@ class Changes:
         async def once(seconds: float) -> tuple[T, list[str]]:
             async with self.database.transaction(seconds) as connection:
                 change = Change(connection, context)
-                if context.key is not None and (stored := await _stored_answer(change)) is not None:
-                    return cast("T", stored), []
+                if context.key is not None:
+                    stored = await _stored_answer(change, self.sealing)
+                    if stored is not None:
+                        return cast("T", stored), []
                 result = await work(change)
                 if context.need is not None and not change.entered:
                     raise TypeError("the change did not ask for the role that its route declares")
                 messages = await change.record()
                 if context.keyed:
-                    await _store_answer(change, result, messages)
+                    await _store_answer(change, result, messages, self.sealing)
                 return result, messages
 
         async def attempt(seconds: float) -> tuple[T, list[str]]:
@@ -569,10 +609,11 @@ class Changes:
             raise Unavailable("the change could not be finished in time", code=UNKNOWN) from error
 
 
-async def _stored_answer(change: Change) -> Outcome | None:
+async def _stored_answer(change: Change, sealing: Sealing | None) -> Outcome | None:
     """The answer stored under the key, for an actor that still has the role; None when the key was
     free, and is now taken. Also in an archived project: a client whose answer was lost must not
-    think that its change failed.
+    think that its change failed. One with a secret is for the credential alone that it was made
+    for: `Forbidden` to others.
     """
     context = change.context
     rows = await sql.once.take(
@@ -589,32 +630,48 @@ async def _stored_answer(change: Change) -> Outcome | None:
     status, answer = rows[0]["status"], rows[0]["answer"]
     if status >= 400:  # what it showed is erased
         raise stored_refusal(status, answer)
+    if context.sealed_for:
+        try:
+            answer = _sealing(sealing).open(answer, context.purpose)
+        except Unreadable as error:
+            raise Forbidden(NOT_YOURS, code="idempotency_key_not_yours") from error
     return Outcome(status, answer, replay=True)
 
 
-async def _store_answer(change: Change, result: object, messages: list[str]) -> None:
+def _sealing(sealing: Sealing | None) -> Sealing:
+    if sealing is None:
+        raise TypeError("an answer with a secret is kept, and nothing is here to seal it")
+    return sealing
+
+
+async def _store_answer(
+    change: Change, result: object, messages: list[str], sealing: Sealing | None
+) -> None:
     if not isinstance(result, Outcome):
         raise TypeError("a keyed route's change gives an Outcome, which is kept under the key")
     context = change.context
     if context.key is not None:
-        about = _about(context, result.entity, messages)
+        about = _about(context, result, messages)
         if context.project_id is not None and not about:
             # Nobody could erase it with what it shows.
             raise TypeError("an answer without an event says what it shows: Outcome(…, entity=…)")
+        answer = result.text
+        if context.sealed_for:
+            answer = _sealing(sealing).seal(answer, context.purpose)
         await sql.once.store(
             change.connection,
             actor=context.actor_id,
             path=context.path,
             key=context.key,
             status=result.status,
-            answer=result.text,
+            answer=answer,
             about=about or None,
         )
 
 
-def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) -> list[str]:
-    """What an answer is about: all that the change's events tell of, and what it shows, each with
-    its channel and with what it stands below. Who erases one of them erases the answer: see
+def _about(context: ChangeContext, result: Outcome, messages: list[str]) -> list[str]:
+    """What an answer is about: all that the change's events tell of, and all that it shows, each
+    with its channel and with what it stands below. Who erases one of them erases the answer: see
     erase_answers in sql/changes/once.sql. What is erased for somebody else alone, who leaves a
     conversation, stays the actor's: so what stands on others' own channels does not count.
     """
@@ -624,8 +681,10 @@ def _about(context: ChangeContext, shown: Entity | None, messages: list[str]) ->
         for channel, _, _, told_of, _ in told
         if channel == context.channel or scope_of(channel) is not EventScope.USER
     }
-    if shown is not None:
-        about.add((str(context.channel), shown))
+    shown = [] if result.entity is None else [result.entity]
+    if result.parts is not None:
+        shown += result.parts(result.text)
+    about |= {(str(context.channel), each) for each in shown}
     return [f"{channel} {each}" for channel, of in about for each in upwards(of) if each != "-"]
 
 

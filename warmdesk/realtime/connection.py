@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
         "_taken",
         "_texts",
         "_written",
+        "address",
         "alive",
         "closing",
         "due",
@@ -147,6 +148,7 @@ class Connection(asyncio.Protocol):
         self.user_id = 0
         self.session_id: str | None = None
         self.key_id: int | None = None
+        self.address = ""  # of a key's client: from where it may be used
         self.expires_at: float | None = None
         self.kind: Where = "project"
         self.room: ConnectionObserver | None = None

@@ -71,6 +71,7 @@ ENDS = {
     "session": (Close.SIGNED_OUT, "signed out"),
     "key": (Close.SIGNED_OUT, "signed out"),
     "purge": (Close.PROJECT_GONE, "the project was purged"),
+    "address": (Close.NO_ACCESS, "address not allowed"),
 }
 """How sockets are closed of which this took the right."""
 
@@ -80,10 +81,14 @@ Right = tuple[int, str | None, int | None, Any]
 log = logging.getLogger(__name__)
 
 
-class Doubtful(Protocol):
-    """What a process knows and reads again when it may have changed."""
+class SystemSettings(Protocol):
+    """What a process knows of the settings: `doubt`: they may have changed; `allows`: whether API
+    keys may be used from an address.
+    """
 
     def doubt(self) -> None: ...
+
+    def allows(self, address: str) -> bool: ...
 
 
 class Control:
@@ -97,7 +102,7 @@ class Control:
         presence: Presence,
         forgetful: Iterable[Forgetful],
         waits: Waits,
-        system: Doubtful,
+        system: SystemSettings,
     ) -> None:
         self.hub = hub
         self.waits = waits
@@ -163,6 +168,16 @@ class Control:
         self.waits.doubt()
         self.system.doubt()
         self._asks.start(self._ask_about_all())
+
+    def addresses_changed(self) -> None:
+        """API keys may be used from other addresses now: end what is open from one of before."""
+        self.waits.doubt()
+        concerned = [
+            connection
+            for connection in self.hub.roster.connections
+            if connection.key_id is not None and not self.system.allows(connection.address)
+        ]
+        self._end(None, concerned, "address")
 
     def end_removed(self, room: Room, entry: Entry) -> None:
         """A member was removed: called in the room's order, before any event after it."""

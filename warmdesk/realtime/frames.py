@@ -50,7 +50,11 @@ class Close(IntEnum):
     OVERLOADED = 1013, "The server is overloaded: retry later."
     BAD_MESSAGES = 4400, "Three messages within 60 s were no JSON object with a text `type`."
     SIGNED_OUT = 4401, "The token expired or was revoked, or the session was ended."
-    NO_ACCESS = 4403, "Access to the project was removed, or the account deactivated."
+    NO_ACCESS = (
+        4403,
+        "Access to the project was removed, the account deactivated, or API keys may not be used"
+        " from this address any more.",
+    )
     PROJECT_GONE = 4404, "The project no longer exists."
     HEARTBEAT = 4408, "Nothing was heard for 60 s."
     REPLACED = 4409, "The user opened more than 20 sockets here: the oldest goes."

@@ -425,18 +425,22 @@ class Hub:
         """The channel's room, subscribed and at its feed's head. Somebody must enter it soon, or
         it closes again.
         """
-        room = self.rooms.get(channel)
-        if room is None:
-            room = self.rooms[channel] = Room(
-                channel, rejoin=self.rejoin, taken=self._taken, early=self.roster.sweeper.early
-            )
-        while not room.opened:
+        # Also when it is open at last: one that took long may have closed again by then.
+        while not (room := self._room(channel)).opened:
             if room.opening is None:
                 room.opening = asyncio.ensure_future(self._open(room))
                 # The callers may have given up before it failed; then nobody else looks.
                 room.opening.add_done_callback(lambda done: done.cancelled() or done.exception())
             await asyncio.shield(room.opening)
         room.empty_since = time.monotonic() if room.empty else None
+        return room
+
+    def _room(self, channel: str) -> Room:
+        room = self.rooms.get(channel)
+        if room is None:
+            room = self.rooms[channel] = Room(
+                channel, rejoin=self.rejoin, taken=self._taken, early=self.roster.sweeper.early
+            )
         return room
 
     async def _open(self, room: Room) -> None:

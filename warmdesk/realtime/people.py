@@ -20,6 +20,7 @@ class People:
         self.database = database
         self._people: dict[int, bytes] = {}
         self._unknown: dict[int, bytes] = {}
+        self._reading: dict[int, bytes] = {}
         self._shared: SingleFlight[None] = SingleFlight()
 
     async def refs(self, user_ids: Iterable[int]) -> list[bytes]:
@@ -44,7 +45,11 @@ class People:
         await asyncio.sleep(0)
         while self._unknown:
             batch, self._unknown = self._unknown, {}
-            batch.update(await self._read_people(list(batch)))
+            self._reading = batch
+            try:
+                batch.update(await self._read_people(list(batch)))
+            finally:
+                self._reading = {}
 
     async def _read_people(self, user_ids: list[int]) -> dict[int, bytes]:
         rows = await sql.sockets.people(self.database.reserved, ids=user_ids)
@@ -56,6 +61,9 @@ class People:
         return read
 
     async def renamed(self, user_id: int) -> None:
-        """A name or picture changed: read it anew, if it was read."""
-        if user_id in self._people:
-            await self._read_people([user_id])
+        """A name or picture changed: read it anew, if it was read. Behind a read that is under way,
+        which may bring the old one.
+        """
+        if user_id in self._people or user_id in self._reading:
+            self._unknown[user_id] = b""
+            await self._shared.ask("people", self._read_together)

@@ -19,7 +19,17 @@ from warmdesk.http.answers import answer, answer_outcome
 from warmdesk.http.downloads import answer_file, answer_preview
 from warmdesk.http.forms import Form, form_of_files, reading
 from warmdesk.http.pages import answer_page, begins_after
-from warmdesk.http.request import ACTOR, CONTEXT, DESK, PROJECT, QUERY, READS, card_ref, path_id
+from warmdesk.http.request import (
+    ACTOR,
+    CONTEXT,
+    DESK,
+    PROJECT,
+    QUERY,
+    READS,
+    address,
+    card_ref,
+    path_id,
+)
 from warmdesk.http.route import PUBLIC, ApiTag, Etag, Rate
 from warmdesk.http.routing import BASE, route
 from warmdesk.media import OTHER
@@ -112,8 +122,9 @@ async def attach_to_card(request: web.Request) -> web.Response:
     tag=ATTACHMENTS,
 )
 async def download_of_card(request: web.Request) -> web.StreamResponse:
-    """Download a file of a card, or of one of its comments: all of it or a part, or a smaller
-    picture.
+    """Download a file of a card, or of one of its comments.
+
+    All of it or a part, or a smaller picture.
     """
     found = await sql.attachments.of_card(
         request[READS],
@@ -175,12 +186,12 @@ async def download_attachment(request: web.Request) -> web.StreamResponse:
     tag=ATTACHMENTS,
 )
 async def upload_attachment(request: web.Request) -> web.Response:
-    """Upload a file, or as many as ten: for a comment or a message that is to come, or for one of
-    your own.
+    """Upload a file, or as many as ten.
 
-    With `project` (a slug) or `conversation_id` nobody but you sees it until a comment or a message
-    names it in `attachment_ids`; after 24 hours without it is gone. With `owner_type`
-    (`card_comment`, `chat_message` or `conv_message`) and `owner_id` it is there at once.
+    They are for a comment or a message that is to come, or for one of your own. With `project` (a
+    slug) or `conversation_id` nobody but you sees a file until a comment or a message names it in
+    `attachment_ids`; after 24 hours without it is gone. With `owner_type` (`card_comment`,
+    `chat_message` or `conv_message`) and `owner_id` it is there at once.
     """
     desk = request.app[DESK]
     async with reading(request, ANYWHERE) as form:
@@ -281,10 +292,10 @@ async def delete_attachment(request: web.Request) -> web.Response:
     tag=ATTACHMENTS,
 )
 async def link_attachment(request: web.Request) -> web.Response:
-    """Get an address of a file that a browser can show or save: for 60 seconds it needs no
-    credential, as often as it is asked for.
+    """Get an address of a file that a browser can show or save.
 
-    Your right to see the file is asked again each time. A picture's takes `&size=320`.
+    For 60 seconds it needs no credential, as often as it is asked for. Your right to see the file
+    is asked again each time. A picture's takes `&size=320`.
     """
     desk, actor, file_id = request.app[DESK], request[ACTOR], path_id(request, "attachment_id")
     found = await sql.attachments.seen(desk.database, id=file_id, reader=actor.user_id)
@@ -301,13 +312,17 @@ async def link_attachment(request: web.Request) -> web.Response:
     produces=(OTHER,),
     also=(206,),
     etag=Etag.CONTENT,
-    errors=(401,),
+    errors=(401, 403),
     tag=ATTACHMENTS,
 )
 async def download_by_link(request: web.Request) -> web.StreamResponse:
-    """Download a file by a link that somebody who sees it got."""
+    """Download a file by a link that somebody who sees it got.
+
+    One that was got with an API key is good from where keys may be used.
+    """
     desk, file_id = request.app[DESK], path_id(request, "attachment_id")
     actor = await desk.identity.by_file_link(request[QUERY].ticket, file_id)
+    desk.system.check_key(actor, address(request))
     found = await sql.attachments.seen(desk.database, id=file_id, reader=actor.user_id)
     return await _answer(request, found)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from warmdesk.desk import Desk
 from warmdesk.http.answers import answer, json_text, no_content
 from warmdesk.http.downloads import Download, disposition
 from warmdesk.http.forms import form_of_files, reading
-from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, QUERY
+from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK
 from warmdesk.http.route import ApiTag, Parameter
 from warmdesk.http.routing import route
 from warmdesk.realtime.change import Change
@@ -188,7 +189,7 @@ async def upload_backup(request: web.Request) -> web.Response:
         await upload.end()
         encrypted = form.files[0].filename.endswith(".age")
         await checked(upload.path, desk.settings.backup_passphrase)
-        now = clock.datetime_now()
+        now = datetime.fromtimestamp(clock.now(), UTC)
         path = directory / new_name(now, encrypted=encrypted)
         await asyncio.to_thread(_move, upload.path, path)
     kept = {"filename": path.name, "size_bytes": upload.size, "created_at": _iso(now)}
@@ -289,8 +290,6 @@ def _move(source: Path, target: Path) -> None:
     try:
         os.link(source, part)
     except OSError:
-        import shutil
-
         shutil.copyfile(source, part)
     part.rename(target)
 

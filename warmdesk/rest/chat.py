@@ -168,8 +168,9 @@ async def remove_reaction(request: web.Request) -> web.Response:
     example={"message_id": 1},
 )
 async def read_chat(request: web.Request) -> web.Response:
-    """Say up to which message you have read, also in an archived project. The mark only moves
-    forward.
+    """Say up to which message you have read.
+
+    You can in an archived project, too. The mark only moves forward.
     """
     user_id, project_id = request[ACTOR].user_id, request[PROJECT].id
     message_id = request[BODY].message_id

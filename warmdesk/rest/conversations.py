@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from warmdesk.auth.actor import TO_WRITE, GlobalRole
@@ -277,7 +278,7 @@ async def add_participant(request: web.Request) -> web.Response:
             change.emit(user_channel(each), DM_MEMBER_ADDED, added, entity=of_member)
         shape = change.shape(sql.conversations.shape, id=here)
         change.emit(user_channel(user_id), DM_CONVERSATION_CREATED, shape, entity=_entity(here))
-        return Outcome(201, _seen(change, here))
+        return Outcome(201, _seen(change, here), parts=_parts)
 
     return answer_outcome(await request.app[DESK].changes.run(context, work))
 
@@ -670,7 +671,27 @@ async def _open(change: Change, others: list[int], name: str | None, field: str)
             channel = user_channel(int(each or 0))
             change.emit(channel, DM_CONVERSATION_CREATED, shape, entity=_entity(made["id"]))
     seen = _seen(change, made["id"])
-    return Outcome(201 if made["is_new"] else 200, seen, entity=_entity(made["id"]))
+    told_of = _entity(made["id"])
+    return Outcome(201 if made["is_new"] else 200, seen, entity=told_of, parts=_parts)
+
+
+class _Message(msgspec.Struct):
+    id: int
+
+
+class _Shown(msgspec.Struct):
+    id: int
+    last_message: _Message | None
+
+
+_read = msgspec.json.Decoder(_Shown).decode
+
+
+def _parts(answer: str) -> list[Entity]:
+    """The last message, which a conversation is shown with."""
+    shown = _read(answer)
+    last = shown.last_message
+    return [] if last is None else [_entity(shown.id).child("message", last.id)]
 
 
 def _too_many() -> Impossible:

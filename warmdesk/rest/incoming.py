@@ -12,7 +12,7 @@ from warmdesk.changes.webhooks import PATIENCE, Webhook
 from warmdesk.errors import Forbidden, NotFound, Unauthorized, WarmDeskError
 from warmdesk.http.answers import answer_outcome
 from warmdesk.http.body import read_body
-from warmdesk.http.deliveries import OF_GIT, PLAIN, effect_of, received
+from warmdesk.http.deliveries import OF_GIT, PLAIN, effect_of, headers_of, received
 from warmdesk.http.request import DESK
 from warmdesk.http.route import PUBLIC, Accepts, ApiTag, Parameter, Rate
 from warmdesk.http.routing import route
@@ -42,6 +42,7 @@ PARAMETERS = {
     also=(200,),
     tag=INCOMING,
     parameters=PARAMETERS,
+    headers=headers_of("generic"),
     example={"text": "Deployment to staging succeeded 🚀", "username": "CI"},
     errors=(401, 403, 429),
 )
@@ -64,6 +65,7 @@ async def post_message(request: web.Request) -> web.Response:
     answer=Taken,
     tag=INCOMING,
     parameters=PARAMETERS,
+    headers=headers_of("github"),
     example={"zen": "Design for failure."},
     errors=(401, 403, 429),
 )
@@ -80,6 +82,7 @@ async def receive_from_github(request: web.Request) -> web.Response:
     answer=Taken,
     tag=INCOMING,
     parameters=PARAMETERS,
+    headers=headers_of("gitlab"),
     example={"object_kind": "pipeline"},
     errors=(401, 403, 429),
 )
@@ -96,6 +99,7 @@ async def receive_from_gitlab(request: web.Request) -> web.Response:
     answer=Taken,
     tag=INCOMING,
     parameters=PARAMETERS,
+    headers=headers_of("gitea", "forgejo"),
     example={"action": "created"},
     errors=(401, 403, 429),
 )

@@ -7,15 +7,16 @@ from typing import Any
 from aiohttp import web
 from msgspec import Raw
 
-from warmdesk.auth.actor import HUMAN_ROLES, GlobalRole, Role, effective_role
+from warmdesk.auth.actor import HUMAN_ROLES, GlobalRole, Role, effective_role, require_session
 from warmdesk.changes import invitations
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, path_id
-from warmdesk.http.route import PUBLIC, SIGNED_IN, ApiTag, Parameter
+from warmdesk.http.route import PUBLIC, SIGNED_IN, ApiTag, Parameter, Rate
 from warmdesk.http.routing import route
+from warmdesk.mail.letters import is_on, require_mail
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.entities import entity
 from warmdesk.schemas.invitations import (
@@ -28,6 +29,7 @@ from warmdesk.schemas.invitations import (
     Offer,
 )
 
+MAILS = Rate("invitation_mail", 200, seconds=3600.0)
 INVITATIONS = ApiTag("invitations", "Links by which people come in.")
 
 TOKEN = {
@@ -69,7 +71,8 @@ async def create_invitation(request: web.Request) -> web.Response:
     """Invite somebody to a project, in a role that is not above your own.
 
     The link is told here alone. It works once, within seven days, and as long as you may invite to
-    that role. Where there is an address it is sent there.
+    that role. Where there is an address it is mailed there, unless `mail` is null in the answer:
+    nothing is mailed here, or you had five mails sent there within a week.
     """
     body, project_id = request[BODY], request[PROJECT].id
     role = Role.of(body.role)
@@ -87,6 +90,24 @@ async def create_invitation(request: web.Request) -> web.Response:
 async def revoke_invitation(request: web.Request) -> web.Response:
     """Take an open invitation back."""
     return await _revoke(request, request[PROJECT].id)
+
+
+@route(
+    "POST",
+    "/projects/{slug}/invitations/{invitation_id}/mail",
+    need=Role.ADMIN,
+    answer=Invitation,
+    tag=INVITATIONS,
+    errors=(422, 429),
+    rate=MAILS,
+)
+async def mail_invitation(request: web.Request) -> web.Response:
+    """Mail the link of an open invitation again.
+
+    While a mail waits there is no second one. 422: it has no address (`no_address`), nothing is
+    mailed here (`mail_off`), or five mails went there within a week (`too_many_mails`).
+    """
+    return await _mail(request, request[PROJECT].id)
 
 
 @route(
@@ -121,9 +142,11 @@ async def create_server_invitation(request: web.Request) -> web.Response:
     """Invite somebody to the installation; who registers with the link has this role.
 
     It works once, within seven days, as long as you are an administrator, and also while
-    registration is disabled.
+    registration is disabled. An API key invites no administrators.
     """
     body = request[BODY]
+    if body.global_role == "admin":
+        require_session(request[ACTOR])  # who comes in by it would be there when a key is revoked
     return await _create(request, body.global_role, body.email)
 
 
@@ -137,6 +160,20 @@ async def create_server_invitation(request: web.Request) -> web.Response:
 async def revoke_server_invitation(request: web.Request) -> web.Response:
     """Take an open invitation to the installation back."""
     return await _revoke(request, None)
+
+
+@route(
+    "POST",
+    "/admin/invitations/{invitation_id}/mail",
+    need=GlobalRole.ADMIN,
+    answer=Invitation,
+    tag=INVITATIONS,
+    errors=(422, 429),
+    rate=MAILS,
+)
+async def mail_server_invitation(request: web.Request) -> web.Response:
+    """Mail the link of an open invitation to the installation again."""
+    return await _mail(request, None)
 
 
 @route(
@@ -211,18 +248,32 @@ async def _create(
     need: Role | None = None,
     project_id: int | None = None,
 ) -> web.Response:
-    settings = request.app[DESK].settings
+    desk = request.app[DESK]
+    settings, mail = desk.settings, email is not None and is_on(desk.settings, desk.system.values)
+    if mail:
+        await MAILS.take(desk, request[ACTOR].user_id)
     base = settings.base_url or str(request.url.origin())
 
     async def work(change: Change) -> Outcome:
         await change.enter(need)
         told, token = await invitations.create(
-            change, settings.secret_key, role, email, project_id=project_id
+            change, settings.secret_key, role, email, mail=mail, project_id=project_id
         )
         text = json_text(**told, url=f"{base.rstrip('/')}/invitations/{token}")
         return Outcome(201, text, entity=entity("invitation", told["id"]))
 
-    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
+    return answer_outcome(await desk.changes.run(request[CONTEXT], work))
+
+
+async def _mail(request: web.Request, project_id: int | None) -> web.Response:
+    desk, invitation_id = request.app[DESK], path_id(request, "invitation_id")
+    require_mail(desk.settings, desk.system.values)
+
+    async def work(change: Change) -> str:
+        await change.enter()
+        return await invitations.mail_again(change, invitation_id, project_id)
+
+    return answer(await desk.changes.run(request[CONTEXT], work))
 
 
 async def _revoke(request: web.Request, project_id: int | None) -> web.Response:

@@ -1,11 +1,11 @@
-"""API keys: what programs sign in with, a person's own and a project's."""
+"""API keys: what programs sign in with, a person's own, a project's and a service account's."""
 
 from __future__ import annotations
 
 import orjson
 from aiohttp import web
 
-from warmdesk.auth.actor import ALL_ROLES, Role
+from warmdesk.auth.actor import ALL_ROLES, HUMAN_ROLES, GlobalRole, Role
 from warmdesk.auth.identity import new_key
 from warmdesk.auth.tokens import digest
 from warmdesk.changes import accounts
@@ -143,11 +143,67 @@ async def revoke_project_key(request: web.Request) -> web.Response:
     return await _revoke(request, request[PROJECT].id, path_id(request, "project_key_id"))
 
 
-async def _list(request: web.Request, project_id: int | None) -> web.Response:
+@route(
+    "GET",
+    "/users/{user_id}/api-keys",
+    need=GlobalRole.ADMIN,
+    session=True,
+    query=ListKeys,
+    answer=list[ApiKey],
+    paged=True,
+    tag=KEYS,
+)
+async def list_keys_of_user(request: web.Request) -> web.Response:
+    """List the API keys of an account that were not revoked, the newest first."""
+    user_id = path_id(request, "user_id")
+    await sql.users.is_there(request[READS], user_id=user_id)
+    return await _list(request, None, owner=user_id)
+
+
+@route(
+    "POST",
+    "/users/{user_id}/api-keys",
+    need=GlobalRole.ADMIN,
+    session=True,
+    body=NewKey,
+    answer=MadeKey,
+    status=201,
+    made_at="/users/{user_id}/api-keys/{id}",
+    secret=True,
+    errors=(422,),
+    tag=KEYS,
+)
+async def create_key_of_user(request: web.Request) -> web.Response:
+    """Make an API key of a service account, which nobody signs in to: one with the global role
+    metrics or backup.
+
+    Everybody else makes their own keys: 422, `not_a_service_account`. The key is shown in this
+    answer, and never again.
+    """
+    return await _create(request, None, owner=path_id(request, "user_id"))
+
+
+@route(
+    "DELETE",
+    "/users/{user_id}/api-keys/{user_key_id}",
+    need=GlobalRole.ADMIN,
+    session=True,
+    status=204,
+    tag=KEYS,
+)
+async def revoke_key_of_user(request: web.Request) -> web.Response:
+    """Revoke an API key of any account, such as one that somebody lost: it is dead everywhere."""
+    owner = path_id(request, "user_id")
+    return await _revoke(request, None, path_id(request, "user_key_id"), owner=owner)
+
+
+async def _list(
+    request: web.Request, project_id: int | None, *, owner: int | None = None
+) -> web.Response:
     (before,) = begins_after(request)
     page = await sql.keys.page(
         request[READS],
-        user_id=request[ACTOR].user_id,
+        user_id=owner or request[ACTOR].user_id,
         project_id=project_id,
         before=before,
         limit=request[QUERY].limit,
@@ -155,20 +211,26 @@ async def _list(request: web.Request, project_id: int | None) -> web.Response:
     return answer_page(request, page)
 
 
-async def _create(request: web.Request, project_id: int | None) -> web.Response:
-    """A key of a person, or of a project. They are counted while nobody else makes one there."""
+async def _create(
+    request: web.Request, project_id: int | None, *, owner: int | None = None
+) -> web.Response:
+    """A key of the actor, of the account `owner`, or of a project. They are counted while nobody
+    else makes one there.
+    """
     actor, body = request[ACTOR], request[BODY]
     came = client_origin(request)
-    key = new_key()
+    key, user_id = new_key(), owner or actor.user_id
 
     async def work(change: Change) -> str:
-        if project_id is None:
-            await sql.keys.hold(change.connection, user_id=actor.user_id)
+        if owner is not None:
+            await _hold_service(change, owner)
+        elif project_id is None:
+            await sql.keys.hold(change.connection, user_id=user_id)
         else:
             await change.enter(counting=True)
         shaped: str = await sql.keys.create(
             change.connection,
-            user_id=actor.user_id,
+            user_id=user_id,
             project_id=project_id,
             name=body.name.strip(),
             key_hash=digest(key),
@@ -177,12 +239,14 @@ async def _create(request: web.Request, project_id: int | None) -> web.Response:
             days=body.expires_in_days,
         )
         if await sql.keys.exceed(
-            change.connection, user_id=actor.user_id, project_id=project_id, most=MOST
+            change.connection, user_id=user_id, project_id=project_id, most=MOST
         ):
             whose = "a person" if project_id is None else "a project"
             raise Impossible(f"{whose} has at most {MOST} API keys", code="too_many_keys")
-        await accounts.note_login(change, "api_key_created", came, user_id=actor.user_id)
-        facts = {"name": body.name.strip(), "project_id": project_id, "scopes": body.scopes}
+        by = actor.user_id if owner is not None else None
+        await accounts.note_login(change, "api_key_created", came, user_id=user_id, actor_id=by)
+        facts = {"name": body.name.strip(), "user_id": user_id}
+        facts |= {"project_id": project_id, "scopes": body.scopes}
         await audit(change, "key.created", orjson.loads(shaped)["id"], after=facts)
         return shaped
 
@@ -190,14 +254,29 @@ async def _create(request: web.Request, project_id: int | None) -> web.Response:
     return answer(joined(json_text(key=key), made), status=201)
 
 
-async def _revoke(request: web.Request, project_id: int | None, key_id: int) -> web.Response:
+async def _hold_service(change: Change, user_id: int) -> None:
+    """Lock a service account, as whoever changes an account does; 422 for another one."""
+    await sql.auth.lock_admins(change.connection)
+    await sql.users.lock(change.connection, user_id=user_id)
+    await change.enter()
+    standing = await sql.users.standing(change.connection, user_id=user_id)
+    if standing["global_role"] in HUMAN_ROLES:
+        raise Impossible(
+            "people make their own API keys; this is no service account",
+            code="not_a_service_account",
+        )
+
+
+async def _revoke(
+    request: web.Request, project_id: int | None, key_id: int, *, owner: int | None = None
+) -> web.Response:
     actor, came = request[ACTOR], client_origin(request)
 
     async def work(change: Change) -> None:
-        if project_id is not None:
+        if project_id is not None or owner is not None:
             await change.enter(archived=True)
         revoked = await sql.keys.revoke(
-            change.connection, id=key_id, user_id=actor.user_id, project_id=project_id
+            change.connection, id=key_id, user_id=owner or actor.user_id, project_id=project_id
         )
         await accounts.note_login(
             change, "api_key_deleted", came, user_id=revoked["user_id"], actor_id=actor.user_id

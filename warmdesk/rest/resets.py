@@ -67,7 +67,8 @@ async def forgot_password(request: web.Request) -> web.Response:
 async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by the token of a mail. All sessions of the account end.
 
-    A token is good once, for an hour; a password that was set makes the account's others void.
+    A token is good once, for an hour. Another password makes all tokens of the account void, by
+    whatever way it was set; so does another address.
     `new_password` is another name of `password`.
     """
     desk, body = request.app[DESK], request[BODY]

@@ -33,14 +33,14 @@ KINDS = get_args(Kind)
     heavy=True,
 )
 async def search_everything(request: web.Request) -> web.Response:
-    """Find cards by key, title and description, comments, chat, topics, replies, and messages of
-    your conversations.
+    """Find cards, comments, messages, topics and replies.
 
-    Found is what holds every word of `q` and what you may see, at most 20 of each kind, the best
-    first: whole words before parts of words, titles before other text, and of equal ones the last
-    written. Case and accents make no difference; a word of two letters finds words that begin with
-    it, one of one letter only itself. Archived cards are found. Where very much fits, the newest is
-    looked at.
+    Cards are found by key, title and description; messages are those of chats and of your
+    conversations. Found is what holds every word of `q` and what you may see, at most 20 of each
+    kind, the best first: whole words before parts of words, titles before other text, and of equal
+    ones the last written. Case and accents make no difference; a word of two letters finds words
+    that begin with it, one of one letter only itself. Archived cards are found. Where very much
+    fits, the newest is looked at.
     """
     query: Search = request[QUERY]
     q = query.q.strip()

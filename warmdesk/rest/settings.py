@@ -17,12 +17,12 @@ from warmdesk.auth.tokens import new_secret
 from warmdesk.changes.audit import audit
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
-from warmdesk.errors import Forbidden, Impossible, WarmDeskError, field_error, fields_error
+from warmdesk.errors import Forbidden, WarmDeskError, field_error, fields_error
 from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK
 from warmdesk.http.route import PUBLIC, ApiTag, Rate
 from warmdesk.http.routing import route
-from warmdesk.mail.letters import Place, is_on, message, trial_letter
+from warmdesk.mail.letters import Place, message, require_mail, trial_letter
 from warmdesk.mail.postman import REASONS, NotTaken, Postman
 from warmdesk.realtime.change import Change
 from warmdesk.realtime.channels import CONTROL
@@ -130,9 +130,7 @@ async def send_test_mail(request: web.Request) -> web.Response:
     """Send a mail now, to see whether the settings are right; 502 says what is not."""
     desk, actor = request.app[DESK], request[ACTOR]
     values = desk.system.values
-    if not is_on(desk.settings, values):
-        missing = "smtp_host" if not values.smtp_host else "the configuration's base_url"
-        raise Impossible(f"nothing is mailed without {missing}", code="mail_off")
+    require_mail(desk.settings, values)
     account = json.loads(await sql.users.me(desk.database, user_id=actor.user_id))
     place = Place.of(desk.settings, values)
     letter = trial_letter(place, request[BODY].to, account["locale"])

@@ -369,7 +369,11 @@ def _check_account(handshake: Handshake, desk: Desk, actor: Actor) -> None:
         raise Forbidden("a service account opens no sockets")
     require_grant(actor, TO_READ)
     if actor.key_id is not None:
-        desk.system.check_key(actor, client_address(handshake, desk.settings.trusted_proxies))
+        desk.system.check_key(actor, _address(handshake, desk))
+
+
+def _address(handshake: Handshake, desk: Desk) -> str:
+    return client_address(handshake, desk.settings.trusted_proxies)
 
 
 async def _project(desk: Desk, actor: Actor, slug: str | None) -> EnteredProject | None:
@@ -473,6 +477,10 @@ def _follow(
         else CommandSocket(desk, actor, project, entrance)
     )
     connection.wants_changed = options.presence == "changed"
+    if actor.key_id is not None:
+        # Again: whoever closes those from where no key may be used cannot see this one yet.
+        connection.address = _address(handshake, desk)
+        desk.system.check_key(actor, connection.address)
     room.flush()
     since = room.last if options.since is None or reset is not None else options.since
     hello = Hello(

@@ -193,8 +193,6 @@ def _sent(body: LogTime | EditTime) -> dict[str, Any]:
         if sent.get("minutes", minutes) not in (None, minutes):
             two = Fault("conflicting", "two times are sent")
             raise fields_error({"minutes": two, "hours": two})
-        if minutes == 0:
-            raise field_error("hours", "out_of_range", "is less than a minute")
         sent["minutes"] = minutes
     if "date" in sent:
         sent["date"] = day(sent["date"], "date") if sent["date"] else None

@@ -30,7 +30,9 @@ class NewServerInvitation(Body):
 
 
 class Invitation(Shape):
-    """An open invitation."""
+    """An open invitation. `mail` says what became of the last mail with its link: it waits, was
+    taken by the mail server, or was refused for good; null when none was to be sent.
+    """
 
     id: int
     email: str | None
@@ -38,14 +40,19 @@ class Invitation(Shape):
     expires_at: Timestamp
     created_at: Timestamp
     inviter: UserRef
+    mail: Literal["waiting", "sent", "failed"] | None
+    mailed_at: Timestamp | None
 
 
 class Invited(Shape):
-    """A new invitation. Its link is told here, and never again."""
+    """A new invitation. Its link is told here, and never again. `mail` is null when no mail goes:
+    give the link to whom you invite.
+    """
 
     id: int
     email: str | None
     role: str
+    mail: Literal["waiting"] | None
     url: str
     expires_at: Timestamp
 

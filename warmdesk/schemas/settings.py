@@ -145,9 +145,37 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     default_labels: Annotated[
         str, Meta(max_length=LONGEST_LIST, description="Its labels, one a line.")
     ] = "Bug\nFeature\nDesign\nContent"
+    backup_schedule: Annotated[
+        Literal["disabled", "6h", "8h", "12h", "24h"],
+        Meta(description="How often a backup is made without being asked for."),
+    ] = "disabled"
+    backup_start_time: Annotated[
+        str,
+        Meta(
+            pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$(?!\n)",
+            description="When the first of a day is made, in UTC; empty is midnight.",
+            examples=["02:30"],
+            extra={"otherwise": "must be a time of day like 02:30"},
+        ),
+    ] = ""
+    backup_keep: Annotated[
+        int, Meta(ge=1, le=1000, description="How many backups are kept; the oldest go.")
+    ] = 10
+    backup_include_uploads: Annotated[
+        bool, Meta(description="Whether backups hold the files, too.")
+    ] = True
     gravatar_enabled: Annotated[
         bool, Meta(description="Whether accounts show the picture that gravatar.com has of them.")
     ] = True
+    webhook_allow_private: Annotated[
+        str,
+        Meta(
+            max_length=10_000,
+            description="Hosts, addresses and networks, separated by commas, to which outgoing"
+            " webhooks may lead although they are not public.",
+            examples=["build.example.lan, 10.1.2.0/24"],
+        ),
+    ] = ""
     upload_quota_mb: Annotated[
         int,
         Meta(
@@ -323,6 +351,14 @@ def _sender(value: str) -> Fault | None:
     return Fault("bad_format", "must be an address, or a name and an address in <>")
 
 
+def ascii_host(host: str) -> str:
+    """The name of a host as mail servers know it. Raises ValueError for one that none can have."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ValueError("the host is none") from error
+
+
 def sender(value: str) -> tuple[str, str] | None:
     """The name and the address of a sender; None when it is not exactly one."""
     try:
@@ -334,7 +370,8 @@ def sender(value: str) -> tuple[str, str] | None:
     found = header.addresses[0]
     try:
         msgspec.convert(found.addr_spec, Email)
-    except msgspec.ValidationError:
+        ascii_host(found.domain)
+    except ValueError:  # as is msgspec's
         return None
     return str(found.display_name), str(found.addr_spec)
 
@@ -345,6 +382,17 @@ def _networks(value: str) -> Fault | None:
             ipaddress.ip_network(each, strict=False)
         except ValueError:
             return Fault("bad_format", "must be addresses and networks, separated by commas")
+    return None
+
+
+def _targets(value: str) -> Fault | None:
+    for each in listed(value):
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            # What looks like a network and is none would pass for the name of a host.
+            if not re.fullmatch(HOST, each) or re.fullmatch(r"[0-9.:]+", each):
+                return Fault("bad_format", "must be hosts and networks, separated by commas")
     return None
 
 
@@ -370,5 +418,6 @@ CHECKS: dict[str, Callable[[Any], Fault | None]] = {
     "default_columns": _lines(COLUMNS, COLUMN_LENGTH),
     "default_labels": _lines(LABELS, LABEL_LENGTH),
     "api_allowed_ips": _networks,
+    "webhook_allow_private": _targets,
 }
 """What a type alone cannot say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -86,6 +86,16 @@ class Ping(Body):
     """Whether the board's digest is wanted too."""
 
     digest: bool = False
+
+
+class BackupProgress(Shape):
+    """How far a backup or a restore is: what is done now, and of how much. Where nobody knows how
+    much there is, `total` is 0.
+    """
+
+    stage: Literal["check", "tables", "files", "index", "migrate", "commit"]
+    done: int
+    total: int
 
 
 class Pong(Shape):

@@ -95,9 +95,13 @@ FontSize = Annotated[
 ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}")
 
 
+NO_ZONES = ("posix/", "right/", "localtime", "posixrules")
+"""How what some hosts keep beside the zones begins: no other host knows it, nor does PostgreSQL."""
+
+
 def is_timezone(name: str) -> bool:
     """Whether it is an IANA zone that this host knows."""
-    if not ZONE.fullmatch(name):
+    if not ZONE.fullmatch(name) or name.startswith(NO_ZONES):
         return False
     try:
         zoneinfo.ZoneInfo(name)
