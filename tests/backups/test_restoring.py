@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 from msgspec.structs import replace
 
-from tests.conftest import Board, Wait, serving
+from tests.conftest import Board
 from tests.person import Person
 from warmdesk.backups.making import OWN, TEXT, make
 from warmdesk.backups.restoring import restore

@@ -63,8 +63,10 @@ async def restore(
     progress: Progress = silent,
 ) -> Restored:
     """Put a backup in the place of all that there is. `safety`: the directory for a copy of what
-    there was; `carry`: what was revoked here since stays so, if the backup is of this installation. 409 while another is made or restored, 422 for an archive that cannot be restored,
-    503 when the tables cannot be had; then nothing changed.
+    there was. `carry`: what was revoked here since stays so, if the backup is of this installation.
+
+    409 while another is made or restored, 422 for an archive that cannot be restored, 503 when the
+    tables cannot be had; then nothing changed.
     """
     manifest = await checked(path, passphrase, progress)
     files = Files(settings)

@@ -9,9 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from warmdesk.schemas import Body, Shape, Timestamp
 
 FILENAME = "warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
-Filename = Annotated[
-    str, Meta(description="its file's name", max_length=100, examples=[FILENAME])
-]
+Filename = Annotated[str, Meta(description="its file's name", max_length=100, examples=[FILENAME])]
 
 
 class NewBackup(Body):
@@ -49,9 +47,9 @@ class Restore(Body):
     """Which backup is to be put back."""
 
     filename: Filename
-    mode: Annotated[
-        Literal["replace"], Meta(description="all that there is makes room for it")
-    ] = "replace"
+    mode: Annotated[Literal["replace"], Meta(description="all that there is makes room for it")] = (
+        "replace"
+    )
     passphrase: Annotated[
         str | UnsetType,
         Meta(

@@ -1,0 +1,65 @@
+"""Backups that nobody asks for: every so many hours by the system setting `backup_schedule`.
+
+Every worker of every host looks once a minute whether one is due; the row of `backup_state` lets
+one of them make it. Where that one dies another does, two minutes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, time, timedelta
+
+from warmdesk import clock
+from warmdesk.backups.directory import directory_of, prune
+from warmdesk.backups.making import make
+from warmdesk.db.queries import sql
+from warmdesk.errors import WarmDeskError
+from warmdesk.jobs.periodic import Job
+
+HOURS = {"6h": 6, "8h": 8, "12h": 12, "24h": 24}
+
+log = logging.getLogger(__name__)
+
+
+class Scheduled(Job):
+    """See the module."""
+
+    name = "backups"
+    seconds = 60.0
+
+    async def turn(self) -> int:
+        """Make a backup if one is due and no other process does; gives how many were made."""
+        desk, values = self.desk, self.desk.system.values
+        hours = HOURS.get(values.backup_schedule)
+        if hours is None:
+            return 0
+        slot = slot_of(datetime.fromtimestamp(clock.now(), UTC), hours, values.backup_start_time)
+        if not await sql.backups.claim(desk.database, slot=slot):
+            return 0
+        directory = directory_of(desk.settings)
+        try:
+            made = await make(
+                desk.settings,
+                directory,
+                include_files=values.backup_include_uploads,
+                passphrase=desk.settings.backup_passphrase,
+            )
+        except (WarmDeskError, OSError) as error:
+            log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
+            await sql.backups.note(desk.database, filename="", ok=False)
+            return 0
+        await sql.backups.note(desk.database, filename=made.filename, ok=True)
+        gone = await asyncio.to_thread(
+            prune, directory, values.backup_keep, never={made.filename}
+        )
+        log.info("backup.made filename=%s bytes=%d pruned=%d", made.filename, made.size, len(gone))
+        return 1
+
+
+def slot_of(now: datetime, hours: int, start: str) -> datetime:
+    """The last moment at which a backup was due: every so many hours from the start of a day on."""
+    begins = time.fromisoformat(start or "00:00")
+    first = datetime.combine(now.date(), begins, UTC)
+    behind = (now - first) // timedelta(hours=hours)
+    return first + behind * timedelta(hours=hours)
