@@ -1,4 +1,4 @@
-"""Changes of accounts that several entry points share: write an account and emit its events, end
+"""Changes of accounts that several entry points share: make one, write one and emit its events, end
 sessions, write the login history, refuse a taken name or one project too many.
 """
 
@@ -27,6 +27,7 @@ from warmdesk.realtime.events import (
     SESSION_REVOKED,
     USER_UPDATED,
 )
+from warmdesk.schemas.settings import SystemSettings, new_account
 
 PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
@@ -87,6 +88,45 @@ async def require_room(change: Change, user_id: int, field: str | None = None) -
             code="too_many_projects",
             **named,
         )
+
+
+async def create(
+    change: Change,
+    values: SystemSettings,
+    origin: Origin,
+    *,
+    email: str,
+    username: str,
+    password_hash: str,
+    first_name: str = "",
+    last_name: str = "",
+    display_name: str = "",
+    global_role: str = "user",
+    is_active: bool = True,
+    must_change_password: bool = False,
+    actor_id: int | None = None,
+) -> Any:
+    """A new account that somebody else makes: its ``id``, and as ``account`` its JSON. `Conflict`
+    when a name is taken.
+    """
+    with unique_names():
+        row = await sql.users.create(
+            change.connection,
+            email=email,
+            username=username,
+            password_hash=password_hash,
+            first_name=first_name,
+            last_name=last_name,
+            display_name=display_name,
+            **new_account(values),
+            global_role=global_role,
+            is_active=is_active,
+            must_change_password=must_change_password,
+        )
+    await note_login(change, "admin_user_created", origin, user_id=row["id"], actor_id=actor_id)
+    rights = {"global_role": global_role, "is_active": is_active}
+    await audit(change, "user.created", row["id"], after=rights)
+    return row
 
 
 def act_as(change: Change, user_id: int) -> None:
