@@ -18,11 +18,12 @@ import pytest
 import warmdesk
 from tests import pace
 from tests.conftest import Board, Wait
-from tests.journeys.conftest import Crowd
+from tests.journeys.conftest import Crowd, free_port
 from tests.journeys.running import SECRETS, Running, command, until, variables
 from tests.person import Person
 from tests.test_documents import HOME, parsed, rows
 from warmdesk.commands import NAMES
+from warmdesk.commands import command as command_of
 from warmdesk.commands.shared import MEANINGS, Status
 from warmdesk.config import Settings
 from warmdesk.db.migrations import files
@@ -153,6 +154,43 @@ async def test_what_cannot_be_is_one_sentence(
     (line,) = aside.splitlines()
     assert line.startswith("warmdesk: ")
     assert sentence in line
+
+
+@pytest.mark.timeout(300)
+async def test_the_example_of_each_command_does_what_it_says(
+    empty_database_url: str, outside: dict[str, Any], tmp_path: Path
+) -> None:
+    """As it stands in the help, but for the server's port; what does not end is interrupted."""
+    outside |= {"database_url": empty_database_url, "data_dir": tmp_path}
+    environment = variables(**outside)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    interrupted = {"serve": "swagger", "events": "user.updated", "demo": "They go on"}
+    for name in NAMES:
+        status, out, _ = await command(name, "--help")
+        assert status == 0
+        example = command_of(name).EXAMPLE
+        assert out.endswith(f"\n\nFor example:\n\n  {example}\n")
+        shell = f"exec {example}".replace("9000", str(free_port()))
+        log = tmp_path / f"{name}.log"
+        with log.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", shell),
+                stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, cwd=tmp_path,
+            )  # fmt: skip
+            assert process.stdin is not None
+            process.stdin.write(f"{PASSWORD}\n".encode())
+            process.stdin.close()
+            if name in interrupted:
+                waits = interrupted[name]
+                await until(lambda log=log, waits=waits: waits in log.read_text(), within=60)
+                process.send_signal(signal.SIGINT)
+            code = await asyncio.wait_for(process.wait(), 60 * pace.stretch())
+        wanted = 0 if name == "serve" or name not in interrupted else Status.INTERRUPTED
+        if name == "doctor":  # the session's PostgreSQL keeps nothing through a crash
+            assert "PostgreSQL: the schema is that of this program" in log.read_text()
+            wanted = Status.FAILED
+        assert code == wanted, (name, log.read_text())
+    assert json.loads((tmp_path / "openapi.json").read_text())["openapi"] == "3.0.3"
 
 
 @pytest.mark.parametrize(

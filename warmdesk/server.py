@@ -266,12 +266,12 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         finally:
             await connection.close()
 
-    _check_authority(settings.database_url)
+    check_authority(settings.database_url)
     with _telling_of_the_database():
         return asyncio.run(prepare())
 
 
-def _check_authority(dsn: str) -> None:
+def check_authority(dsn: str) -> None:
     """See that the authority by which the database's certificate is to be judged is there."""
     options = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
     mode = options.get("sslmode") or os.environ.get("PGSSLMODE", "")

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
 from warmdesk.auth.addresses import Origin
+from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
@@ -33,10 +35,33 @@ PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
 them gets an event, and waits meanwhile, when the person's name changes: 0.2 seconds for so many.
 """
+SESSIONS_OF_USER = 100
+"""Beyond them the one used longest ago ends."""
 SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
 """Fields that change how others see an account."""
 MOST_TOLD = 30_000
 """Projects and people that get the event of one change, at most: it takes a second."""
+
+
+async def open_session(
+    change: Change, user_id: int, origin: Origin, *, ttl: timedelta
+) -> tuple[str, str]:
+    """A new session: its id, and its first refresh token, which is good for so long."""
+    refresh_token = new_secret()
+    session_id = await sql.auth.open_session(
+        change.connection,
+        user_id=user_id,
+        token_hash=digest(refresh_token),
+        ttl=ttl,
+        ip=origin.ip,
+        user_agent=origin.user_agent,
+    )
+    await note_login(change, "login_ok", origin, user_id=user_id)
+    for row in await sql.auth.sessions_beyond(
+        change.connection, user_id=user_id, most=SESSIONS_OF_USER
+    ):
+        await end_sessions(change, user_id, only=row["id"])
+    return session_id, refresh_token
 
 
 async def end_sessions(

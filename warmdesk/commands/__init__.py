@@ -19,6 +19,8 @@ NAMES = (
     "set",
     "accept-secrets",
     "check",
+    "doctor",
+    "demo",
     "openapi",
     "events",
     "version",
