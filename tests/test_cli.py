@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,37 @@ import pytest
 
 import warmdesk
 from tests import pace
-from tests.conftest import Board
-from tests.journeys.conftest import Crowd
+from tests.conftest import Board, Wait
+from tests.journeys.conftest import Crowd, free_port
 from tests.journeys.running import SECRETS, Running, command, until, variables
 from tests.person import Person
 from tests.test_documents import HOME, parsed, rows
+from warmdesk.commands import NAMES
+from warmdesk.commands import command as command_of
+from warmdesk.commands.shared import MEANINGS, Status
 from warmdesk.config import Settings
+from warmdesk.db.migrations import files
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.jobs.retention import Retention
+from warmdesk.schemas.settings import FIELDS
 
 PASSWORD = "another good password"
-COMMANDS = ["serve", "migrate", "create-user", "reset-password", "accept-secrets"]
-COMMANDS += ["check", "openapi", "events", "version"]
+SECRETS_GIVEN = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
+NEWEST = files("migrations")[-1][0]
 
 
 @pytest.fixture
 def outside(database_url: str, redis_url: str) -> dict[str, Any]:
     """Settings for the session's PostgreSQL and Valkey."""
-    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
-    return {"database_url": database_url, "redis_url": redis_url} | secrets
+    return {"database_url": database_url, "redis_url": redis_url} | SECRETS_GIVEN
 
 
 async def test_version_and_help_need_nothing() -> None:
     assert (await command("version"))[1].startswith(f"WarmDesk {warmdesk.__version__} on Python 3.")
     status, out, _ = await command("--help")
     assert status == 0
-    assert re.findall(r"^    ([\w-]+)", out, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^    ([\w-]+)", out, re.MULTILINE) == list(NAMES)
     assert (await command("--version"))[1] == (await command("version"))[1]
     named = dict(re.findall(r"^  (\w+) = (.+)$", out, re.MULTILINE))
     assert list(named) == list(Settings.__struct_fields__)
@@ -55,14 +60,15 @@ async def test_a_first_value_of_a_system_setting_that_cannot_be_is_one_sentence(
     given: dict[str, Any] = {"data_dir": tmp_path, "smtp_from": "nobody"}
     status, _, aside = await command("serve", "--port", "0", **given)
     assert (status, aside) == (
-        1,
+        Status.SETTINGS,
         "warmdesk: WARMDESK_SMTP_FROM must be an address, or a name and an address in <>\n",
     )
 
 
 async def test_options_win_over_the_environment(tmp_path: Path) -> None:
     status, _, aside = await command("serve", "--port", "http", port=9000)
-    assert (status, aside.startswith("warmdesk: --port cannot be 'http': ")) == (1, True)
+    assert (status, aside.count("\n")) == (Status.MISTAKE, 1)
+    assert aside.startswith("warmdesk: --port cannot be 'http': ")
     status, _, aside = await command("check", "--data-dir", str(tmp_path / "x"), data_dir="/y")
     assert status == 1
     assert f"there is no database in {tmp_path}/x;" in aside
@@ -121,32 +127,153 @@ async def test_the_first_account_is_an_administrator_however_it_is_made(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "password", "sentence"),
+    ("status", "arguments", "password", "sentence"),
     [
-        (["create-user", "alice", "new@example.org"], PASSWORD, "the username is taken"),
-        (["create-user", "new", "alice@example.org"], PASSWORD, "the e-mail address is taken"),
-        (["create-user", "n", "new@example.org"], PASSWORD, ": username: must be at least 3"),
-        (["create-user", "new", "nowhere"], PASSWORD, "email: is no e-mail address"),
+        (1, ["create-user", "alice", "new@example.org"], PASSWORD, "the username is taken"),
+        (1, ["create-user", "new", "alice@example.org"], PASSWORD, "the e-mail address is taken"),
+        (2, ["create-user", "n", "new@example.org"], PASSWORD, ": username: must be at least 3"),
+        (2, ["create-user", "new", "nowhere"], PASSWORD, "email: is no e-mail address"),
         (
+            2,
             ["create-user", "n w", "nowhere"],
             "short",
             "warmdesk: email: is no e-mail address; username: may only have the letters a to z,"
             " digits, dots, hyphens, underscores; password: must be at least 8 characters",
         ),
-        (["reset-password", "alice"], "short", "password: must be at least 8 characters"),
-        (["reset-password", "nobody"], PASSWORD, "there is no account nobody"),
-        (["events", "no-such-project"], "", "not found"),
+        (2, ["reset-password", "alice"], "short", "password: must be at least 8 characters"),
+        (1, ["reset-password", "nobody"], PASSWORD, "there is no account nobody"),
+        (1, ["events", "no-such-project"], "", "not found"),
     ],
 )
 async def test_what_cannot_be_is_one_sentence(
-    arguments: list[str], password: str, sentence: str, outside: dict[str, Any]
+    status: int, arguments: list[str], password: str, sentence: str, outside: dict[str, Any]
 ) -> None:
-    status, out, aside = await command(*arguments, given=f"{password}\n", **outside)
+    *said, aside = await command(*arguments, given=f"{password}\n", **outside)
 
-    assert (status, out) == (1, "")
+    assert said == [status, ""]
     (line,) = aside.splitlines()
     assert line.startswith("warmdesk: ")
     assert sentence in line
+
+
+@pytest.mark.timeout(300)
+async def test_the_example_of_each_command_does_what_it_says(
+    empty_database_url: str, outside: dict[str, Any], tmp_path: Path
+) -> None:
+    """As it stands in the help, but for the server's port; what does not end is interrupted."""
+    outside |= {"database_url": empty_database_url, "data_dir": tmp_path}
+    environment = variables(**outside)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    interrupted = {"serve": "swagger", "events": "user.updated", "demo": "They go on"}
+    for name in NAMES:
+        status, out, _ = await command(name, "--help")
+        assert status == 0
+        example = command_of(name).EXAMPLE
+        assert out.endswith(f"\n\nFor example:\n\n  {example}\n")
+        shell = f"exec {example}".replace("9000", str(free_port()))
+        log = tmp_path / f"{name}.log"
+        with log.open("wb") as said:
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", shell),
+                stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, cwd=tmp_path,
+            )  # fmt: skip
+            assert process.stdin is not None
+            process.stdin.write(f"{PASSWORD}\n".encode())
+            process.stdin.close()
+            if name in interrupted:
+                waits = interrupted[name]
+                await until(lambda log=log, waits=waits: waits in log.read_text(), within=60)
+                process.send_signal(signal.SIGINT)
+            code = await asyncio.wait_for(process.wait(), 60 * pace.stretch())
+        wanted = 0 if name == "serve" or name not in interrupted else Status.INTERRUPTED
+        if name == "doctor":  # the session's PostgreSQL keeps nothing through a crash
+            assert "PostgreSQL: the schema is that of this program" in log.read_text()
+            wanted = Status.FAILED
+        assert code == wanted, (name, log.read_text())
+    assert json.loads((tmp_path / "openapi.json").read_text())["openapi"] == "3.0.3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "warmdesk: the following arguments are required: COMMAND; see warmdesk --help"),
+        (["chekc"], "argument COMMAND: invalid choice: 'chekc'"),
+        (["check", "--jsn"], "unrecognized arguments: --jsn"),
+        (["check", "--js"], "unrecognized arguments: --js"),
+        (["check", "a\nb\x1b[31m"], "unrecognized arguments: a b"),
+        (["create-user", "alice"], "arguments are required: email; see warmdesk create-user"),
+        (["events", "demo", "--since", "-5"], "argument --since: '-5' is not the seq of an event"),
+        (
+            ["events", "demo", "--since", "1e3"],
+            "argument --since: '1e3' is not the seq of an event",
+        ),
+        (["serve", "--workers", "none"], "--workers cannot be 'none': it must be a whole number"),
+        (["serve", "--port"], "argument --port: expected one argument"),
+    ],
+)
+async def test_a_mistake_on_the_command_line_is_one_line_and_status_2(
+    arguments: list[str], sentence: str
+) -> None:
+    status, out, aside = await command(*arguments)
+
+    assert (status, out) == (Status.MISTAKE, "")
+    (line,) = aside.splitlines()
+    assert line.startswith("warmdesk: ")
+    assert sentence in line
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"port": "http"}, Status.SETTINGS),
+        ({"tls_cert": "/nowhere.pem", "tls_key": "/nowhere.pem"}, Status.SETTINGS),
+        ({"database_url": "postgresql://127.0.0.1:1/desk", **SECRETS_GIVEN}, Status.SERVERS),
+    ],
+)
+async def test_the_kind_of_a_failure_is_the_exit_status(
+    given: dict[str, Any], status: Status, tmp_path: Path
+) -> None:
+    doing = "events" if status is Status.SERVERS else "serve"
+    more = ["user:1"] if doing == "events" else []
+    found, out, aside = await command(doing, *more, **({"data_dir": tmp_path} | given))
+    assert (found, out, aside.count("\n")) == (status, "", 1)
+
+
+def test_the_exit_statuses_are_told() -> None:
+    told = rows(parsed("docs/operations.rst"), "The command line")
+    assert {int(row[0]): row[1].replace("\n", " ") for row in told} == MEANINGS
+    assert list(MEANINGS) == list(Status)
+
+
+async def test_what_programs_read_is_json(outside: dict[str, Any], alice: Person) -> None:
+    status, out, _ = await command("version", "--json")
+    assert (status, json.loads(out)["version"]) == (0, warmdesk.__version__)
+    status, out, _ = await command("check", "--json", **outside)
+    assert (status, json.loads(out)) == (0, {"faults": []})
+    status, out, _ = await command("migrate", "--json", **outside)
+    assert (status, json.loads(out)) == (0, {"schema": NEWEST})
+    new = ["create-user", "Nils", "nils@example.org", "--json"]
+    status, out, _ = await command(*new, given=f"{PASSWORD}\n", **outside)
+    made = json.loads(out)
+    assert (status, made.pop("id") > 5) == (0, True)
+    assert made == {"username": "Nils", "email": "nils@example.org", "global_role": "user"}
+    status, out, aside = await command(*new, given=f"{PASSWORD}\n", **outside)
+    assert (status, out, aside) == (1, "", "warmdesk: the e-mail address is taken\n")
+    await alice.token()
+    new = ["reset-password", "alice", "--json"]
+    status, out, _ = await command(*new, given=f"{PASSWORD}\n", **outside)
+    assert (status, json.loads(out)) == (0, {"username": "alice", "sessions_ended": 1})
+
+
+async def test_a_password_must_be_as_the_settings_want_it(
+    root: Person, outside: dict[str, Any]
+) -> None:
+    await root.put("/admin/system-settings", {"password_require_digit": True})
+    for new in (["create-user", "nils", "nils@example.org"], ["reset-password", "alice"]):
+        status, out, aside = await command(*new, given=f"{PASSWORD}\n", **outside)
+        assert (status, out) == (Status.MISTAKE, "")
+        assert aside == "warmdesk: password: must have a digit\n"
 
 
 @pytest.mark.parametrize("part", ["hid#den@/desk", "hid/den@/desk", "word@/desk?gsslib=hidden"])
@@ -157,7 +284,8 @@ async def test_nothing_of_a_url_is_told(
     outside["database_url"] = f"postgresql://desk:{part}"
     status, out, aside = await command(*arguments, **outside)
 
-    assert (status, out) == (1, "")
+    assert status in (Status.SETTINGS, Status.SERVERS)
+    assert out == ""
     (line,) = aside.splitlines()
     assert re.match("warmdesk: .*(WARMDESK_DATABASE_URL|database or Redis) cannot be ", line)
     assert "hid" not in line
@@ -184,6 +312,85 @@ async def test_a_new_password_ends_sessions_and_sockets(
     anew = Person(alice.url, "alice", password=PASSWORD)
     assert (await anew.get("/users/me"))["username"] == "alice"
     await anew.close()
+
+
+async def test_a_setting_is_shown_changed_and_heard_of_by_workers_that_run(
+    root: Person, desk: Desk, settings: Settings, connection: Any, eventually: Wait
+) -> None:
+    given = {
+        name: getattr(settings, name) for name in ("database_url", "redis_url", *SECRETS_GIVEN)
+    }
+    assert (await root.get("/system/settings"))["company_name"] == ""
+    status, out, aside = await command("set", "company_name", "Wonderland Ltd", **given)
+    began = time.monotonic()
+    assert (status, aside) == (0, "")
+    assert out.startswith("company_name = Wonderland Ltd\n  Whose installation it is.")
+    await eventually(lambda: desk.system.values.company_name == "Wonderland Ltd", every=0.05)
+    assert time.monotonic() - began < pace.here(2.5)
+    (line,) = await root.get("/admin/audit?action=setting.changed")
+    assert line["after"] == {"company_name": "Wonderland Ltd"}
+    assert line["actor"] is None
+
+    status, out, _ = await command("set", "registration_enabled", "OFF", "--json", **given)
+    assert (status, json.loads(out)) == (0, {"registration_enabled": False})
+    status, out, _ = await command("set", **given)
+    shown = dict(line.split(" = ", 1) for line in out.splitlines())
+    assert list(shown) == list(FIELDS)
+    assert shown["registration_enabled"] == "off"
+    assert shown["default_columns"] == "Backlog, In Progress, Review, Done"
+    status, out, _ = await command("set", "--json", **given)
+    assert json.loads(out) == await root.get("/admin/system-settings")
+
+    lines = ["set", "default_columns", "-", "--json"]
+    status, out, _ = await command(*lines, given="Ideas\nDone\n", **given)
+    assert (status, json.loads(out)) == (0, {"default_columns": "Ideas\nDone"})
+    status, out, _ = await command("set", "default_columns", "--default", **given)
+    assert out.startswith("default_columns = Backlog, In Progress, Review, Done\n")
+    left = await connection.fetch("select key from system_settings order by key")
+    assert [row["key"] for row in left] == ["company_name", "registration_enabled"]
+
+
+async def test_a_secret_setting_is_read_as_input_and_never_shown(
+    outside: dict[str, Any], connection: Any
+) -> None:
+    new = ["set", "smtp_password", "-"]
+    status, out, aside = await command(*new, given="open sesame\n", **outside)
+    assert (status, aside) == (0, "")
+    assert out.startswith("smtp_password = (set)\n")
+    assert "sesame" not in await connection.fetchval("select value from system_settings")
+    assert "sesame" not in str(await connection.fetch("select * from audit"))
+    status, out, _ = await command("set", "smtp_password", "--json", **outside)
+    assert json.loads(out) == {"smtp_password_set": True}
+    assert "sesame" not in (await command("set", **outside))[1]
+    status, out, _ = await command("set", "smtp_password", "", "--json", **outside)
+    assert json.loads(out) == {"smtp_password_set": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["smtp_hots"], "smtp_hots is not a system setting; did you mean smtp_host?"),
+        (["x"], "x is not a system setting; warmdesk set shows them all"),
+        (["smtp_port", "0"], "smtp_port: must be at least 1"),
+        (["smtp_port", "many"], "smtp_port: must be a whole number"),
+        (["smtp_from", "nobody"], "smtp_from: must be an address, or a name and an address in <>"),
+        (["gravatar_enabled", "maybe"], "gravatar_enabled: must be on or off"),
+        (["default_timezone", "Mars/Olympus"], "default_timezone: not an IANA time zone"),
+        (["smtp_password", "open sesame"], 'smtp_password is a secret: write "-", and it is'),
+        (["--default"], "--default goes with a KEY and no VALUE"),
+        (["smtp_port", "25", "--default"], "--default goes with a KEY and no VALUE"),
+        (["smtp_port", "25", "26"], "unrecognized arguments: 26"),
+    ],
+)
+async def test_what_no_setting_can_be_is_a_mistake_that_changes_nothing(
+    arguments: list[str], sentence: str, outside: dict[str, Any], connection: Any
+) -> None:
+    status, out, aside = await command("set", *arguments, **outside)
+
+    assert (status, out) == (Status.MISTAKE, "")
+    (line,) = aside.splitlines()
+    assert line.startswith(f"warmdesk: {sentence}")
+    assert await connection.fetchval("select count(*) from system_settings") == 0
 
 
 @pytest.mark.parametrize("since", [0, 99_999])

@@ -25,6 +25,10 @@ class StartError(Exception):
     """The server cannot start; the message says what to do."""
 
 
+class NotUsable(StartError):
+    """PostgreSQL or Redis is away or refuses; the message says which and why."""
+
+
 def bind(settings: Settings) -> list[socket.socket]:
     """A bound socket for each worker where the kernel balances them; else one for all."""
     host, port = settings.host, settings.port

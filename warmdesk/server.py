@@ -23,7 +23,7 @@ import msgspec
 import warmdesk
 from warmdesk import redis_check, worker
 from warmdesk.app import paths
-from warmdesk.config import Settings, variable, with_secrets
+from warmdesk.config import ConfigError, Settings, variable, with_secrets
 from warmdesk.db.dial import connect
 from warmdesk.db.installation import differing_secrets
 from warmdesk.db.migrations import migrate
@@ -31,7 +31,7 @@ from warmdesk.db.pool import HEALING_CONNECTIONS, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.tending import Server
-from warmdesk.listeners import StartError, address, bind, bind_more
+from warmdesk.listeners import NotUsable, StartError, address, bind, bind_more
 from warmdesk.log import quoted, say
 from warmdesk.outages import reason_of
 from warmdesk.realtime.bus import REDIS_AWAY, named_redis
@@ -149,7 +149,7 @@ def check_tls(settings: Settings) -> None:
         worker.tls(settings)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StartError(
+        raise ConfigError(
             f"WARMDESK_TLS_CERT and WARMDESK_TLS_KEY cannot be used: {reason or error}"
         ) from None
 
@@ -254,7 +254,7 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
             limit = await sql.server.connection_limit(connection)
             needed = connections(settings, workers=settings.workers)
             if needed > limit - SPARE_CONNECTIONS:
-                raise StartError(
+                raise ConfigError(
                     f"WARMDESK_WORKERS {settings.workers}, each with WARMDESK_DATABASE_POOL"
                     f" {settings.database_pool}, WARMDESK_DATABASE_HEAVY_POOL"
                     f" {settings.database_heavy_pool} and {HEALING_CONNECTIONS} more, need"
@@ -266,12 +266,12 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
         finally:
             await connection.close()
 
-    _check_authority(settings.database_url)
+    check_authority(settings.database_url)
     with _telling_of_the_database():
         return asyncio.run(prepare())
 
 
-def _check_authority(dsn: str) -> None:
+def check_authority(dsn: str) -> None:
     """See that the authority by which the database's certificate is to be judged is there."""
     options = {name: values[-1] for name, values in parse_qs(urlsplit(dsn).query).items()}
     mode = options.get("sslmode") or os.environ.get("PGSSLMODE", "")
@@ -280,7 +280,7 @@ def _check_authority(dsn: str) -> None:
         return
     file = Path(named or Path.home() / ".postgresql" / "root.crt")
     if not os.access(file, os.R_OK):
-        raise StartError(
+        raise ConfigError(
             f"the database in WARMDESK_DATABASE_URL cannot be used: sslmode={mode} needs the"
             f" certificate of the authority that signed PostgreSQL's, and there is none in {file};"
             " put it there, or name its file with &sslrootcert=FILE"
@@ -314,7 +314,7 @@ def check_redis(settings: Settings, *, say: Say = say) -> None:
     try:
         asyncio.run(check())
     except RedisRefused as error:
-        raise StartError(
+        raise NotUsable(
             f"the Redis in WARMDESK_REDIS_URL, {where}, cannot be used: {error}"
         ) from None
 
@@ -335,7 +335,7 @@ def check_secrets(settings: Settings) -> None:
         differing = asyncio.run(check())
     if differing:
         names = " and ".join(variable(name) for name in differing)
-        raise StartError(
+        raise ConfigError(
             f"{names} of this host: not what the other hosts of this installation have; set the"
             ' same on all, or, to change it, run "warmdesk accept-secrets" here and restart them'
         )
@@ -343,16 +343,16 @@ def check_secrets(settings: Settings) -> None:
 
 @contextmanager
 def _telling_of_the_database() -> Iterator[None]:
-    """Its errors become a `StartError`."""
+    """Its errors become a `NotUsable`."""
     try:
         yield
     except LimitsRefused as error:
-        raise StartError(
+        raise NotUsable(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {error}, as with PgBouncer;"
             " name PostgreSQL itself, for WarmDesk keeps pools of its own"
         ) from None
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise StartError(
+        raise NotUsable(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {reason(error)}"
         ) from None
 

@@ -26,6 +26,7 @@ from tests.journeys.conftest import OwnPostgres, free_port
 from tests.journeys.proxy import Proxy
 from tests.journeys.running import SECRETS, Running, refused, until
 from warmdesk import server
+from warmdesk.commands.shared import Status
 from warmdesk.embedded import Valkey
 from warmdesk.embedded.child import before_exec, nobody
 
@@ -192,7 +193,7 @@ async def test_sentinels_that_refuse(outside: dict[str, Any], guarded: str) -> N
     url = f"sentinel://:not-this-one@{guarded}/desk"
     running = Running(**outside | {"redis_url": url})
     try:
-        assert await running.ended(within=20) == 1
+        assert await running.ended(within=20) == Status.SERVERS
         *before, said = running.log.splitlines()
     finally:
         running._end()

@@ -24,6 +24,7 @@ from tests.person import PASSWORD, Person
 from warmdesk.auth import passwords
 from warmdesk.auth.addresses import network
 from warmdesk.auth.tokens import digest, new_secret
+from warmdesk.changes import accounts
 from warmdesk.client import Answer, Client
 from warmdesk.db.pool import Database
 from warmdesk.db.queries import Query
@@ -979,7 +980,7 @@ async def test_a_session_and_a_person_may_refresh_so_often(
 async def test_a_person_has_so_many_sessions_and_the_longest_unused_ends(
     anyone: Client, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SESSIONS_OF_USER", 3)
+    monkeypatch.setattr(accounts, "SESSIONS_OF_USER", 3)
     tokens = [await tokens_of(anyone) for _ in range(3)]
     other = await tokens_of(anyone, "bob")
     used = (await refresh(anyone, tokens[0]["refresh_token"])).checked()

@@ -1,4 +1,4 @@
-"""Changes of accounts that several entry points share: write an account and emit its events, end
+"""Changes of accounts that several entry points share: make one, write one and emit its events, end
 sessions, write the login history, refuse a taken name or one project too many.
 """
 
@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import orjson
 
 from warmdesk.auth.addresses import Origin
+from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, Impossible
@@ -27,15 +29,39 @@ from warmdesk.realtime.events import (
     SESSION_REVOKED,
     USER_UPDATED,
 )
+from warmdesk.schemas.settings import SystemSettings, new_account
 
 PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
 them gets an event, and waits meanwhile, when the person's name changes: 0.2 seconds for so many.
 """
+SESSIONS_OF_USER = 100
+"""Beyond them the one used longest ago ends."""
 SHOWN = ("display_name", "username", "avatar_url", "first_name", "last_name")
 """Fields that change how others see an account."""
 MOST_TOLD = 30_000
 """Projects and people that get the event of one change, at most: it takes a second."""
+
+
+async def open_session(
+    change: Change, user_id: int, origin: Origin, *, ttl: timedelta
+) -> tuple[str, str]:
+    """A new session: its id, and its first refresh token, which is good for so long."""
+    refresh_token = new_secret()
+    session_id = await sql.auth.open_session(
+        change.connection,
+        user_id=user_id,
+        token_hash=digest(refresh_token),
+        ttl=ttl,
+        ip=origin.ip,
+        user_agent=origin.user_agent,
+    )
+    await note_login(change, "login_ok", origin, user_id=user_id)
+    for row in await sql.auth.sessions_beyond(
+        change.connection, user_id=user_id, most=SESSIONS_OF_USER
+    ):
+        await end_sessions(change, user_id, only=row["id"])
+    return session_id, refresh_token
 
 
 async def end_sessions(
@@ -87,6 +113,45 @@ async def require_room(change: Change, user_id: int, field: str | None = None) -
             code="too_many_projects",
             **named,
         )
+
+
+async def create(
+    change: Change,
+    values: SystemSettings,
+    origin: Origin,
+    *,
+    email: str,
+    username: str,
+    password_hash: str,
+    first_name: str = "",
+    last_name: str = "",
+    display_name: str = "",
+    global_role: str = "user",
+    is_active: bool = True,
+    must_change_password: bool = False,
+    actor_id: int | None = None,
+) -> Any:
+    """A new account that somebody else makes: its ``id``, and as ``account`` its JSON. `Conflict`
+    when a name is taken.
+    """
+    with unique_names():
+        row = await sql.users.create(
+            change.connection,
+            email=email,
+            username=username,
+            password_hash=password_hash,
+            first_name=first_name,
+            last_name=last_name,
+            display_name=display_name,
+            **new_account(values),
+            global_role=global_role,
+            is_active=is_active,
+            must_change_password=must_change_password,
+        )
+    await note_login(change, "admin_user_created", origin, user_id=row["id"], actor_id=actor_id)
+    rights = {"global_role": global_role, "is_active": is_active}
+    await audit(change, "user.created", row["id"], after=rights)
+    return row
 
 
 def act_as(change: Change, user_id: int) -> None:

@@ -41,6 +41,16 @@ async def differing_secrets(connection: Any, settings: Settings) -> list[str]:
     return [name for name in SECRETS if not _fits(prints[name], getattr(settings, name))]
 
 
+async def known_to_differ(connection: Any, settings: Settings) -> list[str]:
+    """The same, and nothing is kept: while no host has started, none differs."""
+    prints = {row["setting"]: row["print"] for row in await sql.server.secret_prints(connection)}
+    return [
+        name
+        for name in SECRETS
+        if name in prints and not _fits(prints[name], getattr(settings, name))
+    ]
+
+
 async def accept_secrets(connection: Any, settings: Settings) -> None:
     """From now on the secrets of these settings are the ones with which hosts may start."""
     await _keep(connection, settings, again=True)

@@ -19,7 +19,7 @@ import hashlib
 import importlib.resources
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import warmdesk
 from warmdesk.db.dial import connect
@@ -49,6 +49,21 @@ $$
 
 class MigrationError(Exception):
     """The schema and this program do not fit; the message says what to do."""
+
+
+class Migration(NamedTuple):
+    """A file of ``sql/migrations``."""
+
+    name: str
+    text: str
+
+    @property
+    def version(self) -> int:
+        return int(self.name.split("_")[0])
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def files(folder: str) -> list[tuple[str, str]]:
@@ -89,11 +104,15 @@ def newest() -> int:
     return max(int(name.split("_")[0]) for name, _ in files("migrations"))
 
 
-async def _bring_up(connection: Any, erasing: Iterable[str], upto: int | None = None) -> list[str]:
-    done = {
-        row["version"]: row for row in await connection.fetch("select * from schema_migrations")
-    }
-    known = {int(name.split("_")[0]): (name, text) for name, text in files("migrations")}
+async def missing(connection: Any) -> tuple[list[Migration], bool]:
+    """The migrations that have not run on this database, and whether it has had newer ones than
+    this program's. Raises `MigrationError` when the two do not fit.
+    """
+    done = {}
+    if await connection.fetchval("select to_regclass('schema_migrations') is not null"):
+        rows = await connection.fetch("select * from schema_migrations")
+        done = {row["version"]: row for row in rows}
+    known = {int(name.split("_")[0]): Migration(name, text) for name, text in files("migrations")}
     for version, row in sorted(done.items()):
         if version not in known and numbers(row["oldest_program"]) > numbers(warmdesk.__version__):
             raise MigrationError(
@@ -101,35 +120,36 @@ async def _bring_up(connection: Any, erasing: Iterable[str], upto: int | None = 
                 f" WarmDesk {row['oldest_program']} or newer;"
                 f" this is {warmdesk.__version__}"
             )
+    for version, one in sorted(known.items()):
+        if version in done and done[version]["sha256"] != one.digest:
+            raise MigrationError(
+                f"migration {one.name} was edited after it ran on this database; restore the file"
+            )
     newer = any(version not in known for version in done)
-    ran: list[str] = []
-    for version, (name, text) in sorted(known.items()):
-        if upto is not None and version > upto:
-            return ran
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        if version in done:
-            if done[version]["sha256"] != digest:
-                raise MigrationError(
-                    f"migration {name} was edited after it ran on this database; restore the file"
-                )
-            continue
-        oldest = OLDEST.search(text)
+    return [one for version, one in sorted(known.items()) if version not in done], newer
+
+
+async def _bring_up(connection: Any, erasing: Iterable[str], upto: int | None = None) -> list[str]:
+    waiting, newer = await missing(connection)
+    if upto is not None:
+        waiting = [one for one in waiting if one.version <= upto]
+    for one in waiting:
+        oldest = OLDEST.search(one.text)
         if oldest is None:
-            raise MigrationError(f"migration {name} does not name its oldest program")
+            raise MigrationError(f"migration {one.name} does not name its oldest program")
         async with connection.transaction():
-            await connection.execute(text)
+            await connection.execute(one.text)
             await connection.execute(
                 "insert into schema_migrations (version, name, sha256, oldest_program)"
                 " values ($1, $2, $3, $4)",
-                version,
-                name,
-                digest,
+                one.version,
+                one.name,
+                one.digest,
                 oldest[1],
             )
-        ran.append(name)
     if not newer and upto is None:
         await _replace_functions(connection, erasing)
-    return ran
+    return [one.name for one in waiting]
 
 
 async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:

@@ -719,6 +719,18 @@ class ConversationsQueries(Queries):
     @query
     def unread(self, *, reader: int | None, channel: str | None, limit: int | None) -> Row: ...
 
+class DoctorQueries(Queries):
+    @query
+    def standing(self) -> Row: ...
+    @query
+    def extensions(self) -> Rows: ...
+    @query
+    def note(self) -> Any: ...
+    @query
+    def last_failed(self) -> Any: ...
+    @query
+    def failed_from(self, *, after: int | None, agent: str | None) -> Rows: ...
+
 class FeedsQueries(Queries):
     @query
     def record(
@@ -1714,6 +1726,7 @@ class Sql(Statements):
     columns: ColumnsQueries
     comments: CommentsQueries
     conversations: ConversationsQueries
+    doctor: DoctorQueries
     feeds: FeedsQueries
     health: HealthQueries
     invitations: InvitationsQueries

@@ -12,6 +12,7 @@ import ipaddress
 import ssl
 from email.message import EmailMessage
 from types import TracebackType
+from typing import NamedTuple
 
 import aiosmtplib
 
@@ -50,6 +51,13 @@ class NotTaken(Exception):
         self.final = reason in OF_THE_MAIL - {"sender"} and 500 <= code < 600
 
 
+class Offer(NamedTuple):
+    """What a mail server offers who connects as we do."""
+
+    encrypted: bool
+    extensions: tuple[str, ...]
+
+
 class Postman:
     """Brings mails to the server that the settings name, one after the other. Use it as a context:
     at its end it says goodbye.
@@ -79,6 +87,20 @@ class Postman:
             pass
         finally:
             client.close()
+
+    async def offer(self) -> Offer:
+        """Come as with a mail, and send none. Raises `NotTaken`."""
+        try:
+            client = await self._connected()
+            if not client.is_ehlo_or_helo_needed:
+                await client.ehlo()
+            extensions = tuple(sorted(each.upper() for each in client.esmtp_extensions))
+            return Offer(client.get_transport_info("sslcontext") is not None, extensions)
+        except BaseException as error:
+            self._hang_up()
+            if (why := _why(error)) is not None:
+                raise why from error
+            raise
 
     async def send(self, message: EmailMessage) -> None:
         """Have a mail taken. Raises `NotTaken`; then the next one begins with a new connection."""

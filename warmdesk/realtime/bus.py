@@ -96,8 +96,12 @@ def named_redis(url: str) -> str:
     return f"{parts.hostname or 'localhost'}:{parts.port or REDIS_PORT}"
 
 
+def sentinels_of(url: str) -> list[tuple[str, int]]:
+    """The sentinels of a URL, each as host and port."""
+    return _addresses(urlsplit(url))
+
+
 def _addresses(parts: SplitResult) -> list[tuple[str, int]]:
-    """The sentinels of a URL."""
     found = []
     for address in parts.netloc.rpartition("@")[2].split(","):
         one = urlsplit(f"//{address.strip()}")

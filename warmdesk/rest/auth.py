@@ -52,8 +52,6 @@ REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
 """Each leaves a row until it expires, because a used token that comes back tells of a theft: within
 the seven days of a token an account has at most 101,000."""
-SESSIONS_OF_USER = 100
-"""Beyond them the one used longest ago ends."""
 NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
@@ -279,22 +277,8 @@ def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:
 
 
 async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) -> tuple[str, str]:
-    """A new session: its id, and its first refresh token."""
-    refresh_token = new_secret()
-    session_id = await sql.auth.open_session(
-        change.connection,
-        user_id=user_id,
-        token_hash=digest(refresh_token),
-        ttl=timedelta(seconds=desk.settings.refresh_token_ttl),
-        ip=came.ip,
-        user_agent=came.user_agent,
-    )
-    await accounts.note_login(change, "login_ok", came, user_id=user_id)
-    for row in await sql.auth.sessions_beyond(
-        change.connection, user_id=user_id, most=SESSIONS_OF_USER
-    ):
-        await accounts.end_sessions(change, user_id, only=row["id"])
-    return session_id, refresh_token
+    ttl = timedelta(seconds=desk.settings.refresh_token_ttl)
+    return await accounts.open_session(change, user_id, came, ttl=ttl)
 
 
 def _tokens(

@@ -8,13 +8,12 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-import orjson
 from aiohttp import web
 from msgspec import UNSET
 
 from warmdesk.auth.actor import Actor, GlobalRole
 from warmdesk.auth.tokens import new_secret
-from warmdesk.changes.audit import audit
+from warmdesk.changes.settings import changed
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, WarmDeskError, field_error, fields_error
@@ -25,12 +24,11 @@ from warmdesk.http.routing import route
 from warmdesk.mail.letters import Place, message, require_mail, trial_letter
 from warmdesk.mail.postman import REASONS, NotTaken, Postman
 from warmdesk.realtime.change import Change
-from warmdesk.realtime.channels import CONTROL
-from warmdesk.realtime.events import CONTROL_SETTINGS
 from warmdesk.schemas.settings import (
     FIELDS,
     PublicSettings,
     ShownSettings,
+    SystemSettings,
     TestMail,
     UpdateSettings,
     faults,
@@ -80,32 +78,9 @@ async def update_settings(request: web.Request) -> web.Response:
     _refuse_keys(actor, fields)
     system = desk.system
 
-    async def work(change: Change) -> tuple[Any, list[str]]:
+    async def work(change: Change) -> tuple[SystemSettings, list[str]]:
         await change.enter()
-        await sql.settings.hold(change.connection)
-        rows = await sql.settings.all(change.connection)
-        before = system.read(rows)
-        cleared = [row["key"] for row in rows if fields.get(row["key"], "") is None]
-        changed = {
-            name: value
-            for name, value in fields.items()
-            if value is not None and value != getattr(before, name)
-        }
-        if not changed and not cleared:
-            return before, []
-        await sql.settings.write(
-            change.connection,
-            keys=list(changed),
-            values=[system.written(key, value) for key, value in changed.items()],
-            cleared=cleared,
-        )
-        keys = sorted([*changed, *cleared])
-        after = system.read(await sql.settings.all(change.connection))
-        for key in keys:
-            values = {key: getattr(before, key)}, {key: getattr(after, key)}
-            await audit(change, "setting.changed", before=values[0], after=values[1])
-        change.emit(CONTROL, CONTROL_SETTINGS, orjson.dumps({"keys": keys}).decode())
-        return after, keys
+        return await changed(change, system, fields)
 
     values, keys = await desk.changes.run(request[CONTEXT], work)
     if keys:

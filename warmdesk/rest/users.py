@@ -34,7 +34,6 @@ from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.settings import new_account
 from warmdesk.schemas.users import (
     Account,
     ChangePassword,
@@ -301,28 +300,20 @@ async def create_user(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> Outcome:
         await change.enter()
-        with accounts.unique_names():
-            row = await sql.users.create(
-                change.connection,
-                email=body.email,
-                username=body.username,
-                password_hash=password_hash,
-                first_name=body.first_name or "",
-                last_name=body.last_name or "",
-                display_name=body.display_name or "",
-                **new_account(desk.system.values),
-                global_role=body.global_role,
-                is_active=body.is_active,
-                must_change_password=body.must_change_password,
-            )
-        await accounts.note_login(
-            change, "admin_user_created", came, user_id=row["id"], actor_id=actor.user_id
-        )
-        await audit(
+        row = await accounts.create(
             change,
-            "user.created",
-            row["id"],
-            after={"global_role": body.global_role, "is_active": body.is_active},
+            desk.system.values,
+            came,
+            email=body.email,
+            username=body.username,
+            password_hash=password_hash,
+            first_name=body.first_name or "",
+            last_name=body.last_name or "",
+            display_name=body.display_name or "",
+            global_role=body.global_role,
+            is_active=body.is_active,
+            must_change_password=body.must_change_password,
+            actor_id=actor.user_id,
         )
         return Outcome(201, row["account"])
 

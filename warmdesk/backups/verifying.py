@@ -1,0 +1,81 @@
+"""A backup is tried out: restored into a database of its own and compared with what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from msgspec.structs import replace
+
+from warmdesk.backups.archive import Manifest
+from warmdesk.backups.making import Progress, long_connection, silent
+from warmdesk.backups.restoring import checked, fill
+from warmdesk.config import Settings
+from warmdesk.db import migrations
+from warmdesk.db.queries import sql
+from warmdesk.errors import Unavailable
+from warmdesk.realtime.events import ERASING
+
+
+class Verified(NamedTuple):
+    """What a backup was found to be; `faults` are sentences."""
+
+    manifest: Manifest
+    faults: list[str]
+
+
+async def verify(
+    settings: Settings, path: Path, *, passphrase: str = "", progress: Progress = silent
+) -> Verified:
+    """Restore a backup aside and compare every table, row by row by its checksum; then look for
+    what must not be. 422 for an archive that is not whole, 503 where no database can be made.
+    """
+    word = passphrase or settings.backup_passphrase
+    manifest = await checked(path, word, progress)
+    name = f"warmdesk_verify_{secrets.token_hex(4)}"
+    async with long_connection(settings) as connection:
+        try:
+            await connection.execute(f'create database "{name}" template template0')
+        except asyncpg.InsufficientPrivilegeError:
+            words = "the database's user may not make a database to try it in (CREATEDB)"
+            raise Unavailable(words) from None
+        try:
+            aside = replace(settings, database_url=_beside(settings.database_url, name))
+            faults = await _compare(aside, path, word, manifest, progress)
+        finally:
+            await connection.execute(f'drop database "{name}" with (force)')
+    return Verified(manifest, faults)
+
+
+async def _compare(
+    settings: Settings, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> list[str]:
+    faults = []
+    async with long_connection(settings) as connection:
+        async with connection.transaction():
+            await fill(connection, path, passphrase, manifest, progress)
+        for name, table in manifest.tables.items():
+            digest, rows = hashlib.sha256(), 0
+
+            async def take(piece: bytes, digest: "hashlib._Hash" = digest) -> None:
+                nonlocal rows
+                rows += piece.count(b"\n")
+                digest.update(piece)
+
+            await connection.copy_from_table(name, columns=table.columns, output=take)
+            if (rows, digest.hexdigest()) != (table.rows, table.sha256):
+                faults.append(f"{name}: {rows} rows came back, not the {table.rows} of the backup")
+        async with connection.transaction():
+            await migrations.lay(connection, erasing=ERASING)
+        faults += [row["fault"] for row in await sql.server.faults(connection)]
+    return faults
+
+
+def _beside(url: str, name: str) -> str:
+    """The URL of another database of the same server."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
