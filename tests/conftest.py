@@ -294,7 +294,8 @@ def settings(request: pytest.FixtureRequest, database_url: str, redis_url: str) 
 def changed_settings(request: pytest.FixtureRequest, **given: Any) -> Settings:
     """Settings for a test, with what its marker changes."""
     marker = request.node.get_closest_marker("settings")
-    usual = USUAL | {"file_store": str(request.getfixturevalue("tmp_path") / "files")}
+    here = request.getfixturevalue("tmp_path")
+    usual = USUAL | {"file_store": str(here / "files"), "backup_dir": str(here / "backups")}
     return Settings(**(usual | given | (marker.kwargs if marker else {})))
 
 

@@ -17,6 +17,7 @@ from warmdesk.http.request import DESK
 from warmdesk.http.route import Route
 from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
+from warmdesk.jobs.backups import Scheduled
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
 from warmdesk.jobs.mail import Collector, Mailer
@@ -34,6 +35,7 @@ from warmdesk.rest.metrics import sampling
 JOBS: tuple[type[Job], ...] = (
     Retention,
     Grams,
+    Scheduled,
     FileKeeper,
     Outgoing,
     Mailer,

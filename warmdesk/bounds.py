@@ -13,6 +13,7 @@ WORK = "people's work"
 TABLES: dict[str, str] = {
     "schema_migrations": "one row a migration",
     "install": "one row",
+    "backup_state": "one row",
     "secret_prints": "one row a secret",
     "system_settings": "one row a setting",
     "users": "registrations: 5 an hour and address; closed by a setting",

@@ -13,6 +13,7 @@ from warmdesk.auth.access import Access
 from warmdesk.auth.identity import Identity
 from warmdesk.auth.limits import Limits
 from warmdesk.auth.shares import Pace, Shares
+from warmdesk.backups.directory import directory_of
 from warmdesk.boards import Boards
 from warmdesk.changes.chat import Chat
 from warmdesk.changes.conversations import Conversations
@@ -224,7 +225,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         report_files=ReportFiles(),
         stored_answers=StoredAnswers(database, on=limits.on),
         system=system,
-        inventory=Inventory(database, redis),
+        inventory=Inventory(database, redis, directory_of(settings)),
         access=access,
         identity=identity,
         limits=limits,

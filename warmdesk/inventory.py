@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from warmdesk.backups.directory import listed
 from warmdesk.bounds import KEYS, TABLES, kind_of
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
@@ -34,8 +36,8 @@ SCAN_SECONDS = 1.0
 class Inventory:
     """The last figures. `fresh`: whether the database answered when it was last asked."""
 
-    def __init__(self, database: Database, redis: Any) -> None:
-        self.database, self.redis = database, redis
+    def __init__(self, database: Database, redis: Any, backups: Path) -> None:
+        self.database, self.redis, self.backups = database, redis, backups
         self.fresh = False
         self._rows: list[Family] = []
         self._keys: list[Family] = []
@@ -47,7 +49,7 @@ class Inventory:
         async with self._lock:
             if time.monotonic() - self._at > KEPT_SECONDS:
                 rows = await answer_within(
-                    COUNT_SECONDS, _count(self.database), failures=DATABASE_AWAY
+                    COUNT_SECONDS, _count(self.database, self.backups), failures=DATABASE_AWAY
                 )
                 self.fresh = rows is not None
                 self._rows = rows or self._rows
@@ -57,7 +59,7 @@ class Inventory:
         return [*self._rows, *self._keys]
 
 
-async def _count(connection: Any) -> list[Family]:
+async def _count(connection: Any, directory: Path) -> list[Family]:
     whole = await sql.metrics.projects(connection)
     shown = [row["id"] for row in await sql.metrics.active(connection, most=SHOWN)]
     columns = await sql.metrics.columns(connection, shown=shown)
@@ -89,6 +91,24 @@ async def _count(connection: Any) -> list[Family]:
             "warmdesk_mail_oldest_seconds",
             "For how long the oldest of them waits.",
             [({}, whole["mail_seconds"])],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_backup_last_run_timestamp_seconds",
+            "When the last backup was begun or made; 0 for never.",
+            [({}, whole["backup_at"])],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_backup_last_success",
+            "Whether it was made: 1, 0, or -1 where there was none, or one is under way.",
+            [({}, whole["backup_ok"])],
+        ),
+        Family(
+            "gauge",
+            "warmdesk_backup_files",
+            "Backups in the directory of this host.",
+            [({}, len(await asyncio.to_thread(listed, directory)))],
         ),
         Family(
             "gauge",

@@ -21,6 +21,7 @@ begin
     create temp table was_wanted on commit drop as select n.id from notifications n where n.wants_mail;
     create temp table was_audit on commit drop as select * from audit;
     create temp table was_feeds on commit drop as select * from feeds;
+    create temp table was_state on commit drop as select * from backup_state;
     create temp table was_prints on commit drop as select * from secret_prints;
 end
 $$;
@@ -65,13 +66,14 @@ begin
     left join was_members w on w.project_id = m.project_id and w.user_id = m.user_id
     where follows_ and exists (select 1 from was_projects p where p.id = m.project_id)
     union all
-    select distinct on (e.project_id, e.user_id) e.project_id, e.user_id, e.role from (
+    select e.project_id, e.user_id, (array_agg(e.role order by e.id desc))[1]
+    from (
         select
             a.id, a.target_id as project_id, a.after ->> 'role' as role, (coalesce(a.after, a.before) ->> 'user_id')::bigint as user_id
         from was_audit a
         where not follows_ and a.at > made_at_ and a.action like 'member.%'
     ) e
-    order by e.project_id, e.user_id, e.id desc;
+    group by e.project_id, e.user_id;
 
     with ended as (
         update sessions s set revoked_at = clock_timestamp()
@@ -206,6 +208,8 @@ begin
     delete from events e using lifted l where e.channel = l.channel;
     insert into feeds (channel, seq, oldest)
     select w.channel, w.seq + 1, w.seq + 2 from was_feeds w on conflict do nothing;
+    delete from backup_state;
+    insert into backup_state select * from was_state;
     delete from secret_prints;
     insert into secret_prints select * from was_prints;
     update install i set id = gen_random_uuid(), origin = origin_, place = '', written = '0';

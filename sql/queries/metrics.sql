@@ -1,9 +1,12 @@
 -- name: projects -> one
--- How many projects are not archived; how many mails wait, and for how many seconds the oldest.
+-- How many projects are not archived; how many mails wait, and for how many seconds the oldest; when the last backup was begun,
+-- and whether it was made.
 select
     (select count(*) from projects as p where not p.is_archived) as projects,
     count(*) as mails,
-    coalesce(extract(epoch from clock_timestamp() - min(m.created_at)), 0)::float8 as mail_seconds
+    coalesce(extract(epoch from clock_timestamp() - min(m.created_at)), 0)::float8 as mail_seconds,
+    (select coalesce(extract(epoch from b.last_run_at), 0) from backup_state as b)::float8 as backup_at,
+    (select coalesce(b.last_ok::integer, -1) from backup_state as b) as backup_ok
 from mails as m;
 
 -- name: active -> many

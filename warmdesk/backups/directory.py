@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import stat
@@ -23,6 +24,8 @@ class Kept(NamedTuple):
     filename: str
     size: int
     created_at: datetime
+    written: int
+    """When its file was, in nanoseconds: of two of one second one is the newer."""
 
 
 def directory_of(settings: Settings) -> Path:
@@ -42,15 +45,15 @@ def listed(directory: Path) -> list[Kept]:
     found = []
     for path in _files(directory):
         match = NAME.fullmatch(path.name)
-        if match and (size := _size(path)) is not None:
-            found.append(Kept(path.name, size, _moment(match[1])))
-    return sorted(found, key=lambda kept: (kept.created_at, kept.filename), reverse=True)
+        if match and (stats := _stats(path)) is not None:
+            found.append(Kept(path.name, stats.st_size, _moment(match[1]), stats.st_mtime_ns))
+    return sorted(found, key=lambda kept: (kept.created_at, kept.written), reverse=True)
 
 
 def find(directory: Path, name: str) -> Path:
     """The path of a backup. 404 for a name that none has; no link and no path is one."""
     path = directory / name
-    if not NAME.fullmatch(name) or _size(path) is None:
+    if not NAME.fullmatch(name) or _stats(path) is None:
         raise NotFound("there is no such backup")
     return path
 
@@ -79,13 +82,13 @@ def _files(directory: Path) -> list[Path]:
         return []
 
 
-def _size(path: Path) -> int | None:
-    """Bytes of an ordinary file; None when it is none."""
+def _stats(path: Path) -> os.stat_result | None:
+    """Of an ordinary file; None when it is none."""
     try:
         found = path.lstat()
     except OSError:
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _moment(text: str) -> datetime:

@@ -27,7 +27,7 @@ from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
 from warmdesk.files import Files, place
 
-OWN = frozenset({"schema_migrations", "install", "secret_prints"})
+OWN = frozenset({"schema_migrations", "install", "secret_prints", "backup_state"})
 """The tables that are no part of a backup."""
 TEXT = {
     "client_encoding": "UTF8",

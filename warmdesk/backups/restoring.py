@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
 
 from warmdesk.backups.age import NotWhole, WrongPassphrase
 from warmdesk.backups.archive import Broken, Manifest, Member, Reading
@@ -102,7 +103,9 @@ async def restore(
                 connection,
                 actor_id=actor_id,
                 ip=ip,
-                after=json.dumps({"filename": path.name, "created_at": manifest.created_at}),
+                after=msgspec.json.encode(
+                    {"filename": path.name, "created_at": manifest.created_at}
+                ).decode(),
             )
             messages = await sql.backups.begin_again(connection, origin=manifest.origin)
             progress("commit", 0, 0)

@@ -61,7 +61,7 @@ async def _compare(
         for name, table in manifest.tables.items():
             digest, rows = hashlib.sha256(), 0
 
-            async def take(piece: bytes, digest: "hashlib._Hash" = digest) -> None:
+            async def take(piece: bytes, digest: hashlib._Hash = digest) -> None:
                 nonlocal rows
                 rows += piece.count(b"\n")
                 digest.update(piece)

@@ -67,11 +67,12 @@ def progressing(title: str) -> Iterator[Callable[[str, int, int], None]]:
 
             yield show
         return
-    said = [title, time.monotonic()]
+    told, at = title, time.monotonic()
 
     def write(stage: str, done: int, total: int) -> None:
-        if stage != said[0] or time.monotonic() - float(said[1]) >= LINE_SECONDS:
-            said[:] = stage, time.monotonic()
+        nonlocal told, at
+        if stage != told or time.monotonic() - at >= LINE_SECONDS:
+            told, at = stage, time.monotonic()
             aside(f"{title}: {stage}{f' {done} of {total}' if total else ''}")
 
     yield write

@@ -15,7 +15,7 @@ from pathlib import Path
 from warmdesk.backups.directory import directory_of
 from warmdesk.backups.restoring import restore
 from warmdesk.commands.progress import progressing
-from warmdesk.commands.shared import Failed, Mistake, Status, aside, answer, reached
+from warmdesk.commands.shared import Failed, Mistake, Status, answer, aside, reached
 
 EXAMPLE = "warmdesk restore --yes warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
 JSON = True

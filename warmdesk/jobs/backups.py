@@ -14,7 +14,7 @@ from warmdesk import clock
 from warmdesk.backups.directory import directory_of, prune
 from warmdesk.backups.making import make
 from warmdesk.db.queries import sql
-from warmdesk.errors import WarmDeskError
+from warmdesk.errors import Conflict, WarmDeskError
 from warmdesk.jobs.periodic import Job
 
 HOURS = {"6h": 6, "8h": 8, "12h": 12, "24h": 24}
@@ -45,14 +45,14 @@ class Scheduled(Job):
                 include_files=values.backup_include_uploads,
                 passphrase=desk.settings.backup_passphrase,
             )
+        except Conflict:
+            return 0
         except (WarmDeskError, OSError) as error:
             log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
             await sql.backups.note(desk.database, filename="", ok=False)
             return 0
         await sql.backups.note(desk.database, filename=made.filename, ok=True)
-        gone = await asyncio.to_thread(
-            prune, directory, values.backup_keep, never={made.filename}
-        )
+        gone = await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
         log.info("backup.made filename=%s bytes=%d pruned=%d", made.filename, made.size, len(gone))
         return 1
 

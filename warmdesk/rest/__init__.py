@@ -13,6 +13,7 @@ RESOURCES = (
     "users",
     "accounts",
     "administration",
+    "backups",
     "avatars",
     "people",
     "projects",

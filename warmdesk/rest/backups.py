@@ -107,6 +107,7 @@ async def make_backup(request: web.Request) -> web.Response:
     )
 
     async def work(change: Change) -> None:
+        await change.enter()
         await audit(change, "backup.made", after={"filename": made.filename})
         await sql.backups.note(change.connection, filename=made.filename, ok=True)
 
@@ -210,6 +211,7 @@ async def delete_backup(request: web.Request) -> web.Response:
     path = await _find(request)
 
     async def work(change: Change) -> None:
+        await change.enter()
         await audit(change, "backup.deleted", before={"filename": path.name})
 
     await request.app[DESK].changes.run(request[CONTEXT], work)

@@ -50,14 +50,17 @@ class Restore(Body):
     mode: Annotated[Literal["replace"], Meta(description="all that there is makes room for it")] = (
         "replace"
     )
-    passphrase: Annotated[
-        str | UnsetType,
-        Meta(
-            max_length=1000,
-            description="of an encrypted one; absent: the setting `backup_passphrase`",
-            extra={"secret": True},
-        ),
-    ] = UNSET
+    passphrase: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1000,
+                description="of an encrypted one; absent: the setting `backup_passphrase`",
+                extra={"secret": True},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class CarriedOver(Shape):
