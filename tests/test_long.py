@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_a_long_journey_is_left_out_unless_it_is_asked_for(asked: list[str], the
         text=True,
         check=False,
         cwd=Path(__file__).parents[1],
+        env=os.environ | {"PYTEST_ADDOPTS": ""},
     )
     assert (f"{STORM}::" in run.stdout) == there, run.stdout + run.stderr
     assert ("deselected" in run.stdout) != there

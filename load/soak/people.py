@@ -44,6 +44,7 @@ DESCRIBED = 0.3
 """So many of the cards have a description: each event of such a card carries it."""
 WATCHER = "watcher"
 HEALINGS = re.compile(r'^warmdesk_feed_repairs_total\{cause="(gap|check)"\} (\S+)$', re.MULTILINE)
+WORKED_MINUTES = 1200
 NAMED = 0.3
 """So many of the texts name somebody, who is notified."""
 REMEMBERED_FRAMES = 4096
@@ -151,6 +152,7 @@ class Team:
             slug: [column["id"] for column in each["columns"]]
             for slug, each in ((SLUG, board), (STREET, street))
         }
+        self.worked: collections.Counter[str] = collections.Counter()
         self.named = sorted(here - neighbours - {"deactivated"} | {"eve", "root"})
         self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
@@ -423,9 +425,12 @@ class Team:
     async def comment(
         self, client: Pen, card: str, chance: random.Random, name: str, **options: Any
     ) -> None:
-        """A comment, with the time that it took."""
+        """A comment, with the time that it took: a day has no more hours than it has."""
         body = self.said(chance, name)
-        sent = {"body": body, "time_spent_minutes": chance.choice([0, 0, 5, 90])}
+        there_is = self.worked[client.username] < WORKED_MINUTES
+        minutes = chance.choice([0, 0, 5, 90]) if there_is else 0
+        self.worked[client.username] += minutes
+        sent = {"body": body, "time_spent_minutes": minutes}
         await self.record("comment", body, client.post(f"{card}/comments", sent), **options)
 
     async def _hang(

@@ -137,10 +137,16 @@ $$;
 --
 -- A column of up to 5,000 cards gets 1000, 2000, 3000 … In a longer one the thousand cards before the place and the thousand
 -- behind it share the room that they have, unless that is less than a thousandth each: then all cards are spaced.
-create or replace function space_cards(project_ bigint, column_ bigint, place_ double precision) returns new_event[]
-language plpgsql as $$
+--
+-- Who comes here holds a card already, and others hold cards and may wait for that one. So while there is room for a few more
+-- in between, as a rule, and another change holds one of the cards, this is left to the next who comes to the place.
+drop function if exists space_cards(bigint, bigint, double precision);
+create or replace function space_cards(
+    project_ bigint, column_ bigint, place_ double precision, low_ double precision, high_ double precision
+) returns new_event[] language plpgsql as $$
 declare
     ids bigint[];
+    can_wait boolean := coalesce(least(place_ - low_, high_ - place_), 0) > 1e-14 * greatest(1, abs(place_));
     low double precision;
     high double precision;
     step double precision;
@@ -175,13 +181,21 @@ begin
         low := coalesce(low, high - 1000 * (cardinality(ids) + 1));
         step := coalesce((high - low) / (cardinality(ids) + 1), 1000);
     end if;
-    if step >= 0.001 then
-        update cards c set position = low + step * n.nth from unnest(ids) with ordinality n (id, nth) where c.id = n.id;
-    else
+    if coalesce(step, 0) < 0.001 then
+        step := null;
         ids := array(
             select o.id from cards o where o.column_id = column_ and o.deleted_at is null and o.archived_at is null
             order by o.position, o.id
         );
+    end if;
+    if can_wait and cardinality(ids) > (
+        select count(*) from (select 1 from cards c where c.id = any(ids) order by c.id for no key update skip locked) l
+    ) then
+        return '{}';
+    end if;
+    if step is not null then
+        update cards c set position = low + step * n.nth from unnest(ids) with ordinality n (id, nth) where c.id = n.id;
+    else
         update cards c set position = 1000 * n.nth from unnest(ids) with ordinality n (id, nth)
         where c.id = n.id and c.position <> 1000 * n.nth;
     end if;
@@ -502,7 +516,7 @@ begin
         noted := note_card(c, actor_, '{}', '{assignees}', false, false);
     end if;
     if is_crowded(spot.place, spot.low, spot.high) then
-        spaced := space_cards(project_, column_, spot.place);
+        spaced := space_cards(project_, column_, spot.place, spot.low, spot.high);
         select k.position into c.position from cards k where k.id = c.id;
         seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
         card := card_json(c, prefix);
@@ -794,7 +808,7 @@ begin
             noted := note_card(c, actor_, null, '{}', true, false);
         end if;
         if is_crowded(spot.place, spot.low, spot.high) then
-            spaced := space_cards(project_, column_, spot.place);
+            spaced := space_cards(project_, column_, spot.place, spot.low, spot.high);
             select k.position into c.position from cards k where k.id = c.id;
             seqs := take_seqs(array_fill(channel_, array[1 + cardinality(spaced)]));
             card := card_json(c, prefix);

@@ -196,6 +196,31 @@ async def test_a_crowded_column_is_spaced_anew_and_told_so(alice: Person, board:
     assert {card["id"]: card["version"] for card in cards} == versions
 
 
+async def test_a_crowd_waits_for_a_card_that_is_held_as_long_as_it_can(
+    board: Board, alice: Person, connection: Any
+) -> None:
+    """Whoever holds it may wait for the card that comes. When there is no room left, it is waited
+    for.
+    """
+    first, last = await board.card("first"), await board.card("last")
+    seen = await head(alice, board)
+    cards = []
+    async with connection.transaction():
+        await connection.execute("select 1 from cards where id = $1 for update", last["id"])
+        for number in range(34):
+            cards.append(await board.card(f"{number}", after_card_id=first["id"]))
+        told = await told_since(alice, board, seen)
+        assert {event["type"] for event in told} == {"board.card_created"}
+        assert cards[-1]["position"] - first["position"] < 1e-6
+    cards.append(await board.card("one more", after_card_id=first["id"]))
+    told = await told_since(alice, board, seen + 34)
+    assert [event["type"] for event in told] == ["board.card_created", "board.cards_reordered"]
+    expected = [first["id"], *(card["id"] for card in reversed(cards)), last["id"]]
+    assert await order(alice, board, board.backlog) == expected
+    spaced = told[1]["payload"]["cards"]
+    assert [card["position"] for card in spaced] == [1000 * n for n in range(1, len(expected) + 1)]
+
+
 async def test_a_new_card_in_a_crowd_is_told_before_the_new_spacing(
     alice: Person, board: Board
 ) -> None:
