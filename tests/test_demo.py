@@ -92,7 +92,7 @@ async def test_the_demo_is_a_team_at_work(given: dict[str, Any], settings: Setti
             None,
             STORY["group"]["name"],
         }
-        kinds = {each["kind"] for each in (await helen.get("/notifications"))}
+        kinds = {each["kind"] for each in (await helen.get("/notifications"))["items"]}
         assert {"mention", "project_added"} <= kinds
         await nora.close()
         await helen.close()

@@ -70,26 +70,19 @@ async def front(found: Settings, *, reaches: bool) -> Findings:
 
 async def _own_address(base: str) -> str:
     """From which address we ask. To an address of this machine that is one which a proxy on it does
-    not have, so that the two cannot be mistaken.
+    not have, so that the two cannot be mistaken. Empty when nothing answers there.
     """
     parts = urlsplit(base)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError:
+        async with asyncio.timeout(SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError):
         return ""
-    for family, _kind, _, _, address in infos:
-        with socket.socket(family, socket.SOCK_DGRAM) as asking:
-            try:
-                asking.connect(address)
-                own = asking.getsockname()[0]
-            except OSError:
-                continue
-        if own == address[0] and family == socket.AF_INET and sys.platform == "linux":
-            return ELSEWHERE
-        return str(own)
-    return ""
+    own, there = (writer.get_extra_info(each)[0] for each in ("sockname", "peername"))
+    writer.transport.abort()
+    same_machine = own == there and ":" not in own
+    return ELSEWHERE if same_machine and sys.platform == "linux" else str(own)
 
 
 async def _leads_here(http: aiohttp.ClientSession, base: str) -> Finding:
