@@ -527,8 +527,8 @@ async def test_a_mail_server_that_takes_and_one_that_does_not() -> None:
         assert box.began == 0
         findings = await mailing(Settings(), smtp_host="127.0.0.1", smtp_port=box.port)
         assert the(findings, "base_url is empty").verdict is WARNING
-        wanted = {"smtp_host": "127.0.0.1", "smtp_port": box.port, "smtp_security": "starttls"}
-        (finding,) = await mailing(**wanted)
+        place: dict[str, Any] = {"smtp_host": "127.0.0.1", "smtp_port": box.port}
+        (finding,) = await mailing(**place, smtp_security="starttls")
         assert (finding.verdict, "offers no encryption" in finding.says) == (WRONG, True)
         (finding,) = await mailing(smtp_host="0.0.0.0", smtp_port=box.port)
         assert (finding.verdict, "is spoken to in clear" in finding.says) == (WARNING, True)

@@ -21,7 +21,7 @@ from warmdesk.config import Settings
 from warmdesk.db.dial import connect
 from warmdesk.db.pool import BROKEN
 from warmdesk.db.queries import sql
-from warmdesk.doctor import SECONDS, Finding, Findings, Teller
+from warmdesk.doctor import SECONDS, Finding, Findings, Teller, leave
 from warmdesk.doctor.host import judged
 from warmdesk.outages import reason_of
 
@@ -45,7 +45,9 @@ async def front(found: Settings, *, reaches: bool) -> Findings:
     local = None
     if own == ELSEWHERE:
         local, family = (ELSEWHERE, 0), socket.AF_INET
-    connector = aiohttp.TCPConnector(local_addr=local, family=family, force_close=True)
+    # aiohttp's own context is of the moment when it was imported.
+    context = ssl.create_default_context()
+    connector = aiohttp.TCPConnector(local_addr=local, family=family, force_close=True, ssl=context)
     limit = aiohttp.ClientTimeout(total=SECONDS)
     agent = f"warmdesk doctor {secrets.token_hex(8)}"
     headers = {"User-Agent": agent}
@@ -132,7 +134,7 @@ async def _tells_address(
     except (*BROKEN, asyncpg.PostgresError) as error:
         return TELL.warning(f"where people come from is unknown: {reason_of(error)}", "try again")
     finally:
-        await connection.close(timeout=SECONDS)
+        await leave(connection)
     if status == 429:
         return TELL.warning(
             "where people come from is unknown: too many signed in wrongly from here", "try again"
