@@ -150,7 +150,7 @@ async def _extensions(connection: Any) -> Findings:
                 f'alter extension "{name}" update',
             )
     names = ", ".join(row["name"] for row in rows)
-    yield TELL.ok(f"no extension is needed but plpgsql; there are {names or 'none'}")
+    yield TELL.ok(f"no extension but plpgsql is needed; installed: {names or 'none'}")
 
 
 async def _room(connection: Any, found: Settings) -> Findings:
