@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,10 @@ async def test_what_cannot_be_is_one_sentence(
     assert sentence in line
 
 
+def says(log: Path, words: str) -> bool:
+    return words in log.read_text()
+
+
 @pytest.mark.timeout(300)
 async def test_the_example_of_each_command_does_what_it_says(
     empty_database_url: str, outside: dict[str, Any], tmp_path: Path
@@ -182,7 +187,7 @@ async def test_the_example_of_each_command_does_what_it_says(
             process.stdin.close()
             if name in interrupted:
                 waits = interrupted[name]
-                await until(lambda log=log, waits=waits: waits in log.read_text(), within=60)
+                await until(partial(says, log, waits), within=60)
                 process.send_signal(signal.SIGINT)
             code = await asyncio.wait_for(process.wait(), 60 * pace.stretch())
         wanted = 0 if name == "serve" or name not in interrupted else Status.INTERRUPTED

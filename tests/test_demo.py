@@ -92,7 +92,7 @@ async def test_the_demo_is_a_team_at_work(given: dict[str, Any], settings: Setti
             None,
             STORY["group"]["name"],
         }
-        kinds = {each["kind"] for each in (await helen.get("/notifications"))}
+        kinds = {each["kind"] for each in (await helen.get("/notifications"))["items"]}
         assert {"mention", "project_added"} <= kinds
         await nora.close()
         await helen.close()
@@ -157,7 +157,7 @@ async def test_who_has_a_name_of_the_team_keeps_it(given: dict[str, Any]) -> Non
     new = ["create-user", "amara.okafor", "amara@example.org"]
     assert (await command(*new, given="another good password\n", **given))[0] == 0
     status, out, aside = await command("demo", **given)
-    assert (status, out, aside) == (1, "", "warmdesk: the username is taken\n")
+    assert (status, out, aside.splitlines()[-1]) == (1, "", "warmdesk: the username is taken")
 
 
 async def test_they_go_on_and_who_looks_sees_it(given: dict[str, Any], settings: Settings) -> None:
@@ -166,13 +166,15 @@ async def test_they_go_on_and_who_looks_sees_it(given: dict[str, Any], settings:
         nora = Person(door.url, "nora.lindqvist", password=made["password"])
         async with nora.socket(made["slug"]) as socket:
             await socket.next("hello")
-            playing_it = asyncio.create_task(command("demo", "--play", "--minutes", "0.3", **given))
+            playing_it = asyncio.create_task(
+                command("demo", "--play", "--minutes", "0.15", **given)
+            )
             status, _, aside = await playing_it
             assert status == 0, aside
             await socket.settle()
             done = re.findall(r"^(\d+) steps were done\.$", aside, re.MULTILINE)
-            assert int(done[0]) >= 2
-            assert len(socket.events) >= 2
+            assert int(done[0]) >= 1
+            assert len(socket.events) >= 1
             assert len([each for each in socket.frames if each["type"] == "presence.join"]) >= 5
         await nora.close()
     await check_all(given["database_url"])
@@ -230,6 +232,7 @@ async def test_minutes_that_cannot_be(arguments: list[str], given: dict[str, Any
     assert (status, out, aside.count("\n")) == (Status.MISTAKE, "", 1)
 
 
+@pytest.mark.long
 async def test_the_demo_is_there_when_the_server_starts_and_while_it_runs(tmp_path: Path) -> None:
     given: dict[str, Any] = {"data_dir": tmp_path / "data"}
     status, out, aside = await command("demo", "--json", **given)

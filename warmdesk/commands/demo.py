@@ -28,7 +28,9 @@ from warmdesk.schemas.settings import password_fault
 EXAMPLE = "warmdesk demo --play --minutes 10"
 JSON = True
 PASSWORD_LENGTH = 20
-LETTERS = string.ascii_letters + string.digits + "-_"
+LETTERS = string.ascii_letters + string.digits
+SPECIAL = "-_!"
+"""Only where one is wanted: passwords without are easier to take along."""
 LONGEST_MINUTES = 7 * 24 * 60
 
 
@@ -94,8 +96,9 @@ def _password(inside: Inside) -> str:
     """A password that nobody guesses and that the system settings take."""
     values = inside.desk.system.values
     length = max(PASSWORD_LENGTH, values.password_min_length)
+    letters = LETTERS + SPECIAL * values.password_require_special
     while True:
-        made = "".join(secrets.choice(LETTERS) for _ in range(length))
+        made = "".join(secrets.choice(letters) for _ in range(length))
         if password_fault(values, made) is None:
             return made
 
@@ -124,7 +127,7 @@ def _say(
     else:
         others = ", ".join(username(each) for each in told["people"][1:])
         lines.append(f"Sign in as {owner} with the password {password}")
-        lines.append(f"It is not shown again, and that of {others} too.")
+        lines.append(f"It is not shown again. {others} have the same.")
         content["password"] = password
         if is_admin:
             lines.append(f"{owner} is the administrator, as the first account is.")

@@ -25,7 +25,7 @@ from warmdesk.config import FILE_VARIABLE, ConfigError, Settings
 from warmdesk.db.dial import connect
 from warmdesk.db.pool import BROKEN
 from warmdesk.db.queries import sql
-from warmdesk.doctor import Finding, Findings, Teller, Verdict, host
+from warmdesk.doctor import SECONDS, Finding, Findings, Teller, Verdict, host, leave
 from warmdesk.doctor.front import front
 from warmdesk.doctor.mail import mail
 from warmdesk.doctor.postgresql import postgresql
@@ -127,7 +127,7 @@ def _reached(given: Settings, closing: ExitStack) -> Settings | None:
 async def _known(settings: Settings) -> Known:
     first = SystemSettings(**first_values(settings))
     try:
-        connection = await connect(settings.database_url, timeout=5)
+        connection = await connect(settings.database_url, timeout=SECONDS)
     except (*BROKEN, asyncpg.PostgresError, ValueError):
         return Known(None, first)
     try:
@@ -137,4 +137,4 @@ async def _known(settings: Settings) -> Known:
     except (*BROKEN, asyncpg.PostgresError, WarmDeskError):
         return Known(None, first)
     finally:
-        await connection.close(timeout=5)
+        await leave(connection)

@@ -12,7 +12,7 @@ from datetime import timedelta
 import msgspec
 from aiohttp import web
 
-from warmdesk.app import build_app
+from warmdesk.app import build_app, paths
 from warmdesk.auth.addresses import Origin
 from warmdesk.changes import accounts
 from warmdesk.client import LOST, Client, Refused
@@ -67,6 +67,7 @@ async def serving(settings: Settings, origin: Origin) -> AsyncIterator[Inside]:
     own = msgspec.structs.replace(
         settings, rate_limits=False, database_pool=OUR_POOL, database_heavy_pool=OUR_HEAVY_POOL
     )
+    paths()  # what takes a second is done before there is anything to be late for
     async with open_desk(own) as desk:
         runner = web.AppRunner(build_app(desk), access_log=None, shutdown_timeout=1)
         await runner.setup()

@@ -86,7 +86,7 @@ async def make_people(inside: Inside, story: Story, password: str) -> tuple[dict
         nonlocal is_first
         await sql.auth.lock_admins(change.connection)
         is_first = bool(await sql.auth.nobody_yet(change.connection))
-        ids = {}
+        ids: dict[str, int] = {}
         for person in story["people"]:
             if (user_id := known.get(person["key"])) is not None:
                 await _renew(change, user_id, password_hash, inside)
@@ -172,21 +172,16 @@ def _day(days: int) -> str:
 
 async def _columns(owner: Client, place: str, story: Story) -> dict[str, int]:
     """The story's columns instead of the usual ones, which an administrator may have changed."""
-    usual = {each["name"]: each for each in await owner.get(f"{place}/columns")}
-    wanted = [each["name"] for each in story["columns"]]
-    if list(usual) != wanted:
-        for each in usual.values():
+    usual = await owner.get(f"{place}/columns")
+    wanted = story["columns"]
+    if [each["name"] for each in usual] == [each["name"] for each in wanted]:
+        paths = [f"{place}/columns/{each['id']}" for each in usual]
+        made = [await owner.put(*each) for each in zip(paths, wanted, strict=True)]
+    else:
+        made = [await owner.post(f"{place}/columns", column) for column in wanted]
+        for each in usual:  # after that: a project keeps one at least
             await owner.delete(f"{place}/columns/{each['id']}")
-        usual = {}
-    ids = {}
-    for column in story["columns"]:
-        if column["name"] in usual:
-            path = f"{place}/columns/{usual[column['name']]['id']}"
-            made = await owner.put(path, column)
-        else:
-            made = await owner.post(f"{place}/columns", column)
-        ids[column["name"]] = made["id"]
-    return ids
+    return {each["name"]: each["id"] for each in made}
 
 
 async def _labels(owner: Client, place: str, story: Story) -> dict[str, int]:

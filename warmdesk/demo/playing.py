@@ -38,7 +38,9 @@ class Player:
         self.team, self.place, self.slug = team, f"/projects/{slug}", slug
         self.story = team.story["play"]
         self.chance = random.Random(seed)
-        self.workers = [each["key"] for each in team.story["people"] if each["role"] != "viewer"]
+        self.workers: list[str] = [
+            each["key"] for each in team.story["people"] if each["role"] != "viewer"
+        ]
         self.sockets: dict[str, Socket] = {}
         self.last_line = ""
 

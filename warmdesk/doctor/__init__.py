@@ -7,11 +7,15 @@ seconds whatever that does. It gives findings: what is well, and of what is not 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SECONDS = 5.0
 """How long anything may take to answer."""
+
+
+GOODBYE_SECONDS = 1.0
 
 
 class Verdict(StrEnum):
@@ -48,6 +52,12 @@ class Teller(NamedTuple):
 
     def wrong(self, says: str, do: str) -> Finding:
         return Finding(Verdict.WRONG, self.about, says, do)
+
+
+async def leave(connection: Any) -> None:
+    """Close a connection to PostgreSQL, also one that does not answer any more."""
+    with suppress(TimeoutError, OSError):
+        await connection.close(timeout=GOODBYE_SECONDS)
 
 
 Findings = AsyncIterator[Finding]

@@ -21,7 +21,7 @@ from warmdesk.config import Settings
 from warmdesk.db.dial import connect
 from warmdesk.db.pool import BROKEN
 from warmdesk.db.queries import sql
-from warmdesk.doctor import SECONDS, Finding, Findings, Teller
+from warmdesk.doctor import SECONDS, Finding, Findings, Teller, leave
 from warmdesk.doctor.host import judged
 from warmdesk.outages import reason_of
 
@@ -45,7 +45,9 @@ async def front(found: Settings, *, reaches: bool) -> Findings:
     local = None
     if own == ELSEWHERE:
         local, family = (ELSEWHERE, 0), socket.AF_INET
-    connector = aiohttp.TCPConnector(local_addr=local, family=family, force_close=True)
+    # aiohttp's own context is of the moment when it was imported.
+    context = ssl.create_default_context()
+    connector = aiohttp.TCPConnector(local_addr=local, family=family, force_close=True, ssl=context)
     limit = aiohttp.ClientTimeout(total=SECONDS)
     agent = f"warmdesk doctor {secrets.token_hex(8)}"
     headers = {"User-Agent": agent}
@@ -70,26 +72,19 @@ async def front(found: Settings, *, reaches: bool) -> Findings:
 
 async def _own_address(base: str) -> str:
     """From which address we ask. To an address of this machine that is one which a proxy on it does
-    not have, so that the two cannot be mistaken.
+    not have, so that the two cannot be mistaken. Empty when nothing answers there.
     """
     parts = urlsplit(base)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError:
+        async with asyncio.timeout(SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError):
         return ""
-    for family, _kind, _, _, address in infos:
-        with socket.socket(family, socket.SOCK_DGRAM) as asking:
-            try:
-                asking.connect(address)
-                own = asking.getsockname()[0]
-            except OSError:
-                continue
-        if own == address[0] and family == socket.AF_INET and sys.platform == "linux":
-            return ELSEWHERE
-        return str(own)
-    return ""
+    own, there = (writer.get_extra_info(each)[0] for each in ("sockname", "peername"))
+    writer.transport.abort()
+    same_machine = own == there and ":" not in own
+    return ELSEWHERE if same_machine and sys.platform == "linux" else str(own)
 
 
 async def _leads_here(http: aiohttp.ClientSession, base: str) -> Finding:
@@ -139,7 +134,7 @@ async def _tells_address(
     except (*BROKEN, asyncpg.PostgresError) as error:
         return TELL.warning(f"where people come from is unknown: {reason_of(error)}", "try again")
     finally:
-        await connection.close(timeout=SECONDS)
+        await leave(connection)
     if status == 429:
         return TELL.warning(
             "where people come from is unknown: too many signed in wrongly from here", "try again"

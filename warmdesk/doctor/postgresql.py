@@ -14,7 +14,7 @@ from warmdesk.db.installation import known_to_differ
 from warmdesk.db.migrations import MigrationError, missing
 from warmdesk.db.pool import BROKEN, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
-from warmdesk.doctor import SECONDS, Findings, Teller
+from warmdesk.doctor import SECONDS, Findings, Teller, leave
 from warmdesk.server import SPARE_CONNECTIONS, check_authority, connections, reason
 
 OLDEST = (15, 0)
@@ -67,7 +67,7 @@ async def postgresql(found: Settings) -> Findings:
     except (*BROKEN, asyncpg.PostgresError) as error:
         yield TELL.wrong(f"a question failed: {reason(error)}", "look at its log")
     finally:
-        await connection.close(timeout=SECONDS)
+        await leave(connection)
 
 
 async def _standing(connection: Any) -> Findings:
@@ -150,7 +150,7 @@ async def _extensions(connection: Any) -> Findings:
                 f'alter extension "{name}" update',
             )
     names = ", ".join(row["name"] for row in rows)
-    yield TELL.ok(f"no extension is needed but plpgsql; there are {names or 'none'}")
+    yield TELL.ok(f"no extension but plpgsql is needed; installed: {names or 'none'}")
 
 
 async def _room(connection: Any, found: Settings) -> Findings:

@@ -124,9 +124,9 @@ async def _sentinels(url: str) -> Findings:
         sentinel = redis_asyncio.Redis(host=host, port=port, decode_responses=True, **options)
         try:
             async with sentinel:
-                told = await sentinel.sentinel_master(name)
+                told: Any = await sentinel.sentinel_master(name)
                 replicas = max(replicas, int(told["num-slaves"]))
-                await sentinel.execute_command("SENTINEL CKQUORUM", name)
+                await sentinel.sentinel_ckquorum(name)
             well += 1
         except (RedisError, OSError, TimeoutError) as error:
             yield TELL.warning(

@@ -92,7 +92,7 @@ class Postman:
         """Come as with a mail, and send none. Raises `NotTaken`."""
         try:
             client = await self._connected()
-            if not client.is_ehlo_or_helo_needed:
+            if client.is_ehlo_or_helo_needed:
                 await client.ehlo()
             extensions = tuple(sorted(each.upper() for each in client.esmtp_extensions))
             return Offer(client.get_transport_info("sslcontext") is not None, extensions)
