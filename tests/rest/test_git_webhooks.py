@@ -441,11 +441,9 @@ async def test_a_branch_or_a_tag_that_comes_or_goes_is_one_line(
 ) -> None:
     """Hosts tell of it by a push and by an event of its own, at once and in any order."""
     gone = host.push(ref="refs/heads/main", deleted=True, after=ZERO)
-    answers = await asyncio.gather(
-        tell(made, host, gone), tell(made, host, of_ref(host, "delete", "branch", "main"))
-    )
-    answers.sort(key=lambda each: not each["posted"])
-    assert answers == [
+    events = (gone, of_ref(host, "delete", "branch", "main"))
+    answers = await asyncio.gather(*(tell(made, host, each) for each in events))
+    assert sorted(answers, key=lambda each: not each["posted"]) == [
         {"ok": True, "posted": True, "linked": 0},
         {"ok": True, "posted": False, "linked": 0, "skipped": True},
     ]
