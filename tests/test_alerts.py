@@ -34,11 +34,13 @@ from tests.journeys.running import SECRETS, Running
 from tests.person import Person
 from tests.postbox import postbox
 from tests.promql import Scrape, fires, names, scrape
+from tests.receiver import receiving
 from tests.test_documents import parsed
 from tests.test_package import SETUP
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.http import bounds
+from warmdesk.jobs import outgoing
 from warmdesk.realtime.feed import Entry
 from warmdesk.realtime.room import Room
 
@@ -414,6 +416,20 @@ async def test_mails_that_are_given_up(watch: Watch, root: Person, alice: Person
             body = {"email": f"{name}@example.org"}
             await alice.client.request("POST", "/auth/forgot-password", body)
         await watch.fired("WarmDeskMailsGivenUp", limit=20.0)
+
+
+@shows("WarmDeskWebhookParked")
+@pytest.mark.settings(webhook_allow_private="127.0.0.1/32")
+async def test_an_outgoing_webhook_that_is_tried_no_more(
+    watch: Watch, board: Board, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "WAITS", (0.05,))
+    await watch.silent("WarmDeskWebhookParked")
+    async with receiving(lambda came: 500) as dead:
+        await olga.post(f"{board.path}/outgoing-webhooks", {"name": "Deploy", "url": dead.url})
+        await board.card()
+        await watch.fired("WarmDeskWebhookParked")
+    assert len(dead.came) == 2
 
 
 @shows("WarmDeskDiskLow")

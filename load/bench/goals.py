@@ -289,4 +289,13 @@ GOALS = (
             Bound("search, a part of a word / card list", 3.0),
         ),
     ),
+    Goal(
+        23,
+        "streams",
+        "events to 1,000 viewers by stream, against sockets",
+        (
+            Bound("a delivery, stream / socket", 1.5),
+            Bound("a delivery in a burst, stream / socket", 1.5),
+        ),
+    ),
 )

@@ -1,4 +1,5 @@
-"""The viewers: a process of its own that opens sockets by the thousand and counts what arrives.
+"""The viewers: a process of its own that opens sockets, or streams of events, by the thousand and
+counts what arrives.
 
 It decodes nothing. A text that carries a mark, ``t0=`` and twenty digits of nanoseconds of the
 monotonic clock, is a delivery, and now minus the mark is how long it took; everything else that
@@ -26,6 +27,7 @@ DIGITS = 20
 CHUNK = 1 << 18
 AT_ONCE = 64
 """Handshakes under way at the same time; a server may refuse more than 100."""
+EVENTS = b"text/event-stream"
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 RESET = struct.pack("ii", 1, 0)
 
@@ -36,14 +38,16 @@ def mark() -> str:
 
 
 class Viewer:
-    """One socket. `behind`: a frame of which only a part has come."""
+    """One socket. `behind`: a frame of which only a part has come. `streams`: it is told by
+    server-sent events.
+    """
 
-    __slots__ = ("behind", "last", "marks", "opened", "socket", "swapped")
+    __slots__ = ("behind", "last", "marks", "opened", "socket", "streams", "swapped")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.behind = b""
-        self.opened = False
+        self.opened = self.streams = False
         self.marks = 0
         self.last = 0
         self.swapped = 0
@@ -197,7 +201,8 @@ class Loader:
             if not found:
                 viewer.behind = head
                 return
-            if not head.startswith(b"HTTP/1.1 101"):
+            viewer.streams = head.startswith(b"HTTP/1.1 200") and EVENTS in head
+            if not head.startswith(b"HTTP/1.1 101") and not viewer.streams:
                 self.drop(fd, f"{head[:100]!r} {data[:200]!r}")
                 return
             viewer.opened = True
@@ -206,7 +211,7 @@ class Loader:
             for text in self.hello:
                 viewer.socket.sendall(text)
             self.more()
-        viewer.behind = self.frames(viewer, data)
+        viewer.behind = (self.events if viewer.streams else self.frames)(viewer, data)
 
     def frames(self, viewer: Viewer, data: bytes) -> bytes:
         """Count the whole frames; gives back what is left of the last one."""
@@ -226,12 +231,7 @@ class Loader:
             kind = data[at]
             found = data.find(MARK, start, end) if kind == TEXT else -1
             if found >= 0:
-                begun = int(data[found + 3 : found + 3 + DIGITS])
-                self.took.append(now - begun)
-                self.deliveries += 1
-                viewer.marks += 1
-                viewer.swapped += begun < viewer.last
-                viewer.last = begun
+                self.delivered(viewer, now, int(data[found + 3 : found + 3 + DIGITS]))
             elif kind == PING:
                 viewer.socket.sendall(
                     b"\x8a" + bytes([0x80 | length]) + b"\0\0\0\0" + data[start:end]
@@ -245,6 +245,26 @@ class Loader:
             at = end
         self.last_at = now / 1e9
         return data[at:] if at else data
+
+    def events(self, viewer: Viewer, data: bytes) -> bytes:
+        """The same for a stream, whose events end with an empty line."""
+        now = time.monotonic_ns()
+        *whole, rest = data.split(b"\n\n")
+        for event in whole:
+            found = event.find(MARK)
+            if found >= 0:
+                self.delivered(viewer, now, int(event[found + 3 : found + 3 + DIGITS]))
+            else:
+                self.others += 1
+        self.last_at = now / 1e9
+        return rest
+
+    def delivered(self, viewer: Viewer, now: int, begun: int) -> None:
+        self.took.append(now - begun)
+        self.deliveries += 1
+        viewer.marks += 1
+        viewer.swapped += begun < viewer.last
+        viewer.last = begun
 
     def drop(self, fd: int, why: str = "") -> None:
         """Reset a connection, so that no port stays taken."""

@@ -85,6 +85,18 @@ class WarmDesk(Peer):
         return f"since={board['seq']}&epoch={board['epoch']}"
 
 
+class Streaming(WarmDesk):
+    """The same people, who follow by server-sent events."""
+
+    name = "streams"
+
+    def handshake(self, number: int) -> str:
+        return (
+            f"GET /api/v1/projects/{self.slug}/events/stream?{self.query} HTTP/1.1\r\n"
+            f"Host: desk\r\nAuthorization: Bearer {self.people[number].token}\r\n\r\n"
+        )
+
+
 def event(peer: Peer) -> str:
     """The body of one event that is sent now."""
     size = SAID if isinstance(peer, WarmDesk) else EVENT_BYTES
@@ -508,6 +520,26 @@ async def idle(run: Run, count: int = 10_000) -> None:
             raise RuntimeError("idle viewers were closed")
 
 
+async def streams(run: Run, count: int = 1000) -> None:
+    """Goal 23: viewers by server-sent events, beside the same by sockets."""
+    count = run.viewers or count
+    for _ in range(run.rounds):
+        seen = []
+        for kind in (WarmDesk, Streaming):
+            async with stage(run, kind(), count) as on:
+                await on.open(range(count))
+                quiet = await on.steadily(run.rate or 10.0, 3.0 if run.quick else 5.0)
+                burst = await on.at_once(on.peer.burst)
+                seen.append((quiet, burst))
+        for figure, (sockets, by_stream) in zip(
+            ("a delivery", "a delivery in a burst"), zip(*seen, strict=True), strict=True
+        ):
+            costs = [each["cpu"] / each["deliveries"] * 1e6 for each in (sockets, by_stream)]
+            run.add(f"{figure}, µs by socket", costs[0])
+            run.add(f"{figure}, µs by stream", costs[1])
+            run.add(f"{figure}, stream / socket", costs[1] / costs[0])
+
+
 async def memory_of_sockets(run: Run) -> None:
     await five_thousand(run, frozenset({"memory"}))
 
@@ -528,6 +560,7 @@ SCENARIOS: dict[str, Callable[[Run], Awaitable[None]]] = {
     "slow": slow,
     "workers": workers,
     "idle": idle,
+    "streams": streams,
 }
 
 
@@ -540,11 +573,12 @@ async def watch(run: Run, *steps: str, written: bool = False) -> None:
         await while_written(run)
 
 
+ALONE = ("storm", "presence", "slow", "workers", "idle", "streams")
 TOGETHER: dict[str, Callable[[Run], Awaitable[None]]] = {
     "fanout, burst, connect": lambda run: everybody(run, frozenset({"connect", "quiet", "burst"})),
     "fanout, memory": lambda run: five_thousand(run, frozenset({"quiet", "memory"})),
     "memory": persons,
     "latency": while_written,
-    **{name: SCENARIOS[name] for name in ("storm", "presence", "slow", "workers", "idle")},
+    **{name: SCENARIOS[name] for name in ALONE},
 }
 """The same, each once: those that need the same peers and viewers share them."""

@@ -22,7 +22,7 @@ from load.soak.abusers import ACTS, Abusers
 from load.soak.faults import FAULTS, STORM, Fault, plan
 from load.soak.people import Size, Team
 from load.soak.report import HEAL_SECONDS, PRESENCE_SECONDS, Course, memory
-from load.soak.seats import Phase
+from load.soak.seats import Phase, StreamSeat
 from load.soak.world import World
 from tests.conftest import until
 from tests.deadline import new_loop
@@ -70,8 +70,10 @@ async def play(
         try:
             await team.begin()
             began = time.monotonic()
-            sockets = len(team.seats) + len(team.own_seats)
-            say(f"{sockets} sockets and {team.size.writers} writers are at work")
+            seats = [*team.seats, *team.own_seats]
+            streams = sum(isinstance(each, StreamSeat) for each in seats)
+            who = f"{len(seats) - streams} sockets, {streams} streams"
+            say(f"{who} and {team.size.writers} writers are at work")
             if abusers is not None:
                 await abusers.start()
             if phase:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from load.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
-from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat
+from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat, StreamSeat
 from load.soak.talkers import Talk
 from load.soak.texts import DESCRIPTION, ITEM, MESSAGE, TITLE, text
 from load.soak.world import Host, World
@@ -39,6 +39,8 @@ from warmdesk.client import LOST, Client, Refused, SocketRefused
 from warmdesk.realtime.channels import project_channel, user_channel
 
 SOCKETS_EACH = 4
+STREAM_OF = 3
+"""Every third viewer has a stream of events instead: on each host, beside sockets of its person."""
 CARDS_EACH, MESSAGES_EACH, ITEMS_EACH = 30, 40, 5
 DESCRIBED = 0.3
 """So many of the cards have a description: each event of such a card carries it."""
@@ -163,7 +165,9 @@ class Team:
             self._seat(f"mirror-{number}", client)
         for number in range(size.viewers):
             username = f"viewer-{number // SOCKETS_EACH + 1}"
-            self._seat(f"{username}/{number}", await self.client(username, self.host(number)))
+            client = await self.client(username, self.host(number))
+            kind = StreamSeat if number % STREAM_OF == STREAM_OF - 1 else Seat
+            self._seat(f"{username}/{number}", client, kind)
         self.working.set()
         self.joining.set()
         for number in range(1, size.chatters + 1):
@@ -284,8 +288,8 @@ class Team:
         """The same person in a browser of its own: not signed in yet."""
         return Pen(host.url, self, username)
 
-    def _seat(self, name: str, client: Pen) -> Seat:
-        seat = Seat(self, client, name)
+    def _seat(self, name: str, client: Pen, kind: type[Seat] = Seat) -> Seat:
+        seat = kind(self, client, name)
         self.seats.append(seat)
         self._start(seat.stay())
         return seat
@@ -790,10 +794,10 @@ class Watched:
     def __init__(self, team: Team, clients: tuple[Pen, ...]) -> None:
         self.team = team
         self.seats = [
-            Seat(
+            kind(
                 team, client, f"{client.username} {uuid.uuid4().hex[:6]}", shown=False, steady=False
             )
-            for client in clients
+            for client, kind in zip(clients, itertools.cycle((Seat, StreamSeat)), strict=False)
         ]
         self.visits = [asyncio.create_task(seat.visit()) for seat in self.seats]
 

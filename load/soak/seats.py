@@ -1,4 +1,6 @@
-"""Places before the board: a client that is counted, and one socket that comes back."""
+"""Places before the board: a client that is counted, and one socket, or one stream of events, that
+comes back.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import itertools
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +192,7 @@ class Seat:
         self.user_id = team.world.ids[client.username]
         self.seq: int | None = None
         self.epoch: str | None = None
-        self.socket: aiohttp.ClientWebSocketResponse | None = None
+        self.socket: aiohttp.ClientWebSocketResponse | OpenStream | None = None
         self.token: str | None = None
         self.here = self.stays = False
         self.stream = (own or team.streams).stream(name)
@@ -218,23 +220,13 @@ class Seat:
         """
         client = self.client
         self.token = client.token
-        params = {} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)}
         try:
-            async with client.session.ws_connect(
-                f"{client.url}/ws/{self.place}",
-                params=params,
-                headers=client.credentials,
-                max_msg_size=FRAME_LIMIT,
-                heartbeat=60,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1),
-            ) as self.socket:
+            async with self._opened() as self.socket:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(limit):
-                        async for message in self.socket:
-                            if message.type is aiohttp.WSMsgType.TEXT:
-                                self._take(message.data)
+                        await self._listen()
                 await self._end()
-        except aiohttp.WSServerHandshakeError as refused:
+        except aiohttp.ClientResponseError as refused:
             self.team.figures.refused_sockets[refused.status] += 1
             if refused.status == 401 and self.steady:
                 await client.sign_in_again(self.token)
@@ -242,6 +234,25 @@ class Seat:
         except LOST:
             await self._end()
         return None
+
+    def _opened(self) -> AbstractAsyncContextManager[Any]:
+        """A connection that goes on from what it has. `ClientResponseError` when it is refused."""
+        client = self.client
+        return client.session.ws_connect(
+            f"{client.url}/ws/{self.place}",
+            params={} if self.seq is None else {"since": str(self.seq), "epoch": str(self.epoch)},
+            headers=client.credentials,
+            max_msg_size=FRAME_LIMIT,
+            heartbeat=60,
+            timeout=aiohttp.ClientWSTimeout(ws_close=1),
+        )
+
+    async def _listen(self) -> None:
+        """Take what comes until it ends."""
+        assert isinstance(self.socket, aiohttp.ClientWebSocketResponse)
+        async for message in self.socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self._take(message.data)
 
     async def _end(self) -> None:
         """The connection is over, whoever ended it."""
@@ -321,8 +332,8 @@ class Seat:
         """Send a message; gives its ``ack``'s payload. SocketRefused, or ConnectionError when it
         is not known what became of it.
         """
-        if self.socket is None or self.socket.closed:
-            raise ConnectionError("not connected")
+        if not isinstance(self.socket, aiohttp.ClientWebSocketResponse) or self.socket.closed:
+            raise ConnectionError("not connected to a socket")
         name, began = str(next(self._ids)), time.monotonic()
         answer = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
@@ -337,3 +348,61 @@ class Seat:
             raise SocketRefused(frame["payload"]["code"], frame["payload"]["message"])
         acked: Json = frame["payload"]
         return acked
+
+
+@dataclass
+class OpenStream:
+    """One open stream of events; `close_code` is what the server said at its end."""
+
+    answer: aiohttp.ClientResponse
+    close_code: int | None = None
+
+    async def close(self, *, code: int = 1000) -> None:
+        """End it, as a browser does: it has no way to say why."""
+        self.answer.close()
+
+
+class StreamSeat(Seat):
+    """A place where the same comes as server-sent events. It comes back as browsers do, with the
+    ``id`` of the last event, which has to be the place in the feed where it stands.
+    """
+
+    last_id = ""
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[OpenStream]:
+        client = self.client
+        path = "/users/me" if self.place == OWN else f"/projects/{self.place}"
+        last = {"Last-Event-ID": self.last_id} if self.last_id else {}
+        async with client.session.get(
+            f"{client.url}{path}/events/stream",
+            headers={**client.credentials, **last},
+            timeout=aiohttp.ClientTimeout(total=None, connect=ATTEMPT_SECONDS, sock_read=60),
+        ) as answer:
+            answer.raise_for_status()
+            yield OpenStream(answer)
+
+    async def _listen(self) -> None:
+        assert isinstance(self.socket, OpenStream)
+        rest = b""
+        async for piece in self.socket.answer.content.iter_any():
+            *blocks, rest = (rest + piece).split(b"\n\n")
+            for block in blocks:
+                self._dispatch(block.decode())
+
+    def _dispatch(self, block: str) -> None:
+        """One event: its lines."""
+        assert isinstance(self.socket, OpenStream)
+        fields: dict[str, list[str]] = collections.defaultdict(list)
+        for line in block.split("\n"):
+            name, _, value = line.partition(": ")
+            fields[name].append(value)
+        self.last_id = (fields["id"] or [self.last_id])[0]
+        data = "\n".join(fields["data"])
+        if fields["event"] == ["close"]:
+            self.socket.close_code = orjson.loads(data)["payload"]["code"]
+        elif data:
+            self._take(data)
+            if self.last_id != f"{self.epoch}.{self.seq}":
+                told = f"the id is {self.last_id} and its place {self.epoch}.{self.seq}"
+                self.stream.streams.cry(f"{self.name}: {told}")

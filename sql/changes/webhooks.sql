@@ -93,14 +93,19 @@ $$;
 
 -- Takes one delivery in, once: its row, its line in the chat, its links, and their events. `refusal_` is a status that was found
 -- before, 0 for none; then the row says so, and keeps what came. Refuses by its answer, so that the row stays. `token_hash_` is null
--- where an owner delivers again. A delivery that this very `attempt_` wrote is answered as it was then.
+-- where an owner delivers again. A delivery that this very `attempt_` wrote is answered as it was then. `told_twice_`: hosts tell of
+-- it by two kinds of events; the second one's line, the same within a minute, is not said again.
+drop function if exists take_delivery(
+    bigint, bytea, text, text, text, integer, text, text, text, text, text, text, text, timestamptz,
+    text[], text[], text[], text[], boolean, integer[], text[], integer[], text, boolean, text[], bytea
+);
 create or replace function take_delivery(
     webhook_ bigint, token_hash_ bytea, delivery_ text, attempt_ text, event_ text, refusal_ integer, reason_ text,
     line_ text, bot_name_ text,
     platform_ text, link_type_ text, link_status_ text, repo_name_ text, at_ timestamptz,
     titles_ text[], urls_ text[], references_ text[], authors_ text[], are_sure_ boolean,
     things_ integer[], prefixes_ text[], numbers_ integer[],
-    host_ text, is_form_ boolean, proofs_ text[], body_ bytea,
+    host_ text, is_form_ boolean, proofs_ text[], body_ bytea, told_twice_ boolean,
     out status integer, out answer text, out messages text[]
 ) language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -145,6 +150,20 @@ begin
         reason_ := 'the webhook is disabled';
     end if;
 
+    if told_twice_ and exists (
+        select 1
+        from (
+            select k.event, k.message_id from webhook_deliveries k
+            where k.webhook_id = webhook_ and k.received_at > clock_timestamp() - interval '1 minute'
+            order by k.received_at desc, k.id desc
+            limit 100
+        ) n
+        inner join chat_messages m on m.id = n.message_id
+        where n.event <> event_ and m.body = line_
+    ) then
+        line_ := '';
+        reason_ := 'another event has said so';
+    end if;
     if refusal_ = 0 then
         if things_ <> '{}' then
             select array_agg(distinct c.card order by c.card) into cards_

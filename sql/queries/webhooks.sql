@@ -92,5 +92,5 @@ from take_delivery(
     :platform::text, :link_type::text, :link_status::text, :repo_name::text, :told_at::timestamptz,
     :titles::text[], :urls::text[], :refs::text[], :authors::text[], :are_sure::boolean,
     :things::integer[], :prefixes::text[], :numbers::integer[],
-    :host::text, :is_form::boolean, :proofs::text[], :body::bytea
+    :host::text, :is_form::boolean, :proofs::text[], :body::bytea, :told_twice::boolean
 );

@@ -92,7 +92,6 @@ APPRISE = {
 
 def test_slack() -> None:
     assert said(SLACK).split("\n") == [
-        "Build [#1](https://ci.example.org/1) failed",
         r"**Build \*1\***",
         "It is [https://ci.example.org/1](https://ci.example.org/1)",
         "Branch",
@@ -104,6 +103,18 @@ def test_slack() -> None:
         "**Took**: 3 s",
         "Only this",
     ]
+
+
+def test_a_text_beside_blocks_is_for_who_cannot_show_them() -> None:
+    section = {"type": "section", "text": {"type": "mrkdwn", "text": "It is *done*"}}
+    assert said({"text": "Done", "blocks": [section]}) == "It is *done*"
+    assert said({"attachments": [{"text": "Done", "blocks": [section]}]}) == "It is *done*"
+    assert said({"content": "Done", "blocks": [section]}) == "Done\nIt is *done*"
+    # Where they show nothing here, or not all, it is all that there is.
+    assert said({"text": "Done", "blocks": [{"type": "image", "image_url": "x"}]}) == "Done"
+    assert said({"text": "Done", "blocks": []}) == "Done"
+    rich = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": []}]}
+    assert said({"text": "Done", "blocks": [section, rich]}) == "Done\nIt is *done*"
 
 
 def test_discord() -> None:
@@ -172,6 +183,7 @@ def test_alertmanager() -> None:
         "🔥 **FIRING** 2 alerts: [Slow](http://alerts.example.org:9093)",
         r"- 🔥 [Slow](http://prom.example.org/graph?g0.expr=a) job=web · p99 is \*3\* s",
         "- ✅ Slow",
+        "",
         "… and 2 more",
     ]
 
@@ -187,7 +199,7 @@ def test_grafana() -> None:
 def test_many_alerts_are_ten_lines() -> None:
     many = {**ALERTMANAGER, "alerts": ALERTMANAGER["alerts"] * 20, "truncatedAlerts": 0}
     lines = said(many).split("\n")
-    assert (len(lines), lines[-1]) == (12, "… and 30 more")
+    assert (len(lines), lines[-1]) == (13, "… and 30 more")
 
 
 def test_anything_else_is_shown_as_it_came() -> None:

@@ -60,7 +60,7 @@ def test_the_worst_peer_decides_and_who_is_missing_never_helps(
 
 
 def test_every_goal_has_its_scenario() -> None:
-    assert [goal.number for goal in GOALS] == list(range(1, 23))
+    assert [goal.number for goal in GOALS] == list(range(1, 24))
     assert [goal.scenario for goal in GOALS] == list(dict.fromkeys(g.scenario for g in GOALS))
     assert {goal.scenario for goal in GOALS} == SCENARIOS.keys() - borrowed.SCENARIOS
 
@@ -108,3 +108,24 @@ async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
     assert verdicts["burst µs ≤ 1 × floor"] != NOT_MEASURED
     assert verdicts["burst µs ≤ 1.25 × nchan"] == NOT_MEASURED
     assert "not measured: nchan: not asked for" in said.decode()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+async def test_streams_are_measured_beside_sockets(tmp_path: Path) -> None:
+    place = tmp_path / "figures.json"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load.bench", "streams", "--viewers", "20", "--quick"),
+        *("--json", str(place)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=TOP,
+    )
+    _, aside = await run.communicate()
+    assert run.returncode == 0, aside.decode()[-3000:]
+    found = json.loads(place.read_text())
+    assert all(found["figures"][f"a delivery, {way}"][OURS] > 0 for way in WAYS)
+    assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
+
+
+WAYS = ("µs by socket", "µs by stream", "stream / socket")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from load.soak.abusers import Abusers
 from load.soak.faults import FAULTS, plan
 from load.soak.people import Size, Team
 from load.soak.report import Course, Sample
+from load.soak.seats import SLUG, Pen, Seat, StreamSeat
 from load.soak.world import World
 from tests import pace
 from tests.conftest import Door, until
 from tests.journeys.running import children, is_gone
 from tests.person import Person
+from warmdesk.http import streams
 
 TOP = Path(__file__).parents[2]
 
@@ -152,6 +155,40 @@ async def test_every_broken_promise_is_told(team: Team) -> None:
     for word in ("sign_ins", "worker 8"):
         assert word not in told
     assert "edit 5 200, 1 500, 2 503" in report.figures(team, course)
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+async def test_a_viewer_by_stream_is_checked_as_one_by_socket(
+    team: Team, door: Door, olga: Person, is_wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back with the last event's id, and cries where that is not its place."""
+    await olga.post("/projects", {"name": SLUG.title()})
+    team.world.ids = {"olga": olga.id}
+    pen = Pen(door.url, team, "olga")
+    await pen.sign_in()
+    seats = [kind(team, pen, kind.__name__) for kind in (Seat, StreamSeat)]
+
+    def are_at(seq: int) -> bool:
+        return {seat.seq for seat in seats} == {seq}
+
+    if is_wrong:
+        monkeypatch.setattr(streams, "BESIDE", re.compile(rb"never"))
+    for turn in (1, 2):
+        visits = [asyncio.create_task(seat.visit()) for seat in seats]
+        await until(lambda: all(seat.here for seat in seats))
+        await olga.post(f"/projects/{SLUG}/chat/messages", {"body": "Good morning"})
+        await until(partial(are_at, 2 * turn - 1))
+        for seat in seats:
+            assert seat.socket is not None
+            await seat.socket.close()
+        await asyncio.gather(*visits)
+        await olga.post(f"/projects/{SLUG}/chat/messages", {"body": "Nobody is here"})
+        if is_wrong:
+            break
+    await pen.close()
+    assert bool(team.streams.count) == is_wrong
+    assert team.streams.resumed == (0 if is_wrong else 2)
+    assert team.streams.lost + team.streams.doubled + team.streams.swapped == 0
 
 
 def test_what_people_write_has_every_size_up_to_the_limits() -> None:

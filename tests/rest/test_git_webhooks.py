@@ -112,7 +112,8 @@ async def test_a_pull_request_from_its_beginning_to_its_end(
     title = f"{card['key']} oil ](https://evil.example) @bob"
     said = rf"{card['key']} oil \]\(https\://evil.example\) " + "@\u200bbob"
     mark = "!" if host.platform == "gitlab" else "#"
-    shown = f"pull request [{mark}5 {said}]({BASE}/pull/5) in {DOOR}"
+    noun = "merge request" if host.platform == "gitlab" else "pull request"
+    shown = f"{noun} [{mark}5 {said}]({BASE}/pull/5) in {DOOR}"
     answer = await tell(made, host, host.pull_request("opened", title))
     assert answer == {"ok": True, "posted": True, "linked": 1}
     (link,) = await links(bob, card)
@@ -415,29 +416,67 @@ async def test_a_deleted_branch_and_a_tag(board: Board, olga: Person) -> None:
     await tell(github, GITHUB, GITHUB.push(deleted=True, after=ZERO))
     await tell(github, GITHUB, GITHUB.push(ref="refs/tags/v1", created=True))
     await tell(gitlab, lab, lab.push(after=ZERO))
-    await tell(gitlab, lab, lab.push(object_kind="tag_push", ref="refs/tags/v1"))
+    await tell(gitlab, lab, lab.push(object_kind="tag_push", ref="refs/tags/v1", before=ZERO))
     assert (
         await lines(olga)
         == [
             f"**alice** deleted branch **main** in {DOOR}",
-            f"**alice** pushed tag **v1** ({DOOR})",
+            f"**alice** created tag **v1** in {DOOR}",
         ]
         * 2
     )
+    await tell(github, GITHUB, GITHUB.push(ref="refs/tags/v1"))
+    assert (await lines(olga))[-1] == f"**alice** pushed tag **v1** ({DOOR})"
+
+
+def of_ref(host: Host, event: str, kind: str, name: str) -> tuple[str, Any]:
+    """The event of its own that some hosts send of a branch or a tag."""
+    repository, sender = host.push()[1]["repository"], {"login": "alice"}
+    return event, {"ref": name, "ref_type": kind, "repository": repository, "sender": sender}
+
+
+@pytest.mark.parametrize("host", [GITHUB, Gitea(), Forgejo()], ids=["github", "gitea", "forgejo"])
+async def test_a_branch_or_a_tag_that_comes_or_goes_is_one_line(
+    board: Board, made: Hook, host: Host, olga: Person
+) -> None:
+    """Hosts tell of it by a push and by an event of its own, at once and in any order."""
+    gone = host.push(ref="refs/heads/main", deleted=True, after=ZERO)
+    events = (gone, of_ref(host, "delete", "branch", "main"))
+    answers = await asyncio.gather(*(tell(made, host, each) for each in events))
+    assert sorted(answers, key=lambda each: not each["posted"]) == [
+        {"ok": True, "posted": True, "linked": 0},
+        {"ok": True, "posted": False, "linked": 0, "skipped": True},
+    ]
+    await tell(made, host, of_ref(host, "create", "tag", "v1"))
+    await tell(made, host, host.push(ref="refs/tags/v1", created=True))
+    told = [
+        f"**alice** deleted branch **main** in {DOOR}",
+        f"**alice** created tag **v1** in {DOOR}",
+    ]
+    assert await lines(olga) == told
+    # Once more, it happened once more.
+    await tell(made, host, of_ref(host, "create", "tag", "v1"))
+    await tell(await hook(olga, type=host.type), host, gone)
+    assert await lines(olga) == [*told, told[1], told[0]]
+
+
+async def test_what_was_said_long_ago_is_said_again(
+    board: Board, olga: Person, connection: Any
+) -> None:
+    made = await hook(olga, type="github")
+    await tell(made, GITHUB, of_ref(GITHUB, "delete", "branch", "main"))
+    await connection.execute(
+        "update webhook_deliveries set received_at = received_at - interval '2 minutes'"
+    )
+    await tell(made, GITHUB, GITHUB.push(deleted=True, after=ZERO))
+    assert len(await lines(olga)) == 2
 
 
 async def test_branches_are_made_and_deleted(board: Board, olga: Person) -> None:
     for host in (GITHUB, Gitea()):
         made = await hook(olga, type=host.type)
         for event in ("create", "delete"):
-            repository = host.push()[1]["repository"]
-            payload = {
-                "ref": "a_b",
-                "ref_type": "branch",
-                "repository": repository,
-                "sender": {"login": "alice"},
-            }
-            await tell(made, host, (event, payload))
+            await tell(made, host, of_ref(host, event, "branch", "a_b"))
     assert (
         await lines(olga)
         == [

@@ -181,4 +181,5 @@ def _parameters(
         "is_form": delivery.is_form,
         "proofs": delivery.proofs,
         "body": body,
+        "told_twice": does.is_told_twice,
     }

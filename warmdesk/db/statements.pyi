@@ -1711,6 +1711,7 @@ class WebhooksQueries(Queries):
         is_form: bool | None,
         proofs: Sequence[str | None] | None,
         body: Any,
+        told_twice: bool | None,
     ) -> Row: ...
 
 class Sql(Statements):

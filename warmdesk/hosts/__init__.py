@@ -16,6 +16,10 @@ import msgspec
 
 from warmdesk.schemas.links import LinkStatus
 
+NO_COMMIT = "0" * 40
+"""How the name of a commit begins that is none: before a branch was made, or after it was deleted.
+"""
+
 
 class Repo(NamedTuple):
     """A repository: its name, ``owner/door``, and its page."""
@@ -70,6 +74,8 @@ class Item:
     branch: str = ""
     mark: str = "#"
     """What stands before its number."""
+    noun: str = ""
+    """What the host calls it; else by its `kind`."""
     told_at: datetime | None = None
     """When it was changed, by the host's clock."""
 

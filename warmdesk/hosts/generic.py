@@ -33,6 +33,8 @@ LONGEST_CODE = 2000
 MOST_ALERTS = 10
 MOST_PARTS = 50
 """Blocks, attachments or embeds that are shown."""
+SHOWN_WHOLE = frozenset({"header", "section", "context", "divider", "actions", "image", "markdown"})
+"""Blocks of Slack's whose texts are all shown, or that have none."""
 NOT_KEPT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 LINK = re.compile(r"<(https?://[^|<>\s]+)(?:\|([^<>\n]*))?>")
 """As Slack writes one."""
@@ -61,11 +63,11 @@ def _bot_name(payload: Json) -> str:
 def _said(payload: Json) -> str:
     """The texts of a payload, below each other, each once."""
     head = next((text for name in NAMES if (text := _text(payload.get(name)))), "")
-    lines = [_slack(head)] if head else []
+    blocks, stand_alone = _blocks(payload)
+    lines = [_slack(head)] if head and not (stand_alone and payload.get("text")) else []
     if title := _text(payload.get("title")):
         lines.insert(0, bold(title))
-    for part in _list(payload, "blocks"):
-        lines += _block(part)
+    lines += blocks
     for part in _list(payload, "attachments"):
         lines += _attachment(part)
     for part in _list(payload, "embeds"):
@@ -108,6 +110,15 @@ def _named(part: Json, name: str, url: str) -> str:
     return f"**{link(title, address_of)}**"
 
 
+def _blocks(payload: Json) -> tuple[list[str], bool]:
+    """The lines of Slack's blocks, and whether they stand for the ``text`` beside them, which is
+    for who cannot show them.
+    """
+    parts = _list(payload, "blocks")
+    lines = [line for part in parts for line in _block(part) if line]
+    return lines, bool(lines) and all(_text(part.get("type")) in SHOWN_WHOLE for part in parts)
+
+
 def _block(block: Json) -> Iterator[str]:
     """A block of Slack's Block Kit."""
     text = _slack(_text(block.get("text")))
@@ -120,9 +131,9 @@ def _block(block: Json) -> Iterator[str]:
 def _attachment(part: Json) -> Iterator[str]:
     """An attachment of Slack or Mattermost."""
     texts = [_slack(_text(part.get("pretext"))), _named(part, "title", "title_link")]
-    texts.append(_slack(_text(part.get("text"))))
-    for block in _list(part, "blocks"):
-        texts += _block(block)
+    blocks, stand_alone = _blocks(part)
+    texts += [] if stand_alone else [_slack(_text(part.get("text")))]
+    texts += blocks
     texts += _fields(part, "title", "value")
     yield from texts if any(texts) else [_slack(_text(part.get("fallback")))]
 
@@ -168,7 +179,7 @@ def _alerts(payload: Json) -> str:
     lines += [_alert(each) for each in found[:MOST_ALERTS]]
     more = len(alerts) - min(len(found), MOST_ALERTS) + _count(payload.get("truncatedAlerts"))
     if more > 0:
-        lines.append(f"… and {more} more")
+        lines += ["", f"… and {more} more"]
     return "\n".join(lines)
 
 

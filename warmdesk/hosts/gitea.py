@@ -5,7 +5,7 @@ https://docs.gitea.com/usage/webhooks and modules/structs/hook.go there.
 
 from __future__ import annotations
 
-from warmdesk.hosts import Fork, Host, Kind, Payload, Push, Release, Remark, github
+from warmdesk.hosts import NO_COMMIT, Fork, Host, Kind, Payload, Push, Release, Remark, github
 from warmdesk.hosts.github import ItemPayload, PushedCommit, Repository, User
 
 
@@ -17,6 +17,8 @@ class Pusher(Payload):
 class Pushed(Payload):
     ref: str
     repository: Repository
+    before: str = ""
+    after: str = ""
     commits: list[PushedCommit] | None = None
     total_commits: int = 0
     pusher: Pusher | None = None
@@ -78,6 +80,8 @@ def push(told: Pushed) -> Push:
         ref=told.ref,
         commits=[each.commit for each in told.commits or ()],
         count=told.total_commits,
+        created=told.before.startswith(NO_COMMIT),
+        deleted=told.after.startswith(NO_COMMIT),
     )
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from warmdesk.hosts import Commit, Host, Item, Kind, Number, Payload, Push, Repo, moment
+from warmdesk.hosts import NO_COMMIT, Commit, Host, Item, Kind, Number, Payload, Push, Repo, moment
 from warmdesk.schemas.links import LinkStatus
 
-NONE = "0" * 40
 ACTIONS = {"open": "opened", "close": "closed", "reopen": "reopened", "merge": "merged"}
 
 
@@ -88,8 +87,8 @@ def push(told: Pushed) -> Push:
         ref=told.ref,
         commits=[each.commit for each in told.commits or ()],
         count=told.total_commits_count,
-        created=told.before.startswith(NONE),
-        deleted=told.after.startswith(NONE),
+        created=told.before.startswith(NO_COMMIT),
+        deleted=told.after.startswith(NO_COMMIT),
     )
 
 
@@ -118,6 +117,7 @@ def _item(told: ItemEvent, kind: Literal["pr", "issue"]) -> Item:
         body=it.description or "",
         branch=it.source_branch or "",
         mark="!" if kind == "pr" else "#",
+        noun="merge request" if kind == "pr" else "",
         told_at=moment(it.updated_at),
     )
 

@@ -81,6 +81,8 @@ class Effect:
     author_is_sure: bool = True
     links: list[Link] = field(default_factory=list)
     reason: str = ""
+    is_told_twice: bool = False
+    """The host tells of the same by an event of another kind: one line is enough."""
 
 
 def effect(told: Told) -> Effect:
@@ -89,7 +91,14 @@ def effect(told: Told) -> Effect:
     repo = plain(told.repo.name)[:LONGEST_REPO]
     if isinstance(told, Push) and not told.deleted:
         links = list(_commit_links(told))
-        return Effect(line=line, link_type="commit", status="merged", repo_name=repo, links=links)
+        return Effect(
+            line=line,
+            link_type="commit",
+            status="merged",
+            repo_name=repo,
+            links=links,
+            is_told_twice=told.created,
+        )
     if isinstance(told, Item):
         text, url = (told.title, told.body, told.branch), address(told.url)
         return Effect(
@@ -101,7 +110,7 @@ def effect(told: Told) -> Effect:
             author_is_sure=told.author_is_sure,
             links=_linked(str(told.number), told.title, url, told.author, text) if url else [],
         )
-    return Effect(line=line)
+    return Effect(line=line, is_told_twice=isinstance(told, Ref | Push))
 
 
 def references(text: str) -> list[tuple[str, int]]:
@@ -155,8 +164,7 @@ def _line(told: Told) -> str:
     if isinstance(told, Remark):
         return _remark(told)
     if isinstance(told, Ref):
-        kind, name = escaped(cut(plain(told.kind), LONGEST_NAME)), bold(told.name)
-        return f"{bold(told.sender)} {told.action} {kind} {name} in {_repo(told.repo)}"
+        return _ref(told.sender, told.action, told.kind, told.name, told.repo)
     if isinstance(told, Release):
         return f"{bold(told.sender)} released {link(told.name, told.url)} in {_repo(told.repo)}"
     if isinstance(told, Fork):
@@ -168,8 +176,9 @@ def _push(told: Push) -> str:
     kind, name = "branch", told.ref.removeprefix("refs/heads/")
     if told.ref.startswith("refs/tags/"):
         kind, name = "tag", told.ref.removeprefix("refs/tags/")
-    if told.deleted:
-        return f"{bold(told.pusher)} deleted {kind} {bold(name)} in {_repo(told.repo)}"
+    if told.deleted or (kind == "tag" and told.created):
+        action = "deleted" if told.deleted else "created"
+        return _ref(told.pusher, action, kind, name, told.repo)
     if kind == "tag":
         return f"{bold(told.pusher)} pushed tag {bold(name)} ({_repo(told.repo)})"
     count = max(told.count, len(told.commits))
@@ -181,6 +190,12 @@ def _push(told: Push) -> str:
     if count > len(lines) - 1:
         lines += ["", f"… and {count - len(lines) + 1} more"]
     return "\n".join(lines)
+
+
+def _ref(who: str, action: str, kind: str, name: str, repo: Repo) -> str:
+    """The same words for a push and for the event of its own that some hosts send beside it."""
+    kind = escaped(cut(plain(kind), LONGEST_NAME))
+    return f"{bold(who)} {action} {kind} {bold(name)} in {_repo(repo)}"
 
 
 def _commit(commit: Commit) -> str:
@@ -196,7 +211,7 @@ def _item(told: Item) -> str:
         return ""
     verb = VERBS.get(told.action, told.action)
     title = link(told.title, told.url, f"{told.mark}{told.number} ")
-    what = f"{NOUNS[told.kind]} {title}"
+    what = f"{told.noun or NOUNS[told.kind]} {title}"
     return f"{bold(told.sender)} {verb} {what} in {_repo(told.repo)}"
 
 

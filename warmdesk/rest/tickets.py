@@ -73,7 +73,7 @@ key_of = msgspec.json.Decoder(_Named).decode
     body=NewTicket,
     answer=FiledTicket,
     status=201,
-    made_at="/projects/{slug}/cards/{id}",
+    made_at="/projects/{slug}/ticket/{key}",
     example={
         "title": "Security scan found CVE-2026-1234",
         "description": "**Severity:** High\n\nFound in dependency `foo@1.2.3`.",
