@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("username")
     create.add_argument("email")
     create.add_argument("--admin", action="store_true", help="as a global administrator")
-    command("reset-password", reset_password).add_argument("username", help="or e-mail address")
+    reset = command("reset-password", reset_password)
+    reset.add_argument("username", help="or e-mail address")
+    reset.add_argument("--disable-mfa", action="store_true", help="turn the second factor off, too")
     command("accept-secrets", accept_secrets)
     command("check", check)
     command("openapi", openapi)
@@ -269,7 +271,7 @@ def create_user(wanted: argparse.Namespace) -> int:
 def reset_password(wanted: argparse.Namespace) -> int:
     """Give an account a new password, as with create-user, and end its sessions."""
     from warmdesk.auth import passwords
-    from warmdesk.changes import accounts
+    from warmdesk.changes import accounts, factors
     from warmdesk.changes.audit import audit
     from warmdesk.db.queries import sql
     from warmdesk.desk import open_desk
@@ -304,6 +306,10 @@ def reset_password(wanted: argparse.Namespace) -> int:
                     settings=False,
                     new_hash=new_hash,
                 )
+                if wanted.disable_mfa and (off := await factors.disable(change, user_id)):
+                    after = off
+                    await accounts.note_login(change, "admin_mfa_disabled", HERE, user_id=user_id)
+                    await audit(change, "user.mfa_disabled", user_id)
                 await accounts.end_sessions(change, user_id)
                 await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
                 await audit(change, "user.password_reset", user_id)

@@ -36,6 +36,7 @@ RESOURCES = (
     "search",
     "webhooks",
     "incoming",
+    "mfa",
     "settings",
     "unsubscribe",
     "events",
