@@ -23,6 +23,8 @@ from tests.journeys.conftest import Crowd, free_port
 from tests.journeys.running import SECRETS, Running, command, until, variables
 from tests.person import Person
 from tests.test_documents import HOME, parsed, rows
+from warmdesk import clock
+from warmdesk.auth import totp
 from warmdesk.commands import NAMES
 from warmdesk.commands import command as command_of
 from warmdesk.commands.shared import MEANINGS, Status
@@ -396,6 +398,23 @@ async def test_what_no_setting_can_be_is_a_mistake_that_changes_nothing(
     (line,) = aside.splitlines()
     assert line.startswith(f"warmdesk: {sentence}")
     assert await connection.fetchval("select count(*) from system_settings") == 0
+@pytest.mark.parametrize("off", [False, True])
+async def test_a_new_password_turns_the_second_factor_off_only_when_that_is_said(
+    alice: Person, root: Person, settings: Settings, off: bool
+) -> None:
+    secret = (await alice.get("/auth/mfa/setup"))["secret"]
+    code = totp.password_at(secret, int(clock.now() // totp.STEP_SECONDS))
+    await alice.post("/auth/mfa/enable", {"code": code}, status=200)
+    given = {"database_url": settings.database_url, "redis_url": settings.redis_url}
+    given |= {"jwt_secret": settings.jwt_secret, "secret_key": settings.secret_key}
+    words = ["reset-password", "alice", *(["--disable-mfa"] if off else [])]
+    status, _, _ = await command(*words, given=f"{PASSWORD}\n", **given)
+    assert status == 0
+    body = {"username": "alice", "password": PASSWORD}
+    said = (await root.client.request("POST", "/auth/login", body)).body
+    assert ("mfa_token" in said) != off
+    lines = await root.get("/admin/audit?limit=5")
+    assert ("user.mfa_disabled" in [line["action"] for line in lines]) == off
 
 
 @pytest.mark.parametrize("since", [0, 99_999])

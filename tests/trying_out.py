@@ -80,6 +80,9 @@ class Operation:
 
 
 WITHOUT_MAIL = {
+    "enable_mfa": 422,
+    "disable_mfa": 422,
+    "verify_mfa": 400,
     "reset_password": 400,
     "ask_to_unsubscribe": 404,
     "stop_mails": 404,
@@ -87,7 +90,8 @@ WITHOUT_MAIL = {
     "mail_server_invitation": 422,
     "send_test_mail": 422,
 }
-"""How those are refused that need a mail, or send one: tests/mail has a mail server."""
+"""How those are refused that need a mail, or send one: tests/mail has a mail server. Or the code of
+an authenticator: tests/rest/test_mfa.py has one."""
 
 
 def operations(*, sockets: bool = False) -> Iterator[Operation]:

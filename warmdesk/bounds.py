@@ -66,6 +66,8 @@ TABLES: dict[str, str] = {
     "conversation_messages": WORK,
     "mails": "a day: resets_per_address, and 200 invitations an hour and user; one a user in"
     " five minutes of notifications",
+    "mfa_challenges": "100 sign-ins in a quarter of an hour and address; 5 minutes",
+    "recovery_codes": "10 a user",
     "password_resets": "one a minute and user; an hour",
     "notifications": "the 1,000 newest of a user; 90 days",
 }

@@ -192,10 +192,17 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def login(self, username: str, password: str) -> Any:
-        """Sign in and keep both tokens; gives the answer."""
+    async def login(self, username: str, password: str, code: str | None = None) -> Any:
+        """Sign in and keep both tokens; gives the answer. `code` is of the account's authenticator:
+        without it, where one is asked for, the answer is `mfa_required` and the `mfa_token`.
+        """
         body = {"username": username, "password": password}
-        return self._signed_in(await self.request("POST", "/auth/login", body))
+        answer = await self.request("POST", "/auth/login", body)
+        said = answer.checked()
+        if said.get("mfa_required") and code is not None:
+            body = {"mfa_token": said["mfa_token"], "code": code}
+            answer = await self.request("POST", "/auth/mfa/verify", body)
+        return self._signed_in(answer)
 
     async def refresh(self, old: str | None) -> None:
         """A new access token in place of `old`, once for all who ask; `Refused` if signed out."""

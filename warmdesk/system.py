@@ -18,6 +18,7 @@ import msgspec
 
 from warmdesk.auth.actor import Actor
 from warmdesk.auth.addresses import networks, parsed
+from warmdesk.auth.totp import sealed_for
 from warmdesk.config import ConfigError, Settings, variable
 from warmdesk.db.pool import DATABASE_AWAY, Database
 from warmdesk.db.queries import sql
@@ -35,6 +36,8 @@ from warmdesk.tasks import Tasks
 EVERY_SECONDS = 60.0
 """They are read so often though nothing is heard."""
 AGAIN_SECONDS = 0.5
+RESEALED = 500
+"""Secrets of second factors that are read at once."""
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class System:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.database = database
         self.sealing = Sealing(settings.secret_key, settings.previous_secret_key)
+        self.rotates = bool(settings.previous_secret_key)
         self.first = first_values(settings)
         self.values = SystemSettings(**self.first)
         self.on_addresses: set[Callable[[], None]] = set()
@@ -72,6 +76,8 @@ class System:
 
     async def start(self) -> None:
         await self.load()
+        if self.rotates:
+            await self._reseal_factors()
         self._tasks.start("system", self._follow)
 
     async def stop(self) -> None:
@@ -132,6 +138,23 @@ class System:
                         self.database.reserved, key=key, was=was, sealed=sealed
                     )
                     log.info("system.resealed key=%s", key)
+
+    async def _reseal_factors(self) -> None:
+        """The same for the secrets of second factors, which are many."""
+        after, number = 0, 0
+        while rows := await sql.mfa.sealed(self.database.reserved, after=after, limit=RESEALED):
+            for row in rows:
+                after, was = row["id"], row["totp_secret"]
+                with suppress(Unreadable):
+                    if self.sealing.is_old(was):
+                        name = sealed_for(after)
+                        sealed = self.sealing.seal(self.sealing.open(was, name), name)
+                        await sql.mfa.reseal(
+                            self.database.reserved, user_id=after, was=was, sealed=sealed
+                        )
+                        number += 1
+        if number:
+            log.info("system.resealed key=second_factors number=%d", number)
 
     async def _follow(self) -> None:
         while True:

@@ -43,6 +43,7 @@ select
     u.id,
     u.password_hash,
     coalesce(u.is_active, false) as is_active,
+    coalesce(u.totp_enabled, false) as totp_enabled,
     exists (
         select 1 from login_events as e
         where
@@ -68,14 +69,16 @@ values (:user_id::bigint, :actor_id::bigint, :event, :ip, :user_agent);
 
 -- name: enter -> many, by key
 -- Marks a sign-in, if the account is active and has still the password that was checked: no row otherwise. A new hash is
--- kept when one is given. A password older than so many `days` (0: any age is right) must be changed.
+-- kept when one is given. Where there is a second factor, it has to be `proved`. A password older than so many `days` (0: any age is right) must be changed.
 update users set
     last_login_at = now(),
     must_change_password = must_change_password or (
         :days::integer > 0 and coalesce(password_changed_at, created_at) < now() - make_interval(days => :days::integer)
     ),
     password_hash = coalesce(:new_hash::text, password_hash)
-where id = :user_id and password_hash = :checked_hash and is_active and deleted_at is null
+where
+    id = :user_id and password_hash = :checked_hash and is_active and deleted_at is null
+    and (:proved::boolean or not totp_enabled)
 returning me_json(users)::text as me;
 
 -- name: open_session -> value, by key

@@ -103,15 +103,17 @@ insert into mails (kind, invitation_id) select 'invitation', l.id from lost as l
 
 -- name: invitation -> many, by key
 -- What the mail of an invitation says, as it is now; no row when the invitation leads nowhere now. In the language of whoever has
--- the address here, if somebody has.
+-- the address here, if somebody has; nobody is invited whose account is closed.
 select
     i.email, i.salt::text as salt, i.token_hash, to_char(i.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as expires_at,
     p.name as project, b.display_name as inviter, u.display_name as name, u.locale
 from invitations as i
 inner join users as b on b.id = i.inviter_id
 left join projects as p on p.id = i.project_id
-left join users as u on lower(u.email) = i.email and u.is_active and u.deleted_at is null
-where i.id = :id::bigint and i.wants_mail and invitation_lives(i) and p.is_archived is not true;
+left join users as u on lower(u.email) = i.email
+where
+    i.id = :id::bigint and i.wants_mail and invitation_lives(i) and p.is_archived is not true
+    and (u.id is null or (u.is_active and u.deleted_at is null));
 
 -- name: begin_reset -> many, by key
 -- The account of an address that may set its password anew, by a token with this hash; no row when there is none, or when it got

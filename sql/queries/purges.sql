@@ -26,6 +26,10 @@ with ended as (
     delete from api_keys where user_id = :user_id::bigint
 ), resets as (
     delete from password_resets where user_id = :user_id::bigint
+), codes as (
+    delete from recovery_codes where user_id = :user_id::bigint
+), challenges as (
+    delete from mfa_challenges where user_id = :user_id::bigint
 ), mailed as (
     delete from mails where user_id = :user_id::bigint or lower(address) = lower(:email::text)
 ), logins as (
@@ -52,6 +56,7 @@ update users as u set
     locale = 'en', theme = 'system', date_time_format = 'YYYY-MM-DD HH:mm', timezone = 'UTC', font = 'system', font_size = '14',
     sidebar_position = 'left', accent_color = 'blue', week_start = 'monday', time_notation = 'decimal',
     show_breadcrumbs = true, email_notifications = false, notify = '{}', must_change_password = false, totp_enabled = false,
+    totp_secret = null, totp_last_step = null,
     last_login_at = null, settings_updated_at = null, password_changed_at = null
 where u.id = :user_id::bigint;
 

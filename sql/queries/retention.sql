@@ -134,6 +134,19 @@ with gone as (
 )
 select count(*) from gone;
 
+-- name: mfa_challenges -> value
+-- Takes challenges away whose time is over, a batch at a time; gives how many went.
+with gone as (
+    delete from mfa_challenges as c
+    where c.token_hash = any(array(
+        select o.token_hash from mfa_challenges as o
+        where o.expires_at < now()
+        order by o.expires_at limit :batch::integer
+    ))
+    returning 1
+)
+select count(*) from gone;
+
 -- name: invitations -> value
 -- Takes invitations away, a batch at a time, 30 days after they were over. Gives how many went.
 with old as (

@@ -66,7 +66,7 @@ select
     shape(u)::text as shaped,
     me_json(u)::text as me,
     account_json(u)::text as account,
-    (to_jsonb(u) - 'password_hash')::text as fields
+    (to_jsonb(u) - array['password_hash', 'totp_secret'])::text as fields
 from lock_account(:user_id) as u
 where u.id is not null and u.deleted_at is null;
 
@@ -147,7 +147,7 @@ select
     shape(u)::text as shaped,
     me_json(u)::text as me,
     account_json(u)::text as account,
-    (to_jsonb(u) - 'password_hash')::text as fields
+    (to_jsonb(u) - array['password_hash', 'totp_secret'])::text as fields
 from lock_account(:user_id) as u
 where u.id is not null and u.deleted_at is not null and u.purged_at is null;
 

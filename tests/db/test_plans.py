@@ -35,6 +35,7 @@ FEW = {
     "install",
     "invitations",
     "labels",
+    "mfa_challenges",
     "outgoing_deliveries",
     "outgoing_webhooks",
     "project_guests",
@@ -42,6 +43,7 @@ FEW = {
     "project_readers",
     "project_webhooks",
     "projects",
+    "recovery_codes",
     "refresh_tokens",
     "schema_migrations",
     "secret_prints",
@@ -412,7 +414,8 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("purges.rename_in_events", 6000, {**batch, "channel": "project:2", "seq": 5})
     answers = {"owner": 7, "path": "", "key": ""}
     yield Case("purges.rename_in_answers", 6000, {**batch, **answers})
-    for table in ("audit", "invitations"):
+    yield Case("mfa.sealed", 50, {"after": 0, "limit": 500})
+    for table in ("audit", "invitations", "mfa_challenges"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})
     for table in (
         *("api_keys", "attachments", "avatars", "idempotency_keys", "mails"),

@@ -310,6 +310,8 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/login",
         "/auth/refresh",
         "/auth/ws-ticket",
+        "/auth/mfa/setup",
+        "/auth/mfa/verify",
         "/auth/api-keys",
         "/users/me/api-keys",
         "/projects/{slug}/api-keys",

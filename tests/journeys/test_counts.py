@@ -496,6 +496,7 @@ def shared_bytes(pid: int) -> int:
 STATEMENTS = {
     "/admin/system-settings": "",
     "/auth/api-keys": "keys.page",
+    "/auth/mfa/setup": "mfa.state",
     "/admin/audit": "audit.page",
     "/admin/invitations": "invitations.page",
     "/admin/projects": "projects.page",

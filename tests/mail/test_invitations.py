@@ -219,6 +219,19 @@ async def test_what_leads_nowhere_is_not_mailed(
         assert (await root.request("POST", again)).status == 404
 
 
+@pytest.mark.parametrize("end", ["deactivated", "deleted"])
+async def test_whose_account_is_closed_is_not_written_to(
+    board: Board, mails: Mails, root: Person, olga: Person, end: str
+) -> None:
+    if end == "deactivated":
+        await root.put("/users/5", {"is_active": False})
+    else:
+        await root.delete("/users/5")
+    await olga.post(f"{board.path}/invitations", {"email": "eve@example.org"})
+    assert await mails.come() == []
+    assert (await only(olga, board.path))["mail"] is None
+
+
 async def test_with_the_purge_of_the_project_its_mails_go(
     board: Board, mails: Mails, root: Person, olga: Person, desk: Desk
 ) -> None:

@@ -85,6 +85,10 @@ account        POST   /auth/api-keys
 account        POST   /users/me/api-keys
 session        DELETE /auth/api-keys/{key_id}
 session        DELETE /users/me/api-keys/{key_id}
+account        GET    /auth/mfa/setup
+account        POST   /auth/mfa/enable
+account        POST   /auth/mfa/disable
+public         POST   /auth/mfa/verify
 people         POST   /auth/ws-ticket
 people         GET    /ws/user
 viewer         GET    /ws/{slug}
@@ -122,6 +126,7 @@ administrators DELETE /users/{user_id}/permanent
 administrators GET    /users/{user_id}/login-history
 administrators GET    /users/{user_id}/projects
 administrators PUT    /users/{user_id}/projects
+administrators POST   /users/{user_id}/mfa/disable
 administrators GET    /users/{user_id}/api-keys
 administrators POST   /users/{user_id}/api-keys
 administrators DELETE /users/{user_id}/api-keys/{user_key_id}

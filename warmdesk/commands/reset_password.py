@@ -7,7 +7,7 @@ import asyncio
 from datetime import timedelta
 
 from warmdesk.auth import passwords
-from warmdesk.changes import accounts
+from warmdesk.changes import accounts, factors
 from warmdesk.changes.audit import audit
 from warmdesk.commands.shared import HERE, Failed, Status, answer, converted, reached, secret
 from warmdesk.config import Settings
@@ -29,12 +29,13 @@ class NewPassword(Body):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("username", help="or e-mail address")
+    parser.add_argument("--disable-mfa", action="store_true", help="turn the second factor off, too")
 
 
 def run(wanted: argparse.Namespace) -> int:
     password = converted({"password": secret("Password")}, NewPassword).password
     with reached(wanted) as settings:
-        ended = asyncio.run(_reset(settings, wanted.username, password))
+        ended = asyncio.run(_reset(settings, wanted, password))
     answer(
         wanted,
         f"{wanted.username} has a new password; all sessions ended.",
@@ -43,7 +44,8 @@ def run(wanted: argparse.Namespace) -> int:
     return Status.DONE
 
 
-async def _reset(settings: Settings, username: str, password: str) -> int:
+async def _reset(settings: Settings, wanted: argparse.Namespace, password: str) -> int:
+    username: str = wanted.username
     async with open_desk(settings) as desk:
         desk.system.check_password(password)
         new_hash = await passwords.hash_password(password)
@@ -57,6 +59,9 @@ async def _reset(settings: Settings, username: str, password: str) -> int:
         async def work(change: Change) -> int:
             before = await sql.users.lock(change.connection, user_id=user_id)
             await accounts.rewrite(change, before, {}, new_hash=new_hash)
+            if wanted.disable_mfa and await factors.disable(change, user_id):
+                await accounts.note_login(change, "admin_mfa_disabled", HERE, user_id=user_id)
+                await audit(change, "user.mfa_disabled", user_id)
             ended = await accounts.end_sessions(change, user_id)
             await accounts.note_login(change, "password_reset", HERE, user_id=user_id)
             await audit(change, "user.password_reset", user_id)

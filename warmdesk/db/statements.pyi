@@ -148,7 +148,13 @@ class AuthQueries(Queries):
     ) -> str: ...
     @query
     def enter(
-        self, *, days: int | None, new_hash: str | None, user_id: Any, checked_hash: Any
+        self,
+        *,
+        days: int | None,
+        new_hash: str | None,
+        user_id: Any,
+        checked_hash: Any,
+        proved: bool | None,
     ) -> Rows: ...
     @query
     def open_session(
@@ -980,6 +986,46 @@ class MetricsQueries(Queries):
     @query
     def tables(self, *, names: Sequence[str | None] | None) -> Rows: ...
 
+class MfaQueries(Queries):
+    @query
+    def state(self, *, user_id: int | None) -> Row: ...
+    @query
+    def enable(
+        self,
+        *,
+        user_id: int | None,
+        code_hashes: Sequence[str | None] | None,
+        sealed: str | None,
+        step: int | None,
+    ) -> Any: ...
+    @query
+    def disable(self, *, user_id: int | None) -> Rows: ...
+    @query
+    def use_step(self, *, step: int | None, user_id: int | None) -> Rows: ...
+    @query
+    def use_code(self, *, user_id: int | None, code_hash: str | None) -> Rows: ...
+    @query
+    def challenge(
+        self,
+        *,
+        new_hash: str | None,
+        user_id: int | None,
+        checked_hash: Any,
+        token_hash: str | None,
+        ttl: datetime.timedelta | None,
+        counted: str | None,
+    ) -> Rows: ...
+    @query
+    def challenged(self, *, token_hash: str | None) -> Rows: ...
+    @query
+    def try_out(self, *, token_hash: str | None, user_id: int | None, most: int | None) -> Rows: ...
+    @query
+    def answered(self, *, token_hash: str | None) -> str: ...
+    @query
+    def sealed(self, *, after: int | None, limit: int | None) -> Rows: ...
+    @query
+    def reseal(self, *, sealed: str | None, user_id: int | None, was: str | None) -> str: ...
+
 class NotificationsQueries(Queries):
     @query
     def page(
@@ -1398,6 +1444,8 @@ class RetentionQueries(Queries):
     @query
     def password_resets(self, *, batch: int | None) -> Any: ...
     @query
+    def mfa_challenges(self, *, batch: int | None) -> Any: ...
+    @query
     def invitations(self, *, batch: int | None) -> Any: ...
     @query
     def audit(self, *, batch: int | None) -> Any: ...
@@ -1737,6 +1785,7 @@ class Sql(Statements):
     mail: MailQueries
     members: MembersQueries
     metrics: MetricsQueries
+    mfa: MfaQueries
     notifications: NotificationsQueries
     once: OnceQueries
     outgoing: OutgoingQueries

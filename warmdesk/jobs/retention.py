@@ -63,6 +63,7 @@ class Retention(Job):
             "audit": partial(trims.audit, batch=BATCH),
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "mails": partial(trims.mails, batch=BATCH),
+            "mfa_challenges": partial(trims.mfa_challenges, batch=BATCH),
             "password_resets": partial(trims.password_resets, batch=BATCH),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),

@@ -92,7 +92,7 @@ AUTH_FAILURES = counter(
     "Credentials that were refused.",
     reason=(
         *("password", "deactivated", "token", "token_expired", "session_ended"),
-        *("refresh_token", "key", "ticket"),
+        *("refresh_token", "key", "ticket", "mfa"),
     ),
 )
 WEBHOOK_DELIVERIES = counter(

@@ -37,6 +37,7 @@ RESOURCES = (
     "search",
     "webhooks",
     "incoming",
+    "mfa",
     "settings",
     "unsubscribe",
     "events",

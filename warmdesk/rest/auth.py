@@ -19,10 +19,10 @@ from warmdesk.auth import passwords
 from warmdesk.auth.actor import Actor
 from warmdesk.auth.addresses import Origin, neighbourhood, network
 from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
-from warmdesk.changes import accounts, invitations
+from warmdesk.changes import accounts, factors, invitations
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import Forbidden, Unauthorized, cut, field_error
+from warmdesk.errors import BadRequest, Forbidden, Unauthorized, cut, field_error
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
 from warmdesk.http.route import PUBLIC, ApiTag
@@ -36,7 +36,9 @@ from warmdesk.schemas.auth import (
     Refresh,
     Register,
     Registered,
+    SignedIn,
     Tokens,
+    VerifyMfa,
 )
 from warmdesk.schemas.settings import new_account
 from warmdesk.schemas.users import LONGEST_USERNAME
@@ -52,6 +54,10 @@ REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
 """Each leaves a row until it expires, because a used token that comes back tells of a theft: within
 the seven days of a token an account has at most 101,000."""
+CHALLENGE_TTL = timedelta(minutes=5)
+CODES_OF_CHALLENGE = 5
+CODES_OF_USER = 20
+"""Tries of a second factor in a quarter of an hour: a guesser gets one of a million in years."""
 NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
@@ -137,7 +143,7 @@ async def register_user(request: web.Request) -> web.Response:
     "/auth/login",
     need=PUBLIC,
     body=Login,
-    answer=Tokens,
+    answer=SignedIn,
     secret=True,
     tag=AUTH,
     example={"username": "alice", "password": "correct horse battery"},
@@ -146,7 +152,8 @@ async def register_user(request: web.Request) -> web.Response:
 async def log_in(request: web.Request) -> web.Response:
     """Sign in with a username or an e-mail address and a password.
 
-    `username`, `login` and `email` mean the same: each may be either.
+    `username`, `login` and `email` mean the same: each may be either. Where the account has a
+    second factor, the answer is `mfa_required` and an `mfa_token` for POST /auth/mfa/verify.
     """
     body = request[BODY]
     name = body.username or body.login or body.email
@@ -173,14 +180,16 @@ async def _sign_in(request: web.Request, name: str, password: str, came: Origin)
     account = await _account(desk, name, came)
     pair = await _count_login(desk, name, came, known=account["known"])
 
-    opened = await _enter(request, account, password, came)
+    opened = await _enter(request, account, password, came, pair)
     if opened is None:
         # The hash was another one when the session was to be opened: the same person signed in
         # elsewhere and had it renewed, or the password was changed. Only asking again can tell.
         account = await _account(desk, name, came)
-        opened = await _enter(request, account, password, came)
+        opened = await _enter(request, account, password, came, pair)
     if opened is None:
         raise not_good("password", "invalid credentials", "invalid_credentials")
+    if isinstance(opened, str):
+        return answer({"mfa_required": True, "mfa_token": opened})
     await desk.limits.clear("login", pair)
     me, session_id, refresh_token = opened
     return _tokens(desk, account["id"], me, session_id, refresh_token)
@@ -208,9 +217,10 @@ async def _account(desk: Desk, name: str, came: Origin) -> Any:
 
 
 async def _enter(
-    request: web.Request, account: Any, password: str, came: Origin
-) -> tuple[str, str, str] | None:
-    """Check the password and open a session: the account's JSON, the session, its refresh token.
+    request: web.Request, account: Any, password: str, came: Origin, counted: str
+) -> tuple[str, str, str] | str | None:
+    """Check the password and open a session: the account's JSON, the session, its refresh token. Or
+    ask for the second factor: the token of that.
 
     None when the account's hash became another one meanwhile. `Unauthorized`, `Forbidden`.
     """
@@ -236,6 +246,24 @@ async def _enter(
     outdated = passwords.is_outdated(stored_hash)
     renewed = await passwords.hash_password(password, turn) if outdated else None
 
+    async def ask(change: Change) -> str | None:
+        token = new_secret()
+        if not await sql.mfa.challenge(
+            change.connection,
+            user_id=user_id,
+            checked_hash=stored_hash,
+            new_hash=renewed,
+            token_hash=digest(token),
+            ttl=CHALLENGE_TTL,
+            counted=counted,
+        ):
+            return None
+        await accounts.note_login(change, "mfa_challenge", came, user_id=user_id)
+        return token
+
+    if account["totp_enabled"]:
+        return await desk.changes.run(request[CONTEXT], ask)
+
     async def work(change: Change) -> tuple[str, str, str] | None:
         # The password may have been changed while it was checked; then that session must not be.
         rows = await sql.auth.enter(
@@ -243,6 +271,7 @@ async def _enter(
             user_id=user_id,
             checked_hash=stored_hash,
             new_hash=renewed,
+            proved=False,
             days=desk.system.values.password_change_period_days,
         )
         if not rows:
@@ -270,6 +299,80 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     return pair
 
 
+@route(
+    "POST",
+    "/auth/mfa/verify",
+    need=PUBLIC,
+    body=VerifyMfa,
+    answer=Tokens,
+    secret=True,
+    tag=AUTH,
+    example={"mfa_token": "q3Yx…", "code": "123456"},
+    errors=(422, 429),
+)
+async def verify_mfa(request: web.Request) -> web.Response:
+    """Sign in with the second factor, after the password.
+
+    A code is taken once. After five wrong ones, or five minutes, 400 `mfa_session_expired`: sign in
+    with the password again. A wrong code is 422 `invalid_code`.
+    """
+    desk, body = request.app[DESK], request[BODY]
+    came = client_origin(request)
+    by_place = desk.settings.logins_per_address
+    await desk.limits.take_near("mfa", came.ip, limit=by_place, seconds=LOGIN_SECONDS)
+    token_hash = digest(body.mfa_token)
+    rows: Any = ()
+    if is_secret(body.mfa_token):
+        rows = await sql.mfa.challenged(desk.database, token_hash=token_hash)
+    if not rows:
+        raise _mfa_expired()
+    user_id = rows[0]["user_id"]
+    # Who gets so far knows the password, so this count tells nothing.
+    await desk.limits.take("mfa.user", user_id, limit=CODES_OF_USER, seconds=LOGIN_SECONDS)
+
+    async def work(change: Change) -> tuple[str, tuple[str, str, str] | None] | None:
+        connection = change.connection
+        await sql.keys.hold(connection, user_id=user_id)
+        tried = await sql.mfa.try_out(
+            connection, token_hash=token_hash, user_id=user_id, most=CODES_OF_CHALLENGE
+        )
+        if not tried:
+            return None
+        if not await factors.is_proved(change, desk.system.sealing, user_id, body.code):
+            await accounts.note_login(change, "mfa_failed", came, user_id=user_id)
+            return tried[0]["counted"], None
+        entered = await sql.auth.enter(
+            connection,
+            user_id=user_id,
+            checked_hash=tried[0]["password_hash"],
+            new_hash=None,
+            proved=True,
+            days=desk.system.values.password_change_period_days,
+        )
+        await sql.mfa.answered(connection, token_hash=token_hash)
+        accounts.act_as(change, user_id)
+        await accounts.note_login(change, "mfa_ok", came, user_id=user_id)
+        opened = await _open_session(desk, change, user_id, came)
+        return tried[0]["counted"], (entered[0]["me"], *opened)
+
+    tried = await desk.changes.run(request[CONTEXT], work)
+    if tried is None:
+        raise _mfa_expired()
+    counted, opened = tried
+    if opened is None:
+        AUTH_FAILURES.inc(reason="mfa")
+        log.info("auth.refused client=%s user=%d status=422", came.ip, user_id)
+        raise factors.wrong_code()
+    await desk.limits.clear("login", counted)
+    await desk.limits.clear("mfa.user", user_id)
+    return _tokens(desk, user_id, *opened)
+
+
+def _mfa_expired() -> BadRequest:
+    AUTH_FAILURES.inc(reason="mfa")
+    return BadRequest("sign in with the password again", code="mfa_session_expired")
+
+
 def _turn(desk: Desk, came: Origin, *, known: bool = False) -> passwords.Turn:
     if not desk.limits.on:
         return passwords.ANYBODY
@@ -291,6 +394,7 @@ def _tokens(
     status: int = 200,
     **more: Any,
 ) -> web.Response:
+    account = msgspec.json.decode(me)
     content: dict[str, Any] = {
         **more,
         "access_token": desk.identity.tokens.issue(user_id, session_id),
@@ -298,7 +402,8 @@ def _tokens(
         "token_type": "Bearer",
         "expires_in": desk.settings.access_token_ttl,
         "refresh_expires_in": desk.settings.refresh_token_ttl,
-        "must_change_password": msgspec.json.decode(me)["must_change_password"],
+        "must_change_password": account["must_change_password"],
+        "mfa_setup_required": desk.system.values.mfa_required and not account["totp_enabled"],
         "user": msgspec.Raw(me.encode()),
     }
     return answer(content, status=status)

@@ -65,7 +65,7 @@ async def list_invitations(request: web.Request) -> web.Response:
     tag=INVITATIONS,
     example={"email": "bob@example.com", "role": "member"},
     keyed=True,
-    errors=(422,),
+    errors=(422, 429),
 )
 async def create_invitation(request: web.Request) -> web.Response:
     """Invite somebody to a project, in a role that is not above your own.
@@ -136,7 +136,7 @@ async def list_server_invitations(request: web.Request) -> web.Response:
     tag=INVITATIONS,
     example={"email": "bob@example.com", "global_role": "user"},
     keyed=True,
-    errors=(422,),
+    errors=(422, 429),
 )
 async def create_server_invitation(request: web.Request) -> web.Response:
     """Invite somebody to the installation; who registers with the link has this role.
@@ -267,11 +267,12 @@ async def _create(
 
 async def _mail(request: web.Request, project_id: int | None) -> web.Response:
     desk, invitation_id = request.app[DESK], path_id(request, "invitation_id")
-    require_mail(desk.settings, desk.system.values)
 
     async def work(change: Change) -> str:
         await change.enter()
-        return await invitations.mail_again(change, invitation_id, project_id)
+        shaped = await invitations.mail_again(change, invitation_id, project_id)
+        require_mail(desk.settings, desk.system.values)  # behind 404: nothing was written if not
+        return shaped
 
     return answer(await desk.changes.run(request[CONTEXT], work))
 

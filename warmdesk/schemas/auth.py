@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from warmdesk.schemas import Body, Shape, Timestamp
 from warmdesk.schemas.pages import PageQuery
@@ -78,7 +78,34 @@ class Tokens(Shape):
     expires_in: Annotated[int, Meta(description="seconds")]
     refresh_expires_in: Annotated[int, Meta(description="seconds")]
     must_change_password: bool
+    mfa_setup_required: Annotated[
+        bool, Meta(description="a second factor is asked of everybody, and the account has none")
+    ]
     user: Me
+
+
+class SignedIn(Shape):
+    """A session, as `Tokens` have it. Or, where the account has a second factor, `mfa_required` and
+    the `mfa_token` for POST /auth/mfa/verify, and nothing else.
+    """
+
+    access_token: str | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
+    token_type: Literal["Bearer"] | UnsetType = UNSET
+    expires_in: Annotated[int, Meta(description="seconds")] | UnsetType = UNSET
+    refresh_expires_in: Annotated[int, Meta(description="seconds")] | UnsetType = UNSET
+    must_change_password: bool | UnsetType = UNSET
+    mfa_setup_required: bool | UnsetType = UNSET
+    user: Me | UnsetType = UNSET
+    mfa_required: bool | UnsetType = UNSET
+    mfa_token: Annotated[str, Meta(description="good for five minutes")] | UnsetType = UNSET
+
+
+class VerifyMfa(Body):
+    """The token of a sign-in, and the code that the authenticator shows, or a recovery code."""
+
+    mfa_token: Annotated[str, Meta(max_length=2048)]
+    code: Annotated[str, Meta(min_length=1, max_length=64, examples=["123456"])]
 
 
 class Registered(Tokens):

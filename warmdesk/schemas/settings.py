@@ -132,6 +132,13 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
             " 0 is never.",
         ),
     ] = 0
+    mfa_required: Annotated[
+        bool,
+        Meta(
+            description="Whether clients ask everybody to set up a second factor"
+            " (`mfa_setup_required` after a sign-in)."
+        ),
+    ] = False
     company_name: Annotated[Said, Meta(description="Whose installation it is.")] = ""
     company_logo: Annotated[Logo, Meta(description="Its picture.")] = ""
     company_logo_dark: Annotated[Logo, Meta(description="The same for dark themes.")] = ""
@@ -210,6 +217,7 @@ PUBLIC = (
     "password_require_lower",
     "password_require_digit",
     "password_require_special",
+    "mfa_required",
     "company_name",
     "company_logo",
     "company_logo_dark",
