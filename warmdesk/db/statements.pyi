@@ -1227,6 +1227,30 @@ class ReactionsQueries(Queries):
         self, *, owner_type: str | None, id: int | None, actor: int | None, emoji: Any
     ) -> Row: ...
 
+class RemindersQueries(Queries):
+    @query
+    def begin(self, *, pause: datetime.timedelta | None) -> Rows: ...
+    @query
+    def go_on(self) -> str: ...
+    @query
+    def due(
+        self,
+        *,
+        after_date: Any,
+        after_id: int | None,
+        until: Any,
+        limit: int | None,
+        moment: datetime.datetime | None,
+    ) -> Row: ...
+    @query
+    def remind(
+        self,
+        *,
+        project_id: int | None,
+        cards: Sequence[int | None] | None,
+        moment: datetime.datetime | None,
+    ) -> Any: ...
+
 class RepliesQueries(Queries):
     @hot
     def create(self, *, topic_id: int | None, body: str | None, names: str | None) -> Row: ...
@@ -1339,6 +1363,8 @@ class RetentionQueries(Queries):
     def mails(self, *, batch: int | None) -> Any: ...
     @query
     def password_resets(self, *, batch: int | None) -> Any: ...
+    @query
+    def reminders(self, *, batch: int | None) -> Any: ...
     @query
     def invitations(self, *, batch: int | None) -> Any: ...
     @query
@@ -1683,6 +1709,7 @@ class Sql(Statements):
     projects: ProjectsQueries
     purges: PurgesQueries
     reactions: ReactionsQueries
+    reminders: RemindersQueries
     replies: RepliesQueries
     reports: ReportsQueries
     retention: RetentionQueries

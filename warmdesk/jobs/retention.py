@@ -63,6 +63,7 @@ class Retention(Job):
             "notifications": partial(trims.notifications, batch=BATCH, most=NOTIFICATIONS),
             "mails": partial(trims.mails, batch=BATCH),
             "password_resets": partial(trims.password_resets, batch=BATCH),
+            "reminders": partial(trims.reminders, batch=BATCH),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
             "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),
