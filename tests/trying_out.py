@@ -80,12 +80,15 @@ class Operation:
 
 
 WITHOUT_MAIL = {
+    "show_calendar": 404,
     "reset_password": 400,
     "ask_to_unsubscribe": 404,
     "stop_mails": 404,
     "send_test_mail": 422,
 }
-"""How those are refused that need a mail, or send one: tests/mail has a mail server."""
+"""How those are refused that need a mail, or send one: tests/mail has a mail server; and what needs
+an address that is told once.
+"""
 
 
 def operations(*, sockets: bool = False) -> Iterator[Operation]:

@@ -1,6 +1,11 @@
 -- name: begin -> many, by key
 -- A row for the one worker that looks for what is due now; none for the others until `pause` is over.
-insert into turns (name, at) values ('reminders', clock_timestamp())
+insert into turns (name, at)
+select 'reminders', clock_timestamp()
+where not exists (
+    select 1 from turns as t
+    where t.name = 'reminders' and t.at between clock_timestamp() - :pause::interval and clock_timestamp()
+)
 on conflict (name) do update set at = clock_timestamp()
 where turns.at < clock_timestamp() - :pause::interval or turns.at > clock_timestamp()
 returning at;
@@ -10,15 +15,20 @@ returning at;
 update turns set at = clock_timestamp() where name = 'reminders';
 
 -- name: due -> one
--- Looks at so many of the open cards that are due between two days, after a date and a card: those of which somebody is to be
+-- Looks at so many of the open cards that are due between two days, 200 at most, after a date and a card: those of which somebody is to be
 -- reminded at this moment, by project. `last_date` and `last_id` are of the last one that was looked at, null when there are no more.
 with looked_at as materialized (
-    select c.id, c.project_id, c.due_date
-    from cards as c
-    where
-        (c.due_date, c.id) > (:after_date::date, :after_id::bigint) and c.due_date <= :until::date
-        and not c.closed and c.archived_at is null and c.deleted_at is null
-    order by c.due_date, c.id
+    select n.id, n.project_id, n.due_date
+    from (
+        select c.id, c.project_id, c.due_date
+        from cards as c
+        where
+            (c.due_date, c.id) > (:after_date::date, :after_id::bigint) and c.due_date <= :until::date
+            and not c.closed and c.archived_at is null and c.deleted_at is null
+        order by c.due_date, c.id
+        limit 200
+    ) as n
+    order by n.due_date, n.id
     limit :limit::integer
 ), due as (
     select c.project_id, array_agg(c.id order by c.id) as cards

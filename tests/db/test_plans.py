@@ -390,10 +390,11 @@ def cases(n: int) -> Iterator[Case]:
         for group_by in ("project", "card", "week"):
             groups = {**told, **more, "seen": [1], "group_by": group_by}
             yield Case("reports.groups", 3000, groups, f"{note} by {group_by}")
-    due: dict[str, Any] = {"moment": "2026-04-04 09:00Z", "limit": 500, "after_id": 0}
+    yield Case("calendars.cards", 300, {"user_id": 7, "limit": 1000})
+    due: dict[str, Any] = {"moment": "2026-04-04 09:00Z", "limit": 200, "after_id": 0}
     due |= {"after_date": date(2026, 4, 3), "until": date(2026, 4, 6)}
-    yield Case("reminders.due", 500, due, "of these days")
-    yield Case("reminders.due", 500, {**due, "after_date": date(2026, 4, 5)}, "further on")
+    yield Case("reminders.due", 200, due, "of these days")
+    yield Case("reminders.due", 200, {**due, "after_date": date(2026, 4, 5)}, "further on")
     never = {"after_date": date(2025, 4, 3), "until": date(2025, 4, 6)}
     yield Case("reminders.due", 1, {**due, **never}, "when nothing is due")
     yield Case("retention.reminders", 2000, {"batch": 1000})

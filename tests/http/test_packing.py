@@ -312,6 +312,7 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/ws-ticket",
         "/auth/api-keys",
         "/users/me/api-keys",
+        "/users/me/calendar",
         "/projects/{slug}/api-keys",
         "/attachments/{attachment_id}/link",
         "/projects/{slug}/webhooks",

@@ -323,6 +323,7 @@ async def test_nobody_is_told_of_a_card_that_is(
         assert await job.remind(at(DUE, 10)) == 1
 
 
+@pytest.mark.foul
 async def test_who_may_not_see_it_any_more_is_not_told(
     board: Board, job: Reminders, olga: Person, root: Person, bob: Person, connection: Any
 ) -> None:

@@ -233,6 +233,16 @@ class AvatarsQueries(Queries):
     @query
     def shown(self, *, sha256: Any) -> Any: ...
 
+class CalendarsQueries(Queries):
+    @query
+    def renew(self, *, user_id: int | None, token_hash: str | None) -> str: ...
+    @query
+    def end(self, *, user_id: int | None) -> str: ...
+    @query
+    def owner(self, *, token_hash: str | None) -> Any: ...
+    @query
+    def cards(self, *, user_id: int | None, limit: int | None) -> Rows: ...
+
 class CardsQueries(Queries):
     @hot
     def create(
@@ -1687,6 +1697,7 @@ class Sql(Statements):
     audit: AuditQueries
     auth: AuthQueries
     avatars: AvatarsQueries
+    calendars: CalendarsQueries
     cards: CardsQueries
     chat: ChatQueries
     checklist: ChecklistQueries

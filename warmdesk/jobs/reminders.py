@@ -21,8 +21,8 @@ from warmdesk.realtime.change import Change, ChangeContext
 
 PAUSE = timedelta(seconds=55)
 """Between two looks of whichever workers."""
-LOOK = 500
-"""Cards of one batch."""
+LOOK = 200
+"""Cards of one batch: as many as its statement is planned for."""
 TELL = 50
 """Cards of which people are reminded in one transaction: they are locked meanwhile, and their
 readers' feeds at its end.

@@ -33,6 +33,7 @@ RESOURCES = (
     "time_entries",
     "reports",
     "notifications",
+    "calendars",
     "search",
     "webhooks",
     "incoming",
