@@ -83,6 +83,7 @@ WITHOUT_MAIL = {
     "enable_mfa": 422,
     "disable_mfa": 422,
     "verify_mfa": 400,
+    "show_calendar": 404,
     "reset_password": 400,
     "ask_to_unsubscribe": 404,
     "stop_mails": 404,
@@ -91,7 +92,8 @@ WITHOUT_MAIL = {
     "send_test_mail": 422,
 }
 """How those are refused that need a mail, or send one: tests/mail has a mail server. Or the code of
-an authenticator: tests/rest/test_mfa.py has one."""
+an authenticator: tests/rest/test_mfa.py has one. Or an address that is told once.
+"""
 
 
 def operations(*, sockets: bool = False) -> Iterator[Operation]:

@@ -24,6 +24,7 @@ from warmdesk.jobs.mail import Collector, Mailer
 from warmdesk.jobs.outgoing import Outgoing
 from warmdesk.jobs.periodic import Job
 from warmdesk.jobs.purges import Purges
+from warmdesk.jobs.reminders import Reminders
 from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
@@ -41,6 +42,7 @@ JOBS: tuple[type[Job], ...] = (
     Mailer,
     Collector,
     Purges,
+    Reminders,
 )
 
 

@@ -86,6 +86,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     known_address_days: Annotated[int, Meta(ge=0, le=400)] = 30
     registrations_per_address: Limit = 5
     resets_per_address: Limit = 5
+    calendars_per_address: Limit = 120
+    calendar_reads: Limit = 60
     access_token_ttl: Seconds = 900
     refresh_token_ttl: Seconds = 604800
     presence_leave_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0

@@ -47,8 +47,8 @@ with old as (
 select count(*) from gone;
 
 -- name: news -> many, by key
--- What a mail tells its reader, as it is now: nothing that was read or deleted meanwhile, that the reader may not see any more,
--- or wants no mails of any more.
+-- What a mail tells its reader, as it is now: nothing that was read or deleted meanwhile, is not due any more, that the
+-- reader may not see any more, or wants no mails of any more.
 select u.email, u.display_name, u.locale, shape(n)::text as news
 from users as u
 inner join notifications as n on n.user_id = u.id and n.id = any(:ids::bigint[])
@@ -59,6 +59,12 @@ where
     u.id = :user_id::bigint and u.is_active and u.deleted_at is null and u.email_notifications
     and n.read_at is null and notify_choice(u, n.kind) = 'mail'
     and t.muted is not true and r.muted is not true
+    and (
+        n.kind <> 'due' or exists (
+            select 1 from cards as c
+            where c.id = n.card_id and c.due_date::text = n.body and not c.closed and c.archived_at is null
+        )
+    )
     and case
         when n.conversation_id is null then effective_role(u.global_role, m.role) is not null
         else t.user_id is not null and u.global_role in ('admin', 'user', 'viewer')

@@ -19,7 +19,7 @@ select empty_project(:project_id::bigint, :most::integer);
 
 -- name: user -> nothing, by key
 -- Takes all away that belongs to a deleted account alone, but what may be much: its sessions and keys, its history, what it was
--- told, its favourites and stars, its settings.
+-- told and reminded of, its calendar, its favourites and stars, its settings.
 with ended as (
     delete from sessions where user_id = :user_id::bigint
 ), revoked as (
@@ -30,6 +30,10 @@ with ended as (
     delete from recovery_codes where user_id = :user_id::bigint
 ), challenges as (
     delete from mfa_challenges where user_id = :user_id::bigint
+), calendar as (
+    delete from calendars where user_id = :user_id::bigint
+), reminded as (
+    delete from reminders where user_id = :user_id::bigint
 ), mailed as (
     delete from mails where user_id = :user_id::bigint or lower(address) = lower(:email::text)
 ), logins as (

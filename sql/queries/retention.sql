@@ -147,6 +147,19 @@ with gone as (
 )
 select count(*) from gone;
 
+-- name: reminders -> value
+-- Takes reminders away, a batch at a time, of dates that nobody is reminded of any more: a week ago. Gives how many went.
+with gone as (
+    delete from reminders as r
+    where (r.card_id, r.user_id, r.date, r.kind) in (
+        select o.card_id, o.user_id, o.date, o.kind from reminders as o
+        where o.date < current_date - 7
+        order by o.date limit :batch::integer
+    )
+    returning 1
+)
+select count(*) from gone;
+
 -- name: invitations -> value
 -- Takes invitations away, a batch at a time, 30 days after they were over. Gives how many went.
 with old as (

@@ -33,7 +33,7 @@ $$;
 
 create type notify_shape as (
     mention text, assigned text, assigned_moved text, assigned_commented text, watched_updated text, topic_reply text, dm text,
-    project_added text
+    due text, project_added text
 );
 
 -- The same for all kinds.
@@ -41,7 +41,7 @@ create or replace function notify_json(u users) returns json language sql stable
 select row_to_json(row(
     notify_choice(u, 'mention'), notify_choice(u, 'assigned'), notify_choice(u, 'assigned_moved'),
     notify_choice(u, 'assigned_commented'), notify_choice(u, 'watched_updated'), notify_choice(u, 'topic_reply'),
-    notify_choice(u, 'dm'), notify_choice(u, 'project_added')
+    notify_choice(u, 'dm'), notify_choice(u, 'due'), notify_choice(u, 'project_added')
 )::notify_shape)
 $$;
 

@@ -29,6 +29,7 @@ QUERIES = {query.name: query for query in sql}
 FEW = {
     "api_keys",
     "avatars",
+    "calendars",
     "columns",
     "favorite_users",
     "feeds",
@@ -51,6 +52,7 @@ FEW = {
     "shows_users",
     "starred_projects",
     "system_settings",
+    "turns",
     "users",
     "webhook_bodies",
 }
@@ -121,13 +123,13 @@ PEOPLE = """
 CARDS = """
     insert into cards (
         project_id, column_id, title, description, position, card_number, created_by_id,
-        closed, deleted_at, archived_at
+        closed, deleted_at, archived_at, due_date
     )
     select
         1 + n % $projects, 4 * (n % $projects) + 1 + k % 4, 'Card ' || n, repeat('word ', 20), n,
         k + 1, 1, k % 5 = 0,
         case when k % 20 = 1 then now() - n * interval '1 second' end,
-        case when k % 20 = 2 then now() end
+        case when k % 20 = 2 then now() end, '2026-04-04'::date + 2 * (k % 50)
     from (select n, n / $projects as k from generate_series(0, $n * 9 / 10 - 1) as n) as q;
     insert into cards (project_id, column_id, title, position, card_number, deleted_at)
     select 3, 9 + n % 4, 'Card ' || n, n, $n + n, now() - n * interval '1 second'
@@ -140,6 +142,9 @@ CARDS = """
     from cards as c where project_id <= 3 or id % 5 = 0;
     insert into card_assignees (card_id, user_id)
     select n, 1 + n / $projects % $users from generate_series(1, $n / 2) as n;
+    insert into reminders (card_id, user_id, date, kind)
+    select card_id, user_id, '2026-04-04'::date - (card_id % 400)::integer, 'day'
+    from card_assignees;
     insert into card_labels (card_id, label_id)
     select n, 4 * ((n - 1) % $projects) + 1 + (n - 1) / $projects % 4
     from generate_series(1, $n / 2) as n;
@@ -387,6 +392,14 @@ def cases(n: int) -> Iterator[Case]:
         for group_by in ("project", "card", "week"):
             groups = {**told, **more, "seen": [1], "group_by": group_by}
             yield Case("reports.groups", 3000, groups, f"{note} by {group_by}")
+    yield Case("calendars.cards", 300, {"user_id": 7, "limit": 1000})
+    due: dict[str, Any] = {"moment": "2026-04-04 09:00Z", "limit": 200, "after_id": 0}
+    due |= {"after_date": date(2026, 4, 3), "until": date(2026, 4, 6)}
+    yield Case("reminders.due", 200, due, "of these days")
+    yield Case("reminders.due", 200, {**due, "after_date": date(2026, 4, 5)}, "further on")
+    never = {"after_date": date(2025, 4, 3), "until": date(2025, 4, 6)}
+    yield Case("reminders.due", 1, {**due, **never}, "when nothing is due")
+    yield Case("retention.reminders", 2000, {"batch": 1000})
     yield Case("retention.notifications", 4000, {"batch": 1000, "most": 1000})
     for table in ("conversation_messages", "conversations"):
         yield Case(f"retention.{table}", 2000, {"batch": 1000})

@@ -314,6 +314,7 @@ def test_whose_answer_holds_a_secret_says_so() -> None:
         "/auth/mfa/verify",
         "/auth/api-keys",
         "/users/me/api-keys",
+        "/users/me/calendar",
         "/projects/{slug}/api-keys",
         "/users/{user_id}/api-keys",
         "/attachments/{attachment_id}/link",

@@ -508,6 +508,7 @@ STATEMENTS = {
     "/favorite-users": "people.favorites",
     "/health": "",
     "/mail/unsubscribe": "users.me",
+    "/users/me/calendar.ics": "calendars.owner calendars.cards",
     "/invitations/{token}": "invitations.living",
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
@@ -608,6 +609,9 @@ async def test_a_question_is_as_many_statements_as_it_was(
         if path == "/mail/unsubscribe":
             sealed = Sealing(SECRETS["WARMDESK_SECRET_KEY"]).seal(str(alice.id), FAREWELL)
             query = f"token={sealed.removeprefix(MARK)}"
+        if path == "/users/me/calendar.ics":
+            link = await root.post("/users/me/calendar", status=200)
+            query = link["url"].partition("?")[2]
         # After what was made above, who asks is looked up again: not by the question itself.
         await root.get(f"{board.path}/columns")
         journal.clear()

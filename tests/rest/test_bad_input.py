@@ -46,6 +46,7 @@ EXAMPLES = json.loads(app.documents().json.body)["paths"]
 NEEDED = {
     "/search": "q=ab",
     "/mail/unsubscribe": "token=unknown",
+    "/users/me/calendar.ics": "token=unknown",
     "/users/refs": "ids=1",
     "/projects/{slug}/ticket/{card_id}/wait": "column_name=Backlog",
 }
@@ -413,8 +414,12 @@ async def test_a_parameter_that_is_not_known_is_passed_over(caller: Caller, faul
         if route.method == "GET":
             query = f"?nobody=knows%00&nobody=this&{NEEDED.get(route.path, '')}"
             status, answer = await caller.call(route, query=query)
-            # Nobody knows the ticket of a file, and the token of a letter.
-            unknown = {"/attachments/{attachment_id}/file": 401, "/mail/unsubscribe": 404}
+            # Nobody knows the ticket of a file, and the token of a letter or a calendar.
+            unknown = {
+                "/attachments/{attachment_id}/file": 401,
+                "/mail/unsubscribe": 404,
+                "/users/me/calendar.ics": 404,
+            }
             wanted = unknown.get(route.path, 200)
             faults.expect(status == wanted, route.path, status, answer)
 

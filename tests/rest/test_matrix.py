@@ -310,6 +310,9 @@ own_time       PUT    /time-entries/{entry_id}
 own_time       DELETE /time-entries/{entry_id}
 people         GET    /reports/time
 people         GET    /reports/timesheet
+people         POST   /users/me/calendar
+people         DELETE /users/me/calendar
+public         GET    /users/me/calendar.ics
 people         GET    /notifications
 people         POST   /notifications/read-all
 own            POST   /notifications/{notification_id}/read

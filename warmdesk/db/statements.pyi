@@ -273,6 +273,16 @@ class BackupsQueries(Queries):
     @query
     def note(self, *, filename: str | None, ok: bool | None) -> str: ...
 
+class CalendarsQueries(Queries):
+    @query
+    def renew(self, *, user_id: int | None, token_hash: str | None) -> str: ...
+    @query
+    def end(self, *, user_id: int | None) -> str: ...
+    @query
+    def owner(self, *, token_hash: str | None) -> Any: ...
+    @query
+    def cards(self, *, user_id: int | None, limit: int | None) -> Rows: ...
+
 class CardsQueries(Queries):
     @hot
     def create(
@@ -1331,6 +1341,30 @@ class ReactionsQueries(Queries):
         self, *, owner_type: str | None, id: int | None, actor: int | None, emoji: Any
     ) -> Row: ...
 
+class RemindersQueries(Queries):
+    @query
+    def begin(self, *, pause: datetime.timedelta | None) -> Rows: ...
+    @query
+    def go_on(self) -> str: ...
+    @query
+    def due(
+        self,
+        *,
+        after_date: Any,
+        after_id: int | None,
+        until: Any,
+        limit: int | None,
+        moment: datetime.datetime | None,
+    ) -> Row: ...
+    @query
+    def remind(
+        self,
+        *,
+        project_id: int | None,
+        cards: Sequence[int | None] | None,
+        moment: datetime.datetime | None,
+    ) -> Any: ...
+
 class RepliesQueries(Queries):
     @hot
     def create(self, *, topic_id: int | None, body: str | None, names: str | None) -> Row: ...
@@ -1445,6 +1479,8 @@ class RetentionQueries(Queries):
     def password_resets(self, *, batch: int | None) -> Any: ...
     @query
     def mfa_challenges(self, *, batch: int | None) -> Any: ...
+    @query
+    def reminders(self, *, batch: int | None) -> Any: ...
     @query
     def invitations(self, *, batch: int | None) -> Any: ...
     @query
@@ -1769,6 +1805,7 @@ class Sql(Statements):
     auth: AuthQueries
     avatars: AvatarsQueries
     backups: BackupsQueries
+    calendars: CalendarsQueries
     cards: CardsQueries
     chat: ChatQueries
     checklist: ChecklistQueries
@@ -1793,6 +1830,7 @@ class Sql(Statements):
     projects: ProjectsQueries
     purges: PurgesQueries
     reactions: ReactionsQueries
+    reminders: RemindersQueries
     replies: RepliesQueries
     reports: ReportsQueries
     retention: RetentionQueries

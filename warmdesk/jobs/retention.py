@@ -65,6 +65,7 @@ class Retention(Job):
             "mails": partial(trims.mails, batch=BATCH),
             "mfa_challenges": partial(trims.mfa_challenges, batch=BATCH),
             "password_resets": partial(trims.password_resets, batch=BATCH),
+            "reminders": partial(trims.reminders, batch=BATCH),
             "avatars": partial(trims.avatars, batch=BATCH),
             "attachments": partial(trims.attachments, batch=BATCH),
             "webhook_deliveries": partial(trims.webhook_deliveries, batch=BATCH),

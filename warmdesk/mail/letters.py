@@ -41,9 +41,12 @@ SENTENCES = {
     "watched_updated": later("{actor} changed {title}, which you watch"),
     "topic_reply": later("{actor} replied in {title}"),
     "dm": later("{actor} wrote to you"),
+    "due": later("{title} is due on {date}"),
     "project_added": later("{actor} added you to {title}"),
 }
 """What a notification of each kind says."""
+DUE = "due"
+"""The kind whose body is a date."""
 OTHERWISE = later("There is news about {title}")
 
 
@@ -208,7 +211,7 @@ def news_letter(place: Place, reader: Any, news: Sequence[Any], unsubscribe: str
     parts = [Part(words("Hello {name},", name=reader["display_name"]))]
     for sentence, each in zip(told[:SHOWN], news, strict=False):
         parts.append(Part(sentence, url=place.url + each["url"]))
-        if each["body"]:
+        if each["body"] and each["kind"] != DUE:
             parts.append(Part(cut(each["body"], LONGEST_BODY), quoted=True))
     if len(told) > SHOWN:
         more = len(told) - SHOWN
@@ -256,6 +259,7 @@ def _told(words: Words, news: Any) -> str:
         SENTENCES.get(news["kind"], OTHERWISE),
         actor=one_line(actor),
         title=one_line(news["title"] or ""),
+        date=words.date(news["body"]) if news["kind"] == DUE else "",
     )
 
 

@@ -10,7 +10,9 @@ import functools
 import gettext
 import importlib.resources
 import io
+from datetime import date
 
+from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -32,6 +34,10 @@ class Words:
     def many(self, one: str, several: str, number: int, **values: object) -> str:
         """The sentence for one thing, or for so many."""
         return self._known.ngettext(one, several, number).format(number=number, **values)
+
+    def date(self, text: str) -> str:
+        """A day (``2026-04-04``) as people write it."""
+        return format_date(date.fromisoformat(text), "long", locale=self.language)
 
 
 def later(sentence: str) -> str:

@@ -34,6 +34,7 @@ RESOURCES = (
     "time_entries",
     "reports",
     "notifications",
+    "calendars",
     "search",
     "webhooks",
     "incoming",

@@ -17,6 +17,7 @@ Kind = Literal[
     "watched_updated",
     "topic_reply",
     "dm",
+    "due",
     "project_added",
 ]
 Choice = Literal["off", "app", "mail"]
