@@ -25,10 +25,11 @@ import yaml
 from tests.containers.dockerfile import FILE, TOP, steps
 from tests.journeys.conftest import free_port
 from tests.journeys.running import SECRETS, until
-from warmdesk.app import BASE, resources
+from warmdesk.app import resources
 from warmdesk.config import PREFIX, load
 from warmdesk.embedded.child import before_exec, wheel
 from warmdesk.embedded.valkey import PACKAGE, SETTING
+from warmdesk.http.routing import BASE
 from warmdesk.supervisor import STOP_SECONDS
 from warmdesk.worker import DRAIN_SECONDS
 
@@ -106,11 +107,11 @@ def test_the_compose_file_is_one(compose: Any) -> None:
         pytest.skip("compose-spec is not installed: it is in requirements/dev.txt")
     from compose_spec import PyCompose
 
-    read = PyCompose.from_dict(compose)
+    read = PyCompose.from_yaml(yaml.safe_dump(compose))
     assert set(read.service_names()) == set(compose["services"])
     broken = compose | {"services": {"server": compose["services"]["server"] | {"read_onyl": True}}}
     with pytest.raises(ValueError, match="read_onyl"):
-        PyCompose.from_dict(broken)
+        PyCompose.from_yaml(yaml.safe_dump(broken))
 
 
 def test_the_manifests_are_what_kubernetes_takes() -> None:
