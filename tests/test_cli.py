@@ -398,6 +398,8 @@ async def test_what_no_setting_can_be_is_a_mistake_that_changes_nothing(
     (line,) = aside.splitlines()
     assert line.startswith(f"warmdesk: {sentence}")
     assert await connection.fetchval("select count(*) from system_settings") == 0
+
+
 @pytest.mark.parametrize("off", [False, True])
 async def test_a_new_password_turns_the_second_factor_off_only_when_that_is_said(
     alice: Person, root: Person, settings: Settings, off: bool

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
 import sys
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from warmdesk.log import REQUEST_ID, Lines, quoted
+from warmdesk.log import NAME, REQUEST_ID, RESERVED, TRACE, Lines, quoted, trace_of
 
 SECRET = "abc.DEF-123_x"
+PROGRAM = Path(__file__).parents[1] / "warmdesk"
+TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+"""The example of W3C Trace Context."""
 
 
 def said(message: str, *arguments: object, as_json: bool, level: int = logging.INFO) -> str:
@@ -99,6 +107,116 @@ def test_lines_of_a_request_carry_its_id() -> None:
         assert json.loads(said("http.failed", as_json=True))["request_id"] == "r-1"
     finally:
         REQUEST_ID.reset(token)
+
+
+def test_lines_of_a_request_carry_its_trace() -> None:
+    token = TRACE.set((TRACE_ID, SPAN_ID))
+    try:
+        line = said("http.failed", as_json=False)
+        assert line.endswith(f" http.failed trace_id={TRACE_ID} span_id={SPAN_ID}")
+        shown = json.loads(said("http.failed", as_json=True))
+        assert (shown["trace_id"], shown["span_id"]) == (TRACE_ID, SPAN_ID)
+    finally:
+        TRACE.reset(token)
+    assert "trace_id" not in said("http.failed", as_json=True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"00-{TRACE_ID}-{SPAN_ID}-01",
+        f"00-{TRACE_ID}-{SPAN_ID}-00",
+        f"cc-{TRACE_ID}-{SPAN_ID}-01",
+        f"fe-{TRACE_ID}-{SPAN_ID}-01-what.the-future-will-be-like",
+    ],
+)
+def test_a_trace_is_taken_over(header: str) -> None:
+    assert trace_of([header]) == (TRACE_ID, SPAN_ID)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        TRACE_ID,
+        f"00-{TRACE_ID}-{SPAN_ID}",
+        f"00-{TRACE_ID}-{SPAN_ID}-1",
+        f"00-{TRACE_ID}-{SPAN_ID}-01-more",
+        f"00-{TRACE_ID}-{SPAN_ID}-01-",
+        f"ff-{TRACE_ID}-{SPAN_ID}-01",
+        f"cc-{TRACE_ID}-{SPAN_ID}-01.more",
+        f"00-{TRACE_ID.upper()}-{SPAN_ID}-01",
+        f"00-{TRACE_ID}-{SPAN_ID.upper()}-01",
+        f"00-{'0' * 32}-{SPAN_ID}-01",
+        f"00-{TRACE_ID}-{'0' * 16}-01",
+        f"00-{TRACE_ID[:-1]}-{SPAN_ID}-01",
+        f"00-{TRACE_ID}0-{SPAN_ID}-01",
+        f"00-{TRACE_ID[:-1]}\u0664-{SPAN_ID}-01",
+        f" 00-{TRACE_ID}-{SPAN_ID}-01",
+        f"00-{TRACE_ID}-{SPAN_ID}-01\n",
+        f"cc-{TRACE_ID}-{SPAN_ID}-01-{'x' * 1000}",
+    ],
+)
+def test_what_is_no_trace_is_not_taken_over(header: str) -> None:
+    assert trace_of([header]) is None
+
+
+def test_of_two_traces_none_is_taken_over() -> None:
+    assert trace_of([f"00-{TRACE_ID}-{SPAN_ID}-01"] * 2) is None
+    assert trace_of([]) is None
+
+
+@given(st.text("0123456789abcdefF-", max_size=70))
+def test_a_trace_is_only_what_it_says(header: str) -> None:
+    found = trace_of([header])
+    if found is not None:
+        assert re.fullmatch(r"[0-9a-f]{32}", found[0])
+        assert re.fullmatch(r"[0-9a-f]{16}", found[1])
+        assert header[3:52] == "-".join(found)
+
+
+def facts() -> dict[str, dict[str, list[str]]]:
+    """Every fact that the program logs: its kinds (a whole number, a number, text), and which lines
+    say it so.
+    """
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for file in sorted(PROGRAM.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            if NAME.match(node.value) is None:
+                continue
+            for key, value in re.findall(r" (\w+)=(\S+)", node.value):
+                form = re.fullmatch(r"%[-+ 0#]*([0-9.]*)([dfi])", value)
+                whole = form is not None and (form[2] != "f" or form[1].endswith(".0"))
+                kind = ("whole" if whole else "number") if form else "text"
+                found[key][kind].append(node.value)
+    return found
+
+
+def test_a_fact_is_of_one_kind_in_all_lines() -> None:
+    """Elastic and others give a field the kind that it had first, and lose lines that have it
+    otherwise.
+    """
+    known = facts()
+    assert {"pid", "seconds", "cause", "client"} <= known.keys()
+    for key, kinds in known.items():
+        assert len(kinds) == 1, (key, dict(kinds))
+
+
+def test_no_fact_has_the_name_of_what_each_line_has() -> None:
+    assert not facts().keys() & RESERVED
+    token = REQUEST_ID.set("r-1"), TRACE.set((TRACE_ID, SPAN_ID))
+    try:
+        try:
+            raise ValueError
+        except ValueError:
+            event = json.loads(said("http.failed", as_json=True, level=logging.ERROR))
+            message = json.loads(said("No fact.", as_json=True, level=logging.ERROR))
+    finally:
+        REQUEST_ID.reset(token[0])
+        TRACE.reset(token[1])
+    assert event.keys() | message.keys() == RESERVED
 
 
 def test_a_traceback_stays_with_its_line() -> None:

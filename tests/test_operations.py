@@ -13,12 +13,13 @@ from pathlib import Path
 import aiohttp
 import docutils.nodes
 import pytest
+import yaml
 
 from tests.conftest import Wait
 from tests.person import PASSWORD, Person
 from tests.test_documents import parsed
 from warmdesk.client import Client
-from warmdesk.log import Lines
+from warmdesk.log import RESERVED, Lines
 
 ADDRESS = r"(?P<address>[0-9a-f:.]+)"
 """What fail2ban puts in the place of <ADDR>, more or less."""
@@ -86,6 +87,26 @@ async def test_fail2ban_finds_the_address_of_who_guesses(
             json.loads(line)
     assert found == list(tries.values())
     assert all(ipaddress.ip_address(address) for address in found)
+
+
+def test_what_loki_and_elastic_are_told_of_is_in_a_line() -> None:
+    alloy = block("The log", "loki.process")
+    for stage, keys in re.findall(r"stage\.(json|labels|structured_metadata) \{ (.*) \}", alloy):
+        named = set(re.findall(r'(\w+) = ""', keys))
+        assert named, stage
+        assert named <= RESERVED, stage
+    assert re.findall(r'source = "(\w+)"', alloy) == ["time"]
+    filebeat = yaml.safe_load(block("The log", "filebeat.inputs"))
+    (found,) = filebeat["filebeat.inputs"]
+    (target,) = (each["ndjson"]["target"] for each in found["parsers"] if "ndjson" in each)
+    when, copied = filebeat["processors"]
+    fields = [when["timestamp"]["field"], copied["copy_fields"]["fields"][0]["from"]]
+    assert [each.partition(".")[0] for each in fields] == [target, target]
+    assert {each.partition(".")[2] for each in fields} <= RESERVED
+    line = Lines(as_json=True).format(logging.LogRecord("x", logging.INFO, "", 1, "a.b", (), None))
+    (layout,) = when["timestamp"]["layouts"]
+    # Go writes the moment of its reference: its shape is that of ours.
+    assert re.sub(r"\d", "0", layout) == re.sub(r"\d", "0", json.loads(line)["time"])
 
 
 def test_the_line_that_is_shown_is_one_of_ours() -> None:

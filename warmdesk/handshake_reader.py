@@ -26,7 +26,6 @@ from warmdesk.http import protocol
 from warmdesk.http.middleware import NOBODY, RESPONSES, SECURITY, RefusedBefore, refused
 from warmdesk.http.query import QUERY_LIMIT
 from warmdesk.http.routing import BASE
-from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.connection import Connection
 from warmdesk.realtime.handshake import ClientGone, is_key, take_over
@@ -224,8 +223,7 @@ class HandshakeReader(asyncio.Protocol):
     async def _open(self, handshake: ReadHandshake) -> None:
         readers = self._fronts
         began = perf_counter()
-        name = readers.responses.name(handshake)
-        REQUEST_ID.set(name)
+        name = readers.responses.begin(handshake)
         budget = Budget()
         BUDGET.set(budget)
         status, user_id = 101, NOBODY

@@ -14,6 +14,7 @@ import contextvars
 import logging
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,17 @@ import orjson
 
 REQUEST_ID: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """The id of the request being answered: every line logged meanwhile carries it."""
+TRACE: contextvars.ContextVar[tuple[str, str] | None] = contextvars.ContextVar(
+    "trace", default=None
+)
+"""The ids of the trace and of the span that the request belongs to, where it names them: see
+`trace_of`."""
+RESERVED = frozenset(
+    ("time", "level", "logger", "event", "message", "request_id", "trace_id", "span_id", "trace")
+)
+"""What a line in JSON has of its own; no fact is called so."""
+TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+LONGEST_TRACEPARENT = 512
 SECRET = re.compile(
     r"(/[^\s?\"']*\?)(?:\\.|[^\s\"'\\])+"
     r"|((?:token|api_key|ticket|password|secret)=)(?:\\.|[^&\s\"',\\])+"
@@ -57,9 +69,10 @@ class Lines(logging.Formatter):
             # What is healed needs no traceback; libraries give one with every warning.
             said += f" cause={record.exc_info[0].__name__}"
         said = blanked(said)
-        request = REQUEST_ID.get()
+        context = _context()
         if not self.as_json:
-            said = said.replace("\n", "\\n") + (f" request_id={request}" if request else "")
+            said = said.replace("\n", "\\n")
+            said += "".join(f" {key}={value}" for key, value in context)
             return f"{at} {record.levelname.lower()} {said}" + (f"\n{trace}" if trace else "")
         line: dict[str, Any] = {
             "time": at,
@@ -75,8 +88,37 @@ class Lines(logging.Formatter):
             }
         else:
             line["message"] = said
-        line |= {key: value for key, value in (("request_id", request), ("trace", trace)) if value}
+        line |= context
+        if trace:
+            line["trace"] = trace
         return orjson.dumps(line).decode()
+
+
+def _context() -> list[tuple[str, str]]:
+    """What a line says of the request that it belongs to."""
+    found = []
+    if request := REQUEST_ID.get():
+        found.append(("request_id", request))
+    if trace := TRACE.get():
+        found += zip(("trace_id", "span_id"), trace, strict=True)
+    return found
+
+
+def trace_of(headers: Sequence[str]) -> tuple[str, str] | None:
+    """The ids in a request's ``traceparent`` (W3C Trace Context): of the trace, and of the caller's
+    span in it. None unless there is one such header and it is valid.
+
+    Of a version that is newer than 00 only what is known from that one is read, as it asks for.
+    """
+    if len(headers) != 1 or len(headers[0]) > LONGEST_TRACEPARENT:
+        return None
+    found = TRACEPARENT.fullmatch(headers[0])
+    if found is None:
+        return None
+    version, trace, span, more = found.groups()
+    if (version == "00" and more) or not trace.strip("0") or not span.strip("0"):
+        return None
+    return trace, span
 
 
 def blanked(text: str) -> str:

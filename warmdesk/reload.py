@@ -113,10 +113,13 @@ def inherited() -> Inherited | None:
 
 def postpone() -> None:
     """Let a SIGHUP that comes while we start wait until the supervisor listens. That of a terminal,
-    which is closed then, ends us as ever.
+    which is closed then, ends us as ever. So does a SIGTERM, also where the kernel keeps it from
+    the first process of a container.
     """
     if not os.isatty(0):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 class Rehearsal:
@@ -140,6 +143,10 @@ class Rehearsal:
         except BaseException:
             os.close(self.settings)
             raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def status(self) -> int | None:
         """Its exit status, 0 when it could; None while it is at it."""

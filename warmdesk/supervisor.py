@@ -95,6 +95,7 @@ class Supervisor:
         self.reload_wanted = False
         self.rehearsal: reload.Rehearsal | None = None
         self.tending = Tending(servers)
+        self._first = os.getpid() == 1
         self._terminal = os.isatty(0)
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
@@ -293,6 +294,24 @@ class Supervisor:
             pid, status = os.waitpid(one.pid, os.WNOHANG)
             if pid:
                 self._bury(one, os.waitstatus_to_exitcode(status))
+        if self._first:
+            self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Take leave of what others left to the first process of a container: nobody else does, and
+        in the end there would be no process ids.
+        """
+        ours = {one.pid for one in self._workers()}
+        ours |= {server.pid for server in self.tending.servers.values()}
+        if self.rehearsal is not None:
+            ours.add(self.rehearsal.pid)
+        try:
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if found.si_pid in ours:
+                    return  # it has its own who waits for it, and then there is the next look
+                os.waitpid(found.si_pid, 0)
+        except ChildProcessError:
+            pass
 
     def _bury(self, one: Worker, code: int) -> None:
         if one.pipe in self._selector.get_map():

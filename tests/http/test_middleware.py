@@ -41,6 +41,7 @@ from warmdesk.http.middleware import (
 )
 from warmdesk.http.request import DESK, address
 from warmdesk.http.router import Router
+from warmdesk.log import TRACE
 from warmdesk.packing import ENOUGH
 
 Http = aiohttp.ClientSession
@@ -409,6 +410,45 @@ async def test_at_debug_the_line_says_who_asked_and_from_where(
         (line,) = [each for each in caplog.messages if each.startswith("http.answered")]
         assert line.endswith(f" client=198.51.100.7 user_id={user_id}"), (line, path)
         assert f" status={response.status} " in line
+
+
+@pytest.mark.settings(log_level="debug")
+async def test_the_lines_of_a_request_carry_the_trace_that_it_names(
+    http: Http, caplog: pytest.LogCaptureFixture, alice: Person
+) -> None:
+    """Also where the connection had another one before, and whoever reads the head of a socket."""
+    token = await alice.token()
+    caplog.set_level(logging.DEBUG, logger="warmdesk")
+    seen: list[Any] = []
+
+    class Ids(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if record.getMessage().startswith("http."):
+                seen.append(TRACE.get())
+            return True
+
+    caplog.handler.addFilter(ids := Ids())
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    named = {"traceparent": f"00-{trace}-{span}-01"}
+    signed_in = HANDSHAKE | {"Authorization": f"Bearer {token}"}
+    twice = CIMultiDict([*signed_in.items(), *named.items(), *named.items()])
+    wanted: list[Any] = []
+    for path, headers, found in (
+        ("/api/v1/version", named, (trace, span)),
+        ("/api/v1/version", {}, None),
+        ("/api/v1/version", {"Traceparent": named["traceparent"]}, (trace, span)),
+        ("/api/v1/version", {"traceparent": f"00-{trace}-{'0' * 16}-01"}, None),
+        ("/api/v1/users/me", named, (trace, span)),
+        ("/api/v1/ws/user", signed_in | named, (trace, span)),
+        ("/api/v1/ws/user", signed_in | named | {"X-Unusual": "é"}, (trace, span)),
+        ("/api/v1/ws/user", twice, None),
+        ("/nowhere", named, (trace, span)),
+    ):
+        async with http.get(path, headers=headers):
+            wanted.append(found)
+            await until(lambda: len(seen) >= len(wanted))
+    caplog.handler.removeFilter(ids)
+    assert seen == wanted
 
 
 @pytest.mark.settings(log_level="debug")

@@ -29,7 +29,9 @@ class NewPassword(Body):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("username", help="or e-mail address")
-    parser.add_argument("--disable-mfa", action="store_true", help="turn the second factor off, too")
+    parser.add_argument(
+        "--disable-mfa", action="store_true", help="turn the second factor off, too"
+    )
 
 
 def run(wanted: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ from warmdesk.errors import (
 from warmdesk.http.answers import CommonHeaders, WholeResponse, problem
 from warmdesk.http.bounds import Bounds
 from warmdesk.http.request import ACTOR
-from warmdesk.log import REQUEST_ID
+from warmdesk.log import REQUEST_ID, TRACE, trace_of
 from warmdesk.metrics import HTTP
 from warmdesk.realtime.change import as_refusal
 
@@ -71,7 +71,7 @@ HSTS = "max-age=31536000; includeSubDomains"
 ALLOW_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 ALLOW_HEADERS = (
     "Authorization, Content-Type, X-API-Key, X-Client-Id, X-Request-Id, If-Match, If-None-Match,"
-    " Idempotency-Key, Last-Event-ID"
+    " Idempotency-Key, Last-Event-ID, traceparent, tracestate"
 )
 EXPOSE_HEADERS = (
     "ETag, Idempotent-Replay, Link, Location, RateLimit, RateLimit-Policy, Retry-After,"
@@ -221,6 +221,17 @@ class Responses:
             name = f"{self.prefix}-{next(self.numbers)}"
         return name
 
+    def begin(self, request: Request) -> str:
+        """The request's id, which from now on is in the log, and so is the trace that it names."""
+        name = self.name(request)
+        REQUEST_ID.set(name)
+        TRACE.set(
+            trace_of(request.headers.getall("traceparent"))
+            if "traceparent" in request.headers
+            else None
+        )
+        return name
+
     def finish_headers(
         self, request: web.BaseRequest, response: web.StreamResponse, name: str
     ) -> None:
@@ -276,8 +287,7 @@ def wrap_handler(handler: Handler, method: str, template: str) -> Handler:
     async def wrapped(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         responses = request.app[RESPONSES]
-        name = responses.name(request)
-        REQUEST_ID.set(name)
+        name = responses.begin(request)
         budget = Budget()
         BUDGET.set(budget)
         try:

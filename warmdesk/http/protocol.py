@@ -23,7 +23,6 @@ from warmdesk.http.bounds import NOBODY
 from warmdesk.http.middleware import RefusedBefore, Responses, not_found, wrap_handler
 from warmdesk.http.request import ACTOR
 from warmdesk.http.router import UNMATCHED
-from warmdesk.log import REQUEST_ID
 from warmdesk.metrics.kinds import OTHER
 
 HEAD_SECONDS = 10.0
@@ -199,8 +198,7 @@ class HttpConnection(web.RequestHandler):
         """The answer to malformed HTTP, or to an error outside every handler."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer had begun already")
-        name = self.responses.name(request) if self.responses is not None else ""
-        REQUEST_ID.set(name)
+        name = self.responses.begin(request) if self.responses is not None else ""
         if status >= 500:
             log.error("http.failed_outside", exc_info=exc)
             refusal = WarmDeskError()
