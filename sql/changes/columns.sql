@@ -17,8 +17,10 @@ declare
     before_ bigint;
     first_ integer := 1;
     told text[];
+    guest_ text;
 begin
     perform require_role(actor_, project_, need_, counting_ => true);
+    guest_ := guest(channel_, actor_);
     perform 1 from columns k where k.project_id = project_ and k.deleted_at is null order by k.id for no key update;
     select k.version into present_ from columns k
     where k.id = column_ and k.project_id = project_ and k.deleted_at is null;
@@ -70,7 +72,7 @@ begin
             select
                 channel_, before_ + first_ - 1 + n.nth, 'board.card_moved',
                 card_moved_payload(c, j.card ->> 'key', column_, j.card), actor_, client_, entity('card', c.id), clock_timestamp(),
-                guest(channel_, actor_)
+                guest_
             from unnest(ids[first_ : first_ + 999]) with ordinality n (id, nth)
             inner join cards_json(ids[first_ : first_ + 999]) j on j.id = n.id
             inner join cards c on c.id = n.id

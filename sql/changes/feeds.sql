@@ -89,7 +89,8 @@ begin
     end if;
     with written as (
         insert into events (channel, seq, type, payload, actor_id, client_id, entity, created_at, actor)
-        select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp(), guest(e.channel, e.actor)
+        select e.channel, e.seq, e.type, e.payload, e.actor, e.client, e.entity, clock_timestamp(),
+            case when e.channel like 'project:%' then guest(e.channel, e.actor) end
         from unnest(events_, actors_, clients_, seqs_) with ordinality
         e (channel, type, payload, entity, actor, client, seq, place)
         order by e.place
