@@ -81,7 +81,7 @@ class Operation:
 
 WITHOUT_MAIL = {
     "enable_mfa": 422,
-    "disable_mfa": 422,
+    "disable_mfa": 409,
     "verify_mfa": 400,
     "show_calendar": 404,
     "reset_password": 400,

@@ -60,18 +60,22 @@ NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 ONCE = frozenset(
     {
         "/admin/system-settings/test-email",
+        "/auth/mfa/disable",
+        "/auth/mfa/enable",
+        "/auth/mfa/verify",
         "/auth/register",
         "/auth/reset-password",
         "/auth/ws-ticket",
     }
 )
+SENT_ONCE = ("/api-keys", "/attachments", "/avatar", "/mail")
 
 
 def sent_once(path: str) -> bool:
-    """Whether a POST to this path is not repeated when its answer is lost. Uploads and
-    API keys are not: the server keeps no answer to them.
+    """Whether a POST to this path is not repeated when its answer is lost. Uploads, API keys and
+    mails are not, nor what a code was given for: the server keeps no answer to them.
     """
-    return path in ONCE or path.partition("?")[0].endswith(("/api-keys", "/attachments", "/avatar"))
+    return path in ONCE or path.partition("?")[0].endswith(SENT_ONCE)
 
 
 LOST = (aiohttp.ClientError, TimeoutError, OSError)

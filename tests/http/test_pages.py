@@ -188,6 +188,7 @@ class World:
             if len(self.keys) < 100:
                 made = await self.olga.post(path, {"name": f"Key {self._next()}"})
                 self.keys.append(f"{path}/{made['id']}")
+                await self.board.maker.post("/auth/api-keys", {"name": f"Key {self._next()}"})
 
     async def revoke_key(self) -> None:
         if len(self.keys) > 6:
