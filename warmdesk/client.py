@@ -60,12 +60,16 @@ NO_USE_TO_COME_BACK = frozenset({1000, 4400, 4403, 4404, 4409})
 ONCE = frozenset(
     {
         "/admin/system-settings/test-email",
+        "/admin/backup",
+        "/admin/backups",
+        "/admin/restore",
         "/auth/mfa/disable",
         "/auth/mfa/enable",
         "/auth/mfa/verify",
         "/auth/register",
         "/auth/reset-password",
         "/auth/ws-ticket",
+        "/backup",
     }
 )
 SENT_ONCE = ("/api-keys", "/attachments", "/avatar", "/mail")
