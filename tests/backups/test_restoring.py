@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import pytest
 from msgspec.structs import replace
 
-from tests.conftest import Board
-from tests.person import Person
-from warmdesk.backups.making import OWN, TEXT, make
+from tests.conftest import Board, Servers, serving
+from tests.disk import small_disk
+from tests.person import PASSWORD, Person
+from warmdesk import disk
+from warmdesk.auth.passwords import hash_password
+from warmdesk.backups.archive import FORMAT, Manifest, Writing
+from warmdesk.backups.directory import new_name
+from warmdesk.backups.making import OWN, TEXT, long_connection, make, write_table
 from warmdesk.backups.restoring import restore
+from warmdesk.backups.verifying import verify
 from warmdesk.config import Settings
+from warmdesk.db import migrations
+from warmdesk.db.queries import sql
+from warmdesk.errors import Impossible, Unavailable
 
 TABLES = """
 select c.relname from pg_class c
@@ -66,3 +78,100 @@ async def test_a_backup_makes_an_empty_installation_the_same(
     }
     assert before.keys() == after.keys()
     assert done.carried_over == {"sessions": 0, "keys": 0, "members": 0, "users": 0}
+
+
+OLD = [9, 19, 26, 33, 40]
+OLD_ROWS = """
+insert into users (email, username, password_hash, display_name, global_role)
+values ('ada@example.org', 'ada', 'x', 'Ada', 'admin');
+insert into projects (name, slug, key_prefix, created_by_id, card_counter)
+values ('Old', 'old', 'OLD', 1, 1);
+insert into project_members (project_id, user_id, role) values (1, 1, 'owner');
+insert into columns (project_id, name, position) values (1, 'Backlog', 1000);
+insert into cards (project_id, column_id, card_number, title, description, position, created_by_id)
+values (1, 1, 1, 'an old card', '', 1000, 1);
+insert into chat_messages (project_id, user_id, body) values (1, 1, 'long ago');
+"""
+
+
+@pytest.mark.parametrize("number", OLD)
+async def test_a_backup_of_an_older_program_is_brought_up_to_date(
+    number: int, servers: Servers, keeper: Any, settings: Settings, root: Person, tmp_path: Path
+) -> None:
+    name = f"old_{number}"
+    await keeper.execute(f"create database {name}")
+    old = replace(settings, database_url=servers.dsn(name))
+    archive = await old_archive(old, number, tmp_path)
+    found = await verify(settings, archive)
+    assert found.faults == []
+    await restore(settings, archive, safety=tmp_path)
+    async with serving(settings) as door:
+        connection = await asyncpg.connect(settings.database_url)
+        await connection.execute(
+            "update users set password_hash = $1", await hash_password(PASSWORD)
+        )
+        assert [row["fault"] for row in await sql.server.faults(connection)] == []
+        await connection.close()
+        ada = Person(door.url, "ada")
+        board = await ada.get("/projects/old")
+        assert [card["title"] for card in board["columns"][0]["cards"]] == ["an old card"]
+        await ada.post(f"/projects/old/columns/{board['columns'][0]['id']}/cards", {"title": "new"})
+        await ada.close()
+    await keeper.execute(f"drop database {name} with (force)")
+
+
+async def old_archive(old: Settings, number: int, directory: Path) -> Path:
+    """A backup as a program would have made it whose last migration is this."""
+    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    async with long_connection(old) as connection:
+        async with connection.transaction():
+            await migrations.lay(connection, upto=number)
+            await connection.execute(OLD_ROWS)
+        told = Manifest(
+            format=FORMAT,
+            program="0.1",
+            schema=number,
+            origin="00000000-0000-0000-0000-000000000001",
+            installation="00000000-0000-0000-0000-000000000001",
+            created_at="2026-01-31T12:00:00Z",
+            postgresql="15.1",
+            tables={},
+            sequences={},
+            includes_files=False,
+        )
+        await archive.begin()
+        for row in await sql.backups.tables(connection):
+            if row["name"] not in OWN:
+                told.tables[row["name"]] = await write_table(
+                    connection, archive, row["name"], row["columns"], lambda _: None
+                )
+        for row in await sql.backups.sequences(connection):
+            told.sequences[row["name"]] = row["last_value"] or 0
+        await archive.end(told)
+        await archive.close()
+    return archive.path
+
+
+async def test_one_of_a_newer_program_is_refused_by_its_name(
+    settings: Settings, root: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    monkeypatch.setattr(migrations, "newest", lambda: 7)
+    with pytest.raises(Impossible, match=r"of WarmDesk .* this program knows 7"):
+        await restore(settings, tmp_path / made.filename)
+
+
+async def test_a_full_disk_leaves_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(1 << 20) as place:
+        with pytest.raises(Unavailable) as raised:
+            await make(settings, place, include_files=False)
+        assert raised.value.code == "disk"
+        monkeypatch.setattr(disk, "LOW", 0)
+        monkeypatch.setattr(disk, "LOW_SHARE", 0.0)
+        (place / "others").write_bytes(bytes(1 << 20))
+        with pytest.raises(Unavailable) as raised:
+            await make(settings, place, include_files=False)
+        assert raised.value.code == "disk"
+        assert [path.name for path in place.iterdir()] == ["others"]

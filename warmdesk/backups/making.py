@@ -25,7 +25,7 @@ from warmdesk.db.dial import connect
 from warmdesk.db.queries import sql
 from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
-from warmdesk.files import Files, place
+from warmdesk.files import Files, failing, place
 
 OWN = frozenset({"schema_migrations", "install", "secret_prints", "backup_state"})
 """The tables that are no part of a backup."""
@@ -123,43 +123,52 @@ async def write(
         directory / new_name(created_at, encrypted=bool(passphrase)), passphrase=passphrase
     )
     try:
-        await archive.begin()
-        manifest = Manifest(
-            format=FORMAT,
-            program=warmdesk.__version__,
-            schema=facts["schema"],
-            origin=facts["origin"],
-            installation=facts["installation"],
-            created_at=created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            postgresql=facts["postgresql"],
-            tables={},
-            sequences={},
-            includes_files=files is not None,
-        )
-        done = 0
-        for row in await sql.backups.tables(connection):
-            if row["name"] in OWN:
-                continue
-
-            def told(more: int, before: int = done) -> None:
-                progress("tables", before + more, max(facts["bytes"], before + more))
-
-            table = await _write_table(connection, archive, row["name"], row["columns"], told)
-            manifest.tables[row["name"]] = table
-            done += table.bytes
-        for row in await sql.backups.sequences(connection):
-            manifest.sequences[row["name"]] = row["last_value"] or 0
-        if files is not None:
-            await _write_files(connection, archive, files, manifest, progress)
-        await archive.end(manifest)
+        with failing():
+            manifest = await _write_all(connection, archive, files, facts, progress)
     finally:
         await archive.close()
     return Backup(archive.path.name, archive.size, archive.sha256, created_at, manifest)
 
 
-async def _write_table(
+async def _write_all(
+    connection: Any, archive: Writing, files: Files | None, facts: Any, progress: Progress
+) -> Manifest:
+    await archive.begin()
+    manifest = Manifest(
+        format=FORMAT,
+        program=warmdesk.__version__,
+        schema=facts["schema"],
+        origin=facts["origin"],
+        installation=facts["installation"],
+        created_at=facts["created_at"].astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        postgresql=facts["postgresql"],
+        tables={},
+        sequences={},
+        includes_files=files is not None,
+    )
+    done = 0
+    for row in await sql.backups.tables(connection):
+        if row["name"] in OWN:
+            continue
+
+        def told(more: int, before: int = done) -> None:
+            progress("tables", before + more, max(facts["bytes"], before + more))
+
+        table = await write_table(connection, archive, row["name"], row["columns"], told)
+        manifest.tables[row["name"]] = table
+        done += table.bytes
+    for row in await sql.backups.sequences(connection):
+        manifest.sequences[row["name"]] = row["last_value"] or 0
+    if files is not None:
+        await _write_files(connection, archive, files, manifest, progress)
+    await archive.end(manifest)
+    return manifest
+
+
+async def write_table(
     connection: Any, archive: Writing, name: str, columns: list[str], told: Callable[[int], None]
 ) -> Table:
+    """Write the rows of a table; `told` hears how many bytes there were."""
     table, digest = Table(columns), hashlib.sha256()
     waiting = bytearray()
 
