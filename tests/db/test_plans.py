@@ -549,7 +549,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1, "role": "member"}
-    yield Case("projects.board_mark", 3, mark)
+    yield Case("projects.board_mark", 4, mark)
     projects = {
         "global_role": "user",
         "user_id": 1,

@@ -61,7 +61,9 @@ BACKGROUND = {
     "health.newest_migration": 2.0,
     "cards.make_grams": 5.0,
     "search.make_talk_grams": 5.0,
+    "reminders.begin": 15.0,
     "sockets.refused": 30.0,
+    "reminders.due": 60.0,
     "settings.all": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
