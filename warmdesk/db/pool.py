@@ -60,8 +60,14 @@ ENDS_OR_STARTS = ("57P01", "57P02", "57P03")
 BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """A connection that is of no use any more. asyncpg says InternalClientError when the server said
 goodbye while the connection lay in the pool and its end has not been read yet."""
-PLAN_IS_OLD = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
-"""The schema changed, and asyncpg's connections remember the one of before."""
+PLAN_IS_OLD = (
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+    asyncpg.InternalServerError,
+)
+"""The schema changed, and asyncpg's connections remember the one of before. PostgreSQL says XX000
+("cache lookup failed") of a function or type that a restore took away under a statement.
+"""
 DATABASE_AWAY = (asyncpg.PostgresError, *BROKEN, Unavailable)
 """The errors of a question when PostgreSQL is away, busy or slow."""
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -83,6 +84,8 @@ REPLAY_SECONDS = 1.0
 """How often at most an answer that is given again makes this process forget rights."""
 OF_RIGHTS = CONTROL + " "
 """How a message begins that tells of rights."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -707,6 +710,9 @@ def as_refusal(error: asyncpg.PostgresError) -> WarmDeskError | asyncpg.Postgres
         return Unavailable("the database has no room, try again")
     if state == READ_ONLY:
         return Unavailable("the database takes no changes now, try again")
+    if isinstance(error, PLAN_IS_OLD):
+        log.warning("change.schema_is_another cause=%s", error)
+        return Unavailable("the database was just restored, try again")
     if isinstance(error, asyncpg.PostgresConnectionError) or state[:2] == "57":
         return Unavailable("the database is away, try again", code=UNKNOWN)
     return error
