@@ -80,6 +80,8 @@ class Operation:
 
 
 WITHOUT_MAIL = {
+    "upload_backup": 422,
+    "restore_backup": 404,
     "enable_mfa": 422,
     "disable_mfa": 409,
     "verify_mfa": 400,

@@ -107,10 +107,6 @@ where a.datname = current_database() and a.usename = current_user and a.pid <> p
 insert into audit (actor_id, ip, action, target_type, after)
 select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;
 
--- name: state -> one, by key
--- The last backup: when it was begun, its name, whether it was made.
-select b.last_run_at, b.last_filename, b.last_ok from backup_state as b;
-
 -- name: claim -> value, by key
 -- Whether this process makes the backup that was due at `slot`: one does, and another one later when that one died.
 with claimed as (
@@ -124,3 +120,28 @@ select count(*) = 1 from claimed;
 -- name: note -> nothing, by key
 -- What became of a backup.
 update backup_state set last_run_at = clock_timestamp(), last_filename = :filename::text, last_ok = :ok::boolean;
+
+-- name: loading -> many, by key
+-- What is done before the rows of these tables are loaded, and after it. Triggers have done what they do where the rows come from.
+select l.before, l.after
+from (
+    select
+        1 as rank, t.name, format('alter table %I disable trigger user', t.name) as before,
+        format('alter table %I enable trigger user', t.name) as after
+    from unnest(:names::text[]) as t (name)
+    union all
+    select 2, '', format('truncate %s', string_agg(format('%I', t.name), ', ')), 'select' from unnest(:names::text[]) as t (name)
+) as l
+order by l.rank, l.name;
+
+-- name: locking -> value, by key
+-- How all tables of the installation are locked, so that nobody writes.
+select format('lock table %s in exclusive mode', string_agg(format('%I', c.relname), ', ' order by c.relname))
+from pg_class as c
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p';
+
+-- name: aside -> one, by key
+-- How a database beside the others is made, and taken away.
+select
+    format('create database %I template template0', :name::text) as make,
+    format('drop database %I with (force)', :name::text) as drop;

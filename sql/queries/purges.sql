@@ -109,15 +109,18 @@ select count(*) from gone;
 -- gives the last place, and no row behind the end.
 with batch as materialized (
     select
-        e.channel, e.seq, strpos(concat(e.payload, e.actor), '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
+        e.channel, e.seq, e.actor is not null and e.actor_id = :user_id::bigint as acts,
+        strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
     from events as e
     where (e.channel, e.seq) > (:channel::text, :seq::bigint)
     order by e.channel, e.seq
     limit :most::integer
 ), renamed as (
-    update events as e set payload = without_name(e, :user_id::bigint), actor = without_name(e.actor, :user_id::bigint)
+    update events as e set
+        payload = without_name(e, :user_id::bigint),
+        actor = case when not b.acts then e.actor end
     from batch as b
-    where b.names and e.channel = b.channel and e.seq = b.seq
+    where (b.names or b.acts) and e.channel = b.channel and e.seq = b.seq
 )
 select b.channel, b.seq from batch as b order by b.channel desc, b.seq desc limit 1;
 

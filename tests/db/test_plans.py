@@ -29,6 +29,7 @@ QUERIES = {query.name: query for query in sql}
 FEW = {
     "api_keys",
     "avatars",
+    "backup_state",
     "calendars",
     "columns",
     "favorite_users",

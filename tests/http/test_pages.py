@@ -34,6 +34,7 @@ from warmdesk.schemas.pages import PageQuery
 PAGED = [each for each in app.resources() if each.paged and get_origin(each.answer) is list]
 LISTS = [each for each in PAGED if issubclass(each.query, PageQuery)]
 SHORT = {
+    "/admin/backups": "as many as are kept: a thousand at most",
     "/search": "the best of all that fits: twenty of each kind",
     "/online-users": "who is here now: five hundred at most",
     "/users/refs": "those that were asked for: a hundred at most",

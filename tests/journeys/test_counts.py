@@ -65,6 +65,8 @@ BACKGROUND = {
     "sockets.refused": 30.0,
     "reminders.due": 60.0,
     "settings.all": 60.0,
+    "outgoing.waiting": 30.0,
+    "backups.claim": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")
@@ -500,6 +502,8 @@ STATEMENTS = {
     "/auth/api-keys": "keys.page",
     "/auth/mfa/setup": "mfa.state",
     "/admin/audit": "audit.page",
+    "/admin/backups": "",
+    "/admin/backups/{filename}": "",
     "/admin/invitations": "invitations.page",
     "/admin/projects": "projects.page",
     "/auth/me": "users.me",
@@ -597,6 +601,7 @@ async def test_a_question_is_as_many_statements_as_it_was(
         "user_id": alice.id,
     }
     invited = await root.post("/admin/invitations", {})
+    places["filename"] = (await root.post("/admin/backup", {}))["filename"]
     places["token"] = invited["url"].rpartition("/")[2]
     made = dict(places)
     await make_each(alice, made)

@@ -182,6 +182,7 @@ async def caller(board: Board, olga: Person, root: Person) -> Caller:
     caller.known["token"] = invited["url"].rpartition("/")[2]
     mine = await olga.post(f"{board.path}/invitations", {})
     caller.known["invitation_id"] = mine["id"]
+    caller.known["filename"] = "warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
     caller.known["dm_id"] = (await olga.post(path, {"body": "Good morning"}))["id"]
     await board.maker.post(f"{board.path}/chat/messages", {"body": "@olga"})
     for name, place in (

@@ -31,6 +31,8 @@ KEPT = {
     ),
     **dict.fromkeys(("/admin/projects/{slug}", "/users/{user_id}/permanent"), "see test_purges.py"),
     "/users/me/avatar": "the account stays",
+    "/users/me/calendar": "the account stays",
+    "/admin/backups/{filename}": "what it holds is elsewhere",
     **dict.fromkeys(
         (
             "/auth/api-keys/{key_id}",

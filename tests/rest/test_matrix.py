@@ -26,6 +26,7 @@ comers         401    ok       ok     ok     ok     ok    ok    ok   ok     403 
 makers         401    ok       ok     ok     ok     ok    ok    ok   403    403     403    401
 administrators 401    403      403    403    403    403   403   ok   403    403     403    401
 metrics        401    403      403    403    403    403   403   ok   403    ok      403    401
+keepers        401    403      403    403    403    403   403   ok   403    403     ok     401
 
 viewer         401    404      ok     ok     ok     ok    ok    ok   ok     403     403    401
 member         401    404      403    ok     ok     ok    ok    ok   403    403     403    401
@@ -133,6 +134,13 @@ administrators DELETE /users/{user_id}/api-keys/{user_key_id}
 
 administrators GET    /admin/audit
 administrators GET    /admin/projects
+keepers        POST   /admin/backup
+keepers        POST   /backup
+administrators GET    /admin/backups
+administrators POST   /admin/backups
+administrators GET    /admin/backups/{filename}
+administrators DELETE /admin/backups/{filename}
+administrators POST   /admin/restore
 administrators PUT    /admin/projects/{slug}
 administrators DELETE /admin/projects/{slug}
 administrators GET    /admin/invitations

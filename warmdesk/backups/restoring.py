@@ -149,17 +149,17 @@ async def fill(
     keys = await sql.backups.keys(connection)
     for key in keys:
         await connection.execute(key["drop"])
-    for name in manifest.tables:
-        await connection.execute(f'alter table "{name}" disable trigger user')
-    await connection.execute("truncate " + ", ".join(f'"{name}"' for name in manifest.tables))
+    loading = await sql.backups.loading(connection, names=list(manifest.tables))
+    for step in loading:
+        await connection.execute(step["before"])
     await _copy_rows(connection, path, passphrase, manifest, progress)
     progress("index", 0, len(keys))
     await connection.execute("set local maintenance_work_mem = '128MB'")
     for done, key in enumerate(sorted(keys, key=lambda key: (key["rank"] == 1, key["rank"]))):
         await connection.execute(key["make"])
         progress("index", done + 1, len(keys))
-    for name in manifest.tables:
-        await connection.execute(f'alter table "{name}" enable trigger user')
+    for step in loading:
+        await connection.execute(step["after"])
     for row in await sql.backups.sequences(connection):
         await _lift(connection, row["name"], manifest.sequences.get(row["name"], 0))
 
@@ -234,12 +234,12 @@ async def _next(members: Iterator[Member]) -> Member | None:
 
 async def _lock_all(connection: Any) -> None:
     """Nobody writes from now on; who reads still can."""
-    names = [f'"{row["name"]}"' for row in await sql.backups.tables(connection)]
+    statement = await sql.backups.locking(connection)
     await connection.execute("set local lock_timeout = '3s'")
     for left in reversed(range(LOCK_TRIES)):
         try:
             async with connection.transaction():
-                await connection.execute(f"lock table {', '.join(names)} in exclusive mode")
+                await connection.execute(statement)
         except LOST:
             if not left:
                 words = "the tables are in use by something that does not end; try again later"

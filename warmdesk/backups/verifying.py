@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -38,8 +38,9 @@ async def verify(
     manifest = await checked(path, word, progress)
     name = f"warmdesk_verify_{secrets.token_hex(4)}"
     async with long_connection(settings) as connection:
+        beside = await sql.backups.aside(connection, name=name)
         try:
-            await connection.execute(f'create database "{name}" template template0')
+            await connection.execute(beside["make"])
         except asyncpg.InsufficientPrivilegeError:
             words = "the database's user may not make a database to try it in (CREATEDB)"
             raise Unavailable(words) from None
@@ -47,7 +48,7 @@ async def verify(
             aside = replace(settings, database_url=_beside(settings.database_url, name))
             faults = await _compare(aside, path, word, manifest, progress)
         finally:
-            await connection.execute(f'drop database "{name}" with (force)')
+            await connection.execute(beside["drop"])
     return Verified(manifest, faults)
 
 
@@ -61,7 +62,7 @@ async def _compare(
         for name, table in manifest.tables.items():
             digest, rows = hashlib.sha256(), 0
 
-            async def take(piece: bytes, digest: hashlib._Hash = digest) -> None:
+            async def take(piece: bytes, digest: Any = digest) -> None:
                 nonlocal rows
                 rows += piece.count(b"\n")
                 digest.update(piece)

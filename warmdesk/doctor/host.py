@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from warmdesk.auth.addresses import networks
+from warmdesk.backups.directory import directory_of
 from warmdesk.config import ConfigError, Settings
 from warmdesk.disk import measure_disk
 from warmdesk.doctor import Finding, Findings, Teller
@@ -117,6 +118,7 @@ def _directories(found: Settings) -> Iterable[tuple[str, Path]]:
     yield "the data", found.data_dir
     if found.file_store and "://" not in found.file_store:
         yield "files", Path(found.file_store)
+    yield "backups", directory_of(found)
     yield "temporary files", Path(tempfile.gettempdir())
 
 

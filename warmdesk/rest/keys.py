@@ -174,8 +174,9 @@ async def list_keys_of_user(request: web.Request) -> web.Response:
     tag=KEYS,
 )
 async def create_key_of_user(request: web.Request) -> web.Response:
-    """Make an API key of a service account, which nobody signs in to: one with the global role
-    metrics or backup.
+    """Make an API key of a service account.
+
+    That is one with the global role metrics or backup, which nobody signs in to.
 
     Everybody else makes their own keys: 422, `not_a_service_account`. The key is shown in this
     answer, and never again.

@@ -75,7 +75,7 @@ class CarriedOver(Shape):
 class RestoredBackup(Shape):
     """What a restore did."""
 
-    restored: Literal[True]
+    restored: Annotated[bool, Meta(description="always true")]
     filename: Filename
     created_at: Annotated[Timestamp, Meta(description="the moment whose state is back")]
     tables: int
