@@ -104,7 +104,8 @@ async def given(
         "insert into projects (name, slug, key_prefix, created_by_id) values ('D', 'd', 'D', 2)"
     )
     await connection.execute(
-        "insert into project_members (project_id, user_id, role) select id, 2, 'owner' from projects"
+        "insert into project_members (project_id, user_id, role)"
+        " select id, 2, 'owner' from projects"
     )
     await connection.execute(FILL, MESSAGES)
     secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
