@@ -69,7 +69,7 @@ made = register_user.sync(
 )
 assert isinstance(made, models.Registered), made
 tokens = log_in.sync(client=nobody, body=models.Login(username="zoe", password=password))
-assert isinstance(tokens, models.Tokens), tokens
+assert isinstance(tokens, models.SignedIn), tokens
 client = AuthenticatedClient(base_url=url, token=tokens.access_token)
 project = create_project.sync(client=client, body=models.NewProject(name="Made"))
 assert isinstance(project, models.Project), project

@@ -179,6 +179,9 @@ class Office:
             await self._account(operation, number)
         if operation.path.startswith(("/admin/invitations/{", "/invitations/{")):
             await self._invitation(operation, number)
+        if "{filename}" in operation.path:
+            made = await self.administrator.post("/admin/backup", {"include_uploads": False})
+            operation.names["filename"] = made["filename"]
         if operation.id == "set_projects_of_user":
             made = await owner.post("/projects", {"name": f"Set {number}"})
             operation.body = {"project_ids": [made["id"]]}

@@ -109,8 +109,9 @@ select count(*) from gone;
 -- gives the last place, and no row behind the end.
 with batch as materialized (
     select
-        e.channel, e.seq, e.actor is not null and e.actor_id = :user_id::bigint as acts,
-        strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0 as names
+        e.channel, e.seq,
+        strpos(e.payload, '{"id":' || :user_id::bigint || ',"username":"') > 0
+        or (e.actor is not null and e.actor_id = :user_id::bigint) as names
     from events as e
     where (e.channel, e.seq) > (:channel::text, :seq::bigint)
     order by e.channel, e.seq
@@ -118,9 +119,9 @@ with batch as materialized (
 ), renamed as (
     update events as e set
         payload = without_name(e, :user_id::bigint),
-        actor = case when not b.acts then e.actor end
+        actor = case when e.actor_id <> :user_id::bigint then e.actor end
     from batch as b
-    where (b.names or b.acts) and e.channel = b.channel and e.seq = b.seq
+    where b.names and e.channel = b.channel and e.seq = b.seq
 )
 select b.channel, b.seq from batch as b order by b.channel desc, b.seq desc limit 1;
 

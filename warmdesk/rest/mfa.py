@@ -37,8 +37,9 @@ TRIES, TRY_SECONDS = 10, 15 * 60
     tag=MFA,
 )
 async def set_up_mfa(request: web.Request) -> web.Response:
-    """Show the secret that goes into an authenticator. It is good in this session, until you enable
-    it with the first code.
+    """Show the secret that goes into an authenticator.
+
+    It is good in this session, until you enable it with the first code.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     state = await sql.mfa.state(desk.database, user_id=actor.user_id)
