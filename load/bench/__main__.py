@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from load.bench import asking, borrowed, growing, uploading, viewing
+from load.bench import asking, backing, borrowed, growing, uploading, viewing
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
 from load.bench.measure import opened_place
 from load.bench.run import Run
@@ -25,6 +25,7 @@ SCENARIOS = {
     **viewing.SCENARIOS,
     **asking.SCENARIOS,
     **uploading.SCENARIOS,
+    **backing.SCENARIOS,
     **growing.SCENARIOS,
     **borrowed.SCENARIOS,
 }
@@ -76,6 +77,7 @@ async def measure(options: argparse.Namespace) -> Run:
                 **viewing.TOGETHER,
                 **asking.SCENARIOS,
                 **uploading.SCENARIOS,
+                **backing.SCENARIOS,
                 **growing.SCENARIOS,
             }
         for name, scenario in chosen.items():

@@ -298,4 +298,14 @@ GOALS = (
             Bound("a delivery in a burst, stream / socket", 1.5),
         ),
     ),
+    Goal(
+        24,
+        "backup",
+        "a backup and a restore, against PostgreSQL's own programs",
+        (
+            Bound("backup seconds", 1 / 0.6, ("pg_dump -Fc -Z1",)),
+            Bound("restore seconds", 1 / 0.6, ("pg_restore -1",)),
+            Bound("backup MiB of memory", 64.0),
+        ),
+    ),
 )

@@ -88,7 +88,7 @@ class Postgres:
             os.close(lock)
             raise
         self._child.start(
-            [self._binary("postgres"), "-D", str(self.data), *self._settings()],
+            [self.binary("postgres"), "-D", str(self.data), *self._settings()],
             lock,
             death=signal.SIGINT,
             inner_user=self._inner_user,
@@ -104,7 +104,8 @@ class Postgres:
         """A fast shutdown: open transactions are rolled back, everything acknowledged is kept."""
         self._child.stop(signal.SIGINT, signal.SIGQUIT, limit=STOP_SECONDS)
 
-    def _binary(self, name: str) -> str:
+    def binary(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
         return str(self._root / PACKAGE / "pginstall" / "bin" / name)
 
     def _settings(self) -> list[str]:
@@ -130,7 +131,7 @@ class Postgres:
         """Run one of PostgreSQL's tools as the server's user; `EmbeddedError` with what it said
         when it fails.
         """
-        done = self._try([self._binary(name), *arguments])
+        done = self._try([self.binary(name), *arguments])
         if done.returncode:
             if self._user and "Permission denied" in done.stdout:
                 raise EmbeddedError(self._unreachable())
@@ -189,7 +190,7 @@ class Postgres:
             return
         done = self._try(
             [
-                self._binary("createdb"),
+                self.binary("createdb"),
                 *("-h", str(self._sockets), "-p", str(PORT)),
                 *("-U", "warmdesk", "warmdesk"),
             ]
@@ -221,7 +222,7 @@ class Postgres:
         user, group = nobody()
         self._inner_user, self._user = None, {}
         found = self.data.stat() if self.data.exists() else None
-        version = [self._binary("postgres"), "--version"]
+        version = [self.binary("postgres"), "--version"]
         if LINUX and (found is None or found.st_uid == 0):
             self._inner_user = user
             try:
