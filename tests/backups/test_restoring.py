@@ -152,6 +152,69 @@ async def old_archive(old: Settings, number: int, directory: Path) -> Path:
     return archive.path
 
 
+THEN = """
+insert into sessions (id, user_id, last_used_at, expires_at)
+values ('00000000-0000-0000-0000-000000000007', 3, now(), now() + interval '1 hour');
+insert into refresh_tokens (token_hash, session_id, expires_at)
+values ('first', '00000000-0000-0000-0000-000000000007', now() + interval '1 hour');
+update users set totp_enabled = true, totp_secret = 'old', totp_changes = 1, totp_last_step = 10
+where id in (3, 4);
+insert into recovery_codes (user_id, code_hash) values (3, 'a'), (4, 'b'), (4, 'c');
+insert into calendars (user_id, token_hash) values (3, 'three'), (4, 'four'), (5, 'five');
+insert into invitations
+    (expires_at, role, email, inviter_id, salt, token_hash, wants_mail, letters)
+values (now() + interval '1 day', 'user', 'x@example.org', 1, gen_random_uuid(), 'hash', true, 1);
+insert into mails (kind, invitation_id) select 'invitation', id from invitations;
+insert into projects (name, slug, key_prefix, created_by_id, card_counter)
+values ('P', 'p', 'P', 1, 1);
+insert into project_members (project_id, user_id, role) select id, 1, 'owner' from projects;
+insert into columns (project_id, name, position) select id, 'Backlog', 1000 from projects;
+insert into cards (project_id, column_id, card_number, title, description, position, created_by_id)
+select project_id, id, 1, 'a card', '', 1000, 1 from columns;
+"""
+SINCE = """
+update refresh_tokens set rotated_at = now();
+insert into refresh_tokens (token_hash, session_id, expires_at)
+values ('second', '00000000-0000-0000-0000-000000000007', now() + interval '7 days');
+update sessions set last_used_at = clock_timestamp(), expires_at = now() + interval '7 days';
+update users set totp_secret = 'new', totp_changes = 3, totp_last_step = 20 where id = 3;
+update users set totp_last_step = 11 where id = 4;
+delete from recovery_codes where code_hash in ('a', 'b');
+insert into recovery_codes (user_id, code_hash) values (3, 'z');
+update calendars set token_hash = 'newer', created_at = clock_timestamp() where user_id = 3;
+delete from calendars where user_id = 4;
+delete from mails;
+update invitations set wants_mail = false, mailed_at = now();
+insert into reminders (card_id, user_id, date, kind) select id, 3, current_date, 'day' from cards;
+"""
+STILL = {
+    "select token_hash from refresh_tokens where rotated_at is null": ["second"],
+    "select expires_at > now() + interval '1 day' from sessions": [True],
+    "select totp_secret || totp_changes || ' ' || totp_last_step from users where totp_enabled"
+    " order by id": ["new3 20", "old1 11"],
+    "select code_hash from recovery_codes order by 1": ["c", "z"],
+    "select token_hash from calendars order by 1": ["five", "newer"],
+    "select count(*) from mails": [0],
+    "select wants_mail or mailed_at is null from invitations": [False],
+    "select kind from reminders": ["day"],
+}
+
+
+async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(THEN)
+    made = await make(settings, tmp_path, include_files=False)
+    await connection.execute(SINCE)
+    await connection.close()
+    await restore(settings, tmp_path / made.filename)
+    connection = await asyncpg.connect(settings.database_url)
+    for question, answer in STILL.items():
+        assert [row[0] for row in await connection.fetch(question)] == answer, question
+    await connection.close()
+
+
 async def test_one_of_a_newer_program_is_refused_by_its_name(
     settings: Settings, root: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
