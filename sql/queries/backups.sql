@@ -135,10 +135,14 @@ from (
 order by l.rank, l.name;
 
 -- name: locking -> value, by key
--- How all tables of the installation are locked, so that nobody writes.
-select format('lock table %s in exclusive mode', string_agg(format('%I', c.relname), ', ' order by c.relname))
+-- How all tables of the installation are locked: `exclusive`, so that nobody writes, or `access exclusive`, so that nobody reads.
+select
+    format(
+        'lock table %s in %s mode', string_agg(format('%I', c.relname), ', ' order by c.relname), :mode::text
+    )
 from pg_class as c
-where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p';
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+    and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
 
 -- name: aside -> one, by key
 -- How a database beside the others is made, and taken away.

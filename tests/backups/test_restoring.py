@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,50 @@ async def test_one_of_a_newer_program_is_refused_by_its_name(
     monkeypatch.setattr(migrations, "newest", lambda: 7)
     with pytest.raises(Impossible, match=r"of WarmDesk .* this program knows 7"):
         await restore(settings, tmp_path / made.filename)
+
+
+async def test_no_older_program_takes_the_schema_of_a_newer_one_away(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(
+        "insert into schema_migrations (version, name, sha256, oldest_program)"
+        " values (9999, '9999_more.sql', 'x', '0.1')"
+    )
+    before = await connection.fetchval("select id from install")
+    with pytest.raises(Impossible, match="a newer WarmDesk"):
+        await restore(settings, tmp_path / made.filename)
+    assert await connection.fetchval("select id from install") == before
+    await connection.close()
+
+
+async def test_whoever_reads_one_table_after_another_does_not_end_a_restore(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    reader = await asyncpg.connect(settings.database_url)
+    watch = await asyncpg.connect(settings.database_url)
+    reading = reader.transaction()
+    await reading.start()
+    await reader.execute("select from users")
+    restoring = asyncio.create_task(restore(settings, tmp_path / made.filename))
+    waits = (
+        "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
+    async with asyncio.timeout(60):
+        while not await watch.fetchval(waits):
+            assert not restoring.done()
+            await asyncio.sleep(0.01)
+    # The other way round than the restore: PostgreSQL ends the one or the other.
+    with contextlib.suppress(asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+        await reader.execute("set local lock_timeout = '1s'")
+        await reader.execute("select from cards")
+    await reading.rollback()
+    assert (await restoring).manifest == made.manifest
+    for each in (reader, watch):
+        each.terminate()
 
 
 async def test_a_full_disk_leaves_nothing(

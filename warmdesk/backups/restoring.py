@@ -76,7 +76,8 @@ async def restore(
     async with long_connection(settings) as connection:
         async with connection.transaction():
             await take_turn(connection)
-            await _lock_all(connection)
+            await _hold_schema(connection)
+            await _lock_all(connection, "exclusive")
             kept = None
             if safety is not None:
                 word = settings.backup_passphrase
@@ -84,6 +85,7 @@ async def restore(
             here = await sql.backups.facts(connection)
             sequences = await _last_values(connection)
             await sql.backups.remember(connection)
+            await _lock_all(connection, "access exclusive")
             await _drop_all(connection)
             await fill(connection, path, passphrase, manifest, progress)
             for name, last in sequences.items():
@@ -232,9 +234,30 @@ async def _next(members: Iterator[Member]) -> Member | None:
     return await asyncio.to_thread(next, members, None)
 
 
-async def _lock_all(connection: Any) -> None:
-    """Nobody writes from now on; who reads still can."""
-    statement = await sql.backups.locking(connection)
+async def _hold_schema(connection: Any) -> None:
+    """No process that starts brings the schema up to date meanwhile, and none of a newer program
+    did: what that one serves with would be gone.
+    """
+    await connection.execute("set local lock_timeout = '30s'")
+    try:
+        await migrations.hold(connection)
+    except LOST:
+        words = "the schema is being brought up to date; try again later"
+        raise Unavailable(words, retry_after=LOCK_SECONDS) from None
+    try:
+        _, newer = await migrations.missing(connection)
+    except migrations.MigrationError as error:
+        raise Impossible(str(error)) from None
+    if newer:
+        raise Impossible("a newer WarmDesk serves this database: restore with that one")
+
+
+async def _lock_all(connection: Any, mode: str) -> None:
+    """`exclusive`: nobody writes from now on, who reads still can. `access exclusive`: nobody does
+    either. Tables that are taken one by one, as they are dropped, would be waited for crosswise by
+    those who read several, and PostgreSQL may end either.
+    """
+    statement = await sql.backups.locking(connection, mode=mode)
     await connection.execute("set local lock_timeout = '3s'")
     for left in reversed(range(LOCK_TRIES)):
         try:
