@@ -223,14 +223,14 @@ class Files:
 
         return pieces()
 
-    async def has(self, name: str) -> bool:
-        """Whether a file is there."""
+    async def size(self, name: str) -> int:
+        """How long a file is; 0 when there is none."""
         try:
             with failing():
-                await obstore.head_async(self._opened(), place(name))
+                found = await obstore.head_async(self._opened(), place(name))
         except FileNotFoundError:
-            return False
-        return True
+            return 0
+        return int(found["size"])
 
     async def read_all(self, name: str, *, preview: bool = False) -> bytes:
         """A file, or its preview, at once. Raises `FileNotFoundError`."""

@@ -273,6 +273,21 @@ async def test_files_come_back(
         await again.close()
 
 
+@pytest.mark.parametrize("left", [0, 7])
+async def test_a_file_that_was_cut_is_no_reason_to_have_no_backup(
+    settings: Settings, board: Board, root: Person, alice: Person, left: int
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}/attachments"
+    await alice.post(path, form(("a.png", PNG)), headers=AS_FORM)
+    name = (await root.post("/admin/backup", {}))["filename"]
+    (stored,) = (each for each in Path(settings.file_store).rglob("*") if each.is_file())
+    stored.write_bytes(PNG[:left])
+    assert (await root.post("/admin/backup", {}))["missing_files"] == 1
+    await root.post("/admin/restore", {"filename": name}, status=200)
+    assert stored.read_bytes() == PNG, "the whole one is back"
+
+
 async def test_a_broken_one_changes_nothing(
     board: Board, root: Person, directory: Path, connection: Any
 ) -> None:

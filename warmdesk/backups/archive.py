@@ -88,7 +88,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     files: int = 0
     file_bytes: int = 0
     missing_files: int = 0
-    """Files that rows name and the store did not have."""
+    """Files that rows name and the store did not have, or not whole."""
     sha256: str = ""
     """Over all that comes before the manifest: of each member name, size and content."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import warmdesk
-from warmdesk.backups.archive import FORMAT, PIECE, Manifest, Table, Writing
+from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Table, Writing
 from warmdesk.backups.directory import clear, new_name
 from warmdesk.config import Settings
 from warmdesk.db.dial import connect
@@ -44,6 +45,8 @@ PATIENT = {
     "lock_timeout": "0",
 }
 FULL_SECONDS = 60
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done now (a word), how far it is, and how far it goes (0: unknown)."""
@@ -125,6 +128,8 @@ async def write(
     try:
         with failing():
             manifest = await _write_all(connection, archive, files, facts, progress)
+    except Broken as error:
+        raise Unavailable(f"a file changed meanwhile ({error}); try again") from error
     finally:
         await archive.close()
     return Backup(archive.path.name, archive.size, archive.sha256, created_at, manifest)
@@ -204,8 +209,12 @@ async def _write_files(
         for row in rows:
             name, size = row["stored_name"], row["size"]
             try:
-                pieces = await files.read(name, 0, size) if size else _nothing()
+                # What a crash or a bad disk left cut is no reason to have no backup of all else.
+                if await files.size(name) < size:
+                    raise FileNotFoundError(name)
+                pieces = await files.read(name, 0, size)
             except FileNotFoundError:
+                log.warning("backup.file_missing file=%s", name)
                 manifest.missing_files += 1
                 continue
             await archive.add_stream(f"files/{place(name)}", size, pieces)
@@ -213,11 +222,6 @@ async def _write_files(
             manifest.file_bytes += size
             progress("files", manifest.file_bytes, 0)
         after = rows[-1]["stored_name"]
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 def _check_room(directory: Path) -> None:

@@ -213,13 +213,13 @@ class _Rows:
 async def _put_files(
     files: Files, path: Path, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
-    """Files that are not there yet. They are named by chance and never change."""
+    """Files that are not there, or not whole. They are named by chance and never change."""
     members = Reading(path, passphrase).members()
     done = 0
     while (member := await _next(members)) is not None:
         if not member.file:
             continue
-        if not await files.has(member.file):
+        if await files.size(member.file) != member.size:
             async with files.receiving() as uploads:
                 upload = files.begin(uploads, name=member.file)
                 while piece := await asyncio.to_thread(next, member.pieces, b""):
