@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.disk import small_disk
+from warmdesk import disk
 from warmdesk.backups import archive as archive_module
 from warmdesk.backups.age import NotWhole
 from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Reading, Table, Writing
@@ -102,6 +104,29 @@ async def test_one_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.tar.gz.part").stat().st_size > 0
     await writing.close()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_disk_is_not_filled_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL may be on it."""
+    monkeypatch.setattr(disk, "LOW", 8 << 20)
+    monkeypatch.setattr(disk, "LOW_SHARE", 0.0)
+    monkeypatch.setattr(disk, "LOOK", 1 << 20)
+    with small_disk(24 << 20) as place:
+        writing = Writing(place / "a.tar.gz")
+        await writing.begin()
+
+        async def fill() -> None:
+            for number in range(1, 64):
+                piece = random.Random(number).randbytes(PIECE)
+                await writing.add(f"db/cards/{number:06}.copy", piece)
+
+        with pytest.raises(OSError, match="the disk is low"):
+            await fill()
+        found = disk.measure_disk(place)
+        await writing.close()
+        assert found is not None
+        assert found.free > 4 << 20
+        assert list(place.iterdir()) == []
 
 
 async def test_one_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from warmdesk import disk
 from warmdesk.backups import age
 from warmdesk.packing import QUICK, pack
 
@@ -102,7 +103,7 @@ class Writing:
     def __init__(self, path: Path, passphrase: str = "") -> None:
         self.path = path
         self.part = path.with_name(path.name + ".part")
-        self.size = 0
+        self.size = self._unseen = 0
         self._threads = ThreadPoolExecutor(THREADS + 1, "backup")
         self._packing: deque[asyncio.Future[bytes]] = deque()
         self._waiting = bytearray()
@@ -197,6 +198,10 @@ class Writing:
     def _write(self, content: bytes) -> None:
         self._file_sum.update(content)
         self.size += len(content)
+        self._unseen += len(content)
+        if self._unseen >= disk.LOOK:
+            self._unseen = 0
+            disk.need_room(self.part.parent)
         rest = memoryview(content)
         while rest:
             rest = rest[cast(BinaryIO, self._file).write(rest) :]
