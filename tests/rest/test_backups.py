@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -318,6 +320,22 @@ async def test_one_that_was_kept_elsewhere_is_sent(
         await root.post("/admin/backups", form((name, content)), headers=AS_FORM, status=422)
     assert [path.name for path in directory.iterdir()] == [kept["filename"]]
     await root.post("/admin/restore", {"filename": kept["filename"]}, status=200)
+
+
+async def test_one_that_is_sent_is_for_nobody_else_on_another_disk_too(
+    root: Person, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = (await root.post("/admin/backup", {}))["filename"]
+    whole = (directory / name).read_bytes()
+
+    def other_disk(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", other_disk)
+    kept = await root.post("/admin/backups", form((name, whole)), headers=AS_FORM)
+    path = directory / kept["filename"]
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (whole, 0o600)
+    assert list(directory.glob("*.part")) == []
 
 
 @pytest.mark.settings(backup_passphrase="correct horse battery staple")
