@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from tests.disk import small_disk
 from tests.person import PASSWORD, Person
 from warmdesk import disk
 from warmdesk.auth.passwords import hash_password
-from warmdesk.backups.archive import FORMAT, Manifest, Writing
+from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Writing
 from warmdesk.backups.directory import new_name
 from warmdesk.backups.making import OWN, TEXT, long_connection, make, write_table
-from warmdesk.backups.restoring import restore
+from warmdesk.backups.restoring import checked, restore
 from warmdesk.backups.verifying import verify
 from warmdesk.config import Settings
 from warmdesk.db import migrations
@@ -268,6 +269,32 @@ async def test_whoever_reads_one_table_after_another_does_not_end_a_restore(
     assert (await restoring).manifest == made.manifest
     for each in (reader, watch):
         each.terminate()
+
+
+async def test_a_check_that_nobody_waits_for_ends(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    check = Reading.check
+
+    def slow(self: Reading, step: Any = None) -> Manifest:
+        began.set()
+        go_on.wait(30)
+        try:
+            return check(self, step)
+        except Broken:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(Reading, "check", slow)
+    checking = asyncio.create_task(checked(tmp_path / made.filename, ""))
+    assert await asyncio.to_thread(began.wait, 30)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    go_on.set()
+    assert await asyncio.to_thread(ended.wait, 30)
 
 
 async def test_a_full_disk_leaves_nothing(

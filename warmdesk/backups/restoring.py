@@ -18,7 +18,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,13 +121,22 @@ async def restore(
 async def checked(path: Path, passphrase: str, progress: Progress = silent) -> Manifest:
     """The manifest of an archive that is whole and that this program can restore; 422 otherwise."""
     size = path.stat().st_size
-    step: Callable[[int], None] = lambda at: progress("check", at, size)  # noqa: E731
+    over = threading.Event()
+
+    def step(at: int) -> None:
+        if over.is_set():
+            raise Broken("nobody waits any more")
+        progress("check", at, size)
+
     try:
         manifest = await asyncio.to_thread(Reading(path, passphrase).check, step)
     except WrongPassphrase as error:
         raise Impossible(str(error), code="passphrase") from None
     except (Broken, NotWhole) as error:
         raise Impossible(f"{path.name}: {error}", code="backup") from None
+    finally:
+        # Its thread would go on to the end of the file, and a process that stops waits for it.
+        over.set()
     newest = migrations.newest()
     if manifest.schema > newest:
         raise Impossible(
