@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.disk import small_disk
 from tests.person import PASSWORD, Person
 from warmdesk import disk
 from warmdesk.auth.passwords import hash_password
-from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Writing
+from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Table, Writing
 from warmdesk.backups.directory import new_name
 from warmdesk.backups.making import OWN, TEXT, long_connection, make, write_table
 from warmdesk.backups.restoring import checked, restore
@@ -295,6 +296,62 @@ async def test_a_check_that_nobody_waits_for_ends(
         await checking
     go_on.set()
     assert await asyncio.to_thread(ended.wait, 30)
+
+
+async def made_anew(settings: Settings, directory: Path, change: Any) -> Path:
+    """A backup that is whole, and was made by somebody else: `change` is given its manifest."""
+    made = await make(settings, directory, include_files=False)
+    told = made.manifest
+    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    await archive.begin()
+    change(told)
+    for member in Reading(directory / made.filename).members():
+        if member.table in told.tables and member.table != "system_settings":
+            assert told.tables[member.table].pieces == 1
+            await archive.add(f"db/{member.table}/000001.copy", b"".join(member.pieces))
+    wrong = b"1\n"
+    told.tables["system_settings"] = Table(
+        ["key"], 1, len(wrong), 1, hashlib.sha256(wrong).hexdigest()
+    )
+    await archive.add("db/system_settings/000001.copy", wrong)
+    await archive.end(told)
+    await archive.close()
+    return archive.path
+
+
+def without_cards(told: Manifest) -> None:
+    del told.tables["cards"]
+
+
+def without_origin(told: Manifest) -> None:
+    told.origin = "somewhere"
+
+
+def without_zone(told: Manifest) -> None:
+    told.created_at = "2030-01-31T12:00:00"
+
+
+def without_values(told: Manifest) -> None:
+    """A setting without its value, which is not null: as it is written."""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_cards, "cards is missing"),
+        (without_origin, "manifest cannot be"),
+        (without_zone, "manifest cannot be"),
+        (without_values, "do not fit"),
+    ],
+)
+async def test_what_somebody_else_made_is_refused_in_a_sentence(
+    settings: Settings, tmp_path: Path, change: Any, words: str
+) -> None:
+    path = await made_anew(settings, tmp_path, change)
+    before = await contents(settings.database_url)
+    with pytest.raises(Impossible, match=words):
+        await restore(settings, path)
+    assert await contents(settings.database_url) == before
 
 
 async def test_a_full_disk_leaves_nothing(

@@ -20,9 +20,11 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -73,7 +75,8 @@ async def restore(
     manifest = await checked(path, passphrase, progress)
     files = Files(settings)
     if manifest.files:
-        await _put_files(files, path, passphrase, manifest, progress)
+        with fitting(path):
+            await _put_files(files, path, passphrase, manifest, progress)
     async with long_connection(settings) as connection:
         async with connection.transaction():
             await take_turn(connection)
@@ -98,7 +101,7 @@ async def restore(
                 carried = json.loads(
                     await sql.backups.carry_over(
                         connection,
-                        made_at=datetime.fromisoformat(manifest.created_at),
+                        made_at=_moment(manifest),
                         actor=actor_id,
                     )
                 )
@@ -137,6 +140,11 @@ async def checked(path: Path, passphrase: str, progress: Progress = silent) -> M
     finally:
         # Its thread would go on to the end of the file, and a process that stops waits for it.
         over.set()
+    try:
+        _moment(manifest)
+        UUID(manifest.origin)
+    except ValueError:
+        raise Impossible(f"{path.name}: the manifest cannot be", code="backup") from None
     newest = migrations.newest()
     if manifest.schema > newest:
         raise Impossible(
@@ -147,17 +155,48 @@ async def checked(path: Path, passphrase: str, progress: Progress = silent) -> M
     return manifest
 
 
+def _moment(manifest: Manifest) -> datetime:
+    moment = datetime.fromisoformat(manifest.created_at)
+    if moment.tzinfo is None:
+        raise ValueError("it is nobody's time")
+    return moment
+
+
 async def fill(
     connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
     """Within a transaction and an empty schema: the tables of the program that wrote the archive,
-    with its rows, indexed and connected.
+    with its rows, indexed and connected. 422 for rows that do not fit there.
     """
+    with fitting(path):
+        await _fill(connection, path, passphrase, manifest, progress)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """422 for what only shows when an archive is put to use: it was made by somebody else, or is
+    another one than when it was checked.
+    """
+    try:
+        yield
+    except (Broken, NotWhole, WrongPassphrase) as error:
+        raise Impossible(f"{path.name} changed meanwhile: {error}", code="backup") from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        cause = type(error).__name__
+        words = f"{path.name}: its rows do not fit together ({cause})"
+        raise Impossible(words, code="backup") from error
+
+
+async def _fill(
+    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> None:
     await migrations.lay(connection, upto=manifest.schema)
     found = {row["name"]: row["columns"] for row in await sql.backups.tables(connection)}
     for name, table in manifest.tables.items():
         if name in OWN or name not in found or not set(table.columns) <= set(found[name]):
             raise Impossible(f"{path.name}: there is no such table as {name}", code="backup")
+    if lacking := found.keys() - OWN - manifest.tables.keys():
+        raise Impossible(f"{path.name}: the table {min(lacking)} is missing", code="backup")
     keys = await sql.backups.keys(connection)
     for key in keys:
         await connection.execute(key["drop"])
