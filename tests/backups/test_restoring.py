@@ -298,6 +298,24 @@ async def test_a_check_that_nobody_waits_for_ends(
     assert await asyncio.to_thread(ended.wait, 30)
 
 
+async def test_a_table_of_somebody_else_is_neither_in_a_backup_nor_taken_away(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute("create table figures (day date)")
+    made = await make(settings, tmp_path, include_files=False)
+    assert "figures" not in made.manifest.tables
+    with pytest.raises(Impossible, match="figures"):
+        await restore(settings, tmp_path / made.filename)
+    await connection.execute("create schema theirs")
+    await connection.execute("alter table figures set schema theirs")
+    await restore(settings, tmp_path / made.filename)
+    connection.terminate()
+    connection = await asyncpg.connect(settings.database_url)
+    assert await connection.fetchval("select count(*) from theirs.figures") == 0
+    await connection.close()
+
+
 async def made_anew(settings: Settings, directory: Path, change: Any) -> Path:
     """A backup that is whole, and was made by somebody else: `change` is given its manifest."""
     made = await make(settings, directory, include_files=False)

@@ -21,8 +21,10 @@ from typing import Any, NamedTuple
 import warmdesk
 from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Table, Writing
 from warmdesk.backups.directory import clear, new_name
+from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db.dial import connect
+from warmdesk.db.migrations import newest
 from warmdesk.db.queries import sql
 from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
@@ -154,6 +156,9 @@ async def _write_all(
     done = 0
     for row in await sql.backups.tables(connection):
         if row["name"] in OWN:
+            continue
+        if row["name"] not in TABLES and facts["schema"] <= newest():
+            log.warning("backup.foreign_table table=%s", row["name"])
             continue
 
         def told(more: int, before: int = done) -> None:

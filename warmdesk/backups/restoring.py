@@ -32,6 +32,7 @@ import msgspec
 from warmdesk.backups.age import NotWhole, WrongPassphrase
 from warmdesk.backups.archive import Broken, Manifest, Member, Reading
 from warmdesk.backups.making import OWN, Backup, Progress, long_connection, silent, take_turn, write
+from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db import migrations
 from warmdesk.db.queries import sql
@@ -299,6 +300,12 @@ async def _hold_schema(connection: Any) -> None:
         raise Impossible(str(error)) from None
     if newer:
         raise Impossible("a newer WarmDesk serves this database: restore with that one")
+    names = {row["name"] for row in await sql.backups.tables(connection)}
+    if foreign := names - TABLES.keys():
+        raise Impossible(
+            f"the schema also holds tables that are not WarmDesk's ({', '.join(sorted(foreign))}):"
+            " they are in no backup; move them to another schema first"
+        )
 
 
 async def _lock_all(connection: Any, mode: str) -> None:
