@@ -26,6 +26,7 @@ begin
     create temp table was_mails on commit drop as select m.id from mails m;
     create temp table was_wanted on commit drop as select n.id from notifications n where n.wants_mail;
     create temp table was_audit on commit drop as select * from audit;
+    create temp table was_files on commit drop as select a.stored_name from attachments a;
     create temp table was_feeds on commit drop as select * from feeds;
     create temp table was_state on commit drop as select * from backup_state;
     create temp table was_prints on commit drop as select * from secret_prints;
@@ -233,6 +234,17 @@ begin
     where not exists (select 1 from audit a where a.at = w.at and a.action = w.action and a.target_id is not distinct from w.target_id)
     order by w.id;
     return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- Files that rows name again which none named any more, after one, with their sizes: the jobs may have deleted them meanwhile.
+create or replace function returned_files(after_ text) returns table (stored_name text, size bigint) language plpgsql as $$
+begin
+    return query
+    select a.stored_name, a.size_bytes from attachments a
+    where a.stored_name > after_ and not exists (select 1 from was_files w where w.stored_name = a.stored_name)
+    order by a.stored_name
+    limit 500;
 end
 $$;
 

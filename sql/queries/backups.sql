@@ -89,6 +89,12 @@ select remember_present();
 -- Revokes what was revoked since; gives how much, as JSON.
 select carry_over(:made_at::timestamptz, :actor::bigint)::text;
 
+-- name: returned_files -> many, by key
+-- Files that rows name again, after one. See sql/changes/restore.sql.
+select
+    f.stored_name, f.size
+from returned_files(:after::text) as f;
+
 -- name: begin_again -> value, by key
 -- Another UUID, another epoch, numbers above all that were given; gives the bus messages.
 select begin_again(:origin::uuid);

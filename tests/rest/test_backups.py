@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Board, Invite, serving
 from tests.person import PASSWORD, Person
 from tests.uploads import AS_FORM, PNG, form
+from warmdesk.backups import restoring
 from warmdesk.backups.archive import Reading
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
@@ -273,6 +274,34 @@ async def test_files_come_back(
         async with again.client.session.get(place, headers=again.client.credentials) as answer:
             assert await answer.read() == PNG
         await again.close()
+
+
+async def test_a_file_that_is_deleted_while_its_row_comes_back_is_put_again(
+    settings: Settings,
+    board: Board,
+    root: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}/attachments"
+    kept = await alice.post(path, form(("a.png", PNG)), headers=AS_FORM)
+    name = (await root.post("/admin/backup", {}))["filename"]
+    await connection.execute("delete from attachments where id = $1", kept["id"])
+    put = restoring._put_files
+    stored: list[Path] = []
+
+    async def put_and_lose(*given: Any, **options: Any) -> None:
+        await put(*given, **options)
+        if not stored:
+            stored.extend(e for e in Path(settings.file_store).rglob("*") if e.is_file())
+            for each in stored:
+                each.unlink()
+
+    monkeypatch.setattr(restoring, "_put_files", put_and_lose)
+    await root.post("/admin/restore", {"filename": name}, status=200)
+    assert [each.read_bytes() for each in stored] == [PNG]
 
 
 @pytest.mark.parametrize("left", [0, 7])

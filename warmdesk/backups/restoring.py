@@ -97,6 +97,8 @@ async def restore(
                 await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
             progress("migrate", 0, 0)
             await migrations.lay(connection, erasing=ERASING)
+            if manifest.files:
+                await _put_lost_files(connection, files, path, passphrase, manifest, progress)
             carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
             if carry and here["origin"] == manifest.origin:
                 carried = json.loads(
@@ -261,13 +263,19 @@ class _Rows:
 
 
 async def _put_files(
-    files: Files, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+    files: Files,
+    path: Path,
+    passphrase: str,
+    manifest: Manifest,
+    progress: Progress,
+    *,
+    only: set[str] | None = None,
 ) -> None:
     """Files that are not there, or not whole. They are named by chance and never change."""
     members = Reading(path, passphrase).members()
     done = 0
     while (member := await _next(members)) is not None:
-        if not member.file:
+        if not member.file or (only is not None and member.file not in only):
             continue
         if await files.size(member.file) != member.size:
             async with files.receiving() as uploads:
@@ -278,6 +286,28 @@ async def _put_files(
                     pass
         done += member.size
         progress("files", done, manifest.file_bytes)
+
+
+async def _put_lost_files(
+    connection: Any,
+    files: Files,
+    path: Path,
+    passphrase: str,
+    manifest: Manifest,
+    progress: Progress,
+) -> None:
+    """Files that were still there when the others were put, and that the jobs deleted until the
+    tables were locked, because no row named them: those of a project that was purged just now.
+    """
+    lost, after = set(), ""
+    while rows := await sql.backups.returned_files(connection, after=after):
+        for row in rows:
+            if await files.size(row["stored_name"]) != row["size"]:
+                lost.add(row["stored_name"])
+        after = rows[-1]["stored_name"]
+    if lost:
+        with fitting(path):
+            await _put_files(files, path, passphrase, manifest, progress, only=lost)
 
 
 async def _next(members: Iterator[Member]) -> Member | None:
