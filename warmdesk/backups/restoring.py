@@ -380,5 +380,5 @@ async def _settle(connection: Any) -> None:
     try:
         await sql.backups.end_others(connection)
         await connection.execute("analyze")
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         log.warning("restore.unsettled cause=%s", type(error).__name__)
