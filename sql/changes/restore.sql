@@ -215,6 +215,14 @@ begin
     update outgoing_webhooks o set url = w.url, salt = w.salt, events = w.events, is_enabled = o.is_enabled and w.is_enabled
     from was_outgoing w where w.id = o.id;
     delete from password_resets r where not exists (select 1 from was_resets w where w.token_hash = r.token_hash);
+    perform carry_letters();
+    return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- No letter of this installation is sent twice, whatever becomes of its rights, and the audit forgets nothing.
+create or replace function carry_letters() returns void language plpgsql as $$
+begin
     -- What is not to be sent any more was sent, or is of what is gone.
     delete from mails m where not exists (select 1 from was_mails w where w.id = m.id);
     update invitations i set mailed_at = w.mailed_at, mail_failed = w.mail_failed, letters = w.letters
@@ -233,7 +241,6 @@ begin
     from was_audit w
     where not exists (select 1 from audit a where a.at = w.at and a.action = w.action and a.target_id is not distinct from w.target_id)
     order by w.id;
-    return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
 end
 $$;
 

@@ -89,6 +89,10 @@ select remember_present();
 -- Revokes what was revoked since; gives how much, as JSON.
 select carry_over(:made_at::timestamptz, :actor::bigint)::text;
 
+-- name: carry_letters -> nothing, by key
+-- Of that only what is no right: what was mailed since, and the audit.
+select carry_letters();
+
 -- name: returned_files -> many, by key
 -- Files that rows name again, after one. See sql/changes/restore.sql.
 select

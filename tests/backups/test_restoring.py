@@ -219,6 +219,27 @@ async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
     await connection.close()
 
 
+async def test_with_all_rights_no_letter_is_sent_twice_and_the_audit_stays(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(THEN)
+    made = await make(settings, tmp_path, include_files=False)
+    await connection.execute(SINCE)
+    await connection.execute(
+        "insert into audit (action, target_type, target_id) values ('key.revoked', 'key', 7)"
+    )
+    await connection.close()
+    await restore(settings, tmp_path / made.filename, carry=False)
+    connection = await asyncpg.connect(settings.database_url)
+    for question in ("select count(*) from mails", "select kind from reminders"):
+        assert [row[0] for row in await connection.fetch(question)] == STILL[question], question
+    assert await connection.fetchval("select totp_secret from users where id = 3") == "old"
+    actions = await connection.fetch("select action from audit order by id")
+    assert [row["action"] for row in actions][-2:] == ["key.revoked", "restore.done"]
+    await connection.close()
+
+
 async def test_one_of_a_newer_program_is_refused_by_its_name(
     settings: Settings, root: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

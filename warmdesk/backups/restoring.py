@@ -100,7 +100,9 @@ async def restore(
             if manifest.files:
                 await _put_lost_files(connection, files, path, passphrase, manifest, progress)
             carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
-            if carry and here["origin"] == manifest.origin:
+            if not carry and here["origin"] == manifest.origin:
+                await sql.backups.carry_letters(connection)
+            elif here["origin"] == manifest.origin:
                 carried = json.loads(
                     await sql.backups.carry_over(
                         connection,
