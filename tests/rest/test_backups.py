@@ -90,6 +90,8 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     await root.put("/admin/system-settings", {"backup_keep": 2})
     names = [(await root.post("/admin/backup", {}))["filename"] for _ in range(2)]
     directory.joinpath("other.txt").write_text("not ours")
+    never = directory / "warmdesk_backup_20309999_120000_9f0a3c1d.tar.gz"
+    never.write_bytes(b"of no day")
     (directory / ABSENT).write_bytes(b"older by its name? no, newer: of 2030")
     names.append((await root.post("/admin/backup", {}))["filename"])
     left = {each["filename"] for each in await root.get("/admin/backups")}
@@ -97,6 +99,7 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     assert len(left) <= 3
     assert names[0] not in left
     assert directory.joinpath("other.txt").exists()
+    assert never.exists()
 
 
 async def test_who_may(board: Board, root: Person, olga: Person, person: Invite, url: str) -> None:
