@@ -42,6 +42,9 @@ from warmdesk.realtime.events import ERASING
 
 LOCK_SECONDS = 30
 LOCK_TRIES = 20
+SETTLE_SECONDS = 5
+"""Longer than this nobody waits for statistics: the worker that restores is about to be replaced,
+and has to answer before. Autovacuum makes what is left."""
 LOST = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 
 log = logging.getLogger(__name__)
@@ -381,6 +384,7 @@ async def _settle(connection: Any) -> None:
     """The others' connections begin anew, and PostgreSQL counts what there is."""
     try:
         await sql.backups.end_others(connection)
+        await connection.execute(f"set statement_timeout = '{SETTLE_SECONDS}s'")
         await connection.execute("analyze")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         log.warning("restore.unsettled cause=%s", type(error).__name__)
