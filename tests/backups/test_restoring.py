@@ -193,7 +193,7 @@ insert into reminders (card_id, user_id, date, kind) select id, 3, current_date,
 """
 STILL = {
     "select token_hash from refresh_tokens where rotated_at is null": ["second"],
-    "select expires_at > now() + interval '1 day' from sessions": [True],
+    "select bool_and(expires_at > now() + interval '1 day') from sessions": [True],
     "select totp_secret || totp_changes || ' ' || totp_last_step from users where totp_enabled"
     " order by id": ["new3 20", "old1 11"],
     "select code_hash from recovery_codes order by 1": ["c", "z"],
