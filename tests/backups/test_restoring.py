@@ -204,6 +204,7 @@ STILL = {
 }
 
 
+@pytest.mark.foul
 async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
     await connection.close()
 
 
+@pytest.mark.foul
 async def test_with_all_rights_no_letter_is_sent_twice_and_the_audit_stays(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -249,6 +251,7 @@ async def test_one_of_a_newer_program_is_refused_by_its_name(
         await restore(settings, tmp_path / made.filename)
 
 
+@pytest.mark.foul
 async def test_no_older_program_takes_the_schema_of_a_newer_one_away(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -279,6 +279,7 @@ async def test_files_come_back(
         await again.close()
 
 
+@pytest.mark.foul
 async def test_a_file_that_is_deleted_while_its_row_comes_back_is_put_again(
     settings: Settings,
     board: Board,
