@@ -29,8 +29,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from warmdesk import disk
 from warmdesk.config import Settings
-from warmdesk.disk import measure_disk
 from warmdesk.errors import Unavailable, WarmDeskError
 from warmdesk.media import HEAD, media_type
 
@@ -87,6 +87,7 @@ class Upload:
         self._digest = hashlib.sha256()
         self._head = b""
         self._waiting = bytearray()
+        self._unseen = 0
         self._file: Any = None
         self._gone = False
         # A request that is cancelled leaves its thread at work.
@@ -127,6 +128,10 @@ class Upload:
                 return
             if self._file is None:
                 self._begin()
+            self._unseen += len(piece)
+            if self._unseen >= disk.LOOK:
+                self._unseen = 0
+                disk.need_room(self.path.parent)
             self._digest.update(piece)
             if len(self._head) < HEAD:
                 self._head = (self._head + piece)[:HEAD]
@@ -136,9 +141,7 @@ class Upload:
 
     def _begin(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        disk = measure_disk(self.path.parent)
-        if disk is not None and disk.low:
-            raise OSError(errno.ENOSPC, "the disk is low")
+        disk.need_room(self.path.parent)
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(fd, "wb", buffering=0)
 
@@ -223,14 +226,14 @@ class Files:
 
         return pieces()
 
-    async def has(self, name: str) -> bool:
-        """Whether a file is there."""
+    async def size(self, name: str) -> int:
+        """How long a file is; 0 when there is none."""
         try:
             with failing():
-                await obstore.head_async(self._opened(), place(name))
+                found = await obstore.head_async(self._opened(), place(name))
         except FileNotFoundError:
-            return False
-        return True
+            return 0
+        return int(found["size"])
 
     async def read_all(self, name: str, *, preview: bool = False) -> bytes:
         """A file, or its preview, at once. Raises `FileNotFoundError`."""

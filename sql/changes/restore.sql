@@ -4,7 +4,12 @@
 create or replace function remember_present() returns void language plpgsql as $$
 begin
     create temp table was_users on commit drop as select * from users;
-    create temp table was_sessions on commit drop as select s.id from sessions s where s.revoked_at is null;
+    create temp table was_sessions on commit drop as
+    select s.id, s.last_used_at, s.expires_at from sessions s where s.revoked_at is null;
+    create temp table was_tokens on commit drop as select r.* from refresh_tokens r;
+    create temp table was_codes on commit drop as select c.user_id, c.code_hash from recovery_codes c;
+    create temp table was_calendars on commit drop as select * from calendars;
+    create temp table was_reminders on commit drop as select * from reminders;
     create temp table was_dead_sessions on commit drop as select s.id from sessions s where s.revoked_at is not null;
     create temp table was_dead_keys on commit drop as select k.id from api_keys k where k.revoked_at is not null;
     create temp table was_keys on commit drop as select k.id from api_keys k where k.revoked_at is null;
@@ -16,10 +21,12 @@ begin
     create temp table was_outgoing on commit drop as select * from outgoing_webhooks;
     create temp table was_invitations on commit drop as
     select i.id from invitations i where i.used_at is null and i.revoked_at is null;
+    create temp table was_letters on commit drop as select i.id, i.mailed_at, i.mail_failed, i.letters from invitations i;
     create temp table was_resets on commit drop as select r.token_hash from password_resets r;
     create temp table was_mails on commit drop as select m.id from mails m;
     create temp table was_wanted on commit drop as select n.id from notifications n where n.wants_mail;
     create temp table was_audit on commit drop as select * from audit;
+    create temp table was_files on commit drop as select a.stored_name from attachments a;
     create temp table was_feeds on commit drop as select * from feeds;
     create temp table was_state on commit drop as select * from backup_state;
     create temp table was_prints on commit drop as select * from secret_prints;
@@ -84,6 +91,16 @@ begin
         returning 1
     )
     select count(*) into sessions_ from ended;
+    -- A refresh token that was exchanged since is not good again, and whoever has the one that came for it stays signed in.
+    if follows_ then
+        delete from refresh_tokens r where exists (select 1 from was_sessions w where w.id = r.session_id);
+        insert into refresh_tokens (token_hash, session_id, issued_at, expires_at, rotated_at)
+        select w.token_hash, w.session_id, w.issued_at, w.expires_at, w.rotated_at from was_tokens w
+        inner join sessions s on s.id = w.session_id and s.revoked_at is null
+        on conflict do nothing;
+        update sessions s set last_used_at = w.last_used_at, expires_at = w.expires_at
+        from was_sessions w where w.id = s.id and s.revoked_at is null and w.last_used_at > s.last_used_at;
+    end if;
     with ended as (
         update api_keys k set revoked_at = clock_timestamp()
         where k.revoked_at is null and (
@@ -116,14 +133,37 @@ begin
         must_change_password = u.must_change_password or w.must_change_password
     from was_users w
     where w.id = u.id and w.password_changed_at > made_at_ and (u.password_changed_at is null or u.password_changed_at < w.password_changed_at);
+    -- The second factor that was set up last, or none if it was turned off: an older one may be on a device that was lost. No
+    -- password of it and no recovery code is good twice.
+    delete from recovery_codes r using was_users w, users u
+    where w.id = r.user_id and u.id = r.user_id and w.totp_changes >= u.totp_changes
+        and not exists (select 1 from was_codes c where c.user_id = r.user_id and c.code_hash = r.code_hash);
+    insert into recovery_codes (user_id, code_hash)
+    select c.user_id, c.code_hash from was_codes c
+    inner join was_users w on w.id = c.user_id
+    inner join users u on u.id = c.user_id and u.totp_changes < w.totp_changes
+    on conflict do nothing;
+    update users u set
+        totp_enabled = w.totp_enabled, totp_secret = w.totp_secret, totp_changes = w.totp_changes,
+        totp_last_step = case
+            when w.totp_changes > u.totp_changes then w.totp_last_step else greatest(u.totp_last_step, w.totp_last_step)
+        end
+    from was_users w
+    where w.id = u.id and (
+        w.totp_changes > u.totp_changes or w.totp_changes = u.totp_changes and w.totp_last_step is distinct from u.totp_last_step
+    );
+    delete from mfa_challenges;
     -- Whose name was erased has none, and it is taken from all that tells of them once more.
     for one in select w.id from was_users w inner join users u on u.id = w.id where w.purged_at is not null and u.purged_at is null
     loop
         update users u set
             email = w.email, username = w.username, password_hash = '', first_name = w.first_name, last_name = w.last_name,
+            totp_enabled = false, totp_secret = null, totp_last_step = null,
             display_name = w.display_name, avatar_url = w.avatar_url, email_notifications = false, notify = '{}',
             deleted_at = coalesce(w.deleted_at, clock_timestamp()), purged_at = clock_timestamp(), scrubbed_at = null
         from was_users w where w.id = one and u.id = one;
+        delete from recovery_codes r where r.user_id = one;
+        delete from calendars c where c.user_id = one;
     end loop;
 
     with gone as (
@@ -164,15 +204,35 @@ begin
             and not exists (select 1 from was_outgoing w where w.id = o.id);
         update invitations i set revoked_at = clock_timestamp()
         where i.used_at is null and i.revoked_at is null and not exists (select 1 from was_invitations w where w.id = i.id);
+        delete from calendars c where not exists (select 1 from was_calendars w where w.user_id = c.user_id);
     end if;
+    -- A calendar's address that was taken back shows nothing, and the one that came for it goes on.
+    update calendars c set created_at = w.created_at, token_hash = w.token_hash
+    from was_calendars w where w.user_id = c.user_id and w.created_at > c.created_at;
     update project_webhooks h set
         token_hash = w.token_hash, token_hint = w.token_hint, secret = w.secret, is_enabled = h.is_enabled and w.is_enabled
     from was_webhooks w where w.id = h.id and h.deleted_at is null;
     update outgoing_webhooks o set url = w.url, salt = w.salt, events = w.events, is_enabled = o.is_enabled and w.is_enabled
     from was_outgoing w where w.id = o.id;
     delete from password_resets r where not exists (select 1 from was_resets w where w.token_hash = r.token_hash);
+    perform carry_letters();
+    return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- No letter of this installation is sent twice, whatever becomes of its rights, and the audit forgets nothing.
+create or replace function carry_letters() returns void language plpgsql as $$
+begin
     -- What is not to be sent any more was sent, or is of what is gone.
     delete from mails m where not exists (select 1 from was_mails w where w.id = m.id);
+    update invitations i set mailed_at = w.mailed_at, mail_failed = w.mail_failed, letters = w.letters
+    from was_letters w where w.id = i.id and w.letters >= i.letters;
+    update invitations i set wants_mail = false
+    where i.wants_mail and not exists (select 1 from mails m where m.invitation_id = i.id);
+    insert into reminders (card_id, user_id, date, kind)
+    select w.card_id, w.user_id, w.date, w.kind from was_reminders w
+    where exists (select 1 from cards c where c.id = w.card_id) and exists (select 1 from users u where u.id = w.user_id)
+    on conflict do nothing;
     update notifications n set wants_mail = false
     where n.wants_mail and not exists (select 1 from was_wanted w where w.id = n.id);
     -- What administrators did since stays on record.
@@ -181,7 +241,17 @@ begin
     from was_audit w
     where not exists (select 1 from audit a where a.at = w.at and a.action = w.action and a.target_id is not distinct from w.target_id)
     order by w.id;
-    return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- Files that rows name again which none named any more, after one, with their sizes: the jobs may have deleted them meanwhile.
+create or replace function returned_files(after_ text) returns table (stored_name text, size bigint) language plpgsql as $$
+begin
+    return query
+    select a.stored_name, a.size_bytes from attachments a
+    where a.stored_name > after_ and not exists (select 1 from was_files w where w.stored_name = a.stored_name)
+    order by a.stored_name
+    limit 500;
 end
 $$;
 

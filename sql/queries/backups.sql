@@ -89,6 +89,16 @@ select remember_present();
 -- Revokes what was revoked since; gives how much, as JSON.
 select carry_over(:made_at::timestamptz, :actor::bigint)::text;
 
+-- name: carry_letters -> nothing, by key
+-- Of that only what is no right: what was mailed since, and the audit.
+select carry_letters();
+
+-- name: returned_files -> many, by key
+-- Files that rows name again, after one. See sql/changes/restore.sql.
+select
+    f.stored_name, f.size
+from returned_files(:after::text) as f;
+
 -- name: begin_again -> value, by key
 -- Another UUID, another epoch, numbers above all that were given; gives the bus messages.
 select begin_again(:origin::uuid);
@@ -135,10 +145,14 @@ from (
 order by l.rank, l.name;
 
 -- name: locking -> value, by key
--- How all tables of the installation are locked, so that nobody writes.
-select format('lock table %s in exclusive mode', string_agg(format('%I', c.relname), ', ' order by c.relname))
+-- How all tables of the installation are locked: `exclusive`, so that nobody writes, or `access exclusive`, so that nobody reads.
+select
+    format(
+        'lock table %s in %s mode', string_agg(format('%I', c.relname), ', ' order by c.relname), :mode::text
+    )
 from pg_class as c
-where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p';
+where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+    and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
 
 -- name: aside -> one, by key
 -- How a database beside the others is made, and taken away.

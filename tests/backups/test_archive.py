@@ -7,6 +7,7 @@ import hashlib
 import io
 import random
 import tarfile
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.disk import small_disk
+from warmdesk import disk
 from warmdesk.backups import archive as archive_module
 from warmdesk.backups.age import NotWhole
 from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Reading, Table, Writing
@@ -101,6 +104,29 @@ async def test_one_that_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.tar.gz.part").stat().st_size > 0
     await writing.close()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_disk_is_not_filled_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL may be on it."""
+    monkeypatch.setattr(disk, "LOW", 8 << 20)
+    monkeypatch.setattr(disk, "LOW_SHARE", 0.0)
+    monkeypatch.setattr(disk, "LOOK", 1 << 20)
+    with small_disk(24 << 20) as place:
+        writing = Writing(place / "a.tar.gz")
+        await writing.begin()
+
+        async def fill() -> None:
+            for number in range(1, 64):
+                piece = random.Random(number).randbytes(PIECE)
+                await writing.add(f"db/cards/{number:06}.copy", piece)
+
+        with pytest.raises(OSError, match="the disk is low"):
+            await fill()
+        found = disk.measure_disk(place)
+        await writing.close()
+        assert found is not None
+        assert found.free > 4 << 20
+        assert list(place.iterdir()) == []
 
 
 async def test_one_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
@@ -243,6 +269,47 @@ def test_what_comes_behind_the_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Broken):
         Reading(path).check()
     path.write_bytes(good + b"garbage")
+    with pytest.raises(Broken):
+        Reading(path).check()
+
+
+def test_a_long_name_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(tarred((named("x", type=tarfile.GNUTYPE_LONGNAME), bytes(32 << 20))))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Broken):
+            Reading(path).check()
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_how_many_files_there_are_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    names = [f"1f{number:030x}" for number in range(5000)]
+    members = [(f"files/1f/{name}", b"x") for name in names]
+    path.write_bytes(whole(*members, change=lambda told: told.update(files=5000, file_bytes=5000)))
+    tracemalloc.start()
+    try:
+        assert Reading(path).check().files == 5000
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_behind_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    rows = b"1\n"
+    table = Table(["id"], 1, 2, 1, hashlib.sha256(rows).hexdigest())
+
+    def change(told: Any) -> None:
+        told.update(tables={"cards": msgspec.to_builtins(table)}, files=1, file_bytes=1)
+
+    members = [("db/cards/000001.copy", rows), (f"files/1f/{FILE}", b"x")]
+    path.write_bytes(whole(*members, change=change))
+    Reading(path).check()
+    path.write_bytes(whole(*reversed(members), change=change))
     with pytest.raises(Broken):
         Reading(path).check()
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,10 @@ from tests.disk import small_disk
 from tests.person import PASSWORD, Person
 from warmdesk import disk
 from warmdesk.auth.passwords import hash_password
-from warmdesk.backups.archive import FORMAT, Manifest, Writing
+from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Table, Writing
 from warmdesk.backups.directory import new_name
 from warmdesk.backups.making import OWN, TEXT, long_connection, make, write_table
-from warmdesk.backups.restoring import restore
+from warmdesk.backups.restoring import checked, restore
 from warmdesk.backups.verifying import verify
 from warmdesk.config import Settings
 from warmdesk.db import migrations
@@ -152,6 +156,92 @@ async def old_archive(old: Settings, number: int, directory: Path) -> Path:
     return archive.path
 
 
+THEN = """
+insert into sessions (id, user_id, last_used_at, expires_at)
+values ('00000000-0000-0000-0000-000000000007', 3, now(), now() + interval '1 hour');
+insert into refresh_tokens (token_hash, session_id, expires_at)
+values ('first', '00000000-0000-0000-0000-000000000007', now() + interval '1 hour');
+update users set totp_enabled = true, totp_secret = 'old', totp_changes = 1, totp_last_step = 10
+where id in (3, 4);
+insert into recovery_codes (user_id, code_hash) values (3, 'a'), (4, 'b'), (4, 'c');
+insert into calendars (user_id, token_hash) values (3, 'three'), (4, 'four'), (5, 'five');
+insert into invitations
+    (expires_at, role, email, inviter_id, salt, token_hash, wants_mail, letters)
+values (now() + interval '1 day', 'user', 'x@example.org', 1, gen_random_uuid(), 'hash', true, 1);
+insert into mails (kind, invitation_id) select 'invitation', id from invitations;
+insert into projects (name, slug, key_prefix, created_by_id, card_counter)
+values ('P', 'p', 'P', 1, 1);
+insert into project_members (project_id, user_id, role) select id, 1, 'owner' from projects;
+insert into columns (project_id, name, position) select id, 'Backlog', 1000 from projects;
+insert into cards (project_id, column_id, card_number, title, description, position, created_by_id)
+select project_id, id, 1, 'a card', '', 1000, 1 from columns;
+"""
+SINCE = """
+update refresh_tokens set rotated_at = now();
+insert into refresh_tokens (token_hash, session_id, expires_at)
+values ('second', '00000000-0000-0000-0000-000000000007', now() + interval '7 days');
+update sessions set last_used_at = clock_timestamp(), expires_at = now() + interval '7 days';
+update users set totp_secret = 'new', totp_changes = 3, totp_last_step = 20 where id = 3;
+update users set totp_last_step = 11 where id = 4;
+delete from recovery_codes where code_hash in ('a', 'b');
+insert into recovery_codes (user_id, code_hash) values (3, 'z');
+update calendars set token_hash = 'newer', created_at = clock_timestamp() where user_id = 3;
+delete from calendars where user_id = 4;
+delete from mails;
+update invitations set wants_mail = false, mailed_at = now();
+insert into reminders (card_id, user_id, date, kind) select id, 3, current_date, 'day' from cards;
+"""
+STILL = {
+    "select token_hash from refresh_tokens where rotated_at is null": ["second"],
+    "select bool_and(expires_at > now() + interval '1 day') from sessions": [True],
+    "select totp_secret || totp_changes || ' ' || totp_last_step from users where totp_enabled"
+    " order by id": ["new3 20", "old1 11"],
+    "select code_hash from recovery_codes order by 1": ["c", "z"],
+    "select token_hash from calendars order by 1": ["five", "newer"],
+    "select count(*) from mails": [0],
+    "select wants_mail or mailed_at is null from invitations": [False],
+    "select kind from reminders": ["day"],
+}
+
+
+@pytest.mark.foul
+async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(THEN)
+    made = await make(settings, tmp_path, include_files=False)
+    await connection.execute(SINCE)
+    await connection.close()
+    await restore(settings, tmp_path / made.filename)
+    connection = await asyncpg.connect(settings.database_url)
+    for question, answer in STILL.items():
+        assert [row[0] for row in await connection.fetch(question)] == answer, question
+    await connection.close()
+
+
+@pytest.mark.foul
+async def test_with_all_rights_no_letter_is_sent_twice_and_the_audit_stays(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(THEN)
+    made = await make(settings, tmp_path, include_files=False)
+    await connection.execute(SINCE)
+    await connection.execute(
+        "insert into audit (action, target_type, target_id) values ('key.revoked', 'key', 7)"
+    )
+    await connection.close()
+    await restore(settings, tmp_path / made.filename, carry=False)
+    connection = await asyncpg.connect(settings.database_url)
+    for question in ("select count(*) from mails", "select kind from reminders"):
+        assert [row[0] for row in await connection.fetch(question)] == STILL[question], question
+    assert await connection.fetchval("select totp_secret from users where id = 3") == "old"
+    actions = await connection.fetch("select action from audit order by id")
+    assert [row["action"] for row in actions][-2:] == ["key.revoked", "restore.done"]
+    await connection.close()
+
+
 async def test_one_of_a_newer_program_is_refused_by_its_name(
     settings: Settings, root: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +249,151 @@ async def test_one_of_a_newer_program_is_refused_by_its_name(
     monkeypatch.setattr(migrations, "newest", lambda: 7)
     with pytest.raises(Impossible, match=r"of WarmDesk .* this program knows 7"):
         await restore(settings, tmp_path / made.filename)
+
+
+@pytest.mark.foul
+async def test_no_older_program_takes_the_schema_of_a_newer_one_away(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(
+        "insert into schema_migrations (version, name, sha256, oldest_program)"
+        " values (9999, '9999_more.sql', 'x', '0.1')"
+    )
+    before = await connection.fetchval("select id from install")
+    with pytest.raises(Impossible, match="a newer WarmDesk"):
+        await restore(settings, tmp_path / made.filename)
+    assert await connection.fetchval("select id from install") == before
+    await connection.close()
+
+
+async def test_whoever_reads_one_table_after_another_does_not_end_a_restore(
+    settings: Settings, tmp_path: Path
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    reader = await asyncpg.connect(settings.database_url)
+    watch = await asyncpg.connect(settings.database_url)
+    reading = reader.transaction()
+    await reading.start()
+    await reader.execute("select from users")
+    restoring = asyncio.create_task(restore(settings, tmp_path / made.filename))
+    waits = (
+        "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
+    async with asyncio.timeout(60):
+        while not await watch.fetchval(waits):
+            assert not restoring.done()
+            await asyncio.sleep(0.01)
+    # The other way round than the restore: PostgreSQL ends the one or the other.
+    with contextlib.suppress(asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+        await reader.execute("set local lock_timeout = '1s'")
+        await reader.execute("select from cards")
+    await reading.rollback()
+    assert (await restoring).manifest == made.manifest
+    for each in (reader, watch):
+        each.terminate()
+
+
+async def test_a_check_that_nobody_waits_for_ends(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make(settings, tmp_path, include_files=False)
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    check = Reading.check
+
+    def slow(self: Reading, step: Any = None) -> Manifest:
+        began.set()
+        go_on.wait(30)
+        try:
+            return check(self, step)
+        except Broken:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(Reading, "check", slow)
+    checking = asyncio.create_task(checked(tmp_path / made.filename, ""))
+    assert await asyncio.to_thread(began.wait, 30)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    go_on.set()
+    assert await asyncio.to_thread(ended.wait, 30)
+
+
+async def test_a_table_of_somebody_else_is_neither_in_a_backup_nor_taken_away(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute("create table figures (day date)")
+    made = await make(settings, tmp_path, include_files=False)
+    assert "figures" not in made.manifest.tables
+    with pytest.raises(Impossible, match="figures"):
+        await restore(settings, tmp_path / made.filename)
+    await connection.execute("create schema theirs")
+    await connection.execute("alter table figures set schema theirs")
+    await restore(settings, tmp_path / made.filename)
+    connection.terminate()
+    connection = await asyncpg.connect(settings.database_url)
+    assert await connection.fetchval("select count(*) from theirs.figures") == 0
+    await connection.close()
+
+
+async def made_anew(settings: Settings, directory: Path, change: Any) -> Path:
+    """A backup that is whole, and was made by somebody else: `change` is given its manifest."""
+    made = await make(settings, directory, include_files=False)
+    told = made.manifest
+    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    await archive.begin()
+    change(told)
+    for member in Reading(directory / made.filename).members():
+        if member.table in told.tables and member.table != "system_settings":
+            assert told.tables[member.table].pieces == 1
+            await archive.add(f"db/{member.table}/000001.copy", b"".join(member.pieces))
+    wrong = b"1\n"
+    told.tables["system_settings"] = Table(
+        ["key"], 1, len(wrong), 1, hashlib.sha256(wrong).hexdigest()
+    )
+    await archive.add("db/system_settings/000001.copy", wrong)
+    await archive.end(told)
+    await archive.close()
+    return archive.path
+
+
+def without_cards(told: Manifest) -> None:
+    del told.tables["cards"]
+
+
+def without_origin(told: Manifest) -> None:
+    told.origin = "somewhere"
+
+
+def without_zone(told: Manifest) -> None:
+    told.created_at = "2030-01-31T12:00:00"
+
+
+def without_values(told: Manifest) -> None:
+    """A setting without its value, which is not null: as it is written."""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without_cards, "cards is missing"),
+        (without_origin, "manifest cannot be"),
+        (without_zone, "manifest cannot be"),
+        (without_values, "do not fit"),
+    ],
+)
+async def test_what_somebody_else_made_is_refused_in_a_sentence(
+    settings: Settings, tmp_path: Path, change: Any, words: str
+) -> None:
+    path = await made_anew(settings, tmp_path, change)
+    before = await contents(settings.database_url)
+    with pytest.raises(Impossible, match=words):
+        await restore(settings, path)
+    assert await contents(settings.database_url) == before
 
 
 async def test_a_full_disk_leaves_nothing(

@@ -345,7 +345,7 @@ async def test_who_comes_at_once_shares_what_there_is(board: Board, alice: Perso
 async def test_a_full_disk_is_told_and_leaves_nothing(
     board: Board, alice: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "measure_disk", lambda directory: None)
+    monkeypatch.setattr("warmdesk.disk.measure_disk", lambda directory: None)
     with small_disk(1 << 20) as disk:
         files = Files(Settings(file_store=str(disk / "files")))
         async with files.receiving() as uploads:
@@ -365,7 +365,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
 async def test_a_low_disk_takes_no_files(
     path: str, alice: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "measure_disk", lambda directory: Disk(1 << 20, 1 << 40))
+    monkeypatch.setattr("warmdesk.disk.measure_disk", lambda directory: Disk(1 << 20, 1 << 40))
     refused = await upload(alice, path, ("a", TEXT), status=503)
     assert refused["code"] == "disk"
     assert kept(settings) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from tests.conftest import Board, Invite, serving
 from tests.person import PASSWORD, Person
 from tests.uploads import AS_FORM, PNG, form
+from warmdesk.backups import restoring
 from warmdesk.backups.archive import Reading
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
@@ -87,6 +90,8 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     await root.put("/admin/system-settings", {"backup_keep": 2})
     names = [(await root.post("/admin/backup", {}))["filename"] for _ in range(2)]
     directory.joinpath("other.txt").write_text("not ours")
+    never = directory / "warmdesk_backup_20309999_120000_9f0a3c1d.tar.gz"
+    never.write_bytes(b"of no day")
     (directory / ABSENT).write_bytes(b"older by its name? no, newer: of 2030")
     names.append((await root.post("/admin/backup", {}))["filename"])
     left = {each["filename"] for each in await root.get("/admin/backups")}
@@ -94,6 +99,7 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     assert len(left) <= 3
     assert names[0] not in left
     assert directory.joinpath("other.txt").exists()
+    assert never.exists()
 
 
 async def test_who_may(board: Board, root: Person, olga: Person, person: Invite, url: str) -> None:
@@ -273,6 +279,50 @@ async def test_files_come_back(
         await again.close()
 
 
+@pytest.mark.foul
+async def test_a_file_that_is_deleted_while_its_row_comes_back_is_put_again(
+    settings: Settings,
+    board: Board,
+    root: Person,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}/attachments"
+    kept = await alice.post(path, form(("a.png", PNG)), headers=AS_FORM)
+    name = (await root.post("/admin/backup", {}))["filename"]
+    await connection.execute("delete from attachments where id = $1", kept["id"])
+    put = restoring._put_files
+    stored: list[Path] = []
+
+    async def put_and_lose(*given: Any, **options: Any) -> None:
+        await put(*given, **options)
+        if not stored:
+            stored.extend(e for e in Path(settings.file_store).rglob("*") if e.is_file())
+            for each in stored:
+                each.unlink()
+
+    monkeypatch.setattr(restoring, "_put_files", put_and_lose)
+    await root.post("/admin/restore", {"filename": name}, status=200)
+    assert [each.read_bytes() for each in stored] == [PNG]
+
+
+@pytest.mark.parametrize("left", [0, 7])
+async def test_a_file_that_was_cut_is_no_reason_to_have_no_backup(
+    settings: Settings, board: Board, root: Person, alice: Person, left: int
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}/attachments"
+    await alice.post(path, form(("a.png", PNG)), headers=AS_FORM)
+    name = (await root.post("/admin/backup", {}))["filename"]
+    (stored,) = (each for each in Path(settings.file_store).rglob("*") if each.is_file())
+    stored.write_bytes(PNG[:left])
+    assert (await root.post("/admin/backup", {}))["missing_files"] == 1
+    await root.post("/admin/restore", {"filename": name}, status=200)
+    assert stored.read_bytes() == PNG, "the whole one is back"
+
+
 async def test_a_broken_one_changes_nothing(
     board: Board, root: Person, directory: Path, connection: Any
 ) -> None:
@@ -303,6 +353,22 @@ async def test_one_that_was_kept_elsewhere_is_sent(
         await root.post("/admin/backups", form((name, content)), headers=AS_FORM, status=422)
     assert [path.name for path in directory.iterdir()] == [kept["filename"]]
     await root.post("/admin/restore", {"filename": kept["filename"]}, status=200)
+
+
+async def test_one_that_is_sent_is_for_nobody_else_on_another_disk_too(
+    root: Person, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = (await root.post("/admin/backup", {}))["filename"]
+    whole = (directory / name).read_bytes()
+
+    def other_disk(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", other_disk)
+    kept = await root.post("/admin/backups", form((name, whole)), headers=AS_FORM)
+    path = directory / kept["filename"]
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (whole, 0o600)
+    assert list(directory.glob("*.part")) == []
 
 
 @pytest.mark.settings(backup_passphrase="correct horse battery staple")

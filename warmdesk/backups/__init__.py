@@ -5,5 +5,5 @@
 ``directory.py`` where backups are kept: names, the list, what is pruned
 ``making.py``    a snapshot of the database and the files, as an archive
 ``restoring.py`` an archive becomes the installation, in one transaction
-``carrying.py``  what was revoked since a backup was made stays revoked
+``verifying.py`` a backup is tried out in a database aside
 """

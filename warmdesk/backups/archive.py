@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from warmdesk import disk
 from warmdesk.backups import age
 from warmdesk.packing import QUICK, pack
 
@@ -88,7 +89,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     files: int = 0
     file_bytes: int = 0
     missing_files: int = 0
-    """Files that rows name and the store did not have."""
+    """Files that rows name and the store did not have, or not whole."""
     sha256: str = ""
     """Over all that comes before the manifest: of each member name, size and content."""
 
@@ -102,7 +103,7 @@ class Writing:
     def __init__(self, path: Path, passphrase: str = "") -> None:
         self.path = path
         self.part = path.with_name(path.name + ".part")
-        self.size = 0
+        self.size = self._unseen = 0
         self._threads = ThreadPoolExecutor(THREADS + 1, "backup")
         self._packing: deque[asyncio.Future[bytes]] = deque()
         self._waiting = bytearray()
@@ -197,6 +198,10 @@ class Writing:
     def _write(self, content: bytes) -> None:
         self._file_sum.update(content)
         self.size += len(content)
+        self._unseen += len(content)
+        if self._unseen >= disk.LOOK:
+            self._unseen = 0
+            disk.need_room(self.part.parent)
         rest = memoryview(content)
         while rest:
             rest = rest[cast(BinaryIO, self._file).write(rest) :]
@@ -281,31 +286,32 @@ class Reading:
                 source = age.Decrypting(file, self._passphrase)
             unpacked = gzip.GzipFile(fileobj=source, mode="rb")
             archive: Any = _Counted(unpacked, file, step)
-            with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE) as tar:
-                last: dict[str, int] = {}
-                for info in tar:
-                    if self.manifest is not None:
-                        raise Broken("something comes after the manifest")
-                    found = NAME.fullmatch(info.name)
-                    if found is None or not info.isreg() or info.issparse():
-                        raise Broken(f"{info.name[:100]!r} is nothing that a backup holds")
-                    content = tar.extractfile(info)
-                    assert content is not None
-                    if found["manifest"]:
-                        self._read_manifest(info.size, content)
-                        continue
-                    table, name = found["table"] or "", found["file"] or ""
-                    if info.size > (LARGEST_PIECE if table else LARGEST_FILE):
-                        raise Broken(f"{info.name} is larger than it can be")
-                    if table:
-                        last[table] = last.get(table, 0) + 1
-                        if int(found["piece"]) != last[table]:
-                            raise Broken(f"{info.name} is not the next piece of its table")
-                    self._sum.update(b"%s\0%d\0" % (info.name.encode(), info.size))
-                    pieces = self._summed(info.size, content)
-                    yield Member(table, name, info.size, pieces)
-                    for _ in pieces:
-                        pass
+            last: dict[str, int] = {}
+            files = False
+            while (info := _next_header(archive)) is not None:
+                if self.manifest is not None:
+                    raise Broken("something comes after the manifest")
+                found = NAME.fullmatch(info.name)
+                if found is None or info.type != tarfile.REGTYPE:
+                    raise Broken(f"{info.name[:100]!r} is nothing that a backup holds")
+                if found["manifest"]:
+                    self._read_manifest(info.size, archive)
+                    _pass_over(archive, -info.size % tarfile.BLOCKSIZE)
+                    continue
+                table, name = found["table"] or "", found["file"] or ""
+                if info.size > (LARGEST_PIECE if table else LARGEST_FILE):
+                    raise Broken(f"{info.name} is larger than it can be")
+                if table:
+                    last[table] = last.get(table, 0) + 1
+                    if int(found["piece"]) != last[table] or files:
+                        raise Broken(f"{info.name} is not the next piece of its table")
+                files = not table
+                self._sum.update(b"%s\0%d\0" % (info.name.encode(), info.size))
+                pieces = self._summed(info.size, archive)
+                yield Member(table, name, info.size, pieces)
+                for _ in pieces:
+                    pass
+                _pass_over(archive, -info.size % tarfile.BLOCKSIZE)
             archive.end()
         if self.manifest is None:
             raise Broken("the backup was cut: its manifest is missing")
@@ -324,7 +330,7 @@ class Reading:
         if size > LARGEST_MANIFEST:
             raise Broken("the manifest is larger than it can be")
         try:
-            text = content.read()
+            text = content.read(size)
             told = msgspec.json.decode(text)
             if isinstance(told, dict) and told.get("format") not in (None, FORMAT):
                 raise Broken("the backup is of a newer WarmDesk, which must restore it")
@@ -367,6 +373,31 @@ def _saying() -> Iterator[None]:
         yield
     except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         raise Broken(f"the backup was cut or changed ({error})"[:200]) from None
+
+
+def _next_header(archive: _Counted) -> tarfile.TarInfo | None:
+    """The next header; None for what ends a tar. Not by tarfile, which remembers all members, and
+    reads what is said to be a long name into memory, however long.
+    """
+    block = _exactly(archive, tarfile.BLOCKSIZE)
+    if not block.strip(b"\0"):
+        return None
+    info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    if info.size < 0:
+        raise Broken("the backup was changed")
+    return info
+
+
+def _pass_over(archive: _Counted, size: int) -> None:
+    if size:
+        _exactly(archive, size)
+
+
+def _exactly(archive: _Counted, size: int) -> bytes:
+    content = archive.read(size)
+    if len(content) != size:
+        raise Broken("the backup was cut")
+    return content
 
 
 def _header(name: str, size: int) -> bytes:

@@ -45,8 +45,9 @@ def listed(directory: Path) -> list[Kept]:
     found = []
     for path in _files(directory):
         match = NAME.fullmatch(path.name)
-        if match and (stats := _stats(path)) is not None:
-            found.append(Kept(path.name, stats.st_size, _moment(match[1]), stats.st_mtime_ns))
+        moment = _moment(match[1]) if match else None
+        if moment is not None and (stats := _stats(path)) is not None:
+            found.append(Kept(path.name, stats.st_size, moment, stats.st_mtime_ns))
     return sorted(found, key=lambda kept: (kept.created_at, kept.written), reverse=True)
 
 
@@ -91,5 +92,9 @@ def _stats(path: Path) -> os.stat_result | None:
     return found if stat.S_ISREG(found.st_mode) else None
 
 
-def _moment(text: str) -> datetime:
-    return datetime.strptime(text, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+def _moment(text: str) -> datetime | None:
+    """None for a day that is in no calendar."""
+    try:
+        return datetime.strptime(text, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None

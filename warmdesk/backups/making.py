@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import warmdesk
-from warmdesk.backups.archive import FORMAT, PIECE, Manifest, Table, Writing
+from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Table, Writing
 from warmdesk.backups.directory import clear, new_name
+from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db.dial import connect
+from warmdesk.db.migrations import newest
 from warmdesk.db.queries import sql
 from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
@@ -44,6 +47,8 @@ PATIENT = {
     "lock_timeout": "0",
 }
 FULL_SECONDS = 60
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Is told what is done now (a word), how far it is, and how far it goes (0: unknown)."""
@@ -125,6 +130,8 @@ async def write(
     try:
         with failing():
             manifest = await _write_all(connection, archive, files, facts, progress)
+    except Broken as error:
+        raise Unavailable(f"a file changed meanwhile ({error}); try again") from error
     finally:
         await archive.close()
     return Backup(archive.path.name, archive.size, archive.sha256, created_at, manifest)
@@ -149,6 +156,9 @@ async def _write_all(
     done = 0
     for row in await sql.backups.tables(connection):
         if row["name"] in OWN:
+            continue
+        if row["name"] not in TABLES and facts["schema"] <= newest():
+            log.warning("backup.foreign_table table=%s", row["name"])
             continue
 
         def told(more: int, before: int = done) -> None:
@@ -204,8 +214,12 @@ async def _write_files(
         for row in rows:
             name, size = row["stored_name"], row["size"]
             try:
-                pieces = await files.read(name, 0, size) if size else _nothing()
+                # What a crash or a bad disk left cut is no reason to have no backup of all else.
+                if await files.size(name) < size:
+                    raise FileNotFoundError(name)
+                pieces = await files.read(name, 0, size)
             except FileNotFoundError:
+                log.warning("backup.file_missing file=%s", name)
                 manifest.missing_files += 1
                 continue
             await archive.add_stream(f"files/{place(name)}", size, pieces)
@@ -213,11 +227,6 @@ async def _write_files(
             manifest.file_bytes += size
             progress("files", manifest.file_bytes, 0)
         after = rows[-1]["stored_name"]
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 def _check_room(directory: Path) -> None:

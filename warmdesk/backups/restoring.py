@@ -18,10 +18,13 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -29,6 +32,7 @@ import msgspec
 from warmdesk.backups.age import NotWhole, WrongPassphrase
 from warmdesk.backups.archive import Broken, Manifest, Member, Reading
 from warmdesk.backups.making import OWN, Backup, Progress, long_connection, silent, take_turn, write
+from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db import migrations
 from warmdesk.db.queries import sql
@@ -38,6 +42,9 @@ from warmdesk.realtime.events import ERASING
 
 LOCK_SECONDS = 30
 LOCK_TRIES = 20
+SETTLE_SECONDS = 5
+"""Longer than this nobody waits for statistics: the worker that restores is about to be replaced,
+and has to answer before. Autovacuum makes what is left."""
 LOST = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 
 log = logging.getLogger(__name__)
@@ -72,11 +79,13 @@ async def restore(
     manifest = await checked(path, passphrase, progress)
     files = Files(settings)
     if manifest.files:
-        await _put_files(files, path, passphrase, manifest, progress)
+        with fitting(path):
+            await _put_files(files, path, passphrase, manifest, progress)
     async with long_connection(settings) as connection:
         async with connection.transaction():
             await take_turn(connection)
-            await _lock_all(connection)
+            await _hold_schema(connection)
+            await _lock_all(connection, "exclusive")
             kept = None
             if safety is not None:
                 word = settings.backup_passphrase
@@ -84,18 +93,23 @@ async def restore(
             here = await sql.backups.facts(connection)
             sequences = await _last_values(connection)
             await sql.backups.remember(connection)
+            await _lock_all(connection, "access exclusive")
             await _drop_all(connection)
             await fill(connection, path, passphrase, manifest, progress)
             for name, last in sequences.items():
                 await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
             progress("migrate", 0, 0)
             await migrations.lay(connection, erasing=ERASING)
+            if manifest.files:
+                await _put_lost_files(connection, files, path, passphrase, manifest, progress)
             carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
-            if carry and here["origin"] == manifest.origin:
+            if not carry and here["origin"] == manifest.origin:
+                await sql.backups.carry_letters(connection)
+            elif here["origin"] == manifest.origin:
                 carried = json.loads(
                     await sql.backups.carry_over(
                         connection,
-                        made_at=datetime.fromisoformat(manifest.created_at),
+                        made_at=_moment(manifest),
                         actor=actor_id,
                     )
                 )
@@ -118,13 +132,27 @@ async def restore(
 async def checked(path: Path, passphrase: str, progress: Progress = silent) -> Manifest:
     """The manifest of an archive that is whole and that this program can restore; 422 otherwise."""
     size = path.stat().st_size
-    step: Callable[[int], None] = lambda at: progress("check", at, size)  # noqa: E731
+    over = threading.Event()
+
+    def step(at: int) -> None:
+        if over.is_set():
+            raise Broken("nobody waits any more")
+        progress("check", at, size)
+
     try:
         manifest = await asyncio.to_thread(Reading(path, passphrase).check, step)
     except WrongPassphrase as error:
         raise Impossible(str(error), code="passphrase") from None
     except (Broken, NotWhole) as error:
         raise Impossible(f"{path.name}: {error}", code="backup") from None
+    finally:
+        # Its thread would go on to the end of the file, and a process that stops waits for it.
+        over.set()
+    try:
+        _moment(manifest)
+        UUID(manifest.origin)
+    except ValueError:
+        raise Impossible(f"{path.name}: the manifest cannot be", code="backup") from None
     newest = migrations.newest()
     if manifest.schema > newest:
         raise Impossible(
@@ -135,17 +163,48 @@ async def checked(path: Path, passphrase: str, progress: Progress = silent) -> M
     return manifest
 
 
+def _moment(manifest: Manifest) -> datetime:
+    moment = datetime.fromisoformat(manifest.created_at)
+    if moment.tzinfo is None:
+        raise ValueError("it is nobody's time")
+    return moment
+
+
 async def fill(
     connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
     """Within a transaction and an empty schema: the tables of the program that wrote the archive,
-    with its rows, indexed and connected.
+    with its rows, indexed and connected. 422 for rows that do not fit there.
     """
+    with fitting(path):
+        await _fill(connection, path, passphrase, manifest, progress)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """422 for what only shows when an archive is put to use: it was made by somebody else, or is
+    another one than when it was checked.
+    """
+    try:
+        yield
+    except (Broken, NotWhole, WrongPassphrase) as error:
+        raise Impossible(f"{path.name} changed meanwhile: {error}", code="backup") from error
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        cause = type(error).__name__
+        words = f"{path.name}: its rows do not fit together ({cause})"
+        raise Impossible(words, code="backup") from error
+
+
+async def _fill(
+    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+) -> None:
     await migrations.lay(connection, upto=manifest.schema)
     found = {row["name"]: row["columns"] for row in await sql.backups.tables(connection)}
     for name, table in manifest.tables.items():
         if name in OWN or name not in found or not set(table.columns) <= set(found[name]):
             raise Impossible(f"{path.name}: there is no such table as {name}", code="backup")
+    if lacking := found.keys() - OWN - manifest.tables.keys():
+        raise Impossible(f"{path.name}: the table {min(lacking)} is missing", code="backup")
     keys = await sql.backups.keys(connection)
     for key in keys:
         await connection.execute(key["drop"])
@@ -209,15 +268,21 @@ class _Rows:
 
 
 async def _put_files(
-    files: Files, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+    files: Files,
+    path: Path,
+    passphrase: str,
+    manifest: Manifest,
+    progress: Progress,
+    *,
+    only: set[str] | None = None,
 ) -> None:
-    """Files that are not there yet. They are named by chance and never change."""
+    """Files that are not there, or not whole. They are named by chance and never change."""
     members = Reading(path, passphrase).members()
     done = 0
     while (member := await _next(members)) is not None:
-        if not member.file:
+        if not member.file or (only is not None and member.file not in only):
             continue
-        if not await files.has(member.file):
+        if await files.size(member.file) != member.size:
             async with files.receiving() as uploads:
                 upload = files.begin(uploads, name=member.file)
                 while piece := await asyncio.to_thread(next, member.pieces, b""):
@@ -228,13 +293,62 @@ async def _put_files(
         progress("files", done, manifest.file_bytes)
 
 
+async def _put_lost_files(
+    connection: Any,
+    files: Files,
+    path: Path,
+    passphrase: str,
+    manifest: Manifest,
+    progress: Progress,
+) -> None:
+    """Files that were still there when the others were put, and that the jobs deleted until the
+    tables were locked, because no row named them: those of a project that was purged just now.
+    """
+    lost, after = set(), ""
+    while rows := await sql.backups.returned_files(connection, after=after):
+        for row in rows:
+            if await files.size(row["stored_name"]) != row["size"]:
+                lost.add(row["stored_name"])
+        after = rows[-1]["stored_name"]
+    if lost:
+        with fitting(path):
+            await _put_files(files, path, passphrase, manifest, progress, only=lost)
+
+
 async def _next(members: Iterator[Member]) -> Member | None:
     return await asyncio.to_thread(next, members, None)
 
 
-async def _lock_all(connection: Any) -> None:
-    """Nobody writes from now on; who reads still can."""
-    statement = await sql.backups.locking(connection)
+async def _hold_schema(connection: Any) -> None:
+    """No process that starts brings the schema up to date meanwhile, and none of a newer program
+    did: what that one serves with would be gone.
+    """
+    await connection.execute("set local lock_timeout = '30s'")
+    try:
+        await migrations.hold(connection)
+    except LOST:
+        words = "the schema is being brought up to date; try again later"
+        raise Unavailable(words, retry_after=LOCK_SECONDS) from None
+    try:
+        _, newer = await migrations.missing(connection)
+    except migrations.MigrationError as error:
+        raise Impossible(str(error)) from None
+    if newer:
+        raise Impossible("a newer WarmDesk serves this database: restore with that one")
+    names = {row["name"] for row in await sql.backups.tables(connection)}
+    if foreign := names - TABLES.keys():
+        raise Impossible(
+            f"the schema also holds tables that are not WarmDesk's ({', '.join(sorted(foreign))}):"
+            " they are in no backup; move them to another schema first"
+        )
+
+
+async def _lock_all(connection: Any, mode: str) -> None:
+    """`exclusive`: nobody writes from now on, who reads still can. `access exclusive`: nobody does
+    either. Tables that are taken one by one, as they are dropped, would be waited for crosswise by
+    those who read several, and PostgreSQL may end either.
+    """
+    statement = await sql.backups.locking(connection, mode=mode)
     await connection.execute("set local lock_timeout = '3s'")
     for left in reversed(range(LOCK_TRIES)):
         try:
@@ -270,6 +384,7 @@ async def _settle(connection: Any) -> None:
     """The others' connections begin anew, and PostgreSQL counts what there is."""
     try:
         await sql.backups.end_others(connection)
+        await connection.execute(f"set statement_timeout = '{SETTLE_SECONDS}s'")
         await connection.execute("analyze")
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         log.warning("restore.unsettled cause=%s", type(error).__name__)

@@ -99,6 +99,13 @@ async def lay(connection: Any, *, upto: int | None = None, erasing: Iterable[str
     await _bring_up(connection, erasing, upto)
 
 
+async def hold(connection: Any) -> None:
+    """Within a transaction: until its end no other process brings the schema up to date; wait for
+    one that does.
+    """
+    await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+
+
 def newest() -> int:
     """The number of the last migration that this program knows."""
     return max(int(name.split("_")[0]) for name, _ in files("migrations"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from warmdesk.backups.restoring import checked, restore
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
+from warmdesk.disk import need_room
+from warmdesk.files import failing
 from warmdesk.http.answers import answer, json_text, no_content
 from warmdesk.http.downloads import Download, disposition
 from warmdesk.http.forms import form_of_files, reading
@@ -192,7 +194,8 @@ async def upload_backup(request: web.Request) -> web.Response:
         await checked(upload.path, desk.settings.backup_passphrase)
         now = datetime.fromtimestamp(clock.now(), UTC)
         path = directory / new_name(now, encrypted=encrypted)
-        await asyncio.to_thread(_move, upload.path, path)
+        with failing():
+            await asyncio.to_thread(_move, upload.path, path)
     kept = {"filename": path.name, "size_bytes": upload.size, "created_at": _iso(now)}
     return answer(kept, status=201)
 
@@ -290,10 +293,22 @@ def _move(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
-        os.link(source, part)
+        os.link(source, target)
     except OSError:
-        shutil.copyfile(source, part)
-    part.rename(target)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as kept, source.open("rb") as file:
+                while piece := file.read(PIECE):
+                    need_room(part.parent)
+                    kept.write(piece)
+                kept.flush()
+                os.fsync(kept.fileno())
+            part.rename(target)
+        except FileNotFoundError:
+            # Who makes a backup takes away what looks left over.
+            raise OSError(errno.EBUSY, "a backup began meanwhile") from None
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _iso(moment: datetime) -> str:
