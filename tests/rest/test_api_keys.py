@@ -230,6 +230,34 @@ async def test_a_key_makes_no_administrators(root: Person, person: Invite) -> No
     await root.put(f"/users/{zoe['id']}", {"global_role": "admin"})
 
 
+async def test_a_key_brings_no_administrators_back(root: Person, person: Invite) -> None:
+    program = await made(root, person)
+    account = {"email": "z@example.org", "username": "zoe", "password": PASSWORD}
+    zoe = await root.post("/users", account | {"global_role": "admin"})
+    path = f"/users/{zoe['id']}"
+
+    await root.put(path, {"is_active": False})
+    before = await root.get(path)
+    refused = await program.put(path, {"is_active": True, "first_name": "Zoe"}, status=403)
+    assert refused["code"] == "sign_in_required"
+    assert await root.get(path) == before
+    await program.put(path, {"first_name": "Zoe", "is_active": False})
+    await root.put(path, {"is_active": True})
+    await program.put(path, {"first_name": "Zo", "is_active": True})
+
+    await root.delete(path)
+    refused = await program.post(f"{path}/restore", status=403)
+    assert refused["code"] == "sign_in_required"
+    assert (await root.get(path))["deleted_at"] is not None
+    await root.post(f"{path}/restore", status=200)
+    await program.post(f"{path}/restore", status=200)
+
+    await root.put(path, {"global_role": "user", "is_active": False})
+    await program.put(path, {"is_active": True})
+    await root.delete(path)
+    await program.post(f"{path}/restore", status=200)
+
+
 async def test_a_project_has_no_keys_for_the_whole_installation(olga: Person, board: Board) -> None:
     for scope in ("metrics", "backup"):
         body = {"name": "n", "scopes": ["read", scope]}

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole
+from warmdesk.auth.actor import HUMAN_ROLES, Actor, GlobalRole, require_session
 from warmdesk.changes import accounts, members
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
@@ -65,7 +65,10 @@ async def delete_user(request: web.Request) -> web.Response:
 
 @route("POST", "/users/{user_id}/restore", need=GlobalRole.ADMIN, answer=Account, tag=ACCOUNTS)
 async def restore_user(request: web.Request) -> web.Response:
-    """Bring a deleted account back, as it was; one that is not deleted stays as it is."""
+    """Bring a deleted account back, as it was; one that is not deleted stays as it is.
+
+    An API key brings no administrators back.
+    """
     actor, user_id = request[ACTOR], path_id(request, "user_id")
     came = client_origin(request)
 
@@ -76,6 +79,9 @@ async def restore_user(request: web.Request) -> web.Response:
             return str(await sql.users.account(change.connection, user_id=user_id))
         await sql.users.lock_deleted(change.connection, user_id=user_id)
         await change.enter()
+        standing = await sql.users.standing(change.connection, user_id=user_id)
+        if standing["global_role"] == GlobalRole.ADMIN:
+            require_session(actor)  # who comes back would be there when a key is revoked
         account = await accounts.set_deleted(change, user_id, deleted=False)
         await accounts.note_login(
             change, "admin_user_restored", came, user_id=user_id, actor_id=actor.user_id

@@ -340,7 +340,8 @@ async def show_user(request: web.Request) -> web.Response:
 async def update_user(request: web.Request) -> web.Response:
     """Change an account: the keys that are sent, and no others.
 
-    Deactivating it or giving it a password ends its sessions; a role acts at once.
+    Deactivating it or giving it a password ends its sessions; a role acts at once. An API key
+    changes no password and no address, and makes and activates no administrator.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     user_id, fields = path_id(request, "user_id"), _sent(request)
@@ -360,6 +361,7 @@ async def update_user(request: web.Request) -> web.Response:
         await sql.auth.lock_admins(change.connection)
         before = await sql.users.lock(change.connection, user_id=user_id)
         await change.enter()
+        _refuse_to_wake(actor, json.loads(before["fields"]), fields)
         after = await accounts.rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
@@ -404,6 +406,13 @@ def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
             raise Forbidden(f"an API key cannot change {thing}; sign in", code="sign_in_required")
     if fields.get("global_role") == "admin" and actor.session_id is None:
         raise Forbidden("an API key makes nobody administrator; sign in", code="sign_in_required")
+
+
+def _refuse_to_wake(actor: Actor, old: dict[str, Any], fields: dict[str, Any]) -> None:
+    """An API key activates no administrator, who would be there when it is revoked."""
+    wakes = fields.get("is_active") is True and not old["is_active"]
+    if wakes and fields.get("global_role", old["global_role"]) == GlobalRole.ADMIN:
+        require_session(actor)
 
 
 def _refuse_stepping_down(fields: dict[str, Any]) -> None:
