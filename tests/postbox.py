@@ -53,20 +53,33 @@ class Letter:
 @dataclass
 class Postbox:
     """What arrived, and what the server answers instead: `refusals` go first, one for each mail;
-    `before` is how long it waits with its answer to a mail.
+    `before` is how long it waits with its answer to a mail. `no_sender`: the command at which it
+    refuses every sender, and how.
     """
 
     letters: list[Letter] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     no_such: set[str] = field(default_factory=set)
+    no_sender: tuple[str, str] = ("", "")
     before: float = 0.0
     logins: list[tuple[str, str]] = field(default_factory=list)
     port: int = 0
     began: int = 0
 
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
+    ) -> str:
+        if self.no_sender[0] == "MAIL":
+            return self.no_sender[1]
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
     ) -> str:
+        if self.no_sender[0] == "RCPT":
+            return self.no_sender[1]
         if address in self.no_such:
             return "550 no such user here"
         envelope.rcpt_tos.append(address)
@@ -77,6 +90,8 @@ class Postbox:
         end = time.monotonic() + self.before
         while time.monotonic() < end:
             await asyncio.sleep(0.01)
+        if self.no_sender[0] == "DATA":
+            return self.no_sender[1]
         if self.refusals:
             return self.refusals.pop(0)
         assert isinstance(envelope.content, bytes)

@@ -90,8 +90,10 @@ returning m.id, m.kind, m.user_id, m.address, m.notification_ids, m.invitation_i
 select finish_mail(:id::bigint, :takes::integer, :outcome::text);
 
 -- name: failed -> nothing, by key
--- A try failed; the next is after `pause`.
-update mails set failures = failures + 1, due_at = clock_timestamp() + :pause::interval
+-- A try failed; the next is after `pause`. One that does not count is as if the mail was not taken.
+update mails set
+    failures = failures + :counts::boolean::integer, takes = takes - (not :counts::boolean)::integer,
+    due_at = clock_timestamp() + :pause::interval
 where id = :id::bigint and takes = :takes::integer;
 
 -- name: requeue -> nothing

@@ -123,7 +123,14 @@ async def test_a_password_goes_over_no_open_line(
 async def test_a_wrong_password(authority: trustme.CA) -> None:
     with postbox(starttls=context(authority), login=True) as box:
         found = await refused(box.port, smtp_username="desk", smtp_password="another")
-    assert (found.reason, found.final) == ("login", False)
+    assert (found.reason, found.final, found.counts) == ("login", False, False)
+
+
+async def test_a_server_that_knows_no_passwords_is_no_fault_of_the_reader() -> None:
+    with silent(b"220 mail ready\r\n", b"250 fine\r\n") as port:
+        found = await refused(port, smtp_username="desk", smtp_password=PASSWORD)
+    assert found.reason in ("login", "nonsense")
+    assert (found.final, found.counts) == (False, False)
 
 
 @pytest.fixture
@@ -195,6 +202,32 @@ async def test_refusals_are_told_apart(box: Postbox) -> None:
     assert (found.reason, found.code, found.final) == ("refused", 451, False)
     found = await refused(box.port)
     assert (found.reason, found.code, found.final) == ("refused", 552, True)
+    assert found.counts
+
+
+OUR_SENDER = [
+    ("MAIL", "550 go away"),
+    ("RCPT", "553 5.7.1 <desk@example.org>: Sender address rejected: not owned by user desk"),
+    ("RCPT", "450 4.1.8 <desk@example.org>: Sender address rejected: Domain not found"),
+    ("DATA", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
+]
+
+
+@pytest.mark.parametrize("refusal", OUR_SENDER)
+async def test_whoever_refuses_the_sender_does_not_refuse_the_reader(
+    box: Postbox, refusal: tuple[str, str]
+) -> None:
+    box.no_sender = refusal
+    found = await refused(box.port)
+    assert (found.reason, found.code) == ("sender", int(refusal[1][:3]))
+    assert (found.final, found.counts) == (False, False)
+
+
+async def test_what_a_server_cites_is_not_its_own_word(box: Postbox) -> None:
+    cited = "450 4.1.1 <alice@example.org>: unverified: host mx said: 550 5.1.8 Sender address"
+    box.no_sender = ("RCPT", cited + " rejected")
+    found = await refused(box.port)
+    assert (found.reason, found.counts) == ("recipient", True)
 
 
 # The test mail
@@ -305,7 +338,7 @@ async def test_a_reader_who_is_not_there_is_tried_once(
     assert await connection.fetchval("select count(*) from mails") == 0
 
 
-async def test_a_server_that_is_away_is_left_alone_and_costs_one_mail_a_try(
+async def test_a_server_that_is_away_is_left_alone_and_costs_no_mail_a_try(
     mailer: Mailer, root: Person, alice: Person, connection: Any, unused_tcp_port: int
 ) -> None:
     await root.put(
@@ -313,8 +346,51 @@ async def test_a_server_that_is_away_is_left_alone_and_costs_one_mail_a_try(
     )
     await forget(alice, "alice", "bob", "eve")
     assert [await mailer.turn() for _ in range(3)] == [0, 0, 0]
-    rows = await connection.fetch("select failures from mails order by failures")
-    assert [row["failures"] for row in rows] == [0, 0, 1]
+    rows = await connection.fetch(
+        "select failures, takes, due_at > clock_timestamp() as waits from mails order by waits"
+    )
+    assert [tuple(row) for row in rows] == [(0, 0, False), (0, 0, False), (0, 0, True)]
+
+
+@pytest.mark.parametrize("refusal", OUR_SENDER)
+async def test_a_wrong_sender_costs_no_mail_a_try(
+    mailer: Mailer,
+    mailing: Postbox,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: tuple[str, str],
+) -> None:
+    monkeypatch.setattr("warmdesk.jobs.mail.REST_SECONDS", 0.0)
+    mailing.no_sender = refusal
+    await forget(alice, "alice", "bob")
+    for _ in range(8):
+        assert await mailer.turn() == 0
+        await due_again(connection)
+    rows = await connection.fetch("select failures, takes from mails")
+    assert [tuple(row) for row in rows] == [(0, 0), (0, 0)]
+    mailing.no_sender = ("", "")
+    assert await mailer.turn() == 2
+
+
+async def test_a_mail_at_which_the_server_hangs_up_is_tried_three_times(
+    mailer: Mailer,
+    hurried: None,
+    mailing: Postbox,
+    alice: Person,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("warmdesk.jobs.mail.REST_SECONDS", 0.0)
+    mailing.before = 2.0
+    await forget(alice, "alice")
+    for failures in (1, 2):
+        assert await mailer.turn() == 0
+        assert await connection.fetchval("select failures from mails") == failures
+        await due_again(connection)
+    assert await mailer.turn() == 0
+    assert await connection.fetchval("select count(*) from mails") == 0
+    mailing.before = 0.0
 
 
 async def test_several_workers_send_each_mail_once(

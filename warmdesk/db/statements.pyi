@@ -935,7 +935,12 @@ class MailQueries(Queries):
     def done(self, *, id: int | None, takes: int | None, outcome: str | None) -> str: ...
     @query
     def failed(
-        self, *, pause: datetime.timedelta | None, id: int | None, takes: int | None
+        self,
+        *,
+        counts: bool | None,
+        pause: datetime.timedelta | None,
+        id: int | None,
+        takes: int | None,
     ) -> str: ...
     @query
     def requeue(self, *, limit: int | None) -> str: ...

@@ -9,7 +9,8 @@ so nothing is mailed of what was deleted or read meanwhile, or to somebody who m
 
 What notifies people becomes mails by the `Collector`.
 
-Three tries; a mail server that cannot be reached, or lets nobody in, is left alone for a while.
+Three tries; a mail server that cannot be reached, lets nobody in or does not accept the sender is
+left alone for a while. That is no try of a mail: what waits leaves when it is mended, within a day.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Mailer(Job):
                         sent += 1
                 except NotTaken as error:
                     await self._failed(rows[0], error)
-                    if error.reason not in OF_THE_MAIL:
+                    if error.reason not in OF_THE_MAIL or not error.counts:
                         self._resting_until = _now() + REST_SECONDS
                         break
                 finally:
@@ -141,7 +142,7 @@ class Mailer(Job):
 
     async def _failed(self, mail: Any, error: NotTaken) -> None:
         """Try it again later, or not any more."""
-        failures = mail["failures"] + 1
+        failures = mail["failures"] + error.counts
         facts = mail["id"], mail["kind"], error.reason, error.code
         if error.final or failures > len(PAUSES):
             MAILS.inc(result="given_up")
@@ -155,7 +156,11 @@ class Mailer(Job):
         MAILS.inc(result="failed")
         log.warning("mail.failed id=%d kind=%s reason=%s code=%d", *facts)
         await sql.mail.failed(
-            self.desk.database, id=mail["id"], takes=mail["takes"], pause=PAUSES[failures - 1]
+            self.desk.database,
+            id=mail["id"],
+            takes=mail["takes"],
+            counts=error.counts,
+            pause=PAUSES[failures - 1] if error.counts else PAUSES[0],
         )
 
     async def _made(self, mail: Any, place: Place, postman: Postman) -> EmailMessage | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from email.message import EmailMessage
 from types import TracebackType
@@ -23,6 +24,8 @@ STEP_SECONDS = 20.0
 """The server has so long for each of its answers."""
 GOODBYE_SECONDS = 1.0
 TLS_PORT = 465
+TOO_LARGE = 552
+"""A server that was told how long a mail is refuses it as it hears of the sender."""
 REASONS = {
     "unreachable": "the mail server cannot be reached",
     "slow": "the mail server does not answer in time",
@@ -36,19 +39,29 @@ REASONS = {
     "key": "the link was made with another secret key",
 }
 """Why a mail was not taken."""
-OF_THE_MAIL = frozenset({"key", "recipient", "refused", "sender"})
-"""Reasons after which another mail may be taken all the same."""
+OF_THE_MAIL = frozenset({"key", "recipient", "refused"})
+"""Reasons after which another mail may be taken all the same. All are sent by the same sender."""
+SENDER = re.compile(
+    r"[45]\.(?:1\.[78]|7\.60)\b|[45]\.\d+\.\d+ <[^>]*>: sender address rejected", re.IGNORECASE
+)
+"""How an answer begins that refuses the sender after all, and not the reader or the mail: Postfix
+judges the sender only when it hears of a reader, Exchange when it has the mail.
+"""
 
 
 class NotTaken(Exception):
     """The mail server did not take a mail: one of `REASONS`, the number of its answer (0 when there
-    was none). `final`: it never will.
+    was none). `final`: it never will. `counts`: it is a try of the mail; else none is taken now.
     """
 
     def __init__(self, reason: str, code: int = 0) -> None:
         super().__init__(REASONS[reason])
         self.reason, self.code = reason, code
-        self.final = reason in OF_THE_MAIL - {"sender"} and 500 <= code < 600
+        self.counts = reason in OF_THE_MAIL
+
+    @property
+    def final(self) -> bool:
+        return self.counts and self.reason in OF_THE_MAIL and 500 <= self.code < 600
 
 
 class Offer(NamedTuple):
@@ -104,13 +117,17 @@ class Postman:
 
     async def send(self, message: EmailMessage) -> None:
         """Have a mail taken. Raises `NotTaken`; then the next one begins with a new connection."""
+        is_heard = False
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 client = await self._connected()
+                is_heard = True
                 await client.send_message(message)
         except BaseException as error:
             self._hang_up()
             if (why := _why(error)) is not None:
+                # What ends the talk about a mail may be the mail: it must not be begun for ever.
+                why.counts = is_heard and why.reason != "sender"
                 raise why from error
             raise
 
@@ -148,7 +165,10 @@ class Postman:
         if values.smtp_username:
             if not encrypted and wish == "auto" and not _is_here(values.smtp_host):
                 raise NotTaken("unencrypted")
-            await client.login(values.smtp_username, values.smtp_password)
+            try:
+                await client.login(values.smtp_username, values.smtp_password)
+            except (aiosmtplib.SMTPNotSupported, UnicodeError) as error:
+                raise NotTaken("login") from error
         return client
 
 
@@ -165,15 +185,15 @@ def _why(error: BaseException) -> NotTaken | None:
     found: NotTaken | None = None
     if isinstance(error, NotTaken):
         found = error
+    elif (code := _refuses_sender(error)) is not None:
+        found = NotTaken("sender", code)
     elif isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         found = NotTaken("recipient", max(each.code for each in error.recipients))
-    elif isinstance(error, aiosmtplib.SMTPSenderRefused):
-        found = NotTaken("sender", error.code)
     elif isinstance(error, aiosmtplib.SMTPNotSupported | UnicodeError):
         found = NotTaken("recipient", 550)
     elif isinstance(error, aiosmtplib.SMTPAuthenticationError):
         found = NotTaken("login", error.code)
-    elif isinstance(error, aiosmtplib.SMTPDataError):
+    elif isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPSenderRefused):
         found = NotTaken("refused", error.code)
     elif _is_of_certificate(error):
         found = NotTaken("certificate")
@@ -186,6 +206,18 @@ def _why(error: BaseException) -> NotTaken | None:
     elif isinstance(error, aiosmtplib.SMTPException | ValueError):
         found = NotTaken("nonsense")
     return found
+
+
+def _refuses_sender(error: BaseException) -> int | None:
+    """The number of an answer that refuses the sender; None for all else."""
+    if isinstance(error, aiosmtplib.SMTPSenderRefused):
+        return error.code if error.code != TOO_LARGE else None
+    refusals: list[aiosmtplib.SMTPResponseException] = []
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        refusals += error.recipients
+    elif isinstance(error, aiosmtplib.SMTPDataError):
+        refusals.append(error)
+    return next((each.code for each in refusals if SENDER.match(each.message)), None)
 
 
 def _is_of_certificate(error: BaseException) -> bool:
