@@ -308,6 +308,18 @@ async def test_an_administrator_helps_who_lost_the_device(
     assert tuple(row) == (ALICE, root.id)
 
 
+async def test_an_administrator_too_turns_the_own_one_off_with_password_and_code(
+    root: Person, device: Device
+) -> None:
+    """Who finds an open session of one must not keep the account."""
+    await enabled(root, device)
+    said = await root.post(f"/users/{root.id}/mfa/disable", status=422)
+    assert said["code"] == "own_account"
+    assert (await root.get("/users/me"))["totp_enabled"] is True
+    body = {"password": PASSWORD, "code": device.next()}
+    await root.post("/auth/mfa/disable", body, status=200)
+
+
 async def test_no_key_sets_one_up(alice: Person, person: Invite) -> None:
     key = await alice.post("/auth/api-keys", {"name": "CI"})
     robot = person(api_key=key["key"])

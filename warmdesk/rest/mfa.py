@@ -139,11 +139,18 @@ async def disable_mfa(request: web.Request) -> web.Response:
     need=GlobalRole.ADMIN,
     session=True,
     answer=Account,
+    errors=(422,),
     tag=MFA,
 )
 async def disable_mfa_of_user(request: web.Request) -> web.Response:
-    """Turn the second factor of somebody off who lost it; where there is none, nothing happens."""
+    """Turn the second factor of somebody off who lost it; where there is none, nothing happens.
+
+    Your own you turn off with your password and a code, by POST /auth/mfa/disable: 422
+    `own_account`.
+    """
     actor, user_id = request[ACTOR], path_id(request, "user_id")
+    if user_id == actor.user_id:
+        raise Impossible("turn your own off with your password and a code", code="own_account")
     came = client_origin(request)
 
     async def work(change: Change) -> str:
