@@ -190,6 +190,18 @@ async def test_an_api_key_does_not_change_the_mail_server(
     await robot.put(PLACE, {"company_name": "Wonderland"})
 
 
+async def test_an_api_key_does_not_free_the_keys(
+    root: Person, person: Invite, connection: Any
+) -> None:
+    """One that was stolen would work elsewhere, and so would all others."""
+    robot = person(api_key=await key_of(connection, root.id))
+    await root.put(PLACE, {"api_allowed_ips": "127.0.0.0/8, ::1"})
+    for value in ("", None, "0.0.0.0/0"):
+        said = await robot.put(PLACE, {"api_allowed_ips": value}, status=403)
+        assert said["code"] == "sign_in_required"
+    assert (await root.get(PLACE))["api_allowed_ips"] == "127.0.0.0/8, ::1"
+
+
 AT_ONCE = 8
 """Changes that wait for each other; more may wait for longer than a change does."""
 

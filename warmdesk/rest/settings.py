@@ -71,7 +71,8 @@ async def update_settings(request: web.Request) -> web.Response:
     """Change settings: the keys that are sent, and no others, in every process at once.
 
     Null is the default again. When one value is wrong, or a key unknown, nothing changes. An API
-    key cannot change the mail server: who reads the mail can set passwords.
+    key cannot change the mail server: who reads the mail can set passwords; nor from where API keys
+    may be used.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
@@ -142,4 +143,9 @@ def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
     if actor.session_id is None and any(name.startswith("smtp_") for name in fields):
         raise Forbidden(
             "an API key cannot change the mail server; sign in", code="sign_in_required"
+        )
+    if actor.session_id is None and "api_allowed_ips" in fields:
+        raise Forbidden(
+            "an API key cannot change from where API keys may be used; sign in",
+            code="sign_in_required",
         )
