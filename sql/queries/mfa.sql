@@ -52,8 +52,8 @@ from account as a
 returning user_id;
 
 -- name: challenged -> many, by key
--- Who has to give a second factor; no row when nobody has, or not any more.
-select c.user_id
+-- Who has to give a second factor, and of which password; no row when nobody has, or not any more.
+select c.user_id, c.password_digest
 from mfa_challenges as c
 inner join users as u on u.id = c.user_id
 where c.token_hash = :token_hash::text and c.expires_at > clock_timestamp() and u.is_active and u.deleted_at is null;

@@ -190,6 +190,28 @@ async def test_who_begins_again_and_again_has_a_bound(
     assert found == [422] * 4 + [429] * 2
 
 
+@pytest.mark.settings(rate_limits=True)
+async def test_a_day_has_a_bound_too_until_there_is_another_password(
+    alice: Person,
+    eve: Person,
+    root: Person,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("warmdesk.rest.auth.CODES_OF_DAY", 3)
+    codes = await enabled(alice, device)
+    token = await challenge(eve)
+    found = [(await verify(eve, token, device.wrong()))[0] for _ in range(2)]
+    found += [(await verify(eve, token, codes[0]))[0]]
+    assert found == [422, 422, 200]
+    token = await challenge(eve)
+    assert (await verify(eve, token, codes[1]))[0] == 429, "a success does not begin the day anew"
+    await root.put(f"/users/{ALICE}", {"password": "another horse battery"})
+    body = {"username": "alice", "password": "another horse battery"}
+    token = (await ask(eve, "/auth/login", **body))[1]["mfa_token"]
+    assert (await verify(eve, token, codes[1]))[0] == 200
+
+
 @pytest.mark.parametrize("end", ["time", "password", "deactivated", "deleted", "disabled"])
 async def test_a_token_ends_with_what_it_was_given_for(
     alice: Person, eve: Person, root: Person, device: Device, connection: Any, end: str

@@ -57,7 +57,11 @@ the seven days of a token an account has at most 101,000."""
 CHALLENGE_TTL = timedelta(minutes=5)
 CODES_OF_CHALLENGE = 5
 CODES_OF_USER = 20
-"""Tries of a second factor in a quarter of an hour: a guesser gets one of a million in years."""
+CODES_OF_DAY = 100
+"""Tries of a second factor in a quarter of an hour, and in a day. Three codes of a million are good
+at a time: who guesses 100 times a day finds one in nine years, and 1,920 times in half a year.
+"""
+DAY_SECONDS = 24 * 60 * 60
 NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
@@ -327,8 +331,11 @@ async def verify_mfa(request: web.Request) -> web.Response:
     if not rows:
         raise _mfa_expired()
     user_id = rows[0]["user_id"]
-    # Who gets so far knows the password, so this count tells nothing.
-    await desk.limits.take("mfa.user", user_id, limit=CODES_OF_USER, seconds=LOGIN_SECONDS)
+    # Who gets so far knows the password, so these counts tell nothing. With another password they
+    # begin anew: who guesses does not know that one, and keeps its owner out no longer.
+    guessed = f"{user_id}:{rows[0]['password_digest']}"
+    await desk.limits.take("mfa.user", guessed, limit=CODES_OF_USER, seconds=LOGIN_SECONDS)
+    await desk.limits.take("mfa.day", guessed, limit=CODES_OF_DAY, seconds=DAY_SECONDS)
 
     async def work(change: Change) -> tuple[str, tuple[str, str, str] | None] | None:
         connection = change.connection
@@ -364,7 +371,7 @@ async def verify_mfa(request: web.Request) -> web.Response:
         log.info("auth.refused client=%s user=%d status=422", came.ip, user_id)
         raise factors.wrong_code()
     await desk.limits.clear("login", counted)
-    await desk.limits.clear("mfa.user", user_id)
+    await desk.limits.clear("mfa.user", guessed)
     return _tokens(desk, user_id, *opened)
 
 
