@@ -83,10 +83,11 @@ async def proxied(
     for before, after in changes.items():
         assert text.count(before) == 1
         text = text.replace(before, after)
+    text = text.replace("/var/log/nginx/access.log", f"{place}/access_log")
     if kind == "nginx" and os.geteuid() != 0:
         # As packages build it, it writes where only root may.
         named = [f"{name}_temp_path" for name in TEMPORARY]
-        own = [f"    {name} {place}/{name};\n" for name in ("access_log", *named)]
+        own = [f"    {name} {place}/{name};\n" for name in named]
         text = text.replace("http {\n", "http {\n" + "".join(own), 1)
     file.write_text(text)
     if kind == "nginx":
