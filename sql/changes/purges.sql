@@ -107,6 +107,54 @@ begin
 end
 $$;
 
+-- Takes all away that belongs to a deleted account alone, but what may be much: its sessions and keys, its history, what it was
+-- told and reminded of, its calendar, its favourites and stars, its settings. `email_` is the address that it had.
+create or replace function purge_account(user_ bigint, email_ text) returns void language sql as $$
+with ended as (
+    delete from sessions where user_id = user_
+), revoked as (
+    delete from api_keys where user_id = user_
+), resets as (
+    delete from password_resets where user_id = user_
+), codes as (
+    delete from recovery_codes where user_id = user_
+), challenges as (
+    delete from mfa_challenges where user_id = user_
+), calendar as (
+    delete from calendars where user_id = user_
+), reminded as (
+    delete from reminders where user_id = user_
+), mailed as (
+    delete from mails where user_id = user_ or lower(address) = lower(email_)
+), logins as (
+    delete from login_events where user_id = user_
+), places as (
+    update login_events set ip = '', user_agent = '' where actor_id = user_ and user_id is distinct from user_
+), told as (
+    delete from notifications where user_id = user_
+), favorites as (
+    delete from favorite_users where user_id = user_
+), favored as (
+    delete from favorite_users where favorite_user_id = user_ and user_id <> user_
+), starred as (
+    delete from starred_projects where user_id = user_
+), invited as (
+    delete from invitations
+    where inviter_id = user_ or used_by_id = user_ or email = lower(email_)
+), written_down as (
+    update audit set ip = '' where actor_id = user_
+)
+update users as u set
+    purged_at = clock_timestamp(),
+    password_hash = '',
+    locale = 'en', theme = 'system', date_time_format = 'YYYY-MM-DD HH:mm', timezone = 'UTC', font = 'system', font_size = '14',
+    sidebar_position = 'left', accent_color = 'blue', week_start = 'monday', time_notation = 'decimal',
+    show_breadcrumbs = true, email_notifications = false, notify = '{}', must_change_password = false, totp_enabled = false,
+    totp_secret = null, totp_last_step = null,
+    last_login_at = null, settings_updated_at = null, password_changed_at = null
+where u.id = user_
+$$;
+
 -- A user as events tell of one, by a pattern: under whatever name.
 create or replace function ref_pattern(user_ bigint) returns text language sql immutable as $$
 select

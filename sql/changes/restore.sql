@@ -50,6 +50,7 @@ declare
     members_ integer;
     users_ integer;
     one bigint;
+    address_ text;
 begin
     create temp table less_users on commit drop as
     select w.id, w.is_active, w.deleted_at, w.global_role from was_users w where follows_
@@ -153,17 +154,16 @@ begin
         w.totp_changes > u.totp_changes or w.totp_changes = u.totp_changes and w.totp_last_step is distinct from u.totp_last_step
     );
     delete from mfa_challenges;
-    -- Whose name was erased has none, and it is taken from all that tells of them once more.
+    -- Whose account was purged has none: all that is theirs goes once more, and the name from all that tells of them.
     for one in select w.id from was_users w inner join users u on u.id = w.id where w.purged_at is not null and u.purged_at is null
     loop
+        select u.email into address_ from users u where u.id = one;
         update users u set
-            email = w.email, username = w.username, password_hash = '', first_name = w.first_name, last_name = w.last_name,
-            totp_enabled = false, totp_secret = null, totp_last_step = null,
-            display_name = w.display_name, avatar_url = w.avatar_url, email_notifications = false, notify = '{}',
-            deleted_at = coalesce(w.deleted_at, clock_timestamp()), purged_at = clock_timestamp(), scrubbed_at = null
+            email = w.email, username = w.username, first_name = w.first_name, last_name = w.last_name,
+            display_name = w.display_name, avatar_url = w.avatar_url,
+            deleted_at = coalesce(w.deleted_at, clock_timestamp()), scrubbed_at = null
         from was_users w where w.id = one and u.id = one;
-        delete from recovery_codes r where r.user_id = one;
-        delete from calendars c where c.user_id = one;
+        perform purge_account(one, address_);
     end loop;
 
     with gone as (

@@ -18,51 +18,8 @@ select p.id from projects as p where p.purged_at is not null order by p.id limit
 select empty_project(:project_id::bigint, :most::integer);
 
 -- name: user -> nothing, by key
--- Takes all away that belongs to a deleted account alone, but what may be much: its sessions and keys, its history, what it was
--- told and reminded of, its calendar, its favourites and stars, its settings.
-with ended as (
-    delete from sessions where user_id = :user_id::bigint
-), revoked as (
-    delete from api_keys where user_id = :user_id::bigint
-), resets as (
-    delete from password_resets where user_id = :user_id::bigint
-), codes as (
-    delete from recovery_codes where user_id = :user_id::bigint
-), challenges as (
-    delete from mfa_challenges where user_id = :user_id::bigint
-), calendar as (
-    delete from calendars where user_id = :user_id::bigint
-), reminded as (
-    delete from reminders where user_id = :user_id::bigint
-), mailed as (
-    delete from mails where user_id = :user_id::bigint or lower(address) = lower(:email::text)
-), logins as (
-    delete from login_events where user_id = :user_id::bigint
-), places as (
-    update login_events set ip = '', user_agent = '' where actor_id = :user_id::bigint and user_id is distinct from :user_id::bigint
-), told as (
-    delete from notifications where user_id = :user_id::bigint
-), favorites as (
-    delete from favorite_users where user_id = :user_id::bigint
-), favored as (
-    delete from favorite_users where favorite_user_id = :user_id::bigint and user_id <> :user_id::bigint
-), starred as (
-    delete from starred_projects where user_id = :user_id::bigint
-), invited as (
-    delete from invitations
-    where inviter_id = :user_id::bigint or used_by_id = :user_id::bigint or email = lower(:email::text)
-), written_down as (
-    update audit set ip = '' where actor_id = :user_id::bigint
-)
-update users as u set
-    purged_at = clock_timestamp(),
-    password_hash = '',
-    locale = 'en', theme = 'system', date_time_format = 'YYYY-MM-DD HH:mm', timezone = 'UTC', font = 'system', font_size = '14',
-    sidebar_position = 'left', accent_color = 'blue', week_start = 'monday', time_notation = 'decimal',
-    show_breadcrumbs = true, email_notifications = false, notify = '{}', must_change_password = false, totp_enabled = false,
-    totp_secret = null, totp_last_step = null,
-    last_login_at = null, settings_updated_at = null, password_changed_at = null
-where u.id = :user_id::bigint;
+-- Takes all away that belongs to a deleted account alone, but what may be much: see purge_account in sql/changes/purges.sql.
+select purge_account(:user_id::bigint, :email::text);
 
 -- name: picture -> nothing, by key
 -- Takes a picture away that nobody shows any more.
