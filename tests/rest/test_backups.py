@@ -257,55 +257,6 @@ async def test_a_restore_brings_back_what_was_and_no_right_that_was_taken(
     await connection.close()
 
 
-async def guarded(person: Person) -> list[str]:
-    """A second factor; gives its recovery codes."""
-    secret = (await person.get("/auth/mfa/setup"))["secret"]
-    code = totp.password_at(secret, int(clock.now() // totp.STEP_SECONDS))
-    said = await person.post("/auth/mfa/enable", {"code": code}, status=200)
-    return list(said["recovery_codes"])
-
-
-async def sign_in(nobody: Person, username: str, code: str) -> int:
-    """What somebody with the right password gets for a code, who is asked for one."""
-    body = {"username": username, "password": PASSWORD}
-    said = (await nobody.client.request("POST", "/auth/login", body)).body
-    body = {"mfa_token": said["mfa_token"], "code": code}
-    return (await nobody.client.request("POST", "/auth/mfa/verify", body)).status
-
-
-async def calendar(nobody: Person, url: str) -> int:
-    """What the address of a calendar gives."""
-    place = f"{nobody.client.url}/users/me/calendar.ics"
-    token = {"token": url.rpartition("token=")[2]}
-    async with nobody.client.session.get(place, params=token) as answer:
-        return answer.status
-
-
-@pytest.mark.foul
-async def test_a_restore_leaves_second_factors_and_calendars_as_they_are(
-    settings: Settings, root: Person, olga: Person, alice: Person, bob: Person, url: str
-) -> None:
-    codes = await guarded(olga)
-    old = (await bob.post("/users/me/calendar", status=200))["url"]
-    name = (await root.post("/admin/backup", {}))["filename"]
-
-    nobody = Person(url, "nobody")
-    assert await sign_in(nobody, "olga", codes[0]) == 200
-    since = await guarded(alice)
-    new = (await bob.post("/users/me/calendar", status=200))["url"]
-    await nobody.close()
-    await root.post("/admin/restore", {"filename": name}, status=200)
-
-    async with serving(settings) as door:
-        nobody = Person(door.url, "nobody")
-        assert await sign_in(nobody, "olga", codes[0]) == 422, "it was used"
-        assert await sign_in(nobody, "olga", codes[1]) == 200
-        assert await sign_in(nobody, "alice", since[0]) == 200
-        assert await calendar(nobody, old) == 404
-        assert await calendar(nobody, new) == 200
-        await nobody.close()
-
-
 @pytest.mark.foul
 async def test_a_restore_brings_nothing_back_of_who_was_purged(
     settings: Settings, board: Board, root: Person, bob: Person
