@@ -23,6 +23,8 @@ from warmdesk.system import first_values
 
 PLACE = "/admin/system-settings"
 OTHERS: dict[str, Any] = {
+    "backup_schedule": "8h",
+    "backup_start_time": "02:30",
     "default_locale": "nl",
     "default_timezone": "Europe/Amsterdam",
     "default_theme": "dark",

@@ -384,7 +384,6 @@ async def _settle(connection: Any) -> None:
     """The others' connections begin anew, and PostgreSQL counts what there is."""
     try:
         await sql.backups.end_others(connection)
-        await connection.execute(f"set statement_timeout = '{SETTLE_SECONDS}s'")
-        await connection.execute("analyze")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        await connection.execute("analyze", timeout=SETTLE_SECONDS)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         log.warning("restore.unsettled cause=%s", type(error).__name__)
