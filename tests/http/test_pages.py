@@ -85,6 +85,7 @@ class World:
     members: list[int] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    others: int = 0
     directs: list[int] = field(default_factory=list)
     samples: dict[str, list[int]] = field(default_factory=dict)
     made: int = 0
@@ -189,7 +190,9 @@ class World:
             if len(self.keys) < 100:
                 made = await self.olga.post(path, {"name": f"Key {self._next()}"})
                 self.keys.append(f"{path}/{made['id']}")
-                await self.board.maker.post("/auth/api-keys", {"name": f"Key {self._next()}"})
+                if self.others < 90:
+                    self.others += 1
+                    await self.board.maker.post("/auth/api-keys", {"name": f"Key {self._next()}"})
 
     async def revoke_key(self) -> None:
         if len(self.keys) > 6:

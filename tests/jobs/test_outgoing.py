@@ -675,7 +675,7 @@ async def test_a_name_that_leads_elsewhere_later_is_not_connected_to(
 async def test_administrators_say_where_webhooks_may_lead_while_the_server_runs(
     board: Board, olga: Person, root: Person, receiver: Receiver
 ) -> None:
-    place, wide = "/admin/system-settings", {"webhook_allow_private": "127.0.0.0/8"}
+    place, wide = "/admin/system-settings", {"webhook_allow_private": "127.0.0.0/8,::1"}
     url = receiver.url.replace("127.0.0.1", "localhost")
     await root.put(place, {"webhook_allow_private": ""})
     await olga.post(PATH, {"name": "x", "url": url}, status=422)

@@ -114,12 +114,14 @@ async def test_settings_that_cannot_be_end_it(tmp_path: Path) -> None:
 async def test_a_disk_that_is_full_or_low_or_not_ours(tmp_path: Path) -> None:
     for size, verdict in ((2 << 20, WRONG), (200 << 20, WARNING)):
         with small_disk(size) as disk:
-            here = Settings(data_dir=disk / "data", file_store=str(tmp_path / "files"))
+            elsewhere = {name: str(tmp_path / name) for name in ("file_store", "backup_dir")}
+            here = Settings(data_dir=disk / "data", **elsewhere)
             findings = await found(host.disks(here))
             assert the(findings, "for the data").verdict is verdict
             check_all(findings)
     (tmp_path / "file").touch(mode=0o600)
-    findings = await found(host.disks(Settings(data_dir=tmp_path / "file" / "data")))
+    here = Settings(data_dir=tmp_path / "file" / "data", backup_dir=str(tmp_path / "backups"))
+    findings = await found(host.disks(here))
     assert the(findings, "cannot be written").verdict is WRONG
 
 

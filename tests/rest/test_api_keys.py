@@ -298,6 +298,8 @@ def expected(each: Route) -> set[str]:
     """The scopes that do for a route, from what is promised of them, apart from its declaration."""
     tickets = {"tickets"} if "/ticket" in each.path else set()
     reads = {"/auth/ws-ticket", "/attachments/{attachment_id}/link"}
+    if each.path in ("/admin/backup", "/backup"):
+        return {"backup"}
     if each.path == "/metrics":
         return {"read", "write", "metrics"}
     if each.method == "GET" or each.path in reads:

@@ -297,9 +297,10 @@ async def test_a_moved_column_counts_by_its_cards(
 async def test_a_long_text_counts_by_its_length(
     board: Board, alice: Person, desk: Desk, key: str | None
 ) -> None:
-    path = f"{board.path}/cards/{(await board.card())['id']}/comments"
+    path = f"{board.path}/columns/{board.backlog}/cards"
+    await board.card()
     before = desk.pace.left(alice.id)
-    await alice.post(path, {"body": "x" * 80_000}, key=key)
+    await alice.post(path, {"title": "Long", "description": "x" * 80_000}, key=key)
     assert before - desk.pace.left(alice.id) == 1 + 80 // 50
 
 

@@ -368,7 +368,7 @@ async def verify_mfa(request: web.Request) -> web.Response:
     counted, opened = tried
     if opened is None:
         AUTH_FAILURES.inc(reason="mfa")
-        log.info("auth.refused client=%s user=%d status=422", came.ip, user_id)
+        log.info("auth.refused client=%s user=%d status=%d", came.ip, user_id, 422)
         raise factors.wrong_code()
     await desk.limits.clear("login", counted)
     await desk.limits.clear("mfa.user", guessed)
