@@ -114,8 +114,8 @@ async def test_settings_that_cannot_be_end_it(tmp_path: Path) -> None:
 async def test_a_disk_that_is_full_or_low_or_not_ours(tmp_path: Path) -> None:
     for size, verdict in ((2 << 20, WRONG), (200 << 20, WARNING)):
         with small_disk(size) as disk:
-            elsewhere = {name: str(tmp_path / name) for name in ("file_store", "backup_dir")}
-            here = Settings(data_dir=disk / "data", **elsewhere)
+            files, backups = str(tmp_path / "files"), str(tmp_path / "backups")
+            here = Settings(data_dir=disk / "data", file_store=files, backup_dir=backups)
             findings = await found(host.disks(here))
             assert the(findings, "for the data").verdict is verdict
             check_all(findings)

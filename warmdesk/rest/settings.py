@@ -118,7 +118,7 @@ async def send_test_mail(request: web.Request) -> web.Response:
         raise field_error("to", "bad_format", "is no e-mail address") from None
     except (NotTaken, TimeoutError) as error:
         reason = error.reason if isinstance(error, NotTaken) else "slow"
-        log.warning("mail.failed id=0 kind=test reason=%s", reason)
+        log.warning("mail.failed id=%d kind=test reason=%s", 0, reason)
         raise WarmDeskError(
             REASONS[reason], status=502, code="mail_failed", reason=reason
         ) from None
