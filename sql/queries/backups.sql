@@ -117,15 +117,16 @@ where a.datname = current_database() and a.usename = current_user and a.pid <> p
 insert into audit (actor_id, ip, action, target_type, after)
 select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;
 
--- name: claim -> value, by key
--- Whether this process makes the backup that was due at `slot`: one does, and another one later when that one died.
-with claimed as (
-    update backup_state set last_run_at = clock_timestamp(), last_ok = null
-    where last_run_at is null or last_run_at < :slot::timestamptz
-        or last_ok is null and last_run_at < clock_timestamp() - interval '2 minutes'
-    returning 1
-)
-select count(*) = 1 from claimed;
+-- name: is_due -> value, by key
+-- Whether a backup is due: none was begun since `slot`, or its maker died, or it failed some minutes ago.
+select
+    b.last_run_at is null or b.last_run_at < :slot::timestamptz or b.last_ok is null
+    or (not b.last_ok and b.last_run_at < clock_timestamp() - interval '10 minutes')
+from backup_state as b;
+
+-- name: begin -> nothing, by key
+-- A backup is begun, by the one whose turn it is.
+update backup_state set last_run_at = clock_timestamp(), last_ok = null;
 
 -- name: note -> nothing, by key
 -- What became of a backup.

@@ -66,7 +66,6 @@ BACKGROUND = {
     "reminders.due": 60.0,
     "settings.all": 60.0,
     "outgoing.waiting": 30.0,
-    "backups.claim": 60.0,
 }
 """What each process asks by itself, once in so many seconds."""
 OF_ASYNCPG = ("with recursive typeinfo_tree(", "select current_setting('jit')")

@@ -80,30 +80,45 @@ async def long_connection(settings: Settings) -> AsyncIterator[Any]:
         connection.terminate()
 
 
-async def make(
-    settings: Settings,
-    directory: Path,
-    *,
-    include_files: bool,
-    passphrase: str = "",
-    progress: Progress = silent,
-) -> Backup:
-    """Make a backup. 409 while another is made or restored, 503 while the disk has no room for it;
-    nothing stays of one that fails.
-    """
+class Turn:
+    """The turn of one who makes a backup: nobody else makes or restores one meanwhile."""
+
+    def __init__(self, settings: Settings, connection: Any) -> None:
+        self._settings, self._connection = settings, connection
+
+    async def make(
+        self, directory: Path, *, include_files: bool, progress: Progress = silent
+    ) -> Backup:
+        """Make a backup of the moment at which the turn began, encrypted where the settings say so.
+        503 while the disk has no room for it; nothing stays of one that fails.
+        """
+        await asyncio.to_thread(clear, directory)
+        return await write(
+            self._connection,
+            Files(self._settings) if include_files else None,
+            directory,
+            passphrase=self._settings.backup_passphrase,
+            progress=progress,
+        )
+
+
+@asynccontextmanager
+async def turn(settings: Settings) -> AsyncIterator[Turn]:
+    """A turn; 409 while it is another's."""
     async with (
         long_connection(settings) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         await take_turn(connection)
-        await asyncio.to_thread(clear, directory)
-        return await write(
-            connection,
-            Files(settings) if include_files else None,
-            directory,
-            passphrase=passphrase,
-            progress=progress,
-        )
+        yield Turn(settings, connection)
+
+
+async def make(
+    settings: Settings, directory: Path, *, include_files: bool, progress: Progress = silent
+) -> Backup:
+    """Make a backup in a turn of its own: see `turn` and `Turn.make`."""
+    async with turn(settings) as mine:
+        return await mine.make(directory, include_files=include_files, progress=progress)
 
 
 async def take_turn(connection: Any) -> None:

@@ -45,7 +45,6 @@ def _make(wanted: argparse.Namespace, settings: Settings) -> int:
                 settings,
                 directory,
                 include_files=not wanted.without_files,
-                passphrase=settings.backup_passphrase,
                 progress=progress,
             )
         )

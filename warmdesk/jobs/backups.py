@@ -1,7 +1,7 @@
 """Backups that nobody asks for: every so many hours by the system setting `backup_schedule`.
 
-Every worker of every host looks once a minute whether one is due; the row of `backup_state` lets
-one of them make it. Where that one dies another does, two minutes later.
+Every worker of every host looks once a minute whether one is due. Who gets the turn looks again, so
+one makes it; where that one dies, or fails, another tries.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from warmdesk import clock
 from warmdesk.backups.directory import directory_of, prune
-from warmdesk.backups.making import make
+from warmdesk.backups.making import Turn, turn
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, WarmDeskError
 from warmdesk.jobs.periodic import Job
@@ -35,18 +35,22 @@ class Scheduled(Job):
         if hours is None:
             return 0
         slot = slot_of(datetime.fromtimestamp(clock.now(), UTC), hours, values.backup_start_time)
-        if not await sql.backups.claim(desk.database, slot=slot):
+        if not await sql.backups.is_due(desk.database, slot=slot):
             return 0
-        directory = directory_of(desk.settings)
         try:
-            made = await make(
-                desk.settings,
-                directory,
-                include_files=values.backup_include_uploads,
-                passphrase=desk.settings.backup_passphrase,
-            )
+            async with turn(desk.settings) as mine:
+                if not await sql.backups.is_due(desk.database, slot=slot):
+                    return 0
+                await sql.backups.begin(desk.database)
+                return await self._make(mine)
         except Conflict:
             return 0
+
+    async def _make(self, mine: Turn) -> int:
+        desk, values = self.desk, self.desk.system.values
+        directory = directory_of(desk.settings)
+        try:
+            made = await mine.make(directory, include_files=values.backup_include_uploads)
         except (WarmDeskError, OSError) as error:
             log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
             await sql.backups.note(desk.database, filename="", ok=False)

@@ -15,7 +15,7 @@ from aiohttp import web
 from warmdesk import clock
 from warmdesk.auth.actor import GlobalRole, Grant
 from warmdesk.backups.directory import directory_of, find, listed, new_name, prune
-from warmdesk.backups.making import make
+from warmdesk.backups.making import turn
 from warmdesk.backups.restoring import checked, restore
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
@@ -100,21 +100,17 @@ async def make_backup(request: web.Request) -> web.Response:
     wanted = body.include_uploads
     with_files = wanted if isinstance(wanted, bool) else values.backup_include_uploads
     directory = directory_of(desk.settings)
-    made = await make(
-        desk.settings,
-        directory,
-        include_files=with_files,
-        passphrase=desk.settings.backup_passphrase,
-        progress=Told(desk, request[ACTOR].user_id),
-    )
+    async with turn(desk.settings) as mine:
+        told = Told(desk, request[ACTOR].user_id)
+        made = await mine.make(directory, include_files=with_files, progress=told)
 
-    async def work(change: Change) -> None:
-        await change.enter()
-        await audit(change, "backup.made", after={"filename": made.filename})
-        await sql.backups.note(change.connection, filename=made.filename, ok=True)
+        async def work(change: Change) -> None:
+            await change.enter()
+            await audit(change, "backup.made", after={"filename": made.filename})
+            await sql.backups.note(change.connection, filename=made.filename, ok=True)
 
-    await desk.changes.run(request[CONTEXT], work)
-    await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
+        await desk.changes.run(request[CONTEXT], work)
+        await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
     return answer(
         {
             "id": made.filename,
