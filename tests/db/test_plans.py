@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, timedelta
@@ -62,6 +63,7 @@ BIG = set(TABLES) - FEW
 """All others: the companies must have many rows of each, and no page reads them from end to end."""
 CALLS = 6
 """After five calls PostgreSQL may keep one plan for all values."""
+CHANGES = re.compile(r"^\s*(insert|update|delete)\b|\b(insert into|delete from)\b", re.M)
 BUFFERS_A_ROW = 30
 """A row's own and those of what hangs on it: each is found by an index of three levels."""
 MOST_COST = 10_000
@@ -550,7 +552,7 @@ def cases(n: int) -> Iterator[Case]:
     yield Case("cards.watchers", 10, {"id": 7})
     yield Case("columns.one", 225, {"column_id": 1})
     mark = {"channel": "project:1", "project_id": 1, "user_id": 1, "role": "member"}
-    yield Case("projects.board_mark", 4, mark)
+    yield Case("projects.board_mark", 3, mark)
     projects = {
         "global_role": "user",
         "user_id": 1,
@@ -753,7 +755,10 @@ async def test_a_page_costs_what_it_shows(companies: dict[int, Any]) -> None:
         for table in sorted(BIG)
         if await companies[LARGE].fetchval(f"select count(*) from {table}") < SMALL
     ]
-    for before, case in zip(cases(SMALL), cases(LARGE), strict=True):
+    pairs = list(zip(cases(SMALL), cases(LARGE), strict=True))
+    # What is undone leaves rows behind that others would pass over: it comes last.
+    pairs.sort(key=lambda pair: bool(CHANGES.search(QUERIES[pair[0].query].statement)))
+    for before, case in pairs:
         for calls in (0, CALLS):
             small = await explain(companies[SMALL], before, calls=calls)
             large = await explain(companies[LARGE], case, calls=calls)
