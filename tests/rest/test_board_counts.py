@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.conftest import Board, Door, Invite
 from tests.person import Person, Wire
+from warmdesk.client_board import Board as Shown
+from warmdesk.desk import Desk
 from warmdesk.realtime import resume
 
 
@@ -120,3 +123,34 @@ async def test_a_persons_own_socket_has_no_counts(board: Board, alice: Person, b
         await socket.next("dm.message_deleted")
         await socket.settle()
         assert not socket.waiting("board.counts")
+
+
+async def test_counts_are_not_of_before_something_went(
+    board: Board, alice: Person, twin: Door, person: Invite, desk: Desk
+) -> None:
+    """A process that hears late has read counts in which a card is still, and then is told of both
+    at once: that it came, which is gone, and that it was deleted. A client that has all cards would
+    find one too many counted, and its board proven wrong.
+    """
+    bob = person("bob", url=twin.url)
+    publish = desk.bus.publish_all
+    for _ in range(10):
+        before = await make_gone(board, alice)
+        shown = await bob.get(board.path)
+        mine = Shown(shown)
+        async with bob.socket("demo", **place(shown)) as socket:
+            await socket.settle()
+            desk.bus.publish_all = lambda messages: None  # type: ignore[method-assign]
+            card = await board.card("One that comes and goes")
+            await socket.send("sync", place(before))
+            await socket.next("gone")
+            await asyncio.sleep(0.05)  # that the counts are read; a test without it finds less
+            await alice.delete(f"{board.path}/cards/{card['id']}")
+            desk.bus.publish_all = publish  # type: ignore[method-assign]
+            await socket.next("board.card_deleted")
+            head = (await alice.get(board.path))["seq"]
+            while (told := await socket.next("board.counts"))["payload"]["seq"] < head:
+                pass
+            assert told["payload"] == await alice.get(f"{board.path}/counts")
+        for frame in socket.frames:
+            assert mine.apply(frame), mine.stale
