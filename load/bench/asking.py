@@ -82,7 +82,7 @@ FOUND = 50
 """Cards on a page of what is found, and of the list."""
 SOUGHT = {
     "a common word": ("printer", 10),
-    "a rare word": ("gasket", 10_000),
+    "a rare word": ("gaskets", 10_000),
     "a part of a word": ("aseboar", 500),
 }
 """What is looked for, and in which card of how many it stands."""
@@ -100,7 +100,7 @@ STOCK = """
             w.words
                 || case when n % 10 = 0 then ' printer' else '' end
                 || case when n % 500 = 0 then ' baseboard' else '' end
-                || case when n % 10000 = 0 then ' gasket' else '' end,
+                || case when n % 10000 = 0 then ' gaskets' else '' end,
             1000 * n, n, $2::bigint
         from projects p
         cross join lateral (

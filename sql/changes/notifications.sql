@@ -364,37 +364,54 @@ begin
 end
 $$;
 
--- Deletes notifications, whose own that may be, and tells those people, that they are gone with all that was told of `entity_`.
+-- Deletes notifications, whose own that may be, and tells those people, that they are gone with all that was told of `entity_`;
+-- and marks `done_` as read, which is told as well.
+drop function if exists forget_notifications(bigint, text, bigint[], text);
 create or replace function forget_notifications(
-    actor_ bigint, entity_ text, ids_ bigint[], client_ text default null
+    actor_ bigint, entity_ text, ids_ bigint[], client_ text default null, done_ bigint[] default '{}'
 ) returns text[] language plpgsql as $$
 declare
     people bigint[];
     forgotten text[];
+    now_read bigint[];
     seqs bigint[];
 begin
-    if cardinality(ids_) = 0 then
+    if cardinality(ids_ || done_) = 0 then
         return '{}';
     end if;
     with known as (
-        select n.id from notifications n where n.id = any(ids_) order by n.id for update
+        select n.id from notifications n where n.id = any(ids_ || done_) order by n.id for update
     ), gone as (
-        delete from notifications n using known k where n.id = k.id returning n.user_id, n.id
+        delete from notifications n using known k where n.id = k.id and n.id = any(ids_) returning n.user_id, n.id
+    ), done as (
+        update notifications n set read_at = clock_timestamp(), wants_mail = false
+        from known k where n.id = k.id and n.id <> all(ids_) and n.read_at is null
+        returning n.user_id, n.id
     ), each_one as (
-        select g.user_id, array_to_json(array_agg(g.id order by g.id))::text as ids from gone g group by g.user_id
+        select g.user_id, array_to_json(array_agg(g.id order by g.id))::text as ids, null::bigint as id from gone g group by g.user_id
+        union all
+        select d.user_id, null, d.id from done d
     )
-    select array_agg(e.user_id order by e.user_id), array_agg(e.ids order by e.user_id) into people, forgotten from each_one e;
+    select
+        array_agg(e.user_id order by e.user_id, e.id), array_agg(e.ids order by e.user_id, e.id),
+        array_agg(e.id order by e.user_id, e.id)
+    into people, forgotten, now_read from each_one e;
     if people is null then
         return '{}';
     end if;
     seqs := take_seqs(array(select 'user:' || p.id from unnest(people) with ordinality p (id, nth) order by p.nth));
     return write_events(
         array(
-            select row(
-                'user:' || p.id, 'notification.deleted',
-                '{"ids":' || p.ids || ',"unread_count":' || unread_notifications(p.id) || '}', entity_
-            )::new_event
-            from unnest(people, forgotten) with ordinality p (id, ids, nth) order by p.nth
+            select
+                case when p.done is null then row(
+                    'user:' || p.id, 'notification.deleted',
+                    '{"ids":' || p.ids || ',"unread_count":' || unread_notifications(p.id) || '}', entity_
+                )::new_event
+                else new_event(
+                    'user:' || p.id, 'notification.read',
+                    row_to_json(row(p.done, unread_notifications(p.id))::notification_read_shape), entity('notification', p.done)
+                ) end
+            from unnest(people, forgotten, now_read) with ordinality p (id, ids, done, nth) order by p.nth
         ), actor_, client_, seqs
     );
 end
@@ -428,7 +445,7 @@ end
 $$;
 
 -- Forgets what is about a deleted message of a conversation. Who had been told by it that there is something to read, and still has
--- something, is told by the next message.
+-- something, is told by the next message; who had been told by another, which they have read, and has nothing left, has read that.
 create or replace function forget_message(actor_ bigint, conversation_ bigint, message_ bigint) returns text[] language plpgsql as $$
 declare
     readers bigint[] := array(
@@ -442,7 +459,14 @@ declare
 begin
     told := forget_notifications(
         actor_, entity(entity('notified_in', conversation_), 'message', message_),
-        array(select n.id from notifications n where n.conversation_message_id = message_)
+        array(select n.id from notifications n where n.conversation_message_id = message_),
+        done_ => array(
+            select n.id from notifications n
+            inner join conversation_members m on m.conversation_id = n.conversation_id and m.user_id = n.user_id
+            where n.conversation_id = conversation_ and n.kind = 'dm' and n.read_at is null
+                and n.conversation_message_id <> message_
+                and not is_unread(conversation_, n.user_id, m.last_read_message_id)
+        )
     );
     for next_id, people in
         select k.id, array_agg(m.user_id) from conversation_members m

@@ -86,8 +86,16 @@ select forget_notifications(
 );
 
 -- name: hold_of_message -> many, by key
--- Locks what is about a message of a conversation, before the feeds of those in it.
-select n.id from notifications as n where n.conversation_message_id = :id::bigint order by n.id for update;
+-- Locks what is about a message of a conversation, and what says that there is something to read in it, before the feeds of those
+-- in it: who reads now waits, or has read already.
+select n.id from notifications as n
+where n.id = any(array(
+    select k.id from notifications as k where k.conversation_message_id = :id::bigint
+    union all
+    select k.id from notifications as k
+    where k.conversation_id = :conversation_id::bigint and k.kind = 'dm' and k.read_at is null
+))
+order by n.id for update;
 
 -- name: hold_of_person -> many, by key
 -- Locks what somebody was told of a project or a conversation, before that person's feed.

@@ -96,6 +96,27 @@ async def test_a_lost_message_is_read_once_when_the_next_one_comes(
         assert len(reads) == 1
 
 
+async def test_a_late_message_is_read_for_nothing_once(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    """Who saw that messages come late waits longer; what is lost comes in time all the same."""
+    async with opened(alice) as (wire, hello):
+        for place, late in ((0, 5), (2, 2), (4, 2)):
+            await tell(desk, project_channel(board.id), 2)
+            post.deliver(place + 1)
+            await asyncio.sleep(late * hub.HOLD_SECONDS)
+            post.deliver(place)
+            for seq in (place + 1, place + 2):
+                assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+            await wire.settle()
+            assert len(reads) == 1
+        await tell(desk, project_channel(board.id), 2)
+        post.deliver(7)
+        for _ in range(2):
+            await wire.next("project.unarchived", limit=2)
+        assert len(reads) == 2
+
+
 async def test_a_lost_last_message_comes_within_two_seconds(
     board: Board, desk: Desk, alice: Person, post: Post
 ) -> None:

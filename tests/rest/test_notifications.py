@@ -428,6 +428,40 @@ async def test_what_is_handed_on_is_unread_and_of_others(
     assert [each["body"] for each in await bell(bob)] == ["fourth", "read"]
 
 
+async def test_who_has_nothing_left_after_a_deletion_has_read_what_said_so(
+    board: Board, alice: Person, bob: Person
+) -> None:
+    here = (await begin(alice, BOB))["id"]
+    first, second = await say(alice, here, "First"), await say(alice, here, "Second")
+    await bob.post(f"/conversations/{here}/read", {"message_id": first["id"]}, status=204)
+    (his,) = await bell(bob, "?unread=true")
+    async with bob.socket("user") as socket:
+        await alice.delete(f"/conversations/{here}/messages/{second['id']}")
+        told = await socket.next("notification.read")
+    assert told["payload"] == {"id": his["id"], "unread_count": 0}
+    assert await bell(bob, "?unread=true") == []
+    assert [each["id"] for each in await bell(bob)] == [his["id"]]
+
+
+async def test_who_reads_while_the_rest_is_deleted_has_nothing_left(
+    board: Board, alice: Person, bob: Person, connection: Any
+) -> None:
+    """The deletion is done, and waits for the reader's feed: it does not see the reader's mark, nor
+    the reader what is deleted, unless one waits for the other at the notification.
+    """
+    here = (await begin(alice, BOB))["id"]
+    first, second = await say(alice, here, "First"), await say(alice, here, "Second")
+    deletion, mark = f"/conversations/{here}/messages/{second['id']}", {"message_id": first["id"]}
+    async with held(connection, f"select * from feeds where channel = 'user:{BOB}'"):
+        deletes = asyncio.create_task(alice.delete(deletion))
+        await waiting(connection, 1)
+        reads = asyncio.create_task(bob.request("POST", f"/conversations/{here}/read", mark))
+        await waiting(connection, 2)
+    await deletes
+    assert (await reads).status == 204
+    assert await bell(bob, "?unread=true") == []
+
+
 async def test_who_leaves_a_conversation_loses_what_it_told(
     board: Board, alice: Person, bob: Person
 ) -> None:

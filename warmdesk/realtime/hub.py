@@ -56,6 +56,8 @@ HOLD_SECONDS = 0.02
 ON_ITS_WAY_SECONDS = 0.25
 """How long a message may be on its way at most. On a busy machine a publisher has to wait for a
 core; reading the feed for it would only make the machine busier."""
+FORGET_PART = 0.003
+"""So much of what it learned of late messages the hub forgets each second: half in four minutes."""
 FREEZE_SECONDS = 3.0
 READS_AT_ONCE = 4
 KEEP_EMPTY_SECONDS = 5.0
@@ -102,6 +104,8 @@ class Hub:
         self._looked_at = -math.inf
         self._ticked_at = time.monotonic()
         self._frozen = False
+        self._hold_seconds = HOLD_SECONDS
+        """How long a missing message is waited for; longer since one came that had been read."""
 
     async def start(self) -> None:
         """Learn the epoch and begin to check and sweep."""
@@ -163,6 +167,8 @@ class Hub:
     def _hear_event(self, room: Room, entry: Entry) -> None:
         if self._frozen:
             return
+        if entry.seq == room.read_late:
+            self._learn(room)
         try:
             missing = room.hear(entry)
         except Exception:
@@ -201,19 +207,34 @@ class Hub:
 
     def _hold(self, room: Room) -> None:
         """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of
-        order), and twice as long as the message took that overtook it.
+        order), twice as long as the message took that overtook it, and as long as one was late
+        that came after it had been read.
         """
         if room.held_timer is None and room.catching is None:
+            loop = asyncio.get_running_loop()
             overtook = next(iter(room.held.values()), None)
             late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
-            room.held_timer = asyncio.get_running_loop().call_later(
-                max(HOLD_SECONDS, min(2 * late, ON_ITS_WAY_SECONDS)), self._held_long_enough, room
+            room.held_since = loop.time()
+            room.held_timer = loop.call_later(
+                max(HOLD_SECONDS, min(max(2 * late, self._hold_seconds), ON_ITS_WAY_SECONDS)),
+                self._held_long_enough,
+                room,
             )
 
     def _held_long_enough(self, room: Room) -> None:
         room.held_timer = None
         if room.held or room.doubtful:
+            room.read_late = room.last + 1
             self.catch_up(room, cause="gap")
+
+    def _learn(self, room: Room) -> None:
+        """A message came that was only late, and was read for nothing: the next ones have more time
+        for some minutes. So does TCP with its reordering window (RACK, RFC 8985, 6.2).
+        """
+        late = asyncio.get_running_loop().time() - room.held_since
+        if late <= ON_ITS_WAY_SECONDS:
+            self._hold_seconds = max(self._hold_seconds, 1.5 * late)
+        room.read_late = 0
 
     def _taken(self, room: Room, entry: Entry) -> None:
         """Give an event, in its order, to the listeners inside the process. It stands already:
@@ -374,6 +395,7 @@ class Hub:
             except TimeoutError:
                 pass
             self._doubt.clear()
+            self._hold_seconds *= 1 - FORGET_PART
             try:
                 async with asyncio.timeout(CHECK_LIMIT):
                     await self.check()

@@ -69,6 +69,7 @@ class Room:
         "empty_since",
         "gone",
         "held",
+        "held_since",
         "held_timer",
         "joined",
         "last",
@@ -77,6 +78,7 @@ class Room:
         "opening",
         "presence",
         "present_ids",
+        "read_late",
         "ready",
         "rejoin",
         "sent",
@@ -120,6 +122,8 @@ class Room:
         self.held: dict[int, Entry] = {}
         self.doubtful = False  # something was heard of that neither stands nor is held
         self.held_timer: asyncio.TimerHandle | None = None
+        self.held_since = 0.0
+        self.read_late = 0  # the seq that did not come in time, and was read
         self.catching: asyncio.Task[None] | None = None
         self.opening: asyncio.Future[None] | None = None
         self.opened = False

@@ -520,7 +520,9 @@ async def delete_conversation_message(request: web.Request) -> web.Response:
         await _lock_own(change, message_id)
         here = _here(change)
         await sql.conversations.delete(change.connection, message_id=message_id)
-        await sql.notifications.hold_of_message(change.connection, id=message_id)
+        await sql.notifications.hold_of_message(
+            change.connection, conversation_id=here, id=message_id
+        )
         deleted = json_text(conversation_id=here, id=message_id)
         await _tell(change, DM_MESSAGE_DELETED, deleted, _entity(here).child("message", message_id))
         change.finish(
