@@ -156,6 +156,7 @@ class Office:
         if operation.id == "download_by_link":
             await self._link(operation)
         if operation.id == "wait_for_ticket":
+            operation.names["column_name"] = "Backlog"
             operation.parameters = [
                 each | {"example": "Backlog"} if each["name"] == "column_name" else each
                 for each in operation.parameters
