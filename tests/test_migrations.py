@@ -8,6 +8,7 @@ import hashlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import asyncpg
 import pytest
 
 from tests import pace
+from tests.conftest import until
 from warmdesk.db import migrations
 from warmdesk.db.migrations import MigrationError, files
+from warmdesk.db.pool import LOCK_MS
 
 migrate = functools.partial(migrations.migrate, erasing=["board.card_deleted"])
 STANDS = Path(__file__).parent / "data" / "migrations.sha256"
@@ -239,3 +242,139 @@ async def test_what_a_newer_program_declared_as_erasing_stays_when_an_older_one_
     named = "array['board.card_deleted', 'board.label_deleted', 'board.card_created']"
     question = f"select array_agg(erases(type) order by place) from unnest({named})"
     assert await ask(bare_url, f"{question} with ordinality t (type, place)") == [True, True, False]
+
+
+# Beside servers that go on
+
+WIDER = "-- oldest program: 0.1\nalter table one add column wide text;"
+INDEX = (
+    "-- oldest program: 0.1\n-- Names; of things.\ncreate index concurrently one_id on one (id);"
+)
+WAITS = """
+    select array_agg(xact_start::text) from pg_stat_activity
+    where datname = 'bare' and wait_event_type = 'Lock' and query ~ '(wide text|concurrently)'
+"""
+VALID = "select indisvalid from pg_index where indexrelid = to_regclass('one_id')"
+
+
+@pytest.fixture
+async def reader(bare_url: str, schema: dict[str, str]) -> AsyncIterator[Any]:
+    """Who has read the first migration's table, and goes on for long, as a backup does."""
+    await migrate(bare_url)
+    connection = await asyncpg.connect(bare_url)
+    await connection.execute("begin isolation level repeatable read")
+    await connection.fetch("select * from one")
+    yield connection
+    await connection.close()
+
+
+async def test_who_writes_is_not_kept_waiting_by_a_migration_that_waits(
+    bare_url: str, schema: dict[str, str], reader: Any
+) -> None:
+    """A statement of the server gives up after so long."""
+    schema["0002_wider.sql"] = WIDER
+    writer = await asyncpg.connect(bare_url)
+    await writer.execute(f"set lock_timeout = {LOCK_MS}")
+    migrating = asyncio.create_task(migrate(bare_url))
+    tries: set[str] = set()
+    async with asyncio.timeout(20 * pace.stretch()):
+        while len(tries) < 3:
+            tries.update(await ask(bare_url, WAITS) or ())
+            await writer.execute("insert into one values (1)")
+            assert not migrating.done()
+    await reader.execute("rollback")
+    assert await migrating == ["0002_wider.sql"]
+    assert await writer.fetchval("select count(wide) from one") == 0
+    await writer.close()
+
+
+async def test_a_migration_that_never_gets_its_table_says_so(
+    bare_url: str, schema: dict[str, str], reader: Any
+) -> None:
+    schema["0002_wider.sql"] = WIDER
+    with pytest.raises(MigrationError, match=r"0002_wider\.sql needs a table that somebody holds"):
+        await migrate(bare_url, limit=1.0)
+    await reader.execute("rollback")
+    assert await migrate(bare_url, limit=1.0) == ["0002_wider.sql"]
+
+
+async def test_a_migration_that_is_not_let_in_says_so(bare_url: str) -> None:
+    other = await asyncpg.connect(bare_url)
+    await other.execute("select pg_advisory_lock($1)", migrations.LOCK)
+    with pytest.raises(MigrationError, match="another process brings the schema up to date"):
+        await migrate(bare_url, limit=0.3)
+    restoring = await asyncpg.connect(bare_url)
+    async with restoring.transaction():
+        with pytest.raises(TimeoutError):
+            await migrations.hold(restoring, limit=0.3)
+        await other.close()
+        await migrations.hold(restoring, limit=10.0)
+        with pytest.raises(MigrationError, match="or restores a backup"):
+            await migrate(bare_url, limit=0.3)
+    await restoring.close()
+
+
+async def test_an_index_is_made_while_others_write(
+    bare_url: str, schema: dict[str, str], reader: Any
+) -> None:
+    """It waits for those who began before it, for as long as they want, and holds up nobody."""
+    schema["0002_index.sql"] = INDEX
+    writer = await asyncpg.connect(bare_url)
+    await writer.execute(f"set lock_timeout = {LOCK_MS}")
+    migrating = asyncio.create_task(migrate(bare_url))
+    beside = asyncio.create_task(migrate(bare_url))
+    longer = f"clock_timestamp() - query_start > interval '{3 * migrations.LOCK_MS} ms'"
+    await until(lambda: ask(bare_url, f"{WAITS} and {longer}"), limit=20)
+    await writer.execute("insert into one select n from generate_series(1, 100) n")
+    assert not await ask(bare_url, VALID)
+    await reader.execute("rollback")
+    ran = await asyncio.gather(migrating, beside)
+    assert sorted(ran) == [[], ["0002_index.sql"]]
+    assert await ask(bare_url, VALID)
+    await writer.close()
+
+
+async def test_an_index_whose_making_was_interrupted_is_made_anew(
+    bare_url: str, schema: dict[str, str], reader: Any
+) -> None:
+    schema["0002_index.sql"] = INDEX
+    migrating = asyncio.create_task(migrate(bare_url))
+    await until(lambda: ask(bare_url, WAITS), limit=20)
+    assert await ask(
+        bare_url,
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = 'bare' and query ~ '^create index'",
+    )
+    with pytest.raises((asyncpg.PostgresError, ConnectionError)):
+        await migrating
+    await reader.execute("rollback")
+    assert await ask(bare_url, VALID) is False, "there is nothing left to be taken away"
+    assert await migrate(bare_url) == ["0002_index.sql"]
+    assert await ask(bare_url, VALID)
+    schema["0003_none.sql"] = "-- oldest program: 0.1\ndrop index concurrently one_id;"
+    assert await migrate(bare_url) == ["0003_none.sql"]
+    assert await ask(bare_url, VALID) is None
+
+
+async def test_an_index_that_is_made_concurrently_has_a_file_of_its_own(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    """A file with more would be half done when it is interrupted."""
+    schema["0001_first.sql"] = FIRST + "\n" + INDEX
+    with pytest.raises(MigrationError, match=r"0001_first\.sql makes an index concurrently and"):
+        await migrate(bare_url)
+    assert await ask(bare_url, "select to_regclass('one')::text") is None
+
+
+async def test_a_restore_makes_that_index_in_its_transaction(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    schema["0002_index.sql"] = INDEX
+    connection = await asyncpg.connect(bare_url)
+    with suppress(ZeroDivisionError):
+        async with connection.transaction():
+            await migrations.lay(connection)
+            assert await connection.fetchval(VALID)
+            raise ZeroDivisionError
+    await connection.close()
+    assert await ask(bare_url, "select to_regclass('one')::text") is None

@@ -8,18 +8,28 @@ import json
 import logging
 import re
 import shutil
+import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import asyncpg
 import docutils.nodes
 import pytest
 import yaml
 
-from tests.conftest import Wait
+from tests import pace
+from tests.conftest import Servers, Wait
+from tests.journeys.running import SECRETS, Running, until, variables
 from tests.person import PASSWORD, Person
-from tests.test_documents import parsed
+from tests.test_documents import parsed, rows
+from warmdesk.bounds import TABLES
 from warmdesk.client import Client
+from warmdesk.config import Settings
+from warmdesk.http.bounds import ANSWER_BUDGET, BODY_BUDGET
 from warmdesk.log import RESERVED, Lines
+from warmdesk.server import SPARE_CONNECTIONS, connections
 
 ADDRESS = r"(?P<address>[0-9a-f:.]+)"
 """What fail2ban puts in the place of <ADDR>, more or less."""
@@ -121,3 +131,272 @@ def test_the_line_that_is_shown_is_one_of_ours() -> None:
         None,
     )
     assert shown.partition(" ")[2] == Lines(as_json=False).format(record).partition(" ")[2]
+
+
+# Every command
+
+BEGINS = re.compile(
+    r"(?:bin/|docker[ /]|warmdesk \w|git |systemctl |systemd-analyze |curl |age |openssl |ulimit "
+    r"|up --|demo --|set KEY|rm |create role|update |select |WARMDESK_\w+=\S+ .*bin/)"
+)
+"""How a command begins, among what stands in double backquotes or in a block."""
+HERE = Path(__file__).parent
+
+
+def commands() -> set[str]:
+    """All that an operator is told to type; of a script its first line but one."""
+    found = set()
+    for node in parsed("docs/operations.rst").findall(docutils.nodes.literal):
+        found.add(" ".join(node.astext().split()))
+    for node in parsed("docs/operations.rst").findall(docutils.nodes.literal_block):
+        text = node.astext().replace("\\\n", "")
+        if text.startswith("set -eu\n"):
+            found.add("script " + text.splitlines()[1])
+        else:
+            found.update(" ".join(line.partition(" #")[0].split()) for line in text.splitlines())
+    return {each for each in found if BEGINS.match(each) or each.startswith("script ")}
+
+
+RUN = {
+    "script umask 077": "test_prometheus_gets_a_key_that_is_good_for_nothing_else",
+    "script last=$(ls -t var/backups/warmdesk_backup_*.tar.gz* | head -n 1)": "test_a_drill",
+    "WARMDESK_DATA_DIR=$PWD/drill WARMDESK_PORT=8081 bin/serve": "test_a_drill",
+    "rm -r drill": "test_a_drill",
+    "age -d FILE | tar xz": "tests/backups/test_age.py: age",
+    "bin/serve": "test_a_drill",
+    "bin/warmdesk": "test_commands",
+    "bin/warmdesk accept-secrets": "test_commands",
+    "bin/warmdesk backup": "test_commands",
+    "bin/warmdesk backup verify FILE": "test_commands",
+    "bin/warmdesk check": "test_commands",
+    "bin/warmdesk create-user NAME EMAIL --admin": "test_commands",
+    "bin/warmdesk demo": "test_commands",
+    "bin/warmdesk doctor": "test_commands",
+    "bin/warmdesk migrate": "test_commands",
+    "bin/warmdesk restore FILE": "test_commands",
+    "bin/warmdesk set": "test_commands",
+    "set KEY VALUE": "test_commands",
+    "warmdesk reset-password NAME --disable-mfa": "test_commands",
+    "demo --play": "tests/test_demo.py: playing",
+    "create role warmdesk login password '…'; create database warmdesk owner warmdesk": (
+        "test_statements"
+    ),
+    "select project_id, name, url from outgoing_webhooks where parked_at is not null": (
+        "test_statements"
+    ),
+    "update install set id = gen_random_uuid()": "test_statements",
+    "curl -fsS http://127.0.0.1:8080/api/v1/health": "test_signs_of_health",
+    "curl -fsS http://127.0.0.1:8080/api/v1/ready": "test_signs_of_health",
+    "curl http://host:8080/api/v1/ready": "test_signs_of_health",
+    "curl -fsS --cacert cert.pem --resolve desk.example.org:8080:127.0.0.1"
+    " https://desk.example.org:8080/api/v1/ready": "test_a_certificate",
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30"
+    " -subj /CN=desk.example.org -addext subjectAltName=DNS:desk.example.org"
+    " -keyout key.pem -out cert.pem": "test_a_certificate",
+    "docker build -f docker/Dockerfile -t warmdesk .": "tests/containers/test_image.py: Dockerfile",
+    "docker compose -f docker/compose.yaml up --detach --build --scale server=4": (
+        "tests/containers/test_files.py: compose"
+    ),
+    "docker run --read-only --cap-drop ALL -v warmdesk:/var/lib/warmdesk -p 8080:8080 warmdesk": (
+        "tests/containers/test_image.py: Dockerfile"
+    ),
+    "docker stop": "tests/containers/test_image.py: SIGTERM",
+    "docker/make-secrets desk.example.org": "tests/containers/test_files.py: make-secrets",
+    "docker/secrets": "tests/containers/test_files.py: make-secrets",
+    "git pull && bin/setup": "tests/test_setup.py: bin/setup",
+    "systemctl reload": "tests/test_systemd.py: ExecReload",
+    "systemctl reload warmdesk": "tests/test_systemd.py: ExecReload",
+    "systemd-analyze security": "tests/test_systemd.py: security",
+    "ulimit -Hn": "tests/journeys/test_doors.py: ulimit",
+    "up --detach --no-recreate --scale server=8": "tests/containers/test_files.py: compose",
+}
+"""What runs each: a test here, by the beginning of its name, or a file that has the word. Where no
+image can be built its steps are done, and its files are checked by others' programs.
+"""
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    assert commands() == RUN.keys()
+    names = [name for name in globals() if name.startswith("test_")]
+    for each, by in RUN.items():
+        file, found, word = by.partition(": ")
+        if found:
+            assert word in (HERE.parent / file).read_text("utf-8"), each
+        else:
+            assert any(name.startswith(by) for name in names), each
+
+
+async def typed(line: str, *, given: str = "", **settings: Any) -> str:
+    """Type this in the checkout; its output."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", line),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=variables(**settings),
+        cwd=HERE.parent,
+    )
+    out, aside = await asyncio.wait_for(process.communicate(given.encode()), 60 * pace.stretch())
+    assert process.returncode == 0, f"{line}: {out.decode()}{aside.decode()}"
+    return out.decode()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+async def test_commands_do_what_they_are_shown_for() -> None:
+    """Beside the server, as they stand there, with names for what stands in capitals."""
+    given = {"NAME": "ada", "EMAIL": "ada@example.org", "KEY": "company_name", "VALUE": "Analysts"}
+    tried = 0
+
+    async def do(shown: str, saying: str, *, more: str = "") -> str:
+        nonlocal tried
+        assert RUN[shown] == "test_commands"
+        line = re.sub(r"\b[A-Z]{3,}\b", lambda found: given[found[0]], shown)
+        line = line if line.startswith("bin/") else f"bin/warmdesk {line.removeprefix('warmdesk ')}"
+        out = await typed(f"{line} {more}", given=f"{PASSWORD}\n", data_dir=running.data, port=port)
+        assert saying in out, out
+        tried += 1
+        return out
+
+    async with Running() as running:
+        port = running.url.rpartition(":")[2]
+        await do("bin/warmdesk", "create-user", more="--help")
+        await do("bin/warmdesk create-user NAME EMAIL --admin", "ada was created")
+        await do("warmdesk reset-password NAME --disable-mfa", "")
+        await do("bin/warmdesk migrate", "The schema is up to date.")
+        await do("set KEY VALUE", "")
+        await do("bin/warmdesk set", "Analysts")
+        await do("bin/warmdesk accept-secrets", "")
+        await do("bin/warmdesk demo", "")
+        made = await do("bin/warmdesk backup", "warmdesk_backup_")
+        given["FILE"] = made.partition(": ")[0]
+        await do("bin/warmdesk backup verify FILE", "is whole")
+        await do("bin/warmdesk restore FILE", "All is as it was at", more="--yes")
+        await do("bin/warmdesk check", "Everything is as it must be.")
+        await do("bin/warmdesk doctor", "PostgreSQL")
+    assert tried == list(RUN.values()).count("test_commands")
+
+
+async def test_statements_are_understood(servers: Servers, keeper: Any, database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    for each in [each for each, by in RUN.items() if by == "test_statements"]:
+        for statement in each.split(";"):
+            if statement.strip().startswith("create"):
+                await keeper.execute(statement.replace("warmdesk", "another").replace("…", "x"))
+            else:
+                await connection.execute(statement)
+    await connection.close()
+    assert await keeper.fetchval(
+        "select rolname::text from pg_database d join pg_roles r on r.oid = d.datdba"
+        " where datname = 'another'"
+    ) == ("another")
+    await keeper.execute("drop database another")
+    await keeper.execute("drop role another")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_signs_of_health_are_given(url: str) -> None:
+    for each, by in RUN.items():
+        if by == "test_signs_of_health":
+            line = re.sub(r"http://[\w.]+:8080", url, each)
+            assert line != each
+            assert json.loads(await typed(line))["status"] in ("ok", "ready")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path) -> None:
+    """The script, the server that shows what came of it, and the end, as they stand there."""
+    (tmp_path / "bin").symlink_to(HERE.parent / "bin")
+    script = f"cd {tmp_path}\n{block('Backups', 'drill')}"
+    async with Running(directory=tmp_path / "var") as running:
+        ada = Person(running.url, "ada")
+        account = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
+        assert (await ada.client.request("POST", "/auth/register", account)).status == 201
+        project = await ada.post("/projects", {"name": "Worth keeping"})
+        await ada.close()
+        await typed("bin/warmdesk backup", data_dir=running.data)
+        out = await typed(script)
+        assert out.endswith("Everything is as it must be.\n")
+        (serves,) = (each for each in commands() if each.endswith("bin/serve") and "drill" in each)
+        assert serves == "WARMDESK_DATA_DIR=$PWD/drill WARMDESK_PORT=8081 bin/serve"
+        async with Running(directory=tmp_path / "drill") as drilled:
+            again = Person(drilled.url, "ada")
+            assert (await again.get(f"/projects/{project['slug']}"))["name"] == "Worth keeping"
+            await again.close()
+    await typed(f"cd {tmp_path} && rm -r drill")
+
+
+@pytest.mark.skipif(
+    shutil.which("curl") is None or shutil.which("openssl") is None,
+    reason="curl or openssl is not installed",
+)
+async def test_a_certificate_that_signs_itself_is_served_and_changed_by_a_signal(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    make, look = block("TLS", "openssl"), block("TLS", "--cacert")
+    await typed(f"cd {tmp_path}; {make}")
+    given: dict[str, Any] = {"database_url": database_url, "redis_url": redis_url}
+    given |= {name.removeprefix("WARMDESK_").lower(): word for name, word in SECRETS.items()}
+    given |= {"tls_cert": tmp_path / "cert.pem", "tls_key": tmp_path / "key.pem"}
+    async with Running(**given) as running:
+        look = look.replace("8080", running.url.rpartition(":")[2])
+        assert json.loads(await typed(f"cd {tmp_path}; {look}"))["status"] == "ready"
+        before = (tmp_path / "cert.pem").read_bytes()
+        await typed(f"cd {tmp_path}; {make}")
+        assert (tmp_path / "cert.pem").read_bytes() != before
+        running.signal(signal.SIGHUP)
+        await until(lambda: "workers.rolled" in running.log, within=30)
+        assert json.loads(await typed(f"cd {tmp_path}; {look}"))["status"] == "ready"
+
+
+# Numbers and names
+
+
+def section(heading: str) -> Any:
+    return next(
+        found
+        for found in parsed("docs/operations.rst").findall(docutils.nodes.section)
+        if found[0].astext() == heading
+    )
+
+
+def test_connections_are_reckoned_as_the_server_does() -> None:
+    text = " ".join(section("How much it needs").astext().split())
+    ((hosts, workers, each, spare, total),) = re.findall(
+        r"need (\d+) × (\d+) × (\d+) \+ (\d+) = (\d+);", text
+    )
+    assert connections(Settings(), workers=1) == int(each)
+    assert int(spare) == SPARE_CONNECTIONS
+    assert int(hosts) * int(workers) * int(each) + int(spare) == int(total)
+    waiting, coming = re.findall(r"(\d+) MiB of (?:answers|bodies)", text)
+    assert (int(waiting) << 20, int(coming) << 20) == (ANSWER_BUDGET, BODY_BUDGET)
+
+
+def test_limits_are_those_of_the_settings_and_of_the_tables() -> None:
+    for name, told, _ in rows(parsed("docs/operations.rst"), "Limits"):
+        assert told == str(getattr(Settings(), name)), name
+    text = " ".join(section("Limits").astext().split())
+    for number, table in re.findall(
+        r"([\d,]+) (columns|labels|outgoing webhooks|webhooks|sessions)", text
+    ):
+        name = {"webhooks": "project_webhooks"}.get(table, table.replace(" ", "_"))
+        assert TABLES[name].startswith(number), name
+    assert "100 API keys" in text
+    assert TABLES["api_keys"].startswith("100 a person and 100 a project")
+    assert "5,000 projects" in text
+    assert TABLES["project_members"] == "5,000 a user"
+    assert "200 items" in text
+    assert TABLES["card_checklist_items"] == "200 a card"
+
+
+async def test_what_is_to_be_watched_is_a_metric_and_leads_somewhere(root: Person) -> None:
+    given = str(await root.get("/metrics"))
+    headings = [
+        found[0].astext() for found in parsed("docs/operations.rst").findall(docutils.nodes.section)
+    ]
+    watched = rows(parsed("docs/operations.rst"), "Signs of health")
+    assert len(watched) >= 6
+    for name, _, leads in watched:
+        assert f"# TYPE {name} " in given, name
+        assert leads in headings, leads

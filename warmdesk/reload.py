@@ -69,6 +69,8 @@ class Inherited(msgspec.Struct, frozen=True):
     """Where the rehearsal leaves its settings."""
     log_format: str = "text"
     """In which a setting that cannot be is told."""
+    version: str = ""
+    """Of the program before, which goes on while the schema is brought up to date."""
 
     def descriptors(self) -> Iterable[int]:
         yield from (*self.listeners, *self.life, self.metrics, *(one.pipe for one in self.workers))

@@ -26,7 +26,7 @@ from warmdesk.app import paths
 from warmdesk.config import ConfigError, Settings, variable, with_secrets
 from warmdesk.db.dial import connect
 from warmdesk.db.installation import differing_secrets
-from warmdesk.db.migrations import migrate
+from warmdesk.db.migrations import migrate, missing, numbers
 from warmdesk.db.pool import HEALING_CONNECTIONS, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
 from warmdesk.embedded import Postgres, Valkey
@@ -117,15 +117,16 @@ def rehearse(settings: Settings, running: Inherited) -> None:
             raise StartError(f"{variable(name)} was set or unset; {RESTART}")
     check_tls(settings)
     paths()  # what `serve` makes of the program: all of it can be imported, and fits together
-    prepare(settings, reached(settings))
+    prepare(settings, reached(settings), beside=running.version)
     running.leave_settings(settings)
 
 
-def prepare(given: Settings, settings: Settings) -> bool:
+def prepare(given: Settings, settings: Settings, *, beside: str = "") -> bool:
     """Bring the schema up to date, and see that database and Redis take us. True when there is no
-    account yet. `given` are the settings without what is embedded.
+    account yet. `given` are the settings without what is embedded; `beside`, the version of a
+    program that goes on meanwhile.
     """
-    new = prepare_database(settings)
+    new = prepare_database(settings, beside=beside)
     if given.database_url:
         check_secrets(settings)
     if given.redis_url:
@@ -239,14 +240,16 @@ def connections(settings: Settings, *, workers: int) -> int:
     return workers * (settings.database_pool + settings.database_heavy_pool + HEALING_CONNECTIONS)
 
 
-def prepare_database(settings: Settings, *, say: Say = say) -> bool:
+def prepare_database(settings: Settings, *, say: Say = say, beside: str = "") -> bool:
     """Bring the schema up to date and see that the connections suffice. True when there is no
-    account yet.
+    account yet. `beside` as in `prepare`.
     """
 
     async def prepare() -> bool:
         await _reachable(settings.database_url, say)
         await check_limits(settings.database_url)
+        if beside:
+            await check_predecessor(settings, beside)
         for name in await migrate(settings.database_url, erasing=ERASING):
             say(f"Migrated: {name}")
         connection = await connect(settings.database_url, timeout=10)
@@ -269,6 +272,23 @@ def prepare_database(settings: Settings, *, say: Say = say) -> bool:
     check_authority(settings.database_url)
     with _telling_of_the_database():
         return asyncio.run(prepare())
+
+
+async def check_predecessor(settings: Settings, version: str) -> None:
+    """See that the program of this version, which goes on meanwhile, can work with the schema that
+    this one makes.
+    """
+    connection = await connect(settings.database_url, timeout=10)
+    try:
+        waiting, _ = await missing(connection)
+    finally:
+        await connection.close()
+    for one in waiting:
+        if numbers(one.oldest_program()) > numbers(version):
+            raise StartError(
+                f"WarmDesk {version}, which serves, cannot work with migration {one.name}: give it"
+                f" WarmDesk {one.oldest_program()} first, or stop the server and start it"
+            )
 
 
 def check_authority(dsn: str) -> None:

@@ -414,6 +414,7 @@ class Supervisor:
             ),
             settings=self.rehearsal.settings if self.rehearsal else None,
             log_format=self.settings.log_format,
+            version=warmdesk.__version__,
         )
 
     def _share_metrics(self) -> None:

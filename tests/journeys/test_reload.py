@@ -424,8 +424,8 @@ async def test_settings_that_change_after_they_were_found_good_wait_for_the_next
         change(
             program / "server.py",
             lambda text: text.replace(
-                "    prepare(settings, reached(settings))\n",
-                "    prepare(settings, reached(settings))\n"
+                "    prepare(settings, reached(settings), beside=running.version)\n",
+                "    prepare(settings, reached(settings), beside=running.version)\n"
                 f"    Path({str(configured.file)!r}).write_text('workers = ')\n",
             ),
         )
@@ -449,7 +449,7 @@ async def test_a_rehearsal_without_end_is_ended(
         change(
             program / "server.py",
             lambda text: text.replace(
-                "    prepare(settings, reached(settings))\n",
+                "    prepare(settings, reached(settings), beside=running.version)\n",
                 "    say('It begins')\n    time.sleep(3600)\n",
             ),
         )
@@ -588,6 +588,21 @@ async def test_a_supervisor_that_is_killed_takes_all_with_it(configured: Configu
     async with configured.serve("workers = 2\n") as running:
         await configured.reload()
         await until(lambda: len(children(running.process.pid)) == 4, within=5, what="all buried")
+        family = children(running.process.pid)
+        running.process.kill()
+        await until(lambda: all(map(is_gone, family)), within=15, what="all ended")
+
+
+@pytest.mark.parametrize("at", ["server.reloading", "server.reloaded"])
+async def test_a_supervisor_that_is_killed_meanwhile_takes_all_with_it(
+    configured: Configured, at: str
+) -> None:
+    """The rehearsal too, and who is to take over from a worker."""
+    async with configured.serve("workers = 2\n") as running:
+        running.signal(signal.SIGHUP)
+        await until(
+            lambda: at in running.log and len(children(running.process.pid)) > 4, within=WITHIN
+        )
         family = children(running.process.pid)
         running.process.kill()
         await until(lambda: all(map(is_gone, family)), within=15, what="all ended")

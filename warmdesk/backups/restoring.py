@@ -325,8 +325,8 @@ async def _hold_schema(connection: Any) -> None:
     """
     await connection.execute("set local lock_timeout = '30s'")
     try:
-        await migrations.hold(connection)
-    except LOST:
+        await migrations.hold(connection, limit=LOCK_SECONDS)
+    except TimeoutError:
         words = "the schema is being brought up to date; try again later"
         raise Unavailable(words, retry_after=LOCK_SECONDS) from None
     try:

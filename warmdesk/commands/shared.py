@@ -104,8 +104,10 @@ def reached(
             yield whole
             return
     except server.DataInUse:
-        pass
-    yield server.reached(settings)
+        whole = server.reached(settings)
+    if migrated:
+        server.prepare_database(whole, say=aside)
+    yield whole
 
 
 def aside(line: str) -> None:

@@ -11,23 +11,45 @@ An advisory lock lets one process migrate and makes the others wait. A file that
 ran is refused. A database that is newer than this program is served only if its newest migration
 names this program or an older one (``-- oldest program: 0.1``): expand first, contract a release
 later, so that hosts can be upgraded one by one.
+
+Servers go on meanwhile. Who wants a table behind a migration that waits for it waits too, so a
+migration waits for a moment only, and begins again later. An index on a table that has grown is
+made ``concurrently``, in a file of such statements alone: each is then its own transaction, and a
+file that was interrupted is begun again, over what is left of its first try.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.resources
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
+
+import asyncpg
 
 import warmdesk
 from warmdesk.db.dial import connect
 
 LOCK = 0x5741524D
+TURN_SECONDS = 0.1
+"""How often a process looks whether another still migrates. It does not wait in PostgreSQL: an
+index that is made concurrently waits for all who do."""
+LOCK_MS = 300
+"""How long a migration waits for a table, and others behind it: a server's statements do for a
+second."""
+AGAIN_SECONDS = 1.0
+"""When it tries again; who waited behind it is served meanwhile."""
+INDEX_SECONDS = 24 * 3600.0
+"""How long an index may take that nobody waits for."""
 OLDEST = re.compile(r"^-- oldest program: (\d+(?:\.\d+)*)$", re.MULTILINE)
 TYPE = re.compile(r"^create type (\w+) as \((.*?)\);$", re.MULTILINE | re.DOTALL)
 WORD = re.compile(r"\w+")
+COMMENT = re.compile(r"^--.*$", re.MULTILINE)
+CONCURRENTLY = re.compile(r"^((?:create(?: unique)?|drop) index) concurrently\b", re.MULTILINE)
+MADE = re.compile(r"create(?: unique)? index concurrently (\w+)")
 DIGITS = 12
 """Of a digest in the name of a type."""
 LEDGER = """
@@ -65,6 +87,25 @@ class Migration(NamedTuple):
     def digest(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    def oldest_program(self) -> str:
+        """The oldest that works with what this makes."""
+        found = OLDEST.search(self.text)
+        if found is None:
+            raise MigrationError(f"migration {self.name} does not name its oldest program")
+        return found[1]
+
+    def steps(self) -> list[str]:
+        """Its statements, where each must be a transaction of its own; else none."""
+        if not CONCURRENTLY.search(self.text):
+            return []
+        found = [each.strip() for each in COMMENT.sub("", self.text).split(";") if each.strip()]
+        if not all(map(CONCURRENTLY.match, found)):
+            raise MigrationError(
+                f"migration {self.name} makes an index concurrently and does something else too;"
+                " that belongs in a file of its own"
+            )
+        return found
+
 
 def files(folder: str) -> list[tuple[str, str]]:
     """Name and text of each SQL file in a folder of ``sql/``, in order."""
@@ -78,15 +119,23 @@ def numbers(text: str) -> tuple[int, ...]:
 
 async def migrate(dsn: str, *, erasing: Iterable[str], limit: float = 300.0) -> list[str]:
     """Bring the schema up to this program, whose events of the names `erasing` blank what was told
-    before. Gives the names of the migrations that ran; `limit` in seconds for all.
+    before. Gives the names of the migrations that ran; `limit` in seconds for all, but for indexes
+    that nobody waits for. Raises `MigrationError`.
     """
+    end = asyncio.get_running_loop().time() + limit
     connection = await connect(dsn, timeout=10, command_timeout=limit)
     try:
-        await connection.execute("select pg_advisory_lock($1)", LOCK)
-        await connection.execute("set lock_timeout = '10s'")
+        while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
+            if asyncio.get_running_loop().time() > end:
+                raise MigrationError(
+                    "another process brings the schema up to date or restores a backup, and has not"
+                    f" come to an end in {limit:.0f} seconds"
+                )
+            await asyncio.sleep(TURN_SECONDS)
+        await connection.execute(f"set lock_timeout = {LOCK_MS}")
         await connection.execute("set client_min_messages = warning")
         await connection.execute(LEDGER)
-        return await _bring_up(connection, erasing)
+        return await _bring_up(connection, erasing, _When(end))
     finally:
         await connection.close()
 
@@ -96,14 +145,18 @@ async def lay(connection: Any, *, upto: int | None = None, erasing: Iterable[str
     changes; or to this program, with them.
     """
     await connection.execute(LEDGER)
-    await _bring_up(connection, erasing, upto)
+    await _bring_up(connection, erasing, upto=upto)
 
 
-async def hold(connection: Any) -> None:
+async def hold(connection: Any, *, limit: float) -> None:
     """Within a transaction: until its end no other process brings the schema up to date; wait for
-    one that does.
+    one that does, so many seconds, and then raise `TimeoutError`.
     """
-    await connection.execute("select pg_advisory_xact_lock($1)", LOCK)
+    end = asyncio.get_running_loop().time() + limit
+    while not await connection.fetchval("select pg_try_advisory_xact_lock($1)", LOCK):
+        if asyncio.get_running_loop().time() > end:
+            raise TimeoutError
+        await asyncio.sleep(TURN_SECONDS)
 
 
 def newest() -> int:
@@ -136,27 +189,73 @@ async def missing(connection: Any) -> tuple[list[Migration], bool]:
     return [one for version, one in sorted(known.items()) if version not in done], newer
 
 
-async def _bring_up(connection: Any, erasing: Iterable[str], upto: int | None = None) -> list[str]:
+class _When(NamedTuple):
+    """Beside servers that go on: when the tables are free, until the loop's time `end`."""
+
+    end: float
+
+    async def free(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+                return
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                if asyncio.get_running_loop().time() > self.end:
+                    raise MigrationError(
+                        f"{what} needs a table that somebody holds all the time, perhaps a backup;"
+                        " try again when that is done (pg_stat_activity shows who it is)"
+                    ) from None
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _bring_up(
+    connection: Any, erasing: Iterable[str], when: _When | None = None, *, upto: int | None = None
+) -> list[str]:
+    """Without `when` all is one transaction, of the caller's."""
     waiting, newer = await missing(connection)
     if upto is not None:
         waiting = [one for one in waiting if one.version <= upto]
     for one in waiting:
-        oldest = OLDEST.search(one.text)
-        if oldest is None:
-            raise MigrationError(f"migration {one.name} does not name its oldest program")
-        async with connection.transaction():
-            await connection.execute(one.text)
-            await connection.execute(
-                "insert into schema_migrations (version, name, sha256, oldest_program)"
-                " values ($1, $2, $3, $4)",
-                one.version,
-                one.name,
-                one.digest,
-                oldest[1],
-            )
+        one.oldest_program()
+        if when is None:
+            await _run(connection, one, CONCURRENTLY.sub(r"\1", one.text))
+        elif one.steps():
+            await _run_steps(connection, one)
+        else:
+            await when.free(f"migration {one.name}", partial(_run, connection, one, one.text))
     if not newer and upto is None:
         await _replace_functions(connection, erasing)
     return [one.name for one in waiting]
+
+
+async def _run(connection: Any, one: Migration, text: str) -> None:
+    async with connection.transaction():
+        await connection.execute(text)
+        await _note(connection, one)
+
+
+async def _run_steps(connection: Any, one: Migration) -> None:
+    """What is left of an index whose making was interrupted is taken away first."""
+    await connection.execute("set lock_timeout = 0")
+    for step in one.steps():
+        if made := MADE.match(step):
+            await connection.execute(
+                f"drop index concurrently if exists {made[1]}", timeout=INDEX_SECONDS
+            )
+        await connection.execute(step, timeout=INDEX_SECONDS)
+    await _note(connection, one)
+    await connection.execute(f"set lock_timeout = {LOCK_MS}")
+
+
+async def _note(connection: Any, one: Migration) -> None:
+    await connection.execute(
+        "insert into schema_migrations (version, name, sha256, oldest_program)"
+        " values ($1, $2, $3, $4)",
+        one.version,
+        one.name,
+        one.digest,
+        one.oldest_program(),
+    )
 
 
 async def _replace_functions(connection: Any, erasing: Iterable[str]) -> None:
