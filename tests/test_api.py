@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,84 +14,8 @@ from tests.person import Person
 from warmdesk import app
 from warmdesk.http.routing import BASE
 
-REFERENCE = """
-GET    /reports/time                                         200
-GET    /reports/timesheet                                    200
-POST   /time-entries                                         201
-PUT    /time-entries/:id                                     200
-DELETE /time-entries/:id                                     204
-POST   /auth/login                                          200
-POST   /auth/forgot-password                                200
-POST   /auth/reset-password                                 200
-POST   /auth/refresh                                        200
-POST   /auth/logout                                         204
-POST   /auth/register                                       201
-GET    /projects                                            200
-POST   /projects                                            201
-GET    /projects/:slug                                      200
-PUT    /projects/:slug                                      200
-DELETE /projects/:slug                                      204
-GET    /projects/:slug/columns                              200
-POST   /projects/:slug/columns                              201
-PUT    /projects/:slug/columns/:id                          200
-DELETE /projects/:slug/columns/:id                          204
-PATCH  /projects/:slug/columns/reorder                      200
-GET    /projects/:slug/columns/:colId/cards                 200
-POST   /projects/:slug/columns/:colId/cards                 201
-GET    /projects/:slug/cards/:cardId                        200
-PUT    /projects/:slug/cards/:cardId                        200
-DELETE /projects/:slug/cards/:cardId                        204
-PATCH  /projects/:slug/cards/:cardId/move                   200
-PATCH  /projects/:slug/cards/:cardId/reorder                200
-GET    /projects/:slug/cards/:cardId/comments               200
-POST   /projects/:slug/cards/:cardId/comments               201
-PUT    /projects/:slug/cards/:cardId/comments/:commentId    200
-DELETE /projects/:slug/cards/:cardId/comments/:commentId    204
-GET    /projects/:slug/cards/:cardId/checklist              200
-POST   /projects/:slug/cards/:cardId/checklist              201
-PUT    /projects/:slug/cards/:cardId/checklist/:itemId      200
-DELETE /projects/:slug/cards/:cardId/checklist/:itemId      204
-POST   /projects/:slug/cards/:cardId/attachments            201
-DELETE /projects/:slug/cards/:cardId/attachments/:id        204
-GET    /projects/:slug/cards/:cardId/links                  200
-POST   /projects/:slug/cards/:cardId/links                  201
-POST   /projects/:slug/ticket                               201
-PATCH  /projects/:slug/ticket/:ref                          200
-GET    /projects/:slug/chat/messages                        200
-POST   /projects/:slug/chat/messages                        201
-PUT    /projects/:slug/chat/messages/:id                    200
-DELETE /projects/:slug/chat/messages/:id                    204
-POST   /projects/:slug/chat/messages/:id/reactions          201
-GET    /projects/:slug/topics                               200
-POST   /projects/:slug/topics                               201
-GET    /projects/:slug/topics/:id                           200
-PUT    /projects/:slug/topics/:id                           200
-DELETE /projects/:slug/topics/:id                           204
-POST   /projects/:slug/topics/:id/replies                   201
-POST   /webhooks/:token                                     201
-POST   /github-webhook/:token                               200
-POST   /gitlab-webhook/:token                               200
-POST   /gitea-webhook/:token                                200
-GET    /conversations                                       200
-POST   /conversations                                       201
-GET    /conversations/:id/messages                          200
-POST   /conversations/:id/messages                          201
-GET    /users/me                                            200
-PUT    /users/me                                            200
-GET    /users                                               200
-POST   /users                                               201
-PUT    /users/:id                                           200
-GET    /admin/system-settings                               200
-PUT    /admin/system-settings                               200
-GET    /ws/:slug                                            101
-GET    /ws/user                                             101
-GET    /metrics                                             200
-GET    /health                                              200
-GET    /ready                                               200
-GET    /version                                             200
-"""
-
-LINES = [tuple(line.split()) for line in REFERENCE.strip().splitlines()]
+REFERENCE = Path(__file__).with_name("data") / "reference.txt"
+LINES = [tuple(line.split()) for line in REFERENCE.read_text().splitlines()]
 
 
 def anonymous(path: str) -> str:

@@ -68,7 +68,7 @@ TABLES: dict[str, str] = {
     "conversation_members": "100 a conversation",
     "conversation_messages": WORK,
     "mails": "a day: resets_per_address, and 200 invitations an hour and user; one a user in"
-    " five minutes of notifications",
+    " five minutes of notifications, and an administrator and backup",
     "mfa_challenges": "100 sign-ins in a quarter of an hour and address; 5 minutes",
     "recovery_codes": "10 a user",
     "password_resets": "one a minute and user; an hour",

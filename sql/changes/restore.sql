@@ -165,6 +165,7 @@ begin
         from was_users w where w.id = one and u.id = one;
         perform purge_account(one, address_);
     end loop;
+    perform carry_addresses();
 
     with gone as (
         delete from project_members m using less_members w
@@ -217,6 +218,28 @@ begin
     delete from password_resets r where not exists (select 1 from was_resets w where w.token_hash = r.token_hash);
     perform carry_letters();
     return json_build_object('sessions', sessions_, 'keys', keys_, 'members', members_, 'users', users_);
+end
+$$;
+
+-- The address that somebody has now stays theirs: an older one may be another's by now, who would get their mails, and with them a
+-- new password. Not where somebody who came back alone has it: then the older one comes back.
+create or replace function carry_addresses() returns void language plpgsql as $$
+begin
+    create temp table new_addresses on commit drop as
+    select u.id, w.email from users u
+    inner join was_users w on w.id = u.id
+    where w.email <> u.email and w.purged_at is null and u.purged_at is null;
+    create index on new_addresses (id);
+    analyze new_addresses;
+    -- Each that stays as it was may stand in the way of another.
+    loop
+        delete from new_addresses n using users u
+        where lower(u.email) = lower(n.email) and u.id <> n.id and not exists (select 1 from new_addresses o where o.id = u.id);
+        exit when not found;
+    end loop;
+    -- Two may have exchanged theirs.
+    update users u set email = 'address of ' || u.id from new_addresses n where n.id = u.id;
+    update users u set email = n.email from new_addresses n where n.id = u.id;
 end
 $$;
 

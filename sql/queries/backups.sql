@@ -2,6 +2,10 @@
 -- Takes the lock of the one process that makes a backup or restores one, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645442'::integer);
 
+-- name: wait_for_transactions -> value, by key
+-- Transactions of this connection take as long as they take, also where the server has a limit for them.
+select set_config(s.name, '0', false) from pg_settings as s where s.name = 'transaction_timeout';
+
 -- name: facts -> one, by key
 -- What a backup says of the installation; the first question of its snapshot.
 select
@@ -129,8 +133,8 @@ from backup_state as b;
 update backup_state set last_run_at = clock_timestamp(), last_ok = null;
 
 -- name: note -> nothing, by key
--- What became of a backup.
-update backup_state set last_run_at = clock_timestamp(), last_filename = :filename::text, last_ok = :ok::boolean;
+-- What became of a backup, and whom it is told. See sql/changes/backups.sql.
+select note_backup(:filename::text, :ok::boolean, :about::json, :address::text, :each::boolean);
 
 -- name: loading -> many, by key
 -- What is done before the rows of these tables are loaded, and after it. Triggers have done what they do where the rows come from.
@@ -155,8 +159,29 @@ from pg_class as c
 where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
     and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
 
--- name: aside -> one, by key
--- How a database beside the others is made, and taken away.
+-- name: hold_number -> nothing, by key
+-- The scratch database with this number is this connection's, as long as it lasts.
+select pg_advisory_lock(x'77645643'::integer, :number::integer);
+
+-- name: scratch -> one, by key
+-- The name of a database beside this one, and how it is made and taken away.
 select
-    format('create database %I template template0', :name::text) as make,
-    format('drop database %I with (force)', :name::text) as drop;
+    s.name, format('create database %I template template0', s.name) as make,
+    format('drop database if exists %I with (force)', s.name) as drop
+from (
+    select 'warmdesk_verify_' || d.oid || '_' || lpad(to_hex(:number::integer), 8, '0') as name from pg_database as d
+    where d.datname = current_database()
+) as s;
+
+-- name: left_over -> many, by key
+-- The databases that were made so from this one and whose connection is gone: each is this connection's now.
+with made as materialized (
+    select s.datname as name, ('x' || right(s.datname, 8))::bit(32)::integer as number
+    from pg_database as d
+    inner join pg_database as s on s.datname ~ ('^warmdesk_verify_' || d.oid || '_[0-9a-f]{8}$')
+    where d.datname = current_database() and pg_get_userbyid(s.datdba) = current_user
+)
+select
+    m.name::text as name, format('drop database if exists %I with (force)', m.name) as drop
+from made as m
+where pg_try_advisory_lock(x'77645643'::integer, m.number);

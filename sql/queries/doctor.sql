@@ -7,6 +7,7 @@ select
     current_setting('fsync') = 'on' as fsync,
     current_setting('full_page_writes') = 'on' as full_page_writes,
     current_setting('synchronous_commit') as synchronous_commit,
+    current_database() as database,
     current_user as role,
     current_schema() as schema,
     coalesce(has_schema_privilege(current_schema(), 'create'), false) as creates,
@@ -17,6 +18,8 @@ select
             c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'S', 'v')
             and not pg_has_role(c.relowner, 'usage')
     ) as foreign_tables,
+    has_database_privilege(d.oid, 'temporary') as temporary,
+    (select r.rolcreatedb or r.rolsuper from pg_roles as r where r.rolname = current_user) as makes_databases,
     d.datcollversion as collation,
     pg_database_collation_actual_version(d.oid) as collation_now
 from pg_database as d

@@ -85,6 +85,17 @@ from first_due as f
 where m.id = f.id
 returning m.id, m.kind, m.user_id, m.address, m.notification_ids, m.invitation_id, m.takes, m.failures;
 
+-- name: backup -> many, by key
+-- Who is told of a backup, and what; no row when it was an administrator, and is none now. In the language of whoever has the
+-- address here, if somebody has.
+select
+    coalesce(u.email, m.address) as email, coalesce(u.display_name, a.display_name, '') as name, coalesce(u.locale, a.locale) as locale,
+    m.about::text as about
+from mails as m
+left join users as u on u.id = m.user_id
+left join users as a on lower(a.email) = lower(m.address)
+where m.id = :id::bigint and (m.user_id is null or (u.global_role = 'admin' and u.is_active and u.deleted_at is null));
+
 -- name: done -> nothing, by key
 -- A mail is done with: see finish_mail in sql/changes/invitations.sql.
 select finish_mail(:id::bigint, :takes::integer, :outcome::text);

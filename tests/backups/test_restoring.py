@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import shutil
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from msgspec.structs import replace
 from tests.conftest import Board, Servers, serving
 from tests.disk import small_disk
 from tests.person import PASSWORD, Person
+from tests.uploads import PNG, upload
 from warmdesk import disk
 from warmdesk.auth.passwords import hash_password
-from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Table, Writing
+from warmdesk.backups.archive import FORMAT, Broken, Manifest, Reading, Table, Writing, holding
 from warmdesk.backups.directory import new_name
 from warmdesk.backups.making import OWN, TEXT, long_connection, make, write_table
 from warmdesk.backups.restoring import checked, restore
@@ -220,6 +223,114 @@ async def test_no_token_is_good_twice_and_no_letter_is_sent_twice(
     await connection.close()
 
 
+ADDRESSES = """
+insert into users (id, email, username, password_hash, display_name)
+overriding system value values
+    (101, 'a@example.org', 'a', 'x', 'A'), (102, 'b@example.org', 'b', 'x', 'B'),
+    (103, 'c@example.org', 'c', 'x', 'C'), (104, 'd@example.org', 'd', 'x', 'D'),
+    (105, 'e@example.org', 'e', 'x', 'E'), (106, 'f@example.org', 'f', 'x', 'F'),
+    (107, 'g@example.org', 'g', 'x', 'G')
+"""
+MOVED = """
+update users set email = 'between' where id = 101;
+update users set email = 'A@example.org' where id = 102;
+update users set email = 'b@example.org' where id = 101;
+update users set email = 'new@example.org' where id = 103;
+delete from users where id = 104;
+update users set email = 'd@example.org' where id = 105;
+update users set email = 'e@example.org' where id = 106;
+update users set email = 'c@example.org' where id = 107;
+"""
+
+
+@pytest.mark.foul
+async def test_an_address_that_was_changed_since_stays(settings: Settings, tmp_path: Path) -> None:
+    """Also two that were exchanged, and one that somebody took who is here now; but none that is
+    another's who comes back, nor one that waits for such a one.
+    """
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute(ADDRESSES)
+    made = await make(settings, tmp_path, include_files=False)
+    await connection.execute(MOVED)
+    await connection.close()
+    await restore(settings, tmp_path / made.filename)
+    connection = await asyncpg.connect(settings.database_url)
+    rows = await connection.fetch("select id, email from users where id > 100 order by id")
+    assert dict(rows) == {
+        101: "b@example.org",
+        102: "A@example.org",
+        103: "new@example.org",
+        104: "d@example.org",
+        105: "e@example.org",
+        106: "f@example.org",
+        107: "c@example.org",
+    }
+    await connection.close()
+
+
+@pytest.mark.foul
+async def test_a_file_that_is_deleted_meanwhile_is_restored_and_verified(
+    settings: Settings, board: Board, alice: Person, tmp_path: Path
+) -> None:
+    """Each stage reads what the first one read, whatever has its name by then."""
+    card = await board.card("with a file")
+    path = f"{board.path}/cards/{card['id']}/attachments"
+    await upload(alice, path, ("a.png", PNG))
+    made = await make(settings, tmp_path, include_files=True)
+    assert made.manifest.files
+    archive = tmp_path / made.filename
+    aside = tmp_path / "aside"
+    for work in (verify, restore):
+        shutil.copy(archive, aside)
+        stages: list[str] = []
+
+        def told(stage: str, done: int, total: int, stages: list[str] = stages) -> None:
+            if not stages:
+                archive.unlink()
+                archive.write_bytes(b"another")
+            stages.append(stage)
+
+        for each in stored(settings):
+            each.unlink()
+        await work(settings, archive, progress=told)
+        assert {"check", "tables", "index"} <= set(stages)
+        aside.rename(archive)
+    assert [each.read_bytes() for each in stored(settings)] == [PNG]
+
+
+def stored(settings: Settings) -> list[Path]:
+    """The files of the store."""
+    return [each for each in Path(settings.file_store).rglob("*") if each.is_file()]
+
+
+@pytest.mark.foul
+async def test_a_database_with_a_limit_for_transactions_is_no_obstacle(
+    settings: Settings, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    version = connection.get_server_version().major
+    if version < 17:
+        await connection.close()
+        pytest.skip(f"this PostgreSQL is {version}; 17 and newer have transaction_timeout")
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(f"alter database {name} set transaction_timeout = '300ms'")
+    await connection.close()
+    dawdled = set()
+
+    def dawdle(stage: str, done: int, total: int) -> None:
+        if stage not in dawdled:
+            dawdled.add(stage)
+            time.sleep(0.5)
+
+    made = await make(settings, tmp_path, include_files=False, progress=dawdle)
+    assert dawdled == {"tables"}
+    dawdled.clear()
+    assert (await verify(settings, tmp_path / made.filename, progress=dawdle)).faults == []
+    dawdled.clear()
+    await restore(settings, tmp_path / made.filename, safety=tmp_path, progress=dawdle)
+    assert {"tables", "index", "migrate"} <= dawdled
+
+
 @pytest.mark.foul
 async def test_with_all_rights_no_letter_is_sent_twice_and_the_audit_stays(
     settings: Settings, tmp_path: Path
@@ -313,13 +424,14 @@ async def test_a_check_that_nobody_waits_for_ends(
             raise
 
     monkeypatch.setattr(Reading, "check", slow)
-    checking = asyncio.create_task(checked(tmp_path / made.filename, ""))
-    assert await asyncio.to_thread(began.wait, 30)
-    checking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await checking
-    go_on.set()
-    assert await asyncio.to_thread(ended.wait, 30)
+    with holding(tmp_path / made.filename) as held:
+        checking = asyncio.create_task(checked(held, ""))
+        assert await asyncio.to_thread(began.wait, 30)
+        checking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await checking
+        go_on.set()
+        assert await asyncio.to_thread(ended.wait, 30)
 
 
 async def test_a_table_of_somebody_else_is_neither_in_a_backup_nor_taken_away(

@@ -299,6 +299,37 @@ async def test_a_role_that_may_not(servers: Servers, keeper: Any, empty_database
     assert f'alter database … owner to "{name}"' in said.do
 
 
+async def test_a_role_that_can_put_no_backup_back(keeper: Any, empty_database_url: str) -> None:
+    role = f"poor_{os.getpid()}"
+    await keeper.execute(f"create role {role} login")
+    connection = await asyncpg.connect(empty_database_url)
+    name = await connection.fetchval("select current_database()")
+    dsn = empty_database_url.replace("//warmdesk@", f"//{role}@")
+    restored, verified = "no backup can be restored", "no backup can be verified"
+
+    async def said() -> list[Finding]:
+        findings = await found(postgresql(Settings(database_url=dsn)))
+        check_all(findings)
+        return [each for each in findings if each.says.startswith((restored, verified))]
+
+    try:
+        (finding,) = await said()
+        assert finding.verdict is WARNING
+        assert finding.says.startswith(verified), "everybody may make temporary tables"
+        await keeper.execute(finding.do.partition(",")[0])
+        assert await said() == []
+        await connection.execute(f"revoke temporary on database {name} from public")
+        (finding,) = await said()
+        assert finding.verdict is WARNING
+        assert finding.says.startswith(restored)
+        await connection.execute(finding.do)
+        assert await said() == []
+    finally:
+        await connection.execute(f"drop owned by {role}")
+        await connection.close()
+        await keeper.execute(f"drop role {role}")
+
+
 async def test_text_that_is_not_utf8(servers: Servers, keeper: Any) -> None:
     options = "template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     await keeper.execute(f"create database askii {options}")

@@ -27,8 +27,8 @@ TAG = 16
 SALT = NONCE = KEY = 16
 COST = 15
 """The work factor that we write, as a power of two: 32 MiB of memory and a tenth of a second."""
-MOST = 20
-"""The greatest that we read, 1 GiB: what age itself writes is 18."""
+MOST = 18
+"""The greatest that we read, and what age itself writes: 256 MiB of memory, and a second."""
 ZERO = bytes(12)
 LONGEST_LINE = 1024
 
@@ -134,8 +134,14 @@ def _open(source: BinaryIO, passphrase: str) -> tuple[bytes, bytes]:
     if kind[:2] != [b"->", b"scrypt"] or len(kind) != 4 or not kind[3].isdigit():
         raise NotWhole("the file is not encrypted to a passphrase")
     cost = int(kind[3])
-    if not 1 <= cost <= MOST:
-        raise NotWhole(f"the file's passphrase has a work factor of {cost}; at most {MOST} is read")
+    if not cost:
+        raise NotWhole("the file's passphrase has a work factor of 0, which there is not")
+    if cost > MOST:
+        raise NotWhole(
+            f"opening the file would take too much memory: its passphrase has a work factor of"
+            f" {cost}, and at most {MOST} is read; open it with age, which gives an archive that"
+            " can be read as it is"
+        )
     if not end.startswith(b"--- "):
         raise NotWhole("the encrypted file's header is not whole")
     salt, sealed, mac = (

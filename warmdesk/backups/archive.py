@@ -16,10 +16,13 @@ is put to use (`Reading.check`), and no name from it becomes a path.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import hashlib
+import io
 import os
 import re
+import stat
 import tarfile
 import zlib
 from collections import deque
@@ -33,9 +36,11 @@ import msgspec
 
 from warmdesk import disk
 from warmdesk.backups import age
+from warmdesk.errors import NotFound
 from warmdesk.packing import QUICK, pack
 
 PIECE = 1 << 20
+BUFFER = 128 << 10
 LARGEST_PIECE = 4 << 20
 LARGEST_FILE = 1 << 30
 LARGEST_MANIFEST = 16 << 20
@@ -225,6 +230,68 @@ class Writing:
             self.part.unlink(missing_ok=True)
 
 
+class Held:
+    """An archive that is open. It is read several times, and is the same each time: also when its
+    name is deleted meanwhile, or becomes another file's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # What is no ordinary file must not be waited for.
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        self.name, self.size = path.name, found.st_size
+
+    def from_start(self) -> BinaryIO:
+        """A stream of all of it, which whoever reads it closes."""
+        return cast(BinaryIO, io.BufferedReader(_FromStart(os.dup(self._fd)), BUFFER))
+
+    def close(self) -> None:
+        """Streams that are open go on; a thread that nobody waits for opens no other file."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+
+class _FromStart(io.RawIOBase):
+    """An open file, read at a place of its own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._at = fd, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = os.preadv(self._fd, [buffer], self._at)
+        self._at += size
+        return size
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[Held]:
+    """An archive, held; 404 when it is not there or cannot be read."""
+    try:
+        held = Held(path)
+    except FileNotFoundError:
+        raise NotFound("there is no such backup") from None
+    except OSError as error:
+        raise NotFound(f"{path.name} cannot be read: {error.strerror}") from None
+    try:
+        yield held
+    finally:
+        held.close()
+
+
 class Member(msgspec.Struct):
     """What comes next of an archive: a piece of a table, or a file; `pieces` gives its content."""
 
@@ -239,9 +306,9 @@ class Reading:
     `age.WrongPassphrase`; for threads, not for the loop.
     """
 
-    def __init__(self, path: Path, passphrase: str = "") -> None:
+    def __init__(self, archive: Path | Held, passphrase: str = "") -> None:
         self.manifest: Manifest | None = None
-        self._path, self._passphrase = path, passphrase
+        self._archive, self._passphrase = archive, passphrase
         self._sum = hashlib.sha256()
 
     def check(self, step: Any = None) -> Manifest:
@@ -277,9 +344,9 @@ class Reading:
 
     def members(self, step: Any = None) -> Iterator[Member]:
         """The pieces and files in their order; `manifest` is known after the last."""
-        with _saying(), self._path.open("rb") as file:
+        with _saying(), self._open() as file:
             start = file.peek(len(age.VERSION))[: len(age.VERSION)]
-            source: Any = file
+            source = file
             if age.is_age(start):
                 if not self._passphrase:
                     raise Broken("the backup is encrypted; its passphrase is needed")
@@ -315,6 +382,10 @@ class Reading:
             archive.end()
         if self.manifest is None:
             raise Broken("the backup was cut: its manifest is missing")
+
+    def _open(self) -> Any:
+        held = self._archive
+        return held.from_start() if isinstance(held, Held) else held.open("rb")
 
     def _summed(self, size: int, content: Any) -> Iterator[bytes]:
         while size:

@@ -44,8 +44,10 @@ TEXT = {
 PATIENT = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
     "lock_timeout": "0",
 }
+"""So that no limit of a role or a database ends what takes long; see `long_connection`."""
 FULL_SECONDS = 60
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,8 @@ async def long_connection(settings: Settings) -> AsyncIterator[Any]:
         settings.database_url, timeout=10, server_settings=TEXT | PATIENT, statement_cache_size=0
     )
     try:
+        # Only PostgreSQL 17 and newer know it, and an older one refuses whoever begins with it.
+        await sql.backups.wait_for_transactions(connection)
         yield connection
     finally:
         connection.terminate()
@@ -92,7 +96,8 @@ class Turn:
         """Make a backup of the moment at which the turn began, encrypted where the settings say so.
         503 while the disk has no room for it; nothing stays of one that fails.
         """
-        await asyncio.to_thread(clear, directory)
+        with failing():
+            await asyncio.to_thread(clear, directory)
         return await write(
             self._connection,
             Files(self._settings) if include_files else None,
@@ -138,7 +143,8 @@ async def write(
     """Write what a transaction sees as an archive into the directory."""
     facts = await sql.backups.facts(connection)
     created_at: datetime = facts["created_at"]
-    await asyncio.to_thread(_check_room, directory)
+    with failing():
+        await asyncio.to_thread(_check_room, directory)
     archive = Writing(
         directory / new_name(created_at, encrypted=bool(passphrase)), passphrase=passphrase
     )

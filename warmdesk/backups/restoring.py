@@ -30,7 +30,7 @@ import asyncpg
 import msgspec
 
 from warmdesk.backups.age import NotWhole, WrongPassphrase
-from warmdesk.backups.archive import Broken, Manifest, Member, Reading
+from warmdesk.backups.archive import Broken, Held, Manifest, Member, Reading, holding
 from warmdesk.backups.making import OWN, Backup, Progress, long_connection, silent, take_turn, write
 from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
@@ -76,62 +76,63 @@ async def restore(
     409 while another is made or restored, 422 for an archive that cannot be restored, 503 when the
     tables cannot be had; then nothing changed.
     """
-    manifest = await checked(path, passphrase, progress)
-    files = Files(settings)
-    if manifest.files:
-        with fitting(path):
-            await _put_files(files, path, passphrase, manifest, progress)
-    async with long_connection(settings) as connection:
-        async with connection.transaction():
-            await take_turn(connection)
-            await _hold_schema(connection)
-            await _lock_all(connection, "exclusive")
-            kept = None
-            if safety is not None:
-                word = settings.backup_passphrase
-                kept = await write(connection, None, safety, passphrase=word, progress=progress)
-            here = await sql.backups.facts(connection)
-            sequences = await _last_values(connection)
-            await sql.backups.remember(connection)
-            await _lock_all(connection, "access exclusive")
-            await _drop_all(connection)
-            await fill(connection, path, passphrase, manifest, progress)
-            for name, last in sequences.items():
-                await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
-            progress("migrate", 0, 0)
-            await migrations.lay(connection, erasing=ERASING)
-            if manifest.files:
-                await _put_lost_files(connection, files, path, passphrase, manifest, progress)
-            carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
-            if not carry and here["origin"] == manifest.origin:
-                await sql.backups.carry_letters(connection)
-            elif here["origin"] == manifest.origin:
-                carried = json.loads(
-                    await sql.backups.carry_over(
-                        connection,
-                        made_at=_moment(manifest),
-                        actor=actor_id,
+    with holding(path) as held:
+        manifest = await checked(held, passphrase, progress)
+        files = Files(settings)
+        if manifest.files:
+            with fitting(held):
+                await _put_files(files, held, passphrase, manifest, progress)
+        async with long_connection(settings) as connection:
+            async with connection.transaction():
+                await take_turn(connection)
+                await _hold_schema(connection)
+                await _lock_all(connection, "exclusive")
+                kept = None
+                if safety is not None:
+                    word = settings.backup_passphrase
+                    kept = await write(connection, None, safety, passphrase=word, progress=progress)
+                here = await sql.backups.facts(connection)
+                sequences = await _last_values(connection)
+                await sql.backups.remember(connection)
+                await _lock_all(connection, "access exclusive")
+                await _drop_all(connection)
+                await fill(connection, held, passphrase, manifest, progress)
+                for name, last in sequences.items():
+                    await _lift(connection, name, max(last, manifest.sequences.get(name, 0)))
+                progress("migrate", 0, 0)
+                await migrations.lay(connection, erasing=ERASING)
+                if manifest.files:
+                    await _put_lost_files(connection, files, held, passphrase, manifest, progress)
+                carried = {"sessions": 0, "keys": 0, "members": 0, "users": 0}
+                if not carry and here["origin"] == manifest.origin:
+                    await sql.backups.carry_letters(connection)
+                elif here["origin"] == manifest.origin:
+                    carried = json.loads(
+                        await sql.backups.carry_over(
+                            connection,
+                            made_at=_moment(manifest),
+                            actor=actor_id,
+                        )
                     )
+                await sql.backups.note_restore(
+                    connection,
+                    actor_id=actor_id,
+                    ip=ip,
+                    after=msgspec.json.encode(
+                        {"filename": held.name, "created_at": manifest.created_at}
+                    ).decode(),
                 )
-            await sql.backups.note_restore(
-                connection,
-                actor_id=actor_id,
-                ip=ip,
-                after=msgspec.json.encode(
-                    {"filename": path.name, "created_at": manifest.created_at}
-                ).decode(),
-            )
-            messages = await sql.backups.begin_again(connection, origin=manifest.origin)
-            progress("commit", 0, 0)
-        log.info("restore.done filename=%s carried_over=%s", path.name, json.dumps(carried))
-        # What comes now is no part of it: it is done, whatever becomes of this.
-        await _settle(connection)
+                messages = await sql.backups.begin_again(connection, origin=manifest.origin)
+                progress("commit", 0, 0)
+            log.info("restore.done filename=%s carried_over=%s", held.name, json.dumps(carried))
+            # What comes now is no part of it: it is done, whatever becomes of this.
+            await _settle(connection)
     return Restored(manifest, kept, carried, messages)
 
 
-async def checked(path: Path, passphrase: str, progress: Progress = silent) -> Manifest:
+async def checked(held: Held, passphrase: str, progress: Progress = silent) -> Manifest:
     """The manifest of an archive that is whole and that this program can restore; 422 otherwise."""
-    size = path.stat().st_size
+    size = held.size
     over = threading.Event()
 
     def step(at: int) -> None:
@@ -140,11 +141,11 @@ async def checked(path: Path, passphrase: str, progress: Progress = silent) -> M
         progress("check", at, size)
 
     try:
-        manifest = await asyncio.to_thread(Reading(path, passphrase).check, step)
+        manifest = await asyncio.to_thread(Reading(held, passphrase).check, step)
     except WrongPassphrase as error:
         raise Impossible(str(error), code="passphrase") from None
     except (Broken, NotWhole) as error:
-        raise Impossible(f"{path.name}: {error}", code="backup") from None
+        raise Impossible(f"{held.name}: {error}", code="backup") from None
     finally:
         # Its thread would go on to the end of the file, and a process that stops waits for it.
         over.set()
@@ -152,11 +153,11 @@ async def checked(path: Path, passphrase: str, progress: Progress = silent) -> M
         _moment(manifest)
         UUID(manifest.origin)
     except ValueError:
-        raise Impossible(f"{path.name}: the manifest cannot be", code="backup") from None
+        raise Impossible(f"{held.name}: the manifest cannot be", code="backup") from None
     newest = migrations.newest()
     if manifest.schema > newest:
         raise Impossible(
-            f"{path.name} is of WarmDesk {manifest.program} with migration {manifest.schema}; this"
+            f"{held.name} is of WarmDesk {manifest.program} with migration {manifest.schema}; this"
             f" program knows {newest}: restore it with that one or a newer",
             code="backup",
         )
@@ -171,47 +172,47 @@ def _moment(manifest: Manifest) -> datetime:
 
 
 async def fill(
-    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+    connection: Any, held: Held, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
     """Within a transaction and an empty schema: the tables of the program that wrote the archive,
     with its rows, indexed and connected. 422 for rows that do not fit there.
     """
-    with fitting(path):
-        await _fill(connection, path, passphrase, manifest, progress)
+    with fitting(held):
+        await _fill(connection, held, passphrase, manifest, progress)
 
 
 @contextmanager
-def fitting(path: Path) -> Iterator[None]:
+def fitting(held: Held) -> Iterator[None]:
     """422 for what only shows when an archive is put to use: it was made by somebody else, or is
     another one than when it was checked.
     """
     try:
         yield
     except (Broken, NotWhole, WrongPassphrase) as error:
-        raise Impossible(f"{path.name} changed meanwhile: {error}", code="backup") from error
+        raise Impossible(f"{held.name} changed meanwhile: {error}", code="backup") from error
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         cause = type(error).__name__
-        words = f"{path.name}: its rows do not fit together ({cause})"
+        words = f"{held.name}: its rows do not fit together ({cause})"
         raise Impossible(words, code="backup") from error
 
 
 async def _fill(
-    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+    connection: Any, held: Held, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
     await migrations.lay(connection, upto=manifest.schema)
     found = {row["name"]: row["columns"] for row in await sql.backups.tables(connection)}
     for name, table in manifest.tables.items():
         if name in OWN or name not in found or not set(table.columns) <= set(found[name]):
-            raise Impossible(f"{path.name}: there is no such table as {name}", code="backup")
+            raise Impossible(f"{held.name}: there is no such table as {name}", code="backup")
     if lacking := found.keys() - OWN - manifest.tables.keys():
-        raise Impossible(f"{path.name}: the table {min(lacking)} is missing", code="backup")
+        raise Impossible(f"{held.name}: the table {min(lacking)} is missing", code="backup")
     keys = await sql.backups.keys(connection)
     for key in keys:
         await connection.execute(key["drop"])
     loading = await sql.backups.loading(connection, names=list(manifest.tables))
     for step in loading:
         await connection.execute(step["before"])
-    await _copy_rows(connection, path, passphrase, manifest, progress)
+    await _copy_rows(connection, held, passphrase, manifest, progress)
     progress("index", 0, len(keys))
     await connection.execute("set local maintenance_work_mem = '128MB'")
     for done, key in enumerate(sorted(keys, key=lambda key: (key["rank"] == 1, key["rank"]))):
@@ -224,10 +225,10 @@ async def _fill(
 
 
 async def _copy_rows(
-    connection: Any, path: Path, passphrase: str, manifest: Manifest, progress: Progress
+    connection: Any, held: Held, passphrase: str, manifest: Manifest, progress: Progress
 ) -> None:
     """One COPY a table, of the pieces as they come."""
-    rows = _Rows(Reading(path, passphrase).members(), manifest, progress)
+    rows = _Rows(Reading(held, passphrase).members(), manifest, progress)
     await rows.next()
     while rows.table:
         name, table = rows.table, manifest.tables[rows.table]
@@ -235,7 +236,7 @@ async def _copy_rows(
             name, columns=table.columns, source=rows.of_table(), freeze=True
         )
         if status.split()[-1] != str(table.rows) or rows.digest.hexdigest() != table.sha256:
-            raise Impossible(f"{path.name}: the rows of {name} are not its rows", code="backup")
+            raise Impossible(f"{held.name}: the rows of {name} are not its rows", code="backup")
 
 
 class _Rows:
@@ -269,7 +270,7 @@ class _Rows:
 
 async def _put_files(
     files: Files,
-    path: Path,
+    held: Held,
     passphrase: str,
     manifest: Manifest,
     progress: Progress,
@@ -277,7 +278,7 @@ async def _put_files(
     only: set[str] | None = None,
 ) -> None:
     """Files that are not there, or not whole. They are named by chance and never change."""
-    members = Reading(path, passphrase).members()
+    members = Reading(held, passphrase).members()
     done = 0
     while (member := await _next(members)) is not None:
         if not member.file or (only is not None and member.file not in only):
@@ -296,7 +297,7 @@ async def _put_files(
 async def _put_lost_files(
     connection: Any,
     files: Files,
-    path: Path,
+    held: Held,
     passphrase: str,
     manifest: Manifest,
     progress: Progress,
@@ -311,8 +312,8 @@ async def _put_lost_files(
                 lost.add(row["stored_name"])
         after = rows[-1]["stored_name"]
     if lost:
-        with fitting(path):
-            await _put_files(files, path, passphrase, manifest, progress, only=lost)
+        with fitting(held):
+            await _put_files(files, held, passphrase, manifest, progress, only=lost)
 
 
 async def _next(members: Iterator[Member]) -> Member | None:

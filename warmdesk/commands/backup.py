@@ -1,8 +1,10 @@
 """Make a backup of all that there is, or `verify` one: restore it aside and compare.
 
-It is made while the server runs and people write, and is one file. `verify` reads a backup whole,
-makes a database beside the others, puts it there, and compares every table with what the backup
-says; then that database is gone. Its rows fit this program, or the reason is told.
+It is made while the server runs and people write, and is one file in the directory of the backups,
+of which the oldest go, as when one is made by the clock. ``--into`` another directory none goes,
+and nothing is noted. `verify` reads a backup whole, makes a database beside the others, puts it
+there, and compares every table with what the backup says; then that database is gone. Its rows fit
+this program, or the reason is told.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from warmdesk.backups.directory import directory_of
-from warmdesk.backups.making import make
+from warmdesk.backups.keeping import is_kept, keep
+from warmdesk.backups.making import Backup, Progress, Turn, long_connection, turn
 from warmdesk.backups.verifying import verify
 from warmdesk.commands.progress import progressing
-from warmdesk.commands.shared import Mistake, Status, answer, reached
+from warmdesk.commands.shared import Mistake, Status, answer, aside, reached
 from warmdesk.config import Settings
+from warmdesk.db import migrations
+from warmdesk.db.queries import sql
+from warmdesk.system import System
 
 EXAMPLE = "warmdesk backup"
 JSON = True
@@ -28,25 +35,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-files", action="store_true", help="the database alone, not what was uploaded"
     )
+    parser.add_argument(
+        "--into", type=Path, metavar="DIR", help="not into the directory of the backups"
+    )
 
 
 def run(wanted: argparse.Namespace) -> int:
     if (wanted.verb is None) != (wanted.file is None):
         raise Mistake("verify wants the file of a backup")
+    if wanted.verb and wanted.into:
+        raise Mistake("verify writes nothing; --into goes without it")
     with reached(wanted, made=True) as settings:
         return (_verify if wanted.verb else _make)(wanted, settings)
 
 
 def _make(wanted: argparse.Namespace, settings: Settings) -> int:
-    directory = directory_of(settings)
+    directory = wanted.into.absolute() if wanted.into else directory_of(settings)
     with progressing("backup") as progress:
         made = asyncio.run(
-            make(
-                settings,
-                directory,
-                include_files=not wanted.without_files,
-                progress=progress,
-            )
+            _made(settings, directory, include_files=not wanted.without_files, progress=progress)
         )
     path = directory / made.filename
     missing = made.manifest.missing_files
@@ -63,6 +70,38 @@ def _make(wanted: argparse.Namespace, settings: Settings) -> int:
         },
     )
     return Status.DONE
+
+
+async def _made(
+    settings: Settings, directory: Path, *, include_files: bool, progress: Progress
+) -> Backup:
+    async with long_connection(settings) as connection, turn(settings) as mine:
+        if is_kept(settings, directory) and not await _is_ours(connection):
+            aside("The schema is another program's: no older backup goes, and nothing is noted.")
+        elif is_kept(settings, directory):
+            return await _kept(
+                settings, mine, connection, include_files=include_files, progress=progress
+            )
+        return await mine.make(directory, include_files=include_files, progress=progress)
+
+
+async def _is_ours(connection: Any) -> bool:
+    """Whether the schema is that of this program."""
+    try:
+        waiting, newer = await migrations.missing(connection)
+    except migrations.MigrationError:
+        return False
+    return not waiting and not newer
+
+
+async def _kept(
+    settings: Settings, mine: Turn, connection: Any, *, include_files: bool, progress: Progress
+) -> Backup:
+    system = System(settings, database=None)  # type: ignore[arg-type]
+    values = system.read(await sql.settings.all(connection))
+    return await keep(
+        mine, settings, values, connection, include_files=include_files, progress=progress
+    )
 
 
 def _verify(wanted: argparse.Namespace, settings: Settings) -> int:

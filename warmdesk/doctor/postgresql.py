@@ -133,6 +133,16 @@ def _rights(row: Any) -> Any:
         )
     else:
         yield TELL.ok(f"the role {row['role']} may do what it needs")
+    if not row["temporary"]:
+        yield TELL.warning(
+            "no backup can be restored: that needs temporary tables, which it may not make here",
+            f'grant temporary on database "{row["database"]}" to "{row["role"]}"',
+        )
+    if not row["makes_databases"]:
+        yield TELL.warning(
+            "no backup can be verified: that needs a database aside, which it may not make",
+            f'alter role "{row["role"]}" createdb, or verify backups on another PostgreSQL',
+        )
 
 
 async def _extensions(connection: Any) -> Findings:

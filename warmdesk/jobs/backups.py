@@ -6,12 +6,13 @@ one makes it; where that one dies, or fails, another tries.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import UTC, datetime, time, timedelta
 
+import asyncpg
+
 from warmdesk import clock
-from warmdesk.backups.directory import directory_of, prune
+from warmdesk.backups.keeping import keep
 from warmdesk.backups.making import Turn, turn
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict, WarmDeskError
@@ -48,16 +49,18 @@ class Scheduled(Job):
 
     async def _make(self, mine: Turn) -> int:
         desk, values = self.desk, self.desk.system.values
-        directory = directory_of(desk.settings)
         try:
-            made = await mine.make(directory, include_files=values.backup_include_uploads)
-        except (WarmDeskError, OSError) as error:
+            await keep(
+                mine,
+                desk.settings,
+                values,
+                desk.database,
+                include_files=values.backup_include_uploads,
+                due=True,
+            )
+        except (WarmDeskError, OSError, asyncpg.PostgresError) as error:
             log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
-            await sql.backups.note(desk.database, filename="", ok=False)
             return 0
-        await sql.backups.note(desk.database, filename=made.filename, ok=True)
-        gone = await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
-        log.info("backup.made filename=%s bytes=%d pruned=%d", made.filename, made.size, len(gone))
         return 1
 
 

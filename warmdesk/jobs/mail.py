@@ -33,6 +33,7 @@ from warmdesk.mail.letters import (
     FAREWELL,
     Letter,
     Place,
+    backup_letter,
     invitation_letter,
     is_on,
     message,
@@ -175,6 +176,10 @@ class Mailer(Job):
                 ttl=RESET_TTL,
             ):
                 letter = password_letter(place, account, token)
+        elif mail["kind"] == "backup":
+            for row in await sql.mail.backup(self.desk.database, id=mail["id"]):
+                locale = self.desk.system.values.default_locale
+                letter = backup_letter(place, row, json.loads(row["about"]), locale)
         elif mail["kind"] == "invitation":
             letter = await self._invitation(mail, place)
         elif mail["kind"] == "news":

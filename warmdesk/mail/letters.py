@@ -192,6 +192,64 @@ def invitation_letter(place: Place, invitation: Any, token: str, locale: str) ->
     )
 
 
+def backup_letter(place: Place, reader: Any, about: Any, locale: str) -> Letter:
+    """What became of a backup that was due; `locale` when the address is nobody's here."""
+    words = Words(reader["locale"] or locale)
+    host = one_line(about["host"])
+    if about["ok"]:
+        subject = words("A backup of {place} was made", place=place.name)
+        if about["again"]:
+            subject = words("Backups of {place} are made again", place=place.name)
+        parts = [
+            Part(
+                words(
+                    "{filename} of {moment} UTC, {size}, is in the backup directory of {host}.",
+                    filename=about["filename"],
+                    moment=about["moment"],
+                    size=words.size(about["bytes"]),
+                    host=host,
+                )
+            )
+        ]
+        if about["missing_files"]:
+            parts.append(
+                Part(
+                    words.many(
+                        "{number} file is not in it, because it was missing.",
+                        "{number} files are not in it, because they were missing.",
+                        about["missing_files"],
+                    )
+                )
+            )
+    else:
+        subject = words("A backup of {place} failed", place=place.name)
+        parts = [
+            Part(
+                words(
+                    "A backup that was due could not be made on {host} at {moment} UTC.",
+                    host=host,
+                    moment=about["moment"],
+                )
+            ),
+            Part(
+                words("The disk has no room for it.")
+                if about["cause"] == "disk"
+                else words("The log of that host says why, at backup.failed.")
+            ),
+            Part(
+                words(
+                    "It is tried again every ten minutes. You get a mail when one was made, and"
+                    " none of each try until then."
+                )
+            ),
+        ]
+    name = one_line(reader["name"])
+    hello = words("Hello {name},", name=name) if name else words("Hello,")
+    return Letter(
+        words, to=reader["email"], name=name, subject=subject, parts=(Part(hello), *parts)
+    )
+
+
 def trial_letter(place: Place, to: str, locale: str) -> Letter:
     """A mail that shows that mails arrive."""
     words = Words(locale)

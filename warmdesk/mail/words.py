@@ -15,6 +15,7 @@ from datetime import date
 from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.units import format_unit
 
 LANGUAGES = ("de", "es", "fr", "nl")
 """Besides English, which everybody else gets."""
@@ -38,6 +39,11 @@ class Words:
     def date(self, text: str) -> str:
         """A day (``2026-04-04``) as people write it."""
         return format_date(date.fromisoformat(text), "long", locale=self.language)
+
+    def size(self, number: int) -> str:
+        """So many bytes, as people write it."""
+        unit, one = ("megabyte", 1e6) if number >= 1e6 else ("kilobyte", 1e3)
+        return format_unit(round(number / one, 1), f"digital-{unit}", "short", locale=self.language)
 
 
 def later(sentence: str) -> str:

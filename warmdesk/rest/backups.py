@@ -14,11 +14,12 @@ from aiohttp import web
 
 from warmdesk import clock
 from warmdesk.auth.actor import GlobalRole, Grant
-from warmdesk.backups.directory import directory_of, find, listed, new_name, prune
+from warmdesk.backups.archive import holding
+from warmdesk.backups.directory import directory_of, find, listed, new_name
+from warmdesk.backups.keeping import keep
 from warmdesk.backups.making import turn
 from warmdesk.backups.restoring import checked, restore
 from warmdesk.changes.audit import audit
-from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.disk import need_room
 from warmdesk.files import failing
@@ -99,18 +100,17 @@ async def make_backup(request: web.Request) -> web.Response:
     values = desk.system.values
     wanted = body.include_uploads
     with_files = wanted if isinstance(wanted, bool) else values.backup_include_uploads
-    directory = directory_of(desk.settings)
     async with turn(desk.settings) as mine:
         told = Told(desk, request[ACTOR].user_id)
-        made = await mine.make(directory, include_files=with_files, progress=told)
+        made = await keep(
+            mine, desk.settings, values, desk.database, include_files=with_files, progress=told
+        )
 
         async def work(change: Change) -> None:
             await change.enter()
             await audit(change, "backup.made", after={"filename": made.filename})
-            await sql.backups.note(change.connection, filename=made.filename, ok=True)
 
         await desk.changes.run(request[CONTEXT], work)
-        await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
     return answer(
         {
             "id": made.filename,
@@ -187,7 +187,8 @@ async def upload_backup(request: web.Request) -> web.Response:
         upload = form.uploads[0]
         await upload.end()
         encrypted = form.files[0].filename.endswith(".age")
-        await checked(upload.path, desk.settings.backup_passphrase)
+        with holding(upload.path) as held:
+            await checked(held, desk.settings.backup_passphrase)
         now = datetime.fromtimestamp(clock.now(), UTC)
         path = directory / new_name(now, encrypted=encrypted)
         with failing():

@@ -171,6 +171,24 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     backup_include_uploads: Annotated[
         bool, Meta(description="Whether backups hold the files, too.")
     ] = True
+    backup_email_enabled: Annotated[
+        bool,
+        Meta(
+            description="Whether it is mailed when a backup that was due failed, once, and when one"
+            " was made again."
+        ),
+    ] = False
+    backup_email_each: Annotated[
+        bool, Meta(description="Whether then each one that is made is mailed, too.")
+    ] = True
+    backup_email_address: Annotated[
+        str,
+        Meta(
+            max_length=255,
+            description="To whom; empty is all administrators.",
+            examples=["operators@example.org"],
+        ),
+    ] = ""
     gravatar_enabled: Annotated[
         bool, Meta(description="Whether accounts show the picture that gravatar.com has of them.")
     ] = True
@@ -384,6 +402,16 @@ def sender(value: str) -> tuple[str, str] | None:
     return str(found.display_name), str(found.addr_spec)
 
 
+def _reader(value: str) -> Fault | None:
+    if not value:
+        return None
+    try:
+        ascii_host(msgspec.convert(value, Email).rpartition("@")[2])
+    except ValueError:  # as is msgspec's
+        return Fault("bad_format", "is no e-mail address")
+    return None
+
+
 def _networks(value: str) -> Fault | None:
     for each in listed(value):
         try:
@@ -423,6 +451,7 @@ def _lines(most: int, length: int) -> Callable[[str], Fault | None]:
 CHECKS: dict[str, Callable[[Any], Fault | None]] = {
     "default_timezone": _zone,
     "smtp_from": _sender,
+    "backup_email_address": _reader,
     "default_columns": _lines(COLUMNS, COLUMN_LENGTH),
     "default_labels": _lines(LABELS, LABEL_LENGTH),
     "api_allowed_ips": _networks,
