@@ -19,11 +19,11 @@ function begin(one) {
   one.timer = setTimeout(() => drop(one.id), one.bad || one.undo ? LONG_MS : SHORT_MS);
 }
 
-/** Says something at the page's edge for some seconds; `bad` as a failure, `undo` as a button that takes
- * it back. The time stands still while pointer or focus is on it. Gives a function that takes it away.
+/** Says something at the page's edge for some seconds; `bad` as a failure, `undo` is what a button
+ * does, which takes it back, or is called `word`. The time stands still while pointer or focus is on it. Gives a function that takes it away.
  */
-export function notice(text, { bad, undo } = {}) {
-  const one = { id: (count += 1), text, bad, undo };
+export function notice(text, { bad, undo, word } = {}) {
+  const one = { id: (count += 1), text, bad, undo, word };
   notices.value = [...notices.peek().filter((other) => other.text !== text), one].slice(-MOST);
   begin(one);
   return () => drop(one.id);
@@ -57,7 +57,7 @@ export const Toasts = live(() => {
         <span>${one.text}</span>${one.undo && html`<button type="button" onClick=${() => {
           drop(one.id);
           one.undo();
-        }}>${t("ui.undo")}</button>`}
+        }}>${one.word ?? t("ui.undo")}</button>`}
         <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
       <div role="alert">${notices.value.filter((one) => one.bad).map((one) => html`<div key=${one.id} class="toast bad" ...${hold(one)}>
         <span>${one.text}</span>
