@@ -29,8 +29,8 @@ from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
-from warmdesk.rest import health
-from warmdesk.rest.avatars import addresses
+from warmdesk.rest import avatars, health
+from warmdesk.rest import web as pages
 from warmdesk.rest.metrics import sampling
 
 JOBS: tuple[type[Job], ...] = (
@@ -96,11 +96,12 @@ def resources() -> tuple[Route, ...]:
 
 @functools.cache
 def paths() -> tuple[Router, Router]:
-    """The routes of the API and of the documents, each with its wrapped handler."""
+    """The routes of the API, and of the documents and pages, each with its wrapped handler."""
     api = ((each.method, each.path, each.handler) for each in resources())
+    beside = [*documents().routes(), *avatars.addresses(), *pages.addresses()]
     return (
         Router(BASE, api, not_found=not_found, wrap=wrap_handler),
-        Router("", [*documents().routes(), *addresses()], not_found=not_found, wrap=wrap_handler),
+        Router("", beside, not_found=pages.not_found, wrap=wrap_handler),
     )
 
 
