@@ -76,7 +76,7 @@ async def test_a_comment_tells_each_person_once_of_what_concerns_them_most(
     assert (his["actor"]["username"], his["comment_id"]) == ("alice", made["id"])
     assert his["project"] == {"slug": "demo", "name": "Demo"}
     assert his["card"] == {"id": card["id"], "key": card["key"], "title": card["title"]}
-    assert his["url"] == f"/projects/demo/cards/{card['key']}"
+    assert his["url"] == f"/p/demo/c/{card['key']}"
     assert (await kinds(olga))[0] == "assigned_commented"
     assert await kinds(alice) == []
 

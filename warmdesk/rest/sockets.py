@@ -47,6 +47,7 @@ from warmdesk.realtime.room import Room
 from warmdesk.realtime.roster import CONNECTIONS_EACH
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
+from warmdesk.schemas.bootstrap import MOST_UNREAD
 from warmdesk.schemas.sockets import Hello, Ping, Place
 
 SOCKETS = ApiTag("sockets", "The WebSockets, and streams of events: every change, live.")
@@ -58,7 +59,6 @@ OPENING_SECONDS = 3.0
 """From the handshake to `hello`, the wait for a turn and for the database included."""
 LOOKS = 3
 """How often what is unread is counted again, because events came meanwhile."""
-MOST_UNREAD = 100
 OPENING_RATE = 120
 OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
