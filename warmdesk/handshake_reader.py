@@ -232,7 +232,7 @@ class HandshakeReader(asyncio.Protocol):
             client = client_address(handshake, readers.responses.settings.trusted_proxies)
         try:
             actor = await open_socket(handshake, readers.app, handshake.slug, handshake.options)
-            user_id = actor.user_id
+            user_id = actor.user_id if actor is not None else NOBODY
         except Exception as error:  # aiohttp answers it, whatever it is
             transport = handshake.transport
             if transport is not None and not transport.is_closing():
