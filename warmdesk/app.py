@@ -17,6 +17,7 @@ from warmdesk.http.request import DESK
 from warmdesk.http.route import Route
 from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
+from warmdesk.jobs.activity import Activity
 from warmdesk.jobs.backups import Scheduled
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
@@ -43,6 +44,7 @@ JOBS: tuple[type[Job], ...] = (
     Collector,
     Purges,
     Reminders,
+    Activity,
 )
 
 

@@ -29,6 +29,7 @@ from warmdesk.realtime.events import (
 )
 from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
+    HERE_SHOWN,
     BoardCounts,
     BriefProjectDetail,
     Digest,
@@ -43,9 +44,6 @@ from warmdesk.schemas.projects import (
 )
 
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
-
-HERE_SHOWN = 5
-"""Those who came last to a project, of all who have it open."""
 
 
 @route(

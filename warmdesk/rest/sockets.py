@@ -103,6 +103,9 @@ class OpenSocket(msgspec.Struct, kw_only=True):
         | None
     ) = None
     epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
+    projects: Annotated[
+        bool, Meta(description="on your own socket: be told what happens in your projects")
+    ] = False
     presence: (
         Annotated[
             str,
@@ -553,6 +556,8 @@ def _follow(
         else CommandSocket(desk, actor, project, entrance)
     )
     connection.wants_changed = options.presence == "changed"
+    if project is None and isinstance(connection, CommandSocket):
+        connection.wants_projects = options.projects
     if actor.key_id is not None:
         # Again: whoever closes those from where no key may be used cannot see this one yet.
         connection.address = _address(handshake, desk)
