@@ -17,6 +17,7 @@ export const Enrol = live(({ done }, self) => {
   return html`<${Loading} of=${setup} lines=${4}>${({ secret, uri }) => html`
     <ol class="door-steps">
       <li>${t("door.enrol_secret")}
+        <${Picture} text=${uri} />
         <code class="door-secret" tabindex="0">${secret.replace(/(.{4})(?=.)/g, "$1 ")}</code>
         <a href=${uri}>${t("door.enrol_here")}</a></li>
       <li>${t("door.enrol_code")}</li>
@@ -25,6 +26,18 @@ export const Enrol = live(({ done }, self) => {
       <${Field} ...${form.field("code")} label=${t("door.code")} inputmode="numeric" autocomplete="one-time-code"
         spellcheck=${false} required />
     <//>`}<//>`;
+});
+
+/** A text as a picture that cameras read. */
+export const Picture = live(({ text }, self) => {
+  const drawn = load(self, text, async () => {
+    const { encode } = await import("./vendor/qr.js");
+    const { data, size } = encode(text, { border: 3 });
+    const runs = data.flatMap((row, y) => row.map((isDark, x) => (isDark ? `M${x} ${y}h1v1h-1z` : "")));
+    return { size, path: runs.join("") };
+  });
+  return html`<${Loading} of=${drawn} lines=${4}>${({ size, path }) => html`<svg class="door-picture" role="img"
+    aria-label=${t("door.enrol_scan")} viewBox=${`0 0 ${size} ${size}`} shape-rendering="crispEdges"><path d=${path} /></svg>`}<//>`;
 });
 
 const Codes = ({ codes, done }) => {
