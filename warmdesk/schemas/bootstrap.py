@@ -24,7 +24,7 @@ class Bootstrap(Shape):
     """All that a client shows first."""
 
     user: Me
-    settings: PublicSettings  # type: ignore[valid-type]
+    settings: PublicSettings
     projects: list[Project]
     unread_notifications: int
     unread_conversations: Annotated[
