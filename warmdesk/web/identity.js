@@ -56,14 +56,33 @@ export async function ask(method, path, { body, headers = {}, signal: ended } = 
   return { data, headers: answer.headers, status: answer.status };
 }
 
+// The other tabs: whoever asked for a token tells them, and they need not ask.
+const tabs = new BroadcastChannel("warmdesk-identity");
+tabs.onmessage = ({ data }) => {
+  if (data.signedOut === me.peek()?.id && data.signedOut) signedOut();
+  if (data.id !== undefined && data.id === me.peek()?.id && data.expires > expires) {
+    token = data.token;
+    expires = data.expires;
+  }
+};
+
 function keep(data) {
+  const before = me.peek();
+  if (before && data.user && before.id !== data.user.id) {
+    // Somebody else signed in in another tab: nothing of the first may stay.
+    location.reload();
+    return data;
+  }
   token = data.access_token;
   expires = Date.now() + data.expires_in * 1000;
-  if (data.user) me.value = data.user;
+  if (data.user) {
+    me.value = data.user;
+    tabs.postMessage({ id: data.user.id, token, expires });
+  }
   return data;
 }
 
-/** Keeps the tokens of an answer to login, register, an accepted invitation or a second factor. */
+/** Keeps the tokens of an answer to login, register or a second factor. */
 export const signedIn = (data) => keep(data);
 
 /** Asks for a new access token, once for all who want one and for all tabs. Throws `Refused` 401
@@ -71,6 +90,7 @@ export const signedIn = (data) => keep(data);
  */
 export function refresh() {
   const trip = async () => {
+    if (token && Date.now() < expires - MARGIN_MS) return true; // another tab was first
     const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true } });
     if (status === 204) return false;
     keep(data);
@@ -100,10 +120,15 @@ export function signedOut() {
   me.value = null;
 }
 
+/** Ends the session, here and in all tabs. Throws what kept the server from it: then it lives on there,
+ * and this page has forgotten it all the same.
+ */
 export async function signOut() {
+  const mine = me.peek()?.id;
   try {
     await ask("POST", "/auth/logout", { body: {} });
   } finally {
+    if (mine) tabs.postMessage({ signedOut: mine });
     signedOut();
   }
 }
