@@ -1,5 +1,5 @@
 /* A project's topics, and the one that is open, true after each event. */
-import { call, request } from "./api.js";
+import { call, nextPath, request } from "./api.js";
 import { me } from "./identity.js";
 import { MessageList } from "./message_list.js";
 import { batch, signal } from "./view.js";
@@ -66,14 +66,13 @@ class TopicStore {
     try {
       const { data, headers } = await request("GET", more && now.more ? now.more : `${this.base}?limit=${PAGE}`);
       const at = Number(headers.get("Warmdesk-Seq") ?? 0);
-      const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
       const known = new Set(data.map((one) => one.id));
       let page = data.map((one) => ({ ...one, at }));
       for (const frame of this.log) if (frame.seq > at) page = topicRules(page, frame);
       batch(() => {
         const had = more ? this.topics.peek().filter((one) => !known.has(one.id)) : [];
         this.topics.value = [...had, ...page].sort(placed);
-        this.state.value = { state: "ready", error: null, more: link && link[1].replace(/^.*?\/api\/v1/, "") };
+        this.state.value = { state: "ready", error: null, more: nextPath(headers) };
       });
     } catch (error) {
       this.state.value = { ...this.state.peek(), state: "failed", error };

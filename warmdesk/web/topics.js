@@ -3,6 +3,7 @@ import { go } from "./address.js";
 import { newKey } from "./api.js";
 import { keepDraft, readDraft } from "./drafts.js";
 import { ago, dateTime } from "./format.js";
+import { plain } from "./markdown.js";
 import { Topic } from "./topic.js";
 import { topicsOf } from "./topic_store.js";
 import { ProjectFrame, useProject } from "./project.js";
@@ -50,7 +51,7 @@ const NewTopic = live(({ store, close }, self) => {
 const One = ({ topic, slug }) => html`<li><a class="topics-one" href=${`/p/${slug}/topics/${topic.id}`}>
   <${Avatar} user=${topic.user} size=${28} />
   <span class="topics-text"><b>${topic.is_pinned && html`<${Icon} name="pin" /><span class="said">${t("topics.pinned")}: </span>`}${topic.title}</b>
-    ${topic.body && html`<span class="topics-body">${topic.body.replace(/[#*_`>[\]]/g, "").slice(0, 200)}</span>`}
+    ${topic.body && html`<span class="topics-body">${plain(topic.body)}</span>`}
     <small class="faint">${topic.user.display_name} · <time datetime=${topic.last_activity_at} title=${dateTime(topic.last_activity_at)}>${t("topics.last", { when: ago(topic.last_activity_at) })}</time></small></span>
   <span class="topics-count" title=${t("topics.replies", { n: topic.reply_count })}><${Icon} name="chat" />${topic.reply_count}<span class="said"> ${t("topics.replies", { n: topic.reply_count })}</span></span>
 </a></li>`;
@@ -82,9 +83,9 @@ export default live(({ slug, topic }, self) => {
   const { store, away } = useProject(self, slug);
   const here = !away?.value && store?.project?.value;
   return html`<${ProjectFrame} slug=${slug} tab="topics">
-    ${here && html`<div class="topics">${topic
+    ${here && html`<div class="topics-page scroll"><div class="topics">${topic
       ? html`<${Topic} key=${topic} store=${store} id=${Number(topic)} />`
-      : html`<${List} store=${store} begin=${() => (isNew.value = true)} />`}</div>`}
+      : html`<${List} store=${store} begin=${() => (isNew.value = true)} />`}</div></div>`}
     ${here && isNew.value && html`<${NewTopic} store=${store} close=${() => (isNew.value = false)} />`}
   <//>`;
 });

@@ -1,7 +1,7 @@
 /* What is my own, wherever I am: notifications, conversations, projects. Fetched once, and true after
  * each event of my feed.
  */
-import { call, callAll, request } from "./api.js";
+import { call, callAll, nextPath, request } from "./api.js";
 import { conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
 import { me, signedOut } from "./identity.js";
@@ -114,7 +114,7 @@ class UserStore {
     for (const { prefix, then } of this.#listeners) if (frame.type.startsWith(prefix)) then(frame);
   }
 
-  /** The event of that number, and those after it, which are still known. */
+  /** The events after that number. */
   after(seq) {
     return this.#events.filter((frame) => frame.seq > seq);
   }
@@ -167,8 +167,8 @@ class UserStore {
   async fetchConversations() {
     try {
       const first = await request("GET", "/conversations?limit=500");
-      const link = /<([^>]+)>;\s*rel="next"/.exec(first.headers.get("Link") ?? "");
-      const rest = link ? await callAll(link[1].replace(/^.*?\/api\/v1/, "")) : [];
+      const next = nextPath(first.headers);
+      const rest = next ? await callAll(next) : [];
       const at = Number(first.headers.get("Warmdesk-Seq"));
       const known = new Set(first.data.map((one) => one.id));
       let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
@@ -228,14 +228,12 @@ class UserStore {
     try {
       const path = older && now.more ? now.more : `/notifications?limit=${PAGE}`;
       const { data, headers } = await request("GET", path);
-      const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
-      const more = link && link[1].replace(/^.*?\/api\/v1/, "");
+      const more = nextPath(headers);
       const known = new Set(data.items.map((one) => one.id));
       const had = this.notifications.peek().items;
       const younger = had.filter((one) => !known.has(one.id) && (older || one.id > (data.items[0]?.id ?? 0)));
-      const items = older ? [...younger, ...data.items] : [...younger, ...data.items];
       batch(() => {
-        this.notifications.value = { items: items.sort((one, other) => other.id - one.id), more, state: "ready", error: null };
+        this.notifications.value = { items: [...younger, ...data.items].sort((one, other) => other.id - one.id), more, state: "ready", error: null };
         this.unread.value = data.unread_count;
         this.#unreadAt = data.seq;
         for (const frame of this.after(data.seq)) if (frame.type.startsWith("notification")) this.#notified(frame.type, frame.payload, frame.seq);
