@@ -6,7 +6,7 @@ import { me } from "./identity.js";
 import { plain } from "./markdown.js";
 import { Conversation } from "./conversation.js";
 import { NewConversation } from "./messages_new.js";
-import { nameOf, pictureOf } from "./conversation_store.js";
+import { nameOf, pictureOf } from "./conversation_names.js";
 import { Button, Empty, Failed, Icon, Skeleton } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";

@@ -3,7 +3,7 @@ import { call } from "./api.js";
 import { dateTime, ago, day, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { plain } from "./markdown.js";
-import { placeOf, sayNotification, systemState } from "./notify.js";
+import { placeOf, sayNotification, systemState } from "./ui_notify.js";
 import { Avatar, Button, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";

@@ -1,7 +1,7 @@
 /* A project's topics, and the one that is open, true after each event. */
 import { call, nextPath, request } from "./api.js";
 import { me } from "./identity.js";
-import { MessageList } from "./message_list.js";
+import { MessageList } from "./message_store.js";
 import { batch, signal } from "./view.js";
 
 const PAGE = 50;

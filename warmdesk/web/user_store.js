@@ -5,7 +5,6 @@ import { call, callAll, nextPath, request } from "./api.js";
 import { conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
 import { me, signedOut } from "./identity.js";
-import { announce } from "./notify.js";
 import { batch, computed, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -23,7 +22,6 @@ class UserStore {
   /** Projects that I am in, as `GET /projects` has them. `projectsState`: loading, ready, failed. */
   projects = signal([]);
   projectsState = signal("loading");
-  online = signal(new Set());
   feed = null;
 
   #counted = signal(0); // by the server, until the conversations are here
@@ -99,7 +97,6 @@ class UserStore {
       this.conversations.value = null;
       this.projects.value = [];
       this.projectsState.value = "loading";
-      this.online.value = new Set();
     });
   }
 
@@ -144,12 +141,6 @@ class UserStore {
   hear(frame) {
     const { type, payload } = frame;
     if (type === "project.activity") this.#change(payload.slug, payload);
-    else if (type === "presence.online" || type === "presence.offline") {
-      const now = new Set(this.online.peek());
-      if (type.endsWith("online")) now.add(payload.user_id);
-      else now.delete(payload.user_id);
-      this.online.value = now;
-    }
     this.#tell(frame);
   }
 
@@ -207,7 +198,6 @@ class UserStore {
       if (counts) this.unread.value += 1;
       if (!now.items.some((one) => one.id === payload.id)) {
         this.notifications.value = { ...now, items: [payload, ...now.items] };
-        announce(payload, this);
       }
       return;
     }
@@ -286,7 +276,7 @@ class UserStore {
     }
   }
 
-  // Another history: everything is fetched again, and what is open stays open.
+  // Another history: everything is fetched again.
   async #fetchAll() {
     this.#events = [];
     this.#unreadAt = -1;
