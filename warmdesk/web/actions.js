@@ -55,15 +55,13 @@ export function changeCard(store, id, body, fields = body, failed) {
   return carryOut(store, { kind: "change", card_id: id, fields }, (options) => call("PUT", path, body, options), failed);
 }
 
-/** Assigns and unassigns: only what changed is sent, so what others do meanwhile stays. */
-export function changePeople(store, id, ids) {
-  const now = store.seen(id)?.assignee_ids ?? [];
+/** Assigns and unassigns, where `now` are assigned: only what changed is sent, so what others do meanwhile stays. */
+export function changePeople(store, id, ids, now = store.seen(id)?.assignee_ids ?? []) {
   return changeList(store, id, "assignee_ids", now, ids);
 }
 
-/** Puts labels on a card and takes them off. */
-export function changeLabels(store, id, ids) {
-  const now = store.seen(id)?.label_ids ?? [];
+/** Puts labels on a card that has those of `now`, and takes them off. */
+export function changeLabels(store, id, ids, now = store.seen(id)?.label_ids ?? []) {
   return changeList(store, id, "label_ids", now, ids);
 }
 
@@ -73,6 +71,7 @@ function changeList(store, id, name, now, next) {
   const removed = now.filter((one) => !next.includes(one));
   if (added.length) body[`add_${name}`] = added;
   if (removed.length) body[`remove_${name}`] = removed;
+  if (!added.length && !removed.length) return Promise.resolve(undefined);
   return changeCard(store, id, body, { [name]: next });
 }
 
