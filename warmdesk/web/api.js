@@ -82,10 +82,11 @@ export async function blobUrl(path, { signal } = {}) {
   return URL.createObjectURL(await answer.blob());
 }
 
-/** Sends a file as `field` of a form; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
-export async function upload(path, field, file, { onProgress, signal, key = newKey() } = {}) {
+/** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
+export async function upload(path, field, file, { fields = {}, onProgress, signal, key = newKey() } = {}) {
   const token = await accessToken();
   const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append(field, file, file.name);
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
