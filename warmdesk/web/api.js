@@ -59,6 +59,12 @@ export async function call(method, path, body, options) {
   return (await request(method, path, body, options)).data;
 }
 
+/** The path of the page that follows an answer of these headers; null after the last. */
+export function nextPath(headers) {
+  const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
+  return link && link[1].replace(/^.*?\/api\/v1/, "");
+}
+
 /** All items of a list, page after page. */
 export async function callAll(path) {
   const all = [];
@@ -66,8 +72,7 @@ export async function callAll(path) {
   while (next) {
     const { data, headers } = await request("GET", next);
     all.push(...data);
-    const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
-    next = link && link[1].replace(/^.*?\/api\/v1/, "");
+    next = nextPath(headers);
   }
   return all;
 }

@@ -1,7 +1,7 @@
 /* The messages of a project's chat, and what I do with them. */
 import { call } from "./api.js";
 import { me } from "./identity.js";
-import { MessageList } from "./message_list.js";
+import { MessageList } from "./message_store.js";
 import { user } from "./user_store.js";
 import { signal } from "./view.js";
 

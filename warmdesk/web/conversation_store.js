@@ -1,11 +1,9 @@
-/* The messages of a conversation, and what I do with them; and how a conversation is called. */
+/* The messages of a conversation, and what I do with them. */
 import { call } from "./api.js";
 import { me } from "./identity.js";
-import { MessageList } from "./message_list.js";
-import { Avatar, Icon } from "./ui_parts.js";
+import { MessageList } from "./message_store.js";
 import { user } from "./user_store.js";
-import { html, signal } from "./view.js";
-import { t } from "./words.js";
+import { signal } from "./view.js";
 
 const KINDS = {
   "dm.message": "message",
@@ -18,20 +16,6 @@ const READ_MS = 400;
 
 /** The others of a conversation. */
 export const othersOf = (one) => one.members.filter((each) => each.user_id !== me.value?.id).map((each) => each.user);
-
-/** What a conversation is called: its name, or who is in it. */
-export function nameOf(one) {
-  if (one.name) return one.name;
-  const others = othersOf(one);
-  return others.length ? others.map((each) => each.display_name).join(", ") : t("messages.alone");
-}
-
-/** The picture of a conversation: of a group its own, else the other's face. */
-export function pictureOf(one, size) {
-  if (!one.is_group) return html`<${Avatar} user=${othersOf(one)[0]} size=${size} />`;
-  if (one.avatar?.startsWith("/")) return html`<${Avatar} user=${{ id: one.id, display_name: nameOf(one), avatar_url: one.avatar }} size=${size} />`;
-  return html`<span class="avatar messages-group" style=${{ "--size": `${size}px`, "--hue": String((one.id * 47) % 360) }} aria-hidden="true"><${Icon} name="people" /></span>`;
-}
 
 /** The messages of one conversation, as long as it is open. */
 export class ConversationStore {

@@ -2,6 +2,7 @@
 import { address, go } from "./address.js";
 import { me, settings, signOut } from "./identity.js";
 import { Avatar, Button, Empty, Icon, Menu, Tabs } from "./ui.js";
+import "./ui_notify.js";
 import { user } from "./user_store.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";

@@ -57,7 +57,7 @@ function pieces(text) {
     if (index % 2 === 0) return part;
     if (part[0] === "@") {
       const isMe = part.slice(1).toLowerCase() === mine;
-      return html`<span class=${isMe ? "md-at me" : "md-at"}>${part}</span>`;
+      return html`<span class=${isMe ? "md-at mine" : "md-at"}>${part}</span>`;
     }
     const slug = slugs.value.get(part.slice(0, part.lastIndexOf("-")));
     return slug ? html`<a class="md-card" href=${`/p/${slug}/c/${part}`}>${part}</a>` : part;
@@ -125,6 +125,18 @@ function element(token, inLink) {
     default:
       return null;
   }
+}
+
+/** The beginning of a text in one line, without what only forms it. */
+export function plain(text, most = 160) {
+  const line = text
+    .slice(0, most * 3)
+    .replace(/^ {0,3}(?:#{1,6}|>|[-+*]|\d{1,9}[.)])\s+(?:\[[ xX]\]\s)?/gm, "")
+    .replace(/!?\[([^\]]*)\]\([^)\s]*\)/g, "$1")
+    .replace(/(\*\*|__|~~|`+)(?=\S)|(?<=\S)(\*\*|__|~~|`+)/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
+  return line.length > most ? `${line.slice(0, most).trimEnd()}…` : line;
 }
 
 /** A text of somebody as elements. What takes too long to read, or is nested too deeply, is shown as it

@@ -3,9 +3,10 @@ import { go } from "./address.js";
 import { ago, day, time, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { me } from "./identity.js";
+import { plain } from "./markdown.js";
 import { Conversation } from "./conversation.js";
 import { NewConversation } from "./messages_new.js";
-import { nameOf, pictureOf } from "./conversation_store.js";
+import { nameOf, pictureOf } from "./conversation_names.js";
 import { Button, Empty, Failed, Icon, Skeleton } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
@@ -17,7 +18,7 @@ const when = (iso) => (today(new Date(iso)) === today() ? time(iso) : day(iso));
 function said(one) {
   const last = one.last_message;
   if (!last) return "";
-  const text = last.body?.replace(/\s+/g, " ").slice(0, 120) || t("messages.file");
+  const text = plain(last.body ?? "") || t("messages.file");
   if (last.sender_id === me.value?.id) return t("messages.you", { text });
   return one.is_group ? `${last.sender?.display_name.split(" ")[0] ?? "?"}: ${text}` : text;
 }

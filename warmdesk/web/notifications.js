@@ -2,7 +2,8 @@
 import { call } from "./api.js";
 import { dateTime, ago, day, today } from "./format.js";
 import { Frame } from "./frame.js";
-import { placeOf, sayNotification, systemState } from "./notify.js";
+import { plain } from "./markdown.js";
+import { placeOf, sayNotification, systemState } from "./ui_notify.js";
 import { Avatar, Button, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
@@ -18,7 +19,7 @@ const One = live(({ one }) => {
     <a href=${placeOf(one)} onClick=${() => read(one)}>
       ${one.actor ? html`<${Avatar} user=${one.actor} size=${32} />` : html`<span class="notifications-icon"><${Icon} name=${ICONS[one.kind] ?? "bell"} /></span>`}
       <span class="notifications-text">${fresh && html`<span class="said">${t("notifications.unread")}: </span>`}<b>${sayNotification(one)}</b>
-        ${one.body && html`<span class="notifications-body">${one.kind === "due" ? day(one.body) : one.body}</span>`}
+        ${one.body && html`<span class="notifications-body">${one.kind === "due" ? day(one.body) : plain(one.body)}</span>`}
         <small class="faint">${one.project?.name}${one.project ? " · " : ""}<time datetime=${one.created_at} title=${dateTime(one.created_at)}>${ago(one.created_at)}</time></small></span>
     </a>
     <${Menu} label=${t("ui.more")} items=${[

@@ -1,5 +1,5 @@
 /* One message: who, when, what, its files and reactions, and what can be done with it. */
-import { EMOJI, QUICK } from "./emoji.js";
+import { EMOJI, QUICK } from "./talk_emoji.js";
 import { dateTime, time } from "./format.js";
 import { me } from "./identity.js";
 import { keepDraft, readDraft } from "./drafts.js";

@@ -1,11 +1,10 @@
 /* What is my own, wherever I am: notifications, conversations, projects. Fetched once, and true after
  * each event of my feed.
  */
-import { call, callAll, request } from "./api.js";
+import { call, callAll, nextPath, request } from "./api.js";
 import { conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
 import { me, signedOut } from "./identity.js";
-import { announce } from "./notify.js";
 import { batch, computed, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -23,7 +22,6 @@ class UserStore {
   /** Projects that I am in, as `GET /projects` has them. `projectsState`: loading, ready, failed. */
   projects = signal([]);
   projectsState = signal("loading");
-  online = signal(new Set());
   feed = null;
 
   #counted = signal(0); // by the server, until the conversations are here
@@ -99,7 +97,6 @@ class UserStore {
       this.conversations.value = null;
       this.projects.value = [];
       this.projectsState.value = "loading";
-      this.online.value = new Set();
     });
   }
 
@@ -114,7 +111,7 @@ class UserStore {
     for (const { prefix, then } of this.#listeners) if (frame.type.startsWith(prefix)) then(frame);
   }
 
-  /** The event of that number, and those after it, which are still known. */
+  /** The events after that number. */
   after(seq) {
     return this.#events.filter((frame) => frame.seq > seq);
   }
@@ -144,12 +141,6 @@ class UserStore {
   hear(frame) {
     const { type, payload } = frame;
     if (type === "project.activity") this.#change(payload.slug, payload);
-    else if (type === "presence.online" || type === "presence.offline") {
-      const now = new Set(this.online.peek());
-      if (type.endsWith("online")) now.add(payload.user_id);
-      else now.delete(payload.user_id);
-      this.online.value = now;
-    }
     this.#tell(frame);
   }
 
@@ -167,8 +158,8 @@ class UserStore {
   async fetchConversations() {
     try {
       const first = await request("GET", "/conversations?limit=500");
-      const link = /<([^>]+)>;\s*rel="next"/.exec(first.headers.get("Link") ?? "");
-      const rest = link ? await callAll(link[1].replace(/^.*?\/api\/v1/, "")) : [];
+      const next = nextPath(first.headers);
+      const rest = next ? await callAll(next) : [];
       const at = Number(first.headers.get("Warmdesk-Seq"));
       const known = new Set(first.data.map((one) => one.id));
       let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
@@ -207,7 +198,6 @@ class UserStore {
       if (counts) this.unread.value += 1;
       if (!now.items.some((one) => one.id === payload.id)) {
         this.notifications.value = { ...now, items: [payload, ...now.items] };
-        announce(payload, this);
       }
       return;
     }
@@ -228,14 +218,12 @@ class UserStore {
     try {
       const path = older && now.more ? now.more : `/notifications?limit=${PAGE}`;
       const { data, headers } = await request("GET", path);
-      const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
-      const more = link && link[1].replace(/^.*?\/api\/v1/, "");
+      const more = nextPath(headers);
       const known = new Set(data.items.map((one) => one.id));
       const had = this.notifications.peek().items;
       const younger = had.filter((one) => !known.has(one.id) && (older || one.id > (data.items[0]?.id ?? 0)));
-      const items = older ? [...younger, ...data.items] : [...younger, ...data.items];
       batch(() => {
-        this.notifications.value = { items: items.sort((one, other) => other.id - one.id), more, state: "ready", error: null };
+        this.notifications.value = { items: [...younger, ...data.items].sort((one, other) => other.id - one.id), more, state: "ready", error: null };
         this.unread.value = data.unread_count;
         this.#unreadAt = data.seq;
         for (const frame of this.after(data.seq)) if (frame.type.startsWith("notification")) this.#notified(frame.type, frame.payload, frame.seq);
@@ -288,7 +276,7 @@ class UserStore {
     }
   }
 
-  // Another history: everything is fetched again, and what is open stays open.
+  // Another history: everything is fetched again.
   async #fetchAll() {
     this.#events = [];
     this.#unreadAt = -1;

@@ -1,6 +1,7 @@
 /* Notifications in words, and how the page tells them: at its edge, or by the system while it is hidden. */
 import { address, go } from "./address.js";
 import { notice } from "./ui_notice.js";
+import { user } from "./user_store.js";
 import { effect } from "./view.js";
 import { t } from "./words.js";
 
@@ -34,10 +35,10 @@ export function placeOf(one) {
   }
 }
 
-const isMuted = (one, store) =>
+const isMuted = (one) =>
   one.conversation_id
-    ? store.conversations.peek()?.find((each) => each.id === one.conversation_id)?.muted
-    : one.project && store.projects.peek().find((each) => each.slug === one.project.slug)?.muted;
+    ? user.conversations.peek()?.find((each) => each.id === one.conversation_id)?.muted
+    : one.project && user.projects.peek().find((each) => each.slug === one.project.slug)?.muted;
 
 const isOpen = (one) => {
   const here = address.peek();
@@ -53,8 +54,8 @@ export function systemState() {
 }
 
 /** Tells of a new notification, unless it is muted or what it is about is open. */
-export function announce(one, store) {
-  if (isMuted(one, store)) return;
+function announce(one) {
+  if (isMuted(one)) return;
   if (document.hidden) {
     if (systemState() === "on") bySystem(one);
   } else if (TOLD.has(one.kind) && !isOpen(one)) {
@@ -79,10 +80,10 @@ async function bySystem(one) {
   return undefined;
 }
 
-/** Shows a number on the icon of the installed page. */
-export function badge(count) {
-  return effect(() => {
-    const n = count();
-    if (navigator.setAppBadge) (n ? navigator.setAppBadge(n) : navigator.clearAppBadge()).catch(() => {});
-  });
-}
+user.listen("notification", ({ type, payload }) => type === "notification" && announce(payload));
+
+// The number on the icon of the installed page.
+effect(() => {
+  const n = user.unread.value + user.unreadConversations.value;
+  if (navigator.setAppBadge) (n ? navigator.setAppBadge(n) : navigator.clearAppBadge()).catch(() => {});
+});

@@ -9,8 +9,8 @@ const MOST = 1500; // rows that are kept while nobody reads back
 const LESS = 600;
 
 /** Messages of `path`, oldest first. `kinds` maps the types of events to what they do: message, updated,
- * deleted, reactions. `mine(payload)` says whether an event is about this list. `oldestFirst`: the list
- * begins with the oldest (replies), and pages lead on to the end.
+ * deleted, reactions. `mine(payload)` says whether an event is about this list; while `reading()`, rows that
+ * are far back stay.
  */
 export class MessageList {
   rows = signal([]);
@@ -58,6 +58,16 @@ export class MessageList {
     } catch (error) {
       if (turn === this.turn) this.state.value = { state: "failed", error };
     }
+  }
+
+  /** Takes in the first rows that came with something else; they go on behind the last. */
+  lay(page) {
+    this.turn = (this.turn ?? 0) + 1;
+    batch(() => {
+      this.newer.value = page.goesOn;
+      this.#lay(page, []);
+      this.state.value = { state: "ready", error: null };
+    });
   }
 
   /** Fetches what stands before the first; resolves when it is here. */

@@ -1,0 +1,54 @@
+/* Who changed which right, key or setting, when, and from where. */
+import { go } from "./address.js";
+import { UserPicker, idOf } from "./admin_logins.js";
+import { dateTime } from "./format.js";
+import { PageList, pages } from "./pages.js";
+import { Avatar, Empty, Field } from "./ui.js";
+import { html, live } from "./view.js";
+import { t } from "./words.js";
+
+/** What is written down. */
+const ACTIONS = [
+  "user.created", "user.role_changed", "user.deactivated", "user.activated", "user.deleted", "user.restored", "user.purged",
+  "user.password_reset", "user.mfa_disabled", "session.ended", "member.added", "member.role_changed", "member.removed",
+  "project.archived", "project.unarchived", "project.purged", "key.created", "key.revoked", "setting.changed",
+  "invitation.created", "invitation.revoked", "invitation.accepted", "webhook.created", "webhook.changed", "webhook.deleted",
+  "backup.made", "backup.deleted", "restore.done",
+];
+
+const actionWord = (action) => (ACTIONS.includes(action) ? t(`admin.act_${action.replace(".", "_")}`) : action);
+const said = (value) => (value === null || value === undefined || value === "" ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+
+/** What was before and is after, fact by fact. */
+function Facts({ before, after }) {
+  const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
+  return html`<span class="admin-facts">${names.map((name) => html`<span key=${name}><b>${name}</b> ${before && name in before ? html`<del>${said(before[name])}</del> ` : null}
+    ${after && name in after ? html`<ins>${said(after[name])}</ins>` : null}</span>`)}</span>`;
+}
+
+function addressOf(actor, action) {
+  const query = new URLSearchParams();
+  if (actor) query.set("actor", actor);
+  if (action) query.set("action", action);
+  return query.size ? `/admin/audit?${query}` : "/admin/audit";
+}
+
+/** The audit, the newest first. */
+export const Audit = live(({ at }, self) => {
+  const actor = idOf(at, "actor");
+  const asked = new URLSearchParams(at.split("?")[1] ?? "").get("action");
+  const action = ACTIONS.includes(asked) ? asked : "";
+  const list = pages(self, "audit", `/admin/audit?limit=100${actor ? `&actor_id=${actor}` : ""}${action ? `&action=${action}` : ""}`);
+  return html`
+    <header class="page-head"><h2>${t("admin.audit")}</h2>
+      <${Field} kind="select" bare label=${t("admin.what")} value=${action} onInput=${(value) => go(addressOf(actor, value))}
+        options=${[{ value: "", label: t("admin.all_actions") }, ...ACTIONS.map((value) => ({ value, label: actionWord(value) }))]} />
+      <${UserPicker} label=${t("admin.actor")} none=${t("time.everybody")} value=${actor} onChange=${(id) => go(addressOf(id, action))} /></header>
+    <${PageList} of=${list} lines=${8} empty=${html`<${Empty} icon="history" title=${t("admin.audit_none")} />`}>${(lines) => html`
+      <ul class="page-rows">${lines.map((line) => html`<li key=${line.id} class="page-row admin-line">
+        <${Avatar} user=${line.actor} size=${24} />
+        <span class="grow"><span class="page-name">${actionWord(line.action)}</span>
+          <small class="page-fact"> ${line.target_type}${line.target_id ? ` ${line.target_id}` : ""} · ${line.actor?.display_name ?? t("admin.the_server")}${line.ip ? ` · ${line.ip}` : ""}</small>
+          <${Facts} before=${line.before} after=${line.after} /></span>
+        <time class="page-fact page-nowrap" datetime=${line.at}>${dateTime(line.at)}</time></li>`)}</ul>`}<//>`;
+});
