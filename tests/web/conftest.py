@@ -24,12 +24,14 @@ from playwright.async_api import (
     Request,
     Response,
     async_playwright,
+    expect,
 )
 
 from tests.person import PASSWORD
 
 PATIENCE = 20_000
 """Milliseconds; a browser on a busy machine is slow."""
+expect.set_options(timeout=PATIENCE)
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

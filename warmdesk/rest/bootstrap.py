@@ -26,7 +26,7 @@ PROJECTS = 500
 
 
 @route("GET", "/bootstrap", query=Starting, answer=Bootstrap, tag=START)
-async def start(request: web.Request) -> web.Response:
+async def show_start(request: web.Request) -> web.Response:
     """Show what a client begins with: who you are, the settings, your projects, what is unread.
 
     `projects` are those in which you are a member, the first 500 by name. `project` names one whose

@@ -9,7 +9,7 @@ import { Settings } from "./admin_settings.js";
 import { Users } from "./admin_users.js";
 import { Away, Frame } from "./frame.js";
 import { me } from "./identity.js";
-import { Tabs } from "./ui.js";
+import { PartTabs } from "./pages.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 
@@ -22,11 +22,8 @@ export default live(({ part }) => {
   const Part = PARTS[now];
   return html`<${Frame} title=${title}>
     <div class="page admin">
-      <${Tabs} label=${title} items=${Object.keys(PARTS).map((one) => ({
-        href: one === "users" ? "/admin" : `/admin/${one}`,
-        label: t(`admin.${one}`),
-        on: one === now,
-      }))} />
+      <${PartTabs} label=${title} parts=${Object.keys(PARTS)} now=${now} wordOf=${(one) => t(`admin.${one}`)}
+        hrefOf=${(one) => (one === "users" ? "/admin" : `/admin/${one}`)} />
       <${Part} key=${now} at=${address.value} />
     </div>
   <//>`;

@@ -88,8 +88,8 @@ function Ends({ account, changed, gone }) {
   return html`<div class="page-buttons">
     ${account.totp_enabled && html`<${Button} onClick=${mfa}>${t("admin.mfa_off")}<//>`}
     ${deleted
-      ? html`<${Button} onClick=${restore}>${t("project_settings.restore")}<//><${Button} kind="danger" onClick=${purge}>${t("admin.purge")}<//>`
-      : html`<${Button} kind="danger" icon="trash" onClick=${remove}>${t("admin.user_delete")}<//>`}
+      ? html`<${Button} onClick=${restore}>${t("project_settings.restore")}<//><${Button} class="page-danger" onClick=${purge}>${t("admin.purge")}<//>`
+      : html`<${Button} class="page-danger" icon="trash" onClick=${remove}>${t("admin.user_delete")}<//>`}
   </div>`;
 }
 

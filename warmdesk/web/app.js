@@ -2,6 +2,7 @@
 import { address } from "./address.js";
 import { wear } from "./appearance.js";
 import { Door } from "./door.js";
+import { enrolling } from "./factor.js";
 import { ask, me, refresh, settings } from "./identity.js";
 import { call } from "./api.js";
 import { isNewer, watchRelease } from "./release.js";
@@ -40,7 +41,7 @@ export const PAGES = [
   ["/invitations/{token}", () => import("./invitation.js")],
 ];
 /** Addresses of people who are not signed in; at all others they find the sign-in. */
-const OPEN = /^\/(sign-in|register|forgot-password|reset-password|invitations)(\/|$)/;
+const OPEN = /^\/(sign-in|register|forgot-password|reset-password|invitations)(?=[/?]|$)/;
 
 const signIn = () => import("./sign_in.js");
 const must = () => import("./must.js");
@@ -76,26 +77,28 @@ function plain(groups) {
 /** What is to be shown now; who is not signed in, or has to do something first, sees that instead. */
 function wanted() {
   const route = routeOf(address.value);
-  if (!me.value) return OPEN.test(address.value) ? route : { get: signIn, props: {} };
-  const mustEnrol = settings.value.mfa_required && !me.value.totp_enabled;
-  if (me.value.must_change_password || mustEnrol) return { get: must, props: {} };
-  return route;
+  const isOpen = OPEN.test(address.value);
+  if (!me.value) return { ...(isOpen ? route : { get: signIn, props: {} }), of: null };
+  const mustEnrol = settings.value.mfa_required && (!me.value.totp_enabled || enrolling.value);
+  const of = me.value.id;
+  if (me.value.must_change_password || mustEnrol) return { get: must, props: {}, of };
+  return { ...route, of: isOpen ? null : of };
 }
 
 const state = signal("starting"); // starting, ready, away
 const trouble = signal(null);
-const shown = signal(null); // {Page, props, name}
+const shown = signal(null); // {Page, props, of}: `of` is whose page it is, null for the doors
 let turn = 0;
 
 /** Fetches the page of the address and shows it; until it is there the one before stays. */
-async function open({ get, props }) {
+async function open({ get, props, of }) {
   const mine = (turn += 1);
   try {
     const { default: Page } = await get();
     if (mine !== turn) return;
     const before = shown.peek()?.Page;
     trouble.value = null;
-    shown.value = { Page, props };
+    shown.value = { Page, props, of };
     if (before !== Page) afterRender(holdFocus);
   } catch (error) {
     if (mine === turn) trouble.value = error;
@@ -126,7 +129,8 @@ const Root = live(() => {
   if (trouble.value) {
     return html`<${Door} title=${t("door.no_page")}><${Failed} error=${trouble.value} again=${() => location.reload()} /><//>`;
   }
-  if (!page) return null;
+  // Whose page it was is gone: nothing of it stays, while the next one comes.
+  if (!page || (page.of !== null && page.of !== me.value?.id)) return null;
   const { Page, props } = page;
   return html`<${Page} key=${props.slug ?? ""} ...${props} /><${Newer} /><${Toasts} />`;
 });

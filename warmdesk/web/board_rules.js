@@ -83,6 +83,7 @@ export class BoardRules {
         const one = this.store.cols.get(id);
         if (one) one.col.value = { ...one.col.peek(), position };
       }
+      this.store.wishedOrder.value = null;
       this.#sortColumns();
     },
     "board.label_created": (label) => this.#labelIs(label),

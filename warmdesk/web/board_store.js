@@ -4,8 +4,9 @@
  */
 import { BoardPages } from "./board_pages.js";
 import { BoardRules, same } from "./board_rules.js";
+import { Marks } from "./board_marks.js";
 import { Intents } from "./intents.js";
-import { People } from "./people.js";
+import { People } from "./board_people.js";
 import { batch, computed, signal } from "./view.js";
 
 const OWN = ["starred", "unread_count", "mention_count", "last_read_message_id", "muted", "last_activity_at"];
@@ -15,6 +16,14 @@ export class BoardStore {
   project = signal(null);
   role = signal("viewer");
   order = signal([]);
+  /** The order of the columns that I wish for, until an event tells one. */
+  wishedOrder = signal(null);
+  /** The columns as they show. */
+  shownOrder = computed(() => {
+    const wished = this.wishedOrder.value;
+    const order = this.order.value;
+    return wished ? [...wished.filter((id) => order.includes(id)), ...order.filter((id) => !wished.includes(id))] : order;
+  });
   labels = signal(new Map());
   members = signal(new Map());
   membersMore = signal(false);
@@ -33,6 +42,7 @@ export class BoardStore {
     this.cols = new Map();
     this.people = new People();
     this.intents = new Intents();
+    this.marks = new Marks();
     this.listeners = new Set();
     this.memberCount = 0;
     this.rules = new BoardRules(this);
@@ -66,7 +76,7 @@ export class BoardStore {
 
   /** All cards that are here, in board order, with my wishes. */
   everything() {
-    return this.order.value.flatMap((id) => this.cols.get(id)?.view.value ?? []).map((id) => this.seen(id));
+    return this.shownOrder.value.flatMap((id) => this.cols.get(id)?.view.value ?? []).map((id) => this.seen(id));
   }
 
   /** Calls `then(frame)` with each event and signal whose type begins so, once it is applied, and with

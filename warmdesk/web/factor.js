@@ -5,15 +5,28 @@ import { Button, Field, Loading, load, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
+/** Whether recovery codes are shown that nobody has kept yet: the page must not go away. */
+export const enrolling = signal(false);
+
 /** Sets up a second factor; `done()` once the recovery codes were seen. */
 export const Enrol = live(({ done }, self) => {
   self.codes ??= signal(null);
   const setup = load(self, "setup", () => call("GET", "/auth/mfa/setup"));
   const form = formOf(self, { code: "" }, async ({ code }) => {
-    const found = await call("POST", "/auth/mfa/enable", { code: code.replace(/\s/g, "") });
+    enrolling.value = true; // before my own feed says that it is on
+    const body = { code: code.replace(/\s/g, "") };
+    const found = await call("POST", "/auth/mfa/enable", body).catch((error) => {
+      enrolling.value = false;
+      throw error;
+    });
     self.codes.value = found.recovery_codes;
   });
-  if (self.codes.value) return html`<${Codes} codes=${self.codes.value} done=${done} />`;
+  self.end = () => (enrolling.value = false);
+  const kept = () => {
+    enrolling.value = false;
+    done();
+  };
+  if (self.codes.value) return html`<${Codes} codes=${self.codes.value} done=${kept} />`;
   return html`<${Loading} of=${setup} lines=${4}>${({ secret, uri }) => html`
     <ol class="door-steps">
       <li>${t("door.enrol_secret")}

@@ -1,7 +1,7 @@
 /* What happens in a place, in order, by the client's rule: event n+1 is applied, events up to n are
  * dropped, anything else asks for what is missing.
  */
-import { CommandRefused, Line } from "./line.js";
+import { CommandRefused, Line } from "./store_line.js";
 import { batch } from "./view.js";
 
 export { CommandRefused };

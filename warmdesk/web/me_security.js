@@ -1,7 +1,7 @@
 /* My password and my second factor. */
 import { call } from "./api.js";
 import { Form, formOf, passwordHint } from "./door.js";
-import { Enrol } from "./factor.js";
+import { Enrol, enrolling } from "./factor.js";
 import { me } from "./identity.js";
 import { Section } from "./me_parts.js";
 import { Button, Field, notice } from "./ui.js";
@@ -54,7 +54,7 @@ const Factor = live((_, self) => {
   }
   return html`<${Section} title=${t("me.factor")} text=${text}
     foot=${isOn && html`<${Button} kind="quiet" onClick=${() => (self.open.value = false)}>${t("ui.cancel")}<//>`}>
-    ${isOn ? html`<${Off} />` : html`<${Enrol} done=${done} />`}
+    ${isOn && !enrolling.value ? html`<${Off} />` : html`<${Enrol} done=${done} />`}
   <//>`;
 });
 

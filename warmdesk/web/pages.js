@@ -1,7 +1,7 @@
 /* Lists that come page by page: what is here, what is on its way, what failed, the button for more. */
 import { request } from "./api.js";
-import { Button, Failed, Skeleton } from "./ui.js";
-import { html, live, signal } from "./view.js";
+import { Button, Failed, Skeleton, Tabs } from "./ui.js";
+import { afterRender, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const SKELETON_MS = 200;
@@ -90,4 +90,16 @@ export const PageList = live(({ of, lines = 4, empty, children }) => {
     ${state === "loading" && (!items.length || next) && html`<${Skeleton} lines=${items.length ? 2 : lines} />`}
     ${state === "failed" && html`<${Failed} error=${error} again=${() => of.more()} />`}
     ${next && state === "ready" && html`<p class="page-more"><${Button} onClick=${() => of.more()}>${t("ui.more")}<//></p>`}`;
+});
+
+/** The parts of a page as tabs: `parts` are their names, `now` is the present one; on a narrow page it is
+ * brought into sight.
+ */
+export const PartTabs = live(({ label, parts, now, hrefOf, wordOf }, self) => {
+  if (self.now !== now) {
+    self.now = now;
+    afterRender(() => self.nav?.querySelector("[aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" }));
+  }
+  return html`<div class="page-tabs" ref=${(element) => (self.nav = element)}>
+    <${Tabs} label=${label} items=${parts.map((one) => ({ href: hrefOf(one), label: wordOf(one), on: one === now }))} /></div>`;
 });

@@ -1,4 +1,5 @@
 /* The settings of a project: what it is, its columns, labels and people, and the programs around it. */
+import { PartTabs } from "./pages.js";
 import { Columns } from "./project_settings_columns.js";
 import { Deleted } from "./project_settings_deleted.js";
 import { General } from "./project_settings_general.js";
@@ -7,7 +8,6 @@ import { Keys } from "./project_settings_keys.js";
 import { Labels } from "./project_settings_labels.js";
 import { People } from "./project_settings_people.js";
 import { ProjectFrame, useProject } from "./project.js";
-import { Tabs } from "./ui.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 
@@ -32,11 +32,8 @@ const Body = live(({ slug, store, part }) => {
   const [Part, least] = PARTS[now];
   const base = `/p/${slug}/settings`;
   return html`<div class="page settings">
-    <${Tabs} label=${t("project_settings.title")} items=${seen.map((one) => ({
-      href: one === "general" ? base : `${base}/${one}`,
-      label: t(`project_settings.${one}`),
-      on: one === now,
-    }))} />
+    <${PartTabs} label=${t("project_settings.title")} parts=${seen} now=${now} wordOf=${(one) => t(`project_settings.${one}`)}
+      hrefOf=${(one) => (one === "general" ? base : `${base}/${one}`)} />
     ${project.is_archived && html`<p class="page-note warn">${t("project_settings.archived")}</p>`}
     ${seen.includes(now)
       ? html`<${Part} key=${now} store=${store} slug=${slug} />`
@@ -47,6 +44,6 @@ const Body = live(({ slug, store, part }) => {
 export default live(({ slug, part }, self) => {
   const { store } = useProject(self, slug);
   return html`<${ProjectFrame} slug=${slug} tab="settings">
-    ${store.project.value && html`<${Body} slug=${slug} store=${store} part=${part} />`}
+    <div class="page-body">${store.project.value && html`<${Body} slug=${slug} store=${store} part=${part} />`}</div>
   <//>`;
 });

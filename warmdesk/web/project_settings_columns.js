@@ -46,6 +46,10 @@ const Remove = live(({ slug, column, others, close }, self) => {
     </form><//>`;
 });
 
+/** Moves a row by one place; at the end of its way it keeps the focus. */
+const Arrow = ({ up, off, label, move }) => html`<button type="button" class=${up ? "button quiet square settings-up" : "button quiet square"}
+  aria-label=${label} title=${label} aria-disabled=${off ? "true" : undefined} onClick=${() => off || move()}><${Icon} name="down" /></button>`;
+
 /** Sends the order that is wished for, until it is the server's. */
 async function order(self, slug, ids) {
   self.wish.value = ids;
@@ -95,10 +99,8 @@ export const Columns = live(({ store, slug }, self) => {
       <span class="grow page-name">${column.name}</span>
       <span class="page-fact">${t("projects.cards", { n: column.card_count })}${column.wip_limit ? ` · ${t("project_settings.limit", { max: column.wip_limit })}` : ""}</span>
       ${mayChange && html`<span class="page-acts">
-        <${Button} kind="quiet" class="settings-up" aria-disabled=${at === 0 ? "true" : undefined} onClick=${() => move(at, -1)}
-          aria-label=${t("project_settings.up", { name: column.name })} title=${t("project_settings.up", { name: column.name })}><${Icon} name="down" /><//>
-        <${Button} kind="quiet" icon="down" aria-disabled=${at === columns.length - 1 ? "true" : undefined} onClick=${() => move(at, 1)}
-          label=${t("project_settings.down", { name: column.name })} />
+        <${Arrow} up off=${at === 0} label=${t("project_settings.up", { name: column.name })} move=${() => move(at, -1)} />
+        <${Arrow} off=${at === columns.length - 1} label=${t("project_settings.down", { name: column.name })} move=${() => move(at, 1)} />
         <${Button} kind="quiet" icon="edit" label=${t("project_settings.edit_one", { name: column.name })} onClick=${() => (self.editing.value = column)} />
         <${Button} kind="quiet" icon="trash" label=${t("project_settings.delete_one", { name: column.name })} disabled=${columns.length < 2} onClick=${() => remove(column)} />
       </span>`}</li>`)}</ol>

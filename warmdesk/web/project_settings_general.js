@@ -73,7 +73,7 @@ const End = live(({ store, slug }) => {
           call("PUT", `/projects/${slug}`, { is_archived: false }))}>${t("projects.unarchive")}<//>`
       : html`<p>${t("project_settings.archive_text")}</p><${Button} icon="archive" onClick=${() => archive(slug, name)}>${t("projects.archive")}<//>`)}
     ${isMember && html`<p>${t("project_settings.leave_text")}</p>
-      <${Button} kind="danger" onClick=${() => leave(slug, name)}>${t("projects.leave")}<//>`}
+      <${Button} class="page-danger" onClick=${() => leave(slug, name)}>${t("projects.leave")}<//>`}
   </section>`;
 });
 

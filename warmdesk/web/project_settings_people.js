@@ -117,7 +117,7 @@ function Member({ member, mine, slug, list, isArchived }) {
     ${mine === "owner" && !isArchived
       ? html`<${Field} kind="select" bare label=${t("project_settings.role_of", { name: user.display_name })} value=${role} options=${rolesOf("owner")} onInput=${set} />`
       : html`<span class="page-fact">${t(`project_settings.role_${role}`)}</span>`}
-    ${(mine === "owner" || isMe) && html`<${Button} kind="quiet" icon=${isMe ? "forward" : "close"} onClick=${remove}
+    ${(mine === "owner" || isMe) && html`<${Button} kind="quiet" icon="close" onClick=${remove}
       label=${isMe ? t("projects.leave") : t("project_settings.remove_one", { name: user.display_name })} />`}
   </li>`;
 }

@@ -87,7 +87,7 @@ export default live((props, self) => {
   return html`<${Frame} title=${t("projects.title")}>
     <div class="page projects">
       <header class="page-head">
-        <h2>${t("projects.title")}</h2>
+        <span class="grow"></span>
         ${many && html`<${Field} kind="search" bare label=${t("projects.find")} placeholder=${t("projects.find")}
           value=${self.find.value} onInput=${(text) => (self.find.value = text)} />`}
         <${Field} kind="select" bare label=${t("projects.sort")} value=${self.sort.value}

@@ -7,12 +7,6 @@ import { t } from "./words.js";
 
 const PREFIX = 10;
 
-/** What the server makes of a name for the keys of cards, as far as a page can know. */
-function prefixOf(name) {
-  const letters = name.normalize("NFD").replace(/[^A-Za-z0-9]/g, "").toUpperCase().replace(/^[0-9]+/, "");
-  return letters.slice(0, 4) || "KEY";
-}
-
 /** Asks for a name and what else a project may have; `made(project)` when it is there. */
 export const NewProject = live(({ close, made }, self) => {
   const form = kept(self, "form", () => ({ name: "", description: "", color: "#6366f1", key_prefix: "" }));
@@ -32,9 +26,9 @@ export const NewProject = live(({ close, made }, self) => {
       <${Field} ...${form.field("description")} kind="area" rows="3" label=${t("projects.description")} maxlength="100000" />
       <${Colors} label=${t("projects.color")} value=${values.color} onInput=${(color) => form.set("color", color)} />
       <${Field} ...${form.field("key_prefix")} label=${t("projects.prefix")} maxlength=${PREFIX} autocomplete="off"
-        placeholder=${values.name ? prefixOf(values.name) : undefined} class="forms-short"
+        class="forms-short"
         onInput=${(text) => form.set("key_prefix", text.toUpperCase().replace(/[^A-Z0-9]/g, ""))}
-        hint=${t("projects.prefix_hint", { example: `${values.key_prefix || prefixOf(values.name)}-1` })} />
+        hint=${values.key_prefix ? t("projects.prefix_hint", { example: `${values.key_prefix}-1` }) : t("projects.prefix_made")} />
       <${FormEnd} form=${form} word=${t("projects.make")} cancel=${close} disabled=${!values.name.trim()} />
     </form>
   <//>`;

@@ -105,7 +105,7 @@ const Cards = ({ project }) => html`<section class="time-project">
 
 const Report = ({ report }) => report.total_minutes === 0
   ? html`<${Empty} icon="clock" title=${t("time.report_none")} text=${t("time.report_none_text")} />`
-  : html`<p class="time-total">${t("time.total")} <b>${duration(report.total_minutes)}</b></p>
+  : html`<p class="time-total">${t("time.total")} <b>${duration(report.total_minutes)} h</b></p>
     <div class="time-report">
       <${Groups} report=${report} />
       <${People} users=${report.users} />
