@@ -218,9 +218,7 @@ async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
     assert page.url.endswith("/p/demo")
 
 
-async def test_a_refused_move_is_said_and_undone(
-    alice: Person, board: Board, visit: Visit
-) -> None:
+async def test_a_refused_move_is_said_and_undone(alice: Person, board: Board, visit: Visit) -> None:
     await cards(board, "One", "Two")
     mine = await visit("alice", "/p/demo")
     mine.statuses.add(500)
@@ -260,9 +258,7 @@ async def test_who_is_demoted_while_dragging_drops_nothing(
     await shows(page, "Backlog", "One", "Two")
 
 
-async def test_the_card_that_i_drag_is_deleted(
-    alice: Person, board: Board, visit: Visit
-) -> None:
+async def test_the_card_that_i_drag_is_deleted(alice: Person, board: Board, visit: Visit) -> None:
     await cards(board, "One", "Two")
     page = (await visit("alice", "/p/demo")).page
     box = await tile(page, "One").bounding_box()
