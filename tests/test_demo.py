@@ -53,7 +53,7 @@ async def test_the_demo_is_a_team_at_work(given: dict[str, Any], settings: Setti
     assert status == 0, aside
     made = json.loads(out)
     assert (made["username"], made["slug"]) == ("nora.lindqvist", "riverside-library")
-    assert made["url"] == "http://127.0.0.1:8080/api/v1/projects/riverside-library"
+    assert made["url"] == "http://127.0.0.1:8080/p/riverside-library"
     await check_all(given["database_url"])
 
     async with serving(settings) as door:
@@ -109,7 +109,7 @@ async def test_it_is_found_again_and_made_anew(given: dict[str, Any], settings: 
     base = {"base_url": "https://desk.example.org/"}
     status, out, aside = await command("demo", "--again", **given, **base)
     assert status == 0, aside
-    assert "is at https://desk.example.org/api/v1/projects/riverside-library-2\n" in out
+    assert "is at https://desk.example.org/p/riverside-library-2\n" in out
     assert "administrator" not in out
     found = re.search(r"^Sign in as nora\.lindqvist with the password (\S{20})$", out, re.MULTILINE)
     assert found is not None

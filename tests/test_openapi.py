@@ -144,10 +144,11 @@ def test_a_body_is_required_where_a_field_of_it_is(described: Node) -> None:
     def required(method: str, path: str) -> bool:
         return bool(described["paths"][path][method]["requestBody"]["required"])
 
-    for path in ("/auth/refresh", "/projects", "/projects/{slug}/chat/messages"):
+    for path in ("/auth/mfa/verify", "/projects", "/projects/{slug}/chat/messages"):
         assert required("post", path), path
     assert required("patch", "/projects/{slug}/columns/reorder")
     assert not required("post", "/auth/logout")
+    assert not required("post", "/auth/refresh")
     assert not required("put", "/projects/{slug}")
 
 

@@ -17,6 +17,7 @@ from warmdesk.http.request import DESK
 from warmdesk.http.route import Route
 from warmdesk.http.router import Router
 from warmdesk.http.routing import BASE
+from warmdesk.jobs.activity import Activity
 from warmdesk.jobs.backups import Scheduled
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.grams import Grams
@@ -29,8 +30,8 @@ from warmdesk.jobs.retention import Retention
 from warmdesk.openapi.asyncapi import asyncapi
 from warmdesk.openapi.document import document
 from warmdesk.openapi.pages import Documents
-from warmdesk.rest import health
-from warmdesk.rest.avatars import addresses
+from warmdesk.rest import avatars, health
+from warmdesk.rest import web as pages
 from warmdesk.rest.metrics import sampling
 
 JOBS: tuple[type[Job], ...] = (
@@ -43,6 +44,7 @@ JOBS: tuple[type[Job], ...] = (
     Collector,
     Purges,
     Reminders,
+    Activity,
 )
 
 
@@ -96,11 +98,12 @@ def resources() -> tuple[Route, ...]:
 
 @functools.cache
 def paths() -> tuple[Router, Router]:
-    """The routes of the API and of the documents, each with its wrapped handler."""
+    """The routes of the API, and of the documents and pages, each with its wrapped handler."""
     api = ((each.method, each.path, each.handler) for each in resources())
+    beside = [*documents().routes(), *avatars.addresses(), *pages.addresses()]
     return (
         Router(BASE, api, not_found=not_found, wrap=wrap_handler),
-        Router("", [*documents().routes(), *addresses()], not_found=not_found, wrap=wrap_handler),
+        Router("", beside, not_found=pages.not_found, wrap=wrap_handler),
     )
 
 

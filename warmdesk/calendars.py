@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from datetime import UTC, timedelta
 from typing import Any
 
+from warmdesk.paths import card_page
+
 TURN = 10
 """Events that are written in one go."""
 REFRESH = timedelta(hours=1)
 """How often programs are asked to look again."""
-FORM = "1"
+FORM = "2"
 """Another one where the same cards are written in another way."""
 
 
@@ -63,7 +65,7 @@ def _event(row: Any, url: str, host: str) -> bytes:
     event.add("dtstart", row["due_date"])
     event.add("summary", plain(row["title"]))
     event.add("description", plain(f"{row['key']} · {row['project']}"))
-    event.add("url", f"{url}/projects/{row['slug']}/cards/{row['key']}")
+    event.add("url", url + card_page(row["slug"], row["key"]))
     event.add("transp", "TRANSPARENT")  # one is not away because something is due
     return bytes(event.to_ical())
 

@@ -85,7 +85,8 @@ CODES = {
     "not_deleted": "Only a deleted account can be purged.",
     "not_found": "It does not exist, or not for you.",
     "not_json": "The body is not valid JSON.",
-    "origin_not_allowed": "A page of this origin may not open sockets here.",
+    "origin_not_allowed": "A page of this origin may not open sockets here, nor use the browser's"
+    " session.",
     "own_account": "You cannot do this to your own account.",
     "parse_error": "On a socket: the message is no JSON object with a text `type`.",
     "passphrase": "The backup is encrypted to another passphrase.",

@@ -48,7 +48,7 @@ END = b"\r\n\r\n"
 ODD = re.compile(rb"[^\x20-\x7e\r\n]|(?<!\r)\n|\r[^\n]")
 """Bytes that make a head unusual before its end: aiohttp gets it at once."""
 TO_PROJECT, TO_USER = f"{BASE}/ws/{{slug}}", f"{BASE}/ws/user"
-KNOWN = frozenset({"since", "epoch", "presence", "token"})
+KNOWN = frozenset({"since", "epoch", "presence", "projects", "token"})
 """Parameters that are understood here. A ticket is used up by looking at it, and is not."""
 NOT_HERE = frozenset({"content-length", "transfer-encoding", "expect", "sec-websocket-key1"})
 
@@ -232,7 +232,7 @@ class HandshakeReader(asyncio.Protocol):
             client = client_address(handshake, readers.responses.settings.trusted_proxies)
         try:
             actor = await open_socket(handshake, readers.app, handshake.slug, handshake.options)
-            user_id = actor.user_id
+            user_id = actor.user_id if actor is not None else NOBODY
         except Exception as error:  # aiohttp answers it, whatever it is
             transport = handshake.transport
             if transport is not None and not transport.is_closing():

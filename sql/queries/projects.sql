@@ -71,6 +71,41 @@ cross join lateral (
     select count(*) as member_count from project_members as k where k.project_id = seen.id
 ) as n;
 
+-- name: memberships -> many
+-- In which projects these users are members, without archived ones.
+select m.user_id, m.project_id, p.slug
+from project_members as m
+inner join projects as p on p.id = m.project_id
+where m.user_id = any(:users::bigint[]) and not p.is_archived and p.purged_at is null;
+
+-- name: activity -> many
+-- What each of these users has of the project beside it, if they are members of it still.
+with asked as (
+    select a.user_id, a.project_id from unnest(:users::bigint[], :projects::bigint[]) as a (user_id, project_id)
+), counted as (
+    -- `offset` keeps it apart: a project is counted once for all its readers.
+    select
+        d.project_id,
+        (
+            select count(*) from cards as k
+            where k.project_id = d.project_id and k.deleted_at is null and k.archived_at is null and not k.closed
+        ) as open_card_count
+    from (select distinct a.project_id from asked as a) as d
+    offset 0
+)
+select
+    a.user_id,
+    a.project_id,
+    p.slug,
+    coalesce(case when r.user_id is not null then chat_unread_count(p.id, a.user_id, r.last_read_message_id) end, 0) as unread_count,
+    unread_mentions(a.user_id, p.id) as mention_count,
+    c.open_card_count
+from asked as a
+inner join project_members as m on m.project_id = a.project_id and m.user_id = a.user_id
+inner join projects as p on p.id = a.project_id
+inner join counted as c on c.project_id = a.project_id
+left join project_readers as r on r.project_id = a.project_id and r.user_id = a.user_id;
+
 -- name: create -> one, by key
 select p.id, p.slug from create_project(:actor::bigint, :name, :description, :color, :key_prefix) as p;
 

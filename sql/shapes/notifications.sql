@@ -9,6 +9,18 @@ create type notification_read_shape as (id bigint, unread_count bigint);
 
 create type notifications_read_shape as ("all" boolean, unread_count bigint);
 
+-- Where the web application shows what a notification is about, as warmdesk/paths.py has it.
+create or replace function page_of(n notifications, slug_ text, key_ text) returns text language sql immutable as $$
+select
+    case
+        when n.card_id is not null then '/p/' || slug_ || '/c/' || key_
+        when n.topic_id is not null then '/p/' || slug_ || '/topics/' || n.topic_id
+        when n.chat_message_id is not null then '/p/' || slug_ || '/chat'
+        when n.conversation_id is not null then '/messages/' || n.conversation_id
+        else '/p/' || slug_
+    end
+$$;
+
 -- A notification, as its reader sees it. The title is that of what it is about, by the name of today; `url` is where the web
 -- application shows it.
 create or replace function shape(n notifications) returns json language sql stable as $$
@@ -25,13 +37,7 @@ select row_to_json(row(
     case when p.id is not null then row_to_json(row(p.slug, p.name)::notified_project_shape) end,
     case when c.id is not null then card_ref(c, p.key_prefix) end,
     n.comment_id, n.topic_id, n.reply_id, coalesce(n.chat_message_id, n.conversation_message_id), n.conversation_id,
-    case
-        when n.card_id is not null then '/projects/' || p.slug || '/cards/' || p.key_prefix || '-' || c.card_number
-        when n.topic_id is not null then '/projects/' || p.slug || '/topics/' || n.topic_id
-        when n.chat_message_id is not null then '/projects/' || p.slug || '/chat'
-        when n.conversation_id is not null then '/conversations/' || n.conversation_id
-        else '/projects/' || p.slug
-    end,
+    page_of(n, p.slug, p.key_prefix || '-' || c.card_number),
     iso(n.created_at), iso(n.read_at)
 )::notification_shape)
 from (select 1) one

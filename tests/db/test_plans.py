@@ -574,6 +574,9 @@ def cases(n: int) -> Iterator[Case]:
     later = {"after_name": "", "after_us": 1_000_000 * int(time.time()), "after_id": 1}
     yield Case("projects.page", 51, {**active, **later}, "mine, later by activity")
     yield Case("projects.page", 51, {**projects, "starred_only": True, "q": "p"}, "starred")
+    yield Case("projects.memberships", 200, {"users": [1, 2, 3]})
+    pairs = {"users": [1, 2, 1], "projects": [1, 1, 2]}
+    yield Case("projects.activity", 20_000, pairs, "of two projects")
     everything = {**projects, "global_role": "admin"}
     yield Case("projects.page", 1000, everything, "an administrator's")
 

@@ -84,7 +84,7 @@ async def test_an_assignee_is_told_the_day_before_and_on_the_day_at_nine(
     for each in (on_the_day, before):
         assert (each["title"], each["body"], each["actor"]) == (card["title"], str(DUE), None)
         assert each["card"]["id"] == card["id"]
-        assert each["url"] == f"/projects/demo/cards/{card['key']}"
+        assert each["url"] == f"/p/demo/c/{card['key']}"
     assert await told(alice) == []
 
 
@@ -428,7 +428,7 @@ async def test_its_mail_says_when_in_the_readers_language(
     await eventually(lambda: mailbox.letters)
     (letter,) = mailbox.letters
     assert letter.message["Subject"] == subject
-    assert f"https://desk.example.org/projects/demo/cards/{card['key']}" in letter.links
+    assert f"https://desk.example.org/p/demo/c/{card['key']}" in letter.links
     assert str(DUE) not in letter.text
 
 

@@ -506,6 +506,7 @@ STATEMENTS = {
     "/admin/invitations": "invitations.page",
     "/admin/projects": "projects.page",
     "/auth/me": "users.me",
+    "/bootstrap": "users.me projects.page conversations.unread",
     "/auth/sessions": "auth.list_sessions",
     "/conversations": "conversations.page",
     "/conversations/{conversation_id}": "conversations.seen",

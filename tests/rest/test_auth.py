@@ -783,7 +783,7 @@ async def test_every_door_takes_one_spelling_of_a_token(
     }
 
     async def statuses(credential: str) -> list[int]:
-        offered = handshake | {"Sec-WebSocket-Protocol": f"warmdesk, bearer.{credential}"}
+        offered = handshake | {"Sec-WebSocket-Protocol": f"bearer.{credential}"}
         found = [await whoami(anyone, credential)]
         for path, headers in ((f"/ws/demo?token={credential}", handshake), ("/ws/demo", offered)):
             async with anyone.session.get(anyone.url + path, headers=headers) as answer:

@@ -98,7 +98,7 @@ async def test_a_calendar_program_reads_ones_due_cards(
     assert event.summary.value == title
     assert event.dtstart.value == date(2026, 4, 4)  # no time: all day
     assert int(event.sequence.value) == card["version"] == 1
-    assert event.url.value == f"{SITE}/projects/demo/cards/{card['key']}"
+    assert event.url.value == f"{SITE}/p/demo/c/{card['key']}"
     assert card["key"] in event.description.value
     assert "Demo" in event.description.value
     assert event.transp.value == "TRANSPARENT"

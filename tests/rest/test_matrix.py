@@ -95,6 +95,7 @@ people         GET    /ws/user
 viewer         GET    /ws/{slug}
 
 account        GET    /users/me
+people         GET    /bootstrap
 account        GET    /auth/me
 account        PUT    /users/me
 account        PUT    /auth/me

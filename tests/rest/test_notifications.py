@@ -76,7 +76,7 @@ async def test_a_comment_tells_each_person_once_of_what_concerns_them_most(
     assert (his["actor"]["username"], his["comment_id"]) == ("alice", made["id"])
     assert his["project"] == {"slug": "demo", "name": "Demo"}
     assert his["card"] == {"id": card["id"], "key": card["key"], "title": card["title"]}
-    assert his["url"] == f"/projects/demo/cards/{card['key']}"
+    assert his["url"] == f"/p/demo/c/{card['key']}"
     assert (await kinds(olga))[0] == "assigned_commented"
     assert await kinds(alice) == []
 
@@ -129,7 +129,7 @@ async def test_topics_and_replies_tell_whom_they_name_and_the_author(
     topic = await olga.post(f"{board.path}/topics", {"title": "Doors", "body": "@bob?"})
     (his,) = await bell(bob)
     assert (his["kind"], his["topic_id"], his["reply_id"]) == ("mention", topic["id"], None)
-    assert his["url"] == f"/projects/demo/topics/{topic['id']}"
+    assert his["url"] == f"/p/demo/topics/{topic['id']}"
     path = f"{board.path}/topics/{topic['id']}"
     reply = await alice.post(f"{path}/replies", {"body": "Both, @bob"})
     await alice.post(f"{path}/replies", {"body": "I mean @olga"})
@@ -154,7 +154,7 @@ async def test_chat_names_members_alone_or_in_a_group_and_all_by_an_admin(
     sent = await alice.post(path, {"body": "@bob @eve @root @nobody @all"})
     (his,) = await bell(bob)
     assert (his["kind"], his["message_id"], his["title"]) == ("mention", sent["id"], "Demo")
-    assert his["url"] == "/projects/demo/chat"
+    assert his["url"] == "/p/demo/chat"
     assert (await kinds(eve), await kinds(olga), await kinds(root)) == ([], [], ["mention"])
     many = await asyncio.gather(
         *(alice.post(path, {"body": f"{n} @bob @olga", "nonce": f"n{n}"}) for n in range(20))
@@ -254,7 +254,7 @@ async def test_who_is_added_to_a_project_is_told_and_who_leaves_keeps_nothing(
 ) -> None:
     await olga.post(f"{board.path}/members", {"username": "eve"})
     (hers,) = await bell(eve)
-    assert (hers["kind"], hers["title"], hers["url"]) == ("project_added", "Demo", "/projects/demo")
+    assert (hers["kind"], hers["title"], hers["url"]) == ("project_added", "Demo", "/p/demo")
     await alice.post(f"{board.path}/chat/messages", {"body": f"@eve {SECRET}"})
     assert await unread(eve) == 2
     await olga.delete(f"{board.path}/members/{EVE}")

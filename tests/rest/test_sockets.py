@@ -175,7 +175,7 @@ async def test_bad_credentials_are_refused_before_the_upgrade(
         await refused(nobody, place, 401, ticket="nonsense")
         await refused(nobody, place, 401, headers={"X-API-Key": "wd_unknown"})
         await refused(nobody, place, 401, headers={"X-API-Key": "wd_dead"})
-        protocol = {"Sec-WebSocket-Protocol": "warmdesk, bearer.nonsense"}
+        protocol = {"Sec-WebSocket-Protocol": "bearer.nonsense"}
         await refused(nobody, place, 401, headers=protocol)
     token = await alice.token()
     await alice.post("/auth/logout", {}, status=204)

@@ -23,6 +23,7 @@ from warmdesk.demo import Story, story, username
 from warmdesk.demo.inside import Inside, serving
 from warmdesk.demo.making import Project, Team, found, make_people, make_project, people_of, steps
 from warmdesk.demo.playing import Player, ProjectGone
+from warmdesk.paths import project_page
 from warmdesk.schemas.settings import password_fault
 
 EXAMPLE = "warmdesk demo --play --minutes 10"
@@ -114,10 +115,10 @@ def _say(
 ) -> None:
     base = settings.base_url.rstrip("/") or _address(settings)
     name, owner = told["project"]["name"], username(told["people"][0])
-    lines = [f"The project {name!r} is at {base}/api/v1/projects/{there.slug}"]
+    lines = [f"The project {name!r} is at {base}{project_page(there.slug)}"]
     lines.append(f"The API, to read and try: {base}/swagger/index.html")
     content: dict[str, Any] = {
-        "url": f"{base}/api/v1/projects/{there.slug}",
+        "url": base + project_page(there.slug),
         "slug": there.slug,
         "username": owner,
         "made": password is not None,

@@ -6,6 +6,7 @@ connection below them.
 ``body.py``         JSON bodies: read, decoded, refused with the name of the field
 ``query.py``        query strings
 ``answers.py``      responses
+``views.py``        what of a board a query asks for
 ``pages.py``        lists in pages: cursors, and the ``Link`` to the next page
 ``router.py``       a request's path to its handler
 ``middleware.py``   around each handler: errors, request id, headers, limits, figures

@@ -79,7 +79,17 @@ as_text = msgspec.json.Decoder(str).decode
 class CommandSocket(Connection):
     """A connection that takes commands: its actor, and the messages that wait to be carried out."""
 
-    __slots__ = ("actor", "desk", "entrance", "inbox", "project_id", "slug", "typed_at")
+    __slots__ = (
+        "actor",
+        "desk",
+        "entrance",
+        "inbox",
+        "project_id",
+        "slug",
+        "told_projects",
+        "typed_at",
+        "wants_projects",
+    )
 
     def __init__(
         self, desk: Desk, actor: Actor, project: EnteredProject | None, entrance: Entrance
@@ -99,6 +109,8 @@ class CommandSocket(Connection):
         self.slug = project.slug if project is not None else ""
         self.inbox: deque[Incoming] | None = None
         self.typed_at = 0.0
+        self.wants_projects = False
+        self.told_projects = False  # of what was there when it opened
 
     def may_tell_typing(self) -> bool:
         """Whether the others are told that its user writes: once in three seconds, beginning

@@ -19,16 +19,19 @@ class Text:
     content_type: str
     tag: str
     policy: str = ""
+    cache: str = ""
     packed: bytes | None = None
 
     async def send(self, request: web.Request) -> web.Response:
         headers = {"ETag": self.tag}
         if self.policy:
             headers["Content-Security-Policy"] = self.policy
+        if self.cache:
+            headers["Cache-Control"] = self.cache
         seen = tags_seen(request)
         if self.tag in seen or "*" in seen:
             return not_modified(seen.get(self.tag, self.tag), headers)
-        if self.content_type.startswith("image/"):
+        if self.content_type.startswith("image/") and not self.content_type.endswith("xml"):
             return web.Response(body=self.body, content_type=self.content_type, headers=headers)
         headers["Vary"] = "Accept-Encoding"
         body = self.body
@@ -43,5 +46,6 @@ class Text:
         )
 
 
-def static_text(body: bytes, content_type: str, policy: str = "") -> Text:
-    return Text(body, content_type, f'"{hashlib.sha256(body).hexdigest()[:16]}"', policy)
+def static_text(body: bytes, content_type: str, policy: str = "", cache: str = "") -> Text:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    return Text(body, content_type, tag, policy, cache)

@@ -151,6 +151,20 @@ def origin_allowed(request: Request, settings: Settings) -> bool:
     return False
 
 
+def own_origin(request: Request, settings: Settings) -> bool:
+    """Does a page of this very installation ask? Those of `allowed_origins` are others."""
+    if request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return True
+    origins = request.headers.getall("Origin", ())
+    if len(origins) != 1:
+        return False
+    if origins[0] == origin_of(settings.base_url):
+        return True
+    scheme, _, rest = origins[0].partition("://")
+    host = request.headers.get("Host", "")
+    return scheme in ("http", "https") and bool(host) and rest.lower() == host.lower()
+
+
 # Errors
 
 

@@ -83,8 +83,8 @@ class Documents:
         found |= {f"{PAGE}/": self.page.send, f"{PAGE}/index.html": self.page.send}
         for name, asset in self.assets.items():
             found[f"{PAGE}/swagger_ui_static/{name}"] = asset.send
-        to_page = [("GET", path, _to_page) for path in ("/", PAGE)]
-        return [*to_page, *(("GET", path, send) for path, send in found.items())]
+        sent = (("GET", path, send) for path, send in found.items())
+        return [("GET", PAGE, _to_page), *sent]
 
 
 async def _to_page(request: web.Request) -> web.StreamResponse:

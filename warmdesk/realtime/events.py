@@ -425,6 +425,12 @@ BOARD_COUNTS = signal(
     project.BoardCounts,
     "How many cards there are: after events whose text was deleted.",
 )
+PROJECT_ACTIVITY = signal(
+    "project.activity",
+    USER,
+    project.ProjectActivity,
+    "What is unread in a project of yours, and who is there: on sockets with `?projects=1`.",
+)
 CHAT_TYPING = signal("chat.typing", PROJECT, socket.Typing, "Somebody writes a chat message.")
 DM_TYPING = signal(
     "dm.typing", USER, dm.ConversationTyping, "Somebody writes in a conversation of yours."

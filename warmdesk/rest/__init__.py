@@ -15,6 +15,7 @@ RESOURCES = (
     "administration",
     "backups",
     "avatars",
+    "bootstrap",
     "people",
     "projects",
     "members",
@@ -45,4 +46,5 @@ RESOURCES = (
     "sockets",
     "outgoing",
     "metrics",
+    "web",
 )

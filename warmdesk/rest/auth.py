@@ -24,9 +24,10 @@ from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import BadRequest, Forbidden, Unauthorized, cut, field_error
 from warmdesk.http.answers import answer, no_content
+from warmdesk.http.middleware import own_origin
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
 from warmdesk.http.route import PUBLIC, ApiTag
-from warmdesk.http.routing import route
+from warmdesk.http.routing import BASE, route
 from warmdesk.log import quoted
 from warmdesk.metrics import AUTH_FAILURES
 from warmdesk.realtime.change import Change
@@ -62,6 +63,9 @@ CODES_OF_DAY = 100
 at a time: who guesses 100 times a day finds one in nine years, and 1,920 times in half a year.
 """
 DAY_SECONDS = 24 * 60 * 60
+COOKIE = "warmdesk_refresh"
+COOKIE_PATH = f"{BASE}/auth"
+"""It is sent to nothing else, and nothing else reads it."""
 NO_REGISTRATION = "registration is disabled"
 BAD_REFRESH_TOKEN = "the refresh token is not valid"
 GRACE = timedelta(seconds=30)
@@ -139,7 +143,7 @@ async def register_user(request: web.Request) -> web.Response:
         return row["id"], me, session_id, refresh_token
 
     user_id, me, session_id, refresh_token = await desk.changes.run(request[CONTEXT], work)
-    return _tokens(desk, user_id, me, session_id, refresh_token, status=201, id=user_id)
+    return _tokens(request, user_id, (me, session_id, refresh_token), status=201, id=user_id)
 
 
 @route(
@@ -195,8 +199,7 @@ async def _sign_in(request: web.Request, name: str, password: str, came: Origin)
     if isinstance(opened, str):
         return answer({"mfa_required": True, "mfa_token": opened})
     await desk.limits.clear("login", pair)
-    me, session_id, refresh_token = opened
-    return _tokens(desk, account["id"], me, session_id, refresh_token)
+    return _tokens(request, account["id"], opened)
 
 
 def logged_name(typed: str) -> str:
@@ -372,7 +375,7 @@ async def verify_mfa(request: web.Request) -> web.Response:
         raise factors.wrong_code()
     await desk.limits.clear("login", counted)
     await desk.limits.clear("mfa.user", guessed)
-    return _tokens(desk, user_id, *opened)
+    return _tokens(request, user_id, opened)
 
 
 def _mfa_expired() -> BadRequest:
@@ -392,15 +395,18 @@ async def _open_session(desk: Desk, change: Change, user_id: int, came: Origin) 
 
 
 def _tokens(
-    desk: Desk,
+    request: web.Request,
     user_id: int,
-    me: str,
-    session_id: str,
-    refresh_token: str,
+    opened: tuple[str, str, str],
     *,
     status: int = 200,
     **more: Any,
 ) -> web.Response:
+    """The answer with a session's tokens, for whom asked for it so, the refresh token in a cookie.
+    `opened`: the account's JSON, the session, its refresh token.
+    """
+    desk, in_cookie = request.app[DESK], request[BODY].cookie
+    me, session_id, refresh_token = opened
     account = msgspec.json.decode(me)
     content: dict[str, Any] = {
         **more,
@@ -413,7 +419,34 @@ def _tokens(
         "mfa_setup_required": desk.system.values.mfa_required and not account["totp_enabled"],
         "user": msgspec.Raw(me.encode()),
     }
-    return answer(content, status=status)
+    if in_cookie:
+        del content["refresh_token"]
+    response = answer(content, status=status)
+    if in_cookie:
+        response.set_cookie(
+            COOKIE, refresh_token, max_age=desk.settings.refresh_token_ttl, **_cookie(desk)
+        )
+    return response
+
+
+def _cookie(desk: Desk) -> dict[str, Any]:
+    secure = bool(desk.settings.tls_cert) or desk.settings.base_url.startswith("https://")
+    return {"path": COOKIE_PATH, "httponly": True, "samesite": "Strict", "secure": secure}
+
+
+def _no_cookie(desk: Desk) -> str:
+    """The header that makes a browser forget the cookie."""
+    response = web.Response()
+    response.del_cookie(COOKIE, **_cookie(desk))
+    return response.cookies[COOKIE].OutputString()
+
+
+def _of_cookie(request: web.Request) -> str | None:
+    """The refresh token of a browser. 403 for a page that is not our own."""
+    token = request.cookies.get(COOKIE)
+    if token is not None and not own_origin(request, request.app[DESK].settings):
+        raise Forbidden("another site may not use the session", code="origin_not_allowed")
+    return token
 
 
 @route(
@@ -425,15 +458,36 @@ def _tokens(
     secret=True,
     tag=AUTH,
     example={"refresh_token": "Zx3u…"},
-    errors=(401, 429),
+    errors=(401, 403, 429),
 )
 async def refresh_tokens(request: web.Request) -> web.Response:
     """Exchange a refresh token for a new access token and the next refresh token; with who you are.
 
     A refresh token is good once. Used again within 30 seconds it gives another one of the same
     session, so that two tabs may race; later, it ends the session.
+
+    Without one in the body that of the browser's cookie is read, and the next one becomes the
+    cookie. `cookie` says that there may be none: then the answer is 204.
     """
-    desk, token = request.app[DESK], request[BODY].refresh_token
+    desk, body = request.app[DESK], request[BODY]
+    if body.refresh_token is not None:
+        return await _refresh(request, body.refresh_token)
+    token = _of_cookie(request)
+    if token is None:
+        if body.cookie:
+            return no_content()
+        raise field_error("refresh_token", "required", "required")
+    try:
+        body.cookie = True
+        return await _refresh(request, token)
+    except Unauthorized as error:
+        # The browser need not ask with it again.
+        error.headers = {**(error.headers or {}), "Set-Cookie": _no_cookie(desk)}
+        raise
+
+
+async def _refresh(request: web.Request, token: str) -> web.Response:
+    desk = request.app[DESK]
     living = await _living(desk, token)
     if living is None:
         raise not_good("refresh_token", BAD_REFRESH_TOKEN)
@@ -477,7 +531,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     if renewed is None:
         raise not_good("refresh_token", BAD_REFRESH_TOKEN)
     user_id, session_id, me = renewed
-    return _tokens(desk, user_id, me, session_id, following)
+    return _tokens(request, user_id, (me, session_id, following))
 
 
 @route(
@@ -488,22 +542,30 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     status=204,
     tag=AUTH,
     example={"refresh_token": "Zx3u…"},
+    errors=(403,),
 )
 async def log_out(request: web.Request) -> web.Response:
     """End the session of a refresh token.
 
-    Without one, the session of the access token; with `all`, every session of its user. Says
-    nothing of whether there was one: always 204.
+    Without one, the session of the access token, else that of the browser's cookie, which is
+    forgotten; with `all`, every session of its user. Says nothing of whether there was one: always
+    204.
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
+    done, in_cookie = no_content(), None
+    if body.refresh_token is None:
+        in_cookie = _of_cookie(request)
+    if in_cookie is not None:
+        done.headers["Set-Cookie"] = _no_cookie(desk)
     bearer = await _bearer(request)
     session = (bearer.user_id, bearer.session_id) if bearer else None
-    if body.refresh_token is not None and not (body.all and bearer):
-        session = await _living(desk, body.refresh_token)
+    token = in_cookie if body.refresh_token is None and bearer is None else body.refresh_token
+    if token is not None and not (body.all and bearer):
+        session = await _living(desk, token)
     if session is None:
         # Anybody may ask for this, as often as they like.
-        return no_content()
+        return done
     user_id, session_id = session
 
     async def work(change: Change) -> None:
@@ -513,7 +575,7 @@ async def log_out(request: web.Request) -> web.Response:
             await accounts.note_login(change, "logout", came, user_id=user_id)
 
     await desk.changes.run(request[CONTEXT], work)
-    return no_content()
+    return done
 
 
 async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
-from msgspec import UNSET
 
 from warmdesk.auth.actor import GlobalRole, Role
-from warmdesk.boards import CHAT, PARTS, View
 from warmdesk.changes import accounts
 from warmdesk.changes.projects import COLOR, change_project_to
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.http.answers import answer, answer_outcome, json_text, no_content
 from warmdesk.http.encodings import gzip_tag, not_modified, tags_seen, takes_gzip
-from warmdesk.http.pages import answer_page, begins_after, bound_to
-from warmdesk.http.query import parts_of
+from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, PROJECT, QUERY, READS, shown_at
 from warmdesk.http.route import ApiTag, Etag
-from warmdesk.http.routing import BASE, route
+from warmdesk.http.routing import route
+from warmdesk.http.views import view_of
 from warmdesk.json_parts import joined
 from warmdesk.realtime.bus import REDIS_AWAY
 from warmdesk.realtime.change import Change, Outcome
@@ -31,9 +27,9 @@ from warmdesk.realtime.events import (
     PROJECT_STARRED,
     PROJECT_UNSTARRED,
 )
-from warmdesk.schemas.cards import CardsQuery
 from warmdesk.schemas.conversations import Mute
 from warmdesk.schemas.projects import (
+    HERE_SHOWN,
     BoardCounts,
     BriefProjectDetail,
     Digest,
@@ -48,9 +44,6 @@ from warmdesk.schemas.projects import (
 )
 
 PROJECTS = ApiTag("projects", "Boards with their members and talk.")
-
-HERE_SHOWN = 5
-"""Those who came last to a project, of all who have it open."""
 
 
 @route(
@@ -197,15 +190,12 @@ async def show_project(request: web.Request) -> web.Response:
     after. The ETag answers 304 while nothing changed.
     """
     seen, query, project = tags_seen(request), request[QUERY], request[PROJECT]
-    list_path = f"{BASE}/projects/{project.slug}/columns/{{column_id}}/cards"
-    view = View(
-        _parts(query.include),
-        query.cards_limit,
-        query.cards == "brief",
-        bound_to(list_path, CardsQuery(cards=query.cards)).decode(),
-    )
     board = await request.app[DESK].boards.read(
-        project, request[ACTOR].user_id, view, seen=seen, gzip=takes_gzip(request)
+        project,
+        request[ACTOR].user_id,
+        view_of(project.slug, query),
+        seen=seen,
+        gzip=takes_gzip(request),
     )
     shown_at(request, board.seq, board.epoch)
     headers = {"Cache-Control": "private, no-cache"}
@@ -252,14 +242,6 @@ async def show_digest(request: web.Request) -> web.Response:
     """
     found = await sql.projects.digest(request[READS], project_id=request[PROJECT].id)
     return answer(Digest(seq=found["seq"], epoch=found["epoch"], digest=found["digest"]))
-
-
-def _parts(include: Any) -> frozenset[str]:
-    """The parts that were asked for. Cards hang in columns, so they bring them."""
-    if include is UNSET:
-        return PARTS
-    parts = parts_of(include, PARTS | {CHAT})
-    return parts | {"columns"} if "cards" in parts else parts
 
 
 @route(

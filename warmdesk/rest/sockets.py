@@ -28,9 +28,10 @@ from warmdesk.auth.addresses import Sent, client_address
 from warmdesk.auth.identity import Request
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, KeyScope, Unavailable
+from warmdesk.errors import BadRequest, Forbidden, KeyScope, Unavailable, WarmDeskError
+from warmdesk.http.bounds import Entrance
 from warmdesk.http.commands import Call, CommandSocket, command
-from warmdesk.http.middleware import RESPONSES, origin_allowed
+from warmdesk.http.middleware import RESPONSES, as_problem, origin_allowed, refused
 from warmdesk.http.protocol import HttpConnection
 from warmdesk.http.request import ACTOR, DESK, QUERY
 from warmdesk.http.route import PUBLIC, STREAM, ApiTag
@@ -39,15 +40,17 @@ from warmdesk.http.streams import EventStream, beginning, place_of
 from warmdesk.log import REQUEST_ID
 from warmdesk.metrics import RESUMES
 from warmdesk.realtime.channels import project_channel, user_channel
-from warmdesk.realtime.connection import Connection
-from warmdesk.realtime.events import HELLO, PONG, signal_frame
+from warmdesk.realtime.connection import CLOSE_SECONDS, Connection
+from warmdesk.realtime.events import ERROR, HELLO, PONG, signal_frame
+from warmdesk.realtime.frames import Close
 from warmdesk.realtime.handshake import ClientGone, adopt, answer_with_stream, check_handshake
 from warmdesk.realtime.resume import Reset
 from warmdesk.realtime.room import Room
 from warmdesk.realtime.roster import CONNECTIONS_EACH
 from warmdesk.realtime.sweeper import PING_SECONDS
 from warmdesk.schemas import MAX_ID
-from warmdesk.schemas.sockets import Hello, Ping, Place
+from warmdesk.schemas.bootstrap import MOST_UNREAD
+from warmdesk.schemas.sockets import Hello, Ping, Place, SocketError
 
 SOCKETS = ApiTag("sockets", "The WebSockets, and streams of events: every change, live.")
 
@@ -58,10 +61,18 @@ OPENING_SECONDS = 3.0
 """From the handshake to `hello`, the wait for a turn and for the database included."""
 LOOKS = 3
 """How often what is unread is counted again, because events came meanwhile."""
-MOST_UNREAD = 100
 OPENING_RATE = 120
 OPENING_RATE_SECONDS = 60
 """A person with twenty tabs comes back in them five times; a loop that opens and closes stops."""
+
+REFUSED_WITH = {
+    401: Close.SIGNED_OUT,
+    403: Close.NO_ACCESS,
+    404: Close.PROJECT_GONE,
+    429: Close.FLOODING,
+    503: Close.OVERLOADED,
+}
+"""What a refused socket closes with, by the status that everybody else gets."""
 
 STREAM_HEADERS = {
     "Content-Type": STREAM,
@@ -92,6 +103,9 @@ class OpenSocket(msgspec.Struct, kw_only=True):
         | None
     ) = None
     epoch: Annotated[str, Meta(description="the epoch that `since` belongs to")] | None = None
+    projects: Annotated[
+        bool, Meta(description="on your own socket: be told what happens in your projects")
+    ] = False
     presence: (
         Annotated[
             str,
@@ -128,7 +142,8 @@ async def open_user_socket(request: web.Request) -> web.StreamResponse:
     """Open a WebSocket on your own events.
 
     Direct messages, notifications, your sessions and profile. Sub-protocols: `warmdesk,
-    bearer.<token>`.
+    bearer.<token>`. Who offers `warmdesk` and is refused is let in, gets `error` with `code`,
+    `message` and `retry_after`, and is closed with 4401, 4403, 4404, 4429 or 1013.
     """
     return await _open(request, None)
 
@@ -267,7 +282,9 @@ async def _open(request: web.Request, slug: str | None) -> web.StreamResponse:
         raise refusal
     check_handshake(request)
     handshake = AiohttpHandshake(request)
-    request[ACTOR] = await open_socket(handshake, request.app, slug, request[QUERY])
+    actor = await open_socket(handshake, request.app, slug, request[QUERY])
+    if actor is not None:
+        request[ACTOR] = actor
     assert handshake.answer is not None
     return handshake.answer
 
@@ -283,8 +300,10 @@ async def _stream(request: web.Request, slug: str | None) -> web.StreamResponse:
     if request.method == "HEAD":
         request[ACTOR] = await _check_entry(handshake, request.app, slug, options)
         return _without_body()
-    request[ACTOR] = await open_socket(handshake, request.app, slug, options)
+    actor = await open_socket(handshake, request.app, slug, options)
+    assert actor is not None
     assert handshake.answer is not None
+    request[ACTOR] = actor
     return handshake.answer
 
 
@@ -301,13 +320,73 @@ async def _check_entry(
 
 async def open_socket(
     handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
-) -> Actor:
+) -> Actor | None:
     """Open a socket or a stream on a project's channel, or without `slug` on the user's own, and
-    give whose it is; else raise.
+    give whose it is; else raise. A browser cannot read a refused handshake: to who offers our
+    sub-protocol it is said on a socket that closes at once, and then it is nobody's.
     """
-    desk = app[DESK]
-    if not origin_allowed(handshake, desk.settings):
+    if not origin_allowed(handshake, app[DESK].settings):
         raise Forbidden("this origin is not allowed to open sockets", code="origin_not_allowed")
+    try:
+        return await _open_to(handshake, app, slug, options)
+    except Exception as error:
+        if handshake.streams or SUB_PROTOCOL not in _offered(handshake):
+            raise
+        shown = as_problem(error)
+        code = REFUSED_WITH.get(shown.status)
+        if code is None:
+            raise
+        if shown is not error:
+            refused(error, "GET /ws", "", app[DESK])
+        RefusedSocket(app[RESPONSES].bounds.entrance).say(handshake, shown, code)
+        return None
+
+
+def _offered(handshake: Handshake) -> list[str]:
+    """The sub-protocols that the client offers."""
+    return [p.strip() for p in handshake.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+
+
+class RefusedSocket(Connection):
+    """A socket that says why there is none, and closes."""
+
+    __slots__ = ("entrance",)
+
+    def __init__(self, entrance: Entrance) -> None:
+        super().__init__(received=_unheard, refused=_unheard, closed=_unheard)
+        self.entrance = entrance
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.entrance.becomes_socket(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.entrance.leaves(self.transport)
+        super().connection_lost(error)
+
+    def say(self, handshake: Handshake, error: WarmDeskError, code: Close) -> None:
+        """Answer the handshake with it. Raises `ClientGone`."""
+        wait = error.headers.get("Retry-After")
+        told = SocketError(
+            code=error.code,
+            message=error.message,
+            retry_after=int(wait) if wait is not None else msgspec.UNSET,
+        )
+        first = signal_frame(ERROR, encode(told))
+        handshake.adopt(self, first=first, protocol=SUB_PROTOCOL)
+        self.close(code)
+        # It is in no room, so no sweeper visits it.
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.abort)
+
+
+def _unheard(*said: object) -> None:
+    """It takes nothing."""
+
+
+async def _open_to(
+    handshake: Handshake, app: web.Application, slug: str | None, options: OpenSocket
+) -> Actor:
+    desk = app[DESK]
     if desk.draining and not desk.retiring:
         raise Unavailable("the server is stopping, try again")
     try:
@@ -351,7 +430,7 @@ async def _who(handshake: Handshake, desk: Desk, options: OpenSocket) -> tuple[A
     """The actor that opens the socket, by ticket, sub-protocol, query or header; and the
     sub-protocol to answer with.
     """
-    offered = [p.strip() for p in handshake.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+    offered = _offered(handshake)
     protocol = SUB_PROTOCOL if SUB_PROTOCOL in offered else None
     token = next(
         (p.removeprefix(TOKEN_PREFIX) for p in offered if p.startswith(TOKEN_PREFIX)), options.token
@@ -477,6 +556,8 @@ def _follow(
         else CommandSocket(desk, actor, project, entrance)
     )
     connection.wants_changed = options.presence == "changed"
+    if project is None and isinstance(connection, CommandSocket):
+        connection.wants_projects = options.projects
     if actor.key_id is not None:
         # Again: whoever closes those from where no key may be used cannot see this one yet.
         connection.address = _address(handshake, desk)

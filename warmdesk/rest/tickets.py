@@ -33,6 +33,7 @@ from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.http.waiting import credential_ends, held_back, loop_time
 from warmdesk.json_parts import joined
+from warmdesk.paths import card_page
 from warmdesk.realtime.change import Outcome
 from warmdesk.realtime.channels import project_channel
 from warmdesk.realtime.entities import entity
@@ -363,5 +364,5 @@ async def _refuse_if_moved(request: web.Request, error: WarmDeskError) -> None:
 def _with_url(request: web.Request, outcome: Outcome) -> Outcome:
     """The answer, with the address of the card's page."""
     base = request.app[DESK].settings.base_url.rstrip("/")
-    url = f"{base}/p/{request[PROJECT].slug}/c/{key_of(outcome.text).key}"
+    url = base + card_page(request[PROJECT].slug, key_of(outcome.text).key)
     return outcome._replace(answer=joined(json_text(url=url), outcome.text))

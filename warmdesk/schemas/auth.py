@@ -17,6 +17,13 @@ LoginName = Annotated[
 ]
 GivenPassword = Annotated[str, Meta(max_length=128, examples=["correct horse battery"])]
 RefreshToken = Annotated[str, Meta(max_length=2048)]
+InCookie = Annotated[
+    bool,
+    Meta(
+        description="for browsers: the refresh token comes as a cookie that no script can read,"
+        " and not in the answer"
+    ),
+]
 
 
 class Register(Body):
@@ -31,6 +38,7 @@ class Register(Body):
     invitation: (
         Annotated[str, Meta(max_length=100, description="the token of an invitation's link")] | None
     ) = None
+    cookie: InCookie = False
 
 
 class Login(Body):
@@ -40,16 +48,22 @@ class Login(Body):
     login: LoginName | None = None
     email: LoginName | None = None
     password: GivenPassword | None = None
+    cookie: InCookie = False
 
 
 class Refresh(Body):
-    """The refresh token; it is exchanged for the next one."""
+    """The refresh token; it is exchanged for the next one. A browser that has it in its cookie says
+    `cookie`, and is answered 204 when it has none.
+    """
 
-    refresh_token: RefreshToken
+    refresh_token: RefreshToken | None = None
+    cookie: InCookie = False
 
 
 class Logout(Body):
-    """Which session ends: the refresh token's, else the access token's; `all`: every one."""
+    """Which session ends: the refresh token's, else the access token's, else the cookie's; `all`:
+    every one.
+    """
 
     refresh_token: str | None = None
     all: bool = False
@@ -69,11 +83,13 @@ class ResetPassword(Body):
     new_password: Password | None = None
 
 
-class Tokens(Shape):
+class Tokens(Shape, kw_only=True):
     """A session's access token, the refresh token for the next one, and whose session it is."""
 
     access_token: str
-    refresh_token: str
+    refresh_token: Annotated[str, Meta(description="absent where a cookie has it")] | UnsetType = (
+        UNSET
+    )
     token_type: Literal["Bearer"]
     expires_in: Annotated[int, Meta(description="seconds")]
     refresh_expires_in: Annotated[int, Meta(description="seconds")]
@@ -106,9 +122,10 @@ class VerifyMfa(Body):
 
     mfa_token: Annotated[str, Meta(max_length=2048)]
     code: Annotated[str, Meta(min_length=1, max_length=64, examples=["123456"])]
+    cookie: InCookie = False
 
 
-class Registered(Tokens):
+class Registered(Tokens, kw_only=True):
     """A new account and its first session."""
 
     id: int

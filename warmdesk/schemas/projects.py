@@ -29,6 +29,8 @@ KeyPrefix = Annotated[
     ),
 ]
 
+HERE_SHOWN = 5
+"""Those who came last to a project, of all who have it open."""
 MOST_CARDS = 500
 """Cards that a column of a board shows at most; the others are read by the column's own list, from
 where its `cards_next` says.
@@ -86,6 +88,18 @@ class Here(Shape):
 
     count: int
     users: list[UserRef]
+
+
+class ProjectActivity(Shape):
+    """What happened in a project of the reader's: what is unread there, how many open cards it has,
+    who has it open; `here` is null while that is not known.
+    """
+
+    slug: str
+    unread_count: int
+    mention_count: int
+    open_card_count: int
+    here: Here | None
 
 
 class ListedProject(Project, kw_only=True):

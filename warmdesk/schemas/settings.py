@@ -223,6 +223,8 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
 
 PUBLIC = (
     "registration_enabled",
+    "users_can_create_projects",
+    "gravatar_enabled",
     "default_locale",
     "default_timezone",
     "default_date_time_format",

@@ -1,0 +1,180 @@
+"""The web application as a browser gets it: the page, its files, its policy."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk.rest.web import MOVED, Site, site
+
+HTML = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "identity"}
+
+
+@pytest.fixture
+async def http(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(url, auto_decompress=False) as made:
+        yield made
+
+
+def filled(path: str) -> str:
+    """An address of the page."""
+    return re.sub(r"\{\w+\}", "7", path)
+
+
+@pytest.mark.parametrize("path", sorted(site().pages))
+async def test_every_address_brings_the_page(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.get(filled(path), headers=HTML) as answer:
+        text = await answer.text()
+
+    assert answer.status == 200
+    assert answer.content_type == "text/html"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert f'src="/app/{site().hash}/app.js"' in text
+    assert "{" not in text
+    assert f'/{site().pages[path]}"' in text
+    policy = answer.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "require-trusted-types-for 'script'; trusted-types warmdesk" in policy
+    assert "unsafe" not in policy
+
+
+async def test_all_that_the_page_names_is_there_for_ever(http: aiohttp.ClientSession) -> None:
+    async with http.get("/p/demo", headers=HTML) as answer:
+        named = re.findall(r'(?:src|href)="([^"]+)"', await answer.text())
+
+    assert len(named) > 10
+    for path in named:
+        async with http.get(path) as answer:
+            assert answer.status == 200, path
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert "require-trusted-types-for" in answer.headers["Content-Security-Policy"]
+
+
+async def test_a_page_names_all_files_that_it_begins_with(http: aiohttp.ClientSession) -> None:
+    async with http.get("/register", headers=HTML) as answer:
+        text = await answer.text()
+
+    for name in ("vendor/preact.js", "view.js", "door.js", "register.js", "words.js"):
+        assert f'<link rel="modulepreload" href="/app/{site().hash}/{name}">' in text
+    assert len(re.findall('rel="modulepreload"', text)) == len(
+        set(re.findall('rel="modulepreload" href="([^"]+)"', text))
+    )
+
+
+async def test_files_are_gzipped_once(http: aiohttp.ClientSession) -> None:
+    path = f"/app/{site().hash}/vendor/preact.js"
+    async with http.get(path, headers={"Accept-Encoding": "gzip"}) as answer:
+        packed = await answer.read()
+    async with http.get(path, headers={"Accept-Encoding": "identity"}) as answer:
+        plain = await answer.read()
+
+    assert gzip.decompress(packed) == plain == site().sources["vendor/preact.js"]
+    assert len(packed) < len(plain) / 2
+    assert answer.headers["Vary"].startswith("Accept-Encoding")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/app/0000000000000000/app.js",
+        "/app/{}/nothing.js",
+        "/app/{}/../app.js",
+        "/app/{}/shell.html",
+    ],
+)
+async def test_other_files_are_not_there(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.get(path.format(site().hash)) as answer:
+        assert answer.status == 404
+        assert "immutable" not in answer.headers["Cache-Control"]
+
+
+async def test_the_release_is_told(http: aiohttp.ClientSession) -> None:
+    async with http.get("/app/current") as answer:
+        assert await answer.json() == {"files": site().hash}
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_service_worker_may_serve_all_pages(http: aiohttp.ClientSession) -> None:
+    async with http.get("/worker.js") as answer:
+        assert answer.content_type == "text/javascript"
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_pictures_of_gravatar_only_where_they_are_wanted(
+    http: aiohttp.ClientSession, root: Person
+) -> None:
+    async def policy() -> str:
+        async with http.get("/", headers=HTML) as answer:
+            return str(answer.headers["Content-Security-Policy"])
+
+    assert "img-src 'self' blob: https://www.gravatar.com;" in await policy()
+    await root.put("/admin/system-settings", {"gravatar_enabled": False})
+    assert "img-src 'self' blob:;" in await policy()
+
+
+async def test_an_address_that_is_none_is_a_page_for_people_and_json_for_programs(
+    http: aiohttp.ClientSession,
+) -> None:
+    async with http.get("/nowhere/at/all", headers=HTML) as answer:
+        assert (answer.status, answer.content_type) == (404, "text/html")
+    async with http.get("/nowhere/at/all") as answer:
+        assert (answer.status, answer.content_type) == (404, "application/json")
+    async with http.get("/api/v1/nowhere", headers=HTML) as answer:
+        assert (answer.status, answer.content_type) == (404, "application/json")
+    async with http.post("/p/demo", headers=HTML) as answer:
+        assert answer.status == 405
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(MOVED.items()))
+async def test_links_of_old_mails_lead_on(http: aiohttp.ClientSession, old: str, new: str) -> None:
+    async with http.get(filled(old), allow_redirects=False) as answer:
+        assert answer.status == 302
+        assert answer.headers["Location"] == filled(new)
+    assert filled(new) in {filled(path) for path in site().pages}
+
+
+async def test_links_that_the_server_makes_lead_to_pages(
+    board: Board, alice: Person, olga: Person
+) -> None:
+    card = await board.card(assignee_ids=[])
+    await olga.post(f"{board.path}/cards/{card['key']}/comments", {"body": "@alice look"})
+    await olga.post(f"{board.path}/chat/messages", {"body": "@alice look"})
+    await olga.post(f"{board.path}/topics", {"title": "News", "body": "@alice look"})
+    talk = await olga.post("/conversations", {"user_ids": [alice.id]})
+    await olga.post(f"/conversations/{talk['id']}/messages", {"body": "Hello"})
+    told = [each["url"] for each in (await alice.get("/notifications"))["items"]]
+    told.append((await alice.post(f"{board.path}/ticket", {"title": "One"}))["url"])
+    patterns = [re.sub(r"\{\w+\}", "[^/]+", path) for path in site().pages]
+
+    assert len(told) == 6
+    for url in told:
+        assert any(re.fullmatch(each, url) for each in patterns), url
+
+
+def test_a_release_is_named_by_all_that_it_is_made_of(tmp_path: Path) -> None:
+    def made(**files: str) -> Any:
+        for name, text in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+        return Site(tmp_path)
+
+    table = 'export const PAGES = [\n  ["/", () => import("./one.js")],\n];\n'
+    first = made(app_js=table, one_js='import "./two.js";\n', two_js="", shell_html="{preloads}")
+    assert first.hash == made().hash
+    assert first.imports("one.js") == ["one.js", "two.js"]
+    assert b"two.js" in first.shells["one.js"].body
+    assert made(two_js="1;\n").hash != first.hash
+
+
+def test_a_release_without_pages_is_none(tmp_path: Path) -> None:
+    (tmp_path / "app.js").write_text("")
+
+    with pytest.raises(ValueError, match="no table of addresses"):
+        Site(tmp_path)

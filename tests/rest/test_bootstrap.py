@@ -1,0 +1,55 @@
+"""The start of a client: all that it shows first, by one request."""
+
+from __future__ import annotations
+
+from tests.conftest import Board
+from tests.person import Person
+from warmdesk.schemas.settings import PUBLIC
+
+
+async def test_it_shows_what_the_single_requests_show(
+    board: Board, alice: Person, olga: Person
+) -> None:
+    await board.card("First")
+    await olga.post(f"{board.path}/chat/messages", {"body": "@alice look"})
+    shown = await alice.get("/bootstrap?project=demo")
+
+    assert shown["user"] == await alice.get("/users/me")
+    assert set(shown["settings"]) == set(PUBLIC)
+    assert shown["projects"] == await alice.get("/projects?mine=true")
+    assert shown["unread_notifications"] == 2  # that she was added, too
+    assert shown["unread_conversations"] == 0
+    assert shown["project"] == await alice.get("/projects/demo")
+
+
+async def test_the_board_is_as_it_is_asked_for(board: Board, alice: Person) -> None:
+    await board.card("First")
+    await board.card("Second")
+    query = "include=columns,cards,chat&cards=brief&cards_limit=1"
+    shown = await alice.get(f"/bootstrap?project=demo&{query}")
+
+    assert shown["project"] == await alice.get(f"/projects/demo?{query}")
+
+
+async def test_without_one_there_is_no_board(board: Board, alice: Person) -> None:
+    assert (await alice.get("/bootstrap"))["project"] is None
+
+
+async def test_a_project_that_is_not_there_or_not_shown_is_none(
+    board: Board, alice: Person, eve: Person
+) -> None:
+    assert (await alice.get("/bootstrap?project=nowhere"))["project"] is None
+    shown = await eve.get("/bootstrap?project=demo")
+    assert (shown["project"], shown["projects"]) == (None, [])
+
+
+async def test_an_administrator_begins_with_what_is_his(board: Board, root: Person) -> None:
+    shown = await root.get("/bootstrap?project=demo")
+
+    assert shown["projects"] == []
+    assert shown["project"]["slug"] == "demo"
+
+
+async def test_wrong_parts_are_named(board: Board, alice: Person) -> None:
+    await alice.get("/bootstrap?project=demo&include=nonsense", status=400)
+    await alice.get("/bootstrap?project=demo&cards=short", status=400)

@@ -1,0 +1,163 @@
+/* The feed through gaps, doubles, resets and breaks of its line. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { random, sockets, turn } from "./browser.mjs";
+
+const { Feed } = await import("../../../warmdesk/web/feed.js");
+const { me, signedIn } = await import("../../../warmdesk/web/identity.js");
+console.warn = () => {};
+
+const event = (seq) => ({ type: "x", payload: {}, seq });
+const hello = (seq, epoch = "e") => ({ type: "hello", payload: { seq, epoch } });
+
+async function opened(handlers = {}) {
+  const seen = [];
+  const feed = new Feed("demo", { event: (frame) => seen.push(frame.seq), ...handlers });
+  feed.start(10, "e");
+  await turn();
+  return { feed, seen, socket: sockets.at(-1) };
+}
+
+test("it connects with its place, as a browser must", async () => {
+  const { feed, socket } = await opened();
+  assert.equal(socket.address.pathname, "/api/v1/ws/demo");
+  assert.deepEqual(Object.fromEntries(socket.address.searchParams), { presence: "changed", since: "10", epoch: "e" });
+  assert.deepEqual(socket.protocols, ["warmdesk", "bearer.a token"]);
+  feed.stop();
+});
+
+test("lost, doubled and swapped frames: each event once and in order", async () => {
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const pick = random(seed);
+    const { feed, seen, socket } = await opened();
+    socket.say(hello(10));
+    let head = 10;
+    let answered = 0;
+    const replay = () => {
+      for (; answered < socket.sent.length; answered += 1) {
+        const { type, id, payload } = socket.sent[answered];
+        if (type !== "sync") continue;
+        for (let seq = payload.since + 1; seq <= head; seq += 1) if (pick() < 0.9) socket.say(event(seq));
+        socket.say({ type: "ack", payload: { id } });
+      }
+    };
+    for (let step = 0; step < 30; step += 1) {
+      head += 1;
+      const kind = pick();
+      if (kind < 0.6) socket.say(event(head));
+      else if (kind < 0.7) socket.say(event(Math.max(1, head - Math.floor(pick() * 5))));
+      if (pick() < 0.5) feed.flush();
+      if (pick() < 0.3) replay();
+    }
+    for (let tries = 0; seen.length < head - 10 && tries < 50; tries += 1) {
+      feed.syncing = null; // its pause is over
+      socket.say(event(head));
+      feed.flush();
+      replay();
+      await Promise.resolve();
+      feed.flush();
+    }
+    assert.deepEqual(seen, Array.from({ length: head - 10 }, (_, at) => at + 11), `seed ${seed}`);
+    feed.stop();
+  }
+});
+
+test("it says how many changes it caught up, and only after a break", async () => {
+  const states = [];
+  const { feed, socket } = await opened({ reached: () => states.push(feed.state.peek().kind) });
+  socket.say(hello(12));
+  assert.deepEqual(states, []);
+  socket.say(event(11));
+  socket.say(event(12));
+  feed.flush();
+  assert.deepEqual(states, ["live"]);
+  socket.end(1006);
+  assert.equal(feed.state.peek().kind, "lost");
+  feed.now();
+  await turn();
+  const next = sockets.at(-1);
+  assert.equal(next.address.searchParams.get("since"), "12");
+  next.say(hello(13));
+  next.say(event(13));
+  feed.flush();
+  assert.deepEqual(feed.state.peek(), { kind: "caught", n: 1 });
+  feed.stop();
+});
+
+test("a reset is fetched again, and events wait for it", async () => {
+  let fetched;
+  const { feed, seen, socket } = await opened({ reset: () => new Promise((done) => (fetched = done)) });
+  socket.say(hello(90, "f"));
+  socket.say({ type: "sync.reset", payload: { seq: 90, epoch: "f", reason: "epoch" } });
+  socket.say(event(91));
+  socket.say(event(92));
+  feed.flush();
+  assert.deepEqual(seen, []);
+  fetched({ seq: 91, epoch: "f" });
+  await turn();
+  assert.deepEqual(seen, [92]);
+  assert.deepEqual([feed.seq, feed.epoch, feed.state.peek().kind], [92, "f", "live"]);
+  feed.stop();
+});
+
+test("one bad event fetches all again and does not end the feed", async () => {
+  const seen = [];
+  let resets = 0;
+  const { feed, socket } = await opened({
+    event: (frame) => {
+      if (frame.seq === 11) throw new Error("odd");
+      seen.push(frame.seq);
+    },
+    reset: async () => ({ seq: 10 + (resets += 1), epoch: "e" }),
+  });
+  socket.say(hello(10));
+  socket.say(event(11));
+  feed.flush();
+  await turn();
+  socket.say(event(12));
+  feed.flush();
+  assert.deepEqual([resets, seen], [1, [12]]);
+  feed.stop();
+});
+
+test("removed ends it, replaced waits for a hand, an ended token is renewed", async () => {
+  const codes = [];
+  const one = await opened({ ended: (code) => codes.push(code) });
+  one.socket.end(4403);
+  assert.deepEqual([codes, one.feed.state.peek()], [[4403], { kind: "removed", code: 4403 }]);
+
+  const two = await opened();
+  const before = sockets.length;
+  two.socket.end(4409);
+  assert.equal(two.feed.state.peek().kind, "replaced");
+  await turn();
+  assert.equal(sockets.length, before);
+  two.feed.now();
+  await turn();
+  assert.equal(sockets.length, before + 1);
+  sockets.at(-1).say(hello(10));
+  sockets.at(-1).end(4401);
+  await turn();
+  assert.equal(sockets.length, before + 2);
+  two.feed.stop();
+});
+
+test("a command has its answer, its refusal, or the connection was lost", async () => {
+  const { feed, socket } = await opened();
+  const good = feed.send("chat.send", { body: "hello" });
+  const bad = feed.send("chat.send", { body: "" });
+  const lost = feed.send("chat.send", { body: "late" });
+  const [first, second] = socket.sent;
+  socket.say({ type: "ack", payload: { id: first.id, message_id: 4 } });
+  socket.say({ type: "error", payload: { id: second.id, code: "blank", message: "say something" } });
+  socket.end(1006);
+  assert.equal((await good).message_id, 4);
+  await assert.rejects(bad, { code: "blank", message: "say something" });
+  await assert.rejects(lost, /lost/);
+  feed.stop();
+});
+
+test("nobody is signed out by this", () => {
+  signedIn({ access_token: "a token", expires_in: 900, user: { id: 1 } });
+  assert.equal(me.peek().id, 1);
+});

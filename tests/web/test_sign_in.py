@@ -1,0 +1,256 @@
+"""The doors in a browser: sign in and out, register, a forgotten password, invitations, what has to
+be changed first, the second factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.async_api import Page, expect
+
+from tests.conftest import Board
+from tests.person import PASSWORD, Person
+from tests.web.conftest import Visit, by_label
+from warmdesk import clock
+from warmdesk.auth.totp import STEP_SECONDS, password_at
+
+NEXT = "staple it all together"
+
+
+async def sign_in(page: Page, name: str = "alice", password: str = PASSWORD) -> None:
+    await by_label(page, "Username or mail address").fill(name)
+    await by_label(page, "Password").fill(password)
+    await page.get_by_role("button", name="Sign in").click()
+
+
+def code_now(secret: str) -> str:
+    """What an authenticator shows."""
+    return password_at(secret, int(clock.now() // STEP_SECONDS))
+
+
+async def signed_in(page: Page) -> None:
+    """The page of somebody who is signed in."""
+    await expect(page.get_by_role("banner")).to_be_visible()
+
+
+async def test_somebody_signs_in_stays_so_and_signs_out(visit: Visit, board: Board) -> None:
+    visitor = await visit(path="/me")
+    page = visitor.page
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(by_label(page, "Username or mail address")).to_be_focused()
+
+    visitor.statuses.add(401)
+    await sign_in(page, password="another one altogether")
+    await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text(
+        "Wrong name or password"
+    )
+    await sign_in(page)
+    await signed_in(page)
+    assert page.url.endswith("/me")
+
+    await page.reload()
+    await signed_in(page)
+    second = await visitor.tab("/me")
+    await signed_in(second)
+
+    await page.get_by_role("button", name="Alice").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(second.get_by_role("heading", name="Sign in")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_no_script_sees_the_session(visit: Visit, board: Board) -> None:
+    visitor = await visit(path="/")
+    page = visitor.page
+    async with page.expect_response("**/auth/login") as told:
+        await sign_in(page)
+    answer = await (await told.value).json()
+    assert "refresh_token" not in answer
+    await signed_in(page)
+
+    (cookie,) = await visitor.context.cookies(f"{visitor.url}/api/v1/auth")
+    assert (cookie["name"], cookie["httpOnly"]) == ("warmdesk_refresh", True)
+    assert (cookie["sameSite"], cookie["path"]) == ("Strict", "/api/v1/auth")
+    seen = await page.evaluate(
+        "() => [document.cookie, JSON.stringify(localStorage), JSON.stringify(sessionStorage)]"
+    )
+    assert not any(answer["access_token"] in each for each in seen)
+    assert seen[0] == ""
+
+
+async def test_somebody_registers_and_is_told_what_is_wrong(visit: Visit, board: Board) -> None:
+    visitor = await visit(path="/")
+    page = visitor.page
+    await page.get_by_role("link", name="Create an account").click()
+    visitor.statuses.update({400, 409})
+    await by_label(page, "Your name").fill("Zoe")
+    await by_label(page, "Username").fill("alice")
+    await by_label(page, "Mail address").fill("zoe@example.org")
+    await by_label(page, "Password").fill("short")
+    await page.get_by_role("button", name="Create the account").click()
+    field = by_label(page, "Password")
+    await expect(field).to_have_attribute("aria-invalid", "true")
+    await expect(field).to_be_focused()
+    await field.fill("zoe keeps bees")
+    await page.get_by_role("button", name="Create the account").click()
+    await expect(by_label(page, "Username")).to_have_attribute("aria-invalid", "true")
+    await by_label(page, "Username").fill("zoe")
+    await page.get_by_role("button", name="Create the account").click()
+    await signed_in(page)
+
+
+async def test_where_registration_is_closed_nobody_is_led_there(
+    visit: Visit, board: Board, root: Person
+) -> None:
+    await root.put("/admin/system-settings", {"registration_enabled": False})
+    page = (await visit(path="/")).page
+    await expect(page.get_by_role("link", name="Forgot your password?")).to_be_visible()
+    await expect(page.get_by_role("link", name="Create an account")).to_have_count(0)
+    await page.goto(page.url + "register")
+    await expect(page.get_by_text("Accounts are made by administrators here")).to_be_visible()
+
+
+async def test_a_forgotten_password(visit: Visit, board: Board, connection: Any) -> None:
+    visitor = await visit(path="/")
+    page = visitor.page
+    await page.get_by_role("link", name="Forgot your password?").click()
+    await by_label(page, "Mail address").fill("alice@example.org")
+    await page.get_by_role("button", name="Send the link").click()
+    await expect(page.get_by_role("status").get_by_text("alice@example.org")).to_be_visible()
+
+    visitor.statuses.add(400)
+    await page.goto(f"{visitor.url}/reset-password?token=nonsense")
+    await by_label(page, "New password").fill(NEXT)
+    await page.get_by_role("button", name="Change the password").click()
+    await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("not good any more")
+
+
+async def test_an_invitation_brings_somebody_new_into_its_project(
+    visit: Visit, board: Board, olga: Person
+) -> None:
+    made = await olga.post(f"{board.path}/invitations", {"role": "member"})
+    path = "/invitations/" + made["url"].rpartition("/")[2]
+    page = (await visit(path=path)).page
+    await expect(page.get_by_text("Olga invites you to work on Demo")).to_be_visible()
+    await by_label(page, "Your name").fill("Zoe")
+    await by_label(page, "Username").fill("zoe")
+    await by_label(page, "Mail address").fill("zoe@example.org")
+    await by_label(page, "Password").fill("zoe keeps bees")
+    await page.get_by_role("button", name="Create the account").click()
+    await page.wait_for_url("**/p/demo")
+
+    members = await olga.get(f"{board.path}/members")
+    assert "zoe" in {each["user"]["username"] for each in members}
+
+    gone = await visit(path=path)
+    gone.statuses.add(404)
+    await expect(gone.page.get_by_text("not good any more")).to_be_visible()
+
+
+async def test_an_invitation_is_taken_by_who_has_an_account(
+    visit: Visit, board: Board, olga: Person
+) -> None:
+    made = await olga.post(f"{board.path}/invitations", {"role": "member"})
+    path = "/invitations/" + made["url"].rpartition("/")[2]
+    page = (await visit(path=path)).page
+    await page.get_by_role("button", name="Sign in").click()
+    await by_label(page, "Username or mail address").fill("eve")
+    await by_label(page, "Password").fill(PASSWORD)
+    await page.locator("form").get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_text("You are signed in as Eve")).to_be_visible()
+    await page.get_by_role("button", name="Accept the invitation").click()
+    await page.wait_for_url("**/p/demo")
+
+
+async def test_a_password_that_has_to_be_changed_is_changed_first(
+    visit: Visit, board: Board, root: Person, alice: Person
+) -> None:
+    await root.put(f"/users/{alice.id}", {"must_change_password": True})
+    visitor = await visit(path="/me")
+    page = visitor.page
+    await sign_in(page)
+    await expect(page.get_by_role("heading", name="Choose a new password")).to_be_visible()
+    visitor.statuses.add(422)
+    await by_label(page, "Current password").fill("not this one")
+    await by_label(page, "New password").fill(NEXT)
+    await page.get_by_role("button", name="Change the password").click()
+    await expect(by_label(page, "Current password")).to_be_focused()
+    await expect(page.get_by_text("not the right one")).to_be_visible()
+    await by_label(page, "Current password").fill(PASSWORD)
+    await page.get_by_role("button", name="Change the password").click()
+    await signed_in(page)
+
+
+async def test_a_second_factor_is_set_up_and_asked_for(
+    visit: Visit, board: Board, root: Person
+) -> None:
+    await root.put("/admin/system-settings", {"mfa_required": True})
+    visitor = await visit(path="/me")
+    page = visitor.page
+    await sign_in(page)
+    await expect(page.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+    await expect(page.get_by_role("img", name="The same secret as a picture")).to_be_visible()
+    secret = (await page.locator(".door-secret").inner_text()).replace(" ", "")
+    await by_label(page, "Code").fill(code_now(secret))
+    await page.get_by_role("button", name="Turn it on").click()
+    codes = (await page.locator(".door-codes").inner_text()).split()
+    assert len(codes) == 10
+    await page.get_by_role("button", name="I have kept them").click()
+    await signed_in(page)
+
+    again = await visit(path="/me")
+    await sign_in(again.page)
+    again.statuses.add(422)
+    await by_label(again.page, "Code").fill("000000")
+    await again.page.get_by_role("button", name="Continue").click()
+    await expect(by_label(again.page, "Code")).to_have_attribute("aria-invalid", "true")
+    await by_label(again.page, "Code").fill(codes[0])
+    await again.page.get_by_role("button", name="Continue").click()
+    await signed_in(again.page)
+
+
+async def test_the_doors_speak_the_readers_language(visit: Visit, board: Board) -> None:
+    page = (await visit(path="/", locale="de-DE")).page
+    await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+    await expect(page.locator("html")).to_have_attribute("lang", "de")
+    await by_label(page, "Sprache").select_option("fr")
+    await expect(page.get_by_role("heading", name="Se connecter")).to_be_visible()
+
+
+async def test_a_session_that_ended_elsewhere_leads_to_the_door_and_back(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    visitor = await visit("alice", "/me")
+    await signed_in(visitor.page)
+    visitor.statuses.add(401)
+    await alice.post("/auth/logout", {"all": True}, status=204)
+    await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await sign_in(visitor.page)
+    await signed_in(visitor.page)
+    assert visitor.page.url.endswith("/me")
+
+
+async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
+    visit: Visit, board: Board
+) -> None:
+    visitor = await visit("alice", "/me")
+    await signed_in(visitor.page)
+    second = await visitor.tab("/me")
+    await signed_in(second)
+    await second.get_by_role("button", name="Alice").click()
+    await second.get_by_role("menuitem", name="Sign out").click()
+    await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await sign_in(second, "bob")
+    await expect(second.get_by_role("button", name="Bob")).to_be_visible()
+    await sign_in(visitor.page, "bob")
+    await expect(visitor.page.get_by_role("button", name="Bob")).to_be_visible()
+
+
+async def test_an_address_that_is_none_says_so(visit: Visit, board: Board) -> None:
+    visitor = await visit("alice", "/me")
+    await signed_in(visitor.page)
+    visitor.statuses.add(404)
+    await visitor.page.goto(f"{visitor.url}/nowhere/at/all")
+    await expect(visitor.page.get_by_text("All projects").last).to_be_visible()

@@ -1,0 +1,206 @@
+"""The web application: one page for all its addresses, and the files that it is made of.
+
+The files are served as they are, under a name for their whole content (``/app/<hash>/…``), so that
+they may be cached for ever and never mix with those of another release. The table of addresses is
+that of ``app.js``: from there it is also known which files a page begins with, and the browser is
+told of all of them at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from warmdesk.errors import NotFound
+from warmdesk.http.answers import answer
+from warmdesk.http.documents import Text, static_text
+from warmdesk.http.middleware import not_found as nothing_here
+from warmdesk.http.request import DESK
+from warmdesk.http.route import Handler
+
+FOLDER = "app"
+START = "app.js"
+SHELL = "shell.html"
+WORKER = "worker.js"
+"""It stands at an address of its own: a service worker is asked for at the same one for ever."""
+MEDIA = {
+    "js": "text/javascript",
+    "css": "text/css",
+    "json": "application/json",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "txt": "text/plain",
+    "webmanifest": "application/manifest+json",
+}
+FOR_EVER = "public, max-age=31536000, immutable"
+GRAVATAR = "https://www.gravatar.com"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{pictures};"
+    " connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types warmdesk"
+)
+"""Of the page, and of its files: a worker obeys that of its own file."""
+PAGE = re.compile(r'^ *\["(/[^"]*)", \(\) => import\("\./([\w.]+)"\)', re.MULTILINE)
+"""A line of the table of addresses."""
+IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"\./([\w./]+)"', re.MULTILINE)
+MOVED = {
+    "/projects/{slug}": "/p/{slug}",
+    "/projects/{slug}/chat": "/p/{slug}/chat",
+    "/projects/{slug}/topics/{topic}": "/p/{slug}/topics/{topic}",
+    "/projects/{slug}/cards/{card}": "/p/{slug}/c/{card}",
+    "/conversations/{conversation}": "/messages/{conversation}",
+}
+"""Addresses in mails that were sent by earlier releases, and where they lead now."""
+
+
+class Release(msgspec.Struct):
+    """Which release of the files is served."""
+
+    files: str
+
+
+class Site:
+    """The files, ready to be sent, and the pages."""
+
+    def __init__(self, folder: Traversable) -> None:
+        """Raises ValueError when there is no page at all."""
+        self.sources = dict(_read(folder, ""))
+        whole = hashlib.sha256()
+        for name, body in sorted(self.sources.items()):
+            whole.update(b"%s %d " % (name.encode(), len(body)) + body)
+        self.hash = whole.hexdigest()[:16]
+        policy = POLICY.format(pictures="")
+        self.files = {
+            name: static_text(body, MEDIA[name.rpartition(".")[2]], policy, FOR_EVER)
+            for name, body in self.sources.items()
+            if name not in (SHELL, WORKER)
+        }
+        self.worker = static_text(self.sources.get(WORKER, b""), MEDIA["js"], policy)
+        self.pages = dict(PAGE.findall(self._text(START)))
+        if not self.pages:
+            raise ValueError(f"{START} has no table of addresses")
+        self.shells = {name: self._shell(name) for name in {START, *self.pages.values()}}
+        self._picturing: dict[str, Text] = {}
+
+    def _text(self, name: str) -> str:
+        if name not in self.sources:
+            raise ValueError(f"the web application has no {name}")
+        return self.sources[name].decode()
+
+    def imports(self, name: str) -> list[str]:
+        """The files of the program that a file needs, itself first, each once."""
+        found = [name] if name in self.sources else []
+        for each in found:
+            base = each.rpartition("/")[0]
+            for one in IMPORT.findall(self._text(each)):
+                path = f"{base}/{one}" if base else one
+                if path in self.sources and path not in found:
+                    found.append(path)
+        return found
+
+    def _shell(self, page: str) -> Text:
+        """The page for an address whose page is in this file."""
+        base = f"/{FOLDER}/{self.hash}"
+        needed = list(dict.fromkeys([*self.imports(START)[1:], *self.imports(page)]))
+        styles = sorted((each for each in self.files if each.endswith(".css")), key=_first_base)
+        made = self._text(SHELL)
+        for name, lines in {
+            "styles": [f'<link rel="stylesheet" href="{base}/{each}">' for each in styles],
+            "preloads": [f'<link rel="modulepreload" href="{base}/{each}">' for each in needed],
+            "files": [base],
+        }.items():
+            made = made.replace(f"{{{name}}}", "\n".join(lines))
+        return static_text(made.encode(), "text/html", POLICY.format(pictures=""))
+
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        """Method, path and handler of each page and of the files."""
+        found: list[tuple[str, str, Handler]] = []
+        for path, name in self.pages.items():
+            found.append(("GET", path, functools.partial(self._send_page, name)))
+        for old, new in MOVED.items():
+            found.append(("GET", old, functools.partial(_moved, new)))
+        found.append(("GET", f"/{WORKER}", self.worker.send))
+        found.append(("GET", f"/{FOLDER}/current", self._send_release))
+        deepest = max(name.count("/") for name in self.files)
+        for depth in range(deepest + 1):
+            names = "/".join(f"{{name{each}}}" for each in range(depth + 1))
+            found.append(("GET", f"/{FOLDER}/{{hash}}/{names}", self._send_file))
+        return found
+
+    async def _send_page(self, name: str, request: web.Request) -> web.StreamResponse:
+        shell = self.shells[name]
+        if request.app[DESK].system.values.gravatar_enabled:
+            shell = self._with_pictures(name)
+        return await shell.send(request)
+
+    def _with_pictures(self, name: str) -> Text:
+        """The page that may show pictures of gravatar.com."""
+        if name not in self._picturing:
+            policy = POLICY.format(pictures=f" {GRAVATAR}")
+            self._picturing[name] = static_text(self.shells[name].body, "text/html", policy)
+        return self._picturing[name]
+
+    async def _send_file(self, request: web.Request) -> web.StreamResponse:
+        found = request.match_info
+        words = [found[f"name{each}"] for each in range(len(found) - 1)]
+        file = self.files.get("/".join(words)) if found["hash"] == self.hash else None
+        if file is None:
+            raise NotFound("there is nothing at this address")
+        return await file.send(request)
+
+    async def send_nowhere(self, request: web.Request) -> web.StreamResponse:
+        """The page for an address that is none: it says so itself."""
+        shell = self.shells[START]
+        headers = {"Content-Security-Policy": shell.policy, "Cache-Control": "no-store"}
+        return web.Response(
+            body=shell.body, status=404, content_type="text/html", charset="utf-8", headers=headers
+        )
+
+    async def _send_release(self, request: web.Request) -> web.StreamResponse:
+        return answer(Release(self.hash))
+
+
+def _read(folder: Traversable, start: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for each in folder.iterdir():
+        if each.is_dir():
+            found += _read(each, f"{start}{each.name}/")
+        elif each.name == SHELL or each.name.rpartition(".")[2] in MEDIA:
+            found.append((start + each.name, each.read_bytes()))
+    return found
+
+
+def _first_base(name: str) -> tuple[bool, str]:
+    return name != "base.css", name
+
+
+async def _moved(to: str, request: web.Request) -> web.StreamResponse:
+    words = {name: quote(word, safe="") for name, word in request.match_info.items()}
+    raise web.HTTPFound(to.format(**words))
+
+
+@functools.cache
+def site() -> Site:
+    """The web application of this release."""
+    return Site(files("warmdesk").joinpath("web"))
+
+
+async def not_found(request: web.Request) -> web.StreamResponse:
+    """The answer where no handler is: to a browser the page, to a program what the API says."""
+    asks_page = "text/html" in request.headers.get("Accept", "")
+    if asks_page and request.method == "GET" and "methods" not in request.match_info:
+        return await site().send_nowhere(request)
+    return await nothing_here(request)
+
+
+def addresses() -> list[tuple[str, str, Handler]]:
+    """What is served beside the API: method, path and handler."""
+    return site().routes()

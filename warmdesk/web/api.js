@@ -1,0 +1,113 @@
+/* Requests as the one who is signed in. */
+import { accessToken, ask, distrust, Refused, refresh, signedOut, Unreached } from "./identity.js";
+
+export { Refused, Unreached };
+
+const random = (bytes) =>
+  Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (one) => one.toString(16).padStart(2, "0")).join("");
+
+const TAB = random(6);
+const AGAIN_MS = [500, 2000, 5000];
+let count = 0;
+
+/** A name for one wish of this tab: the event that fulfils it carries the same. */
+export const nextId = () => `${TAB}.${(count += 1)}`;
+
+/** A key under which a request acts once, however often it is sent. */
+export const newKey = () => random(16);
+
+/** Like `call`, with the headers: `{data, headers, status}`. */
+export async function request(method, path, body, { headers, key, clientId, signal } = {}) {
+  const all = { ...headers };
+  if (method !== "GET") all["X-Client-Id"] = clientId ?? nextId();
+  if (key) all["Idempotency-Key"] = key === true ? newKey() : key;
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await signedRequest(method, path, body, all, signal);
+    } catch (error) {
+      // What acts once may be sent again; what is only read may too.
+      const away = error instanceof Unreached || error.status === 503;
+      if (!away || !(key || method === "GET") || tries >= AGAIN_MS.length) throw error;
+      await new Promise((done) => setTimeout(done, error.wait ? error.wait * 1000 : AGAIN_MS[tries]));
+    }
+  }
+}
+
+async function signedRequest(method, path, body, headers, signal) {
+  const once = async () =>
+    ask(method, path, { body, signal, headers: { ...headers, Authorization: `Bearer ${await accessToken()}` } });
+  try {
+    return await once();
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    distrust();
+  }
+  try {
+    await refresh();
+    return await once();
+  } catch (error) {
+    if (error.status === 401) signedOut();
+    throw error;
+  }
+}
+
+/** One request; resolves to the answer's JSON (null when it has none). A request with a `key`
+ * (true: a new one) and a GET are tried again while the server is away. Throws `Refused` with the
+ * server's sentence, or `Unreached`.
+ */
+export async function call(method, path, body, options) {
+  return (await request(method, path, body, options)).data;
+}
+
+/** The path of the page that follows an answer of these headers; null after the last. */
+export function nextPath(headers) {
+  const link = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "");
+  return link && link[1].replace(/^.*?\/api\/v1/, "");
+}
+
+/** All items of a list, page after page. */
+export async function callAll(path) {
+  const all = [];
+  let next = path;
+  while (next) {
+    const { data, headers } = await request("GET", next);
+    all.push(...data);
+    next = nextPath(headers);
+  }
+  return all;
+}
+
+/** The bytes behind a path as an address for `img` or a download; free it by URL.revokeObjectURL. */
+export async function blobUrl(path, { signal } = {}) {
+  const answer = await fetch(`/api/v1${path}`, {
+    headers: { Authorization: `Bearer ${await accessToken()}` },
+    signal,
+  });
+  if (!answer.ok) throw new Refused(answer.status, null, 0);
+  return URL.createObjectURL(await answer.blob());
+}
+
+/** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
+export async function upload(path, field, file, { fields = {}, onProgress, signal, key = newKey() } = {}) {
+  const token = await accessToken();
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  form.append(field, file, file.name);
+  return new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.open("POST", `/api/v1${path}`);
+    sending.responseType = "json";
+    sending.setRequestHeader("Authorization", `Bearer ${token}`);
+    sending.setRequestHeader("X-Client-Id", nextId());
+    sending.setRequestHeader("Idempotency-Key", key);
+    sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
+    sending.onload = () => {
+      if (sending.status < 300) resolve(sending.response);
+      else reject(new Refused(sending.status, sending.response, Number(sending.getResponseHeader("Retry-After")) || 0));
+    };
+    sending.onerror = () => reject(new Unreached("upload"));
+    sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
+    signal?.addEventListener("abort", () => sending.abort());
+    sending.send(form);
+  });
+}

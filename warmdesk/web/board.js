@@ -1,0 +1,72 @@
+/* The board of a project, and over it the card whose address it is. */
+import { go } from "./address.js";
+import { Board } from "./page_board.js";
+import { BoardBar } from "./filter.js";
+import { BulkBar } from "./bulk.js";
+import { CardMenu, ColumnDialog, MoveDialog, Picking } from "./dialogs.js";
+import { ColumnView } from "./column.js";
+import { keysOf } from "./keys_board.js";
+import { keys } from "./keys.js";
+import { ProjectFrame, useProject } from "./project.js";
+import { Button, Empty, Failed } from "./ui.js";
+import { html, live, signal } from "./view.js";
+import { t } from "./words.js";
+
+const Columns = live(({ board }) => {
+  const { store } = board;
+  const order = store.shownOrder.value;
+  if (!order.length) {
+    const manage = store.canManage.value;
+    return html`<${Empty} icon="board" title=${t("board.no_columns")} text=${manage ? t("board.no_columns_text") : t("board.ask_admin")}>
+      ${manage && html`<${Button} kind="main" onClick=${() => (board.editing.value = {})}>${t("column.add")}<//>`}<//>`;
+  }
+  return html`<div class="board" ref=${board.mount} onPointerDown=${board.pressed} onClick=${board.clicked}
+      onFocusIn=${(event) => board.focus.entered(event.target)}>
+    ${order.map((id) => html`<${ColumnView} key=${id} board=${board} id=${id} />`)}
+    ${store.canManage.value && html`<div class="column-more"><${Button} kind="quiet" icon="add" onClick=${() => (board.editing.value = {})}>${t("column.add")}<//></div>`}
+  </div>`;
+});
+
+/** The card's dialog, whose file is fetched when the first one opens. */
+const Over = live(({ board, name }, self) => {
+  const view = (self.view ??= signal(null));
+  const trouble = (self.trouble ??= signal(null));
+  const fetch = () =>
+    import("./card.js").then(
+      ({ Card }) => (view.value = Card),
+      (error) => (trouble.value = error),
+    );
+  self.once ??= fetch();
+  const close = () => {
+    go(`/p/${board.store.slug}`, { replace: false });
+    const card = board.store.find(name);
+    if (card) board.focus.to(card.id);
+  };
+  if (trouble.value) return html`<${Failed} error=${trouble.value} again=${() => location.reload()} />`;
+  const Card = view.value;
+  return Card ? html`<${Card} key=${name} board=${board} name=${name} close=${close} />` : null;
+});
+
+const Page = live(
+  ({ project, card }, self) => {
+    const board = (self.board ??= new Board(project));
+    keys(keysOf(board), self, { title: "project.board" });
+    return html`<div class="board-page">
+      <${BoardBar} board=${board} />
+      <${Columns} board=${board} />
+      <${BulkBar} board=${board} />
+      <${CardMenu} board=${board} /><${MoveDialog} board=${board} /><${ColumnDialog} board=${board} /><${Picking} board=${board} />
+      ${card && html`<${Over} board=${board} name=${card} />`}
+    </div>`;
+  },
+  (self) => {
+    self.board.begin();
+    self.end = () => self.board.end();
+  },
+);
+
+export default live(({ slug, card }, self) => {
+  const project = useProject(self, slug);
+  const known = project.store.project.value && !project.away.value;
+  return html`<${ProjectFrame} slug=${slug} tab="board">${known ? html`<${Page} key=${slug} project=${project} card=${card} />` : null}<//>`;
+});

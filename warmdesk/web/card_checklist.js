@@ -1,0 +1,112 @@
+/* The steps of a card. */
+import { say } from "./announce.js";
+import { call, newKey } from "./api.js";
+import { Button, Icon, Menu, notice, sayError } from "./ui.js";
+import { html, live, signal } from "./view.js";
+import { t } from "./words.js";
+
+const LONGEST = 1000;
+const bad = (error) => notice(sayError(error), { bad: true });
+
+const Item = live(({ card, item, canWrite, at, n }, self) => {
+  const editing = (self.editing ??= signal(false));
+  const path = `${card.path}/checklist/${item.id}`;
+  const change = (fields, shown = fields) => card.wishItem(item.id, shown, () => call("PUT", path, fields, { key: newKey() })).catch(bad);
+  const remove = () => card.wishItem(item.id, null, () => call("DELETE", path)).catch((error) => error.status !== 404 && bad(error));
+  const move = async (by) => {
+    const ids = card.items.peek().map((one) => one.id);
+    ids.splice(at, 1);
+    ids.splice(at + by, 0, item.id);
+    const places = new Map(ids.map((id, index) => [id, 1000 * (index + 1)]));
+    const before = card.wishes.peek();
+    card.wishes.value = new Map([...before, ...ids.map((id) => [id, { ...before.get(id), position: places.get(id) }])]);
+    say(t("card.item_at", { at: at + by + 1, n }));
+    try {
+      const list = await call("PATCH", `${card.path}/checklist/reorder`, { item_ids: ids });
+      card.settle(list);
+    } catch (error) {
+      card.wishes.value = before;
+      bad(error);
+    }
+  };
+  const save = (event) => {
+    const text = event.currentTarget.value.trim();
+    editing.value = false;
+    if (text && text !== item.body) change({ body: text });
+  };
+  const pressed = (event) => {
+    if (event.key === "Enter" && !event.isComposing) {
+      event.preventDefault();
+      save(event);
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation();
+      event.currentTarget.value = item.body;
+      editing.value = false;
+    }
+  };
+  const tick = (event) => change({ is_completed: event.currentTarget.checked });
+  const walk = (event) => {
+    if (!canWrite || !event.altKey || (event.key !== "ArrowUp" && event.key !== "ArrowDown")) return;
+    event.preventDefault();
+    const by = event.key === "ArrowUp" ? -1 : 1;
+    if (at + by >= 0 && at + by < n) move(by);
+  };
+  return html`<li class=${`card-item${item.is_completed ? " done" : ""}`} onKeyDown=${walk}>
+    <label><input type="checkbox" checked=${item.is_completed} disabled=${!canWrite} onChange=${tick} />
+      ${editing.value ? null : html`<span dir="auto">${item.body}</span>`}</label>
+    ${editing.value && html`<input type="text" dir="auto" maxlength=${LONGEST} aria-label=${t("card.item")} value=${item.body} onKeyDown=${pressed} onBlur=${save}
+      ref=${(field) => field && field !== self.field && (self.field = field).focus()} />`}
+    ${canWrite && !editing.value && html`<${Menu} label=${t("card.item_menu", { item: item.body.slice(0, 40) })} items=${[
+      { label: t("ui.edit"), icon: "edit", do: () => (editing.value = true) },
+      { label: t("card.item_up"), icon: "move", disabled: at === 0, do: () => move(-1) },
+      { label: t("card.item_down"), icon: "move", disabled: at === n - 1, do: () => move(1) },
+      { label: t("ui.delete"), icon: "trash", danger: true, line: true, do: remove },
+    ]} />`}
+  </li>`;
+});
+
+/** The checklist of a `CardStore`. */
+export const Checklist = live(({ card, canWrite }, self) => {
+  const items = card.items.value;
+  const coming = (self.coming ??= signal([]));
+  const open = (self.open ??= signal(false));
+  const done = items.filter((one) => one.is_completed).length;
+  const add = async (field) => {
+    const bodies = field.value.split("\n").map((one) => one.trim().slice(0, LONGEST)).filter(Boolean);
+    field.value = "";
+    for (const body of bodies) {
+      const one = { key: newKey(), body };
+      coming.value = [...coming.peek(), one];
+      try {
+        card.keep("checklist", await call("POST", `${card.path}/checklist`, { body }, { key: one.key }));
+      } catch (error) {
+        if (!field.value) field.value = body;
+        bad(error);
+      }
+      coming.value = coming.peek().filter((each) => each !== one);
+    }
+  };
+  const pressed = (event) => {
+    if (event.key === "Enter" && !event.isComposing) {
+      event.preventDefault();
+      add(event.currentTarget);
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      event.stopPropagation();
+      open.value = false;
+    }
+  };
+  const isOpen = open.value || (items.length > 0 && canWrite);
+  if (!items.length && !coming.value.length && !isOpen) {
+    return canWrite ? html`<section class="card-part"><${Button} kind="quiet" onClick=${() => (open.value = true)}><${Icon} name="check" />${t("card.add_checklist")}<//></section>` : null;
+  }
+  return html`<section class="card-part" aria-label=${t("card.checklist")}>
+    <header><h3>${t("card.checklist")}</h3>${items.length > 0 && html`<span class="faint number">${done}/${items.length}</span>`}<span class="grow" /></header>
+    ${items.length > 0 && html`<progress class="card-progress" max=${items.length} value=${done} aria-label=${t("card.progress", { done, n: items.length })} />`}
+    <ul class="card-items">${items.map((item, at) => html`<${Item} key=${item.id} card=${card} item=${item} canWrite=${canWrite} at=${at} n=${items.length} />`)}
+      ${coming.value.map((one) => html`<li key=${one.key} class="card-item wish"><label><input type="checkbox" disabled /><span dir="auto">${one.body}</span></label></li>`)}</ul>
+    ${canWrite && html`<input type="text" class="card-add-item" dir="auto" aria-label=${t("card.new_item")} placeholder=${t("card.new_item")} onKeyDown=${pressed}
+      ref=${(field) => field && field !== self.field && ((self.field = field), open.peek() && field.focus())} />`}
+  </section>`;
+});

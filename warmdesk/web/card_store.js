@@ -1,0 +1,254 @@
+/* One card with all that hangs on it, kept true by the events of its project while it is open. */
+import { request } from "./api.js";
+import { same } from "./board_rules.js";
+import { batch, computed, signal } from "./view.js";
+
+const PARTS = "comments,checklist,attachments,links";
+const byPosition = (one, other) => one.position - other.position || one.id - other.id;
+const byId = (one, other) => one.id - other.id;
+const newest = (one, other) => other.id - one.id;
+const without = (list, id) => list.filter((one) => one.id !== id);
+const put = (list, item, order) => [...without(list, item.id), item].sort(order);
+
+/** A card by its key or id. `state`: loading, ready, failed (with `error`), gone (deleted, with `movedTo` where
+ * it went), missing.
+ */
+export class CardStore {
+  state = signal("loading");
+  error = null;
+  movedTo = null;
+  /** The card itself, without its lists. */
+  facts = signal(null);
+  comments = signal([]);
+  olderComments = signal(false);
+  checklist = signal([]);
+  files = signal([]);
+  links = signal([]);
+  watchers = signal([]);
+  watching = signal(false);
+  history = signal(null); // null: nobody asked yet
+  olderHistory = signal(false);
+  /** Wishes for items of the checklist: id → what they are to be, null where they go. */
+  wishes = signal(new Map());
+  items = computed(() => {
+    const wishes = this.wishes.value;
+    const list = this.checklist.value.filter((one) => wishes.get(one.id) !== null);
+    return list.map((one) => (wishes.has(one.id) ? { ...one, ...wishes.get(one.id) } : one)).sort(byPosition);
+  });
+
+  constructor(board, name) {
+    this.board = board;
+    this.name = name;
+    this.at = 0;
+    this.waiting = null;
+    this.stops = [
+      board.listen("board.", (frame) => this.#hear(frame)),
+      board.listen("project.", (frame) => this.#hear(frame)),
+      board.listen("reset", () => this.load()),
+    ];
+    this.load();
+  }
+
+  end() {
+    for (const stop of this.stops) stop();
+    this.over = true;
+  }
+
+  get id() {
+    return this.facts.peek()?.id;
+  }
+
+  get path() {
+    return `${this.board.path}/cards/${this.id ?? this.name}`;
+  }
+
+  /** The card as the board's tiles have it, with my wishes. */
+  get seen() {
+    const facts = this.facts.value;
+    if (!facts) return null;
+    const here = this.board.cards.get(facts.id)?.value;
+    const now = here && here.version >= facts.version ? { column_id: here.column_id, position: here.position } : {};
+    const brief = {
+      ...facts,
+      ...now,
+      assignee_ids: facts.assignees.map((one) => one.id),
+      label_ids: facts.labels.map((one) => one.id),
+      tags: facts.tags.map((one) => one.name),
+    };
+    return this.board.intents.card(brief);
+  }
+
+  async load() {
+    const waiting = (this.waiting = []);
+    const path = `${this.board.path}/cards/${encodeURIComponent(this.id ?? this.name)}?include=${PARTS}${this.history.peek() ? ",history" : ""}`;
+    try {
+      const { data, headers } = await request("GET", path);
+      if (this.over || this.waiting !== waiting) return;
+      this.at = Number(headers.get("Warmdesk-Seq")) || 0;
+      this.#take(data);
+      this.waiting = null;
+      for (const frame of waiting) this.#hear(frame);
+    } catch (error) {
+      if (this.over || this.waiting !== waiting) return;
+      this.waiting = null;
+      this.error = error;
+      if (error.status === 404) this.state.value = this.state.peek() === "ready" ? "gone" : "missing";
+      else if (this.state.peek() !== "ready") this.state.value = "failed";
+    }
+  }
+
+  #take(data) {
+    batch(() => {
+      const { comments, comments_more, checklist, attachments, attachments_more, links, links_more, history, history_more, watchers, watching, ...facts } = data;
+      this.facts.value = facts;
+      this.comments.value = comments;
+      this.olderComments.value = comments_more;
+      this.checklist.value = checklist;
+      this.files.value = attachments;
+      this.links.value = links;
+      this.watchers.value = watchers;
+      this.watching.value = watching;
+      if (history) {
+        this.history.value = history;
+        this.olderHistory.value = history_more;
+      }
+      this.state.value = "ready";
+    });
+  }
+
+  /** Takes in what an answer shows of the card itself, if it is younger. */
+  answered(data) {
+    if (!data || data.id !== this.id || data.version < this.facts.peek().version) return;
+    const facts = { ...this.facts.peek() };
+    for (const name in facts) if (name in data) facts[name] = data[name];
+    if (!same(facts, this.facts.peek())) this.facts.value = facts;
+  }
+
+  async older() {
+    const before = this.comments.peek()[0]?.id;
+    const { data } = await request("GET", `${this.path}/comments?limit=50&before=${before}`);
+    const known = new Set(this.comments.peek().map((one) => one.id));
+    this.comments.value = [...data.filter((one) => !known.has(one.id)), ...this.comments.peek()].sort(byId);
+    this.olderComments.value = data.length === 50;
+  }
+
+  /** Fetches the newest of its history, or what is older than what is here. */
+  async readHistory({ older = false } = {}) {
+    const known = this.history.peek() ?? [];
+    const before = older && known.length ? `&before=${known.at(-1).id}` : "";
+    const { data } = await request("GET", `${this.path}/history?limit=50${before}`);
+    const ids = new Set(data.map((one) => one.id));
+    this.history.value = [...data, ...known.filter((one) => !ids.has(one.id))].sort(newest);
+    if (older || !known.length) this.olderHistory.value = data.length === 50;
+  }
+
+  #hear(frame) {
+    if (this.waiting) return this.waiting.push(frame);
+    if (frame.seq <= this.at) return undefined;
+    const rule = this.#rules[frame.type];
+    const { payload } = frame;
+    const id = payload.card_id ?? (frame.type.startsWith("board.card_") ? payload.id : undefined);
+    if (!rule || !this.facts.peek() || (id !== undefined && id !== this.id)) return undefined;
+    rule(payload);
+    if (id !== undefined && this.history.peek()) {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.over || this.readHistory().catch(() => {}), 300);
+    }
+    return undefined;
+  }
+
+  #told = (card) => {
+    const { changes, ...told } = card;
+    this.facts.value = { ...this.facts.peek(), ...told };
+    this.state.value = "ready";
+    if (told.description_cut) this.load();
+  };
+
+  #fulfilled(id) {
+    if (!this.wishes.peek().has(id)) return;
+    const rest = new Map(this.wishes.peek());
+    rest.delete(id);
+    this.wishes.value = rest;
+  }
+
+  #userIs(user) {
+    const facts = this.facts.peek();
+    const replaced = (one) => (one?.id === user.id ? user : one);
+    this.facts.value = { ...facts, created_by: replaced(facts.created_by), assignees: facts.assignees.map(replaced) };
+    this.comments.value = this.comments.peek().map((one) => (one.user_id === user.id ? { ...one, user } : one));
+    this.watchers.value = this.watchers.peek().map(replaced);
+  }
+
+  #rules = {
+    "board.card_created": this.#told,
+    "board.card_restored": this.#told,
+    "board.card_updated": this.#told,
+    "board.card_moved": ({ card }) => this.#told(card),
+    "board.card_deleted": ({ moved_to_key: key }) => {
+      this.movedTo = key ?? null;
+      this.state.value = "gone";
+    },
+    "board.comment_created": (one) => (this.comments.value = put(this.comments.peek(), one, byId)),
+    "board.comment_updated": (one) => (this.comments.value = this.comments.peek().map((each) => (each.id === one.id ? one : each))),
+    "board.comment_deleted": ({ comment_id: id }) => (this.comments.value = without(this.comments.peek(), id)),
+    "board.checklist_item_created": (one) => (this.checklist.value = put(this.checklist.peek(), one, byPosition)),
+    "board.checklist_item_updated": (one) => {
+      this.checklist.value = put(this.checklist.peek(), one, byPosition);
+      this.#fulfilled(one.id);
+    },
+    "board.checklist_item_deleted": ({ id }) => {
+      this.checklist.value = without(this.checklist.peek(), id);
+      this.#fulfilled(id);
+    },
+    "board.checklist_reordered": ({ item_ids: ids }) => {
+      const places = new Map(ids.map((id, index) => [id, 1000 * (index + 1)]));
+      this.checklist.value = this.checklist.peek().map((one) => ({ ...one, position: places.get(one.id) ?? one.position })).sort(byPosition);
+      for (const id of ids) this.#fulfilled(id);
+    },
+    "board.attachment_added": ({ card_id: _, ...file }) => (this.files.value = put(this.files.peek(), file, newest)),
+    "board.attachment_removed": ({ id }) => (this.files.value = without(this.files.peek(), id)),
+    "board.link_created": (one) => (this.links.value = put(this.links.peek(), one, newest)),
+    "board.link_updated": (one) => (this.links.value = put(this.links.peek(), one, newest)),
+    "board.link_deleted": ({ id }) => (this.links.value = without(this.links.peek(), id)),
+    "board.label_updated": (label) => {
+      const facts = this.facts.peek();
+      this.facts.value = { ...facts, labels: facts.labels.map((one) => (one.id === label.id ? label : one)) };
+    },
+    "board.label_deleted": ({ id }) => (this.facts.value = { ...this.facts.peek(), labels: without(this.facts.peek().labels, id) }),
+    "project.member_updated": ({ user }) => this.#userIs(user),
+    "project.guest_updated": ({ user }) => this.#userIs(user),
+    "project.member_removed": ({ user_id: id }) => {
+      const facts = this.facts.peek();
+      this.facts.value = { ...facts, assignees: without(facts.assignees, id) };
+      this.watchers.value = without(this.watchers.peek(), id);
+    },
+  };
+
+  /** Wishes an item of the checklist to be so (null: gone) until it is told, or `ask` is refused. */
+  async wishItem(id, fields, ask) {
+    this.wishes.value = new Map(this.wishes.peek()).set(id, fields === null ? null : { ...this.wishes.peek().get(id), ...fields });
+    try {
+      const answer = await ask();
+      // An answer that changed nothing has no event.
+      const now = this.checklist.peek().find((one) => one.id === id);
+      if (answer?.id === id && now && now.updated_at >= answer.updated_at) this.#fulfilled(id);
+    } catch (error) {
+      this.#fulfilled(id);
+      throw error;
+    }
+  }
+
+  /** Ends the wishes for items that stand already where an answer shows them. */
+  settle(list) {
+    for (const one of list) {
+      if (this.checklist.peek().find((each) => each.id === one.id)?.position === one.position) this.#fulfilled(one.id);
+    }
+  }
+
+  /** Takes in an item, a file or a link that an answer shows; its event changes nothing then. */
+  keep(name, item) {
+    const order = { checklist: byPosition, comments: byId, files: newest, links: newest }[name];
+    const list = this[name].peek();
+    if (!list.some((one) => one.id === item.id)) this[name].value = put(list, item, order);
+  }
+}

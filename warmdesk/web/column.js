@@ -1,0 +1,133 @@
+/* A column of the board: its head, the cards that stand in the page, and where new ones are written. */
+import { createCard } from "./actions.js";
+import { say } from "./announce.js";
+import { WINDOW } from "./board_column.js";
+import { Tile } from "./card_tile.js";
+import { keepDraft, readDraft } from "./drafts.js";
+import { Button, Icon, Menu } from "./ui.js";
+import { batch, html, live, signal } from "./view.js";
+import { t } from "./words.js";
+
+const NEAR = 1500;
+
+const Size = live(({ column, store }) => {
+  const n = column.size.value;
+  const limit = column.col.value.wip_limit;
+  const over = limit && n > limit;
+  const shown = store.filter.value ? `${column.passed.value.length} / ${n}` : `${n}${limit ? ` / ${limit}` : ""}`;
+  return html`<span class=${`column-n${over ? " over" : ""}`} title=${over ? t("column.over", { n: limit }) : undefined}>
+    <span aria-hidden="true">${shown}</span><span class="said">${t("column.n_cards", { n })}${over ? ` ${t("column.over", { n: limit })}` : ""}</span></span>`;
+});
+
+const Head = live(({ column, board }) => {
+  const { store } = board;
+  const col = column.col.value;
+  const order = store.shownOrder.value;
+  const at = order.indexOf(column.id);
+  const canManage = store.canManage.value;
+  const items = [
+    store.canWrite.value && { label: t("column.new_card"), do: () => board.write(column.id), icon: "add" },
+    { label: t("column.choose_all"), do: () => board.chooseAll(column.id), icon: "check" },
+    canManage && { label: t("column.edit"), do: () => (board.editing.value = { column: col }), icon: "edit", line: true },
+    canManage && { label: t("column.before"), do: () => board.moveColumn(column.id, at - 1), icon: "back", disabled: at === 0 },
+    canManage && { label: t("column.after"), do: () => board.moveColumn(column.id, at + 1), icon: "forward", disabled: at === order.length - 1 },
+    canManage && { label: t("column.add_after"), do: () => (board.editing.value = { after: column.id }), icon: "column" },
+    canManage && { label: t("column.delete"), do: () => board.removeColumn(column.id), icon: "trash", danger: true, line: true },
+  ];
+  return html`<header class="column-head">
+    ${col.color && html`<i class="mark" style=${{ "--label": col.color }} />`}
+    <h2 id=${`column-${column.id}`} dir="auto" title=${col.name}>${col.name}</h2>
+    <${Size} column=${column} store=${store} /><span class="grow" />
+    ${store.canWrite.value && html`<${Button} kind="quiet" icon="add" label=${t("column.new_card_in", { column: col.name })} onClick=${() => board.write(column.id)} />`}
+    <${Menu} label=${t("column.menu", { column: col.name })} items=${items} />
+  </header>`;
+});
+
+/** A field for titles, a line each; what is written stays over a reload. */
+const Writer = live(({ board, column, before }, self) => {
+  const { store } = board;
+  const draft = `new.${store.slug}.${column.id}`;
+  const text = (self.text ??= signal(readDraft(draft) ?? ""));
+  const close = (back) => {
+    board.writing.value = null;
+    if (back) board.focus.to(self.from ?? board.focus.last);
+  };
+  const put = (words) => {
+    text.value = words;
+    keepDraft(draft, words || null);
+  };
+  const save = async () => {
+    const titles = text.peek().split("\n").map((one) => one.trim()).filter(Boolean);
+    if (!titles.length) return close(true);
+    put("");
+    const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, before)));
+    for (const card of made) if (card) say(t("board.made", { key: card.key, column: column.col.peek().name }));
+    const lost = titles.filter((_, index) => !made[index]);
+    if (lost.length && !text.peek()) put(lost.join("\n"));
+    return undefined;
+  };
+  const pressed = (event) => {
+    event.stopPropagation();
+    if (event.isComposing) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      save();
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      close(true);
+    }
+  };
+  return html`<div class="column-writer">
+    <textarea rows="2" dir="auto" ref=${(field) => field && field !== self.field && (self.field = field).focus()} value=${text.value} maxlength="20000"
+      aria-label=${t("column.title_of_new", { column: column.col.value.name })} placeholder=${t("column.title_hint")}
+      onInput=${(event) => put(event.currentTarget.value)} onKeyDown=${pressed} />
+    <div class="row"><${Button} kind="main" onClick=${save}>${t("ui.add")}<//><${Button} kind="quiet" onClick=${() => close(true)}>${t("ui.cancel")}<//></div>
+  </div>`;
+}, (self) => {
+  self.from = self.props.board.focus.last;
+});
+
+const Cards = live(({ column, board }, self) => {
+  const { store } = board;
+  const ids = column.window.value;
+  const all = column.passed.value.length;
+  const more = ids.length < all || column.next.value;
+  const scrolled = (event) => {
+    const list = event.currentTarget;
+    if (list.scrollHeight - list.scrollTop - list.clientHeight > NEAR) return;
+    board.grow(column);
+  };
+  const writing = board.writing.value;
+  const before = writing?.column === column.id ? writing.before : undefined;
+  return html`<ul class="column-cards" data-column=${column.id} onScroll=${scrolled} ref=${(list) => list && (self.list = list)}>
+    ${ids.map((id) => html`${id === before && html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`}<${Tile} key=${id} store=${store} id=${id} />`)}
+    ${!ids.length && html`<li class="column-empty" key="empty">${store.filter.value ? t("column.none_pass") : t("column.empty")}</li>`}
+    ${more && html`<li key="more"><${Button} kind="quiet" onClick=${() => board.grow(column)}>${t("ui.more")}<//></li>`}
+  </ul>`;
+});
+
+/** A column of a board. */
+export const ColumnView = live(({ board, id }) => {
+  const { store } = board;
+  const column = store.cols.get(id);
+  if (!column) return null;
+  const writing = board.writing.value;
+  const atEnd = writing?.column === id && writing.before === undefined;
+  return html`<section class="column" data-column=${id} aria-labelledby=${`column-${id}`}>
+    <${Head} column=${column} board=${board} />
+    <${Cards} column=${column} board=${board} />
+    ${store.canWrite.value && html`<footer class="column-foot">${atEnd
+      ? html`<${Writer} board=${board} column=${column} />`
+      : html`<${Button} kind="quiet" onClick=${() => board.write(id)}><${Icon} name="add" />${t("column.new_card")}<//>`}</footer>`}
+  </section>`;
+});
+
+/** Shows more cards of a column, and fetches those that are not here. */
+export async function grow(store, column) {
+  const { grown, passed } = column;
+  if (grown.peek() < passed.peek().length) grown.value += WINDOW;
+  else if (column.next.peek()) {
+    await store.pages.fill(column.id);
+    batch(() => (grown.value += WINDOW));
+  }
+}

@@ -1,0 +1,111 @@
+/* The columns of a board: their order, names, colours and limits. */
+import { call } from "./api.js";
+import { Colors, FormEnd, doing, kept, moved, sends } from "./forms.js";
+import { Button, Dialog, Empty, Field, Icon, confirm } from "./ui.js";
+import { html, live, signal } from "./view.js";
+import { t } from "./words.js";
+
+const MOST = 2 ** 31 - 1;
+
+/** Asks for a column, a new one or one that is there. */
+const Edit = live(({ slug, column, close }, self) => {
+  const form = kept(self, "form", () => ({ name: column.name ?? "", color: column.color ?? "", wip_limit: column.wip_limit ? String(column.wip_limit) : "" }));
+  const values = form.values.value;
+  const send = async () => {
+    const body = column.id ? form.changes() : { ...values };
+    if ("name" in body) body.name = body.name.trim();
+    if ("wip_limit" in body) body.wip_limit = body.wip_limit ? Number(body.wip_limit) : null;
+    const path = `/projects/${slug}/columns`;
+    const done = await form.send(() => column.id
+      ? call("PUT", `${path}/${column.id}`, { ...body, version: column.version }, { key: form.key(body) })
+      : call("POST", path, body, { key: form.key(body) }));
+    if (done) close();
+  };
+  return html`<${Dialog} title=${column.id ? t("project_settings.column_edit") : t("project_settings.column_new")} close=${close}>
+    <form class="forms sheet-body" onSubmit=${sends(send)}>
+      <${Field} ...${form.field("name")} label=${t("project_settings.column_name")} maxlength="200" required autofocus autocomplete="off" />
+      <${Colors} none label=${t("projects.color")} value=${values.color} onInput=${(color) => form.set("color", color)} />
+      <${Field} ...${form.field("wip_limit")} kind="number" min="1" max=${MOST} class="forms-short"
+        label=${t("project_settings.column_limit")} hint=${t("project_settings.column_limit_hint")} />
+      <${FormEnd} form=${form} cancel=${close} disabled=${!values.name.trim() || (column.id && !form.changed)} />
+    </form><//>`;
+});
+
+/** Asks where the cards of a column go before it does. */
+const Remove = live(({ slug, column, others, close }, self) => {
+  const form = kept(self, "form", () => ({ move_to: String(others[0].id) }));
+  const send = async () => {
+    if (await form.send(() => call("DELETE", `/projects/${slug}/columns/${column.id}?move_to=${form.get("move_to")}`))) close();
+  };
+  return html`<${Dialog} title=${t("project_settings.column_delete", { name: column.name })} close=${close}>
+    <form class="forms sheet-body" onSubmit=${sends(send)}>
+      <p>${t("project_settings.column_cards", { n: column.card_count })}</p>
+      <${Field} ...${form.field("move_to")} kind="select" label=${t("project_settings.column_move_to")}
+        options=${others.map((one) => ({ value: String(one.id), label: one.name }))} />
+      <${FormEnd} form=${form} kind="danger" word=${t("ui.delete")} cancel=${close} />
+    </form><//>`;
+});
+
+/** Moves a row by one place; at the end of its way it keeps the focus. */
+const Arrow = ({ up, off, label, move }) => html`<button type="button" class=${up ? "button quiet square settings-up" : "button quiet square"}
+  aria-label=${label} title=${label} aria-disabled=${off ? "true" : undefined} onClick=${() => off || move()}><${Icon} name="down" /></button>`;
+
+/** Sends the order that is wished for, until it is the server's. */
+async function order(self, slug, ids) {
+  self.wish.value = ids;
+  if (self.sending) return;
+  self.sending = true;
+  try {
+    for (let sent = null; self.wish.peek() && self.wish.peek() !== sent; ) {
+      sent = self.wish.peek();
+      await doing(() => call("PATCH", `/projects/${slug}/columns/reorder`, { column_ids: sent }), () => (self.wish.value = null));
+    }
+  } finally {
+    self.sending = false;
+  }
+}
+
+/** The order to show: the one that I wish for until it is there, while it has the same columns. */
+function shown(self, ids) {
+  const wish = self.wish.value;
+  if (!wish) return ids;
+  const isSame = wish.length === ids.length && wish.every((id) => ids.includes(id));
+  if (!isSame || wish.every((id, at) => id === ids[at])) {
+    queueMicrotask(() => self.wish.peek() === wish && !self.sending && (self.wish.value = null));
+  }
+  return isSame ? wish : ids;
+}
+
+/** The columns in board order. */
+export const Columns = live(({ store, slug }, self) => {
+  self.wish ??= signal(null);
+  self.editing ??= signal(null);
+  self.removing ??= signal(null);
+  const mayChange = store.canManage.value;
+  const ids = shown(self, store.order.value);
+  const columns = ids.map((id) => store.cols.get(id)?.col.value && { ...store.cols.get(id).col.value, card_count: store.cols.get(id).size.value }).filter(Boolean);
+  const move = (at, by) => columns[at + by] && order(self, slug, moved(ids, at, at + by));
+  const remove = async (column) => {
+    if (column.card_count) return (self.removing.value = column);
+    if (!(await confirm(t("project_settings.column_delete_ask", { name: column.name }), { danger: true, word: t("ui.delete") }))) return undefined;
+    return doing(() => call("DELETE", `/projects/${slug}/columns/${column.id}`));
+  };
+  return html`
+    <header class="page-head"><h2>${t("project_settings.columns")}</h2>
+      ${mayChange && html`<${Button} kind="main" icon="add" onClick=${() => (self.editing.value = {})}>${t("project_settings.column_new")}<//>`}</header>
+    ${!columns.length && html`<${Empty} icon="column" title=${t("project_settings.columns_none")} />`}
+    <ol class="page-rows">${columns.map((column, at) => html`<li key=${column.id} class="page-row">
+      <i class="settings-dot" style=${column.color ? { "--label": column.color } : undefined}></i>
+      <span class="grow page-name">${column.name}</span>
+      <span class="page-fact">${t("projects.cards", { n: column.card_count })}${column.wip_limit ? ` · ${t("project_settings.limit", { max: column.wip_limit })}` : ""}</span>
+      ${mayChange && html`<span class="page-acts">
+        <${Arrow} up off=${at === 0} label=${t("project_settings.up", { name: column.name })} move=${() => move(at, -1)} />
+        <${Arrow} off=${at === columns.length - 1} label=${t("project_settings.down", { name: column.name })} move=${() => move(at, 1)} />
+        <${Button} kind="quiet" icon="edit" label=${t("project_settings.edit_one", { name: column.name })} onClick=${() => (self.editing.value = column)} />
+        <${Button} kind="quiet" icon="trash" label=${t("project_settings.delete_one", { name: column.name })} disabled=${columns.length < 2} onClick=${() => remove(column)} />
+      </span>`}</li>`)}</ol>
+    ${!mayChange && html`<p class="page-note">${t("project_settings.columns_by")}</p>`}
+    ${self.editing.value && html`<${Edit} slug=${slug} column=${self.editing.value} close=${() => (self.editing.value = null)} />`}
+    ${self.removing.value && html`<${Remove} slug=${slug} column=${self.removing.value} close=${() => (self.removing.value = null)}
+      others=${columns.filter((one) => one.id !== self.removing.value.id)} />`}`;
+});

@@ -1,0 +1,73 @@
+/* What the page says at its edge for a moment, and the question that it asks before it does something. */
+import { Dialog } from "./ui_over.js";
+import { Button } from "./ui_parts.js";
+import { html, live, signal } from "./view.js";
+import { t } from "./words.js";
+
+const SHORT_MS = 5000;
+const LONG_MS = 10_000;
+const MOST = 4;
+
+const notices = signal([]);
+const asked = signal(null);
+let count = 0;
+
+const drop = (id) => (notices.value = notices.peek().filter((one) => one.id !== id));
+
+function begin(one) {
+  clearTimeout(one.timer);
+  one.timer = setTimeout(() => drop(one.id), one.bad || one.undo ? LONG_MS : SHORT_MS);
+}
+
+/** Says something at the page's edge for some seconds; `bad` as a failure, `undo` is what a button
+ * does, which takes it back, or is called `word`. The time stands still while pointer or focus is on it. Gives a function that takes it away.
+ */
+export function notice(text, { bad, undo, word } = {}) {
+  const one = { id: (count += 1), text, bad, undo, word };
+  notices.value = [...notices.peek().filter((other) => other.text !== text), one].slice(-MOST);
+  begin(one);
+  return () => drop(one.id);
+}
+
+/** Asks before something is done; resolves to whether it was agreed to. `word` names the deed on the
+ * button, `danger` colours it.
+ */
+export function confirm(text, { danger, word, title } = {}) {
+  asked.peek()?.done(false);
+  return new Promise((resolve) => {
+    const done = (yes) => {
+      asked.value = null;
+      resolve(yes);
+    };
+    asked.value = { text, danger, word, title, done };
+  });
+}
+
+/** Where notices and questions appear: once in the page. */
+export const Toasts = live(() => {
+  const question = asked.value;
+  const hold = (one) => ({
+    onPointerEnter: () => clearTimeout(one.timer),
+    onPointerLeave: () => begin(one),
+    onFocusIn: () => clearTimeout(one.timer),
+    onFocusOut: () => begin(one),
+  });
+  return html`<div class="toasts" role="region" aria-label=${t("ui.notices")}>
+      <div role="status">${notices.value.filter((one) => !one.bad).map((one) => html`<div key=${one.id} class="toast" ...${hold(one)}>
+        <span>${one.text}</span>${one.undo && html`<button type="button" onClick=${() => {
+          drop(one.id);
+          one.undo();
+        }}>${one.word ?? t("ui.undo")}</button>`}
+        <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
+      <div role="alert">${notices.value.filter((one) => one.bad).map((one) => html`<div key=${one.id} class="toast bad" ...${hold(one)}>
+        <span>${one.text}</span>
+        <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
+    </div>
+    ${question && html`<${Dialog} key=${question} title=${question.title ?? t("ui.sure")} close=${() => question.done(false)} class="ask">
+      <div class="sheet-body"><p>${question.text}</p></div>
+      <footer class="sheet-foot">
+        <${Button} onClick=${() => question.done(false)}>${t("ui.cancel")}<//>
+        <${Button} kind=${question.danger ? "danger" : "main"} autofocus=${!question.danger} onClick=${() => question.done(true)}>${question.word ?? t("ui.ok")}<//>
+      </footer>
+    <//>`}`;
+});

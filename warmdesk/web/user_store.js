@@ -1,0 +1,293 @@
+/* What is my own, wherever I am: notifications, conversations, projects. Fetched once, and true after
+ * each event of my feed.
+ */
+import { call, callAll, nextPath, request } from "./api.js";
+import { conversationRules } from "./conversation_rules.js";
+import { Feed } from "./feed.js";
+import { me, signedOut } from "./identity.js";
+import { batch, computed, signal } from "./view.js";
+import { t } from "./words.js";
+
+const KEPT = 500; // events that are applied again over what was fetched meanwhile
+const PAGE = 50;
+const CALM_MS = 1200; // the page that somebody waits for goes first
+
+class UserStore {
+  /** {items, more, state: "new" | "loading" | "ready" | "failed", error}: the newest first. */
+  notifications = signal({ items: [], more: null, state: "new", error: null });
+  unread = signal(0);
+  /** All conversations, the last active first; null until they are here. */
+  conversations = signal(null);
+  conversationsError = signal(null);
+  /** Projects that I am in, as `GET /projects` has them. `projectsState`: loading, ready, failed. */
+  projects = signal([]);
+  projectsState = signal("loading");
+  feed = null;
+
+  #counted = signal(0); // by the server, until the conversations are here
+  #listeners = new Set();
+  #events = [];
+  #unreadAt = -1;
+  #run = 0;
+
+  /** In how many conversations something is unread. */
+  unreadConversations = computed(() => {
+    const all = this.conversations.value;
+    return all ? all.filter((one) => one.unread_count > 0).length : this.#counted.value;
+  });
+
+  /** What the state bar says of this feed, in `Bar`'s form; null when all is well. */
+  bar = computed(() => {
+    const state = this.#state.value;
+    const act = () => this.feed?.now();
+    if (state.kind === "offline") return { kind: "off", text: t("frame.offline") };
+    if (state.kind === "lost" || state.kind === "away") {
+      return { kind: "off", text: t("frame.reconnecting"), label: t("frame.now"), act };
+    }
+    if (state.kind === "replaced") return { kind: "bad", text: t("frame.replaced"), label: t("frame.take_over"), act };
+    return null;
+  });
+  #feedSignal = signal(null);
+  #state = computed(() => this.#feedSignal.value?.state.value ?? { kind: "connecting" });
+
+  /** Begins, for who is signed in; `known` is the answer of `/bootstrap`, or a promise of it. */
+  start(known) {
+    this.stop();
+    const mine = (this.#run += 1);
+    this.feed = new Feed("user", {
+      event: (frame) => this.apply(frame),
+      signal: (frame) => this.hear(frame),
+      hello: (payload) => this.#hello(payload),
+      reset: () => this.#fetchAll(),
+      ended: () => signedOut(),
+    });
+    this.#feedSignal.value = this.feed;
+    this.feed.start();
+    this.#begin(known, mine);
+  }
+
+  async #begin(known, mine) {
+    try {
+      const first = await known;
+      if (mine !== this.#run) return;
+      if (first?.projects) this.#setProjects(first.projects);
+      else await this.fetchProjects();
+      if (this.#unreadAt < 0 && first) {
+        this.unread.value = first.unread_notifications ?? 0;
+        this.#counted.value = first.unread_conversations ?? 0;
+      }
+    } catch {
+      if (mine === this.#run) this.fetchProjects().catch(() => {});
+    }
+    setTimeout(() => mine === this.#run && this.fetchConversations().catch(() => {}), CALM_MS);
+  }
+
+  /** Ends, and forgets everything. */
+  stop() {
+    this.#run += 1;
+    this.feed?.stop();
+    this.feed = null;
+    this.#events = [];
+    this.#unreadAt = -1;
+    batch(() => {
+      this.#feedSignal.value = null;
+      this.notifications.value = { items: [], more: null, state: "new", error: null };
+      this.unread.value = 0;
+      this.#counted.value = 0;
+      this.conversations.value = null;
+      this.projects.value = [];
+      this.projectsState.value = "loading";
+    });
+  }
+
+  /** Calls `then` with each frame of my feed whose type begins with `prefix`; gives what ends it. */
+  listen(prefix, then) {
+    const one = { prefix, then };
+    this.#listeners.add(one);
+    return () => this.#listeners.delete(one);
+  }
+
+  #tell(frame) {
+    for (const { prefix, then } of this.#listeners) if (frame.type.startsWith(prefix)) then(frame);
+  }
+
+  /** The events after that number. */
+  after(seq) {
+    return this.#events.filter((frame) => frame.seq > seq);
+  }
+
+  #hello(payload) {
+    if (payload.unread_notifications !== undefined) {
+      this.#unreadAt = payload.seq;
+      this.unread.value = payload.unread_notifications;
+    }
+    if (payload.unread_conversations !== undefined) this.#counted.value = payload.unread_conversations;
+    this.#tell({ type: "hello", payload });
+  }
+
+  /** Takes in the next event. */
+  apply(frame) {
+    const { type, payload, seq } = frame;
+    this.#events.push(frame);
+    if (this.#events.length > KEPT * 2) this.#events = this.#events.slice(-KEPT);
+    if (type.startsWith("dm.")) this.#converse(frame);
+    else if (type.startsWith("notification")) this.#notified(type, payload, seq);
+    else if (type.startsWith("project.") || type === "chat.read") this.#project(type, payload);
+    else if (type === "user.updated") me.value = { ...me.peek(), ...payload };
+    this.#tell(frame);
+  }
+
+  /** Takes in what has no number. */
+  hear(frame) {
+    const { type, payload } = frame;
+    if (type === "project.activity") this.#change(payload.slug, payload);
+    this.#tell(frame);
+  }
+
+  // Conversations
+
+  #converse(frame) {
+    const all = this.conversations.peek();
+    if (!all) return;
+    const next = conversationRules(all, frame, me.peek()?.id);
+    if (next.list !== all) this.conversations.value = next.list;
+    if (next.ask) this.fetchConversation(next.ask).catch(() => {});
+  }
+
+  /** Fetches all conversations anew and lays them under what was told since. */
+  async fetchConversations() {
+    try {
+      const first = await request("GET", "/conversations?limit=500");
+      const next = nextPath(first.headers);
+      const rest = next ? await callAll(next) : [];
+      const at = Number(first.headers.get("Warmdesk-Seq"));
+      const known = new Set(first.data.map((one) => one.id));
+      let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
+      for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
+      batch(() => {
+        this.conversations.value = list;
+        this.conversationsError.value = null;
+      });
+    } catch (error) {
+      this.conversationsError.value = error;
+      throw error;
+    }
+  }
+
+  /** Fetches one conversation, and puts it where it belongs. */
+  async fetchConversation(id) {
+    const { data, headers } = await request("GET", `/conversations/${id}`);
+    this.keepConversation(data, Number(headers.get("Warmdesk-Seq")) || 0);
+    return data;
+  }
+
+  /** Keeps a conversation as an answer showed it at `at`, a place of my feed. */
+  keepConversation(data, at = this.feed?.seq ?? 0) {
+    const rest = (this.conversations.peek() ?? []).filter((one) => one.id !== data.id);
+    let list = [{ ...data, at }];
+    for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
+    this.conversations.value = [...list, ...rest].sort((one, other) => (one.updated_at < other.updated_at ? 1 : -1));
+  }
+
+  // Notifications
+
+  #notified(type, payload, seq) {
+    const now = this.notifications.peek();
+    const counts = seq > this.#unreadAt;
+    if (type === "notification") {
+      if (counts) this.unread.value += 1;
+      if (!now.items.some((one) => one.id === payload.id)) {
+        this.notifications.value = { ...now, items: [payload, ...now.items] };
+      }
+      return;
+    }
+    if (counts) this.unread.value = payload.unread_count;
+    const at = new Date().toISOString();
+    const isRead = (one) => payload.all || one.id === payload.id;
+    const items =
+      type === "notification.read"
+        ? now.items.map((one) => (isRead(one) && !one.read_at ? { ...one, read_at: at } : one))
+        : now.items.filter((one) => !payload.ids.includes(one.id));
+    this.notifications.value = { ...now, items };
+  }
+
+  /** Fetches the newest notifications, or with `older` those that follow the ones that are here. */
+  async fetchNotifications({ older } = {}) {
+    const now = this.notifications.peek();
+    this.notifications.value = { ...now, state: now.state === "ready" ? "ready" : "loading", error: null };
+    try {
+      const path = older && now.more ? now.more : `/notifications?limit=${PAGE}`;
+      const { data, headers } = await request("GET", path);
+      const more = nextPath(headers);
+      const known = new Set(data.items.map((one) => one.id));
+      const had = this.notifications.peek().items;
+      const younger = had.filter((one) => !known.has(one.id) && (older || one.id > (data.items[0]?.id ?? 0)));
+      batch(() => {
+        this.notifications.value = { items: [...younger, ...data.items].sort((one, other) => other.id - one.id), more, state: "ready", error: null };
+        this.unread.value = data.unread_count;
+        this.#unreadAt = data.seq;
+        for (const frame of this.after(data.seq)) if (frame.type.startsWith("notification")) this.#notified(frame.type, frame.payload, frame.seq);
+      });
+      return { seq: data.seq, epoch: data.epoch };
+    } catch (error) {
+      this.notifications.value = { ...this.notifications.peek(), state: "failed", error };
+      throw error;
+    }
+  }
+
+  // Projects
+
+  #setProjects(list) {
+    batch(() => {
+      this.projects.value = list;
+      this.projectsState.value = "ready";
+    });
+  }
+
+  /** Fetches the projects anew. */
+  async fetchProjects() {
+    try {
+      this.#setProjects(await callAll("/projects?include=here&limit=500"));
+    } catch (error) {
+      if (this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
+      throw error;
+    }
+  }
+
+  #change(slug, values) {
+    this.projects.value = this.projects.peek().map((one) => (one.slug === slug ? { ...one, ...values, slug: one.slug } : one));
+  }
+
+  #project(type, payload) {
+    const { slug } = payload;
+    if (type === "project.created" || type === "project.joined") {
+      this.fetchProjects().catch(() => {});
+    } else if (type === "project.left") {
+      this.projects.value = this.projects.peek().filter((one) => one.slug !== slug);
+    } else if (type === "project.starred" || type === "project.unstarred") {
+      this.#change(slug, { starred: type === "project.starred" });
+    } else if (type === "project.archived" || type === "project.unarchived") {
+      this.#change(slug, { is_archived: type === "project.archived" });
+    } else if (type === "project.updated") {
+      const { project } = payload;
+      this.projects.value = this.projects.peek().map((one) => (one.id === project.id ? { ...one, ...project } : one));
+    } else if (type === "chat.read") {
+      this.#change(slug, { unread_count: payload.unread_count, last_read_message_id: payload.message_id });
+    }
+  }
+
+  // Another history: everything is fetched again.
+  async #fetchAll() {
+    this.#events = [];
+    this.#unreadAt = -1;
+    const place = await this.fetchNotifications();
+    const jobs = [this.fetchProjects(), call("GET", "/users/me").then((found) => (me.value = { ...me.peek(), ...found }))];
+    if (this.conversations.peek()) jobs.push(this.fetchConversations());
+    await Promise.all(jobs);
+    this.#tell({ type: "reset", payload: place });
+    return place;
+  }
+}
+
+/** The one store of who is signed in. */
+export const user = new UserStore();

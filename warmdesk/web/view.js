@@ -1,0 +1,86 @@
+/* Preact, htm and signals, and the one way in which they meet here: a component made by `live`
+ * renders itself again when a signal changes that it has read. Everything renders once in a frame.
+ */
+import { Component, Fragment, h, options, render } from "./vendor/preact.js";
+import { batch, computed, effect, signal, untracked } from "./vendor/signals.js";
+import htm from "./vendor/htm.js";
+
+export const html = htm.bind(h);
+export { Component, Fragment, batch, computed, effect, h, render, signal, untracked };
+
+/** How often components rendered and frames were made, for the tests that count. */
+export const work = { renders: 0, frames: 0 };
+
+const HIDDEN_MS = 100; // a hidden page has no animation frames
+let waiting = [];
+let slower = 0;
+
+/** Between two renders at least this many ms pass from now on; 0: one render a frame. */
+export function renderEvery(ms) {
+  slower = ms;
+}
+
+/** Runs `then` when the page has rendered what is waiting. */
+export function afterRender(then) {
+  nextFrame(() => nextFrame(then));
+}
+
+function nextFrame(then) {
+  if (document.hidden) setTimeout(then, HIDDEN_MS);
+  else if (slower) setTimeout(() => requestAnimationFrame(then), slower);
+  else requestAnimationFrame(then);
+}
+
+options.debounceRendering = (run) => {
+  if (waiting.push(run) > 1) return;
+  nextFrame(() => {
+    const runs = waiting;
+    waiting = [];
+    work.frames += 1;
+    for (const one of runs) one();
+  });
+};
+
+function same(one, other) {
+  for (const name in one) if (one[name] !== other[name]) return false;
+  for (const name in other) if (!(name in one)) return false;
+  return true;
+}
+
+/** A component of `view(props, self)`, which must read its signals while it runs. `self` is the
+ * same object as long as the component lives: what the view keeps (its own signals, elements) goes
+ * there. `begin(self)` runs once it is in the page, `self.end` when it leaves.
+ */
+export function live(view, begin) {
+  return class Live extends Component {
+    shouldComponentUpdate(props, state) {
+      return state !== this.state || !same(props, this.props);
+    }
+
+    componentDidMount() {
+      begin?.(this);
+    }
+
+    componentWillUnmount() {
+      this.stop?.();
+      this.end?.();
+    }
+
+    render(props) {
+      this.stop?.();
+      work.renders += 1;
+      let made;
+      let first = true;
+      this.stop = effect(() => {
+        if (!first) return this.setState({});
+        first = false;
+        made = view(props, this);
+        return undefined;
+      });
+      // The effect lives on: it must not hold the nodes that it made once (they would never go).
+      const out = made;
+      made = null;
+      return out;
+    }
+  };
+}

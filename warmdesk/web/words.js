@@ -1,0 +1,41 @@
+/* The words of the page in the reader's language. */
+import { signal } from "./view.js";
+
+export const LANGUAGES = { en: "English", nl: "Nederlands", de: "Deutsch", fr: "Français", es: "Español" };
+
+export const language = signal("en");
+const words = signal({});
+let plural = new Intl.PluralRules("en");
+
+/** Reads the words of a language; one that is not here is English. Rejects when they do not come. */
+export async function speak(wanted) {
+  const code = wanted in LANGUAGES ? wanted : "en";
+  const answer = await fetch(new URL(`./lang/${code}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`words of ${code}: status ${answer.status}`);
+  const read = await answer.json();
+  plural = new Intl.PluralRules(code);
+  document.documentElement.lang = code;
+  words.value = read;
+  language.value = code;
+}
+
+/** The first of the browser's languages that is here. */
+export function preferred() {
+  for (const one of navigator.languages ?? []) {
+    const code = one.slice(0, 2).toLowerCase();
+    if (code in LANGUAGES) return code;
+  }
+  return "en";
+}
+
+/** The words of `key` with its `{names}` filled in. An entry of plural forms chooses by `n`. A live
+ * component that calls it renders again in another language.
+ */
+export function t(key, values = {}) {
+  let text = words.value[key];
+  if (text === undefined) return key;
+  if (typeof text === "object") text = text[plural.select(values.n)] ?? text.other;
+  return text.replace(/\{(\w+)\}/g, (all, name) =>
+    name in values ? (name === "n" ? values.n.toLocaleString(language.value) : String(values[name])) : all,
+  );
+}
