@@ -3,7 +3,7 @@ import { go } from "./address.js";
 import { UserPicker, idOf } from "./admin_logins.js";
 import { dateTime } from "./format.js";
 import { PageList, pages } from "./pages.js";
-import { People } from "./people.js";
+import { People } from "./board_people.js";
 import { Avatar, Empty, Field, Icon } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live } from "./view.js";
