@@ -129,6 +129,7 @@ async def visit(chromium: Browser, url: str) -> AsyncIterator[Visit]:
             width: int = 1440,
             height: int = 900,
             at: str = url,
+            password: str = PASSWORD,
             **options: Any,
         ) -> Visitor:
             context = await chromium.new_context(
@@ -137,7 +138,7 @@ async def visit(chromium: Browser, url: str) -> AsyncIterator[Visit]:
             )
             stack.push_async_callback(context.close)
             if username is not None:
-                await enter(context, at, username)
+                await enter(context, at, username, password)
             visitor = Visitor(context, await context.new_page(), at)
             context.on("page", visitor.watch)
             visitor.watch(visitor.page)
