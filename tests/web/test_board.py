@@ -2,29 +2,414 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from playwright.async_api import Locator, Page, expect
 
 from tests.conftest import Board
 from tests.person import Person
 from tests.web.conftest import Visit
 
+COLUMNS = ("Backlog", "In Progress", "Review", "Done")
+
 
 def column(page: Page, name: str) -> Locator:
     return page.locator("section.column", has=page.get_by_role("heading", name=name, exact=True))
+
+
+def tile(page: Page, title: str) -> Locator:
+    return page.locator(".tile", has=page.get_by_role("link", name=title, exact=True))
+
+
+def link(page: Page, title: str) -> Locator:
+    return page.locator(".tile-title", has_text=re.compile(f"^{re.escape(title)}$"))
 
 
 async def titles(page: Page, name: str) -> list[str]:
     return await column(page, name).locator(".tile-title").all_inner_texts()
 
 
+async def shows(page: Page, name: str, *wanted: str) -> None:
+    """A column comes to show these cards, in this order, and no wish is left."""
+    await expect(column(page, name).locator(".tile-title")).to_have_text(list(wanted))
+    await expect(page.locator(".tile.wish")).to_have_count(0)
+
+
+async def cards(board: Board, *names: str, column: int = 0) -> list[Any]:
+    return [await board.card(name, column) for name in names]
+
+
+async def there(alice: Person, board: Board, column_id: int) -> list[str]:
+    """The titles of a column as the server has them."""
+    shown = await alice.get(board.path)
+    (found,) = (each for each in shown["columns"] if each["id"] == column_id)
+    return [card["title"] for card in found["cards"]]
+
+
+async def drag(page: Page, source: Locator, target: Locator, *, below: bool = False) -> None:
+    start, end = await source.bounding_box(), await target.bounding_box()
+    assert start is not None and end is not None
+    await page.mouse.move(start["x"] + 60, start["y"] + start["height"] / 2)
+    await page.mouse.down()
+    await page.mouse.move(start["x"] + 80, start["y"] + start["height"] / 2 + 8, steps=3)
+    y = end["y"] + end["height"] * (0.8 if below else 0.2)
+    await page.mouse.move(end["x"] + 90, y, steps=8)
+    await expect(page.locator(".drop-line")).to_be_visible()
+    await page.mouse.up()
+
+
 async def test_a_card_is_made_and_others_see_it(alice: Person, board: Board, visit: Visit) -> None:
     mine, theirs = await visit("alice", "/p/demo"), await visit("bob", "/p/demo")
-    first = (await mine.page.locator("section.column h2").all_inner_texts())[0]
 
-    await column(mine.page, first).get_by_role("button", name="New card", exact=True).click()
+    await column(mine.page, "Backlog").get_by_role("button", name="New card", exact=True).click()
     await mine.page.keyboard.type("Oil the hinge")
     await mine.page.keyboard.press("Enter")
 
-    await expect(column(theirs.page, first).get_by_text("Oil the hinge")).to_be_visible()
-    await expect(column(mine.page, first).locator(".tile.wish")).to_have_count(0)
-    assert (await titles(mine.page, first)).count("Oil the hinge") == 1
+    await shows(mine.page, "Backlog", "Oil the hinge")
+    await shows(theirs.page, "Backlog", "Oil the hinge")
+    assert await there(alice, board, board.backlog) == ["Oil the hinge"]
+
+
+async def test_a_card_goes_by_the_mouse_to_where_it_is_dropped(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One", "Two", "Three")
+    await cards(board, "Far", "Further", column=board.review)
+    mine, theirs = await visit("alice", "/p/demo"), await visit("bob", "/p/demo")
+
+    await drag(mine.page, tile(mine.page, "Two"), tile(mine.page, "Further"))
+    for page in (mine.page, theirs.page):
+        await shows(page, "Review", "Far", "Two", "Further")
+        await shows(page, "Backlog", "One", "Three")
+    await drag(mine.page, tile(mine.page, "Two"), tile(mine.page, "Further"), below=True)
+    await shows(theirs.page, "Review", "Far", "Further", "Two")
+    await drag(mine.page, tile(mine.page, "One"), column(mine.page, "Done"))
+    await shows(theirs.page, "Done", "One")
+
+    assert await there(alice, board, board.review) == ["Far", "Further", "Two"]
+    await expect(mine.page.locator(".ghost, .drop-line")).to_have_count(0)
+    assert mine.page.url.endswith("/p/demo")
+
+
+async def test_escape_ends_a_drag_and_a_click_opens_the_card(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One", "Two")
+    page = (await visit("alice", "/p/demo")).page
+
+    box = await tile(page, "One").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + 30, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 400, box["y"] + 40, steps=5)
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".ghost")).to_have_count(0)
+    await page.mouse.up()
+    await shows(page, "Backlog", "One", "Two")
+    assert page.url.endswith("/p/demo")
+
+    await tile(page, "One").locator(".tile-facts").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await expect(page).to_have_url(re.compile("/p/demo/c/DEMO-1$"))
+
+
+async def test_a_card_goes_by_the_keyboard(alice: Person, board: Board, visit: Visit) -> None:
+    await cards(board, "One", "Two", "Three")
+    await cards(board, "Far", "Further", column=board.progress)
+    mine, theirs = await visit("alice", "/p/demo"), await visit("bob", "/p/demo")
+    page, keys = mine.page, mine.page.keyboard
+    said = page.locator("body > .said[role=status]")
+
+    await link(page, "One").focus()
+    await keys.press("ArrowDown")
+    await expect(link(page, "Two")).to_be_focused()
+    await keys.press("Space")
+    await expect(tile(page, "Two")).to_have_class(re.compile("held keys"))
+    await expect(said).to_contain_text("DEMO-2 lifted, position 2 of 3 in Backlog")
+    await keys.press("ArrowRight")
+    await expect(said).to_contain_text("In Progress, position 2 of 3")
+    await keys.press("ArrowDown")
+    await expect(said).to_contain_text("In Progress, position 3 of 3")
+    await expect(link(page, "Two")).to_be_focused()
+    assert await there(alice, board, board.progress) == ["Far", "Further"]
+    await keys.press("Space")
+
+    await expect(said).to_contain_text("DEMO-2 moved to In Progress, position 3 of 3")
+    await shows(theirs.page, "In Progress", "Far", "Further", "Two")
+    await expect(link(page, "Two")).to_be_focused()
+
+    await keys.press("Space")
+    await keys.press("ArrowUp")
+    await keys.press("ArrowLeft")
+    await keys.press("Escape")
+    await expect(said).to_contain_text("DEMO-2 stays where it was")
+    await shows(page, "In Progress", "Far", "Further", "Two")
+    await expect(link(page, "Two")).to_be_focused()
+
+    await keys.press("Shift+ArrowUp")
+    await shows(theirs.page, "In Progress", "Far", "Two", "Further")
+    await keys.press("Shift+ArrowLeft")
+    await shows(theirs.page, "Backlog", "One", "Two", "Three")
+    await expect(link(page, "Two")).to_be_focused()
+    await keys.press("Home")
+    await expect(link(page, "One")).to_be_focused()
+    await keys.press("End")
+    await expect(link(page, "Three")).to_be_focused()
+
+
+async def test_a_card_goes_by_a_dialog_without_dragging(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One", "Two")
+    await cards(board, "Far", "Further", column=board.review)
+    page = (await visit("alice", "/p/demo")).page
+
+    await tile(page, "One").hover()
+    await tile(page, "One").get_by_role("button", name="Menu of DEMO-1").click()
+    await page.get_by_role("menuitem", name="Move…").click()
+    dialog = page.get_by_role("dialog", name="Move DEMO-1")
+    await dialog.get_by_label("Column").select_option("Review")
+    await dialog.get_by_label("Place, 1 to 3").fill("2")
+    await dialog.get_by_role("button", name="Move", exact=True).click()
+
+    await shows(page, "Review", "Far", "One", "Further")
+    await expect(link(page, "One")).to_be_focused()
+    assert await there(alice, board, board.review) == ["Far", "One", "Further"]
+
+
+async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, *(f"Card {number}" for number in range(20)))
+    mine = await visit("alice", "/p/demo", width=390, height=844, has_touch=True, is_mobile=True)
+    page = mine.page
+    await expect(link(page, "Card 1")).to_be_visible()
+    session = await mine.context.new_cdp_session(page)
+
+    async def touch(kind: str, x: float, y: float) -> None:
+        points = [] if kind == "touchEnd" else [{"x": x, "y": y}]
+        await session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    box = await tile(page, "Card 3").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 60, box["y"] + 20
+    await touch("touchStart", x, y)
+    for step in range(8):
+        await touch("touchMove", x, y - 20 * step)
+    await touch("touchEnd", x, y)
+    await expect(page.locator(".ghost")).to_have_count(0)
+    scrolled = await column(page, "Backlog").locator("ul").evaluate("list => list.scrollTop")
+    assert scrolled > 50
+
+    box = await tile(page, "Card 6").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 60, box["y"] + 20
+    await touch("touchStart", x, y)
+    await expect(page.locator(".ghost")).to_be_visible()
+    for step in range(1, 6):
+        await touch("touchMove", x, y + 30 * step)
+    await expect(page.locator(".drop-line")).to_be_visible()
+    await touch("touchEnd", x, y + 150)
+
+    await expect(page.locator(".tile.wish, .ghost")).to_have_count(0)
+    now = await there(alice, board, board.backlog)
+    assert now.index("Card 6") > 6
+    assert page.url.endswith("/p/demo")
+
+
+async def test_a_refused_move_is_said_and_undone(alice: Person, board: Board, visit: Visit) -> None:
+    await cards(board, "One", "Two")
+    mine = await visit("alice", "/p/demo")
+    mine.statuses.add(500)
+    page = mine.page
+    await expect(link(page, "One")).to_be_visible()
+    await page.route(
+        "**/cards/*/move",
+        lambda route: route.fulfill(status=500, json={"error": "no", "code": "internal"}),
+    )
+
+    await link(page, "One").focus()
+    await page.keyboard.press("Shift+ArrowRight")
+
+    await expect(page.get_by_role("alert")).to_contain_text("DEMO-1 was not changed")
+    await shows(page, "Backlog", "One", "Two")
+
+
+async def test_who_is_demoted_while_dragging_drops_nothing(
+    olga: Person, alice: Person, board: Board, visit: Visit
+) -> None:
+    await cards(board, "One", "Two")
+    mine = await visit("alice", "/p/demo")
+    page = mine.page
+
+    box = await tile(page, "One").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + 30, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 400, box["y"] + 40, steps=5)
+    await expect(page.locator(".ghost")).to_be_visible()
+    await olga.put(f"{board.path}/members/{alice.id}", {"role": "viewer"})
+    await expect(page.get_by_text("You can read this project.")).to_be_visible()
+    await page.mouse.move(box["x"] + 410, box["y"] + 60, steps=2)
+    await page.mouse.up()
+
+    await expect(page.locator(".ghost")).to_have_count(0)
+    await shows(page, "Backlog", "One", "Two")
+
+
+async def test_the_card_that_i_drag_is_deleted(alice: Person, board: Board, visit: Visit) -> None:
+    await cards(board, "One", "Two")
+    page = (await visit("alice", "/p/demo")).page
+    box = await tile(page, "One").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + 30, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 400, box["y"] + 40, steps=5)
+    await alice.delete(f"{board.path}/cards/DEMO-1")
+    await shows(page, "Backlog", "Two")
+    await page.mouse.move(box["x"] + 410, box["y"] + 60, steps=2)
+    await expect(page.locator(".ghost")).to_have_count(0)
+    await page.mouse.up()
+    await shows(page, "In Progress")
+
+
+async def test_a_viewer_reads_and_is_told_why_not_more(board: Board, visit: Visit) -> None:
+    await cards(board, "One", "Two")
+    page = (await visit("bob", "/p/demo")).page
+
+    await expect(page.locator(".frame-bar")).to_contain_text("You can read this project.")
+    await expect(page.get_by_role("button", name="New card")).to_have_count(0)
+    await link(page, "One").focus()
+    await page.keyboard.press("Space")
+    await expect(page.locator(".tile.held")).to_have_count(0)
+    await expect(page.locator(".toasts")).to_contain_text("You can read this project.")
+    await page.keyboard.press("Shift+ArrowRight")
+    await shows(page, "Backlog", "One", "Two")
+
+
+async def test_the_focus_stays_with_its_card_whatever_others_do(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    made = await cards(board, "One", "Two", "Three", "Four")
+    page = (await visit("bob", "/p/demo")).page
+
+    await link(page, "Two").focus()
+    await alice.patch(f"{board.path}/cards/{made[1]['id']}/move", {"column_id": board.done})
+    await expect(column(page, "Done").locator(".tile-title")).to_have_text(["Two"])
+    await expect(link(page, "Two")).to_be_focused()
+    await alice.patch(
+        f"{board.path}/cards/{made[1]['id']}/move",
+        {"column_id": board.backlog, "before_card_id": made[2]["id"]},
+    )
+    await shows(page, "Backlog", "One", "Two", "Three", "Four")
+    await alice.delete(f"{board.path}/cards/{made[1]['id']}")
+    await shows(page, "Backlog", "One", "Three", "Four")
+    await expect(link(page, "Three")).to_be_focused()
+
+
+async def test_the_filter_shows_what_fits_and_chosen_cards_change_together(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await board.card("Paint the door", tags=["paint"])
+    await board.card("Oil the hinge")
+    await board.card("Paint the wall", assignee_ids=[alice.id])
+    page = (await visit("alice", "/p/demo")).page
+    keys = page.keyboard
+    await expect(link(page, "Oil the hinge")).to_be_visible()
+
+    await keys.press("/")
+    await keys.type("paint")
+    await shows(page, "Backlog", "Paint the door", "Paint the wall")
+    await expect(page.locator(".board-found")).to_have_text("2 cards shown")
+    await keys.press("Enter")
+    await expect(link(page, "Paint the door")).to_be_focused()
+    await keys.press("x")
+    await keys.press("ArrowDown")
+    await keys.press("x")
+    bar = page.get_by_role("region", name="Selected cards")
+    await expect(bar).to_contain_text("2 cards selected")
+    await bar.get_by_role("button", name="Move to").click()
+    await page.get_by_role("option", name="Done").click()
+    await shows(page, "Done", "Paint the door", "Paint the wall")
+    await page.get_by_role("button", name="Show all").click()
+    await shows(page, "Backlog", "Oil the hinge")
+    assert await there(alice, board, board.done) == ["Paint the door", "Paint the wall"]
+    await bar.get_by_role("button", name="Select none").click()
+    await expect(bar).to_have_count(0)
+
+
+async def test_columns_come_change_move_and_go(olga: Person, board: Board, visit: Visit) -> None:
+    await cards(board, "One")
+    mine, theirs = await visit("olga", "/p/demo"), await visit("bob", "/p/demo")
+    page = mine.page
+
+    async def heads(*names: str) -> None:
+        await expect(theirs.page.locator("section.column h2")).to_have_text(list(names))
+        await expect(page.locator("section.column h2")).to_have_text(list(names))
+
+    await heads(*COLUMNS)
+    await page.get_by_role("button", name="New column").click()
+    await page.get_by_role("dialog").get_by_label("Name").fill("Ideas")
+    await page.get_by_role("dialog").get_by_label("Limit").fill("3")
+    await page.get_by_role("button", name="Save").click()
+    await heads(*COLUMNS, "Ideas")
+    await drag_column(page, "Ideas", "Backlog")
+    await heads("Ideas", *COLUMNS)
+    await page.get_by_role("button", name="Menu of Ideas").click()
+    await page.get_by_role("menuitem", name="Move column on").click()
+    await heads("Backlog", "Ideas", "In Progress", "Review", "Done")
+    await page.get_by_role("button", name="Menu of Ideas").click()
+    await page.get_by_role("menuitem", name="Edit column").click()
+    await page.get_by_role("dialog").get_by_label("Name").fill("Dreams")
+    await page.get_by_role("button", name="Save").click()
+    await heads("Backlog", "Dreams", "In Progress", "Review", "Done")
+    await page.get_by_role("button", name="Menu of Backlog").click()
+    await page.get_by_role("menuitem", name="Delete column").click()
+    await page.get_by_label("Where the cards of “Backlog” go").select_option("Dreams")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await heads("Dreams", "In Progress", "Review", "Done")
+    await shows(page, "Dreams", "One")
+
+
+async def drag_column(page: Page, source: str, target: str) -> None:
+    start = await column(page, source).locator("h2").bounding_box()
+    end = await column(page, target).bounding_box()
+    assert start is not None and end is not None
+    await page.mouse.move(start["x"] + 5, start["y"] + 5)
+    await page.mouse.down()
+    await page.mouse.move(end["x"] + 20, end["y"] + 10, steps=10)
+    await expect(page.locator(".drop-line")).to_be_visible()
+    await page.mouse.up()
+
+
+async def test_keys_are_helped_with_and_letters_can_be_turned_off(
+    board: Board, visit: Visit
+) -> None:
+    await cards(board, "One")
+    page = (await visit("alice", "/p/demo")).page
+    await link(page, "One").focus()
+
+    await page.keyboard.press("?")
+    help_ = page.get_by_role("dialog", name="Keys")
+    await expect(help_).to_contain_text("Lift a card, and drop it")
+    await help_.get_by_label("Single letters do something").uncheck()
+    await page.keyboard.press("Escape")
+    await expect(help_).to_have_count(0)
+    await link(page, "One").focus()
+    await page.keyboard.press("x")
+    await expect(page.locator(".bulk")).to_have_count(0)
+    await page.get_by_role("button", name="Help and keys").click()
+    await help_.get_by_label("Single letters do something").check()
+    await page.keyboard.press("Escape")
+    await link(page, "One").focus()
+    await page.keyboard.press("c")
+    await expect(tile(page, "One")).to_have_class(re.compile("closed"))
+    await page.keyboard.press("n")
+    await page.keyboard.type("x?/")
+    await expect(page.get_by_label("Title of the new card in Backlog")).to_have_value("x?/")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Control+k")
+    await page.get_by_role("combobox", name="Go to").fill("one")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/c/DEMO-1$"))

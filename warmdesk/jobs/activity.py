@@ -9,8 +9,10 @@ project at most once in two seconds.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,6 +28,8 @@ from warmdesk.schemas.projects import HERE_SHOWN, Here, ProjectActivity
 
 MEMBERSHIPS_SECONDS = 30.0
 """So often it is asked anew who is in which project. Who leaves one is told nothing before, too."""
+STOP_SECONDS = 1.0
+"""How long a turn that is under way has to end."""
 PAIRS = 2000
 """Readers of projects that are looked up at once."""
 
@@ -56,9 +60,21 @@ class Activity(Job):
         self.crowds: dict[int, Crowd | None] = {}
         self.told: dict[Pair, bytes] = {}
         self._asked_at = 0.0
+        self._turning = asyncio.Lock()
+
+    async def stop(self) -> None:
+        # A question to Redis that is given up under way leaves its connection open.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._turning.acquire()
+        await super().stop()
 
     async def turn(self) -> int:
         """Tell what moved since the last turn; gives how many frames that were."""
+        async with self._turning:
+            return await self._tell_all()
+
+    async def _tell_all(self) -> int:
         sockets = self._sockets()
         if not sockets:
             self._forget()

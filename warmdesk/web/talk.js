@@ -93,7 +93,7 @@ export const Talk = live(
       if (that !== date) {
         date = that;
         before = null;
-        rows.push(html`<h3 class="talk-day" key=${`day ${that}`}><span>${dayName(message.created_at)}</span></h3>`);
+        rows.push(html`<p class="talk-day" key=${`day ${that}`}><span>${dayName(message.created_at)}</span></p>`);
       }
       if (!isNew && unreadFrom && message.id > unreadFrom && authorId(message) !== me.value?.id) {
         isNew = true;

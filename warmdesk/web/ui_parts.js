@@ -48,9 +48,9 @@ export function Avatar({ user, size = 24, alone, title }) {
   const url = user && picture(user);
   const style = { "--size": `${size}px`, "--hue": String(HUES[(user?.id ?? 0) % HUES.length]) };
   return html`<span class="avatar" style=${style} title=${title ?? name} role=${alone ? "img" : undefined}
-    aria-label=${alone ? name : undefined} aria-hidden=${alone ? undefined : "true"}>${url
-      ? html`<img src=${url} alt="" width=${size} height=${size} />`
-      : initials(name)}</span>`;
+    data-letters=${url ? undefined : initials(name)}
+    aria-label=${alone ? name : undefined} aria-hidden=${alone ? undefined : "true"}>${url &&
+    html`<img src=${url} alt="" width=${size} height=${size} />`}</span>`;
 }
 
 /** Several faces beside each other, `max` at most, then how many more; their names are one label. */

@@ -1,0 +1,261 @@
+"""A project's chat and topics in browsers of several people, and what they look like by numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.conftest import Board
+from tests.person import Person
+from tests.web.conftest import Visit
+
+HOME = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "node"
+COLOUR = re.compile(r"(--[\w-]+): light-dark\((#[0-9a-f]{3,6}), (#[0-9a-f]{3,6})\)")
+TEXTS = ("text", "soft", "faint", "accent", "ok", "warn", "bad")
+GROUNDS = ("bg", "panel", "card", "card-hover")
+
+
+def log(page: Page) -> Locator:
+    return page.get_by_role("log")
+
+
+def row(page: Page, text: str) -> Locator:
+    return page.locator(".talk-row").filter(has_text=text)
+
+
+def field(page: Page) -> Locator:
+    return page.locator(".talk-compose textarea")
+
+
+async def test_people_of_a_project_talk(visit: Visit, board: Board) -> None:
+    alice, olga = await visit("alice", "/p/demo/chat"), await visit("olga", "/p/demo/chat")
+    page, other = alice.page, olga.page
+    await expect(page.get_by_text("Nothing was said yet")).to_be_visible()
+
+    await field(page).press_sequentially("Ask @ol")
+    await page.get_by_role("option", name="Olga").click()
+    await expect(field(page)).to_have_value("Ask @olga ")
+    await field(page).press_sequentially("about the door")
+    await page.keyboard.press("Shift+Enter")
+    await field(page).press_sequentially("today")
+    await page.keyboard.press("Enter")
+    await expect(row(other, "about the door")).to_be_visible()
+    await expect(log(other).locator(".md-at.mine")).to_have_text("@olga")
+    await expect(field(page)).to_have_value("")
+
+    await field(other).press_sequentially("Yes")
+    await expect(page.get_by_text("Olga is writing…")).to_be_visible()
+    await other.keyboard.press("Enter")
+    await expect(row(page, "Yes")).to_be_visible()
+
+    # The owner takes out what others wrote; a member only what is their own.
+    await row(page, "Yes").hover()
+    await row(page, "Yes").get_by_role("button", name="More").click()
+    await expect(page.get_by_role("menuitem", name="Copy text")).to_be_visible()
+    await expect(page.get_by_role("menuitem", name="Delete")).to_have_count(0)
+    await page.keyboard.press("Escape")
+    await row(other, "about the door").hover()
+    await row(other, "about the door").get_by_role("button", name="More").click()
+    await other.get_by_role("menuitem", name="Delete").click()
+    await other.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(row(page, "about the door")).to_have_count(0)
+
+
+async def test_a_viewer_reads(visit: Visit, alice: Person, olga: Person, board: Board) -> None:
+    await alice.post(f"{board.path}/chat/messages", {"body": "hello there"})
+    visitor = await visit("bob", "/p/demo/chat")
+    await expect(row(visitor.page, "hello there")).to_be_visible()
+    await expect(visitor.page.get_by_text("As a viewer you can read here")).to_be_visible()
+    await expect(field(visitor.page)).to_have_count(0)
+
+    member = await visit("alice", "/p/demo/chat")
+    await expect(field(member.page)).to_be_visible()
+    await olga.delete(board.path)
+    await expect(member.page.get_by_text("The project is archived: the chat")).to_be_visible()
+
+
+async def test_a_link_leads_to_an_old_message(visit: Visit, alice: Person, board: Board) -> None:
+    made = []
+    for start in range(0, 260, 20):
+        made += await asyncio.gather(
+            *(
+                alice.post(f"{board.path}/chat/messages", {"body": f"line {n}"})
+                for n in range(start, start + 20)
+            )
+        )
+    old = sorted(made, key=lambda each: each["id"])[20]
+    visitor = await visit("alice", f"/p/demo/chat?m={old['id']}")
+    page = visitor.page
+    await expect(page.locator(f'[data-id="{old["id"]}"]')).to_be_in_viewport()
+    await expect(page.locator(f'[data-id="{old["id"]}"]')).to_have_class(re.compile("target"))
+    await page.get_by_role("button", name="To the newest").click()
+    newest = max(each["id"] for each in made)
+    await expect(page.locator(f'[data-id="{newest}"]')).to_be_in_viewport()
+
+
+async def test_unread_messages_are_marked_and_read(
+    visit: Visit, alice: Person, olga: Person, board: Board
+) -> None:
+    first = await olga.post(f"{board.path}/chat/messages", {"body": "old news"})
+    await alice.post(f"{board.path}/chat/read", {"message_id": first["id"]}, status=204)
+    await olga.post(f"{board.path}/chat/messages", {"body": "fresh news"})
+    visitor = await visit("alice", "/p/demo/chat")
+    page = visitor.page
+    await expect(page.locator(".talk-new")).to_be_visible()
+    await expect(row(page, "fresh news")).to_be_visible()
+    async with asyncio.timeout(10):
+        while (await alice.get(board.path))["unread_count"]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_topic_lives_while_it_is_open(visit: Visit, alice: Person, board: Board) -> None:
+    olga, reader = await visit("olga", "/p/demo/topics"), await visit("alice", "/p/demo/topics")
+    page, other = olga.page, reader.page
+    await expect(other.get_by_text("No topics yet")).to_be_visible()
+    await page.get_by_role("button", name="New topic").click()
+    dialog = page.get_by_role("dialog", name="New topic")
+    await expect(dialog.get_by_label("Title")).to_be_focused()
+    await dialog.get_by_label("Title").fill("Which door first?")
+    await dialog.get_by_label("Text").fill("Both **squeak**.")
+    await dialog.get_by_role("button", name="Begin the topic").click()
+    await expect(page.locator(".topic strong")).to_have_text("squeak")
+
+    await other.get_by_role("link", name="Which door first?").click()
+    await field(other).fill("The front door")
+    await field(other).press("Control+Enter")
+    await expect(row(page, "The front door")).to_be_visible()
+    await expect(page.get_by_role("heading", name="1 reply")).to_be_visible()
+
+    await page.locator(".topic").get_by_role("button", name="More").click()
+    await page.get_by_role("menuitem", name="Pin").click()
+    await expect(other.locator(".topic").get_by_title("Pinned")).to_be_visible()
+
+    await page.locator(".topic").get_by_role("button", name="More").click()
+    await page.get_by_role("menuitem", name="Edit").click()
+    await page.get_by_label("Title").fill("Which gate first?")
+    await page.get_by_role("button", name="Save").click()
+    await expect(other.get_by_role("heading", name="Which gate first?")).to_be_visible()
+
+    await page.locator(".topic").get_by_role("button", name="More").click()
+    await page.get_by_role("menuitem", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_text("No topics yet")).to_be_visible()
+    await expect(other.get_by_text("This topic was deleted")).to_be_visible()
+    await other.get_by_role("link", name="All topics").click()
+    await expect(other.get_by_text("No topics yet")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1024, 2560])
+async def test_nothing_is_wider_than_the_screen(
+    visit: Visit, alice: Person, board: Board, width: int
+) -> None:
+    text = f"{'W' * 400} https://example.org/{'a' * 200}\n\n```\n{'x' * 300}\n```\n\n|{'a|' * 20}\n|{'-|' * 20}"
+    await alice.post(f"{board.path}/chat/messages", {"body": text})
+    topic = await alice.post(f"{board.path}/topics", {"title": "T" * 300, "body": text})
+    visitor = await visit("alice", "/p/demo/chat", width=width)
+    page = visitor.page
+    for path in ("/p/demo/chat", "/p/demo/topics", f"/p/demo/topics/{topic['id']}", "/messages"):
+        await page.goto(visitor.url + path)
+        await expect(page.get_by_role("banner")).to_be_visible()
+        await expect(page.locator(".skeleton")).to_have_count(0)
+        wide = await page.evaluate(
+            """() => [...document.querySelectorAll("main, .talk-log, .topics-page, .frame-top, .frame-tabs")]
+              .filter((one) => one.scrollWidth > one.clientWidth + 1)
+              .map((one) => one.className || one.tagName)"""
+        )
+        assert wide == [], (path, wide)
+
+
+def luminance(colour: str) -> float:
+    """By WCAG 2.2."""
+    digits = colour.lstrip("#")
+    digits = digits if len(digits) == 6 else "".join(each * 2 for each in digits)
+    parts = (int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def blend(over: str, under: str, part: float) -> str:
+    """A colour laid over another in sRGB, as `color-mix` does."""
+
+    def parts(colour: str) -> list[int]:
+        digits = colour.lstrip("#")
+        digits = digits if len(digits) == 6 else "".join(each * 2 for each in digits)
+        return [int(digits[at : at + 2], 16) for at in (0, 2, 4)]
+
+    mixed = (
+        round(a * part + b * (1 - part)) for a, b in zip(parts(over), parts(under), strict=True)
+    )
+    return "#" + "".join(f"{each:02x}" for each in mixed)
+
+
+def themes() -> dict[str, dict[str, str]]:
+    """The colours of base.css by theme, for each accent."""
+    text = (HOME / "warmdesk/web/base.css").read_text()
+    root = text.partition(":root {")[2].partition("\n}")[0]
+    accents = {"blue": ""} | dict(re.findall(r'\[data-accent="(\w+)"\] \{([^}]*)\}', text))
+    assert len(accents) == 4
+    found = {}
+    for accent, own in accents.items():
+        for side, theme in ((1, "light"), (2, "dark")):
+            both = COLOUR.findall(root) + COLOUR.findall(own)
+            found[f"{theme} {accent}"] = {each[0][2:]: each[side] for each in both}
+    return found
+
+
+@pytest.mark.parametrize("theme", themes())
+def test_every_text_is_readable(theme: str) -> None:
+    colours = themes()[theme]
+    poor = {}
+    for ground in GROUNDS:
+        for name in TEXTS:
+            poor[name, ground] = contrast(colours[name], colours[ground])
+        # What is chosen or pointed at has the accent under it.
+        tinted = blend(colours["accent"], colours[ground], 0.12)
+        for name in ("text", "soft", "accent"):
+            poor[name, f"{ground} tinted"] = contrast(colours[name], tinted)
+    poor["on-accent", "accent"] = contrast(colours["on-accent"], colours["accent"])
+    poor["on-bad", "bad"] = contrast(colours["on-bad"], colours["bad"])
+    poor["on-toast", "toast"] = contrast(colours["on-toast"], colours["toast"])
+    for name in ("warn", "ok", "bad"):
+        poor[name, "bar"] = contrast(colours[name], blend(colours[name], colours["card"], 0.12))
+    assert {pair: round(value, 2) for pair, value in poor.items() if value < 4.5} == {}
+
+
+@pytest.mark.parametrize("theme", themes())
+def test_every_edge_of_a_field_is_seen(theme: str) -> None:
+    colours = themes()[theme]
+    edges = {
+        (name, ground): round(contrast(colours[name], colours[ground]), 2)
+        for name in ("edge", "accent")
+        for ground in GROUNDS
+    }
+    assert {pair: value for pair, value in edges.items() if value < 3} == {}
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("talk*.test.mjs")), ids=lambda p: p.name)
+def test_the_rules_of_talk(script: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("no node here: the rules of talk are not tried")
+    done = subprocess.run(
+        ["node", "--test", "--test-force-exit", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
