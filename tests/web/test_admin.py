@@ -175,6 +175,27 @@ async def test_backups_are_made_downloaded_and_deleted(
     assert await root.get("/admin/backups") == []
 
 
+async def test_a_backup_is_put_back(visit: Visit, board: Board, root: Person) -> None:
+    visitor = await visit("root", "/admin/backups")
+    visitor.statuses.add(503)
+    page = visitor.page
+    await button(page, "Back up now").click()
+    await expect(page.get_by_text("The backup is made")).to_be_visible()
+    await root.put("/admin/projects/demo", {"name": "Another"})
+    await page.get_by_role("button", name="What to do with the backup").click()
+    await page.get_by_role("menuitem", name="Put back").click()
+    put_back = button(page.get_by_role("dialog"), "Put back")
+    await expect(put_back).to_be_disabled()
+    await by_label(page, "Type “restore”").fill("restore")
+    await put_back.click()
+    await expect(page.get_by_role("heading", name="It is back")).to_be_visible()
+    await button(page.get_by_role("dialog"), "Start again").click()
+
+    await expect(page.locator(".page-row")).to_have_count(2)
+    await page.goto(f"{visitor.url}/admin/projects")
+    await expect(page.get_by_role("link", name="Demo")).to_be_visible()
+
+
 async def test_the_sign_in_log_tells_what_failed(visit: Visit, url: str) -> None:
     visitor = await visit("root", "/admin/logins")
     page = visitor.page
