@@ -52,7 +52,7 @@ async def test_an_account_is_made_changed_deleted_and_brought_back(
     assert (found[0]["global_role"], found[0]["must_change_password"]) == ("viewer", True)
     await button(page, "Delete the account").click()
     await page.get_by_role("dialog").last.get_by_role("button", name="Delete").click()
-    await expect(page.get_by_text(re.compile("^Deleted on"))).to_be_visible()
+    await expect(page.get_by_text(re.compile("^Deleted on 20"))).to_be_visible()
     await button(page, "Bring back").click()
     await expect(button(page, "Delete the account")).to_be_visible()
 
@@ -173,6 +173,27 @@ async def test_backups_are_made_downloaded_and_deleted(
     await agree(page, "Delete")
     await expect(page.get_by_role("heading", name="No backups yet")).to_be_visible()
     assert await root.get("/admin/backups") == []
+
+
+async def test_a_backup_is_put_back(visit: Visit, board: Board, root: Person) -> None:
+    visitor = await visit("root", "/admin/backups")
+    visitor.statuses.add(503)
+    page = visitor.page
+    await button(page, "Back up now").click()
+    await expect(page.get_by_text("The backup is made")).to_be_visible()
+    await root.put("/admin/projects/demo", {"name": "Another"})
+    await page.get_by_role("button", name="What to do with the backup").click()
+    await page.get_by_role("menuitem", name="Put back").click()
+    put_back = button(page.get_by_role("dialog"), "Put back")
+    await expect(put_back).to_be_disabled()
+    await by_label(page, "Type “restore”").fill("restore")
+    await put_back.click()
+    await expect(page.get_by_role("heading", name="It is back")).to_be_visible()
+    await button(page.get_by_role("dialog"), "Start again").click()
+
+    await expect(page.locator(".page-row")).to_have_count(2)
+    await page.goto(f"{visitor.url}/admin/projects")
+    await expect(page.get_by_role("link", name="Demo")).to_be_visible()
 
 
 async def test_the_sign_in_log_tells_what_failed(visit: Visit, url: str) -> None:

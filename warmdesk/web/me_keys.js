@@ -12,6 +12,13 @@ const SCOPES = ["read", "write", "tickets", "metrics", "backup"];
 const DAYS = ["", "7", "30", "90", "365"];
 const EMPTY = { name: "", days: "90", scopes: [] };
 
+/** What a key may do, when it was used, how long it lives. */
+const factsOf = (one) => [
+  one.scopes ? one.scopes.map((scope) => t(`me.scope_${scope}`)).join(", ") : t("me.key_all"),
+  one.last_used_at ? t("me.key_used", { when: ago(one.last_used_at) }) : t("me.key_unused"),
+  one.expires_at ? t("me.key_until", { when: dateTime(one.expires_at) }) : t("me.key_forever"),
+];
+
 const Made = ({ made, close }) => html`<div class="me-secret" role="status">
   <p>${t("me.key_made", { name: made.name })}</p><code tabindex="0">${made.key}</code>
   <div class="row wrap">${navigator.clipboard && html`<${Button} onClick=${() => copy(made.key)}>${t("ui.copy")}<//>`}
@@ -69,9 +76,7 @@ export const Keys = live((_, self) => {
         all.length
           ? html`<ul class="me-list">${all.map(
               (one) => html`<li key=${one.id}><div><b>${one.name}</b> <code>${one.key_prefix}…</code>
-                <small class="soft">${one.scopes ? one.scopes.map((scope) => t(`me.scope_${scope}`)).join(", ") : t("me.key_all")} ·
-                  ${one.last_used_at ? t("me.key_used", { when: ago(one.last_used_at) }) : t("me.key_unused")} ·
-                  ${one.expires_at ? t("me.key_until", { when: dateTime(one.expires_at) }) : t("me.key_forever")}</small></div>
+                <small class="soft">${factsOf(one).join(" · ")}</small></div>
               <${Button} kind="danger" onClick=${() => revoke(one)}>${t("me.key_revoke")}<//></li>`,
             )}</ul>`
           : html`<${Empty} title=${t("me.no_keys")} text=${t("me.no_keys_text")} />`}<//>
