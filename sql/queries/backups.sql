@@ -2,7 +2,7 @@
 -- Takes the lock of the one process that makes a backup or restores one, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645442'::integer);
 
--- name: wait_for_transactions -> value, by key
+-- name: wait_for_transactions -> nothing, by key
 -- Transactions of this connection take as long as they take, also where the server has a limit for them.
 select set_config(s.name, '0', false) from pg_settings as s where s.name = 'transaction_timeout';
 
