@@ -53,7 +53,7 @@ class ChatStore {
       const path = `${this.base}/messages/${message.id}/reactions`;
       if (on) await call("POST", path, { emoji });
       else await call("DELETE", `${path}/${encodeURIComponent(emoji)}`);
-      await this.#echo();
+      this.list.mark(message.id, emoji, me.peek()?.id, on);
     };
     this.seen = (id) => this.#seen(id);
   }
@@ -77,11 +77,6 @@ class ChatStore {
   leave() {
     this.unreadFrom.value = null;
     clearTimeout(this.reading);
-  }
-
-  // A reaction's event follows its answer at once: the wish stays until then.
-  #echo() {
-    return new Promise((done) => setTimeout(done, 250));
   }
 
   hear(frame) {

@@ -51,8 +51,7 @@ export class ConversationStore {
       const path = `${this.base}/messages/${message.id}/reactions`;
       if (on) await call("POST", path, { emoji });
       else await call("DELETE", `${path}/${encodeURIComponent(emoji)}`);
-      // A reaction's event follows its answer at once: the wish stays until then.
-      await new Promise((done) => setTimeout(done, 250));
+      this.list.mark(message.id, emoji, me.peek()?.id, on);
     };
     this.seen = (message) => this.#seen(message);
   }

@@ -25,6 +25,21 @@ function intl(Kind, choices) {
 const zone = () => me.value?.timezone || settings.value.default_timezone || undefined;
 const pattern = () => me.value?.date_time_format || settings.value.default_date_time_format || "YYYY-MM-DD HH:mm";
 
+const dates = new Map(); // of moments, by zone and minute: long lists ask again and again
+const MOST_DATES = 5000;
+
+/** The calendar date of a moment for the reader, as `2026-04-04`. */
+export function dateOf(iso) {
+  const key = `${zone()} ${iso.slice(0, 16)}`;
+  let date = dates.get(key);
+  if (!date) {
+    if (dates.size >= MOST_DATES) dates.clear();
+    date = today(new Date(iso));
+    dates.set(key, date);
+  }
+  return date;
+}
+
 /** The calendar date that it is now for the reader, as `2026-04-04`. */
 export function today(now = new Date()) {
   const parts = {};
@@ -40,7 +55,7 @@ export function today(now = new Date()) {
  */
 export function day(text, { weekday } = {}) {
   if (!text) return "";
-  const date = text.length > 10 ? today(new Date(text)) : text;
+  const date = text.length > 10 ? dateOf(text) : text;
   const [year, month, number] = date.split("-").map(Number);
   if (!year || !month || !number) return text;
   const choices = { timeZone: "UTC", day: "numeric", month: "short" };

@@ -146,6 +146,22 @@ export class MessageList {
     this.rows.value = this.rows.peek().filter((one) => one.id !== id);
   }
 
+  /** Somebody put an emoji under a message, or took it away: what an answer says of it, and no more. */
+  mark(id, emoji, who, on) {
+    this.rows.value = this.rows.peek().map((one) => {
+      if (one.id !== id) return one;
+      const had = one.reactions ?? [];
+      const known = had.some((each) => each.emoji === emoji) ? had : [...had, { emoji, count: 0, user_ids: [] }];
+      const reactions = known.map((each) => {
+        if (each.emoji !== emoji) return each;
+        const rest = each.user_ids.filter((user) => user !== who);
+        const ids = on ? [...rest, who] : rest;
+        return { ...each, count: ids.length, user_ids: ids };
+      });
+      return { ...one, reactions: reactions.filter((each) => each.count > 0) };
+    });
+  }
+
   /** Somebody has another name or picture. */
   rename(user) {
     const of = (one) => (one.sender ? "sender" : "user");

@@ -1,6 +1,6 @@
 /* Direct messages and groups: the list of conversations, and the one that is open. */
 import { go } from "./address.js";
-import { ago, day, time, today } from "./format.js";
+import { dateOf, ago, day, time, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { me } from "./identity.js";
 import { plain } from "./markdown.js";
@@ -13,7 +13,7 @@ import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const LIST = 80;
-const when = (iso) => (today(new Date(iso)) === today() ? time(iso) : day(iso));
+const when = (iso) => (dateOf(iso) === today() ? time(iso) : day(iso));
 
 function said(one) {
   const last = one.last_message;

@@ -1,6 +1,6 @@
 /* What happened that concerns me. */
 import { call } from "./api.js";
-import { dateTime, ago, day, today } from "./format.js";
+import { dateOf, dateTime, ago, day, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { plain } from "./markdown.js";
 import { placeOf, sayNotification, systemState } from "./ui_notify.js";
@@ -43,7 +43,7 @@ const System = live((_, self) => {
 function days(items) {
   const groups = [];
   for (const one of items) {
-    const date = today(new Date(one.created_at));
+    const date = dateOf(one.created_at);
     if (groups.at(-1)?.date !== date) groups.push({ date, items: [] });
     groups.at(-1).items.push(one);
   }

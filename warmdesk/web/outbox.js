@@ -1,6 +1,7 @@
 /* Messages on their way: shown at once, sent again under the same name until the server has answered. */
 import { newKey, nextId, Unreached } from "./api.js";
-import { signal } from "./view.js";
+import { me } from "./identity.js";
+import { effect, signal } from "./view.js";
 
 const AGAIN_MS = 4000;
 const boxes = new Map();
@@ -60,6 +61,15 @@ export function outboxOf(place) {
   if (!boxes.has(place)) boxes.set(place, new Outbox());
   return boxes.get(place);
 }
+
+// What one person wrote is never sent as another; over the end of a session it waits for the same one.
+let owner = null;
+effect(() => {
+  const id = me.value?.id;
+  if (!id || id === owner) return;
+  if (owner) for (const box of boxes.values()) for (const one of box.items.peek()) box.drop(one.nonce);
+  owner = id;
+});
 
 addEventListener("online", () => {
   for (const box of boxes.values()) for (const one of box.items.peek()) if (one.state === "waiting") box.again(one.nonce);

@@ -1,5 +1,5 @@
 /* A list of messages and the field to write one: for chats, conversations, comments and replies. */
-import { day, today } from "./format.js";
+import { dateOf, day, today } from "./format.js";
 import { me } from "./identity.js";
 import { outboxOf } from "./outbox.js";
 import { Compose } from "./talk_compose.js";
@@ -49,7 +49,7 @@ const isFirst = (message, before) =>
   Date.parse(message.created_at) - Date.parse(before.created_at) > TOGETHER_MS;
 
 function dayName(iso) {
-  const date = today(new Date(iso));
+  const date = dateOf(iso);
   if (date === today()) return t("talk.today");
   return day(date, { weekday: "long" });
 }
@@ -89,7 +89,7 @@ export const Talk = live(
     let isNew = false;
     for (let at = from; at < to; at += 1) {
       const message = messages[at];
-      const that = today(new Date(message.created_at));
+      const that = dateOf(message.created_at);
       if (that !== date) {
         date = that;
         before = null;
@@ -106,9 +106,8 @@ export const Talk = live(
         editing=${editing === message.id} target=${win.flash === message.id} />`);
       before = message;
     }
-    const known = new Set(messages.slice(-50).map((one) => one.nonce ?? one.id));
-    const ids = new Set(messages.slice(-50).map((one) => one.id));
-    const waiting = talk.box.items.value.filter((one) => !known.has(one.nonce) && !(one.id && ids.has(one.id)));
+    const isHere = ({ nonce, id }) => messages.slice(-50).some((one) => one.id === id || (one.nonce && one.nonce === nonce));
+    const waiting = talk.box.items.value.filter((one) => !isHere(one));
     if (to === messages.length) {
       for (const one of waiting) {
         const like = { ...one, user_id: me.value?.id };

@@ -108,7 +108,10 @@ export const Compose = live(
       } else if (event.key === "ArrowUp" && !event.currentTarget.value && last && talk.edit) {
         event.preventDefault();
         talk.begin(last);
-      } else if (event.key === "Escape") event.currentTarget.blur();
+      } else if (event.key === "Escape") {
+        event.preventDefault(); // a dialog around it stays
+        event.currentTarget.blur();
+      }
       return undefined;
     };
     const id = (self.id ??= `talk-${Math.random().toString(36).slice(2, 8)}`);

@@ -82,8 +82,10 @@ const Edit = live(({ message, talk, done }, self) => {
       keepDraft(draft, text.peek());
     }} onKeyDown=${(event) => {
       event.stopPropagation();
-      if (event.key === "Escape") end();
-      else if (event.key === "Enter" && !event.isComposing && (event.ctrlKey || event.metaKey || (talk.enter && !event.shiftKey))) {
+      if (event.key === "Escape") {
+        event.preventDefault();
+        end();
+      } else if (event.key === "Enter" && !event.isComposing && (event.ctrlKey || event.metaKey || (talk.enter && !event.shiftKey))) {
         event.preventDefault();
         save();
       }

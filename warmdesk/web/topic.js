@@ -1,7 +1,7 @@
 /* One topic with its replies. */
 import { address, go } from "./address.js";
 import { keepDraft, readDraft } from "./drafts.js";
-import { dateTime, day, time, today } from "./format.js";
+import { dateOf, dateTime, day, time, today } from "./format.js";
 import { Away, awayOf } from "./frame.js";
 import { Markdown } from "./markdown.js";
 import { Talk } from "./talk.js";
@@ -10,7 +10,7 @@ import { Avatar, Button, Empty, Failed, Field, Icon, Menu, Skeleton, confirm, no
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
-const when = (one) => (today(new Date(one.created_at)) === today() ? time(one.created_at) : dateTime(one.created_at));
+const when = (one) => (dateOf(one.created_at) === today() ? time(one.created_at) : dateTime(one.created_at));
 
 /** The topic's title and text while they are edited; on a conflict both texts stand side by side. */
 const Edit = live(({ open, topic, done }, self) => {

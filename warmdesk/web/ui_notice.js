@@ -44,15 +44,22 @@ export function confirm(text, { danger, word, title } = {}) {
 }
 
 /** Where notices and questions appear: once in the page. */
-export const Toasts = live(() => {
+export const Toasts = live((_, self) => {
   const question = asked.value;
+  const last = notices.value.at(-1);
+  if (last && last !== self.last && self.element) {
+    // Above whatever was opened since: a dialog lies over all that was there before it.
+    self.element.hidePopover();
+    self.element.showPopover();
+  }
+  self.last = last;
   const hold = (one) => ({
     onPointerEnter: () => clearTimeout(one.timer),
     onPointerLeave: () => begin(one),
     onFocusIn: () => clearTimeout(one.timer),
     onFocusOut: () => begin(one),
   });
-  return html`<div class="toasts" role="region" aria-label=${t("ui.notices")}>
+  return html`<div class="toasts" popover="manual" role="region" aria-label=${t("ui.notices")} ref=${(element) => element && (self.element = element)}>
       <div role="status">${notices.value.filter((one) => !one.bad).map((one) => html`<div key=${one.id} class="toast" ...${hold(one)}>
         <span>${one.text}</span>${one.undo && html`<button type="button" onClick=${() => {
           drop(one.id);
@@ -70,4 +77,4 @@ export const Toasts = live(() => {
         <${Button} kind=${question.danger ? "danger" : "main"} autofocus=${!question.danger} onClick=${() => question.done(true)}>${question.word ?? t("ui.ok")}<//>
       </footer>
     <//>`}`;
-});
+}, (self) => self.element.showPopover());
