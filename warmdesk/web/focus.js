@@ -71,18 +71,23 @@ export class BoardFocus {
     this.last = id;
     this.wanted = true;
     this.board.showCard(id);
-    afterRender(() => this.#land());
+    // At once, so that the next key finds it; and again when it may have been put elsewhere.
+    this.#land();
+    afterRender(() => {
+      const now = document.activeElement;
+      const free = !now || now === document.body || this.root()?.contains(now);
+      if (free && this.last === id && this.wanted) this.#land();
+    });
   }
 
   #land() {
     const tile = this.tile(this.last);
     const link = tile?.querySelector("a.tile-title");
-    if (!link) return this.keep();
+    if (!link) return;
     this.rove(this.last);
-    link.focus({ preventScroll: true });
+    if (document.activeElement !== link && !document.querySelector("dialog[open]")) link.focus({ preventScroll: true });
     tile.scrollIntoView({ block: "nearest", inline: "nearest" });
     this.remember();
-    return undefined;
   }
 
   /** After a frame: the focus that fell out of the page goes back to where it was. */

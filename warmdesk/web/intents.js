@@ -85,6 +85,7 @@ export class Intents {
   /** All was fetched again: answered wishes are in it, or were overtaken. */
   fetched(versionOf) {
     this.#drop((wish) => {
+      wish.fetched = true;
       if (wish.kind === "create") return wish.answered;
       const version = versionOf(wish.card_id);
       return version === undefined || (wish.version !== undefined && wish.version <= version);
@@ -145,6 +146,7 @@ export class Intents {
       if (answer !== undefined) {
         wish.answered = true;
         if (wish.kind !== "create") this.answered(wish, answer?.version, mine(wish.card_id));
+        else if (wish.fetched) this.end(wish); // its event may be in what was fetched
       }
       return answer;
     } catch (error) {
