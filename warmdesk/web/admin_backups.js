@@ -21,9 +21,9 @@ const Told = ({ told }) => told && html`<${Progress} word=${t(`admin.stage_${tol
 const Restore = live(({ backup, close, told }, self) => {
   const form = kept(self, "form", () => ({ word: "", passphrase: "" }));
   self.done ??= signal(null);
-  const { word, passphrase } = form.values.value;
   const wanted = t("admin.restore_word");
   const send = async () => {
+    const passphrase = form.get("passphrase");
     const body = { filename: backup.filename, ...(passphrase && { passphrase }) };
     const answer = await form.send(() => call("POST", "/admin/restore", body));
     if (answer) self.done.value = answer;
@@ -43,7 +43,7 @@ const Restore = live(({ backup, close, told }, self) => {
       ${backup.filename.endsWith(".age") && html`<${Field} ...${form.field("passphrase")} kind="password" label=${t("admin.passphrase")} autocomplete="off" hint=${t("admin.passphrase_hint")} />`}
       <${Field} ...${form.field("word")} label=${t("admin.type_word", { word: wanted })} autofocus autocomplete="off" />
       ${form.busy.value && html`<${Told} told=${told ?? { stage: "check", total: 0 }} />`}
-      <${FormEnd} form=${form} kind="danger" word=${t("admin.restore")} cancel=${close} disabled=${word.trim() !== wanted} />
+      <${FormEnd} form=${form} kind="danger" word=${t("admin.restore")} cancel=${close} off=${() => form.get("word").trim() !== wanted} />
     </form><//>`;
 });
 

@@ -28,7 +28,7 @@ export const UserPicker = live(({ label, none, value, onChange }, self) => {
 const Lines = live(({ id }, self) => {
   const list = pages(self, "logins", `/users/${id}/login-history?limit=100`);
   return html`<${PageList} of=${list} lines=${6} empty=${html`<${Empty} icon="lock" title=${t("admin.logins_none")} />`}>${(lines) => html`
-    <div class="page-scroll" tabindex="0" role="region" aria-label=${t("admin.logins")}><table class="page-table">
+    <div class="page-scroll" tabindex="0" role="region" aria-label=${t("admin.logins")}><table class="page-table admin-logins">
       <thead><tr><th scope="col">${t("admin.when")}</th><th scope="col">${t("admin.what")}</th><th scope="col">${t("admin.from")}</th><th scope="col">${t("admin.with")}</th></tr></thead>
       <tbody>${lines.map((line) => html`<tr key=${line.id}>
         <td class="page-nowrap">${dateTime(line.created_at)}</td>

@@ -17,7 +17,7 @@ const Trial = live((props, self) => {
   };
   return html`<form class="forms" onSubmit=${sends(send)}>
     <${Field} ...${form.field("to")} kind="email" label=${t("admin.mail_to")} required />
-    <${FormEnd} form=${form} kind="" word=${t("admin.mail_try")} disabled=${!form.values.value.to.trim()} />
+    <${FormEnd} form=${form} kind="" word=${t("admin.mail_try")} off=${() => !form.get("to").trim()} />
   </form>`;
 });
 

@@ -23,7 +23,7 @@ const Purge = live(({ project, close, gone }, self) => {
     <form class="forms sheet-body" onSubmit=${sends(send)}>
       <p>${t("admin.project_purge_text")}</p>
       <${Field} ...${form.field("slug")} label=${t("admin.type_word", { word: project.slug })} autofocus autocomplete="off" />
-      <${FormEnd} form=${form} kind="danger" word=${t("admin.purge")} cancel=${close} disabled=${form.values.value.slug !== project.slug} />
+      <${FormEnd} form=${form} kind="danger" word=${t("admin.purge")} cancel=${close} off=${() => form.get("slug") !== project.slug} />
     </form><//>`;
 });
 

@@ -87,7 +87,7 @@ export const SettingsForm = live(({ names, values, done }, self) => {
   };
   return html`<form class="forms" onSubmit=${sends(send)}>
     ${names.map((name) => html`<${One} key=${name} form=${form} name=${name} isSet=${values[`${name}_set`]} forget=${() => put({ [name]: "" })} />`)}
-    <${FormEnd} form=${form} disabled=${!form.changed} />
+    <${FormEnd} form=${form} off=${() => !form.changed} />
   </form>`;
 });
 

@@ -39,7 +39,7 @@ const About = live(({ account, changed }, self) => {
     <${Field} ...${form.field("is_active")} kind="check" label=${t("admin.is_active")} disabled=${isMe} hint=${isMe ? t("admin.not_yourself") : t("admin.is_active_hint")} />
     ${!isMe && html`<${Field} ...${form.field("password")} kind="password" label=${t("admin.password_new")} maxlength="128" autocomplete="new-password" hint=${t("admin.password_hint")} />`}
     <${Field} ...${form.field("must_change_password")} kind="check" label=${t("admin.must_change")} />
-    <${FormEnd} form=${form} disabled=${!form.changed} />
+    <${FormEnd} form=${form} off=${() => !form.changed} />
   </form>`;
 });
 

@@ -19,7 +19,7 @@ const NewUser = live(({ close, made }, self) => {
   const form = kept(self, "form", () => ({ username: "", email: "", display_name: "", password: "", global_role: "user", must_change_password: true }));
   const values = form.values.value;
   const send = async () => {
-    const body = { ...values, username: values.username.trim(), email: values.email.trim() };
+    const body = { ...form.values.peek(), username: form.get("username").trim(), email: form.get("email").trim() };
     const account = await form.send(() => call("POST", "/users", body, { key: form.key(body) }));
     if (account) made(account);
   };
@@ -31,7 +31,7 @@ const NewUser = live(({ close, made }, self) => {
       <${Field} ...${form.field("password")} kind="password" label=${t("admin.password")} minlength="8" maxlength="128" required autocomplete="new-password" />
       <${Field} ...${form.field("must_change_password")} kind="check" label=${t("admin.must_change")} />
       <${Field} ...${form.field("global_role")} kind="select" label=${t("admin.role")} options=${roleOptions()} hint=${t(`admin.role_${values.global_role}_text`)} />
-      <${FormEnd} form=${form} word=${t("admin.user_make")} cancel=${close} disabled=${!values.username.trim() || !values.email.trim() || !values.password} />
+      <${FormEnd} form=${form} word=${t("admin.user_make")} cancel=${close} off=${() => !form.get("username").trim() || !form.get("email").trim() || !form.get("password")} />
     </form><//>`;
 });
 

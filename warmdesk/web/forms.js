@@ -89,12 +89,16 @@ export const FormError = live(
   ({ form }) => form.error.value && html`<p class="forms-error" role="alert">${sayError(form.error.value)}</p>`,
 );
 
-/** The end of a form: what was refused, the button that sends, and one that leaves. */
-export const FormEnd = live(({ form, word, cancel, disabled, kind = "main" }) => html`<div class="forms-end">
+/** The end of a form: what was refused, the button that sends, and one that leaves. `off()` says whether
+ * there is nothing to send yet: asked at the click too, since who types fast is ahead of what is rendered.
+ */
+export const FormEnd = live(({ form, word, cancel, off, kind = "main" }) => html`<div class="forms-end">
   <${FormError} form=${form} />
   <span>
     ${cancel && html`<${Button} onClick=${cancel}>${t("ui.cancel")}<//>`}
-    <${Button} kind=${kind} type="submit" busy=${form.busy.value} disabled=${disabled}>${word ?? t("ui.save")}<//>
+    <button type="submit" class=${`button ${kind}${form.busy.value ? " busy" : ""}`} aria-busy=${form.busy.value ? "true" : undefined}
+      aria-disabled=${form.busy.value || off?.() ? "true" : undefined}
+      onClick=${(event) => (form.busy.peek() || off?.()) && event.preventDefault()}>${word ?? t("ui.save")}</button>
   </span>
 </div>`);
 

@@ -12,7 +12,7 @@ const Edit = live(({ slug, column, close }, self) => {
   const form = kept(self, "form", () => ({ name: column.name ?? "", color: column.color ?? "", wip_limit: column.wip_limit ? String(column.wip_limit) : "" }));
   const values = form.values.value;
   const send = async () => {
-    const body = column.id ? form.changes() : { ...values };
+    const body = column.id ? form.changes() : { ...form.values.peek() };
     if ("name" in body) body.name = body.name.trim();
     if ("wip_limit" in body) body.wip_limit = body.wip_limit ? Number(body.wip_limit) : null;
     const path = `/projects/${slug}/columns`;
@@ -27,7 +27,7 @@ const Edit = live(({ slug, column, close }, self) => {
       <${Colors} none label=${t("projects.color")} value=${values.color} onInput=${(color) => form.set("color", color)} />
       <${Field} ...${form.field("wip_limit")} kind="number" min="1" max=${MOST} class="forms-short"
         label=${t("project_settings.column_limit")} hint=${t("project_settings.column_limit_hint")} />
-      <${FormEnd} form=${form} cancel=${close} disabled=${!values.name.trim() || (column.id && !form.changed)} />
+      <${FormEnd} form=${form} cancel=${close} off=${() => !form.get("name").trim() || (column.id && !form.changed)} />
     </form><//>`;
 });
 

@@ -28,7 +28,7 @@ const About = live(({ store, slug }, self) => {
     <${Field} ...${form.field("description")} kind="area" rows="5" label=${t("projects.description")} maxlength="100000" hint=${t("project_settings.markdown")} />
     <${Colors} label=${t("projects.color")} value=${form.values.value.color} onInput=${(color) => form.set("color", color)} />
     <dl class="page-facts"><dt>${t("projects.prefix")}</dt><dd>${prefix}-1</dd><dt>${t("project_settings.address")}</dt><dd>/p/${slug}</dd></dl>
-    <${FormEnd} form=${form} disabled=${!form.changed || !form.get("name").trim()} />
+    <${FormEnd} form=${form} off=${() => !form.changed || !form.get("name").trim()} />
   </form>`;
 });
 

@@ -18,8 +18,8 @@ const Told = ({ hook, close }) => html`<${Dialog} title=${t("project_settings.ho
 /** Asks for a webhook, a new one or one that is there. */
 const Edit = live(({ path, hook, close, done }, self) => {
   const form = kept(self, "form", () => ({ name: hook.name ?? "", type: hook.type ?? "generic", secret: "" }));
-  const { name, type, secret } = form.values.value;
   const send = async () => {
+    const { name, type, secret } = form.values.peek();
     const body = { name: name.trim() };
     if (!hook.id) body.type = type;
     if (secret) body.secret = secret;
@@ -35,7 +35,7 @@ const Edit = live(({ path, hook, close, done }, self) => {
       <${Field} ...${form.field("secret")} kind="password" label=${hook.has_secret ? t("project_settings.secret_new") : t("project_settings.secret")} maxlength="200"
         autocomplete="new-password" hint=${t("project_settings.secret_hint")} />
       ${hook.has_secret && html`<${Button} class="forms-aside" onClick=${forget}>${t("project_settings.secret_forget")}<//>`}
-      <${FormEnd} form=${form} cancel=${close} disabled=${!name.trim()} />
+      <${FormEnd} form=${form} cancel=${close} off=${() => !form.get("name").trim()} />
     </form><//>`;
 });
 

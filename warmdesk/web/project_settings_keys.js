@@ -11,8 +11,9 @@ import { t } from "./words.js";
 export const NewKey = live(({ path, scopes, close, made }, self) => {
   const form = kept(self, "form", () => ({ name: "", days: "", limited: true, scopes: [scopes.at(-1)] }));
   self.made ??= signal(null);
-  const { name, days, limited, scopes: chosen } = form.values.value;
+  const { limited, scopes: chosen } = form.values.value;
   const send = async () => {
+    const { name, days, limited, scopes: chosen } = form.values.peek();
     const body = { name: name.trim() };
     if (days) body.expires_in_days = Number(days);
     if (limited) body.scopes = chosen;
@@ -36,7 +37,7 @@ export const NewKey = live(({ path, scopes, close, made }, self) => {
         ${scopes.map((scope) => html`<${Field} key=${scope} kind="check" label=${t(`project_settings.scope_${scope}`)} disabled=${!limited}
           value=${limited && chosen.includes(scope)} onInput=${() => toggle(scope)} />`)}</fieldset>
       <${Field} ...${form.field("days")} kind="number" min="1" max="3650" class="forms-short" label=${t("project_settings.key_days")} hint=${t("project_settings.key_days_hint")} />
-      <${FormEnd} form=${form} word=${t("project_settings.key_make")} cancel=${close} disabled=${!name.trim() || (limited && !chosen.length)} />
+      <${FormEnd} form=${form} word=${t("project_settings.key_make")} cancel=${close} off=${() => !form.get("name").trim() || (form.get("limited") && !form.get("scopes").length)} />
     </form><//>`;
 });
 

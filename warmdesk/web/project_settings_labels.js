@@ -10,7 +10,7 @@ const Edit = live(({ slug, label, close }, self) => {
   const form = kept(self, "form", () => ({ name: label.name ?? "", color: label.color ?? COLORS[0][0] }));
   const values = form.values.value;
   const send = async () => {
-    const body = label.id ? form.changes() : { name: values.name.trim(), color: values.color };
+    const body = label.id ? form.changes() : { name: form.get("name").trim(), color: form.get("color") };
     const path = `/projects/${slug}/labels`;
     const done = await form.send(() => label.id
       ? call("PUT", `${path}/${label.id}`, body, { key: form.key(body) })
@@ -22,7 +22,7 @@ const Edit = live(({ slug, label, close }, self) => {
       <${Field} ...${form.field("name")} label=${t("project_settings.label_name")} maxlength="100" required autofocus autocomplete="off" />
       <${Colors} label=${t("projects.color")} value=${values.color} onInput=${(color) => form.set("color", color)} />
       <p class="settings-sample"><${Chip} color=${values.color}>${values.name || t("project_settings.label_name")}<//></p>
-      <${FormEnd} form=${form} cancel=${close} disabled=${!values.name.trim() || (label.id && !form.changed)} />
+      <${FormEnd} form=${form} cancel=${close} off=${() => !form.get("name").trim() || (label.id && !form.changed)} />
     </form><//>`;
 });
 

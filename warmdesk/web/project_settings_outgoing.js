@@ -25,8 +25,9 @@ const ALL = "*";
 const Edit = live(({ path, hook, close, done }, self) => {
   const events = hook.events ?? [ALL];
   const form = kept(self, "form", () => ({ name: hook.name ?? "", url: hook.url ?? "", all: events.includes(ALL), events: events.filter((one) => one !== ALL) }));
-  const { name, url, all, events: chosen } = form.values.value;
+  const { all, events: chosen } = form.values.value;
   const send = async () => {
+    const { name, url, all, events: chosen } = form.values.peek();
     const body = { name: name.trim(), url: url.trim(), events: all ? [ALL] : chosen };
     const answer = await form.send(() => hook.id ? call("PUT", `${path}/${hook.id}`, body) : call("POST", path, body, { key: form.key(body) }));
     if (answer) done(answer);
@@ -39,7 +40,7 @@ const Edit = live(({ path, hook, close, done }, self) => {
       <${Field} kind="check" label=${t("project_settings.events_all")} value=${all} onInput=${(value) => form.set("all", value)} />
       ${!all && html`<div class="forms-picks"><${Picker} many label=${t("project_settings.events")} none=${t("project_settings.events_choose")} value=${chosen}
         options=${options} onChange=${(list) => form.set("events", list)} /></div>`}
-      <${FormEnd} form=${form} cancel=${close} disabled=${!name.trim() || !url.trim() || (!all && !chosen.length)} />
+      <${FormEnd} form=${form} cancel=${close} off=${() => !form.get("name").trim() || !form.get("url").trim() || (!form.get("all") && !form.get("events").length)} />
     </form><//>`;
 });
 
@@ -56,7 +57,7 @@ const Log = live(({ path, hook, close, again }, self) => {
     <div class="sheet-body">
       <form class="forms" onSubmit=${sends(replay)}>
         <${Field} ...${form.field("since")} kind="number" min="0" class="forms-short" label=${t("project_settings.replay_since")} hint=${t("project_settings.replay_hint")} />
-        <${FormEnd} form=${form} kind="" word=${t("project_settings.replay")} disabled=${form.values.value.since === ""} /></form>
+        <${FormEnd} form=${form} kind="" word=${t("project_settings.replay")} off=${() => form.get("since") === ""} /></form>
       <${Loading} of=${held}>${(list) => list.length
         ? html`<ul class="page-rows">${list.map((one) => html`<li key=${`${one.webhook_id} ${one.attempt} ${one.tried_at}`} class="page-row">
             <b class=${one.status >= 200 && one.status < 300 ? "settings-status ok" : "settings-status bad"}>${one.status ?? "–"}</b>

@@ -22,6 +22,7 @@ const Add = live(({ slug, mine, close }, self) => {
   self.seen ??= new Map();
   const { user, role } = form.values.value;
   const send = async () => {
+    const { user, role } = form.values.peek();
     const body = { user_id: user, role };
     if (!user || !(await form.send(() => call("POST", `/projects/${slug}/members`, body, { key: form.key(body) })))) return;
     close();
@@ -38,7 +39,7 @@ const Add = live(({ slug, mine, close }, self) => {
       <div class="forms-picks"><${Picker} label=${t("project_settings.person")} none=${t("project_settings.person_find")} icon="person" value=${user}
         options=${chosen ? [{ value: user, label: chosen.display_name, hint: `@${chosen.username}` }] : []} find=${find} onChange=${(id) => form.set("user", id)} /></div>
       <${Field} ...${form.field("role")} kind="select" label=${t("project_settings.role")} options=${rolesOf(mine)} hint=${t(`project_settings.role_${role}_text`)} />
-      <${FormEnd} form=${form} word=${t("ui.add")} cancel=${close} disabled=${!user} />
+      <${FormEnd} form=${form} word=${t("ui.add")} cancel=${close} off=${() => !form.get("user")} />
     </form><//>`;
 });
 

@@ -29,7 +29,7 @@ function fits(project, words) {
 const Group = ({ id, title, list, isMine }) =>
   list.length > 0 && html`<section class="projects-group" aria-labelledby=${id}>
     <h2 id=${id}>${title} <span>${list.length}</span></h2>
-    <ul class="projects-grid">${list.map((one) => html`<${ProjectTile} key=${one.slug} project=${one} isMine=${isMine} />`)}</ul>
+    <ul class="projects-grid">${list.map((one) => html`<${ProjectTile} key=${one.slug} project=${one} isMine=${isMine(one)} />`)}</ul>
   </section>`;
 
 /** Projects that take no changes any more: fetched when somebody looks for them. */
@@ -55,11 +55,12 @@ const known = {
   },
 };
 
-/** Administrators see all projects: which of them they are in. Null for everybody else. */
+/** Administrators may see projects that they are not in: which of them are theirs. Null for everybody else. */
 function mineOf(self) {
   if (me.value?.global_role !== "admin") return null;
   const held = load(self, `mine ${user.projects.value.length}`, () => callAll("/projects?mine=true&limit=500"));
-  return new Set(held.value.value?.map((one) => one.slug));
+  const mine = held.value.value;
+  return mine ? new Set(mine.map((one) => one.slug)) : null;
 }
 
 const Mine = live(({ page }, self) => {
@@ -74,9 +75,8 @@ const Mine = live(({ page }, self) => {
   const mine = mineOf(self);
   const isMine = (one) => !mine || mine.has(one.slug);
   return html`
-    <${Group} id="projects-starred" title=${t("projects.starred")} list=${list.filter((one) => one.starred)} isMine=${true} />
-    <${Group} id="projects-mine" title=${t("projects.mine")} list=${list.filter((one) => !one.starred && isMine(one))} isMine=${true} />
-    <${Group} id="projects-others" title=${t("projects.others")} list=${list.filter((one) => !one.starred && !isMine(one))} isMine=${false} />`;
+    <${Group} id="projects-starred" title=${t("projects.starred")} list=${list.filter((one) => one.starred)} isMine=${isMine} />
+    <${Group} id="projects-mine" title=${t("projects.mine")} list=${list.filter((one) => !one.starred && isMine(one))} isMine=${isMine} />`;
 });
 
 export default live((props, self) => {
@@ -93,10 +93,12 @@ export default live((props, self) => {
         <${Field} kind="select" bare label=${t("projects.sort")} value=${self.sort.value}
           onInput=${(value) => (self.sort.value = value)}
           options=${["activity", "name"].map((value) => ({ value, label: t(`projects.by_${value}`) }))} />
-        ${mayMake() && html`<${Button} kind="main" icon="add" onClick=${() => (self.making.value = true)}>${t("projects.new")}<//>`}
+        ${mayMake() && user.projects.value.some((one) => !one.is_archived) && html`<${Button} kind="main" icon="add"
+          onClick=${() => (self.making.value = true)}>${t("projects.new")}<//>`}
       </header>
       <${Loading} of=${known} lines=${6}>${() => html`<${Mine} page=${self} />`}<//>
       <${Archived} />
+      ${me.value?.global_role === "admin" && html`<p class="page-note"><a href="/admin/projects">${t("projects.others")}</a></p>`}
       ${self.making.value && html`<${NewProject} close=${() => (self.making.value = false)}
         made=${(project) => go(`/p/${project.slug}`)} />`}
     </div>

@@ -12,8 +12,8 @@ export const NewProject = live(({ close, made }, self) => {
   const form = kept(self, "form", () => ({ name: "", description: "", color: "#6366f1", key_prefix: "" }));
   const values = form.values.value;
   const send = async () => {
-    const body = { name: values.name.trim(), description: values.description, color: values.color };
-    if (values.key_prefix) body.key_prefix = values.key_prefix;
+    const { name, description, color, key_prefix: prefix } = form.values.peek();
+    const body = { name: name.trim(), description, color, ...(prefix && { key_prefix: prefix }) };
     const project = await form.send(() => call("POST", "/projects", body, { key: form.key(body) }));
     if (project) {
       close();
@@ -29,7 +29,7 @@ export const NewProject = live(({ close, made }, self) => {
         class="forms-short"
         onInput=${(text) => form.set("key_prefix", text.toUpperCase().replace(/[^A-Z0-9]/g, ""))}
         hint=${values.key_prefix ? t("projects.prefix_hint", { example: `${values.key_prefix}-1` }) : t("projects.prefix_made")} />
-      <${FormEnd} form=${form} word=${t("projects.make")} cancel=${close} disabled=${!values.name.trim()} />
+      <${FormEnd} form=${form} word=${t("projects.make")} cancel=${close} off=${() => !form.get("name").trim()} />
     </form>
   <//>`;
 });

@@ -86,11 +86,15 @@ function Read({ text }) {
 export const TimeEntry = live(({ entry, close, saved, removed }, self) => {
   const form = kept(self, "form", () => startOf(entry));
   const values = form.values.value;
-  const minutes = minutesOf(values.time);
   const isRange = Boolean(values.start_time && values.end_time);
+  const noTime = () => {
+    const minutes = minutesOf(form.get("time"));
+    return minutes === null || (Number.isNaN(minutes) && !(form.get("start_time") && form.get("end_time")));
+  };
   const ofComment = Boolean(entry.comment_id);
   const send = async () => {
-    const body = bodyOf(values, entry.id ? form.changes() : values);
+    const said = form.values.peek();
+    const body = bodyOf(said, entry.id ? form.changes() : said);
     if (!body) return;
     const made = await form.send(() =>
       entry.id
@@ -138,7 +142,7 @@ export const TimeEntry = live(({ entry, close, saved, removed }, self) => {
       <${Field} ...${form.field("description")} kind="area" rows="2" label=${t("time.description")} maxlength="1000" />
       ${ofComment && html`<p class="page-note">${t("time.of_comment")}</p>`}
       ${entry.id && html`<${Button} kind="quiet" icon="trash" class="forms-aside" onClick=${remove}>${t("ui.delete")}<//>`}
-      <${FormEnd} form=${form} cancel=${close} disabled=${minutes === null || (Number.isNaN(minutes) && !isRange)} />
+      <${FormEnd} form=${form} cancel=${close} off=${noTime} />
     </form>
   <//>`;
 });

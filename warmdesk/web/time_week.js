@@ -39,7 +39,15 @@ function Cell({ row, index, sheet, page, mayLog }) {
     ${minutes ? duration(minutes) : "+"}</button></td>`;
 }
 
-const Sheet = ({ sheet, page, mayLog }) => html`<div class="page-scroll" tabindex="0" role="region" aria-label=${t("time.week")}>
+/** On a narrow page today is brought into sight, once for a week. */
+function seeToday(element, page, { start }) {
+  if (!element || page.seen === start) return;
+  page.seen = start;
+  element.querySelector("thead .today")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+}
+
+const Sheet = ({ sheet, page, mayLog }) => html`<div class="page-scroll" tabindex="0" role="region" aria-label=${t("time.week")}
+  ref=${(element) => seeToday(element, page, sheet)}>
   <table class="page-table time-sheet">
     <thead><tr><th scope="col">${t("time.what")}</th>
       ${sheet.days.map((date) => html`<th key=${date} scope="col" class=${date === today() ? "today" : undefined}>
