@@ -231,7 +231,8 @@ async def test_both_texts_of_a_conflict_are_shown(
     await field.press("Control+Enter")
     await expect(page.get_by_role("alert").filter(has_text="theirs")).to_be_visible()
     await page.get_by_role("button", name="Save mine").click()
-    await expect(row(page, "mine")).to_be_visible()
+    await expect(field).to_have_count(0)
+    await expect(page.locator(".talk-row .md")).to_have_text("mine")
     assert (await alice.get(f"/conversations/{conversation['id']}/messages"))[0]["body"] == "mine"
 
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.async_api import Page, expect
+import pytest
+from playwright.async_api import Page, async_playwright, expect
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
-from tests.web.conftest import Visit, by_label
+from tests.web.conftest import Visit, Visitor, by_label, program
 from warmdesk import clock
 from warmdesk.auth.totp import STEP_SECONDS, password_at
 
@@ -254,3 +255,65 @@ async def test_an_address_that_is_none_says_so(visit: Visit, board: Board) -> No
     visitor.statuses.add(404)
     await visitor.page.goto(f"{visitor.url}/nowhere/at/all")
     await expect(visitor.page.get_by_text("All projects").last).to_be_visible()
+
+
+async def test_by_a_name_of_the_own_network_without_tls(board: Board, url: str) -> None:
+    """Such a page is in no secure context: much of a browser is not there."""
+    found = program()
+    if found is None:
+        pytest.skip("no Chromium here: install it, or name it in CHROMIUM")
+    rules = "--host-resolver-rules=MAP desk.lan 127.0.0.1"
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", rules]
+        )
+        context = await chromium.new_context(locale="en-GB")
+        address = url.replace("127.0.0.1", "desk.lan")
+        visitor = Visitor(context, await context.new_page(), address)
+        visitor.watch(visitor.page)
+        await visitor.page.goto(f"{address}/me")
+        assert not await visitor.page.evaluate("() => isSecureContext")
+        await sign_in(visitor.page)
+        await signed_in(visitor.page)
+        await visitor.page.reload()
+        await signed_in(visitor.page)
+        await visitor.page.get_by_role("button", name="Alice").click()
+        await visitor.page.get_by_role("menuitem", name="Sign out").click()
+        await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+        await chromium.close()
+        visitor.settle()
+
+
+async def test_the_page_starts_while_the_server_is_away(visit: Visit, board: Board) -> None:
+    visitor = await visit("alice", "/me")
+    page = visitor.page
+    await signed_in(page)
+    await page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    await page.reload()  # now the files come by the worker, which keeps them
+    await signed_in(page)
+    visitor.allowed.append("WebSocket connection")
+    await visitor.context.set_offline(True)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="The server does not answer")).to_be_visible()
+    await visitor.context.set_offline(False)
+    await page.get_by_role("button", name="Try again").click()
+    await signed_in(page)
+
+
+async def test_nothing_that_people_wrote_is_kept(visit: Visit, board: Board) -> None:
+    page = (await visit("alice", "/p/demo")).page
+    await signed_in(page)
+    await page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    await page.reload()
+    await signed_in(page)
+    kept = await page.evaluate(
+        """async () => {
+          const all = [];
+          for (const name of await caches.keys())
+            for (const one of await (await caches.open(name)).keys())
+              all.push(new URL(one.url).pathname);
+          return all;
+        }"""
+    )
+    assert kept
+    assert [each for each in kept if not each.startswith("/app/") and each != "/"] == []

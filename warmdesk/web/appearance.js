@@ -8,7 +8,6 @@ export const FONTS = ["system", "serif", "mono"];
 export const SIZES = ["12", "13", "14", "15", "16", "18", "20"];
 
 const USUAL = 14;
-const USUAL_PERCENT = 84.375; // as base.css has it
 
 /** Puts on a look: of an account, or the defaults of the installation. */
 export function wear(look) {
@@ -19,8 +18,7 @@ export function wear(look) {
   const font = look.font ?? look.default_font;
   set(root, "font", FONTS.includes(font) && font !== "system" ? font : null);
   const size = Number(look.font_size ?? look.default_font_size) || USUAL;
-  if (size === USUAL) root.style.removeProperty("--text-size");
-  else root.style.setProperty("--text-size", `${(Math.min(28, Math.max(11, size)) / USUAL) * USUAL_PERCENT}%`);
+  root.style.setProperty("--text-scale", String(Math.min(28, Math.max(11, size)) / USUAL));
 }
 
 function set(root, name, value) {

@@ -2,13 +2,11 @@
 import { go } from "./address.js";
 import { Board } from "./page_board.js";
 import { BoardBar } from "./filter.js";
-import { BulkBar } from "./bulk.js";
-import { CardMenu, ColumnDialog, MoveDialog, Picking } from "./dialogs.js";
 import { ColumnView } from "./column.js";
 import { keysOf } from "./keys_board.js";
 import { keys } from "./keys.js";
 import { ProjectFrame, useProject } from "./project.js";
-import { Button, Empty, Failed } from "./ui.js";
+import { Button, Empty, Failed, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -47,6 +45,26 @@ const Over = live(({ board, name }, self) => {
   return Card ? html`<${Card} key=${name} board=${board} name=${name} close=${close} />` : null;
 });
 
+/** What is not seen at first: its files are fetched when something of it is wanted. */
+const Later = live(({ board }, self) => {
+  const parts = (self.parts ??= signal(null));
+  const wanted =
+    board.menu.value ?? board.moving.value ?? board.editing.value ?? board.picking.value ?? (board.store.marks.chosen.value.size || null);
+  if (wanted !== null && !self.asked) {
+    self.asked = true;
+    Promise.all([import("./dialogs.js"), import("./bulk.js")]).then(
+      ([dialogs, bulk]) => (parts.value = { ...dialogs, ...bulk }),
+      (error) => {
+        self.asked = false;
+        notice(sayError(error), { bad: true });
+      },
+    );
+  }
+  if (!parts.value) return null;
+  const { BulkBar, CardMenu, ColumnDialog, MoveDialog, Picking } = parts.value;
+  return html`<${BulkBar} board=${board} /><${CardMenu} board=${board} /><${MoveDialog} board=${board} /><${ColumnDialog} board=${board} /><${Picking} board=${board} />`;
+});
+
 const Page = live(
   ({ project, card }, self) => {
     const board = (self.board ??= new Board(project));
@@ -54,8 +72,7 @@ const Page = live(
     return html`<div class="board-page">
       <${BoardBar} board=${board} />
       <${Columns} board=${board} />
-      <${BulkBar} board=${board} />
-      <${CardMenu} board=${board} /><${MoveDialog} board=${board} /><${ColumnDialog} board=${board} /><${Picking} board=${board} />
+      <${Later} board=${board} />
       ${card && html`<${Over} board=${board} name=${card} />`}
     </div>`;
   },

@@ -99,8 +99,12 @@ const Cards = live(({ column, board }, self) => {
   };
   const writing = board.writing.value;
   const before = writing?.column === column.id ? writing.before : undefined;
+  // One flat list, so that a card keeps its element wherever it goes in it.
+  const tiles = ids.map((id) => html`<${Tile} key=${id} store=${store} id=${id} />`);
+  const at = before === undefined ? -1 : ids.indexOf(before);
+  if (at >= 0) tiles.splice(at, 0, html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`);
   return html`<ul class="column-cards" data-column=${column.id} onScroll=${scrolled} ref=${(list) => list && (self.list = list)}>
-    ${ids.map((id) => html`${id === before && html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`}<${Tile} key=${id} store=${store} id=${id} />`)}
+    ${tiles}
     ${!ids.length && html`<li class="column-empty" key="empty">${store.filter.value ? t("column.none_pass") : t("column.empty")}</li>`}
     ${more && html`<li key="more"><${Button} kind="quiet" onClick=${() => board.grow(column)}>${t("ui.more")}<//></li>`}
   </ul>`;

@@ -106,9 +106,8 @@ export const Talk = live(
         editing=${editing === message.id} target=${win.flash === message.id} />`);
       before = message;
     }
-    const known = new Set(messages.slice(-50).map((one) => one.nonce ?? one.id));
-    const ids = new Set(messages.slice(-50).map((one) => one.id));
-    const waiting = talk.box.items.value.filter((one) => !known.has(one.nonce) && !(one.id && ids.has(one.id)));
+    const isHere = ({ nonce, id }) => messages.slice(-50).some((one) => one.id === id || (one.nonce && one.nonce === nonce));
+    const waiting = talk.box.items.value.filter((one) => !isHere(one));
     if (to === messages.length) {
       for (const one of waiting) {
         const like = { ...one, user_id: me.value?.id };

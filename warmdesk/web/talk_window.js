@@ -1,9 +1,9 @@
-/* Which rows of a long talk are in the page, and where it is scrolled to: a few hundred at a time, more at
- * an edge; the first row in sight stays where it is, and the end stays in sight of who is there.
+/* Which rows of a long talk are in the page, and where it is scrolled to: a hundred, and more at an edge up
+ * to four hundred; the first row in sight stays where it is, and the end stays in sight of who is there.
  */
 import { signal } from "./view.js";
 
-const ROWS = 200;
+const ROWS = 100; // while the end is in sight
 const MOST = 400;
 const STEP = 100;
 const NEAR = 600; // px before an edge at which more rows come
@@ -48,7 +48,8 @@ export class TalkWindow {
     }
     if (this.atEnd.peek() && n && !props.hasAfter) this.#sight(messages[n - 1].id);
     this.#remember();
-    queueMicrotask(() => this.#settle());
+    // At the end the observer moves it, once it is laid out.
+    if (!this.atEnd.peek() || this.wanted) queueMicrotask(() => this.#settle());
     return [from, to];
   }
 
