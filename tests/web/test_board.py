@@ -59,6 +59,21 @@ async def drag(page: Page, source: Locator, target: Locator, *, below: bool = Fa
     await page.mouse.up()
 
 
+async def at_rest(scrolls: Locator) -> float:
+    """Where something stands that was scrolled, once it moves no more."""
+    stands = """element => new Promise((done) => {
+      let before = -1;
+      const look = () => {
+        if (element.scrollTop === before) return done(before);
+        before = element.scrollTop;
+        setTimeout(look, 150);
+      };
+      look();
+    })"""
+    place: float = await scrolls.evaluate(stands)
+    return place
+
+
 async def test_a_card_is_made_and_others_see_it(alice: Person, board: Board, visit: Visit) -> None:
     mine, theirs = await visit("alice", "/p/demo"), await visit("bob", "/p/demo")
 
@@ -199,8 +214,7 @@ async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
         await touch("touchMove", x, y - 20 * step)
     await touch("touchEnd", x, y)
     await expect(page.locator(".ghost")).to_have_count(0)
-    scrolled = await column(page, "Backlog").locator("ul").evaluate("list => list.scrollTop")
-    assert scrolled > 50
+    assert await at_rest(column(page, "Backlog").locator("ul")) > 50
 
     box = await tile(page, "Card 6").bounding_box()
     assert box is not None
@@ -218,9 +232,7 @@ async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
     assert page.url.endswith("/p/demo")
 
 
-async def test_a_refused_move_is_said_and_undone(
-    alice: Person, board: Board, visit: Visit
-) -> None:
+async def test_a_refused_move_is_said_and_undone(alice: Person, board: Board, visit: Visit) -> None:
     await cards(board, "One", "Two")
     mine = await visit("alice", "/p/demo")
     mine.statuses.add(500)
@@ -260,9 +272,7 @@ async def test_who_is_demoted_while_dragging_drops_nothing(
     await shows(page, "Backlog", "One", "Two")
 
 
-async def test_the_card_that_i_drag_is_deleted(
-    alice: Person, board: Board, visit: Visit
-) -> None:
+async def test_the_card_that_i_drag_is_deleted(alice: Person, board: Board, visit: Visit) -> None:
     await cards(board, "One", "Two")
     page = (await visit("alice", "/p/demo")).page
     box = await tile(page, "One").bounding_box()
