@@ -49,7 +49,8 @@ async def there(alice: Person, board: Board, column_id: int) -> list[str]:
 
 async def drag(page: Page, source: Locator, target: Locator, *, below: bool = False) -> None:
     start, end = await source.bounding_box(), await target.bounding_box()
-    assert start is not None and end is not None
+    assert start is not None
+    assert end is not None
     await page.mouse.move(start["x"] + 60, start["y"] + start["height"] / 2)
     await page.mouse.down()
     await page.mouse.move(start["x"] + 80, start["y"] + start["height"] / 2 + 8, steps=3)
@@ -389,7 +390,8 @@ async def test_columns_come_change_move_and_go(olga: Person, board: Board, visit
 async def drag_column(page: Page, source: str, target: str) -> None:
     start = await column(page, source).locator("h2").bounding_box()
     end = await column(page, target).bounding_box()
-    assert start is not None and end is not None
+    assert start is not None
+    assert end is not None
     await page.mouse.move(start["x"] + 5, start["y"] + 5)
     await page.mouse.down()
     await page.mouse.move(end["x"] + 20, end["y"] + 10, steps=10)
