@@ -429,3 +429,34 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
     await page.get_by_role("combobox", name="Go to").fill("one")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("/c/DEMO-1$"))
+
+
+RENDERS = """async () => {
+  const app = document.querySelector("script[type=module]").src;
+  const { work } = await import(app.replace("app.js", "view.js"));
+  return work.renders;
+}"""
+
+
+async def test_what_others_do_renders_what_it_changes_and_no_more(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    made = await cards(board, *(f"Card {number}" for number in range(12)))
+    page = (await visit("bob", "/p/demo")).page
+    await expect(link(page, "Card 11")).to_be_visible()
+    await expect(page.locator(".pile").first).to_be_visible()
+    kept = await tile(page, "Card 5").element_handle()
+    assert kept is not None
+    before = await page.evaluate(RENDERS)
+
+    await alice.patch(
+        f"{board.path}/cards/{made[2]['id']}/move", {"column_id": board.done, "index": 0}
+    )
+    await expect(column(page, "Done").locator(".tile-title")).to_have_text(["Card 2"])
+
+    assert await page.evaluate(RENDERS) - before <= 3
+    assert await kept.evaluate("element => element.isConnected")
+    before = await page.evaluate(RENDERS)
+    await alice.put(f"{board.path}/cards/{made[3]['id']}", {"title": "Another"})
+    await expect(link(page, "Another")).to_be_visible()
+    assert await page.evaluate(RENDERS) - before == 1
