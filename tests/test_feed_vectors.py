@@ -1,5 +1,5 @@
-"""The reference client's board reads the examples of ``feed_vectors.jsonl`` as they say; the browser's
-does too (``tests/web/node/vectors.test.mjs``).
+"""The reference client's board reads the examples of ``feed_vectors.jsonl`` as they say; the
+browser's does too (``tests/web/node/vectors.test.mjs``).
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ async def there(alice: Person, board: Board, column_id: int) -> list[str]:
 
 async def drag(page: Page, source: Locator, target: Locator, *, below: bool = False) -> None:
     start, end = await source.bounding_box(), await target.bounding_box()
-    assert start is not None and end is not None
+    assert start is not None
+    assert end is not None
     await page.mouse.move(start["x"] + 60, start["y"] + start["height"] / 2)
     await page.mouse.down()
     await page.mouse.move(start["x"] + 80, start["y"] + start["height"] / 2 + 8, steps=3)
@@ -57,6 +58,21 @@ async def drag(page: Page, source: Locator, target: Locator, *, below: bool = Fa
     await page.mouse.move(end["x"] + 90, y, steps=8)
     await expect(page.locator(".drop-line")).to_be_visible()
     await page.mouse.up()
+
+
+async def at_rest(scrolls: Locator) -> float:
+    """Where something stands that was scrolled, once it moves no more."""
+    stands = """element => new Promise((done) => {
+      let before = -1;
+      const look = () => {
+        if (element.scrollTop === before) return done(before);
+        before = element.scrollTop;
+        setTimeout(look, 150);
+      };
+      look();
+    })"""
+    place: float = await scrolls.evaluate(stands)
+    return place
 
 
 async def test_a_card_is_made_and_others_see_it(alice: Person, board: Board, visit: Visit) -> None:
@@ -199,8 +215,7 @@ async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
         await touch("touchMove", x, y - 20 * step)
     await touch("touchEnd", x, y)
     await expect(page.locator(".ghost")).to_have_count(0)
-    scrolled = await column(page, "Backlog").locator("ul").evaluate("list => list.scrollTop")
-    assert scrolled > 50
+    assert await at_rest(column(page, "Backlog").locator("ul")) > 50
 
     box = await tile(page, "Card 6").bounding_box()
     assert box is not None
@@ -375,7 +390,8 @@ async def test_columns_come_change_move_and_go(olga: Person, board: Board, visit
 async def drag_column(page: Page, source: str, target: str) -> None:
     start = await column(page, source).locator("h2").bounding_box()
     end = await column(page, target).bounding_box()
-    assert start is not None and end is not None
+    assert start is not None
+    assert end is not None
     await page.mouse.move(start["x"] + 5, start["y"] + 5)
     await page.mouse.down()
     await page.mouse.move(end["x"] + 20, end["y"] + 10, steps=10)
@@ -413,3 +429,34 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
     await page.get_by_role("combobox", name="Go to").fill("one")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("/c/DEMO-1$"))
+
+
+RENDERS = """async () => {
+  const app = document.querySelector("script[type=module]").src;
+  const { work } = await import(app.replace("app.js", "view.js"));
+  return work.renders;
+}"""
+
+
+async def test_what_others_do_renders_what_it_changes_and_no_more(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    made = await cards(board, *(f"Card {number}" for number in range(12)))
+    page = (await visit("bob", "/p/demo")).page
+    await expect(link(page, "Card 11")).to_be_visible()
+    await expect(page.locator(".pile").first).to_be_visible()
+    kept = await tile(page, "Card 5").element_handle()
+    assert kept is not None
+    before = await page.evaluate(RENDERS)
+
+    await alice.patch(
+        f"{board.path}/cards/{made[2]['id']}/move", {"column_id": board.done, "index": 0}
+    )
+    await expect(column(page, "Done").locator(".tile-title")).to_have_text(["Card 2"])
+
+    assert await page.evaluate(RENDERS) - before <= 3
+    assert await kept.evaluate("element => element.isConnected")
+    before = await page.evaluate(RENDERS)
+    await alice.put(f"{board.path}/cards/{made[3]['id']}", {"title": "Another"})
+    await expect(link(page, "Another")).to_be_visible()
+    assert await page.evaluate(RENDERS) - before == 1

@@ -195,9 +195,7 @@ async def test_a_viewer_reads_a_card_and_changes_nothing(board: Board, visit: Vi
     await expect(page.get_by_role("button", name="Watching")).to_be_visible()
 
 
-async def test_the_activity_of_a_project_follows(
-    alice: Person, board: Board, visit: Visit
-) -> None:
+async def test_the_activity_of_a_project_follows(alice: Person, board: Board, visit: Visit) -> None:
     page = (await visit("bob", "/p/demo/activity")).page
     await expect(page.get_by_text("Nothing happened yet")).to_be_visible()
     await board.card("Fix the door")

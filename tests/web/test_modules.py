@@ -1,5 +1,5 @@
-"""The stores and the feed of the page, run by Node.js without a browser: what they do with frames in
-whatever order. Where there is no Node.js these are skipped; the page is tried in a browser all the same.
+"""The stores and the feed of the page, run by Node.js without a browser: what they do with frames
+in whatever order. Where there is no Node.js these are skipped; a browser tries the page anyway.
 """
 
 from __future__ import annotations

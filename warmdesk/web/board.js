@@ -65,13 +65,30 @@ const Later = live(({ board }, self) => {
   return html`<${BulkBar} board=${board} /><${CardMenu} board=${board} /><${MoveDialog} board=${board} /><${ColumnDialog} board=${board} /><${Picking} board=${board} />`;
 });
 
+/** The chat beside the board, on pages that are wide enough; its files are fetched when it is opened. */
+const Aside = live(({ board }, self) => {
+  const view = (self.view ??= signal(null));
+  if (!board.talking.value) return null;
+  self.once ??= import("./chat.js").then(
+    ({ Chat }) => (view.value = Chat),
+    (error) => {
+      board.talk(false);
+      notice(sayError(error), { bad: true });
+    },
+  );
+  const Chat = view.value;
+  return html`<aside class="board-side" aria-label=${t("project.chat")}>
+    <header><h2>${t("project.chat")}</h2><span class="grow" /><${Button} kind="quiet" icon="close" label=${t("ui.close")} onClick=${() => board.talk(false)} /></header>
+    ${Chat && html`<${Chat} store=${board.store} feed=${board.project.feed} />`}</aside>`;
+});
+
 const Page = live(
   ({ project, card }, self) => {
     const board = (self.board ??= new Board(project));
     keys(keysOf(board), self, { title: "project.board" });
     return html`<div class="board-page">
       <${BoardBar} board=${board} />
-      <${Columns} board=${board} />
+      <div class="board-row"><${Columns} board=${board} /><${Aside} board=${board} /></div>
       <${Later} board=${board} />
       ${card && html`<${Over} board=${board} name=${card} />`}
     </div>`;

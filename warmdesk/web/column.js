@@ -5,19 +5,29 @@ import { WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
 import { keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
-import { batch, html, live, signal } from "./view.js";
+import { batch, effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const NEAR = 1500;
 
-const Size = live(({ column, store }) => {
+function saySize(element, column, store) {
   const n = column.size.value;
   const limit = column.col.value.wip_limit;
-  const over = limit && n > limit;
-  const shown = store.filter.value ? `${column.passed.value.length} / ${n}` : `${n}${limit ? ` / ${limit}` : ""}`;
-  return html`<span class=${`column-n${over ? " over" : ""}`} title=${over ? t("column.over", { n: limit }) : undefined}>
-    <span aria-hidden="true">${shown}</span><span class="said">${t("column.n_cards", { n })}${over ? ` ${t("column.over", { n: limit })}` : ""}</span></span>`;
-});
+  const over = limit && n > limit ? t("column.over", { n: limit }) : "";
+  const [shown, said] = element.children;
+  shown.textContent = store.filter.value ? `${column.passed.value.length} / ${n}` : `${n}${limit ? ` / ${limit}` : ""}`;
+  said.textContent = `${t("column.n_cards", { n })} ${over}`.trim();
+  element.classList.toggle("over", !!over);
+  element.title = over;
+}
+
+/** How many cards there are. Each move changes two of these: they are written without a render. */
+const Size = live(
+  (_, self) => html`<span class="column-n" ref=${(element) => element && (self.element = element)}><span aria-hidden="true" /><span class="said" /></span>`,
+  (self) => {
+    self.end = effect(() => saySize(self.element, self.props.column, self.props.store));
+  },
+);
 
 const Head = live(({ column, board }) => {
   const { store } = board;

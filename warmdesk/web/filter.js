@@ -92,6 +92,8 @@ export const BoardBar = live(
       </span>
       ${(n > 0 || one.text) && html`<${Button} kind="quiet" icon="close" onClick=${() => (self.sought.value = NOTHING)}>${t("board.show_all")}<//>`}
       ${store.filter.value && html`<${Found} store=${store} />`}
+      <span class="grow" />
+      <${Button} kind="quiet" class="board-talk" aria-pressed=${String(board.talking.value)} onClick=${() => board.talk(!board.talking.peek())}><${Icon} name="chat" />${t("project.chat")}<//>
     </div>`;
   },
   (self) => {

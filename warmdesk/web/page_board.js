@@ -11,12 +11,23 @@ import { confirm, notice, sayError } from "./ui.js";
 import { afterRender, signal } from "./view.js";
 import { t } from "./words.js";
 
+const TALKING = "warmdesk.board.chat";
+
+function wasTalking() {
+  try {
+    return localStorage.getItem(TALKING) === "on";
+  } catch {
+    return false;
+  }
+}
+
 /** A board that shows. */
 export class Board {
   writing = signal(null); // {column, before}: where a new card is being written
   editing = signal(null); // {column} or {after}: a column's dialog
   moving = signal(null); // the id of the card whose move is being said
   menu = signal(null); // {id, anchor}: whose menu is open
+  talking = signal(wasTalking()); // whether the chat stands beside it
   picking = signal(null); // {id, what}: labels, people or the date of a card
 
   constructor(project) {
@@ -50,6 +61,16 @@ export class Board {
     this.watcher?.disconnect();
     this.cancel();
     this.drag.end();
+  }
+
+  /** Opens and closes the chat beside the board. */
+  talk(on) {
+    this.talking.value = on;
+    try {
+      localStorage.setItem(TALKING, on ? "on" : "off");
+    } catch {
+      // It holds as long as this page.
+    }
   }
 
   columnOf(id) {
