@@ -156,7 +156,8 @@ async def test_a_topic_lives_while_it_is_open(visit: Visit, alice: Person, board
 async def test_nothing_is_wider_than_the_screen(
     visit: Visit, alice: Person, board: Board, width: int
 ) -> None:
-    text = f"{'W' * 400} https://example.org/{'a' * 200}\n\n```\n{'x' * 300}\n```\n\n|{'a|' * 20}\n|{'-|' * 20}"
+    table = f"|{'a|' * 20}\n|{'-|' * 20}"
+    text = f"{'W' * 400} https://example.org/{'a' * 200}\n\n```\n{'x' * 300}\n```\n\n{table}"
     await alice.post(f"{board.path}/chat/messages", {"body": text})
     topic = await alice.post(f"{board.path}/topics", {"title": "T" * 300, "body": text})
     visitor = await visit("alice", "/p/demo/chat", width=width)
@@ -166,7 +167,8 @@ async def test_nothing_is_wider_than_the_screen(
         await expect(page.get_by_role("banner")).to_be_visible()
         await expect(page.locator(".skeleton")).to_have_count(0)
         wide = await page.evaluate(
-            """() => [...document.querySelectorAll("main, .talk-log, .topics-page, .frame-top, .frame-tabs")]
+            """() => [...document.querySelectorAll(
+                "main, .talk-log, .topics-page, .frame-top, .frame-tabs")]
               .filter((one) => one.scrollWidth > one.clientWidth + 1)
               .map((one) => one.className || one.tagName)"""
         )

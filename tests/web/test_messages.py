@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import FilePayload, Locator, Page, expect
 
 from tests.conftest import Board
 from tests.person import Person
@@ -242,9 +242,9 @@ async def test_files_are_sent_and_shown(visit: Visit, alice: Person, board: Boar
     page = visitor.page
     await page.locator('.talk-bar input[type="file"]').set_input_files(
         [
-            {"name": "dot.png", "mimeType": "image/png", "buffer": PICTURE},
-            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"},
-            {"name": "wrong.txt", "mimeType": "text/plain", "buffer": b"wrong"},
+            FilePayload(name="dot.png", mimeType="image/png", buffer=PICTURE),
+            FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"hello"),
+            FilePayload(name="wrong.txt", mimeType="text/plain", buffer=b"wrong"),
         ]
     )
     await page.get_by_role("button", name="Remove wrong.txt").click()

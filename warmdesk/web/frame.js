@@ -40,7 +40,7 @@ const MyMenu = live(() => {
     { label: t("frame.messages"), href: "/messages", icon: "mail" },
     { label: t("frame.keys"), do: help, icon: "help" },
     mine.global_role === "admin" && { label: t("frame.admin"), href: "/admin", icon: "gear", line: true },
-    { label: t("frame.sign_out"), do: () => signOut().catch(() => {}), icon: "forward", line: true },
+    { label: t("frame.sign_out"), do: () => signOut().catch(() => {}), icon: "exit", line: true },
   ]}><${Avatar} user=${mine} size=${24} /><//>`;
 });
 

@@ -29,8 +29,11 @@ export const Compose = live(
     const names = (self.names ??= signal([]));
     const at = (self.at ??= signal(0));
     const long = text.value.length > LONGEST;
-    const files = uploads?.list.value.filter((one) => one.id).length ?? 0;
-    const isReady = (text.value.trim() || files) && !long && !uploads?.isBusy;
+    // Asked again when it is sent: fingers are faster than frames.
+    const isReady = () => {
+      const files = uploads?.list.value.filter((one) => one.id).length ?? 0;
+      return (text.value.trim() || files) && text.value.length <= LONGEST && !uploads?.isBusy;
+    };
     self.keep = () => {
       const done = uploads?.list.peek().filter((one) => one.id).map((one) => one.file) ?? [];
       keepDraft(talk.place, text.peek() || done.length ? { text: text.peek(), files: done } : null);
@@ -43,7 +46,7 @@ export const Compose = live(
     };
     talk.compose = self;
     const send = () => {
-      if (!isReady) return;
+      if (!isReady()) return;
       const more = talk.readMore?.();
       if (more === false) return; // what stands beside it is not right, and says so
       talk.post(text.peek().trim(), uploads?.take() ?? [], more ?? {});
@@ -146,7 +149,7 @@ export const Compose = live(
         ${talk.tools}
         <span class="grow" />
         <small class="talk-how">${talk.enter && !isTouch() ? t("talk.how_enter") : t("talk.how_ctrl")}</small>
-        <${Button} type="submit" kind="main" icon="send" aria-disabled=${isReady ? undefined : "true"}>${talk.word ?? t("talk.send")}<//>
+        <${Button} type="submit" kind="main" icon="send" aria-disabled=${isReady() ? undefined : "true"}>${talk.word ?? t("talk.send")}<//>
       </div>
     </form>`;
   },

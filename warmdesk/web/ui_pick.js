@@ -92,16 +92,24 @@ export const Picker = live(({ label, options, value, onChange, many, find, make,
   };
   const choose = (one) => {
     if (one.make) make(typed.peek().trim());
-    else if (many) onChange(isOn(one) ? value.filter((each) => each !== one.value) : [...value, one.value]);
-    else onChange(one.value);
+    else if (many) {
+      const had = self.props.value;
+      onChange(had.includes(one.value) ? had.filter((each) => each !== one.value) : [...had, one.value]);
+    } else onChange(one.value);
     if (one.make) typed.value = "";
     if (!many) close();
   };
-  const text = fold(typed.value.trim());
   const known = new Set(options.map((one) => one.value));
   const all = [...options, ...found.value.filter((one) => !known.has(one.value))];
-  const shown = text ? all.filter((one) => fold(`${one.label} ${one.hint ?? ""}`).includes(text)) : all;
-  if (make && text && !all.some((one) => fold(one.label) === text)) shown.push({ make: true, value: "+", label: t("ui.make", { what: typed.value.trim() }) });
+  // Asked again at a key: fingers are faster than frames.
+  const matching = () => {
+    const text = fold(typed.value.trim());
+    const list = text ? all.filter((one) => fold(`${one.label} ${one.hint ?? ""}`).includes(text)) : [...all];
+    const isNew = make && text && !all.some((one) => fold(one.label) === text);
+    if (isNew) list.push({ make: true, value: "+", label: t("ui.make", { what: typed.value.trim() }) });
+    return list;
+  };
+  const shown = matching();
   const place = Math.min(at.value, shown.length - 1);
   const onType = async (event) => {
     typed.value = event.currentTarget.value;
@@ -113,9 +121,12 @@ export const Picker = live(({ label, options, value, onChange, many, find, make,
   };
   const onKey = (event) => {
     const moves = { ArrowDown: 1, ArrowUp: -1 };
-    if (event.key in moves) at.value = (place + moves[event.key] + shown.length) % (shown.length || 1);
-    else if (event.key === "Enter" && shown[place]) choose(shown[place]);
-    else if (event.key === "Tab") return close();
+    const now = matching();
+    const here = Math.min(at.peek(), now.length - 1);
+    if (event.key in moves) at.value = (here + moves[event.key] + now.length) % (now.length || 1);
+    else if (event.key === "Enter") {
+      if (now[here]) choose(now[here]);
+    } else if (event.key === "Tab") return close();
     else return undefined;
     document.getElementById(`${id}-${at.peek()}`)?.scrollIntoView({ block: "nearest" });
     return event.preventDefault();

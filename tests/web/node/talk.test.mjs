@@ -124,6 +124,14 @@ test("a message that is told before the page that has it comes once", () => {
   assert.deepEqual(list.rows.peek().map((one) => [one.id, one.version]), [[1, 1], [2, 1], [3, 2]]);
 });
 
+test("what lies before the pages that are here waits for its own page", () => {
+  const list = new MessageList("/chat", KINDS);
+  list.lay({ rows: [message(10), message(11)], at: 20, goesOn: false });
+  list.older.value = true;
+  list.apply({ type: "said", payload: message(5), seq: 8 });
+  assert.deepEqual(list.rows.peek().map((one) => one.id), [10, 11]);
+});
+
 const conversation = (id, values) => ({ id, at: 10, unread_count: 0, last_read_message_id: 1, updated_at: "2026-01-01", members: [], last_message: { id: 1 }, ...values });
 
 test("conversations count each message of others once", () => {
