@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from warmdesk import config
 from warmdesk.config import ConfigError, Settings, home, load, with_secrets
 
 LONG = "Zm9yIHRlc3RzIG9ubHk-q7Xw2LdV0pKt"
@@ -346,3 +347,16 @@ def test_what_a_generator_of_secrets_gives_is_taken(secret: bytes) -> None:
     made = hashlib.shake_256(secret).digest(len(secret))
     for text in (made.hex(), base64.b64encode(made).decode(), secrets.token_urlsafe(24)):
         assert load(None, {"WARMDESK_JWT_SECRET": text}).jwt_secret == text
+
+
+def test_a_wrong_line_in_the_file_that_ships_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "warmdesk.toml"
+    file.write_text('log_format = "bogus"\n')
+    monkeypatch.setattr(config, "shipped_file", lambda: file)
+    with pytest.raises(ConfigError, match=r"^log_format in .*/warmdesk.toml cannot be 'bogus'"):
+        load(None, {})
+    file.write_text("colour = 1\n")
+    with pytest.raises(ConfigError, match=r"^colour in .*/warmdesk.toml is not a setting"):
+        load(None, {})

@@ -23,6 +23,13 @@ FORM = "2"
 """Another one where the same cards are written in another way."""
 
 
+NOTHING = (
+    b"BEGIN:VTIMEZONE\r\nTZID:UTC\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\n"
+    b"TZOFFSETFROM:+0000\r\nTZOFFSETTO:+0000\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n"
+)
+"""A calendar has a part (RFC 5545, 3.6), also where nothing is due: a time zone shows nothing."""
+
+
 def digest_of(rows: Sequence[Any], name: str, url: str) -> str:
     """What a calendar of these cards is known by."""
     shown = repr((FORM, name, url, [tuple(row) for row in rows]))
@@ -49,6 +56,8 @@ async def calendar(rows: Sequence[Any], *, name: str, url: str, host: str) -> by
         parts.append(_event(row, url, host))
         if not number % TURN:
             await asyncio.sleep(0)
+    if not rows:
+        parts.append(NOTHING)
     return b"".join((*parts, end, b"\r\n"))
 
 

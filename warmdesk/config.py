@@ -158,16 +158,18 @@ def load(
     An empty variable counts as unset, and so does an option that is None.
     """
     raw: dict[str, tuple[str, Any]] = {}
+    source = file or shipped_file()
+    advice = "is not a setting of WarmDesk; remove or correct it"
     for key, value in _read(file).items():
         if key not in Settings.__struct_fields__:
-            raise ConfigError(f"{key} in {file} is not a setting of WarmDesk; remove or correct it")
-        raw[key] = (f"{key} in {file}", value)
+            raise ConfigError(f"{key} in {source} {advice}")
+        raw[key] = (f"{key} in {source}", value)
     for name, value in environ.items():
         if not name.startswith(PREFIX) or name == FILE_VARIABLE:
             continue
         key = name.removeprefix(PREFIX).lower()
         if key not in Settings.__struct_fields__ or name != variable(key):
-            raise ConfigError(f"{name} is not a setting of WarmDesk; remove or correct it")
+            raise ConfigError(f"{name} {advice}")
         if value != "":
             raw[key] = (name, value)
     for key, value in (options or {}).items():
@@ -210,18 +212,23 @@ def with_secrets(settings: Settings) -> Settings:
 
 
 def _read(file: Path | None) -> dict[str, Any]:
+    file = file or shipped_file()
     try:
-        text = _shipped() if file is None else file.read_text("utf-8")
-        return tomllib.loads(text)
+        return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"the settings file {file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the settings file {file} is not TOML: {error}") from error
 
 
-def _shipped() -> str:
+def shipped_file() -> Path:
+    """The settings file that is read where none is named: config/warmdesk.toml of a checkout."""
     folder = importlib.resources.files("warmdesk.config_files")
-    return folder.joinpath("warmdesk.toml").read_text("utf-8")
+    return Path(str(folder.joinpath("warmdesk.toml"))).resolve()
+
+
+def _shipped() -> str:
+    return shipped_file().read_text("utf-8")
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:

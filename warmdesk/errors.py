@@ -133,7 +133,7 @@ CODES = {
     "upgrade_required": "This is a WebSocket: ask for an upgrade.",
     "version_conflict": "It was changed by someone else; `current` is what is there.",
     "webhook_disabled": "The webhook is turned off.",
-    "wrong_password": "The current password is another one.",
+    "wrong_password": "The current password is another one, or was not sent.",
 }
 """Every code that a refusal may have, and what it means."""
 
@@ -144,6 +144,7 @@ FIELD_CODES = {
     "immutable": "It never changes, or not by you.",
     "incorrect": "It is not the right one.",
     "not_a_member": "The user is no member of the project.",
+    "not_active": "The account is deactivated or deleted.",
     "not_one_of": "It must be one of those in `allowed`.",
     "out_of_range": "It is too low or too high; `limits` says the bounds, where they are known.",
     "required": "It must be there.",

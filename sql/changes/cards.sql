@@ -252,6 +252,10 @@ begin
         left join project_members m on m.project_id = project_ and m.user_id = w
         left join users u on u.id = w and u.is_active and u.deleted_at is null and (m.id is not null or u.global_role = 'admin')
         where not exists (select 1 from card_assignees a where a.card_id = card_ and a.user_id = w);
+        if exists (select 1 from project_members m where m.project_id = project_ and m.user_id = missing) then
+            perform refuse(422, noun_ || ': user ' || missing || ' is not active',
+                json_build_object('fields', json_build_object(noun_, 'not_active')));
+        end if;
         if missing is not null then
             perform refuse(422, noun_ || ': user ' || missing || ' is no member of this project',
                 json_build_object('fields', json_build_object(noun_, 'not_a_member')));
@@ -437,6 +441,12 @@ begin
                 u.global_role = 'admin'
                 or exists (select 1 from project_members m where m.project_id = project_ and m.user_id = u.id)
             );
+        if exists (
+            select 1 from project_members m inner join users u on u.id = m.user_id
+            where m.project_id = project_ and lower(u.username) = lower(missing)
+        ) then
+            perform refuse(422, 'assignees: ' || missing || ' is not active', '{"fields":{"assignees":"not_active"}}');
+        end if;
         if missing is not null then
             perform refuse(422, 'assignees: ' || missing || ' is no member of this project', '{"fields":{"assignees":"not_a_member"}}');
         end if;

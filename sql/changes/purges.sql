@@ -48,10 +48,14 @@ begin
     if n > 0 then
         return n;
     end if;
-    delete from events e
-    where e.channel = 'project:' || project_ and e.seq in (
+    with old as (
         select o.seq from events o where o.channel = 'project:' || project_ order by o.seq limit most_
-    );
+    ), raised as (
+        update feeds f set oldest = greatest(f.oldest, o.upto + 1)
+        from (select max(old.seq) as upto from old) as o
+        where f.channel = 'project:' || project_ and o.upto is not null
+    )
+    delete from events e using old where e.channel = 'project:' || project_ and e.seq = old.seq;
     get diagnostics n = row_count;
     if n > 0 then
         return n;
@@ -142,7 +146,12 @@ with ended as (
     delete from invitations
     where inviter_id = user_ or used_by_id = user_ or email = lower(email_)
 ), written_down as (
-    update audit set ip = '' where actor_id = user_
+    -- What an account was called and is called now stands in its own lines alone.
+    update audit set
+        ip = case when actor_id = user_ then '' else ip end,
+        before = case when action <> 'user.updated' or target_id <> user_ then before end,
+        after = case when action <> 'user.updated' or target_id <> user_ then after end
+    where actor_id = user_ or (action = 'user.updated' and target_id = user_)
 )
 update users as u set
     purged_at = clock_timestamp(),

@@ -188,6 +188,12 @@ begin
     if t.end_time <= t.start_time then
         perform refuse(422, 'end_time: not after start_time', '{"fields":{"end_time":"conflicting"}}');
     end if;
+    if t.date < date '1970-01-01' then
+        perform refuse(422, 'date: before 1970', '{"fields":{"date":"out_of_range"}}');
+    end if;
+    if t.minutes * interval '1 minute' > t.end_time - t.start_time then
+        perform refuse(422, 'minutes: more than from start_time to end_time', '{"fields":{"minutes":"conflicting"}}');
+    end if;
     if t.minutes is null then
         perform refuse(400, 'minutes: must be there, or start_time and end_time', '{"fields":{"minutes":"required"}}');
     end if;
@@ -290,7 +296,7 @@ begin
     select e.* into t from time_entries e inner join users u on u.id = actor_
     where e.id = entry_ and (e.user_id = actor_ or u.global_role = 'admin');
     if t.id is null then
-        perform refuse(404, 'time entry not found');
+        perform refuse(404, 'entry not found');
     end if;
     return t;
 end
@@ -325,6 +331,9 @@ declare
     u users;
     names_project boolean := fields_ ?| array['project_id', 'project'];
 begin
+    if (fields_ ->> 'user_id')::bigint <> old.user_id then
+        perform refuse(422, 'user_id: whose time it is never changes', '{"fields":{"user_id":"immutable"}}');
+    end if;
     if names_project or fields_ ? 'card_id' then
         select w.place_project, w.place_card into t.project_id, t.card_id
         from place_of_time(actor_, (fields_ ->> 'project_id')::bigint, fields_ ->> 'project', fields_ ->> 'card_id') w;

@@ -1,3 +1,11 @@
+-- name: is_member -> value, by key
+-- Whether a member of a project has this address.
+select exists (
+    select 1 from users as u
+    inner join project_members as m on m.user_id = u.id and m.project_id = :project_id::bigint
+    where lower(u.email) = lower(:email::text)
+);
+
 -- name: create -> one, by key
 -- A new invitation, and the mail with its link: where there is an address, mails are on, and its inviter did not send it enough.
 with wish as (

@@ -2,6 +2,15 @@
 -- A mail to an address, whoever has it, if anybody has.
 insert into mails (kind, address, urgent) values (:kind::text, :address::text, true);
 
+-- name: warn -> nothing, by key
+-- A mail to the address that an account had, about that account.
+insert into mails (kind, user_id, address, urgent) values (:kind::text, :user_id::bigint, :address::text, true);
+
+-- name: warned -> many, by key
+-- What such a mail says of the account; no row when it was deleted.
+select :address::text as email, u.username, u.display_name, u.locale
+from users as u where u.id = :user_id::bigint and u.deleted_at is null;
+
 -- name: may_collect -> value, by key
 -- Whether nobody else collects what is to be mailed; until the commit nobody else does.
 select pg_try_advisory_xact_lock(hashtext('warmdesk.mail'));

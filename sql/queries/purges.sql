@@ -43,13 +43,18 @@ limit 100;
 select m.project_id from project_members as m where m.user_id = :user_id::bigint order by m.project_id;
 
 -- name: own_events -> value
--- Takes a batch of what was told to a purged user alone away; gives how many events went.
+-- Takes a batch of what was told to a purged user alone away, and raises the floor of the feed with it, as a trim does; gives how
+-- many events it found.
 with old as (
     select e.seq from events as e where e.channel = 'user:' || :user_id::bigint order by e.seq limit :most::integer
+), raised as (
+    update feeds as f set oldest = greatest(f.oldest, o.upto + 1)
+    from (select max(old.seq) as upto from old) as o
+    where f.channel = 'user:' || :user_id::bigint and o.upto is not null
 ), gone as (
-    delete from events as e using old where e.channel = 'user:' || :user_id::bigint and e.seq = old.seq returning 1
+    delete from events as e using old where e.channel = 'user:' || :user_id::bigint and e.seq = old.seq
 )
-select count(*) from gone;
+select count(*) from old;
 
 -- name: own_answers -> value
 -- Takes a batch of the answers away that are kept for a purged user; gives how many went.

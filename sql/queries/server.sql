@@ -13,7 +13,7 @@ with numbered as (
     select e.channel, count(*) as n, min(e.seq) as least, max(e.seq) as most from events as e group by e.channel
 )
 select format('feed %s: %s events from %s to %s, but it should hold %s to %s',
-    f.channel, coalesce(n.n, 0), n.least, n.most, f.oldest, f.seq) as fault
+    f.channel, coalesce(n.n, 0), coalesce(n.least::text, '-'), coalesce(n.most::text, '-'), f.oldest, f.seq) as fault
 from feeds as f
 left join numbered as n on n.channel = f.channel
 where

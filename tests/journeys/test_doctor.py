@@ -87,7 +87,9 @@ async def test_settings_that_should_be_others(
     given: dict[str, Any], verdict: Verdict, words: str
 ) -> None:
     good: dict[str, Any] = {"base_url": "https://desk.example.org", "trusted_proxies": "10.0.0.0/8"}
-    assert [each.verdict for each in await found(host.settings(Settings(**good), None))] == [OK]
+    findings = await found(host.settings(Settings(**good), None))
+    assert [each.verdict for each in findings] == [OK]
+    assert "config/warmdesk.toml" in findings[0].says
     findings = await found(host.settings(Settings(**((good | given) if given else {})), None))
     assert the(findings, words).verdict is verdict
     check_all(findings)

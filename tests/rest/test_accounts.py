@@ -231,6 +231,34 @@ async def test_the_audit_says_who_changed_which_right(
     assert "action" in (await root.get("/admin/audit?action=user.eaten", status=400))["fields"]
 
 
+async def test_the_audit_says_who_gave_somebody_another_name_or_address(
+    board: Board, root: Person, alice: Person
+) -> None:
+    me = await alice.get("/users/me")
+    changed = {"email": "New@Example.org", "username": "alicia", "display_name": " Alicia "}
+    for _ in range(2):
+        await root.put(f"/users/{ALICE}", {**changed, "theme": "dark"})
+    await root.put(f"/users/{ALICE}", {"must_change_password": True})
+    await alice.put("/users/me", {"last_name": "Liddell"})
+
+    lines = await audit(root, "action=user.updated")
+
+    assert [(line["actor"]["id"], line["target_id"], line["ip"]) for line in lines] == [
+        (ROOT, ALICE, "127.0.0.1")
+    ] * 2
+    assert lines[0]["before"] == {"must_change_password": False}
+    assert (lines[1]["before"], lines[1]["after"]) == (
+        {name: me[name] for name in changed},
+        {"email": "new@example.org", "username": "alicia", "display_name": "Alicia"},
+    )
+    await root.put(f"/users/{ALICE}", {"display_name": None})
+    line = (await audit(root, "action=user.updated"))[0]
+    assert (line["before"], line["after"]) == (
+        {"display_name": "Alicia"},
+        {"display_name": "Liddell"},
+    )
+
+
 @pytest.mark.parametrize("verb", ["delete", "deactivate", "demote"])
 async def test_what_ends_is_out_of_an_open_wait(
     board: Board, root: Person, bob: Person, desk: Desk, verb: str

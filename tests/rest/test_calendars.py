@@ -348,3 +348,10 @@ async def test_a_calendar_is_read_so_often(
     _, headers, _ = await fetch(url, await address_of(alice))
     assert headers["RateLimit-Policy"] == '"calendar";q=2;w=900'
     assert (await fetch(url, second))[0] == 200
+
+
+async def test_a_calendar_without_cards_has_a_part_all_the_same(url: str, alice: Person) -> None:
+    _, _, body = await fetch(url, await address_of(alice))
+    calendar = icalendar.Calendar.from_ical(body)
+    assert [each.name for each in calendar.subcomponents] == ["VTIMEZONE"]
+    assert calendar.walk("VEVENT") == []

@@ -123,6 +123,22 @@ async def test_a_part_that_cannot_be_is_named(
     assert (await alice.get(f"{board.path}/cards/{card['id']}"))["version"] == 1
 
 
+async def test_a_member_who_is_not_active_is_told_apart(
+    board: Board, alice: Person, root: Person
+) -> None:
+    card = await board.card()
+    path = f"{board.path}/cards/{card['id']}"
+    await root.put(f"/users/{BOB}", {"is_active": False})
+    for body, field in (
+        ({"assignee_ids": [BOB]}, "assignee_ids"),
+        ({"add_assignee_ids": [BOB]}, "add_assignee_ids"),
+    ):
+        assert (await alice.put(path, body, status=422))["fields"] == {field: "not_active"}
+    ticket = {"title": "T", "assignees": ["bob"]}
+    refused = await alice.post(f"{board.path}/ticket", ticket, status=422)
+    assert refused["fields"] == {"assignees": "not_active"}
+
+
 async def test_a_list_gets_no_longer_by_parts(board: Board, alice: Person) -> None:
     card = await board.card(tags=[f"tag {n}" for n in range(MAX_TAGS - 1)])
     path = f"{board.path}/cards/{card['id']}"

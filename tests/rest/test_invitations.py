@@ -258,6 +258,32 @@ async def test_who_is_invited_may_register_where_nobody_else_may(
     assert taken.status == 404
 
 
+async def test_a_member_is_not_invited_again(board: Board, olga: Person, root: Person) -> None:
+    body = {"email": "Alice@example.org"}
+    refused = await olga.post(f"{board.path}/invitations", body, status=409)
+    assert (refused["code"], refused["fields"]) == ("already_member", {"email": "taken"})
+    assert await olga.get(f"{board.path}/invitations") == []
+    await olga.post(f"{board.path}/invitations", {"email": "eve@example.org"})
+    await root.post("/admin/invitations", {**body, "global_role": "admin"})
+
+
+@pytest.mark.settings(rate_limits=True, registrations_per_address=1)
+async def test_who_is_invited_does_not_use_up_what_an_address_may_try(
+    board: Board, olga: Person, anyone: Client
+) -> None:
+    async def register(name: str, token: str | None) -> int:
+        body = {**ZOE, "username": name, "email": f"{name}@example.org"}
+        body |= {"invitation": token} if token else {}
+        return (await anyone.request("POST", "/auth/register", body)).status
+
+    tokens = [(await invite(olga, board.path))[1] for _ in range(3)]
+    assert [await register(f"guest{n}", token) for n, token in enumerate(tokens)] == [201] * 3
+    assert [await register("guest4", token) for token in ("none", tokens[0])] == [404, 429]
+    assert await register("guest5", None) == 429
+    last = (await invite(olga, board.path))[1]
+    assert [await register("olga", last) for _ in range(21)] == [409] * 20 + [429]
+
+
 async def test_a_link_to_the_installation_gives_its_role(
     root: Person, eve: Person, anyone: Client
 ) -> None:

@@ -13,6 +13,7 @@ from tests.conftest import Board, Door, Invite, until
 from tests.person import PASSWORD, Person
 from tests.samples import make_each
 from tests.uploads import AS_FORM, PNG, form
+from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.jobs.files import FileKeeper
 from warmdesk.jobs.purges import Purges
@@ -131,6 +132,7 @@ async def test_nothing_is_left_of_a_purged_project(
 
     await job.turn()
     assert await connection.fetchval("select count(*) from projects where id = $1", board.id) == 1
+    assert await sql.server.faults(connection) == []
     await connection.execute(MINUTE.format("projects"))
     await job.turn()
 
@@ -173,7 +175,9 @@ async def test_nothing_personal_stays_of_a_purged_person(
         picture = form(("zelda.png", PNG), part="avatar")
         await alice.request("POST", "/users/me/avatar", picture, headers=AS_FORM)
         profile = {"display_name": name, "first_name": "Zelda", "last_name": "Quux", "email": email}
+        profile["current_password"] = PASSWORD
         await alice.put("/users/me", {**profile, "timezone": "Asia/Tokyo"})
+        await root.put(f"/users/{ALICE}", {"first_name": "Zelda Q."})
         names = await fill(board, olga, alice)
         await bob.post(f"/favorite-users/{ALICE}", status=204)
         group = await alice.post("/conversations", {"user_ids": [BOB, OLGA]}, key="k1")
@@ -208,6 +212,7 @@ async def test_nothing_personal_stays_of_a_purged_person(
         for table, rows in (await everything(connection)).items():
             for word in ("zelda.", "Zelda", "Quux", "quux", '"alice"', "alice@", "Asia/Tokyo"):
                 assert word not in rows, (table, word)
+        assert await sql.server.faults(connection) == []
         assert await connection.fetchval("select count(*) from avatars") == 0
         assert await connection.fetchval("select scrubbed_at from users where id = $1", ALICE)
         comments = await bob.get(f"{board.path}/cards/{names['card_id']}/comments")

@@ -272,7 +272,7 @@ async def test_csv(
             made["id"],
         )
     headers, content = await file(olga, "format=csv&project=demo")
-    assert headers["Content-Type"].startswith("text/csv")
+    assert headers["Content-Type"] == "text/csv; charset=utf-8"
     assert 'filename="time-report-all-time.csv"' in headers["Content-Disposition"]
     rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
     assert rows[0] == [

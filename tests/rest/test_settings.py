@@ -91,6 +91,13 @@ async def test_null_is_the_default_again_and_nothing_else_changes(
     assert await connection.fetchval("select array_agg(key) from system_settings") == ["smtp_port"]
 
 
+async def test_what_is_shown_can_be_sent_back(root: Person, connection: Any) -> None:
+    await root.put(PLACE, {"smtp_password": "a secret of theirs"})
+    shown = await root.get(PLACE)
+    assert await root.put(PLACE, {**shown, "smtp_password_set": False}) == shown
+    assert (await root.put(PLACE, {"smtp_password_sent": True}, status=400))["fields"]
+
+
 async def test_each_type_is_told(root: Person) -> None:
     said = await root.get(PLACE)
     assert msgspec.convert(

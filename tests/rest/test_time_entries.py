@@ -211,6 +211,8 @@ async def test_what_cannot_be_is_refused(
     for body, fields in (
         ({"start_time": "09:00", "end_time": "09:00"}, {"end_time": "conflicting"}),
         ({"minutes": 5, "start_time": "09:00", "end_time": "08:00"}, {"end_time": "conflicting"}),
+        ({"minutes": 61, "start_time": "09:00", "end_time": "10:00"}, {"minutes": "conflicting"}),
+        ({"minutes": 5, "date": "1969-12-31"}, {"date": "out_of_range"}),
         ({"minutes": 5, "project_id": hidden["id"]}, {"project_id": "unknown"}),
         ({"minutes": 5, "project": "hidden"}, {"project": "unknown"}),
         ({"minutes": 5, "project": "nothing"}, {"project": "unknown"}),
@@ -237,6 +239,7 @@ async def test_what_cannot_be_is_refused(
         ({"project": None}, {"card_id": "conflicting"}),
         ({"project": "hidden", "card_id": None}, {"project": "unknown"}),
         ({"card_id": theirs["id"]}, {"card_id": "unknown"}),
+        ({"user_id": eve.id}, {"user_id": "immutable"}),
     ):
         refused = await alice.put(one, body, status=422)
         assert refused["fields"] == fields, body
@@ -249,7 +252,8 @@ async def test_start_and_end_say_the_minutes(board: Board, alice: Person) -> Non
     assert made["minutes"] == 90
     one = f"/time-entries/{made['id']}"
     assert (await alice.put(one, {"end_time": "10:45"}))["minutes"] == 105
-    assert (await alice.put(one, {"minutes": 60}))["end_time"] == "10:45"
+    assert (await alice.put(one, {"minutes": 60, "user_id": alice.id}))["end_time"] == "10:45"
+    await alice.put(one, {"minutes": 106}, status=422)
     assert (await alice.put(one, {"start_time": None}))["minutes"] == 60
     await alice.put(one, {"start_time": "11:00"}, status=422)
 

@@ -25,6 +25,7 @@ from warmdesk.schemas.users import Account, FoundUser, Me
 ROOT, OLGA, ALICE, BOB, EVE = 1, 2, 3, 4, 5
 NEXT = "staple it all together"
 CHANGE = {"current_password": PASSWORD, "new_password": NEXT}
+PROOF = {"current_password": PASSWORD}
 ZOE = {"email": "Zoe@Example.org", "username": "zoe", "password": "zoe keeps bees"}
 
 
@@ -184,10 +185,10 @@ async def test_what_the_server_owns_is_passed_over(alice: Person, connection: An
 
 
 async def test_an_address_can_be_somebodys_once(alice: Person, connection: Any) -> None:
-    answer = await alice.put("/users/me", {"email": "BOB@example.org"}, status=409)
+    answer = await alice.put("/users/me", {"email": "BOB@example.org", **PROOF}, status=409)
     assert answer["fields"] == {"email": "taken"}
 
-    after = await alice.put("/users/me", {"email": "Alice.New@Example.org"})
+    after = await alice.put("/users/me", {"email": "Alice.New@Example.org", **PROOF})
     assert after["email"] == "alice.new@example.org"
     events = await connection.fetch("select event from login_events where user_id = $1", ALICE)
     assert "email_changed" in {row["event"] for row in events}
@@ -442,7 +443,8 @@ async def test_a_name_that_is_shown_in_too_many_projects_stays(
 
 async def test_preferences_concern_nobody_else(alice: Person, bob: Person, board: Board) -> None:
     async with bob.socket("demo") as socket:
-        await alice.put("/users/me", {"theme": "dark", "first_name": "Al", "email": "a@b.org"})
+        changed = {"theme": "dark", "first_name": "Al", "email": "a@b.org"}
+        await alice.put("/users/me", {**changed, **PROOF})
         await socket.settle()
 
     assert not socket.events

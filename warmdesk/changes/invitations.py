@@ -52,9 +52,18 @@ async def create(
     project_id: int | None = None,
 ) -> tuple[dict[str, Any], str]:
     """A new invitation of the change's actor: what is told of it, and its token. `mail`: mails are
-    on, so that one goes to the address.
+    on, so that one goes to the address. `Conflict` where a member of the project has it.
     """
     connection = change.connection
+    if email is not None and await sql.invitations.is_member(
+        connection, project_id=project_id, email=email
+    ):
+        # Whoever may invite sees the addresses of the members.
+        raise Conflict(
+            "who has this address already is a member",
+            code="already_member",
+            fields={"email": "taken"},
+        )
     salt = str(uuid4())
     token = token_of(secret_key, salt)
     made = await sql.invitations.create(

@@ -820,6 +820,8 @@ class HealthQueries(Queries):
 
 class InvitationsQueries(Queries):
     @query
+    def is_member(self, *, project_id: int | None, email: str | None) -> Any: ...
+    @query
     def create(
         self,
         *,
@@ -923,6 +925,10 @@ class LinksQueries(Queries):
 class MailQueries(Queries):
     @query
     def queue(self, *, kind: str | None, address: str | None) -> str: ...
+    @query
+    def warn(self, *, kind: str | None, user_id: int | None, address: str | None) -> str: ...
+    @query
+    def warned(self, *, address: str | None, user_id: int | None) -> Rows: ...
     @query
     def may_collect(self) -> Any: ...
     @query

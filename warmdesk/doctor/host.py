@@ -15,7 +15,7 @@ from cryptography import x509
 
 from warmdesk.auth.addresses import networks
 from warmdesk.backups.directory import directory_of
-from warmdesk.config import ConfigError, Settings
+from warmdesk.config import ConfigError, Settings, shipped_file
 from warmdesk.disk import measure_disk
 from warmdesk.doctor import Finding, Findings, Teller
 from warmdesk.server import check_tls
@@ -70,7 +70,7 @@ async def settings(found: Settings, file: Path | None) -> Findings:
         )
     if file is not None and file.stat().st_mode & 0o044 and _has_secret(found):
         yield SETTINGS.warning(f"others may read {file}, which has secrets", f"chmod 600 {file}")
-    yield SETTINGS.ok(f"read from {file or 'the environment and the defaults'}")
+    yield SETTINGS.ok(f"read from {file or shipped_file()}, the environment and the defaults")
 
 
 def _has_secret(found: Settings) -> bool:

@@ -13,10 +13,13 @@ from warmdesk.schemas.settings import SystemSettings
 
 SECONDS = 15.0
 ADVICE = {
+    "no_host": "correct smtp_host, or see that this host can look names up",
     "unreachable": "see that smtp_host and smtp_port are right, and that no firewall is between",
     "slow": "see that smtp_port and smtp_security belong together: tls is for 465",
     "certificate": "correct smtp_host, or name the authority by SSL_CERT_FILE",
+    "no_tls": "see that smtp_port and smtp_security belong together: tls is for 465",
     "unencrypted": "have it offer STARTTLS, or send without a password",
+    "no_login": "empty smtp_username, or name a port where it asks for one, such as 587",
     "login": "correct smtp_username and smtp_password",
     "nonsense": "see that smtp_port and smtp_security belong together: tls is for 465",
 }

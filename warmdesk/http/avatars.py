@@ -10,7 +10,7 @@ from aiohttp import web
 from warmdesk.errors import field_error
 from warmdesk.http.forms import form_of_files, reading
 from warmdesk.http.request import DESK
-from warmdesk.pictures import NoPicture
+from warmdesk.pictures import MOST_PIXELS, NoPicture
 
 MOST_BYTES = 5 << 20
 PICTURE = form_of_files(name="avatar", most=1, most_bytes=MOST_BYTES)
@@ -38,6 +38,7 @@ async def read_avatar(request: web.Request) -> Avatar:
         try:
             picture = await request.app[DESK].pictures.avatar(sent.path)
         except NoPicture as error:
-            words = "must be a picture: PNG, JPEG, GIF, WebP or AVIF"
+            most = f"of at most {MOST_PIXELS // 1_000_000} million pixels"
+            words = f"must be a picture {most}: PNG, JPEG, GIF, WebP or AVIF"
             raise field_error("avatar", "bad_format", words) from error
     return Avatar(sha256(picture).hexdigest(), picture)

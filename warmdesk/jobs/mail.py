@@ -31,6 +31,7 @@ from warmdesk.http.routing import BASE
 from warmdesk.jobs.periodic import Job
 from warmdesk.mail.letters import (
     FAREWELL,
+    WARNINGS,
     Letter,
     Place,
     backup_letter,
@@ -39,6 +40,7 @@ from warmdesk.mail.letters import (
     message,
     news_letter,
     password_letter,
+    warning_letter,
 )
 from warmdesk.mail.postman import OF_THE_MAIL, NotTaken, Postman
 from warmdesk.metrics import MAILS
@@ -182,6 +184,11 @@ class Mailer(Job):
                 letter = backup_letter(place, row, json.loads(row["about"]), locale)
         elif mail["kind"] == "invitation":
             letter = await self._invitation(mail, place)
+        elif mail["kind"] in WARNINGS:
+            for account in await sql.mail.warned(
+                self.desk.database, user_id=mail["user_id"], address=mail["address"]
+            ):
+                letter = warning_letter(place, account, mail["kind"])
         elif mail["kind"] == "news":
             rows = await sql.mail.news(
                 self.desk.database, user_id=mail["user_id"], ids=mail["notification_ids"]

@@ -45,6 +45,14 @@ SENTENCES = {
     "project_added": later("{actor} added you to {title}"),
 }
 """What a notification of each kind says."""
+Warned = Literal["email_changed", "password_changed", "mfa_enabled", "mfa_disabled"]
+"""What somebody is warned of, whoever did it."""
+WARNINGS: dict[Warned, str] = {
+    "email_changed": later("Your account has another e-mail address"),
+    "password_changed": later("Your account has another password"),
+    "mfa_enabled": later("Your account has a second factor"),
+    "mfa_disabled": later("Your account has no second factor any more"),
+}
 DUE = "due"
 """The kind whose body is a date."""
 OTHERWISE = later("There is news about {title}")
@@ -149,6 +157,34 @@ def password_letter(place: Place, account: Any, token: str) -> Letter:
                 words(
                     "The link is good once, and for one hour. If it was not you, do nothing: your"
                     " password stays as it is."
+                )
+            ),
+        ),
+    )
+
+
+def warning_letter(place: Place, account: Any, what: Warned) -> Letter:
+    """That the way into an account has changed, for whom it belongs to."""
+    words = Words(account["locale"])
+    return Letter(
+        words,
+        to=account["email"],
+        name=account["display_name"],
+        subject=words(WARNINGS[what]),
+        parts=(
+            Part(words("Hello {name},", name=account["display_name"])),
+            Part(
+                words(
+                    "this was just changed of your account {username} at {place}:",
+                    username=account["username"],
+                    place=place.name,
+                )
+            ),
+            Part(words(WARNINGS[what]), quoted=True),
+            Part(
+                words(
+                    "If it was you, there is nothing to do. If it was not, tell an administrator at"
+                    " once: somebody else may be in your account."
                 )
             ),
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import socket
 import ssl
 from email.message import EmailMessage
 from types import TracebackType
@@ -27,19 +28,23 @@ TLS_PORT = 465
 TOO_LARGE = 552
 """A server that was told how long a mail is refuses it as it hears of the sender."""
 REASONS = {
+    "no_host": "no host is known by the name of the mail server",
     "unreachable": "the mail server cannot be reached",
     "slow": "the mail server does not answer in time",
     "certificate": "the certificate of the mail server is not one to trust",
+    "no_tls": "the mail server does not speak TLS, or not as we do",
     "unencrypted": "the mail server offers no encryption",
+    "no_login": "the mail server takes no username and password",
     "login": "the mail server does not accept the username and password",
     "sender": "the mail server does not accept the sender",
     "recipient": "the mail server does not accept the recipient",
+    "recipient_later": "the mail server does not accept the recipient now, but may later",
     "refused": "the mail server does not take the mail",
     "nonsense": "the mail server does not speak SMTP",
     "key": "the link was made with another secret key",
 }
 """Why a mail was not taken."""
-OF_THE_MAIL = frozenset({"key", "recipient", "refused"})
+OF_THE_MAIL = frozenset({"key", "recipient", "recipient_later", "refused"})
 """Reasons after which another mail may be taken all the same. All are sent by the same sender."""
 SENDER = re.compile(
     r"[45]\.(?:1\.[78]|7\.60)\b|[45]\.\d+\.\d+ <[^>]*>: sender address rejected", re.IGNORECASE
@@ -153,7 +158,7 @@ class Postman:
         try:
             await client.connect()
         except UnicodeError as error:  # no host can have such a name
-            raise NotTaken("unreachable") from error
+            raise NotTaken("no_host") from error
         encrypted = at_once
         if not at_once and wish != "none":
             await client.ehlo()
@@ -165,6 +170,10 @@ class Postman:
         if values.smtp_username:
             if not encrypted and wish == "auto" and not _is_here(values.smtp_host):
                 raise NotTaken("unencrypted")
+            if client.is_ehlo_or_helo_needed:
+                await client.ehlo()
+            if not client.supports_extension("auth"):
+                raise NotTaken("no_login")
             try:
                 await client.login(values.smtp_username, values.smtp_password)
             except (aiosmtplib.SMTPNotSupported, UnicodeError) as error:
@@ -188,7 +197,8 @@ def _why(error: BaseException) -> NotTaken | None:
     elif (code := _refuses_sender(error)) is not None:
         found = NotTaken("sender", code)
     elif isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        found = NotTaken("recipient", max(each.code for each in error.recipients))
+        code = max(each.code for each in error.recipients)
+        found = NotTaken("recipient" if code >= 500 else "recipient_later", code)
     elif isinstance(error, aiosmtplib.SMTPNotSupported | UnicodeError):
         found = NotTaken("recipient", 550)
     elif isinstance(error, aiosmtplib.SMTPAuthenticationError):
@@ -197,6 +207,10 @@ def _why(error: BaseException) -> NotTaken | None:
         found = NotTaken("refused", error.code)
     elif _is_of_certificate(error):
         found = NotTaken("certificate")
+    elif _is_of(error, ssl.SSLError):
+        found = NotTaken("no_tls")
+    elif _is_of(error, socket.gaierror):
+        found = NotTaken("no_host")
     elif isinstance(error, TimeoutError | aiosmtplib.SMTPTimeoutError):
         found = NotTaken("slow")
     elif isinstance(error, aiosmtplib.SMTPServerDisconnected | OSError):
@@ -220,10 +234,17 @@ def _refuses_sender(error: BaseException) -> int | None:
     return next((each.code for each in refusals if SENDER.match(each.message)), None)
 
 
-def _is_of_certificate(error: BaseException) -> bool:
+def _is_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether such an error is behind it."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
+        if isinstance(seen, kind):
             return True
         seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _is_of_certificate(error: BaseException) -> bool:
+    if _is_of(error, ssl.SSLCertVerificationError):
+        return True
     return "certificate" in str(error).lower() and isinstance(error, aiosmtplib.SMTPException)

@@ -22,7 +22,7 @@ from warmdesk.auth.tokens import digest, is_secret, new_secret, not_good
 from warmdesk.changes import accounts, factors, invitations
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.errors import BadRequest, Forbidden, Unauthorized, cut, field_error
+from warmdesk.errors import BadRequest, Forbidden, NotFound, Unauthorized, cut, field_error
 from warmdesk.http.answers import answer, no_content
 from warmdesk.http.middleware import own_origin
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
@@ -50,6 +50,7 @@ LOGGED_NAME = 64
 NO_NAME = re.compile(r"[^\w.@+-]")
 LOGIN_SECONDS = 15 * 60
 REGISTER_SECONDS = 60 * 60
+INVITED_TRIES = 20
 REFRESH_SECONDS = 60 * 60
 REFRESHES_OF_SESSION = 120
 REFRESHES_OF_USER = 600
@@ -95,22 +96,29 @@ async def register_user(request: web.Request) -> web.Response:
     """Register and be signed in.
 
     The first user of an installation is its administrator. Who has an `invitation` may register
-    also while registration is disabled: into its project, or with its role.
+    also while registration is disabled: into its project, or with its role. With one that is good
+    a try does not count among those of the address.
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
-    await desk.limits.take_near(
-        "register",
-        came.ip,
-        limit=desk.settings.registrations_per_address,
-        seconds=REGISTER_SECONDS,
-    )
     invitation = body.invitation
-    async with desk.database.connection() as connection:
-        if invitation is not None:
-            await invitations.find(connection, invitation)
-        elif not await sql.auth.registration_open(connection):
+    if invitation is None:
+        await _count_registration(desk, came)
+        if not await sql.auth.registration_open(desk.database):
             raise Forbidden(NO_REGISTRATION, code="registration_disabled")
+    else:
+        try:
+            await invitations.find(desk.database, invitation)
+        except NotFound:
+            await _count_registration(desk, came)
+            raise
+        # Whoever has one could try out which names are taken.
+        await desk.limits.take(
+            "register.invitation",
+            digest(invitation),
+            limit=INVITED_TRIES,
+            seconds=REGISTER_SECONDS,
+        )
     desk.system.check_password(body.password)
     password_hash = await passwords.hash_password(body.password, _turn(desk, came))
 
@@ -144,6 +152,15 @@ async def register_user(request: web.Request) -> web.Response:
 
     user_id, me, session_id, refresh_token = await desk.changes.run(request[CONTEXT], work)
     return _tokens(request, user_id, (me, session_id, refresh_token), status=201, id=user_id)
+
+
+async def _count_registration(desk: Desk, came: Origin) -> None:
+    await desk.limits.take_near(
+        "register",
+        came.ip,
+        limit=desk.settings.registrations_per_address,
+        seconds=REGISTER_SECONDS,
+    )
 
 
 @route(

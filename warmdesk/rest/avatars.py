@@ -42,8 +42,8 @@ FOR_EVER = "public, max-age=31536000, immutable"
 async def set_avatar(request: web.Request) -> web.Response:
     """Show a picture of yourself: the part `avatar` of a form.
 
-    PNG, JPEG, GIF, WebP or AVIF, of at most 5 MiB. It becomes a square of 128 pixels, and nothing
-    is kept of where and how it was taken.
+    PNG, JPEG, GIF, WebP or AVIF, of at most 5 MiB and 50 million pixels. It becomes a square of 128
+    pixels, and nothing is kept of where and how it was taken.
     """
     avatar = await read_avatar(request)
 
@@ -55,7 +55,9 @@ async def set_avatar(request: web.Request) -> web.Response:
 
 @route("DELETE", "/users/me/avatar", need=ALL_ROLES, status=204, errors=(422,), tag=AVATARS)
 async def remove_avatar(request: web.Request) -> web.Response:
-    """Show no picture of yourself any more."""
+    """Show no picture of yourself any more. Whoever has its address sees it for another day, or as
+    long as somebody else shows the same one.
+    """
     await request.app[DESK].changes.run(request[CONTEXT], _show)
     return no_content()
 

@@ -46,7 +46,8 @@ SECONDS = 15 * 60
 async def renew_calendar(request: web.Request) -> web.Response:
     """Get an address at which calendar programs find your due dates; the one of before is dead.
 
-    It is told here alone. Whoever has it needs no credential, so it is a secret like a password.
+    It is told here alone: there is no way to read it again, nor whether there is one. Whoever has
+    it needs no credential, so it is a secret like a password.
     """
     desk, user_id, token = request.app[DESK], request[ACTOR].user_id, new_secret()
 

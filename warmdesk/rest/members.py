@@ -67,7 +67,8 @@ async def list_members(request: web.Request) -> web.Response:
 async def add_member(request: web.Request) -> web.Response:
     """Add a user to the project, named by id, username, e-mail, or `login` (either of the two).
 
-    Project admins add viewers and members, owners anybody as anything.
+    Project admins add viewers and members, owners anybody as anything. Whose global role is viewer
+    only reads, whatever the role here.
     """
     desk, context, body = request.app[DESK], request[CONTEXT], request[BODY]
     project, actor_id = request[PROJECT], request[ACTOR].user_id

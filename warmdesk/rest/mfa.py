@@ -16,6 +16,7 @@ from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK, client_origin, path_id
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
+from warmdesk.http.warnings import warn
 from warmdesk.mail.letters import PRODUCT, one_line
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.mfa import DisableMfa, EnableMfa, RecoveryCodes, Setup
@@ -73,7 +74,7 @@ async def enable_mfa(request: web.Request) -> web.Response:
     codes = totp.new_codes()
 
     async def work(change: Change) -> None:
-        await sql.users.lock(change.connection, user_id=user_id)
+        before = await sql.users.lock(change.connection, user_id=user_id)
         state = await sql.mfa.state(change.connection, user_id=user_id)
         if state["totp_enabled"]:
             raise _is_on()
@@ -89,6 +90,7 @@ async def enable_mfa(request: web.Request) -> web.Response:
             code_hashes=[totp.code_digest(each) for each in codes],
         )
         await accounts.note_login(change, "mfa_enabled", came, user_id=user_id)
+        await warn(desk, change, before, "mfa_enabled")
         accounts.tell_user(change, user_id, me)
 
     await desk.changes.run(request[CONTEXT], work)
@@ -120,13 +122,14 @@ async def disable_mfa(request: web.Request) -> web.Response:
         )
 
     async def work(change: Change) -> None:
-        await sql.users.lock(change.connection, user_id=user_id)
+        before = await sql.users.lock(change.connection, user_id=user_id)
         if not (await sql.mfa.state(change.connection, user_id=user_id))["totp_enabled"]:
             raise Conflict("there is no second factor", code="mfa_not_enabled")
         if not await factors.is_proved(change, desk.system.sealing, user_id, body.code):
             raise factors.wrong_code()
         await factors.disable(change, user_id)
         await accounts.note_login(change, "mfa_disabled", came, user_id=user_id)
+        await warn(desk, change, before, "mfa_disabled")
 
     await desk.changes.run(request[CONTEXT], work)
     await desk.limits.clear("mfa.disable", user_id)
@@ -148,7 +151,7 @@ async def disable_mfa_of_user(request: web.Request) -> web.Response:
     Your own you turn off with your password and a code, by POST /auth/mfa/disable: 422
     `own_account`.
     """
-    actor, user_id = request[ACTOR], path_id(request, "user_id")
+    desk, actor, user_id = request.app[DESK], request[ACTOR], path_id(request, "user_id")
     if user_id == actor.user_id:
         raise Impossible("turn your own off with your password and a code", code="own_account")
     came = client_origin(request)
@@ -165,9 +168,10 @@ async def disable_mfa_of_user(request: web.Request) -> web.Response:
             change, "admin_mfa_disabled", came, user_id=user_id, actor_id=actor.user_id
         )
         await audit(change, "user.mfa_disabled", user_id)
+        await warn(desk, change, before, "mfa_disabled")
         return str(after["account"])
 
-    return answer(await request.app[DESK].changes.run(request[CONTEXT], work))
+    return answer(await desk.changes.run(request[CONTEXT], work))
 
 
 def _pending(desk: Desk, actor: Actor, changes: int) -> str:

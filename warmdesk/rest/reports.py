@@ -52,7 +52,7 @@ async def show_time_report(request: web.Request) -> web.StreamResponse:
     if query.format == "json" and made.size <= made.IN_MEMORY:
         return answer(made.whole())
     kind = TYPES.get(query.format, "application/json")
-    headers = {"Content-Type": kind}
+    headers = {"Content-Type": f"{kind}; charset=utf-8" if kind == CSV else kind}
     if query.format != "json":
         name = file_name(asked.period, query.format)
         headers["Content-Disposition"] = disposition(name, inline=False)

@@ -20,6 +20,7 @@ from warmdesk.http.answers import answer
 from warmdesk.http.request import BODY, CONTEXT, DESK, client_origin
 from warmdesk.http.route import PUBLIC, ApiTag
 from warmdesk.http.routing import route
+from warmdesk.http.warnings import warn
 from warmdesk.mail.letters import is_on
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.auth import ForgotPassword, ResetPassword
@@ -43,7 +44,8 @@ SECONDS = 30 * 60
 async def forgot_password(request: web.Request) -> web.Response:
     """Have a link mailed that sets a new password.
 
-    The answer is the same whether or not somebody has the address.
+    The answer is the same whether or not somebody has the address, and where nothing is mailed. An
+    account gets one such mail a minute, however often it is asked for.
     """
     desk, address = request.app[DESK], request[BODY].email
     await _count(desk, "forgot", client_origin(request))
@@ -74,6 +76,8 @@ async def reset_password(request: web.Request) -> web.Response:
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
     password = body.password or body.new_password
+    if body.new_password not in (None, password):
+        raise field_error("new_password", "conflicting", "is another one than password")
     if password is None:
         raise field_error("password", "required", "required")
     desk.system.check_password(password, "password" if body.password else "new_password")
@@ -96,6 +100,7 @@ async def reset_password(request: web.Request) -> web.Response:
         await accounts.rewrite(change, before, fields, new_hash=new_hash)
         await accounts.end_sessions(change, user_id)
         await accounts.note_login(change, "password_reset", came, user_id=user_id)
+        await warn(desk, change, before, "password_changed")
 
     await desk.changes.run(request[CONTEXT], work)
     return answer({"message": "the password was changed"})

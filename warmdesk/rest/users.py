@@ -31,6 +31,7 @@ from warmdesk.http.request import (
 )
 from warmdesk.http.route import SIGNED_IN, ApiTag
 from warmdesk.http.routing import route
+from warmdesk.http.warnings import warn
 from warmdesk.json_parts import joined
 from warmdesk.realtime.change import Change, Outcome
 from warmdesk.schemas import MAX_ID
@@ -53,9 +54,13 @@ from warmdesk.schemas.users import (
 USERS = ApiTag("users", "Your own account, and everybody's for administrators.")
 
 NAMES = frozenset({"first_name", "last_name", "display_name"})
+WRITTEN_DOWN = (*sorted(NAMES), "email", "username", "must_change_password")
+"""What the audit tells of an account beside its rights: a preference is nobody's business."""
 MOST_NAMES = 100
 PASSWORD_TRIES = 10
 PASSWORD_SECONDS = 15 * 60
+ADDRESSES = 10
+ADDRESS_SECONDS = 60 * 60
 PROFILE = {"display_name": "Alice L.", "timezone": "Europe/Amsterdam", "theme": "dark"}
 PASSWORDS = {"current_password": "correct horse battery", "new_password": "staple it all together"}
 
@@ -82,23 +87,30 @@ async def show_me(request: web.Request) -> web.Response:
     answer=Me,
     tag=USERS,
     example=PROFILE,
-    errors=(409, 422),
+    errors=(409, 422, 429),
     also_at=("/auth/me",),
 )
 async def update_me(request: web.Request) -> web.Response:
-    """Change your profile and preferences: the keys that are sent, and no others."""
+    """Change your profile and preferences: the keys that are sent, and no others.
+
+    Another `email` needs your `current_password`: 422 `wrong_password` without the right one. To
+    the address that you had goes a mail that says so.
+    """
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request)
     _refuse_keys(actor, fields)
     came = client_origin(request)
+    proved = await _prove(request, fields)
 
     async def work(change: Change) -> str:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
+        _refuse_unproved(before, fields, proved)
         after = await accounts.rewrite(change, before, fields, settings=True)
         if after is None:
             return str(before["me"])
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
             await accounts.note_login(change, "email_changed", came, user_id=actor.user_id)
+            await warn(desk, change, before, "email_changed")
         return str(after["me"])
 
     return answer(await desk.changes.run(request[CONTEXT], work))
@@ -129,15 +141,11 @@ async def change_password(request: web.Request) -> web.Response:
             fields={"new_password": "conflicting"},
         )
     desk.system.check_password(body.new_password, "new_password")
-    await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
-    async with desk.database.connection() as connection:
-        stored_hash = await sql.auth.password_of(connection, user_id=user_id)
-    turn = _turn(desk, actor)
-    if not await passwords.check_password(body.current_password, stored_hash, turn):
-        raise _wrong_password()
-    new_hash = await passwords.hash_password(body.new_password, turn)
+    stored_hash = await _check_current(desk, actor, body.current_password)
+    new_hash = await passwords.hash_password(body.new_password, _turn(desk, actor))
 
     async def work(change: Change) -> None:
+        before = await sql.users.lock(change.connection, user_id=user_id)
         rows = await sql.auth.change_password(
             change.connection, user_id=user_id, checked_hash=stored_hash, new_hash=new_hash
         )
@@ -147,6 +155,7 @@ async def change_password(request: web.Request) -> web.Response:
         await accounts.note_login(
             change, "password_changed", came, user_id=user_id, actor_id=user_id
         )
+        await warn(desk, change, before, "password_changed")
         accounts.tell_user(change, user_id, rows[0]["me"])
 
     await desk.changes.run(request[CONTEXT], work)
@@ -160,6 +169,46 @@ def _turn(desk: Desk, actor: Actor) -> passwords.Turn:
         return passwords.ANYBODY
     person = f"user:{actor.user_id}"
     return passwords.Turn(person, person, known=True)
+
+
+async def _check_current(desk: Desk, actor: Actor, password: str) -> str:
+    """The hash of the actor's password, when it is this one; 422 when it is not."""
+    user_id = actor.user_id
+    await desk.limits.take("password", user_id, limit=PASSWORD_TRIES, seconds=PASSWORD_SECONDS)
+    stored_hash: str = await sql.auth.password_of(desk.database, user_id=user_id)
+    if not await passwords.check_password(password, stored_hash, _turn(desk, actor)):
+        raise _wrong_password()
+    return stored_hash
+
+
+async def _prove(request: web.Request, fields: dict[str, Any]) -> str | None:
+    """The hash of the password by which the actor proves to be the account's owner, where one was
+    sent and an address is; 422 when it is another one. It is no field of the account.
+    """
+    desk, actor = request.app[DESK], request[ACTOR]
+    password = fields.pop("current_password", None)
+    if password is None or "email" not in fields:
+        return None
+    stored_hash = await _check_current(desk, actor, password)
+    # Each other address that an account had gets a mail, and may be a stranger's.
+    await desk.limits.take("address", actor.user_id, limit=ADDRESSES, seconds=ADDRESS_SECONDS)
+    await desk.limits.clear("password", actor.user_id)
+    return stored_hash
+
+
+def _refuse_unproved(before: Any, fields: dict[str, Any], proved: str | None) -> None:
+    """Where the links to set a new password go, only their owner says, and not whoever has found an
+    open session; 422 for another address without the password that is good now.
+    """
+    address = json.loads(before["fields"])["email"]
+    if fields.get("email", address) != address and proved != before["password_hash"]:
+        if proved is None:
+            raise Impossible(
+                "current_password: another address needs it",
+                code="wrong_password",
+                fields={"current_password": "required"},
+            )
+        raise _wrong_password()
 
 
 def _wrong_password() -> Impossible:
@@ -335,20 +384,26 @@ async def show_user(request: web.Request) -> web.Response:
     answer=Account,
     tag=USERS,
     example={"global_role": "viewer", "is_active": True},
-    errors=(409, 422),
+    errors=(409, 422, 429),
 )
 async def update_user(request: web.Request) -> web.Response:
     """Change an account: the keys that are sent, and no others.
 
     Deactivating it or giving it a password ends its sessions; a role acts at once. An API key
-    changes no password and no address, and makes and activates no administrator.
+    changes no password and no address, and makes and activates no administrator. Another `email`
+    of your own needs your `current_password`, as in PUT /users/me. Of another address, and of a
+    password, the account's owner is told by mail, at the address of before.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     user_id, fields = path_id(request, "user_id"), _sent(request)
     _refuse_keys(actor, fields)
     password = fields.pop("password", None)
-    if user_id == actor.user_id:
+    is_own = user_id == actor.user_id
+    if is_own:
         _refuse_stepping_down(fields)
+        proved = await _prove(request, fields)
+    else:
+        fields.pop("current_password", None)
     new_hash = None
     if password is not None:
         desk.system.check_password(password)
@@ -362,6 +417,8 @@ async def update_user(request: web.Request) -> web.Response:
         before = await sql.users.lock(change.connection, user_id=user_id)
         await change.enter()
         _refuse_to_wake(actor, json.loads(before["fields"]), fields)
+        if is_own:
+            _refuse_unproved(before, fields, proved)
         after = await accounts.rewrite(change, before, fields, new_hash=new_hash)
         if after is None:
             return str(before["account"])
@@ -375,17 +432,27 @@ async def update_user(request: web.Request) -> web.Response:
         await accounts.note_login(
             change, "admin_user_updated", came, user_id=user_id, actor_id=actor.user_id
         )
-        await _write_down(change, before, fields, new_hash)
+        await _write_down(change, before, after, fields, new_hash)
+        if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
+            await warn(desk, change, before, "email_changed")
+        if new_hash is not None:
+            await warn(desk, change, before, "password_changed")
         return str(after["account"])
 
     return answer(await desk.changes.run(request[CONTEXT], work))
 
 
 async def _write_down(
-    change: Change, before: Any, fields: dict[str, Any], new_hash: str | None
+    change: Change, before: Any, after: Any, fields: dict[str, Any], new_hash: str | None
 ) -> None:
-    """The audit's lines of what an administrator changed of an account's rights."""
+    """The audit's lines of what an administrator changed of an account: rights, and who it is."""
     user_id, old = before["id"], json.loads(before["fields"])
+    was, became = (
+        {name: account[name] for name in WRITTEN_DOWN}
+        for account in (json.loads(row["account"]) for row in (before, after))
+    )
+    if was != became:
+        await audit(change, "user.updated", user_id, before=was, after=became)
     role = fields.get("global_role", old["global_role"])
     if role != old["global_role"]:
         facts = [{"global_role": each} for each in (old["global_role"], role)]

@@ -10,6 +10,7 @@ from warmdesk.schemas.users import UserRef
 
 Action = Literal[
     "user.created",
+    "user.updated",
     "user.role_changed",
     "user.deactivated",
     "user.activated",
@@ -42,7 +43,11 @@ Action = Literal[
 
 
 class AuditLine(Shape):
-    """One act: of nobody, where the server's own command line was used."""
+    """One act: of nobody, where the server's own command line was used.
+
+    `user.updated`: an administrator changed how somebody is called or reached, or whether a new
+    password is due; what people change of their own accounts stands in their login history.
+    """
 
     id: int
     at: Timestamp

@@ -145,7 +145,18 @@ class UpdateCard(CardFields, kw_only=True):
     remove_tags: TagNames | UnsetType = UNSET
     was: Was | UnsetType = UNSET
     closed: bool | UnsetType = UNSET
-    time_spent_minutes: Minutes | UnsetType = UNSET
+    time_spent_minutes: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=MAX_MINUTES,
+                description="What the card's sum is to be: it is put right by the difference, which"
+                " is nobody's time and in no report. What is logged later is added to it.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     column_id: Id | UnsetType = UNSET
     version: Version | UnsetType = UNSET
 

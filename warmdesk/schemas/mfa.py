@@ -35,7 +35,15 @@ class Setup(Shape):
 class EnableMfa(Body):
     """The first code of the authenticator."""
 
-    code: Code
+    code: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="the six digits that the authenticator shows",
+            examples=["123456"],
+        ),
+    ]
 
 
 class RecoveryCodes(Shape):

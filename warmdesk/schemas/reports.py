@@ -45,6 +45,8 @@ class ReportQuery(Body):
 
     period      the days: `all`; a `year`, `month`, `week` (ISO 8601) or `day` (`date`), today's
                 unless they are named; from `from` to `to`, both included (`custom`)
+                A week of a report begins on a Monday for everybody, also where that of the reader
+                and of time sheets begins on a Sunday: two people who ask for week 44 see one week.
     project     the slug of one, or `all`
     user_id     whose time; `assignees` is another name
     group_by    what `groups` are
@@ -133,7 +135,11 @@ class TimeReport(Shape):
 
 
 class SheetQuery(Body):
-    """Which week: `week`, or the one with the day `date`; the present one unless it is said."""
+    """Which week: `week`, or the one with the day `date`; the present one unless it is said.
+
+    It begins on your `week_start`. One that begins on a Sunday has the number of the Monday after
+    it, so it is a day earlier than the ISO week of that number, which `/reports/time` shows.
+    """
 
     week: IsoWeek | None = None
     year: Year | None = None

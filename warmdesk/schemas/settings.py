@@ -140,7 +140,9 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
         ),
     ] = False
     company_name: Annotated[Said, Meta(description="Whose installation it is.")] = ""
-    company_logo: Annotated[Logo, Meta(description="Its picture.")] = ""
+    company_logo: Annotated[
+        Logo, Meta(description="Its picture: an address, or a path of this server.")
+    ] = ""
     company_logo_dark: Annotated[Logo, Meta(description="The same for dark themes.")] = ""
     login_branding_enabled: Annotated[
         bool, Meta(description="Whether clients show both before somebody signs in.")
@@ -154,7 +156,10 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     ] = "Bug\nFeature\nDesign\nContent"
     backup_schedule: Annotated[
         Literal["disabled", "6h", "8h", "12h", "24h"],
-        Meta(description="How often a backup is made without being asked for."),
+        Meta(
+            description="How often a backup is made without being asked for: every so many hours,"
+            " or never."
+        ),
     ] = "disabled"
     backup_start_time: Annotated[
         str,
@@ -289,11 +294,17 @@ PublicSettings: Any = msgspec.defstruct(
 )
 UpdateSettings: Any = msgspec.defstruct(
     "UpdateSettings",
-    [(name, each.type | UnsetType | None, UNSET) for name, each in FIELDS.items()],
+    [
+        *((name, each.type | UnsetType | None, UNSET) for name, each in FIELDS.items()),
+        *((f"{name}_set", bool | UnsetType, UNSET) for name in sorted(SECRET_SETTINGS)),
+    ],
     bases=(Body,),
     kw_only=True,
     forbid_unknown_fields=True,
-    namespace={"__doc__": "What changes; null is the default again. A key unknown here is 400."},
+    namespace={
+        "__doc__": "What changes; null is the default again. A key unknown here is 400; what GET"
+        " says of secrets (`smtp_password_set`) changes nothing."
+    },
 )
 
 

@@ -49,10 +49,12 @@ Description = Annotated[str, Meta(max_length=1000, examples=["Oiled the hinges"]
 
 
 class LogTime(Body):
-    """Time that was worked: `minutes`, or `hours`, or from `start_time` to `end_time`.
+    """Time that was worked: `minutes`, or `hours`, or from `start_time` to `end_time`. With both,
+    there are at most as many minutes as lie between: less, where there was a break.
 
-    The day is today where you are, unless it is given. A card says its project by itself. An
-    administrator may log it for somebody else, `user_id`.
+    An entry is of one day, and ends by 23:59: what goes on past midnight is two entries. The day
+    is today where you are, unless it is given; from 1970 on, and at most a year from now. A card
+    says its project by itself. An administrator may log it for somebody else, `user_id`.
     """
 
     minutes: Minutes | UnsetType | None = UNSET
@@ -70,6 +72,7 @@ class LogTime(Body):
 class EditTime(Body):
     """Only the keys that are sent are changed. `null` is no project, card, description or time of
     day. Without `minutes` they follow from `start_time` and `end_time`, if one of them is sent.
+    Whose time it is, `user_id`, never changes.
     """
 
     minutes: Minutes | UnsetType = UNSET
@@ -81,6 +84,7 @@ class EditTime(Body):
     description: Description | UnsetType | None = UNSET
     start_time: TimeOfDay | UnsetType | None = UNSET
     end_time: TimeOfDay | UnsetType | None = UNSET
+    user_id: Id | UnsetType = UNSET
 
 
 class ListTime(PageQuery, kw_only=True):

@@ -72,6 +72,7 @@ DateTimeFormat = Annotated[
         min_length=1,
         max_length=50,
         pattern=PRINTABLE,
+        description="How clients write a moment; the server keeps it and does not read it",
         examples=["YYYY-MM-DD HH:mm"],
         extra=ONE_LINE,
     ),
@@ -149,7 +150,13 @@ class Me(UserRef):
     is_active: bool
     totp_enabled: bool
     must_change_password: bool
-    can_view_reports: bool
+    can_view_reports: Annotated[
+        bool,
+        Meta(
+            description="Whether reports show more than your own time, which they always do: you"
+            " administer a project, or all"
+        ),
+    ]
     last_login_at: Timestamp | None
     settings_updated_at: Timestamp | None
     created_at: Timestamp
@@ -163,9 +170,13 @@ class Account(Me):
 
 
 class UpdateMe(Body):
-    """What a user may change of the own account. A name that is null or empty is cleared."""
+    """What a user may change of the own account. A name that is null or empty is cleared.
+
+    Another address needs `current_password`, which is ignored otherwise.
+    """
 
     email: Email | UnsetType = UNSET
+    current_password: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
     first_name: Name | UnsetType | None = UNSET
     last_name: Name | UnsetType | None = UNSET
     display_name: DisplayName | UnsetType | None = UNSET
@@ -239,7 +250,18 @@ class LoginEvent(Shape):
 
     id: int
     created_at: Timestamp
-    event: str
+    event: Annotated[
+        str,
+        Meta(
+            description="A sign-in, its second factor and its end: `login_ok`, `login_failed`,"
+            " `mfa_challenge`, `mfa_ok`, `mfa_failed`, `logout`, `refresh_reused` (a refresh token"
+            " came twice, the session was ended). What changed: `password_changed`,"
+            " `password_reset`, `email_changed`, `mfa_enabled`, `mfa_disabled`, `api_key_created`,"
+            " `api_key_deleted`. What an administrator did: `admin_user_created`,"
+            " `admin_user_updated`, `admin_user_deleted`, `admin_user_restored`,"
+            " `admin_mfa_disabled`. There may be more."
+        ),
+    ]
     ip: str
     user_agent: str
     actor: UserRef | None
