@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.closed import check
 from tests.conftest import Board, Door
@@ -40,7 +41,7 @@ class Browser:
     @property
     def token(self) -> str | None:
         """The refresh token that it holds."""
-        found = self.http.cookie_jar.filter_cookies(aiohttp.client.URL(f"{self.url}/api/v1/auth"))
+        found = self.http.cookie_jar.filter_cookies(URL(f"{self.url}/api/v1/auth"))
         return found[COOKIE].value if COOKIE in found else None
 
     async def sign_in(self) -> Any:
