@@ -50,7 +50,7 @@ POLICY = (
 """Of the page, and of its files: a worker obeys that of its own file."""
 PAGE = re.compile(r'^ *\["(/[^"]*)", \(\) => import\("\./([\w.]+)"\)', re.MULTILINE)
 """A line of the table of addresses."""
-IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"\./([\w./]+)"', re.MULTILINE)
+IMPORT = re.compile(r'^(?:import|export)\b(?:[^;"(=]*\bfrom)? *"\./([\w./]+)"', re.MULTILINE)
 MOVED = {
     "/projects/{slug}": "/p/{slug}",
     "/projects/{slug}/chat": "/p/{slug}/chat",
