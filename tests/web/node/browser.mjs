@@ -14,6 +14,13 @@ globalThis.requestAnimationFrame = (then) => setTimeout(then, 0);
 globalThis.cancelAnimationFrame = clearTimeout;
 if (!globalThis.navigator) globalThis.navigator = { onLine: true };
 
+// One tab is alone here; a channel of Node.js would keep the process alive.
+globalThis.BroadcastChannel = class extends EventTarget {
+  postMessage() {}
+
+  close() {}
+};
+
 globalThis.WebSocket = class {
   readyState = 1;
   sent = [];
