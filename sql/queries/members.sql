@@ -1,10 +1,13 @@
 -- name: page -> one
--- A page of the members in the order they came, after an id, whose name holds `q`; with the e-mail for who may see it.
+-- A page of the members in the order they came, after an id, whose name holds `q`; whether the account is active, and the
+-- e-mail for who may see it.
 with chosen as (
     select
         m.id, row_number() over (order by m.id) as nth,
         joined(
-            case when :emails::boolean then '{"email":' || to_json(u.email) || '}' else '{}' end, shape(m, u)::text
+            '{"is_active":' || (u.is_active and u.deleted_at is null)::text
+            || case when :emails::boolean then ',"email":' || to_json(u.email) else '' end || '}',
+            shape(m, u)::text
         ) as member
     from project_members as m
     inner join users as u on u.id = m.user_id

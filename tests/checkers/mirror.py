@@ -34,6 +34,7 @@ OWN_VIEW = (
     "muted",
     "last_activity_at",
     "email",
+    "is_active",
 )
 APART = (
     "columns",

@@ -129,6 +129,12 @@ async def test_a_member_who_is_not_active_is_told_apart(
     card = await board.card()
     path = f"{board.path}/cards/{card['id']}"
     await root.put(f"/users/{BOB}", {"is_active": False})
+    members = await alice.get(f"{board.path}/members")
+    assert {each["user_id"]: each["is_active"] for each in members} == {
+        OLGA: True,
+        ALICE: True,
+        BOB: False,
+    }
     for body, field in (
         ({"assignee_ids": [BOB]}, "assignee_ids"),
         ({"add_assignee_ids": [BOB]}, "add_assignee_ids"),

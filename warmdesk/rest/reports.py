@@ -44,7 +44,9 @@ async def show_time_report(request: web.Request) -> web.StreamResponse:
 
     It is your own time; of the projects that you administer everybody's. With `format` it is a
     file: every entry as CSV, which begins no cell as a formula, a workbook (XLSX) with the groups
-    and the entries, or a document (PDF) with the groups and the cards.
+    and the entries, or a document (PDF) with the groups and the cards. Files say the same to every
+    reader, so that two who compare them see no difference: words in English, moments in UTC, days
+    as YYYY-MM-DD, times in minutes and in hours with two decimals.
     """
     query: ReportQuery = request[QUERY]
     asked = await _asked(request, query)

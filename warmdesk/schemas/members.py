@@ -27,8 +27,11 @@ class Member(Shape):
 
 
 class ListedMember(Member):
-    """A member in the list of members; project admins and owners see the e-mail too."""
+    """A member in the list of members; project admins and owners see the e-mail too. Who is not
+    active, deactivated or deleted, stays a member, and nothing can be assigned to them.
+    """
 
+    is_active: bool
     email: str | UnsetType = UNSET
 
 

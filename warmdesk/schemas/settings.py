@@ -149,7 +149,11 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     ] = False
     default_columns: Annotated[
         str,
-        Meta(max_length=LONGEST_LIST, description="The columns of a new project, one a line."),
+        Meta(
+            max_length=LONGEST_LIST,
+            description="The columns of a new project, one a line; without any there is one,"
+            " Backlog.",
+        ),
     ] = "Backlog\nIn Progress\nReview\nDone"
     default_labels: Annotated[
         str, Meta(max_length=LONGEST_LIST, description="Its labels, one a line.")
