@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,15 @@ import pytest
 
 from tests.backups.test_restoring import contents
 from tests.checkers.mirror import mirror
-from tests.conftest import until
-from tests.journeys.conftest import Process, Visit, furnished
+from tests.conftest import fast_directory, until
+from tests.journeys.conftest import Crowd, OwnPostgres, Process, Visit, furnished
 from tests.journeys.running import SECRETS, command, variables
 from tests.person import Person
 from warmdesk.backups.archive import Reading
 from warmdesk.backups.making import OWN
+from warmdesk.db.queries import sql
+from warmdesk.doctor.postgresql import OLDEST
+from warmdesk.embedded import Postgres
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.foul]
 
@@ -91,8 +98,112 @@ async def test_who_is_connected_ends_with_what_came_back(
 
 def rows(path: Path, table: str) -> str:
     """The rows of a table in a backup."""
-    found = [b"".join(m.pieces) for m in Reading(path).members() if m.table == table]
-    return b"".join(found).decode()
+    return snapshot(path)[table].decode()
+
+
+def snapshot(path: Path) -> dict[str, bytes]:
+    """The rows of each table in a backup."""
+    reading = Reading(path)
+    found: dict[str, bytes] = {}
+    for member in reading.members():
+        if member.table:
+            found[member.table] = found.get(member.table, b"") + b"".join(member.pieces)
+    assert reading.manifest is not None
+    return {name: found.get(name, b"") for name in reading.manifest.tables}
+
+
+class Installed(OwnPostgres):
+    """A PostgreSQL that is no part of ours, in a directory of its own."""
+
+    def __init__(self, base: Path, programs: Path) -> None:
+        self._programs = programs
+        super().__init__(base, durable=False)
+
+    def binary(self, name: str) -> str:
+        return str(self._programs / name)
+
+    def _run(self, name: str, *arguments: str) -> str:
+        """What only a newer initdb knows is left out."""
+        return super()._run(name, *(each for each in arguments if "builtin" not in each))
+
+
+def installed() -> Path:
+    """The programs of the oldest PostgreSQL of this machine that we work with."""
+    places = {path.resolve().parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")}
+    if there := shutil.which("postgres"):
+        places.add(Path(there).resolve().parent)
+    found = []
+    for place in places:
+        said = subprocess.run(
+            [place / "postgres", "--version"], capture_output=True, text=True, check=False
+        )
+        version = re.search(r"[0-9]+", said.stdout)
+        if (place / "initdb").exists() and version and int(version[0]) >= OLDEST[0]:
+            found.append((int(version[0]), place))
+    if not found:
+        pytest.skip(f"no PostgreSQL from {OLDEST[0]} on is installed: apt install postgresql")
+    return min(found)[1]
+
+
+@pytest.fixture(params=["external", "embedded"])
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[tuple[dict[str, Any], Postgres]]:
+    """Settings of an installation that has nothing yet, and its PostgreSQL."""
+    directory = Path(tempfile.mkdtemp(prefix="wd-", dir=fast_directory()))
+    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
+    given: dict[str, Any] = {"data_dir": directory / "data"}
+    postgres: Postgres
+    if request.param == "external":
+        postgres = Installed(directory / "own", installed())
+        postgres.start()
+        given |= {name: secrets[name] for name in ("jwt_secret", "secret_key")}
+        given |= {"database_url": postgres.dsn, "redis_url": "redis://localhost:1"}
+    else:
+        postgres = Postgres(directory / "data")
+    try:
+        yield given, postgres
+    finally:
+        postgres.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def test_what_eight_write_meanwhile_is_one_moment_and_comes_back_anywhere(
+    fleet: list[Process], visit: Visit, base: Path, elsewhere: tuple[dict[str, Any], Postgres]
+) -> None:
+    """Row by row what the snapshot has, also on an older PostgreSQL than the one it was made on."""
+    one, _ = fleet
+    board = await furnished(one, visit)
+    names = ("olga", "alice") * 2
+    crowd = Crowd(board, [visit(process, name) for process in fleet for name in names])
+    assert len(crowd.people) == 8
+    for person in crowd.people:
+        await person.token()
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(crowd.work_until(over))
+        await crowd.goes_on(80)
+        told = list(crowd.titles)
+        made = await visit(one, "root", patience=60.0).post("/admin/backup", {})
+        await crowd.goes_on(40)
+        over.set()
+    path = base / f"server-{one.port}" / "backups" / made["filename"]
+    was = snapshot(path)
+    kept = was["cards"] + was["chat_messages"]
+    assert not [title for title in told if title.encode() not in kept]
+
+    given, postgres = elsewhere
+    status, _, aside = await command("restore", "--yes", str(path), **given)
+    assert status == 0, aside
+    if not postgres.alive():
+        postgres.start()
+    found = await contents(postgres.dsn)
+    assert found.keys() == was.keys() | OWN
+    assert [name for name, rows in shown(found).items() if rows != was[name]] == []
+    for name in ("events", "audit"):
+        lost = set(was[name].splitlines()) - set(found[name].splitlines())
+        assert not [line for line in lost if not line.startswith(b"control")], name
+    connection = await asyncpg.connect(postgres.dsn)
+    assert [row["fault"] for row in await sql.server.faults(connection)] == []
+    await connection.close()
 
 
 @pytest.fixture
@@ -145,6 +256,86 @@ async def test_by_the_command_line(given: dict[str, Any], tmp_path: Path) -> Non
         assert (status, out) == (1, "")
         assert cut.name in line
     assert await contents(given["database_url"]) == after
+
+
+async def test_one_made_into_the_directory_is_noted_and_the_oldest_goes(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    """As one by the clock is; one that is made elsewhere is neither."""
+    connection = await asyncpg.connect(given["database_url"])
+    await connection.execute("insert into system_settings (key, value) values ('backup_keep', '2')")
+    elsewhere = tmp_path / "elsewhere"
+    status, out, aside = await command("backup", "--into", str(elsewhere), "--json", **given)
+    assert status == 0, aside
+    assert [str(path) for path in elsewhere.iterdir()] == [json.loads(out)["path"]]
+    assert (await connection.fetchrow("select * from backup_state"))["last_run_at"] is None
+    directory = Path(given["backup_dir"])
+    assert not directory.exists()
+    made: list[str] = []
+    for into in ((), (), ("--into", str(directory))):
+        status, out, aside = await command("backup", "--json", *into, **given)
+        assert status == 0, aside
+        made.append(Path(json.loads(out)["path"]).name)
+        state = await connection.fetchrow("select * from backup_state")
+        assert (state["last_filename"], state["last_ok"]) == (made[-1], True)
+        assert {path.name for path in directory.iterdir()} == set(made[-2:])
+    for _ in range(2):
+        await command("backup", "--into", str(elsewhere), **given)
+    assert len(list(elsewhere.iterdir())) == 3
+    assert {path.name for path in directory.iterdir()} == set(made[-2:])
+    below = given | {"backup_dir": directory / made[-1] / "below a file"}
+    status, _, aside = await command("backup", **below)
+    assert (status, aside.splitlines()[-1].partition(" ")[0]) == (1, "warmdesk:"), aside
+    state = await connection.fetchrow("select * from backup_state")
+    assert (state["last_filename"], state["last_ok"]) == ("", False)
+    await connection.execute("delete from schema_migrations where version > 40")
+    status, _, aside = await command("backup", **given)
+    assert (status, "nothing is noted" in aside) == (0, True)
+    assert len(list(directory.iterdir())) == 3
+    assert await connection.fetchrow("select * from backup_state") == state
+    await connection.close()
+
+
+SCRATCH = """
+select s.datname from pg_database d
+inner join pg_database s on s.datname like format('warmdesk\\_verify\\_%s\\_%%', d.oid)
+where d.datname = current_database()
+"""
+
+
+async def test_what_a_verification_that_was_killed_left_the_next_one_takes_away(
+    given: dict[str, Any],
+) -> None:
+    """But not what another one uses."""
+    connection = await asyncpg.connect(given["database_url"])
+
+    async def scratch() -> set[str]:
+        return {row["datname"] for row in await connection.fetch(SCRATCH)}
+
+    _, out, _ = await command("backup", "--json", **given)
+    verify = ("backup", "verify", json.loads(out)["path"])
+    running = []
+    for number in (1, 2, 3):
+        running.append(await begun(*verify, **given))
+
+        async def is_there(number: int = number) -> bool:
+            return len(await scratch()) == number
+
+        await until(is_there, limit=30)
+        running[-1].send_signal(signal.SIGSTOP)
+    left = await scratch()
+    for process in running[:2]:
+        process.kill()
+        await process.wait()
+    assert await scratch() == left
+    status, _, aside = await command(*verify, **given)
+    assert status == 0, aside
+    (used,) = await scratch()
+    assert used in left
+    running[2].send_signal(signal.SIGCONT)
+    assert await running[2].wait() == 0
+    assert await scratch() == set()
+    await connection.close()
 
 
 async def test_a_restore_that_is_killed_leaves_the_old_state_whole_or_the_new_one(
@@ -200,11 +391,9 @@ def shown(found: dict[str, bytes]) -> dict[str, bytes]:
     return {name: rows for name, rows in found.items() if name not in TOLD}
 
 
-async def killed(seconds: float, *arguments: str, **settings: Any) -> None:
-    """Run a command and kill it after so long, unless it ended; then wait until PostgreSQL has
-    nothing to do for it any more.
-    """
-    process = await asyncio.create_subprocess_exec(
+async def begun(*arguments: str, **settings: Any) -> asyncio.subprocess.Process:
+    """A command that runs."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "warmdesk", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -212,6 +401,13 @@ async def killed(seconds: float, *arguments: str, **settings: Any) -> None:
         env=variables(**settings),
         cwd="/",
     )
+
+
+async def killed(seconds: float, *arguments: str, **settings: Any) -> None:
+    """Run a command and kill it after so long, unless it ended; then wait until PostgreSQL has
+    nothing to do for it any more.
+    """
+    process = await begun(*arguments, **settings)
     try:
         await asyncio.wait_for(process.wait(), seconds)
     except TimeoutError:

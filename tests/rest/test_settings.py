@@ -23,6 +23,7 @@ from warmdesk.system import first_values
 
 PLACE = "/admin/system-settings"
 OTHERS: dict[str, Any] = {
+    "backup_email_address": "operators@example.org",
     "backup_schedule": "8h",
     "backup_start_time": "02:30",
     "default_locale": "nl",
