@@ -55,8 +55,9 @@ async def set_avatar(request: web.Request) -> web.Response:
 
 @route("DELETE", "/users/me/avatar", need=ALL_ROLES, status=204, errors=(422,), tag=AVATARS)
 async def remove_avatar(request: web.Request) -> web.Response:
-    """Show no picture of yourself any more. Whoever has its address sees it for another day, or as
-    long as somebody else shows the same one.
+    """Show no picture of yourself any more.
+
+    Whoever has its address sees it for another day, or as long as somebody shows the same one.
     """
     await request.app[DESK].changes.run(request[CONTEXT], _show)
     return no_content()

@@ -68,8 +68,9 @@ async def list_invitations(request: web.Request) -> web.Response:
     errors=(409, 422, 429),
 )
 async def create_invitation(request: web.Request) -> web.Response:
-    """Invite somebody to a project, in a role that is not above your own; 409 for the address of
-    a member.
+    """Invite somebody to a project, in a role that is not above your own.
+
+    The address of a member is 409.
 
     The link is told here alone. It works once, within seven days, and as long as you may invite to
     that role. Where there is an address it is mailed there, unless `mail` is null in the answer:

@@ -133,10 +133,10 @@ async def log_time(request: web.Request) -> web.Response:
     errors=(422,),
 )
 async def edit_time_entry(request: web.Request) -> web.Response:
-    """Change a time entry of your own, an administrator anybody's. A comment that says the time
-    says the new one.
+    """Change a time entry of your own, an administrator anybody's.
 
-    An entry of a comment stays on its card. One of a project that you left is not yours to change
+    A comment that says the time says the new one. An entry of a comment stays on its card. One
+    of a project that you left is not yours to change
     any more, 403: an administrator does.
     """
     body: EditTime = request[BODY]
@@ -166,10 +166,10 @@ async def edit_time_entry(request: web.Request) -> web.Response:
     errors=(422,),
 )
 async def delete_time_entry(request: web.Request) -> web.Response:
-    """Delete a time entry of your own, an administrator anybody's. A comment that said the time
-    says none from then on.
+    """Delete a time entry of your own, an administrator anybody's.
 
-    One of a project that you left is not yours to delete any more, 403: an administrator does.
+    A comment that said the time says none from then on. One of a project that you left is not
+    yours to delete any more, 403: an administrator does.
     """
     context = request[CONTEXT]
     return answer_outcome(
