@@ -108,7 +108,7 @@ end
 $$;
 
 -- Takes all away that belongs to a deleted account alone, but what may be much: its sessions and keys, its history, what it was
--- told and reminded of, its calendar, its favourites and stars, its settings. `email_` is the address that it had.
+-- told and reminded of, its calendar, its favourites and stars, its settings, the invitations to its addresses. `email_` is the one that it had.
 create or replace function purge_account(user_ bigint, email_ text) returns void language sql as $$
 with ended as (
     delete from sessions where user_id = user_
@@ -140,9 +140,15 @@ with ended as (
     delete from starred_projects where user_id = user_
 ), invited as (
     delete from invitations
-    where inviter_id = user_ or used_by_id = user_ or email = lower(email_)
+    where inviter_id = user_ or used_by_id = user_ or owner_id = user_ or email = lower(email_)
 ), written_down as (
-    update audit set ip = '' where actor_id = user_
+    update audit a set
+        ip = '',
+        after = case
+            when a.action = 'key.created' and a.after::jsonb ->> 'user_id' = user_::text then (a.after::jsonb - 'name')::json
+            else a.after
+        end
+    where a.actor_id = user_
 )
 update users as u set
     purged_at = clock_timestamp(),

@@ -410,8 +410,8 @@ async def test_csv(
         ["Demo", door, "Fix the door", "Olga", "2026-04-01", "60", "1.00", ""],
     ]
     assert sum(int(row[5]) for row in rows[1:]) == 150 + len(FORMULAS)
-    shown = [f"'{text}".replace("\t=", "\t'=") for text in FORMULAS]
-    assert [row[7] for row in rows[-len(FORMULAS) :]] == shown
+    safe = [f"'{text}".replace("\t=", "\t'=") for text in FORMULAS]
+    assert [row[7] for row in rows[-len(FORMULAS) :]] == safe
     # Where a spreadsheet separates by something else, a cell begins inside of a text.
     for text, shown in (
         ("x;=3+3", "x;'=3+3"),

@@ -94,7 +94,8 @@ async def update_me(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> str:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
-        after = await accounts.rewrite(change, before, fields, settings=True)
+        kept = await accounts.as_kept(change.connection, fields)
+        after = await accounts.rewrite(change, before, kept, settings=True)
         if after is None:
             return str(before["me"])
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
@@ -362,7 +363,8 @@ async def update_user(request: web.Request) -> web.Response:
         before = await sql.users.lock(change.connection, user_id=user_id)
         await change.enter()
         _refuse_to_wake(actor, json.loads(before["fields"]), fields)
-        after = await accounts.rewrite(change, before, fields, new_hash=new_hash)
+        kept = await accounts.as_kept(change.connection, fields)
+        after = await accounts.rewrite(change, before, kept, new_hash=new_hash)
         if after is None:
             return str(before["account"])
         if fields.get("is_active") is False or new_hash is not None:
@@ -446,8 +448,6 @@ def _sent(request: web.Request) -> dict[str, Any]:
         if foreign and not request.app[DESK].settings.foreign_pictures:
             sentence = "must be a picture of this server: POST it to /users/me/avatar"
             raise field_error("avatar_url", "not_one_of", sentence)
-    if "email" in fields:
-        fields["email"] = fields["email"].lower()
     if "notify" in fields:
         fields["notify"] = {
             kind: choice
