@@ -94,6 +94,55 @@ def test_a_migration_that_stands_is_not_edited() -> None:
     )
 
 
+async def test_days_that_were_none_are_mended(
+    bare_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def before(folder: str) -> list[tuple[str, str]]:
+        return [each for each in files(folder) if folder == "migrations" and each[0] < "0045"]
+
+    with monkeypatch.context() as then:
+        then.setattr(migrations, "files", before)
+        await migrate(bare_url)
+    await ask(
+        bare_url,
+        """
+        with u as (
+            insert into users (email, username, password_hash, display_name)
+            values ('a@b.org', 'ann', '', 'Ann') returning id
+        ), p as (
+            insert into projects (name, slug, key_prefix, created_by_id)
+            select 'P', 'p', 'P', id from u returning id
+        ), c as (
+            insert into columns (project_id, name, position) select id, 'C', 1 from p
+            returning id, project_id
+        ), k as (
+            insert into cards
+                (project_id, column_id, card_number, title, position, start_date, due_date)
+            select c.project_id, c.id, n, 'K', n, d.start_date, d.due_date
+            from c, (
+                values (1, date '-infinity', date '2026-04-04'), (2, null, date 'infinity')
+            ) d (n, start_date, due_date)
+            returning id
+        ), r as (
+            insert into reminders (card_id, user_id, date, kind)
+            select k.id, u.id, 'infinity', 'day' from k, u
+        )
+        insert into time_entries (user_id, date, minutes, created_at)
+        select u.id, d.date, 5, '2026-04-05 10:00Z'
+        from u, (values (date '-infinity'), ('infinity'), ('2026-04-04')) d (date)
+        """,
+    )
+    assert (await migrate(bare_url))[0].startswith("0045")
+    days = "select string_agg(date::text, ' ' order by date) from time_entries"
+    assert await ask(bare_url, days) == "2026-04-04 2026-04-05 2026-04-05"
+    dates = "select array_agg(array[start_date, due_date]::text order by card_number) from cards"
+    assert await ask(bare_url, dates) == ["{NULL,2026-04-04}", "{NULL,NULL}"]
+    assert await ask(bare_url, "select count(*) from reminders") == 0
+    for table, field in (("time_entries", "date"), ("cards", "start_date"), ("cards", "due_date")):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await ask(bare_url, f"update {table} set {field} = 'infinity'")
+
+
 async def test_two_at_once_take_turns(bare_url: str) -> None:
     ran = await asyncio.gather(*(migrate(bare_url) for _ in range(4)))
     assert sorted(ran, key=len) == [[], [], [], NAMES]

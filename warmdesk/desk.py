@@ -74,6 +74,8 @@ class Desk:
     heavy_reads: Shares
     """Of one person, half of the connections that there are for them: another's is never last in a
     queue of them."""
+    exports: Shares
+    """Files of reports, one of a person: to make one takes minutes, and nothing of the others."""
     writes: Shares
     pace: Pace
     told: Pace
@@ -231,6 +233,7 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         limits=limits,
         reads=Shares(settings.reads_at_once, name="reads", **of_person),
         heavy_reads=heavy_reads,
+        exports=Shares(1, name="exports", **of_person),
         writes=Shares(settings.writes_at_once, name="writes", **of_person),
         pace=pace,
         told=told,

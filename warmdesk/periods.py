@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from warmdesk.errors import field_error
-from warmdesk.schemas.cards import day
+from warmdesk.schemas.cards import FIRST_YEAR, LAST_YEAR, day
 from warmdesk.schemas.reports import Period as PeriodKind
 from warmdesk.schemas.reports import ReportQuery, SheetQuery
 
@@ -62,8 +62,6 @@ def period_of(query: ReportQuery, today: date) -> Period:
         return Period(kind, f"Week {week} / {year}", monday, monday + 7 * A_DAY)
     if kind == "day":
         one = day(query.date, "date") if query.date else today
-        if one == date.max:
-            raise field_error("date", "out_of_range", "has no day after it")
         return Period(kind, str(one), one, one + A_DAY)
     return Period("all", "All Time", None, None)
 
@@ -97,14 +95,14 @@ def _custom(since: date | None, until: date | None) -> Period:
             raise field_error("to", "out_of_range", "is before from")
         if (until - since).days > MOST_DAYS:
             raise field_error("to", "out_of_range", "is more than ten years after from")
-    if until == date.max:
-        raise field_error("to", "out_of_range", "has no day after it")
     label = f"{since or ''} – {until or ''}".strip()
     return Period("custom", label, since, None if until is None else until + A_DAY)
 
 
 def monday_of(year: int, week: int, field: str = "week") -> date:
-    """The Monday of an ISO week; 400 when the year has no such one."""
+    """The Monday of an ISO week; 400 when the year has no such one, or is none of a date."""
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise field_error(field, "out_of_range", f"is of no year from {FIRST_YEAR} to {LAST_YEAR}")
     try:
         return date.fromisocalendar(year, week, 1)
     except ValueError as error:
@@ -127,15 +125,9 @@ def week_of(query: SheetQuery, today: date, week_start: str) -> date:
             year = int(said.rstrip("-"))
         start = monday_of(today.isocalendar().year if year is None else year, int(number))
         back = 1 if week_start == "sunday" else 0
-        field = "week"
     elif query.year is not None:
         raise field_error("week", "required", "must be there beside year")
     else:
         start = day(query.date, "date") if query.date else today
         back = start.isoweekday() % 7 if week_start == "sunday" else start.weekday()
-        field = "date"
-    try:
-        start -= back * A_DAY
-        return start + 6 * A_DAY - 6 * A_DAY
-    except OverflowError as error:
-        raise field_error(field, "out_of_range", "is not all within the calendar") from error
+    return start - back * A_DAY

@@ -15,8 +15,11 @@ A text is a text: no cell of a file is a formula, a link or a number because of 
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import itertools
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -36,6 +39,10 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """Beginnings of a text that a spreadsheet takes for a formula (OWASP, CSV Injection)."""
 MOST_LINES = 20_000
 """Of a document: four hundred pages."""
+INSIDE = re.compile(r"""([;\t\r\n][\s"']*)(?=[-=+@＝＋－＠])""")
+"""Where one begins in a text for a spreadsheet that separates cells by something else than commas,
+as it is usual where those stand in numbers: for it our quotes hold nothing together.
+"""
 SHEET_ROWS = 1_000_000
 """Of one sheet; a workbook has no more than 1,048,576."""
 CPU_SECONDS = 300
@@ -114,16 +121,17 @@ def clock(minutes: int) -> str:
 
 
 def cell(text: str | None) -> str:
-    """A text for CSV, which no spreadsheet takes for a formula."""
+    """A text for CSV, which no spreadsheet takes for a formula, whatever separates cells there."""
     if text is None:
         return ""
+    text = INSIDE.sub(r"\1'", text)
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write_csv(lines: IO[bytes], out: IO[bytes]) -> None:
-    """Each entry as a row, RFC 4180."""
+    """Each entry as a row, RFC 4180; every text in quotes."""
     text = io.TextIOWrapper(out, "utf-8", newline="", write_through=False)
-    rows = csv.writer(text)
+    rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     rows.writerow(["project", "card", "title", "user", "date", "minutes", "hours", "description"])
     for each in lines_of(lines):
         if isinstance(each, Entry):
@@ -384,56 +392,62 @@ class Document:
         for font, run in runs(text):
             self.canvas.setFont(font, size)
             self.canvas.drawString(x, self.y, run)
-            x += self.canvas.stringWidth(run, font, size)
+            x += width_of(run, size)
+
+
+@functools.cache
+def font_of(char: str) -> str:
+    """The font that has a character."""
+    for (first, last), name in zip(CJK, CJK_FONTS, strict=True):
+        if first <= char <= last:
+            return name
+    return "Sans"
+
+
+@functools.cache
+def advance(char: str) -> float:
+    """How wide a character is, in parts of the font's size; a text is as wide as all of its own."""
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
+    return float(stringWidth(char, font_of(char), 1))
 
 
 def runs(text: str) -> list[tuple[str, str]]:
     """The parts of a text, each with the font that has its characters."""
-    found: list[tuple[str, str]] = []
-    for char in text:
-        font = "Sans"
-        for (first, last), name in zip(CJK, CJK_FONTS, strict=True):
-            if first <= char <= last:
-                font = name
-                break
-        if found and found[-1][0] == font:
-            found[-1] = (font, found[-1][1] + char)
-        else:
-            found.append((font, char))
-    return found
+    return [(font, "".join(chars)) for font, chars in itertools.groupby(text, font_of)]
 
 
 def width_of(text: str, size: float) -> float:
     """How wide a text is in a document."""
-    from reportlab.pdfbase.pdfmetrics import stringWidth
-
-    return float(sum(stringWidth(run, font, size) for font, run in runs(text)))
+    return sum(map(advance, text)) * size
 
 
 def wrapped(text: str, size: float, width: float) -> list[str]:
     """A text in lines that are no wider; white space is one space, and what is no character to be
     drawn is left out. It breaks between words, and in words that are too wide.
+
+    Each character is looked at once or twice, however long the text and its words are.
     """
     text = "".join(char if char.isprintable() else " " for char in text)
-    lines: list[str] = []
-    line = ""
-    for each in text.split():
-        word = each
-        longer = f"{line} {word}" if line else word
-        if width_of(longer, size) <= width:
-            line = longer
+    lines: list[list[str]] = []
+    used, space, room = 0.0, advance(" "), width / size
+    for word in text.split():
+        wide = sum(map(advance, word))
+        if lines and used + space + wide <= room:
+            lines[-1].append(word)
+            used += space + wide
             continue
-        if line:
-            lines.append(line)
-        while width_of(word, size) > width:
-            cut = len(word) - 1
-            while cut > 1 and width_of(word[:cut], size) > width:
-                cut -= 1 + cut // 8
-            cut = max(cut, 1)
-            lines.append(word[:cut])
-            word = word[cut:]
-        line = word
-    return [*lines, line] if line else lines
+        start, used = 0, 0.0
+        if wide <= room:
+            used = wide
+        else:
+            for at, char in enumerate(word):
+                if used + advance(char) > room and at > start:
+                    lines.append([word[start:at]])
+                    start, used = at, 0.0
+                used += advance(char)
+        lines.append([word[start:]])
+    return [" ".join(line) for line in lines]
 
 
 def write_pdf(lines: IO[bytes], out: IO[bytes]) -> None:

@@ -12,15 +12,17 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import asyncpg
 import msgspec
 
-from warmdesk.db.pool import Connections
+from warmdesk.db.pool import ASK_SECONDS, Connections, granted, too_long
 from warmdesk.db.queries import Query, sql
 from warmdesk.errors import Impossible, Unavailable
 from warmdesk.periods import Period
@@ -34,6 +36,10 @@ PIECE = 64 << 10
 QUEUE = 20
 """Files that wait to be made, in a process."""
 SECONDS = 600
+SPARE_SECONDS = 0.3
+"""So much before the time of a read is over a report ends by itself: a connection that ends by time
+makes the others doubtful.
+"""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 log = logging.getLogger(__name__)
@@ -152,20 +158,38 @@ async def _make(kind: str, lines: Any) -> Any:
     return made
 
 
-async def report(reads: Connections, files: ReportFiles, asked: Asked, kind: str) -> Made:
-    """A report as JSON, or as a file of this kind."""
+async def report(
+    reads: Connections,
+    files: ReportFiles,
+    asked: Asked,
+    kind: str,
+    *,
+    read: Callable[[], AbstractContextManager[Any]],
+) -> Made:
+    """A report as JSON, or as a file of this kind. `read`: what holds while such a file is made,
+    when all is read and nothing of PostgreSQL is needed any more.
+    """
     spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 # it may be the answer
     made = None
     try:
+        seconds, _ = granted(ASK_SECONDS)
+        ends_at = time.monotonic() + seconds - SPARE_SECONDS
         async with reads.transaction() as connection:
             await sql.reports.begin(connection)
             await sql.reports.room(connection)
+            reading = Reading(connection, ends_at)
             if kind == "json":
-                await _as_json(connection, asked, spool)
+                await _as_json(reading, asked, spool)
             else:
-                await _as_lines(connection, asked, spool, kind)
-        made = spool if kind == "json" else await files.make(kind, spool)
+                await _as_lines(reading, asked, spool, kind)
+        if kind == "json":
+            made = spool
+        else:
+            with read():
+                made = await files.make(kind, spool)
         return Made(made)
+    except asyncpg.QueryCanceledError as error:
+        raise too_long() from error
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -176,14 +200,28 @@ async def report(reads: Connections, files: ReportFiles, asked: Asked, kind: str
             spool.close()
 
 
-async def _rows(connection: Any, query: Query[..., Any], **params: Any) -> AsyncIterator[list[Any]]:
-    """The rows of a statement, some at a time."""
-    cursor = await connection.cursor(query.statement, *query.values(params))
-    while rows := await cursor.fetch(ROWS):
-        yield rows
+class Reading(NamedTuple):
+    """A transaction that reads until its time is over."""
+
+    connection: Any
+    ends_at: float
+
+    async def rows(self, query: Query[..., Any], **params: Any) -> AsyncIterator[list[Any]]:
+        """The rows of a statement, some at a time. `read_too_long` when there is no time left."""
+        await sql.reports.within(self.connection, milliseconds=int(self._left() * 1000) + 1)
+        cursor = await self.connection.cursor(query.statement, *query.values(params))
+        while rows := await cursor.fetch(ROWS):
+            yield rows
+            self._left()
+
+    def _left(self) -> float:
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise too_long()
+        return left
 
 
-async def _as_json(connection: Any, asked: Asked, spool: Any) -> None:
+async def _as_json(reading: Reading, asked: Asked, spool: Any) -> None:
     """Write a report as JSON."""
     params, seen = asked.parameters, asked.reader["seen"]
     spool.write(encode(asked.head)[:-1] + b',"projects":[')
@@ -193,7 +231,7 @@ async def _as_json(connection: Any, asked: Asked, spool: Any) -> None:
     def ended() -> str:
         return f'],"other_minutes":{other},"total_minutes":{total}}}' if is_open else ""
 
-    async for rows in _rows(connection, sql.reports.cards, **params, seen=seen):
+    async for rows in reading.rows(sql.reports.cards, **params, seen=seen):
         parts: list[str] = []
         for _, project, card, minutes in rows:
             if project is not None:
@@ -215,20 +253,20 @@ async def _as_json(connection: Any, asked: Asked, spool: Any) -> None:
     ):
         spool.write(f'],"{name}":['.encode())
         comma = ""
-        async for rows in _rows(connection, query, **params, **more):
+        async for rows in reading.rows(query, **params, **more):
             spool.write((comma + ",".join(row["item"] for row in rows)).encode())
             comma = ","
     spool.write(b'],"total_minutes":%d}' % sum_of_all)
 
 
-async def _as_lines(connection: Any, asked: Asked, spool: Any, kind: str) -> None:
+async def _as_lines(reading: Reading, asked: Asked, spool: Any, kind: str) -> None:
     """Write a report as lines: see `warmdesk.report_files`."""
     params, seen = asked.parameters, asked.reader["seen"]
     count = total = 0
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as groups:
         if kind != "csv":
-            async for rows in _rows(
-                connection, sql.reports.groups, **params, group_by=asked.group_by, seen=seen
+            async for rows in reading.rows(
+                sql.reports.groups, **params, group_by=asked.group_by, seen=seen
             ):
                 groups.write("".join(f"g{row['item']}\n" for row in rows).encode())
                 count += len(rows)
@@ -239,13 +277,13 @@ async def _as_lines(connection: Any, asked: Asked, spool: Any, kind: str) -> Non
         while piece := groups.read(PIECE):
             spool.write(piece)
     if kind != "pdf":
-        async for rows in _rows(connection, sql.reports.entries, **params, seen=seen):
+        async for rows in reading.rows(sql.reports.entries, **params, seen=seen):
             spool.write("".join(f"e{row['line']}\n" for row in rows).encode())
         return
-    await _cards_as_lines(connection, asked, spool, count)
+    await _cards_as_lines(reading, asked, spool, count)
 
 
-async def _cards_as_lines(connection: Any, asked: Asked, spool: Any, count: int) -> None:
+async def _cards_as_lines(reading: Reading, asked: Asked, spool: Any, count: int) -> None:
     """The projects and their cards. What a project is in all stands before its cards."""
     cards: list[bytes] = []
     project, total = "", 0
@@ -255,8 +293,8 @@ async def _cards_as_lines(connection: Any, asked: Asked, spool: Any, count: int)
             spool.write(f'p{project[:-1]},"total_minutes":{total}}}\n'.encode())
             spool.writelines(cards)
 
-    async for rows in _rows(
-        connection, sql.reports.cards, **asked.parameters, seen=asked.reader["seen"]
+    async for rows in reading.rows(
+        sql.reports.cards, **asked.parameters, seen=asked.reader["seen"]
     ):
         for row in rows:
             if row["project"] is not None:

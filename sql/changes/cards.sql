@@ -281,14 +281,15 @@ begin
             from unnest(wanted) with ordinality w (id, nth)
             on conflict do nothing returning user_id
         ), told as (
-            insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value, detail)
+            -- Without the name, which is shaped from the account.
+            insert into card_history (project_id, card_id, user_id, event_type, field, from_value, to_value)
             select
                 project_, card_, actor_, x.event_type, 'assignees', case when x.event_type = 'unassigned' then x.user_id::text end,
-                case when x.event_type = 'assigned' then x.user_id::text end, u.display_name
+                case when x.event_type = 'assigned' then x.user_id::text end
             from (
                 select 'unassigned' as event_type, gone.user_id from gone
                 union all select 'assigned', come.user_id from come
-            ) x inner join users u on u.id = x.user_id
+            ) x
             where not is_new_
         )
         select changes || array(select 'assignees' where exists (select 1 from gone) or exists (select 1 from come)) into changes;

@@ -44,12 +44,21 @@ delete from idempotency_keys k
 where k.about @> array[coalesce('project:' || i.project_id, 'user:' || i.inviter_id) || ' invitation:' || i.id]
 $$;
 
--- Mails that somebody asked for to one address within a week: so an address that its holder did not tell is not flooded.
-create or replace function letters_to(inviter_ bigint, email_ text) returns bigint language sql stable as $$
-select coalesce(sum(i.letters), 0)
-from invitations i
-where i.email = lower(email_) and i.inviter_id = inviter_ and i.created_at > now() - interval '7 days'
+-- Nobody else has a mail sent to this address until the commit: what is counted then holds.
+create or replace function hold_letters(email_ text) returns void language sql as $$
+select pg_advisory_xact_lock(7, hashtext(lower(email_)))
 $$;
+
+-- Whether an address, which is held, may be sent a mail more: within a week somebody has so many sent to it, and all people
+-- together so many. So one that its holder did not tell is not flooded.
+create or replace function may_write_to(inviter_ bigint, email_ text, most_ integer, most_of_all_ integer) returns boolean
+language sql stable as $$
+select
+    coalesce(sum(i.letters) filter (where i.inviter_id = inviter_), 0) < most_ and coalesce(sum(i.letters), 0) < most_of_all_
+from invitations i
+where i.email = lower(email_) and i.created_at > now() - interval '7 days'
+$$;
+drop function if exists letters_to(bigint, text);
 
 -- A mail is done with, unless its lease ended and somebody else has it: it was sent, or nobody wants it any more, or no server
 -- takes it. Its invitation is locked first, as by whoever wants one mail more.

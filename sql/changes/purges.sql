@@ -112,7 +112,7 @@ end
 $$;
 
 -- Takes all away that belongs to a deleted account alone, but what may be much: its sessions and keys, its history, what it was
--- told and reminded of, its calendar, its favourites and stars, its settings. `email_` is the address that it had.
+-- told and reminded of, its calendar, its favourites and stars, its settings, the invitations to its addresses. `email_` is the one that it had.
 create or replace function purge_account(user_ bigint, email_ text) returns void language sql as $$
 with ended as (
     delete from sessions where user_id = user_
@@ -144,14 +144,18 @@ with ended as (
     delete from starred_projects where user_id = user_
 ), invited as (
     delete from invitations
-    where inviter_id = user_ or used_by_id = user_ or email = lower(email_)
+    where inviter_id = user_ or used_by_id = user_ or owner_id = user_ or email = lower(email_)
 ), written_down as (
-    -- What an account was called and is called now stands in its own lines alone.
-    update audit set
-        ip = case when actor_id = user_ then '' else ip end,
-        before = case when action <> 'user.updated' or target_id <> user_ then before end,
-        after = case when action <> 'user.updated' or target_id <> user_ then after end
-    where actor_id = user_ or (action = 'user.updated' and target_id = user_)
+    -- What an account was called and is called now stands in its own lines alone, and what it called its keys.
+    update audit a set
+        ip = case when a.actor_id = user_ then '' else a.ip end,
+        before = case when a.action <> 'user.updated' or a.target_id <> user_ then a.before end,
+        after = case
+            when a.action = 'user.updated' and a.target_id = user_ then null
+            when a.action = 'key.created' and a.after::jsonb ->> 'user_id' = user_::text then (a.after::jsonb - 'name')::json
+            else a.after
+        end
+    where a.actor_id = user_ or (a.action = 'user.updated' and a.target_id = user_)
 )
 update users as u set
     purged_at = clock_timestamp(),

@@ -7,30 +7,37 @@ select exists (
 );
 
 -- name: create -> one, by key
--- A new invitation, and the mail with its link: where there is an address, mails are on, and its inviter did not send it enough.
+-- A new invitation, and the mail with its link: where there is an address, mails are on, and it was not sent enough.
 with wish as (
     select
         :email::text is not null and :mail::boolean
-        and letters_to(:inviter_id::bigint, :email::text) < :most_letters::integer as is_there
+        and may_write_to(:inviter_id::bigint, :email::text, :most_letters::integer, :most_of_all::integer) as is_there
 ), made as (
     insert into invitations (expires_at, project_id, role, email, inviter_id, salt, token_hash, wants_mail, letters)
     select
         clock_timestamp() + :ttl::interval, :project_id::bigint, :role, lower(:email::text), :inviter_id::bigint, :salt::uuid,
         :token_hash, w.is_there, w.is_there::integer
     from wish as w
-    returning id, expires_at, wants_mail
+    returning id, expires_at, wants_mail, email
 ), queued as (
     insert into mails (kind, invitation_id) select 'invitation', m.id from made as m where m.wants_mail
 )
-select m.id, iso(m.expires_at) as expires_at, case when m.wants_mail then 'waiting' end as mail from made as m;
+select m.id, m.email, iso(m.expires_at) as expires_at, case when m.wants_mail then 'waiting' end as mail from made as m;
 
 -- name: lock -> one, by key
 -- An open invitation to this project, or to the installation, locked; no row when there is none that lives.
-select
-    i.email, i.wants_mail, case when i.email is null then 0 else letters_to(i.inviter_id, i.email) end as letters
+select i.email, i.wants_mail, i.inviter_id
 from invitations as i
 where i.id = :id::bigint and i.project_id is not distinct from :project_id::bigint and invitation_lives(i)
 for no key update of i;
+
+-- name: hold_letters -> nothing, by key
+-- Nobody else has a mail sent to an address until the commit: see hold_letters in sql/changes/invitations.sql.
+select hold_letters(:email::text);
+
+-- name: may_write_to -> value, by key
+-- Whether an address, which is held, may be sent a mail more.
+select may_write_to(:inviter_id::bigint, :email::text, :most_letters::integer, :most_of_all::integer);
 
 -- name: mail_again -> nothing, by key
 -- One mail more of an invitation, which is locked.

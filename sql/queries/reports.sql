@@ -25,10 +25,12 @@ where u.id = :user_id::bigint;
 set local transaction_isolation = 'repeatable read';
 
 -- name: room -> value, by key
--- What is sorted for it stays in memory, it may take as long as a transaction, and it is planned for the days it is about.
-select
-    set_config('work_mem', '32MB', true) || set_config('statement_timeout', '4500', true)
-    || set_config('plan_cache_mode', 'force_custom_plan', true);
+-- What is sorted for it stays in memory, and it is planned for the days it is about.
+select set_config('work_mem', '32MB', true) || set_config('plan_cache_mode', 'force_custom_plan', true);
+
+-- name: within -> value, by key
+-- How long each statement of a transaction may take from here on.
+select set_config('statement_timeout', :milliseconds::integer::text, true);
 
 -- name: cards -> many
 -- The minutes of each card, and of what is on none, by projects.

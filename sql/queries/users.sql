@@ -72,10 +72,17 @@ where u.id is not null and u.deleted_at is null;
 
 -- name: change -> one, by key
 -- Writes the fields that `fields` (a JSON object) names; the others stay. A display name that is cleared is made anew. With another
--- password or address the links to set a new password that were mailed before are void.
+-- password or address the links to set a new password that were mailed before are void; without the account, a sign-in that waits
+-- for its second factor. Invitations to the address of before are known to be of the account: a purge takes them along.
 with gone as (
     delete from password_resets as r
     where r.user_id = :user_id and (:new_hash::text is not null or (:fields::jsonb -> 'email') is not null)
+), challenges as (
+    delete from mfa_challenges as c where c.user_id = :user_id and :fields::jsonb -> 'is_active' = 'false'
+), invited as (
+    update invitations as i set owner_id = b.id
+    from users as b
+    where b.id = :user_id and i.email = lower(b.email) and :fields::jsonb -> 'email' is not null
 )
 update users as u set
     email = lower(p.email),
@@ -151,8 +158,15 @@ select
 from lock_account(:user_id) as u
 where u.id is not null and u.deleted_at is not null and u.purged_at is null;
 
+-- name: lowered -> value, by key
+-- An address as it is kept.
+select lower(:email::text);
+
 -- name: set_deleted -> one, by key
--- Deletes an account, or brings it back.
+-- Deletes an account, or brings it back. A sign-in that waits for its second factor is over.
+with challenges as (
+    delete from mfa_challenges as c where c.user_id = :user_id
+)
 update users as u set
     deleted_at = case when :deleted::boolean then clock_timestamp() end,
     updated_at = clock_timestamp()

@@ -73,11 +73,16 @@ create type fact_shape as (
     from_column_id bigint, to_column_id bigint, from_column text, to_column text, created_at text
 );
 
--- A fact about a card; the names of its columns are today's.
+-- A fact about a card; the names of its columns are today's, and so is that of who was assigned.
 create or replace function shape(h card_history, author json, from_column text, to_column text) returns json
 language sql stable as $$
 select row_to_json(row(
-    h.id, h.card_id, author, h.event_type, h.field, h.from_value, h.to_value, h.detail,
+    h.id, h.card_id, author, h.event_type, h.field, h.from_value, h.to_value,
+    case
+        when h.field = 'assignees' and h.event_type in ('assigned', 'unassigned') then
+            (select u.display_name from users u where u.id = coalesce(h.to_value, h.from_value)::bigint)
+        else h.detail
+    end,
     h.from_column_id, h.to_column_id, from_column, to_column, iso(h.created_at)
 )::fact_shape)
 $$;

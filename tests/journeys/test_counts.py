@@ -519,8 +519,8 @@ STATEMENTS = {
     "/metrics": "metrics.projects metrics.active metrics.columns metrics.cards metrics.users"
     " metrics.tables",
     "/notifications": "notifications.page",
-    "/reports/time": "reports.reader begin; reports.begin reports.room reports.cards reports.users"
-    " reports.groups commit;",
+    "/reports/time": "reports.reader begin; reports.begin reports.room reports.within reports.cards"
+    " reports.within reports.users reports.within reports.groups commit;",
     "/reports/timesheet": "reports.reader reports.sheet",
     "/time-entries": "time_entries.page",
     "/time-entries/{entry_id}": "time_entries.one",

@@ -280,6 +280,32 @@ async def test_no_address_is_flooded(board: Board, mails: Mails, olga: Person) -
     assert (await olga.post(f"{board.path}/invitations", {"email": "a@b.org"}))["mail"] == "waiting"
 
 
+async def test_no_address_is_flooded_at_once_or_by_many(
+    board: Board, mails: Mails, olga: Person, root: Person, connection: Any
+) -> None:
+    path = f"{board.path}/invitations"
+    made = await asyncio.gather(*(olga.post(path, {"email": ZOE}) for _ in range(12)))
+    assert sum(each["mail"] == "waiting" for each in made) == 5
+    await connection.execute("update invitations set letters = 14 where id = $1", made[0]["id"])
+    said = [(await root.post(path, {"email": ZOE.upper()}))["mail"] for _ in range(3)]
+    of_all = await connection.fetchval("select sum(letters) from invitations")
+    assert (said, of_all) == (["waiting", "waiting", None], 20)
+
+
+async def test_a_name_leads_nowhere(
+    board: Board, mails: Mails, olga: Person, connection: Any
+) -> None:
+    await olga.put("/users/me", {"display_name": "Go https://evil.example/a"})
+    await olga.put(board.path, {"name": "Prize: https://evil.example/b"})
+    await olga.post(f"{board.path}/invitations", {"email": ZOE})
+    (letter,) = await mails.come()
+    assert token_of(letter)
+    assert "https: //evil.example/b" in letter.text
+    for text in (str(letter.message["Subject"]), str(letter.message["From"]), letter.text):
+        assert text.count("://") == text.count(f"{SITE}/")
+        assert "https://evil" not in text
+
+
 async def test_who_does_not_exist_is_said_to_whoever_invited(
     board: Board, mails: Mails, olga: Person
 ) -> None:

@@ -123,11 +123,20 @@ async def test_who_may(board: Board, root: Person, olga: Person, person: Invite,
     mine = await root.post("/users/me/api-keys", {"name": "all"})
     writes = await root.post("/users/me/api-keys", {"name": "writes", "scopes": ["write"]})
     whole, write = (Person(url, "", api_key=each["key"]) for each in (mine, writes))
+    # Who has a backup has all hashes: what only reads does not get one.
+    own = [
+        await root.post("/users/me/api-keys", {"name": each, "scopes": [each]})
+        for each in ("read", "backup")
+    ]
+    reads, nightly = (Person(url, "", api_key=each["key"]) for each in own)
+    for one, status in ((write, 403), (reads, 403), (nightly, 200), (whole, 200)):
+        assert (await one.request("HEAD", f"/admin/backups/{name}")).status == status
+    assert (await reads.request("GET", "/admin/backups")).status == 200
     assert (await write.request("POST", "/admin/backup", {})).status == 403
     assert (await whole.request("POST", "/admin/backup", {})).status == 201
     refused = await whole.request("POST", "/admin/restore", {"filename": name})
     assert (refused.status, refused.body["code"]) == (403, "sign_in_required")
-    for each in (script, whole, write):
+    for each in (script, whole, write, reads, nightly):
         await each.close()
 
 

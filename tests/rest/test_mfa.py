@@ -228,8 +228,10 @@ async def test_a_token_ends_with_what_it_was_given_for(
         await root.put(f"/users/{ALICE}", {"password": "another horse battery"})
     elif end == "deactivated":
         await root.put(f"/users/{ALICE}", {"is_active": False})
+        await root.put(f"/users/{ALICE}", {"is_active": True})
     elif end == "deleted":
         await root.delete(f"/users/{ALICE}")
+        await root.post(f"/users/{ALICE}/restore", status=200)
     else:
         await root.post(f"/users/{ALICE}/mfa/disable", status=200)
     status, said = await verify(eve, token, device.next())

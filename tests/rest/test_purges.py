@@ -173,12 +173,18 @@ async def test_nothing_personal_stays_of_a_purged_person(
     async with bob.socket("demo"):
         email, name = "zelda.quux@example.net", "Zelda Quux"
         picture = form(("zelda.png", PNG), part="avatar")
+        await root.post("/admin/invitations", {"email": "Alice@example.org"})
+        assert (await alice.get("/users/me"))["email"] == "alice@example.org"
+        await alice.post("/auth/api-keys", {"name": "Zelda's laptop"})
         await alice.request("POST", "/users/me/avatar", picture, headers=AS_FORM)
         profile = {"display_name": name, "first_name": "Zelda", "last_name": "Quux", "email": email}
         profile["current_password"] = PASSWORD
         await alice.put("/users/me", {**profile, "timezone": "Asia/Tokyo"})
         await root.put(f"/users/{ALICE}", {"first_name": "Zelda Q."})
         names = await fill(board, olga, alice)
+        history = f"{board.path}/cards/{names['card_id']}/history"
+        await olga.put(history.removesuffix("/history"), {"assignee_ids": []})
+        assert "Zelda Quux" in [each["detail"] for each in await bob.get(history)]
         await bob.post(f"/favorite-users/{ALICE}", status=204)
         group = await alice.post("/conversations", {"user_ids": [BOB, OLGA]}, key="k1")
         await alice.post(f"/conversations/{group['id']}/messages", {"body": "What stays"})
@@ -219,6 +225,10 @@ async def test_nothing_personal_stays_of_a_purged_person(
         assert {each["body"]: each["user"]["display_name"] for each in comments}[
             "A secret comment"
         ] == "Deleted user"
+        unassigned = next(
+            each for each in await bob.get(history) if each["event_type"] == "unassigned"
+        )
+        assert (unassigned["from_value"], unassigned["detail"]) == (str(ALICE), "Deleted user")
         said = await bob.get(f"/conversations/{group['id']}/messages")
         assert (said[0]["body"], said[0]["sender"]["id"]) == ("What stays", ALICE)
         card = await bob.get(f"{board.path}/cards/{names['card_id']}")

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import itertools
 import re
+import time
+from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import openpyxl
 import pypdf
 import pytest
 
-from tests.conftest import Board
+from tests import pace
+from tests.conftest import Board, Wait
 from tests.person import Person
+from warmdesk.desk import Desk
+from warmdesk.report_files import cell, width_of, wrapped, write_pdf
 
 REPORT = "/reports/time"
 
@@ -172,6 +180,8 @@ async def test_the_days_of_a_period(
         ("year=2025&week=53", {"week": "out_of_range"}),
         ("year=2026&week=0", {"week": "out_of_range"}),
         ("year=9999", {"year": "out_of_range"}),
+        ("year=1969", {"year": "out_of_range"}),
+        ("from=0001-01-01", {"from": "out_of_range"}),
         ("from=2026-02-30", {"from": "bad_format"}),
         ("period=day&date=2026-02-29", {"date": "bad_format"}),
         ("period=day&date=9999-12-31", {"date": "out_of_range"}),
@@ -256,6 +266,115 @@ async def test_a_month_stays_what_it_was_when_cards_change(
     assert purged["projects"][0]["other_minutes"] == 90
 
 
+@pytest.fixture
+async def held(desk: Desk) -> AsyncIterator[Callable[[], None]]:
+    """No file of a report is made before the test says so."""
+    await desk.report_files._turn.acquire()
+    is_held = [True]
+
+    def let_go() -> None:
+        if is_held:
+            is_held.clear()
+            desk.report_files._turn.release()
+
+    yield let_go
+    let_go()
+
+
+@pytest.mark.settings(rate_limits=True, wait_at_once=0.5)
+async def test_who_waits_for_a_file_reads_boards_meanwhile(
+    team: dict[str, Any],
+    desk: Desk,
+    held: Callable[[], None],
+    olga: Person,
+    alice: Person,
+    eventually: Wait,
+) -> None:
+    await alice.token()
+    made = [asyncio.create_task(olga.request("GET", f"{REPORT}?format=csv")) for _ in range(2)]
+    await eventually(lambda: desk.report_files._waiting == 1)
+    assert (await alice.get("/projects/demo/cards?q=door"))[0]["title"] == "Fix the door"
+    assert (await olga.get("/projects/demo/cards?q=door"))[0]["title"] == "Fix the door"
+    assert (await olga.get(REPORT))["total_minutes"] == 157
+    other = asyncio.create_task(alice.request("GET", f"{REPORT}?format=csv"))
+    await eventually(lambda: desk.report_files._waiting == 2)
+    done, waits = await asyncio.wait(made, return_when=asyncio.FIRST_COMPLETED)
+    assert [(each.result().status, each.result().body["code"]) for each in done] == [
+        (429, "too_many_at_once")
+    ]
+    held()
+    assert [(await each).status for each in (*waits, other)] == [200, 200]
+    for shares in (desk.exports, desk.heavy_reads, desk.reads):
+        assert not shares._at_work
+
+
+@pytest.mark.parametrize("lost", ["account", "role", "project"])
+async def test_who_lost_a_right_gets_no_file_that_shows_it(
+    team: dict[str, Any],
+    desk: Desk,
+    held: Callable[[], None],
+    root: Person,
+    olga: Person,
+    alice: Person,
+    eventually: Wait,
+    lost: str,
+) -> None:
+    if lost == "role":
+        await root.put(f"/users/{olga.id}", {"global_role": "admin"})
+    await olga.token()
+    made = asyncio.create_task(olga.request("GET", f"{REPORT}?format=csv"))
+    await eventually(lambda: desk.report_files._waiting == 1)
+    if lost == "project":
+        await root.put(f"/projects/demo/members/{alice.id}", {"role": "owner"})
+        await root.put(f"/projects/demo/members/{olga.id}", {"role": "viewer"})
+    else:
+        change = {"is_active": False} if lost == "account" else {"global_role": "user"}
+        await root.put(f"/users/{olga.id}", change)
+    held()
+    answer = await made
+    assert answer.status == (401 if lost == "account" else 403), answer.body
+
+
+async def test_a_report_that_takes_too_long_says_so_and_nobody_else_notices(
+    team: dict[str, Any], desk: Desk, olga: Person, connection: Any
+) -> None:
+    """Also one that is read some rows at a time."""
+    name = "report_line(time_entries, text, text, text, text[], text)"
+    was = await connection.fetchval(f"select pg_get_functiondef('{name}'::regprocedure)")
+    slow = was.replace("select row_to_json", "select pg_sleep(2); select row_to_json")
+    assert slow != was
+    await connection.execute(slow)
+    try:
+        refused = await olga.get(f"{REPORT}?format=csv", status=503)
+    finally:
+        await connection.execute(was)
+    assert refused["code"] == "read_too_long"
+    assert desk.database.silence.since <= 0
+    await file(olga, "format=csv")
+
+
+def test_a_document_of_long_titles_takes_seconds() -> None:
+    """However its words are long or short, and in whatever script."""
+    titles = ("w" * 500, "i w " * 125, "\u5c71" * 500, "\u5c71 i" * 166)
+    lines = [b'h{"period_label":"All","generated_at":"","group_by":"card","company_name":null}\n']
+    lines += [b'p{"project_name":"P","total_minutes":0}\n']
+    for title in titles:
+        card = {"card_ref": "P-1", "title": title, "time_spent_minutes": 1}
+        lines += [b"c" + msgspec.json.encode(card) + b"\n"] * 250
+    began, out = time.process_time(), io.BytesIO()
+    write_pdf(io.BytesIO(b"".join(lines)), out)
+    took = time.process_time() - began
+    assert len(pypdf.PdfReader(out).pages) > 100
+    assert took < 6 * pace.stretch(), took
+    room = 300.0
+    for title in (*titles, "", "w", "a " + "w" * 200 + " b"):
+        found = wrapped(title, 9, room)
+        assert "".join(found).replace(" ", "") == title.replace(" ", "")
+        assert all(width_of(line, 9) <= room + 1e-6 for line in found)
+        for line, after in itertools.pairwise(found):
+            assert width_of(line + after[0], 9) > room or " " in title
+
+
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "＝1")
 
 
@@ -291,7 +410,22 @@ async def test_csv(
         ["Demo", door, "Fix the door", "Olga", "2026-04-01", "60", "1.00", ""],
     ]
     assert sum(int(row[5]) for row in rows[1:]) == 150 + len(FORMULAS)
-    assert [row[7] for row in rows[-len(FORMULAS) :]] == [f"'{text}" for text in FORMULAS]
+    safe = [f"'{text}".replace("\t=", "\t'=") for text in FORMULAS]
+    assert [row[7] for row in rows[-len(FORMULAS) :]] == safe
+    # Where a spreadsheet separates by something else, a cell begins inside of a text.
+    for text, shown in (
+        ("x;=3+3", "x;'=3+3"),
+        ('x; "=3+3', "x; \"'=3+3"),
+        ("x\t@y", "x\t'@y"),
+        ("a\n-1", "a\n'-1"),
+        ("a=b; c", "a=b; c"),
+    ):
+        assert cell(text) == shown
+    await connection.execute("update time_entries set description = 'x;=3+3'")
+    _, content = await file(olga, "format=csv&project=demo")
+    for line in content.decode().splitlines():
+        assert all(part.strip('"')[:1] not in ("=", "+", "-", "@") for part in line.split(";"))
+        assert line.startswith('"')
     assert rows[4] == ["Demo", "", "", "Alice", "2026-05-01", "15", "0.25", "Talk"]
 
 
@@ -510,18 +644,17 @@ async def test_the_week_of_a_sheet(
         ("date=2026-02-29", {"date": "bad_format"}),
         ("date=9999-12-31", {"date": "out_of_range"}),
         ("week=9999-W52", {"week": "out_of_range"}),
-        ("date=0001-01-01", None),
+        ("date=1969-12-31", {"date": "out_of_range"}),
+        ("date=0001-01-01", {"date": "out_of_range"}),
         ("format=xlsx", {"format": "not_one_of"}),
     ],
 )
 async def test_what_is_no_week_is_refused(
-    alice: Person, query: str, fields: dict[str, str] | None
+    alice: Person, query: str, fields: dict[str, str]
 ) -> None:
-    answer = await alice.request("GET", f"{SHEET}?{query}")
-    assert answer.status == (400 if fields else 200), answer.body
-    assert fields is None or answer.body["fields"] == fields
+    assert (await alice.get(f"{SHEET}?{query}", status=400))["fields"] == fields
     await alice.put("/users/me", {"week_start": "sunday"})
-    assert (await alice.request("GET", f"{SHEET}?{query}")).status == 400
+    assert (await alice.get(f"{SHEET}?{query}", status=400))["fields"] == fields
 
 
 async def test_who_sees_a_sheet(

@@ -117,6 +117,7 @@ async def test_each_type_is_told(root: Person) -> None:
         ("smtp_host", "mail server", "bad_format"),
         ("smtp_host", "mail.example.org:25", "bad_format"),
         ("smtp_from", "nobody", "bad_format"),
+        ("smtp_from", ". <a@b.org>", "bad_format"),
         ("smtp_from", "a@example.org, b@example.org", "bad_format"),
         ("smtp_from", f"a@{'x' * 64}.org", "bad_format"),
         ("smtp_from", "A <a@example.org>\nBcc: eve@example.org", "bad_format"),
@@ -198,6 +199,16 @@ async def test_an_api_key_does_not_change_the_mail_server(
     said = await robot.put(PLACE, {"smtp_host": "evil.example.org"}, status=403)
     assert said["code"] == "sign_in_required"
     await robot.put(PLACE, {"company_name": "Wonderland"})
+
+
+async def test_an_api_key_does_not_open_the_network(
+    root: Person, person: Invite, connection: Any
+) -> None:
+    robot = person(api_key=await key_of(connection, root.id))
+    for value in ("10.0.0.0/8", "", None):
+        said = await robot.put(PLACE, {"webhook_allow_private": value}, status=403)
+        assert said["code"] == "sign_in_required"
+    await root.put(PLACE, {"webhook_allow_private": "10.0.0.0/8"})
 
 
 async def test_an_api_key_does_not_free_the_keys(

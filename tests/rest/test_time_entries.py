@@ -201,6 +201,33 @@ async def test_what_is_no_time_is_refused(
     assert await connection.fetchval("select count(*) from time_entries") == 0
 
 
+@pytest.mark.parametrize(
+    "day", ["0001-01-01", "0001-01-01T00:00:00Z", "1969-12-31", "9999-01-01", "9999-12-31"]
+)
+async def test_a_day_is_of_a_year_that_all_know(
+    board: Board, card: dict[str, Any], alice: Person, day: str
+) -> None:
+    """PostgreSQL is told of the first and the last day of Python's calendar as of no day at all."""
+    made = await alice.post("/time-entries", {"minutes": 5, "date": "1970-01-01"})
+    place = f"{board.path}/cards/{card['id']}"
+    for method, path, name in (
+        ("POST", "/time-entries", "date"),
+        ("PUT", f"/time-entries/{made['id']}", "date"),
+        ("PUT", place, "due_date"),
+        ("PUT", place, "start_date"),
+    ):
+        answer = await alice.request(method, path, {"minutes": 5, name: day})
+        assert (answer.status, answer.body["fields"]) == (400, {name: "out_of_range"})
+    for query, name in (
+        (f"/time-entries?from={day}", "from"),
+        (f"/time-entries?to={day}", "to"),
+        (f"{board.path}/cards?due_before={day}", "due_before"),
+    ):
+        assert (await alice.get(query, status=400))["fields"] == {name: "out_of_range"}
+    assert await alice.get(f"/time-entries/{made['id']}") == made
+    await alice.put(place, {"start_date": "1970-01-01", "due_date": "9998-12-31"})
+
+
 async def test_what_cannot_be_is_refused(
     board: Board, card: dict[str, Any], alice: Person, eve: Person, connection: Any
 ) -> None:

@@ -194,6 +194,23 @@ async def test_an_address_can_be_somebodys_once(alice: Person, connection: Any) 
     assert "email_changed" in {row["event"] for row in events}
 
 
+@pytest.mark.parametrize("email", ["İİ@Example.org", "ΑΣ@Example.org", "Ä@EXAMPLE.org"])
+async def test_an_address_has_one_lower_case(
+    alice: Person, root: Person, connection: Any, email: str
+) -> None:
+    """That of PostgreSQL, whichever way it comes in: so it is somebody's once."""
+    kept = await connection.fetchval("select lower($1)", email)
+    assert (await alice.put("/users/me", {"email": email}))["email"] == kept
+    new = {"email": email, "username": "other", "password": PASSWORD}
+    assert (await root.post("/users", new, status=409))["fields"] == {"email": "taken"}
+    assert (await alice.put("/users/me", {"email": email}))["email"] == kept
+    changed = await root.put(f"/users/{alice.id}", {"email": "x@example.org"})
+    assert changed["email"] == "x@example.org"
+    assert (await root.put(f"/users/{alice.id}", {"email": email}))["email"] == kept
+    path = "/admin/invitations"
+    assert (await root.post(path, {"email": email}))["email"] == kept
+
+
 async def test_my_sockets_hear_of_my_account(alice: Person) -> None:
     async with alice.socket("user") as socket:
         me = await alice.put("/users/me", {"theme": "dark"})

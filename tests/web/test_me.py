@@ -31,10 +31,20 @@ async def test_names_and_picture(visit: Visit, board: Board, alice: Person) -> N
     await expect(page.get_by_text("Saved")).to_be_visible()
     assert (await me_of(alice))["display_name"] == "Alice Liddell"
 
-    visitor.statuses.add(409)
+    visitor.statuses |= {409, 422}
+    await expect(by_label(page, "Current password")).to_have_count(0)
     await by_label(page, "Mail address").fill("bob@example.org")
+    await by_label(page, "Current password").fill(PASSWORD)
     await page.get_by_role("button", name="Save").click()
     await expect(by_label(page, "Mail address")).to_have_attribute("aria-invalid", "true")
+    await by_label(page, "Mail address").fill("alice@example.net")
+    await by_label(page, "Current password").fill("not hers at all")
+    await page.get_by_role("button", name="Save").click()
+    await expect(by_label(page, "Current password")).to_have_attribute("aria-invalid", "true")
+    await by_label(page, "Current password").fill(PASSWORD)
+    await page.get_by_role("button", name="Save").click()
+    await expect(by_label(page, "Current password")).to_have_count(0)
+    assert (await me_of(alice))["email"] == "alice@example.net"
 
     picture = io.BytesIO()
     Image.new("RGB", (40, 40), "#b3261e").save(picture, "PNG")

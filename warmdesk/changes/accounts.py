@@ -16,7 +16,7 @@ from warmdesk.auth.addresses import Origin
 from warmdesk.auth.tokens import digest, new_secret
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
-from warmdesk.errors import Conflict, Impossible
+from warmdesk.errors import Conflict, Impossible, field_error
 from warmdesk.realtime.change import Change, Held
 from warmdesk.realtime.channels import CONTROL, project_channel, user_channel
 from warmdesk.realtime.entities import entity
@@ -30,6 +30,7 @@ from warmdesk.realtime.events import (
     USER_UPDATED,
 )
 from warmdesk.schemas.settings import SystemSettings, new_account
+from warmdesk.schemas.users import LONGEST_EMAIL
 
 PROJECTS = 5_000
 """Projects that one person is a member of at most, unless several add the same one at once. Each of
@@ -172,6 +173,19 @@ def unique_names() -> Iterator[None]:
         raise Conflict(
             "the username is taken", code="taken", fields={"username": "taken"}
         ) from error
+
+
+async def as_kept(connection: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an account as they are kept: an address in lower case, by the rules of
+    PostgreSQL, which compares it by the same. 400 where that is too long.
+    """
+    if "email" not in fields:
+        return fields
+    email = await sql.users.lowered(connection, email=fields["email"])
+    if len(email) > LONGEST_EMAIL:
+        limits = {"email": {"max": LONGEST_EMAIL}}
+        raise field_error("email", "too_long", f"at most {LONGEST_EMAIL} characters", limits=limits)
+    return fields | {"email": email}
 
 
 async def rewrite(

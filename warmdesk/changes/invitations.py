@@ -25,6 +25,9 @@ MOST = 1_000
 """Open invitations to one project, and to the installation."""
 LETTERS = 5
 """Mails that one person has sent to one address within a week."""
+LETTERS_OF_ALL = 20
+"""Those that all people together have sent there."""
+ENOUGH: dict[str, Any] = {"most_letters": LETTERS, "most_of_all": LETTERS_OF_ALL}
 RANKS = {GlobalRole.VIEWER: 1, GlobalRole.USER: 2, GlobalRole.ADMIN: 3}
 
 
@@ -64,6 +67,8 @@ async def create(
             code="already_member",
             fields={"email": "taken"},
         )
+    if mail and email is not None:
+        await sql.invitations.hold_letters(connection, email=email)
     salt = str(uuid4())
     token = token_of(secret_key, salt)
     made = await sql.invitations.create(
@@ -76,7 +81,7 @@ async def create(
         salt=salt,
         token_hash=digest(token),
         mail=mail,
-        most_letters=LETTERS,
+        **ENOUGH,
     )
     if await sql.invitations.exceeds(connection, project_id=project_id, most=MOST):
         raise Impossible(
@@ -84,8 +89,7 @@ async def create(
         )
     after = {"role": role, "project_id": project_id}
     await audit(change, "invitation.created", made["id"], after=after)
-    email = email.lower() if email is not None else None
-    told = {"id": made["id"], "email": email, "role": role, "mail": made["mail"]}
+    told = {"id": made["id"], "email": made["email"], "role": role, "mail": made["mail"]}
     return told | {"expires_at": made["expires_at"]}, token
 
 
@@ -96,10 +100,13 @@ async def mail_again(change: Change, invitation_id: int, project_id: int | None)
     if row["email"] is None:
         raise Impossible("the invitation has no address", code="no_address")
     if not row["wants_mail"]:
-        if row["letters"] >= LETTERS:
+        to = {"email": row["email"]}
+        await sql.invitations.hold_letters(connection, **to)
+        if not await sql.invitations.may_write_to(
+            connection, **to, inviter_id=row["inviter_id"], **ENOUGH
+        ):
             raise Impossible(
-                f"{LETTERS} mails went to this address within a week: give the link to whom you"
-                " invite",
+                "enough mails went to this address within a week: give the link to whom you invite",
                 code="too_many_mails",
             )
         await sql.invitations.mail_again(connection, id=invitation_id)

@@ -388,13 +388,13 @@ class Heavy(Connections):
         try:
             return await super().ask(statement, values, seconds)
         except asyncpg.QueryCanceledError as error:
-            raise _too_long() from error
+            raise too_long() from error
 
     async def fetch(self, statement: str, *values: Any) -> Any:
         try:
             return await super().fetch(statement, *values)
         except asyncpg.QueryCanceledError as error:
-            raise _too_long() from error
+            raise too_long() from error
 
     async def _wait(self, seconds: float) -> PooledConnection:
         if self.pool.waiting >= HEAVY_QUEUE:
@@ -402,7 +402,8 @@ class Heavy(Connections):
         return await super()._wait(seconds)
 
 
-def _too_long() -> Unavailable:
+def too_long() -> Unavailable:
+    """The refusal of a read that takes too long."""
     return Unavailable("this read takes too long; ask for less, or try again", code="read_too_long")
 
 

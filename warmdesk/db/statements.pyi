@@ -829,6 +829,7 @@ class InvitationsQueries(Queries):
         mail: bool | None,
         inviter_id: int | None,
         most_letters: int | None,
+        most_of_all: int | None,
         ttl: datetime.timedelta | None,
         project_id: int | None,
         role: Any,
@@ -837,6 +838,17 @@ class InvitationsQueries(Queries):
     ) -> Row: ...
     @query
     def lock(self, *, id: int | None, project_id: int | None) -> Row: ...
+    @query
+    def hold_letters(self, *, email: str | None) -> str: ...
+    @query
+    def may_write_to(
+        self,
+        *,
+        inviter_id: int | None,
+        email: str | None,
+        most_letters: int | None,
+        most_of_all: int | None,
+    ) -> Any: ...
     @query
     def mail_again(self, *, id: int | None) -> str: ...
     @query
@@ -1443,6 +1455,8 @@ class ReportsQueries(Queries):
     @query
     def room(self) -> Any: ...
     @query
+    def within(self, *, milliseconds: int | None) -> Any: ...
+    @query
     def cards(
         self,
         *,
@@ -1752,7 +1766,9 @@ class UsersQueries(Queries):
     @query
     def lock_deleted(self, *, user_id: Any) -> Row: ...
     @query
-    def set_deleted(self, *, deleted: bool | None, user_id: Any) -> Row: ...
+    def lowered(self, *, email: str | None) -> Any: ...
+    @query
+    def set_deleted(self, *, user_id: Any, deleted: bool | None) -> Row: ...
     @query
     def login_history(
         self, *, user_id: int | None, before: int | None, limit: int | None

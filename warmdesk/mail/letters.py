@@ -55,6 +55,8 @@ WARNINGS: dict[Warned, str] = {
 }
 DUE = "due"
 """The kind whose body is a date."""
+OF_PROJECTS = ("mention", "project_added")
+"""Where a title may be the name of a project, which whoever made it brings to anybody."""
 OTHERWISE = later("There is news about {title}")
 
 
@@ -134,6 +136,13 @@ def one_line(text: str) -> str:
     return cut(" ".join(plain.split()), LONGEST_LINE)
 
 
+def no_address(text: str) -> str:
+    """A name on one line, in which a program that shows the mail finds no address to follow: whom
+    somebody invites gets a mail from us, and only our own link leads anywhere.
+    """
+    return one_line(text).replace("://", ": //")
+
+
 def password_letter(place: Place, account: Any, token: str) -> Letter:
     """How a forgotten password is set anew."""
     words = Words(account["locale"])
@@ -194,10 +203,10 @@ def warning_letter(place: Place, account: Any, what: Warned) -> Letter:
 def invitation_letter(place: Place, invitation: Any, token: str, locale: str) -> Letter:
     """The link of an invitation, for whom it is; `locale` when the address is nobody's here."""
     words = Words(invitation["locale"] or locale)
-    inviter, project = one_line(invitation["inviter"]), invitation["project"]
+    inviter, project = no_address(invitation["inviter"]), invitation["project"]
     name = invitation["name"] or ""
     if project is not None:
-        project = one_line(project)
+        project = no_address(project)
         subject = words("{inviter} invites you to {project}", inviter=inviter, project=project)
         told = words(
             "{inviter} invites you to work on the project {project} at {place}.",
@@ -351,8 +360,8 @@ def _told(words: Words, news: Any) -> str:
     actor = (news["actor"] or {}).get("display_name") or words("Somebody")
     return words(
         SENTENCES.get(news["kind"], OTHERWISE),
-        actor=one_line(actor),
-        title=one_line(news["title"] or ""),
+        actor=no_address(actor),
+        title=(no_address if news["kind"] in OF_PROJECTS else one_line)(news["title"] or ""),
         date=words.date(news["body"]) if news["kind"] == DUE else "",
     )
 

@@ -145,13 +145,16 @@ async def list_backups(request: web.Request) -> web.Response:
     "GET",
     "/admin/backups/{filename}",
     need=GlobalRole.ADMIN,
+    grants=frozenset({Grant.BACKUP}),
     produces=(GZIP, ENCRYPTED),
     tag=BACKUPS,
     parameters=PARAMETERS,
     errors=(404,),
 )
 async def download_backup(request: web.Request) -> web.StreamResponse:
-    """Download a backup."""
+    """Download a backup. It holds the hashes of all passwords: of API keys only one without scopes
+    or with `backup` may.
+    """
     path = await _find(request)
     size = path.stat().st_size
     headers = {

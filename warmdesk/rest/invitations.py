@@ -74,7 +74,7 @@ async def create_invitation(request: web.Request) -> web.Response:
 
     The link is told here alone. It works once, within seven days, and as long as you may invite to
     that role. Where there is an address it is mailed there, unless `mail` is null in the answer:
-    nothing is mailed here, or you had five mails sent there within a week.
+    nothing is mailed here, or within a week you had five mails sent there, or all people twenty.
     """
     body, project_id = request[BODY], request[PROJECT].id
     role = Role.of(body.role)
@@ -107,7 +107,8 @@ async def mail_invitation(request: web.Request) -> web.Response:
     """Mail the link of an open invitation again.
 
     While a mail waits there is no second one. 422: it has no address (`no_address`), nothing is
-    mailed here (`mail_off`), or five mails went there within a week (`too_many_mails`).
+    mailed here (`mail_off`), or within a week five of your mails or twenty of all went there
+    (`too_many_mails`).
     """
     return await _mail(request, request[PROJECT].id)
 

@@ -5,7 +5,10 @@ administers they see everybody's, and administrators of the installation see all
 from __future__ import annotations
 
 import csv
+import functools
 import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from typing import Any
 
@@ -17,13 +20,13 @@ from warmdesk.db.queries import sql
 from warmdesk.errors import Forbidden, field_error
 from warmdesk.http.answers import answer
 from warmdesk.http.downloads import SANDBOX, Download, disposition
-from warmdesk.http.request import ACTOR, DESK, QUERY, READS
+from warmdesk.http.request import ACTOR, ADMIT, DESK, QUERY, READS
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
 from warmdesk.periods import A_DAY, period_of, week_of
 from warmdesk.report_files import CSV, TYPES, cell, hours
-from warmdesk.reports import Asked, file_name, report
+from warmdesk.reports import Asked, Made, file_name, report
 from warmdesk.schemas.reports import ReportQuery, SheetQuery, TimeReport, TimeSheet
 
 REPORTS = ApiTag("reports", "What the time went into.")
@@ -37,6 +40,7 @@ REPORTS = ApiTag("reports", "What the time went into.")
     produces=tuple(TYPES.values()),
     tag=REPORTS,
     heavy=True,
+    waits=True,
     errors=(404,),
 )
 async def show_time_report(request: web.Request) -> web.StreamResponse:
@@ -46,13 +50,23 @@ async def show_time_report(request: web.Request) -> web.StreamResponse:
     file: every entry as CSV, which begins no cell as a formula, a workbook (XLSX) with the groups
     and the entries, or a document (PDF) with the groups and the cards. Files say the same to every
     reader, so that two who compare them see no difference: words in English, moments in UTC, days
-    as YYYY-MM-DD, times in minutes and in hours with two decimals.
+    as YYYY-MM-DD, times in minutes and in hours with two decimals. A file may take minutes, and one
+    of yours is made at a time. Who lost a right meanwhile is refused it.
     """
     query: ReportQuery = request[QUERY]
     asked = await _asked(request, query)
-    made = await report(request[READS], request.app[DESK].report_files, asked, query.format)
-    if query.format == "json" and made.size <= made.IN_MEMORY:
-        return answer(made.whole())
+    if query.format == "json":
+        made = await _report(request, asked, query)
+        if made.size <= made.IN_MEMORY:
+            return answer(made.whole())
+    else:
+        async with _export(request):
+            made = await _report(request, asked, query)
+        try:
+            await _ask_again(request, asked, query)
+        except BaseException:
+            made.close()
+            raise
     kind = TYPES.get(query.format, "application/json")
     headers = {"Content-Type": f"{kind}; charset=utf-8" if kind == CSV else kind}
     if query.format != "json":
@@ -63,6 +77,43 @@ async def show_time_report(request: web.Request) -> web.StreamResponse:
         made.close()
         return Download(None, made.size, headers=headers)
     return Download(made.pieces(), made.size, headers=headers)
+
+
+async def _report(request: web.Request, asked: Asked, query: ReportQuery) -> Made:
+    files = request.app[DESK].report_files
+    apart = functools.partial(_aside, request)
+    return await report(request[READS], files, asked, query.format, read=apart)
+
+
+@contextmanager
+def _aside(request: web.Request) -> Iterator[None]:
+    """Nothing is read meanwhile: the person's share of all reads is for their other requests."""
+    desk, person = request.app[DESK], request[ACTOR].user_id
+    with desk.reads.aside(person), desk.heavy_reads.aside(person):
+        yield
+
+
+@asynccontextmanager
+async def _export(request: web.Request) -> AsyncIterator[None]:
+    """The one file of a report that is made for a person at a time."""
+    exports, person = request.app[DESK].exports, request[ACTOR].user_id
+    if not exports.take(person):
+        with _aside(request):
+            await exports.wait(person)
+    try:
+        yield
+    finally:
+        exports.give_back(person)
+
+
+async def _ask_again(request: web.Request, asked: Asked, query: ReportQuery) -> None:
+    """Whoever may not see any more what was read for them gets none of it: 401, 403 or 404."""
+    await request[ADMIT]()
+    now = await _asked(request, query)
+    before, after = asked.reader, now.reader
+    lost = before["everybody"] and not after["everybody"]
+    if lost or any({*before[each]} - {*after[each]} for each in ("managed", "seen")):
+        raise Forbidden("your rights changed while the report was made, ask again")
 
 
 async def _asked(request: web.Request, query: ReportQuery) -> Asked:
@@ -148,7 +199,7 @@ async def show_timesheet(request: web.Request) -> web.StreamResponse:
 def _as_csv(sheet: Any, days: list[date]) -> web.StreamResponse:
     """A time sheet as a table: minutes of the days, and the hours of all."""
     text = io.StringIO(newline="")
-    lines = csv.writer(text)
+    lines = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     lines.writerow(["project", "card", "title", "description", *days, "total", "hours"])
     for row in msgspec.json.decode(sheet["rows"]):
         project, card = row["project"] or {}, row["card"] or {}

@@ -72,7 +72,7 @@ async def update_settings(request: web.Request) -> web.Response:
 
     Null is the default again. When one value is wrong, or a key unknown, nothing changes. An API
     key cannot change the mail server: who reads the mail can set passwords; nor from where API keys
-    may be used.
+    may be used, nor to which private addresses webhooks go.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     fields = _sent(request[BODY])
@@ -143,6 +143,11 @@ def _refuse_keys(actor: Actor, fields: dict[str, Any]) -> None:
     if actor.session_id is None and any(name.startswith("smtp_") for name in fields):
         raise Forbidden(
             "an API key cannot change the mail server; sign in", code="sign_in_required"
+        )
+    if actor.session_id is None and "webhook_allow_private" in fields:
+        raise Forbidden(
+            "an API key cannot change which private addresses are posted to; sign in",
+            code="sign_in_required",
         )
     if actor.session_id is None and "api_allowed_ips" in fields:
         raise Forbidden(

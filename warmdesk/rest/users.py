@@ -105,7 +105,8 @@ async def update_me(request: web.Request) -> web.Response:
     async def work(change: Change) -> str:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
         _refuse_unproved(before, fields, proved)
-        after = await accounts.rewrite(change, before, fields, settings=True)
+        kept = await accounts.as_kept(change.connection, fields)
+        after = await accounts.rewrite(change, before, kept, settings=True)
         if after is None:
             return str(before["me"])
         if json.loads(after["me"])["email"] != json.loads(before["me"])["email"]:
@@ -419,7 +420,8 @@ async def update_user(request: web.Request) -> web.Response:
         _refuse_to_wake(actor, json.loads(before["fields"]), fields)
         if is_own:
             _refuse_unproved(before, fields, proved)
-        after = await accounts.rewrite(change, before, fields, new_hash=new_hash)
+        kept = await accounts.as_kept(change.connection, fields)
+        after = await accounts.rewrite(change, before, kept, new_hash=new_hash)
         if after is None:
             return str(before["account"])
         if fields.get("is_active") is False or new_hash is not None:
@@ -513,8 +515,6 @@ def _sent(request: web.Request) -> dict[str, Any]:
         if foreign and not request.app[DESK].settings.foreign_pictures:
             sentence = "must be a picture of this server: POST it to /users/me/avatar"
             raise field_error("avatar_url", "not_one_of", sentence)
-    if "email" in fields:
-        fields["email"] = fields["email"].lower()
     if "notify" in fields:
         fields["notify"] = {
             kind: choice

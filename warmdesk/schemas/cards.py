@@ -36,13 +36,19 @@ TIME = (
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 NO_DATE = "must be a date, YYYY-MM-DD"
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+"""The years of a date: before and after them there is none to plan for, programs send the zero of
+their language by mistake, and Python and PostgreSQL disagree about the ends of the calendar.
+"""
 DayIn = Annotated[
     str,
     Meta(
         max_length=64,
         pattern=rf"^(?:{DATE}(?:{TIME})?)?$(?!\n)",
         extra={"otherwise": NO_DATE},
-        description="YYYY-MM-DD, or RFC 3339 of which the date is kept",
+        description=(
+            f"YYYY-MM-DD, or RFC 3339 of which the date is kept; from {FIRST_YEAR} to {LAST_YEAR}"
+        ),
         examples=["2026-04-04"],
     ),
 ]
@@ -67,14 +73,20 @@ DAY = re.compile(rf"({DATE})(?:{TIME})?")
 
 
 def day(text: str, field: str) -> date:
-    """The date of ``YYYY-MM-DD`` or of an RFC 3339 time, as written there; 400 otherwise."""
+    """The date of ``YYYY-MM-DD`` or of an RFC 3339 time, as written there; 400 otherwise, and for
+    one of a year that no date here has.
+    """
     found = DAY.fullmatch(text)
     try:
         if found is None:
             raise ValueError
-        return date.fromisoformat(found[1])
+        one = date.fromisoformat(found[1])
     except ValueError as error:
         raise field_error(field, "bad_format", NO_DATE) from error
+    if not FIRST_YEAR <= one.year <= LAST_YEAR:
+        text = f"must be of a year from {FIRST_YEAR} to {LAST_YEAR}"
+        raise field_error(field, "out_of_range", text)
+    return one
 
 
 def tag_names(names: list[str], field: str = "tags") -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from warmdesk.schemas import Body, Day, Id, Shape, Timestamp
-from warmdesk.schemas.cards import DayIn
+from warmdesk.schemas.cards import FIRST_YEAR, LAST_YEAR, DayIn
 from warmdesk.schemas.time_entries import EntryCard, EntryProject, Slug, TimeEntry
 from warmdesk.schemas.users import UserRef
 
@@ -16,7 +16,7 @@ Period = Literal["all", "year", "month", "week", "day", "custom"]
 GroupBy = Literal["project", "user", "card", "day", "week", "month"]
 Format = Literal["json", "csv", "xlsx", "pdf"]
 SheetFormat = Literal["json", "csv"]
-Year = Annotated[int, Meta(ge=1, le=9998, examples=[2026])]
+Year = Annotated[int, Meta(ge=FIRST_YEAR, le=LAST_YEAR, examples=[2026])]
 Month = Annotated[int, Meta(ge=1, le=12, examples=[4])]
 Week = Annotated[int, Meta(ge=1, le=53, description="ISO 8601", examples=[17])]
 Ids = Annotated[

@@ -406,8 +406,8 @@ def sender(value: str) -> tuple[str, str] | None:
     """The name and the address of a sender; None when it is not exactly one."""
     try:
         header: Any = HeaderRegistry()("from", value)
-    except (MessageError, ValueError, IndexError):
-        return None
+    except (MessageError, ValueError, IndexError, AttributeError, TypeError):
+        return None  # Python's parser stumbles in many ways
     if header.defects or len(header.addresses) != 1:
         return None
     found = header.addresses[0]

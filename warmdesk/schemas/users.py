@@ -16,10 +16,11 @@ from warmdesk.schemas.pages import PageQuery
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 ONE_LINE = {"otherwise": "must be one line, without control characters"}
 
+LONGEST_EMAIL = 255
 Email = Annotated[
     str,
     Meta(
-        max_length=255,
+        max_length=LONGEST_EMAIL,
         pattern=r'^[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+@[^@\s\x00-\x1f\x7f<>,;:"()\[\]\\]+$(?!\n)',
         examples=["alice@example.com"],
         extra={"otherwise": "is no e-mail address"},

@@ -54,11 +54,15 @@ const Picture = live((_, self) => {
 const Names = live((_, self) => {
   const mine = me.value;
   const first = Object.fromEntries(FIELDS.map((name) => [name, mine[name] ?? ""]));
-  const form = formOf(self, first, async (values) => {
-    me.value = await call("PUT", "/users/me", values);
+  // The address is the way back in: who changes it shows that they know the password.
+  const form = formOf(self, { ...first, current_password: "" }, async ({ current_password, ...values }) => {
+    const proof = values.email === me.peek().email ? {} : { current_password };
+    me.value = await call("PUT", "/users/me", { ...values, ...proof });
+    form.values.value = { ...form.values.peek(), current_password: "" };
     notice(t("me.saved"));
   });
-  return html`<${Form} form=${form} fields=${FIELDS} word=${t("ui.save")}>
+  const moves = form.values.value.email !== mine.email;
+  return html`<${Form} form=${form} fields=${[...FIELDS, "current_password"]} word=${t("ui.save")}>
     <${Field} label=${t("me.username")} value=${mine.username} readonly hint=${t("me.username_hint")} autocomplete="username" />
     <${Field} ...${form.field("display_name")} label=${t("me.display_name")} hint=${t("me.display_name_hint")} autocomplete="name" />
     <div class="me-two">
@@ -66,6 +70,8 @@ const Names = live((_, self) => {
       <${Field} ...${form.field("last_name")} label=${t("me.last_name")} autocomplete="family-name" />
     </div>
     <${Field} ...${form.field("email")} kind="email" label=${t("me.email")} autocomplete="email" required />
+    ${moves && html`<${Field} ...${form.field("current_password")} kind="password" label=${t("door.current_password")}
+      autocomplete="current-password" required />`}
   <//>`;
 });
 
