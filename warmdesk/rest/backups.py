@@ -152,8 +152,9 @@ async def list_backups(request: web.Request) -> web.Response:
     errors=(404,),
 )
 async def download_backup(request: web.Request) -> web.StreamResponse:
-    """Download a backup. It holds the hashes of all passwords: of API keys only one without scopes
-    or with `backup` may.
+    """Download a backup.
+
+    It holds the hashes of all passwords: an API key with scopes needs `backup`.
     """
     path = await _find(request)
     size = path.stat().st_size
