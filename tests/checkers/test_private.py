@@ -178,7 +178,7 @@ async def test_as_it_is_everybody_is_told_what_they_may_see(
         ),
         (
             "forget_notifications",
-            "if cardinality(ids_) = 0 then",
+            "if cardinality(ids_ || done_) = 0 then",
             "if true then",
             "is left to user 5, who left conversation 1",
         ),

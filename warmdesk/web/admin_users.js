@@ -1,10 +1,10 @@
 /* All accounts: to find, to make, to invite. */
 import { call } from "./api.js";
 import { AdminUser } from "./admin_user.js";
-import { FormEnd, Once, kept, sends } from "./forms.js";
-import { ago, dateTime } from "./format.js";
+import { FormEnd, kept, sends } from "./forms.js";
+import { ago } from "./format.js";
 import { PageList, pages } from "./pages.js";
-import { Invitations } from "./project_settings_people.js";
+import { Invitations, Invite } from "./project_settings_people.js";
 import { Avatar, Button, Dialog, Empty, Field } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -33,32 +33,6 @@ const NewUser = live(({ close, made }, self) => {
       <${Field} ...${form.field("global_role")} kind="select" label=${t("admin.role")} options=${roleOptions()} hint=${t(`admin.role_${values.global_role}_text`)} />
       <${FormEnd} form=${form} word=${t("admin.user_make")} cancel=${close} off=${() => !form.get("username").trim() || !form.get("email").trim() || !form.get("password")} />
     </form><//>`;
-});
-
-/** Makes a link by which somebody gets an account. */
-const Invite = live(({ close, made }, self) => {
-  const form = kept(self, "form", () => ({ email: "", global_role: "user" }));
-  self.made ??= signal(null);
-  const send = async () => {
-    const { email, global_role } = form.values.peek();
-    const body = { global_role, ...(email.trim() && { email: email.trim() }) };
-    const answer = await form.send(() => call("POST", "/admin/invitations", body, { key: form.key(body) }));
-    if (!answer) return;
-    self.made.value = answer;
-    made();
-  };
-  const done = self.made.value;
-  return html`<${Dialog} title=${t("project_settings.invite")} close=${close}>
-    ${done
-      ? html`<div class="sheet-body"><p>${done.mail ? t("project_settings.invite_mailed", { email: done.email }) : t("project_settings.invite_give")}</p>
-          <${Once} label=${t("project_settings.invite_link")} text=${done.url} />
-          <p class="page-note">${t("project_settings.invite_until", { time: dateTime(done.expires_at) })}</p></div>
-          <footer class="sheet-foot"><${Button} kind="main" onClick=${close}>${t("ui.done")}<//></footer>`
-      : html`<form class="forms sheet-body" onSubmit=${sends(send)}>
-          <${Field} ...${form.field("email")} kind="email" label=${t("project_settings.invite_email")} autofocus autocomplete="off" hint=${t("project_settings.invite_hint")} />
-          <${Field} ...${form.field("global_role")} kind="select" label=${t("admin.role")} options=${roleOptions()} />
-          <${FormEnd} form=${form} word=${t("project_settings.invite_make")} cancel=${close} />
-        </form>`}<//>`;
 });
 
 const Row = ({ account, open }) => html`<li class=${account.is_active && !account.deleted_at ? "page-row" : "page-row off"}>
@@ -110,7 +84,8 @@ export const Users = live((props, self) => {
       list.put(account);
       self.open.value = account.id;
     }} />`}
-    ${open === "invite" && html`<${Invite} close=${close} made=${() => invitations.again()} />`}
+    ${open === "invite" && html`<${Invite} path="/admin/invitations" close=${close} made=${() => invitations.again()}
+      role=${{ name: "global_role", label: t("admin.role"), options: roleOptions(), first: "user" }} />`}
     ${typeof open === "number" && html`<${AdminUser} key=${open} id=${open} close=${close} changed=${(account) => list.put(account)} gone=${(id) => {
       list.drop(id);
       close();

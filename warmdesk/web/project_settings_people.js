@@ -43,14 +43,16 @@ const Add = live(({ slug, mine, close }, self) => {
     </form><//>`;
 });
 
-/** Makes a link by which somebody comes in, with a mail or without. */
-const Invite = live(({ slug, mine, close, made }, self) => {
-  const form = kept(self, "form", () => ({ email: "", role: "member" }));
+/** Makes a link by which somebody comes in, with a mail or without. `role` says what as: its `name` in
+ * the body, its `label`, the `options` and the `first` of them.
+ */
+export const Invite = live(({ path, role, close, made }, self) => {
+  const form = kept(self, "form", () => ({ email: "", [role.name]: role.first }));
   self.made ??= signal(null);
   const send = async () => {
-    const { email, role } = form.values.peek();
-    const body = { role, ...(email.trim() && { email: email.trim() }) };
-    const answer = await form.send(() => call("POST", `/projects/${slug}/invitations`, body, { key: form.key(body) }));
+    const { email, ...rest } = form.values.peek();
+    const body = { ...rest, ...(email.trim() && { email: email.trim() }) };
+    const answer = await form.send(() => call("POST", path, body, { key: form.key(body) }));
     if (answer) {
       self.made.value = answer;
       made();
@@ -65,7 +67,7 @@ const Invite = live(({ slug, mine, close, made }, self) => {
           <footer class="sheet-foot"><${Button} kind="main" onClick=${close}>${t("ui.done")}<//></footer>`
       : html`<form class="forms sheet-body" onSubmit=${sends(send)}>
           <${Field} ...${form.field("email")} kind="email" label=${t("project_settings.invite_email")} autofocus autocomplete="off" hint=${t("project_settings.invite_hint")} />
-          <${Field} ...${form.field("role")} kind="select" label=${t("project_settings.role")} options=${rolesOf(mine)} />
+          <${Field} ...${form.field(role.name)} kind="select" label=${role.label} options=${role.options} />
           <${FormEnd} form=${form} word=${t("project_settings.invite_make")} cancel=${close} />
         </form>`}<//>`;
 });
@@ -160,5 +162,6 @@ export const People = live(({ store, slug }, self) => {
     ${manages && html`<section class="page-part"><h2>${t("project_settings.invitations")}</h2>
       <${Invitations} list=${invitations} path=${`/projects/${slug}/invitations`} roleWord=${(role) => t(`project_settings.role_${role}`)} /></section>`}
     ${self.open.value === "add" && html`<${Add} slug=${slug} mine=${mine} close=${close} />`}
-    ${self.open.value === "invite" && html`<${Invite} slug=${slug} mine=${mine} close=${close} made=${() => invitations.again()} />`}`;
+    ${self.open.value === "invite" && html`<${Invite} path=${`/projects/${slug}/invitations`} close=${close} made=${() => invitations.again()}
+      role=${{ name: "role", label: t("project_settings.role"), options: rolesOf(mine), first: "member" }} />`}`;
 }, begin);
