@@ -19,6 +19,7 @@ from tests.person import Person
 from warmdesk import inventory
 from warmdesk.bounds import KEYS, TABLES
 from warmdesk.desk import Desk
+from warmdesk.metrics.rows import ROOM, ROWS
 from warmdesk.realtime.bus import connect_redis
 
 
@@ -327,3 +328,10 @@ async def test_promtool_finds_nothing(root: Person, board: Board) -> None:
     told, _ = await tool.communicate(text.encode())
 
     assert tool.returncode == 0, told.decode()
+
+
+async def test_a_row_has_room_for_half_as_much_again(root: Person) -> None:
+    """A release that has more routes does not start otherwise."""
+    await lines(root)
+
+    assert ROWS.taken * 3 <= ROOM * 2
