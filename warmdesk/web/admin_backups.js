@@ -9,7 +9,8 @@ import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
-const NAMES = ["backup_schedule", "backup_start_time", "backup_keep", "backup_include_uploads"];
+const NAMES = ["backup_schedule", "backup_start_time", "backup_keep", "backup_include_uploads",
+  "backup_email_enabled", "backup_email_each", "backup_email_address"];
 
 /** How far a long task is: `part` from 0 to 1, or nothing where nobody knows. */
 const Progress = ({ word, part }) => html`<div class="admin-progress" role="status">

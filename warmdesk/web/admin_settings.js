@@ -20,6 +20,8 @@ const KINDS = {
   password_require_digit: "check",
   password_require_special: "check",
   backup_include_uploads: "check",
+  backup_email_enabled: "check",
+  backup_email_each: "check",
   default_locale: Object.keys(LOCALES),
   default_theme: ["system", "light", "dark"],
   smtp_security: ["auto", "tls", "starttls", "none"],

@@ -91,7 +91,7 @@ document.addEventListener("keydown", (event) => {
   const plain = !name.startsWith("Ctrl+") && !name.startsWith("Alt+");
   if (typing && plain) return;
   if (plain && event.key.length === 1 && event.key !== " " && !letters.peek()) return;
-  if (document.querySelector("[popover]:popover-open")) return;
+  if (document.querySelector('[popover="auto"]:popover-open')) return; // a menu has keys of its own
   const depth = document.querySelectorAll("dialog[open]").length;
   const pair = first && performance.now() - firstAt < SEQUENCE_MS ? `${first} ${name}` : "";
   first = "";
