@@ -167,6 +167,7 @@ RUN = {
     "bin/warmdesk": "test_commands",
     "bin/warmdesk accept-secrets": "test_commands",
     "bin/warmdesk backup": "test_commands",
+    "bin/warmdesk backup --into DIR": "test_commands",
     "bin/warmdesk backup verify FILE": "test_commands",
     "bin/warmdesk check": "test_commands",
     "bin/warmdesk create-user NAME EMAIL --admin": "test_commands",
@@ -176,6 +177,7 @@ RUN = {
     "bin/warmdesk restore FILE": "test_commands",
     "bin/warmdesk set": "test_commands",
     "set KEY VALUE": "test_commands",
+    "warmdesk reset-password": "test_commands",
     "warmdesk reset-password NAME --disable-mfa": "test_commands",
     "demo --play": "tests/test_demo.py: playing",
     "create role warmdesk login password '…'; create database warmdesk owner warmdesk": (
@@ -262,6 +264,7 @@ async def test_commands_do_what_they_are_shown_for() -> None:
         port = running.url.rpartition(":")[2]
         await do("bin/warmdesk", "create-user", more="--help")
         await do("bin/warmdesk create-user NAME EMAIL --admin", "ada was created")
+        await do("warmdesk reset-password", "", more="ada")
         await do("warmdesk reset-password NAME --disable-mfa", "")
         await do("bin/warmdesk migrate", "The schema is up to date.")
         await do("set KEY VALUE", "")
@@ -270,6 +273,8 @@ async def test_commands_do_what_they_are_shown_for() -> None:
         await do("bin/warmdesk demo", "")
         made = await do("bin/warmdesk backup", "warmdesk_backup_")
         given["FILE"] = made.partition(": ")[0]
+        given["DIR"] = f"{running.data}/elsewhere"
+        await do("bin/warmdesk backup --into DIR", "warmdesk_backup_")
         await do("bin/warmdesk backup verify FILE", "is whole")
         await do("bin/warmdesk restore FILE", "All is as it was at", more="--yes")
         await do("bin/warmdesk check", "Everything is as it must be.")

@@ -71,7 +71,7 @@ async def test_who_is_named_and_away_gets_a_mail(board: Board, mails: Mails) -> 
     (letter,) = await mails.come()
     assert letter.to == ["bob@example.org"]
     assert letter.message["Subject"] == "Alice mentioned you in Demo"
-    assert f"{SITE}/projects/demo/chat" in letter.links
+    assert f"{SITE}/p/demo/chat" in letter.links
     assert "> @bob look <b>here</b>" in letter.text
     assert "&lt;b&gt;here" in letter.page
     assert await mails.come() == []

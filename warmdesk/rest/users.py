@@ -104,8 +104,8 @@ async def update_me(request: web.Request) -> web.Response:
 
     async def work(change: Change) -> str:
         before = await sql.users.lock(change.connection, user_id=actor.user_id)
-        _refuse_unproved(before, fields, proved)
         kept = await accounts.as_kept(change.connection, fields)
+        _refuse_unproved(before, kept, proved)
         after = await accounts.rewrite(change, before, kept, settings=True)
         if after is None:
             return str(before["me"])
@@ -418,9 +418,9 @@ async def update_user(request: web.Request) -> web.Response:
         before = await sql.users.lock(change.connection, user_id=user_id)
         await change.enter()
         _refuse_to_wake(actor, json.loads(before["fields"]), fields)
-        if is_own:
-            _refuse_unproved(before, fields, proved)
         kept = await accounts.as_kept(change.connection, fields)
+        if is_own:
+            _refuse_unproved(before, kept, proved)
         after = await accounts.rewrite(change, before, kept, new_hash=new_hash)
         if after is None:
             return str(before["account"])
