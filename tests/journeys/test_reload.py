@@ -25,6 +25,7 @@ import asyncpg
 import jwt
 import pytest
 
+from tests import pace
 from tests.journeys.running import (
     SECRETS,
     Running,
@@ -442,7 +443,9 @@ async def test_a_rehearsal_without_end_is_ended(
     """By its limit, and by a stop."""
     change(
         program / "supervisor.py",
-        lambda text: text.replace("REHEARSAL_SECONDS = 1800.0", "REHEARSAL_SECONDS = 3.0"),
+        lambda text: text.replace(
+            "REHEARSAL_SECONDS = 1800.0", f"REHEARSAL_SECONDS = {6 * pace.stretch()}"
+        ),
     )
     async with configured.serve("workers = 1\n", **outside) as running:
         before = running.alive()

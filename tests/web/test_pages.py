@@ -186,7 +186,7 @@ async def test_time_is_written_down_changed_and_deleted(
 
     await button(page, f"Edit the time of {card['key']}").click()
     await button(page.get_by_role("dialog"), "Delete").click()
-    await page.get_by_role("dialog").last.get_by_role("button", name="Delete").click()
+    await page.locator("dialog.ask").get_by_role("button", name="Delete").click()
     await expect(page.get_by_role("heading", name="No time written down yet")).to_be_visible()
     assert await alice.get("/time-entries") == []
 
