@@ -59,15 +59,48 @@ def first_values(settings: Settings) -> dict[str, Any]:
     return given
 
 
-class System:
+class Stored:
+    """The settings as the table has them, and as this program says them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sealing = Sealing(settings.secret_key, settings.previous_secret_key)
+        self.first = first_values(settings)
+        self.values = SystemSettings(**self.first)
+
+    def read(self, rows: Iterable[Any]) -> SystemSettings:
+        """The settings that rows of the table say. One that cannot be read is as it was before."""
+        found = dict(self.first)
+        for row in rows:
+            key = row["key"]
+            if key in FIELDS:
+                try:
+                    found[key] = self._read(key, row["value"])
+                except (Unreadable, msgspec.ValidationError) as error:
+                    found[key] = getattr(self.values, key)
+                    log.error("system.unreadable key=%s cause=%s", key, type(error).__name__)
+        return SystemSettings(**found)
+
+    def written(self, key: str, value: Any) -> str:
+        """A value as the table keeps it."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if key in SECRET_SETTINGS and value:
+            return self.sealing.seal(str(value), _purpose(key))
+        return str(value)
+
+    def _read(self, key: str, text: str) -> Any:
+        if key in SECRET_SETTINGS and text:
+            text = self.sealing.open(text, _purpose(key))
+        return msgspec.convert(text, FIELDS[key].type, strict=False)
+
+
+class System(Stored):
     """The settings of now, and the task that keeps them so."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings)
         self.database = database
-        self.sealing = Sealing(settings.secret_key, settings.previous_secret_key)
         self.rotates = bool(settings.previous_secret_key)
-        self.first = first_values(settings)
-        self.values = SystemSettings(**self.first)
         self.on_addresses: set[Callable[[], None]] = set()
         """Called when API keys may be used from other addresses than before."""
         self._doubted = asyncio.Event()
@@ -100,32 +133,6 @@ class System:
                 for tell in self.on_addresses:
                     tell()
             await self._reseal(rows)
-
-    def read(self, rows: Iterable[Any]) -> SystemSettings:
-        """The settings that rows of the table say. One that cannot be read is as it was before."""
-        found = dict(self.first)
-        for row in rows:
-            key = row["key"]
-            if key in FIELDS:
-                try:
-                    found[key] = self._read(key, row["value"])
-                except (Unreadable, msgspec.ValidationError) as error:
-                    found[key] = getattr(self.values, key)
-                    log.error("system.unreadable key=%s cause=%s", key, type(error).__name__)
-        return SystemSettings(**found)
-
-    def written(self, key: str, value: Any) -> str:
-        """A value as the table keeps it."""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if key in SECRET_SETTINGS and value:
-            return self.sealing.seal(str(value), _purpose(key))
-        return str(value)
-
-    def _read(self, key: str, text: str) -> Any:
-        if key in SECRET_SETTINGS and text:
-            text = self.sealing.open(text, _purpose(key))
-        return msgspec.convert(text, FIELDS[key].type, strict=False)
 
     async def _reseal(self, rows: Iterable[Any]) -> None:
         """Seal what an older key sealed with the one of now."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from warmdesk.rest.outgoing import ALL, TYPES
 from warmdesk.rest.web import PAGE, site
 
 HOME = Path(__file__).parents[2] / "warmdesk" / "web"
@@ -207,3 +208,14 @@ def test_the_server_knows_the_addresses_of_the_page() -> None:
     for path, name in site().pages.items():
         assert path.startswith("/")
         assert (HOME / name).is_file(), name
+
+
+# What the server declares, too
+
+
+def test_a_webhook_can_ask_for_every_event_there_is() -> None:
+    text = (HOME / "project_settings_outgoing.js").read_text()
+    listed = re.search(r"const EVENTS = \[(.*?)\];", text, re.S)
+    assert listed is not None
+
+    assert sorted(re.findall(r'"([\w.]+)"', listed[1])) == sorted({*TYPES} - {ALL})

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.conftest import changed_settings, serving
-from tests.journeys.running import SECRETS, command
+from tests.conftest import serving
+from tests.journeys.running import command
 from tests.person import Person
+from tests.test_demo import given, settings  # noqa: F401
 from tests.web.conftest import Visit
 from warmdesk.config import Settings
 
@@ -57,23 +58,11 @@ CUT = """() => {
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def given(empty_database_url: str, redis_url: str, tmp_path: Path) -> dict[str, Any]:
-    """Settings of an installation without anybody."""
-    secrets = {name.removeprefix("WARMDESK_").lower(): value for name, value in SECRETS.items()}
-    place = {"database_url": empty_database_url, "redis_url": redis_url}
-    return place | secrets | {"file_store": tmp_path / "files", "data_dir": tmp_path}
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest, given: dict[str, Any]) -> Settings:
-    urls = {name: given[name] for name in ("database_url", "redis_url")}
-    return changed_settings(request, **urls)
-
-
 @pytest.mark.long
 async def test_every_screen_at_every_width_in_both_themes(
-    given: dict[str, Any], settings: Settings, visit: Visit
+    given: dict[str, Any],  # noqa: F811
+    settings: Settings,  # noqa: F811
+    visit: Visit,
 ) -> None:
     status, out, aside = await command("demo", "--json", **given)
     assert status == 0, aside

@@ -215,7 +215,7 @@ class Messages:
                 self._stuck[place] = time.monotonic()
                 if not await self._send(self._group(partial(_is_for, place)), patience):
                     await asyncio.sleep(AGAIN_SECONDS)
-        except BaseException:
+        except BaseException:  # cancelled, most likely: no other would answer the senders
             self._end()
             raise
         finally:

@@ -23,7 +23,7 @@ from warmdesk.commands.shared import Mistake, Status, answer, aside, reached
 from warmdesk.config import Settings
 from warmdesk.db import migrations
 from warmdesk.db.queries import sql
-from warmdesk.system import System
+from warmdesk.system import Stored
 
 EXAMPLE = "warmdesk backup"
 JSON = True
@@ -97,8 +97,7 @@ async def _is_ours(connection: Any) -> bool:
 async def _kept(
     settings: Settings, mine: Turn, connection: Any, *, include_files: bool, progress: Progress
 ) -> Backup:
-    system = System(settings, database=None)  # type: ignore[arg-type]
-    values = system.read(await sql.settings.all(connection))
+    values = Stored(settings).read(await sql.settings.all(connection))
     return await keep(
         mine, settings, values, connection, include_files=include_files, progress=progress
     )

@@ -34,7 +34,7 @@ from warmdesk.embedded import EmbeddedError
 from warmdesk.errors import WarmDeskError
 from warmdesk.listeners import StartError
 from warmdesk.schemas.settings import SystemSettings
-from warmdesk.system import System, first_values
+from warmdesk.system import Stored, first_values
 
 EXAMPLE = "warmdesk doctor"
 JSON = True
@@ -132,8 +132,8 @@ async def _known(settings: Settings) -> Known:
         return Known(None, first)
     try:
         installation: str = await sql.server.installation(connection)
-        system: Any = System(settings, database=None)  # type: ignore[arg-type]
-        return Known(installation, system.read(await sql.settings.all(connection)))
+        rows = await sql.settings.all(connection)
+        return Known(installation, Stored(settings).read(rows))
     except (*BROKEN, asyncpg.PostgresError, WarmDeskError):
         return Known(None, first)
     finally:

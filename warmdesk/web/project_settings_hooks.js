@@ -1,19 +1,15 @@
 /* Webhooks of a project: addresses by which other programs tell it something. */
 import { call } from "./api.js";
-import { FormEnd, Once, doing, kept, sends } from "./forms.js";
+import { FormEnd, doing, kept, sends } from "./forms.js";
 import { ago, dateTime } from "./format.js";
-import { Outgoing } from "./project_settings_outgoing.js";
-import { Button, Dialog, Empty, Field, Loading, Menu, confirm, load, notice } from "./ui.js";
-import { html, live, signal } from "./view.js";
+import { HookList } from "./project_settings_hook_list.js";
+import { OUTGOING } from "./project_settings_outgoing.js";
+import { Button, Dialog, Field, Loading, load, notice } from "./ui.js";
+import { html, live } from "./view.js";
 import { t } from "./words.js";
 
 const TYPES = { generic: null, github: "GitHub", gitlab: "GitLab", gitea: "Gitea", forgejo: "Forgejo" };
 const typeName = (type) => TYPES[type] ?? t("project_settings.hook_generic");
-
-/** An address that is told once. */
-const Told = ({ hook, close }) => html`<${Dialog} title=${t("project_settings.hook_made")} close=${close}>
-  <div class="sheet-body"><p>${t("project_settings.hook_once")}</p><${Once} label=${t("project_settings.hook_address")} text=${hook.url} /></div>
-  <footer class="sheet-foot"><${Button} kind="main" onClick=${close}>${t("ui.done")}<//></footer><//>`;
 
 /** Asks for a webhook, a new one or one that is there. */
 const Edit = live(({ path, hook, close, done }, self) => {
@@ -57,51 +53,28 @@ const Deliveries = live(({ path, hook, close }, self) => {
       : html`<p class="page-note">${t("project_settings.deliveries_none")}</p>`}<//></div><//>`;
 });
 
-const Incoming = live(({ store, slug }, self) => {
-  self.open ??= signal(null);
-  const path = `/projects/${slug}/webhooks`;
-  const held = load(self, "hooks", () => call("GET", path));
-  const again = () => held.peek().again();
-  const close = () => (self.open.value = null);
-  const open = self.open.value;
-  const isArchived = store.project.value.is_archived;
-  const enable = (hook) => doing(() => call("PUT", `${path}/${hook.id}`, { enabled: !hook.enabled })).then(again);
-  const renew = async (hook) => {
-    if (!(await confirm(t("project_settings.hook_renew_ask", { name: hook.name }), { danger: true, word: t("project_settings.hook_renew") }))) return;
-    doing(async () => (self.open.value = { told: await call("POST", `${path}/${hook.id}/regenerate`) })).then(again);
-  };
-  const remove = async (hook) => {
-    if (!(await confirm(t("project_settings.hook_delete_ask", { name: hook.name }), { danger: true, word: t("ui.delete") }))) return;
-    doing(() => call("DELETE", `${path}/${hook.id}`)).then(again);
-  };
-  const acts = (hook) => [
-    { label: t("project_settings.deliveries"), icon: "history", do: () => (self.open.value = { log: hook }) },
-    !isArchived && { label: t("ui.edit"), icon: "edit", do: () => (self.open.value = { edit: hook }) },
-    !isArchived && { label: hook.enabled ? t("project_settings.turn_off") : t("project_settings.turn_on"), icon: "mute", do: () => enable(hook) },
-    !isArchived && { label: t("project_settings.hook_renew"), icon: "lock", do: () => renew(hook) },
-    { label: t("ui.delete"), icon: "trash", danger: true, line: true, do: () => remove(hook) },
-  ];
-  const done = (answer) => {
-    self.open.value = answer.url ? { told: answer } : null;
-    again();
-  };
-  return html`
-    <header class="page-head"><h2>${t("project_settings.incoming")}</h2>
-      ${!isArchived && html`<${Button} kind="main" icon="add" onClick=${() => (self.open.value = { edit: {} })}>${t("project_settings.hook_new")}<//>`}</header>
-    <p class="page-note">${t("project_settings.incoming_text")}</p>
-    <${Loading} of=${held}>${(hooks) => hooks.length
-      ? html`<ul class="page-rows">${hooks.map((hook) => html`<li key=${hook.id} class=${hook.enabled ? "page-row" : "page-row off"}>
-          <span class="grow"><span class="page-name">${hook.name}</span> <code class="page-fact">…${hook.token_hint}</code>
-            <small class="page-fact">${typeName(hook.type)}${hook.has_secret ? ` · ${t("project_settings.signed")}` : ""}${hook.enabled ? "" : ` · ${t("project_settings.is_off")}`} ·
-              ${" "}${hook.last_delivery_at ? `${ago(hook.last_delivery_at)} (${hook.last_status})` : t("project_settings.never_used")}</small></span>
-          <${Menu} label=${t("project_settings.acts_of", { name: hook.name })} items=${acts(hook)} /></li>`)}</ul>`
-      : html`<${Empty} icon="link" title=${t("project_settings.hooks_none")} text=${t("project_settings.hooks_none_text")} />`}<//>
-    ${open?.edit && html`<${Edit} path=${path} hook=${open.edit} close=${close} done=${done} />`}
-    ${open?.told && html`<${Told} hook=${open.told} close=${close} />`}
-    ${open?.log && html`<${Deliveries} path=${path} hook=${open.log} close=${close} />`}`;
-});
+const used = (hook) => [
+  typeName(hook.type),
+  hook.has_secret && t("project_settings.signed"),
+  !hook.enabled && t("project_settings.is_off"),
+  hook.last_delivery_at ? `${ago(hook.last_delivery_at)} (${hook.last_status})` : t("project_settings.never_used"),
+].filter(Boolean).join(" · ");
+
+const INCOMING = {
+  path: "webhooks",
+  icon: "link",
+  words: () => ({
+    title: t("project_settings.incoming"), make: t("project_settings.hook_new"), text: t("project_settings.incoming_text"),
+    none: t("project_settings.hooks_none"), noneText: t("project_settings.hooks_none_text"),
+  }),
+  Edit,
+  Log: Deliveries,
+  facts: (hook) => html`<code class="page-fact">…${hook.token_hint}</code> <small class="page-fact">${used(hook)}</small>`,
+  once: (answer) => answer.url && { text: t("project_settings.hook_once"), label: t("project_settings.hook_address"), value: answer.url },
+  renews: (hook) => t("project_settings.hook_renew_ask", { name: hook.name }),
+};
 
 /** The programs that tell a project something, and those that are told. */
 export const Hooks = ({ store, slug }) => html`
-  <${Incoming} store=${store} slug=${slug} />
-  <section class="page-part"><${Outgoing} store=${store} slug=${slug} /></section>`;
+  <${HookList} store=${store} slug=${slug} kind=${INCOMING} />
+  <section class="page-part"><${HookList} store=${store} slug=${slug} kind=${OUTGOING} /></section>`;

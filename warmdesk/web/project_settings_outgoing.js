@@ -1,14 +1,15 @@
 /* Outgoing webhooks of a project: addresses to which its events are sent. */
 import { call } from "./api.js";
-import { FormEnd, Once, doing, kept, sends } from "./forms.js";
+import { FormEnd, kept, sends } from "./forms.js";
 import { dateTime } from "./format.js";
-import { Button, Dialog, Empty, Field, Loading, Menu, Picker, confirm, load } from "./ui.js";
-import { html, live, signal } from "./view.js";
+import { Dialog, Field, Loading, Picker, load } from "./ui.js";
+import { html, live } from "./view.js";
 import { t } from "./words.js";
 
 /** Types of a project's events that programs ask for; those of a webhook that are not here stay in it. */
 const EVENTS = [
   "board.card_created", "board.card_updated", "board.card_moved", "board.card_deleted", "board.card_restored",
+  "board.cards_reordered",
   "board.column_created", "board.column_updated", "board.column_deleted", "board.columns_reordered",
   "board.label_created", "board.label_updated", "board.label_deleted",
   "board.comment_created", "board.comment_updated", "board.comment_deleted",
@@ -17,7 +18,8 @@ const EVENTS = [
   "chat.message", "chat.message_updated", "chat.message_deleted", "chat.reaction_updated",
   "topic.created", "topic.updated", "topic.deleted", "topic.reply_created", "topic.reply_updated", "topic.reply_deleted",
   "project.updated", "project.archived", "project.unarchived",
-  "project.member_added", "project.member_updated", "project.member_removed",
+  "project.member_added", "project.member_updated", "project.member_removed", "project.guest_updated",
+  "gone",
 ];
 const ALL = "*";
 
@@ -76,43 +78,18 @@ const stateOf = (hook) => {
   return hook.state === "parked" ? t("project_settings.parked") : t("project_settings.state_ok");
 };
 
-/** The addresses that a project's events go to. */
-export const Outgoing = live(({ store, slug }, self) => {
-  self.open ??= signal(null);
-  const path = `/projects/${slug}/outgoing-webhooks`;
-  const held = load(self, "hooks", () => call("GET", path));
-  const again = () => held.peek().again();
-  const close = () => (self.open.value = null);
-  const open = self.open.value;
-  const isArchived = store.project.value.is_archived;
-  const remove = async (hook) => {
-    if (!(await confirm(t("project_settings.hook_delete_ask", { name: hook.name }), { danger: true, word: t("ui.delete") }))) return;
-    doing(() => call("DELETE", `${path}/${hook.id}`)).then(again);
-  };
-  const acts = (hook) => [
-    { label: t("project_settings.deliveries"), icon: "history", do: () => (self.open.value = { log: hook }) },
-    !isArchived && { label: t("ui.edit"), icon: "edit", do: () => (self.open.value = { edit: hook }) },
-    !isArchived && { label: hook.enabled ? t("project_settings.turn_off") : t("project_settings.turn_on"), icon: "mute",
-      do: () => doing(() => call("PUT", `${path}/${hook.id}`, { enabled: !hook.enabled })).then(again) },
-    { label: t("ui.delete"), icon: "trash", danger: true, line: true, do: () => remove(hook) },
-  ];
-  const done = (answer) => {
-    self.open.value = answer.secret ? { told: answer } : null;
-    again();
-  };
-  return html`
-    <header class="page-head"><h2>${t("project_settings.outgoing")}</h2>
-      ${!isArchived && html`<${Button} kind="main" icon="add" onClick=${() => (self.open.value = { edit: {} })}>${t("project_settings.outgoing_new")}<//>`}</header>
-    <p class="page-note">${t("project_settings.outgoing_text")}</p>
-    <${Loading} of=${held}>${(hooks) => hooks.length
-      ? html`<ul class="page-rows">${hooks.map((hook) => html`<li key=${hook.id} class=${hook.enabled ? "page-row" : "page-row off"}>
-          <span class="grow"><span class="page-name">${hook.name}</span> <span class="page-fact">${hook.url}</span>
-            <small class=${hook.state === "ok" ? "page-fact" : "page-fact warn"}>${stateOf(hook)} · ${hook.events.includes(ALL) ? t("project_settings.events_all") : t("project_settings.events_n", { n: hook.events.length })}</small></span>
-          <${Menu} label=${t("project_settings.acts_of", { name: hook.name })} items=${acts(hook)} /></li>`)}</ul>`
-      : html`<${Empty} icon="send" title=${t("project_settings.outgoing_none")} text=${t("project_settings.outgoing_none_text")} />`}<//>
-    ${open?.edit && html`<${Edit} path=${path} hook=${open.edit} close=${close} done=${done} />`}
-    ${open?.told && html`<${Dialog} title=${t("project_settings.hook_made")} close=${close}>
-      <div class="sheet-body"><p>${t("project_settings.outgoing_once")}</p><${Once} label=${t("project_settings.secret")} text=${open.told.secret} /></div>
-      <footer class="sheet-foot"><${Button} kind="main" onClick=${close}>${t("ui.done")}<//></footer><//>`}
-    ${open?.log && html`<${Log} path=${path} hook=${open.log} close=${close} again=${again} />`}`;
-});
+/** The addresses that a project's events go to, as `HookList` wants them. */
+export const OUTGOING = {
+  path: "outgoing-webhooks",
+  icon: "send",
+  words: () => ({
+    title: t("project_settings.outgoing"), make: t("project_settings.outgoing_new"), text: t("project_settings.outgoing_text"),
+    none: t("project_settings.outgoing_none"), noneText: t("project_settings.outgoing_none_text"),
+  }),
+  Edit,
+  Log,
+  facts: (hook) => html`<span class="page-fact">${hook.url}</span>
+    <small class=${hook.state === "ok" ? "page-fact" : "page-fact warn"}>${stateOf(hook)} · ${hook.events.includes(ALL)
+      ? t("project_settings.events_all") : t("project_settings.events_n", { n: hook.events.length })}</small>`,
+  once: (answer) => answer.secret && { text: t("project_settings.outgoing_once"), label: t("project_settings.secret"), value: answer.secret },
+};
