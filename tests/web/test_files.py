@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from warmdesk.rest.outgoing import ALL, TYPES
+from warmdesk.rest.outgoing import TYPES
 from warmdesk.rest.web import PAGE, site
+from warmdesk.schemas.outgoing import ALL
 
 HOME = Path(__file__).parents[2] / "warmdesk" / "web"
 OWN = sorted(HOME.glob("*.js"))
