@@ -52,6 +52,13 @@ passwords.NICENESS = 0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the journeys that take long")
+    parser.addoption(
+        "--slow-browser",
+        type=float,
+        default=1,
+        metavar="N",
+        help="what a page computes takes N times as long: finds tests that are ahead of their page",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -115,10 +115,13 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def visit(chromium: Browser, url: str) -> AsyncIterator[Visit]:
+async def visit(
+    request: pytest.FixtureRequest, chromium: Browser, url: str
+) -> AsyncIterator[Visit]:
     """Opens browsers: ``await visit("alice", "/p/demo", width=390)``; without a name nobody is
     signed in.
     """
+    slower = request.config.getoption("slow_browser")
     visitors: list[Visitor] = []
     async with AsyncExitStack() as stack:
 
@@ -143,6 +146,9 @@ async def visit(chromium: Browser, url: str) -> AsyncIterator[Visit]:
             context.on("page", visitor.watch)
             visitor.watch(visitor.page)
             visitors.append(visitor)
+            if slower > 1:
+                session = await context.new_cdp_session(visitor.page)
+                await session.send("Emulation.setCPUThrottlingRate", {"rate": slower})
             await visitor.page.goto(at + path)
             return visitor
 

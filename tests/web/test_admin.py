@@ -51,7 +51,8 @@ async def test_an_account_is_made_changed_deleted_and_brought_back(
     found = [each for each in await root.get("/users") if each["username"] == "mallory"]
     assert (found[0]["global_role"], found[0]["must_change_password"]) == ("viewer", True)
     await button(page, "Delete the account").click()
-    await page.get_by_role("dialog").last.get_by_role("button", name="Delete").click()
+    asked = page.get_by_role("dialog", name="Are you sure?")
+    await asked.get_by_role("button", name="Delete").click()
     await expect(page.get_by_text(re.compile("^Deleted on 20"))).to_be_visible()
     await button(page, "Bring back").click()
     await expect(button(page, "Delete the account")).to_be_visible()

@@ -8,7 +8,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.conftest import Board
 from tests.person import Person
-from tests.web.conftest import Visit
+from tests.web.conftest import Visit, by_label
 
 
 def dialog(page: Page) -> Locator:
@@ -26,14 +26,14 @@ async def test_what_is_written_on_a_card_others_see(
     await page.keyboard.press("Enter")
     await expect(other.get_by_role("heading", name="Fix the front door")).to_be_visible()
     await page.get_by_role("button", name="Add a description").click()
-    await page.get_by_label("Description", exact=True).last.fill("It **squeaks**.")
+    await page.get_by_role("textbox", name="Description", exact=True).fill("It **squeaks**.")
     await page.keyboard.press("Control+Enter")
     await expect(other.locator(".md strong")).to_have_text("squeaks")
     await page.get_by_role("button", name="Add a checklist").click()
-    await page.keyboard.type("Oil")
-    await page.keyboard.press("Enter")
-    await page.keyboard.type("Test")
-    await page.keyboard.press("Enter")
+    await expect(by_label(page, "New step")).to_be_focused()
+    for step in ("Oil", "Test"):
+        await page.keyboard.type(step)
+        await page.keyboard.press("Enter")
     await expect(other.locator(".card-item")).to_have_text(["Oil", "Test"])
     await page.get_by_role("checkbox", name="Oil").check()
     await expect(other.get_by_role("checkbox", name="Oil")).to_be_checked()
@@ -77,10 +77,11 @@ async def test_comments_have_time_and_files_have_progress(
     mine, theirs = await visit("alice", "/p/demo/c/DEMO-1"), await visit("bob", "/p/demo/c/DEMO-1")
     page, other = mine.page, dialog(theirs.page)
 
-    await page.get_by_label("Comment on DEMO-1").last.fill("Done, and oiled.")
+    comment = page.get_by_role("textbox", name="Comment on DEMO-1")
+    await comment.fill("Done, and oiled.")
     await page.get_by_placeholder("0:30").fill("1:15")
     await page.keyboard.press("Tab")
-    await page.get_by_label("Comment on DEMO-1").last.press("Control+Enter")
+    await comment.press("Control+Enter")
     await expect(other.locator(".talk-row")).to_contain_text("Done, and oiled.")
     await expect(other.locator(".card-spent")).to_be_visible()
     await page.locator(".card-attach input").set_input_files(
@@ -107,15 +108,16 @@ async def test_who_both_write_see_both_texts(alice: Person, board: Board, visit:
     page = mine.page
 
     await page.get_by_role("button", name="Edit the description").click()
-    await page.get_by_label("Description", exact=True).last.fill("Mine")
+    text = page.get_by_role("textbox", name="Description", exact=True)
+    await text.fill("Mine")
     await alice.put(f"{board.path}/cards/DEMO-1", {"description": "Theirs"})
     await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
     await page.get_by_role("button", name="Save").click()
     both = page.get_by_role("alert").filter(has_text="Somebody else changed it")
     await expect(both).to_contain_text("Theirs")
-    await expect(page.get_by_label("Description", exact=True).last).to_have_value("Mine")
+    await expect(text).to_have_value("Mine")
     await page.reload()
-    await expect(page.get_by_label("Description", exact=True).last).to_have_value("Mine")
+    await expect(text).to_have_value("Mine")
     await page.get_by_role("button", name="Save").click()
     await both.get_by_role("button", name="Save mine").click()
 
@@ -177,10 +179,11 @@ async def test_copy_archive_and_delete_and_back_again(
     await expect(page.locator(".tile-title")).to_have_text(["Fix the door"])
     await page.get_by_role("button", name="Undo").click()
     await expect(page.locator(".tile-title")).to_have_text(["Fix the door", "Fix the door (copy)"])
-    await page.locator(".tile-title").last.click()
+    await page.get_by_role("link", name="Fix the door (copy)").click()
     await deed("DEMO-2", "Delete")
     await expect(page.locator(".tile-title")).to_have_text(["Fix the door"])
-    await page.get_by_role("button", name="Undo").last.click()
+    gone = page.locator(".toast", has_text="DEMO-2 is deleted")
+    await gone.get_by_role("button", name="Undo").click()
     await expect(page.locator(".tile-title")).to_have_text(["Fix the door", "Fix the door (copy)"])
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
@@ -95,6 +95,14 @@ async def test_a_link_leads_to_an_old_message(visit: Visit, alice: Person, board
     page = visitor.page
     await expect(page.locator(f'[data-id="{old["id"]}"]')).to_be_in_viewport()
     await expect(page.locator(f'[data-id="{old["id"]}"]')).to_have_class(re.compile("target"))
+    wait = "log => new Promise(done => log.addEventListener('scroll', () => done(), {once: true}))"
+    scrolled = asyncio.ensure_future(page.locator(".talk-log").evaluate(wait))
+
+    async def late(route: Route) -> None:
+        await scrolled  # what stood here has moved before the newest come
+        await route.continue_()
+
+    await page.route("**/chat/messages?*", late)
     await page.get_by_role("button", name="To the newest").click()
     newest = max(each["id"] for each in made)
     await expect(page.locator(f'[data-id="{newest}"]')).to_be_in_viewport()

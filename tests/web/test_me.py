@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from PIL import Image
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.conftest import Board, Wait
 from tests.person import PASSWORD, Person
@@ -54,6 +54,30 @@ async def test_names_and_picture(visit: Visit, board: Board, alice: Person) -> N
     await page.get_by_role("button", name="Remove the picture").click()
     await expect(page.get_by_role("button", name="Remove the picture")).to_have_count(0)
     assert (await me_of(alice))["avatar_url"] is None
+
+
+async def test_a_refusal_leaves_who_writes_elsewhere_there(visit: Visit, board: Board) -> None:
+    visitor = await visit("alice", "/me")
+    visitor.statuses.add(409)
+    page = visitor.page
+    name = by_label(page, "First name")
+
+    async def late(route: Route) -> None:
+        await name.focus()
+        await route.continue_()
+
+    await page.route("**/users/me", late)
+    await by_label(page, "Mail address").fill("bob@example.org")
+    await by_label(page, "Current password").fill(PASSWORD)
+    await page.get_by_role("button", name="Save").click()
+    await expect(by_label(page, "Mail address")).to_have_attribute("aria-invalid", "true")
+    await page.evaluate("new Promise(done => setTimeout(done, 200))")
+    await expect(name).to_be_focused()
+    await name.blur()
+    await page.get_by_role("button", name="Save").focus()
+    await page.unroute("**/users/me")
+    await page.keyboard.press("Enter")
+    await expect(by_label(page, "Mail address")).to_be_focused()
 
 
 async def test_the_look_shows_at_once_and_on_all_devices(

@@ -457,6 +457,7 @@ async def test_webhooks_of_both_ways_are_made(
     await page.get_by_role("checkbox", name="All events").uncheck()
     await page.get_by_title("Events", exact=True).click()
     await page.get_by_role("combobox", name="Events").fill("card_moved")
+    await expect(page.get_by_role("option")).to_have_count(1)
     await page.keyboard.press("Enter")
     await page.keyboard.press("Escape")
     await button(page.get_by_role("dialog"), "Save").click()

@@ -2,7 +2,7 @@
 import { settings, Unreached } from "./identity.js";
 import { Button, Field, Icon, sayError } from "./ui.js";
 import { sayField } from "./ui_load.js";
-import { html, live, signal } from "./view.js";
+import { afterRender, html, live, signal } from "./view.js";
 import { language, LANGUAGES, speak, t } from "./words.js";
 
 /** A sheet in the middle of the page, with the installation's name and its own title. */
@@ -56,14 +56,18 @@ export function formOf(self, first, send) {
       event.preventDefault();
       if (form.busy.peek()) return;
       const element = event.currentTarget;
+      const focused = document.activeElement;
       form.busy.value = true;
       form.error.value = null;
       try {
         await send(form.values.peek());
       } catch (error) {
         form.error.value = error;
-        // What has to be put right has the focus, once it is marked.
-        setTimeout(() => (element.querySelector("[aria-invalid]") ?? element.querySelector("input"))?.focus(), 50);
+        // What has to be put right has the focus, once it is marked; who went on to another field stays there.
+        afterRender(() => {
+          if (![focused, document.body].includes(document.activeElement)) return;
+          (element.querySelector("[aria-invalid]") ?? element.querySelector("input"))?.focus();
+        });
       }
       form.busy.value = false;
     },

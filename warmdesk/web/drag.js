@@ -45,8 +45,10 @@ export class Dragging {
     const id = Number(tile?.dataset.card ?? head.closest("[data-column]").dataset.column);
     if (tile && id < 0) return;
     const { clientX: x, clientY: y, pointerType: type, pointerId } = event;
-    this.one = { id, element: tile ?? head.closest("section"), isColumn: !tile, x0: x, y0: y, x, y, type, pointerId };
-    if (type === "touch") this.one.timer = setTimeout(() => this.#lift(), HOLD_MS);
+    const one = { id, element: tile ?? head.closest("section"), isColumn: !tile, x0: x, y0: y, x, y, type, pointerId };
+    this.one = one;
+    // A page that was busy meanwhile sees first where the finger went.
+    if (type === "touch") one.timer = setTimeout(() => requestAnimationFrame(() => this.one === one && this.#lift()), HOLD_MS);
     addEventListener("pointermove", this.moved, true);
     addEventListener("pointerup", this.ended, true);
     addEventListener("pointercancel", this.ended, true);

@@ -40,11 +40,15 @@ export const Goto = live(({ close }, self) => {
   const text = (self.text ??= signal(""));
   const found = (self.found ??= signal([]));
   const at = (self.at ??= signal(0));
-  const word = fold(text.value.trim());
-  const own = [...projects(word), ...(word ? here(word) : [])];
-  const known = new Set(own.map((one) => one.to));
-  const all = [...own, ...found.value.filter((one) => !known.has(one.to))].slice(0, 2 * MOST);
-  const place = Math.min(at.value, all.length - 1);
+  // Asked at a key too: who types fast is ahead of what is rendered.
+  const list = () => {
+    const word = fold(text.value.trim());
+    const own = [...projects(word), ...(word ? here(word) : [])];
+    const known = new Set(own.map((one) => one.to));
+    const all = [...own, ...found.value.filter((one) => !known.has(one.to))].slice(0, 2 * MOST);
+    return { all, place: Math.min(at.value, all.length - 1) };
+  };
+  const { all, place } = list();
   const open = (one) => {
     close();
     go(one.to);
@@ -63,6 +67,7 @@ export const Goto = live(({ close }, self) => {
   };
   const pressed = (event) => {
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const { all, place } = list();
     if (by && all.length) at.value = (place + by + all.length) % all.length;
     else if (event.key === "Enter" && all[place]) open(all[place]);
     else return;
@@ -75,6 +80,6 @@ export const Goto = live(({ close }, self) => {
       <div role="listbox" id="goto-list" aria-label=${t("goto.title")}>${all.map((one, index) => html`<div key=${one.to} id=${`goto-${index}`}
         role="option" aria-selected=${String(index === place)} class=${`option${index === place ? " at" : ""}`} onClick=${() => open(one)}>
         <${Icon} name=${one.icon} /><span>${one.label}</span><small>${one.hint}</small></div>`)}</div>
-      ${word && !all.length && html`<p class="soft" role="status">${t("ui.nothing_found")}</p>`}
+      ${text.value.trim() && !all.length && html`<p class="soft" role="status">${t("ui.nothing_found")}</p>`}
     </div><//>`;
 });

@@ -118,7 +118,7 @@ export class TalkWindow {
     this.atEnd.value = true;
     this.anchor = null;
     this.#tick.value += 1;
-    if (this.props?.hasAfter) this.props.newest?.();
+    if (this.props?.hasAfter) this.#fetch("newest", () => {}).then(() => this.#settle());
     this.#settle();
   }
 
@@ -156,9 +156,10 @@ export class TalkWindow {
     const { log, messages, props } = this;
     if (!log || this.flow || !messages) return;
     const below = log.scrollHeight - log.scrollTop - log.clientHeight;
-    const isAtEnd = below < END && this.#to === null && !props.hasAfter;
+    // On the way to the end is at the end: what scrolls meanwhile are the rows that stood here.
+    const isAtEnd = this.newest || (below < END && this.#to === null && !props.hasAfter);
     if (isAtEnd !== this.atEnd.peek()) this.atEnd.value = isAtEnd;
-    if (isAtEnd && messages.length) this.#sight(messages.at(-1).id);
+    if (isAtEnd && messages.length && !props.hasAfter) this.#sight(messages.at(-1).id);
     this.#remember();
     const [from, to] = [this.#from === null ? Math.max(0, messages.length - ROWS) : at(messages, this.#from), this.#to === null ? messages.length : at(messages, this.#to) + 1];
     if (log.scrollTop < NEAR) {
