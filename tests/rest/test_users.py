@@ -934,7 +934,8 @@ async def test_a_password_from_an_administrator_ends_all_sessions(
 async def test_a_password_i_give_myself_is_proved_and_my_own_session_survives_it(
     root: Person, anyone: Client
 ) -> None:
-    for proof, code in (({}, "required"), ({"current_password": "another"}, "incorrect")):
+    wrong = {"current_password": "another"}
+    for proof, code in ((dict[str, str](), "required"), (wrong, "incorrect")):
         body = {"password": NEXT, "theme": "dark", **proof}
         refused = await root.put(f"/users/{ROOT}", body, status=422)
         assert refused["code"] == "wrong_password"
@@ -944,8 +945,8 @@ async def test_a_password_i_give_myself_is_proved_and_my_own_session_survives_it
     assert await login_status(anyone, "root", PASSWORD) == 401
 
     assert (await root.get("/users/me"))["id"] == ROOT
-    body = {"refresh_token": root.client.refresh_token}
-    assert (await anyone.request("POST", "/auth/refresh", body)).status == 200
+    token = {"refresh_token": root.client.refresh_token}
+    assert (await anyone.request("POST", "/auth/refresh", token)).status == 200
 
 
 async def test_a_role_acts_at_once(
