@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -76,6 +77,14 @@ async def test_an_empty_database_gets_everything_and_a_second_time_nothing(bare_
     assert await migrate(bare_url) == NAMES
     assert await migrate(bare_url) == []
     assert await ask(bare_url, "select count(*) from schema_migrations") == len(NAMES)
+
+
+def test_the_release_before_finds_its_functions() -> None:
+    texts = "".join(text for folder in ("shapes", "changes") for _, text in files(folder))
+    dropped = set(re.findall(r"drop function if exists (\w+)", texts))
+    assert dropped
+    assert dropped <= set(re.findall(r"create or replace function (\w+)", texts))
+    assert "letters_to" in texts
 
 
 def test_a_migration_that_stands_is_not_edited() -> None:

@@ -164,9 +164,9 @@ async def report(
     asked: Asked,
     kind: str,
     *,
-    read: Callable[[], AbstractContextManager[Any]],
+    aside: Callable[[], AbstractContextManager[Any]],
 ) -> Made:
-    """A report as JSON, or as a file of this kind. `read`: what holds while such a file is made,
+    """A report as JSON, or as a file of this kind. `aside`: what holds while such a file is made,
     when all is read and nothing of PostgreSQL is needed any more.
     """
     spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 # it may be the answer
@@ -185,7 +185,7 @@ async def report(
         if kind == "json":
             made = spool
         else:
-            with read():
+            with aside():
                 made = await files.make(kind, spool)
         return Made(made)
     except asyncpg.QueryCanceledError as error:
@@ -208,17 +208,18 @@ class Reading(NamedTuple):
 
     async def rows(self, query: Query[..., Any], **params: Any) -> AsyncIterator[list[Any]]:
         """The rows of a statement, some at a time. `read_too_long` when there is no time left."""
-        await sql.reports.within(self.connection, milliseconds=int(self._left() * 1000) + 1)
+        await self._limit()
         cursor = await self.connection.cursor(query.statement, *query.values(params))
         while rows := await cursor.fetch(ROWS):
             yield rows
-            self._left()
+            await self._limit()
 
-    def _left(self) -> float:
+    async def _limit(self) -> None:
+        """Let PostgreSQL end what takes longer than the time that is left."""
         left = self.ends_at - time.monotonic()
         if left <= 0:
             raise too_long()
-        return left
+        await sql.reports.within(self.connection, milliseconds=int(left * 1000) + 1)
 
 
 async def _as_json(reading: Reading, asked: Asked, spool: Any) -> None:

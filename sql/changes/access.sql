@@ -26,8 +26,9 @@ $$;
 -- Fair locks. Rows that many changes read and few write (memberships, the project, an administrator's account) are entered
 -- by those who read them and held by those who write them. PostgreSQL lets readers of a locked row pass a waiting writer, for
 -- ever if they keep coming; these locks have a queue: who comes after a waiting writer waits behind it. They end with the
--- transaction. Their two numbers are a kind and an id; locks of one number (migrations, retention, the first administrator)
--- are others to PostgreSQL.
+-- transaction. Their two numbers are a kind (1 project, 2 account, 3 and 4 the room for files, 5 uploads, 6 time, 7 an address)
+-- and an id, or the hash of an address; locks of one number (migrations, retention, the first administrator) are others to
+-- PostgreSQL.
 create or replace function enter_project(project_ bigint) returns void language sql as $$
 select pg_advisory_xact_lock_shared(1, (project_ % 2147483647)::integer)
 $$;
@@ -55,7 +56,8 @@ $$;
 
 -- Somebody who is no member is going to be shown in a project: from now on it is told of another name. The account is entered,
 -- so that a name which changes now is the one shown, or is told here. Whoever assigns a guest has cards locked by then; that
--- makes no circle, since whoever changes an account waits for nothing but feeds, and who is a guest already is not waited for.
+-- makes no circle, since whoever changes an account waits for nothing but invitations and feeds, and who is a guest already is
+-- not waited for.
 create or replace function add_guest(project_ bigint, user_ bigint) returns void language plpgsql as $$
 begin
     if not exists (select 1 from project_guests g where g.user_id = user_ and g.project_id = project_) then

@@ -58,7 +58,13 @@ select
 from invitations i
 where i.email = lower(email_) and i.created_at > now() - interval '7 days'
 $$;
-drop function if exists letters_to(bigint, text);
+
+-- Only the release before asks this, which goes on serving beside this one; it goes with a migration of the next.
+create or replace function letters_to(inviter_ bigint, email_ text) returns bigint language sql stable as $$
+select coalesce(sum(i.letters), 0)
+from invitations i
+where i.email = lower(email_) and i.inviter_id = inviter_ and i.created_at > now() - interval '7 days'
+$$;
 
 -- A mail is done with, unless its lease ended and somebody else has it: it was sent, or nobody wants it any more, or no server
 -- takes it. Its invitation is locked first, as by whoever wants one mail more.

@@ -32,9 +32,14 @@ create or replace function first_sentence(body_ text) returns text language sql 
 select left(coalesce(substring(btrim(body_) from '^([^\n]*?[.!?])(?=\s|$)'), split_part(btrim(body_), E'\n', 1)), 1000)
 $$;
 
+-- Whether so many minutes lie between a beginning and an end, where there are both.
+create or replace function times_hold(minutes_ integer, start_ time, end_ time) returns boolean language sql immutable as $$
+select coalesce(minutes_ * interval '1 minute' <= end_ - start_, true)
+$$;
+
 -- The time that a comment of a locked card says from now on, beside its text of now: an entry of its author for the author's own
--- day, with the comment's first sentence, which follows the text unless somebody wrote another description. No time removes the
--- entry. Gives the entry as it is now, or was; of nulls when nothing of it differs.
+-- day, with the comment's first sentence, which follows the text unless somebody wrote another description. More minutes than lie
+-- between the entry's beginning and its end take both away. No time removes the entry. Gives the entry as it is now, or was; of nulls when nothing of it differs.
 drop function if exists log_time(card_comments, integer);
 create or replace function log_time(m card_comments, minutes_ integer, body_ text) returns time_entries language plpgsql as $$
 declare
@@ -49,6 +54,8 @@ begin
     elsif m.time_spent_minutes > 0 then
         update time_entries e set
             minutes = minutes_, updated_at = clock_timestamp(),
+            start_time = case when e.minutes = minutes_ or times_hold(minutes_, e.start_time, e.end_time) then e.start_time end,
+            end_time = case when e.minutes = minutes_ or times_hold(minutes_, e.start_time, e.end_time) then e.end_time end,
             description = case when e.description = first_sentence(m.body) then first_sentence(body_) else e.description end
         where e.comment_id = m.id and (
             e.minutes <> minutes_ or (e.description = first_sentence(m.body) and e.description <> first_sentence(body_))
@@ -191,7 +198,7 @@ begin
     if t.date < date '1970-01-01' then
         perform refuse(422, 'date: before 1970', '{"fields":{"date":"out_of_range"}}');
     end if;
-    if t.minutes * interval '1 minute' > t.end_time - t.start_time then
+    if not times_hold(t.minutes, t.start_time, t.end_time) then
         perform refuse(422, 'minutes: more than from start_time to end_time', '{"fields":{"minutes":"conflicting"}}');
     end if;
     if t.minutes is null then
@@ -383,8 +390,10 @@ begin
     elsif fields_ ?| array['start_time', 'end_time'] and t.start_time is not null and t.end_time is not null then
         t.minutes := extract(epoch from t.end_time - t.start_time)::integer / 60;
     end if;
-    select * into u from users x where x.id = t.user_id;
-    perform require_times(t, u);
+    if (t.date, t.minutes, t.start_time, t.end_time) is distinct from (old.date, old.minutes, old.start_time, old.end_time) then
+        select * into u from users x where x.id = t.user_id;
+        perform require_times(t, u);
+    end if;
     status := 200;
     messages := '{}';
     if t is distinct from old then

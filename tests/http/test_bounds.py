@@ -43,6 +43,12 @@ pytestmark = pytest.mark.timeout(60)
 LARGE = "/swagger/swagger_ui_static/swagger-ui-standalone-preset.js"
 ASK = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % LARGE.encode()
 """More than two hundred kilobytes for whoever asks; nothing of ours, which would grow."""
+REFUSED = (
+    b"GET /api/v1/ws/user HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: warmdesk, bearer.nonsense\r\n\r\n"
+)
+"""For a socket, by who is not signed in and offers our sub-protocol."""
 KIB = 1 << 10
 
 
@@ -786,6 +792,28 @@ async def test_ones_own_connections_that_hang_keep_nobody_else_out(
         for line in lines:
             line.leave()
         await until(lambda: not entrance.open and not entrance.of and not entrance.callers)
+
+
+@pytest.mark.settings(connections_per_address=5)
+async def test_a_refused_socket_gives_way(
+    counted: None, settings: Settings, board: Board, person: Invite, lines: list[Line]
+) -> None:
+    """It is kept open only so that its client hears why."""
+    async with served(settings) as server:
+        hers = person("olga", url=server.url)
+        token = await hers.token()
+        await hers.close()
+        await until(lambda: not server.bounds.entrance.open)
+        for _ in range(5):
+            line = await Line.to(server.port, REFUSED)
+            lines.append(line)
+            said = await asyncio.get_running_loop().sock_recv(line.plain, 1000)
+            assert said.startswith(b"HTTP/1.1 101 ")
+        await is_served(server, token)
+        assert [line.is_over for line in lines] == [True, True, False, False, False]
+        for line in lines:
+            line.leave()
+        await until(lambda: not server.bounds.entrance.open)
 
 
 @pytest.mark.settings(connections_per_address=5)

@@ -108,16 +108,12 @@ async def test_the_service_worker_may_serve_all_pages(http: aiohttp.ClientSessio
         assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
-async def test_pictures_of_gravatar_only_where_they_are_wanted(
+async def test_the_page_shows_pictures_of_no_other_host(
     http: aiohttp.ClientSession, root: Person
 ) -> None:
-    async def policy() -> str:
-        async with http.get("/", headers=HTML) as answer:
-            return str(answer.headers["Content-Security-Policy"])
-
-    assert "img-src 'self' blob: https://www.gravatar.com;" in await policy()
-    await root.put("/admin/system-settings", {"gravatar_enabled": False})
-    assert "img-src 'self' blob:;" in await policy()
+    assert (await root.get("/users/me"))["gravatar_url"]
+    async with http.get("/", headers=HTML) as answer:
+        assert "img-src 'self' blob:;" in answer.headers["Content-Security-Policy"]
 
 
 async def test_an_address_that_is_none_is_a_page_for_people_and_json_for_programs(

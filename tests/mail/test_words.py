@@ -21,6 +21,7 @@ from warmdesk.mail.letters import (
     invitation_letter,
     message,
     news_letter,
+    no_address,
     password_letter,
 )
 from warmdesk.mail.words import LANGUAGES, Words
@@ -115,6 +116,46 @@ def test_no_text_makes_a_header_or_a_tag(name: str, title: str, body: str, compa
         assert page is not None
         tags = set(re.findall(r"<(\w+)", page.get_content()))
         assert tags <= TAGS
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Go https://evil.example/a", "Go https: //evil[.]example/a"),
+        ("See www.evil.example/a", "See www[.]evil[.]example/a"),
+        ("(WWW.7.co)", "(WWW[.]7[.]co)"),
+        ("evil.example", "evil[.]example"),
+        ("now:evil.example:8080?x=1.2, go", "now:evil[.]example:8080?x=1[.]2, go"),
+        ("bob@evil.example.", "bob@evil[.]example."),
+        ("evil。example", "evil[.]example"),
+        ("зло.рф", "зло[.]рф"),
+        ("उदाहरण.भारत", "उदाहरण[.]भारत"),
+        ("xn--e1aybc.xn--p1ai/a", "xn--e1aybc[.]xn--p1ai/a"),
+        ("http://192.0.2.7/a", "http: //192[.]0[.]2[.]7/a"),
+        ("evil.js.example", "evil[.]js[.]example"),
+    ],
+)
+def test_no_program_finds_a_link_in_a_name(name: str, shown: str) -> None:
+    assert no_address(name) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Node.js",
+        "v1.2",
+        "v1.2.3 (beta)",
+        "e.g. Dr. No",
+        "J.R.R. Tolkien",
+        "And so on...",
+        "3.5 h",
+        "Wait...what?",
+        "ver 2.0rc1",
+        "Node.js, again",
+    ],
+)
+def test_an_ordinary_name_stays_as_it_is(name: str) -> None:
+    assert no_address(name) == name
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.person import PASSWORD, Person
 from warmdesk.schemas.auth import Registered, Tokens
 
 COOKIE = "warmdesk_refresh"
+BODY = {"username": "alice", "password": PASSWORD}
 NEWCOMER = {"email": "zoe@example.org", "username": "zoe", "password": "zoe keeps bees"}
 
 
@@ -111,6 +112,63 @@ async def test_signing_out_ends_its_session(browser: Browser, board: Board) -> N
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
     async with browser.http.get(f"{browser.url}/api/v1/users/me", headers=bearer) as answer:
         assert answer.status == 401
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_signing_out_leaves_no_session_that_nobody_can_end(
+    browser: Browser, board: Board, alice: Person, bob: Person, everything: bool
+) -> None:
+    """The access token is of another session than the cookie, which is forgotten."""
+    await browser.sign_in()
+    held = {"refresh_token": browser.token}
+    bearer = {"Authorization": f"Bearer {await bob.token()}"}
+    assert (await browser.post("/auth/logout", {"all": everything}, **bearer))[0] == 204
+
+    assert browser.token is None
+    assert (await browser.post("/auth/refresh", held))[0] == 401
+    await bob.get("/users/me", status=401)
+    await alice.get("/users/me")
+
+
+async def test_signing_out_tells_of_a_session_once(
+    browser: Browser, board: Board, alice: Person, connection: Any
+) -> None:
+    tokens = await browser.sign_in()
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    async with alice.socket("user") as own:
+        assert (await browser.post("/auth/logout", {}, **bearer))[0] == 204
+        await own.next("session.revoked")
+        assert not own.waiting()
+    told = await connection.fetchval("select count(*) from login_events where event = 'logout'")
+    assert told == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}],
+)
+async def test_no_other_site_begins_one(
+    browser: Browser, board: Board, connection: Any, alice: Person, headers: dict[str, str]
+) -> None:
+    await alice.token()
+    for path, body in (
+        ("/auth/login", BODY),
+        ("/auth/register", NEWCOMER),
+        ("/auth/mfa/verify", {"mfa_token": "x" * 43, "code": "123456"}),
+        ("/auth/refresh", {"refresh_token": alice.client.refresh_token}),
+    ):
+        status, refusal = await browser.post(path, body | {"cookie": True}, origin=None, **headers)
+        assert (status, refusal["code"]) == (403, "origin_not_allowed"), path
+        assert browser.set is None
+    assert await connection.fetchval("select count(*) from users where username = 'zoe'") == 0
+    status, _ = await browser.post("/auth/login", BODY, origin=None, **headers)
+    assert status == 200  # it gets no cookie
+
+
+async def test_a_program_may_keep_cookies(browser: Browser, board: Board) -> None:
+    status, _ = await browser.post("/auth/login", BODY | {"cookie": True}, origin=None)
+    assert status == 200
+    assert browser.token is not None
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])

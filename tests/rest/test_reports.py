@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from tests.conftest import Board, Wait
 from tests.person import Person
 from warmdesk.desk import Desk
 from warmdesk.report_files import cell, width_of, wrapped, write_pdf
+from warmdesk.reports import ROWS, Reading
 
 REPORT = "/reports/time"
 
@@ -545,6 +547,21 @@ async def test_a_document_that_is_too_long_is_refused(
     report = await alice.get(REPORT)
     assert len(report["projects"][0]["cards"]) == 20_001
     assert report["total_minutes"] == 80_004
+
+
+async def test_each_part_of_a_report_has_the_time_that_is_left(connection: Any) -> None:
+    query: Any = SimpleNamespace(
+        statement="select extract(epoch from current_setting('statement_timeout')::interval)::float"
+        f" from generate_series(1, {3 * ROWS})",
+        values=lambda _: (),
+    )
+    found = []
+    async with connection.transaction():
+        async for rows in Reading(connection, time.monotonic() + 50).rows(query):
+            found.append(rows[-1][0])
+            await asyncio.sleep(0.01)  # time passes
+    assert len(found) == 3
+    assert 50.1 > found[0] > found[1] > found[2] > 0
 
 
 async def test_empty_reports(board: Board, bob: Person) -> None:

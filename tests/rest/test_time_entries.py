@@ -284,6 +284,36 @@ async def test_start_and_end_say_the_minutes(board: Board, alice: Person) -> Non
     await alice.put(one, {"start_time": "11:00"}, status=422)
 
 
+@pytest.mark.parametrize(
+    "older", ["minutes = 120, start_time = '09:00', end_time = '10:00'", "date = '1969-12-31'"]
+)
+async def test_an_older_entry_that_cannot_be_any_more_is_described_anew(
+    board: Board, alice: Person, connection: Any, older: str
+) -> None:
+    made = await alice.post("/time-entries", {"minutes": 5})
+    one = f"/time-entries/{made['id']}"
+    await connection.execute(f"update time_entries set {older}")
+    before = await alice.get(one)
+    said = await alice.put(one, {"description": "Oiled it"})
+    assert {**said, "updated_at": 0} == {**before, "description": "Oiled it", "updated_at": 0}
+    await alice.put(one, {"minutes": before["minutes"] + 1}, status=422)
+
+
+async def test_a_comments_minutes_fit_between_start_and_end_or_there_is_neither(
+    card: dict[str, Any], alice: Person
+) -> None:
+    path = f"{CARD}/{card['id']}/comments"
+    comment = await alice.post(path, {"body": "Oiled it.", "time_spent_minutes": 30})
+    one = f"/time-entries/{(await alice.get('/time-entries'))[0]['id']}"
+    await alice.put(one, {"start_time": "09:00", "end_time": "10:00", "minutes": 30})
+    for minutes, times in ((60, ("09:00", "10:00")), (61, (None, None))):
+        body = {"body": "Oiled it.", "time_spent_minutes": minutes}
+        await alice.put(f"{path}/{comment['id']}", body)
+        entry = await alice.get(one)
+        assert entry["minutes"] == minutes
+        assert (entry["start_time"], entry["end_time"]) == times
+
+
 async def test_a_day_has_24_hours(
     card: dict[str, Any], alice: Person, bob: Person, connection: Any
 ) -> None:

@@ -931,14 +931,22 @@ async def test_a_password_from_an_administrator_ends_all_sessions(
     assert await login_status(anyone, "alice", NEXT) == 200
 
 
-async def test_my_own_session_survives_a_password_i_give_myself(
+async def test_a_password_i_give_myself_is_proved_and_my_own_session_survives_it(
     root: Person, anyone: Client
 ) -> None:
-    await root.put(f"/users/{ROOT}", {"password": NEXT})
+    wrong = {"current_password": "another"}
+    for proof, code in ((dict[str, str](), "required"), (wrong, "incorrect")):
+        body = {"password": NEXT, "theme": "dark", **proof}
+        refused = await root.put(f"/users/{ROOT}", body, status=422)
+        assert refused["code"] == "wrong_password"
+        assert refused["fields"] == {"current_password": code}
+    assert (await root.get("/users/me"))["theme"] == "system"
+    await root.put(f"/users/{ROOT}", {"password": NEXT, "current_password": PASSWORD})
+    assert await login_status(anyone, "root", PASSWORD) == 401
 
     assert (await root.get("/users/me"))["id"] == ROOT
-    body = {"refresh_token": root.client.refresh_token}
-    assert (await anyone.request("POST", "/auth/refresh", body)).status == 200
+    token = {"refresh_token": root.client.refresh_token}
+    assert (await anyone.request("POST", "/auth/refresh", token)).status == 200
 
 
 async def test_a_role_acts_at_once(

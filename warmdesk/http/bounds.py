@@ -211,7 +211,9 @@ class Bodies:
 
 
 class Caller(Protocol):
-    """A connection that is no socket, read by `warmdesk.handshake_reader` or aiohttp."""
+    """A connection that is no socket, read by `warmdesk.handshake_reader` or aiohttp, or one that
+    was refused.
+    """
 
     def is_idle(self) -> bool:
         """Nothing is asked: there is no request yet, or none after the one that is answered."""

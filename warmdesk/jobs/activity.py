@@ -4,16 +4,16 @@ A socket of a person's own that was opened with ``?projects=1`` follows no proje
 would be a room for each project of each person who is here. Instead the heads of all their
 projects' feeds are compared with what they were, in one query, and only of those that moved, or
 into which somebody came, is it looked up what each reader has of them. So a socket is told of a
-project at most once in two seconds.
+project at most once in two seconds. What moved is known as told when all were told: a turn in which
+that failed is made up for by the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,13 @@ Crowd = tuple[int, tuple[int, ...]]
 """How many have a project open, and who came last."""
 
 
+class Now(NamedTuple):
+    """The last seq of each project, and who is in it: None where Redis does not tell."""
+
+    heads: dict[int, int]
+    crowds: dict[int, Crowd | None]
+
+
 class Activity(Job):
     """See the module.
 
@@ -46,7 +53,7 @@ class Activity(Job):
     of_user   which of them each user is in who has such a socket here
     heads     the last seq of each, as it was told
     crowds    who was in each, as it was told
-    told      what was told of a project to a user last
+    told      a hash of what was told of a project to a user last
     """
 
     name = "activity"
@@ -58,7 +65,7 @@ class Activity(Job):
         self.of_user: dict[int, list[int]] = {}
         self.heads: dict[int, int] = {}
         self.crowds: dict[int, Crowd | None] = {}
-        self.told: dict[Pair, bytes] = {}
+        self.told: dict[Pair, int] = {}
         self._asked_at = 0.0
         self._turning = asyncio.Lock()
 
@@ -79,17 +86,24 @@ class Activity(Job):
         if not sockets:
             self._forget()
             return 0
-        fresh = await self._follow(sockets)
-        moved = await self._moved()
+        await self._follow(sockets)
+        now = await self._look()
+        moved = {
+            each
+            for each in self.slugs
+            if self.heads.get(each) != now.heads.get(each)
+            or self.crowds.get(each, ()) != now.crowds[each]
+        }
         pairs = [
             (user_id, project_id)
             for user_id in sockets
             for project_id in self.of_user.get(user_id, ())
-            if project_id in moved or user_id in fresh
+            if project_id in moved or (user_id, project_id) not in self.told
         ]
         number = 0
         for at in range(0, len(pairs), PAIRS):
-            number += await self._tell(sockets, pairs[at : at + PAIRS])
+            number += await self._tell(sockets, now.crowds, pairs[at : at + PAIRS])
+        self.heads, self.crowds = now
         return number
 
     def _sockets(self) -> dict[int, list[CommandSocket]]:
@@ -112,66 +126,59 @@ class Activity(Job):
         self.crowds.clear()
         self.told.clear()
 
-    async def _follow(self, sockets: dict[int, list[CommandSocket]]) -> set[int]:
-        """Know in which projects these are; gives those who are new, or have a new socket."""
+    async def _follow(self, sockets: dict[int, list[CommandSocket]]) -> None:
+        """Know in which projects these are. Who has a new socket is told of all of them."""
         fresh = {
             user_id
             for user_id, mine in sockets.items()
-            if user_id not in self.of_user or not all(each.told_projects for each in mine)
+            if not all(each.told_projects for each in mine)
         }
         now = time.monotonic()
         if not fresh and now - self._asked_at < MEMBERSHIPS_SECONDS:
-            return fresh
+            return
         rows = await sql.projects.memberships(self.desk.database, users=list(sockets))
         self._asked_at = now
-        of_user: dict[int, list[int]] = defaultdict(list)
+        of_user: dict[int, list[int]] = {user_id: [] for user_id in sockets}
         slugs: dict[int, str] = {}
+        kept: dict[Pair, int] = {}
         for user_id, project_id, slug in rows:
             of_user[user_id].append(project_id)
             slugs[project_id] = slug
-        self.of_user = {user_id: of_user.get(user_id, []) for user_id in sockets}
-        self.slugs = slugs
-        for known in (self.heads, self.crowds):
-            for gone in known.keys() - slugs.keys():
-                del known[gone]
-        for pair in [each for each in self.told if each[0] not in sockets]:
-            del self.told[pair]
+            pair = user_id, project_id
+            if user_id not in fresh and pair in self.told:
+                kept[pair] = self.told[pair]
+        self.of_user, self.slugs, self.told = of_user, slugs, kept
         for user_id in fresh:
-            for project_id in self.of_user[user_id]:
-                self.told.pop((user_id, project_id), None)
             for each in sockets[user_id]:
                 each.told_projects = True
-        return fresh
 
-    async def _moved(self) -> set[int]:
-        """The projects in which something happened, or into which somebody came."""
+    async def _look(self) -> Now:
+        """What there is now of the projects that are followed."""
         channels = {project_channel(each): each for each in self.slugs}
         _, heads = await feed.heads(self.desk.database, channels)
-        moved = set()
-        for channel, ends in heads.items():
-            project_id = channels[channel]
-            if self.heads.get(project_id) != ends.seq:
-                self.heads[project_id] = ends.seq
-                moved.add(project_id)
         crowds: list[Crowd | None]
         try:
             found = await self.desk.presence.newest(list(channels), HERE_SHOWN)
             crowds = [(count, tuple(newest)) for count, newest in found]
         except REDIS_AWAY:
             crowds = [None for _ in channels]
-        for project_id, crowd in zip(channels.values(), crowds, strict=True):
-            if self.crowds.get(project_id, ()) != crowd:
-                self.crowds[project_id] = crowd
-                moved.add(project_id)
-        return moved
+        return Now(
+            {channels[channel]: ends.seq for channel, ends in heads.items()},
+            dict(zip(channels.values(), crowds, strict=True)),
+        )
 
-    async def _tell(self, sockets: dict[int, list[CommandSocket]], pairs: list[Pair]) -> int:
+    async def _tell(
+        self,
+        sockets: dict[int, list[CommandSocket]],
+        crowds: dict[int, Crowd | None],
+        pairs: list[Pair],
+    ) -> int:
         rows = await sql.projects.activity(
             self.desk.database.heavy,
             users=[user_id for user_id, _ in pairs],
             projects=[project_id for _, project_id in pairs],
         )
-        shown = await self._here({row["project_id"] for row in rows})
+        shown = await self._here({row["project_id"]: crowds[row["project_id"]] for row in rows})
         number = 0
         for row in rows:
             pair = row["user_id"], row["project_id"]
@@ -184,17 +191,17 @@ class Activity(Job):
                     here=shown[row["project_id"]],
                 )
             )
-            if self.told.get(pair) == told:
+            digest = hash(told)
+            if self.told.get(pair) == digest:
                 continue
-            self.told[pair] = told
+            self.told[pair] = digest
             frame = signal_frame(PROJECT_ACTIVITY, told)
             for each in sockets[pair[0]]:
                 each.write(frame)
                 number += 1
         return number
 
-    async def _here(self, projects: set[int]) -> dict[int, Here | None]:
-        crowds = {each: self.crowds.get(each) for each in projects}
+    async def _here(self, crowds: dict[int, Crowd | None]) -> dict[int, Here | None]:
         people = {user_id for crowd in crowds.values() if crowd for user_id in crowd[1]}
         refs = await self.desk.people.by_id(people)
         return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.policy
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,15 @@ DUE = "due"
 """The kind whose body is a date."""
 OF_PROJECTS = ("mention", "project_added")
 """Where a title may be the name of a project, which whoever made it brings to anybody."""
+INNER_DOT = re.compile(r"(?<=[^\s.。．｡])[.。．｡](?=[^\s.。．｡])")
+"""A dot between two labels of a host, as browsers read it."""
+LABEL = re.compile(r"(?![\w-])[\x00-\x7f]")
+"""Where a label ends."""
+NUMBERS = re.compile(r"\d+(?:[.。．｡]\d+){3}")
+NO_DOMAINS = frozenset(
+    {"css", "csv", "docx", "html", "js", "json", "pdf", "php", "sql", "ts", "txt", "xlsx", "xml"}
+)
+"""What names of files and programs end with, and no host."""
 OTHERWISE = later("There is news about {title}")
 
 
@@ -140,7 +150,20 @@ def no_address(text: str) -> str:
     """A name on one line, in which a program that shows the mail finds no address to follow: whom
     somebody invites gets a mail from us, and only our own link leads anywhere.
     """
-    return one_line(text).replace("://", ": //")
+    words = one_line(text).replace("://", ": //").split(" ")
+    return " ".join(INNER_DOT.sub("[.]", each) if _is_like_a_host(each) else each for each in words)
+
+
+def _is_like_a_host(word: str) -> bool:
+    """Whether a program may take it for a host, and link it without `https`."""
+    first, *rest = INNER_DOT.split(word)
+    if rest and (first.casefold().endswith("www") or NUMBERS.search(word)):
+        return True
+    labels = (LABEL.split(each, maxsplit=1)[0] for each in rest)
+    return any(
+        each[:1].isalpha() and len(each) > 1 and each.casefold() not in NO_DOMAINS
+        for each in labels
+    )
 
 
 def password_letter(place: Place, account: Any, token: str) -> Letter:

@@ -6,6 +6,7 @@ later than two tabs can race was stolen, by its first or its second user, and en
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import re
@@ -100,6 +101,7 @@ async def register_user(request: web.Request) -> web.Response:
     a try does not count among those of the address.
     """
     desk, body = request.app[DESK], request[BODY]
+    _check_cookie(request)
     came = client_origin(request)
     invitation = body.invitation
     if invitation is None:
@@ -181,6 +183,7 @@ async def log_in(request: web.Request) -> web.Response:
     second factor, the answer is `mfa_required` and an `mfa_token` for POST /auth/mfa/verify.
     """
     body = request[BODY]
+    _check_cookie(request)
     name = body.username or body.login or body.email
     if not name:
         raise field_error("username", "required", "required")
@@ -332,7 +335,7 @@ async def _count_login(desk: Desk, name: str, came: Origin, *, known: bool) -> s
     secret=True,
     tag=AUTH,
     example={"mfa_token": "q3Yx…", "code": "123456"},
-    errors=(422, 429),
+    errors=(403, 422, 429),
 )
 async def verify_mfa(request: web.Request) -> web.Response:
     """Sign in with the second factor, after the password.
@@ -341,6 +344,7 @@ async def verify_mfa(request: web.Request) -> web.Response:
     with the password again. A wrong code is 422 `invalid_code`.
     """
     desk, body = request.app[DESK], request[BODY]
+    _check_cookie(request)
     came = client_origin(request)
     by_place = desk.settings.logins_per_address
     await desk.limits.take_near("mfa", came.ip, limit=by_place, seconds=LOGIN_SECONDS)
@@ -446,6 +450,15 @@ def _tokens(
     return response
 
 
+def _check_cookie(request: web.Request) -> None:
+    """403 for a page that is not our own and wants the session in a cookie: it would sign people in
+    as somebody else. A program, which says nothing of a page, may have one.
+    """
+    says = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+    if request[BODY].cookie and says and not own_origin(request, request.app[DESK].settings):
+        raise Forbidden("another site may not begin a session", code="origin_not_allowed")
+
+
 def _cookie(desk: Desk) -> dict[str, Any]:
     secure = bool(desk.settings.tls_cert) or desk.settings.base_url.startswith("https://")
     return {"path": COOKIE_PATH, "httponly": True, "samesite": "Strict", "secure": secure}
@@ -488,6 +501,7 @@ async def refresh_tokens(request: web.Request) -> web.Response:
     """
     desk, body = request.app[DESK], request[BODY]
     if body.refresh_token is not None:
+        _check_cookie(request)
         return await _refresh(request, body.refresh_token)
     token = _of_cookie(request)
     if token is None:
@@ -564,35 +578,39 @@ async def _refresh(request: web.Request, token: str) -> web.Response:
 async def log_out(request: web.Request) -> web.Response:
     """End the session of a refresh token.
 
-    Without one, the session of the access token, else that of the browser's cookie, which is
+    Without one, the session of the access token, and that of the browser's cookie, which is
     forgotten; with `all`, every session of its user. Says nothing of whether there was one: always
     204.
     """
     desk, body = request.app[DESK], request[BODY]
     came = client_origin(request)
-    done, in_cookie = no_content(), None
-    if body.refresh_token is None:
-        in_cookie = _of_cookie(request)
-    if in_cookie is not None:
-        done.headers["Set-Cookie"] = _no_cookie(desk)
+    done, token = no_content(), body.refresh_token
     bearer = await _bearer(request)
-    session = (bearer.user_id, bearer.session_id) if bearer else None
-    token = in_cookie if body.refresh_token is None and bearer is None else body.refresh_token
-    if token is not None and not (body.all and bearer):
-        session = await _living(desk, token)
-    if session is None:
-        # Anybody may ask for this, as often as they like.
-        return done
-    user_id, session_id = session
-
-    async def work(change: Change) -> None:
-        accounts.act_as(change, user_id)
-        only = None if body.all else session_id
-        if await accounts.end_sessions(change, user_id, only=only):
-            await accounts.note_login(change, "logout", came, user_id=user_id)
-
-    await desk.changes.run(request[CONTEXT], work)
+    held = (bearer.user_id, bearer.session_id) if bearer else None
+    ends = [held] if token is None or body.all else []
+    if token is None:
+        token = _of_cookie(request)
+        if token is not None:
+            done.headers["Set-Cookie"] = _no_cookie(desk)
+    elif held is not None and body.all:
+        token = None
+    if token is not None:
+        ends.append(await _living(desk, token))
+    # Anybody may ask for this, as often as they like: for nothing, nothing is changed. The cookie
+    # may be of another session, which nobody could end any more when it is forgotten.
+    sessions = list(dict.fromkeys(each for each in ends if each is not None))
+    for user_id, session_id in sessions:
+        only = None if body.all and user_id == sessions[0][0] else session_id
+        await desk.changes.run(
+            request[CONTEXT], functools.partial(_end, user_id=user_id, only=only, came=came)
+        )
     return done
+
+
+async def _end(change: Change, *, user_id: int, only: str | None, came: Origin) -> None:
+    accounts.act_as(change, user_id)
+    if await accounts.end_sessions(change, user_id, only=only):
+        await accounts.note_login(change, "logout", came, user_id=user_id)
 
 
 async def _living(desk: Desk, refresh_token: str) -> tuple[int, str] | None:

@@ -81,8 +81,8 @@ async def show_time_report(request: web.Request) -> web.StreamResponse:
 
 async def _report(request: web.Request, asked: Asked, query: ReportQuery) -> Made:
     files = request.app[DESK].report_files
-    apart = functools.partial(_aside, request)
-    return await report(request[READS], files, asked, query.format, read=apart)
+    aside = functools.partial(_aside, request)
+    return await report(request[READS], files, asked, query.format, aside=aside)
 
 
 @contextmanager

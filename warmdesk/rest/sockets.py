@@ -348,7 +348,9 @@ def _offered(handshake: Handshake) -> list[str]:
 
 
 class RefusedSocket(Connection):
-    """A socket that says why there is none, and closes."""
+    """A socket that says why there is none, and closes. At the entrance it is a caller that asks
+    nothing, and gives way to all others.
+    """
 
     __slots__ = ("entrance",)
 
@@ -356,13 +358,16 @@ class RefusedSocket(Connection):
         super().__init__(received=_unheard, refused=_unheard, closed=_unheard)
         self.entrance = entrance
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.entrance.becomes_socket(transport)
-        super().connection_made(transport)
-
     def connection_lost(self, error: Exception | None) -> None:
         self.entrance.leaves(self.transport)
         super().connection_lost(error)
+
+    def is_idle(self) -> bool:
+        """See `Caller`."""
+        return True
+
+    def hangs_for(self) -> None:
+        """See `Caller`."""
 
     def say(self, handshake: Handshake, error: WarmDeskError, code: Close) -> None:
         """Answer the handshake with it. Raises `ClientGone`."""

@@ -135,9 +135,8 @@ async def log_time(request: web.Request) -> web.Response:
 async def edit_time_entry(request: web.Request) -> web.Response:
     """Change a time entry of your own, an administrator anybody's.
 
-    A comment that says the time says the new one. An entry of a comment stays on its card. One
-    of a project that you left is not yours to change
-    any more, 403: an administrator does.
+    A comment that says the time says the new one. An entry of a comment stays on its card. One of a
+    project that you left is not yours to change any more, 403: an administrator does.
     """
     body: EditTime = request[BODY]
     context = request[CONTEXT]

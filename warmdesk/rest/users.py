@@ -184,28 +184,33 @@ async def _check_current(desk: Desk, actor: Actor, password: str) -> str:
 
 async def _prove(request: web.Request, fields: dict[str, Any]) -> str | None:
     """The hash of the password by which the actor proves to be the account's owner, where one was
-    sent and an address is; 422 when it is another one. It is no field of the account.
+    sent and an address or another password is; 422 when it is another one. It is no field of the
+    account.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     password = fields.pop("current_password", None)
-    if password is None or "email" not in fields:
+    if password is None or not fields.keys() & {"email", "password"}:
         return None
     stored_hash = await _check_current(desk, actor, password)
-    # Each other address that an account had gets a mail, and may be a stranger's.
-    await desk.limits.take("address", actor.user_id, limit=ADDRESSES, seconds=ADDRESS_SECONDS)
+    if "email" in fields:
+        # Each other address that an account had gets a mail, and may be a stranger's.
+        await desk.limits.take("address", actor.user_id, limit=ADDRESSES, seconds=ADDRESS_SECONDS)
     await desk.limits.clear("password", actor.user_id)
     return stored_hash
 
 
-def _refuse_unproved(before: Any, fields: dict[str, Any], proved: str | None) -> None:
-    """Where the links to set a new password go, only their owner says, and not whoever has found an
-    open session; 422 for another address without the password that is good now.
+def _refuse_unproved(
+    before: Any, fields: dict[str, Any], proved: str | None, new_hash: str | None = None
+) -> None:
+    """What the password is, and where the links to set a new one go, only their owner says, and not
+    whoever has found an open session; 422 for another of them without the one that is good now.
     """
     address = json.loads(before["fields"])["email"]
-    if fields.get("email", address) != address and proved != before["password_hash"]:
+    differs = new_hash is not None or fields.get("email", address) != address
+    if differs and proved != before["password_hash"]:
         if proved is None:
             raise Impossible(
-                "current_password: another address needs it",
+                "current_password: another address or password needs it",
                 code="wrong_password",
                 fields={"current_password": "required"},
             )
@@ -392,19 +397,19 @@ async def update_user(request: web.Request) -> web.Response:
 
     Deactivating it or giving it a password ends its sessions; a role acts at once. An API key
     changes no password and no address, and makes and activates no administrator. Another `email`
-    of your own needs your `current_password`, as in PUT /users/me. Of another address, and of a
-    password, the account's owner is told by mail, at the address of before.
+    and a `password` of your own need your `current_password`, as in PUT /users/me. Of another
+    address, and of a password, the account's owner is told by mail, at the address of before.
     """
     desk, actor = request.app[DESK], request[ACTOR]
     user_id, fields = path_id(request, "user_id"), _sent(request)
     _refuse_keys(actor, fields)
-    password = fields.pop("password", None)
     is_own = user_id == actor.user_id
     if is_own:
         _refuse_stepping_down(fields)
         proved = await _prove(request, fields)
     else:
         fields.pop("current_password", None)
+    password = fields.pop("password", None)
     new_hash = None
     if password is not None:
         desk.system.check_password(password)
@@ -420,7 +425,7 @@ async def update_user(request: web.Request) -> web.Response:
         _refuse_to_wake(actor, json.loads(before["fields"]), fields)
         kept = await accounts.as_kept(change.connection, fields)
         if is_own:
-            _refuse_unproved(before, kept, proved)
+            _refuse_unproved(before, kept, proved, new_hash)
         after = await accounts.rewrite(change, before, kept, new_hash=new_hash)
         if after is None:
             return str(before["account"])

@@ -22,7 +22,6 @@ from warmdesk.errors import NotFound
 from warmdesk.http.answers import answer
 from warmdesk.http.documents import Text, static_text
 from warmdesk.http.middleware import not_found as nothing_here
-from warmdesk.http.request import DESK
 from warmdesk.http.route import Handler
 
 FOLDER = "app"
@@ -40,9 +39,8 @@ MEDIA = {
     "webmanifest": "application/manifest+json",
 }
 FOR_EVER = "public, max-age=31536000, immutable"
-GRAVATAR = "https://www.gravatar.com"
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{pictures};"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:;"
     " connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types warmdesk"
@@ -77,18 +75,16 @@ class Site:
         for name, body in sorted(self.sources.items()):
             whole.update(b"%s %d " % (name.encode(), len(body)) + body)
         self.hash = whole.hexdigest()[:16]
-        policy = POLICY.format(pictures="")
         self.files = {
-            name: static_text(body, MEDIA[name.rpartition(".")[2]], policy, FOR_EVER)
+            name: static_text(body, MEDIA[name.rpartition(".")[2]], POLICY, FOR_EVER)
             for name, body in self.sources.items()
             if name not in (SHELL, WORKER)
         }
-        self.worker = static_text(self.sources.get(WORKER, b""), MEDIA["js"], policy)
+        self.worker = static_text(self.sources.get(WORKER, b""), MEDIA["js"], POLICY)
         self.pages = dict(PAGE.findall(self._text(START)))
         if not self.pages:
             raise ValueError(f"{START} has no table of addresses")
         self.shells = {name: self._shell(name) for name in {START, *self.pages.values()}}
-        self._picturing: dict[str, Text] = {}
 
     def _text(self, name: str) -> str:
         if name not in self.sources:
@@ -118,7 +114,7 @@ class Site:
             "files": [base],
         }.items():
             made = made.replace(f"{{{name}}}", "\n".join(lines))
-        return static_text(made.encode(), "text/html", POLICY.format(pictures=""))
+        return static_text(made.encode(), "text/html", POLICY)
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """Method, path and handler of each page and of the files."""
@@ -136,17 +132,7 @@ class Site:
         return found
 
     async def _send_page(self, name: str, request: web.Request) -> web.StreamResponse:
-        shell = self.shells[name]
-        if request.app[DESK].system.values.gravatar_enabled:
-            shell = self._with_pictures(name)
-        return await shell.send(request)
-
-    def _with_pictures(self, name: str) -> Text:
-        """The page that may show pictures of gravatar.com."""
-        if name not in self._picturing:
-            policy = POLICY.format(pictures=f" {GRAVATAR}")
-            self._picturing[name] = static_text(self.shells[name].body, "text/html", policy)
-        return self._picturing[name]
+        return await self.shells[name].send(request)
 
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
         found = request.match_info

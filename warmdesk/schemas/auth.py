@@ -61,7 +61,7 @@ class Refresh(Body):
 
 
 class Logout(Body):
-    """Which session ends: the refresh token's, else the access token's, else the cookie's; `all`:
+    """Which session ends: the refresh token's, else the access token's and the cookie's; `all`:
     every one.
     """
 

@@ -141,9 +141,16 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
     ] = False
     company_name: Annotated[Said, Meta(description="Whose installation it is.")] = ""
     company_logo: Annotated[
-        Logo, Meta(description="Its picture: an address, or a path of this server.")
+        Logo,
+        Meta(
+            description="Its picture: an address, or a path of this server. The pages of this"
+            " server show the latter alone, as they ask no other host."
+        ),
     ] = ""
-    company_logo_dark: Annotated[Logo, Meta(description="The same for dark themes.")] = ""
+    company_logo_dark: Annotated[
+        Logo,
+        Meta(description="The same for dark themes, for clients: the pages show `company_logo`."),
+    ] = ""
     login_branding_enabled: Annotated[
         bool, Meta(description="Whether clients show both before somebody signs in.")
     ] = False
@@ -199,7 +206,11 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
         ),
     ] = ""
     gravatar_enabled: Annotated[
-        bool, Meta(description="Whether accounts show the picture that gravatar.com has of them.")
+        bool,
+        Meta(
+            description="Whether you get the address of the picture that gravatar.com has of you"
+            " (`gravatar_url`), for clients: the pages of this server ask no other host."
+        ),
     ] = True
     webhook_allow_private: Annotated[
         str,

@@ -198,7 +198,10 @@ class UpdateMe(Body):
 
 
 class UpdateUser(UpdateMe):
-    """What an administrator may change of an account."""
+    """What an administrator may change of an account.
+
+    Another address, and a password, of one's own needs `current_password`.
+    """
 
     username: Username | UnsetType = UNSET
     password: Password | UnsetType = UNSET

@@ -1,5 +1,4 @@
 /* Small parts without a state: button, picture, face, chip, tabs, and what stands where nothing is. */
-import { settings } from "./identity.js";
 import { ICONS } from "./icons.js";
 import { html } from "./view.js";
 import { t } from "./words.js";
@@ -36,10 +35,7 @@ export function initials(name) {
 function picture(user) {
   const url = user.avatar_url;
   if (!url) return null;
-  // Pictures of this server; of one other host where the server has it turned on.
-  if (url.startsWith("/") && !url.startsWith("//")) return url;
-  const isGravatar = settings.value.gravatar_enabled && /^https:\/\/([a-z]+\.)?gravatar\.com\//.test(url);
-  return isGravatar ? url : null;
+  return url.startsWith("/") && !url.startsWith("//") ? url : null; // the policy allows no other host's
 }
 
 /** A person's face, or the letters of the name. With `alone` the name is said to screen readers too. */
