@@ -160,7 +160,6 @@ def commands() -> set[str]:
 RUN = {
     "script umask 077": "test_prometheus_gets_a_key_that_is_good_for_nothing_else",
     "script last=$(ls -t var/backups/warmdesk_backup_*.tar.gz* | head -n 1)": "test_a_drill",
-    "WARMDESK_DATA_DIR=$PWD/drill WARMDESK_PORT=8081 bin/serve": "test_a_drill",
     "rm -r drill": "test_a_drill",
     "age -d FILE | tar xz": "tests/backups/test_age.py: age",
     "bin/serve": "test_a_drill",
@@ -311,7 +310,9 @@ async def test_signs_of_health_are_given(url: str) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path) -> None:
-    """The script, the server that shows what came of it, and the end, as they stand there."""
+    """The script, the server that shows what came of it, and the end, as they stand there. Who runs
+    it has settings, in the environment and in a file, for what must not be touched.
+    """
     (tmp_path / "bin").symlink_to(HERE.parent / "bin")
     script = f"cd {tmp_path}\n{block('Backups', 'drill')}"
     async with Running(directory=tmp_path / "var") as running:
@@ -321,11 +322,23 @@ async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path) 
         project = await ada.post("/projects", {"name": "Worth keeping"})
         await ada.close()
         await typed("bin/warmdesk backup", data_dir=running.data)
-        out = await typed(script)
+        before = sorted(path.name for path in running.data.rglob("*backup*"))
+        theirs = {
+            "database_url": "postgresql://nobody@127.0.0.1:1/production",
+            "redis_url": "redis://127.0.0.1:1",
+            "file_store": tmp_path / "production" / "files",
+            "backup_dir": tmp_path / "production" / "backups",
+            "data_dir": running.data,
+        }
+        file = tmp_path / "production.toml"
+        file.write_text("".join(f'{key} = "{value}"\n' for key, value in theirs.items()))
+        out = await typed(script, **theirs, port=80, config=file)
         assert out.endswith("Everything is as it must be.\n")
-        (serves,) = (each for each in commands() if each.endswith("bin/serve") and "drill" in each)
-        assert serves == "WARMDESK_DATA_DIR=$PWD/drill WARMDESK_PORT=8081 bin/serve"
-        async with Running(directory=tmp_path / "drill") as drilled:
+        assert not (tmp_path / "production").exists()
+        assert sorted(path.name for path in running.data.rglob("*backup*")) == before
+        assert (tmp_path / "drill" / "postgres").is_dir()
+        file = tmp_path / "drill" / "warmdesk.toml"
+        async with Running(directory=tmp_path / "drill", config=file) as drilled:
             again = Person(drilled.url, "ada")
             assert (await again.get(f"/projects/{project['slug']}"))["name"] == "Worth keeping"
             await again.close()
