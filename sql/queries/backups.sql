@@ -2,6 +2,13 @@
 -- Takes the lock of the one process that makes a backup or restores one, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645442'::integer);
 
+-- name: lock_longer -> value, by key
+-- The same, until `unlock` or the connection's end.
+select pg_try_advisory_lock(x'77645442'::integer);
+
+-- name: unlock -> value, by key
+select pg_advisory_unlock(x'77645442'::integer);
+
 -- name: wait_for_transactions -> nothing, by key
 -- Transactions of this connection take as long as they take, also where the server has a limit for them.
 select set_config(s.name, '0', false) from pg_settings as s where s.name = 'transaction_timeout';
@@ -150,7 +157,8 @@ from (
 order by l.rank, l.name;
 
 -- name: locking -> value, by key
--- How all tables of the installation are locked: `exclusive`, so that nobody writes, or `access exclusive`, so that nobody reads.
+-- How all tables of the installation are locked: `access share`, so that they stay; `exclusive`, so that nobody writes; or `access
+-- exclusive`, so that nobody reads.
 select
     format(
         'lock table %s in %s mode', string_agg(format('%I', c.relname), ', ' order by c.relname), :mode::text

@@ -1,10 +1,11 @@
 """A backup is made: one snapshot of the database, read while people write, and the files that its
 rows name.
 
-Rows come as COPY's text, so no ``pg_dump`` of the right version is needed. Nothing is locked: who
-writes meanwhile is not in it. What a restore makes anew is left out: the ledger of migrations,
-which installation this is, and the prints of its hosts' secrets. The secrets themselves are in no
-backup.
+Rows come as COPY's text, so no ``pg_dump`` of the right version is needed. Nobody who writes waits,
+and what they write meanwhile is not in it. But the tables stay: a migration that drops one, or
+writes it anew, waits, or the snapshot would find it missing or empty. What a restore makes anew is
+left out: the ledger of migrations, which installation this is, and the prints of its hosts'
+secrets. The secrets themselves are in no backup.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import asyncpg
 
 import warmdesk
 from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Table, Writing
@@ -49,6 +52,16 @@ PATIENT = {
 }
 """So that no limit of a role or a database ends what takes long; see `long_connection`."""
 FULL_SECONDS = 60
+LOCK_MS = 3000
+"""How long a backup waits for its tables at once, before it lets go of those it has."""
+LOCK_TRIES = 10
+LOCK_SECONDS = 30
+PAUSE_SECONDS = 0.2
+CHANGED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +122,52 @@ class Turn:
 
 @asynccontextmanager
 async def turn(settings: Settings) -> AsyncIterator[Turn]:
-    """A turn; 409 while it is another's."""
-    async with (
-        long_connection(settings) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await take_turn(connection)
-        yield Turn(settings, connection)
+    """A turn; 409 while it is another's, 503 while somebody has a table for himself."""
+    async with long_connection(settings) as connection:
+        # For longer than its snapshot, which waits for tables: another is told at once.
+        if not await sql.backups.lock_longer(connection):
+            raise _busy()
+        try:
+            async with _snapshot(connection):
+                yield Turn(settings, connection)
+        finally:
+            if not connection.is_closed():
+                await sql.backups.unlock(connection)
+
+
+@asynccontextmanager
+async def _snapshot(connection: Any) -> AsyncIterator[None]:
+    """All that there is at one moment, whose tables stay until the end."""
+    await connection.execute(f"set lock_timeout = {LOCK_MS}")
+    for left in reversed(range(LOCK_TRIES)):
+        locking = await sql.backups.locking(connection, mode="access share")
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        await transaction.start()
+        try:
+            # The first statement: to lock takes no snapshot, and any other would take it too early.
+            await connection.execute(locking)
+            if await sql.backups.locking(connection, mode="access share") == locking:
+                break
+        except CHANGED:
+            pass
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.rollback()
+        if not left:
+            raise Unavailable(
+                "the tables are being changed, perhaps brought up to date by a newer program;"
+                " make the backup when that is done",
+                retry_after=LOCK_SECONDS,
+            )
+        await asyncio.sleep(PAUSE_SECONDS)
+    await connection.execute("set lock_timeout = 0")
+    try:
+        yield
+    except BaseException:
+        await transaction.rollback()
+        raise
+    await transaction.commit()
 
 
 async def make(
@@ -129,7 +181,11 @@ async def make(
 async def take_turn(connection: Any) -> None:
     """Be the only one that makes or restores a backup until the transaction ends; 409 otherwise."""
     if not await sql.backups.lock(connection):
-        raise Conflict("a backup is being made or restored; wait for its end", code="busy")
+        raise _busy()
+
+
+def _busy() -> Conflict:
+    return Conflict("a backup is being made or restored; wait for its end", code="busy")
 
 
 async def write(
