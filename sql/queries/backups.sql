@@ -129,10 +129,12 @@ insert into audit (actor_id, ip, action, target_type, after)
 select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;
 
 -- name: is_due -> value, by key
--- Whether a backup is due: none was begun since `slot`, or its maker died, or it failed some minutes ago.
+-- Whether a backup is due: none was begun since `slot`, or none with files where they are wanted, or its maker died, or it failed
+-- some minutes ago.
 select
     b.last_run_at is null or b.last_run_at < :slot::timestamptz or b.last_ok is null
     or (not b.last_ok and b.last_run_at < clock_timestamp() - interval '10 minutes')
+    or (b.last_ok and :files::boolean and coalesce(b.full_at < :slot::timestamptz, true))
 from backup_state as b;
 
 -- name: begin -> nothing, by key
@@ -141,7 +143,7 @@ update backup_state set last_run_at = clock_timestamp(), last_ok = null;
 
 -- name: note -> nothing, by key
 -- What became of a backup, and whom it is told. See sql/changes/backups.sql.
-select note_backup(:filename::text, :ok::boolean, :about::json, :address::text, :each::boolean);
+select note_backup(:filename::text, :ok::boolean, :full::boolean, :about::json, :address::text, :each::boolean);
 
 -- name: loading -> many, by key
 -- What is done before the rows of these tables are loaded, and after it. Triggers have done what they do where the rows come from.

@@ -132,7 +132,7 @@ async def test_a_backup_of_an_older_program_is_brought_up_to_date(
 
 async def old_archive(old: Settings, number: int, directory: Path) -> Path:
     """A backup as a program would have made it whose last migration is this."""
-    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    archive = Writing(directory / new_name(datetime.now(UTC), full=False, encrypted=False))
     async with long_connection(old) as connection:
         async with connection.transaction():
             await migrations.lay(connection, upto=number)
@@ -459,7 +459,7 @@ async def made_anew(settings: Settings, directory: Path, change: Any) -> Path:
     """A backup that is whole, and was made by somebody else: `change` is given its manifest."""
     made = await make(settings, directory, include_files=False)
     told = made.manifest
-    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    archive = Writing(directory / new_name(datetime.now(UTC), full=False, encrypted=False))
     await archive.begin()
     change(told)
     for member in Reading(directory / made.filename).members():

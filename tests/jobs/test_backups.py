@@ -59,7 +59,8 @@ async def state(connection: Any) -> Any:
 async def later(connection: Any, minutes: float) -> None:
     """So many minutes go by."""
     await connection.execute(
-        "update backup_state set last_run_at = last_run_at - $1::interval",
+        "update backup_state set last_run_at = last_run_at - $1::interval,"
+        " full_at = full_at - $1::interval",
         timedelta(minutes=minutes),
     )
 
@@ -128,3 +129,22 @@ async def test_one_that_fails_is_tried_again_before_its_next_time(
     await later(connection, 11)
     assert await jobs[1].turn() == 1
     assert (await state(connection))["last_ok"] is True
+
+
+async def test_one_without_files_is_not_the_one_that_is_due(
+    jobs: list[Scheduled], root: Person, directory: Path, connection: Any, eventually: Any
+) -> None:
+    made = await root.post("/admin/backup", {"include_uploads": False})
+    assert (await state(connection))["last_ok"] is True
+    assert await jobs[0].turn() == 1
+    (whole,) = [path for path in directory.iterdir() if path.name != made["filename"]]
+    assert Reading(whole).check().includes_files
+    assert await jobs[0].turn() == 0
+    await root.post("/admin/backup", {"include_uploads": False})
+    assert await jobs[0].turn() == 0, "there is one with files of this day"
+    await later(connection, 24 * 60)
+    await root.put(PLACE, {"backup_include_uploads": False})
+    desk = jobs[0].desk
+    await eventually(lambda: not desk.system.values.backup_include_uploads)
+    await root.post("/admin/backup", {"include_uploads": False})
+    assert await jobs[0].turn() == 0, "none is wanted"

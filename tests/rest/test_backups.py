@@ -102,6 +102,26 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     assert never.exists()
 
 
+async def test_one_without_files_makes_no_room_among_those_with_them(
+    root: Person, directory: Path
+) -> None:
+    """Nor does a safety copy, nor one without files that was uploaded."""
+    await root.put("/admin/system-settings", {"backup_keep": 2})
+    whole = (await root.post("/admin/backup", {"include_uploads": True}))["filename"]
+    without = [
+        (await root.post("/admin/backup", {"include_uploads": False}))["filename"] for _ in "123"
+    ]
+    assert {path.name for path in directory.iterdir()} == {whole, *without[1:]}
+    assert all("_nofiles." in name for name in without)
+    assert "_nofiles" not in whole
+    for name in (whole, without[2]):
+        sent = form((name, await fetched(root, name)))
+        again = (await root.post("/admin/backups", sent, headers=AS_FORM))["filename"]
+        assert ("_nofiles" in again) == ("_nofiles" in name)
+    done = await root.post("/admin/restore", {"filename": whole}, status=200)
+    assert "_nofiles." in done["safety_backup"]
+
+
 async def test_who_may(board: Board, root: Person, olga: Person, person: Invite, url: str) -> None:
     account = {"username": "keeper", "email": "keeper@example.org", "password": PASSWORD}
     await root.post("/users", account | {"global_role": "backup"})

@@ -61,7 +61,9 @@ async def keep(
         "bytes": made.size,
         "missing_files": made.manifest.missing_files,
     }
-    await _note(database, values, made.filename, about if mailed else None, each=due)
+    await _note(
+        database, values, made.filename, about if mailed else None, full=include_files, each=due
+    )
     gone = await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
     log.info("backup.made filename=%s bytes=%d pruned=%d", made.filename, made.size, len(gone))
     return made
@@ -78,6 +80,7 @@ async def _note(
     filename: str,
     about: dict[str, Any] | None,
     *,
+    full: bool = False,
     each: bool = False,
 ) -> None:
     """`about` is what a mail tells. Without a `filename` none was made."""
@@ -87,6 +90,7 @@ async def _note(
         database,
         filename=filename,
         ok=bool(filename),
+        full=full,
         about=None if about is None else msgspec.json.encode(about).decode(),
         address=values.backup_email_address,
         each=each and values.backup_email_each,

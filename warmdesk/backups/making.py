@@ -201,9 +201,8 @@ async def write(
     created_at: datetime = facts["created_at"]
     with failing():
         await asyncio.to_thread(_check_room, directory)
-    archive = Writing(
-        directory / new_name(created_at, encrypted=bool(passphrase)), passphrase=passphrase
-    )
+    name = new_name(created_at, full=files is not None, encrypted=bool(passphrase))
+    archive = Writing(directory / name, passphrase=passphrase)
     try:
         with failing():
             manifest = await _write_all(connection, archive, files, facts, progress)

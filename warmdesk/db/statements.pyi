@@ -277,7 +277,7 @@ class BackupsQueries(Queries):
     @query
     def note_restore(self, *, actor_id: int | None, ip: str | None, after: str | None) -> str: ...
     @query
-    def is_due(self, *, slot: datetime.datetime | None) -> Any: ...
+    def is_due(self, *, slot: datetime.datetime | None, files: bool | None) -> Any: ...
     @query
     def begin(self) -> str: ...
     @query
@@ -286,6 +286,7 @@ class BackupsQueries(Queries):
         *,
         filename: str | None,
         ok: bool | None,
+        full: bool | None,
         about: str | None,
         address: str | None,
         each: bool | None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 
 import asyncpg
 
@@ -36,11 +37,14 @@ class Scheduled(Job):
         if hours is None:
             return 0
         slot = slot_of(datetime.fromtimestamp(clock.now(), UTC), hours, values.backup_start_time)
-        if not await sql.backups.is_due(desk.database, slot=slot):
+        due = partial(
+            sql.backups.is_due, desk.database, slot=slot, files=values.backup_include_uploads
+        )
+        if not await due():
             return 0
         try:
             async with turn(desk.settings) as mine:
-                if not await sql.backups.is_due(desk.database, slot=slot):
+                if not await due():
                     return 0
                 await sql.backups.begin(desk.database)
                 return await self._make(mine)

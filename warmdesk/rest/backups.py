@@ -90,7 +90,8 @@ async def make_backup(request: web.Request) -> web.Response:
 
     It is a snapshot of one moment: the rows of all tables and, with `include_uploads`, the files.
     How far it is comes on your own socket (`backup.progress`). The answer comes when it is whole;
-    then the oldest beyond `backup_keep` are deleted. One is made at a time: 409 meanwhile.
+    then the oldest beyond `backup_keep` are deleted, of those with files and of those without. One
+    is made at a time: 409 meanwhile.
 
     It holds the hashes of all passwords and what people wrote to each other: keep it as the
     database. The secrets of the configuration are not in it, and without them what is sealed in it
@@ -192,9 +193,9 @@ async def upload_backup(request: web.Request) -> web.Response:
         await upload.end()
         encrypted = form.files[0].filename.endswith(".age")
         with holding(upload.path) as held:
-            await checked(held, desk.settings.backup_passphrase)
+            manifest = await checked(held, desk.settings.backup_passphrase)
         now = datetime.fromtimestamp(clock.now(), UTC)
-        path = directory / new_name(now, encrypted=encrypted)
+        path = directory / new_name(now, full=manifest.includes_files, encrypted=encrypted)
         with failing():
             await asyncio.to_thread(_move, upload.path, path)
     kept = {"filename": path.name, "size_bytes": upload.size, "created_at": _iso(now)}
