@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db.dial import connect
 from warmdesk.db.migrations import newest
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
@@ -131,7 +132,7 @@ async def turn(settings: Settings) -> AsyncIterator[Turn]:
             async with _snapshot(connection):
                 yield Turn(settings, connection)
         finally:
-            if not connection.is_closed():
+            with suppress(*DATABASE_AWAY):  # a backup that is made is made
                 await sql.backups.unlock(connection)
 
 
@@ -164,10 +165,9 @@ async def _snapshot(connection: Any) -> AsyncIterator[None]:
     await connection.execute("set lock_timeout = 0")
     try:
         yield
-    except BaseException:
-        await transaction.rollback()
-        raise
-    await transaction.commit()
+    finally:
+        with suppress(*DATABASE_AWAY):
+            await transaction.rollback()
 
 
 async def make(
