@@ -19,6 +19,7 @@ from warmdesk.backups import restoring
 from warmdesk.backups.archive import Reading
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
+from warmdesk.http.downloads import disposition
 
 ROOT, OLGA, ALICE, BOB, EVE = 1, 2, 3, 4, 5
 ABSENT = "warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
@@ -63,6 +64,21 @@ async def test_a_backup_is_made_listed_fetched_and_deleted(
     lines = await root.get("/admin/audit")
     assert [line["action"] for line in lines[:2]] == ["backup.deleted", "backup.made"]
     assert lines[1]["after"] == {"filename": name}
+
+
+async def test_one_that_is_deleted_while_it_is_sent_is_sent_whole(
+    root: Person, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = (await root.post("/admin/backup", {}))["filename"]
+    whole = (directory / name).read_bytes()
+
+    def deleted(name: str, *, inline: bool) -> str:
+        (directory / name).unlink()
+        return disposition(name, inline=inline)
+
+    monkeypatch.setattr("warmdesk.rest.backups.disposition", deleted)
+    assert await fetched(root, name) == whole
+    await root.get(f"/admin/backups/{name}", status=404)
 
 
 @pytest.mark.parametrize(

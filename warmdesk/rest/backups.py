@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from aiohttp import web
 
@@ -158,13 +158,15 @@ async def download_backup(request: web.Request) -> web.StreamResponse:
     It holds the hashes of all passwords: an API key with scopes needs `backup`.
     """
     path = await _find(request)
-    size = path.stat().st_size
+    with holding(path) as held:
+        # What makes room for others may delete it now.
+        size = held.size
+        pieces = _pieces(held.from_start()) if request.method != "HEAD" else None
     headers = {
         "Content-Type": ENCRYPTED if path.suffix == ".age" else GZIP,
         "Content-Disposition": disposition(path.name, inline=False),
         "Cache-Control": "no-store",
     }
-    pieces = _pieces(path) if request.method != "HEAD" else None
     return Download(pieces, size, headers=headers)
 
 
@@ -281,13 +283,10 @@ async def _find(request: web.Request) -> Path:
     return await asyncio.to_thread(find, directory, request.match_info["filename"])
 
 
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    file: Any = await asyncio.to_thread(path.open, "rb")
-    try:
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
         while piece := await asyncio.to_thread(file.read, PIECE):
             yield piece
-    finally:
-        file.close()
 
 
 def _move(source: Path, target: Path) -> None:
