@@ -64,7 +64,7 @@ async def test_one_that_waits_for_a_table_sees_what_was_made_of_it(
 async def test_one_that_gets_no_table_says_so_and_lets_others_try(
     settings: Settings, connection: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "LOCK_MS", 20)
+    monkeypatch.setattr(making, "LOCK_LIMIT", "set lock_timeout = '20ms'")
     monkeypatch.setattr(making, "PAUSE_SECONDS", 0.0)
     async with connection.transaction():
         await connection.execute("lock table users in access exclusive mode")

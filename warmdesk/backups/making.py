@@ -53,7 +53,7 @@ PATIENT = {
 }
 """So that no limit of a role or a database ends what takes long; see `long_connection`."""
 FULL_SECONDS = 60
-LOCK_MS = 3000
+LOCK_LIMIT = "set lock_timeout = '3s'"
 """How long a backup waits for its tables at once, before it lets go of those it has."""
 LOCK_TRIES = 10
 LOCK_SECONDS = 30
@@ -139,7 +139,7 @@ async def turn(settings: Settings) -> AsyncIterator[Turn]:
 @asynccontextmanager
 async def _snapshot(connection: Any) -> AsyncIterator[None]:
     """All that there is at one moment, whose tables stay until the end."""
-    await connection.execute(f"set lock_timeout = {LOCK_MS}")
+    await connection.execute(LOCK_LIMIT)
     for left in reversed(range(LOCK_TRIES)):
         locking = await sql.backups.locking(connection, mode="access share")
         transaction = connection.transaction(isolation="repeatable_read", readonly=True)
