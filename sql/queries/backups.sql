@@ -164,13 +164,14 @@ order by l.rank, l.name;
 
 -- name: locking -> value, by key
 -- How all tables of the installation are locked: `access share`, so that they stay; `exclusive`, so that nobody writes; or `access
--- exclusive`, so that nobody reads.
+-- exclusive`, so that nobody reads. One that this role may not read is somebody else's.
 select
     format(
         'lock table %s in %s mode', string_agg(format('%I', c.relname), ', ' order by c.relname), :mode::text
     )
 from pg_class as c
 where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+    and has_table_privilege(c.oid, 'select')
     and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
 
 -- name: hold_number -> nothing, by key

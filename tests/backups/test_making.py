@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from tests.conftest import until
 from warmdesk.backups import making
@@ -59,6 +61,24 @@ async def test_one_that_waits_for_a_table_sees_what_was_made_of_it(
     assert "reminders" not in made.manifest.tables
     Reading(tmp_path / made.filename).check()
     await other.close()
+
+
+async def test_a_table_of_somebody_else_that_may_not_be_read_is_no_obstacle(
+    settings: Settings, connection: Any, keeper: Any, tmp_path: Path
+) -> None:
+    role = f"keeps_{os.getpid()}"
+    await keeper.execute(f"create role {role} login")
+    try:
+        for what in ("tables", "sequences"):
+            await connection.execute(f"grant select on all {what} in schema public to {role}")
+        await connection.execute("create table figures (day date)")
+        dsn = settings.database_url.replace("//warmdesk@", f"//{role}@")
+        made = await make(replace(settings, database_url=dsn), tmp_path, include_files=False)
+        assert "users" in made.manifest.tables
+        assert "figures" not in made.manifest.tables
+    finally:
+        await connection.execute(f"drop owned by {role}")
+        await keeper.execute(f"drop role {role}")
 
 
 async def test_one_that_gets_no_table_says_so_and_lets_others_try(
