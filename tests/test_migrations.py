@@ -414,6 +414,29 @@ async def test_an_index_whose_making_was_interrupted_is_made_anew(
     assert await ask(bare_url, VALID) is None
 
 
+async def test_an_index_that_the_first_try_made_is_not_made_again(
+    bare_url: str, schema: dict[str, str]
+) -> None:
+    """It may have taken hours, and the servers use it."""
+    await migrate(bare_url)
+    which = "select to_regclass('one_id')::oid"
+    await ask(bare_url, "create index one_id on one (id)")
+    first = await ask(bare_url, which)
+    schema["0002_index.sql"] = INDEX + "\ncreate index concurrently one_more on one (id);"
+    assert await migrate(bare_url) == ["0002_index.sql"]
+    assert await ask(bare_url, which) == first
+    assert await ask(bare_url, "select to_regclass('one_more')::text") == "one_more"
+
+
+@pytest.mark.parametrize("how", ["if not exists one_id on", "on"])
+async def test_an_index_that_could_not_be_told_when_it_is_interrupted_is_refused(
+    bare_url: str, schema: dict[str, str], how: str
+) -> None:
+    schema["0002_index.sql"] = INDEX.replace("one_id on", how)
+    with pytest.raises(MigrationError, match=r"0002_index\.sql makes an index `if not exists`, or"):
+        await migrate(bare_url)
+
+
 async def test_an_index_that_is_made_concurrently_has_a_file_of_its_own(
     bare_url: str, schema: dict[str, str]
 ) -> None:
@@ -436,3 +459,108 @@ async def test_a_restore_makes_that_index_in_its_transaction(
             raise ZeroDivisionError
     await connection.close()
     assert await ask(bare_url, "select to_regclass('one')::text") is None
+
+
+# What a migration may do beside servers that go on: docs/contributing.rst, "Change a table"
+
+RULED_FROM = 42
+SMALL = {"install", "backup_state", "secret_prints", "system_settings", "shows_users"}
+"""Tables of a few rows."""
+FEW = {
+    ("0048_days_mended.sql", table): "the days that no list could show"
+    for table in ("time_entries", "cards", "reminders")
+}
+"""Rows of a table that grows that are written all the same, because they are few."""
+
+
+def faults(name: str, text: str, before: list[str]) -> list[str]:
+    """What a migration must not do to tables that others use meanwhile; `before`, the texts of the
+    migrations before it.
+    """
+    text = re.sub(r"--.*", "", text).lower()
+    made = set(re.findall(r"create table (\w+)", text)) | SMALL
+    found = []
+    statements = [" ".join(each.split()) for each in text.split(";") if each.strip()]
+    validating = [each for each in statements if "validate constraint" in each]
+    if validating and validating != statements:
+        found.append("a constraint is validated in a file of such statements alone")
+    for constraint in re.findall(r"validate constraint (\w+)", text):
+        if not any(re.search(rf"add constraint {constraint}\b", each.lower()) for each in before):
+            found.append(f"{constraint} is validated in a file after the one that adds it")
+    for each in statements:
+        if (written := WRITES.match(each)) and written[1] not in made:
+            if (name, written[1]) not in FEW:
+                found.append(f"{written[1]} may be long: a job writes its rows, in pieces")
+        elif (
+            index := re.match(r"create (?:unique )?index (?!concurrently).* on (\w+)", each)
+        ) and (index[1] not in made):
+            found.append(f"an index on {index[1]} is made concurrently")
+        elif (altered := re.match(r"alter table (?:only )?(\w+) (.*)", each)) and (
+            altered[1] not in made
+        ):
+            actions = re.split(r", (?=add |alter |drop |validate |set )", altered[2])
+            found += [w for a in actions for how, w in ALTERED.items() if re.search(how, a)]
+    return found
+
+
+WRITES = re.compile(
+    r"(?:with .*?)?(?:update|insert into|delete from|truncate(?: table)?|merge into) (\w+)"
+)
+ALTERED = {
+    r"add constraint \w+ (?:check|foreign key)(?!.* not valid$)": "it is added `not valid`",
+    r"add column .*\b(?:references|check)\b": "the constraint of a column is added by itself",
+    r"add (?:constraint \w+ )?(?:unique|primary key|exclude)(?! using index)": (
+        "a constraint goes by an index that was made concurrently before"
+    ),
+    r"\bset not null": "what is never null is a check, validated in the next file",
+    r"\bset (?:data )?type\b|alter column \w+ type\b": "a column of another type is another column",
+    r"default (?!null\b|true\b|false\b|-?\d|')": "a default is a constant",
+    r"\bgenerated always as\b(?! identity)": "a generated column writes every row",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if int(name[:4]) >= RULED_FROM])
+def test_a_migration_lets_people_work(name: str) -> None:
+    texts = dict(files("migrations"))
+    assert faults(name, texts[name], [texts[each] for each in NAMES if each < name]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("update cards set title = ''", "cards may be long"),
+        ("with x as (select 1) delete from cards", "cards may be long"),
+        ("insert into audit (ip) select ''", "audit may be long"),
+        ("create index a on cards (id)", "made concurrently"),
+        ("create unique index a on cards (id)", "made concurrently"),
+        ("alter table cards add constraint a check (id > 0)", "not valid"),
+        ("alter table cards add constraint a foreign key (id) references users (id)", "not valid"),
+        (
+            "alter table cards add constraint a check (id > 0),"
+            " add constraint b check (id > 1) not valid",
+            "not valid",
+        ),
+        ("alter table cards add column a bigint references users (id)", "by itself"),
+        ("alter table cards add column a bigint check (a > 0)", "by itself"),
+        ("alter table cards add constraint a unique (id)", "made concurrently before"),
+        ("alter table cards alter column due_date set not null", "never null"),
+        ("alter table cards alter column title type varchar", "another type"),
+        ("alter table cards add column a uuid default gen_random_uuid()", "constant"),
+        (
+            "alter table cards add constraint a check (id > 0) not valid;\n"
+            "alter table cards validate constraint a",
+            "alone",
+        ),
+        ("alter table cards validate constraint a", "after the one that adds it"),
+        ("alter table cards add column a bigint not null default 0", None),
+        ("alter table cards add constraint a check (id > 0) not valid", None),
+        ("create table polls (id bigint primary key, a bigint references users (id))", None),
+        ("create table polls (id bigint);\ncreate index a on polls (id)", None),
+        ("create index concurrently a on cards (id)", None),
+        ("update backup_state set last_ok = null", None),
+        ("-- update cards\nalter table cards drop constraint a", None),
+    ],
+)
+def test_what_a_migration_must_not_do_is_seen(text: str, fault: str | None) -> None:
+    found = faults("0099_some.sql", text + ";", [])
+    assert any(fault in each for each in found) if fault else found == [], found

@@ -44,6 +44,8 @@ class InheritedWorker(msgspec.Struct, frozen=True):
     pipe: int
     began: float
     serves: bool
+    version: str = ""
+    """Of its own program."""
 
 
 class Inherited(msgspec.Struct, frozen=True):
@@ -70,7 +72,9 @@ class Inherited(msgspec.Struct, frozen=True):
     log_format: str = "text"
     """In which a setting that cannot be is told."""
     version: str = ""
-    """Of the program before, which goes on while the schema is brought up to date."""
+    """The oldest of the programs that go on while the schema is brought up to date: ours, or that
+    of a worker which is not replaced yet.
+    """
 
     def descriptors(self) -> Iterable[int]:
         yield from (*self.listeners, *self.life, self.metrics, *(one.pipe for one in self.workers))

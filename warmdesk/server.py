@@ -242,14 +242,13 @@ def connections(settings: Settings, *, workers: int) -> int:
 
 def prepare_database(settings: Settings, *, say: Say = say, beside: str = "") -> bool:
     """Bring the schema up to date and see that the connections suffice. True when there is no
-    account yet. `beside` as in `prepare`.
+    account yet. `beside` as in `prepare`; nor is anything done to what serves on another host.
     """
 
     async def prepare() -> bool:
         await _reachable(settings.database_url, say)
         await check_limits(settings.database_url)
-        if beside:
-            await check_predecessor(settings, beside)
+        await check_predecessors(settings, beside)
         for name in await migrate(settings.database_url, erasing=ERASING):
             say(f"Migrated: {name}")
         connection = await connect(settings.database_url, timeout=10)
@@ -274,20 +273,24 @@ def prepare_database(settings: Settings, *, say: Say = say, beside: str = "") ->
         return asyncio.run(prepare())
 
 
-async def check_predecessor(settings: Settings, version: str) -> None:
-    """See that the program of this version, which goes on meanwhile, can work with the schema that
-    this one makes.
+async def check_predecessors(settings: Settings, beside: str) -> None:
+    """See that the programs which go on meanwhile can work with the schema that this one makes: the
+    one of the version `beside`, if any, and all that serve the database, on whichever host.
     """
     connection = await connect(settings.database_url, timeout=10)
     try:
         waiting, _ = await missing(connection)
+        serving = {row["version"] for row in await sql.server.serving(connection)}
     finally:
         await connection.close()
+    versions = serving | {beside} if beside else serving
+    oldest = min(versions, key=numbers, default=None)
     for one in waiting:
-        if numbers(one.oldest_program()) > numbers(version):
+        if oldest is not None and numbers(one.oldest_program()) > numbers(oldest):
             raise StartError(
-                f"WarmDesk {version}, which serves, cannot work with migration {one.name}: give it"
-                f" WarmDesk {one.oldest_program()} first, or stop the server and start it"
+                f"WarmDesk {oldest}, which serves, cannot work with migration {one.name}: give it"
+                f" WarmDesk {one.oldest_program()} first on all hosts, or stop all servers and"
+                " start them"
             )
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import warmdesk
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.embedded.child import EmbeddedError
 from warmdesk.embedded.tending import Deaths
@@ -38,6 +39,8 @@ class Worker:
     pipe: int
     began: float = field(default_factory=time.monotonic)
     serves: bool = False
+    version: str = warmdesk.__version__
+    """Of its program, which may be the one before."""
     leave_by: float = math.inf
 
 

@@ -32,6 +32,7 @@ import warmdesk
 from warmdesk import reload, worker
 from warmdesk.app import paths
 from warmdesk.config import Settings
+from warmdesk.db.migrations import numbers
 from warmdesk.embedded.child import end_with_parent
 from warmdesk.embedded.tending import Deaths, Server, Tending
 from warmdesk.listeners import PER_WORKER_SOCKETS
@@ -409,12 +410,14 @@ class Supervisor:
             metrics_layout=self._layout,
             metrics_rows=self._rows,
             workers=tuple(
-                reload.InheritedWorker(one.pid, one.row, one.pipe, one.began, one.serves)
+                reload.InheritedWorker(
+                    one.pid, one.row, one.pipe, one.began, one.serves, one.version
+                )
                 for one in self._workers()
             ),
             settings=self.rehearsal.settings if self.rehearsal else None,
             log_format=self.settings.log_format,
-            version=warmdesk.__version__,
+            version=min((warmdesk.__version__, *(w.version for w in self._workers())), key=numbers),
         )
 
     def _share_metrics(self) -> None:
@@ -438,7 +441,8 @@ class Supervisor:
         counting = left.metrics_layout == self._layout
         for number, each in enumerate(left.workers):
             row = each.row if counting else None
-            one = Worker(each.pid, row, each.pipe, each.began, each.serves)
+            version = each.version or left.version
+            one = Worker(each.pid, row, each.pipe, each.began, each.serves, version)
             self._selector.register(one.pipe, selectors.EVENT_READ, one)
             if row is not None:
                 self.rows.remove(row)

@@ -152,7 +152,7 @@ with ended as (
         before = case when a.action <> 'user.updated' or a.target_id <> user_ then a.before end,
         after = case
             when a.action = 'user.updated' and a.target_id = user_ then null
-            when a.action = 'key.created' and a.after::jsonb ->> 'user_id' = user_::text then (a.after::jsonb - 'name')::json
+            when a.action = 'key.created' and a.after::jsonb ->> 'user_id' = user_::text then nameless(a.after)
             else a.after
         end
     where a.actor_id = user_ or (a.action = 'user.updated' and a.target_id = user_)

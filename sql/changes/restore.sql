@@ -303,6 +303,7 @@ begin
     select w.channel, w.seq + 1, w.seq + 2 from was_feeds w on conflict do nothing;
     delete from backup_state;
     insert into backup_state select * from was_state;
+    update backup_state set restored_at = clock_timestamp();
     delete from secret_prints;
     insert into secret_prints select * from was_prints;
     update install i set id = gen_random_uuid(), origin = origin_, place = '', written = '0';

@@ -68,7 +68,8 @@ select r.stored_name from removed_files as r order by r.stored_name limit :limit
 delete from removed_files where stored_name = any(:names::text[]);
 
 -- name: unknown -> many, by key
--- Of these names those that no row has.
+-- Of these names those that no row has; none so soon after a restore: whoever goes back behind it wants them.
 select n.name
 from unnest(:names::text[]) as n (name)
-where not exists (select 1 from attachments as a where a.stored_name = n.name);
+where not exists (select 1 from attachments as a where a.stored_name = n.name)
+    and not exists (select 1 from backup_state as b where b.restored_at > clock_timestamp() - make_interval(secs => :spared::float8));

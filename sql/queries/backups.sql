@@ -2,6 +2,13 @@
 -- Takes the lock of the one process that makes a backup or restores one, until the transaction ends.
 select pg_try_advisory_xact_lock(x'77645442'::integer);
 
+-- name: lock_longer -> value, by key
+-- The same, until `unlock` or the connection's end.
+select pg_try_advisory_lock(x'77645442'::integer);
+
+-- name: unlock -> value, by key
+select pg_advisory_unlock(x'77645442'::integer);
+
 -- name: wait_for_transactions -> nothing, by key
 -- Transactions of this connection take as long as they take, also where the server has a limit for them.
 select set_config(s.name, '0', false) from pg_settings as s where s.name = 'transaction_timeout';
@@ -122,11 +129,17 @@ insert into audit (actor_id, ip, action, target_type, after)
 select (select u.id from users as u where u.id = :actor_id::bigint), :ip::text, 'restore.done', 'restore', :after::json;
 
 -- name: is_due -> value, by key
--- Whether a backup is due: none was begun since `slot`, or its maker died, or it failed some minutes ago.
+-- Whether a backup is due: none was begun since `slot`, or none with files where they are wanted, or its maker died, or it failed
+-- some minutes ago.
 select
     b.last_run_at is null or b.last_run_at < :slot::timestamptz or b.last_ok is null
     or (not b.last_ok and b.last_run_at < clock_timestamp() - interval '10 minutes')
+    or (b.last_ok and :files::boolean and coalesce(b.full_at < :slot::timestamptz, true))
 from backup_state as b;
+
+-- name: died -> value, by key
+-- For the one whose turn it is: when a backup was begun whose maker ended before it was made or failed, or null.
+select case when b.last_ok is null then b.last_run_at end from backup_state as b;
 
 -- name: begin -> nothing, by key
 -- A backup is begun, by the one whose turn it is.
@@ -134,7 +147,7 @@ update backup_state set last_run_at = clock_timestamp(), last_ok = null;
 
 -- name: note -> nothing, by key
 -- What became of a backup, and whom it is told. See sql/changes/backups.sql.
-select note_backup(:filename::text, :ok::boolean, :about::json, :address::text, :each::boolean);
+select note_backup(:filename::text, :ok::boolean, :full::boolean, :about::json, :address::text, :each::boolean);
 
 -- name: loading -> many, by key
 -- What is done before the rows of these tables are loaded, and after it. Triggers have done what they do where the rows come from.
@@ -150,13 +163,15 @@ from (
 order by l.rank, l.name;
 
 -- name: locking -> value, by key
--- How all tables of the installation are locked: `exclusive`, so that nobody writes, or `access exclusive`, so that nobody reads.
+-- How all tables of the installation are locked: `access share`, so that they stay; `exclusive`, so that nobody writes; or `access
+-- exclusive`, so that nobody reads. One that this role may not read is somebody else's.
 select
     format(
         'lock table %s in %s mode', string_agg(format('%I', c.relname), ', ' order by c.relname), :mode::text
     )
 from pg_class as c
 where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+    and has_table_privilege(c.oid, 'select')
     and not exists (select 1 from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e');
 
 -- name: hold_number -> nothing, by key

@@ -6,6 +6,14 @@ select current_setting('max_connections')::integer - current_setting('superuser_
 -- The values that these parameters have for this connection, in their own units.
 select lower(s.name) as name, s.setting from pg_settings as s where lower(s.name) = any(:names::text[]);
 
+-- name: serving -> many, by key
+-- The versions of the programs that serve this database, wherever: each asks it all the time. A host that was lost is named for as
+-- long as PostgreSQL takes it to be there.
+select distinct substr(a.application_name, length('warmdesk ') + 1) as version
+from pg_stat_activity as a
+where a.datname = current_database() and a.application_name ~ '^warmdesk [0-9]'
+    and greatest(a.query_start, a.state_change) > clock_timestamp() - interval '1 minute';
+
 -- name: faults -> many
 -- What must not be, each as a sentence: feeds with a hole or an end that is not their head, equal positions, numbers beyond
 -- their counter, parts that belong to another project than their whole, projects without an owner, counts that miscount.

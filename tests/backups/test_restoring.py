@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import threading
 import time
@@ -30,7 +31,9 @@ from warmdesk.backups.verifying import verify
 from warmdesk.config import Settings
 from warmdesk.db import migrations
 from warmdesk.db.queries import sql
+from warmdesk.desk import Desk
 from warmdesk.errors import Impossible, Unavailable
+from warmdesk.jobs.files import FileKeeper
 
 TABLES = """
 select c.relname from pg_class c
@@ -129,7 +132,7 @@ async def test_a_backup_of_an_older_program_is_brought_up_to_date(
 
 async def old_archive(old: Settings, number: int, directory: Path) -> Path:
     """A backup as a program would have made it whose last migration is this."""
-    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    archive = Writing(directory / new_name(datetime.now(UTC), full=False, encrypted=False))
     async with long_connection(old) as connection:
         async with connection.transaction():
             await migrations.lay(connection, upto=number)
@@ -456,7 +459,7 @@ async def made_anew(settings: Settings, directory: Path, change: Any) -> Path:
     """A backup that is whole, and was made by somebody else: `change` is given its manifest."""
     made = await make(settings, directory, include_files=False)
     told = made.manifest
-    archive = Writing(directory / new_name(datetime.now(UTC), encrypted=False))
+    archive = Writing(directory / new_name(datetime.now(UTC), full=False, encrypted=False))
     await archive.begin()
     change(told)
     for member in Reading(directory / made.filename).members():
@@ -522,3 +525,31 @@ async def test_a_full_disk_leaves_nothing(
             await make(settings, place, include_files=False)
         assert raised.value.code == "disk"
         assert [path.name for path in place.iterdir()] == ["others"]
+
+
+@pytest.mark.foul
+async def test_the_safety_copy_leads_back_to_files_that_no_row_named_meanwhile(
+    settings: Settings, board: Board, alice: Person, desk: Desk, tmp_path: Path
+) -> None:
+    """It has none itself, and what was uploaded long ago looks like what a crash left."""
+    made = await make(settings, tmp_path, include_files=True)
+    card = await board.card("with a file")
+    await upload(alice, f"{board.path}/cards/{card['id']}/attachments", ("a.png", PNG))
+    long_ago = time.time() - 30 * 86_400
+    for each in stored(settings):
+        os.utime(each, (long_ago, long_ago))
+    done = await restore(settings, tmp_path / made.filename, safety=tmp_path)
+    assert done.safety is not None
+    assert await FileKeeper(desk).delete_orphans() == 0
+    await restore(settings, tmp_path / done.safety.filename)
+    assert await FileKeeper(desk).delete_orphans() == 0
+    assert [each.read_bytes() for each in stored(settings)] == [PNG]
+
+    await restore(settings, tmp_path / made.filename)
+    state = await asyncpg.connect(settings.database_url)
+    await state.execute("update backup_state set restored_at = restored_at - interval '23 hours'")
+    assert await FileKeeper(desk).delete_orphans() == 0
+    await state.execute("update backup_state set restored_at = restored_at - interval '2 hours'")
+    await state.close()
+    assert await FileKeeper(desk).delete_orphans() == 1
+    assert stored(settings) == []

@@ -59,7 +59,8 @@ async def state(connection: Any) -> Any:
 async def later(connection: Any, minutes: float) -> None:
     """So many minutes go by."""
     await connection.execute(
-        "update backup_state set last_run_at = last_run_at - $1::interval",
+        "update backup_state set last_run_at = last_run_at - $1::interval,"
+        " full_at = full_at - $1::interval",
         timedelta(minutes=minutes),
     )
 
@@ -93,10 +94,12 @@ async def test_while_another_is_made_none_is_begun(
     assert await jobs[0].turn() == 1
 
 
-async def test_where_its_maker_died_another_makes_it(
+async def test_that_its_maker_died_is_a_failure(
     jobs: list[Scheduled], settings: Settings, directory: Path, connection: Any
 ) -> None:
-    """Which is known by the lock: PostgreSQL lets go of it with the maker's connection."""
+    """Which is known by the lock: PostgreSQL lets go of it with the maker's connection. What it
+    died of, as want of memory, would else kill one worker a minute.
+    """
     dead = await asyncpg.connect(settings.database_url)
     await dead.execute("begin")
     await dead.execute("select pg_advisory_xact_lock(x'77645442'::integer)")
@@ -104,10 +107,15 @@ async def test_where_its_maker_died_another_makes_it(
     assert await jobs[0].turn() == 0
     dead.terminate()
 
-    async def made() -> bool:
-        return bool(await jobs[1].turn())
+    async def noted() -> bool:
+        assert await jobs[1].turn() == 0
+        return (await state(connection))["last_ok"] is False
 
-    await until(made)
+    await until(noted)
+    assert [await job.turn() for job in jobs] == [0, 0], "not at once"
+    assert not directory.exists()
+    await later(connection, 11)
+    assert await jobs[1].turn() == 1
     assert (await state(connection))["last_ok"] is True
     assert len(list(directory.iterdir())) == 1
 
@@ -128,3 +136,81 @@ async def test_one_that_fails_is_tried_again_before_its_next_time(
     await later(connection, 11)
     assert await jobs[1].turn() == 1
     assert (await state(connection))["last_ok"] is True
+
+
+async def test_one_without_files_is_not_the_one_that_is_due(
+    jobs: list[Scheduled], root: Person, directory: Path, connection: Any, eventually: Any
+) -> None:
+    made = await root.post("/admin/backup", {"include_uploads": False})
+    assert (await state(connection))["last_ok"] is True
+    assert await jobs[0].turn() == 1
+    (whole,) = [path for path in directory.iterdir() if path.name != made["filename"]]
+    assert Reading(whole).check().includes_files
+    assert await jobs[0].turn() == 0
+    await root.post("/admin/backup", {"include_uploads": False})
+    assert await jobs[0].turn() == 0, "there is one with files of this day"
+    await later(connection, 24 * 60)
+    await root.put(PLACE, {"backup_include_uploads": False})
+    desk = jobs[0].desk
+    await eventually(lambda: not desk.system.values.backup_include_uploads)
+    await root.post("/admin/backup", {"include_uploads": False})
+    assert await jobs[0].turn() == 0, "none is wanted"
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
+    """What a driver or a disk says, which no test can have them say when it wants."""
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"warmdesk.backups.making.{name}", broken)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [asyncpg.InterfaceError("closed"), asyncpg.InternalClientError("gone"), TimeoutError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_connection_that_breaks_meanwhile_is_a_failure(
+    jobs: list[Scheduled],
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    with monkeypatch.context() as patch:
+        breaking(patch, "write", error)
+        assert await jobs[0].turn() == 0
+    assert (await state(connection))["last_ok"] is False
+
+
+async def test_to_get_no_connection_for_it_is_a_failure(
+    jobs: list[Scheduled],
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        breaking(patch, "connect", asyncpg.TooManyConnectionsError("no more"))
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await jobs[0].turn()
+    assert (await state(connection))["last_ok"] is False
+    assert await jobs[0].turn() == 0, "not at once"
+    await later(connection, 11)
+    assert await jobs[0].turn() == 1
+
+
+async def test_one_that_was_made_is_made_although_an_older_one_stays(
+    jobs: list[Scheduled],
+    directory: Path,
+    connection: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def held(*_: Any, **__: Any) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("warmdesk.backups.keeping.prune", held)
+    assert await jobs[0].turn() == 1
+    assert "backup.not_pruned" in caplog.text
+    (made,) = directory.iterdir()
+    row = await state(connection)
+    assert (row["last_filename"], row["last_ok"]) == (made.name, True)

@@ -240,6 +240,10 @@ async def test_by_the_command_line(given: dict[str, Any], tmp_path: Path) -> Non
     status, out, aside = await command("restore", path.name, **given)
     assert (status, "--yes" in aside) == (2, True)
     assert await contents(given["database_url"]) == before
+    nothing = tmp_path / "nothing"
+    status, out, aside = await command("restore", str(path), data_dir=nothing)
+    assert (status, "--yes" in aside) == (2, True)
+    assert not (nothing / "postgres").exists(), "it was asked before anything is made"
     connection = await asyncpg.connect(given["database_url"])
     await connection.execute("delete from chat_messages where id % 2 = 0")
     await connection.close()

@@ -13,6 +13,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +25,9 @@ import aiohttp
 import asyncpg
 import jwt
 import pytest
+from msgspec.structs import replace
 
+import warmdesk
 from tests import pace
 from tests.journeys.running import (
     SECRETS,
@@ -36,7 +39,10 @@ from tests.journeys.running import (
 )
 from tests.person import PASSWORD, Person
 from warmdesk import reload, worker
+from warmdesk.config import Settings
 from warmdesk.embedded import Postgres
+from warmdesk.slots import Worker
+from warmdesk.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -480,6 +486,22 @@ async def test_a_hangup_before_it_serves_is_acted_on_then(configured: Configured
         assert running.process.poll() is None
     finally:
         running._end()
+
+
+async def test_what_is_left_tells_of_the_oldest_program_that_serves(settings: Settings) -> None:
+    """A worker that could not be replaced is of the program before the one before."""
+    with socket.socket() as listener:
+        supervisor = Supervisor(replace(settings, workers=2), [listener], {})
+        first, second = supervisor.slots
+        first.worker, second.worker = Worker(1, None, -1, version="0.0.10"), Worker(2, None, -1)
+        first.surplus.append(Worker(3, None, -1, version="0.0.9"))
+        left = supervisor._left()
+    assert left.version == "0.0.9"
+    assert {one.pid: one.version for one in left.workers} == {
+        1: "0.0.10",
+        2: warmdesk.__version__,
+        3: "0.0.9",
+    }
 
 
 async def test_new_workers_that_cannot_serve_leave_nobody_waiting(

@@ -117,7 +117,7 @@ async def at_work(running: Running) -> AsyncIterator[Work]:
             within=SETTLED_WITHIN,
             what=f"{[each.since for each in viewers]} at {head}",
         )
-        await check_ledger(ada, path, [traffic])
+        await check_ledger(ada, path, [traffic], newer=True)
         assert await sample(ada, "warmdesk_events_published_total") >= head
         assert tally.wrong == []
         assert tally.resets == 0
@@ -231,9 +231,18 @@ async def test_the_earlier_program_serves_while_the_schema_of_a_newer_one_is_mad
             hang_up(running)
             skipped = (
                 "warmdesk: WarmDesk 0.1.0, which serves, cannot work with migration"
-                " 1000_contract.sql: give it WarmDesk 0.2 first, or stop the server and start it"
+                " 1000_contract.sql: give it WarmDesk 0.2 first on all hosts, or stop all servers"
+                " and start them"
             )
             await until(lambda: skipped in running.log, within=WITHIN, what="it is refused")
+            # Nor by hand, from whichever host: who serves shows in the database.
+            backup = tmp_path / "a backup"
+            backup.touch()
+            with monkeypatch.context() as by_hand:
+                by_hand.setenv("PYTHONPATH", str(program.parent))
+                for words in (("migrate",), ("restore", "--yes", str(backup))):
+                    status, out, aside = await command(*words, data_dir=running.data)
+                    assert (status, out, aside) == (1, "", skipped + "\n")
 
             set_version(program, "0.2.0")
             contract.unlink()

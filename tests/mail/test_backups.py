@@ -190,6 +190,20 @@ async def test_who_asks_for_a_backup_is_answered_and_others_hear_that_one_was_ma
     assert (await state(connection))["failure_told"] is False
 
 
+async def test_that_one_was_begun_and_nobody_ended_it_is_told(clock: Clock) -> None:
+    """By whoever finds out, which may be another host."""
+    begun = "update backup_state set last_ok = null, last_run_at = '2026-01-31 12:34Z'"
+    await clock.mails.connection.execute(begun)
+    assert await clock.turn(clock.job) == 0
+    (letter,) = await clock.mails.come()
+    assert subjects([letter]) == [FAILED]
+    assert "begun at 2026-01-31 12:34 UTC and was interrupted before it was whole" in letter.text
+    assert socket.gethostname() not in letter.text
+    await clock.mails.connection.execute(begun)
+    assert await clock.turn(clock.job) == 0
+    assert await clock.mails.come() == []
+
+
 async def test_files_that_were_missing_are_told(clock: Clock) -> None:
     await clock.made()
     about = '{"ok": true, "again": false, "filename": "f", "moment": "m", "bytes": 12345678,'

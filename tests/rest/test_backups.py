@@ -19,6 +19,7 @@ from warmdesk.backups import restoring
 from warmdesk.backups.archive import Reading
 from warmdesk.config import Settings
 from warmdesk.db.queries import sql
+from warmdesk.http.downloads import disposition
 
 ROOT, OLGA, ALICE, BOB, EVE = 1, 2, 3, 4, 5
 ABSENT = "warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
@@ -65,6 +66,21 @@ async def test_a_backup_is_made_listed_fetched_and_deleted(
     assert lines[1]["after"] == {"filename": name}
 
 
+async def test_one_that_is_deleted_while_it_is_sent_is_sent_whole(
+    root: Person, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = (await root.post("/admin/backup", {}))["filename"]
+    whole = (directory / name).read_bytes()
+
+    def deleted(name: str, *, inline: bool) -> str:
+        (directory / name).unlink()
+        return disposition(name, inline=inline)
+
+    monkeypatch.setattr("warmdesk.rest.backups.disposition", deleted)
+    assert await fetched(root, name) == whole
+    await root.get(f"/admin/backups/{name}", status=404)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -100,6 +116,26 @@ async def test_only_so_many_are_kept(root: Person, directory: Path) -> None:
     assert names[0] not in left
     assert directory.joinpath("other.txt").exists()
     assert never.exists()
+
+
+async def test_one_without_files_makes_no_room_among_those_with_them(
+    root: Person, directory: Path
+) -> None:
+    """Nor does a safety copy, nor one without files that was uploaded."""
+    await root.put("/admin/system-settings", {"backup_keep": 2})
+    whole = (await root.post("/admin/backup", {"include_uploads": True}))["filename"]
+    without = [
+        (await root.post("/admin/backup", {"include_uploads": False}))["filename"] for _ in "123"
+    ]
+    assert {path.name for path in directory.iterdir()} == {whole, *without[1:]}
+    assert all("_nofiles." in name for name in without)
+    assert "_nofiles" not in whole
+    for name in (whole, without[2]):
+        sent = form((name, await fetched(root, name)))
+        again = (await root.post("/admin/backups", sent, headers=AS_FORM))["filename"]
+        assert ("_nofiles" in again) == ("_nofiles" in name)
+    done = await root.post("/admin/restore", {"filename": whole}, status=200)
+    assert "_nofiles." in done["safety_backup"]
 
 
 async def test_who_may(board: Board, root: Person, olga: Person, person: Invite, url: str) -> None:

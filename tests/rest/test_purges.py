@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,19 @@ async def test_nothing_personal_stays_of_a_purged_person(
             await root.get(path, status=404)
         await root.post(f"/users/{ALICE}/restore", status=404)
         assert ALICE not in {each["id"] for each in await root.get("/users?include_deleted=true")}
+        # What a program of before wrote and did not take away is not shown.
+        key = json.dumps({"name": "Zelda's laptop", "user_id": ALICE, "scopes": ["read"]})
+        await connection.execute(
+            "insert into audit (actor_id, ip, action, target_type, after)"
+            " values ($1, '', 'key.created', 'api_key', $2)",
+            *(ALICE, key),
+        )
+        await connection.execute(
+            "update card_history set detail = $1 where field = $2", name, "assignees"
+        )
+        (line,) = (await root.get("/admin/audit?action=key.created"))[:1]
+        assert line["after"] == {"user_id": ALICE, "project_id": None, "scopes": ["read"]}
+        assert "Zelda" not in str(await bob.get(history))
         assert await job.turn() == 0
         await root.post("/users", {"email": email, "username": "alice", "password": PASSWORD})
         refused = await root.request(

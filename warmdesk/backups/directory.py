@@ -14,7 +14,7 @@ from typing import NamedTuple
 from warmdesk.config import Settings
 from warmdesk.errors import NotFound
 
-NAME = re.compile(r"warmdesk_backup_(\d{8}_\d{6})_[0-9a-f]{8}\.tar\.gz(?:\.age)?")
+NAME = re.compile(r"warmdesk_backup_(\d{8}_\d{6})_[0-9a-f]{8}(_nofiles)?\.tar\.gz(?:\.age)?")
 PART = re.compile(NAME.pattern + r"\.part")
 
 
@@ -26,6 +26,8 @@ class Kept(NamedTuple):
     created_at: datetime
     written: int
     """When its file was, in nanoseconds: of two of one second one is the newer."""
+    full: bool
+    """It has the files, too."""
 
 
 def directory_of(settings: Settings) -> Path:
@@ -33,11 +35,11 @@ def directory_of(settings: Settings) -> Path:
     return Path(settings.backup_dir) if settings.backup_dir else settings.data_dir / "backups"
 
 
-def new_name(created_at: datetime, *, encrypted: bool) -> str:
-    """The name of a backup of this moment."""
+def new_name(created_at: datetime, *, full: bool, encrypted: bool) -> str:
+    """The name of a backup of this moment; `full`: with the files."""
     moment = created_at.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
-    end = ".age" if encrypted else ""
-    return f"warmdesk_backup_{moment}_{secrets.token_hex(4)}.tar.gz{end}"
+    kind, end = "" if full else "_nofiles", ".age" if encrypted else ""
+    return f"warmdesk_backup_{moment}_{secrets.token_hex(4)}{kind}.tar.gz{end}"
 
 
 def listed(directory: Path) -> list[Kept]:
@@ -47,7 +49,8 @@ def listed(directory: Path) -> list[Kept]:
         match = NAME.fullmatch(path.name)
         moment = _moment(match[1]) if match else None
         if moment is not None and (stats := _stats(path)) is not None:
-            found.append(Kept(path.name, stats.st_size, moment, stats.st_mtime_ns))
+            full = match is not None and match[2] is None
+            found.append(Kept(path.name, stats.st_size, moment, stats.st_mtime_ns, full))
     return sorted(found, key=lambda kept: (kept.created_at, kept.written), reverse=True)
 
 
@@ -60,12 +63,16 @@ def find(directory: Path, name: str) -> Path:
 
 
 def prune(directory: Path, keep: int, *, never: Iterable[str] = ()) -> list[str]:
-    """Delete the oldest beyond so many, but `never` these; gives the names of those that went."""
-    gone = []
-    for kept in listed(directory)[keep:]:
-        if kept.filename not in never:
-            (directory / kept.filename).unlink(missing_ok=True)
-            gone.append(kept.filename)
+    """Delete the oldest beyond so many with files, and beyond so many without: those bring less
+    back, and make no room for what brings all. But `never` these; gives the names of those that
+    went.
+    """
+    gone, found = [], listed(directory)
+    for full in (True, False):
+        for kept in [kept for kept in found if kept.full == full][keep:]:
+            if kept.filename not in never:
+                (directory / kept.filename).unlink(missing_ok=True)
+                gone.append(kept.filename)
     return gone
 
 

@@ -13,19 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from warmdesk import clock
 from warmdesk.backups.directory import directory_of, prune
 from warmdesk.backups.making import Backup, Progress, Turn, silent
 from warmdesk.config import Settings
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.errors import WarmDeskError
 from warmdesk.mail.letters import is_on
 from warmdesk.schemas.settings import SystemSettings
 
 MINUTE = "%Y-%m-%d %H:%M"
+DIED = "died"
+"""The cause of a failure that nobody was left to tell of."""
+FAILURES = (WarmDeskError, *DATABASE_AWAY)
+"""Why none is made: also a disk that is away, or a database that is."""
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +52,8 @@ async def keep(
     mailed = values.backup_email_enabled and is_on(settings, values)
     try:
         made = await mine.make(directory, include_files=include_files, progress=progress)
-    except (WarmDeskError, OSError, asyncpg.PostgresError) as error:
-        about: dict[str, Any] = {
-            "cause": error.code if isinstance(error, WarmDeskError) else "",
-            "moment": _minute(),
-        }
-        await _note(database, values, "", about if mailed and due else None)
+    except FAILURES as error:
+        await note_failure(settings, values, database, cause=cause_of(error), mailed=due)
         raise
     about = {
         "filename": made.filename,
@@ -61,10 +61,38 @@ async def keep(
         "bytes": made.size,
         "missing_files": made.manifest.missing_files,
     }
-    await _note(database, values, made.filename, about if mailed else None, each=due)
-    gone = await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
+    await _note(
+        database, values, made.filename, about if mailed else None, full=include_files, each=due
+    )
+    gone = []
+    try:
+        gone = await asyncio.to_thread(prune, directory, values.backup_keep, never={made.filename})
+    except OSError as error:
+        # It is made all the same, and the next one tries again.
+        log.warning("backup.not_pruned cause=%s", type(error).__name__, exc_info=error)
     log.info("backup.made filename=%s bytes=%d pruned=%d", made.filename, made.size, len(gone))
     return made
+
+
+async def note_failure(
+    settings: Settings,
+    values: SystemSettings,
+    database: Any,
+    *,
+    cause: str,
+    mailed: bool,
+    moment: datetime | None = None,
+) -> None:
+    """No backup was made, at this moment or now; `mailed`: whoever is to be told is."""
+    moment = moment or datetime.fromtimestamp(clock.now(), UTC)
+    told = mailed and values.backup_email_enabled and is_on(settings, values)
+    about = {"cause": cause, "moment": moment.astimezone(UTC).strftime(MINUTE)}
+    await _note(database, values, "", about if told else None)
+
+
+def cause_of(error: BaseException) -> str:
+    """The word for it that letters go by."""
+    return error.code if isinstance(error, WarmDeskError) else ""
 
 
 def is_kept(settings: Settings, directory: Path) -> bool:
@@ -78,6 +106,7 @@ async def _note(
     filename: str,
     about: dict[str, Any] | None,
     *,
+    full: bool = False,
     each: bool = False,
 ) -> None:
     """`about` is what a mail tells. Without a `filename` none was made."""
@@ -87,11 +116,8 @@ async def _note(
         database,
         filename=filename,
         ok=bool(filename),
+        full=full,
         about=None if about is None else msgspec.json.encode(about).decode(),
         address=values.backup_email_address,
         each=each and values.backup_email_each,
     )
-
-
-def _minute() -> str:
-    return datetime.fromtimestamp(clock.now(), UTC).strftime(MINUTE)

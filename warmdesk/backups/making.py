@@ -1,10 +1,11 @@
 """A backup is made: one snapshot of the database, read while people write, and the files that its
 rows name.
 
-Rows come as COPY's text, so no ``pg_dump`` of the right version is needed. Nothing is locked: who
-writes meanwhile is not in it. What a restore makes anew is left out: the ledger of migrations,
-which installation this is, and the prints of its hosts' secrets. The secrets themselves are in no
-backup.
+Rows come as COPY's text, so no ``pg_dump`` of the right version is needed. Nobody who writes waits,
+and what they write meanwhile is not in it. But the tables stay: a migration that drops one, or
+writes it anew, waits, or the snapshot would find it missing or empty. What a restore makes anew is
+left out: the ledger of migrations, which installation this is, and the prints of its hosts'
+secrets. The secrets themselves are in no backup.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import asyncpg
 
 import warmdesk
 from warmdesk.backups.archive import FORMAT, PIECE, Broken, Manifest, Table, Writing
@@ -25,6 +28,7 @@ from warmdesk.bounds import TABLES
 from warmdesk.config import Settings
 from warmdesk.db.dial import connect
 from warmdesk.db.migrations import newest
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.disk import measure_disk
 from warmdesk.errors import Conflict, Unavailable
@@ -49,6 +53,16 @@ PATIENT = {
 }
 """So that no limit of a role or a database ends what takes long; see `long_connection`."""
 FULL_SECONDS = 60
+LOCK_LIMIT = "set lock_timeout = '3s'"
+"""How long a backup waits for its tables at once, before it lets go of those it has."""
+LOCK_TRIES = 10
+LOCK_SECONDS = 30
+PAUSE_SECONDS = 0.2
+CHANGED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +123,51 @@ class Turn:
 
 @asynccontextmanager
 async def turn(settings: Settings) -> AsyncIterator[Turn]:
-    """A turn; 409 while it is another's."""
-    async with (
-        long_connection(settings) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await take_turn(connection)
-        yield Turn(settings, connection)
+    """A turn; 409 while it is another's, 503 while somebody has a table for himself."""
+    async with long_connection(settings) as connection:
+        # For longer than its snapshot, which waits for tables: another is told at once.
+        if not await sql.backups.lock_longer(connection):
+            raise _busy()
+        try:
+            async with _snapshot(connection):
+                yield Turn(settings, connection)
+        finally:
+            with suppress(*DATABASE_AWAY):  # a backup that is made is made
+                await sql.backups.unlock(connection)
+
+
+@asynccontextmanager
+async def _snapshot(connection: Any) -> AsyncIterator[None]:
+    """All that there is at one moment, whose tables stay until the end."""
+    await connection.execute(LOCK_LIMIT)
+    for left in reversed(range(LOCK_TRIES)):
+        locking = await sql.backups.locking(connection, mode="access share")
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        await transaction.start()
+        try:
+            # The first statement: to lock takes no snapshot, and any other would take it too early.
+            await connection.execute(locking)
+            if await sql.backups.locking(connection, mode="access share") == locking:
+                break
+        except CHANGED:
+            pass
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.rollback()
+        if not left:
+            raise Unavailable(
+                "the tables are being changed, perhaps brought up to date by a newer program;"
+                " make the backup when that is done",
+                retry_after=LOCK_SECONDS,
+            )
+        await asyncio.sleep(PAUSE_SECONDS)
+    await connection.execute("set lock_timeout = 0")
+    try:
+        yield
+    finally:
+        with suppress(*DATABASE_AWAY):
+            await transaction.rollback()
 
 
 async def make(
@@ -129,7 +181,11 @@ async def make(
 async def take_turn(connection: Any) -> None:
     """Be the only one that makes or restores a backup until the transaction ends; 409 otherwise."""
     if not await sql.backups.lock(connection):
-        raise Conflict("a backup is being made or restored; wait for its end", code="busy")
+        raise _busy()
+
+
+def _busy() -> Conflict:
+    return Conflict("a backup is being made or restored; wait for its end", code="busy")
 
 
 async def write(
@@ -145,9 +201,8 @@ async def write(
     created_at: datetime = facts["created_at"]
     with failing():
         await asyncio.to_thread(_check_room, directory)
-    archive = Writing(
-        directory / new_name(created_at, encrypted=bool(passphrase)), passphrase=passphrase
-    )
+    name = new_name(created_at, full=files is not None, encrypted=bool(passphrase))
+    archive = Writing(directory / name, passphrase=passphrase)
     try:
         with failing():
             manifest = await _write_all(connection, archive, files, facts, progress)

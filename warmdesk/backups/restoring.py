@@ -9,7 +9,8 @@ host that dies before it leaves what was there.
 What comes after it is told apart: the installation has another UUID and epoch, and every feed goes
 on above its old head, so a client that was connected fetches all again. Rights that were taken
 since the backup was made stay taken (see sql/changes/restore.sql). Files are put beside those that
-are there, before the rows that name them; those that no row names any more go a day later.
+are there, before the rows that name them; those that no row names any more go a day later,
+because the safety copy has none and would want them back.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from warmdesk.backups.directory import directory_of
 from warmdesk.backups.restoring import restore
 from warmdesk.commands.progress import progressing
 from warmdesk.commands.shared import Failed, Mistake, Status, answer, aside, reached
+from warmdesk.config import Settings
 
 EXAMPLE = "warmdesk restore --yes warmdesk_backup_20300131_120000_9f0a3c1d.tar.gz"
 JSON = True
@@ -30,13 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(wanted: argparse.Namespace) -> int:
-    with reached(wanted, migrated=True) as settings:
-        directory = directory_of(settings)
-        path = wanted.file if wanted.file.is_file() else directory / wanted.file.name
-        if not path.is_file():
-            raise Failed(f"there is no backup {wanted.file}, here or in {directory}")
+    def ask(settings: Settings) -> None:
+        _found(wanted, settings)
         if not wanted.yes:
-            _ask(path.name)
+            _ask(wanted.file.name)
+
+    with reached(wanted, migrated=True, first=ask) as settings:
+        directory, path = directory_of(settings), _found(wanted, settings)
         with progressing("restore") as progress:
             done = asyncio.run(
                 restore(
@@ -65,6 +66,14 @@ def run(wanted: argparse.Namespace) -> int:
         },
     )
     return Status.DONE
+
+
+def _found(wanted: argparse.Namespace, settings: Settings) -> Path:
+    directory = directory_of(settings)
+    path: Path = wanted.file if wanted.file.is_file() else directory / wanted.file.name
+    if not path.is_file():
+        raise Failed(f"there is no backup {wanted.file}, here or in {directory}")
+    return path
 
 
 def _ask(name: str) -> None:

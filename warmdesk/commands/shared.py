@@ -7,7 +7,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -82,12 +82,17 @@ def going_by(settings: Settings) -> Settings:
 
 @contextmanager
 def reached(
-    wanted: argparse.Namespace, *, migrated: bool = False, made: bool = False
+    wanted: argparse.Namespace,
+    *,
+    migrated: bool = False,
+    made: bool = False,
+    first: Callable[[Settings], None] | None = None,
 ) -> Iterator[Settings]:
     """Settings whose URLs answer: those of a server that runs, or of embedded ones for a moment.
 
     A database of our own is migrated first, another one only when `migrated` says so. With `made`
     it must be there: a wrong data directory would else get one that is empty and without a fault.
+    What is done `first` is done before anything is changed.
     """
     from warmdesk import server
 
@@ -97,6 +102,8 @@ def reached(
             f"there is no database in {settings.data_dir}; set WARMDESK_DATA_DIR or"
             " WARMDESK_DATABASE_URL to what the server has"
         )
+    if first is not None:
+        first(settings)
     try:
         with server.data_lock(settings), server.embedded(settings) as (_, whole):
             if migrated or not settings.database_url:

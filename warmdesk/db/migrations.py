@@ -15,7 +15,8 @@ later, so that hosts can be upgraded one by one.
 Servers go on meanwhile. Who wants a table behind a migration that waits for it waits too, so a
 migration waits for a moment only, and begins again later. An index on a table that has grown is
 made ``concurrently``, in a file of such statements alone: each is then its own transaction, and a
-file that was interrupted is begun again, over what is left of its first try.
+file that was interrupted is begun again: what is left of an index that was not made goes, and one
+that was made stays.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ WORD = re.compile(r"\w+")
 COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 CONCURRENTLY = re.compile(r"^((?:create(?: unique)?|drop) index) concurrently\b", re.MULTILINE)
 MADE = re.compile(r"create(?: unique)? index concurrently (\w+)")
+UNSURE = re.compile(r"create(?: unique)? index concurrently (?:if|on)\b")
+IS_WHOLE = """
+select i.indisvalid from pg_index as i where i.indexrelid = to_regclass(quote_ident($1))
+"""
 DIGITS = 12
 """Of a digest in the name of a type."""
 LEDGER = """
@@ -99,6 +104,11 @@ class Migration(NamedTuple):
         if not CONCURRENTLY.search(self.text):
             return []
         found = [each.strip() for each in COMMENT.sub("", self.text).split(";") if each.strip()]
+        if any(map(UNSURE.match, found)):
+            raise MigrationError(
+                f"migration {self.name} makes an index `if not exists`, or without a name: one"
+                " whose making was interrupted exists, is of no use, and could not be told"
+            )
         if not all(map(CONCURRENTLY.match, found)):
             raise MigrationError(
                 f"migration {self.name} makes an index concurrently and does something else too;"
@@ -235,13 +245,19 @@ async def _run(connection: Any, one: Migration, text: str) -> None:
 
 
 async def _run_steps(connection: Any, one: Migration) -> None:
-    """What is left of an index whose making was interrupted is taken away first."""
+    """What is left of an index whose making was interrupted is taken away first. One that is whole
+    was made by the first try.
+    """
     await connection.execute("set lock_timeout = 0")
     for step in one.steps():
         if made := MADE.match(step):
-            await connection.execute(
-                f"drop index concurrently if exists {made[1]}", timeout=INDEX_SECONDS
-            )
+            whole = await connection.fetchval(IS_WHOLE, made[1])
+            if whole:
+                continue
+            if whole is not None:
+                await connection.execute(
+                    f"drop index concurrently {made[1]}", timeout=INDEX_SECONDS
+                )
         await connection.execute(step, timeout=INDEX_SECONDS)
     await _note(connection, one)
     await connection.execute(f"set lock_timeout = {LOCK_MS}")

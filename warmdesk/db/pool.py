@@ -23,6 +23,7 @@ from typing import Any
 
 import asyncpg
 
+import warmdesk
 from warmdesk.db.connections import ConnectionPool, PooledConnection, UnansweredSince
 from warmdesk.db.dial import Dialer, connect, named_hosts
 from warmdesk.db.queries import sql
@@ -324,7 +325,7 @@ class Within:
 async def _limits(dsn: str) -> dict[str, str]:
     """The parameters of each connection, but for the statement's limit."""
     limits = {
-        "application_name": "warmdesk",
+        "application_name": f"warmdesk {warmdesk.__version__}",
         "timezone": "UTC",
         "jit": "off",
         "lock_timeout": str(LOCK_MS),

@@ -1,21 +1,22 @@
 """Backups that nobody asks for: every so many hours by the system setting `backup_schedule`.
 
 Every worker of every host looks once a minute whether one is due. Who gets the turn looks again, so
-one makes it; where that one dies, or fails, another tries.
+one makes it. Where that one dies another notes that it failed: what one died of may kill the next.
+After a failure another tries, ten minutes later.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, time, timedelta
-
-import asyncpg
+from functools import partial
 
 from warmdesk import clock
-from warmdesk.backups.keeping import keep
+from warmdesk.backups.keeping import DIED, FAILURES, cause_of, keep, note_failure
 from warmdesk.backups.making import Turn, turn
+from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
-from warmdesk.errors import Conflict, WarmDeskError
+from warmdesk.errors import Conflict
 from warmdesk.jobs.periodic import Job
 
 HOURS = {"6h": 6, "8h": 8, "12h": 12, "24h": 24}
@@ -36,16 +37,46 @@ class Scheduled(Job):
         if hours is None:
             return 0
         slot = slot_of(datetime.fromtimestamp(clock.now(), UTC), hours, values.backup_start_time)
-        if not await sql.backups.is_due(desk.database, slot=slot):
+        due = partial(
+            sql.backups.is_due, desk.database, slot=slot, files=values.backup_include_uploads
+        )
+        if not await due():
             return 0
+        begun = False
         try:
             async with turn(desk.settings) as mine:
-                if not await sql.backups.is_due(desk.database, slot=slot):
-                    return 0
-                await sql.backups.begin(desk.database)
-                return await self._make(mine)
+                begun = True
+                return await self._in_turn(mine) if await due() else 0
         except Conflict:
             return 0
+        except DATABASE_AWAY as error:
+            if not begun:
+                await self._failed(error)
+            raise
+
+    async def _in_turn(self, mine: Turn) -> int:
+        if moment := await sql.backups.died(self.desk.database):
+            log.error("backup.failed cause=%s begun_at=%s", DIED, moment.isoformat())
+            await self._note(DIED, moment)
+            return 0
+        await sql.backups.begin(self.desk.database)
+        return await self._make(mine)
+
+    async def _failed(self, error: BaseException) -> None:
+        """No connection for it, say, while the others are served by theirs."""
+        log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
+        await self._note(cause_of(error))
+
+    async def _note(self, cause: str, moment: datetime | None = None) -> None:
+        desk = self.desk
+        await note_failure(
+            desk.settings,
+            desk.system.values,
+            desk.database,
+            cause=cause,
+            mailed=True,
+            moment=moment,
+        )
 
     async def _make(self, mine: Turn) -> int:
         desk, values = self.desk, self.desk.system.values
@@ -58,7 +89,7 @@ class Scheduled(Job):
                 include_files=values.backup_include_uploads,
                 due=True,
             )
-        except (WarmDeskError, OSError, asyncpg.PostgresError) as error:
+        except FAILURES as error:
             log.error("backup.failed cause=%s", type(error).__name__, exc_info=error)
             return 0
         return 1

@@ -3,7 +3,7 @@ crash left has a name that no row knows, or a temporary one.
 
 Every worker of every host looks for the first kind about once a minute. To delete a file twice does
 no harm, so nothing is locked meanwhile. For the second kind all files are listed: a worker does
-that once a day, and begins some minutes after its start.
+that once a day, and begins some minutes after its start. None goes on the day of a restore.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from warmdesk.jobs.periodic import Job
 BATCH = 100
 ORPHAN_SECONDS = 86_400.0
 """A file that is so old, and has no row, never gets one: no upload takes so long."""
+RESTORE_SECONDS = 86_400.0
+"""So long after a restore no file goes for want of a row: its safety copy has rows and no files."""
 LIST_SECONDS = 86_400.0
 FIRST_SECONDS = 900.0
 
@@ -67,7 +69,8 @@ class FileKeeper(Job):
         desk = self.desk
         gone = await desk.files.clear_incoming(ORPHAN_SECONDS)
         async for names in desk.files.old(ORPHAN_SECONDS):
-            rows = await sql.attachments.unknown(desk.database, names=names)
+            # Looked at anew for each: a restore may have come meanwhile.
+            rows = await sql.attachments.unknown(desk.database, names=names, spared=RESTORE_SECONDS)
             orphans = [row["name"] for row in rows]
             await desk.files.delete(orphans)
             gone += len(orphans)

@@ -291,26 +291,40 @@ def backup_letter(place: Place, reader: Any, about: Any, locale: str) -> Letter:
             )
     else:
         subject = words("A backup of {place} failed", place=place.name)
-        parts = [
-            Part(
-                words(
-                    "A backup that was due could not be made on {host} at {moment} UTC.",
-                    host=host,
-                    moment=about["moment"],
+        if about["cause"] == "died":
+            # On a host that nobody knows: this one found out.
+            parts = [
+                Part(
+                    words(
+                        "A backup that was due was begun at {moment} UTC and was interrupted before"
+                        " it was whole.",
+                        moment=about["moment"],
+                    )
                 )
-            ),
-            Part(
-                words("The disk has no room for it.")
-                if about["cause"] == "disk"
-                else words("The log of that host says why, at backup.failed.")
-            ),
+            ]
+        else:
+            parts = [
+                Part(
+                    words(
+                        "A backup that was due could not be made on {host} at {moment} UTC.",
+                        host=host,
+                        moment=about["moment"],
+                    )
+                ),
+                Part(
+                    words("The disk has no room for it.")
+                    if about["cause"] == "disk"
+                    else words("The log of that host says why, at backup.failed.")
+                ),
+            ]
+        parts.append(
             Part(
                 words(
                     "It is tried again every ten minutes. You get a mail when one was made, and"
                     " none of each try until then."
                 )
-            ),
-        ]
+            )
+        )
     name = one_line(reader["name"])
     hello = words("Hello {name},", name=name) if name else words("Hello,")
     return Letter(

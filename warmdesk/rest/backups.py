@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from aiohttp import web
 
@@ -90,7 +90,8 @@ async def make_backup(request: web.Request) -> web.Response:
 
     It is a snapshot of one moment: the rows of all tables and, with `include_uploads`, the files.
     How far it is comes on your own socket (`backup.progress`). The answer comes when it is whole;
-    then the oldest beyond `backup_keep` are deleted. One is made at a time: 409 meanwhile.
+    then the oldest beyond `backup_keep` are deleted, of those with files and of those without. One
+    is made at a time: 409 meanwhile.
 
     It holds the hashes of all passwords and what people wrote to each other: keep it as the
     database. The secrets of the configuration are not in it, and without them what is sealed in it
@@ -157,13 +158,15 @@ async def download_backup(request: web.Request) -> web.StreamResponse:
     It holds the hashes of all passwords: an API key with scopes needs `backup`.
     """
     path = await _find(request)
-    size = path.stat().st_size
+    with holding(path) as held:
+        # What makes room for others may delete it now.
+        size = held.size
+        pieces = _pieces(held.from_start()) if request.method != "HEAD" else None
     headers = {
         "Content-Type": ENCRYPTED if path.suffix == ".age" else GZIP,
         "Content-Disposition": disposition(path.name, inline=False),
         "Cache-Control": "no-store",
     }
-    pieces = _pieces(path) if request.method != "HEAD" else None
     return Download(pieces, size, headers=headers)
 
 
@@ -192,9 +195,9 @@ async def upload_backup(request: web.Request) -> web.Response:
         await upload.end()
         encrypted = form.files[0].filename.endswith(".age")
         with holding(upload.path) as held:
-            await checked(held, desk.settings.backup_passphrase)
+            manifest = await checked(held, desk.settings.backup_passphrase)
         now = datetime.fromtimestamp(clock.now(), UTC)
-        path = directory / new_name(now, encrypted=encrypted)
+        path = directory / new_name(now, full=manifest.includes_files, encrypted=encrypted)
         with failing():
             await asyncio.to_thread(_move, upload.path, path)
     kept = {"filename": path.name, "size_bytes": upload.size, "created_at": _iso(now)}
@@ -280,13 +283,10 @@ async def _find(request: web.Request) -> Path:
     return await asyncio.to_thread(find, directory, request.match_info["filename"])
 
 
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    file: Any = await asyncio.to_thread(path.open, "rb")
-    try:
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
         while piece := await asyncio.to_thread(file.read, PIECE):
             yield piece
-    finally:
-        file.close()
 
 
 def _move(source: Path, target: Path) -> None:

@@ -182,7 +182,13 @@ class SystemSettings(msgspec.Struct, kw_only=True, frozen=True):
         ),
     ] = ""
     backup_keep: Annotated[
-        int, Meta(ge=1, le=1000, description="How many backups are kept; the oldest go.")
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="How many backups are kept, of those with files and of those without; the"
+            " oldest go.",
+        ),
     ] = 10
     backup_include_uploads: Annotated[
         bool, Meta(description="Whether backups hold the files, too.")
