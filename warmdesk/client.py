@@ -72,12 +72,12 @@ ONCE = frozenset(
         "/backup",
     }
 )
-SENT_ONCE = ("/api-keys", "/attachments", "/avatar", "/mail")
+SENT_ONCE = ("/attachments", "/avatar", "/mail")
 
 
 def sent_once(path: str) -> bool:
-    """Whether a POST to this path is not repeated when its answer is lost. Uploads, API keys and
-    mails are not, nor what a code was given for: the server keeps no answer to them.
+    """Whether a POST to this path is not repeated when its answer is lost. Uploads and mails
+    are not, nor what a code was given for: the server keeps no answer to them.
     """
     return path in ONCE or path.partition("?")[0].endswith(SENT_ONCE)
 

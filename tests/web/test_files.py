@@ -28,7 +28,17 @@ PLACE = re.compile(r"\{(\w+)\}")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("vendor",),
-    ("view", "words", "address", "release", "trusted", "register_worker", "appearance", "icons"),
+    (
+        "view",
+        "words",
+        "address",
+        "places",
+        "release",
+        "trusted",
+        "register_worker",
+        "appearance",
+        "icons",
+    ),
     ("identity",),
     ("api",),
     ("stores",),

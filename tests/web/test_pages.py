@@ -134,7 +134,7 @@ async def test_what_is_typed_is_found_and_marked(visit: Visit, board: Board) -> 
     await page.keyboard.press("ArrowDown")
     await expect(page.get_by_role("link", name="Feed the zebra")).to_be_focused()
     await expect(page.get_by_role("link", name="Feed the zebra")).to_have_attribute(
-        "href", f"/p/demo/c/{card['key']}?comment=1"
+        "href", f"/p/demo/c/{card['key']}?m=1"
     )
 
 

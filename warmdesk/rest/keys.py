@@ -12,7 +12,7 @@ from warmdesk.changes import accounts
 from warmdesk.changes.audit import audit
 from warmdesk.db.queries import sql
 from warmdesk.errors import Impossible
-from warmdesk.http.answers import answer, json_text, no_content
+from warmdesk.http.answers import answer_outcome, json_text, no_content
 from warmdesk.http.pages import answer_page, begins_after
 from warmdesk.http.request import (
     ACTOR,
@@ -28,8 +28,9 @@ from warmdesk.http.request import (
 from warmdesk.http.route import ApiTag
 from warmdesk.http.routing import route
 from warmdesk.json_parts import joined
-from warmdesk.realtime.change import Change
+from warmdesk.realtime.change import Change, Outcome
 from warmdesk.realtime.channels import CONTROL
+from warmdesk.realtime.entities import entity
 from warmdesk.realtime.events import CONTROL_KEY
 from warmdesk.schemas.keys import ApiKey, ListKeys, MadeKey, NewKey, NewProjectKey
 
@@ -67,6 +68,7 @@ async def list_keys(request: web.Request) -> web.Response:
     status=201,
     made_at="/auth/api-keys/{id}",
     secret=True,
+    keyed=True,
     errors=(422,),
     tag=KEYS,
     also_at=("/users/me/api-keys",),
@@ -120,6 +122,7 @@ async def list_project_keys(request: web.Request) -> web.Response:
     status=201,
     made_at="/projects/{slug}/api-keys/{id}",
     secret=True,
+    keyed=True,
     tag=KEYS,
 )
 async def create_project_key(request: web.Request) -> web.Response:
@@ -170,6 +173,7 @@ async def list_keys_of_user(request: web.Request) -> web.Response:
     status=201,
     made_at="/users/{user_id}/api-keys/{id}",
     secret=True,
+    keyed=True,
     errors=(422,),
     tag=KEYS,
 )
@@ -222,7 +226,7 @@ async def _create(
     came = client_origin(request)
     key, user_id = new_key(), owner or actor.user_id
 
-    async def work(change: Change) -> str:
+    async def work(change: Change) -> Outcome:
         if owner is not None:
             await _hold_service(change, owner)
         elif project_id is None:
@@ -248,11 +252,12 @@ async def _create(
         await accounts.note_login(change, "api_key_created", came, user_id=user_id, actor_id=by)
         facts = {"name": body.name.strip(), "user_id": user_id}
         facts |= {"project_id": project_id, "scopes": body.scopes}
-        await audit(change, "key.created", orjson.loads(shaped)["id"], after=facts)
-        return shaped
+        id_ = orjson.loads(shaped)["id"]
+        await audit(change, "key.created", id_, after=facts)
+        told = joined(json_text(key=key), shaped)
+        return Outcome(201, told, entity=entity("api_key", id_))
 
-    made = await request.app[DESK].changes.run(request[CONTEXT], work)
-    return answer(joined(json_text(key=key), made), status=201)
+    return answer_outcome(await request.app[DESK].changes.run(request[CONTEXT], work))
 
 
 async def _hold_service(change: Change, user_id: int) -> None:

@@ -2,13 +2,11 @@
 import { call } from "./api.js";
 import { FormEnd, doing, kept, sends } from "./forms.js";
 import { ago } from "./format.js";
-import { PageList, pages } from "./pages.js";
+import { Find, PageList, pages } from "./pages.js";
 import { ProjectMark } from "./projects_tile.js";
 import { Dialog, Empty, Field, Menu, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
-
-const PAUSE_MS = 250;
 
 /** Asks for a project's short name before it is ended for good. */
 const Purge = live(({ project, close, gone }, self) => {
@@ -33,10 +31,6 @@ export const AllProjects = live((props, self) => {
   self.purging ??= signal(null);
   const q = self.find.value.trim();
   const list = pages(self, "projects", `/admin/projects?limit=50${q ? `&q=${encodeURIComponent(q)}` : ""}`);
-  const type = (text) => {
-    clearTimeout(self.writing);
-    self.writing = setTimeout(() => (self.find.value = text), PAUSE_MS);
-  };
   const archive = (project, is_archived) => doing(async () => list.put(await call("PUT", `/admin/projects/${project.slug}`, { is_archived })));
   const acts = (project) => [
     { label: t("projects.settings"), icon: "gear", href: `/p/${project.slug}/settings` },
@@ -45,7 +39,7 @@ export const AllProjects = live((props, self) => {
   ];
   return html`
     <header class="page-head"><h2>${t("admin.projects")}</h2>
-      <${Field} kind="search" bare label=${t("projects.find")} placeholder=${t("projects.find")} onInput=${type} /></header>
+      <${Find} label=${t("projects.find")} find=${(text) => (self.find.value = text)} /></header>
     <${PageList} of=${list} lines=${6} empty=${html`<${Empty} icon="board" title=${t("projects.none")} />`}>
       ${(items) => html`<ul class="page-rows">${items.map((one) => html`<li key=${one.id} class=${one.is_archived ? "page-row off" : "page-row"}>
         <${ProjectMark} project=${one} />

@@ -43,19 +43,33 @@ const About = live(({ account, changed }, self) => {
   </form>`;
 });
 
+/** Sends the projects that are wished for, one request after the other, until the server has the last wish. */
+async function carryOut(self, id, held) {
+  if (self.sending) return;
+  self.sending = true;
+  for (let sent = null; self.wish.peek() && self.wish.peek() !== sent; ) {
+    sent = self.wish.peek();
+    await doing(() => call("PUT", `/users/${id}/projects`, { project_ids: sent }), () => (self.wish.value = null));
+    if (!self.wish.peek() || self.wish.peek() === sent) await held.peek().again();
+  }
+  self.wish.value = null;
+  self.sending = false;
+}
+
 /** In which projects somebody is: all of them at once. */
 const Projects = live(({ account }, self) => {
+  self.wish ??= signal(null);
   const held = load(self, "projects", () => call("GET", `/users/${account.id}/projects`));
   const all = load(self, "all", () => callAll("/admin/projects?limit=500"));
   return html`<${Loading} of=${held} lines=${2}>${(mine) => {
-    const ids = mine.map((one) => one.id);
-    const options = [...mine, ...(all.value.value ?? []).filter((one) => !ids.includes(one.id))].map((one) => ({
+    const known = mine.map((one) => one.id);
+    const options = [...mine, ...(all.value.value ?? []).filter((one) => !known.includes(one.id))].map((one) => ({
       value: one.id, label: one.name, hint: one.role ? t(`project_settings.role_${one.role}`) : one.slug, mark: one.color }));
-    const set = (project_ids) => doing(async () => {
-      await call("PUT", `/users/${account.id}/projects`, { project_ids });
-      await held.peek().again();
-    });
-    return html`<div class="forms-picks"><${Picker} many label=${t("admin.projects_of")} none=${t("admin.projects_of_none")} value=${ids} options=${options} onChange=${set} /></div>`;
+    const set = (ids) => {
+      self.wish.value = ids;
+      carryOut(self, account.id, held);
+    };
+    return html`<div class="forms-picks"><${Picker} many label=${t("admin.projects_of")} none=${t("admin.projects_of_none")} value=${self.wish.value ?? known} options=${options} onChange=${set} /></div>`;
   }}<//>`;
 });
 

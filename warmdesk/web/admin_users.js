@@ -3,14 +3,13 @@ import { call } from "./api.js";
 import { AdminUser } from "./admin_user.js";
 import { FormEnd, kept, sends } from "./forms.js";
 import { ago } from "./format.js";
-import { PageList, pages } from "./pages.js";
+import { Find, PageList, pages } from "./pages.js";
 import { Invitations, Invite } from "./project_settings_people.js";
 import { Avatar, Button, Dialog, Empty, Field } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 export const ROLES = ["admin", "user", "viewer", "metrics", "backup"];
-const PAUSE_MS = 250;
 
 export const roleOptions = () => ROLES.map((value) => ({ value, label: t(`admin.role_${value}`) }));
 
@@ -61,15 +60,11 @@ export const Users = live((props, self) => {
   const list = pages(self, "users", `/users?${query}`);
   const invitations = pages(self, "invitations", "/admin/invitations?limit=100");
   const find = (what) => (self.find.value = { ...self.find.peek(), ...what });
-  const type = (text) => {
-    clearTimeout(self.writing);
-    self.writing = setTimeout(() => find({ q: text }), PAUSE_MS);
-  };
   const open = self.open.value;
   const close = () => (self.open.value = null);
   return html`
     <header class="page-head"><h2>${t("admin.users")}</h2>
-      <${Field} kind="search" bare label=${t("admin.user_find")} placeholder=${t("admin.user_find")} onInput=${type} />
+      <${Find} label=${t("admin.user_find")} find=${(q) => find({ q })} />
       <${Field} kind="select" bare label=${t("admin.role")} value=${role} onInput=${(value) => find({ role: value })}
         options=${[{ value: "", label: t("admin.all_roles") }, ...roleOptions()]} />
       <${Field} kind="select" bare label=${t("admin.state")} value=${state} onInput=${(value) => find({ state: value })}

@@ -16,6 +16,25 @@ export const nextId = () => `${TAB}.${(count += 1)}`;
 /** A key under which a request acts once, however often it is sent. */
 export const newKey = () => random(16);
 
+/** A wish that may have to be sent more than once: the same key as long as its body is the same, and another
+ * one once it was carried out or is another wish.
+ */
+export class Wish {
+  #sent = ["", ""];
+
+  /** The key of this body. */
+  key(body) {
+    const text = JSON.stringify(body);
+    if (this.#sent[0] !== text) this.#sent = [text, newKey()];
+    return this.#sent[1];
+  }
+
+  /** The next one is another wish, though it may look the same. */
+  done() {
+    this.#sent = ["", ""];
+  }
+}
+
 /** Like `call`, with the headers: `{data, headers, status}`. */
 export async function request(method, path, body, { headers, key, clientId, signal } = {}) {
   const all = { ...headers };

@@ -25,8 +25,9 @@ export const BulkBar = live(({ board }) => {
     <b>${t("board.n_chosen", { n })}</b>
     ${canWrite && html`
       <${Picker} icon="move" label=${t("bulk.move")} none=${t("bulk.move")} options=${columnOptions(store)} onChange=${(column_id) => board.changeChosen({ column_id })} />
-      <${Picker} icon="person" many label=${t("bulk.assign")} none=${t("bulk.assign")} value=${[]} options=${peopleOptions(store)}
-        onChange=${(assignee_ids) => board.changeChosen({ assignee_ids })} />
+      <${Picker} icon="person" label=${t("bulk.assign")} none=${t("bulk.assign")} value=${null}
+        options=${[...peopleOptions(store), { value: 0, label: t("card.nobody") }]}
+        onChange=${(id) => board.changeChosen({ assignee_ids: id ? [id] : [] })} />
       <${Picker} icon="tag" many label=${t("bulk.label")} none=${t("bulk.label")} value=${[]} options=${labelOptions(store)}
         onChange=${(ids) => board.changeChosen({ add_label_ids: ids }, {})} />
       <${Menu} label=${t("bulk.more")} items=${[

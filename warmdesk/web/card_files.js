@@ -1,5 +1,5 @@
 /* Files and links of a card. */
-import { call, newKey, upload } from "./api.js";
+import { Wish, call, upload } from "./api.js";
 import { ago, size } from "./format.js";
 import { me } from "./identity.js";
 import { Picture, download } from "./talk_files.js";
@@ -10,13 +10,16 @@ import { t } from "./words.js";
 const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;
 const bad = (error) => notice(sayError(error), { bad: true });
 
-/** Files that are on their way to a card; a file that fails stays with "try again". */
+/** Files that are on their way to a card; a file that fails stays with "try again". The server knows no key
+ * for them: one whose answer was lost may have arrived, so it is looked for before it is sent again.
+ */
 export class CardUploads {
   list = signal([]);
   count = 0;
 
   constructor(card) {
     this.card = card;
+    this.arrived = new Set(); // ids, each of one upload
   }
 
   #set(one, more) {
@@ -24,12 +27,23 @@ export class CardUploads {
   }
 
   add(files) {
-    for (const file of files) this.#send({ id: (this.count += 1), file, stop: new AbortController(), part: 0, key: newKey() });
+    for (const file of files) this.#send({ id: (this.count += 1), file, stop: new AbortController(), part: 0, after: this.#newest() });
   }
 
   again(one) {
     this.drop(one);
-    this.#send({ ...one, stop: new AbortController(), part: 0, error: null });
+    this.#send({ ...one, stop: new AbortController(), part: 0, error: null, again: true });
+  }
+
+  #newest() {
+    return Math.max(0, ...this.card.files.peek().map((each) => each.id));
+  }
+
+  /** The file as the server has it, if it came though its answer did not. */
+  async #lost({ file, after, stop }) {
+    const found = await call("GET", `${this.card.path}/attachments?limit=100`, undefined, { signal: stop.signal });
+    const isIt = (each) => each.filename === file.name && each.size_bytes === file.size && each.uploader_id === me.peek()?.id;
+    return found.find((each) => isIt(each) && each.id > after && !this.arrived.has(each.id));
   }
 
   drop(one) {
@@ -41,7 +55,9 @@ export class CardUploads {
     this.list.value = [...this.list.peek(), one];
     try {
       const onProgress = (part) => this.#set(one, { part });
-      const made = await upload(`${this.card.path}/attachments`, "file", one.file, { onProgress, signal: one.stop.signal, key: one.key });
+      const send = () => upload(`${this.card.path}/attachments`, "file", one.file, { onProgress, signal: one.stop.signal });
+      const made = (one.again && (await this.#lost(one))) || (await send());
+      this.arrived.add(made.id);
       this.list.value = this.list.peek().filter((each) => each.id !== one.id);
       this.card.keep("files", made);
     } catch (error) {
@@ -95,15 +111,15 @@ export const CardFiles = live(({ card, canWrite, uploads }, self) => {
 const LinkForm = live(({ card, close }, self) => {
   const url = (self.url ??= signal(""));
   const error = (self.error ??= signal(null));
-  const key = (self.key ??= signal(newKey()));
+  const wish = (self.wish ??= new Wish());
   const save = async (event) => {
     event.preventDefault();
     try {
-      card.keep("links", await call("POST", `${card.path}/links`, { url: url.peek().trim() }, { key: key.peek() }));
+      const body = { url: url.peek().trim() };
+      card.keep("links", await call("POST", `${card.path}/links`, body, { key: wish.key(body) }));
       close();
     } catch (refusal) {
       error.value = refusal;
-      key.value = newKey();
     }
   };
   return html`<form class="stack" onSubmit=${save}>

@@ -1,5 +1,5 @@
 /* One card with all that hangs on it, kept true by the events of its project while it is open. */
-import { request } from "./api.js";
+import { nextPath, request } from "./api.js";
 import { same } from "./board_rules.js";
 import { batch, computed, signal } from "./view.js";
 
@@ -124,12 +124,18 @@ export class CardStore {
     if (!same(facts, this.facts.peek())) this.facts.value = facts;
   }
 
-  async older() {
+  async older({ limit = 50 } = {}) {
     const before = this.comments.peek()[0]?.id;
-    const { data } = await request("GET", `${this.path}/comments?limit=50&before=${before}`);
+    const { data, headers } = await request("GET", `${this.path}/comments?limit=${limit}&before=${before}`);
     const known = new Set(this.comments.peek().map((one) => one.id));
     this.comments.value = [...data.filter((one) => !known.has(one.id)), ...this.comments.peek()].sort(byId);
-    this.olderComments.value = data.length === 50;
+    this.olderComments.value = !!nextPath(headers);
+  }
+
+  /** Fetches the comments back to one that is not here yet. */
+  async look(target) {
+    const isBefore = () => !this.over && this.olderComments.peek() && target < (this.comments.peek()[0]?.id ?? 0);
+    while (isBefore()) await this.older({ limit: 200 });
   }
 
   /** Fetches the newest of its history, or what is older than what is here. */

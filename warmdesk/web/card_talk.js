@@ -1,26 +1,15 @@
 /* What was said on a card, with the time that went into it, and what happened to it. */
+import { address } from "./address.js";
 import { call } from "./api.js";
+import { minutesOf } from "./days.js";
 import { duration } from "./format.js";
 import { me } from "./identity.js";
 import { Fact } from "./history.js";
+import { cardAt, shownBy } from "./places.js";
 import { Talk } from "./talk.js";
 import { Button, Failed, Icon, Skeleton, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
-
-/** Minutes of what somebody wrote as a time: "0:30", "1.5h", "90m", "90"; null if it is none. */
-export function minutesOf(text) {
-  const words = text.trim().toLowerCase().replace(",", ".");
-  if (!words) return 0;
-  let found = /^(\d{1,2}):([0-5]?\d)\s*h?$/.exec(words);
-  if (found) return Number(found[1]) * 60 + Number(found[2]);
-  found = /^(\d+(?:\.\d+)?)\s*h$/.exec(words) ?? /^(\d+\.\d+)$/.exec(words);
-  if (found) return Math.round(Number(found[1]) * 60);
-  found = /^(?:(\d+)\s*h)?\s*(\d+)\s*m?(?:in)?$/.exec(words);
-  return found ? Number(found[1] ?? 0) * 60 + Number(found[2]) : null;
-}
-
-const MOST = 1440;
 
 const Time = live(({ time }) => {
   const { text, wrong } = time.value;
@@ -35,7 +24,7 @@ const Comments = live(({ card, canWrite }, self) => {
   const mine = me.value?.id;
   const readMore = () => {
     const minutes = minutesOf(time.peek().text);
-    if (minutes === null || minutes > MOST) {
+    if (minutes === null) {
       time.value = { ...time.peek(), wrong: true };
       notice(t("card.time_wrong"), { bad: true });
       return false;
@@ -57,11 +46,15 @@ const Comments = live(({ card, canWrite }, self) => {
   };
   const { send, edit, remove, extra, more } = self.does;
   const messages = card.comments.value;
+  const target = shownBy(address.value);
+  if (target && self.target !== target) queueMicrotask(() => card.look(target).catch((error) => notice(sayError(error), { bad: true })));
+  self.target = target;
   return html`
     ${card.olderComments.value && html`<${Button} kind="quiet" onClick=${more}>${t("card.older_comments")}<//>`}
     <${Talk} flow place=${`card.${board.slug}.${card.id}`} messages=${messages} send=${send} edit=${edit} remove=${remove} extra=${extra}
       canWrite=${canWrite} why=${board.project.value.is_archived ? t("project.archived") : t("project.viewer")}
       canEdit=${(message) => canWrite && message.user_id === mine} canRemove=${(message) => canWrite && (message.user_id === mine || board.canManage.value)}
+      target=${target} linkOf=${(comment) => cardAt(board.slug, card.facts.peek().key, comment.id)}
       label=${t("card.comment_on", { key: card.facts.value.key })} word=${t("card.send_comment")} uploads=${{ project: board.slug }}
       tools=${html`<${Time} time=${time} />`} readMore=${readMore} people=${() => [...board.members.peek().values()].map((one) => one.user)}
       nameOf=${(id) => board.people.get(id)?.display_name} />`;
@@ -87,6 +80,9 @@ const History = live(({ card }, self) => {
 /** Comments and history of a `CardStore`, one of them at a time. */
 export const CardTalk = live(({ card, canWrite }, self) => {
   const tab = (self.tab ??= signal("comments"));
+  const target = shownBy(address.value);
+  if (target && self.target !== target) queueMicrotask(() => (tab.value = "comments"));
+  self.target = target;
   const one = (name, label) => html`<button type="button" role="tab" id=${`card-tab-${name}`} aria-selected=${String(tab.value === name)} aria-controls="card-tab-panel"
     tabindex=${tab.value === name ? "0" : "-1"} onClick=${() => (tab.value = name)}>${label}</button>`;
   const walk = (event) => {

@@ -1,6 +1,6 @@
 /* A card, or a copy of it, goes to another project. */
 import { go } from "./address.js";
-import { call, newKey } from "./api.js";
+import { Wish, call } from "./api.js";
 import { Button, Dialog, Failed, Field, Skeleton, load, notice } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
@@ -21,17 +21,16 @@ export const Transfer = live(({ board, card, close }, self) => {
   const done = async (event) => {
     event.preventDefault();
     busy.value = true;
-    self.key ??= newKey();
+    self.wish ??= new Wish();
     try {
       const body = { target_project_slug: slug.peek(), column_id: to, action: action.peek() };
-      const made = await call("POST", `${card.path}/transfer`, body, { key: self.key });
+      const made = await call("POST", `${card.path}/transfer`, body, { key: self.wish.key(body) });
       close();
       const there = `/p/${slug.peek()}/c/${made.key}`;
       if (action.peek() === "move") go(there);
       else notice(t("card.copied", { key: made.key }), { undo: () => go(there), word: t("board.open") });
     } catch (refusal) {
       error.value = refusal;
-      self.key = null;
     }
     busy.value = false;
   };

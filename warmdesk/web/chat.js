@@ -1,6 +1,6 @@
 /* A project's chat. */
-import { call } from "./api.js";
 import { chatOf } from "./chat_store.js";
+import { chatAt, shownBy } from "./places.js";
 import { ProjectFrame, useProject } from "./project.js";
 import { Talk } from "./talk.js";
 import { Failed, Skeleton } from "./ui.js";
@@ -8,14 +8,13 @@ import { address } from "./address.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 
-const wantedOf = (where) => Number(new URL(where, location.href).searchParams.get("m")) || null;
-
 /** The chat with its list and field, for the page and for a drawer beside the board. */
 export const Chat = live(
   ({ store, feed }, self) => {
-    const target = wantedOf(address.value);
+    const here = address.value;
+    const target = here.startsWith(chatAt(store.slug)) ? shownBy(here) : null;
     const chat = (self.chat ??= chatOf(store, feed));
-    chat.begin(target);
+    if (self.target !== target) chat.begin((self.target = target));
     const { state, error } = chat.list.state.value;
     const rows = chat.list.rows.value;
     if (state === "failed" && !rows.length) return html`<${Failed} error=${error} again=${() => chat.list.load()} />`;
@@ -43,6 +42,3 @@ export default live(({ slug }, self) => {
     ? html`<div class="talk-page"><${Chat} store=${store} feed=${feed} /></div>`
     : null}<//>`;
 });
-
-/** Turns the mails and pop-ups of a project off and on. */
-export const muteProject = (slug, muted) => call("PUT", `/projects/${slug}/mute`, { muted });

@@ -1,6 +1,7 @@
 /* The messages of a project's chat, and what I do with them. */
 import { me } from "./identity.js";
 import { MessageList } from "./message_store.js";
+import { chatAt } from "./places.js";
 import { TalkStore } from "./talk_store.js";
 import { user } from "./user_store.js";
 
@@ -25,7 +26,7 @@ class ChatStore extends TalkStore {
     store.listen("project.member_updated", ({ payload }) => this.list.rename(payload.user));
     this.people = () => [...store.members.peek().values()].map((one) => one.user);
     this.nameOf = (id) => store.people.get(id)?.display_name;
-    this.linkOf = (message) => `/p/${store.slug}/chat?m=${message.id}`;
+    this.linkOf = (message) => chatAt(store.slug, message.id);
     this.canRemove = (message) => message.user_id === me.peek()?.id || store.canManage.peek();
     this.tell = () => feed.tell("chat.typing", {});
   }
@@ -38,12 +39,11 @@ class ChatStore extends TalkStore {
     return 0;
   }
 
-  /** The first time: fetches what there is; with a target what stands around it. */
+  /** The first time: fetches what there is; with a target, whenever it is not here, what stands around it. */
   begin(target) {
-    if (this.begun && (!target || this.target === target || this.list.rows.peek().some((one) => one.id === target))) return;
+    if (this.begun && (!target || this.list.rows.peek().some((one) => one.id === target))) return;
     const isFirst = !this.begun;
     this.begun = true;
-    this.target = target;
     queueMicrotask(() => {
       if (isFirst) {
         const mine = user.projects.peek().find((one) => one.slug === this.store.slug);

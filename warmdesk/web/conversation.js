@@ -3,6 +3,7 @@ import { address, go } from "./address.js";
 import { call, upload } from "./api.js";
 import { Away, awayOf } from "./frame.js";
 import { me } from "./identity.js";
+import { shownBy } from "./places.js";
 import { nameOf, pictureOf } from "./conversation_names.js";
 import { ConversationStore, othersOf } from "./conversation_store.js";
 import { findPeople } from "./messages_new.js";
@@ -99,8 +100,11 @@ export const Conversation = live(
     const store = (self.store ??= new ConversationStore(id));
     const gone = (self.gone ??= signal(null));
     const one = user.conversations.value?.find((each) => each.id === id);
-    const target = Number(new URL(address.value, location.href).searchParams.get("m")) || null;
-    self.target = target;
+    const target = shownBy(address.value);
+    if (self.target !== target) {
+      self.target = target;
+      if (self.begun) store.look(target);
+    }
     if (gone.value && !one) return html`<${Away} kind=${awayOf(gone.value)} again=${awayOf(gone.value) === "error" ? self.ask : undefined} />`;
     if (!one) return html`<${Skeleton} lines=${8} />`;
     const { state, error } = store.list.state.value;
@@ -124,6 +128,7 @@ export const Conversation = live(
     };
     // A conversation that is not in my list may still be new to it, or not mine at all.
     if (!self.store.find()) self.ask();
+    self.begun = true;
     self.store.begin(self.target);
     const stop = user.listen("dm.conversation_deleted", ({ payload }) => {
       if (payload.conversation_id === self.props.id) self.gone.value = { status: 404 };

@@ -1,6 +1,7 @@
 /* The messages of a conversation, and what I do with them. */
 import { me } from "./identity.js";
 import { MessageList } from "./message_store.js";
+import { conversationAt } from "./places.js";
 import { TalkStore } from "./talk_store.js";
 import { user } from "./user_store.js";
 
@@ -22,7 +23,7 @@ export class ConversationStore extends TalkStore {
     this.uploads = { conversation_id: String(id) };
     this.people = () => othersOf(this.find() ?? { members: [] });
     this.nameOf = (who) => this.personOf(who)?.display_name;
-    this.linkOf = (message) => `/messages/${id}?m=${message.id}`;
+    this.linkOf = (message) => conversationAt(id, message.id);
     this.canRemove = (message) => message.sender_id === me.peek()?.id;
     this.tell = () => user.feed?.tell("dm.typing", { conversation_id: id });
   }
@@ -48,6 +49,12 @@ export class ConversationStore extends TalkStore {
     const one = this.find();
     if (one?.unread_count) this.unreadFrom.value = one.last_read_message_id ?? 0;
     this.list.load(target ? { around: target } : {});
+  }
+
+  /** Fetches what stands around a message that is not here. */
+  look(target) {
+    if (!target || this.list.rows.peek().some((one) => one.id === target)) return;
+    queueMicrotask(() => this.list.load({ around: target }));
   }
 
   end() {

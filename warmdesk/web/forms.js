@@ -1,7 +1,7 @@
 /* What pages with forms share: the values being written, what is wrong with them, one sending at a
  * time, what is shown once, rows that change places.
  */
-import { newKey } from "./api.js";
+import { Wish } from "./api.js";
 import { batch, html, live, signal } from "./view.js";
 import { Button, notice, sayError } from "./ui.js";
 import { sayField } from "./ui_load.js";
@@ -14,7 +14,7 @@ export class Form {
     this.values = signal(start);
     this.busy = signal(false);
     this.error = signal(null);
-    this.sent = ["", ""];
+    this.wish = new Wish();
   }
 
   get(name) {
@@ -56,9 +56,7 @@ export class Form {
 
   /** The key under which these values act once: another one when they are others. */
   key(body) {
-    const text = JSON.stringify(body);
-    if (this.sent[0] !== text) this.sent = [text, newKey()];
-    return this.sent[1];
+    return this.wish.key(body);
   }
 
   /** Runs `task`, one at a time; its error stays beside the form. Resolves to what it gave, else undefined. */

@@ -1,5 +1,5 @@
 /* My API keys: what programs sign in with. */
-import { call, callAll, newKey } from "./api.js";
+import { Wish, call, callAll } from "./api.js";
 import { Form, formOf } from "./door.js";
 import { copy } from "./factor.js";
 import { ago, dateTime } from "./format.js";
@@ -31,9 +31,9 @@ const New = live(({ made }, self) => {
     const body = { name: values.name.trim() };
     if (values.days) body.expires_in_days = Number(values.days);
     if (values.scopes.length) body.scopes = values.scopes;
-    self.key ??= newKey(); // the same wish, sent again
-    made(await call("POST", "/auth/api-keys", body, { key: self.key }));
-    self.key = null;
+    self.wish ??= new Wish();
+    made(await call("POST", "/auth/api-keys", body, { key: self.wish.key(body) }));
+    self.wish.done();
     form.values.value = EMPTY;
   });
   const chosen = form.values.value.scopes;

@@ -3,7 +3,8 @@ import { call } from "./api.js";
 import { dateOf, dateTime, ago, day, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { plain } from "./markdown.js";
-import { placeOf, sayNotification, systemState } from "./ui_notify.js";
+import { placeOfNotification } from "./places.js";
+import { sayNotification, systemState } from "./ui_notify.js";
 import { Avatar, Button, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
@@ -16,7 +17,7 @@ const read = (one) => one.read_at || attempt(call("POST", `/notifications/${one.
 const One = live(({ one }) => {
   const fresh = !one.read_at;
   return html`<li class=${`notifications-one${fresh ? " fresh" : ""}`}>
-    <a href=${placeOf(one)} onClick=${() => read(one)}>
+    <a href=${placeOfNotification(one)} onClick=${() => read(one)}>
       ${one.actor ? html`<${Avatar} user=${one.actor} size=${32} />` : html`<span class="notifications-icon"><${Icon} name=${ICONS[one.kind] ?? "bell"} /></span>`}
       <span class="notifications-text">${fresh && html`<span class="said">${t("notifications.unread")}: </span>`}<b>${sayNotification(one)}</b>
         ${one.body && html`<span class="notifications-body">${one.kind === "due" ? day(one.body) : plain(one.body)}</span>`}

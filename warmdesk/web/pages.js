@@ -1,10 +1,11 @@
 /* Lists that come page by page: what is here, what is on its way, what failed, the button for more. */
 import { request } from "./api.js";
-import { Button, Failed, Skeleton, Tabs } from "./ui.js";
+import { Button, Failed, Field, Skeleton, Tabs } from "./ui.js";
 import { afterRender, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const SKELETON_MS = 200;
+const PAUSE_MS = 250; // between the last letter and the question
 const NEXT = /<([^>]+)>;\s*rel="next"/;
 
 /** The pages of one list. `list` is a signal of {state: "first" | "loading" | "ready" | "failed", items, next, error}. */
@@ -33,7 +34,9 @@ export class Pages {
 
   async #fetch(path, before) {
     const turn = (this.turn += 1);
-    const slow = setTimeout(() => (this.list.value = { ...this.list.peek(), state: "loading" }), SKELETON_MS);
+    const slow = setTimeout(() => {
+      if (turn === this.turn) this.list.value = { ...this.list.peek(), state: "loading" };
+    }, SKELETON_MS);
     try {
       const { data, headers } = await request("GET", path);
       if (turn !== this.turn) return;
@@ -91,6 +94,22 @@ export const PageList = live(({ of, lines = 4, empty, children }) => {
     ${state === "failed" && html`<${Failed} error=${error} again=${() => of.more()} />`}
     ${next && state === "ready" && html`<p class="page-more"><${Button} onClick=${() => of.more()}>${t("ui.more")}<//></p>`}`;
 });
+
+/** A field to find things in a list by: what is typed stays in it, `find(text)` has it after a pause. */
+export const Find = live(
+  ({ label, find }, self) => {
+    self.typed ??= signal("");
+    const type = (text) => {
+      self.typed.value = text;
+      clearTimeout(self.writing);
+      self.writing = setTimeout(() => find(text), PAUSE_MS);
+    };
+    return html`<${Field} kind="search" bare label=${label} placeholder=${label} value=${self.typed.value} onInput=${type} />`;
+  },
+  (self) => {
+    self.end = () => clearTimeout(self.writing);
+  },
+);
 
 /** The parts of a page as tabs: `parts` are their names, `now` is the present one; on a narrow page it is
  * brought into sight.

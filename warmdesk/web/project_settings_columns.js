@@ -39,7 +39,7 @@ const Remove = live(({ slug, column, others, close }, self) => {
   };
   return html`<${Dialog} title=${t("project_settings.column_delete", { name: column.name })} close=${close}>
     <form class="forms sheet-body" onSubmit=${sends(send)}>
-      <p>${t("project_settings.column_cards", { n: column.card_count })}</p>
+      <p>${column.card_count ? t("project_settings.column_cards", { n: column.card_count }) : t("project_settings.column_archived")}</p>
       <${Field} ...${form.field("move_to")} kind="select" label=${t("project_settings.column_move_to")}
         options=${others.map((one) => ({ value: String(one.id), label: one.name }))} />
       <${FormEnd} form=${form} kind="danger" word=${t("ui.delete")} cancel=${close} />
@@ -88,7 +88,15 @@ export const Columns = live(({ store, slug }, self) => {
   const remove = async (column) => {
     if (column.card_count) return (self.removing.value = column);
     if (!(await confirm(t("project_settings.column_delete_ask", { name: column.name }), { danger: true, word: t("ui.delete") }))) return undefined;
-    return doing(() => call("DELETE", `/projects/${slug}/columns/${column.id}`));
+    return doing(async () => {
+      try {
+        await call("DELETE", `/projects/${slug}/columns/${column.id}`);
+      } catch (error) {
+        // Cards in the archive are on no board, and in the column all the same.
+        if (error.code !== "column_not_empty") throw error;
+        self.removing.value = column;
+      }
+    });
   };
   return html`
     <header class="page-head"><h2>${t("project_settings.columns")}</h2>

@@ -17,7 +17,7 @@ export const NewKey = live(({ path, scopes, close, made }, self) => {
     const body = { name: name.trim() };
     if (days) body.expires_in_days = Number(days);
     if (limited) body.scopes = chosen;
-    const answer = await form.send(() => call("POST", path, body));
+    const answer = await form.send(() => call("POST", path, body, { key: form.key(body) }));
     if (!answer) return;
     const { key, ...rest } = answer;
     self.made.value = key;

@@ -4,13 +4,12 @@ import { call } from "./api.js";
 import { FormEnd, Once, doing, kept, sends } from "./forms.js";
 import { day, dateTime } from "./format.js";
 import { me } from "./identity.js";
-import { PageList, pages } from "./pages.js";
+import { Find, PageList, pages } from "./pages.js";
 import { Avatar, Button, Dialog, Empty, Field, Picker, confirm, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const ROLES = ["viewer", "member", "admin", "owner"];
-const PAUSE_MS = 250;
 
 /** The roles that I may give, as options. */
 const rolesOf = (mine) => ROLES.filter((role) => mine === "owner" || ["viewer", "member"].includes(role)).map((value) => ({
@@ -147,14 +146,10 @@ export const People = live(({ store, slug }, self) => {
   const q = self.find.value.trim();
   const members = (self.members = pages(self, "members", `/projects/${slug}/members?limit=100${q ? `&q=${encodeURIComponent(q)}` : ""}`, byUser));
   const invitations = manages && pages(self, "invitations", `/projects/${slug}/invitations?limit=100`);
-  const type = (text) => {
-    clearTimeout(self.writing);
-    self.writing = setTimeout(() => (self.find.value = text), PAUSE_MS);
-  };
   const close = () => (self.open.value = null);
   return html`
     <header class="page-head"><h2>${t("project_settings.people")} <span>${store.project.value.member_count}</span></h2>
-      <${Field} kind="search" bare label=${t("project_settings.find")} placeholder=${t("project_settings.find")} onInput=${type} />
+      <${Find} label=${t("project_settings.find")} find=${(text) => (self.find.value = text)} />
       ${manages && !isArchived && html`<${Button} icon="link" onClick=${() => (self.open.value = "invite")}>${t("project_settings.invite")}<//>
         <${Button} kind="main" icon="add" onClick=${() => (self.open.value = "add")}>${t("project_settings.add")}<//>`}</header>
     <${PageList} of=${members} empty=${html`<${Empty} title=${t("project_settings.nobody")} />`}>

@@ -3,6 +3,7 @@ import { address, go } from "./address.js";
 import { call } from "./api.js";
 import { ago } from "./format.js";
 import { Frame } from "./frame.js";
+import { placeOfFound } from "./places.js";
 import { Avatar, Empty, Failed, Icon, Skeleton } from "./ui.js";
 import { user } from "./user_store.js";
 import { effect, html, live, signal, untracked } from "./view.js";
@@ -28,25 +29,6 @@ function addressOf(q, type) {
   return query.size ? `/search?${query}` : "/search";
 }
 
-/** Where what was found stands. */
-function placeOf({ type, project_slug: slug, card_key: key, item }) {
-  const project = `/p/${slug}`;
-  switch (type) {
-    case "card":
-      return `${project}/c/${key}`;
-    case "card_comment":
-      return `${project}/c/${key}?comment=${item.id}`;
-    case "chat_message":
-      return `${project}/chat?message=${item.id}`;
-    case "dm_message":
-      return `/messages/${item.conversation_id}?message=${item.id}`;
-    case "topic":
-      return `${project}/topics/${item.id}`;
-    default:
-      return `${project}/topics/${item.topic_id}?reply=${item.id}`;
-  }
-}
-
 /** A text with the words that were found in it; places count the characters of Unicode. */
 function Marked({ text, marks }) {
   const letters = [...text];
@@ -65,7 +47,7 @@ const Found = live(({ found }) => {
   const isTitled = type === "card" || type === "topic";
   const title = isTitled ? item.title : heading;
   return html`<li class="search-found">
-    <a href=${placeOf(found)}>
+    <a href=${placeOfFound(found)}>
       <span class="search-title">
         <${Icon} name=${ICONS[type]} />
         ${key && html`<span class="search-key">${key}</span>`}
@@ -88,6 +70,7 @@ const nameOf = (slug) => user.projects.value.find((one) => one.slug === slug)?.n
 
 async function look(self, { q, type }) {
   self.asking?.abort();
+  self.asking = null;
   if (q.length < LEAST) {
     self.found.value = { state: q ? "short" : "nothing", items: [] };
     return;

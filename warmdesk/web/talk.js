@@ -68,7 +68,7 @@ function dayName(iso) {
  * - `typing`: [UserRef] who write; `tell()` that I do. `people`: [UserRef] or a function, for @; `find(text)`
  *   → promise of more. `nameOf(id)`.
  * - `unreadFrom`: the last message that was read when it was opened; `seen(id)`: the newest is in sight.
- *   `target`: the id of a message to show. `linkOf(message)`: its address. `extra(message)`: elements in a
+ *   `target`: the id of a message to show, and to mark. `linkOf(message)`: its address. `extra(message)`: elements in a
  *   row, `when(message)` in place of its time.
  * - `flow`: it stands in a page that scrolls, and has no window of its own. `empty`: [title, text].
  */
@@ -103,7 +103,7 @@ export const Talk = live(
         }
       }
       rows.push(html`<${Row} key=${message.id} message=${message} talk=${talk} first=${isFirst(message, before)}
-        editing=${editing === message.id} target=${win.flash === message.id} />`);
+        editing=${editing === message.id} target=${target === message.id} />`);
       before = message;
     }
     const isHere = ({ nonce, id }) => messages.slice(-50).some((one) => one.id === id || (one.nonce && one.nonce === nonce));

@@ -8,17 +8,15 @@ const MOST = 400;
 const STEP = 100;
 const NEAR = 600; // px before an edge at which more rows come
 const END = 40;
-const FLASH_MS = 2500;
 
 export class TalkWindow {
   atEnd = signal(true);
   busy = signal(true);
-  flash = null;
   #tick = signal(0);
   #from = null; // the id of the first row; null: so many before the last
   #to = null; // the id of the last row; null: the end
   #seenTo = 0; // the newest message when the end was last in sight
-  #reached = null;
+  #reached = null; // the target that was shown
 
   constructor(flow) {
     this.flow = flow;
@@ -29,7 +27,10 @@ export class TalkWindow {
     this.#tick.value;
     this.messages = messages;
     this.props = props;
-    if (this.flow) return [0, messages.length];
+    if (this.flow) {
+      this.#point(messages, props.target);
+      return [0, messages.length];
+    }
     const n = messages.length;
     let from = this.#from === null ? Math.max(0, n - ROWS) : at(messages, this.#from);
     const to = this.#to === null ? n : Math.min(n, at(messages, this.#to) + 1);
@@ -53,19 +54,22 @@ export class TalkWindow {
     return [from, to];
   }
 
+  // In a page that scrolls all rows are there: the one that is wanted comes into sight.
+  #point(messages, target) {
+    if (target !== this.#reached && (!target || messages.some((one) => one.id === target))) {
+      this.#reached = target;
+      this.wanted = target;
+    }
+    if (this.wanted) queueMicrotask(() => this.#settle());
+  }
+
   #show(place) {
     const { messages } = this;
     this.#from = messages[Math.max(0, place - STEP)].id;
     const last = messages[place + STEP];
     this.#to = last ? last.id : null;
     this.atEnd.value = false;
-    this.flash = messages[place].id;
-    this.wanted = this.flash;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      this.flash = null;
-      this.#tick.value += 1;
-    }, FLASH_MS);
+    this.wanted = messages[place].id;
   }
 
   #sight(id) {
@@ -106,7 +110,6 @@ export class TalkWindow {
     this.watcher?.disconnect();
     removeEventListener("focus", this.looked);
     document.removeEventListener("visibilitychange", this.looked);
-    clearTimeout(this.timer);
     this.log = null;
   }
 
@@ -134,13 +137,20 @@ export class TalkWindow {
 
   #settle() {
     const { log } = this;
-    if (!log || this.flow) return;
+    if (!log) return;
     if (this.wanted) {
       const row = log.querySelector(`[data-id="${this.wanted}"]`);
       if (!row) return;
+      if (this.flow) {
+        this.wanted = null;
+        row.scrollIntoView({ block: "center" });
+        return;
+      }
       log.scrollTop += row.getBoundingClientRect().top - log.getBoundingClientRect().top - log.clientHeight / 3;
       this.wanted = null;
       this.#remember();
+    } else if (this.flow) {
+      return;
     } else if (this.atEnd.peek()) {
       log.scrollTop = log.scrollHeight;
     } else if (this.anchor) {

@@ -30,7 +30,9 @@ function bodyOf(values, there) {
   if (minutes === null) return undefined;
   const body = {};
   if ("date" in there) body.date = values.date;
-  if ("time" in there && minutes) body.minutes = minutes;
+  // Of a start and an end alone the server reckons the minutes anew.
+  const isTimed = ["time", "start_time", "end_time"].some((name) => name in there);
+  if (isTimed && minutes) body.minutes = minutes;
   if ("card" in there) body.card_id = values.card?.id ?? null;
   if ("project" in there && !values.card) body.project = values.project;
   if ("description" in there) body.description = values.description.trim();

@@ -4,6 +4,7 @@ import { keepDraft, readDraft } from "./drafts.js";
 import { dateOf, dateTime, day, time, today } from "./format.js";
 import { Away, awayOf } from "./frame.js";
 import { Markdown } from "./markdown.js";
+import { shownBy, topicAt } from "./places.js";
 import { Talk } from "./talk.js";
 import { OpenTopic } from "./topic_store.js";
 import { Avatar, Button, Empty, Failed, Field, Icon, Menu, Skeleton, confirm, notice, sayError } from "./ui.js";
@@ -78,7 +79,8 @@ export const Topic = live(
       }
     };
     const { list } = open;
-    const target = Number(new URL(address.value, location.href).searchParams.get("r")) || null;
+    const target = shownBy(address.value);
+    if (self.target !== target && list.state.value.state === "ready") open.look((self.target = target));
     return html`<a class="topics-back soft" href=${`/p/${store.slug}/topics`}><${Icon} name="back" />${t("topics.all")}</a>
       <article class="topic">
         ${editing.value
@@ -97,7 +99,7 @@ export const Topic = live(
         <h3 class="faint">${list.rows.value.length || list.newer.value ? t("topics.replies", { n: list.newer.value ? topic.reply_count : list.rows.value.length }) : t("topics.no_replies")}</h3>
         ${list.newer.value && html`<p><${Button} onClick=${() => open.moreAfter().catch((failed) => notice(sayError(failed), { bad: true }))}>${t("topics.rest")}<//></p>`}
         <${Talk} flow place=${`topic.${store.slug}.${id}`} messages=${list.rows.value} canWrite=${canWrite} label=${t("topics.reply")} word=${t("topics.send")}
-          send=${open.send} edit=${open.edit} remove=${open.remove} canRemove=${open.canRemove} people=${open.people} nameOf=${open.nameOf} when=${when} target=${target} />
+          linkOf=${(reply) => topicAt(store.slug, id, reply.id)} send=${open.send} edit=${open.edit} remove=${open.remove} canRemove=${open.canRemove} people=${open.people} nameOf=${open.nameOf} when=${when} target=${target} />
       </section>`;
   },
   (self) => {

@@ -130,6 +130,7 @@ export class OpenTopic {
   }
 
   end() {
+    this.over = true;
     for (const stop of this.stops ?? []) stop();
   }
 
@@ -157,6 +158,18 @@ export class OpenTopic {
     } catch (error) {
       this.shown.value = { ...this.shown.peek(), state: "failed", error };
     }
+  }
+
+  /** Fetches the replies up to one that is not here yet. */
+  look(target) {
+    if (!target) return;
+    const { rows, newer } = this.list;
+    const isBehind = () => !this.over && newer.peek() && rows.peek().length > 0 && rows.peek().at(-1).id < target;
+    const go = async () => {
+      while (isBehind()) await this.list.loadNewer();
+    };
+    // A page that failed is behind the button that fetches the rest.
+    queueMicrotask(() => go().catch(() => {}));
   }
 
   /** Changes the topic; `version` is the one that was read. */

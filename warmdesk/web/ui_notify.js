@@ -1,5 +1,6 @@
 /* Notifications in words, and how the page tells them: at its edge, or by the system while it is hidden. */
 import { address, go } from "./address.js";
+import { placeOfNotification } from "./places.js";
 import { notice } from "./ui_notice.js";
 import { user } from "./user_store.js";
 import { effect } from "./view.js";
@@ -25,26 +26,17 @@ export function sayNotification(one) {
   return (SAID[one.kind] ?? SAID.watched_updated)({ who, what });
 }
 
-/** Where a notification leads, within this page. */
-export function placeOf(one) {
-  try {
-    const url = new URL(one.url, location.href);
-    return url.origin === location.origin || !/^\/p\//.test(url.pathname) ? url.pathname + url.search : url.pathname;
-  } catch {
-    return one.conversation_id ? `/messages/${one.conversation_id}` : "/notifications";
-  }
-}
-
 const isMuted = (one) =>
   one.conversation_id
     ? user.conversations.peek()?.find((each) => each.id === one.conversation_id)?.muted
     : one.project && user.projects.peek().find((each) => each.slug === one.project.slug)?.muted;
 
+const pathOf = (address) => address.split("?")[0];
+
 const isOpen = (one) => {
-  const here = address.peek();
-  if (one.conversation_id) return here.startsWith(`/messages/${one.conversation_id}`);
-  if (here.startsWith("/notifications")) return true;
-  return one.card ? here.includes(`/c/${one.card.key}`) : false;
+  const here = pathOf(address.peek());
+  if (here === "/notifications" && !one.conversation_id) return true;
+  return (!!one.conversation_id || !!one.card) && here === pathOf(placeOfNotification(one));
 };
 
 /** Whether the system may show notifications: "on", "off", "ask", or null where there are none. */
@@ -59,19 +51,19 @@ function announce(one) {
   if (document.hidden) {
     if (systemState() === "on") bySystem(one);
   } else if (TOLD.has(one.kind) && !isOpen(one)) {
-    notice(sayNotification(one), { undo: () => go(placeOf(one)), word: t("notify.open") });
+    notice(sayNotification(one), { undo: () => go(placeOfNotification(one)), word: t("notify.open") });
   }
 }
 
 async function bySystem(one) {
-  const choices = { body: one.body ?? "", tag: `warmdesk-${one.id}`, data: { url: placeOf(one) } };
+  const choices = { body: one.body ?? "", tag: `warmdesk-${one.id}`, data: { url: placeOfNotification(one) } };
   try {
     const worker = await navigator.serviceWorker?.getRegistration();
     if (worker?.active) return await worker.showNotification(sayNotification(one), choices);
     const shown = new Notification(sayNotification(one), choices);
     shown.onclick = () => {
       window.focus();
-      go(placeOf(one));
+      go(placeOfNotification(one));
       shown.close();
     };
   } catch {
