@@ -17,7 +17,7 @@ export async function carryOut(store, wish, ask, failed) {
   try {
     return await store.intents.carryOut(wish, () => ask({ clientId: wish.client_id, key }), {
       mine: (id) => store.cards.get(id)?.peek().version,
-      reached: () => store.reached(),
+      reached: (seconds) => store.reached(seconds),
       unsure: () => notice(t("board.not_sent")),
     });
   } catch (error) {

@@ -2,7 +2,7 @@
  * fulfils it, with a refusal, or with an answer that is no younger than what is shown already. It is
  * never written into the state, so nothing is to be taken back.
  */
-import { nextId, newKey, Unreached } from "./api.js";
+import { nextId, Unreached } from "./api.js";
 import { batch, signal } from "./view.js";
 
 const NONE = [];
@@ -120,7 +120,8 @@ export class Intents {
   }
 
   /** Carries a wish out by `ask(wish)`, which resolves to the answer, after those that were wished for
-   * the same card before. `reached()` resolves when the line is back and all that was missed is here;
+   * the same card before. `reached(seconds)` resolves when the line stands and all that was missed is
+   * here, after a pause of that length at least;
    * `unsure(wish)` is called when the answer did not come. Resolves to the answer, or to undefined
    * where an event told before that it was done. Throws `Refused`, and the wish has ended then.
    */
@@ -135,7 +136,7 @@ export class Intents {
           if (!(error instanceof Unreached || error.status === 503)) throw error;
           // Was it done? What was missed will say; else it is sent once more, under the same key.
           unsure?.(wish);
-          await reached();
+          await reached(error.wait);
           if (!this.has(wish)) return undefined;
         }
       }
@@ -166,5 +167,3 @@ export function placeIn(list, wish) {
   if (at >= 0) return at;
   return Math.min(wish.index ?? list.length, list.length);
 }
-
-export { newKey };
