@@ -1,5 +1,5 @@
 /* Requests as the one who is signed in. */
-import { accessToken, ask, distrust, Refused, refresh, signedOut, Unreached } from "./identity.js";
+import { accessToken, ask, distrust, era, nobody, Refused, refresh, signedOut, Unreached } from "./identity.js";
 
 export { Refused, Unreached };
 
@@ -16,15 +16,23 @@ export const nextId = () => `${TAB}.${(count += 1)}`;
 /** A key under which a request acts once, however often it is sent. */
 export const newKey = () => random(16);
 
+/** Passes an answer on to who asked; throws `Refused` 401 where that session has ended meanwhile. */
+const forAsker = (mine, value) => {
+  if (mine !== era()) throw nobody();
+  return value;
+};
+
 /** Like `call`, with the headers: `{data, headers, status}`. */
 export async function request(method, path, body, { headers, key, clientId, signal } = {}) {
   const all = { ...headers };
   if (method !== "GET") all["X-Client-Id"] = clientId ?? nextId();
   if (key) all["Idempotency-Key"] = key === true ? newKey() : key;
+  const mine = era();
   for (let tries = 0; ; tries += 1) {
     try {
-      return await signedRequest(method, path, body, all, signal);
+      return forAsker(mine, await signedRequest(mine, method, path, body, all, signal));
     } catch (error) {
+      forAsker(mine);
       // What acts once may be sent again; what is only read may too.
       const away = error instanceof Unreached || error.status === 503;
       if (!away || !(key || method === "GET") || tries >= AGAIN_MS.length) throw error;
@@ -33,27 +41,30 @@ export async function request(method, path, body, { headers, key, clientId, sign
   }
 }
 
-async function signedRequest(method, path, body, headers, signal) {
-  const once = async () =>
-    ask(method, path, { body, signal, headers: { ...headers, Authorization: `Bearer ${await accessToken()}` } });
+async function signedRequest(mine, method, path, body, headers, signal) {
+  const once = async () => {
+    const token = forAsker(mine, await accessToken());
+    return ask(method, path, { body, signal, headers: { ...headers, Authorization: `Bearer ${token}` } });
+  };
   try {
     return await once();
   } catch (error) {
     if (error.status !== 401) throw error;
+    forAsker(mine);
     distrust();
   }
   try {
     await refresh();
     return await once();
   } catch (error) {
-    if (error.status === 401) signedOut();
+    if (error.status === 401 && mine === era()) signedOut();
     throw error;
   }
 }
 
 /** One request; resolves to the answer's JSON (null when it has none). A request with a `key`
  * (true: a new one) and a GET are tried again while the server is away. Throws `Refused` with the
- * server's sentence, or `Unreached`.
+ * server's sentence, or `Unreached`; `Refused` 401 also where who asked is signed out when it comes.
  */
 export async function call(method, path, body, options) {
   return (await request(method, path, body, options)).data;

@@ -99,6 +99,7 @@ export class Line {
       this.token = await accessToken();
     } catch (error) {
       this.opening = false;
+      if (this.stopped) return undefined; // by now somebody else may be here
       if (error.status === 401) return signedOut();
       return this.#later(error.status === 503 ? "away" : "lost", { seconds: error.wait });
     }
@@ -150,6 +151,7 @@ export class Line {
     try {
       await refresh();
     } catch (error) {
+      if (this.stopped) return undefined;
       if (error.status === 401) return signedOut();
       return this.#later("lost");
     }
@@ -225,7 +227,7 @@ export class Line {
       this.token = await accessToken();
       await this.send("auth.refresh", { token: this.token });
     } catch (error) {
-      if (error.status === 401) signedOut();
+      if (error.status === 401 && !this.stopped) signedOut();
     }
   }
 }

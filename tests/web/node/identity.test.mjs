@@ -1,0 +1,114 @@
+/* Who is signed in: what the end of a session leaves to whoever comes next, which is nothing. */
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { answerBy, requests, sessionBy } from "./browser.mjs";
+
+const { era, finishLeaving, me, refresh, signedIn, signedOut, signOut } = await import("../../../warmdesk/web/identity.js");
+const { call } = await import("../../../warmdesk/web/api.js");
+
+const tokens = (id) => ({ access_token: `token of ${id}`, expires_in: 900, user: { id } });
+const away = () => null;
+const asked = (path) => requests.filter((one) => one.path === path);
+const held = () => {
+  let go;
+  const answer = new Promise((done) => (go = done));
+  return { answer, go };
+};
+
+beforeEach(() => {
+  sessionBy(() => ({ status: 204 }));
+  signedOut();
+  requests.length = 0;
+});
+
+test("an answer that comes late is nobody's, and is not asked again as somebody else", async () => {
+  signedIn(tokens(1));
+  const first = held();
+  answerBy(() => first.answer);
+  const late = [call("GET", "/users/me"), call("POST", "/x", {}, { key: true }), call("PUT", "/x", {})];
+  const ends = late.map((one) => assert.rejects(one, { status: 401, code: "signed_out" }));
+  await new Promise((done) => setImmediate(done));
+  signedOut();
+  signedIn(tokens(2));
+  first.go({ status: 401, data: { error: "no" } });
+  await Promise.all(ends);
+  assert.deepEqual(requests.filter((one) => one.headers.Authorization !== "Bearer token of 1"), []);
+  assert.equal(me.peek().id, 2, "the end of the first is not that of the second");
+
+  const second = held();
+  answerBy(() => second.answer);
+  const good = assert.rejects(call("GET", "/users/me"), { status: 401, code: "signed_out" });
+  await new Promise((done) => setImmediate(done));
+  signedOut();
+  second.go({ data: { id: 2 } });
+  await good;
+});
+
+test("who is not signed in asks for nothing", async () => {
+  answerBy(() => assert.fail("asked without a token"));
+  await assert.rejects(call("GET", "/users/me"), { status: 401 });
+});
+
+test("another tab was told that the session is over: this one is told by the cookie that is gone", async () => {
+  assert.equal(await refresh(), false, "nobody was here");
+  signedIn({ ...tokens(1), expires_in: 0 });
+  await assert.rejects(refresh(), { status: 401 });
+  answerBy(() => assert.fail("asked without a token"));
+  await assert.rejects(call("GET", "/users/me"), { status: 401 });
+  assert.equal(me.peek(), null);
+});
+
+test("a token that comes when its owner has left is not kept", async () => {
+  signedIn({ ...tokens(1), expires_in: 0 });
+  const late = held();
+  sessionBy(({ path }) => (path === "/auth/refresh" ? late.answer : { status: 204 }));
+  const renewed = refresh();
+  await new Promise((done) => setImmediate(done));
+  await signOut();
+  late.go({ data: tokens(1) });
+  assert.equal(await renewed, false);
+  assert.equal(me.peek(), null);
+});
+
+test("who left stays away, though the server does not know yet, until somebody signs in", async () => {
+  signedIn(tokens(1));
+  const before = era();
+  sessionBy(away);
+  await assert.rejects(signOut(), /connection lost/);
+  assert.deepEqual([me.peek(), era() > before], [null, true]);
+  // The cookie is still there, and good.
+  sessionBy(({ path }) => (path === "/auth/refresh" ? { data: tokens(1) } : null));
+  await assert.rejects(refresh());
+  await assert.rejects(call("GET", "/users/me"));
+  assert.equal(me.peek(), null);
+  sessionBy(({ path }) => (path === "/auth/refresh" ? { data: tokens(1) } : { status: 503 }));
+  await assert.rejects(finishLeaving(), { status: 503 });
+  sessionBy(() => ({ status: 204 }));
+  assert.equal(await refresh(), false);
+  const told = asked("/auth/logout").length;
+  assert.equal(await refresh(), false);
+  assert.equal(asked("/auth/logout").length, told, "it has heard");
+
+  signedIn(tokens(1));
+  sessionBy(away);
+  await assert.rejects(signOut());
+  signedIn(tokens(2));
+  sessionBy(({ path }) => (path === "/auth/refresh" ? { data: tokens(2) } : assert.fail("the wrong session")));
+  await finishLeaving();
+  assert.equal(await refresh(), true);
+  assert.equal(me.peek().id, 2);
+});
+
+test("the server is told again by itself that somebody left", async (context) => {
+  signedIn(tokens(1));
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  sessionBy(away);
+  await assert.rejects(signOut());
+  sessionBy(() => ({ status: 204 }));
+  const told = asked("/auth/logout").length;
+  context.mock.timers.tick(10_000);
+  await finishLeaving();
+  assert.equal(asked("/auth/logout").length, told + 1);
+  sessionBy(() => assert.fail("told again"));
+  context.mock.timers.tick(60_000);
+});
