@@ -3,7 +3,7 @@ import { createCard } from "./actions.js";
 import { say } from "./announce.js";
 import { WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
-import { keepDraft, readDraft } from "./drafts.js";
+import { author, keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
 import { batch, effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -57,23 +57,25 @@ const Head = live(({ column, board }) => {
 const Writer = live(({ board, column, before }, self) => {
   const { store } = board;
   const draft = `new.${store.slug}.${column.id}`;
-  const text = (self.text ??= signal(readDraft(draft) ?? ""));
+  // Another writer of this column goes on with it.
+  const text = (column.typed ??= signal(readDraft(draft) ?? ""));
+  self.owner ??= author();
   const close = (back) => {
     board.writing.value = null;
     if (back) board.focus.to(self.from ?? board.focus.last);
   };
   const put = (words) => {
     text.value = words;
-    keepDraft(draft, words || null);
+    keepDraft(draft, words || null, self.owner);
   };
   const save = async () => {
     const titles = text.peek().split("\n").map((one) => one.trim()).filter(Boolean);
     if (!titles.length) return close(true);
     put("");
     const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, before)));
-    for (const card of made) if (card) say(t("board.made", { key: card.key, column: column.col.peek().name }));
+    for (const card of made) if (card?.key) say(t("board.made", { key: card.key, column: column.col.peek().name }));
     const lost = titles.filter((_, index) => !made[index]);
-    if (lost.length && !text.peek()) put(lost.join("\n"));
+    if (lost.length) put([...lost, text.peek()].filter(Boolean).join("\n"));
     return undefined;
   };
   const pressed = (event) => {
