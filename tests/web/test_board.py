@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
@@ -85,6 +86,36 @@ async def test_a_card_is_made_and_others_see_it(alice: Person, board: Board, vis
     await shows(mine.page, "Backlog", "Oil the hinge")
     await shows(theirs.page, "Backlog", "Oil the hinge")
     assert await there(alice, board, board.backlog) == ["Oil the hinge"]
+
+
+async def test_titles_that_were_refused_stand_before_what_is_typed_meanwhile(
+    board: Board, visit: Visit
+) -> None:
+    mine = await visit("alice", "/p/demo")
+    page = mine.page
+    mine.statuses.add(500)
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        held.set()
+        await go.wait()
+        await route.fulfill(status=500, json={"error": "no", "code": "internal"})
+
+    await page.route("**/columns/*/cards", refuse)
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await page.keyboard.type("Oil the hinge")
+    await page.keyboard.press("Enter")
+    await held.wait()
+    await page.keyboard.press("Escape")  # another field goes on with the same
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    field = column(page, "Backlog").locator("textarea")
+    await page.keyboard.type("Paint")
+    go.set()
+
+    await expect(field).to_have_value("Oil the hinge\nPaint")
+    await page.reload()
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await expect(field).to_have_value("Oil the hinge\nPaint")
 
 
 async def test_a_card_goes_by_the_mouse_to_where_it_is_dropped(

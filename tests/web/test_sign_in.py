@@ -308,8 +308,8 @@ async def test_the_next_person_finds_nothing_of_the_first(
 
     await page.get_by_role("button", name="Eve").click()
     await page.get_by_role("menuitem", name="Sign out").click()
-    await sign_in(page, "bob")
-    await expect(page.get_by_role("button", name="Bob")).to_be_visible()
+    await sign_in(page, "olga")
+    await expect(page.get_by_role("button", name="Olga")).to_be_visible()
     await expect(page.get_by_role("log")).to_be_visible()
     await expect(page.get_by_role("textbox")).to_have_value("")
     kept = await page.evaluate("() => JSON.stringify(localStorage)")
@@ -393,6 +393,26 @@ async def test_the_page_starts_while_the_server_is_away(visit: Visit, board: Boa
     await visitor.context.set_offline(False)
     await page.get_by_role("button", name="Try again").click()
     await signed_in(page)
+
+
+async def test_a_click_on_a_notification_of_the_system_leads_there(
+    visit: Visit, board: Board
+) -> None:
+    visitor = await visit("alice", "/me")
+    page = visitor.page
+    await visitor.context.grant_permissions(["notifications"])
+    await signed_in(page)
+    await page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    (worker,) = visitor.context.service_workers
+    await worker.evaluate(
+        """async () => {
+          await registration.showNotification("Bob", { data: { url: "/notifications" } });
+          const [notification] = await registration.getNotifications();
+          dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+        }"""
+    )
+    await page.wait_for_url("**/notifications")
+    await expect(page.get_by_role("heading", name="Notifications")).to_be_visible()
 
 
 async def test_nothing_that_people_wrote_is_kept(visit: Visit, board: Board) -> None:

@@ -8,6 +8,7 @@ const random = (bytes) =>
 
 const TAB = random(6);
 const AGAIN_MS = [500, 2000, 5000];
+const READ_MS = 60_000;
 let count = 0;
 
 /** A name for one wish of this tab: the event that fulfils it carries the same. */
@@ -28,9 +29,11 @@ export async function request(method, path, body, { headers, key, clientId, sign
   if (method !== "GET") all["X-Client-Id"] = clientId ?? nextId();
   if (key) all["Idempotency-Key"] = key === true ? newKey() : key;
   const mine = era();
+  const ms = method === "GET" ? READ_MS : undefined; // what it should do is not given up
+  const once = (token) => ask(method, path, { body, signal, ms, headers: { ...all, Authorization: `Bearer ${token}` } });
   for (let tries = 0; ; tries += 1) {
     try {
-      return forAsker(mine, await signedRequest(mine, method, path, body, all, signal));
+      return forAsker(mine, await signed(mine, once));
     } catch (error) {
       forAsker(mine);
       // What acts once may be sent again; what is only read may too.
@@ -41,11 +44,9 @@ export async function request(method, path, body, { headers, key, clientId, sign
   }
 }
 
-async function signedRequest(mine, method, path, body, headers, signal) {
-  const once = async () => {
-    const token = forAsker(mine, await accessToken());
-    return ask(method, path, { body, signal, headers: { ...headers, Authorization: `Bearer ${token}` } });
-  };
+/** Asks by `send(token)`; once more with another token where that one is not taken. */
+async function signed(mine, send) {
+  const once = async () => send(forAsker(mine, await accessToken()));
   try {
     return await once();
   } catch (error) {
@@ -90,35 +91,42 @@ export async function callAll(path) {
 
 /** The bytes behind a path as an address for `img` or a download; free it by URL.revokeObjectURL. */
 export async function blobUrl(path, { signal } = {}) {
-  const answer = await fetch(`/api/v1${path}`, {
-    headers: { Authorization: `Bearer ${await accessToken()}` },
-    signal,
+  const mine = era();
+  const blob = await signed(mine, async (token) => {
+    const answer = await fetch(`/api/v1${path}`, { headers: { Authorization: `Bearer ${token}` }, signal });
+    if (!answer.ok) throw new Refused(answer.status, null, 0);
+    return answer.blob();
   });
-  if (!answer.ok) throw new Refused(answer.status, null, 0);
-  return URL.createObjectURL(await answer.blob());
+  return URL.createObjectURL(forAsker(mine, blob));
 }
 
 /** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
 export async function upload(path, field, file, { fields = {}, onProgress, signal, key = newKey() } = {}) {
-  const token = await accessToken();
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append(field, file, file.name);
-  return new Promise((resolve, reject) => {
-    const sending = new XMLHttpRequest();
-    sending.open("POST", `/api/v1${path}`);
-    sending.responseType = "json";
-    sending.setRequestHeader("Authorization", `Bearer ${token}`);
-    sending.setRequestHeader("X-Client-Id", nextId());
-    sending.setRequestHeader("Idempotency-Key", key);
-    sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
-    sending.onload = () => {
-      if (sending.status < 300) resolve(sending.response);
-      else reject(new Refused(sending.status, sending.response, Number(sending.getResponseHeader("Retry-After")) || 0));
-    };
-    sending.onerror = () => reject(new Unreached("upload"));
-    sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
-    signal?.addEventListener("abort", () => sending.abort());
-    sending.send(form);
-  });
+  const mine = era();
+  return forAsker(mine, await signed(mine, send));
+
+  function send(token) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    form.append(field, file, file.name);
+    return new Promise((resolve, reject) => {
+      const aborted = () => reject(new DOMException("aborted", "AbortError"));
+      if (signal?.aborted) return aborted();
+      const sending = new XMLHttpRequest();
+      sending.open("POST", `/api/v1${path}`);
+      sending.responseType = "json";
+      sending.setRequestHeader("Authorization", `Bearer ${token}`);
+      sending.setRequestHeader("X-Client-Id", nextId());
+      sending.setRequestHeader("Idempotency-Key", key);
+      sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
+      sending.onload = () => {
+        if (sending.status < 300) resolve(sending.response);
+        else reject(new Refused(sending.status, sending.response, Number(sending.getResponseHeader("Retry-After")) || 0));
+      };
+      sending.onerror = () => reject(new Unreached("upload"));
+      sending.onabort = aborted;
+      signal?.addEventListener("abort", () => sending.abort());
+      return sending.send(form);
+    });
+  }
 }

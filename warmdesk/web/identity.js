@@ -9,6 +9,7 @@ export const settings = signal({});
 
 const MARGIN_MS = 30_000;
 const AGAIN_MS = 10_000;
+const SHORT_MS = 15_000;
 const LEFT = "warmdesk.left";
 let token = null;
 let expires = 0;
@@ -36,22 +37,32 @@ export class Refused extends Error {
 /** The server did not answer; whether it acted on the request is not known. */
 export class Unreached extends Error {}
 
-/** One request; the answer's JSON and headers. Throws `Refused` or `Unreached`. */
-export async function ask(method, path, { body, headers = {}, signal: ended } = {}) {
+/** One request; the answer's JSON and headers. Throws `Refused`, or `Unreached` also when the whole answer is
+ * not here after `ms`.
+ */
+export async function ask(method, path, { body, headers = {}, signal: ended, ms } = {}) {
   const all = { Accept: "application/json", ...headers };
   let sent = body;
   if (body !== undefined && !(body instanceof FormData)) {
     all["Content-Type"] = "application/json";
     sent = JSON.stringify(body);
   }
+  const stop = new AbortController();
+  const end = () => stop.abort(ended?.reason);
+  if (ended?.aborted) end();
+  ended?.addEventListener("abort", end);
+  const timer = ms ? setTimeout(end, ms) : 0;
   let answer;
   let text;
   try {
-    answer = await fetch(`/api/v1${path}`, { method, headers: all, body: sent, signal: ended });
+    answer = await fetch(`/api/v1${path}`, { method, headers: all, body: sent, signal: stop.signal });
     text = await answer.text();
   } catch (error) {
     if (ended?.aborted) throw error;
     throw new Unreached(String(error));
+  } finally {
+    clearTimeout(timer);
+    ended?.removeEventListener("abort", end);
   }
   let data = null;
   try {
@@ -108,7 +119,7 @@ export function refresh() {
     }
     if (token && Date.now() < expires - MARGIN_MS) return true; // another tab was first
     const mine = ends;
-    const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true } });
+    const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true }, ms: SHORT_MS });
     if (mine !== ends || hasLeft()) return false;
     if (status === 204) {
       if (me.peek()) throw nobody(); // another tab was told that it is over
@@ -179,7 +190,7 @@ export function finishLeaving() {
   clearTimeout(later);
   const tell = async () => {
     try {
-      await ask("POST", "/auth/logout", { body: {} });
+      await ask("POST", "/auth/logout", { body: {}, ms: SHORT_MS });
     } catch (error) {
       if (error instanceof Unreached || error.status === 429 || error.status >= 500) {
         const ms = Math.max(AGAIN_MS, (error.wait ?? 0) * 1000);

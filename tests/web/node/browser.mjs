@@ -61,10 +61,11 @@ export function sessionBy(then) {
   session = then;
 }
 
-globalThis.fetch = async (address, { method = "GET", headers = {}, body } = {}) => {
+globalThis.fetch = async (address, { method = "GET", headers = {}, body, signal } = {}) => {
   const asked = { method, path: String(address).replace("/api/v1", ""), headers, body: body && JSON.parse(body) };
   requests.push(asked);
-  const told = await (asked.path.startsWith("/auth/") ? session : answer)(asked);
+  const ended = new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  const told = await Promise.race([(asked.path.startsWith("/auth/") ? session : answer)(asked), ended]);
   if (told === null) throw new TypeError("connection lost");
   const { status = 200, data = null, headers: more = {} } = told;
   return new Response(data === null ? null : JSON.stringify(data), { status, headers: more });

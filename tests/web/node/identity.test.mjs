@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { answerBy, requests, sessionBy } from "./browser.mjs";
 
-const { era, finishLeaving, me, refresh, signedIn, signedOut, signOut } = await import("../../../warmdesk/web/identity.js");
-const { call } = await import("../../../warmdesk/web/api.js");
+const { era, finishLeaving, me, refresh, signedIn, signedOut, signOut, Unreached } = await import("../../../warmdesk/web/identity.js");
+const { call, upload } = await import("../../../warmdesk/web/api.js");
 
 const tokens = (id) => ({ access_token: `token of ${id}`, expires_in: 900, user: { id } });
 const away = () => null;
@@ -111,4 +111,86 @@ test("the server is told again by itself that somebody left", async (context) =>
   assert.equal(asked("/auth/logout").length, told + 1);
   sessionBy(() => assert.fail("told again"));
   context.mock.timers.tick(60_000);
+});
+
+test("what is not answered at all is given up: a refresh soon, a page later, a deed never", async (context) => {
+  signedIn({ ...tokens(1), expires_in: 0 });
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  sessionBy(() => new Promise(() => {}));
+  const renewed = assert.rejects(refresh(), Unreached);
+  await new Promise((done) => setImmediate(done));
+  context.mock.timers.tick(15_000);
+  await renewed;
+
+  signedIn(tokens(1));
+  const dead = held();
+  let asks = 0;
+  answerBy(({ method }) => {
+    asks += 1;
+    return method === "GET" && asks > 1 ? { data: "here" } : dead.answer;
+  });
+  const page = call("GET", "/projects/demo");
+  for (let n = 0; n < 2; n += 1) {
+    await new Promise((done) => setImmediate(done));
+    context.mock.timers.tick(60_000);
+  }
+  assert.equal(await page, "here");
+  const deed = call("PUT", "/x", {});
+  await new Promise((done) => setImmediate(done));
+  context.mock.timers.tick(600_000);
+  dead.go({ data: "done" });
+  assert.equal(await deed, "done");
+});
+
+test("an upload has another token where the first is not taken, and ends when it is told to", async () => {
+  const sent = [];
+  let statuses = [401, 201];
+  globalThis.XMLHttpRequest = class {
+    upload = {};
+    headers = {};
+
+    open() {}
+
+    setRequestHeader(name, value) {
+      this.headers[name] = value;
+    }
+
+    getResponseHeader() {
+      return null;
+    }
+
+    send() {
+      sent.push(this.headers);
+      this.status = statuses.shift();
+      this.response = { id: 7 };
+      if (this.status) setImmediate(() => this.onload());
+    }
+
+    abort() {
+      this.onabort();
+    }
+  };
+  const file = Object.assign(new Blob(["text"]), { name: "a.txt" });
+  signedIn(tokens(1));
+  sessionBy(() => ({ data: { ...tokens(1), access_token: "another" } }));
+  assert.deepEqual(await upload("/files", "file", file), { id: 7 });
+  assert.deepEqual(sent.map((one) => one.Authorization), ["Bearer token of 1", "Bearer another"]);
+  assert.equal(sent[0]["Idempotency-Key"], sent[1]["Idempotency-Key"]);
+
+  const early = new AbortController();
+  const never = assert.rejects(upload("/files", "file", file, { signal: early.signal }), { name: "AbortError" });
+  early.abort(); // while it gets its token
+  await never;
+  assert.equal(sent.length, 2);
+
+  statuses = [0];
+  const late = new AbortController();
+  const broken = assert.rejects(upload("/files", "file", file, { signal: late.signal }), { name: "AbortError" });
+  await new Promise((done) => setImmediate(done));
+  late.abort();
+  await broken;
+
+  statuses = [401, 401];
+  await assert.rejects(upload("/files", "file", file), { status: 401 });
+  assert.equal(me.peek(), null);
 });

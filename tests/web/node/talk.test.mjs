@@ -8,6 +8,7 @@ const { MessageList } = await import(`${web}message_store.js`);
 const { conversationRules } = await import(`${web}conversation_rules.js`);
 const { topicRules } = await import(`${web}topic_store.js`);
 const { readTokens } = await import(`${web}markdown_tokens.js`);
+const { hasMarks } = await import(`${web}markdown.js`);
 const { day, duration, dateTime, time } = await import(`${web}format.js`);
 const { me } = await import(`${web}identity.js`);
 
@@ -179,6 +180,21 @@ test("a text has so many tokens and no more, and none of its words is lost", () 
     assert.ok(kinds(tokens).length < 6500, `${kinds(tokens).length} tokens`);
     const wanted = text.match(/word/g).length;
     assert.equal(texts(tokens).match(/word/g).length, wanted);
+  }
+});
+
+test("a text is looked through once, whatever it is made of", () => {
+  for (const text of ["mail a@b.c", "-- a@x.example --", "x@y@z.org", "see\n- one", "    code", "title\n==="]) assert.ok(hasMarks(text), text);
+  for (const text of ["@alice", "a @ b.c", "a@b", "@@@.x", "1.5", "a -- b"]) assert.ok(!hasMarks(text), text);
+  for (const n of [20_000, 100_000]) {
+    for (const piece of ["@", "a@", "a@b", "a@.", "a@ ", "=", "= ", " ", "-\t", ".", "w", "1", "\n "]) {
+      const begun = process.cpuUsage();
+      hasMarks(piece.repeat(n));
+      hasMarks(`x@${piece.repeat(n)}`);
+      hasMarks(`${piece.repeat(n)}x`);
+      const { user } = process.cpuUsage(begun);
+      assert.ok(user < 1_000_000, `${JSON.stringify(piece)} ${n} times: ${user / 1000} ms`);
+    }
   }
 });
 
