@@ -109,6 +109,7 @@ async def test_titles_that_were_refused_stand_before_what_is_typed_meanwhile(
     await page.keyboard.press("Escape")  # another field goes on with the same
     await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
     field = column(page, "Backlog").locator("textarea")
+    await expect(field).to_be_focused()
     await page.keyboard.type("Paint")
     go.set()
 
@@ -205,6 +206,48 @@ async def test_a_card_goes_by_the_keyboard(alice: Person, board: Board, visit: V
     await expect(link(page, "Three")).to_be_focused()
 
 
+async def test_what_is_lifted_or_written_stays_where_there_is_a_place_for_it(
+    alice: Person, olga: Person, board: Board, visit: Visit
+) -> None:
+    one, two, _ = await cards(board, "One", "Two", "Three")
+    made = await olga.post(f"{board.path}/columns", {"name": "Passing"})
+    page = (await visit("alice", "/p/demo")).page
+    keys, said = page.keyboard, page.locator("body > .said[role=status]")
+
+    await link(page, "One").focus()
+    await keys.press("Space")
+    await expect(said).to_contain_text("DEMO-1 lifted")
+    await alice.post(f"{board.path}/cards/{one['id']}/archive", status=200)
+    await expect(said).to_contain_text("DEMO-1 is not on the board any more")
+    await shows(page, "Backlog", "Two", "Three")
+    await link(page, "Two").focus()
+    await keys.press("ArrowDown")
+    await expect(link(page, "Three")).to_be_focused()  # nothing is carried any more
+
+    await keys.press("Space")
+    for _ in range(4):
+        await keys.press("ArrowRight")
+    await expect(said).to_contain_text("Passing, position 1 of 1")
+    await olga.delete(f"{board.path}/columns/{made['id']}")
+    await expect(column(page, "Passing")).to_have_count(0)
+    await keys.press("ArrowRight")
+    await expect(said).to_contain_text("In Progress, position 1 of 1")
+    await keys.press("Space")
+    await shows(page, "In Progress", "Three")
+
+    await tile(page, "Two").hover()
+    await tile(page, "Two").get_by_role("button", name="Menu of DEMO-2").click()
+    await page.get_by_role("menuitem", name="Add a card above").click()
+    field = column(page, "Backlog").locator("textarea")
+    await expect(field).to_be_focused()
+    await keys.type("Four")
+    await alice.delete(f"{board.path}/cards/{two['id']}")
+    await expect(link(page, "Two")).to_have_count(0)
+    await expect(field).to_have_value("Four")
+    await keys.press("Enter")
+    await shows(page, "Backlog", "Four")
+
+
 async def test_a_card_goes_by_a_dialog_without_dragging(
     alice: Person, board: Board, visit: Visit
 ) -> None:
@@ -258,6 +301,9 @@ async def test_a_card_goes_by_a_finger_and_a_swipe_scrolls(
     await expect(page.locator(".drop-line")).to_be_visible()
     await touch("touchEnd", x, y + 150)
 
+    # It shows a frame after the drop.
+    moved = column(page, "Backlog").locator(".tile-title").nth(6)
+    await expect(moved).not_to_have_text("Card 6")
     await expect(page.locator(".tile.wish, .ghost")).to_have_count(0)
     now = await there(alice, board, board.backlog)
     assert now.index("Card 6") > 6

@@ -72,7 +72,8 @@ const Writer = live(({ board, column, before }, self) => {
     const titles = text.peek().split("\n").map((one) => one.trim()).filter(Boolean);
     if (!titles.length) return close(true);
     put("");
-    const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, before)));
+    const beside = column.view.peek().includes(before) ? before : undefined;
+    const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, beside)));
     for (const card of made) if (card?.key) say(t("board.made", { key: card.key, column: column.col.peek().name }));
     const lost = titles.filter((_, index) => !made[index]);
     if (lost.length) put([...lost, text.peek()].filter(Boolean).join("\n"));
@@ -114,7 +115,8 @@ const Cards = live(({ column, board }, self) => {
   // One flat list, so that a card keeps its element wherever it goes in it.
   const tiles = ids.map((id) => html`<${Tile} key=${id} store=${store} id=${id} />`);
   const at = before === undefined ? -1 : ids.indexOf(before);
-  if (at >= 0) tiles.splice(at, 0, html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`);
+  // Its neighbour may be gone: then it stands at the end, with what is typed.
+  if (before !== undefined) tiles.splice(at < 0 ? tiles.length : at, 0, html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`);
   return html`<ul class="column-cards" data-column=${column.id} onScroll=${scrolled} ref=${(list) => list && (self.list = list)}>
     ${tiles}
     ${!ids.length && html`<li class="column-empty" key="empty">${store.filter.value ? t("column.none_pass") : t("column.empty")}</li>`}

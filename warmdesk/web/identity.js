@@ -14,10 +14,10 @@ const LEFT = "warmdesk.left";
 let token = null;
 let expires = 0;
 let refreshing = null;
-let ends = 0;
+let eras = 0;
 
-/** Changes whenever somebody's session ends here: what was asked before that is not answered any more. */
-export const era = () => ends;
+/** Changes whenever a session begins or ends here: what was asked before that is not answered any more. */
+export const era = () => eras;
 
 /** What a request gets whose asker is gone, or that nobody could ask. */
 export const nobody = () => new Refused(401, { error: "nobody is signed in", code: "signed_out" });
@@ -105,6 +105,7 @@ function keep(data) {
 /** Keeps the tokens of an answer to login, register or a second factor. */
 export function signedIn(data) {
   leftIs(false);
+  eras += 1;
   return keep(data);
 }
 
@@ -118,9 +119,9 @@ export function refresh() {
       return false;
     }
     if (token && Date.now() < expires - MARGIN_MS) return true; // another tab was first
-    const mine = ends;
+    const mine = eras;
     const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true }, ms: SHORT_MS });
-    if (mine !== ends || hasLeft()) return false;
+    if (mine !== eras || hasLeft()) return false;
     if (status === 204) {
       if (me.peek()) throw nobody(); // another tab was told that it is over
       return false;
@@ -147,7 +148,7 @@ export function distrust() {
 }
 
 function forget() {
-  ends += 1;
+  eras += 1;
   token = null;
   expires = 0;
   me.value = null;

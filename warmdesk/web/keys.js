@@ -72,7 +72,7 @@ async function openGoto() {
 
 function nameOf(event) {
   const named = event.key.length > 1;
-  const key = named ? event.key : event.key.toLowerCase() === event.key ? event.key : event.key.toLowerCase();
+  const key = named ? event.key : event.key.toLowerCase();
   const parts = [];
   if (event.ctrlKey || event.metaKey) parts.push("Ctrl");
   if (event.altKey) parts.push("Alt");

@@ -5,6 +5,7 @@ import { answerBy, random } from "./browser.mjs";
 
 const web = "../../../warmdesk/web/";
 const { MessageList } = await import(`${web}message_store.js`);
+const { TalkStore } = await import(`${web}talk_store.js`);
 const { conversationRules } = await import(`${web}conversation_rules.js`);
 const { topicRules } = await import(`${web}topic_store.js`);
 const { readTokens } = await import(`${web}markdown_tokens.js`);
@@ -123,6 +124,86 @@ test("a message that is told before the page that has it comes once", () => {
   list.keep(message(3, 2));
   list.apply({ type: "said", payload: message(3), seq: 6 });
   assert.deepEqual(list.rows.peek().map((one) => [one.id, one.version]), [[1, 1], [2, 1], [3, 2]]);
+});
+
+test("a list that could not be fetched anew is asked for again, until it is here or nobody looks", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  for (let n = 0; n < 3; n += 1) server.tell("said", server.rows.set(n + 1, message(n + 1)).get(n + 1));
+  answerBy(({ path }) => server.page(path));
+  const list = new MessageList("/chat", KINDS);
+  await list.load();
+  let asked = 0;
+  const fails = async (status, rounds) => {
+    answerBy(() => {
+      asked += 1;
+      return { status };
+    });
+    for (let n = 0; n < rounds; n += 1) {
+      for (let turns = 0; turns < 5; turns += 1) await new Promise((done) => setImmediate(done));
+      context.mock.timers.tick(10_000);
+    }
+  };
+  const reset = list.reset();
+  await fails(503, 10);
+  assert.ok(asked > 4, "it does not give up after the first round");
+  server.rows.set(4, message(4));
+  answerBy(({ path }) => server.page(path));
+  let over = false;
+  reset.then(() => (over = true));
+  while (!over) {
+    await new Promise((done) => setImmediate(done));
+    context.mock.timers.tick(10_000);
+  }
+  assert.deepEqual(list.rows.peek().map((one) => one.id), [1, 2, 3, 4]);
+
+  const gone = list.reset();
+  await fails(404, 1);
+  await gone;
+  assert.equal(list.state.peek().state, "failed");
+
+  const left = list.reset();
+  await fails(503, 2);
+  list.stop();
+  await fails(503, 5);
+  await left;
+  asked = 0;
+  await fails(503, 5);
+  assert.equal(asked, 0);
+});
+
+test("how far I read is said also when I leave before the pause is over", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = [];
+  answerBy(({ path, body }) => {
+    said.push([path, body]);
+    return { data: null };
+  });
+  const list = new MessageList("/chat", KINDS);
+  class Store extends TalkStore {
+    lastRead() {
+      return 3;
+    }
+  }
+  const talk = new Store("/chat", list);
+  const tell = async () => {
+    for (let turns = 0; turns < 5; turns += 1) await new Promise((done) => setImmediate(done));
+    return said.splice(0).map(([path, body]) => `${path} ${body.message_id}`);
+  };
+  talk.seen(3);
+  talk.hush();
+  assert.deepEqual(await tell(), []);
+  talk.seen(5);
+  talk.seen(6);
+  talk.hush();
+  assert.deepEqual(await tell(), ["/chat/read 6"]);
+  talk.sayRead();
+  context.mock.timers.tick(1000);
+  assert.deepEqual(await tell(), []);
+  talk.seen(7);
+  context.mock.timers.tick(1000);
+  talk.hush();
+  assert.deepEqual(await tell(), ["/chat/read 7"]);
 });
 
 test("what lies before the pages that are here waits for its own page", () => {
