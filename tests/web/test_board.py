@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
@@ -87,6 +87,37 @@ async def test_a_card_is_made_and_others_see_it(alice: Person, board: Board, vis
     await shows(mine.page, "Backlog", "Oil the hinge")
     await shows(theirs.page, "Backlog", "Oil the hinge")
     assert await there(alice, board, board.backlog) == ["Oil the hinge"]
+
+
+async def test_titles_that_were_refused_stand_before_what_is_typed_meanwhile(
+    board: Board, visit: Visit
+) -> None:
+    mine = await visit("alice", "/p/demo")
+    page = mine.page
+    mine.statuses.add(500)
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        held.set()
+        await go.wait()
+        await route.fulfill(status=500, json={"error": "no", "code": "internal"})
+
+    await page.route("**/columns/*/cards", refuse)
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await page.keyboard.type("Oil the hinge")
+    await page.keyboard.press("Enter")
+    await held.wait()
+    await page.keyboard.press("Escape")  # another field goes on with the same
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    field = column(page, "Backlog").locator("textarea")
+    await expect(field).to_be_focused()
+    await page.keyboard.type("Paint")
+    go.set()
+
+    await expect(field).to_have_value("Oil the hinge\nPaint")
+    await page.reload()
+    await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
+    await expect(field).to_have_value("Oil the hinge\nPaint")
 
 
 async def test_a_card_goes_by_the_mouse_to_where_it_is_dropped(
@@ -176,6 +207,48 @@ async def test_a_card_goes_by_the_keyboard(alice: Person, board: Board, visit: V
     await expect(link(page, "Three")).to_be_focused()
 
 
+async def test_what_is_lifted_or_written_stays_where_there_is_a_place_for_it(
+    alice: Person, olga: Person, board: Board, visit: Visit
+) -> None:
+    one, two, _ = await cards(board, "One", "Two", "Three")
+    made = await olga.post(f"{board.path}/columns", {"name": "Passing"})
+    page = (await visit("alice", "/p/demo")).page
+    keys, said = page.keyboard, page.locator("body > .said[role=status]")
+
+    await link(page, "One").focus()
+    await keys.press("Space")
+    await expect(said).to_contain_text("DEMO-1 lifted")
+    await alice.post(f"{board.path}/cards/{one['id']}/archive", status=200)
+    await expect(said).to_contain_text("DEMO-1 is not on the board any more")
+    await shows(page, "Backlog", "Two", "Three")
+    await link(page, "Two").focus()
+    await keys.press("ArrowDown")
+    await expect(link(page, "Three")).to_be_focused()  # nothing is carried any more
+
+    await keys.press("Space")
+    for _ in range(4):
+        await keys.press("ArrowRight")
+    await expect(said).to_contain_text("Passing, position 1 of 1")
+    await olga.delete(f"{board.path}/columns/{made['id']}")
+    await expect(column(page, "Passing")).to_have_count(0)
+    await keys.press("ArrowRight")
+    await expect(said).to_contain_text("In Progress, position 1 of 1")
+    await keys.press("Space")
+    await shows(page, "In Progress", "Three")
+
+    await tile(page, "Two").hover()
+    await tile(page, "Two").get_by_role("button", name="Menu of DEMO-2").click()
+    await page.get_by_role("menuitem", name="Add a card above").click()
+    field = column(page, "Backlog").locator("textarea")
+    await expect(field).to_be_focused()
+    await keys.type("Four")
+    await alice.delete(f"{board.path}/cards/{two['id']}")
+    await expect(link(page, "Two")).to_have_count(0)
+    await expect(field).to_have_value("Four")
+    await keys.press("Enter")
+    await shows(page, "Backlog", "Four")
+
+
 async def test_a_card_goes_by_a_dialog_without_dragging(
     alice: Person, board: Board, visit: Visit
 ) -> None:
@@ -224,6 +297,9 @@ async def test_a_card_goes_by_a_finger(alice: Person, board: Board, visit: Visit
     await expect(page.locator(".drop-line")).to_be_visible()
     await touch("touchEnd", x, y + 150)
 
+    # It shows a frame after the drop.
+    moved = column(page, "Backlog").locator(".tile-title").nth(6)
+    await expect(moved).not_to_have_text("Card 6")
     await expect(page.locator(".tile.wish, .ghost")).to_have_count(0)
     now = await there(alice, board, board.backlog)
     assert now.index("Card 2") > 2

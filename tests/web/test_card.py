@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
@@ -140,6 +141,57 @@ async def test_a_foreign_title_leaves_alone_what_i_type(
     await title.press("Enter")
     await mine.page.get_by_role("button", name="Take theirs").click()
     await expect(title).to_have_value("Theirs")
+
+
+async def test_what_is_typed_while_a_title_is_saved_follows_it(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await board.card("Fix the door")
+    mine = await visit("alice", "/p/demo/c/DEMO-1")
+    page = mine.page
+    title = page.get_by_label("Title", exact=True)
+    held, go = asyncio.Event(), asyncio.Event()
+    refuse = False
+
+    async def hold(route: Route) -> None:
+        if route.request.method != "PUT":
+            return await route.fallback()
+        held.set()
+        await go.wait()
+        if refuse:
+            return await route.fulfill(status=500, json={"error": "no", "code": "internal"})
+        return await route.fallback()
+
+    await page.route("**/cards/*", hold)
+    await title.fill("One")
+    await title.press("Enter")
+    await held.wait()
+    await title.fill("One two")
+    await title.press("Enter")
+    go.set()
+    await shows_title(alice, board, "One two")  # and no conflict with myself was told
+
+    held.clear()
+    go.clear()
+    refuse = True
+    mine.statuses.add(500)
+    await title.fill("Three")
+    await title.press("Enter")
+    await held.wait()
+    await title.fill("Three four")
+    go.set()
+    await expect(page.get_by_role("region", name="Notices")).to_contain_text("The server failed")
+    await expect(title).to_have_value("Three four")
+    refuse = False
+    await title.press("Enter")
+    await shows_title(alice, board, "Three four")
+
+
+async def shows_title(alice: Person, board: Board, title: str) -> None:
+    """The card comes to have this title."""
+    async with asyncio.timeout(20):
+        while (await alice.get(f"{board.path}/cards/DEMO-1"))["title"] != title:
+            await asyncio.sleep(0.05)
 
 
 async def test_a_card_that_is_deleted_says_so_and_the_keyboard_goes_back(

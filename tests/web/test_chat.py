@@ -68,6 +68,30 @@ async def test_people_of_a_project_talk(visit: Visit, board: Board) -> None:
     await expect(row(page, "about the door")).to_have_count(0)
 
 
+async def test_what_is_on_its_way_survives_a_reload(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    visitor = await visit("alice", "/p/demo/chat")
+    page = visitor.page
+    await visitor.context.route("**/chat/messages", lambda route: route.abort())
+    async with page.expect_request("**/chat/messages"):
+        await field(page).fill("The hinge is oiled")
+        await page.keyboard.press("Enter")
+    await expect(row(page, "The hinge is oiled")).to_have_class(re.compile("wish"))
+    await visitor.context.unroute("**/chat/messages")
+    await visitor.context.route(
+        "**/chat/messages", lambda route: route.fulfill(status=503, json={"error": "later"})
+    )
+    visitor.statuses.add(503)
+    await page.reload()
+    await expect(row(page, "The hinge is oiled")).to_have_class(re.compile("wish"))
+    await visitor.context.unroute("**/chat/messages")
+    await expect(page.locator(".talk-row:not(.wish)")).to_contain_text("The hinge is oiled")
+    await expect(page.locator(".talk-row")).to_have_count(1)
+    (said,) = await alice.get(f"{board.path}/chat/messages")
+    assert said["body"] == "The hinge is oiled"
+
+
 async def test_a_viewer_reads(visit: Visit, alice: Person, olga: Person, board: Board) -> None:
     await alice.post(f"{board.path}/chat/messages", {"body": "hello there"})
     visitor = await visit("bob", "/p/demo/chat")

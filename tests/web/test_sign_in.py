@@ -11,7 +11,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
-from tests.web.conftest import Visit, Visitor, by_label, program
+from tests.web.conftest import Visit, Visitor, by_label, enter, program
 from warmdesk import clock
 from warmdesk.auth.totp import STEP_SECONDS, password_at
 
@@ -225,12 +225,41 @@ async def test_a_session_that_ended_elsewhere_leads_to_the_door_and_back(
 ) -> None:
     visitor = await visit("alice", "/me")
     await signed_in(visitor.page)
+    second = await visitor.tab("/me")
+    await signed_in(second)
     visitor.statuses.add(401)
     await alice.post("/auth/logout", {"all": True}, status=204)
+    # One of them is told by the server, and the other by the first or by the cookie that is gone.
     await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(second.get_by_role("heading", name="Sign in")).to_be_visible()
     await sign_in(visitor.page)
     await signed_in(visitor.page)
     assert visitor.page.url.endswith("/me")
+
+
+async def test_a_sign_out_that_the_server_did_not_hear_holds(visit: Visit, board: Board) -> None:
+    visitor = await visit("alice", "/me")
+    page = visitor.page
+    await signed_in(page)
+    await visitor.context.route("**/auth/logout", lambda route: route.abort())
+    await page.get_by_role("button", name="Alice").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(page.get_by_text("The server could not be told")).to_be_visible()
+
+    # The cookie is still good; neither this tab nor another one uses it.
+    assert await visitor.context.cookies(f"{visitor.url}/api/v1/auth")
+    second = await visitor.tab("/me")
+    for each in (page, second):
+        await each.reload()
+        await expect(each.get_by_role("heading", name="The server does not answer")).to_be_visible()
+
+    await visitor.context.unroute("**/auth/logout")
+    await second.get_by_role("button", name="Try again").click()
+    await expect(second.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert await visitor.context.cookies(f"{visitor.url}/api/v1/auth") == []
+    await sign_in(second, "bob")
+    await expect(second.get_by_role("button", name="Bob")).to_be_visible()
 
 
 async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
@@ -247,6 +276,72 @@ async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
     await expect(second.get_by_role("button", name="Bob")).to_be_visible()
     await sign_in(visitor.page, "bob")
     await expect(visitor.page.get_by_role("button", name="Bob")).to_be_visible()
+
+
+async def test_the_next_person_finds_nothing_of_the_first(
+    visit: Visit, board: Board, alice: Person, bob: Person
+) -> None:
+    group = await alice.post("/conversations", {"user_ids": [bob.id]})
+    await alice.post(f"/conversations/{group['id']}/messages", {"body": "between us"})
+    visitor = await visit("alice", "/messages")
+    page = visitor.page
+    await expect(page.get_by_text("between us")).to_be_visible()
+    await page.get_by_role("button", name="Projects").click()
+    await page.get_by_role("menuitem", name="Demo").click()
+    await page.get_by_role("link", name="Chat").click()
+    await page.get_by_role("textbox").fill("half a thought")
+
+    await page.get_by_role("button", name="Alice").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    seen = await page.evaluate(f"async () => {{ {REMEMBERED} return seen; }}")
+    assert seen == {"projects": [], "conversations": None, "events": [], "here": False}
+
+    visitor.statuses.add(403)
+    visitor.statuses.add(404)
+    await sign_in(page, "eve")
+    await expect(page.get_by_role("button", name="Eve")).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text("All projects")
+    seen = await page.evaluate(f"async () => {{ {REMEMBERED} return seen; }}")
+    assert "Demo" not in str(seen)
+    assert "Demo" not in await page.locator("body").inner_text()
+
+    await page.get_by_role("button", name="Eve").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await sign_in(page, "olga")
+    await expect(page.get_by_role("button", name="Olga")).to_be_visible()
+    await expect(page.get_by_role("log")).to_be_visible()
+    await expect(page.get_by_role("textbox")).to_have_value("")
+    kept = await page.evaluate("() => JSON.stringify(localStorage)")
+    assert not any(word in kept for word in ("half a thought", "between us", "Demo", "lice"))
+
+
+REMEMBERED = """
+const at = performance.getEntriesByType("resource").map((one) => one.name);
+const { user } = await import(at.find((one) => one.endsWith("/user_store.js")));
+const { projectHere } = await import(at.find((one) => one.endsWith("/project.js")));
+const seen = {
+  projects: user.projects.peek(),
+  conversations: user.conversations.peek(),
+  events: user.after(-1),
+  here: !!projectHere("demo")?.store.project.peek(),
+};
+"""
+"""What the stores of the page know."""
+
+
+async def test_somebody_else_who_signs_in_without_a_sign_out_takes_the_page_over(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    visitor = await visit("alice", "/me")
+    page = visitor.page
+    await signed_in(page)
+    await enter(visitor.context, visitor.url, "bob")
+    visitor.statuses.add(401)
+    await page.evaluate("() => { globalThis.sameDocument = true; }")
+    await alice.post("/auth/logout", {"all": True}, status=204)  # it asks for another token
+    await expect(page.get_by_role("button", name="Bob")).to_be_visible()
+    assert await page.evaluate("() => globalThis.sameDocument") is None
 
 
 async def test_an_address_that_is_none_says_so(visit: Visit, board: Board) -> None:
@@ -298,6 +393,26 @@ async def test_the_page_starts_while_the_server_is_away(visit: Visit, board: Boa
     await visitor.context.set_offline(False)
     await page.get_by_role("button", name="Try again").click()
     await signed_in(page)
+
+
+async def test_a_click_on_a_notification_of_the_system_leads_there(
+    visit: Visit, board: Board
+) -> None:
+    visitor = await visit("alice", "/me")
+    page = visitor.page
+    await visitor.context.grant_permissions(["notifications"])
+    await signed_in(page)
+    await page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    (worker,) = visitor.context.service_workers
+    await worker.evaluate(
+        """async () => {
+          await registration.showNotification("Bob", { data: { url: "/notifications" } });
+          const [notification] = await registration.getNotifications();
+          dispatchEvent(new NotificationEvent("notificationclick", { notification }));
+        }"""
+    )
+    await page.wait_for_url("**/notifications")
+    await expect(page.get_by_role("heading", name="Notifications")).to_be_visible()
 
 
 async def test_nothing_that_people_wrote_is_kept(visit: Visit, board: Board) -> None:

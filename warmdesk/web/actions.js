@@ -1,15 +1,15 @@
 /* What I do to cards: it shows at once as a wish, is sent, and is taken back with a word when the server
  * refuses it.
  */
-import { call, newKey } from "./api.js";
+import { call, newKey, Unreached } from "./api.js";
 import { notice, sayError } from "./ui.js";
 import { batch } from "./view.js";
 import { t } from "./words.js";
 
 let made = 0;
 
-/** Carries a wish out. Resolves to the answer; undefined when it was refused, which has been said then as
- * `failed(error)` in words, or when it had been done already.
+/** Carries a wish out. Resolves to the answer, or {done} where an event told first; undefined when it was
+ * refused, which has been said then as `failed(error)` in words.
  */
 export async function carryOut(store, wish, ask, failed) {
   store.intents.add(wish);
@@ -17,7 +17,7 @@ export async function carryOut(store, wish, ask, failed) {
   try {
     return await store.intents.carryOut(wish, () => ask({ clientId: wish.client_id, key }), {
       mine: (id) => store.cards.get(id)?.peek().version,
-      reached: () => store.reached(),
+      reached: (seconds) => store.reached(seconds),
       unsure: () => notice(t("board.not_sent")),
     });
   } catch (error) {
@@ -133,7 +133,10 @@ export async function changeMany(store, ids, change, fields) {
   try {
     const key = newKey();
     const options = { clientId: first.client_id, key };
-    const { cards } = await call("PATCH", `${store.path}/cards`, { ids, change }, options);
+    const cards = await surely(store, async () => {
+      return (await call("PATCH", `${store.path}/cards`, { ids, change }, options)).cards;
+    }, () => ofThese().length > 0);
+    if (!cards) return [];
     const versions = new Map(cards.map((card) => [card.id, card.version]));
     for (const wish of ofThese()) {
       store.intents.answered(wish, versions.get(wish.card_id), store.cards.get(wish.card_id)?.peek().version);
@@ -143,6 +146,20 @@ export async function changeMany(store, ids, change, fields) {
     for (const wish of ofThese()) store.intents.end(wish);
     notice(t("board.bulk_refused", { n: ids.length, why: sayError(error) }), { bad: true });
     return undefined;
+  }
+}
+
+/** Asks until there is an answer; undefined where `isOpen` finds meanwhile that it was done. */
+async function surely(store, ask, isOpen) {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof Unreached || error.status === 503)) throw error;
+      notice(t("board.not_sent"));
+      await store.reached(error.wait);
+      if (!isOpen()) return undefined;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /* Requests as the one who is signed in. */
-import { accessToken, ask, distrust, Refused, refresh, signedOut, Unreached } from "./identity.js";
+import { accessToken, ask, distrust, era, nobody, Refused, refresh, signedOut, Unreached } from "./identity.js";
 
 export { Refused, Unreached };
 
@@ -8,6 +8,7 @@ const random = (bytes) =>
 
 const TAB = random(6);
 const AGAIN_MS = [500, 2000, 5000];
+const READ_MS = 60_000;
 let count = 0;
 
 /** A name for one wish of this tab: the event that fulfils it carries the same. */
@@ -35,15 +36,25 @@ export class Wish {
   }
 }
 
+/** Passes an answer on to who asked; throws `Refused` 401 where that session has ended meanwhile. */
+const forAsker = (mine, value) => {
+  if (mine !== era()) throw nobody();
+  return value;
+};
+
 /** Like `call`, with the headers: `{data, headers, status}`. */
 export async function request(method, path, body, { headers, key, clientId, signal } = {}) {
   const all = { ...headers };
   if (method !== "GET") all["X-Client-Id"] = clientId ?? nextId();
   if (key) all["Idempotency-Key"] = key === true ? newKey() : key;
+  const mine = era();
+  const ms = method === "GET" ? READ_MS : undefined; // what it should do is not given up
+  const once = (token) => ask(method, path, { body, signal, ms, headers: { ...all, Authorization: `Bearer ${token}` } });
   for (let tries = 0; ; tries += 1) {
     try {
-      return await signedRequest(method, path, body, all, signal);
+      return forAsker(mine, await signed(mine, once));
     } catch (error) {
+      forAsker(mine);
       // What acts once may be sent again; what is only read may too.
       const away = error instanceof Unreached || error.status === 503;
       if (!away || !(key || method === "GET") || tries >= AGAIN_MS.length) throw error;
@@ -52,27 +63,28 @@ export async function request(method, path, body, { headers, key, clientId, sign
   }
 }
 
-async function signedRequest(method, path, body, headers, signal) {
-  const once = async () =>
-    ask(method, path, { body, signal, headers: { ...headers, Authorization: `Bearer ${await accessToken()}` } });
+/** Asks by `send(token)`; once more with another token where that one is not taken. */
+async function signed(mine, send) {
+  const once = async () => send(forAsker(mine, await accessToken()));
   try {
     return await once();
   } catch (error) {
     if (error.status !== 401) throw error;
+    forAsker(mine);
     distrust();
   }
   try {
     await refresh();
     return await once();
   } catch (error) {
-    if (error.status === 401) signedOut();
+    if (error.status === 401 && mine === era()) signedOut();
     throw error;
   }
 }
 
 /** One request; resolves to the answer's JSON (null when it has none). A request with a `key`
  * (true: a new one) and a GET are tried again while the server is away. Throws `Refused` with the
- * server's sentence, or `Unreached`.
+ * server's sentence, or `Unreached`; `Refused` 401 also where who asked is signed out when it comes.
  */
 export async function call(method, path, body, options) {
   return (await request(method, path, body, options)).data;
@@ -98,35 +110,42 @@ export async function callAll(path) {
 
 /** The bytes behind a path as an address for `img` or a download; free it by URL.revokeObjectURL. */
 export async function blobUrl(path, { signal } = {}) {
-  const answer = await fetch(`/api/v1${path}`, {
-    headers: { Authorization: `Bearer ${await accessToken()}` },
-    signal,
+  const mine = era();
+  const blob = await signed(mine, async (token) => {
+    const answer = await fetch(`/api/v1${path}`, { headers: { Authorization: `Bearer ${token}` }, signal });
+    if (!answer.ok) throw new Refused(answer.status, null, 0);
+    return answer.blob();
   });
-  if (!answer.ok) throw new Refused(answer.status, null, 0);
-  return URL.createObjectURL(await answer.blob());
+  return URL.createObjectURL(forAsker(mine, blob));
 }
 
 /** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
 export async function upload(path, field, file, { fields = {}, onProgress, signal, key = newKey() } = {}) {
-  const token = await accessToken();
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) form.append(name, value);
-  form.append(field, file, file.name);
-  return new Promise((resolve, reject) => {
-    const sending = new XMLHttpRequest();
-    sending.open("POST", `/api/v1${path}`);
-    sending.responseType = "json";
-    sending.setRequestHeader("Authorization", `Bearer ${token}`);
-    sending.setRequestHeader("X-Client-Id", nextId());
-    sending.setRequestHeader("Idempotency-Key", key);
-    sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
-    sending.onload = () => {
-      if (sending.status < 300) resolve(sending.response);
-      else reject(new Refused(sending.status, sending.response, Number(sending.getResponseHeader("Retry-After")) || 0));
-    };
-    sending.onerror = () => reject(new Unreached("upload"));
-    sending.onabort = () => reject(new DOMException("aborted", "AbortError"));
-    signal?.addEventListener("abort", () => sending.abort());
-    sending.send(form);
-  });
+  const mine = era();
+  return forAsker(mine, await signed(mine, send));
+
+  function send(token) {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    form.append(field, file, file.name);
+    return new Promise((resolve, reject) => {
+      const aborted = () => reject(new DOMException("aborted", "AbortError"));
+      if (signal?.aborted) return aborted();
+      const sending = new XMLHttpRequest();
+      sending.open("POST", `/api/v1${path}`);
+      sending.responseType = "json";
+      sending.setRequestHeader("Authorization", `Bearer ${token}`);
+      sending.setRequestHeader("X-Client-Id", nextId());
+      sending.setRequestHeader("Idempotency-Key", key);
+      sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
+      sending.onload = () => {
+        if (sending.status < 300) resolve(sending.response);
+        else reject(new Refused(sending.status, sending.response, Number(sending.getResponseHeader("Retry-After")) || 0));
+      };
+      sending.onerror = () => reject(new Unreached("upload"));
+      sending.onabort = aborted;
+      signal?.addEventListener("abort", () => sending.abort());
+      return sending.send(form);
+    });
+  }
 }

@@ -101,6 +101,7 @@ export class BoardStore {
       this.epoch = epoch;
       this.pages.begin();
       this.project.value = project;
+      this.wishedOrder.value = null;
       this.role.value = project.my_role ?? this.role.peek();
       this.memberCount = project.member_count;
       this.labels.value = new Map(labels.map((one) => [one.id, one]));

@@ -3,7 +3,7 @@
  */
 import { changeCard } from "./actions.js";
 import { say } from "./announce.js";
-import { keepDraft, readDraft } from "./drafts.js";
+import { author, keepDraft, readDraft } from "./drafts.js";
 import { Markdown } from "./markdown.js";
 import { Button, Icon, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
@@ -16,9 +16,10 @@ function draftOf(self, card, name) {
   const key = `card.${card.board.slug}.${card.id}.${name}`;
   self.draft ??= signal(readDraft(key) ?? null);
   self.theirs ??= signal(null);
+  self.owner ??= author();
   const put = (draft) => {
     self.draft.value = draft;
-    keepDraft(key, draft);
+    keepDraft(key, draft, self.owner);
   };
   const drop = () => {
     put(null);
@@ -38,7 +39,9 @@ function draftOf(self, card, name) {
     let kept = true;
     const answer = await changeCard(card.board, card.id, body, { [name]: next }, (error) => {
       kept = false;
-      put({ base, text });
+      // Who wrote on meanwhile did so from what is not saved.
+      const newer = self.draft.peek();
+      put({ base: !newer || newer.base === next ? base : newer.base, text: newer?.text ?? text });
       if (error.code === "version_conflict") self.theirs.value = error.body.current[name];
       else notice(sayError(error), { bad: true });
     });
@@ -91,7 +94,7 @@ export const Title = live(({ card, canWrite, first }, self) => {
         self.field = field;
         if (first) queueMicrotask(() => (field.focus(), field.select()));
       }}
-      onInput=${(event) => draft.put({ base: self.draft.peek()?.base ?? card.facts.peek().title, text: event.currentTarget.value })}
+      onInput=${(event) => draft.put({ base: self.draft.peek()?.base ?? card.seen.title, text: event.currentTarget.value })}
       onKeyDown=${pressed} onBlur=${() => self.theirs.peek() === null && draft.save()} />
     <${Conflict} self=${self} draft=${draft} name="title" />`;
 });
@@ -102,7 +105,7 @@ export const Description = live(({ card, canWrite }, self) => {
   const draft = draftOf(self, card, "description");
   const mine = self.draft.value;
   const text = seen.description ?? "";
-  const begin = () => draft.put({ base: card.facts.peek().description ?? "", text: card.facts.peek().description ?? "" });
+  const begin = () => draft.put({ base: card.seen.description ?? "", text: card.seen.description ?? "" });
   self.begin = begin;
   if (!mine) {
     return html`<section class="card-part" aria-label=${t("card.description")}>

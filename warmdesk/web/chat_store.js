@@ -22,7 +22,7 @@ class ChatStore extends TalkStore {
     this.uploads = { project: store.slug };
     this.shown = 0;
     store.listen("chat.", (frame) => this.hear(frame));
-    store.listen("reset", () => this.begun && this.list.reset().catch(() => {}));
+    store.listen("reset", () => this.begun && this.list.reset());
     store.listen("project.member_updated", ({ payload }) => this.list.rename(payload.user));
     this.people = () => [...store.members.peek().values()].map((one) => one.user);
     this.nameOf = (id) => store.people.get(id)?.display_name;
@@ -56,7 +56,7 @@ class ChatStore extends TalkStore {
   /** Nobody looks any more: what was new is not new the next time. */
   leave() {
     this.unreadFrom.value = null;
-    clearTimeout(this.reading);
+    this.sayRead();
   }
 
   hear(frame) {

@@ -3,7 +3,7 @@ import { createCard } from "./actions.js";
 import { say } from "./announce.js";
 import { WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
-import { keepDraft, readDraft } from "./drafts.js";
+import { author, keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
 import { batch, effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -57,23 +57,26 @@ const Head = live(({ column, board }) => {
 const Writer = live(({ board, column, before }, self) => {
   const { store } = board;
   const draft = `new.${store.slug}.${column.id}`;
-  const text = (self.text ??= signal(readDraft(draft) ?? ""));
+  // Another writer of this column goes on with it.
+  const text = (column.typed ??= signal(readDraft(draft) ?? ""));
+  self.owner ??= author();
   const close = (back) => {
     board.writing.value = null;
     if (back) board.focus.to(self.from ?? board.focus.last);
   };
   const put = (words) => {
     text.value = words;
-    keepDraft(draft, words || null);
+    keepDraft(draft, words || null, self.owner);
   };
   const save = async () => {
     const titles = text.peek().split("\n").map((one) => one.trim()).filter(Boolean);
     if (!titles.length) return close(true);
     put("");
-    const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, before)));
-    for (const card of made) if (card) say(t("board.made", { key: card.key, column: column.col.peek().name }));
+    const beside = column.view.peek().includes(before) ? before : undefined;
+    const made = await Promise.all(titles.map((title) => createCard(store, column.id, { title: title.slice(0, 500) }, beside)));
+    for (const card of made) if (card?.key) say(t("board.made", { key: card.key, column: column.col.peek().name }));
     const lost = titles.filter((_, index) => !made[index]);
-    if (lost.length && !text.peek()) put(lost.join("\n"));
+    if (lost.length) put([...lost, text.peek()].filter(Boolean).join("\n"));
     return undefined;
   };
   const pressed = (event) => {
@@ -112,7 +115,8 @@ const Cards = live(({ column, board }, self) => {
   // One flat list, so that a card keeps its element wherever it goes in it.
   const tiles = ids.map((id) => html`<${Tile} key=${id} store=${store} id=${id} />`);
   const at = before === undefined ? -1 : ids.indexOf(before);
-  if (at >= 0) tiles.splice(at, 0, html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`);
+  // Its neighbour may be gone: then it stands at the end, with what is typed.
+  if (before !== undefined) tiles.splice(at < 0 ? tiles.length : at, 0, html`<li key="writer"><${Writer} board=${board} column=${column} before=${before} /></li>`);
   return html`<ul class="column-cards" data-column=${column.id} onScroll=${scrolled} ref=${(list) => list && (self.list = list)}>
     ${tiles}
     ${!ids.length && html`<li class="column-empty" key="empty">${store.filter.value ? t("column.none_pass") : t("column.empty")}</li>`}

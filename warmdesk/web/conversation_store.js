@@ -44,7 +44,7 @@ export class ConversationStore extends TalkStore {
   begin(target) {
     this.stops = [
       user.listen("dm.", (frame) => this.hear(frame)),
-      user.listen("reset", () => this.list.reset().catch(() => {})),
+      user.listen("reset", () => this.list.reset()),
     ];
     const one = this.find();
     if (one?.unread_count) this.unreadFrom.value = one.last_read_message_id ?? 0;

@@ -2,7 +2,9 @@
 import { me } from "./identity.js";
 
 const memory = new Map();
-const nameOf = (key) => `warmdesk.draft.${me.peek()?.id ?? 0}.${key}`;
+/** Whose what is written now is. */
+export const author = () => me.peek()?.id ?? 0;
+const nameOf = (key, owner = author()) => `warmdesk.draft.${owner}.${key}`;
 
 /** What was being written under this key, or undefined. */
 export function readDraft(key) {
@@ -17,10 +19,10 @@ export function readDraft(key) {
 }
 
 /** Keeps it (whatever JSON can say), or with null forgets it. A storage that is full or forbidden leaves
- * it in memory.
+ * it in memory. `owner`: who began it, where that may be somebody else by now.
  */
-export function keepDraft(key, value) {
-  const name = nameOf(key);
+export function keepDraft(key, value, owner) {
+  const name = nameOf(key, owner);
   const isEmpty = value === null || value === undefined || value === "";
   if (isEmpty) memory.delete(name);
   else memory.set(name, value);

@@ -100,8 +100,9 @@ export class Dragging {
 
   #step() {
     const { one, board } = this;
-    // The card went or I may no longer: nothing to drop.
-    if (!one.isColumn && (!board.store.cards.has(one.id) || !board.store.canWrite.peek())) {
+    // It went or I may no longer: nothing to drop.
+    const all = one.isColumn ? board.store.cols : board.store.cards;
+    if (!all.has(one.id) || !board.store.canWrite.peek()) {
       say(t("board.drag_over"));
       return this.end();
     }
@@ -115,9 +116,10 @@ export class Dragging {
     const { one, board } = this;
     const under = document.elementFromPoint(one.x, one.y);
     const section = under?.closest("section[data-column]");
-    one.line.hidden = !section;
-    if (!section) return null;
-    const columnId = Number(section.dataset.column);
+    const columnId = Number(section?.dataset.column);
+    const column = board.store.cols.get(columnId); // none, where it was deleted just now
+    one.line.hidden = !column;
+    if (!column) return null;
     const list = section.querySelector(".column-cards");
     one.list = list;
     const tiles = [...list.querySelectorAll("[data-card]")].filter((tile) => Number(tile.dataset.card) !== one.id);
@@ -134,11 +136,11 @@ export class Dragging {
     else if (last) top = last.getBoundingClientRect().bottom + 2;
     top = Math.min(Math.max(top, room.top - 2), room.bottom);
     this.#draw(room.left + 7, top, room.width - 14, 3);
-    const others = board.store.cols.get(columnId).passed.peek().filter((id) => id !== one.id && id > 0);
+    const others = column.passed.peek().filter((id) => id !== one.id && id > 0);
     let index = others.length;
     if (next) index = others.indexOf(Number(next.dataset.card));
     else if (last) index = others.indexOf(Number(last.dataset.card)) + 1;
-    return { columnId, index, before: next ? Number(next.dataset.card) : undefined };
+    return { columnId, index };
   }
 
   #columnPlace() {

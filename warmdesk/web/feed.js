@@ -1,14 +1,13 @@
 /* What happens in a place, in order, by the client's rule: event n+1 is applied, events up to n are
  * dropped, anything else asks for what is missing.
  */
-import { CommandRefused, Line } from "./store_line.js";
+import { Line } from "./store_line.js";
 import { batch } from "./view.js";
-
-export { CommandRefused };
 
 const BEHIND_MS = 2000;
 const SYNC_MS = 10_000;
 const CAUGHT_MS = 2500;
+const PAUSE_MS = 3000;
 const TASK_MS = 10;
 const HIDDEN_MS = 100;
 const HELD = 20_000;
@@ -30,12 +29,13 @@ export class Feed {
   /** The last event that was applied, and its history. */
   seq = null;
   epoch = null;
-  counts = { applied: 0, dropped: 0, gaps: 0, connections: 0 };
+  connections = 0;
 
   constructor(place, handlers = {}) {
     this.handlers = handlers;
     this.queue = [];
     this.wanted = 0;
+    this.waiting = new Set();
     this.line = new Line(place, {
       query: () => this.#from(place),
       heard: (frame) => this.hear(frame),
@@ -45,6 +45,7 @@ export class Feed {
   }
 
   #from(place) {
+    this.reached = null; // nothing is known of the new connection yet
     const query = place === "user" ? { projects: "1" } : {};
     if (this.seq !== null) query.since = this.seq;
     if (this.seq !== null && this.epoch) query.epoch = this.epoch;
@@ -70,6 +71,18 @@ export class Feed {
     this.line.now();
   }
 
+  /** Resolves when all that was missed is here: with the next connection, or where this one stands, after
+   * a pause of at least so many seconds. Whoever has had no answer may ask again then.
+   */
+  caughtUp(seconds = 0) {
+    return new Promise((done) => {
+      const isHere = () => this.reached && this.line.open;
+      this.waiting.add(done);
+      if (!isHere()) return;
+      setTimeout(() => isHere() && this.waiting.delete(done) && done(), Math.max(PAUSE_MS, seconds * 1000));
+    });
+  }
+
   /** Sends a command; resolves to the payload of its ack. Throws `CommandRefused`, or `Unreached`. */
   send(type, payload, options) {
     return this.line.send(type, payload, options);
@@ -93,7 +106,7 @@ export class Feed {
   }
 
   #hello(payload) {
-    this.counts.connections += 1;
+    this.connections += 1;
     this.syncing = null;
     if (this.seq === null) {
       this.seq = payload.seq;
@@ -110,9 +123,9 @@ export class Feed {
 
   /** Whether what was missed is here; says so once for each connection. */
   #reach() {
-    if (this.reached !== false || this.resetting || this.seq < this.reach) return;
+    if (this.reached !== false || this.resetting || this.seq < this.reach || !this.line.open) return;
     this.reached = true;
-    const back = this.missed && this.counts.connections > 1;
+    const back = this.missed && this.connections > 1;
     this.state.value = back ? { kind: "caught", n: this.missed } : { kind: "live" };
     clearTimeout(this.quiet);
     if (back) {
@@ -120,6 +133,9 @@ export class Feed {
         if (this.state.peek().kind === "caught") this.state.value = { kind: "live" };
       }, CAUGHT_MS);
     }
+    const { waiting } = this;
+    this.waiting = new Set();
+    for (const done of waiting) done();
     this.handlers.reached?.();
   }
 
@@ -155,17 +171,13 @@ export class Feed {
   }
 
   #take(frame) {
-    if (frame.seq !== undefined && frame.seq <= this.seq) {
-      this.counts.dropped += 1;
-    } else if (frame.seq !== undefined && frame.seq !== this.seq + 1) {
-      this.counts.gaps += 1;
-      this.#missing(frame.seq);
-    } else {
+    if (frame.seq !== undefined && frame.seq <= this.seq) return undefined;
+    if (frame.seq !== undefined && frame.seq !== this.seq + 1) this.#missing(frame.seq);
+    else {
       try {
         if (frame.seq === undefined) return this.handlers.signal?.(frame);
         this.handlers.event?.(frame);
         this.seq = frame.seq;
-        this.counts.applied += 1;
       } catch (error) {
         console.warn(`${frame.type} ${frame.seq ?? ""} cannot be understood:`, error);
         this.reset({ seq: this.seq, epoch: this.epoch, reason: "not_understood" });

@@ -1,6 +1,7 @@
 /* What stands around every page: the header, the bar that tells the state, and where the page itself is. */
 import { address, go } from "./address.js";
-import { me, settings, signOut } from "./identity.js";
+import { me, settings } from "./identity.js";
+import { leave } from "./leave.js";
 import { Avatar, Button, Empty, Icon, Menu, Tabs } from "./ui.js";
 import "./ui_notify.js";
 import { user } from "./user_store.js";
@@ -40,7 +41,7 @@ const MyMenu = live(() => {
     { label: t("frame.messages"), href: "/messages", icon: "mail" },
     { label: t("frame.keys"), do: help, icon: "help" },
     mine.global_role === "admin" && { label: t("frame.admin"), href: "/admin", icon: "gear", line: true },
-    { label: t("frame.sign_out"), do: () => signOut().catch(() => {}), icon: "exit", line: true },
+    { label: t("frame.sign_out"), do: leave, icon: "exit", line: true },
   ]}><${Avatar} user=${mine} size=${24} /><//>`;
 });
 

@@ -8,9 +8,19 @@ export const me = signal(null);
 export const settings = signal({});
 
 const MARGIN_MS = 30_000;
+const AGAIN_MS = 10_000;
+const SHORT_MS = 15_000;
+const LEFT = "warmdesk.left";
 let token = null;
 let expires = 0;
 let refreshing = null;
+let eras = 0;
+
+/** Changes whenever a session begins or ends here: what was asked before that is not answered any more. */
+export const era = () => eras;
+
+/** What a request gets whose asker is gone, or that nobody could ask. */
+export const nobody = () => new Refused(401, { error: "nobody is signed in", code: "signed_out" });
 
 /** A refusal of the server: its status, code, sentence, the fields it names, seconds to wait. */
 export class Refused extends Error {
@@ -27,22 +37,32 @@ export class Refused extends Error {
 /** The server did not answer; whether it acted on the request is not known. */
 export class Unreached extends Error {}
 
-/** One request; the answer's JSON and headers. Throws `Refused` or `Unreached`. */
-export async function ask(method, path, { body, headers = {}, signal: ended } = {}) {
+/** One request; the answer's JSON and headers. Throws `Refused`, or `Unreached` also when the whole answer is
+ * not here after `ms`.
+ */
+export async function ask(method, path, { body, headers = {}, signal: ended, ms } = {}) {
   const all = { Accept: "application/json", ...headers };
   let sent = body;
   if (body !== undefined && !(body instanceof FormData)) {
     all["Content-Type"] = "application/json";
     sent = JSON.stringify(body);
   }
+  const stop = new AbortController();
+  const end = () => stop.abort(ended?.reason);
+  if (ended?.aborted) end();
+  ended?.addEventListener("abort", end);
+  const timer = ms ? setTimeout(end, ms) : 0;
   let answer;
   let text;
   try {
-    answer = await fetch(`/api/v1${path}`, { method, headers: all, body: sent, signal: ended });
+    answer = await fetch(`/api/v1${path}`, { method, headers: all, body: sent, signal: stop.signal });
     text = await answer.text();
   } catch (error) {
     if (ended?.aborted) throw error;
     throw new Unreached(String(error));
+  } finally {
+    clearTimeout(timer);
+    ended?.removeEventListener("abort", end);
   }
   let data = null;
   try {
@@ -59,7 +79,7 @@ export async function ask(method, path, { body, headers = {}, signal: ended } = 
 // The other tabs: whoever asked for a token tells them, and they need not ask.
 const tabs = new BroadcastChannel("warmdesk-identity");
 tabs.onmessage = ({ data }) => {
-  if (data.signedOut === me.peek()?.id && data.signedOut) signedOut();
+  if (data.signedOut === me.peek()?.id && data.signedOut) forget();
   if (data.id !== undefined && data.id === me.peek()?.id && data.expires > expires) {
     token = data.token;
     expires = data.expires;
@@ -83,16 +103,29 @@ function keep(data) {
 }
 
 /** Keeps the tokens of an answer to login, register or a second factor. */
-export const signedIn = (data) => keep(data);
+export function signedIn(data) {
+  leftIs(false);
+  eras += 1;
+  return keep(data);
+}
 
 /** Asks for a new access token, once for all who want one and for all tabs. Throws `Refused` 401
- * when the session is over; false when there never was one.
+ * when the session is over; false when there never was one, or when it was left.
  */
 export function refresh() {
   const trip = async () => {
+    if (hasLeft()) {
+      await finishLeaving();
+      return false;
+    }
     if (token && Date.now() < expires - MARGIN_MS) return true; // another tab was first
-    const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true } });
-    if (status === 204) return false;
+    const mine = eras;
+    const { data, status } = await ask("POST", "/auth/refresh", { body: { cookie: true }, ms: SHORT_MS });
+    if (mine !== eras || hasLeft()) return false;
+    if (status === 204) {
+      if (me.peek()) throw nobody(); // another tab was told that it is over
+      return false;
+    }
     keep(data);
     return true;
   };
@@ -105,6 +138,7 @@ export function refresh() {
 /** A token that is good for a while yet. */
 export async function accessToken() {
   if (Date.now() > expires - MARGIN_MS) await refresh();
+  if (!token) throw nobody();
   return token;
 }
 
@@ -113,22 +147,73 @@ export function distrust() {
   expires = 0;
 }
 
-/** Forgets who is signed in; the page then shows the sign-in. */
-export function signedOut() {
+function forget() {
+  eras += 1;
   token = null;
   expires = 0;
   me.value = null;
 }
 
-/** Ends the session, here and in all tabs. Throws what kept the server from it: then it lives on there,
- * and this page has forgotten it all the same.
- */
-export async function signOut() {
+/** Forgets who is signed in, here and in all tabs; the page then shows the sign-in. */
+export function signedOut() {
   const mine = me.peek()?.id;
+  if (mine) tabs.postMessage({ signedOut: mine });
+  forget();
+}
+
+// Somebody left, and the server has not heard of it: its cookie is still good, and is not to be used.
+let left = false;
+let leaving = null;
+let later = 0;
+
+function hasLeft() {
   try {
-    await ask("POST", "/auth/logout", { body: {} });
-  } finally {
-    if (mine) tabs.postMessage({ signedOut: mine });
-    signedOut();
+    return left || localStorage.getItem(LEFT) !== null;
+  } catch {
+    return left;
   }
+}
+
+function leftIs(now) {
+  left = now;
+  clearTimeout(later);
+  try {
+    if (now) localStorage.setItem(LEFT, "1");
+    else localStorage.removeItem(LEFT);
+  } catch {
+    // It holds as long as this page.
+  }
+}
+
+/** Tells the server that somebody left, if it does not know yet. Throws what kept it from hearing. */
+export function finishLeaving() {
+  if (!hasLeft()) return Promise.resolve();
+  clearTimeout(later);
+  const tell = async () => {
+    try {
+      await ask("POST", "/auth/logout", { body: {}, ms: SHORT_MS });
+    } catch (error) {
+      if (error instanceof Unreached || error.status === 429 || error.status >= 500) {
+        const ms = Math.max(AGAIN_MS, (error.wait ?? 0) * 1000);
+        later = setTimeout(() => finishLeaving().catch(() => {}), ms);
+        throw error;
+      }
+    }
+    leftIs(false);
+  };
+  leaving ??= tell().finally(() => {
+    leaving = null;
+  });
+  return leaving;
+}
+
+addEventListener("online", () => finishLeaving().catch(() => {}));
+
+/** Ends the session, here and in all tabs, at once. Throws what kept the server from it: it is told again
+ * until it has heard, and nobody is signed in by what it still takes for good.
+ */
+export function signOut() {
+  leftIs(true);
+  signedOut();
+  return finishLeaving();
 }

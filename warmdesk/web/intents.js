@@ -2,10 +2,12 @@
  * fulfils it, with a refusal, or with an answer that is no younger than what is shown already. It is
  * never written into the state, so nothing is to be taken back.
  */
-import { nextId, newKey, Unreached } from "./api.js";
+import { nextId, Unreached } from "./api.js";
 import { batch, signal } from "./view.js";
 
 const NONE = [];
+/** What stands for the answer where an event told that a wish was fulfilled. */
+const DONE = { done: true };
 
 /** Wishes of these kinds, each with `client_id` and `card_id`:
  *
@@ -87,14 +89,18 @@ export class Intents {
     this.#drop((wish) => {
       wish.fetched = true;
       if (wish.kind === "create") return wish.answered;
+      if (wish.kind === "remove" && wish.answered) return true;
       const version = versionOf(wish.card_id);
       return version === undefined || (wish.version !== undefined && wish.version <= version);
     });
   }
 
-  /** The server answered with this version; `mine` is the one that is here (undefined: none). */
+  /** The server answered with this version; `mine` is the one that is here (undefined: none). What it said
+   * is gone has no version, and is not shown again before its event.
+   */
   answered(wish, version, mine) {
-    if (version === undefined || mine === undefined || mine >= version) this.end(wish);
+    if (wish.kind === "remove" && wish.answered && mine !== undefined) wish.version = version;
+    else if (version === undefined || mine === undefined || mine >= version) this.end(wish);
     else wish.version = version;
   }
 
@@ -120,9 +126,10 @@ export class Intents {
   }
 
   /** Carries a wish out by `ask(wish)`, which resolves to the answer, after those that were wished for
-   * the same card before. `reached()` resolves when the line is back and all that was missed is here;
-   * `unsure(wish)` is called when the answer did not come. Resolves to the answer, or to undefined
-   * where an event told before that it was done. Throws `Refused`, and the wish has ended then.
+   * the same card before. `reached(seconds)` resolves when the line stands and all that was missed is
+   * here, after a pause of that length at least;
+   * `unsure(wish)` is called when the answer did not come. Resolves to the answer, or to
+   * {done} where an event told before that it was done. Throws `Refused`, and the wish has ended then.
    */
   async carryOut(wish, ask, { mine, reached, unsure }) {
     const before = this.turns.get(wish.card_id);
@@ -135,8 +142,8 @@ export class Intents {
           if (!(error instanceof Unreached || error.status === 503)) throw error;
           // Was it done? What was missed will say; else it is sent once more, under the same key.
           unsure?.(wish);
-          await reached();
-          if (!this.has(wish)) return undefined;
+          await reached(error.wait);
+          if (!this.has(wish)) return DONE;
         }
       }
     })();
@@ -166,5 +173,3 @@ export function placeIn(list, wish) {
   if (at >= 0) return at;
   return Math.min(wish.index ?? list.length, list.length);
 }
-
-export { newKey };

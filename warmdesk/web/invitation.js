@@ -2,7 +2,8 @@
 import { go } from "./address.js";
 import { call } from "./api.js";
 import { Door, Form, formOf } from "./door.js";
-import { ask, me, signOut } from "./identity.js";
+import { ask, me } from "./identity.js";
+import { leave } from "./leave.js";
 import { RegisterForm } from "./register.js";
 import { SignInForm } from "./sign_in.js";
 import { Button, Loading, load } from "./ui.js";
@@ -51,7 +52,7 @@ const Accept = live(({ path }, self) => {
   if (!mine) return null;
   return html`<p>${t("door.signed_in_as", { name: mine.display_name })}</p>
     <${Form} form=${form} word=${t("door.accept")} />
-    <p class="door-also"><${Button} kind="quiet" onClick=${() => signOut().catch(() => {})}>${t("door.somebody_else")}<//></p>`;
+    <p class="door-also"><${Button} kind="quiet" onClick=${leave}>${t("door.somebody_else")}<//></p>`;
 });
 
 /** Takes the invitation and goes where it leads; who is there already just goes. */

@@ -4,7 +4,7 @@
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
 import { Dialog, Field } from "./ui.js";
-import { html, live, render, signal } from "./view.js";
+import { effect, html, live, render, signal } from "./view.js";
 import { t } from "./words.js";
 
 const SEQUENCE_MS = 1500;
@@ -72,7 +72,7 @@ async function openGoto() {
 
 function nameOf(event) {
   const named = event.key.length > 1;
-  const key = named ? event.key : event.key.toLowerCase() === event.key ? event.key : event.key.toLowerCase();
+  const key = named ? event.key : event.key.toLowerCase();
   const parts = [];
   if (event.ctrlKey || event.metaKey) parts.push("Ctrl");
   if (event.altKey) parts.push("Alt");
@@ -140,6 +140,12 @@ const Help = live(() => {
         ${maps.map((self) => html`<table key=${self.keyMap.title}><caption>${t(self.keyMap.title)}</caption><tbody>${lines(self.keyMap.map)}</tbody></table>`)}
         <table><caption>${t("keys.everywhere")}</caption><tbody>${lines(EVERYWHERE)}</tbody></table>
       </div><//>`}`;
+});
+
+effect(() => {
+  if (me.value) return;
+  helping.value = false;
+  going.value = null;
 });
 
 const host = document.createElement("div");

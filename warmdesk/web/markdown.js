@@ -9,10 +9,14 @@ const SHORT = 4000;
 const FEW = 250; // of the marks that make reading slow
 const KEPT = 2000;
 const MOST_NAMES = 400;
-const MARKS = /[`*_~#>[\]<|&\\]|:\/\/|www\.|\S@\S+\.\w|^ {0,3}(?:[-+]|\d{1,9}[.)])(?:\s|$)|^(?: {4}|\t)|^ {0,3}[=-]+\s*$/m;
+// Linear: what stands between two @ is looked at once.
+const MARKS = /[`*_~#>[\]<|&\\]|:\/\/|www\.|[^\s@]@[^\s@]+\.\w|^ {0,3}(?:[-+]|\d{1,9}[.)])(?:\s|$)|^(?: {4}|\t)|^ {0,3}[=-]+\s*$/m;
 const NAMES = /((?<![\w@/.-])@[\w.-]*\w|(?<![\w-])[A-Z][A-Z0-9]{0,9}-\d{1,9}(?![\w-]))/g;
 const SLOW = /[*_~[>`]/g;
 const SAFE = /^(https?:\/\/|mailto:)/i;
+
+/** Whether a text may be more than its words. */
+export const hasMarks = (text) => MARKS.test(text);
 
 const kept = new Map();
 let readTokens = null; // comes with the first text that has marks
@@ -144,7 +148,7 @@ export function plain(text, most = 160) {
  */
 export const Markdown = live(({ text, class: more }) => {
   const name = more ? `md ${more}` : "md";
-  const tokens = text && MARKS.test(text) ? tokensOf(text).value : null;
+  const tokens = text && hasMarks(text) ? tokensOf(text).value : null;
   if (tokens) return html`<div class=${name}>${many(tokens)}</div>`;
   return html`<div class=${name}><p class="md-plain" dir="auto">${pieces(text ?? "")}</p></div>`;
 });

@@ -1,7 +1,7 @@
 /* Where I am signed in. */
 import { call, callAll } from "./api.js";
 import { ago, dateTime } from "./format.js";
-import { signOut } from "./identity.js";
+import { leave } from "./leave.js";
 import { Section } from "./me_parts.js";
 import { Button, Loading, confirm, load, notice, sayError } from "./ui.js";
 import { html, live } from "./view.js";
@@ -26,7 +26,7 @@ export const Devices = live((_, self) => {
   const sessions = load(self, "sessions", () => callAll("/auth/sessions?limit=100"));
   const end = async (one) => {
     try {
-      if (one.current) return await signOut();
+      if (one.current) return await leave();
       await call("DELETE", `/auth/sessions/${one.id}`);
     } catch (error) {
       if (error.status !== 404) return notice(sayError(error), { bad: true });

@@ -21,7 +21,7 @@ export async function change(changes) {
   } catch (error) {
     const back = {};
     for (const name in changes) back[name] = before[name];
-    me.value = { ...me.peek(), ...back };
+    if (me.peek()?.id === before.id) me.value = { ...me.peek(), ...back };
     notice(sayError(error), { bad: true });
   }
 }

@@ -7,6 +7,8 @@ const FIRST = 50;
 const KEPT = 1000; // events that are applied again over pages that were read before them
 const MOST = 1500; // rows that are kept while nobody reads back
 const LESS = 600;
+const AGAIN_MS = 2000;
+const SLOW_MS = 30_000;
 
 /** Messages of `path`, oldest first. `kinds` maps the types of events to what they do: message, updated,
  * deleted, reactions. `mine(payload)` says whether an event is about this list; while `reading()`, rows that
@@ -96,12 +98,35 @@ export class MessageList {
     return this[under];
   }
 
-  /** Fetches all that is here anew, after a break that no event tells about. What is here stays until then. */
+  /** Fetches all that is here anew, after a break that no event tells about; again until it is here. What is
+   * here stays until then.
+   */
   async reset() {
     this.log = [];
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    for (let tries = 0; turn === this.turn; tries += 1) {
+      try {
+        await this.#anew(turn);
+        return;
+      } catch (error) {
+        if (turn !== this.turn) return;
+        if ([401, 403, 404].includes(error.status)) {
+          this.state.value = { state: "failed", error };
+          return;
+        }
+        await new Promise((done) => setTimeout(done, Math.min(AGAIN_MS * 2 ** tries, SLOW_MS)));
+      }
+    }
+  }
+
+  /** Nobody looks any more: what is under way is for nothing. */
+  stop() {
+    this.turn = (this.turn ?? 0) + 1;
+  }
+
+  async #anew(turn) {
     const rows = this.rows.peek();
     if (!rows.length) return this.load();
-    const turn = (this.turn = (this.turn ?? 0) + 1);
     const all = [];
     let at = rows[0].id - 1;
     let page;

@@ -2,13 +2,14 @@
 import { call } from "./api.js";
 import { Door, Form, formOf, passwordHint } from "./door.js";
 import { Enrol } from "./factor.js";
-import { me, signOut } from "./identity.js";
+import { me } from "./identity.js";
+import { leave } from "./leave.js";
 import { Button, Field } from "./ui.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 
 const Leave = () =>
-  html`<p class="door-also"><${Button} kind="quiet" onClick=${() => signOut().catch(() => {})}>${t("door.sign_out")}<//></p>`;
+  html`<p class="door-also"><${Button} kind="quiet" onClick=${leave}>${t("door.sign_out")}<//></p>`;
 
 const Change = live((_, self) => {
   const form = formOf(self, { current_password: "", new_password: "" }, async (values) => {

@@ -1,33 +1,70 @@
-/* Messages on their way: shown at once, sent again under the same name until the server has answered. */
+/* Messages on their way: shown at once, sent again under the same name until the server has answered, also
+ * over a reload.
+ */
 import { newKey, nextId, Unreached } from "./api.js";
 import { me } from "./identity.js";
 import { effect, signal } from "./view.js";
 
 const AGAIN_MS = 4000;
 const boxes = new Map();
+// What one person wrote is never sent as another; over the end of a session it waits for the same one.
+let owner = null;
 
 /** What one place has on its way. `items`: [{nonce, body, files, state: "sending" | "waiting" | "refused",
  * error, created_at, more}].
  */
 class Outbox {
   items = signal([]);
-  send = null;
+  #send = null;
+
+  constructor(place) {
+    this.place = place;
+    this.load();
+  }
+
+  /** Begins with what the owner of the page has on its way here. */
+  load() {
+    for (const one of this.items.peek()) clearTimeout(one.timer);
+    this.#send = null;
+    this.items.value = read(this.#name);
+  }
+
+  get #name() {
+    return `warmdesk.outbox.${owner}.${this.place}`;
+  }
+
+  /** Carries messages to the server: (body, {nonce, clientId, attachment_ids, …}) → promise of the message. */
+  set send(then) {
+    const isFirst = !this.#send;
+    this.#send = then;
+    if (isFirst) queueMicrotask(() => this.wake());
+  }
+
+  /** Sends what waits. */
+  wake() {
+    for (const one of this.items.peek()) if (one.state === "waiting") this.again(one.nonce);
+  }
+
+  #put(items) {
+    this.items.value = items;
+    write(this.#name, items.filter((one) => one.state !== "sent"));
+  }
 
   #set(nonce, values) {
-    this.items.value = this.items.peek().map((one) => (one.nonce === nonce ? { ...one, ...values } : one));
+    this.#put(this.items.peek().map((one) => (one.nonce === nonce ? { ...one, ...values } : one)));
   }
 
   /** Takes a message on its way; `more` is whatever else `send` needs. */
   add(body, files = [], more = {}) {
     const one = { nonce: newKey(), clientId: nextId(), body, files, more, state: "sending", created_at: new Date().toISOString() };
-    this.items.value = [...this.items.peek(), one];
+    this.#put([...this.items.peek(), one]);
     return this.#go(one);
   }
 
   /** Sends one again that is waiting or was refused. */
   again(nonce) {
     const one = this.items.peek().find((each) => each.nonce === nonce);
-    if (!one || one.state === "sending") return;
+    if (!one || one.state === "sending" || one.state === "sent" || !this.#send || me.peek()?.id !== owner) return;
     clearTimeout(one.timer);
     this.#set(nonce, { state: "sending", error: null });
     this.#go(one);
@@ -37,40 +74,64 @@ class Outbox {
   drop(nonce) {
     const one = this.items.peek().find((each) => each.nonce === nonce);
     clearTimeout(one?.timer);
-    this.items.value = this.items.peek().filter((each) => each.nonce !== nonce);
+    this.#put(this.items.peek().filter((each) => each.nonce !== nonce));
   }
 
   async #go(one) {
     const { nonce, body, files, more, clientId } = one;
     try {
-      const sent = await this.send(body, { nonce, clientId, attachment_ids: files.map((file) => file.id), ...more });
+      const sent = await this.#send(body, { nonce, clientId, attachment_ids: files.map((file) => file.id), ...more });
       this.#set(nonce, { state: "sent", id: sent?.id });
       // Whoever shows the list has it by now, or will by its event.
       setTimeout(() => this.drop(nonce), 50);
     } catch (error) {
       const isAway = error instanceof Unreached || error.status === 503 || error.status === 429;
+      const isOut = error.status === 401; // it goes on when its author is back
       const wait = Math.max(AGAIN_MS, (error.wait ?? 0) * 1000);
       const timer = isAway ? setTimeout(() => this.again(nonce), wait) : 0;
-      this.#set(nonce, { state: isAway ? "waiting" : "refused", error, timer });
+      this.#set(nonce, { state: isAway || isOut ? "waiting" : "refused", error, timer });
     }
+  }
+}
+
+function read(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name) ?? "[]").map((one) => ({ ...one, clientId: nextId(), error: null }));
+  } catch {
+    return [];
+  }
+}
+
+function write(name, items) {
+  const kept = items.map(({ nonce, body, files, more, state, created_at }) => {
+    return { nonce, body, files, more, created_at, state: state === "refused" ? state : "waiting" };
+  });
+  try {
+    if (kept.length) sessionStorage.setItem(name, JSON.stringify(kept));
+    else sessionStorage.removeItem(name);
+  } catch {
+    // It is in memory.
   }
 }
 
 /** The outbox of a place, the same as long as the page lives. */
 export function outboxOf(place) {
-  if (!boxes.has(place)) boxes.set(place, new Outbox());
+  if (!boxes.has(place)) boxes.set(place, new Outbox(place));
   return boxes.get(place);
 }
 
-// What one person wrote is never sent as another; over the end of a session it waits for the same one.
-let owner = null;
+let before = null;
 effect(() => {
-  const id = me.value?.id;
-  if (!id || id === owner) return;
-  if (owner) for (const box of boxes.values()) for (const one of box.items.peek()) box.drop(one.nonce);
-  owner = id;
+  const id = me.value?.id ?? null;
+  if (id === before) return;
+  before = id;
+  if (id === null) return;
+  if (id !== owner) {
+    owner = id;
+    for (const box of boxes.values()) box.load();
+  } else for (const box of boxes.values()) queueMicrotask(() => box.wake());
 });
 
 addEventListener("online", () => {
-  for (const box of boxes.values()) for (const one of box.items.peek()) if (one.state === "waiting") box.again(one.nonce);
+  for (const box of boxes.values()) box.wake();
 });

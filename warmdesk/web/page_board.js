@@ -53,7 +53,12 @@ export class Board {
   }
 
   begin() {
-    this.stopHearing = this.store.listen("board.card_", (frame) => this.#heard(frame));
+    const stops = [
+      this.store.listen("board.card_", (frame) => this.#heard(frame)),
+      // Cards and columns go by many ways, all of which are told.
+      this.store.listen("", () => this.lifted && this.#keepLifted()),
+    ];
+    this.stopHearing = () => stops.forEach((stop) => stop());
   }
 
   end() {
@@ -153,7 +158,7 @@ export class Board {
     if (!this.may() || id < 0) return;
     const column = this.columnOf(id);
     const index = column.passed.peek().indexOf(id);
-    this.lifted = { id, columnId: column.id, index, wish: null };
+    this.lifted = { id, key: this.nameOf(id), columnId: column.id, index, wish: null };
     this.store.marks.hold(id, "keys");
     say(t("board.lifted", { key: this.nameOf(id), at: index + 1, all: column.passed.peek().length, column: column.col.peek().name }));
   }
@@ -187,6 +192,19 @@ export class Board {
     this.#putDown();
     say(t("board.left", { key: this.nameOf(id) }));
     this.focus.to(id);
+  }
+
+  /** What is lifted stays with a card that is there, in a column that is there. */
+  #keepLifted() {
+    const { lifted, store } = this;
+    if (!store.cards.has(lifted.id)) {
+      this.#putDown();
+      say(t("board.gone", { key: lifted.key }));
+    } else if (!store.cols.has(lifted.columnId)) {
+      if (lifted.wish) store.intents.end(lifted.wish);
+      const column = this.columnOf(lifted.id);
+      Object.assign(lifted, { columnId: column.id, index: column.passed.peek().indexOf(lifted.id), wish: null });
+    }
   }
 
   #putDown() {
@@ -246,14 +264,7 @@ export class Board {
   /** Others' doings are told of the card that has the keyboard, or that is open. */
   #heard(frame) {
     const id = frame.payload.card_id ?? frame.payload.id;
-    if (frame.type === "board.card_deleted") {
-      if (this.lifted?.id === id) {
-        this.lifted = null;
-        this.store.marks.hold(null);
-        say(t("board.gone", { key: frame.payload.key }));
-      }
-      this.store.marks.drop(id);
-    }
+    if (frame.type === "board.card_deleted") this.store.marks.drop(id);
     const isMine = frame.actor_id === me.peek()?.id;
     const concerns = id === this.here || frame.payload.key === this.openKey;
     if (isMine || !concerns) return;

@@ -31,7 +31,6 @@ class Project {
       event: (frame) => this.store.apply(frame),
       signal: (frame) => this.store.signal(frame),
       after: () => this.#pace(),
-      reached: () => this.#reached(),
       reset: async () => {
         const fetched = await this.#fetch();
         this.store.load(fetched);
@@ -39,9 +38,7 @@ class Project {
       },
       ended: (code) => (this.away.value = { kind: code === 4404 ? "missing" : "removed" }),
     });
-    this.waiting = [];
-    this.store.reached = () => new Promise((done) => this.waiting.push(done));
-    this.store.wake = () => this.feed.now();
+    this.store.reached = (seconds) => this.feed.caughtUp(seconds);
     this.watch = effect(() => {
       const { kind } = this.feed.state.value;
       const gone = kind === "lost" || kind === "away";
@@ -73,12 +70,6 @@ class Project {
 
   #roleIs(role) {
     if (role && me.peek()?.global_role === "user") this.store.role.value = role;
-  }
-
-  #reached() {
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const done of waiting) done();
   }
 
   /** In a storm the page is painted ten times a second, and is true at each of them. */
@@ -118,6 +109,7 @@ class Project {
   });
 
   end() {
+    if (this.over) return; // another one may have its place by now
     this.over = true;
     this.watch();
     clearTimeout(this.lateTimer);

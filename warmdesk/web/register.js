@@ -1,7 +1,7 @@
 /* A new account. */
 import { go } from "./address.js";
 import { Door, Form, formOf, passwordHint } from "./door.js";
-import { ask, me, settings, signedIn } from "./identity.js";
+import { ask, finishLeaving, me, settings, signedIn } from "./identity.js";
 import { Field } from "./ui.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
@@ -13,6 +13,7 @@ export const RegisterForm = live(({ invitation, email = "", done }, self) => {
   const form = formOf(self, { display_name: "", username: "", email, password: "" }, async (values) => {
     const body = { ...values, username: values.username.trim(), email: values.email.trim(), cookie: true };
     if (invitation) body.invitation = invitation;
+    await finishLeaving().catch(() => {}); // else it would end what begins here
     signedIn((await ask("POST", "/auth/register", { body })).data);
     done?.();
   });

@@ -1,7 +1,7 @@
 /* The sign-in: name and password, and the second factor of whoever has one. */
 import { address, go } from "./address.js";
 import { Door, Form, formOf } from "./door.js";
-import { ask, settings, signedIn } from "./identity.js";
+import { ask, finishLeaving, settings, signedIn } from "./identity.js";
 import { Button, Field } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -28,6 +28,7 @@ export const SignInForm = live(({ done, name = "" }, self) => {
 const Password = live(({ name, enter }, self) => {
   const form = formOf(self, { username: name, password: "" }, async (values) => {
     const body = { ...values, username: values.username.trim(), cookie: true };
+    await finishLeaving().catch(() => {}); // else it would end what begins here
     enter((await ask("POST", "/auth/login", { body })).data);
   });
   return html`<${Form} form=${form} fields=${["username", "password"]} word=${t("door.sign_in")}>

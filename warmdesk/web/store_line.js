@@ -7,6 +7,7 @@ import { signal } from "./view.js";
 const PING_MS = 30_000;
 const PONG_MS = 5000;
 const ANSWER_MS = 15_000;
+const HELLO_MS = 15_000;
 const EAGER_MS = 120_000; // people wait for the page in these first minutes
 const SLOW_MS = 30_000;
 const LATER = new Set([4400, 4429, 1002, 1003, 1007, 1009]);
@@ -98,6 +99,7 @@ export class Line {
       this.token = await accessToken();
     } catch (error) {
       this.opening = false;
+      if (this.stopped) return undefined; // by now somebody else may be here
       if (error.status === 401) return signedOut();
       return this.#later(error.status === 503 ? "away" : "lost", { seconds: error.wait });
     }
@@ -107,6 +109,8 @@ export class Line {
     const address = `${location.origin.replace(/^http/, "ws")}/api/v1/ws/${this.place}?${query}`;
     const socket = new WebSocket(address, ["warmdesk", `bearer.${this.token}`]);
     this.socket = socket;
+    // One that is taken and then says nothing is given up: only a close is told by itself.
+    this.greeting = setTimeout(() => this.socket === socket && this.#lost(1006), HELLO_MS);
     socket.onmessage = (message) => this.socket === socket && this.hear(JSON.parse(message.data));
     socket.onclose = (event) => this.socket === socket && this.#lost(event.code);
     return undefined;
@@ -116,6 +120,7 @@ export class Line {
     const { socket } = this;
     this.socket = null;
     clearInterval(this.pings);
+    clearTimeout(this.greeting);
     clearTimeout(this.silence);
     this.silence = 0;
     for (const id of [...this.waiting.keys()]) this.#settle(id, "reject", new Unreached("connection lost"));
@@ -146,6 +151,7 @@ export class Line {
     try {
       await refresh();
     } catch (error) {
+      if (this.stopped) return undefined;
       if (error.status === 401) return signedOut();
       return this.#later("lost");
     }
@@ -204,6 +210,7 @@ export class Line {
       clearTimeout(this.silence);
       this.silence = 0;
     } else if (type === "hello") {
+      clearTimeout(this.greeting);
       this.tries = 0;
       this.since = null;
       this.wait = 0;
@@ -220,7 +227,7 @@ export class Line {
       this.token = await accessToken();
       await this.send("auth.refresh", { token: this.token });
     } catch (error) {
-      if (error.status === 401) signedOut();
+      if (error.status === 401 && !this.stopped) signedOut();
     }
   }
 }

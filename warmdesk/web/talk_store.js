@@ -66,14 +66,24 @@ export class TalkStore {
     if (id <= (this.read ?? this.lastRead() ?? 0)) return;
     this.read = id;
     clearTimeout(this.reading);
-    this.reading = setTimeout(() => {
-      call("POST", `${this.base}/read`, { message_id: id }).catch(() => (this.read = null));
-    }, READ_MS);
+    this.reading = setTimeout(() => this.sayRead(), READ_MS);
   }
 
-  /** Nothing more is said of what is on its way. */
-  hush() {
+  /** Says now how far I have read, if that is still to be said. */
+  sayRead() {
+    if (!this.reading) return;
     clearTimeout(this.reading);
+    this.reading = 0;
+    const id = this.read;
+    call("POST", `${this.base}/read`, { message_id: id }).catch(() => {
+      if (this.read === id) this.read = null;
+    });
+  }
+
+  /** Nothing more is waited for. */
+  hush() {
+    this.sayRead();
+    this.list.stop();
     for (const timer of this.writers.values()) clearTimeout(timer);
   }
 }

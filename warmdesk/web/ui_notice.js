@@ -1,7 +1,8 @@
 /* What the page says at its edge for a moment, and the question that it asks before it does something. */
+import { me } from "./identity.js";
 import { Dialog } from "./ui_over.js";
 import { Button } from "./ui_parts.js";
-import { html, live, signal } from "./view.js";
+import { effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const SHORT_MS = 5000;
@@ -42,6 +43,13 @@ export function confirm(text, { danger, word, title } = {}) {
     asked.value = { text, danger, word, title, done };
   });
 }
+
+// What was said to one person, or asked of them, is nothing for the next.
+effect(() => {
+  if (me.value) return;
+  asked.peek()?.done(false);
+  notices.value = [];
+});
 
 /** Where notices and questions appear: once in the page. */
 export const Toasts = live((_, self) => {

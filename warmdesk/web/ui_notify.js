@@ -72,6 +72,9 @@ async function bySystem(one) {
   return undefined;
 }
 
+// A notification of the system was clicked.
+navigator.serviceWorker?.addEventListener("message", ({ data }) => data?.go && go(data.go));
+
 user.listen("notification", ({ type, payload }) => type === "notification" && announce(payload));
 
 // The number on the icon of the installed page.

@@ -95,6 +95,7 @@ class UserStore {
       this.unread.value = 0;
       this.#counted.value = 0;
       this.conversations.value = null;
+      this.conversationsError.value = null;
       this.projects.value = [];
       this.projectsState.value = "loading";
     });
@@ -156,6 +157,7 @@ class UserStore {
 
   /** Fetches all conversations anew and lays them under what was told since. */
   async fetchConversations() {
+    const mine = this.#run;
     try {
       const first = await request("GET", "/conversations?limit=500");
       const next = nextPath(first.headers);
@@ -169,7 +171,7 @@ class UserStore {
         this.conversationsError.value = null;
       });
     } catch (error) {
-      this.conversationsError.value = error;
+      if (mine === this.#run) this.conversationsError.value = error;
       throw error;
     }
   }
@@ -213,6 +215,7 @@ class UserStore {
 
   /** Fetches the newest notifications, or with `older` those that follow the ones that are here. */
   async fetchNotifications({ older } = {}) {
+    const mine = this.#run;
     const now = this.notifications.peek();
     this.notifications.value = { ...now, state: now.state === "ready" ? "ready" : "loading", error: null };
     try {
@@ -230,7 +233,7 @@ class UserStore {
       });
       return { seq: data.seq, epoch: data.epoch };
     } catch (error) {
-      this.notifications.value = { ...this.notifications.peek(), state: "failed", error };
+      if (mine === this.#run) this.notifications.value = { ...this.notifications.peek(), state: "failed", error };
       throw error;
     }
   }
@@ -246,10 +249,11 @@ class UserStore {
 
   /** Fetches the projects anew. */
   async fetchProjects() {
+    const mine = this.#run;
     try {
       this.#setProjects(await callAll("/projects?include=here&limit=500"));
     } catch (error) {
-      if (this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
+      if (mine === this.#run && this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
       throw error;
     }
   }

@@ -64,3 +64,17 @@ self.addEventListener("fetch", (event) => {
     event.respondWith(page(request));
   }
 });
+
+/** Shows what a notification is about: in a page that is open, else in a new one. */
+async function show(path) {
+  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const page = pages.find((one) => one.visibilityState === "visible") ?? pages[0];
+  if (!page) return self.clients.openWindow(path);
+  await page.focus().catch(() => {}); // some systems forbid it
+  return page.postMessage({ go: path });
+}
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(show(event.notification.data?.url ?? "/"));
+});

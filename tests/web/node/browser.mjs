@@ -5,6 +5,7 @@ const listeners = new EventTarget();
 export const sockets = [];
 export const requests = [];
 let answer = () => ({ status: 404, data: { error: "not found" } });
+let session = () => ({ data: { access_token: "a token", expires_in: 900 } });
 
 globalThis.document = Object.assign(new EventTarget(), { hidden: false, documentElement: {} });
 globalThis.location = { pathname: "/", search: "", origin: "http://warmdesk.test" };
@@ -55,13 +56,16 @@ export function answerBy(then) {
   answer = then;
 }
 
-globalThis.fetch = async (address, { method = "GET", headers = {}, body } = {}) => {
+/** From now on `/auth/…` is answered by `then`, in the same way. */
+export function sessionBy(then) {
+  session = then;
+}
+
+globalThis.fetch = async (address, { method = "GET", headers = {}, body, signal } = {}) => {
   const asked = { method, path: String(address).replace("/api/v1", ""), headers, body: body && JSON.parse(body) };
   requests.push(asked);
-  if (asked.path === "/auth/refresh") {
-    return new Response(JSON.stringify({ access_token: "a token", expires_in: 900 }), { status: 200 });
-  }
-  const told = await answer(asked);
+  const ended = new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  const told = await Promise.race([(asked.path.startsWith("/auth/") ? session : answer)(asked), ended]);
   if (told === null) throw new TypeError("connection lost");
   const { status = 200, data = null, headers: more = {} } = told;
   return new Response(data === null ? null : JSON.stringify(data), { status, headers: more });

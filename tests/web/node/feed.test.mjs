@@ -1,20 +1,40 @@
 /* The feed through gaps, doubles, resets and breaks of its line. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { afterEach, mock, test } from "node:test";
 import { random, sockets, turn } from "./browser.mjs";
 
 const { Feed } = await import("../../../warmdesk/web/feed.js");
-const { me, signedIn } = await import("../../../warmdesk/web/identity.js");
 console.warn = () => {};
 
 const event = (seq) => ({ type: "x", payload: {}, seq });
 const hello = (seq, epoch = "e") => ({ type: "hello", payload: { seq, epoch } });
 
+const settled = async () => {
+  for (let n = 0; n < 5; n += 1) await new Promise((done) => setImmediate(done));
+};
+
+/** Time passes only by `pass(ms)` until the test is over. */
+function ownClock(context) {
+  mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  context.after(() => mock.timers.reset());
+  return async (ms) => {
+    mock.timers.tick(ms);
+    await settled();
+  };
+}
+
+// One that goes on keeps the process alive, also after a test that failed.
+const feeds = [];
+afterEach(() => {
+  for (const feed of feeds.splice(0)) feed.stop();
+});
+
 async function opened(handlers = {}) {
   const seen = [];
   const feed = new Feed("demo", { event: (frame) => seen.push(frame.seq), ...handlers });
+  feeds.push(feed);
   feed.start(10, "e");
-  await turn();
+  await settled();
   return { feed, seen, socket: sockets.at(-1) };
 }
 
@@ -26,7 +46,8 @@ test("it connects with its place, as a browser must", async () => {
   feed.stop();
 });
 
-test("lost, doubled and swapped frames: each event once and in order", async () => {
+test("lost, doubled and swapped frames: each event once and in order", async (context) => {
+  const pass = ownClock(context);
   for (let seed = 1; seed <= 200; seed += 1) {
     const pick = random(seed);
     const { feed, seen, socket } = await opened();
@@ -36,6 +57,7 @@ test("lost, doubled and swapped frames: each event once and in order", async () 
     const replay = () => {
       for (; answered < socket.sent.length; answered += 1) {
         const { type, id, payload } = socket.sent[answered];
+        if (type === "ping") socket.say({ type: "pong", payload: { seq: head } });
         if (type !== "sync") continue;
         for (let seq = payload.since + 1; seq <= head; seq += 1) if (pick() < 0.9) socket.say(event(seq));
         socket.say({ type: "ack", payload: { id } });
@@ -49,13 +71,10 @@ test("lost, doubled and swapped frames: each event once and in order", async () 
       if (pick() < 0.5) feed.flush();
       if (pick() < 0.3) replay();
     }
-    for (let tries = 0; seen.length < head - 10 && tries < 50; tries += 1) {
-      feed.syncing = null; // its pause is over
-      socket.say(event(head));
-      feed.flush();
+    // Nobody says anything any more: what is missing is asked for by itself.
+    for (let tries = 0; seen.length < head - 10 && tries < 200; tries += 1) {
+      await pass(1000);
       replay();
-      await Promise.resolve();
-      feed.flush();
     }
     assert.deepEqual(seen, Array.from({ length: head - 10 }, (_, at) => at + 11), `seed ${seed}`);
     feed.stop();
@@ -157,7 +176,66 @@ test("a command has its answer, its refusal, or the connection was lost", async 
   feed.stop();
 });
 
-test("nobody is signed out by this", () => {
-  signedIn({ access_token: "a token", expires_in: 900, user: { id: 1 } });
-  assert.equal(me.peek().id, 1);
+test("who had no answer asks again: after a pause while the line stands, else when it is back", async (context) => {
+  const pass = ownClock(context);
+  const { feed, socket } = await opened();
+  const told = [];
+  const wait = (name, seconds) => feed.caughtUp(seconds).then(() => told.push(name));
+  wait("early");
+  await pass(10_000);
+  assert.deepEqual(told, [], "nothing is known before hello");
+  socket.say(hello(10));
+  await settled();
+  assert.deepEqual(told, ["early"]);
+  wait("standing");
+  wait("longer", 8);
+  await pass(2000);
+  assert.deepEqual(told, ["early"]);
+  await pass(2000);
+  assert.deepEqual(told, ["early", "standing"]);
+  await pass(5000);
+  assert.deepEqual(told, ["early", "standing", "longer"]);
+  wait("broken");
+  socket.end(1006);
+  wait("away");
+  feed.now();
+  await settled();
+  await pass(4000);
+  assert.equal(told.length, 3, "the line is not back");
+  sockets.at(-1).say(hello(11));
+  await settled();
+  assert.equal(told.length, 3, "what was missed is not here");
+  sockets.at(-1).say(event(11));
+  await pass(50);
+  assert.deepEqual(told.slice(3), ["broken", "away"]);
+  feed.stop();
+});
+
+test("a socket that never says hello is given up for another one", async (context) => {
+  const pass = ownClock(context);
+  const { feed, socket } = await opened();
+  const before = sockets.length;
+  await pass(14_000);
+  assert.equal(sockets.length, before);
+  await pass(1500);
+  assert.equal(socket.readyState, 3);
+  await pass(5000);
+  assert.equal(sockets.length, before + 1);
+  sockets.at(-1).say(hello(10));
+  await pass(20_000);
+  assert.equal(sockets.length, before + 1);
+  assert.equal(feed.state.peek().kind, "live");
+  feed.stop();
+});
+
+test("what is fetched while the line is away does not make it live", async () => {
+  let fetched;
+  const { feed, socket } = await opened({ reset: () => new Promise((done) => (fetched = done)) });
+  socket.say(hello(90, "f"));
+  socket.say({ type: "sync.reset", payload: { seq: 90, epoch: "f", reason: "epoch" } });
+  socket.end(1006);
+  fetched({ seq: 90, epoch: "f" });
+  await settled();
+  assert.equal(feed.state.peek().kind, "lost");
+  feed.stop();
 });

@@ -4,9 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { random } from "./browser.mjs";
+import { answerBy, random } from "./browser.mjs";
 
 const { BoardStore } = await import("../../../warmdesk/web/board_store.js");
+const { changeMany } = await import("../../../warmdesk/web/actions.js");
 const { Unreached } = await import("../../../warmdesk/web/identity.js");
 const { placeIn } = await import("../../../warmdesk/web/intents.js");
 
@@ -119,7 +120,7 @@ async function run(seed, steps) {
   const store = new BoardStore("demo");
   store.load(server.fetched());
   const pending = []; // what is on the line: deeds that run when their turn comes
-  const refused = new Set();
+  const removed = new Set(); // what I took away and was not refused: it never shows again
   let heard = 0;
   let waiting = [];
   const reached = () => new Promise((done) => waiting.push(done));
@@ -139,7 +140,8 @@ async function run(seed, steps) {
         });
       });
     const mine = (id) => store.cards.get(id)?.peek().version;
-    store.intents.carryOut(one, ask, { mine, reached }).catch(() => refused.add(one));
+    if (one.kind === "remove") removed.add(one.card_id);
+    store.intents.carryOut(one, ask, { mine, reached }).catch(() => {});
     return one;
   }
 
@@ -153,20 +155,19 @@ async function run(seed, steps) {
   function check(when) {
     const shown = COLUMNS.flatMap((id) => store.cols.get(id).view.value);
     assert.equal(new Set(shown).size, shown.length, `seed ${seed}, ${when}: a card shows twice`);
-    const gone = new Set(store.intents.all.peek().filter((one) => one.kind === "remove").map((one) => one.card_id));
     for (const id of store.cards.keys()) {
-      if (!gone.has(id)) assert.ok(shown.includes(id), `seed ${seed}, ${when}: card ${id} is lost`);
+      assert.equal(shown.includes(id), !removed.has(id), `seed ${seed}, ${when}: card ${id} ${removed.has(id) ? "jumped back" : "is lost"}`);
     }
     // The last wish for a card is where it shows.
     for (const id of store.cards.keys()) {
       const last = store.intents.all.peek().findLast((one) => one.kind === "move" && one.card_id === id);
-      if (last && !gone.has(id)) assert.ok(store.cols.get(last.column_id).view.value.includes(id), `seed ${seed}, ${when}: a wish does not show`);
+      if (last && !removed.has(id)) assert.ok(store.cols.get(last.column_id).view.value.includes(id), `seed ${seed}, ${when}: a wish does not show`);
     }
   }
 
   for (let step = 0; step < steps; step += 1) {
     const kind = pick();
-    const id = any([...store.cards.keys(), 1]);
+    const id = any([...store.cards.keys(), 1].filter((one) => !removed.has(one)));
     const columnId = any(COLUMNS);
     const others = store.cols.get(columnId).view.peek().filter((one) => one !== id && one > 0);
     const to = { column_id: columnId };
@@ -176,7 +177,7 @@ async function run(seed, steps) {
     else if (kind < 0.27) {
       const closed = pick() < 0.5;
       wish({ kind: "change", card_id: id, fields: { closed } }, (client) => server.change(id, { closed }, client));
-    } else if (kind < 0.3) wish({ kind: "remove", card_id: id }, () => server.remove(id));
+    } else if (kind < 0.3) wish({ kind: "remove", card_id: id }, () => server.remove(id) && {}); // or somebody else was first
     else if (kind < 0.34) wish({ kind: "create", card_id: -step - 1, column_id: columnId, card: { id: -step - 1 } }, (client) => server.create(columnId, client));
     else if (kind < 0.44) server.move(any([...server.cards.keys()]), { column_id: any(COLUMNS), index: Math.floor(pick() * 4) });
     else if (kind < 0.46) server.remove(any([...server.cards.keys(), 0]));
@@ -230,6 +231,79 @@ test("an accepted move does not jump back before its event", async () => {
   for (const frame of server.events) store.apply(frame);
   assert.deepEqual(store.cols.get(2).view.value, before);
   assert.deepEqual(store.intents.all.peek(), []);
+});
+
+test("a wish whose answer was lost is done by its event", async () => {
+  const server = new Server(random(1));
+  const store = new BoardStore("demo");
+  store.load(server.fetched());
+  const wish = store.intents.add({ kind: "create", card_id: -1, column_id: 1, card: { id: -1 } });
+  const asked = [];
+  const ask = async () => {
+    asked.push(server.create(1, wish.client_id));
+    throw new Unreached("lost on the way back");
+  };
+  const reached = async () => {
+    for (const frame of server.events) store.apply(frame);
+  };
+  assert.deepEqual(await store.intents.carryOut(wish, ask, { mine: () => undefined, reached }), { done: true });
+  assert.equal(asked.length, 1);
+});
+
+/** What a deed comes to while time passes. */
+async function inTime(context, deed) {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  let over = false;
+  const all = deed().finally(() => (over = true));
+  while (!over) {
+    await settled();
+    context.mock.timers.tick(1000);
+  }
+  context.mock.timers.reset();
+  return all;
+}
+
+test("a change of many whose answer was lost shows until it is known, and is asked again under its key", async (context) => {
+  const server = new Server(random(1));
+  const store = new BoardStore("demo");
+  store.load(server.fetched());
+  const said = [];
+  let waits = 0;
+  store.reached = async () => (waits += 1);
+  answerBy(({ headers }) => {
+    said.push([headers["Idempotency-Key"], store.seen(3).closed]);
+    return waits ? { data: { cards: [{ id: 3, version: 2 }, { id: 6, version: 2 }] } } : { status: 503 };
+  });
+  const answer = await inTime(context, () => changeMany(store, [3, 6], { closed: true }));
+  assert.deepEqual(answer.map((one) => one.id), [3, 6]);
+  assert.deepEqual(said, Array(said.length).fill([said[0][0], true]));
+});
+
+test("a change of many whose answer was lost is done by its events", async (context) => {
+  const server = new Server(random(1));
+  const store = new BoardStore("demo");
+  store.load(server.fetched());
+  let waits = 0;
+  store.reached = async () => {
+    waits += 1;
+    for (const frame of server.events) store.apply(frame);
+  };
+  answerBy(({ headers }) => {
+    assert.equal(waits, 0, "it was done, and is asked again");
+    for (const id of [3, 6]) server.change(id, { closed: true }, headers["X-Client-Id"]);
+    return null;
+  });
+  assert.deepEqual(await inTime(context, () => changeMany(store, [3, 6], { closed: true })), []);
+  assert.deepEqual([waits, store.seen(3).closed, store.intents.all.peek()], [1, true, []]);
+});
+
+test("an order of columns that was wished for before all was fetched again is over", () => {
+  const store = new BoardStore("demo");
+  const server = new Server(random(1));
+  store.load(server.fetched());
+  store.wishedOrder.value = [3, 2, 1];
+  store.load(server.fetched());
+  assert.deepEqual(store.shownOrder.peek(), COLUMNS);
 });
 
 test("a card's wishes change its own signal alone", () => {

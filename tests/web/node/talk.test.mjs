@@ -5,9 +5,11 @@ import { answerBy, random } from "./browser.mjs";
 
 const web = "../../../warmdesk/web/";
 const { MessageList } = await import(`${web}message_store.js`);
+const { TalkStore } = await import(`${web}talk_store.js`);
 const { conversationRules } = await import(`${web}conversation_rules.js`);
 const { topicRules } = await import(`${web}topic_store.js`);
 const { readTokens } = await import(`${web}markdown_tokens.js`);
+const { hasMarks } = await import(`${web}markdown.js`);
 const { day, duration, dateTime, time } = await import(`${web}format.js`);
 const { me } = await import(`${web}identity.js`);
 
@@ -124,6 +126,86 @@ test("a message that is told before the page that has it comes once", () => {
   assert.deepEqual(list.rows.peek().map((one) => [one.id, one.version]), [[1, 1], [2, 1], [3, 2]]);
 });
 
+test("a list that could not be fetched anew is asked for again, until it is here or nobody looks", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  for (let n = 0; n < 3; n += 1) server.tell("said", server.rows.set(n + 1, message(n + 1)).get(n + 1));
+  answerBy(({ path }) => server.page(path));
+  const list = new MessageList("/chat", KINDS);
+  await list.load();
+  let asked = 0;
+  const fails = async (status, rounds) => {
+    answerBy(() => {
+      asked += 1;
+      return { status };
+    });
+    for (let n = 0; n < rounds; n += 1) {
+      for (let turns = 0; turns < 5; turns += 1) await new Promise((done) => setImmediate(done));
+      context.mock.timers.tick(10_000);
+    }
+  };
+  const reset = list.reset();
+  await fails(503, 10);
+  assert.ok(asked > 4, "it does not give up after the first round");
+  server.rows.set(4, message(4));
+  answerBy(({ path }) => server.page(path));
+  let over = false;
+  reset.then(() => (over = true));
+  while (!over) {
+    await new Promise((done) => setImmediate(done));
+    context.mock.timers.tick(10_000);
+  }
+  assert.deepEqual(list.rows.peek().map((one) => one.id), [1, 2, 3, 4]);
+
+  const gone = list.reset();
+  await fails(404, 1);
+  await gone;
+  assert.equal(list.state.peek().state, "failed");
+
+  const left = list.reset();
+  await fails(503, 2);
+  list.stop();
+  await fails(503, 5);
+  await left;
+  asked = 0;
+  await fails(503, 5);
+  assert.equal(asked, 0);
+});
+
+test("how far I read is said also when I leave before the pause is over", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = [];
+  answerBy(({ path, body }) => {
+    said.push([path, body]);
+    return { data: null };
+  });
+  const list = new MessageList("/chat", KINDS);
+  class Store extends TalkStore {
+    lastRead() {
+      return 3;
+    }
+  }
+  const talk = new Store("/chat", list);
+  const tell = async () => {
+    for (let turns = 0; turns < 5; turns += 1) await new Promise((done) => setImmediate(done));
+    return said.splice(0).map(([path, body]) => `${path} ${body.message_id}`);
+  };
+  talk.seen(3);
+  talk.hush();
+  assert.deepEqual(await tell(), []);
+  talk.seen(5);
+  talk.seen(6);
+  talk.hush();
+  assert.deepEqual(await tell(), ["/chat/read 6"]);
+  talk.sayRead();
+  context.mock.timers.tick(1000);
+  assert.deepEqual(await tell(), []);
+  talk.seen(7);
+  context.mock.timers.tick(1000);
+  talk.hush();
+  assert.deepEqual(await tell(), ["/chat/read 7"]);
+});
+
 test("what lies before the pages that are here waits for its own page", () => {
   const list = new MessageList("/chat", KINDS);
   list.lay({ rows: [message(10), message(11)], at: 20, goesOn: false });
@@ -179,6 +261,21 @@ test("a text has so many tokens and no more, and none of its words is lost", () 
     assert.ok(kinds(tokens).length < 6500, `${kinds(tokens).length} tokens`);
     const wanted = text.match(/word/g).length;
     assert.equal(texts(tokens).match(/word/g).length, wanted);
+  }
+});
+
+test("a text is looked through once, whatever it is made of", () => {
+  for (const text of ["mail a@b.c", "-- a@x.example --", "x@y@z.org", "see\n- one", "    code", "title\n==="]) assert.ok(hasMarks(text), text);
+  for (const text of ["@alice", "a @ b.c", "a@b", "@@@.x", "1.5", "a -- b"]) assert.ok(!hasMarks(text), text);
+  for (const n of [20_000, 100_000]) {
+    for (const piece of ["@", "a@", "a@b", "a@.", "a@ ", "=", "= ", " ", "-\t", ".", "w", "1", "\n "]) {
+      const begun = process.cpuUsage();
+      hasMarks(piece.repeat(n));
+      hasMarks(`x@${piece.repeat(n)}`);
+      hasMarks(`${piece.repeat(n)}x`);
+      const { user } = process.cpuUsage(begun);
+      assert.ok(user < 1_000_000, `${JSON.stringify(piece)} ${n} times: ${user / 1000} ms`);
+    }
   }
 });
 
