@@ -10,7 +10,8 @@ import { t } from "./words.js";
 export const Transfer = live(({ board, card, close }, self) => {
   const here = board.store.slug;
   const projects = user.projects.value.filter((one) => one.slug !== here && !one.is_archived && one.my_role !== "viewer");
-  const slug = (self.slug ??= signal(projects[0]?.slug ?? ""));
+  const slug = (self.slug ??= signal(""));
+  if (!slug.peek() && projects.length) slug.value = projects[0].slug; // they may come later than this
   const action = (self.action ??= signal("move"));
   const column = (self.column ??= signal(null));
   const error = (self.error ??= signal(null));
@@ -41,7 +42,7 @@ export const Transfer = live(({ board, card, close }, self) => {
       ${columns?.state === "failed" ? html`<${Failed} error=${columns.error} again=${columns.again} />` : options.length
         ? html`<${Field} kind="select" label=${t("board.column")} value=${to} options=${options} onInput=${(value) => (column.value = Number(value))} />`
         : html`<${Skeleton} lines=${1} />`}
-      <${Field} kind="select" label=${t("card.what")} value=${action.value} onInput=${(value) => (action.value = value)}
+      <${Field} key="what" kind="select" label=${t("card.what")} value=${action.value} onInput=${(value) => (action.value = value)}
         options=${[{ value: "move", label: t("card.transfer_move") }, { value: "copy", label: t("card.transfer_copy") }]} hint=${t("card.transfer_hint")} />`}
   </div><footer class="sheet-foot"><${Button} onClick=${close}>${t("ui.cancel")}<//><${Button} kind="main" type="submit" disabled=${!to} busy=${busy.value}>${action.value === "move" ? t("board.move_now") : t("card.copy")}<//></footer></form><//>`;
 });
