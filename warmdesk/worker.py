@@ -30,6 +30,7 @@ from warmdesk.desk import Desk, open_desk
 from warmdesk.handshake_reader import HandshakeReaders
 from warmdesk.metrics.sharing import attach
 from warmdesk.realtime.socket_buffers import cap
+from warmdesk.rest.web import leave_files
 from warmdesk.tasks import seconds_to_tick
 
 BACKLOG = 4096
@@ -110,6 +111,7 @@ async def _work(settings: Settings, sockets: Sequence[socket.socket], life: int,
             shutdown_timeout=CANCEL_SECONDS,
         )
         await runner.setup()
+        await asyncio.to_thread(leave_files, settings.data_dir)
         context = tls(settings)
         for one in sockets:
             cap(one)

@@ -67,8 +67,10 @@ where i.email = lower(email_) and i.inviter_id = inviter_ and i.created_at > now
 $$;
 
 -- A mail is done with, unless its lease ended and somebody else has it: it was sent, or nobody wants it any more, or no server
--- takes it. Its invitation is locked first, as by whoever wants one mail more.
-create or replace function finish_mail(id_ bigint, takes_ integer, outcome_ text) returns void language plpgsql as $$
+-- takes it, and why. Its invitation is locked first, as by whoever wants one mail more. The release before tells no reason.
+drop function if exists finish_mail(bigint, integer, text);
+create or replace function finish_mail(id_ bigint, takes_ integer, outcome_ text, reason_ text default null) returns void
+language plpgsql as $$
 declare
     invitation_ bigint;
 begin
@@ -81,7 +83,8 @@ begin
         update invitations set
             wants_mail = false,
             mailed_at = case when outcome_ = 'sent' then clock_timestamp() else mailed_at end,
-            mail_failed = outcome_ = 'failed'
+            mail_failed = outcome_ = 'failed',
+            mail_reason = reason_
         where id = invitation_;
     end if;
 end

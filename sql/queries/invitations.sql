@@ -42,7 +42,9 @@ select may_write_to(:inviter_id::bigint, :email::text, :most_letters::integer, :
 -- name: mail_again -> nothing, by key
 -- One mail more of an invitation, which is locked.
 with wanted as (
-    update invitations set wants_mail = true, mail_failed = false, letters = letters + 1 where id = :id::bigint returning id
+    update invitations set wants_mail = true, mail_failed = false, mail_reason = null, letters = letters + 1
+    where id = :id::bigint
+    returning id
 )
 insert into mails (kind, invitation_id) select 'invitation', w.id from wanted as w on conflict do nothing;
 

@@ -107,7 +107,7 @@ where m.id = :id::bigint and (m.user_id is null or (u.global_role = 'admin' and 
 
 -- name: done -> nothing, by key
 -- A mail is done with: see finish_mail in sql/changes/invitations.sql.
-select finish_mail(:id::bigint, :takes::integer, :outcome::text);
+select finish_mail(:id::bigint, :takes::integer, :outcome::text, :reason::text);
 
 -- name: failed -> nothing, by key
 -- A try failed; the next is after `pause`. One that does not count is as if the mail was not taken.

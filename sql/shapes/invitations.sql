@@ -1,5 +1,6 @@
 create type invitation_shape as (
-    id bigint, email text, role text, expires_at text, created_at text, inviter json, mail text, mailed_at text
+    id bigint, email text, role text, expires_at text, created_at text, inviter json, mail text, mail_reason text,
+    mailed_at text
 );
 
 -- An invitation, for those who may take it back.
@@ -7,7 +8,7 @@ create or replace function shape(i invitations) returns json language sql stable
 select row_to_json(row(
     i.id, i.email, i.role, iso(i.expires_at), iso(i.created_at), (select shape(u) from users u where u.id = i.inviter_id),
     case when i.wants_mail then 'waiting' when i.mail_failed then 'failed' when i.mailed_at is not null then 'sent' end,
-    iso(i.mailed_at)
+    i.mail_reason, iso(i.mailed_at)
 )::invitation_shape)
 $$;
 

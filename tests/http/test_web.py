@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
-from tests.conftest import Board
+from tests.conftest import Board, serving
 from tests.person import Person
-from warmdesk.rest.web import MOVED, Site, site
+from warmdesk import kept_files
+from warmdesk.config import Settings
+from warmdesk.rest.web import FOR_EVER, MOVED, Site, leave_files, site
 
 HTML = {"Accept": "text/html,application/xhtml+xml", "Accept-Encoding": "identity"}
 
@@ -93,7 +98,64 @@ async def test_files_are_gzipped_once(http: aiohttp.ClientSession) -> None:
 async def test_other_files_are_not_there(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path.format(site().hash)) as answer:
         assert answer.status == 404
-        assert "immutable" not in answer.headers["Cache-Control"]
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_files_of_another_program_of_this_host_are_served(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """While workers are replaced: of the program before, and of the one that comes."""
+    async with (
+        serving(replace(settings, data_dir=tmp_path)) as door,
+        aiohttp.ClientSession(door.url) as http,
+    ):
+
+        async def got(path: str) -> tuple[int, str]:
+            async with http.get(path) as answer:
+                if answer.status == 200:
+                    assert answer.headers["Cache-Control"] == FOR_EVER
+                    assert "trusted-types" in answer.headers["Content-Security-Policy"]
+                return answer.status, answer.content_type
+
+        for number in range(4):
+            sources = {"app.js": b"%d;" % number, "a/b.css": b"", "shell.html": b"", "x.woff": b""}
+            base = f"/app/{kept_files.name_of(sources)}"
+            assert (await got(f"{base}/app.js"))[0] == 404
+            kept_files.leave(tmp_path, sources)
+            assert await got(f"{base}/app.js") == (200, "text/javascript")
+            assert await got(f"{base}/a/b.css") == (200, "text/css")
+            for name in ("shell.html", "none.js", "x.woff"):
+                assert (await got(f"{base}/{name}"))[0] == 404
+
+
+def test_of_programs_the_last_three_are_kept(tmp_path: Path) -> None:
+    names = []
+    for number in range(5):
+        sources = {"app.js": b"%d;" % number}
+        kept_files.leave(tmp_path, sources)
+        kept_files.leave(tmp_path, sources)
+        names.append(kept_files.name_of(sources))
+        place = tmp_path / "web" / f"{names[-1]}.zip"
+        os.utime(place, (time.time() - 1000 + number,) * 2)
+        (tmp_path / "web" / f"{number}.part").touch()
+        os.utime(tmp_path / "web" / f"{number}.part", (0, 0))
+    kept_files.leave(tmp_path, {"app.js": b"2;"})
+    (tmp_path / "web" / f"{'0' * 16}.zip").write_bytes(place.read_bytes())
+    assert [kept_files.find(tmp_path, each) is not None for each in names] == [
+        *(False, False),
+        *(True, True, True),
+    ]
+    assert kept_files.find(tmp_path, "0" * 16) is None  # its content is another
+    assert not list(tmp_path.glob("web/*.part"))
+
+
+def test_a_disk_that_takes_none_keeps_no_worker_from_serving(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "web").touch()
+    leave_files(tmp_path)
+    assert "files.not_left" in caplog.text
+    assert kept_files.find(tmp_path, site().hash) is None
 
 
 async def test_the_release_is_told(http: aiohttp.ClientSession) -> None:

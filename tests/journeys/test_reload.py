@@ -132,6 +132,34 @@ async def knocking(url: str) -> AsyncIterator[Counter[Any]]:
         await asyncio.gather(*tasks)
 
 
+@asynccontextmanager
+async def opening(url: str) -> AsyncIterator[dict[str, Counter[int]]]:
+    """What became of the files of the page, and of those that it had before, all the while: by the
+    address of its start.
+    """
+    done = asyncio.Event()
+    seen: dict[str, Counter[int]] = {}
+
+    async def open_it() -> None:
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            while not done.is_set():
+                async with http.get(f"{url}/", headers={"Accept": "text/html"}) as answer:
+                    found = re.search(r'src="([^"]+)"', await answer.text())
+                assert found is not None
+                seen.setdefault(found[1], Counter())
+                for start, answers in list(seen.items()):
+                    async with http.get(f"{url}{start}") as answer:
+                        answers[answer.status] += 1
+
+    tasks = [asyncio.create_task(open_it()) for _ in range(3)]
+    try:
+        yield seen
+    finally:
+        done.set()
+        await asyncio.gather(*tasks)
+
+
 async def administrator(running: Running) -> Person:
     """The first who registers."""
     ada = Person(running.url, "ada")
@@ -327,13 +355,16 @@ async def test_a_new_program_with_a_new_schema_takes_over(
 ) -> None:
     async with configured.serve("workers = 2\n") as running:
         change(program / "__init__.py", lambda text: text + '__version__ = "9.8.7"\n')
+        change(program / "web" / "nowhere.js", lambda text: f"{text}\n")
         later = "-- oldest program: 0.1\ncreate table later ();\n"
         (program / "sql" / "migrations" / "0999_later.sql").write_text(later)
 
-        async with knocking(running.url) as seen:
+        async with knocking(running.url) as seen, opening(running.url) as pages:
             await configured.reload()
 
         assert set(seen) == {200}
+        assert len(pages) == 2  # of both programs, and none lacked a file
+        assert all(set(answers) == {200} for answers in pages.values())
         assert "server.reloaded version=9.8.7" in running.log
         assert "Migrated: 0999_later.sql" in running.out
         async with (

@@ -34,12 +34,13 @@ from tests.journeys.running import (
     until,
 )
 from tests.person import PASSWORD, Person
-from warmdesk import server, worker
+from warmdesk import kept_files, server, worker
 from warmdesk.commands.shared import Status
 from warmdesk.config import Settings
 from warmdesk.desk import Desk
 from warmdesk.embedded import tending
 from warmdesk.listeners import StartError
+from warmdesk.rest.web import site
 from warmdesk.supervisor import CALM_SECONDS
 
 pytestmark = pytest.mark.timeout(120)
@@ -67,6 +68,8 @@ async def test_a_server_with_nothing_set_sets_everything_up_and_says_so() -> Non
         assert f"The API, to read and try: {running.url}/swagger/index.html" in told
         assert told[-1] == "The first account that registers becomes the administrator."
 
+        # The files of the page are there for the next program.
+        assert kept_files.find(running.data, site().hash) == site().sources
         # Nobody else may read anything of it.
         for path in (running.data, *running.data.rglob("*")):
             assert path.lstat().st_mode & 0o077 == 0, path

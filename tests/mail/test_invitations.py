@@ -68,6 +68,11 @@ def token_of(letter: Any) -> str:
     return str(token)
 
 
+def told(invitation: Any) -> tuple[str, str | None]:
+    """What became of the last mail, and why."""
+    return invitation["mail"], invitation["mail_reason"]
+
+
 async def only(person: Person, path: str) -> Any:
     """The only open invitation there."""
     (listed,) = await person.get(f"{path}/invitations")
@@ -312,14 +317,22 @@ async def test_who_does_not_exist_is_said_to_whoever_invited(
     mails.box.no_such.add(ZOE)
     made = await olga.post(f"{board.path}/invitations", {"email": ZOE})
     assert await mails.come() == []
-    assert (await only(olga, board.path))["mail"] == "failed"
+    assert told(await only(olga, board.path)) == ("failed", "recipient")
     await mails.collect(mails.collector)
     assert await mails.wait() == 0
     mails.box.no_such.clear()
     again = f"{board.path}/invitations/{made['id']}/mail"
-    assert (await olga.post(again, status=200))["mail"] == "waiting"
+    assert told(await olga.post(again, status=200)) == ("waiting", None)
     await mails.come()
-    assert (await only(olga, board.path))["mail"] == "sent"
+    assert told(await only(olga, board.path)) == ("sent", None)
+
+
+async def test_a_worker_of_the_release_before_tells_no_reason(
+    board: Board, mails: Mails, olga: Person
+) -> None:
+    await olga.post(f"{board.path}/invitations", {"email": ZOE})
+    await mails.connection.execute("select finish_mail(m.id, m.takes, 'failed') from mails m")
+    assert told(await only(olga, board.path)) == ("failed", None)
 
 
 async def test_a_mail_that_was_lost_waits_again(board: Board, mails: Mails, olga: Person) -> None:
@@ -362,5 +375,5 @@ async def test_a_link_that_no_key_makes_is_not_mailed(
     await olga.post(f"{board.path}/invitations", {"email": ZOE})
     await mails.connection.execute("update invitations set salt = gen_random_uuid()")
     assert await mails.come() == []
-    assert (await only(olga, board.path))["mail"] == "failed"
+    assert told(await only(olga, board.path)) == ("failed", "key")
     assert "reason=key" in caplog.text

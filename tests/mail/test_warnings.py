@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Invite, Wait
+from tests.conftest import Wait
+from tests.locks import waiting
 from tests.mail.test_passwords import NEW, forgot, mailed, reset
 from tests.person import PASSWORD, Person
 from tests.postbox import Letter, Postbox
 from warmdesk import clock
 from warmdesk.auth import totp
+from warmdesk.auth.passwords import ANYBODY, hash_password
 from warmdesk.mail.letters import WARNINGS
 from warmdesk.mail.words import LANGUAGES, Words
 
@@ -74,18 +76,30 @@ async def test_an_administrator_proves_the_own_address_alone(
 
 
 async def test_a_password_that_changes_meanwhile_proves_nothing(
-    alice: Person, person: Invite, connection: Any
+    alice: Person, root: Person, connection: Any
 ) -> None:
-    change = {"current_password": PASSWORD, "new_password": NEW}
-    answers = await asyncio.gather(
-        alice.request("PUT", "/users/me/password", change),
-        alice.request("PUT", "/users/me", {**OTHER, "current_password": PASSWORD}),
-    )
-    assert answers[0].status == 200
-    assert answers[1].status in (200, 422)
-    await alice.put(
-        "/users/me", {"email": "a3@example.org", "current_password": PASSWORD}, status=422
-    )
+    """The password was right when it was checked, and is not when the account is to be changed."""
+    for person, path, body in (
+        (alice, "/users/me", OTHER),
+        (root, "/users/1", {"password": NEW}),
+    ):
+        await person.token()
+        async with connection.transaction():
+            row = await connection.fetchrow(
+                "select id, password_hash from users where username = $1 for update",
+                person.username,
+            )
+            asking = asyncio.create_task(
+                person.request("PUT", path, {**body, "current_password": PASSWORD})
+            )
+            await waiting(connection)
+            change = "update users set password_hash = $2 where id = $1"
+            await connection.execute(change, row["id"], await hash_password(NEW, ANYBODY))
+        answer = await asking
+        assert answer.status == 422
+        assert answer.body["fields"] == {"current_password": "incorrect"}
+        await connection.execute(change, *row)
+    assert (await alice.get("/users/me"))["email"] == "alice@example.org"
 
 
 @pytest.mark.settings(rate_limits=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import Board
+from tests.conftest import Board, Invite
 from tests.person import Person
 from warmdesk.schemas.settings import PUBLIC
 
@@ -48,6 +48,25 @@ async def test_an_administrator_begins_with_what_is_his(board: Board, root: Pers
 
     assert shown["projects"] == []
     assert shown["project"]["slug"] == "demo"
+
+
+async def test_a_key_begins_with_what_it_may_read(
+    board: Board, alice: Person, olga: Person, person: Invite
+) -> None:
+    await alice.post("/projects", {"name": "Mine"})
+    for maker, path, body, status in (
+        (alice, "/users/me/api-keys", {"scopes": ["read"]}, 200),
+        (alice, "/users/me/api-keys", {"scopes": ["write"]}, 200),
+        (alice, "/users/me/api-keys", {"scopes": ["tickets"]}, 403),
+        (olga, "/projects/demo/api-keys", {}, 403),
+    ):
+        key = await maker.post(path, {"name": "start", **body})
+        robot = person("robot", api_key=key["key"])
+        shown = await robot.get("/bootstrap?project=demo", status=status)
+        if status == 200:
+            assert shown == await alice.get("/bootstrap?project=demo")
+        else:
+            assert shown["code"] in ("key_lacks_scope", "key_scope")
 
 
 async def test_wrong_parts_are_named(board: Board, alice: Person) -> None:

@@ -975,7 +975,9 @@ class MailQueries(Queries):
     @query
     def backup(self, *, id: int | None) -> Rows: ...
     @query
-    def done(self, *, id: int | None, takes: int | None, outcome: str | None) -> str: ...
+    def done(
+        self, *, id: int | None, takes: int | None, outcome: str | None, reason: str | None
+    ) -> str: ...
     @query
     def failed(
         self,

@@ -78,9 +78,9 @@ class Mailer(Job):
         super().__init__(desk)
         self._stopping = False
         self._resting_until = 0.0
-        self._done: list[tuple[Any, str]] = []
-        """Mails that are done with, and what became of them: their rows could not be taken away
-        yet."""
+        self._done: list[tuple[Any, str, str | None]] = []
+        """Mails that are done with, what became of them, and why they were refused: their rows
+        could not be taken away yet."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -130,16 +130,20 @@ class Mailer(Job):
             await postman.send(made)
         outcome = "dropped" if made is None else "sent"
         MAILS.inc(result=outcome)
-        self._done.append((mail, outcome))
+        self._done.append((mail, outcome, None))
         await self._clear_done()
         return made is not None
 
     async def _clear_done(self) -> None:
         """Take the rows of mails away that are done; raises when the database is away."""
         while self._done:
-            mail, outcome = self._done[0]
+            mail, outcome, reason = self._done[0]
             await sql.mail.done(
-                self.desk.database, id=mail["id"], takes=mail["takes"], outcome=outcome
+                self.desk.database,
+                id=mail["id"],
+                takes=mail["takes"],
+                outcome=outcome,
+                reason=reason,
             )
             self._done.pop(0)
 
@@ -153,7 +157,7 @@ class Mailer(Job):
                 log.warning("mail.refused id=%d kind=%s reason=%s code=%d", *facts)
             else:
                 log.error("mail.given_up id=%d kind=%s reason=%s code=%d", *facts)
-            self._done.append((mail, "failed"))
+            self._done.append((mail, "failed", error.reason))
             await self._clear_done()
             return
         MAILS.inc(result="failed")

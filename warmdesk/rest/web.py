@@ -3,25 +3,30 @@
 The files are served as they are, under a name for their whole content (``/app/<hash>/…``), so that
 they may be cached for ever and never mix with those of another release. The table of addresses is
 that of ``app.js``: from there it is also known which files a page begins with, and the browser is
-told of all of them at once.
+told of all of them at once. While workers are replaced they serve each other's (``kept_files.py``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import hashlib
+import logging
 import re
+import threading
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
+from warmdesk import kept_files
 from warmdesk.errors import NotFound
 from warmdesk.http.answers import answer
 from warmdesk.http.documents import Text, static_text
 from warmdesk.http.middleware import not_found as nothing_here
+from warmdesk.http.request import DESK
 from warmdesk.http.route import Handler
 
 FOLDER = "app"
@@ -59,6 +64,12 @@ MOVED = {
 """Addresses in mails that were sent by earlier releases, and where they lead now."""
 
 
+Files = dict[str, Text]
+"""What is served, by its name."""
+
+log = logging.getLogger(__name__)
+
+
 class Release(msgspec.Struct):
     """Which release of the files is served."""
 
@@ -71,15 +82,10 @@ class Site:
     def __init__(self, folder: Traversable) -> None:
         """Raises ValueError when there is no page at all."""
         self.sources = dict(_read(folder, ""))
-        whole = hashlib.sha256()
-        for name, body in sorted(self.sources.items()):
-            whole.update(b"%s %d " % (name.encode(), len(body)) + body)
-        self.hash = whole.hexdigest()[:16]
-        self.files = {
-            name: static_text(body, MEDIA[name.rpartition(".")[2]], POLICY, FOR_EVER)
-            for name, body in self.sources.items()
-            if name not in (SHELL, WORKER)
-        }
+        self.hash = kept_files.name_of(self.sources)
+        self.files = _files(self.sources)
+        self._of_others: dict[str, Files] = {}
+        self._reading = threading.Lock()
         self.worker = static_text(self.sources.get(WORKER, b""), MEDIA["js"], POLICY)
         self.pages = dict(PAGE.findall(self._text(START)))
         if not self.pages:
@@ -137,10 +143,26 @@ class Site:
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
         found = request.match_info
         words = [found[f"name{each}"] for each in range(len(found) - 1)]
-        file = self.files.get("/".join(words)) if found["hash"] == self.hash else None
+        kept = self.files
+        if found["hash"] != self.hash:
+            directory = request.app[DESK].settings.data_dir
+            kept = await asyncio.to_thread(self._of_another, directory, found["hash"])
+        file = kept.get("/".join(words))
         if file is None:
             raise NotFound("there is nothing at this address")
         return await file.send(request)
+
+    def _of_another(self, directory: Path, name: str) -> Files:
+        """The files that another program of this host serves under this name, if there are any."""
+        with self._reading:  # a page asks for many of them at once
+            if name not in self._of_others:
+                sources = kept_files.find(directory, name)
+                if sources is None:
+                    return {}
+                while len(self._of_others) >= kept_files.MOST - 1:
+                    del self._of_others[next(iter(self._of_others))]
+                self._of_others[name] = _files(sources)
+            return self._of_others[name]
 
     async def send_nowhere(self, request: web.Request) -> web.StreamResponse:
         """The page for an address that is none: it says so itself."""
@@ -164,6 +186,15 @@ def _read(folder: Traversable, start: str) -> list[tuple[str, bytes]]:
     return found
 
 
+def _files(sources: kept_files.Sources) -> Files:
+    """What is sent under a name that has the hash."""
+    return {
+        name: static_text(body, media, POLICY, FOR_EVER)
+        for name, body in sources.items()
+        if name not in (SHELL, WORKER) and (media := MEDIA.get(name.rpartition(".")[2]))
+    }
+
+
 def _first_base(name: str) -> tuple[bool, str]:
     return name != "base.css", name
 
@@ -177,6 +208,14 @@ async def _moved(to: str, request: web.Request) -> web.StreamResponse:
 def site() -> Site:
     """The web application of this release."""
     return Site(files("warmdesk").joinpath("web"))
+
+
+def leave_files(directory: Path) -> None:
+    """Leave the files for workers of other programs on this host, before any page names them."""
+    try:
+        kept_files.leave(directory, site().sources)
+    except OSError as error:
+        log.warning("files.not_left directory=%s cause=%s", directory, error.strerror)
 
 
 async def not_found(request: web.Request) -> web.StreamResponse:

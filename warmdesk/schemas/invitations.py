@@ -31,7 +31,8 @@ class NewServerInvitation(Body):
 
 class Invitation(Shape):
     """An open invitation. `mail` says what became of the last mail with its link: it waits, was
-    taken by the mail server, or was refused for good; null when none was to be sent.
+    taken by the mail server, or was refused for good; null when none was to be sent. `mail_reason`
+    says why it was refused, as that of a test mail; null where it was not, or nobody knows.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Invitation(Shape):
     created_at: Timestamp
     inviter: UserRef
     mail: Literal["waiting", "sent", "failed"] | None
+    mail_reason: str | None
     mailed_at: Timestamp | None
 
 

@@ -72,6 +72,8 @@ export const Invite = live(({ path, role, close, made }, self) => {
 });
 
 const MAIL = { waiting: "project_settings.mail_waiting", sent: "project_settings.mail_sent", failed: "project_settings.mail_failed" };
+/** Why a mail was refused; all else is told as refused alone. */
+const REASONS = { recipient: "project_settings.mail_recipient", recipient_later: "project_settings.mail_recipient_later", key: "project_settings.mail_key" };
 
 /** The open invitations at a path, of a project or of the installation. */
 export const Invitations = live(({ list, path, roleWord }) => {
@@ -90,7 +92,7 @@ export const Invitations = live(({ list, path, roleWord }) => {
     ${(items) => html`<ul class="page-rows">${items.map((one) => html`<li key=${one.id} class="page-row">
       <span class="grow"><span class="page-name">${one.email ?? t("project_settings.by_link")}</span>
         <small class="page-fact">${roleWord(one.role)} · ${t("project_settings.invited_by", { name: one.inviter.display_name })} ·
-          ${" "}${t("project_settings.until", { day: day(one.expires_at) })}${one.mail ? ` · ${t(MAIL[one.mail])}` : ""}</small></span>
+          ${" "}${t("project_settings.until", { day: day(one.expires_at) })}${one.mail ? ` · ${t(REASONS[one.mail_reason] ?? MAIL[one.mail])}` : ""}</small></span>
       <span class="page-acts">${one.email && html`<${Button} kind="quiet" onClick=${() => again(one)}>${t("project_settings.mail_again")}<//>`}
         <${Button} kind="quiet" icon="trash" label=${t("project_settings.revoke_one", { what: one.email ?? t("project_settings.by_link") })} onClick=${() => revoke(one)} /></span>
     </li>`)}</ul>`}<//>`;
