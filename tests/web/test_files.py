@@ -190,6 +190,28 @@ def test_no_language_lacks_a_word_or_a_place_in_it(code: str) -> None:
         assert all(text.strip() == text and text for text in texts), key
 
 
+@pytest.mark.parametrize(
+    ("code", "others"),
+    [
+        ("de", r"\b(du|dein\w*|dir|dich|euch|schreibe)\b"),
+        ("es", r"\b(usted\w*|le invita|elija|introduzca|pida|vuelva)\b"),
+    ],
+)
+def test_a_language_calls_the_reader_by_one_word(code: str, others: str) -> None:
+    said = {key: json.dumps(entry, ensure_ascii=False) for key, entry in words(code).items()}
+
+    assert [key for key, text in said.items() if re.search(others, text, re.IGNORECASE)] == []
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_role_has_one_name(code: str) -> None:
+    said = words(code)
+    for role in ("viewer", "member", "admin", "owner"):
+        names = {str(said[f"{part}.role_{role}"]).lower() for part in ("door", "project_settings")}
+        assert len(names) == 1
+    assert str(said["admin.role_viewer"]).lower() == str(said["door.role_viewer"]).lower()
+
+
 def test_every_word_that_is_said_is_there() -> None:
     known = set(words("en"))
     for path in OWN:

@@ -18,7 +18,7 @@ const PARTS = { users: Users, projects: AllProjects, settings: Settings, mail: M
 export default live(({ part }) => {
   const title = t("admin.title");
   if (me.value?.global_role !== "admin") return html`<${Frame} title=${title}><${Away} kind="forbidden" /><//>`;
-  const now = part in PARTS ? part : "users";
+  const now = Object.hasOwn(PARTS, part) ? part : "users";
   const Part = PARTS[now];
   return html`<${Frame} title=${title}>
     <div class="page admin">

@@ -11,7 +11,7 @@ import { t } from "./words.js";
 
 /** What is written down. */
 const ACTIONS = [
-  "user.created", "user.role_changed", "user.deactivated", "user.activated", "user.deleted", "user.restored", "user.purged",
+  "user.created", "user.updated", "user.role_changed", "user.deactivated", "user.activated", "user.deleted", "user.restored", "user.purged",
   "user.password_reset", "user.mfa_disabled", "session.ended", "member.added", "member.role_changed", "member.removed",
   "project.archived", "project.unarchived", "project.purged", "key.created", "key.revoked", "setting.changed",
   "invitation.created", "invitation.revoked", "invitation.accepted", "webhook.created", "webhook.changed", "webhook.deleted",

@@ -99,7 +99,7 @@ export class BoardRules {
       this.store.project.value = { ...this.store.project.peek(), ...rest };
     },
     "project.member_added": (member) => {
-      this.store.memberCount += 1;
+      this.store.memberCount.value += 1;
       this.#memberIs(member);
     },
     "project.member_updated": (member) => {
@@ -108,7 +108,7 @@ export class BoardRules {
     },
     "project.guest_updated": ({ user }) => this.#userIs(user),
     "project.member_removed": ({ user_id: id }) => {
-      this.store.memberCount -= 1;
+      this.store.memberCount.value -= 1;
       const left = new Map(this.store.members.peek());
       left.delete(id);
       this.store.members.value = left;

@@ -44,7 +44,7 @@ export class BoardStore {
     this.intents = new Intents();
     this.marks = new Marks();
     this.listeners = new Set();
-    this.memberCount = 0;
+    this.memberCount = signal(0);
     this.rules = new BoardRules(this);
     this.pages = new BoardPages(this);
     this.canWrite = computed(() => !this.project.value?.is_archived && this.role.value !== "viewer");
@@ -103,7 +103,7 @@ export class BoardStore {
       this.project.value = project;
       this.wishedOrder.value = null;
       this.role.value = project.my_role ?? this.role.peek();
-      this.memberCount = project.member_count;
+      this.memberCount.value = project.member_count;
       this.labels.value = new Map(labels.map((one) => [one.id, one]));
       this.members.value = new Map(members.map((one) => [one.user_id, one]));
       this.membersMore.value = more;
@@ -181,7 +181,7 @@ export class BoardStore {
       labels: byId(this.labels.peek()),
       members: byId(this.members.peek()),
       members_more: this.membersMore.peek(),
-      member_count: this.memberCount,
+      member_count: this.memberCount.peek(),
       seq: this.seq,
       epoch: this.epoch,
     };

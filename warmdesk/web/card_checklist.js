@@ -11,23 +11,16 @@ const bad = (error) => notice(sayError(error), { bad: true });
 const Item = live(({ card, item, canWrite, at, n }, self) => {
   const editing = (self.editing ??= signal(false));
   const path = `${card.path}/checklist/${item.id}`;
-  const change = (fields, shown = fields) => card.wishItem(item.id, shown, () => call("PUT", path, fields, { key: newKey() })).catch(bad);
-  const remove = () => card.wishItem(item.id, null, () => call("DELETE", path)).catch((error) => error.status !== 404 && bad(error));
-  const move = async (by) => {
+  const wish = (fields, ask) => card.wish(new Map([[item.id, fields]]), ask);
+  const change = (fields) => wish(fields, (options) => call("PUT", path, fields, { ...options, key: newKey() })).catch(bad);
+  const remove = () => wish(null, (options) => call("DELETE", path, undefined, options)).catch((error) => error.status !== 404 && bad(error));
+  const move = (by) => {
     const ids = card.items.peek().map((one) => one.id);
     ids.splice(at, 1);
     ids.splice(at + by, 0, item.id);
-    const places = new Map(ids.map((id, index) => [id, 1000 * (index + 1)]));
-    const before = card.wishes.peek();
-    card.wishes.value = new Map([...before, ...ids.map((id) => [id, { ...before.get(id), position: places.get(id) }])]);
     say(t("card.item_at", { at: at + by + 1, n }));
-    try {
-      const list = await call("PATCH", `${card.path}/checklist/reorder`, { item_ids: ids });
-      card.settle(list);
-    } catch (error) {
-      card.wishes.value = before;
-      bad(error);
-    }
+    const places = new Map(ids.map((id, index) => [id, { position: 1000 * (index + 1) }]));
+    card.wish(places, (options) => call("PATCH", `${card.path}/checklist/reorder`, { item_ids: ids }, options)).catch(bad);
   };
   const save = (event) => {
     const text = event.currentTarget.value.trim();

@@ -5,7 +5,7 @@ import { urgency } from "./card_tile.js";
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
 import { dateTime, duration } from "./format.js";
 import { me } from "./identity.js";
-import { Avatar, Button, Chip, Field, Icon, Picker, Pile, notice, sayError } from "./ui.js";
+import { Avatar, Button, Chip, DateField, Field, Icon, Picker, Pile, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -99,9 +99,9 @@ export const CardSide = live(({ board, card, canWrite }) => {
       ? html`<${Field} kind="select" bare label=${t("card.priority")} value=${seen.priority} options=${PRIORITIES.map((value) => ({ value, label: t(`card.priority_${value}`) }))} onInput=${(priority) => change({ priority })} />`
       : html`<p>${t(`card.priority_${seen.priority}`)}</p>`}<//>
     <div class=${`card-dates ${late}`}>
-      <${Field} kind="date" class="card-start" label=${t("card.start")} disabled=${!canWrite} value=${seen.start_date ?? ""} onChange=${(event) => change({ start_date: event.currentTarget.value || null })} />
-      <${Field} kind="date" class="card-due" label=${t("card.due")} disabled=${!canWrite} value=${seen.due_date ?? ""} error=${wrong ? t("card.due_before_start") : undefined}
-        onChange=${(event) => change({ due_date: event.currentTarget.value || null })} />
+      <${DateField} class="card-start" label=${t("card.start")} disabled=${!canWrite} value=${seen.start_date} onChange=${(start_date) => change({ start_date })} />
+      <${DateField} class="card-due" label=${t("card.due")} disabled=${!canWrite} value=${seen.due_date} error=${wrong ? t("card.due_before_start") : undefined}
+        onChange=${(due_date) => change({ due_date })} />
     </div>
     <${Fact} label=${t("card.time")}><p class="number">${duration(seen.time_spent_minutes ?? 0)}</p><//>
     <${Fact} label=${t("card.watchers")}><${Watchers} card=${card} /><//>

@@ -1,5 +1,5 @@
 /* One card with all that hangs on it, kept true by the events of its project while it is open. */
-import { nextPath, request } from "./api.js";
+import { nextId, nextPath, request } from "./api.js";
 import { same } from "./board_rules.js";
 import { batch, computed, signal } from "./view.js";
 
@@ -28,12 +28,14 @@ export class CardStore {
   watching = signal(false);
   history = signal(null); // null: nobody asked yet
   olderHistory = signal(false);
-  /** Wishes for items of the checklist: id → what they are to be, null where they go. */
-  wishes = signal(new Map());
+  /** What I wish of the checklist: [{client, wanted: id of an item → what it is to be, null where it goes}]. */
+  wishes = signal([]);
   items = computed(() => {
-    const wishes = this.wishes.value;
-    const list = this.checklist.value.filter((one) => wishes.get(one.id) !== null);
-    return list.map((one) => (wishes.has(one.id) ? { ...one, ...wishes.get(one.id) } : one)).sort(byPosition);
+    let list = this.checklist.value;
+    for (const { wanted } of this.wishes.value) {
+      list = list.filter((one) => wanted.get(one.id) !== null).map((one) => ({ ...one, ...wanted.get(one.id) }));
+    }
+    return list.toSorted(byPosition);
   });
 
   constructor(board, name) {
@@ -104,6 +106,7 @@ export class CardStore {
       this.comments.value = comments;
       this.olderComments.value = comments_more;
       this.checklist.value = checklist;
+      this.#endWishes((wish) => wish.answered);
       this.files.value = attachments;
       this.links.value = links;
       this.watchers.value = watchers;
@@ -150,6 +153,20 @@ export class CardStore {
 
   #hear(frame) {
     if (this.waiting) return this.waiting.push(frame);
+    return batch(() => {
+      this.#told(frame);
+      // What I wished is told now, or was answered and told before.
+      const isOfThese = frame.type.startsWith("board.checklist_") && frame.payload.card_id === this.id;
+      this.#endWishes((wish) => wish.client === frame.client_id || (isOfThese && wish.answered));
+    });
+  }
+
+  #endWishes(isOver) {
+    const rest = this.wishes.peek().filter((one) => !isOver(one));
+    if (rest.length < this.wishes.peek().length) this.wishes.value = rest;
+  }
+
+  #told(frame) {
     if (frame.seq <= this.at) return undefined;
     const rule = this.#rules[frame.type];
     const { payload } = frame;
@@ -163,19 +180,12 @@ export class CardStore {
     return undefined;
   }
 
-  #told = (card) => {
+  #card = (card) => {
     const { changes, ...told } = card;
     this.facts.value = { ...this.facts.peek(), ...told };
     this.state.value = "ready";
     if (told.description_cut) this.load();
   };
-
-  #fulfilled(id) {
-    if (!this.wishes.peek().has(id)) return;
-    const rest = new Map(this.wishes.peek());
-    rest.delete(id);
-    this.wishes.value = rest;
-  }
 
   #userIs(user) {
     const facts = this.facts.peek();
@@ -186,10 +196,10 @@ export class CardStore {
   }
 
   #rules = {
-    "board.card_created": this.#told,
-    "board.card_restored": this.#told,
-    "board.card_updated": this.#told,
-    "board.card_moved": ({ card }) => this.#told(card),
+    "board.card_created": this.#card,
+    "board.card_restored": this.#card,
+    "board.card_updated": this.#card,
+    "board.card_moved": ({ card }) => this.#card(card),
     "board.card_deleted": ({ moved_to_key: key }) => {
       this.movedTo = key ?? null;
       this.state.value = "gone";
@@ -198,18 +208,11 @@ export class CardStore {
     "board.comment_updated": (one) => (this.comments.value = this.comments.peek().map((each) => (each.id === one.id ? one : each))),
     "board.comment_deleted": ({ comment_id: id }) => (this.comments.value = without(this.comments.peek(), id)),
     "board.checklist_item_created": (one) => (this.checklist.value = put(this.checklist.peek(), one, byPosition)),
-    "board.checklist_item_updated": (one) => {
-      this.checklist.value = put(this.checklist.peek(), one, byPosition);
-      this.#fulfilled(one.id);
-    },
-    "board.checklist_item_deleted": ({ id }) => {
-      this.checklist.value = without(this.checklist.peek(), id);
-      this.#fulfilled(id);
-    },
+    "board.checklist_item_updated": (one) => (this.checklist.value = put(this.checklist.peek(), one, byPosition)),
+    "board.checklist_item_deleted": ({ id }) => (this.checklist.value = without(this.checklist.peek(), id)),
     "board.checklist_reordered": ({ item_ids: ids }) => {
       const places = new Map(ids.map((id, index) => [id, 1000 * (index + 1)]));
       this.checklist.value = this.checklist.peek().map((one) => ({ ...one, position: places.get(one.id) ?? one.position })).sort(byPosition);
-      for (const id of ids) this.#fulfilled(id);
     },
     "board.attachment_added": ({ card_id: _, ...file }) => (this.files.value = put(this.files.peek(), file, newest)),
     "board.attachment_removed": ({ id }) => (this.files.value = without(this.files.peek(), id)),
@@ -230,24 +233,25 @@ export class CardStore {
     },
   };
 
-  /** Wishes an item of the checklist to be so (null: gone) until it is told, or `ask` is refused. */
-  async wishItem(id, fields, ask) {
-    this.wishes.value = new Map(this.wishes.peek()).set(id, fields === null ? null : { ...this.wishes.peek().get(id), ...fields });
+  /** Wishes items of the checklist to be so (a map, as in `wishes`) until that is told, or `ask(options)` is
+   * refused; wishes of other items, and later ones of the same, stay.
+   */
+  async wish(wanted, ask) {
+    const one = { client: nextId(), wanted };
+    const end = () => this.#endWishes((each) => each === one);
+    this.wishes.value = [...this.wishes.peek(), one];
     try {
-      const answer = await ask();
+      const answer = await ask({ clientId: one.client });
+      one.answered = true;
       // An answer that changed nothing has no event.
-      const now = this.checklist.peek().find((one) => one.id === id);
-      if (answer?.id === id && now && now.updated_at >= answer.updated_at) this.#fulfilled(id);
+      const isHere = (item) => {
+        const now = this.checklist.peek().find((each) => each.id === item.id);
+        return now && now.updated_at >= item.updated_at && now.position === item.position;
+      };
+      if (answer && [answer].flat().every(isHere)) end();
     } catch (error) {
-      this.#fulfilled(id);
+      end();
       throw error;
-    }
-  }
-
-  /** Ends the wishes for items that stand already where an answer shows them. */
-  settle(list) {
-    for (const one of list) {
-      if (this.checklist.peek().find((each) => each.id === one.id)?.position === one.position) this.#fulfilled(one.id);
     }
   }
 

@@ -16,6 +16,9 @@ export function weekOf(day) {
   return shift(day, -((weekday(day) - first + 7) % 7));
 }
 
+/** The first day of the week of ISO 8601 that has a day: a report has these, whatever my profile says. */
+export const mondayOf = (day) => shift(day, -((weekday(day) + 6) % 7));
+
 /** The name of a day's weekday in a language, short or long. */
 export const weekdayName = (day, language, style = "short") =>
   new Intl.DateTimeFormat(language, { weekday: style, timeZone: "UTC" }).format(at(day));

@@ -4,8 +4,9 @@
 import { archiveCard, changeCard, changeLabels, changePeople, deleteCard } from "./actions.js";
 import { call, newKey } from "./api.js";
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
+import { ColumnForm } from "./column_form.js";
 import { me } from "./identity.js";
-import { Button, Dialog, Failed, Field, Icon, Popup, confirm, notice } from "./ui.js";
+import { ANY_DAY, Button, Dialog, Failed, Field, Icon, Popup, confirm, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -112,6 +113,19 @@ const List = ({ options, value, onChange }) => html`<div class="pick-list" role=
   ${typeof one.mark === "string" ? html`<i class="mark" style=${{ "--label": one.mark }} />` : one.mark}<span>${one.label}</span></label>`)}
   ${!options.length && html`<p class="soft">${t("board.nothing_to_choose")}</p>`}</div>`;
 
+const Due = live(({ board, card, close }, self) => {
+  const date = (self.date ??= signal(card.due_date ?? ""));
+  const set = (due_date) => {
+    close();
+    if (due_date !== card.due_date) changeCard(board.store, card.id, { due_date });
+  };
+  return html`<form class="stack" onSubmit=${(event) => {
+    event.preventDefault();
+    set(date.peek() || null);
+  }}><${Field} kind="date" ...${ANY_DAY} autofocus label=${t("card.due")} value=${date.value} onInput=${(value) => (date.value = value)} />
+    <div class="row"><${Button} kind="main" type="submit">${t("ui.done")}<//><${Button} onClick=${() => set(null)}>${t("card.no_date")}<//></div></form>`;
+});
+
 /** Labels, people or the date of the card that has the keyboard. */
 export const Picking = live(({ board }) => {
   const open = board.picking.value;
@@ -126,51 +140,9 @@ export const Picking = live(({ board }) => {
   const inside = {
     labels: () => html`<${List} options=${labelOptions(store)} value=${card.label_ids} onChange=${(ids) => changeLabels(store, open.id, ids)} />`,
     people: () => html`<${List} options=${peopleOptions(store)} value=${card.assignee_ids} onChange=${(ids) => changePeople(store, open.id, ids)} />`,
-    due: () => html`<form class="stack" onSubmit=${(event) => {
-      event.preventDefault();
-      close();
-    }}><${Field} kind="date" autofocus label=${t("card.due")} value=${card.due_date ?? ""} onInput=${(value) => changeCard(store, open.id, { due_date: value || null })} />
-      <div class="row"><${Button} kind="main" type="submit">${t("ui.done")}<//><${Button} onClick=${() => changeCard(store, open.id, { due_date: null }).then(close)}>${t("card.no_date")}<//></div></form>`,
+    due: () => html`<${Due} board=${board} card=${card} close=${close} />`,
   };
   return html`<${Dialog} title=${t(`board.pick_${open.what}`, { key })} close=${close}><div class="sheet-body">${inside[open.what]()}</div><//>`;
-});
-
-const COLORS = ["", "#6b7280", "#2563c9", "#0f766e", "#1b7f4d", "#96600b", "#c2410c", "#b3261e", "#a21caf", "#6d28d9"];
-
-const ColumnForm = live(({ board, column, after }, self) => {
-  const { store } = board;
-  const name = (self.name ??= signal(column?.name ?? ""));
-  const color = (self.color ??= signal(column?.color ?? ""));
-  const limit = (self.limit ??= signal(column?.wip_limit ?? ""));
-  const error = (self.error ??= signal(null));
-  const busy = (self.busy ??= signal(false));
-  const key = (self.key ??= newKey());
-  const close = () => (board.editing.value = null);
-  const save = async (event) => {
-    event.preventDefault();
-    busy.value = true;
-    const body = { name: name.peek().trim(), color: color.peek() || null, wip_limit: limit.peek() === "" ? null : Number(limit.peek()) };
-    try {
-      if (column) await call("PUT", `${store.path}/columns/${column.id}`, body);
-      else {
-        const made = await call("POST", `${store.path}/columns`, body, { key });
-        if (after) await board.moveColumn(made.id, store.shownOrder.peek().filter((id) => id !== made.id).indexOf(after) + 1);
-      }
-      close();
-    } catch (refusal) {
-      error.value = refusal;
-    }
-    busy.value = false;
-  };
-  return html`<${Dialog} title=${column ? t("column.edit") : t("column.add")} close=${close}>
-    <form onSubmit=${save}><div class="sheet-body">
-      ${error.value && html`<${Failed} error=${error.value} />`}
-      <${Field} autofocus required maxlength="200" label=${t("column.name")} value=${name.value} onInput=${(value) => (name.value = value)} />
-      <${Field} kind="number" min="1" max="100000" label=${t("column.limit")} hint=${t("column.limit_hint")} value=${limit.value} onInput=${(value) => (limit.value = value)} />
-      <fieldset class="colors"><legend>${t("column.color")}</legend>${COLORS.map((one) => html`<label key=${one} class="color" title=${one || t("column.no_color")}>
-        <input type="radio" name="color" value=${one} checked=${color.value === one} onChange=${() => (color.value = one)} aria-label=${one || t("column.no_color")} />
-        <i class="mark" style=${{ "--label": one || "var(--line-strong)" }} /></label>`)}</fieldset>
-    </div><footer class="sheet-foot"><${Button} onClick=${close}>${t("ui.cancel")}<//><${Button} kind="main" type="submit" busy=${busy.value}>${t("ui.save")}<//></footer></form><//>`;
 });
 
 /** A column that still has cards goes: where do they go? */
@@ -200,5 +172,10 @@ export const ColumnDialog = live(({ board }) => {
   const open = board.editing.value;
   if (!open) return null;
   if (open.leaving) return html`<${Leaving} board=${board} column=${open.leaving} />`;
-  return html`<${ColumnForm} key=${open.column?.id ?? "new"} board=${board} column=${open.column} after=${open.after} />`;
+  const { store } = board;
+  const made = async ({ id }) => {
+    const at = store.shownOrder.peek().filter((one) => one !== id).indexOf(open.after);
+    if (open.after) await board.moveColumn(id, at + 1);
+  };
+  return html`<${ColumnForm} key=${open.column?.id ?? "new"} path=${`${store.path}/columns`} column=${open.column ?? {}} made=${made} close=${() => (board.editing.value = null)} />`;
 });

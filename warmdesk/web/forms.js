@@ -15,6 +15,7 @@ export class Form {
     this.busy = signal(false);
     this.error = signal(null);
     this.wish = new Wish();
+    this.fields = new Set(); // the names at which errors are said
   }
 
   get(name) {
@@ -46,6 +47,7 @@ export class Form {
 
   /** What a `Field` of this name needs. */
   field(name) {
+    this.fields.add(name);
     return {
       name,
       value: this.get(name) ?? "",
@@ -82,10 +84,13 @@ const same = (one, other) => one === other || JSON.stringify(one) === JSON.strin
 /** The form that a live component keeps under a name. */
 export const kept = (self, name, start) => (self[name] ??= new Form(start()));
 
-/** What was refused, above or below a form. */
-export const FormError = live(
-  ({ form }) => form.error.value && html`<p class="forms-error" role="alert">${sayError(form.error.value)}</p>`,
-);
+/** What was refused, above or below a form; what its fields say themselves is said there alone. */
+export const FormError = live(({ form }) => {
+  const error = form.error.value;
+  const named = Object.keys(error?.fields ?? {});
+  const isSaid = named.length > 0 && named.every((name) => form.fields.has(name));
+  return error && html`<p class="forms-error" role="alert">${isSaid ? t("forms.see_fields") : sayError(error)}</p>`;
+});
 
 /** The end of a form: what was refused, the button that sends, and one that leaves. `off()` says whether
  * there is nothing to send yet: asked at the click too, since who types fast is ahead of what is rendered.

@@ -11,6 +11,7 @@ import { confirm, notice, sayError } from "./ui.js";
 import { afterRender, signal } from "./view.js";
 import { t } from "./words.js";
 
+const AT_ONCE = 500; // cards that the server changes by one request
 const TALKING = "warmdesk.board.chat";
 
 function wasTalking() {
@@ -240,7 +241,9 @@ export class Board {
     try {
       await call("DELETE", `${this.store.path}/columns/${id}`, undefined, { key: newKey() });
     } catch (error) {
-      notice(sayError(error), { bad: true });
+      // Cards in the archive are on no board, and in the column all the same.
+      if (error.code === "column_not_empty") this.editing.value = { leaving: column.col.peek() };
+      else notice(sayError(error), { bad: true });
     }
     return undefined;
   }
@@ -277,9 +280,15 @@ export class Board {
     else if (frame.type === "board.card_updated") sayOfOthers(t("board.other_changed", { who, key }));
   }
 
-  /** The same change to all that are chosen. */
-  changeChosen(change, fields) {
+  /** The same change to all that are chosen; so many at once as the server takes. */
+  async changeChosen(change, fields) {
     const ids = [...this.store.marks.chosen.peek()].filter((id) => this.store.cards.has(id));
-    return changeMany(this.store, ids, change, fields);
+    const all = [];
+    for (let from = 0; from < ids.length; from += AT_ONCE) {
+      const cards = await changeMany(this.store, ids.slice(from, from + AT_ONCE), change, fields);
+      if (!cards) return undefined;
+      all.push(...cards);
+    }
+    return all;
   }
 }

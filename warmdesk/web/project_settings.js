@@ -28,7 +28,7 @@ const Body = live(({ slug, store, part }) => {
   const project = store.project.value;
   const role = store.role.value;
   const seen = Object.keys(PARTS).filter((one) => RANKS[role] >= RANKS[PARTS[one][1]]);
-  const now = part && part in PARTS ? part : "general";
+  const now = Object.hasOwn(PARTS, part) ? part : "general";
   const [Part, least] = PARTS[now];
   const base = `/p/${slug}/settings`;
   return html`<div class="page settings">

@@ -1,35 +1,10 @@
 /* The columns of a board: their order, names, colours and limits. */
 import { call } from "./api.js";
-import { Colors, FormEnd, doing, kept, moved, sends } from "./forms.js";
+import { ColumnForm } from "./column_form.js";
+import { FormEnd, doing, kept, moved, sends } from "./forms.js";
 import { Button, Dialog, Empty, Field, Icon, confirm } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
-
-const MOST = 2 ** 31 - 1;
-
-/** Asks for a column, a new one or one that is there. */
-const Edit = live(({ slug, column, close }, self) => {
-  const form = kept(self, "form", () => ({ name: column.name ?? "", color: column.color ?? "", wip_limit: column.wip_limit ? String(column.wip_limit) : "" }));
-  const values = form.values.value;
-  const send = async () => {
-    const body = column.id ? form.changes() : { ...form.values.peek() };
-    if ("name" in body) body.name = body.name.trim();
-    if ("wip_limit" in body) body.wip_limit = body.wip_limit ? Number(body.wip_limit) : null;
-    const path = `/projects/${slug}/columns`;
-    const done = await form.send(() => column.id
-      ? call("PUT", `${path}/${column.id}`, { ...body, version: column.version }, { key: form.key(body) })
-      : call("POST", path, body, { key: form.key(body) }));
-    if (done) close();
-  };
-  return html`<${Dialog} title=${column.id ? t("project_settings.column_edit") : t("project_settings.column_new")} close=${close}>
-    <form class="forms sheet-body" onSubmit=${sends(send)}>
-      <${Field} ...${form.field("name")} label=${t("project_settings.column_name")} maxlength="200" required autofocus autocomplete="off" />
-      <${Colors} none label=${t("projects.color")} value=${values.color} onInput=${(color) => form.set("color", color)} />
-      <${Field} ...${form.field("wip_limit")} kind="number" min="1" max=${MOST} class="forms-short"
-        label=${t("project_settings.column_limit")} hint=${t("project_settings.column_limit_hint")} />
-      <${FormEnd} form=${form} cancel=${close} off=${() => !form.get("name").trim() || (column.id && !form.changed)} />
-    </form><//>`;
-});
 
 /** Asks where the cards of a column go before it does. */
 const Remove = live(({ slug, column, others, close }, self) => {
@@ -113,7 +88,7 @@ export const Columns = live(({ store, slug }, self) => {
         <${Button} kind="quiet" icon="trash" label=${t("project_settings.delete_one", { name: column.name })} disabled=${columns.length < 2} onClick=${() => remove(column)} />
       </span>`}</li>`)}</ol>
     ${!mayChange && html`<p class="page-note">${t("project_settings.columns_by")}</p>`}
-    ${self.editing.value && html`<${Edit} slug=${slug} column=${self.editing.value} close=${() => (self.editing.value = null)} />`}
+    ${self.editing.value && html`<${ColumnForm} path=${`/projects/${slug}/columns`} column=${self.editing.value} close=${() => (self.editing.value = null)} />`}
     ${self.removing.value && html`<${Remove} slug=${slug} column=${self.removing.value} close=${() => (self.removing.value = null)}
       others=${columns.filter((one) => one.id !== self.removing.value.id)} />`}`;
 });

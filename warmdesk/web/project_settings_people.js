@@ -150,7 +150,7 @@ export const People = live(({ store, slug }, self) => {
   const invitations = manages && pages(self, "invitations", `/projects/${slug}/invitations?limit=100`);
   const close = () => (self.open.value = null);
   return html`
-    <header class="page-head"><h2>${t("project_settings.people")} <span>${store.project.value.member_count}</span></h2>
+    <header class="page-head"><h2>${t("project_settings.people")} <span>${store.memberCount.value}</span></h2>
       <${Find} label=${t("project_settings.find")} find=${(text) => (self.find.value = text)} />
       ${manages && !isArchived && html`<${Button} icon="link" onClick=${() => (self.open.value = "invite")}>${t("project_settings.invite")}<//>
         <${Button} kind="main" icon="add" onClick=${() => (self.open.value = "add")}>${t("project_settings.add")}<//>`}</header>

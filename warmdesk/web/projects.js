@@ -2,7 +2,7 @@
 import { go } from "./address.js";
 import { callAll } from "./api.js";
 import { Frame } from "./frame.js";
-import { Unreached, me, settings } from "./identity.js";
+import { me, settings } from "./identity.js";
 import { ProjectTile } from "./projects_tile.js";
 import { NewProject } from "./projects_new.js";
 import { Button, Empty, Field, Loading, load } from "./ui.js";
@@ -51,7 +51,7 @@ const Archived = live((props, self) => {
 const known = {
   get value() {
     const again = () => user.fetchProjects().catch(() => {});
-    return { state: user.projectsState.value, value: user.projects.value, error: new Unreached("projects"), again };
+    return { state: user.projectsState.value, value: user.projects.value, error: user.projectsError, again };
   },
 };
 

@@ -14,7 +14,7 @@ const PARTS = { entries: TimeList, week: TimeWeek, report: TimeReport };
 export const mayLog = () => ["admin", "user"].includes(me.value?.global_role);
 
 export default live(({ part }) => {
-  const now = part in PARTS ? part : "entries";
+  const now = Object.hasOwn(PARTS, part) ? part : "entries";
   const Part = PARTS[now];
   const tabs = Object.keys(PARTS).map((one) => ({
     href: one === "entries" ? "/time" : `/time/${one}`,

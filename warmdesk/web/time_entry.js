@@ -3,7 +3,7 @@ import { call } from "./api.js";
 import { minutesOf, minutesText } from "./days.js";
 import { FormEnd, kept, sends } from "./forms.js";
 import { duration, today } from "./format.js";
-import { Button, Dialog, Field, Picker, confirm } from "./ui.js";
+import { ANY_DAY, Button, Dialog, Field, Picker, confirm } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
@@ -124,7 +124,7 @@ export const TimeEntry = live(({ entry, close, saved, removed }, self) => {
   return html`<${Dialog} title=${entry.id ? t("time.edit") : t("time.new")} close=${close}>
     <form class="forms sheet-body" onSubmit=${sends(send)}>
       <div class="forms-row">
-        <${Field} ...${form.field("date")} kind="date" label=${t("time.day")} required />
+        <${Field} ...${form.field("date")} ...${ANY_DAY} kind="date" label=${t("time.day")} required />
         <${Field} ...${form.field("time")} label=${t("time.time")} required=${!isRange} autofocus autocomplete="off" inputmode="text"
           hint=${Read({ text: values.time })} />
       </div>

@@ -3,11 +3,12 @@ import { call } from "./api.js";
 import { day, duration } from "./format.js";
 import { PageList, pages } from "./pages.js";
 import { TimeEntry } from "./time_entry.js";
-import { Button, Empty } from "./ui.js";
+import { Button, Empty, reload } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
+const SOON_MS = 300;
 const FIRST = "/time-entries?limit=50";
 
 const newestFirst = (one, other) => other.date.localeCompare(one.date) || other.id - one.id;
@@ -25,6 +26,18 @@ export function EntryAbout({ entry }) {
     ${description && html`<span class="time-text">${description}</span>`}
     ${!card && !project && !description && html`<span class="time-text">${t("time.of_nothing")}</span>`}
   </span>`;
+}
+
+/** A component's `begin`: what it has loaded, and shows as `self.held`, is fetched anew when my time changes. */
+export function followTime(self) {
+  const stop = user.listen("time.", () => {
+    clearTimeout(self.soon);
+    self.soon = setTimeout(() => reload(self, self.held), SOON_MS);
+  });
+  self.end = () => {
+    stop();
+    clearTimeout(self.soon);
+  };
 }
 
 /** Lays an entry over the list; what is older than the pages here is left to them. */

@@ -1,11 +1,12 @@
 /* What the time went into: by projects, people, cards or days, on the page and as a file. */
 import { go } from "./address.js";
 import { call } from "./api.js";
-import { monthOf, shift, weekOf, yearOf } from "./days.js";
+import { mondayOf, monthOf, shift, yearOf } from "./days.js";
 import { download } from "./download.js";
 import { day, duration, today } from "./format.js";
 import { me } from "./identity.js";
-import { Avatar, Button, Empty, Field, Loading, Menu, Picker, load, notice, sayError } from "./ui.js";
+import { followTime } from "./time_list.js";
+import { Avatar, Button, DateField, Empty, Field, Loading, Menu, Picker, load, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { language, t } from "./words.js";
@@ -30,7 +31,7 @@ function asked(at) {
 function span(period, from, to) {
   if (period === "all") return { from: null, to: null };
   if (period === "custom") return { from, to: to ?? from };
-  if (period === "week") return { from: weekOf(from), to: shift(weekOf(from), 6) };
+  if (period === "week") return { from: mondayOf(from), to: shift(mondayOf(from), 6) };
   const first = period === "year" ? yearOf(from) : monthOf(from);
   return { from: first, to: shift(following(period, first), -1) };
 }
@@ -146,8 +147,8 @@ function Choices({ wanted, page }) {
       <${Button} icon="back" label=${t("time.before")} onClick=${() => change({ from: following(wanted.period, wanted.from, true) })} />
       <${Button} icon="forward" label=${t("time.after")} onClick=${() => change({ from: following(wanted.period, wanted.from) })} /></span>`}
     ${wanted.period === "custom" && html`
-      <${Field} kind="date" label=${t("time.from")} value=${wanted.from} max=${wanted.to} onInput=${(from) => A_DAY.test(from) && change({ from, to: wanted.to < from ? from : wanted.to })} />
-      <${Field} kind="date" label=${t("time.to")} value=${wanted.to} min=${wanted.from} onInput=${(to) => A_DAY.test(to) && change({ to, from: wanted.from > to ? to : wanted.from })} />`}
+      <${DateField} label=${t("time.from")} value=${wanted.from} onChange=${(from) => from && change({ from, to: wanted.to < from ? from : wanted.to })} />
+      <${DateField} label=${t("time.to")} value=${wanted.to} onChange=${(to) => to && change({ to, from: wanted.from > to ? to : wanted.from })} />`}
     <${Field} kind="select" label=${t("time.project")} value=${wanted.project ?? ""}
       options=${[{ value: "", label: t("time.all_projects") }, ...projects.map((one) => ({ value: one.slug, label: one.name }))]}
       onInput=${(project) => change({ project: project || null })} />
@@ -163,11 +164,11 @@ export const TimeReport = live(({ at }, self) => {
   self.saving ??= signal(false);
   const wanted = asked(at);
   const query = String(queryOf(wanted));
-  const held = load(self, query, async () => {
+  const held = (self.held = load(self, query, async () => {
     const report = await call("GET", `/reports/time?${query}`);
     self.known.value = new Map([...self.known.peek(), ...report.users.map((one) => [one.user.id, one.user])]);
     return report;
-  });
+  }));
   return html`
     <header class="page-head"><h2>${spanText(wanted)}</h2>
       <${Menu} label=${t("time.export")} kind="" items=${Object.keys(FORMATS).map((format) => ({
@@ -176,4 +177,4 @@ export const TimeReport = live(({ at }, self) => {
     <${Choices} wanted=${wanted} page=${self} />
     <p class="page-note">${me.value?.can_view_reports ? t("time.report_all") : t("time.report_own")}</p>
     <${Loading} key=${query} of=${held} lines=${6}>${(report) => html`<${Report} report=${report} />`}<//>`;
-});
+}, followTime);

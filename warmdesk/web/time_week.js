@@ -4,10 +4,9 @@ import { call } from "./api.js";
 import { shift, weekOf, weekdayName } from "./days.js";
 import { download } from "./download.js";
 import { day, duration, today } from "./format.js";
-import { EntryAbout } from "./time_list.js";
+import { EntryAbout, followTime } from "./time_list.js";
 import { TimeEntry } from "./time_entry.js";
-import { Button, Dialog, Empty, Loading, load, notice, sayError } from "./ui.js";
-import { user } from "./user_store.js";
+import { Button, Dialog, Empty, Loading, load, notice, reload, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { language, t } from "./words.js";
 
@@ -95,7 +94,7 @@ export const TimeWeek = live(
     const monday = weekOf(askedDay(at));
     const held = load(self, `sheet ${monday}`, () => call("GET", `/reports/timesheet?date=${monday}`));
     self.held = held;
-    const again = () => held.peek().again();
+    const again = () => reload(self, held);
     const isThis = monday === weekOf(today());
     return html`
       <header class="page-head">
@@ -118,10 +117,5 @@ export const TimeWeek = live(
       ${self.editing.value && html`<${TimeEntry} key=${self.editing.value.id ?? "new"} entry=${self.editing.value}
         close=${() => (self.editing.value = null)} saved=${again} removed=${again} />`}`;
   },
-  (self) => {
-    self.end = user.listen("time.", () => {
-      clearTimeout(self.soon);
-      self.soon = setTimeout(() => self.held.peek().again(), 300);
-    });
-  },
+  followTime,
 );

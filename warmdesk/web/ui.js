@@ -1,7 +1,8 @@
 /* The parts that every page is made of. */
 export { Avatar, Button, Chip, Empty, Icon, Pile, Skeleton, Tabs } from "./ui_parts.js";
+export { ANY_DAY, DateField } from "./ui_date.js";
 export { Field } from "./ui_field.js";
-export { Failed, Loading, load, sayError } from "./ui_load.js";
+export { Failed, Loading, load, reload, sayError } from "./ui_load.js";
 export { Dialog, Popup } from "./ui_over.js";
 export { Menu, Picker } from "./ui_pick.js";
 export { Toasts, confirm, notice } from "./ui_notice.js";

@@ -5,6 +5,7 @@ import { html, live, signal, untracked } from "./view.js";
 import { t } from "./words.js";
 
 const SKELETON_MS = 200;
+const KEPT = 12; // names of one component, those that were asked for last
 
 /** Fetches once for a live component, under a name: a signal of {state: "loading" | "ready" | "failed",
  * value, error, again()}, kept on `self`. Another name is fetched anew, so put into it what it depends on.
@@ -13,7 +14,11 @@ const SKELETON_MS = 200;
 export function load(self, name, get) {
   self.loads ??= new Map();
   let held = self.loads.get(name);
-  if (held) return held;
+  if (held) {
+    self.loads.delete(name);
+    self.loads.set(name, held);
+    return held;
+  }
   let turn = 0;
   const again = async () => {
     const mine = (turn += 1);
@@ -27,8 +32,15 @@ export function load(self, name, get) {
   };
   held = signal({ state: "loading", value: undefined, error: null, again });
   self.loads.set(name, held);
+  if (self.loads.size > KEPT) self.loads.delete(self.loads.keys().next().value);
   untracked(() => queueMicrotask(again));
   return held;
+}
+
+/** What a component loaded is out of date: what it shows, `held`, is fetched anew, the rest when it is asked for. */
+export function reload(self, held) {
+  for (const [name, one] of self.loads) if (one !== held) self.loads.delete(name);
+  return held.peek().again();
 }
 
 /** Shows what `load` gave: children is a function of its value; a skeleton, but only after 200 ms; or

@@ -22,6 +22,7 @@ class UserStore {
   /** Projects that I am in, as `GET /projects` has them. `projectsState`: loading, ready, failed. */
   projects = signal([]);
   projectsState = signal("loading");
+  projectsError = null;
   feed = null;
 
   #counted = signal(0); // by the server, until the conversations are here
@@ -253,7 +254,10 @@ class UserStore {
     try {
       this.#setProjects(await callAll("/projects?include=here&limit=500"));
     } catch (error) {
-      if (mine === this.#run && this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
+      if (mine === this.#run) {
+        this.projectsError = error;
+        if (this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
+      }
       throw error;
     }
   }

@@ -23,7 +23,7 @@ export async function speak(wanted) {
 export function preferred() {
   for (const one of navigator.languages ?? []) {
     const code = one.slice(0, 2).toLowerCase();
-    if (code in LANGUAGES) return code;
+    if (Object.hasOwn(LANGUAGES, code)) return code;
   }
   return "en";
 }
