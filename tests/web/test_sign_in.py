@@ -265,17 +265,49 @@ async def test_a_sign_out_that_the_server_did_not_hear_holds(visit: Visit, board
 async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
     visit: Visit, board: Board
 ) -> None:
-    visitor = await visit("alice", "/me")
-    await signed_in(visitor.page)
+    visitor = await visit("alice", "/p/demo")
+    await expect(visitor.page.get_by_role("heading", name="Backlog")).to_be_visible()
+    await visitor.page.keyboard.press("Control+k")
+    await visitor.page.evaluate(ASKED)
+    await expect(visitor.page.locator("dialog[open]")).to_have_count(2)
+    await expect(visitor.page.get_by_text("Alice is told this")).to_be_visible()
     second = await visitor.tab("/me")
     await signed_in(second)
     await second.get_by_role("button", name="Alice").click()
     await second.get_by_role("menuitem", name="Sign out").click()
     await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(visitor.page.locator("dialog[open]")).to_have_count(0)
+    assert await visitor.page.evaluate("() => globalThis.agreed") is False
+    assert await visitor.page.get_by_text("Alice is told this").count() == 0
     await sign_in(second, "bob")
     await expect(second.get_by_role("button", name="Bob")).to_be_visible()
     await sign_in(visitor.page, "bob")
     await expect(visitor.page.get_by_role("button", name="Bob")).to_be_visible()
+
+
+ASKED = """async () => {
+  const files = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
+  const { confirm, notice } = await import(`${files}ui_notice.js`);
+  notice("Alice is told this", { undo: () => {} });
+  confirm("Alice is asked this").then((answer) => (globalThis.agreed = answer));
+}"""
+"""Says and asks something, as pages do."""
+
+
+async def test_a_project_that_was_left_ends_once(visit: Visit, board: Board) -> None:
+    page = (await visit("alice", "/p/demo")).page
+    await expect(page.get_by_role("heading", name="Backlog")).to_be_visible()
+    await page.clock.install()
+    await page.get_by_role("link", name="All projects").click()  # it is kept for half a minute
+    await expect(page.get_by_role("heading", name="Backlog")).to_have_count(0)
+    await page.get_by_role("button", name="Alice").click()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await sign_in(page)
+    await signed_in(page)
+    await page.get_by_role("link", name="Demo").first.click()
+    await expect(page.get_by_role("heading", name="Backlog")).to_be_visible()
+    await page.clock.fast_forward(31_000)
+    assert await page.evaluate(f"async () => {{ {REMEMBERED} return seen.here; }}")
 
 
 async def test_the_next_person_finds_nothing_of_the_first(
@@ -317,9 +349,9 @@ async def test_the_next_person_finds_nothing_of_the_first(
 
 
 REMEMBERED = """
-const at = performance.getEntriesByType("resource").map((one) => one.name);
-const { user } = await import(at.find((one) => one.endsWith("/user_store.js")));
-const { projectHere } = await import(at.find((one) => one.endsWith("/project.js")));
+const files = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
+const { user } = await import(`${files}user_store.js`);
+const { projectHere } = await import(`${files}project.js`);
 const seen = {
   projects: user.projects.peek(),
   conversations: user.conversations.peek(),

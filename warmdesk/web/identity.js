@@ -109,6 +109,9 @@ export function signedIn(data) {
   return keep(data);
 }
 
+/** Does it in one tab after the other. */
+const alone = (name, trip) => (navigator.locks ? navigator.locks.request(name, trip) : trip());
+
 /** Asks for a new access token, once for all who want one and for all tabs. Throws `Refused` 401
  * when the session is over; false when there never was one, or when it was left.
  */
@@ -129,7 +132,7 @@ export function refresh() {
     keep(data);
     return true;
   };
-  refreshing ??= (navigator.locks ? navigator.locks.request("warmdesk-refresh", trip) : trip()).finally(() => {
+  refreshing ??= alone("warmdesk-refresh", trip).finally(() => {
     refreshing = null;
   });
   return refreshing;
@@ -161,7 +164,8 @@ export function signedOut() {
   forget();
 }
 
-// Somebody left, and the server has not heard of it: its cookie is still good, and is not to be used.
+// Somebody left, and the server has not heard of it: its cookie is still good, and is not to be used. All
+// tabs know, and also that somebody has signed in since; without a storage this page alone.
 let left = false;
 let leaving = null;
 let later = 0;
@@ -175,13 +179,13 @@ function hasLeft() {
 }
 
 function leftIs(now) {
-  left = now;
   clearTimeout(later);
+  left = false;
   try {
     if (now) localStorage.setItem(LEFT, "1");
     else localStorage.removeItem(LEFT);
   } catch {
-    // It holds as long as this page.
+    left = now; // it holds as long as this page
   }
 }
 
@@ -190,6 +194,7 @@ export function finishLeaving() {
   if (!hasLeft()) return Promise.resolve();
   clearTimeout(later);
   const tell = async () => {
+    if (!hasLeft()) return; // another tab was first
     try {
       await ask("POST", "/auth/logout", { body: {}, ms: SHORT_MS });
     } catch (error) {
@@ -201,7 +206,7 @@ export function finishLeaving() {
     }
     leftIs(false);
   };
-  leaving ??= tell().finally(() => {
+  leaving ??= alone("warmdesk-leave", tell).finally(() => {
     leaving = null;
   });
   return leaving;

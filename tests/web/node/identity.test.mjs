@@ -113,6 +113,26 @@ test("who left stays away, though the server does not know yet, until somebody s
   assert.deepEqual([me.peek().id, asked("/auth/logout")], [2, []]);
 });
 
+test("where somebody has signed in in another tab since, their session is not ended", async (context) => {
+  const stored = new Map();
+  globalThis.localStorage = {
+    getItem: (name) => stored.get(name) ?? null,
+    setItem: (name, text) => stored.set(name, text),
+    removeItem: (name) => stored.delete(name),
+  };
+  context.after(() => delete globalThis.localStorage);
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  signedIn(tokens(1));
+  sessionBy(away);
+  await assert.rejects(signOut());
+  assert.equal(stored.size, 1, "other tabs and the next start know");
+  stored.clear();
+  requests.length = 0;
+  context.mock.timers.tick(10_000);
+  await finishLeaving();
+  assert.deepEqual(asked("/auth/logout"), []);
+});
+
 test("the server is told again by itself that somebody left", async (context) => {
   signedIn(tokens(1));
   context.mock.timers.enable({ apis: ["setTimeout"] });
