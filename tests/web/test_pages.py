@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Request, expect
 
 from tests.conftest import Board, Invite, Wait
 from tests.person import Person
@@ -23,6 +23,32 @@ def button(page: Page | Locator, name: str) -> Locator:
 async def agree(page: Page, word: str) -> None:
     """Say yes to the question that the page asks."""
     await button(page.get_by_role("dialog"), word).click()
+
+
+async def test_a_page_whose_file_went_with_its_release_is_loaded_anew_once(
+    visit: Visit, board: Board
+) -> None:
+    """A host may serve another release than the one that the page is of."""
+    visitor = await visit("alice", service_workers="block")
+    page, loads = visitor.page, []
+    visitor.statuses.add(404)
+    visitor.allowed.append("Service Worker registration blocked")
+    page.on("request", lambda asked: loads.append(asked.url) if is_page(asked) else None)
+    await page.route("**/app/*/messages.js", lambda route: route.fulfill(status=404))
+    await page.route("**/app/current", lambda route: route.fulfill(json={"files": "0" * 16}))
+    await page.locator('a[href="/messages"]').click()
+
+    await expect(page.get_by_role("heading", name="This page did not load")).to_be_visible()
+    assert [each.removeprefix(visitor.url) for each in loads] == ["/messages"]
+    await page.unroute("**/app/*/messages.js")
+    await button(page, "Try again").click()
+    await expect(page.get_by_role("heading", name="Messages")).to_be_visible()
+    assert len(loads) == 2
+
+
+def is_page(asked: Request) -> bool:
+    """The browser asks for a page itself, and not for a file of one."""
+    return asked.resource_type == "document"
 
 
 # Projects

@@ -5,7 +5,7 @@ import { Door } from "./door.js";
 import { enrolling } from "./factor.js";
 import { ask, me, refresh, settings } from "./identity.js";
 import { call } from "./api.js";
-import { isNewer, watchRelease } from "./release.js";
+import { isNewer, renew, watchRelease } from "./release.js";
 import { Button, Failed, Toasts } from "./ui.js";
 import { user } from "./user_store.js";
 import { afterRender, effect, html, live, render, signal, untracked } from "./view.js";
@@ -101,7 +101,7 @@ async function open({ get, props, of }) {
     shown.value = { Page, props, of };
     if (before !== Page) afterRender(holdFocus);
   } catch (error) {
-    if (mine === turn) trouble.value = error;
+    if (!(await renew()) && mine === turn) trouble.value = error;
   }
 }
 

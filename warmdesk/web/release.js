@@ -3,6 +3,7 @@ import { signal } from "./view.js";
 
 const MINE = new URL(import.meta.url).pathname.split("/").at(-2);
 const EVERY_MS = 10 * 60_000;
+const RENEWED = "warmdesk.renewed";
 
 /** Whether another release is served. */
 export const isNewer = signal(false);
@@ -19,6 +20,22 @@ export async function lookForRelease() {
   } catch {
     // It is asked again later.
   }
+}
+
+/** A file of this release was not to be had: loads the page anew, once, where the server has another
+ * one. Gives whether it does.
+ */
+export async function renew() {
+  try {
+    const answer = await fetch("/app/current", { cache: "no-store" });
+    const { files } = await answer.json();
+    if (!files || files === MINE || sessionStorage.getItem(RENEWED) === files) return false;
+    sessionStorage.setItem(RENEWED, files);
+  } catch {
+    return false;
+  }
+  location.reload();
+  return true;
 }
 
 /** Looks now and then, and whenever somebody comes back to the page. */
