@@ -7,7 +7,7 @@ import re
 
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.conftest import Board
+from tests.conftest import Board, Wait
 from tests.person import Person
 from tests.web.conftest import Visit, by_label
 
@@ -102,7 +102,9 @@ async def test_comments_have_time_and_files_have_progress(
     assert card["attachments"][0]["filename"] == "door.txt"
 
 
-async def test_who_both_write_see_both_texts(alice: Person, board: Board, visit: Visit) -> None:
+async def test_who_both_write_see_both_texts(
+    alice: Person, board: Board, visit: Visit, eventually: Wait
+) -> None:
     await board.card("Fix the door", description="Old")
     mine = await visit("alice", "/p/demo/c/DEMO-1")
     mine.statuses.add(409)
@@ -123,7 +125,11 @@ async def test_who_both_write_see_both_texts(alice: Person, board: Board, visit:
     await both.get_by_role("button", name="Save mine").click()
 
     await expect(page.locator(".card-main .md").first).to_have_text("Mine")
-    assert (await alice.get(f"{board.path}/cards/DEMO-1"))["description"] == "Mine"
+
+    async def is_mine() -> bool:
+        return bool((await alice.get(f"{board.path}/cards/DEMO-1"))["description"] == "Mine")
+
+    await eventually(is_mine)
 
 
 async def test_a_foreign_title_leaves_alone_what_i_type(

@@ -22,11 +22,20 @@ async def many(person: Person, path: str, count: int) -> list[Any]:
     return sorted(made, key=lambda each: each["id"])
 
 
+async def home(visit: Visit, username: str) -> Page:
+    """The first page of somebody, all there: what is typed earlier may be replaced."""
+    page = (await visit(username)).page
+    await expect(page.locator(".projects-group")).to_be_visible()
+    return page
+
+
 async def follow(page: Page, word: str, made: Any) -> None:
     """Search for the word, follow the first result, and see what was found."""
     await page.locator(".frame-search input").fill(word)
     await page.keyboard.press("Enter")
-    await page.locator(".search-found a", has_text=word).first.click()
+    found = page.locator(".search-found a", has_text=word).first
+    await expect(found).to_be_visible()
+    await found.click()
     await shows(page, made)
 
 
@@ -40,7 +49,7 @@ async def test_a_message_of_a_chat_is_shown(visit: Visit, alice: Person, board: 
     path = f"{board.path}/chat/messages"
     first = await alice.post(path, {"body": "the walrus sings"})
     await many(alice, path, 180)
-    page = (await visit("olga")).page
+    page = await home(visit, "olga")
 
     await follow(page, "walrus", first)
 
@@ -57,7 +66,7 @@ async def test_another_message_of_the_open_conversation_is_shown(
     first = await alice.post(path, {"body": "the walrus sings"})
     await many(alice, path, 180)
     last = await alice.post(path, {"body": "the penguin dances"})
-    page = (await visit("alice")).page
+    page = await home(visit, "alice")
 
     await follow(page, "penguin", last)
     await follow(page, "walrus", first)
@@ -77,7 +86,7 @@ async def test_a_reply_far_down_is_shown(visit: Visit, alice: Person, board: Boa
     path = f"{board.path}/topics/{topic['id']}/replies"
     await many(alice, path, 320)
     last = await alice.post(path, {"body": "the walrus sings"})
-    page = (await visit("olga")).page
+    page = await home(visit, "olga")
 
     await follow(page, "walrus", last)
 
@@ -87,7 +96,7 @@ async def test_a_comment_far_back_is_shown(visit: Visit, alice: Person, board: B
     path = f"{board.path}/cards/{card['id']}/comments"
     first = await alice.post(path, {"body": "the walrus sings"})
     await many(alice, path, 60)
-    page = (await visit("olga")).page
+    page = await home(visit, "olga")
 
     await follow(page, "walrus", first)
 
@@ -109,5 +118,7 @@ async def test_a_notification_leads_to_what_was_said(
         made = await alice.post(path, said)
         await many(alice, path, 60)
         await page.get_by_role("link", name=re.compile("^Notifications")).first.click()
-        await page.locator(".notifications-one.fresh a", has_text="@olga look").first.click()
+        told = page.locator(".notifications-one.fresh a", has_text="@olga look").first
+        await expect(told).to_be_visible()
+        await told.click()
         await shows(page, made)

@@ -148,7 +148,8 @@ export class TalkWindow {
       }
       log.scrollTop += row.getBoundingClientRect().top - log.getBoundingClientRect().top - log.clientHeight / 3;
       this.wanted = null;
-      this.#remember();
+      // Where all fits in sight nothing scrolls: the end may be here already.
+      this.scrolled();
     } else if (this.flow) {
       return;
     } else if (this.atEnd.peek()) {
