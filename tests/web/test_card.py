@@ -27,7 +27,7 @@ async def test_what_is_written_on_a_card_others_see(
     await page.keyboard.press("Enter")
     await expect(other.get_by_role("heading", name="Fix the front door")).to_be_visible()
     await page.get_by_role("button", name="Add a description").click()
-    await page.get_by_label("Description", exact=True).last.fill("It **squeaks**.")
+    await page.get_by_role("textbox", name="Description", exact=True).fill("It **squeaks**.")
     await page.keyboard.press("Control+Enter")
     await expect(other.locator(".md strong")).to_have_text("squeaks")
     await page.get_by_role("button", name="Add a checklist").click()
@@ -108,15 +108,15 @@ async def test_who_both_write_see_both_texts(alice: Person, board: Board, visit:
     page = mine.page
 
     await page.get_by_role("button", name="Edit the description").click()
-    await page.get_by_label("Description", exact=True).last.fill("Mine")
+    await page.get_by_role("textbox", name="Description", exact=True).fill("Mine")
     await alice.put(f"{board.path}/cards/DEMO-1", {"description": "Theirs"})
     await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
     await page.get_by_role("button", name="Save").click()
     both = page.get_by_role("alert").filter(has_text="Somebody else changed it")
     await expect(both).to_contain_text("Theirs")
-    await expect(page.get_by_label("Description", exact=True).last).to_have_value("Mine")
+    await expect(page.get_by_role("textbox", name="Description", exact=True)).to_have_value("Mine")
     await page.reload()
-    await expect(page.get_by_label("Description", exact=True).last).to_have_value("Mine")
+    await expect(page.get_by_role("textbox", name="Description", exact=True)).to_have_value("Mine")
     await page.get_by_role("button", name="Save").click()
     await both.get_by_role("button", name="Save mine").click()
 
