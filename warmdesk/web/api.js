@@ -36,12 +36,6 @@ export class Wish {
   }
 }
 
-/** Passes an answer on to who asked; throws `Refused` 401 where that session has ended meanwhile. */
-const forAsker = (mine, value) => {
-  if (mine !== era()) throw nobody();
-  return value;
-};
-
 /** Like `call`, with the headers: `{data, headers, status}`. */
 export async function request(method, path, body, { headers, key, clientId, signal } = {}) {
   const all = { ...headers };
@@ -62,6 +56,12 @@ export async function request(method, path, body, { headers, key, clientId, sign
     }
   }
 }
+
+/** Passes an answer on to who asked; throws `Refused` 401 where that session has ended meanwhile. */
+const forAsker = (mine, value) => {
+  if (mine !== era()) throw nobody();
+  return value;
+};
 
 /** Asks by `send(token)`; once more with another token where that one is not taken. */
 async function signed(mine, send) {

@@ -1,8 +1,8 @@
 /* What stands around every page: the header, the bar that tells the state, and where the page itself is. */
 import { address, go } from "./address.js";
 import { me, settings } from "./identity.js";
-import { leave } from "./leave.js";
 import { Avatar, Button, Empty, Icon, Menu, Tabs } from "./ui.js";
+import { leave } from "./ui_leave.js";
 import "./ui_notify.js";
 import { user } from "./user_store.js";
 import { html, live } from "./view.js";

@@ -3,10 +3,10 @@ import { go } from "./address.js";
 import { call } from "./api.js";
 import { Door, Form, formOf } from "./door.js";
 import { ask, me } from "./identity.js";
-import { leave } from "./leave.js";
 import { RegisterForm } from "./register.js";
 import { SignInForm } from "./sign_in.js";
 import { Button, Loading, load } from "./ui.js";
+import { leave } from "./ui_leave.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 

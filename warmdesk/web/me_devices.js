@@ -1,9 +1,9 @@
 /* Where I am signed in. */
 import { call, callAll } from "./api.js";
 import { ago, dateTime } from "./format.js";
-import { leave } from "./leave.js";
 import { Section } from "./me_parts.js";
 import { Button, Loading, confirm, load, notice, sayError } from "./ui.js";
+import { leave } from "./ui_leave.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 

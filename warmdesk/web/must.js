@@ -3,8 +3,8 @@ import { call } from "./api.js";
 import { Door, Form, formOf, passwordHint } from "./door.js";
 import { Enrol } from "./factor.js";
 import { me } from "./identity.js";
-import { leave } from "./leave.js";
 import { Button, Field } from "./ui.js";
+import { leave } from "./ui_leave.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 

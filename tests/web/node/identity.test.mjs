@@ -44,6 +44,26 @@ test("an answer that comes late is nobody's, and is not asked again as somebody 
   await good;
 });
 
+test("what was fetched in vain for one person did not fail for the next", async (context) => {
+  const { user } = await import("../../../warmdesk/web/user_store.js");
+  context.after(() => user.stop());
+  const begin = (id) => {
+    signedIn(tokens(id));
+    user.start(new Promise(() => {}));
+  };
+  begin(1);
+  const late = held();
+  answerBy(() => late.answer);
+  const all = [user.fetchProjects(), user.fetchConversations(), user.fetchNotifications()];
+  const ends = all.map((one) => assert.rejects(one, { status: 401 }));
+  await new Promise((done) => setImmediate(done));
+  signedOut();
+  begin(2);
+  late.go({ status: 500 });
+  await Promise.all(ends);
+  assert.deepEqual([user.projectsState.peek(), user.conversationsError.peek(), user.notifications.peek().state], ["loading", null, "new"]);
+});
+
 test("what is begun while nobody is here is not asked as who comes next", async () => {
   signedIn(tokens(1));
   signedOut();
