@@ -42,7 +42,7 @@ async def test_a_page_whose_file_went_with_its_release_is_loaded_anew_once(
     assert [each.removeprefix(visitor.url) for each in loads] == ["/messages"]
     await page.unroute("**/app/*/messages.js")
     await button(page, "Try again").click()
-    await expect(page.get_by_role("heading", name="Messages")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Messages", level=1)).to_be_visible()
     assert len(loads) == 2
 
 
