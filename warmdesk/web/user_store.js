@@ -254,10 +254,8 @@ class UserStore {
     try {
       this.#setProjects(await callAll("/projects?include=here&limit=500"));
     } catch (error) {
-      if (mine === this.#run) {
-        this.projectsError = error;
-        if (this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
-      }
+      this.projectsError = error;
+      if (mine === this.#run && this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
       throw error;
     }
   }
