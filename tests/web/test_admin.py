@@ -114,8 +114,10 @@ async def test_every_setting_can_be_set(visit: Visit) -> None:
     there: set[str] = set()
     for part in ("settings", "mail", "backups"):
         await page.goto(page.url.rpartition("/")[0] + f"/{part}")
-        await expect(page.locator("form [name]").first).to_be_visible()
-        there |= set(await page.locator("form [name]").evaluate_all("all => all.map(e => e.name)"))
+        await expect(page.locator("main form [name]").first).to_be_visible()
+        there |= set(
+            await page.locator("main form [name]").evaluate_all("all => all.map(e => e.name)")
+        )
 
     assert set(FIELDS) <= there
 
