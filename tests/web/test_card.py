@@ -31,6 +31,7 @@ async def test_what_is_written_on_a_card_others_see(
     await page.keyboard.press("Control+Enter")
     await expect(other.locator(".md strong")).to_have_text("squeaks")
     await page.get_by_role("button", name="Add a checklist").click()
+    await expect(dialog(page).locator("input:focus, textarea:focus")).to_be_visible()
     await page.keyboard.type("Oil")
     await page.keyboard.press("Enter")
     await page.keyboard.type("Test")
