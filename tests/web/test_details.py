@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page, Request, Route, expect
 
 from tests.conftest import Board, Wait
-from tests.person import Person
+from tests.person import PASSWORD, Person
 from tests.web.conftest import Visit, by_label
 from tests.web.test_files import HOME, words
 from tests.web.test_losses import hold
@@ -352,3 +352,50 @@ async def test_more_cards_than_one_request_takes_are_changed_together(
         return not await alice.get(f"{board.path}/cards?closed=false&limit=1")
 
     await eventually(all_closed)
+
+
+# Refused, and written again
+
+
+async def test_a_refused_comment_is_edited_with_its_time_beside_what_is_being_written(
+    visit: Visit, board: Board
+) -> None:
+    await board.card("Fix the door")
+    visitor = await visit("alice", "/p/demo/c/DEMO-1")
+    visitor.statuses.add(422)
+    page = visitor.page
+
+    async def refuse(route: Route) -> None:
+        if route.request.method == "POST":
+            await route.fulfill(status=422, json={"error": "no", "code": "unprocessable"})
+        else:
+            await route.continue_()
+
+    await page.route("**/comments", refuse)
+    field = page.get_by_role("textbox", name="Comment on DEMO-1")
+    spent = page.get_by_placeholder("0:30")
+    await field.fill("Oiled it")
+    await spent.fill("1:15")
+    await field.press("Control+Enter")
+    refused = page.locator(".talk-row.refused")
+    await expect(refused).to_be_visible()
+    await expect(spent).to_have_value("")
+    await field.fill("And another thing")
+    await refused.get_by_role("button", name="Edit").click()
+
+    await expect(field).to_have_value("Oiled it\n\nAnd another thing")
+    await expect(spent).to_have_value("1:15")
+
+
+async def test_an_administrator_shows_who_they_are_for_another_address(
+    visit: Visit, root: Person
+) -> None:
+    page = (await visit("root", "/admin")).page
+    own = await root.get("/users/me")
+    await button(page, own["display_name"]).click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("E-mail").fill("root@example.net")
+    await dialog.get_by_label("Current password").fill(PASSWORD)
+    await button(dialog, "Save").click()
+    await expect(dialog.get_by_label("Current password")).to_have_count(0)
+    assert (await root.get("/users/me"))["email"] == "root@example.net"

@@ -14,14 +14,15 @@ const SERVICE = ["metrics", "backup"];
 const SCOPES = { metrics: ["metrics"], backup: ["backup"] };
 
 const startOf = ({ username, email, first_name, last_name, display_name, global_role, is_active, must_change_password }) => ({
-  username, email, first_name, last_name, display_name, global_role, is_active, must_change_password, password: "" });
+  username, email, first_name, last_name, display_name, global_role, is_active, must_change_password, password: "", current_password: "" });
 
 const About = live(({ account, changed }, self) => {
   const form = kept(self, "form", () => startOf(account));
   follow(form, startOf(account));
   const isMe = account.id === me.value?.id;
   const send = async () => {
-    const body = form.changes();
+    const { current_password, ...changes } = form.changes();
+    const body = isMe && "email" in changes ? { ...changes, current_password: current_password ?? "" } : changes;
     const answer = await form.send(() => call("PUT", `/users/${account.id}`, body));
     if (!answer) return;
     form.reset(startOf(answer));
@@ -31,6 +32,8 @@ const About = live(({ account, changed }, self) => {
   return html`<form class="forms" onSubmit=${sends(send)}>
     <div class="forms-row"><${Field} ...${form.field("username")} label=${t("admin.username")} maxlength="50" required autocomplete="off" />
       <${Field} ...${form.field("email")} kind="email" label=${t("admin.email")} maxlength="255" required autocomplete="off" /></div>
+    ${isMe && form.get("email") !== account.email && html`<${Field} ...${form.field("current_password")} kind="password" label=${t("door.current_password")}
+      maxlength="128" autocomplete="current-password" required />`}
     <div class="forms-row"><${Field} ...${form.field("first_name")} label=${t("admin.first_name")} maxlength="100" />
       <${Field} ...${form.field("last_name")} label=${t("admin.last_name")} maxlength="100" /></div>
     <${Field} ...${form.field("display_name")} label=${t("admin.display_name")} maxlength="150" />

@@ -1,7 +1,7 @@
 /* What was said on a card, with the time that went into it, and what happened to it. */
 import { address } from "./address.js";
 import { call } from "./api.js";
-import { minutesOf } from "./days.js";
+import { minutesOf, minutesText } from "./days.js";
 import { duration } from "./format.js";
 import { me } from "./identity.js";
 import { Fact } from "./history.js";
@@ -32,6 +32,9 @@ const Comments = live(({ card, canWrite }, self) => {
     time.value = { text: "", wrong: false };
     return minutes ? { time_spent_minutes: minutes } : {};
   };
+  const putMore = ({ time_spent_minutes: minutes }) => {
+    if (minutes && !time.peek().text) time.value = { text: minutesText(minutes), wrong: false };
+  };
   const path = `${card.path}/comments`;
   self.does ??= {
     send: async (body, { nonce, clientId, ...more }) => {
@@ -56,7 +59,7 @@ const Comments = live(({ card, canWrite }, self) => {
       canEdit=${(message) => canWrite && message.user_id === mine} canRemove=${(message) => canWrite && (message.user_id === mine || board.canManage.value)}
       target=${target} linkOf=${(comment) => cardAt(board.slug, card.facts.peek().key, comment.id)}
       label=${t("card.comment_on", { key: card.facts.value.key })} word=${t("card.send_comment")} uploads=${{ project: board.slug }}
-      tools=${html`<${Time} time=${time} />`} readMore=${readMore} people=${() => [...board.members.peek().values()].map((one) => one.user)}
+      tools=${html`<${Time} time=${time} />`} readMore=${readMore} putMore=${putMore} people=${() => [...board.members.peek().values()].map((one) => one.user)}
       nameOf=${(id) => board.people.get(id)?.display_name} />`;
 });
 

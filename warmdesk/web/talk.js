@@ -63,7 +63,7 @@ function dayName(iso) {
  *   promises; what is absent is not offered. `canEdit(message)`, `canRemove(message)`: in place of "mine".
  * - `canWrite`, and `why` not. `label` of the field, `word` on its button. `enter`: Enter sends, else
  *   Ctrl+Enter. `uploads`: where files go, {project} or {conversation_id}. `tools`: elements in the field's
- *   bar; `readMore()` gives what they say to `send`, false if that is not right.
+ *   bar; `readMore()` gives what they say to `send`, false if that is not right; `putMore(more)` puts it back.
  * - `more()`, `moreAfter()`: fetch what stands before and after; `hasMore`, `hasAfter` say whether there is.
  * - `typing`: [UserRef] who write; `tell()` that I do. `people`: [UserRef] or a function, for @; `find(text)`
  *   → promise of more. `nameOf(id)`.
@@ -113,7 +113,7 @@ export const Talk = live(
         const like = { ...one, user_id: me.value?.id };
         rows.push(html`<${Waiting} key=${one.nonce} one=${one} box=${talk.box} first=${isFirst(like, before)} back=${(back) => {
           talk.box.drop(back.nonce);
-          talk.compose?.put(back.body, back.files);
+          talk.compose?.put(back);
         }} />`);
         before = like;
       }
@@ -143,7 +143,7 @@ export const Talk = live(
   },
 );
 
-const NAMES = ["place", "edit", "remove", "react", "canEdit", "canRemove", "canWrite", "label", "word", "enter", "uploads", "tools", "readMore", "people", "find", "nameOf", "linkOf", "extra", "when"];
+const NAMES = ["place", "edit", "remove", "react", "canEdit", "canRemove", "canWrite", "label", "word", "enter", "uploads", "tools", "readMore", "putMore", "people", "find", "nameOf", "linkOf", "extra", "when"];
 
 function sayTyping(users) {
   const names = users.map((one) => one.display_name.split(" ")[0]);

@@ -38,9 +38,11 @@ export const Compose = live(
       const done = uploads?.list.peek().filter((one) => one.id).map((one) => one.file) ?? [];
       keepDraft(talk.place, text.peek() || done.length ? { text: text.peek(), files: done } : null);
     };
-    self.put = (words, more = []) => {
-      text.value = words;
-      if (uploads && more.length) uploads.list.value = [...uploads.list.peek(), ...more.map((file) => ({ key: `kept.${file.id}`, id: file.id, name: file.filename, size: file.size_bytes, file, part: 1 }))];
+    // Before what is being written.
+    self.put = ({ body, files, more }) => {
+      text.value = [body, text.peek()].filter(Boolean).join("\n\n");
+      talk.putMore?.(more);
+      if (uploads && files.length) uploads.list.value = [...uploads.list.peek(), ...files.map((file) => ({ key: `kept.${file.id}`, id: file.id, name: file.filename, size: file.size_bytes, file, part: 1 }))];
       self.keep();
       self.field?.focus();
     };
