@@ -66,6 +66,10 @@ class Postbox:
     port: int = 0
     began: int = 0
 
+    def to(self, address: str) -> list[Letter]:
+        """What arrived for somebody."""
+        return [letter for letter in self.letters if address in letter.to]
+
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any
     ) -> str:
