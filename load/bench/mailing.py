@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import aiosmtplib
+import asyncpg
 
 from load.bench.asking import ROOT, Office, office
 from load.bench.measure import Meter
@@ -34,6 +35,10 @@ HELD = """
 select count(*) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
     and state <> 'idle' and clock_timestamp() - xact_start > make_interval(secs => $1::float8)
+"""
+QUEUED = """
+insert into mails (kind, user_id, notification_ids)
+select 'news', n.user_id, array[n.id] from notifications as n order by n.id limit $1::integer
 """
 LETTER = "What happened while you were away is told in a line like this one. " * 12
 
@@ -97,6 +102,7 @@ async def mail(run: Run) -> None:
                 base_url="https://desk.example.org", smtp_host="127.0.0.1", smtp_port=box.port
             )
             async with office(run, ours=server) as on:
+                await furnish(run, max(count, FEW))
                 await leave(run, on, box, paced, STEP, "mails a second, 50 ms a mail")
                 await leave(run, on, box, count, 0.0, "mails a second")
                 await hang(run, on, box)
@@ -118,11 +124,21 @@ async def leave(run: Run, on: Office, box: Box, count: int, seconds: float, figu
     run.add(figure, count / seen["seconds"], SENDER)
 
 
+async def furnish(run: Run, count: int) -> None:
+    """So many people who are to be told something; no mail waits yet."""
+    connection = await asyncpg.connect(run.place.dsn("ours"))
+    try:
+        async with connection.transaction():
+            await connection.execute(WAITING, count)
+            await connection.execute("delete from mails")
+        await connection.execute("analyze")
+    finally:
+        await connection.close()
+
+
 async def queue(on: Office, count: int) -> None:
-    """So many mails that are due now, each to somebody else; nothing is left of those before."""
-    await on.ours.fetch("delete from projects where slug = 'mail'")
-    await on.ours.fetch("delete from users where email like 'u%@example.org'")
-    await on.ours.fetch(WAITING, count)
+    """So many mails that are due now, each to somebody else."""
+    await on.ours.fetch(QUEUED, count)
 
 
 async def send(port: int, count: int) -> None:

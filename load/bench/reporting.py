@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import suppress
 
 import asyncpg
 
@@ -20,7 +21,7 @@ from tests.year import ENTRIES, a_year
 
 FEW = 20_000
 VIEWERS = 200
-RATE = 10.0
+RATE = 20.0
 """Events a second on the board."""
 KINDS = {"JSON": "json", "CSV": "csv", "XLSX": "xlsx", "PDF": "pdf"}
 YEAR = "/api/v1/reports/time?from=2026-01-01&to=2026-12-31&group_by=card"
@@ -55,7 +56,9 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
     """Events alone, and the same beside reports of this format."""
     rate, seconds = run.rate or RATE, 3.0 if run.quick else 10.0
     quiet = await on.steadily(rate, seconds)
-    before = most = pss(on.peer.pids())
+    workers = on.peer.pids()
+    before = most = pss(workers)
+    maker = 0
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "load.bench.reader"),
         cwd=ROOT,
@@ -64,6 +67,7 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdin is not None
+    saying = asyncio.create_task(on.steadily(rate, seconds))
     order = {
         "port": on.peer.port,
         "path": f"{YEAR}&format={KINDS[kind]}",
@@ -71,10 +75,12 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
     }
     try:
         process.stdin.write(json.dumps(order).encode() + b"\n")
-        saying = asyncio.create_task(on.steadily(rate, seconds))
         while not saying.done():
             await asyncio.wait([saying], timeout=LOOK_SECONDS)
-            most = max(most, pss(on.peer.pids()))
+            most = max(most, pss(workers))
+            # Whoever makes a file ends with it.
+            with suppress(OSError):
+                maker = max(maker, pss({*on.peer.pids()} - {*workers}))
         busy = await saying
         process.stdin.write(b"stop\n")
         begun = time.monotonic()
@@ -82,6 +88,7 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
         if process.returncode:
             raise RuntimeError(aside.decode().strip())
     finally:
+        saying.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
@@ -90,6 +97,7 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
     run.add(f"{kind} report seconds", seen["seconds"] / seen["count"])
     run.add(f"{kind} report MiB", seen["bytes"] / seen["count"] / MIB)
     run.add(f"MiB more beside {kind} reports", (most - before) / MIB)
+    run.add(f"MiB of who makes {kind}", maker / MIB)
     for share in ("p50", "p99"):
         without, beside_them = quiet[f"{share}_ms"], busy[f"{share}_ms"]
         run.add(f"{share} ms without reports", without)

@@ -128,4 +128,22 @@ async def test_streams_are_measured_beside_sockets(tmp_path: Path) -> None:
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", ["mail", "reports"])
+async def test_what_happens_beside_people_is_measured(scenario: str, tmp_path: Path) -> None:
+    place = tmp_path / "figures.json"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load.bench", scenario, "--viewers", "20", "--quick"),
+        *("--json", str(place)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=TOP,
+    )
+    _, aside = await run.communicate()
+    assert run.returncode == 0, aside.decode()[-3000:]
+    found = json.loads(place.read_text())
+    assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
+
+
 WAYS = ("µs by socket", "µs by stream", "stream / socket")
