@@ -22,6 +22,27 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 LINK = re.compile(r"https?://\S+")
+WAITING = """
+    with people as (
+        insert into users (email, username, password_hash, display_name)
+        select 'u' || n || '@example.org', 'u' || n, 'x', 'Person ' || n
+        from generate_series(1, $1::integer) as n
+        returning id
+    ), project as (
+        insert into projects (name, slug, key_prefix, created_by_id)
+        values ('Mail', 'mail', 'MAIL', 1) returning id
+    ), members as (
+        insert into project_members (project_id, user_id, role)
+        select p.id, u.id, 'member' from people as u, project as p
+    ), told as (
+        insert into notifications (user_id, kind, actor_id, project_id, body)
+        select u.id, 'mention', 1, p.id, 'Look' from people as u, project as p
+        returning id, user_id
+    )
+    insert into mails (kind, user_id, notification_ids)
+    select 'news', t.user_id, array[t.id] from told as t
+"""
+"""People who are members of a project, named there, and each with a mail that waits."""
 
 
 @dataclass
@@ -65,6 +86,10 @@ class Postbox:
     logins: list[tuple[str, str]] = field(default_factory=list)
     port: int = 0
     began: int = 0
+
+    def to(self, address: str) -> list[Letter]:
+        """What arrived for somebody."""
+        return [letter for letter in self.letters if address in letter.to]
 
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: Any

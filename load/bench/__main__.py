@@ -15,7 +15,16 @@ from typing import Any
 
 import uvloop
 
-from load.bench import asking, backing, borrowed, growing, uploading, viewing
+from load.bench import (
+    asking,
+    backing,
+    borrowed,
+    growing,
+    mailing,
+    reporting,
+    uploading,
+    viewing,
+)
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Goal
 from load.bench.measure import opened_place
 from load.bench.run import Run
@@ -27,6 +36,8 @@ SCENARIOS = {
     **uploading.SCENARIOS,
     **backing.SCENARIOS,
     **growing.SCENARIOS,
+    **mailing.SCENARIOS,
+    **reporting.SCENARIOS,
     **borrowed.SCENARIOS,
 }
 
@@ -79,6 +90,8 @@ async def measure(options: argparse.Namespace) -> Run:
                 **uploading.SCENARIOS,
                 **backing.SCENARIOS,
                 **growing.SCENARIOS,
+                **mailing.SCENARIOS,
+                **reporting.SCENARIOS,
             }
         for name, scenario in chosen.items():
             run.say(f"{name}:")

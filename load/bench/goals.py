@@ -308,4 +308,26 @@ GOALS = (
             Bound("backup MiB of memory", 64.0),
         ),
     ),
+    Goal(
+        25,
+        "mail",
+        "mails that wait, against a program that only sends; a mail server that hangs",
+        (
+            Bound("mails a second, 50 ms a mail", 0.8, ("aiosmtplib",), at_least=True),
+            Bound("connections that a hung mail server holds", 0.0),
+        ),
+    ),
+    Goal(
+        26,
+        "reports",
+        "events on a board beside reports of a year with 200,000 entries",
+        tuple(
+            bound
+            for kind in ("JSON", "CSV", "XLSX", "PDF")
+            for bound in (
+                Bound(f"p99 beside {kind} reports / without", 1.2),
+                Bound(f"MiB more beside {kind} reports", 16.0),
+            )
+        ),
+    ),
 )

@@ -6,6 +6,7 @@ one board and in conversations, lets abusers loose beside them, and breaks one t
 The checkers of `tests.checkers` watch all the time. At the end it prints figures; the exit status
 is 1 when a promise was broken.
 
-Read `world` (what runs), `seats`, `people` and `talkers` (who works), `texts` (what they write),
-`abusers` (who harms them), `faults` (what breaks), `report` (what is promised).
+Read `world` (what runs), `seats`, `people` and `talkers` (who works), `ends` (who loses all
+rights), `texts` (what they write), `abusers` (who harms them), `faults` (what breaks), `report`
+(what is promised).
 """

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from load.soak.abusers import ACCOUNTS, EDITOR, SITTER, STREET, Abusers
+from load.soak.ends import DEACTIVATED, TENANT, UNMADE, Ends, seated, watched
 from load.soak.seats import PATIENCE, SLUG, Figures, Json, Pen, Phase, Seat, StreamSeat
 from load.soak.talkers import Talk
 from load.soak.texts import DESCRIPTION, ITEM, MESSAGE, TITLE, text
@@ -28,7 +29,7 @@ from tests.checkers.logs import Logs
 from tests.checkers.mirror import fetch, shown
 from tests.checkers.presence import Presence
 from tests.checkers.private import Private
-from tests.checkers.revoked import Revoked, Watch
+from tests.checkers.revoked import Revoked
 from tests.checkers.stranger import Stranger
 from tests.checkers.streams import Streams
 from tests.checkers.unread import Unread
@@ -97,8 +98,8 @@ class Size:
             ("talker", self.talkers),
         ):
             names += [f"{role}-{number}" for number in range(1, count + 1)]
-        names += ["leaver", "removed", "deactivated", "demoted", *ACCOUNTS]
-        return {"root": "admin", WATCHER: "metrics"} | dict.fromkeys(names, "user")
+        names += ["leaver", "removed", DEACTIVATED, "demoted", TENANT, *ACCOUNTS]
+        return {"root": "admin", UNMADE: "admin", WATCHER: "metrics"} | dict.fromkeys(names, "user")
 
 
 class Team:
@@ -118,6 +119,7 @@ class Team:
         self.seats: list[Seat] = []
         self.own_seats: list[Seat] = []
         self.talk = Talk(self)
+        self.ends = Ends(self)
         self.cards: dict[str, list[int]] = {SLUG: [], STREET: []}
         """Those that writers made, and have not deleted."""
         self.mirrors: list[tuple[Accompanied, asyncio.Task[None]]] = []
@@ -145,7 +147,7 @@ class Team:
             await connection.close()
         await self._sign_in_all()
         olga = await self.client("olga", world.hosts[0])
-        here = set(size.people) - {"root", "olga", "eve", WATCHER, *ACCOUNTS}
+        here = set(size.people) - {"root", "olga", "eve", WATCHER, TENANT, UNMADE, *ACCOUNTS}
         neighbours = {name for name in here if name.startswith("neighbour")}
         board = await self._found(olga, SLUG, here - neighbours)
         street = await self._found(olga, STREET, neighbours | {EDITOR, SITTER})
@@ -155,7 +157,7 @@ class Team:
             for slug, each in ((SLUG, board), (STREET, street))
         }
         self.worked: collections.Counter[str] = collections.Counter()
-        self.named = sorted(here - neighbours - {"deactivated"} | {"eve", "root"})
+        self.named = sorted(here - neighbours - {DEACTIVATED} | {"eve", "root"})
         self.stranger.client = await self.client("eve", world.hosts[-1])
         for number in range(1, size.mirrors + 1):
             client = await self.client(f"mirror-{number}", self.host(number))
@@ -188,7 +190,7 @@ class Team:
         for number in range(1, size.joiners + 1):
             self._start(self._join(f"joiner-{number}"))
         self._start(self.stranger.run(self.over))
-        acts = [self._log_out, self._be_removed, self._be_deactivated, self._be_demoted]
+        acts = [self._log_out, self._be_removed, self._be_demoted, self.ends.go_on]
         for act in [*acts, *([self._show_out] if self.abusers else [])]:
             self._start(self._again_and_again(act))
 
@@ -579,15 +581,6 @@ class Team:
                     pass
             await asyncio.sleep(self.chance.uniform(1, 4))
 
-    @asynccontextmanager
-    async def _watched(self, *clients: Pen) -> AsyncIterator[Watched]:
-        """A seat for each client, present; they leave for good afterwards."""
-        watched = Watched(self, clients)
-        try:
-            yield watched
-        finally:
-            await watched.end()
-
     async def _log_out(self) -> None:
         async with AsyncExitStack() as stack:
             clients = []
@@ -597,21 +590,21 @@ class Team:
             await clients[0].sign_in()
             for client in clients[1:]:
                 client.token = clients[0].token
-            async with self._watched(*clients) as watched:
-                await watched.present()
+            async with watched(self, seated(self, clients)) as those:
+                await those.present()
                 body = {"refresh_token": clients[0].refresh_token}
                 await clients[0].post("/auth/logout", body)
-                await watched.judge("logout")
+                await those.judge("logout")
 
     async def _be_removed(self) -> None:
         olga = await self.client("olga", self.chance.choice(self.world.hosts))
         clients = [await self.client("removed", host) for host in self.world.hosts]
         # The last time it may have stayed unknown whether he became a member again.
         await self._bring_back(olga, SLUG, "removed")
-        async with self._watched(*clients) as watched:
-            await watched.present()
+        async with watched(self, seated(self, clients)) as those:
+            await those.present()
             if await self._remove(olga, SLUG, "removed"):
-                await watched.judge("removed")
+                await those.judge("removed")
 
     async def _remove(self, olga: Pen, slug: str, username: str) -> bool:
         """False when an earlier removal, never answered, was carried out late."""
@@ -656,29 +649,12 @@ class Team:
                 pass
             await asyncio.sleep(0.2)
 
-    async def _be_deactivated(self) -> None:
-        root = await self.client("root", self.chance.choice(self.world.hosts))
-        async with AsyncExitStack() as stack:
-            clients = []
-            for host in self.world.hosts:
-                browser = self.stranger_to("deactivated", host)
-                clients.append(await stack.enter_async_context(browser))
-                await browser.sign_in()
-            async with self._watched(*clients) as watched:
-                await watched.present()
-                path = f"/users/{self.world.ids['deactivated']}"
-                try:
-                    await root.put(path, {"is_active": False})
-                    await watched.judge("deactivated")
-                finally:
-                    await root.put(path, {"is_active": True})
-
     async def _be_demoted(self) -> None:
         olga = await self.client("olga", self.chance.choice(self.world.hosts))
         client = await self.client("demoted", self.chance.choice(self.world.hosts))
         path = f"/projects/{SLUG}/members/{self.world.ids['demoted']}"
-        async with self._watched(client) as watched:
-            await watched.present()
+        async with watched(self, seated(self, [client])) as those:
+            await those.present()
             await olga.put(path, {"role": "viewer"})
             name = f"demoted {uuid.uuid4().hex}"
             self.ledger.asked("message", name)
@@ -786,57 +762,3 @@ class Team:
             await connection.close()
         self.revoked.finish()
         self.logs.finish()
-
-
-class Watched:
-    """Seats of somebody whose rights will be taken away."""
-
-    def __init__(self, team: Team, clients: tuple[Pen, ...]) -> None:
-        self.team = team
-        self.seats = [
-            kind(
-                team, client, f"{client.username} {uuid.uuid4().hex[:6]}", shown=False, steady=False
-            )
-            for client, kind in zip(clients, itertools.cycle((Seat, StreamSeat)), strict=False)
-        ]
-        self.visits = [asyncio.create_task(seat.visit()) for seat in self.seats]
-
-    async def present(self) -> None:
-        """Each has said hello, or could not come."""
-        await until(
-            lambda: all(s.here or v.done() for s, v in zip(self.seats, self.visits, strict=True)),
-            limit=PATIENCE,
-        )
-
-    async def judge(self, kind: str) -> None:
-        """The right is gone now: what comes from here on is judged."""
-        now = time.monotonic()
-        for seat, visit in zip(self.seats, self.visits, strict=True):
-            if visit.done() or not seat.here:
-                continue
-            watch = self.team.revoked.act(kind, seat.user_id, at=now)
-            seat.on_frame = self._unless_excused(watch, watch.frame)
-            seat.on_closed = self._unless_excused(watch, watch.closed)
-        await asyncio.wait(self.visits, timeout=20)
-
-    def _unless_excused(self, watch: Watch, judge: Callable[[Any], None]) -> Callable[[Any], None]:
-        """What happens while nobody can tell the host is not judged, nor what follows."""
-
-        def judged(seen: Any) -> None:
-            watches = self.team.revoked.watches
-            if self.team.late_excused and watch in watches:
-                watches.remove(watch)
-            if watch in watches:
-                judge(seen)
-
-        return judged
-
-    async def end(self) -> None:
-        for seat in self.seats:
-            if seat.socket is not None:
-                await seat.socket.close()
-        for visit in self.visits:
-            visit.cancel()
-        await asyncio.gather(*self.visits, return_exceptions=True)
-        for seat in self.seats:
-            await seat._end()

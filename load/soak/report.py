@@ -229,7 +229,8 @@ def figures(team: Team, course: Course) -> str:
         f"presence       right after at most {max(settled, default=0.0):.1f} s"
         f" ({len(settled)} looks), {presence.false_leaves} false leaves,"
         f" {presence.excused_leaves} explained by faults, {presence.doubled} doubled",
-        f"revoked        {len(team.revoked.seconds)} times, silent after at most {silence:.2f} s",
+        f"revoked        {len(team.revoked.seconds)} times, silent after at most {silence:.2f} s;"
+        f" {team.revoked.asked} questions and {team.revoked.mails} mails after it",
         f"stranger       {team.stranger.tried.total()} tries, {team.stranger.count} successes",
         f"oldest worker  memory {memory:+.1%}, open files {files:+d}"
         f" over {len(course.samples)} looks",

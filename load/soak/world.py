@@ -1,4 +1,6 @@
-"""What runs in a soak: PostgreSQL, Valkey, and hosts that reach them only through bad networks."""
+"""What runs in a soak: PostgreSQL, Valkey, a mail server, and hosts that reach the first two only
+through bad networks.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from tests.journeys.conftest import Process
 from tests.journeys.proxy import FAIR, Weather
 from tests.journeys.running import is_gone
 from tests.person import PASSWORD
+from tests.postbox import Postbox, postbox
 from warmdesk.auth import passwords
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
@@ -71,6 +74,7 @@ class World:
         self.postgres = Postgres(self.base / "p", connections=200)
         self.valkey = Valkey(self.base / "v")
         self.hosts: list[Host] = []
+        self.box = Postbox()
         self.ids: dict[str, int] = {}
         self._open = AsyncExitStack()
 
@@ -86,6 +90,7 @@ class World:
         await self._end()
 
     async def _start(self) -> None:
+        self.box = self._open.enter_context(postbox())
         self.postgres.start()
         self.valkey.start()
         await migrate(self.postgres.dsn, erasing=ERASING)
@@ -110,6 +115,9 @@ class World:
                 workers=self.count,
                 database_url=f"postgresql://warmdesk@/warmdesk?host={host}&port={asked['port']}",
                 redis_url=f"unix://{quote(bus.listen)}",
+                base_url="https://desk.example.org",
+                smtp_host="127.0.0.1",
+                smtp_port=self.box.port,
                 **self.settings,
             )
             self.hosts.append(Host(number, process, bus, database))

@@ -13,7 +13,8 @@ from tests.checkers.cry import Checker
 
 WITHIN = 2.0
 REMOVED, LOGOUT, DEACTIVATED, DEMOTED = "removed", "logout", "deactivated", "demoted"
-ENDS = (REMOVED, LOGOUT, DEACTIVATED)
+UNMADE, PURGED, DELETED = "no administrator", "project purged", "account purged"
+ENDS = (REMOVED, LOGOUT, DEACTIVATED, UNMADE, PURGED, DELETED)
 # Rights in a project are read in the transaction of each change.
 AT_ONCE = (REMOVED, DEMOTED)
 
@@ -21,23 +22,31 @@ Json = dict[str, Any]
 
 
 class Revoked(Checker):
-    """All revocations of a run. `seconds`: from the answer to the last frame or the closing."""
+    """All revocations of a run. `seconds`: from the answer to the last frame or the closing.
+    `asked` and `mails`: how many questions and mails there were after it, which are in vain.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
         self.watches: list[Watch] = []
+        self.asked = self.mails = 0
 
     def act(self, kind: str, user_id: int, at: float | None = None, *, sockets: int = 1) -> Watch:
-        """The answer to a revocation came `at` (monotonic seconds): removed, logout, deactivated
-        or demoted. `sockets`: how many this user still has open that it must end. A removal ends
-        those on the project; what the user's own socket hears is another matter.
+        """The answer to a revocation came `at` (monotonic seconds): one of `ENDS`, or demoted.
+        `sockets`: how many this user still has open that it must end. A removal ends those on the
+        project, and so does a purge of it; what the user's own socket hears is another matter.
         """
         watch = Watch(self, kind, user_id, time.monotonic() if at is None else at, sockets)
         self.watches.append(watch)
         if not watch.open:
             watch.finish()
         return watch
+
+    def outlived(self, kind: str, user_id: int, what: str, seconds: float) -> None:
+        """What needs the right was done for who lost it, so long after the answer."""
+        if seconds > WITHIN:
+            self.cry(f"user {user_id}, {kind}: {what} {seconds:.1f} s after the answer")
 
     def finish(self) -> None:
         """The run is over: whatever should have ended has."""

@@ -15,29 +15,7 @@ import pytest
 from tests.conftest import until
 from tests.journeys.conftest import Start
 from tests.journeys.running import is_gone
-from tests.postbox import Postbox, postbox
-
-WAITING = """
-    with people as (
-        insert into users (email, username, password_hash, display_name)
-        select 'u' || n || '@example.org', 'u' || n, 'x', 'Person ' || n
-        from generate_series(1, $1::integer) as n
-        returning id
-    ), project as (
-        insert into projects (name, slug, key_prefix, created_by_id)
-        values ('Mail', 'mail', 'MAIL', 1) returning id
-    ), members as (
-        insert into project_members (project_id, user_id, role)
-        select p.id, u.id, 'member' from people as u, project as p
-    ), told as (
-        insert into notifications (user_id, kind, actor_id, project_id, body)
-        select u.id, 'mention', 1, p.id, 'Look' from people as u, project as p
-        returning id, user_id
-    )
-    insert into mails (kind, user_id, notification_ids)
-    select 'news', t.user_id, array[t.id] from told as t
-"""
-"""People who are members of a project, named there, and each with a mail that waits."""
+from tests.postbox import WAITING, Postbox, postbox
 
 
 def has_begun(box: Postbox, number: int) -> bool:

@@ -60,7 +60,7 @@ def test_the_worst_peer_decides_and_who_is_missing_never_helps(
 
 
 def test_every_goal_has_its_scenario() -> None:
-    assert [goal.number for goal in GOALS] == list(range(1, 25))
+    assert [goal.number for goal in GOALS] == list(range(1, 27))
     assert [goal.scenario for goal in GOALS] == list(dict.fromkeys(g.scenario for g in GOALS))
     assert {goal.scenario for goal in GOALS} == SCENARIOS.keys() - borrowed.SCENARIOS
 
@@ -125,6 +125,24 @@ async def test_streams_are_measured_beside_sockets(tmp_path: Path) -> None:
     assert run.returncode == 0, aside.decode()[-3000:]
     found = json.loads(place.read_text())
     assert all(found["figures"][f"a delivery, {way}"][OURS] > 0 for way in WAYS)
+    assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", ["mail", "reports"])
+async def test_what_happens_beside_people_is_measured(scenario: str, tmp_path: Path) -> None:
+    place = tmp_path / "figures.json"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load.bench", scenario, "--viewers", "20", "--quick"),
+        *("--json", str(place)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=TOP,
+    )
+    _, aside = await run.communicate()
+    assert run.returncode == 0, aside.decode()[-3000:]
+    found = json.loads(place.read_text())
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
 
 

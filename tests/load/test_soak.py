@@ -10,25 +10,33 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from load.soak import abusers, report, texts
+from load.soak import ends as soak_ends
 from load.soak.abusers import Abusers
+from load.soak.ends import ACCOUNT, DEACTIVATED, TENANT, UNMADE, Ends
 from load.soak.faults import FAULTS, plan
 from load.soak.people import Size, Team
 from load.soak.report import Course, Sample
 from load.soak.seats import SLUG, Pen, Seat, StreamSeat
-from load.soak.world import World
+from load.soak.world import Host, World
 from tests import pace
 from tests.conftest import Door, until
 from tests.journeys.running import children, is_gone
 from tests.person import Person
+from tests.postbox import postbox
+from warmdesk.changes import accounts
 from warmdesk.http import streams
+from warmdesk.realtime.change import Change
+from warmdesk.realtime.control import Control
+from warmdesk.rest import administration
 
 TOP = Path(__file__).parents[2]
 
@@ -187,6 +195,88 @@ async def test_a_viewer_by_stream_is_checked_as_one_by_socket(
     assert bool(team.streams.count) == is_wrong
     assert team.streams.resumed == (0 if is_wrong else 2)
     assert team.streams.lost + team.streams.doubled + team.streams.swapped == 0
+
+
+@pytest.fixture
+async def ends(
+    team: Team,
+    door: Door,
+    olga: Person,
+    root: Person,
+    connection: Any,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Ends]:
+    """The soak's people on a server of this test's, which mails."""
+    monkeypatch.setattr(soak_ends, "CLOSED_SECONDS", 3.0)
+    await olga.post("/projects", {"name": SLUG.title()})
+    for username, role in ((TENANT, "user"), (UNMADE, "admin"), (DEACTIVATED, "user")):
+        await connection.execute(ACCOUNT, username, "olga")
+        await connection.execute(
+            "update users set global_role = $2 where username = $1", username, role
+        )
+    await olga.post(f"/projects/{SLUG}/members", {"username": DEACTIVATED, "role": "member"})
+    rows = await connection.fetch("select username, id from users")
+    team.world.ids = dict(rows)
+    team.world.hosts = [Host(1, door, None, None)]  # type: ignore[arg-type]
+    team.world.postgres = SimpleNamespace(dsn=database_url)  # type: ignore[assignment]
+    with postbox() as box:
+        team.world.box = box
+        mail = {"smtp_host": "127.0.0.1", "smtp_port": box.port}
+        await root.put("/admin/system-settings", mail)
+        async with team._open:
+            yield team.ends
+
+
+ENDS = ("purge_project", "unmake", "purge_account", "deactivate")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.settings(base_url="https://desk.example.org")
+@pytest.mark.parametrize("name", ENDS)
+async def test_nothing_outlives_the_rights_of_somebody(name: str, ends: Ends) -> None:
+    revoked = ends.team.revoked
+    await getattr(ends, name)()
+    revoked.finish()
+    revoked.whole()
+    assert revoked.asked > 1
+    assert revoked.mails == 1
+
+
+ALL = {"purge_project": 3, "unmake": 2, "purge_account": 2, "deactivate": 4}
+"""Sockets and streams of each."""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.settings(base_url="https://desk.example.org")
+@pytest.mark.parametrize("name", ENDS)
+async def test_whatever_outlives_the_rights_of_somebody_is_found(
+    name: str, ends: Ends, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server says that the right is gone, and leaves it."""
+
+    async def nothing(*given: Any, **more: Any) -> None:
+        pass
+
+    async def project_is_back(*given: Any) -> None:
+        await connection.execute("update projects set is_archived = false")
+
+    async def account_is_back(change: Change, before: Any) -> None:
+        await change.connection.execute("update users set deleted_at = null")
+
+    monkeypatch.setattr(Control, "_end", lambda control, *given: None)
+    monkeypatch.setattr(administration, "purge", project_is_back)
+    monkeypatch.setattr(accounts, "purge", account_is_back)
+    monkeypatch.setattr(accounts, "end_sessions", nothing)
+    if name in ("unmake", "deactivate"):
+        monkeypatch.setattr(accounts, "rewrite", nothing)
+    revoked = ends.team.revoked
+    await getattr(ends, name)()
+    revoked.finish()
+    told = "\n".join(revoked.broken)
+    assert told.count("a socket was closed with ") == ALL[name], told
+    assert told.count(": GET /") == revoked.asked > 1, told
+    assert told.count(": a mail left for ") == 1, told
 
 
 def test_what_people_write_has_every_size_up_to_the_limits() -> None:
