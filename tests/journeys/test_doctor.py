@@ -29,6 +29,7 @@ from tests.journeys.test_refused_servers import listening, pooler, relay
 from tests.journeys.test_sentinel import Node, Watched
 from tests.postbox import postbox, silent
 from tests.test_documents import parsed, rows
+from warmdesk import server
 from warmdesk.config import Settings
 from warmdesk.db import installation
 from warmdesk.db.queries import sql
@@ -38,6 +39,7 @@ from warmdesk.doctor.mail import mail
 from warmdesk.doctor.postgresql import postgresql
 from warmdesk.doctor.redis import redis as redis_check
 from warmdesk.embedded import Valkey
+from warmdesk.listeners import StartError
 from warmdesk.schemas.settings import SystemSettings
 
 pytestmark = pytest.mark.timeout(120)
@@ -336,11 +338,37 @@ async def test_text_that_is_not_utf8(servers: Servers, keeper: Any) -> None:
     options = "template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     await keeper.execute(f"create database askii {options}")
     try:
-        findings = await found(postgresql(Settings(database_url=servers.dsn("askii"))))
-    finally:
+        settings = Settings(database_url=servers.dsn("askii"))
+        findings = await found(postgresql(settings))
+        with pytest.raises(StartError) as refused:
+            await asyncio.to_thread(server.prepare_database, settings)
+        assert the(findings, "keeps text as SQL_ASCII").verdict is WRONG
+        assert the(findings, "migrations wait, from 0001_feeds.sql on").verdict is WARNING
+        advice = the(findings, "keeps text as SQL_ASCII").do.partition(": ")[2]
+        assert str(refused.value).endswith(
+            f"it keeps text as SQL_ASCII; make another with: {advice}"
+        )
         await keeper.execute("drop database askii with (force)")
-    assert the(findings, "keeps text as SQL_ASCII").verdict is WRONG
-    assert the(findings, "migrations wait, from 0001_feeds.sql on").verdict is WARNING
+        await keeper.execute(advice)
+        assert "keeps text as" not in " ".join(map(str, await found(postgresql(settings))))
+        await asyncio.to_thread(server.prepare_database, settings)
+    finally:
+        await keeper.execute("drop database if exists askii with (force)")
+
+
+async def test_a_server_whose_role_may_not_says_where_to_look(
+    servers: Servers, keeper: Any
+) -> None:
+    """Since PostgreSQL 15 only the owner of a database may make tables in it."""
+    await keeper.execute("create role guest login")
+    await keeper.execute("create database foreign_one template template0")
+    try:
+        dsn = servers.dsn("foreign_one").replace("//warmdesk@", "//guest@")
+        with pytest.raises(StartError, match='"warmdesk doctor" says which rights its role needs'):
+            await asyncio.to_thread(server.prepare_database, Settings(database_url=dsn))
+    finally:
+        await keeper.execute("drop database foreign_one with (force)")
+        await keeper.execute("drop role guest")
 
 
 async def test_too_many_workers(empty_database_url: str) -> None:
