@@ -303,13 +303,8 @@ async def _check_texts(connection: Any) -> None:
     if row["encoding"] != "UTF8":
         raise NotUsable(
             "the database in WARMDESK_DATABASE_URL cannot be used: it keeps text as"
-            f" {row['encoding']}; make another with: {creating(row['database'], row['role'])}"
+            f" {row['encoding']}; make another with: {row['creating']}"
         )
-
-
-def creating(database: str, role: str) -> str:
-    """The statement that makes the database that a role needs."""
-    return f'create database "{database}" owner "{role}" encoding \'UTF8\' template template0'
 
 
 def check_authority(dsn: str) -> None:

@@ -15,7 +15,7 @@ from warmdesk.db.migrations import MigrationError, missing
 from warmdesk.db.pool import BROKEN, LimitsRefused, check_limits
 from warmdesk.db.queries import sql
 from warmdesk.doctor import SECONDS, Findings, Teller, leave
-from warmdesk.server import SPARE_CONNECTIONS, check_authority, connections, creating, reason
+from warmdesk.server import SPARE_CONNECTIONS, check_authority, connections, reason
 
 OLDEST = (15, 0)
 SLOW_COMMIT, COMMITS = 0.02, 15
@@ -90,7 +90,7 @@ async def _standing(connection: Any) -> Findings:
     if row["encoding"] != "UTF8":
         yield TELL.wrong(
             f"the database keeps text as {row['encoding']}",
-            f"make another with: {creating(row['database'], row['role'])}",
+            f"make another with: {row['creating']}",
         )
     if row["collation"] != row["collation_now"]:
         yield TELL.wrong(
