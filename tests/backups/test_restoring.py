@@ -96,10 +96,11 @@ async def test_a_backup_is_tried_by_who_may_and_where_text_is_kept_as_here(
     """A cluster may keep it otherwise: in the locale C it would be SQL_ASCII."""
     archive = tmp_path / (await make(settings, tmp_path, include_files=False)).filename
     name = "plain"
-    kept = "encoding 'UTF8' locale_provider libc lc_collate 'POSIX' lc_ctype 'POSIX'"
+    kept = "encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'"
     await keeper.execute(f"create database {name} {kept} template template0")
     connection = await asyncpg.connect(servers.dsn(name))
     scratch = await sql.backups.scratch(connection, number=7)
+    assert " encoding 'UTF8' lc_collate 'C' lc_ctype 'C' " in scratch["make"]
     await keeper.execute(scratch["make"])
     try:
         ways = await keeper.fetch(
