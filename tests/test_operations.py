@@ -179,9 +179,8 @@ RUN = {
     "set KEY VALUE": "test_commands",
     "warmdesk reset-password": "test_commands",
     "warmdesk reset-password NAME --disable-mfa": "test_commands",
-    "create role warmdesk login password '…'; create database warmdesk owner warmdesk": (
-        "test_statements"
-    ),
+    "create role warmdesk login password '…'; create database warmdesk owner warmdesk"
+    " encoding 'UTF8' template template0": "test_statements",
     "select project_id, name, url from outgoing_webhooks where parked_at is not null": (
         "test_statements"
     ),

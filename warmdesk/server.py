@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -280,6 +281,8 @@ async def check_predecessors(settings: Settings, beside: str) -> None:
     connection = await connect(settings.database_url, timeout=10)
     try:
         waiting, _ = await missing(connection)
+        if waiting and waiting[0].version == 1:
+            await _check_texts(connection)
         serving = {row["version"] for row in await sql.server.serving(connection)}
     finally:
         await connection.close()
@@ -292,6 +295,16 @@ async def check_predecessors(settings: Settings, beside: str) -> None:
                 f" WarmDesk {one.oldest_program()} first on all hosts, or stop all servers and"
                 " start them"
             )
+
+
+async def _check_texts(connection: Any) -> None:
+    """See that a database that has nothing yet can keep every text, while that can be mended."""
+    row = await sql.doctor.standing(connection)
+    if row["encoding"] != "UTF8":
+        raise NotUsable(
+            "the database in WARMDESK_DATABASE_URL cannot be used: it keeps text as"
+            f" {row['encoding']}; make another with: {row['creating']}"
+        )
 
 
 def check_authority(dsn: str) -> None:
@@ -373,6 +386,11 @@ def _telling_of_the_database() -> Iterator[None]:
         raise NotUsable(
             f"the database in WARMDESK_DATABASE_URL cannot be used: {error}, as with PgBouncer;"
             " name PostgreSQL itself, for WarmDesk keeps pools of its own"
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NotUsable(
+            f"the database in WARMDESK_DATABASE_URL cannot be used: {reason(error)};"
+            ' "warmdesk doctor" says which rights its role needs'
         ) from None
     except (*STARTING, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise NotUsable(

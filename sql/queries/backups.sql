@@ -179,12 +179,22 @@ where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.
 select pg_advisory_lock(x'77645643'::integer, :number::integer);
 
 -- name: scratch -> one, by key
--- The name of a database beside this one, and how it is made and taken away.
+-- The name of a database beside this one, and how it is made and taken away. It keeps text as this one, which need not be as the
+-- cluster does.
 select
-    s.name, format('create database %I template template0', s.name) as make,
-    format('drop database if exists %I with (force)', s.name) as drop
+    s.name,
+    format('create database %I %stemplate template0', s.name, s.text) as make,
+    format('drop database if exists %I with (force)', s.name) as drop,
+    current_user as role
 from (
-    select 'warmdesk_verify_' || d.oid || '_' || lpad(to_hex(:number::integer), 8, '0') as name from pg_database as d
+    select
+        'warmdesk_verify_' || d.oid || '_' || lpad(to_hex(:number::integer), 8, '0') as name,
+        case
+            when pg_encoding_to_char(d.encoding) = 'UTF8'
+                then format('encoding ''UTF8'' lc_collate %L lc_ctype %L ', d.datcollate, d.datctype)
+            else ''
+        end as text
+    from pg_database as d
     where d.datname = current_database()
 ) as s;
 

@@ -9,6 +9,7 @@ select
     current_setting('synchronous_commit') as synchronous_commit,
     current_database() as database,
     current_user as role,
+    format('create database %I owner %I encoding ''UTF8'' template template0', current_database(), current_user) as creating,
     current_schema() as schema,
     coalesce(has_schema_privilege(current_schema(), 'create'), false) as creates,
     (select has_language_privilege(l.oid, 'usage') from pg_language as l where l.lanname = 'plpgsql') as plpgsql,
@@ -44,3 +45,15 @@ select coalesce(max(e.id), 0) from login_events as e where e.event = 'login_fail
 -- From where a sign-in came that failed after such a line.
 select e.ip from login_events as e
 where e.event = 'login_failed' and e.user_id is null and e.id > :after::bigint and e.user_agent = :agent::text;
+
+-- name: other_hosts -> value, by key
+-- From how many addresses but ours programs serve this database.
+select count(distinct a.client_addr)
+from pg_stat_activity as a
+where a.datname = current_database() and a.application_name ~ '^warmdesk [0-9]'
+    and a.client_addr is distinct from inet_client_addr()
+    and greatest(a.query_start, a.state_change) > clock_timestamp() - interval '1 minute';
+
+-- name: newest_files -> many, by key
+-- The names under which the files are kept that came last.
+select a.stored_name as name from attachments as a order by a.id desc limit :limit::integer;

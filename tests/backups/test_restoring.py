@@ -90,6 +90,44 @@ async def test_a_backup_makes_an_empty_installation_the_same(
     assert done.carried_over == {"sessions": 0, "keys": 0, "members": 0, "users": 0}
 
 
+async def test_a_backup_is_tried_by_who_may_and_where_text_is_kept_as_here(
+    servers: Servers, keeper: Any, settings: Settings, board: Board, tmp_path: Path
+) -> None:
+    """A cluster may keep it otherwise: in the locale C it would be SQL_ASCII."""
+    archive = tmp_path / (await make(settings, tmp_path, include_files=False)).filename
+    name = "plain"
+    kept = "encoding 'UTF8' locale_provider libc lc_collate 'C' lc_ctype 'C'"
+    await keeper.execute(f"create database {name} {kept} template template0")
+    connection = await asyncpg.connect(servers.dsn(name))
+    scratch = await sql.backups.scratch(connection, number=7)
+    assert " encoding 'UTF8' lc_collate 'C' lc_ctype 'C' " in scratch["make"]
+    await keeper.execute(scratch["make"])
+    try:
+        ways = await keeper.fetch(
+            "select encoding, datcollate, datctype from pg_database where datname = any($1)",
+            [name, scratch["name"]],
+        )
+        assert len(ways) == 2
+        assert ways[0] == ways[1]
+    finally:
+        await connection.close()
+        await keeper.execute(scratch["drop"])
+        await keeper.execute(f"drop database {name}")
+
+    role = f"reader_{os.getpid()}"
+    await keeper.execute(f"create role {role} login in role pg_read_all_data")
+    try:
+        poor = replace(
+            settings, database_url=settings.database_url.replace("//warmdesk@", f"//{role}@")
+        )
+        with pytest.raises(Unavailable, match=f'alter role "{role}" createdb, or verify it on'):
+            await verify(poor, archive)
+        await keeper.execute(f'alter role "{role}" createdb')
+        assert (await verify(poor, archive)).faults == []
+    finally:
+        await keeper.execute(f"drop role {role}")
+
+
 OLD = [9, 19, 26, 33, 40]
 OLD_ROWS = """
 insert into users (email, username, password_hash, display_name, global_role)

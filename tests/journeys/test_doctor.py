@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import redis.asyncio
 import trustme
@@ -27,17 +28,24 @@ from tests.journeys.proxy import Proxy
 from tests.journeys.running import SECRETS, Running, command, variables
 from tests.journeys.test_refused_servers import listening, pooler, relay
 from tests.journeys.test_sentinel import Node, Watched
+from tests.person import Person
 from tests.postbox import postbox, silent
 from tests.test_documents import parsed, rows
+from tests.uploads import upload
+from warmdesk import server
 from warmdesk.config import Settings
 from warmdesk.db import installation
+from warmdesk.db.migrations import migrate
 from warmdesk.db.queries import sql
 from warmdesk.doctor import Finding, Findings, Verdict, host
+from warmdesk.doctor.files import files
 from warmdesk.doctor.front import front, judge_address
 from warmdesk.doctor.mail import mail
 from warmdesk.doctor.postgresql import postgresql
 from warmdesk.doctor.redis import redis as redis_check
 from warmdesk.embedded import Valkey
+from warmdesk.listeners import StartError
+from warmdesk.realtime.events import ERASING
 from warmdesk.schemas.settings import SystemSettings
 
 pytestmark = pytest.mark.timeout(120)
@@ -336,11 +344,37 @@ async def test_text_that_is_not_utf8(servers: Servers, keeper: Any) -> None:
     options = "template template0 encoding 'SQL_ASCII' locale_provider libc locale 'C'"
     await keeper.execute(f"create database askii {options}")
     try:
-        findings = await found(postgresql(Settings(database_url=servers.dsn("askii"))))
-    finally:
+        settings = Settings(database_url=servers.dsn("askii"))
+        findings = await found(postgresql(settings))
+        with pytest.raises(StartError) as refused:
+            await asyncio.to_thread(server.prepare_database, settings)
+        assert the(findings, "keeps text as SQL_ASCII").verdict is WRONG
+        assert the(findings, "migrations wait, from 0001_feeds.sql on").verdict is WARNING
+        advice = the(findings, "keeps text as SQL_ASCII").do.partition(": ")[2]
+        assert str(refused.value).endswith(
+            f"it keeps text as SQL_ASCII; make another with: {advice}"
+        )
         await keeper.execute("drop database askii with (force)")
-    assert the(findings, "keeps text as SQL_ASCII").verdict is WRONG
-    assert the(findings, "migrations wait, from 0001_feeds.sql on").verdict is WARNING
+        await keeper.execute(advice)
+        assert "keeps text as" not in " ".join(map(str, await found(postgresql(settings))))
+        await asyncio.to_thread(server.prepare_database, settings)
+    finally:
+        await keeper.execute("drop database if exists askii with (force)")
+
+
+async def test_a_server_whose_role_may_not_says_where_to_look(
+    servers: Servers, keeper: Any
+) -> None:
+    """Since PostgreSQL 15 only the owner of a database may make tables in it."""
+    await keeper.execute("create role guest login")
+    await keeper.execute("create database foreign_one template template0")
+    try:
+        dsn = servers.dsn("foreign_one").replace("//warmdesk@", "//guest@")
+        with pytest.raises(StartError, match='"warmdesk doctor" says which rights its role needs'):
+            await asyncio.to_thread(server.prepare_database, Settings(database_url=dsn))
+    finally:
+        await keeper.execute("drop database foreign_one with (force)")
+        await keeper.execute("drop role guest")
 
 
 async def test_too_many_workers(empty_database_url: str) -> None:
@@ -730,6 +764,85 @@ def test_what_the_address_that_a_server_saw_means() -> None:
     assert judge_address("172.17.0.1", "10.0.0.7").verdict is WRONG
     assert judge_address("::1", "2001:db8::1").verdict is WRONG
     assert judge_address("", "10.0.0.7").verdict is WRONG
+
+
+# Files
+
+
+async def hold_files(alice: Person, *given: tuple[str, bytes]) -> None:
+    """Files on a card."""
+    await alice.post("/projects", {"name": "Demo"})
+    columns = await alice.get("/projects/demo/columns")
+    path = f"/projects/demo/columns/{columns[0]['id']}/cards"
+    card = await alice.post(path, {"title": "Fix the door"})
+    await upload(alice, f"/projects/demo/cards/{card['id']}/attachments", *given)
+
+
+async def test_files_that_are_kept_elsewhere(alice: Person, settings: Settings) -> None:
+    """As on a host that keeps them alone: what others took is not there."""
+    (finding,) = await found(files(settings))
+    assert str(finding) == f"ok       files: none yet in {settings.file_store}"
+    await hold_files(alice, ("door.txt", b"ajar"), ("wall.txt", b"wet"))
+    (finding,) = await found(files(settings))
+    assert str(finding) == f"ok       files: the newest 2 are in {settings.file_store}"
+
+    alone = settings.data_dir / "files"
+    (finding,) = await found(files(msgspec.structs.replace(settings, file_store="")))
+    assert (finding.verdict, finding.says) == (WRONG, f"2 of the newest 2 are not in {alone}")
+    assert "WARMDESK_FILE_STORE on all hosts" in finding.do
+    assert not alone.exists(), "nothing is made"
+    next(each for each in Path(settings.file_store).rglob("*") if each.is_file()).unlink()
+    (finding,) = await found(files(settings))
+    assert str(finding).startswith("wrong    files: 1 of the newest 2 are not in ")
+    check_all([finding])
+
+
+async def test_a_store_of_files_that_does_not_answer(
+    alice: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hold_files(alice, ("door.txt", b"ajar"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    (finding,) = await found(files(msgspec.structs.replace(settings, file_store="s3://desk")))
+    assert str(finding).startswith("wrong    files: s3://desk does not answer")
+    check_all([finding])
+
+
+class Listening(OwnPostgres):
+    """One that has an address, as those have that several hosts share."""
+
+    ADDRESS = "127.77.0.1"
+
+    def _settings(self) -> list[str]:
+        return [*super()._settings(), "-c", f"listen_addresses={self.ADDRESS}"]
+
+
+async def test_files_that_several_hosts_keep_each_alone(base: Path, tmp_path: Path) -> None:
+    postgres = Listening(base)
+    postgres.start()
+    allowed = postgres.data / "pg_hba.conf"
+    try:
+        allowed.write_text(f"host all all 127.0.0.0/8 trust\n{allowed.read_text()}")
+        await postgres.ask("select pg_reload_conf()")
+        await migrate(postgres.dsn, erasing=ERASING)
+        alone = Settings(database_url=postgres.dsn, data_dir=tmp_path)
+        assert [each.verdict for each in await found(files(alone))] == [OK], "it is but this host"
+        other = await asyncpg.connect(
+            postgres.dsn,
+            host=postgres.ADDRESS,
+            server_settings={"application_name": "warmdesk 0.1.0"},
+        )
+        (finding,) = await found(files(alone))
+        assert finding.verdict is WARNING
+        assert finding.says == f"other hosts serve, and {tmp_path / 'files'} is of this host alone"
+        check_all([finding])
+        shared = msgspec.structs.replace(alone, file_store=str(tmp_path))
+        assert [each.verdict for each in await found(files(shared))] == [OK]
+        await other.close()
+    finally:
+        postgres.stop()
 
 
 # All of it

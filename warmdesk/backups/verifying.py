@@ -52,7 +52,10 @@ async def verify(
             try:
                 await connection.execute(scratch["make"])
             except asyncpg.InsufficientPrivilegeError:
-                words = "the database's user may not make a database to try it in (CREATEDB)"
+                words = (
+                    "the database's user may not make a database to try it in: alter role"
+                    f' "{scratch["role"]}" createdb, or verify it on another PostgreSQL'
+                )
                 raise Unavailable(words) from None
             try:
                 aside = replace(

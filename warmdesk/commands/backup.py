@@ -57,7 +57,8 @@ def _make(wanted: argparse.Namespace, settings: Settings) -> int:
         )
     path = directory / made.filename
     missing = made.manifest.missing_files
-    text = f"{path}: {made.size} bytes" + (f", {missing} files were missing" if missing else "")
+    lost = f"; not there, and not in it: {_files(missing)}" if missing else ""
+    text = f"{path}: {made.size} bytes{lost}"
     answer(
         wanted,
         text,
@@ -70,6 +71,10 @@ def _make(wanted: argparse.Namespace, settings: Settings) -> int:
         },
     )
     return Status.DONE
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
 
 
 async def _made(
@@ -109,7 +114,7 @@ def _verify(wanted: argparse.Namespace, settings: Settings) -> int:
     text = "\n".join(found.faults) or (
         f"{wanted.file.name} is whole: {len(found.manifest.tables)} tables,"
         f" {sum(table.rows for table in found.manifest.tables.values())} rows,"
-        f" {found.manifest.files} files, of {found.manifest.created_at}."
+        f" {_files(found.manifest.files)}, of {found.manifest.created_at}."
     )
     answer(wanted, text, {"faults": found.faults, "created_at": found.manifest.created_at})
     return Status.FAILED if found.faults else Status.DONE

@@ -1,9 +1,9 @@
 """Look whether all that the server needs is there and as it should be; 1 if anything is wrong.
 
 A line for each thing, which says what to do where that is not so: the settings, PostgreSQL, Redis,
-the mail server, disks, the limit of open files, the certificate, and by the base_url what stands in
-front. It works beside a server and without one. Nothing is changed; the login history gets a line
-of a sign-in that failed.
+files, the mail server, disks, the limit of open files, the certificate, and by the base_url what
+stands in front. It works beside a server and without one. Nothing is changed; the login history
+gets a line of a sign-in that failed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from warmdesk.db.dial import connect
 from warmdesk.db.pool import BROKEN
 from warmdesk.db.queries import sql
 from warmdesk.doctor import SECONDS, Finding, Findings, Teller, Verdict, host, leave
+from warmdesk.doctor.files import files
 from warmdesk.doctor.front import front
 from warmdesk.doctor.mail import mail
 from warmdesk.doctor.postgresql import postgresql
@@ -98,6 +99,7 @@ def _examined(wanted: argparse.Namespace, advance: Any) -> Iterable[Finding]:
         known = asyncio.run(_known(settings))
         later = (
             ("Redis", redis(settings, known.installation)),
+            ("files", files(settings)),
             ("the mail server", mail(settings, known.values)),
             ("the base_url", front(settings, reaches=known.installation is not None)),
         )

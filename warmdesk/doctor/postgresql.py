@@ -90,7 +90,7 @@ async def _standing(connection: Any) -> Findings:
     if row["encoding"] != "UTF8":
         yield TELL.wrong(
             f"the database keeps text as {row['encoding']}",
-            "make one with: create database warmdesk encoding 'UTF8' template template0",
+            f"make another with: {row['creating']}",
         )
     if row["collation"] != row["collation_now"]:
         yield TELL.wrong(
