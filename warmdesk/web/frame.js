@@ -84,7 +84,7 @@ export const Frame = live(
       }}>${t("frame.skip")}</a>
       <header class="frame-top">
         <a class="frame-home" href="/" aria-label=${t("frame.all_projects")}><i class="frame-mark" style=${mark ? { "--label": mark } : undefined} /></a>
-        <h1>${title}</h1><${Projects} />
+        ${title && html`<h1>${title}</h1>`}<${Projects} />
         ${aside}
         <span class="grow" />
         <${Search} />
@@ -113,6 +113,9 @@ const AWAY = {
   signed_out: () => [t("frame.signed_out"), t("frame.signed_out_text"), "lock"],
   error: () => [t("frame.error"), t("frame.error_text"), "warn"],
 };
+
+/** What `Away` of this kind says first. */
+export const awayTitle = (kind) => (AWAY[kind] ?? AWAY.error)()[0];
 
 /** The page in place of one that cannot be shown: `kind` forbidden, missing, removed, error; `text` in
  * place of its words, `again` what "try again" does.

@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { BoardStore } from "./board_store.js";
 import { Feed } from "./feed.js";
-import { Frame, Away, awayOf } from "./frame.js";
+import { Frame, Away, awayOf, awayTitle } from "./frame.js";
 import { me } from "./identity.js";
 import "./keys.js";
 import { Pile, Skeleton } from "./ui.js";
@@ -189,7 +189,7 @@ export const ProjectFrame = live(({ slug, tab, children, aside }, self) => {
     ...(name === "chat" && tab !== "chat" && mine?.unread_count ? { n: mine.unread_count, says: t("frame.unread", { n: mine.unread_count }) } : {}),
   }));
   if (gone) {
-    return html`<${Frame} title=${known?.name ?? ""} plain>
+    return html`<${Frame} title=${known?.name ?? awayTitle(gone.kind)} plain>
       <${Away} kind=${gone.kind} again=${gone.kind === "error" ? project.start : undefined} /><//>`;
   }
   return html`<${Frame} title=${known?.name ?? ""} mark=${known?.color} tabs=${tabs} plain

@@ -79,9 +79,9 @@ const labelOf = (group, by) => (group.key === "" ? t("time.of_none") : by === "d
 
 const Groups = ({ report }) => {
   const most = Math.max(1, ...report.groups.map((one) => one.total_minutes));
-  return html`<section aria-labelledby="time-groups"><h3 id="time-groups">${t(`time.by_${report.group_by}`)}</h3>
+  return html`<section><h3 id="time-groups">${t(`time.by_${report.group_by}`)}</h3>
     <div class="page-scroll" tabindex="0" role="region" aria-labelledby="time-groups"><table class="page-table time-groups">
-      <thead class="said"><tr><th scope="col">${t("time.what")}</th><th></th><th scope="col">${t("time.time")}</th></tr></thead>
+      <thead class="said"><tr><th scope="col">${t("time.what")}</th><td></td><th scope="col">${t("time.time")}</th></tr></thead>
       <tbody>${report.groups.map((group) => html`<tr key=${group.key}>
         <th scope="row">${labelOf(group, report.group_by)}</th>
         <td class="time-bar" aria-hidden="true"><i style=${{ "--part": String(group.total_minutes / most) }}></i></td>
