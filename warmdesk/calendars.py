@@ -7,7 +7,9 @@ event, so others have their turn between.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, timedelta
@@ -19,7 +21,7 @@ TURN = 10
 """Events that are written in one go."""
 REFRESH = timedelta(hours=1)
 """How often programs are asked to look again."""
-FORM = "2"
+FORM = "3"
 """Another one where the same cards are written in another way."""
 
 
@@ -46,8 +48,8 @@ async def calendar(rows: Sequence[Any], *, name: str, url: str, host: str) -> by
     made.add("prodid", "-//WarmDesk//Due dates//EN")
     made.add("version", "2.0")
     made.add("calscale", "GREGORIAN")
-    made.add("name", plain(name))
-    made.add("x-wr-calname", plain(name))
+    made.add("name", _text(name))
+    made.add("x-wr-calname", _text(name))
     made.add("refresh-interval", REFRESH, {"value": "DURATION"})
     made.add("x-published-ttl", REFRESH)
     head, end, _ = made.to_ical().rpartition(b"END:VCALENDAR")
@@ -72,11 +74,28 @@ def _event(row: Any, url: str, host: str) -> bytes:
     event.add("last-modified", moment)
     # Without an end it is of one day.
     event.add("dtstart", row["due_date"])
-    event.add("summary", plain(row["title"]))
-    event.add("description", plain(f"{row['key']} · {row['project']}"))
+    event.add("summary", _text(row["title"]))
+    event.add("description", _text(f"{row['key']} · {row['project']}"))
     event.add("url", url + card_page(row["slug"], row["key"]))
     event.add("transp", "TRANSPARENT")  # one is not away because something is due
     return bytes(event.to_ical())
+
+
+def _text(text: str) -> Any:
+    """A text that nothing of is read as something else."""
+    return _text_type()(plain(text))
+
+
+@functools.cache
+def _text_type() -> Any:
+    from icalendar import vText
+
+    class Text(vText):
+        def to_ical(self) -> bytes:
+            """The library's own makes a new line of ``\\N``, where "C:\\New" is a name."""
+            return re.sub(r"[\\;,]", r"\\\g<0>", self).encode()
+
+    return Text
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ import aiohttp
 import icalendar
 import pytest
 import vobject
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as often
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -180,6 +180,7 @@ async def test_any_date_is_one(board: Board, url: str, bob: Person, due: str) ->
     assert f"DTSTART;VALUE=DATE:{due.replace('-', '')}\r\n".encode() in body
 
 
+@example(title="C:\\New", project="\\n, \\N; \\\\N", name="\\N")
 @given(title=TEXT, project=TEXT, name=TEXT)
 @often(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_text_makes_a_line_or_breaks_one(title: str, project: str, name: str) -> None:
