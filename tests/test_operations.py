@@ -170,11 +170,12 @@ RUN = {
     "bin/warmdesk backup --into DIR": "test_commands",
     "bin/warmdesk backup verify FILE": "test_commands",
     "bin/warmdesk check": "test_commands",
-    "bin/warmdesk create-user NAME EMAIL --admin": "test_commands",
+    "bin/warmdesk create-user NAME EMAIL --admin": "test_two_hosts",
     "bin/warmdesk demo": "test_commands",
     "bin/warmdesk doctor": "test_commands",
-    "bin/warmdesk migrate": "test_commands",
+    "bin/warmdesk migrate": "test_two_hosts",
     "bin/warmdesk restore FILE": "test_commands",
+    "bin/warmdesk serve": "test_two_hosts",
     "bin/warmdesk set": "test_commands",
     "set KEY VALUE": "test_commands",
     "warmdesk reset-password": "test_commands",
@@ -208,6 +209,7 @@ MAPPED = {
     "docker stop": "tests/containers/test_image.py: SIGTERM",
     "docker/make-secrets desk.example.org": "tests/containers/test_files.py: make-secrets",
     "docker/secrets": "tests/containers/test_files.py: make-secrets",
+    "git clone ADDRESS warmdesk": "tests/test_setup.py: bin/setup",
     "git pull && bin/setup": "tests/test_setup.py: bin/setup",
     "systemctl reload": "tests/test_systemd.py: ExecReload",
     "systemctl reload warmdesk": "tests/test_systemd.py: ExecReload",
@@ -267,10 +269,13 @@ async def test_commands_do_what_they_are_shown_for() -> None:
     async with Running() as running:
         port = running.url.rpartition(":")[2]
         await do("bin/warmdesk", "create-user", more="--help")
-        await do("bin/warmdesk create-user NAME EMAIL --admin", "ada was created")
+        await typed(
+            "bin/warmdesk create-user ada a@example.org",
+            given=f"{PASSWORD}\n",
+            data_dir=running.data,
+        )
         await do("warmdesk reset-password", "", more="ada")
         await do("warmdesk reset-password NAME --disable-mfa", "")
-        await do("bin/warmdesk migrate", "The schema is up to date.")
         await do("set KEY VALUE", "")
         await do("bin/warmdesk set", "Analysts")
         await do("bin/warmdesk accept-secrets", "")
@@ -284,6 +289,61 @@ async def test_commands_do_what_they_are_shown_for() -> None:
         await do("bin/warmdesk check", "Everything is as it must be.")
         await do("bin/warmdesk doctor", "PostgreSQL")
     assert tried == list(RUN.values()).count("test_commands")
+
+
+async def test_two_hosts_are_set_up_as_is_shown(
+    servers: Servers, keeper: Any, redis_url: str, tmp_path: Path
+) -> None:
+    """By the settings that stand there, with the addresses of this machine: what is given to one
+    host is had from the other, and doctor finds nothing wrong.
+    """
+    await keeper.execute("create database pair encoding 'UTF8' template template0")
+    settings = block("Run it on many hosts", "database_url")
+    here = {
+        "database_url": servers.dsn("pair"),
+        "redis_url": redis_url,
+        "jwt_secret": SECRETS["WARMDESK_JWT_SECRET"],
+        "secret_key": SECRETS["WARMDESK_SECRET_KEY"],
+        "host": "127.0.0.1",
+        "file_store": str(tmp_path / "files"),
+        "base_url": "",
+    }
+    for name, value in here.items():
+        settings, count = re.subn(rf'(?m)^({name} = )"[^"]*"', rf'\1"{value}"', settings)
+        assert count == 1, name
+    settings = settings.replace("workers = 4", "workers = 1")
+    file = tmp_path / "warmdesk.toml"
+    file.write_text(settings)
+    file.chmod(0o600)
+    script = block("Run it on many hosts", "git clone")
+    lines = [line.partition(" #")[0].strip() for line in script.splitlines()]
+    named = f"export WARMDESK_CONFIG={file}"
+    begun = lines.index("export WARMDESK_CONFIG=/etc/warmdesk/warmdesk.toml") + 1
+    assert lines[-1] == "bin/warmdesk serve"
+    try:
+        for line in lines[begun:-1]:
+            given = line.replace("NAME", "ada").replace("EMAIL", "ada@example.org")
+            # Doctor finds that the tests' PostgreSQL does not wait for its disk.
+            given += " || test $? = 1" if given.endswith("doctor") else ""
+            await typed(f"{named}; {given}", given=f"{PASSWORD}\n", data_dir=tmp_path / "one")
+        async with (
+            Running(config=file, data_dir=tmp_path / "one") as one,
+            Running(config=file, data_dir=tmp_path / "two") as two,
+        ):
+            hers, elsewhere = Person(one.url, "ada"), Person(two.url, "ada")
+            assert (await hers.get("/users/me"))["global_role"] == "admin"
+            await hers.post("/projects", {"name": "Shared"})
+            assert (await elsewhere.get("/projects/shared"))["name"] == "Shared"
+            look = f"{named}; bin/warmdesk doctor || test $? = 1"
+            out = await typed(look, data_dir=tmp_path / "two")
+            assert f"ok       files: none yet in {tmp_path / 'files'}\n" in out
+            assert [line for line in out.splitlines() if line.startswith("wrong")] == [
+                line for line in out.splitlines() if " fsync " in line
+            ]
+            await hers.close()
+            await elsewhere.close()
+    finally:
+        await keeper.execute("drop database pair with (force)")
 
 
 async def test_statements_are_understood(servers: Servers, keeper: Any, database_url: str) -> None:
@@ -314,19 +374,24 @@ async def test_signs_of_health_are_given(url: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(240)
-async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["directory", "settings"])
+async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path, where: str) -> None:
     """The script, the server that shows what came of it, and the end, as they stand there. Who runs
-    it has settings, in the environment and in a file, for what must not be touched.
+    it has settings, in the environment and in a file, for what must not be touched; and the secrets
+    where the server made them, or in that file, as they are on each of many hosts.
     """
+    kept: dict[str, Any] = {}
+    if where == "settings":
+        kept = {name.removeprefix("WARMDESK_").lower(): word for name, word in SECRETS.items()}
     (tmp_path / "bin").symlink_to(HERE.parent / "bin")
     script = f"cd {tmp_path}\n{block('Backups', 'drill')}"
-    async with Running(directory=tmp_path / "var") as running:
+    async with Running(directory=tmp_path / "var", **kept) as running:
         ada = Person(running.url, "ada")
         account = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
         assert (await ada.client.request("POST", "/auth/register", account)).status == 201
         project = await ada.post("/projects", {"name": "Worth keeping"})
         await ada.close()
-        await typed("bin/warmdesk backup", data_dir=running.data)
+        await typed("bin/warmdesk backup", data_dir=running.data, **kept)
         before = sorted(path.name for path in running.data.rglob("*backup*"))
         theirs: dict[str, Any] = {
             "database_url": "postgresql://nobody@127.0.0.1:1/production",
@@ -336,13 +401,16 @@ async def test_a_drill_brings_everything_back_beside_the_server(tmp_path: Path) 
             "data_dir": running.data,
         }
         file = tmp_path / "production.toml"
-        file.write_text("".join(f'{key} = "{value}"\n' for key, value in theirs.items()))
+        file.write_text("".join(f'{key} = "{value}"\n' for key, value in (theirs | kept).items()))
         out = await typed(script, **theirs, port=80, config=file)
         assert out.endswith("Everything is as it must be.\n")
         assert not (tmp_path / "production").exists()
         assert sorted(path.name for path in running.data.rglob("*backup*")) == before
         assert (tmp_path / "drill" / "postgres").is_dir()
         file = tmp_path / "drill" / "warmdesk.toml"
+        for name in ("jwt_secret", "secret_key"):
+            assert (tmp_path / "drill" / name).exists() == (where == "directory")
+            assert (f'{name} = "{kept.get(name)}"\n' in file.read_text()) == (where == "settings")
         async with Running(directory=tmp_path / "drill", config=file) as drilled:
             again = Person(drilled.url, "ada")
             assert (await again.get(f"/projects/{project['slug']}"))["name"] == "Worth keeping"

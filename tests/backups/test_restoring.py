@@ -100,9 +100,9 @@ async def test_a_backup_is_tried_by_who_may_and_where_text_is_kept_as_here(
     await keeper.execute(f"create database {name} {kept} template template0")
     connection = await asyncpg.connect(servers.dsn(name))
     scratch = await sql.backups.scratch(connection, number=7)
-    assert " encoding 'UTF8' lc_collate 'C' lc_ctype 'C' " in scratch["make"]
-    await keeper.execute(scratch["make"])
     try:
+        assert " encoding 'UTF8' lc_collate 'C' lc_ctype 'C' " in scratch["make"]
+        await keeper.execute(scratch["make"])
         ways = await keeper.fetch(
             "select encoding, datcollate, datctype from pg_database where datname = any($1)",
             [name, scratch["name"]],

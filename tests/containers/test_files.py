@@ -253,11 +253,12 @@ def changes() -> Iterator[str]:
 def test_its_haproxy_is_the_example_with_tls_and_names(compose: Any) -> None:
     found = list(changes())
     gone = [line[2:] for line in found if line.startswith("-")]
-    assert all(re.match(r"server \w+ [\d.]+:8080$", line) for line in gone), gone
+    assert all(re.match(r"server \w+ [\d.]+:8080 tcp-ut 10s$", line) for line in gone), gone
     assert len(gone) == 2
     new = [line[2:] for line in found if line.startswith("+")]
     (pool,) = [line for line in new if line.startswith("server-template ")]
     assert pool.split()[3] == f"server:{declared()['EXPOSE']}"
+    assert " tcp-ut 10s " in pool
     assert "server" in compose["services"]
     (tls,) = [line for line in new if line.startswith("bind ")]
     assert f"crt /run/secrets/{compose['services']['proxy']['secrets'][0]} " in tls

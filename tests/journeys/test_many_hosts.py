@@ -11,7 +11,6 @@ import asyncio
 import functools
 import ipaddress
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -261,15 +260,19 @@ async def test_a_host_that_is_cut_off_loses_nothing_and_nobody_waits_for_it(
     assert shown(*boards[0]) == shown(*boards[1])
 
 
-def test_the_settings_that_are_shown_are_settings() -> None:
+def test_the_settings_that_are_shown_are_settings(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "operations.rst").read_text()
     part = text.partition("Run it on many hosts\n")[2].partition("*The load balancer.*")[0]
-    shown = dict(re.findall(r"^    (WARMDESK_\w+)=(\S+)", part, re.MULTILINE))
-    for name in ("WARMDESK_JWT_SECRET", "WARMDESK_SECRET_KEY"):
-        assert shown[name] == "…"
-        shown[name] = SECRETS[name]
-    settings = load(None, shown)
+    shown = part.partition(".. code-block:: toml\n")[2].partition("\n\nA role")[0]
+    for name in ("jwt_secret", "secret_key"):
+        assert shown.count(f'{name} = "…"') == 1
+        shown = shown.replace(f'{name} = "…"', f'{name} = "{SECRETS[f"WARMDESK_{name.upper()}"]}"')
+    file = tmp_path / "warmdesk.toml"
+    file.write_text(shown)
+    settings = load(file, {})
     assert settings.workers == 4
+    assert settings.host == "0.0.0.0"
+    assert settings.file_store
     assert settings.redis_url.startswith("sentinel://")
     connect_redis(settings.redis_url)
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import itertools
 import os
 import re
 import shutil
 import signal
+import socket
+import ssl
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +31,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
 from tests import pace
 from tests.conftest import Board
 from tests.journeys.conftest import Process, Start, free_port
-from tests.journeys.running import is_gone, until
+from tests.journeys.running import children, is_gone, until
 from tests.journeys.viewers import Tally, Viewer
 from tests.person import PASSWORD, Person, Wire
 from warmdesk.desk import Desk
@@ -377,6 +381,104 @@ async def test_a_proxy_counts_the_connections_of_an_address(start: Start, kind: 
                 refused += 1
         assert 4 <= opened <= 5, "the request that asked whether it serves may still be open"
         assert opened + refused == 8
+
+
+TLS = {
+    "nginx": (
+        ("# listen 443 ssl;", "listen {port} ssl;"),
+        ("# ssl_certificate /etc/nginx/desk.pem;", "ssl_certificate {here}/desk.pem;"),
+        ("# ssl_certificate_key /etc/nginx/desk.key;", "ssl_certificate_key {here}/desk.pem;"),
+    ),
+    "haproxy": (
+        (
+            "# bind :443 ssl crt /etc/haproxy/desk.pem",
+            "bind :{port} ssl crt {here}/desk.pem",
+        ),
+    ),
+}
+"""The lines of the examples that are to be taken in, and what they are here."""
+
+
+@pytest.mark.parametrize("kind", FILES)
+async def test_the_lines_for_tls_are_right(start: Start, kind: str, tmp_path: Path) -> None:
+    if not shutil.which(kind):
+        pytest.skip(f"{kind} is not installed")
+    authority, port = trustme.CA(), free_port()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "desk.pem"
+    )
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    changes = {before: after.format(port=port, here=tmp_path) for before, after in TLS[kind]}
+    host = await start(workers=1)
+    where = host.url.removeprefix("http://")
+    async with (
+        proxied(kind, [where, where], changes=changes),
+        aiohttp.ClientSession(f"https://127.0.0.1:{port}") as http,
+        http.get("/api/v1/ready", ssl=trusting) as answer,
+    ):
+        assert answer.status == 200
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
+async def test_haproxy_soon_leaves_a_host_that_is_gone_without_a_word(start: Start) -> None:
+    """What it asks of the system for each connection to a host is looked at in its own sockets."""
+    host = await start(workers=1)
+    place = host.url.removeprefix("http://")
+    alice = Person(host.url, "alice")
+    token = await alice.token()
+    await alice.close()
+    async with (
+        proxied("haproxy", [place, place]) as url,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/api/v1/ws/user?token={token}"),
+    ):
+        (proxy,) = [each for each in children(os.getpid()) if name_of(each) == "haproxy"]
+        found = [kept for kept in sockets_of(proxy) if is_to(kept, host.port)]
+        assert found
+        for kept in found:
+            told = {name: kept.getsockopt(socket.IPPROTO_TCP, number) for name, number in TOLD}
+            assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert told["idle"] + told["every"] * told["times"] <= 12
+            assert told["untaken"] == 10_000
+            kept.close()
+
+
+TOLD = (
+    ("idle", socket.TCP_KEEPIDLE),
+    ("every", socket.TCP_KEEPINTVL),
+    ("times", socket.TCP_KEEPCNT),
+    ("untaken", socket.TCP_USER_TIMEOUT),
+)
+PIDFD_GETFD = 438
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def sockets_of(pid: int) -> Iterator[socket.socket]:
+    """The sockets of a child of ours, as it has them."""
+    libc, handle = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid)
+    try:
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            if each.readlink().name.startswith("socket:"):
+                fd = libc.syscall(PIDFD_GETFD, handle, int(each.name), 0)
+                if fd < 0:
+                    why = os.strerror(ctypes.get_errno())
+                    pytest.skip(f"the sockets of another process cannot be seen here: {why}")
+                yield socket.socket(fileno=fd)
+    finally:
+        os.close(handle)
+
+
+def is_to(kept: socket.socket, port: int) -> bool:
+    """Whether a socket is connected to this port; else it is closed."""
+    with suppress(OSError):
+        if kept.getpeername()[1] == port:
+            return True
+    kept.close()
+    return False
 
 
 async def test_a_worker_that_retires_accepts_nothing_more(start: Start) -> None:
