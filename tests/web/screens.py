@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, expect
@@ -74,6 +75,11 @@ DOORS = {
 }
 """Of nobody."""
 
+SIGHTS = Path(__file__).with_name("sights.js").read_text().partition("*/\n")[2].strip()
+
+GONE = {"title": "A shelf too many"}
+"""A card that is deleted."""
+
 Step = Callable[[Page], Awaitable[Any]]
 
 
@@ -124,13 +130,23 @@ async def house(given: dict[str, Any], settings: Settings) -> AsyncIterator[Hous
         )
 
 
-GONE = {"title": "A shelf too many"}
-
-
 async def settled(page: Page) -> None:
     """The screen is there, and nothing of it is on its way."""
     await expect(page.locator("main")).to_be_visible()
     await expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
+
+
+async def two_frames(page: Page) -> None:
+    """The page is laid out anew."""
+    await page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+
+
+async def ask(page: Page, question: str) -> list[str]:
+    """What a function of sights.js finds wrong."""
+    found: list[str] | None = await page.evaluate(f"() => {SIGHTS}.{question}()")
+    return found or []
 
 
 def press(*keys: str) -> Step:
@@ -192,6 +208,8 @@ OPENED: dict[str, tuple[str, Step]] = {
 """What opens over a screen: the screen's name, and how."""
 OVER = "dialog[open], :popover-open:not(.toasts), .column-writer, .bulk, .tile.held"
 
+NO_WORKER = "Service Worker registration blocked"
+
 Look = Callable[[Page, str], Awaitable[None]]
 
 
@@ -203,12 +221,14 @@ async def everywhere(visit: Visit, home: House, look: Look, **options: Any) -> N
     for who, screens in ((home.owner, SCREENS), (home.viewer, OTHERS), (None, DOORS)):
         visitor = await visit(who, **options)
         visitor.statuses |= {401, 403, 404}
+        visitor.allowed.append(NO_WORKER)
         page = visitor.page
         for name, path in screens.items():
             await page.goto(home.at(path))
             await settled(page)
             await look(page, name)
     visitor = await visit(home.owner, **options)
+    visitor.allowed.append(NO_WORKER)
     page = visitor.page
     for name, (screen, open_it) in OPENED.items():
         await page.goto(home.at(SCREENS[screen]))
