@@ -526,8 +526,8 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
 
 RENDERS = """async () => {
   const app = document.querySelector("script[type=module]").src;
-  const { work } = await import(app.replace("app.js", "view.js"));
-  return work.renders;
+  const { $view } = await import(app);
+  return $view.work.renders;
 }"""
 
 
