@@ -58,7 +58,8 @@ async def test_what_is_written_on_a_card_others_see(
     await page.get_by_role("option", name="Create “Urgent”").click()
     await page.keyboard.press("Escape")
     await expect(other.locator(".card-labels")).to_contain_text("Urgent")
-    await page.get_by_role("button", name="Watch", exact=True).click()
+    async with page.expect_response("**/watch"):
+        await page.get_by_role("button", name="Watch", exact=True).click()
     await expect(page.get_by_role("button", name="Watching")).to_be_visible()
 
     card = await alice.get(f"{board.path}/cards/DEMO-1")
