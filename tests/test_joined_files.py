@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from warmdesk.joined_files import alias, join
+from warmdesk.joined_files import COMMENT, alias, join
 from warmdesk.rest.web import START, site
 
 FORMS = {
@@ -175,6 +175,19 @@ def test_what_cannot_be_read_is_refused(line: str) -> None:
 
 
 # Those of the page
+
+HOME = Path(__file__).parents[1] / "warmdesk" / "web"
+
+
+@pytest.mark.parametrize("path", sorted(HOME.glob("*.js")), ids=lambda path: path.name)
+def test_no_text_of_a_module_is_taken_for_a_comment(path: Path) -> None:
+    """A line of comment stands in no template: as many of their marks open as close before it."""
+    text, start, marks = path.read_text(), 0, 0
+    for match in COMMENT.finditer(text):
+        marks += text.count("`", start, match.start())
+        start = match.end()
+        assert marks % 2 == 0, match[0]
+
 
 IMPORTED = re.compile(r'^import \{ ([^}]*) \} from "\./([\w./]+)";$', re.MULTILINE)
 EXPORTED = re.compile(r"^export \{ ([^}]*) \};$", re.MULTILINE)

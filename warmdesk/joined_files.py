@@ -25,8 +25,8 @@ DECLARED = re.compile(
 )
 DEFAULT = re.compile(r"^export default (?!(?:async )?(?:function|class)\b)", re.MULTILINE)
 OTHERWISE = re.compile(r"^(?:import|export)\b(?! *[(.]).*", re.MULTILINE)
-LATER = re.compile(r'\bimport\("\./([\w./]+)"\)')
-APART = re.compile(r'\bnew URL\("\./([\w./]+)", import\.meta\.url\)')
+LATER = re.compile(r'import\("\./([\w./]+)"\)')
+APART = re.compile(r'new URL\("\./([\w./]+)", import\.meta\.url\)')
 COMMENT = re.compile(r"^ *(?:/\*.*?\*/ *|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
 
 Sources = Mapping[str, bytes]
