@@ -67,11 +67,29 @@ async def test_a_page_names_all_files_that_it_begins_with(http: aiohttp.ClientSe
     async with http.get("/register", headers=HTML) as answer:
         text = await answer.text()
 
-    for name in ("vendor/preact.js", "view.js", "door.js", "register.js", "words.js"):
+    for name in ("vendor/preact.js", "door.js", "register.js"):
         assert f'<link rel="modulepreload" href="/app/{site().hash}/{name}">' in text
     assert len(re.findall('rel="modulepreload"', text)) == len(
         set(re.findall('rel="modulepreload" href="([^"]+)"', text))
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "sheets"),
+    [
+        ("/", ["base.css", "pages.css"]),
+        ("/p/demo", ["base.css", "board.css"]),
+        ("/p/demo/chat", ["base.css", "board.css", "talk.css"]),
+        ("/register", ["base.css", "door.css"]),
+    ],
+)
+async def test_a_page_wears_what_its_files_need(
+    http: aiohttp.ClientSession, path: str, sheets: list[str]
+) -> None:
+    async with http.get(path, headers=HTML) as answer:
+        text = await answer.text()
+
+    assert re.findall(r'<link rel="stylesheet" href="/app/\w+/([^"]+)">', text) == sheets
 
 
 async def test_files_are_gzipped_once(http: aiohttp.ClientSession) -> None:
@@ -224,11 +242,12 @@ def test_a_release_is_named_by_all_that_it_is_made_of(tmp_path: Path) -> None:
         return Site(tmp_path)
 
     table = 'export const PAGES = [\n  ["/", () => import("./one.js")],\n];\n'
-    first = made(app_js=table, one_js='import "./two.js";\n', two_js="", shell_html="{preloads}")
+    two = 'import "./x/three.js";\n'
+    first = made(app_js=table, one_js='import "./two.js";\n', two_js=two, shell_html="{preloads}")
     assert first.hash == made().hash
-    assert first.imports("one.js") == ["one.js", "two.js"]
-    assert b"two.js" in first.shells["one.js"].body
-    assert made(two_js="1;\n").hash != first.hash
+    assert first.homes == {"app.js": "app.js", "one.js": "one.js", "two.js": "one.js"}
+    assert b"one.js" in first.shells["one.js"].body
+    assert made(two_js=two + "1;\n").hash != first.hash
 
 
 def test_a_release_without_pages_is_none(tmp_path: Path) -> None:

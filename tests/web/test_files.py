@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "address",
         "places",
         "release",
+        "sheets",
         "trusted",
         "register_worker",
         "appearance",
@@ -133,6 +134,39 @@ def test_styles_ask_nobody_and_overrule_nothing(path: Path) -> None:
     assert "!important" not in text
     assert "@import" not in text
     assert "http" not in text
+
+
+CLASS = re.compile(r"\.([a-z]+-[a-z-]+)")
+WORD = re.compile(r"[a-z]+-[a-z-]+")
+WEARS = re.compile(r'^wears\("([\w.]+)"\);', re.M)
+LATER = re.compile(r'import\("\./(\w+\.js)"\)')
+
+
+def test_what_is_fetched_wears_the_sheets_of_its_classes() -> None:
+    sheets: dict[str, set[str]] = {}
+    for path in HOME.glob("*.css"):
+        for name in CLASS.findall(re.sub(r"\{[^{}]*\}", "{}", path.read_text())):
+            sheets.setdefault(name, set()).add(path.name)
+    texts = {path.name: path.read_text() for path in OWN}
+    entries = {"app.js", *(each for text in texts.values() for each in LATER.findall(text))}
+
+    assert len(entries) > 20
+    for entry in entries:
+        files = [entry]
+        for each in files:
+            new = imports(HOME / each, lazy=False)
+            files += [one for one in new if one in texts and one not in files]
+        worn = {"base.css", *(each for one in files for each in WEARS.findall(texts[one]))}
+        for one in files:
+            for name in set(WORD.findall(texts[one])) & set(sheets):
+                assert sheets[name] & worn, (entry, one, name)
+
+
+def test_what_is_fetched_for_a_page_is_shown_with_its_sheets() -> None:
+    for path in OWN:
+        for line in path.read_text().splitlines():
+            if LATER.search(line) and "=>" not in line.split("import(")[0]:
+                assert "dressed(" in line or path.name in ("app.js", "markdown.js"), line
 
 
 # Others' files

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, Request, expect
+from playwright.async_api import Locator, Page, Request, Route, expect
 
 from tests.conftest import Board, Invite, Wait
 from tests.person import Person
@@ -44,6 +45,45 @@ async def test_a_page_whose_file_went_with_its_release_is_loaded_anew_once(
     await button(page, "Try again").click()
     await expect(page.get_by_role("heading", name="Messages", level=1)).to_be_visible()
     assert len(loads) == 2
+
+
+async def test_a_page_shows_once_its_style_is_there(visit: Visit, board: Board) -> None:
+    visitor = await visit("alice", service_workers="block")
+    page = visitor.page
+    visitor.statuses.add(404)
+    visitor.allowed.append("Service Worker registration blocked")
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await go.wait()
+        await route.continue_()
+
+    heading = page.get_by_role("heading", name="Messages", level=1)
+    await page.route("**/talk.css", hold)
+    await page.locator('a[href="/messages"]').click()
+    await asked.wait()
+    await expect(page).to_have_url(f"{visitor.url}/messages")
+    await expect(page.get_by_role("heading", name="Projects", level=1)).to_be_visible()
+    assert await heading.count() == 0
+    go.set()
+    await expect(heading).to_be_visible()
+
+    sheets = page.locator('link[rel="stylesheet"]')
+    shown = await sheets.evaluate_all("all => all.map((one) => one.href.split('/').pop())")
+    assert shown == ["base.css", "pages.css", "talk.css"]
+    # A sheet that does not come is asked for again by whatever needs it next.
+    await page.route("**/board.css", lambda route: route.fulfill(status=404))
+    await page.goto(f"{visitor.url}/messages")
+    await page.goto(f"{visitor.url}/")
+    await page.locator(".projects-tile a").first.click()
+    await expect(page.get_by_role("heading", name="This page did not load")).to_be_visible()
+    await page.unroute("**/board.css")
+    await page.go_back()
+    await expect(page.locator(".projects-tile")).to_be_visible()
+    await page.go_forward()
+    await expect(page.locator("section.column").first).to_be_visible()
+    await expect(sheets).to_have_count(3)
 
 
 def is_page(asked: Request) -> bool:

@@ -286,8 +286,8 @@ async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
 
 
 ASKED = """async () => {
-  const files = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
-  const { confirm, notice } = await import(`${files}ui_notice.js`);
+  const { $ui_notice } = await import(document.querySelector("script[src]").src);
+  const { confirm, notice } = $ui_notice;
   notice("Alice is told this", { undo: () => {} });
   confirm("Alice is asked this").then((answer) => (globalThis.agreed = answer));
 }"""
@@ -350,8 +350,8 @@ async def test_the_next_person_finds_nothing_of_the_first(
 
 REMEMBERED = """
 const files = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
-const { user } = await import(`${files}user_store.js`);
-const { projectHere } = await import(`${files}project.js`);
+const { user } = (await import(`${files}app.js`)).$user_store;
+const { projectHere } = (await import(`${files}project.js`)).$project;
 const seen = {
   projects: user.projects.peek(),
   conversations: user.conversations.peek(),

@@ -1,9 +1,10 @@
 """The web application: one page for all its addresses, and the files that it is made of.
 
-The files are served as they are, under a name for their whole content (``/app/<hash>/…``), so that
-they may be cached for ever and never mix with those of another release. The table of addresses is
-that of ``app.js``: from there it is also known which files a page begins with, and the browser is
-told of all of them at once. While workers are replaced they serve each other's (``kept_files.py``).
+The modules are joined to fewer files (``joined_files.py``). All are served under a name for their
+whole content (``/app/<hash>/…``), so that they may be cached for ever and never mix with those of
+another release. The table of addresses is that of ``app.js``: from there it is also known which
+files and style sheets a page begins with, and the browser is told of all of them at once. While
+workers are replaced they serve each other's (``kept_files.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from warmdesk import kept_files
+from warmdesk import joined_files, kept_files
 from warmdesk.errors import NotFound
 from warmdesk.http.answers import answer
 from warmdesk.http.documents import Text, static_text
@@ -54,6 +55,10 @@ POLICY = (
 PAGE = re.compile(r'^ *\["(/[^"]*)", \(\) => import\("\./([\w.]+)"\)', re.MULTILINE)
 """A line of the table of addresses."""
 IMPORT = re.compile(r'^(?:import|export)\b(?:[^;"(=]*\bfrom)? *"\./([\w./]+)"', re.MULTILINE)
+BASE = "base.css"
+"""The style sheet of all pages; the others are worn with the files that need them."""
+WEARS = re.compile(r'^wears\("([\w.]+)"\);$', re.MULTILINE)
+"""A line of a module that needs a style sheet."""
 MOVED = {
     "/projects/{slug}": "/p/{slug}",
     "/projects/{slug}/chat": "/p/{slug}/chat",
@@ -81,7 +86,9 @@ class Site:
 
     def __init__(self, folder: Traversable) -> None:
         """Raises ValueError when there is no page at all."""
-        self.sources = dict(_read(folder, ""))
+        joined = joined_files.join(dict(_read(folder, "")), START, [WORKER])
+        self.sources = joined.files
+        self.homes = joined.homes
         self.hash = kept_files.name_of(self.sources)
         self.files = _files(self.sources)
         self._of_others: dict[str, Files] = {}
@@ -112,7 +119,8 @@ class Site:
         """The page for an address whose page is in this file."""
         base = f"/{FOLDER}/{self.hash}"
         needed = list(dict.fromkeys([*self.imports(START)[1:], *self.imports(page)]))
-        styles = sorted((each for each in self.files if each.endswith(".css")), key=_first_base)
+        worn = {each for file in [START, *needed] for each in WEARS.findall(self._text(file))}
+        styles = [BASE, *sorted(worn)]
         made = self._text(SHELL)
         for name, lines in {
             "styles": [f'<link rel="stylesheet" href="{base}/{each}">' for each in styles],
@@ -193,10 +201,6 @@ def _files(sources: kept_files.Sources) -> Files:
         for name, body in sources.items()
         if name not in (SHELL, WORKER) and (media := MEDIA.get(name.rpartition(".")[2]))
     }
-
-
-def _first_base(name: str) -> tuple[bool, str]:
-    return name != "base.css", name
 
 
 async def _moved(to: str, request: web.Request) -> web.StreamResponse:

@@ -3,9 +3,12 @@ import { request } from "./api.js";
 import { day, today } from "./format.js";
 import { Fact } from "./history.js";
 import { ProjectFrame, useProject } from "./project.js";
+import { wears } from "./sheets.js";
 import { Button, Empty, Failed, Skeleton } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const PAGE = 50;
 const LATER_MS = 1000;

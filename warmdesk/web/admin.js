@@ -10,8 +10,11 @@ import { Users } from "./admin_users.js";
 import { Away, Frame } from "./frame.js";
 import { me } from "./identity.js";
 import { PartTabs } from "./pages.js";
+import { wears } from "./sheets.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const PARTS = { users: Users, projects: AllProjects, settings: Settings, mail: Mail, backups: Backups, logins: Logins, audit: Audit };
 

@@ -1,12 +1,11 @@
 /* The start: who is signed in, in which language and look, and which page shows at which address. */
 import { address } from "./address.js";
 import { wear } from "./appearance.js";
-import { Door } from "./door.js";
-import { enrolling } from "./factor.js";
-import { ask, me, refresh, settings } from "./identity.js";
+import { ask, enrolling, me, refresh, settings } from "./identity.js";
 import { call } from "./api.js";
 import { isNewer, renew, watchRelease } from "./release.js";
-import { Button, Failed, Toasts } from "./ui.js";
+import { dressed } from "./sheets.js";
+import { Button, Empty, Failed, Toasts } from "./ui.js";
 import { user } from "./user_store.js";
 import { afterRender, effect, html, live, render, signal, untracked } from "./view.js";
 import { language, preferred, speak, t } from "./words.js";
@@ -90,11 +89,11 @@ const trouble = signal(null);
 const shown = signal(null); // {Page, props, of}: `of` is whose page it is, null for the doors
 let turn = 0;
 
-/** Fetches the page of the address and shows it; until it is there the one before stays. */
+/** Fetches the page of the address and shows it; until it is there, and its style, the one before stays. */
 async function open({ get, props, of }) {
   const mine = (turn += 1);
   try {
-    const { default: Page } = await get();
+    const { default: Page } = await dressed(get());
     if (mine !== turn) return;
     const before = shown.peek()?.Page;
     trouble.value = null;
@@ -112,6 +111,10 @@ function holdFocus() {
   document.querySelector("[autofocus], main")?.focus({ preventScroll: true });
 }
 
+/** What stands there when nothing else can. */
+const Trouble = ({ title, again }) => html`<main class="away" tabindex="-1">
+  <${Empty} icon="warn" title=${title}><${Failed} error=${trouble.value} again=${again} /><//></main>`;
+
 const Newer = live(() =>
   isNewer.value
     ? html`<div class="door-newer" role="status"><span>${t("door.newer")}</span>
@@ -123,11 +126,11 @@ const Newer = live(() =>
 const Root = live(() => {
   if (state.value === "starting") return null;
   if (state.value === "away") {
-    return html`<${Door} title=${t("door.away")}><${Failed} error=${trouble.value} again=${start} /><//>`;
+    return html`<${Trouble} title=${t("door.away")} again=${start} />`;
   }
   const page = shown.value;
   if (trouble.value) {
-    return html`<${Door} title=${t("door.no_page")}><${Failed} error=${trouble.value} again=${() => location.reload()} /><//>`;
+    return html`<${Trouble} title=${t("door.no_page")} again=${() => location.reload()} />`;
   }
   // Whose page it was is gone: nothing of it stays, while the next one comes.
   if (!page || (page.of !== null && page.of !== me.value?.id)) return null;

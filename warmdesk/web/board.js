@@ -6,9 +6,12 @@ import { ColumnView } from "./column.js";
 import { keysOf } from "./keys_board.js";
 import { keys } from "./keys.js";
 import { ProjectFrame, useProject } from "./project.js";
+import { dressed, wears } from "./sheets.js";
 import { Button, Empty, Failed, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const Columns = live(({ board }) => {
   const { store } = board;
@@ -30,7 +33,7 @@ const Over = live(({ board, name }, self) => {
   const view = (self.view ??= signal(null));
   const trouble = (self.trouble ??= signal(null));
   const fetch = () =>
-    import("./card.js").then(
+    dressed(import("./card.js")).then(
       ({ Card }) => (view.value = Card),
       (error) => (trouble.value = error),
     );
@@ -52,7 +55,7 @@ const Later = live(({ board }, self) => {
     board.menu.value ?? board.moving.value ?? board.editing.value ?? board.picking.value ?? (board.store.marks.chosen.value.size || null);
   if (wanted !== null && !self.asked) {
     self.asked = true;
-    Promise.all([import("./dialogs.js"), import("./bulk.js")]).then(
+    dressed(Promise.all([import("./dialogs.js"), import("./bulk.js")])).then(
       ([dialogs, bulk]) => (parts.value = { ...dialogs, ...bulk }),
       (error) => {
         self.asked = false;
@@ -69,7 +72,7 @@ const Later = live(({ board }, self) => {
 const Aside = live(({ board }, self) => {
   const view = (self.view ??= signal(null));
   if (!board.talking.value) return null;
-  self.once ??= import("./chat.js").then(
+  self.once ??= dressed(import("./chat.js")).then(
     ({ Chat }) => (view.value = Chat),
     (error) => {
       board.talk(false);

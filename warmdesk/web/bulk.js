@@ -1,8 +1,11 @@
 /* What is done to all chosen cards at once. */
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
+import { wears } from "./sheets.js";
 import { Button, Icon, Menu, Picker, confirm } from "./ui.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const PRIORITIES = ["critical", "high", "medium", "low", "none"];
 

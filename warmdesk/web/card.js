@@ -12,9 +12,12 @@ import { Description, Title } from "./card_text.js";
 import { Transfer } from "./card_transfer.js";
 import { sureDelete } from "./dialogs.js";
 import { keys } from "./keys.js";
+import { wears } from "./sheets.js";
 import { Button, Dialog, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const bad = (error) => notice(sayError(error), { bad: true });
 

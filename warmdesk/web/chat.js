@@ -5,8 +5,11 @@ import { ProjectFrame, useProject } from "./project.js";
 import { Talk } from "./talk.js";
 import { Failed, Skeleton } from "./ui.js";
 import { address } from "./address.js";
+import { wears } from "./sheets.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("talk.css");
 
 /** The chat with its list and field, for the page and for a drawer beside the board. */
 export const Chat = live(

@@ -6,9 +6,12 @@ import { call, newKey } from "./api.js";
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
 import { ColumnForm } from "./column_form.js";
 import { me } from "./identity.js";
+import { wears } from "./sheets.js";
 import { ANY_DAY, Button, Dialog, Failed, Field, Icon, Popup, confirm, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 /** What can be done to a card from its menu: [{label, do, icon, danger, line}]. */
 export function deedsOf(board, id) {

@@ -1,9 +1,12 @@
 /* What all pages before the sign-in are made of: the sheet in the middle, and a form that is sent. */
 import { settings, Unreached } from "./identity.js";
+import { wears } from "./sheets.js";
 import { Button, Field, Icon, sayError } from "./ui.js";
 import { sayField } from "./ui_load.js";
 import { afterRender, html, live, signal } from "./view.js";
 import { language, LANGUAGES, speak, t } from "./words.js";
+
+wears("door.css");
 
 /** A sheet in the middle of the page, with the installation's name and its own title. */
 export const Door = live(

@@ -1,12 +1,13 @@
 /* A second factor is set up: the secret for the authenticator, its first code, the recovery codes. */
 import { call } from "./api.js";
 import { Form, formOf } from "./door.js";
+import { enrolling } from "./identity.js";
+import { wears } from "./sheets.js";
 import { Button, Field, Loading, load, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
-/** Whether recovery codes are shown that nobody has kept yet: the page must not go away. */
-export const enrolling = signal(false);
+wears("door.css");
 
 /** Sets up a second factor; `done()` once the recovery codes were seen. */
 export const Enrol = live(({ done }, self) => {

@@ -2,10 +2,13 @@
  * time, what is shown once, rows that change places.
  */
 import { Wish } from "./api.js";
+import { wears } from "./sheets.js";
 import { batch, html, live, signal } from "./view.js";
 import { Button, notice, sayError } from "./ui.js";
 import { sayField } from "./ui_load.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 /** Values that somebody writes. `kept(self, name, start)` keeps one form in a live component. */
 export class Form {

@@ -1,8 +1,11 @@
 /* What happened to a card, in words. */
 import { ago, dateTime, day, duration } from "./format.js";
+import { wears } from "./sheets.js";
 import { Avatar, Icon } from "./ui.js";
 import { html } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const KNOWN = new Set([
   "archived", "assigned", "attachment_added", "attachment_removed", "checklist_added", "checklist_completed", "checklist_removed",

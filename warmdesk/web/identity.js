@@ -6,6 +6,8 @@ import { signal } from "./view.js";
 export const me = signal(null);
 /** What the server said about itself and me at the start: `settings` of `/bootstrap`. */
 export const settings = signal({});
+/** Whether recovery codes are shown that nobody has kept yet: the page must not go away. */
+export const enrolling = signal(false);
 
 const MARGIN_MS = 30_000;
 const AGAIN_MS = 10_000;

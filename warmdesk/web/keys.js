@@ -3,9 +3,12 @@
  */
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
+import { dressed, wears } from "./sheets.js";
 import { Dialog, Field } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("board.css");
 
 const SEQUENCE_MS = 1500;
 const OFF = "warmdesk.letters";
@@ -66,7 +69,7 @@ const EVERYWHERE = {
 };
 
 async function openGoto() {
-  const { Goto } = await import("./goto.js");
+  const { Goto } = await dressed(import("./goto.js"));
   going.value = Goto;
 }
 

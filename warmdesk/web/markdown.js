@@ -1,9 +1,12 @@
 /* Markdown as elements: made of tokens, never of HTML; raw HTML stays text. */
 import { me } from "./identity.js";
 import { readBeside } from "./markdown_reader.js";
+import { wears } from "./sheets.js";
 import { Icon } from "./ui_parts.js";
 import { user } from "./user_store.js";
 import { computed, html, live, signal } from "./view.js";
+
+wears("talk.css");
 
 const SHORT = 4000;
 const FEW = 250; // of the marks that make reading slow

@@ -6,8 +6,11 @@ import { Keys } from "./me_keys.js";
 import { Notifications } from "./me_notify.js";
 import { Profile } from "./me_profile.js";
 import { Security } from "./me_security.js";
+import { wears } from "./sheets.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("door.css");
 
 const PARTS = {
   profile: Profile,

@@ -1,8 +1,8 @@
 /* My password and my second factor. */
 import { call } from "./api.js";
 import { Form, formOf, passwordHint } from "./door.js";
-import { Enrol, enrolling } from "./factor.js";
-import { me } from "./identity.js";
+import { Enrol } from "./factor.js";
+import { enrolling, me } from "./identity.js";
 import { Section } from "./me_parts.js";
 import { Button, Field, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";

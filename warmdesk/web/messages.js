@@ -7,10 +7,13 @@ import { plain } from "./markdown.js";
 import { Conversation } from "./conversation.js";
 import { NewConversation } from "./messages_new.js";
 import { nameOf, pictureOf } from "./conversation_names.js";
+import { wears } from "./sheets.js";
 import { Button, Empty, Failed, Icon, Skeleton } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("talk.css");
 
 const LIST = 80;
 const when = (iso) => (dateOf(iso) === today() ? time(iso) : day(iso));

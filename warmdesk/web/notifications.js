@@ -4,11 +4,14 @@ import { dateOf, dateTime, ago, day, today } from "./format.js";
 import { Frame } from "./frame.js";
 import { plain } from "./markdown.js";
 import { placeOfNotification } from "./places.js";
+import { wears } from "./sheets.js";
 import { sayNotification, systemState } from "./ui_notify.js";
 import { Avatar, Button, Empty, Failed, Icon, Menu, Skeleton, notice, sayError } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("talk.css");
 
 const ICONS = { due: "calendar", project_added: "board", dm: "mail", mention: "chat" };
 const attempt = (work) => work.catch((error) => notice(sayError(error), { bad: true }));

@@ -1,8 +1,11 @@
 /* Lists that come page by page: what is here, what is on its way, what failed, the button for more. */
 import { request } from "./api.js";
+import { wears } from "./sheets.js";
 import { Button, Failed, Field, Skeleton, Tabs } from "./ui.js";
 import { afterRender, html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const SKELETON_MS = 200;
 const PAUSE_MS = 250; // between the last letter and the question

@@ -8,8 +8,11 @@ import { Keys } from "./project_settings_keys.js";
 import { Labels } from "./project_settings_labels.js";
 import { People } from "./project_settings_people.js";
 import { ProjectFrame, useProject } from "./project.js";
+import { wears } from "./sheets.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const RANKS = { viewer: 1, member: 2, admin: 3, owner: 4 };
 

@@ -5,10 +5,13 @@ import { Frame } from "./frame.js";
 import { me, settings } from "./identity.js";
 import { ProjectTile } from "./projects_tile.js";
 import { NewProject } from "./projects_new.js";
+import { wears } from "./sheets.js";
 import { Button, Empty, Field, Loading, load } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const ROWS = 12; // more than these get a field to find them by
 

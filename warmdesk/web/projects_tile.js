@@ -3,10 +3,13 @@ import { call } from "./api.js";
 import { doing } from "./forms.js";
 import { ago } from "./format.js";
 import { me } from "./identity.js";
+import { wears } from "./sheets.js";
 import { Icon, Menu, Pile, confirm, notice } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 /** The first letters of a project's key, on its colour. */
 export const ProjectMark = ({ project }) => html`<span class="projects-mark" aria-hidden="true"

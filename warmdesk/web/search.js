@@ -4,10 +4,13 @@ import { call } from "./api.js";
 import { ago } from "./format.js";
 import { Frame } from "./frame.js";
 import { placeOfFound } from "./places.js";
+import { wears } from "./sheets.js";
 import { Avatar, Empty, Failed, Icon, Skeleton } from "./ui.js";
 import { user } from "./user_store.js";
 import { effect, html, live, signal, untracked } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const KINDS = ["card", "card_comment", "topic", "topic_reply", "chat_message", "dm_message"];
 const ICONS = { card: "file", card_comment: "reply", topic: "topic", topic_reply: "topic", chat_message: "chat", dm_message: "mail" };

@@ -2,12 +2,15 @@
 import { dateOf, day, today } from "./format.js";
 import { me } from "./identity.js";
 import { outboxOf } from "./outbox.js";
+import { wears } from "./sheets.js";
 import { Compose } from "./talk_compose.js";
 import { Row, Waiting, authorId } from "./talk_row.js";
 import { TalkWindow } from "./talk_window.js";
 import { Empty, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("talk.css");
 
 const TOGETHER_MS = 5 * 60_000;
 

@@ -2,11 +2,14 @@
 import { address } from "./address.js";
 import { Frame } from "./frame.js";
 import { me } from "./identity.js";
+import { wears } from "./sheets.js";
 import { TimeList } from "./time_list.js";
 import { TimeReport } from "./time_report.js";
 import { TimeWeek } from "./time_week.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
+
+wears("pages.css");
 
 const PARTS = { entries: TimeList, week: TimeWeek, report: TimeReport };
 

@@ -7,9 +7,12 @@ import { plain } from "./markdown.js";
 import { Topic } from "./topic.js";
 import { topicsOf } from "./topic_store.js";
 import { ProjectFrame, useProject } from "./project.js";
+import { wears } from "./sheets.js";
 import { Avatar, Button, Dialog, Empty, Failed, Field, Icon, Skeleton, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
+
+wears("talk.css");
 
 /** The dialog of a new topic; what is written is kept until it is begun. */
 const NewTopic = live(({ store, close }, self) => {

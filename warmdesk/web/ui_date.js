@@ -21,18 +21,19 @@ export const DateField = live(
       if (event.key === "Enter") self.done();
       self.byKeys = event.key !== "Enter" && (self.byKeys || event.key !== "Tab");
     };
+    const left = (event) => {
+      note(event.currentTarget);
+      self.done();
+      // What is half written is no value: nothing else would clear it.
+      if (!event.currentTarget.validity.valid) event.currentTarget.value = self.props.value ?? "";
+    };
     return html`<${Field} ...${ANY_DAY} ...${rest} kind="date" value=${typed.value ? typed.value.text : (value ?? "")}
       onInput=${(_, event) => note(event.currentTarget)} onFocus=${() => (self.byKeys = false)} onKeyDown=${pressed}
       onChange=${(event) => {
         note(event.currentTarget);
         if (!self.byKeys) self.done();
       }}
-      onBlur=${(event) => {
-        note(event.currentTarget);
-        self.done();
-        // What is half written is no value: nothing else would clear it.
-        if (!event.currentTarget.validity.valid) event.currentTarget.value = self.props.value ?? "";
-      }} />`;
+      onBlur=${left} />`;
   },
   (self) => {
     self.end = () => self.done();

@@ -7,7 +7,7 @@ export const requests = [];
 let answer = () => ({ status: 404, data: { error: "not found" } });
 let session = () => ({ data: { access_token: "a token", expires_in: 900 } });
 
-globalThis.document = Object.assign(new EventTarget(), { hidden: false, documentElement: {} });
+globalThis.document = Object.assign(new EventTarget(), { hidden: false, documentElement: {}, querySelectorAll: () => [] });
 globalThis.location = { pathname: "/", search: "", origin: "http://warmdesk.test" };
 globalThis.addEventListener = (...args) => listeners.addEventListener(...args);
 globalThis.removeEventListener = (...args) => listeners.removeEventListener(...args);
