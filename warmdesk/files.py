@@ -46,6 +46,8 @@ FULL_SECONDS = 60
 CLIENT: Any = {"connect_timeout": "5s", "timeout": "30s"}
 RETRY: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 """How long an object store is waited for; by itself it would be minutes."""
+HASTY_CLIENT: Any = {"connect_timeout": "2s", "timeout": "4s"}
+HASTY_RETRY: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=4)}
 UNKNOWN = "unknown_outcome"
 
 log = logging.getLogger(__name__)
@@ -159,9 +161,12 @@ class Upload:
 
 
 class Files:
-    """The files of an installation, as one process reaches them."""
+    """The files of an installation, as one process reaches them. Who is not `patient` asks an
+    object store once, for seconds.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, patient: bool = True) -> None:
+        self._ways = (CLIENT, RETRY) if patient else (HASTY_CLIENT, HASTY_RETRY)
         self.url = settings.file_store if "://" in settings.file_store else ""
         here = settings.file_store if settings.file_store and not self.url else ""
         self.directory = Path(here) if here else settings.data_dir / "files"
@@ -235,6 +240,22 @@ class Files:
             return 0
         return int(found["size"])
 
+    async def has(self, name: str) -> bool:
+        """Whether a file is there, for a command that ends at once: a thread of the store that
+        tells a loop of it, as in `size`, may want Python when that is gone, and then the process
+        is aborted. Makes no directory.
+        """
+        return await _in_thread(self._has, name)
+
+    def _has(self, name: str) -> bool:
+        if not self.url:
+            return (self.directory / place(name)).is_file()
+        try:
+            obstore.head(self._opened(), place(name))
+        except FileNotFoundError:
+            return False
+        return True
+
     async def read_all(self, name: str, *, preview: bool = False) -> bytes:
         """A file, or its preview, at once. Raises `FileNotFoundError`."""
         with failing():
@@ -278,7 +299,8 @@ class Files:
         if self._store is None:
             with failing():
                 if self.url:
-                    self._store = from_url(self.url, client_options=CLIENT, retry_config=RETRY)
+                    client, retry = self._ways
+                    self._store = from_url(self.url, client_options=client, retry_config=retry)
                 else:
                     self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                     self._store = LocalStore(self.directory)

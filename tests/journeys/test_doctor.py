@@ -797,6 +797,22 @@ async def test_files_that_are_kept_elsewhere(alice: Person, settings: Settings) 
     check_all([finding])
 
 
+LOOKS = """
+import asyncio, sys
+from warmdesk.config import Settings
+from warmdesk.files import Files
+asyncio.run(Files(Settings(file_store=sys.argv[1]), patient=False).has("ab" * 16))
+"""
+
+
+async def test_who_looks_for_a_file_and_ends_is_not_aborted(tmp_path: Path) -> None:
+    async def look() -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", LOOKS, str(tmp_path))
+        return await process.wait()
+
+    assert await asyncio.gather(*(look() for _ in range(8))) == [0] * 8
+
+
 async def test_a_store_of_files_that_does_not_answer(
     alice: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

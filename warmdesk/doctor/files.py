@@ -24,7 +24,7 @@ TELL = Teller("files")
 
 async def files(found: Settings) -> Findings:
     """The newest of them; and whether hosts that cannot see each other's disks share a store."""
-    kept = Files(found)
+    kept = Files(found, patient=False)
     where = found.file_store or str(kept.directory)
     try:
         connection = await connect(found.database_url, timeout=SECONDS, command_timeout=SECONDS)
@@ -62,7 +62,4 @@ async def files(found: Settings) -> Findings:
 
 
 async def _absent(kept: Files, names: Iterable[str]) -> int:
-    """How many of these are not there; a directory that is not there is not made."""
-    if not kept.url and not kept.directory.is_dir():
-        return len(list(names))
-    return sum([not await kept.size(name) for name in names])
+    return sum([not await kept.has(name) for name in names])
