@@ -28,6 +28,8 @@ from playwright.async_api import (
 )
 
 from tests.person import PASSWORD
+from warmdesk.joined_files import alias
+from warmdesk.rest.web import START, site
 
 PATIENCE = 20_000
 """Milliseconds; a browser on a busy machine is slow."""
@@ -164,6 +166,12 @@ async def enter(context: BrowserContext, url: str, username: str, password: str 
         data={"username": username, "password": password, "cookie": True},
     )
     assert answer.ok, await answer.text()
+
+
+def module(name: str) -> str:
+    """What a module of the page exports, as scripts of tests ask for it: an expression."""
+    start = 'document.querySelector("script[type=module]").src'
+    return f'(await import({start}.replace("{START}", "{site().homes[name]}"))).{alias(name)}'
 
 
 def by_label(page: Page, name: str) -> Locator:

@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
-from tests.web.conftest import Visit, Visitor
+from tests.web.conftest import Visit, Visitor, module
 
 COLUMNS = ("Backlog", "In Progress", "Review", "Done")
 
@@ -524,11 +524,7 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
     await expect(page).to_have_url(re.compile("/c/DEMO-1$"))
 
 
-RENDERS = """async () => {
-  const app = document.querySelector("script[type=module]").src;
-  const { $view } = await import(app);
-  return $view.work.renders;
-}"""
+RENDERS = f"async () => {module('view.js')}.work.renders"
 
 
 async def test_what_others_do_renders_what_it_changes_and_no_more(

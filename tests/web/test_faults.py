@@ -26,7 +26,7 @@ from tests.journeys.conftest import Crowd, Process, Start, base, own_valkey, sta
 from tests.journeys.proxy import Proxy
 from tests.journeys.test_worker_killed import replaced
 from tests.person import PASSWORD, Person
-from tests.web.conftest import Visit, Visitor
+from tests.web.conftest import Visit, Visitor, module
 from warmdesk.client import Client
 from warmdesk.embedded import Valkey
 
@@ -46,12 +46,10 @@ OWN = (
     *("last_read_message_id", "muted", "last_activity_at"),
 )
 """What an answer says for its reader."""
-KNOWS = """async (slug) => {
-  const app = document.querySelector("script[type=module]").src;
-  const { projectHere } = await import(app.replace("app.js", "project.js"));
-  const { store, feed } = projectHere(slug);
-  return { shown: store.shown(), kind: feed.state.value.kind, connections: feed.connections };
-}"""
+KNOWS = f"""async (slug) => {{
+  const {{ store, feed }} = {module("project.js")}.projectHere(slug);
+  return {{ shown: store.shown(), kind: feed.state.value.kind, connections: feed.connections }};
+}}"""
 TITLES = """() => [...document.querySelectorAll("section.column")].map((column) =>
   [...column.querySelectorAll(".tile:not(.wish) .tile-title")].map((one) => one.textContent))"""
 TEXTS = """() => [...document.querySelectorAll(".talk-row:not(.wish) .talk-body .md")]

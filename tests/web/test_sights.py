@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Page, Route
 
 from tests.test_demo import given, settings  # noqa: F401
-from tests.web.conftest import Visit
+from tests.web.conftest import Visit, module
 from tests.web.screens import ask, everywhere, house, two_frames
 from tests.web.test_files import words
 from tests.web.test_pictures import keep
@@ -21,11 +21,7 @@ from warmdesk.config import Settings
 
 pytestmark = pytest.mark.timeout(900)
 
-SPEAK = """async () => {
-  const app = document.querySelector("script[type=module]").src;
-  const { speak } = await import(app.replace("app.js", "words.js"));
-  await speak("en");
-}"""
+SPEAK = f'async () => {module("words.js")}.speak("en")'
 ZOOMED = (320, 256)
 """A window of 1280 × 1024 at 400 %, as WCAG 1.4.10 has it."""
 

@@ -11,7 +11,7 @@ from playwright.async_api import Page, async_playwright, expect
 
 from tests.conftest import Board
 from tests.person import PASSWORD, Person
-from tests.web.conftest import Visit, Visitor, by_label, enter, program
+from tests.web.conftest import Visit, Visitor, by_label, enter, module, program
 from warmdesk import clock
 from warmdesk.auth.totp import STEP_SECONDS, password_at
 
@@ -285,12 +285,11 @@ async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
     await expect(visitor.page.get_by_role("button", name="Bob")).to_be_visible()
 
 
-ASKED = """async () => {
-  const { $ui_notice } = await import(document.querySelector("script[src]").src);
-  const { confirm, notice } = $ui_notice;
-  notice("Alice is told this", { undo: () => {} });
+ASKED = f"""async () => {{
+  const {{ confirm, notice }} = {module("ui_notice.js")};
+  notice("Alice is told this", {{ undo: () => {{}} }});
   confirm("Alice is asked this").then((answer) => (globalThis.agreed = answer));
-}"""
+}}"""
 """Says and asks something, as pages do."""
 
 
@@ -348,16 +347,14 @@ async def test_the_next_person_finds_nothing_of_the_first(
     assert not any(word in kept for word in ("half a thought", "between us", "Demo", "lice"))
 
 
-REMEMBERED = """
-const files = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
-const { user } = (await import(`${files}app.js`)).$user_store;
-const { projectHere } = (await import(`${files}project.js`)).$project;
-const seen = {
+REMEMBERED = f"""
+const {{ user }} = {module("user_store.js")};
+const seen = {{
   projects: user.projects.peek(),
   conversations: user.conversations.peek(),
   events: user.after(-1),
-  here: !!projectHere("demo")?.store.project.peek(),
-};
+  here: !!{module("project.js")}.projectHere("demo")?.store.project.peek(),
+}};
 """
 """What the stores of the page know."""
 
