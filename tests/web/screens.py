@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from playwright.async_api import Page, expect
 
@@ -21,57 +21,68 @@ from tests.person import Person
 from tests.web.conftest import Visit
 from warmdesk.config import Settings
 
+
+class Screen(NamedTuple):
+    """An address, and what stands there once all of it has come."""
+
+    path: str
+    sign: str
+
+
 SCREENS = {
-    "projects": "/",
-    "board": "/p/{slug}",
-    "card": "/p/{slug}/c/{key}",
-    "chat": "/p/{slug}/chat",
-    "topics": "/p/{slug}/topics",
-    "topic": "/p/{slug}/topics/{topic}",
-    "activity": "/p/{slug}/activity",
-    "settings": "/p/{slug}/settings",
-    "columns": "/p/{slug}/settings/columns",
-    "labels": "/p/{slug}/settings/labels",
-    "people": "/p/{slug}/settings/people",
-    "deleted": "/p/{slug}/settings/deleted",
-    "hooks": "/p/{slug}/settings/hooks",
-    "keys": "/p/{slug}/settings/keys",
-    "messages": "/messages",
-    "conversation": "/messages/{conversation}",
-    "notifications": "/notifications",
-    "search": "/search?q=shelf",
-    "search of nothing": "/search",
-    "time": "/time",
-    "week": "/time/week",
-    "report": "/time/report",
-    "profile": "/me",
-    "look": "/me/appearance",
-    "notify": "/me/notifications",
-    "security": "/me/security",
-    "devices": "/me/devices",
-    "my keys": "/me/keys",
-    "users": "/admin",
-    "all projects": "/admin/projects",
-    "system": "/admin/settings",
-    "backups": "/admin/backups",
-    "sign-ins": "/admin/logins",
-    "audit": "/admin/audit",
-    "mail": "/admin/mail",
-    "no project": "/p/nowhere",
-    "no page": "/nowhere/at/all",
+    "projects": Screen("/", ".projects-tile"),
+    "board": Screen("/p/{slug}", ".tile"),
+    "card": Screen("/p/{slug}/c/{key}", ".card-dialog .talk-row"),
+    "chat": Screen("/p/{slug}/chat", ".talk-row"),
+    "topics": Screen("/p/{slug}/topics", ".topics-one"),
+    "topic": Screen("/p/{slug}/topics/{topic}", ".talk-row"),
+    "activity": Screen("/p/{slug}/activity", ".fact-card"),
+    "settings": Screen("/p/{slug}/settings", ".settings form"),
+    "columns": Screen("/p/{slug}/settings/columns", ".page-row"),
+    "labels": Screen("/p/{slug}/settings/labels", ".page-row"),
+    "people": Screen("/p/{slug}/settings/people", ".page-row"),
+    "deleted": Screen("/p/{slug}/settings/deleted", ".page-row"),
+    "hooks": Screen("/p/{slug}/settings/hooks", ".empty"),
+    "keys": Screen("/p/{slug}/settings/keys", ".empty"),
+    "messages": Screen("/messages", ".messages-one"),
+    "conversation": Screen("/messages/{conversation}", ".talk-row"),
+    "notifications": Screen("/notifications", ".notifications-one"),
+    "search": Screen("/search?q=calendar", ".search-found"),
+    "search of nothing": Screen("/search", ".search h2"),
+    "time": Screen("/time", ".time-day"),
+    "week": Screen("/time/week", ".time-sheet"),
+    "report": Screen("/time/report", ".time-groups"),
+    "profile": Screen("/me", ".me form"),
+    "look": Screen("/me/appearance", ".me-option"),
+    "notify": Screen("/me/notifications", ".me select"),
+    "security": Screen("/me/security", ".me form"),
+    "devices": Screen("/me/devices", ".me .button.danger"),
+    "my keys": Screen("/me/keys", ".me h2"),
+    "users": Screen("/admin", ".page-row"),
+    "all projects": Screen("/admin/projects", ".page-row"),
+    "system": Screen("/admin/settings", ".admin form"),
+    "backups": Screen("/admin/backups", ".admin form"),
+    "sign-ins": Screen("/admin/logins", ".admin .empty"),
+    "audit": Screen("/admin/audit", ".page-row"),
+    "mail": Screen("/admin/mail", ".admin form"),
+    "no project": Screen("/p/nowhere", ".away"),
+    "no page": Screen("/nowhere/at/all", ".away"),
 }
 """Of the owner, who also administers the installation."""
 
-OTHERS = {"forbidden": "/admin", "board of a viewer": "/p/{slug}", "no page": "/nowhere/at/all"}
+OTHERS = {
+    "forbidden": Screen("/admin", ".away"),
+    "board of a viewer": Screen("/p/{slug}", ".tile"),
+}
 """Of a viewer."""
 
 DOORS = {
-    "sign-in": "/sign-in",
-    "register": "/register",
-    "forgotten": "/forgot-password",
-    "reset": "/reset-password?token=nonsense",
-    "invitation": "{invitation}",
-    "no invitation": "/invitations/nonsense",
+    "sign-in": Screen("/sign-in", "form"),
+    "register": Screen("/register", "form"),
+    "forgotten": Screen("/forgot-password", "form"),
+    "reset": Screen("/reset-password?token=nonsense", "form"),
+    "invitation": Screen("{invitation}", "form"),
+    "no invitation": Screen("/invitations/nonsense", "main .button"),
 }
 """Of nobody."""
 
@@ -130,9 +141,15 @@ async def house(given: dict[str, Any], settings: Settings) -> AsyncIterator[Hous
         )
 
 
+async def show(page: Page, home: House, screen: Screen) -> None:
+    """Go to a screen, and wait until it stands."""
+    await page.goto(home.at(screen.path))
+    await expect(page.locator(screen.sign).first).to_be_visible()
+    await settled(page)
+
+
 async def settled(page: Page) -> None:
-    """The screen is there, and nothing of it is on its way."""
-    await expect(page.locator("main")).to_be_visible()
+    """Nothing is on its way."""
     await expect(page.locator("[aria-busy=true], .skeleton")).to_have_count(0)
 
 
@@ -223,16 +240,14 @@ async def everywhere(visit: Visit, home: House, look: Look, **options: Any) -> N
         visitor.statuses |= {401, 403, 404}
         visitor.allowed.append(NO_WORKER)
         page = visitor.page
-        for name, path in screens.items():
-            await page.goto(home.at(path))
-            await settled(page)
+        for name, one in screens.items():
+            await show(page, home, one)
             await look(page, name)
     visitor = await visit(home.owner, **options)
     visitor.allowed.append(NO_WORKER)
     page = visitor.page
     for name, (screen, open_it) in OPENED.items():
-        await page.goto(home.at(SCREENS[screen]))
-        await settled(page)
+        await show(page, home, SCREENS[screen])
         await open_it(page)
         await expect(page.locator(OVER).first).to_be_visible()
         await settled(page)

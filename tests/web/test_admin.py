@@ -46,7 +46,7 @@ async def test_an_account_is_made_changed_deleted_and_brought_back(
     await dialog.get_by_label("Name shown").fill("Mallory")
     await dialog.get_by_label("Role", exact=True).select_option("viewer")
     await button(dialog, "Save").click()
-    await expect(page.get_by_role("dialog", name="Mallory")).to_be_visible()
+    await expect(page.get_by_role("dialog", name="Mallory", exact=True)).to_be_visible()
 
     found = [each for each in await root.get("/users") if each["username"] == "mallory"]
     assert (found[0]["global_role"], found[0]["must_change_password"]) == ("viewer", True)

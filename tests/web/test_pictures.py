@@ -15,7 +15,7 @@ from playwright.async_api import Page
 
 from tests.test_demo import given, settings  # noqa: F401
 from tests.web.conftest import Visit
-from tests.web.screens import SCREENS, ask, house, settled, two_frames
+from tests.web.screens import SCREENS, ask, house, show, two_frames
 from warmdesk.config import Settings
 
 WIDTHS = (320, 390, 1024, 1440, 2560)
@@ -38,9 +38,8 @@ async def test_every_screen_at_every_width_in_both_themes(
             )
             visitor.statuses.add(404)
             page = visitor.page
-            for name, path in SCREENS.items():
-                await page.goto(home.at(path))
-                await settled(page)
+            for name, screen in SCREENS.items():
+                await show(page, home, screen)
                 for width in WIDTHS:
                     await page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
                     await two_frames(page)
