@@ -94,6 +94,7 @@ async def beside(run: Run, on: Stage, reader: Member, kind: str) -> None:
             await process.wait()
     seen = json.loads(out)
     run.say(f"  {kind}: {seen['count']} reports, the last {time.monotonic() - begun:.1f} s more")
+    run.add(f"{kind} reports refused", seen["refused"])
     run.add(f"{kind} report seconds", seen["seconds"] / seen["count"])
     run.add(f"{kind} report MiB", seen["bytes"] / seen["count"] / MIB)
     run.add(f"MiB more beside {kind} reports", (most - before) / MIB)

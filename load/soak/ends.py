@@ -56,10 +56,13 @@ TOLD = f"""
 """
 """A mail for administrators alone."""
 INVITED = f"""
-    update mails as m set due_at = {LATER}
-    from invitations as i where i.id = m.invitation_id and i.email = $1 and m.takes = 0
-    returning m.id
+    insert into mails (kind, invitation_id, due_at)
+    select 'invitation', i.id, {LATER} from invitations as i where i.email = $1
+    on conflict (invitation_id) where invitation_id is not null
+        do update set due_at = {LATER}, takes = mails.takes + 1
+    returning id
 """
+"""Whoever sends it just now is not done with it."""
 
 
 @dataclass
@@ -325,24 +328,34 @@ class Ends:
 
     async def _post(self, kind: str, rights: Rights, mail: int | None, at: float) -> None:
         """Let the mail be due then: it may not arrive."""
-        box = self.team.world.box
-        if mail is None or await self._passed(at):
+        if mail is None:
             return
-        before = len(box.to(rights.address))
-        await self._ask("update mails set due_at = clock_timestamp() where id = $1", mail)
-
-        async def has_left() -> bool:
-            there = "select coalesce((select 1 from mails where id = $1), 0)"
-            return bool(await self._ask(there, mail) == 0)
-
         try:
-            await until(has_left, limit=LEAVES_SECONDS)
-        except AssertionError:
-            return
+            if await self._passed(at):
+                return
+            before = len(self.team.world.box.to(rights.address))
+            await self._ask("update mails set due_at = clock_timestamp() where id = $1", mail)
+            if not await self._has_left(mail):
+                return
+        finally:
+            # It may leave no more once the right is there again.
+            await self._ask("delete from mails where id = $1", mail)
         self.team.revoked.mails += 1
-        if len(box.to(rights.address)) > before:
+        if len(self.team.world.box.to(rights.address)) > before:
             what = f"a mail left for {rights.address}"
             self.team.revoked.outlived(kind, rights.user_id, what, time.monotonic() - at)
+
+    async def _has_left(self, mail: int) -> bool:
+        """Wait until a mail that is due was sent or dropped; False when a fault keeps it."""
+        there = "select count(*) from mails where id = $1"
+
+        async def is_gone() -> bool:
+            return bool(await self._ask(there, mail) == 0)
+
+        with suppress(AssertionError):
+            await until(is_gone, limit=LEAVES_SECONDS)
+            return True
+        return False
 
     async def _passed(self, at: float) -> bool:
         """Wait until nobody may know of the right any more; whether a fault explains who does."""
