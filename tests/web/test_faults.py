@@ -36,6 +36,8 @@ STEPS, WRITERS, PAUSE = 150, 4, 40
 CUT_SECONDS = 10
 AWAY_SECONDS = 5
 NAP_SECONDS = 600
+ITEMS = 100
+"""A checklist may have twice as many, however long a test takes."""
 SETTLED = 20.0
 FOLLOWED = 3.0
 """Seconds; promised is one while the bus is known to be down and two when it is not yet."""
@@ -73,6 +75,7 @@ class Work(Crowd):
     """People who work on the board, and on one card of it."""
 
     card: Any = None
+    items = 0
 
     async def _one(self, number: int, person: Person) -> None:
         await super()._one(number, person)
@@ -80,7 +83,8 @@ class Work(Crowd):
         if self.chance.random() < 0.2:
             body = f"thought {number}-{self.done}-{self.chance.random()}"
             await person.post(f"{path}/comments", {"body": body})
-        elif self.chance.random() < 0.2:
+        elif self.items < ITEMS and self.chance.random() < 0.2:
+            self.items += 1
             await person.post(f"{path}/checklist", {"body": f"step {number}-{self.done}"})
 
 
