@@ -106,7 +106,6 @@ async def test_a_notification_leads_to_what_was_said(
 ) -> None:
     card = await board.card("The zoo")
     topic = await board.maker.post(f"{board.path}/topics", {"title": "Animals", "body": ""})
-    said = {"body": "@olga look"}
     places = (
         f"{board.path}/chat/messages",
         f"{board.path}/topics/{topic['id']}/replies",
@@ -114,11 +113,11 @@ async def test_a_notification_leads_to_what_was_said(
     )
     visitor = await visit("olga", "/notifications")
     page = visitor.page
-    for path in places:
-        made = await alice.post(path, said)
+    for number, path in enumerate(places):
+        made = await alice.post(path, {"body": f"@olga look at {number}"})
         await many(alice, path, 60)
         await page.get_by_role("link", name=re.compile("^Notifications")).first.click()
-        told = page.locator(".notifications-one.fresh a", has_text="@olga look").first
+        told = page.locator(".notifications-one.fresh a", has_text=f"@olga look at {number}")
         await expect(told).to_be_visible()
         await told.click()
         await shows(page, made)
