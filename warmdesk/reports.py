@@ -212,6 +212,8 @@ class Reading(NamedTuple):
         cursor = await self.connection.cursor(query.statement, *query.values(params))
         while rows := await cursor.fetch(ROWS):
             yield rows
+            if len(rows) < ROWS:
+                return
             await self._limit()
 
     async def _limit(self) -> None:

@@ -303,6 +303,7 @@ class Case(NamedTuple):
 def cases(n: int) -> Iterator[Case]:
     """The same questions to a company with `n` messages."""
     page = {"before": None, "after": None, "around": None, "limit": 50, "bytes": 8 << 20}
+    yield Case("doctor.newest_files", 20, {"limit": 20}, "newest")
     for project in (1, 2):
         here = {**page, "project_id": project}
         middle = n // 2
