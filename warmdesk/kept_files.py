@@ -13,6 +13,7 @@ import os
 import re
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 FOLDER = "web"
@@ -20,6 +21,8 @@ MOST = 3
 """So many programs' files are kept, the last that began."""
 LEFT_SECONDS = 60.0
 """What is half written for so long was left by a process that is dead."""
+DAMAGED = (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile)
+"""What reading an archive raises, whatever became of its bytes."""
 NAME = re.compile(r"[0-9a-f]{16}")
 
 Sources = dict[str, bytes]
@@ -39,9 +42,9 @@ def leave(directory: Path, sources: Sources) -> None:
     folder = directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{name_of(sources)}.zip"
-    try:
+    if find(directory, place.stem) is not None:
         os.utime(place)
-    except FileNotFoundError:
+    else:  # or it is damaged: power was lost, perhaps
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
             for name, body in sources.items():
@@ -78,6 +81,6 @@ def find(directory: Path, name: str) -> Sources | None:
     try:
         with zipfile.ZipFile(directory / FOLDER / f"{name}.zip") as read:
             sources = {each: read.read(each) for each in read.namelist()}
-    except (OSError, zipfile.BadZipFile):
+    except DAMAGED:
         return None
     return sources if name_of(sources) == name else None

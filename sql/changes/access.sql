@@ -56,8 +56,8 @@ $$;
 
 -- Somebody who is no member is going to be shown in a project: from now on it is told of another name. The account is entered,
 -- so that a name which changes now is the one shown, or is told here. Whoever assigns a guest has cards locked by then; that
--- makes no circle, since whoever changes an account waits for nothing but invitations and feeds, and who is a guest already is
--- not waited for.
+-- makes no circle, since whoever changes an account waits for nothing but invitations, pictures and feeds, and who is a guest
+-- already is not waited for.
 create or replace function add_guest(project_ bigint, user_ bigint) returns void language plpgsql as $$
 begin
     if not exists (select 1 from project_guests g where g.user_id = user_ and g.project_id = project_) then

@@ -21,7 +21,7 @@ begin
     create temp table was_outgoing on commit drop as select * from outgoing_webhooks;
     create temp table was_invitations on commit drop as
     select i.id from invitations i where i.used_at is null and i.revoked_at is null;
-    create temp table was_letters on commit drop as select i.id, i.mailed_at, i.mail_failed, i.letters from invitations i;
+    create temp table was_letters on commit drop as select i.id, i.mailed_at, i.mail_failed, i.mail_reason, i.letters from invitations i;
     create temp table was_resets on commit drop as select r.token_hash from password_resets r;
     create temp table was_mails on commit drop as select m.id from mails m;
     create temp table was_wanted on commit drop as select n.id from notifications n where n.wants_mail;
@@ -248,7 +248,7 @@ create or replace function carry_letters() returns void language plpgsql as $$
 begin
     -- What is not to be sent any more was sent, or is of what is gone.
     delete from mails m where not exists (select 1 from was_mails w where w.id = m.id);
-    update invitations i set mailed_at = w.mailed_at, mail_failed = w.mail_failed, letters = w.letters
+    update invitations i set mailed_at = w.mailed_at, mail_failed = w.mail_failed, mail_reason = w.mail_reason, letters = w.letters
     from was_letters w where w.id = i.id and w.letters >= i.letters;
     update invitations i set wants_mail = false
     where i.wants_mail and not exists (select 1 from mails m where m.invitation_id = i.id);

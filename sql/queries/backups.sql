@@ -137,8 +137,8 @@ select
     or (b.last_ok and :files::boolean and coalesce(b.full_at < :slot::timestamptz, true))
 from backup_state as b;
 
--- name: died -> value, by key
--- For the one whose turn it is: when a backup was begun whose maker ended before it was made or failed, or null.
+-- name: under_way -> value, by key
+-- When the backup was begun that is neither made nor has failed, or null.
 select case when b.last_ok is null then b.last_run_at end from backup_state as b;
 
 -- name: begin -> nothing, by key

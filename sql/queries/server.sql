@@ -7,8 +7,8 @@ select current_setting('max_connections')::integer - current_setting('superuser_
 select lower(s.name) as name, s.setting from pg_settings as s where lower(s.name) = any(:names::text[]);
 
 -- name: serving -> many, by key
--- The versions of the programs that serve this database, wherever: each asks it all the time. A host that was lost is named for as
--- long as PostgreSQL takes it to be there.
+-- The versions of the programs that serve this database, wherever: each asks it all the time. One that asked nothing for a minute
+-- is gone.
 select distinct substr(a.application_name, length('warmdesk ') + 1) as version
 from pg_stat_activity as a
 where a.datname = current_database() and a.application_name ~ '^warmdesk [0-9]'

@@ -232,7 +232,8 @@ insert into recovery_codes (user_id, code_hash) values (3, 'z');
 update calendars set token_hash = 'newer', created_at = clock_timestamp() where user_id = 3;
 delete from calendars where user_id = 4;
 delete from mails;
-update invitations set wants_mail = false, mailed_at = now();
+update invitations set wants_mail = false, mailed_at = now(),
+    mail_failed = true, mail_reason = 'recipient';
 insert into reminders (card_id, user_id, date, kind) select id, 3, current_date, 'day' from cards;
 """
 STILL = {
@@ -244,6 +245,7 @@ STILL = {
     "select token_hash from calendars order by 1": ["five", "newer"],
     "select count(*) from mails": [0],
     "select wants_mail or mailed_at is null from invitations": [False],
+    "select mail_reason from invitations where mail_failed": ["recipient"],
     "select kind from reminders": ["day"],
 }
 

@@ -167,6 +167,23 @@ def test_of_programs_the_last_three_are_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("web/*.part"))
 
 
+def test_files_that_are_damaged_are_none_and_are_left_again(tmp_path: Path) -> None:
+    """Cut at any byte, or with any byte another one."""
+    sources = {"app.js": b"1;" * 100, "a/b.css": b"a{}"}
+    kept_files.leave(tmp_path, sources)
+    name = kept_files.name_of(sources)
+    place = tmp_path / "web" / f"{name}.zip"
+    whole = place.read_bytes()
+    broken = [whole[:end] for end in range(len(whole))]
+    broken += [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(len(whole))]
+    for each in broken:
+        place.write_bytes(each)
+        assert kept_files.find(tmp_path, name) in (None, sources)
+    place.write_bytes(b"")
+    kept_files.leave(tmp_path, sources)
+    assert kept_files.find(tmp_path, name) == sources
+
+
 def test_a_disk_that_takes_none_keeps_no_worker_from_serving(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

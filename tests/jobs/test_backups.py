@@ -198,6 +198,16 @@ async def test_to_get_no_connection_for_it_is_a_failure(
     assert await jobs[0].turn() == 1
 
 
+async def test_no_connection_beside_one_that_is_being_made_is_no_failure(
+    jobs: list[Scheduled], connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connection.execute("update backup_state set last_run_at = now(), last_ok = null")
+    breaking(monkeypatch, "connect", asyncpg.TooManyConnectionsError("no more"))
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        await jobs[0].turn()
+    assert (await state(connection))["last_ok"] is None
+
+
 async def test_one_that_was_made_is_made_although_an_older_one_stays(
     jobs: list[Scheduled],
     directory: Path,

@@ -66,7 +66,7 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
     assert "flush_redis (everything), healed in" in told
     assert " 0 lost, 0 doubled, 0 swapped" in told
     assert "undisturbed    alone 0 s: p99 of answers" in told, told
-    # How many events come late in one second is the machine's; they are judged where phases are longer.
+    # How many events come late in a second is the machine's: longer phases are judged by it.
     assert re.search(r"without fault  \d+ healings, 0 refus", told), told
     assert re.search(r"sit [1-9]\d* unanswered", told), told
     again = (

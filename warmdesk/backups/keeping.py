@@ -26,8 +26,6 @@ from warmdesk.mail.letters import is_on
 from warmdesk.schemas.settings import SystemSettings
 
 MINUTE = "%Y-%m-%d %H:%M"
-DIED = "died"
-"""The cause of a failure that nobody was left to tell of."""
 FAILURES = (WarmDeskError, *DATABASE_AWAY)
 """Why none is made: also a disk that is away, or a database that is."""
 

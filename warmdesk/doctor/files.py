@@ -48,10 +48,10 @@ async def files(found: Settings) -> Findings:
         )
         return
     if absent:
-        advice = SHARE if others or not found.file_store else "name the store that has them"
+        advice = SHARE if others else "name the store that has them (WARMDESK_FILE_STORE)"
         yield TELL.wrong(
             f"{absent} of the newest {len(names)} are not in {where}",
-            f"{advice}, and bring there what is missing",
+            f"{advice}, or bring there what is missing, from a backup with files",
         )
     elif others and not found.file_store:
         yield TELL.warning(f"other hosts serve, and {where} is of this host alone", SHARE)

@@ -12,12 +12,13 @@ from datetime import UTC, datetime, time, timedelta
 from functools import partial
 
 from warmdesk import clock
-from warmdesk.backups.keeping import DIED, FAILURES, cause_of, keep, note_failure
+from warmdesk.backups.keeping import FAILURES, cause_of, keep, note_failure
 from warmdesk.backups.making import Turn, turn
 from warmdesk.db.pool import DATABASE_AWAY
 from warmdesk.db.queries import sql
 from warmdesk.errors import Conflict
 from warmdesk.jobs.periodic import Job
+from warmdesk.mail.letters import DIED
 
 HOURS = {"6h": 6, "8h": 8, "12h": 12, "24h": 24}
 
@@ -50,12 +51,14 @@ class Scheduled(Job):
         except Conflict:
             return 0
         except DATABASE_AWAY as error:
-            if not begun:
+            # While another makes one, this one was not needed.
+            if not begun and not await sql.backups.under_way(desk.database):
                 await self._failed(error)
             raise
 
     async def _in_turn(self, mine: Turn) -> int:
-        if moment := await sql.backups.died(self.desk.database):
+        # Nobody else has the turn: whoever began it is dead.
+        if moment := await sql.backups.under_way(self.desk.database):
             log.error("backup.failed cause=%s begun_at=%s", DIED, moment.isoformat())
             await self._note(DIED, moment)
             return 0

@@ -3,7 +3,8 @@ crash left has a name that no row knows, or a temporary one.
 
 Every worker of every host looks for the first kind about once a minute. To delete a file twice does
 no harm, so nothing is locked meanwhile. For the second kind all files are listed: a worker does
-that once a day, and begins some minutes after its start. None goes on the day of a restore.
+that once a day, and begins some minutes after its start. None of them goes on the day of a
+restore.
 """
 
 from __future__ import annotations

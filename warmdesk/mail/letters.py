@@ -31,6 +31,8 @@ SHOWN = 30
 LONGEST_LINE = 200
 """Characters of a subject or a name that people chose."""
 PRODUCT = "WarmDesk"
+DIED = "died"
+"""Why no backup was made where nobody was left to tell of it."""
 FAREWELL = "unsubscribe"
 """What the token is sealed for by which somebody says no to mails."""
 
@@ -291,7 +293,7 @@ def backup_letter(place: Place, reader: Any, about: Any, locale: str) -> Letter:
             )
     else:
         subject = words("A backup of {place} failed", place=place.name)
-        if about["cause"] == "died":
+        if about["cause"] == DIED:
             # On a host that nobody knows: this one found out.
             parts = [
                 Part(

@@ -151,8 +151,8 @@ class Site:
     async def _send_file(self, request: web.Request) -> web.StreamResponse:
         found = request.match_info
         words = [found[f"name{each}"] for each in range(len(found) - 1)]
-        kept = self.files
-        if found["hash"] != self.hash:
+        kept = self.files if found["hash"] == self.hash else {}
+        if not kept and kept_files.NAME.fullmatch(found["hash"]):
             directory = request.app[DESK].settings.data_dir
             kept = await asyncio.to_thread(self._of_another, directory, found["hash"])
         file = kept.get("/".join(words))
