@@ -167,11 +167,38 @@ async def test_joined_modules_do_what_they_did_alone(tmp_path: Path) -> None:
         'import one from "one";',
         "export const { part } = whole;",
         'import one, * as all from "./one.js";',
+        "let one = 1;\nexport { one };",
+        "let two, one;\none = 2;\nexport { one as other };",
+        'import { one, // why\n two } from "./one.js";',
+        'import { none } from "./one.js";',
+        'import one from "./one.js";',
+        'export { none } from "./one.js";',
+        "const get = () => import('./one.js');",
+        "const get = () => import(name);",
+        "new Worker(new URL('./one.js', import.meta.url));",
+        "await one();",
+        "const two = await one();",
+        "for await (const two of one()) two();",
+        'import "./start.js";',
     ],
 )
 def test_what_cannot_be_read_is_refused(line: str) -> None:
-    with pytest.raises(ValueError, match=r"^start\.js: (im|ex)port"):
-        join(modules(start=f"{line}\n"), "start.js")
+    texts = modules(start=f"{line}\n", one="export const one = 1, two = 2;\n")
+    with pytest.raises(ValueError, match=r"^start\.js"):
+        join(texts, "start.js")
+
+
+def test_a_comment_before_code_takes_none_of_it_along() -> None:
+    text = "/* a */ const one = 1;\nconst two = 2; /* b */\nglobalThis.said = one + two;\n"
+    assert join(modules(start=text), "start.js").files["start.js"].count(b"const") == 3
+
+
+def test_modules_that_need_each_other_are_refused() -> None:
+    texts = modules(
+        start='import "./one.js";\n', one='import "./two.js";\n', two='import "./one.js";\n'
+    )
+    with pytest.raises(ValueError, match=r"one\.js > two\.js > one\.js"):
+        join(texts, "start.js")
 
 
 # Those of the page

@@ -27,7 +27,12 @@ DEFAULT = re.compile(r"^export default (?!(?:async )?(?:function|class)\b)", re.
 OTHERWISE = re.compile(r"^(?:import|export)\b(?! *[(.]).*", re.MULTILINE)
 LATER = re.compile(r'import\("\./([\w./]+)"\)')
 APART = re.compile(r'new URL\("\./([\w./]+)", import\.meta\.url\)')
-COMMENT = re.compile(r"^ *(?:/\*.*?\*/ *|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"^ *(?:/\*(?:(?!\*/).)*\*/ *|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"[\w$]+(?: as [\w$]+)?")
+CHANGING = re.compile(r"^(?:let|var) .*", re.MULTILINE)
+ASKED = re.compile(r"""\bimport *\([^)]*\)?|\bnew URL\(["'`]\./[^)]*\.js\b[^)]*\)?""")
+"""What is fetched when it is wanted, however it is written."""
+WAITING = re.compile(r"^(?:(?:const|let|var) [^=\n]*= *)?(?:for )?await\b.*", re.MULTILINE)
 
 Sources = Mapping[str, bytes]
 """Files by their names."""
@@ -46,6 +51,8 @@ class Module:
     apart: set[str] = field(default_factory=set)
     """What it starts as programs of their own, which share nothing with the page."""
     exports: dict[str, str] = field(default_factory=dict)
+    wanted: list[tuple[str, str]] = field(default_factory=list)
+    """Of which module it takes which name."""
 
 
 @dataclass
@@ -64,6 +71,10 @@ def join(sources: Sources, start: str, apart: Iterable[str] = ()) -> Joined:
     modules = {
         name: _read(name, sources[name].decode()) for name in names if name not in set(apart)
     }
+    for name, module in modules.items():
+        for path, wanted in module.wanted:
+            if path in modules and wanted not in modules[path].exports:
+                raise ValueError(f"{name}: {path} exports no {wanted}")
     every = _Every(modules, start)
     homes = every.homes()
     files = {name: body for name, body in sources.items() if name not in modules}
@@ -92,16 +103,22 @@ def _read(name: str, text: str) -> Module:
         whole, default, some = read.groups()
         if whole:
             return f"const {whole} = {alias(path)};"
-        parts = [f"default: {default}"] if default else []
-        parts += [each.replace(" as ", ": ") for each in _listed(some or "")]
+        listed = [f"default as {default}"] if default else []
+        listed += _listed(name, some or "")
+        found.wanted += [(path, each.partition(" as ")[0]) for each in listed]
+        parts = [each.replace(" as ", ": ") for each in listed]
         return f"const {{ {', '.join(parts)} }} = {alias(path)};"
 
     def passed(match: re.Match[str]) -> str:
         listed, path = match.groups()
         if path is not None:
             found.needs.append(path)
-        for each in _listed(listed):
+        for each in _listed(name, listed):
             inner, _, outer = each.partition(" as ")
+            if path is not None:
+                found.wanted.append((path, inner))
+            elif any(re.search(rf"\b{re.escape(inner)}\b", one) for one in CHANGING.findall(text)):
+                raise ValueError(f"{name}: export {{ {inner} }}, which changes")
             found.exports[outer or inner] = f"{alias(path)}.{inner}" if path else inner
         return ""
 
@@ -120,7 +137,10 @@ def _read(name: str, text: str) -> Module:
         (DEFAULT, default),
     ):
         text = pattern.sub(by, text)
-    if left := OTHERWISE.search(text):
+    asked = [
+        one for one in ASKED.finditer(text) if not (LATER.match(one[0]) or APART.match(one[0]))
+    ]
+    if left := OTHERWISE.search(text) or WAITING.search(text) or next(iter(asked), None):
         raise ValueError(f"{name}: {left[0]}")
     found.body = text.lstrip("\n")
     found.later = set(LATER.findall(text))
@@ -128,8 +148,12 @@ def _read(name: str, text: str) -> Module:
     return found
 
 
-def _listed(names: str) -> list[str]:
-    return [" ".join(each.split()) for each in names.split(",") if each.strip()]
+def _listed(name: str, names: str) -> list[str]:
+    listed = [" ".join(each.split()) for each in names.split(",") if each.strip()]
+    for each in listed:
+        if NAME.fullmatch(each) is None:
+            raise ValueError(f"{name}: {{ {each} }}")
+    return listed
 
 
 class _Every:
@@ -142,14 +166,16 @@ class _Every:
         later = {each for one in modules.values() for each in one.later}
         self.entries = sorted((self.programs | later) & set(modules))
         for name in [start, *self.entries]:
-            self._walk(name)
+            self._walk(name, ())
         self.whole = {name: self._closure(name) for name in self.entries}
 
-    def _walk(self, name: str) -> None:
+    def _walk(self, name: str, under: tuple[str, ...]) -> None:
         """What a module needs stands before it."""
+        if name in under:
+            raise ValueError(f"{name} needs itself: {' > '.join((*under, name))}")
         if name in self.modules and name not in self.ordered:
             for each in self.modules[name].needs:
-                self._walk(each)
+                self._walk(each, (*under, name))
             self.ordered[name] = None
 
     def _closure(self, name: str) -> frozenset[str]:
