@@ -197,7 +197,8 @@ class Team:
     async def _sign_in_all(self) -> None:
         """Everybody who is about to come, a few at once: each costs a hash."""
         size, hosts = self.size, self.world.hosts
-        places = {("olga", 0), ("eve", len(hosts) - 1)}
+        places = {(name, host) for name in ("olga", "root") for host in range(len(hosts))}
+        places |= {("eve", len(hosts) - 1)}
         places |= {(f"viewer-{n // SOCKETS_EACH + 1}", n % len(hosts)) for n in range(size.viewers)}
         for role, count in (
             ("mirror", size.mirrors),

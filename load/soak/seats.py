@@ -31,6 +31,7 @@ from warmdesk.client import (
     SocketRefused,
     pause,
 )
+from warmdesk.db.pool import ASK_SECONDS
 
 if TYPE_CHECKING:
     from load.soak.people import Team
@@ -133,7 +134,8 @@ class Pen(Client):
             if team.phase is not None:
                 team.phase.answered(path, time.monotonic() - began)
         self.figures.answers[answer.status] += 1
-        if answer.status == 429 and path == SIGN_IN:
+        late = answer.status == 503 and time.monotonic() - began > ASK_SECONDS
+        if path == SIGN_IN and (answer.status == 429 or late):
             # Who signs in waits for a thread; on a machine that is busy with other things too long.
             if team.phase is not None:
                 team.phase.turned_away += 1

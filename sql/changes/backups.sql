@@ -8,7 +8,8 @@ begin
     select b.failure_told into told_ from backup_state b for update;
     update backup_state set
         last_run_at = clock_timestamp(), last_filename = filename_, last_ok = ok_,
-        failure_told = not ok_ and (told_ or about_ is not null), full_at = case when ok_ and full_ then clock_timestamp() else full_at end;
+        failure_told = not ok_ and (told_ or about_ is not null),
+        full_at = case when ok_ and full_ then clock_timestamp() else full_at end;
     if about_ is null or ok_ and not (told_ or each_) or not ok_ and told_ then
         return;
     end if;

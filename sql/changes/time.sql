@@ -39,7 +39,8 @@ $$;
 
 -- The time that a comment of a locked card says from now on, beside its text of now: an entry of its author for the author's own
 -- day, with the comment's first sentence, which follows the text unless somebody wrote another description. More minutes than lie
--- between the entry's beginning and its end take both away. No time removes the entry. Gives the entry as it is now, or was; of nulls when nothing of it differs.
+-- between the entry's beginning and its end take both away. No time removes the entry. Gives the entry as it is now, or was; of
+-- nulls when nothing of it differs.
 drop function if exists log_time(card_comments, integer);
 create or replace function log_time(m card_comments, minutes_ integer, body_ text) returns time_entries language plpgsql as $$
 declare

@@ -185,18 +185,15 @@ async def test_an_address_without_an_account_takes_as_long(
         return 0
 
     monkeypatch.setattr(Mailer, "turn", nothing)
-    # What else the machine does differs from time to time, what the server does does not.
-    for _ in range(4):
-        took: dict[str, list[float]] = {"alice": [], "nobody": []}
-        for _ in range(60):
-            for name, times in took.items():
-                began = time.perf_counter()
-                await forgot(alice, f"{name}@example.org")
-                times.append(time.perf_counter() - began)
-        known, unknown = (statistics.median(times) for times in took.values())
-        if abs(known - unknown) < 0.25 * max(known, unknown):
-            return
-    pytest.fail(f"{known:.4f} s with an account, {unknown:.4f} s without one")
+    took: dict[str, list[float]] = {"alice": [], "nobody": []}
+    for _ in range(60):
+        for name, times in took.items():
+            began = time.perf_counter()
+            await forgot(alice, f"{name}@example.org")
+            times.append(time.perf_counter() - began)
+    # What else the machine does makes some of them slower, and none faster.
+    known, unknown = (statistics.quantiles(times)[0] for times in took.values())
+    assert abs(known - unknown) < 0.25 * max(known, unknown)
 
 
 async def test_the_statements_are_the_same_whoever_has_the_address(

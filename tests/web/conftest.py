@@ -60,6 +60,7 @@ class Visitor:
     context: BrowserContext
     page: Page
     url: str
+    slower: float = 1
     allowed: list[str] = field(default_factory=list)
     statuses: set[int] = field(default_factory=set)
     foreign: list[str] = field(default_factory=list)
@@ -89,8 +90,15 @@ class Visitor:
     async def tab(self, path: str = "/") -> Page:
         """Another tab of the same browser."""
         page = await self.context.new_page()
+        await self.slow(page)
         await page.goto(self.url + path)
         return page
+
+    async def slow(self, page: Page) -> None:
+        """What this tab computes takes so many times as long."""
+        if self.slower > 1:
+            session = await self.context.new_cdp_session(page)
+            await session.send("Emulation.setCPUThrottlingRate", {"rate": self.slower})
 
     def settle(self) -> None:
         """Nothing went wrong so far."""
@@ -144,13 +152,11 @@ async def visit(
             stack.push_async_callback(context.close)
             if username is not None:
                 await enter(context, at, username, password)
-            visitor = Visitor(context, await context.new_page(), at)
+            visitor = Visitor(context, await context.new_page(), at, slower)
             context.on("page", visitor.watch)
             visitor.watch(visitor.page)
             visitors.append(visitor)
-            if slower > 1:
-                session = await context.new_cdp_session(visitor.page)
-                await session.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+            await visitor.slow(visitor.page)
             await visitor.page.goto(at + path)
             return visitor
 

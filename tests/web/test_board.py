@@ -104,9 +104,9 @@ async def test_titles_that_were_refused_stand_before_what_is_typed_meanwhile(
 
     await page.route("**/columns/*/cards", refuse)
     await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
-    await page.keyboard.type("Oil the hinge")
+    await column(page, "Backlog").locator("textarea").fill("Oil the hinge")
     await page.keyboard.press("Enter")
-    await held.wait()
+    await asyncio.wait_for(held.wait(), 60)
     await page.keyboard.press("Escape")  # another field goes on with the same
     await column(page, "Backlog").get_by_role("button", name="New card", exact=True).click()
     field = column(page, "Backlog").locator("textarea")

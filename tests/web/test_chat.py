@@ -78,11 +78,11 @@ async def test_what_is_on_its_way_survives_a_reload(
         await field(page).fill("The hinge is oiled")
         await page.keyboard.press("Enter")
     await expect(row(page, "The hinge is oiled")).to_have_class(re.compile("wish"))
-    await visitor.context.unroute("**/chat/messages")
+    visitor.statuses.add(503)
+    # The last one is asked first; none gets through in between.
     await visitor.context.route(
         "**/chat/messages", lambda route: route.fulfill(status=503, json={"error": "later"})
     )
-    visitor.statuses.add(503)
     await page.reload()
     await expect(row(page, "The hinge is oiled")).to_have_class(re.compile("wish"))
     await visitor.context.unroute("**/chat/messages")

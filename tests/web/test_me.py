@@ -10,6 +10,7 @@ from playwright.async_api import Page, Route, expect
 from tests.conftest import Board, Wait
 from tests.person import PASSWORD, Person
 from tests.web.conftest import Visit, by_label
+from tests.web.screens import two_frames
 
 NEXT = "staple it all together"
 
@@ -71,7 +72,8 @@ async def test_a_refusal_leaves_who_writes_elsewhere_there(visit: Visit, board: 
     await by_label(page, "Current password").fill(PASSWORD)
     await page.get_by_role("button", name="Save").click()
     await expect(by_label(page, "Mail address")).to_have_attribute("aria-invalid", "true")
-    await page.evaluate("new Promise(done => setTimeout(done, 200))")
+    await two_frames(page)
+    await two_frames(page)
     await expect(name).to_be_focused()
     await name.blur()
     await page.get_by_role("button", name="Save").focus()

@@ -278,7 +278,7 @@ async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
     await expect(visitor.page.get_by_role("heading", name="Sign in")).to_be_visible()
     await expect(visitor.page.locator("dialog[open]")).to_have_count(0)
     assert await visitor.page.evaluate("() => globalThis.agreed") is False
-    assert await visitor.page.get_by_text("Alice is told this").count() == 0
+    await expect(visitor.page.get_by_text("Alice is told this")).to_have_count(0)
     await sign_in(second, "bob")
     await expect(second.get_by_role("button", name="Bob")).to_be_visible()
     await sign_in(visitor.page, "bob")
