@@ -65,7 +65,7 @@ async def test_the_command_ends_with_figures_and_how_to_run_the_same_again(tmp_p
     assert soak.returncode == 0, told
     assert "flush_redis (everything), healed in" in told
     assert " 0 lost, 0 doubled, 0 swapped" in told
-    assert "undisturbed    alone 0 s: p99 of answers" in told, told
+    assert re.search(r"undisturbed    alone \d+ s: p99 of answers", told), told
     # How many events come late in a second is the machine's: longer phases are judged by it.
     assert re.search(r"without fault  \d+ healings, 0 refus", told), told
     assert re.search(r"sit [1-9]\d* unanswered", told), told
