@@ -19,7 +19,7 @@ $$;
 
 -- Takes a batch of what is left of a purged project away; gives how many rows went, 0 when nothing is left. Whatever names the
 -- project in a column that refers to it goes; a table whose rows others still refer to waits for those. What people logged as
--- their time stays theirs. The project itself, and its feed, stay a minute: until no process follows it.
+-- their time stays theirs. The project itself, and its feed with its events, stay a minute: until no process follows it, or catches up.
 create or replace function empty_project(project_ bigint, most_ integer) returns bigint language plpgsql as $$
 declare
     p projects;
@@ -44,18 +44,6 @@ begin
         project_id = null,
         description = case when t.comment_id is null then t.description else '' end
     from batch b where t.id = b.id;
-    get diagnostics n = row_count;
-    if n > 0 then
-        return n;
-    end if;
-    with old as (
-        select o.seq from events o where o.channel = 'project:' || project_ order by o.seq limit most_
-    ), raised as (
-        update feeds f set oldest = greatest(f.oldest, o.upto + 1)
-        from (select max(old.seq) as upto from old) as o
-        where f.channel = 'project:' || project_ and o.upto is not null
-    )
-    delete from events e using old where e.channel = 'project:' || project_ and e.seq = old.seq;
     get diagnostics n = row_count;
     if n > 0 then
         return n;
@@ -104,6 +92,18 @@ begin
     where strpos(k.path || '/', ' /api/v1/projects/' || substr(p.slug, length('~~' || p.id) + 1) || '/') > 0 and k.created_at < p.purged_at;
     if p.purged_at > now() - interval '1 minute' then
         return 0;
+    end if;
+    with old as (
+        select o.seq from events o where o.channel = 'project:' || project_ order by o.seq limit most_
+    ), raised as (
+        update feeds f set oldest = greatest(f.oldest, o.upto + 1)
+        from (select max(old.seq) as upto from old) as o
+        where f.channel = 'project:' || project_ and o.upto is not null
+    )
+    delete from events e using old where e.channel = 'project:' || project_ and e.seq = old.seq;
+    get diagnostics n = row_count;
+    if n > 0 then
+        return n;
     end if;
     delete from feeds f where f.channel = 'project:' || project_;
     delete from projects where id = project_;

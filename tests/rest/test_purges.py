@@ -133,6 +133,8 @@ async def test_nothing_is_left_of_a_purged_project(
 
     await job.turn()
     assert await connection.fetchval("select count(*) from projects where id = $1", board.id) == 1
+    kept = await connection.fetch("select seq from events where channel = 'project:1' order by seq")
+    assert kept[0]["seq"] == 1, "who was away for a moment catches up without a hole"
     assert await sql.server.faults(connection) == []
     await connection.execute(MINUTE.format("projects"))
     await job.turn()

@@ -29,8 +29,10 @@ BATCH = 200
 READ = 750
 """Events that one batch looks at."""
 PAUSE_SECONDS = 0.01
-AFTER = timedelta(seconds=10)
-"""When no change is under way any more that saw the old name."""
+AFTER = timedelta(minutes=1)
+"""When no change is under way any more that saw the old name, and no process follows the feed that
+is taken away, or catches up with it, after it was frozen too.
+"""
 
 log = logging.getLogger(__name__)
 
