@@ -1,18 +1,18 @@
 """Every screen there is, with a team's work on it, for tests that look at all of them.
 
-``async with house(given, settings) as home`` is a server with the demo's team, and
-``await everywhere(visit, home, look)`` goes to each screen, and to what opens over them.
+`home` is a server with the demo's team, and ``await everywhere(visit, home, look)`` goes to each
+screen, and to what opens over them. Who imports `home` imports `given` and `settings` with it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.conftest import serving
@@ -108,9 +108,9 @@ class House:
         return self.url + path.format(**self.parts)
 
 
-@asynccontextmanager
-async def house(given: dict[str, Any], settings: Settings) -> AsyncIterator[House]:
-    """The demo's team on a server of its own. `given` and `settings` are the fixtures."""
+@pytest.fixture
+async def home(given: dict[str, Any], settings: Settings) -> AsyncIterator[House]:
+    """The demo's team on a server of its own."""
     status, out, aside = await command("demo", "--json", **given)
     assert status == 0, aside
     made = json.loads(out)
@@ -227,13 +227,14 @@ OVER = "dialog[open], :popover-open:not(.toasts), .column-writer, .bulk, .tile.h
 
 NO_WORKER = "Service Worker registration blocked"
 
-Look = Callable[[Page, str], Awaitable[None]]
+Look = Callable[[Page, str], Awaitable[list[str]]]
 
 
 async def everywhere(visit: Visit, home: House, look: Look, **options: Any) -> None:
-    """`look(page, name)` at every screen, and at what opens over them. `options` are those of
-    `visit`.
+    """`look(page, name)` at every screen, and at what opens over them: it finds nothing wrong
+    anywhere. `options` are those of `visit`.
     """
+    wrong: list[str] = []
     options = {"at": home.url, "password": home.password, "service_workers": "block"} | options
     for who, screens in ((home.owner, SCREENS), (home.viewer, OTHERS), (None, DOORS)):
         visitor = await visit(who, **options)
@@ -242,7 +243,7 @@ async def everywhere(visit: Visit, home: House, look: Look, **options: Any) -> N
         page = visitor.page
         for name, one in screens.items():
             await show(page, home, one)
-            await look(page, name)
+            wrong += [f"{name}: {each}" for each in await look(page, name)]
     visitor = await visit(home.owner, **options)
     visitor.allowed.append(NO_WORKER)
     page = visitor.page
@@ -251,4 +252,5 @@ async def everywhere(visit: Visit, home: House, look: Look, **options: Any) -> N
         await open_it(page)
         await expect(page.locator(OVER).first).to_be_visible()
         await settled(page)
-        await look(page, name)
+        wrong += [f"{name}: {each}" for each in await look(page, name)]
+    assert not wrong, "\n".join(wrong)

@@ -7,15 +7,13 @@ page stops: the page keeps its own policy (Trusted Types, no eval), and is judge
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
 
 import pytest
 from playwright.async_api import Page
 
 from tests.test_demo import given, settings  # noqa: F401
 from tests.web.conftest import Visit
-from tests.web.screens import everywhere, house
-from warmdesk.config import Settings
+from tests.web.screens import House, everywhere, home  # noqa: F401
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -30,7 +28,7 @@ JUDGE = """async (tags) => {
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 
-async def judged(page: Page) -> list[str]:
+async def judged(page: Page, _: str) -> list[str]:
     """What axe finds wrong on the page as it is now."""
     if not await page.evaluate("() => Boolean(window.axe)"):
         await page.evaluate(AXE)
@@ -41,15 +39,7 @@ async def judged(page: Page) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_screen(
     theme: str,
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
-    wrong: list[str] = []
-
-    async def look(page: Page, name: str) -> None:
-        wrong.extend(f"{name}: {each}" for each in await judged(page))
-
-    async with house(given, settings) as home:
-        await everywhere(visit, home, look, color_scheme=theme)
-    assert not wrong, "\n".join(wrong)
+    await everywhere(visit, home, judged, color_scheme=theme)

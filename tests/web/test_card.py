@@ -82,6 +82,7 @@ async def test_comments_have_time_and_files_have_progress(
     comment = page.get_by_role("textbox", name="Comment on DEMO-1")
     await comment.fill("Done, and oiled.")
     await page.get_by_placeholder("0:30").fill("1:15")
+    await expect(page.locator(".card-time")).to_contain_text("1.25")
     await page.keyboard.press("Tab")
     await comment.press("Control+Enter")
     await expect(other.locator(".talk-row")).to_contain_text("Done, and oiled.")

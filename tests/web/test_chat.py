@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests.conftest import Board
+from tests.conftest import Board, until
 from tests.person import Person
 from tests.web.conftest import Visit
 
@@ -92,6 +92,40 @@ async def test_what_is_on_its_way_survives_a_reload(
     assert said["body"] == "The hinge is oiled"
 
 
+async def test_what_waits_elsewhere_is_said_at_the_start(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    await board.card("Fix the door")
+    visitor = await visit("alice", "/p/demo/chat")
+    page = visitor.page
+    gone = re.compile("/chat/messages$|/comments$")
+    await visitor.context.route(gone, lambda route: route.abort())
+    async with page.expect_request("**/chat/messages"):
+        await field(page).fill("The hinge is oiled")
+        await page.keyboard.press("Enter")
+    await expect(row(page, "The hinge is oiled")).to_have_class(re.compile("wish"))
+    await page.goto(f"{visitor.url}/p/demo/c/DEMO-1")
+    async with page.expect_request("**/comments"):
+        await page.get_by_role("textbox", name="Comment on DEMO-1").fill("And painted")
+        await page.keyboard.press("Control+Enter")
+    await page.goto(f"{visitor.url}/me")
+    await expect(page.get_by_text("2 messages are not sent yet.")).to_be_visible()
+    await visitor.context.unroute(gone)
+    for _ in range(2):
+        await page.get_by_role("button", name="Show", exact=True).click()
+    await expect(page.get_by_text("not sent yet")).to_have_count(0)
+
+    async def all_came() -> bool:
+        said = await alice.get(f"{board.path}/chat/messages")
+        noted = await alice.get(f"{board.path}/cards/DEMO-1/comments")
+        return [each["body"] for each in said + noted] == ["The hinge is oiled", "And painted"]
+
+    await until(all_came)
+    await page.goto(f"{visitor.url}/me")
+    await expect(page.get_by_role("link", name="Profile")).to_be_visible()
+    await expect(page.get_by_text("not sent yet")).to_have_count(0)
+
+
 async def test_a_viewer_reads(visit: Visit, alice: Person, olga: Person, board: Board) -> None:
     await alice.post(f"{board.path}/chat/messages", {"body": "hello there"})
     visitor = await visit("bob", "/p/demo/chat")
@@ -129,6 +163,14 @@ async def test_a_link_leads_to_an_old_message(visit: Visit, alice: Person, board
     await page.route("**/chat/messages?*", late)
     await page.get_by_role("button", name="To the newest").click()
     newest = max(each["id"] for each in made)
+    await expect(page.locator(f'[data-id="{newest}"]')).to_be_in_viewport()
+
+    # A chat that is opened again without a message in its address shows the newest.
+    await page.goto(f"{visitor.url}/p/demo/chat?m={old['id']}")
+    await expect(page.locator(f'[data-id="{old["id"]}"]')).to_be_in_viewport()
+    await page.get_by_role("link", name="Topics").click()
+    await expect(page.get_by_role("link", name="Topics")).to_have_attribute("aria-current", "page")
+    await page.get_by_role("link", name="Chat").click()
     await expect(page.locator(f'[data-id="{newest}"]')).to_be_in_viewport()
 
 

@@ -201,7 +201,7 @@ async def test_what_a_field_says_is_not_said_again_in_other_words(
     await button(page.get_by_role("dialog"), "Create project").click()
 
     await expect(by_label(page, "Key of its cards")).to_have_attribute("aria-invalid", "true")
-    alert = page.get_by_role("dialog").get_by_role("alert")
+    alert = page.get_by_role("dialog").locator(".forms-error")
     await expect(alert).to_be_visible()
     await expect(alert).not_to_contain_text("key_prefix")
 
@@ -302,7 +302,7 @@ async def test_a_column_that_another_changed_is_not_written_over(
     await olga.put(f"{board.path}/columns/{board.review}", {"wip_limit": 4})
     await expect(page.locator("section.column", has_text="Review")).to_contain_text("/ 4")
     await button(page, "Save").click()
-    await expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+    await expect(page.get_by_role("dialog").locator(".forms-error")).to_be_visible()
     await button(page, "Cancel").click()
     await edit()
     await by_label(page, "Name").fill("Look")

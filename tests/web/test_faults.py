@@ -12,8 +12,9 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,17 @@ class Pages:
         head = await self.head()
         await until(lambda: self.knows(head), limit=FOLLOWED, every=0.05)
 
-    async def are_whole(self, *, again: bool = True) -> None:
-        """Until all show what is there now. `again`: each had to connect anew."""
+    async def are_whole(self, *, again: bool | None = True) -> None:
+        """Until all show what is there now. `again`: each had to connect anew, or none had; None:
+        some had, perhaps.
+        """
         path, slug = self.path, self.slug
         fetched = await self.reader.get(f"{path}?cards=brief")
         for page in self.tabs.values():
             await live(page, slug)
             await equals(page, slug, fetched)
             said = await page.evaluate(KNOWS, slug)
-            assert (said["connections"] > 1) == again
+            assert again is None or (said["connections"] > 1) == again
         await shows_titles(self.page, fetched)
         messages = await self.reader.get(f"{path}/chat/messages?limit=50")
         await shows_last(self.tabs["chat"], messages)
@@ -230,14 +233,45 @@ async def at_work(
         await work
 
 
+async def kill_worker(server: Process) -> None:
+    """Until another one is in its place."""
+    killed = server.workers()[0]
+    os.kill(killed, signal.SIGKILL)
+    await replaced(server, killed)
+
+
+async def begin_anew(server: Process, redis: Valkey) -> None:
+    """A Redis that was killed, with nothing of what it knew."""
+    redis.stop()
+    shutil.rmtree(redis.directory)
+    redis.directory.mkdir(mode=0o700)
+    redis.start()
+    await until(server.is_ready, limit=SETTLED, every=0.1)
+
+
+@asynccontextmanager
+async def asleep(pages: Pages, line: Proxy) -> AsyncIterator[None]:
+    """The pages, for ten minutes of their clock: who speaks with them meanwhile hears nothing."""
+    pids = renderers()
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        line.forget()
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    await pages.visitor.context.clock.fast_forward(NAP_SECONDS * 1000)
+    await pages.are_back()
+
+
 async def test_workers_that_are_killed_leave_no_gap(
     server: Process, visit: Visit, board: Board, person: Invite
 ) -> None:
     async with at_work(visit, board, person) as (pages, crowd):
         for _ in range(2):
-            killed = server.workers()[0]
-            os.kill(killed, signal.SIGKILL)
-            await replaced(server, killed)
+            await kill_worker(server)
             await crowd.goes_on(20)
     await pages.are_whole()
     await crowd.check_ledger(pages.reader)
@@ -286,11 +320,7 @@ async def test_a_redis_that_is_gone_leaves_no_gap(
         while time.monotonic() < end:
             await crowd.goes_on(5)
             await pages.follow()
-        own_valkey.stop()
-        shutil.rmtree(own_valkey.directory)
-        own_valkey.directory.mkdir(mode=0o700)
-        own_valkey.start()
-        await until(server.is_ready, limit=SETTLED, every=0.1)
+        await begin_anew(server, own_valkey)
     await pages.are_whole(again=False)
 
 
@@ -301,19 +331,11 @@ async def test_pages_that_slept_for_ten_minutes_have_no_gap(
     upstream = server.url.removeprefix("http://")
     async with Proxy(upstream, "127.0.0.1:0", bytes_only=True) as line:
         at = f"http://{line.listen}"
-        async with at_work(visit, board, person, clock=True, at=at) as (pages, crowd):
-            asleep = renderers()
-            assert asleep
-            for pid in asleep:
-                os.kill(pid, signal.SIGSTOP)
-            try:
-                line.forget()
-                await crowd.goes_on(40)
-            finally:
-                for pid in asleep:
-                    os.kill(pid, signal.SIGCONT)
-            await pages.visitor.context.clock.fast_forward(NAP_SECONDS * 1000)
-            await pages.are_back()
+        async with (
+            at_work(visit, board, person, clock=True, at=at) as (pages, crowd),
+            asleep(pages, line),
+        ):
+            await crowd.goes_on(40)
         await pages.are_whole()
 
 
@@ -336,12 +358,19 @@ def renderers() -> list[int]:
 
 @pytest.mark.long
 async def test_what_a_team_did_shows_at_each_pause(
-    server: Process, visit: Visit, person: Invite
+    server: Process,
+    visit: Visit,
+    person: Invite,
+    own_valkey: Valkey,  # noqa: F811
 ) -> None:
-    """The first weeks of a real team, while the board, the chat and a card are open."""
+    """The first weeks of a real team, while the board, the chat and a card are open. After a pause
+    a worker is killed, Redis is gone, or the pages sleep, and the work goes on.
+    """
     work = steps(STEPS)
     authors = list(dict.fromkeys(step["who"] for step in work))
+    upstream = server.url.removeprefix("http://")
     async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(Proxy(upstream, "127.0.0.1:0", bytes_only=True))
         root = await stack.enter_async_context(Client(server.url))
         await root.login("root", PASSWORD)
         desk = await prepare(root, work)
@@ -351,12 +380,41 @@ async def test_what_a_team_did_shows_at_each_pause(
         first, *rest = work
         await desk.play(first)
         reader = f"person-{authors[-1]}"
-        visitor = await visit(reader, f"/p/{desk.slug}")
+        visitor = await visit(reader, f"/p/{desk.slug}", at=f"http://{line.listen}")
+        await visitor.context.clock.install()
+        await visitor.page.reload()
         pages = Pages(visitor, desk.slug, desk.cards[first["piece"]], person(reader))
         await pages.open()
-        played = 0
+        played: list[Any] = []
+
+        async def goes_on() -> None:
+            reached = len(played) + PAUSE // 2
+            await until(lambda: len(played) >= reached or played[-1] is rest[-1], limit=60)
+
+        async def break_redis() -> None:
+            os.kill(own_valkey.pid, signal.SIGKILL)
+            await asyncio.sleep(AWAY_SECONDS)
+            await begin_anew(server, own_valkey)
+
+        async def break_pages() -> None:
+            async with asleep(pages, line):
+                await goes_on()
+
+        faults: list[Callable[[], Coroutine[Any, Any, None]]]
+        faults = [break_pages, break_redis, partial(kill_worker, server)]
+        broken: asyncio.Task[None] | None = None
+        paused = 0
         async for done in run(desk, rest, None):
-            played += len(done)
-            if played >= PAUSE or done[-1] is rest[-1]:
-                played = 0
-                await pages.are_whole(again=False)
+            played += done
+            if broken is not None and not broken.done():
+                await asyncio.sleep(0.2)
+            if len(played) - paused < PAUSE and done[-1] is not rest[-1]:
+                continue
+            paused = len(played)
+            if broken is not None:
+                await broken
+                broken = None
+            await pages.are_whole(again=None)
+            if faults:
+                broken = asyncio.create_task(faults.pop()())
+        assert broken is None, "each fault had its time"

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Page
 
 from tests.test_demo import given, settings  # noqa: F401
 from tests.web.conftest import Visit
-from tests.web.screens import SCREENS, ask, house, show, two_frames
-from warmdesk.config import Settings
+from tests.web.screens import SCREENS, House, ask, home, show, two_frames  # noqa: F401
 
 WIDTHS = (320, 390, 1024, 1440, 2560)
 HEIGHTS = {320: 640, 390: 844, 1024: 768, 1440: 900, 2560: 1440}
@@ -26,27 +24,21 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.mark.long
 async def test_every_screen_at_every_width_in_both_themes(
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
     wrong = []
-    async with house(given, settings) as home:
-        for theme in ("light", "dark"):
-            visitor = await visit(
-                home.owner, at=home.url, password=home.password, color_scheme=theme
-            )
-            visitor.statuses.add(404)
-            page = visitor.page
-            for name, screen in SCREENS.items():
-                await show(page, home, screen)
-                for width in WIDTHS:
-                    await page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
-                    await two_frames(page)
-                    wrong += [
-                        f"{name} at {width}, {theme}: {each}" for each in await ask(page, "lost")
-                    ]
-                    await keep(page, f"{name}-{width}-{theme}")
+    for theme in ("light", "dark"):
+        visitor = await visit(home.owner, at=home.url, password=home.password, color_scheme=theme)
+        visitor.statuses.add(404)
+        page = visitor.page
+        for name, screen in SCREENS.items():
+            await show(page, home, screen)
+            for width in WIDTHS:
+                await page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
+                await two_frames(page)
+                wrong += [f"{name} at {width}, {theme}: {each}" for each in await ask(page, "lost")]
+                await keep(page, f"{name}-{width}-{theme}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 import json
 import re
 from math import ceil
-from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route
 
 from tests.test_demo import given, settings  # noqa: F401
 from tests.web.conftest import Visit, module
-from tests.web.screens import ask, everywhere, house, two_frames
+from tests.web.screens import House, ask, everywhere, home, two_frames  # noqa: F401
 from tests.web.test_files import words
 from tests.web.test_pictures import keep
-from warmdesk.config import Settings
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -28,22 +26,16 @@ ZOOMED = (320, 256)
 
 @pytest.mark.long
 async def test_at_four_times_the_size_nothing_is_cut_or_out_of_reach(
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
-    wrong: list[str] = []
-
-    async def look(page: Page, name: str) -> None:
+    async def look(page: Page, name: str) -> list[str]:
         await two_frames(page)
         await keep(page, f"{name}-zoomed")
-        for question in ("lost", "hidden"):
-            wrong.extend(f"{name}: {each}" for each in await ask(page, question))
+        return await ask(page, "lost") + await ask(page, "hidden")
 
-    async with house(given, settings) as home:
-        width, height = ZOOMED
-        await everywhere(visit, home, look, width=width, height=height)
-    assert not wrong, "\n".join(wrong)
+    width, height = ZOOMED
+    await everywhere(visit, home, look, width=width, height=height)
 
 
 def longer(text: str) -> str:
@@ -64,64 +56,54 @@ def all_longer(entry: str | dict[str, str]) -> str | dict[str, str]:
 
 @pytest.mark.long
 async def test_long_words_break_nothing(
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
-    wrong: list[str] = []
     long_ones = {key: all_longer(entry) for key, entry in words("en").items()}
 
     async def lengthen(route: Route) -> None:
         await route.fulfill(body=json.dumps(long_ones), content_type="application/json")
 
-    async def look(page: Page, name: str) -> None:
+    async def look(page: Page, name: str) -> list[str]:
         # What opens is found by its usual words.
         await page.route("**/lang/en.json", lengthen)
         await page.evaluate(SPEAK)
+        wrong = []
         for width, height in ((390, 844), (1440, 900)):
             await page.set_viewport_size({"width": width, "height": height})
             await two_frames(page)
             await keep(page, f"{name}-{width}-long")
-            wrong.extend(f"{name} at {width}: {each}" for each in await ask(page, "lost"))
+            wrong += [f"at {width}: {each}" for each in await ask(page, "lost")]
         await page.unroute("**/lang/en.json")
+        return wrong
 
-    async with house(given, settings) as home:
-        await everywhere(visit, home, look)
-    assert not wrong, "\n".join(wrong)
+    await everywhere(visit, home, look)
 
 
 @pytest.mark.long
 async def test_nothing_moves_for_whoever_does_not_want_it(
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
-    wrong: list[str] = []
+    async def look(page: Page, name: str) -> list[str]:
+        return await ask(page, "moves")
 
-    async def look(page: Page, name: str) -> None:
-        wrong.extend(f"{name}: {each}" for each in await ask(page, "moves"))
-
-    async with house(given, settings) as home:
-        await everywhere(visit, home, look, reduced_motion="reduce")
-    assert not wrong, "\n".join(wrong)
+    await everywhere(visit, home, look, reduced_motion="reduce")
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_in_the_systems_own_colours_all_is_seen(
-    given: dict[str, Any],  # noqa: F811
-    settings: Settings,  # noqa: F811
+    theme: str,
     visit: Visit,
+    home: House,  # noqa: F811
 ) -> None:
-    wrong: list[str] = []
-
-    async def look(page: Page, name: str) -> None:
+    async def look(page: Page, name: str) -> list[str]:
         await page.emulate_media(forced_colors="none")
         await ask(page, "mark")
         await page.emulate_media(forced_colors="active")
         await two_frames(page)
-        await keep(page, f"{name}-forced")
-        wrong.extend(f"{name}: {each}" for each in await ask(page, "unseen"))
+        await keep(page, f"{name}-forced-{theme}")
+        return await ask(page, "unseen")
 
-    async with house(given, settings) as home:
-        await everywhere(visit, home, look)
-    assert not wrong, "\n".join(wrong)
+    await everywhere(visit, home, look, color_scheme=theme)

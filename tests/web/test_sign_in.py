@@ -286,7 +286,7 @@ async def test_another_person_in_another_tab_leaves_nothing_of_the_first(
 
 
 ASKED = f"""async () => {{
-  const {{ confirm, notice }} = {module("ui_notice.js")};
+  const {{ confirm, notice }} = {module("ui.js")};
   notice("Alice is told this", {{ undo: () => {{}} }});
   confirm("Alice is asked this").then((answer) => (globalThis.agreed = answer));
 }}"""

@@ -1,5 +1,5 @@
 /* What happened on a project's cards, the latest first. */
-import { request } from "./api.js";
+import { nextPath, request } from "./api.js";
 import { day, today } from "./format.js";
 import { Fact } from "./history.js";
 import { ProjectFrame, useProject } from "./project.js";
@@ -49,9 +49,7 @@ class Activity {
       // What happened between is more than a page: the list begins anew.
       const rest = typeof next === "string" || touches ? known.filter((one) => !ids.has(one.id)) : [];
       this.facts.value = [...data, ...rest].sort(newest);
-      if (typeof next === "string" || !touches) {
-        this.next.value = /<([^>]+)>;\s*rel="next"/.exec(headers.get("Link") ?? "")?.[1].replace(/^.*?\/api\/v1/, "") ?? null;
-      }
+      if (typeof next === "string" || !touches) this.next.value = nextPath(headers);
       this.error.value = null;
     } catch (error) {
       if (!this.facts.peek() || typeof next === "string") this.error.value = error;

@@ -111,17 +111,14 @@ export async function callAll(path) {
 /** The bytes behind a path as an address for `img` or a download; free it by URL.revokeObjectURL. */
 export async function blobUrl(path, { signal } = {}) {
   const mine = era();
-  const blob = await signed(mine, async (token) => {
-    const answer = await fetch(`/api/v1${path}`, { headers: { Authorization: `Bearer ${token}` }, signal });
-    if (!answer.ok) throw new Refused(answer.status, null, 0);
-    return answer.blob();
-  });
-  return URL.createObjectURL(forAsker(mine, blob));
+  const once = (token) => ask("GET", path, { blob: true, signal, headers: { Authorization: `Bearer ${token}` } });
+  return URL.createObjectURL(forAsker(mine, await signed(mine, once)).data);
 }
 
 /** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
-export async function upload(path, field, file, { fields = {}, onProgress, signal, key = newKey() } = {}) {
+export async function upload(path, field, file, { fields = {}, onProgress, signal } = {}) {
   const mine = era();
+  const key = newKey();
   return forAsker(mine, await signed(mine, send));
 
   function send(token) {

@@ -1,11 +1,11 @@
 /* The start: who is signed in, in which language and look, and which page shows at which address. */
-import { address } from "./address.js";
+import { address, go } from "./address.js";
 import { wear } from "./appearance.js";
 import { ask, enrolling, me, refresh, settings } from "./identity.js";
 import { call } from "./api.js";
 import { isNewer, renew, watchRelease } from "./release.js";
 import { dressed } from "./sheets.js";
-import { Button, Empty, Failed, Toasts } from "./ui.js";
+import { Button, Empty, Failed, Toasts, notice } from "./ui.js";
 import { user } from "./user_store.js";
 import { afterRender, effect, html, live, render, signal, untracked } from "./view.js";
 import { language, preferred, speak, t } from "./words.js";
@@ -152,6 +152,19 @@ async function begin() {
   return found;
 }
 
+/** Says that messages wait which were written before a reload, and leads to them. */
+async function sayUnsent() {
+  if (!Object.keys(sessionStorage).some((name) => name.startsWith("warmdesk.outbox."))) return;
+  const { unsentElsewhere } = await import("./outbox.js");
+  const [first, ...others] = unsentElsewhere();
+  if (!first) return;
+  const show = () => {
+    go(first.at);
+    sayUnsent();
+  };
+  notice(t("talk.unsent", { n: others.length + 1 }), { undo: show, word: t("talk.show_unsent") });
+}
+
 async function start() {
   trouble.value = null;
   try {
@@ -180,10 +193,10 @@ effect(() => {
   untracked(() => {
     if (id !== null) {
       const known = begin();
-      known.catch(() => {}); // whoever needs it says so
+      known.then(sayUnsent).catch(() => {}); // whoever needs it says so
       user.start(known);
     } else if (was !== null) {
-      user.stop?.();
+      user.stop();
       lookAround().catch(() => {});
     }
   });

@@ -75,6 +75,7 @@ const Aside = live(({ board }, self) => {
   self.once ??= dressed(import("./chat.js")).then(
     ({ Chat }) => (view.value = Chat),
     (error) => {
+      self.once = null;
       board.talk(false);
       notice(sayError(error), { bad: true });
     },

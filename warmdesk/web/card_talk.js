@@ -13,9 +13,10 @@ import { t } from "./words.js";
 
 const Time = live(({ time }) => {
   const { text, wrong } = time.value;
+  const minutes = minutesOf(text);
   return html`<label class="card-time" title=${t("card.time_hint")}><${Icon} name="clock" /><span class="said">${t("card.time_of_comment")}</span>
     <input type="text" inputmode="text" placeholder="0:30" maxlength="8" value=${text} aria-invalid=${wrong ? "true" : undefined}
-      onInput=${(event) => (time.value = { text: event.currentTarget.value, wrong: false })} /></label>`;
+      onInput=${(event) => (time.value = { text: event.currentTarget.value, wrong: false })} />${minutes > 0 && html`<span class="faint">${duration(minutes)}</span>`}</label>`;
 });
 
 const Comments = live(({ card, canWrite }, self) => {

@@ -39,9 +39,10 @@ class ChatStore extends TalkStore {
     return 0;
   }
 
-  /** The first time: fetches what there is; with a target, whenever it is not here, what stands around it. */
+  /** Fetches the newest messages unless they are here; with a target, what stands around it. */
   begin(target) {
-    if (this.begun && (!target || this.list.rows.peek().some((one) => one.id === target))) return;
+    const { rows, newer } = this.list;
+    if (this.begun && (target ? rows.peek().some((one) => one.id === target) : !newer.peek())) return;
     const isFirst = !this.begun;
     this.begun = true;
     queueMicrotask(() => {

@@ -175,15 +175,6 @@ export function moved(list, from, to) {
   return next;
 }
 
-/** The list with a row in the place of the one with the same id, or behind all. */
-export function put(list, row) {
-  const at = list.findIndex((one) => one.id === row.id);
-  return at < 0 ? [...list, row] : list.with(at, row);
-}
-
-/** The list without the row of an id. */
-export const without = (list, id) => list.filter((one) => one.id !== id);
-
 /** Runs what a button does; what fails is said at the page's edge, after `undone`. Resolves to whether it went well. */
 export async function doing(task, undone) {
   try {

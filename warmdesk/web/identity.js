@@ -39,11 +39,11 @@ export class Refused extends Error {
 /** The server did not answer; whether it acted on the request is not known. */
 export class Unreached extends Error {}
 
-/** One request; the answer's JSON and headers. Throws `Refused`, or `Unreached` also when the whole answer is
- * not here after `ms`.
+/** One request; the answer's JSON, or with `blob` its bytes, and headers. Throws `Refused`, or `Unreached` also
+ * when the whole answer is not here after `ms`.
  */
-export async function ask(method, path, { body, headers = {}, signal: ended, ms } = {}) {
-  const all = { Accept: "application/json", ...headers };
+export async function ask(method, path, { body, blob, headers = {}, signal: ended, ms } = {}) {
+  const all = { Accept: blob ? "*/*" : "application/json", ...headers };
   let sent = body;
   if (body !== undefined && !(body instanceof FormData)) {
     all["Content-Type"] = "application/json";
@@ -55,10 +55,10 @@ export async function ask(method, path, { body, headers = {}, signal: ended, ms 
   ended?.addEventListener("abort", end);
   const timer = ms ? setTimeout(end, ms) : 0;
   let answer;
-  let text;
+  let data;
   try {
     answer = await fetch(`/api/v1${path}`, { method, headers: all, body: sent, signal: stop.signal });
-    text = await answer.text();
+    data = blob && answer.ok ? await answer.blob() : jsonOf(await answer.text());
   } catch (error) {
     if (ended?.aborted) throw error;
     throw new Unreached(String(error));
@@ -66,16 +66,18 @@ export async function ask(method, path, { body, headers = {}, signal: ended, ms 
     clearTimeout(timer);
     ended?.removeEventListener("abort", end);
   }
-  let data = null;
-  try {
-    if (text) data = JSON.parse(text);
-  } catch {
-    data = { error: text.slice(0, 200) };
-  }
   if (!answer.ok) {
     throw new Refused(answer.status, data, Number(answer.headers.get("Retry-After")) || 0);
   }
   return { data, headers: answer.headers, status: answer.status };
+}
+
+function jsonOf(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return { error: text.slice(0, 200) };
+  }
 }
 
 // The other tabs: whoever asked for a token tells them, and they need not ask.

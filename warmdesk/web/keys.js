@@ -4,7 +4,7 @@
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
 import { dressed, wears } from "./sheets.js";
-import { Dialog, Field } from "./ui.js";
+import { Dialog, Field, notice, sayError } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -69,8 +69,12 @@ const EVERYWHERE = {
 };
 
 async function openGoto() {
-  const { Goto } = await dressed(import("./goto.js"));
-  going.value = Goto;
+  try {
+    const { Goto } = await dressed(import("./goto.js"));
+    if (me.peek()) going.value = Goto;
+  } catch (error) {
+    notice(sayError(error), { bad: true });
+  }
 }
 
 function nameOf(event) {

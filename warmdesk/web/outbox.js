@@ -1,17 +1,20 @@
 /* Messages on their way: shown at once, sent again under the same name until the server has answered, also
  * over a reload.
  */
+import { address } from "./address.js";
 import { newKey, nextId, Unreached } from "./api.js";
 import { me } from "./identity.js";
+import { chatAt } from "./places.js";
 import { effect, signal } from "./view.js";
 
+const NAME = "warmdesk.outbox";
 const AGAIN_MS = 4000;
 const boxes = new Map();
 // What one person wrote is never sent as another; over the end of a session it waits for the same one.
 let owner = null;
 
 /** What one place has on its way. `items`: [{nonce, body, files, state: "sending" | "waiting" | "refused",
- * error, created_at, more}].
+ * error, created_at, more, at}]; `at` is the address that shows it.
  */
 class Outbox {
   items = signal([]);
@@ -30,7 +33,7 @@ class Outbox {
   }
 
   get #name() {
-    return `warmdesk.outbox.${owner}.${this.place}`;
+    return `${NAME}.${owner}.${this.place}`;
   }
 
   /** Carries messages to the server: (body, {nonce, clientId, attachment_ids, …}) → promise of the message. */
@@ -56,7 +59,10 @@ class Outbox {
 
   /** Takes a message on its way; `more` is whatever else `send` needs. */
   add(body, files = [], more = {}) {
-    const one = { nonce: newKey(), clientId: nextId(), body, files, more, state: "sending", created_at: new Date().toISOString() };
+    // The chat may stand beside a board; its own page has it always.
+    const [kind, slug] = this.place.split(".");
+    const at = kind === "chat" ? chatAt(slug) : address.peek();
+    const one = { nonce: newKey(), clientId: nextId(), body, files, more, at, state: "sending", created_at: new Date().toISOString() };
     this.#put([...this.items.peek(), one]);
     return this.#go(one);
   }
@@ -86,10 +92,11 @@ class Outbox {
       setTimeout(() => this.drop(nonce), 50);
     } catch (error) {
       const isAway = error instanceof Unreached || error.status === 503 || error.status === 429;
-      const isOut = error.status === 401; // it goes on when its author is back
+      // It goes on when its author is back, who may be back already when the session of before is refused.
+      const waits = isAway || error.status === 401;
       const wait = Math.max(AGAIN_MS, (error.wait ?? 0) * 1000);
-      const timer = isAway ? setTimeout(() => this.again(nonce), wait) : 0;
-      this.#set(nonce, { state: isAway || isOut ? "waiting" : "refused", error, timer });
+      const timer = waits ? setTimeout(() => this.again(nonce), wait) : 0;
+      this.#set(nonce, { state: waits ? "waiting" : "refused", error, timer });
     }
   }
 }
@@ -103,8 +110,8 @@ function read(name) {
 }
 
 function write(name, items) {
-  const kept = items.map(({ nonce, body, files, more, state, created_at }) => {
-    return { nonce, body, files, more, created_at, state: state === "refused" ? state : "waiting" };
+  const kept = items.map(({ nonce, body, files, more, state, at, created_at }) => {
+    return { nonce, body, files, more, at, created_at, state: state === "refused" ? state : "waiting" };
   });
   try {
     if (kept.length) sessionStorage.setItem(name, JSON.stringify(kept));
@@ -119,6 +126,17 @@ export function outboxOf(place) {
   if (!boxes.has(place)) boxes.set(place, new Outbox(place));
   return boxes.get(place);
 }
+
+/** The messages that are still to be sent where the page of now does not show them: a reload may begin
+ * anywhere.
+ */
+export function unsentElsewhere() {
+  const here = pathOf(address.peek());
+  const names = Object.keys(sessionStorage).filter((name) => name.startsWith(`${NAME}.${me.peek()?.id}.`));
+  return names.flatMap(read).filter(({ at }) => at && pathOf(at) !== here);
+}
+
+const pathOf = (where) => where.replace(/[?#].*/, "");
 
 let before = null;
 effect(() => {

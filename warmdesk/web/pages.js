@@ -1,5 +1,5 @@
 /* Lists that come page by page: what is here, what is on its way, what failed, the button for more. */
-import { request } from "./api.js";
+import { nextPath, request } from "./api.js";
 import { wears } from "./sheets.js";
 import { Button, Failed, Field, Skeleton, Tabs } from "./ui.js";
 import { afterRender, html, live, signal } from "./view.js";
@@ -9,7 +9,6 @@ wears("pages.css");
 
 const SKELETON_MS = 200;
 const PAUSE_MS = 250; // between the last letter and the question
-const NEXT = /<([^>]+)>;\s*rel="next"/;
 
 /** The pages of one list. `list` is a signal of {state: "first" | "loading" | "ready" | "failed", items, next, error}. */
 export class Pages {
@@ -45,9 +44,8 @@ export class Pages {
       if (turn !== this.turn) return;
       const held = before();
       const known = new Set(held.map(this.id));
-      const link = NEXT.exec(headers.get("Link") ?? "");
       const items = [...held, ...data.filter((one) => !known.has(this.id(one)))];
-      this.list.value = { state: "ready", items, next: link && link[1].replace(/^.*?\/api\/v1/, "") };
+      this.list.value = { state: "ready", items, next: nextPath(headers) };
     } catch (error) {
       if (turn === this.turn) this.list.value = { ...this.list.peek(), state: "failed", error };
     } finally {

@@ -147,16 +147,21 @@ export class OpenTopic {
 
   async load() {
     const now = this.shown.peek();
+    if (now.state === "deleted") return;
     this.shown.value = { ...now, state: now.topic ? now.state : "loading", error: null };
     try {
       const { data, headers } = await request("GET", this.base);
       const { replies, replies_more: more, topic } = data;
       batch(() => {
-        this.shown.value = { state: "ready", topic, error: null };
+        const { state, topic: last } = this.shown.peek();
+        if (state !== "deleted") {
+          // An event may have told of a later version while the answer was on its way.
+          this.shown.value = { state: "ready", topic: last?.version > topic.version ? last : topic, error: null };
+        }
         this.list.lay({ rows: replies, at: Number(headers.get("Warmdesk-Seq") ?? 0), goesOn: more });
       });
     } catch (error) {
-      this.shown.value = { ...this.shown.peek(), state: "failed", error };
+      if (this.shown.peek().state !== "deleted") this.shown.value = { ...this.shown.peek(), state: "failed", error };
     }
   }
 

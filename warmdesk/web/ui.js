@@ -1,8 +1,9 @@
 /* The parts that every page is made of. */
+export { Toasts, confirm } from "./ui_ask.js";
 export { Avatar, Button, Chip, Empty, Icon, Pile, Skeleton, Tabs } from "./ui_parts.js";
 export { ANY_DAY, DateField } from "./ui_date.js";
 export { Field } from "./ui_field.js";
 export { Failed, Loading, load, reload, sayError } from "./ui_load.js";
 export { Dialog, Popup } from "./ui_over.js";
 export { Menu, Picker } from "./ui_pick.js";
-export { Toasts, confirm, notice } from "./ui_notice.js";
+export { notice } from "./ui_notice.js";

@@ -1,7 +1,5 @@
-/* What the page says at its edge for a moment, and the question that it asks before it does something. */
+/* What the page says at its edge for a moment. */
 import { me } from "./identity.js";
-import { Dialog } from "./ui_over.js";
-import { Button } from "./ui_parts.js";
 import { effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -10,7 +8,6 @@ const LONG_MS = 10_000;
 const MOST = 4;
 
 const notices = signal([]);
-const asked = signal(null);
 let count = 0;
 
 const drop = (id) => (notices.value = notices.peek().filter((one) => one.id !== id));
@@ -30,33 +27,18 @@ export function notice(text, { bad, undo, word } = {}) {
   return () => drop(one.id);
 }
 
-/** Asks before something is done; resolves to whether it was agreed to. `word` names the deed on the
- * button, `danger` colours it.
- */
-export function confirm(text, { danger, word, title } = {}) {
-  asked.peek()?.done(false);
-  return new Promise((resolve) => {
-    const done = (yes) => {
-      asked.value = null;
-      resolve(yes);
-    };
-    asked.value = { text, danger, word, title, done };
-  });
-}
-
-// What was said to one person, or asked of them, is nothing for the next.
+// What was said to one person is nothing for the next.
 effect(() => {
-  if (me.value) return;
-  asked.peek()?.done(false);
-  notices.value = [];
+  if (!me.value) notices.value = [];
 });
 
-/** Where notices and questions appear: once in the page. */
-export const Toasts = live((_, self) => {
-  const question = asked.value;
+/** The notices. They stand once: in the dialog that lies over the page, for nothing beside it is heard or can be
+ * pressed, else in the page.
+ */
+export const Notices = live((_, self) => {
   const last = notices.value.at(-1);
   if (last && last !== self.last && self.element) {
-    // Above whatever was opened since: a dialog lies over all that was there before it.
+    // Above whatever was opened since: a menu lies over all that was there before it.
     self.element.hidePopover();
     self.element.showPopover();
   }
@@ -77,12 +59,5 @@ export const Toasts = live((_, self) => {
       <div role="alert">${notices.value.filter((one) => one.bad).map((one) => html`<div key=${one.id} class="toast bad" ...${hold(one)}>
         <span>${one.text}</span>
         <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
-    </div>
-    ${question && html`<${Dialog} key=${question} title=${question.title ?? t("ui.sure")} close=${() => question.done(false)} class="ask">
-      <div class="sheet-body"><p>${question.text}</p></div>
-      <footer class="sheet-foot">
-        <${Button} onClick=${() => question.done(false)}>${t("ui.cancel")}<//>
-        <${Button} kind=${question.danger ? "danger" : "main"} autofocus=${!question.danger} onClick=${() => question.done(true)}>${question.word ?? t("ui.ok")}<//>
-      </footer>
-    <//>`}`;
+    </div>`;
 }, (self) => self.element.showPopover());

@@ -1,8 +1,11 @@
 /* What lies over the page: a dialog that takes it over, and a popup at an element. */
+import { Notices } from "./ui_notice.js";
 import { Button, classes } from "./ui_parts.js";
-import { html, live } from "./view.js";
+import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
+/** The dialogs that are open; the last lies over all others. */
+export const dialogs = signal([]);
 let count = 0;
 
 /** A dialog over the page. `close()` is asked for by its cross, Escape and a click beside it; the owner
@@ -30,14 +33,17 @@ export const Dialog = live(
         </header>
         ${children}
       </div>
+      ${dialogs.value.at(-1) === self && html`<${Notices} />`}
     </dialog>`;
   },
   (self) => {
     const before = document.activeElement;
     self.element.showModal();
+    dialogs.value = [...dialogs.peek(), self];
     (self.sheet.querySelector("[autofocus]") ?? self.sheet).focus({ preventScroll: true });
     self.end = () => {
       self.leaving = true;
+      dialogs.value = dialogs.peek().filter((one) => one !== self);
       self.element.close();
       if (before?.isConnected && before !== document.body) before.focus({ preventScroll: true });
     };

@@ -13,6 +13,7 @@ self.addEventListener("activate", (event) => {
 });
 
 const isFile = (url) => /^\/app\/[0-9a-f]+\//.test(url.pathname);
+const isPage = (url) => !/^\/(api|swagger|avatars)(\/|$)/.test(url.pathname);
 
 /** A file of one release is for ever the same. */
 async function file(request) {
@@ -60,14 +61,15 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== self.location.origin) return;
   if (isFile(url)) event.respondWith(file(request));
-  else if (request.mode === "navigate" && !/^\/(api|swagger|avatars)\//.test(url.pathname)) {
+  else if (request.mode === "navigate" && isPage(url)) {
     event.respondWith(page(request));
   }
 });
 
 /** Shows what a notification is about: in a page that is open, else in a new one. */
 async function show(path) {
-  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const all = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const pages = all.filter((one) => isPage(new URL(one.url))); // Swagger UI is a window too
   const page = pages.find((one) => one.visibilityState === "visible") ?? pages[0];
   if (!page) return self.clients.openWindow(path);
   await page.focus().catch(() => {}); // some systems forbid it

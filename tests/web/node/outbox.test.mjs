@@ -107,6 +107,18 @@ test("over the end of a session it waits for its author, and for nobody else", a
   assert.deepEqual(again.got.map((each) => each.body), ["mine", "more", "more"]);
 });
 
+test("who was back before the session of before was refused has it sent", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  me.value = { id: 1 };
+  const box = (await reloaded())("chat.5");
+  const one = server(box);
+  one.fails = new Refused(401, {});
+  await box.add("mine");
+  one.fails = null;
+  context.mock.timers.tick(4000);
+  assert.equal(one.got.length, 2);
+});
+
 test("what a server that is busy did not take is sent later", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   me.value = { id: 1 };

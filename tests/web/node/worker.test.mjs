@@ -24,7 +24,8 @@ async function click(data) {
   return done;
 }
 
-const page = (name, visibilityState, focus) => ({
+const page = (name, visibilityState, focus, path = "/p/demo") => ({
+  url: `http://warmdesk.test${path}`,
   visibilityState,
   focus: async () => {
     done.push(["focused", name]);
@@ -34,6 +35,7 @@ const page = (name, visibilityState, focus) => ({
 });
 
 test("without a page one is opened, else what is open goes there", async () => {
+  pages.push(page("Swagger UI", "visible", true, "/swagger/index.html"));
   assert.deepEqual(await click({ url: "/p/demo/c/D-1" }), [["closed"], ["opened", "/p/demo/c/D-1"]]);
   pages.push(page("hidden", "hidden", false));
   assert.deepEqual(await click({ url: "/messages/3" }), [["closed"], ["focused", "hidden"], ["hidden", { go: "/messages/3" }]]);
