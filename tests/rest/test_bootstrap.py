@@ -22,6 +22,19 @@ async def test_it_shows_what_the_single_requests_show(
     assert shown["project"] == await alice.get("/projects/demo")
 
 
+async def test_what_happens_afterwards_is_told_by_the_events_after_it(
+    board: Board, alice: Person, olga: Person
+) -> None:
+    shown = await alice.request("GET", "/bootstrap")
+    at = int(shown.headers["Warmdesk-Seq"])
+    await olga.post("/projects", {"name": "Attic"})
+    await olga.post("/projects/attic/members", {"user_id": 3, "role": "member"})
+    page = await alice.get(f"/users/me/events?since={at}")
+    assert page["epoch"] == shown.headers["Warmdesk-Epoch"]
+    assert "project.joined" in [each["type"] for each in page["events"]]
+    assert page["events"][0]["seq"] == at + 1
+
+
 async def test_the_board_is_as_it_is_asked_for(board: Board, alice: Person) -> None:
     await board.card("First")
     await board.card("Second")

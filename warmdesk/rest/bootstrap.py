@@ -12,8 +12,8 @@ from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
 from warmdesk.errors import Forbidden, NotFound
 from warmdesk.http.answers import answer
-from warmdesk.http.request import ACTOR, DESK, QUERY
-from warmdesk.http.route import ApiTag
+from warmdesk.http.request import ACTOR, DESK, QUERY, READS
+from warmdesk.http.route import ApiTag, reader_feed
 from warmdesk.http.routing import route
 from warmdesk.http.views import view_of
 from warmdesk.realtime.channels import user_channel
@@ -25,18 +25,18 @@ START = ApiTag("start", "What a client shows first.")
 PROJECTS = 500
 
 
-@route("GET", "/bootstrap", query=Starting, answer=Bootstrap, tag=START)
+@route("GET", "/bootstrap", query=Starting, answer=Bootstrap, feed=reader_feed, tag=START)
 async def show_start(request: web.Request) -> web.Response:
     """Show what a client begins with: who you are, the settings, your projects, what is unread.
 
     `projects` are those in which you are a member, the first 500 by name. `project` names one whose
     board is wanted too, as GET /projects/{slug} shows it; it is null where there is none for you.
 
-    What is unread is true for the moment of the answer: open the socket of your own events first.
+    The answer names its place in your own feed: what happened since is told by the events after it.
     """
     desk, actor, query = request.app[DESK], request[ACTOR], request[QUERY]
+    me = await sql.users.me(request[READS], user_id=actor.user_id)
     async with desk.database.connection() as connection:
-        me = await sql.users.me(connection, user_id=actor.user_id)
         page = await sql.projects.page(
             connection,
             user_id=actor.user_id,

@@ -2,7 +2,7 @@
 import { address, go } from "./address.js";
 import { wear } from "./appearance.js";
 import { ask, enrolling, me, refresh, settings } from "./identity.js";
-import { call } from "./api.js";
+import { request } from "./api.js";
 import { isNewer, renew, watchRelease } from "./release.js";
 import { dressed } from "./sheets.js";
 import { Button, Empty, Failed, Toasts, notice } from "./ui.js";
@@ -146,10 +146,10 @@ async function lookAround() {
 
 /** All that is known at the start of somebody who is signed in. */
 async function begin() {
-  const found = await call("GET", "/bootstrap");
+  const { data: found, headers } = await request("GET", "/bootstrap");
   settings.value = found.settings;
   me.value = found.user;
-  return found;
+  return { ...found, seq: Number(headers.get("Warmdesk-Seq")), epoch: headers.get("Warmdesk-Epoch") };
 }
 
 /** Says that messages wait which were written before a reload, and leads to them. */

@@ -44,11 +44,32 @@ export class Feed {
     this.state = this.line.state;
   }
 
+  /** Connects while what the events change is still on its way: they wait for it. `place` is a promise of
+   * where it stands, `{seq, epoch}`; without it all is fetched again.
+   */
+  startBefore(place) {
+    this.resetting = place;
+    this.line.start();
+    const goOn = (at) => {
+      if (this.resetting !== place || this.line.stopped) return;
+      const { seq: head, epoch } = this; // of a connection that was made meanwhile
+      this.resetting = null;
+      if (!at?.epoch || (epoch !== null && epoch !== at.epoch)) {
+        this.reset({ seq: head ?? 0, epoch, reason: "start" });
+        return;
+      }
+      this.fetched(at.seq, at.epoch);
+      if (head > at.seq) this.#missing(head);
+    };
+    place.then(goOn, () => goOn(null));
+  }
+
   #from(place) {
     this.reached = null; // nothing is known of the new connection yet
     const query = place === "user" ? { projects: "1" } : {};
     if (this.seq !== null) query.since = this.seq;
     if (this.seq !== null && this.epoch) query.epoch = this.epoch;
+    this.replays = this.seq !== null;
     return query;
   }
 
@@ -118,6 +139,8 @@ export class Feed {
     this.reach = same ? this.seq + this.missed : Infinity;
     this.reached = false;
     this.handlers.hello?.(payload);
+    if (!this.replays && !same) this.reset({ seq: payload.seq, epoch: payload.epoch, reason: "epoch" });
+    else if (!this.replays) this.#missing(payload.seq);
     this.#reach();
   }
 

@@ -29,6 +29,7 @@ class UserStore {
   #listeners = new Set();
   #events = [];
   #unreadAt = -1;
+  #began = Promise.resolve(0); // the event after which all are heard
   #run = 0;
 
   /** In how many conversations something is unread. */
@@ -51,7 +52,7 @@ class UserStore {
   #feedSignal = signal(null);
   #state = computed(() => this.#feedSignal.value?.state.value ?? { kind: "connecting" });
 
-  /** Begins, for who is signed in; `known` is the answer of `/bootstrap`, or a promise of it. */
+  /** Begins, for who is signed in; `known` is a promise of the answer of `/bootstrap`, with its `seq` and `epoch`. */
   start(known) {
     this.stop();
     const mine = (this.#run += 1);
@@ -63,22 +64,18 @@ class UserStore {
       ended: () => signedOut(),
     });
     this.#feedSignal.value = this.feed;
-    this.feed.start();
+    this.#began = known.then(({ seq }) => seq, () => 0);
+    this.feed.startBefore(known);
     this.#begin(known, mine);
   }
 
   async #begin(known, mine) {
-    try {
-      const first = await known;
-      if (mine !== this.#run) return;
-      if (first?.projects) this.#setProjects(first.projects);
-      else await this.fetchProjects();
-      if (this.#unreadAt < 0 && first) {
-        this.unread.value = first.unread_notifications ?? 0;
-        this.#counted.value = first.unread_conversations ?? 0;
-      }
-    } catch {
-      if (mine === this.#run) this.fetchProjects().catch(() => {});
+    const first = await known.catch(() => mine === this.#run && this.fetchProjects().catch(() => {}));
+    if (mine !== this.#run) return;
+    if (first) this.#setProjects(first.projects);
+    if (first && this.#unreadAt < 0) {
+      this.unread.value = first.unread_notifications;
+      this.#counted.value = first.unread_conversations;
     }
     setTimeout(() => mine === this.#run && this.fetchConversations().catch(() => {}), CALM_MS);
   }
@@ -164,6 +161,7 @@ class UserStore {
       const next = nextPath(first.headers);
       const rest = next ? await callAll(next) : [];
       const at = Number(first.headers.get("Warmdesk-Seq"));
+      if (at < (await this.#began)) return await this.fetchConversations();
       const known = new Set(first.data.map((one) => one.id));
       let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
       for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
@@ -222,6 +220,7 @@ class UserStore {
     try {
       const path = older && now.more ? now.more : `/notifications?limit=${PAGE}`;
       const { data, headers } = await request("GET", path);
+      if (data.seq < (await this.#began)) return await this.fetchNotifications({ older });
       const more = nextPath(headers);
       const known = new Set(data.items.map((one) => one.id));
       const had = this.notifications.peek().items;
@@ -286,6 +285,7 @@ class UserStore {
   async #fetchAll() {
     this.#events = [];
     this.#unreadAt = -1;
+    this.#began = Promise.resolve(0);
     const place = await this.fetchNotifications();
     const jobs = [this.fetchProjects(), call("GET", "/users/me").then((found) => (me.value = { ...me.peek(), ...found }))];
     if (this.conversations.peek()) jobs.push(this.fetchConversations());

@@ -103,6 +103,72 @@ test("it says how many changes it caught up, and only after a break", async () =
   feed.stop();
 });
 
+/** A feed that was begun while the place of what is fetched is on its way, and what tells it. */
+async function early(handlers = {}) {
+  const seen = [];
+  const place = {};
+  const coming = new Promise((come, fail) => Object.assign(place, { come, fail }));
+  const feed = new Feed("user", { event: (frame) => seen.push(frame.seq), ...handlers });
+  feeds.push(feed);
+  feed.startBefore(coming);
+  await settled();
+  const socket = sockets.at(-1);
+  assert.equal(socket.address.searchParams.get("since"), null);
+  return { feed, seen, socket, ...place };
+}
+
+const asked = (socket) => socket.sent.filter(({ type }) => type === "sync").map(({ payload }) => payload.since);
+
+test("what is told before it is known where all was fetched waits for that", async () => {
+  const { feed, seen, socket, come } = await early();
+  socket.say(hello(12));
+  for (const seq of [13, 14]) socket.say(event(seq));
+  feed.flush();
+  assert.deepEqual(seen, []);
+  come({ seq: 13, epoch: "e" });
+  await settled();
+  assert.deepEqual([seen, asked(socket)], [[14], []]);
+  assert.equal(feed.state.peek().kind, "live");
+});
+
+test("what happened between all was fetched and the connection was made is asked for", async () => {
+  for (const isFirst of [true, false]) {
+    const { feed, seen, socket, come } = await early();
+    const steps = [() => come({ seq: 10, epoch: "e" }), () => socket.say(hello(12))];
+    for (const step of isFirst ? steps : steps.reverse()) {
+      step();
+      await settled();
+    }
+    assert.deepEqual(asked(socket), [10]);
+    for (const seq of [11, 12]) socket.say(event(seq));
+    feed.flush();
+    assert.deepEqual(seen, [11, 12]);
+    assert.equal(feed.state.peek().kind, "live");
+  }
+});
+
+test("what was fetched in another history, or not at all, is fetched again", async () => {
+  for (const isFirst of [true, false]) {
+    for (const end of [({ come }) => come({ seq: 10, epoch: "before" }), ({ fail }) => fail(new Error("away")), ({ come }) => come({ seq: 0, epoch: null })]) {
+      const again = [];
+      const reset = async (payload) => {
+        again.push(payload);
+        return { seq: 12, epoch: "e" };
+      };
+      const it = await early({ reset });
+      const steps = [() => end(it), () => it.socket.say(hello(12))];
+      for (const step of isFirst ? steps : steps.reverse()) {
+        step();
+        await settled();
+      }
+      assert.equal(again.length, 1);
+      it.socket.say(event(13));
+      it.feed.flush();
+      assert.deepEqual([it.seen, asked(it.socket)], [[13], []]);
+    }
+  }
+});
+
 test("a reset is fetched again, and events wait for it", async () => {
   let fetched;
   const { feed, seen, socket } = await opened({ reset: () => new Promise((done) => (fetched = done)) });
