@@ -330,4 +330,18 @@ GOALS = (
             )
         ),
     ),
+    Goal(
+        27,
+        "browser",
+        "the page in a browser: soon there, calm in a storm, back after faults",
+        (
+            Bound("500 cards: usable s", 0.8),
+            Bound("500 cards: usable s, slow processor", 1.6),
+            Bound("500 cards: usable s, thin line", 2.0),
+            Bound("5,000 cards: usable s", 1.0),
+            Bound("5,000 cards: usable s, slow processor", 2.0),
+            Bound("5,000 cards: nodes", 15_000),
+            Bound("5,000 cards: heap MB", 20),
+        ),
+    ),
 )
