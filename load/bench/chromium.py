@@ -12,6 +12,7 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
+from load.bench.dam import Dam
 from tests.person import PASSWORD
 from tests.web.conftest import enter, module, program
 
@@ -146,17 +147,18 @@ class Chromium:
         tiles: int = 0,
         slow: bool = False,
         thin: bool = False,
-        url: str = "",
+        line: Dam | None = None,
     ) -> AsyncIterator[Tab]:
         """A page of a browser that was never here. `tiles`: how many make it usable; `thin`: over a
-        slow line; `url`: of a line to the server.
+        slow line; `line`: the way to the server.
         """
+        url = line.url if line else self.url
         context = await self.browser.new_context(
             viewport={"width": SIZE[0], "height": SIZE[1]}, locale="en-GB"
         )
         try:
             context.set_default_timeout(PATIENCE)
-            await enter(context, url or self.url, self.username)
+            await enter(context, url, self.username)
             await context.add_init_script(WATCH.replace("TILES", str(tiles)))
             page = await context.new_page()
             session = await context.new_cdp_session(page)
@@ -167,7 +169,7 @@ class Chromium:
             tab = Tab(page, session)
             if slow:
                 await tab.slow()
-            await page.goto((url or self.url) + path, wait_until="commit")
+            await page.goto(url + path, wait_until="commit")
             yield tab
         finally:
             await context.close()
@@ -177,9 +179,7 @@ class Chromium:
 async def chromium(url: str, username: str) -> AsyncIterator[Chromium]:
     """A browser of this machine, which `missing` did not miss."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=program(), args=["--no-sandbox"]
-        )
+        browser = await playwright.chromium.launch(executable_path=program(), args=["--no-sandbox"])
         try:
             yield Chromium(browser, url, username)
         finally:
