@@ -42,7 +42,7 @@ WINDOW = 60
 """So many of them stand in the page."""
 LOADS = 3
 MOVES = 200
-SCROLLS = 150
+SCROLLS = 1500
 CUT_SECONDS = 10.0
 MESSAGES = 10_000
 STORM, CALM = 1000, 50
@@ -213,25 +213,32 @@ async def quiet(tab: Tab) -> None:
 
 async def moves(on: Desk) -> None:
     """Somebody else moves cards that stand in the page, one after another."""
-    run, slug = on.run, await on.board(LARGE)
-    async with on.browser.tab(f"/p/{slug}", tiles=COLUMNS * WINDOW) as tab:
-        await usable(tab)
-        await quiet(tab)
-        # What the first of all pays for is made once.
-        await paced(on, await on.moving(slug, 10))
-        await tab.begin(frames=False)
-        await asyncio.sleep(1.0)
-        idle = await tab.end()
-        requests = await on.moving(slug, 40 if run.quick else MOVES)
-        before = await tab.ask(RENDERS)
-        await tab.begin(frames=False)
-        await paced(on, requests)
-        seen = await tab.end()
-        count = len(requests)
-        run.add(
-            "a move: CPU ms", (seen.used - idle.used / idle.seconds * seen.seconds) / count * 1000
-        )
-        run.add("a move: components", (await tab.ask(RENDERS) - before) / count)
+    run = on.run
+    for cards in (SMALL, LARGE):
+        slug, name = await on.board(cards), f"a move, {COLUMNS * cards:,} cards"
+        async with on.browser.tab(f"/p/{slug}", tiles=COLUMNS * min(cards, WINDOW)) as tab:
+            await usable(tab)
+            await quiet(tab)
+            # What the first of all pays for is made once.
+            await paced(on, await on.moving(slug, 10))
+            idle = await idling(tab)
+            requests = await on.moving(slug, 40 if run.quick else MOVES)
+            before = await tab.ask(RENDERS)
+            await tab.begin(frames=False)
+            await paced(on, requests)
+            seen = await tab.end()
+            run.add(f"{name}: ms until it is laid out", seen.laid / len(requests) * 1000)
+            used = (seen.used - idle * seen.seconds) / len(requests)
+            run.add(f"{name}: ms with painting", used * 1000)
+            run.add(f"{name}: components", (await tab.ask(RENDERS) - before) / len(requests))
+
+
+async def idling(tab: Tab) -> float:
+    """Seconds of its main thread in a second in which nothing happens."""
+    await tab.begin(frames=False)
+    await asyncio.sleep(1.0)
+    seen = await tab.end()
+    return seen.used / seen.seconds
 
 
 async def paced(on: Desk, requests: list[bytes]) -> None:
@@ -305,11 +312,12 @@ async def scrolled(tab: Tab) -> Seen:
     for step in range(SCROLLS):
         await page.mouse.wheel(0, 300)
         await asyncio.sleep(max(0.0, begun + step / 60 - time.monotonic()))
-    await asyncio.sleep(0.5)
-    seen = await tab.end()
-    if await column.locator(".tile").count() < LARGE / 2:
+        if step % 30 == 29 and await column.locator(".tile").count() > LARGE - WINDOW:
+            break
+    else:
         raise RuntimeError("the column was not scrolled")
-    return seen
+    await asyncio.sleep(0.5)
+    return await tab.end()
 
 
 async def faults(on: Desk) -> None:
@@ -468,14 +476,13 @@ async def chat(on: Desk) -> None:
                 run.add("chat: messages that were read back", await tab.ask(READ))
                 before = await tab.ask(PLACE)
             await said(ours, 5)
-            await tab.begin(frames=False)
-            await asyncio.sleep(1.0)
-            idle = await tab.end()
+            idle = await idling(tab)
             await tab.begin(frames=False)
             await said(ours, count)
             seen = await tab.end()
-            used = seen.used - idle.used / idle.seconds * seen.seconds
-            run.add(f"chat: CPU ms a message{where}", used / count * 1000)
+            run.add(f"chat: ms until a message is laid out{where}", seen.laid / count * 1000)
+            used = (seen.used - idle * seen.seconds) / count
+            run.add(f"chat: ms a message with painting{where}", used * 1000)
             if where:
                 moved = await tab.ask(MOVED, before)
                 if moved is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
@@ -27,6 +27,7 @@ LINE = {
 """150 ms to each answer and 1.6 Mbit a second."""
 SIZE = (1440, 900)
 PATIENCE = 30_000.0
+LAID = ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")
 
 WATCH = """(() => {
   const bench = (window.bench = { tasks: [], keys: [], moves: [], frames: 0, usable: 0 });
@@ -82,6 +83,8 @@ class Seen:
     seconds: float
     used: float
     """Seconds of its main thread."""
+    laid: float
+    """Those of them in scripts, style and layout: what stands in the page, without painting it."""
     tasks: Sequence[float] = ()
     keys: Sequence[float] = ()
     moves: Sequence[float] = ()
@@ -100,7 +103,7 @@ class Tab:
 
     page: Page
     session: CDPSession
-    _before: tuple[float, float] = field(default=(0.0, 0.0))
+    _before: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     async def ask(self, script: str, given: Any = None) -> Any:
         return await self.page.evaluate(script, given)
@@ -121,14 +124,18 @@ class Tab:
     async def begin(self, *, frames: bool = True) -> None:
         """From now on. `frames`: count them, which makes the browser paint each."""
         await self.ask("(count) => { bench.begin(); if (!count) bench.counting = null; }", frames)
-        self._before = time.monotonic(), (await self.metrics())["TaskDuration"]
+        self._before = time.monotonic(), *await self._used()
 
     async def end(self) -> Seen:
         """Until now."""
-        used = (await self.metrics())["TaskDuration"]
+        used, laid = await self._used()
         seconds = time.monotonic() - self._before[0]
         said = await self.ask("() => bench.end()")
-        return Seen(seconds, used - self._before[1], **said)
+        return Seen(seconds, used - self._before[1], laid - self._before[2], **said)
+
+    async def _used(self) -> tuple[float, float]:
+        said = await self.metrics()
+        return said["TaskDuration"], sum(said[name] for name in LAID)
 
 
 @dataclass
@@ -162,7 +169,7 @@ class Chromium:
             await context.add_init_script(WATCH.replace("TILES", str(tiles)))
             page = await context.new_page()
             session = await context.new_cdp_session(page)
-            await session.send("Performance.enable")
+            await session.send("Performance.enable", {"timeDomain": "threadTicks"})
             if thin:
                 await session.send("Network.enable")
                 await session.send("Network.emulateNetworkConditions", LINE)
