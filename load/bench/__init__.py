@@ -14,5 +14,5 @@ Who
   memberships, presence, order, feeds on disk, metrics, logs; only its rate limits are off.
 
 `goals` says how fast is fast enough; `viewing`, `asking` and `uploading` hold the
-scenarios.
+scenarios, `browsing` that of the page in a browser.
 """

@@ -19,6 +19,7 @@ from load.bench import (
     asking,
     backing,
     borrowed,
+    browsing,
     growing,
     mailing,
     reporting,
@@ -38,6 +39,7 @@ SCENARIOS = {
     **growing.SCENARIOS,
     **mailing.SCENARIOS,
     **reporting.SCENARIOS,
+    **browsing.SCENARIOS,
     **borrowed.SCENARIOS,
 }
 
@@ -92,6 +94,7 @@ async def measure(options: argparse.Namespace) -> Run:
                 **growing.SCENARIOS,
                 **mailing.SCENARIOS,
                 **reporting.SCENARIOS,
+                **browsing.SCENARIOS,
             }
         for name, scenario in chosen.items():
             run.say(f"{name}:")

@@ -147,6 +147,11 @@ class Ours:
         assert self._running is not None
         return family(self._running.process.pid)
 
+    def workers(self) -> list[int]:
+        """The workers that serve, now."""
+        assert self._running is not None
+        return self._running.alive()
+
     async def people(self, count: int) -> list[Member]:
         """So many new users."""
         tokens = AccessTokens(SECRET, ttl=DAY)

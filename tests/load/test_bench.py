@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from load.bench import borrowed
+from load.bench import borrowed, browsing, chromium
 from load.bench.__main__ import SCENARIOS, arguments
+from load.bench.dam import Frames
 from load.bench.goals import GOALS, HOLDS, MISSED, NOT_MEASURED, OURS, Bound
 from load.bench.peers import PROGRAMS
+from load.bench.run import Run
+from warmdesk.realtime.frames import frame
 
 TOP = Path(__file__).parents[2]
 
@@ -60,7 +63,7 @@ def test_the_worst_peer_decides_and_who_is_missing_never_helps(
 
 
 def test_every_goal_has_its_scenario() -> None:
-    assert [goal.number for goal in GOALS] == list(range(1, 27))
+    assert [goal.number for goal in GOALS] == list(range(1, 28))
     assert [goal.scenario for goal in GOALS] == list(dict.fromkeys(g.scenario for g in GOALS))
     assert {goal.scenario for goal in GOALS} == SCENARIOS.keys() - borrowed.SCENARIOS
 
@@ -84,6 +87,38 @@ def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> N
         arguments(["faster"])
 
     assert "faster" in capsys.readouterr().err
+
+
+async def test_without_a_browser_its_goal_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", "")
+    said: list[str] = []
+    run = Run(None, say=said.append)  # type: ignore[arg-type]
+
+    await browsing.browser(run)
+
+    assert "no Chromium here" in run.skipped["browser"]
+    assert "no Chromium here" in said[0]
+    (goal,) = [goal for goal in GOALS if goal.scenario == "browser"]
+    assert {bound.judge(run.figures())[2] for bound in goal.bounds} == {NOT_MEASURED}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000_000])
+def test_what_is_held_back_is_cut_into_whole_frames(size: int) -> None:
+    texts = [b"", b"short", b"x" * 125, b"y" * 126, b"z" * 70_000, b"last"]
+    stream = b"".join(map(frame, texts))
+    frames = Frames()
+
+    found = [
+        each
+        for start in range(0, len(stream), size)
+        for each in frames.feed(stream[start : start + size])
+    ]
+
+    assert [text for _, text, _ in found] == texts
+    assert b"".join(whole for *_, whole in found) == stream
 
 
 @pytest.mark.long
@@ -144,6 +179,28 @@ async def test_what_happens_beside_people_is_measured(scenario: str, tmp_path: P
     assert run.returncode == 0, aside.decode()[-3000:]
     found = json.loads(place.read_text())
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_the_page_is_measured_in_a_browser(tmp_path: Path) -> None:
+    if chromium.missing():
+        pytest.skip("no Chromium here: install it, or name it in CHROMIUM")
+    place = tmp_path / "figures.json"
+    run = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "load.bench", "browser", "--quick", "--json", str(place)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=TOP,
+    )
+    _, aside = await run.communicate()
+    assert run.returncode == 0, aside.decode()[-3000:]
+    found = json.loads(place.read_text())
+    assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
+    measured = found["figures"]
+    assert measured["chat: rows in the page"][OURS] > 100
+    assert measured["storm in sight: events/s"][OURS] > 500
+    assert measured["storm in sight: paints/s"][OURS] > 1
 
 
 WAYS = ("µs by socket", "µs by stream", "stream / socket")

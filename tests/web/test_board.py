@@ -561,3 +561,30 @@ async def test_what_others_do_renders_what_it_changes_and_no_more(
     await alice.put(f"{board.path}/cards/{made[3]['id']}", {"title": "Another"})
     await expect(link(page, "Another")).to_be_visible()
     assert await page.evaluate(RENDERS) - before == 1
+
+
+SHOWN_WITH = f"""async () => {{
+  const {{ feed }} = {module("project.js")}.projectHere("demo");
+  const {{ work }} = {module("view.js")};
+  const [seq, frames] = [feed.seq, work.frames];
+  window.watching = true;
+  while (feed.seq === seq) await new Promise((done) => setTimeout(done));
+  return work.frames - frames;
+}}"""
+
+
+async def test_what_others_do_is_rendered_in_the_frame_that_takes_it_in(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    (card,) = await cards(board, "Before")
+    page = (await visit("bob", "/p/demo")).page
+    await expect(link(page, "Before")).to_be_visible()
+    await page.wait_for_load_state("networkidle")
+    rendered = asyncio.ensure_future(page.evaluate(SHOWN_WITH))
+    while not await page.evaluate("() => window.watching"):
+        await asyncio.sleep(0.01)
+
+    await alice.put(f"{board.path}/cards/{card['id']}", {"title": "After"})
+
+    assert await rendered == 1
+    await expect(link(page, "After")).to_be_visible()

@@ -2,7 +2,7 @@
  * dropped, anything else asks for what is missing.
  */
 import { Line } from "./store_line.js";
-import { batch } from "./view.js";
+import { batch, renderNow } from "./view.js";
 
 const BEHIND_MS = 2000;
 const SYNC_MS = 10_000;
@@ -191,6 +191,7 @@ export class Feed {
     for (const frame of frames.slice(at)) this.#hold(frame);
     this.handlers.after?.();
     this.#reach();
+    renderNow();
   }
 
   #take(frame) {

@@ -33,7 +33,7 @@ export class Line {
     this.ids = 0;
     this.tries = 0;
     this.stopped = false;
-    this.wake = () => !document.hidden && this.#doubt();
+    this.wake = ({ type }) => !document.hidden && this.#doubt(type === "online");
   }
 
   start() {
@@ -177,11 +177,14 @@ export class Line {
     this.again = setTimeout(() => this.#open(), ms);
   }
 
-  /** Somebody looks: is the line alive? */
-  #doubt() {
+  /** Somebody looks, or the network is back: is the line alive? What was tried without a network says
+   * nothing, however short ago that was.
+   */
+  #doubt(isBack) {
+    if (isBack) this.tries = 0;
     if (this.socket) {
       if (performance.now() - (this.last ?? 0) > PONG_MS) this.#ping();
-    } else if (this.state.peek().kind !== "replaced" && performance.now() - this.tried > 1000) this.now();
+    } else if (this.state.peek().kind !== "replaced" && (isBack || performance.now() - this.tried > 1000)) this.now();
   }
 
   #ping() {

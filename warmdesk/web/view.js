@@ -32,14 +32,22 @@ function nextFrame(then) {
 }
 
 options.debounceRendering = (run) => {
-  if (waiting.push(run) > 1) return;
-  nextFrame(() => {
-    const runs = waiting;
-    waiting = [];
-    work.frames += 1;
-    for (const one of runs) one();
-  });
+  if (waiting.push(run) === 1) nextFrame(paint);
 };
+
+function paint() {
+  const runs = waiting;
+  waiting = [];
+  if (runs.length) work.frames += 1;
+  for (const one of runs) one();
+}
+
+/** Renders what is waiting. Who changes something in an animation frame need not wait for the next one:
+ * each that changes the page is laid out and painted.
+ */
+export function renderNow() {
+  if (!slower) paint();
+}
 
 function same(one, other) {
   for (const name in one) if (one[name] !== other[name]) return false;

@@ -11,6 +11,9 @@ globalThis.document = Object.assign(new EventTarget(), { hidden: false, document
 globalThis.location = { pathname: "/", search: "", origin: "http://warmdesk.test" };
 globalThis.addEventListener = (...args) => listeners.addEventListener(...args);
 globalThis.removeEventListener = (...args) => listeners.removeEventListener(...args);
+/** Tells the page that this happened to its window. */
+export const happens = (name) => listeners.dispatchEvent(new Event(name));
+
 globalThis.requestAnimationFrame = (then) => setTimeout(then, 0);
 globalThis.cancelAnimationFrame = clearTimeout;
 if (!globalThis.navigator) globalThis.navigator = { onLine: true };

@@ -1,7 +1,7 @@
 /* The feed through gaps, doubles, resets and breaks of its line. */
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
-import { random, sockets, turn } from "./browser.mjs";
+import { happens, random, sockets, turn } from "./browser.mjs";
 
 const { Feed } = await import("../../../warmdesk/web/feed.js");
 console.warn = () => {};
@@ -304,4 +304,18 @@ test("what is fetched while the line is away does not make it live", async () =>
   await settled();
   assert.equal(feed.state.peek().kind, "lost");
   feed.stop();
+});
+
+test("where the network is back it connects at once, however soon after the last try", async (context) => {
+  ownClock(context);
+  const { socket } = await opened();
+  socket.say(hello(10));
+  socket.end(1006);
+  const before = sockets.length;
+  happens("focus");
+  await settled();
+  assert.equal(sockets.length, before);
+  happens("online");
+  await settled();
+  assert.equal(sockets.length, before + 1);
 });
