@@ -527,9 +527,9 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
 RENDERS = f"async () => {module('view.js')}.work.renders"
 
 
-async def at_rest(page: Page) -> int:
-    """How much has been rendered, once nothing was for two seconds: a page asks for what nobody waits
-    for when its board stands.
+async def renders_so_far(page: Page) -> int:
+    """How much has been rendered, once nothing was for two seconds: what nobody waits for is asked
+    for when the board stands.
     """
     last, now = -1, 0
     while now != last:
@@ -548,7 +548,7 @@ async def test_what_others_do_renders_what_it_changes_and_no_more(
     await expect(page.locator(".pile").first).to_be_visible()
     kept = await tile(page, "Card 5").element_handle()
     assert kept is not None
-    before = await at_rest(page)
+    before = await renders_so_far(page)
 
     await alice.patch(
         f"{board.path}/cards/{made[2]['id']}/move", {"column_id": board.done, "index": 0}
@@ -557,7 +557,7 @@ async def test_what_others_do_renders_what_it_changes_and_no_more(
 
     assert await page.evaluate(RENDERS) - before <= 3
     assert await kept.evaluate("element => element.isConnected")
-    before = await at_rest(page)
+    before = await renders_so_far(page)
     await alice.put(f"{board.path}/cards/{made[3]['id']}", {"title": "Another"})
     await expect(link(page, "Another")).to_be_visible()
     assert await page.evaluate(RENDERS) - before == 1
