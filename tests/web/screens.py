@@ -1,7 +1,8 @@
 """Every screen there is, with a team's work on it, for tests that look at all of them.
 
 `home` is a server with the demo's team, and ``await everywhere(visit, home, look)`` goes to each
-screen, and to what opens over them. Who imports `home` imports `given` and `settings` with it.
+screen, and to what opens over them. Who imports `home` imports `given` and `settings` with
+it, and names it before `visit`: its server ends after the pages.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ async def judged(page: Page, _: str) -> list[str]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_on_any_screen(
     theme: str,
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     await everywhere(visit, home, judged, color_scheme=theme)

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.mark.long
 async def test_every_screen_at_every_width_in_both_themes(
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     wrong = []
     for theme in ("light", "dark"):

@@ -26,8 +26,8 @@ ZOOMED = (320, 256)
 
 @pytest.mark.long
 async def test_at_four_times_the_size_nothing_is_cut_or_out_of_reach(
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     async def look(page: Page, name: str) -> list[str]:
         await two_frames(page)
@@ -56,8 +56,8 @@ def all_longer(entry: str | dict[str, str]) -> str | dict[str, str]:
 
 @pytest.mark.long
 async def test_long_words_break_nothing(
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     long_ones = {key: all_longer(entry) for key, entry in words("en").items()}
 
@@ -82,8 +82,8 @@ async def test_long_words_break_nothing(
 
 @pytest.mark.long
 async def test_nothing_moves_for_whoever_does_not_want_it(
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     async def look(page: Page, name: str) -> list[str]:
         return await ask(page, "moves")
@@ -95,8 +95,8 @@ async def test_nothing_moves_for_whoever_does_not_want_it(
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_in_the_systems_own_colours_all_is_seen(
     theme: str,
-    visit: Visit,
     home: House,  # noqa: F811
+    visit: Visit,
 ) -> None:
     async def look(page: Page, name: str) -> list[str]:
         await page.emulate_media(forced_colors="none")
