@@ -47,8 +47,9 @@ class ChatStore extends TalkStore {
     this.begun = true;
     queueMicrotask(() => {
       if (isFirst) {
-        const mine = user.projects.peek().find((one) => one.slug === this.store.slug);
-        this.unreadFrom.value = mine?.unread_count ? (this.store.project.peek().last_read_message_id ?? mine.last_read_message_id ?? null) : null;
+        const project = this.store.project.peek();
+        const mine = user.projects.peek().find((one) => one.slug === this.store.slug) ?? project;
+        this.unreadFrom.value = mine.unread_count ? (project.last_read_message_id ?? mine.last_read_message_id ?? null) : null;
       }
       this.list.load(target ? { around: target } : {});
     });
