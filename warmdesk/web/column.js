@@ -5,27 +5,43 @@ import { WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
 import { author, keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
-import { batch, effect, html, live, signal } from "./view.js";
+import { batch, effect, html, live, signal, withRender } from "./view.js";
 import { t } from "./words.js";
 
 const NEAR = 1500;
 
-function saySize(element, column, store) {
+function sizeOf(column, store) {
   const n = column.size.value;
   const limit = column.col.value.wip_limit;
   const over = limit && n > limit ? t("column.over", { n: limit }) : "";
-  const [shown, said] = element.children;
-  shown.textContent = store.filter.value ? `${column.passed.value.length} / ${n}` : `${n}${limit ? ` / ${limit}` : ""}`;
-  said.textContent = `${t("column.n_cards", { n })} ${over}`.trim();
-  element.classList.toggle("over", !!over);
-  element.title = over;
+  const shown = store.filter.value ? `${column.passed.value.length} / ${n}` : `${n}${limit ? ` / ${limit}` : ""}`;
+  return { shown, said: `${t("column.n_cards", { n })} ${over}`.trim(), over };
 }
 
-/** How many cards there are. Each move changes two of these: they are written without a render. */
+function saySize({ element, size }) {
+  const [shown, said] = element.children;
+  shown.textContent = size.shown;
+  said.textContent = size.said;
+  element.classList.toggle("over", !!size.over);
+  element.title = size.over;
+}
+
+/** How many cards there are. Each move changes two of these: they are written without a render of their own. */
 const Size = live(
   (_, self) => html`<span class="column-n" ref=${(element) => element && (self.element = element)}><span aria-hidden="true" /><span class="said" /></span>`,
   (self) => {
-    self.end = effect(() => saySize(self.element, self.props.column, self.props.store));
+    let waits = true;
+    self.end = effect(() => {
+      self.size = sizeOf(self.props.column, self.props.store);
+      if (waits) return;
+      waits = true;
+      withRender(() => {
+        waits = false;
+        saySize(self);
+      });
+    });
+    waits = false;
+    saySize(self);
   },
 );
 

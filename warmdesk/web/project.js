@@ -13,7 +13,7 @@ import { t } from "./words.js";
 const KEPT_MS = 30_000;
 const LOST_MS = 700; // what is mended sooner is not worth a word
 const STORM = 200;
-const SLOW_MS = 100;
+const SLOW_MS = 80;
 const projects = new Map();
 
 class Project {
@@ -72,7 +72,7 @@ class Project {
     if (role && me.peek()?.global_role === "user") this.store.role.value = role;
   }
 
-  /** In a storm the page is painted ten times a second, and is true at each of them. */
+  /** In a storm the page is painted some twelve times a second, and is true at each of them. */
   #pace() {
     const now = performance.now();
     if (now - (this.measured ?? 0) < 250) return;

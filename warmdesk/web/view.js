@@ -12,10 +12,12 @@ export { Component, Fragment, batch, computed, effect, h, render, signal, untrac
 export const work = { renders: 0, frames: 0 };
 
 const HIDDEN_MS = 100; // a hidden page has no animation frames
+const FRAME_MS = 16;
 let waiting = [];
 let slower = 0;
+let painted = 0;
 
-/** Between two renders at least this many ms pass from now on; 0: one render a frame. */
+/** From one render to the next about this many ms pass from now on; 0: one render a frame. */
 export function renderEvery(ms) {
   slower = ms;
 }
@@ -27,18 +29,23 @@ export function afterRender(then) {
 
 function nextFrame(then) {
   if (document.hidden) setTimeout(then, HIDDEN_MS);
-  else if (slower) setTimeout(() => requestAnimationFrame(then), slower);
+  else if (slower) setTimeout(() => requestAnimationFrame(then), painted + slower - FRAME_MS - performance.now());
   else requestAnimationFrame(then);
 }
 
-options.debounceRendering = (run) => {
-  if (waiting.push(run) === 1) nextFrame(paint);
-};
+/** Runs `then` with the next render: what it writes into the page is laid out together with that. */
+export function withRender(then) {
+  if (waiting.push(then) === 1) nextFrame(paint);
+}
+
+options.debounceRendering = withRender;
 
 function paint() {
+  if (!waiting.length) return;
   const runs = waiting;
   waiting = [];
-  if (runs.length) work.frames += 1;
+  work.frames += 1;
+  painted = performance.now();
   for (const one of runs) one();
 }
 
