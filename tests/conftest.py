@@ -169,6 +169,9 @@ def servers() -> Iterator[Servers]:
 async def keeper(servers: Servers) -> AsyncIterator[Any]:
     """The connection that makes and drops databases."""
     connection = await asyncpg.connect(servers.postgres.dsn)
+    # Who waits in a circle is told so before anybody has waited too long on a busy machine.
+    await connection.execute("alter system set deadlock_timeout = '300ms'")
+    await connection.execute("select pg_reload_conf()")
     yield connection
     await connection.close()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import pace
 from warmdesk.metrics import kinds, process, render, rows, sharing
 from warmdesk.metrics.kinds import Family, Metric
 from warmdesk.metrics.rows import Rows
@@ -203,7 +204,8 @@ def test_a_scrape_of_two_hundred_routes_and_eight_workers_takes_20_ms(
         took.append(time.process_time() - begun)
 
     assert text.count(b'route="/things/199"') == 2 + 12 + 3
-    assert min(took) < 0.020
+    # Where another program has the other half of a core, each second does less.
+    assert min(took) < 0.020 * min(pace.stretch(), 2.0)
 
 
 def test_cpu_time_never_falls_when_a_worker_is_replaced(fresh: object) -> None:
