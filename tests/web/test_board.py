@@ -588,3 +588,25 @@ async def test_what_others_do_is_rendered_in_the_frame_that_takes_it_in(
 
     assert await rendered == 1
     await expect(link(page, "After")).to_be_visible()
+
+
+async def test_what_has_left_the_page_is_not_held(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    made = await cards(board, *(f"Card {number}" for number in range(20)))
+    visitor = await visit("bob", "/p/demo")
+    page = visitor.page
+    await expect(link(page, "Card 19")).to_be_visible()
+    await page.evaluate(
+        "() => { window.first = Array.from(document.querySelectorAll('.tile'), (one) => "
+        "new WeakRef(one)); }"
+    )
+    for card in made[2:]:
+        await alice.delete(f"{board.path}/cards/{card['id']}")
+    await shows(page, "Backlog", "Card 0", "Card 1")
+
+    session = await visitor.context.new_cdp_session(page)
+    for _ in range(2):
+        await session.send("HeapProfiler.collectGarbage")
+    held = "() => window.first.filter((one) => one.deref()?.isConnected === false).length"
+    assert await page.evaluate(held) <= 2

@@ -69,11 +69,25 @@ function same(one, other) {
 export function live(view, begin) {
   return class Live extends Component {
     shouldComponentUpdate(props, state) {
+      this.#let(this.__v);
       return state !== this.state || !same(props, this.props);
     }
 
+    componentDidUpdate() {
+      this.#let(this.__v);
+    }
+
     componentDidMount() {
+      this.node = this.__v;
       begin?.(this);
+    }
+
+    // Preact gives a component another node each time. The first one stays with the children of whoever
+    // contains it, and would hold each element that it rendered, long after those have left the page.
+    #let(node) {
+      if (this.past) this.past.__k = null;
+      this.past = node === this.node ? null : this.node;
+      this.node = node;
     }
 
     componentWillUnmount() {
