@@ -82,8 +82,8 @@ export function live(view, begin) {
       begin?.(this);
     }
 
-    // Preact gives a component another node each time. The first one stays with the children of whoever
-    // contains it, and would hold each element that it rendered, long after those have left the page.
+    // Preact gives a component another node (`__v`, as its file names it) each time. The first one stays with
+    // the children of whoever contains it, and would hold what it rendered (`__k`) long after that left the page.
     #let(node) {
       if (this.past) this.past.__k = null;
       this.past = node === this.node ? null : this.node;
