@@ -161,6 +161,8 @@ async def _break_loose(
         course.since_killed = time.monotonic() - killed
         assert len(course.tally.opened) - back >= len(viewers)
         course.statements = await _statements(connection) - counted
+        assert asking.stdout is not None
+        assert await asking.stdout.readline(), "where all were back first, it asks at least once"
     finally:
         with suppress(ProcessLookupError):
             asking.terminate()
@@ -260,7 +262,9 @@ def _shares(host: Process) -> list[int]:
 
 
 async def ask(url: str, path: str, token: str) -> None:
-    """Fetch a board many times a second until SIGTERM; then print how long that took."""
+    """Fetch a board many times a second until SIGTERM; print a line with the first answer, and in
+    the end how long that took.
+    """
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(15, over.set)
     took: list[float] = []
@@ -271,6 +275,8 @@ async def ask(url: str, path: str, token: str) -> None:
         async with http.get(f"{url}/api/v1{path}") as answer:
             await answer.read()
             statuses[answer.status] += 1
+        if not took:
+            print("it asks", flush=True)
         took.append(time.monotonic() - begun)
 
     async with aiohttp.ClientSession(
