@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import pace
 from warmdesk.metrics import kinds, process, render, rows, sharing
 from warmdesk.metrics.kinds import Family, Metric
 from warmdesk.metrics.rows import Rows
@@ -198,14 +197,14 @@ def test_a_scrape_of_two_hundred_routes_and_eight_workers_takes_20_ms(
             answers.count(200, 0.02)
             answers.count(404, 0.001)
     took = []
-    for _ in range(20):
+    # Where another program has the other half of a core a second does less: the best of many tries.
+    for _ in range(100):
         begun = time.process_time()
         text = render.render()
         took.append(time.process_time() - begun)
 
     assert text.count(b'route="/things/199"') == 2 + 12 + 3
-    # Where another program has the other half of a core, each second does less.
-    assert min(took) < 0.020 * min(pace.stretch(), 2.0)
+    assert min(took) < 0.020
 
 
 def test_cpu_time_never_falls_when_a_worker_is_replaced(fresh: object) -> None:

@@ -26,11 +26,6 @@ FLOORS = {"answers": 0.05, "sign_ins": 0.5, "late": 0.05}
 JUDGED_SECONDS = 15.0
 """A shorter phase has too few answers to tell the slowest of a hundred."""
 REMOVED_SECONDS = 2.0
-LATE_SHARES = {"alone": 0.002, "beside abusers": 0.01}
-"""Of the events that came while nothing broke so many may have been read from the feed, once for
-each worker that did: 20 ms without a core between commit and PUBLISH are enough for that, and
-abusers take all cores that there are.
-"""
 SWOLLEN = 64 << 20
 """What a worker may keep of what abusers made it take."""
 FILES_GROWTH = 20
@@ -124,11 +119,7 @@ def _undisturbed(phase: Phase) -> list[str]:
     slowest = max(phase.removals, default=0.0)
     if slowest > REMOVED_SECONDS:
         found.append(f"{phase.name}: a removal took {slowest:.1f} s")
-    gaps = phase.healings.get("gap", 0)
-    lost = sum(phase.healings.values()) - gaps
-    if phase.seconds >= JUDGED_SECONDS and (
-        lost or gaps > LATE_SHARES[phase.name] * len(phase.late)
-    ):
+    if sum(phase.healings.values()) and phase.seconds >= JUDGED_SECONDS:
         found.append(f"{phase.name}: events came late, from the feed: {phase.healings}")
     if phase.resets:
         found.append(f"{phase.name}: {phase.resets} viewers had to fetch again")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests import pace
 from tests.checkers.mirror import State, differences, fetch, shown
 from tests.conftest import Board
 from tests.person import Person
@@ -132,8 +131,7 @@ async def test_a_column_of_many_is_emptied(board: Board, connection: Any) -> Non
     )
     took = (int(statistics.read_text().split()[0]) - began) / 1e9
     print(f"{took:.2f} s of a processor")
-    # Where another program has the other half of a core, each second does less.
-    assert took < 3.5 * min(pace.stretch(), 2.0)
+    assert took < 3.5
     assert len(messages["messages"]) == 1
     assert await order(connection, board.done) == [there["id"], *ids]
     (_, *moves, last) = await told(connection)

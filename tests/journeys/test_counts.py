@@ -485,8 +485,7 @@ async def test_an_idle_viewer_costs_what_it_always_did(start: Start, database_ur
     steps = [(after - before) / ROOM for before, after in pairwise(samples)]
     each = statistics.quantiles(steps)[0]
     print(f"{each:.0f} bytes a viewer, by room {[round(step) for step in steps]}")
-    # Beside other programs a process gives pages back, which makes a room look cheaper than it is.
-    assert VIEWER_BYTES / 2 < each < VIEWER_BYTES * 1.2
+    assert each == pytest.approx(VIEWER_BYTES, rel=0.2)
 
 
 def shared_bytes(pid: int) -> int:

@@ -109,12 +109,6 @@ def test_the_seed_alone_decides_what_breaks() -> None:
 
 async def test_every_broken_promise_is_told(team: Team) -> None:
     course = Course()
-    course.alone.seconds = 20.0
-    course.alone.late.extend([0.01] * 1000)
-    course.alone.healings = {"gap": 2, "check": 0}
-    assert report.broken(team, course) == [], "two of a thousand"
-    course.alone.healings = {"gap": 0, "check": 1}
-    assert "from the feed: {'gap': 0, 'check': 1}" in str(report.broken(team, course))
     checkers = (team.streams, team.ledger, team.presence, team.revoked, team.stranger, team.logs)
     for checker in (*checkers, team.private, team.unread, team.own_streams[7]):
         checker.cry("no")
@@ -129,7 +123,7 @@ async def test_every_broken_promise_is_told(team: Team) -> None:
     course.beside.sign_ins.extend([1.4] * 9)
     course.beside.late.extend([0.2] * 9)
     course.beside.removals.append(2.5)
-    course.alone.healings = {"gap": 3}
+    course.alone.healings = {"gap": 1}
     course.beside.closed[1011] += 1
     course.beside.resets += 1
     course.beside.turned_away += 1
@@ -156,7 +150,7 @@ async def test_every_broken_promise_is_told(team: Team) -> None:
         "p99 of answers is 190 ms, allowed are 3 times 60 ms",
         "p99 of late is 200 ms, allowed are 3 times 50 ms",
         "beside abusers: a removal took 2.5 s",
-        "alone: events came late, from the feed: {'gap': 3}",
+        "alone: events came late, from the feed: {'gap': 1}",
         "beside abusers: sockets were closed with {1011: 1}",
         "beside abusers 1 sign-ins were turned away",
         "beside abusers: 1 viewers had to fetch again",
