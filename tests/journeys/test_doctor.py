@@ -826,6 +826,21 @@ async def test_a_store_of_files_that_does_not_answer(
     check_all([finding])
 
 
+TAKEN_ELSEWHERE = """
+with own as (
+    insert into users (email, username, password_hash, display_name)
+    values ('a@example.org', 'a', '', 'A') returning id
+), talk as (
+    insert into conversations (is_group, created_by_id) select true, id from own returning id
+)
+insert into attachments
+    (conversation_id, uploader_id, filename, stored_name, mime_type, size_bytes, sha256)
+select talk.id, own.id, 'door.txt', repeat('ab', 16), 'text/plain', 4, repeat('cd', 32)
+from own, talk
+"""
+"""A file that another host took."""
+
+
 class Listening(OwnPostgres):
     """One that has an address, as those have that several hosts share."""
 
@@ -856,6 +871,11 @@ async def test_files_that_several_hosts_keep_each_alone(base: Path, tmp_path: Pa
         check_all([finding])
         shared = msgspec.structs.replace(alone, file_store=str(tmp_path))
         assert [each.verdict for each in await found(files(shared))] == [OK]
+        await postgres.ask(TAKEN_ELSEWHERE)
+        (finding,) = await found(files(alone))
+        assert finding.verdict is WRONG
+        assert "WARMDESK_FILE_STORE on all hosts" in finding.do
+        check_all([finding])
         await other.close()
     finally:
         postgres.stop()
