@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,19 +123,23 @@ def test_what_is_held_back_is_cut_into_whole_frames(size: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
-async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
-    place = tmp_path / "figures.json"
+async def bench(folder: Path, *words: str) -> tuple[Any, str]:
+    """The figures of a quick run of these scenarios and options, and what it said."""
+    place = folder / "figures.json"
     run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "load.bench", "burst", "--viewers", "50", "--quick"),
-        *("--only", "floor", "--json", str(place)),
+        *(sys.executable, "-m", "load.bench", *words, "--quick", "--json", str(place)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=TOP,
     )
     said, aside = await run.communicate()
     assert run.returncode == 0, aside.decode()[-3000:]
-    found = json.loads(place.read_text())
+    return json.loads(place.read_text()), said.decode()
+
+
+@pytest.mark.timeout(120)
+async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
+    found, said = await bench(tmp_path, "burst", "--viewers", "50", "--only", "floor")
 
     measured = found["figures"]["burst µs"]
     assert set(measured) == {OURS, "floor"}
@@ -142,23 +147,13 @@ async def test_a_small_run_measures_us_and_the_floor(tmp_path: Path) -> None:
     verdicts = {row["bound"]: row["verdict"] for row in found["goals"]}
     assert verdicts["burst µs ≤ 1 × floor"] != NOT_MEASURED
     assert verdicts["burst µs ≤ 1.25 × nchan"] == NOT_MEASURED
-    assert "not measured: nchan: not asked for" in said.decode()
+    assert "not measured: nchan: not asked for" in said
 
 
 @pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_streams_are_measured_beside_sockets(tmp_path: Path) -> None:
-    place = tmp_path / "figures.json"
-    run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "load.bench", "streams", "--viewers", "20", "--quick"),
-        *("--json", str(place)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=TOP,
-    )
-    _, aside = await run.communicate()
-    assert run.returncode == 0, aside.decode()[-3000:]
-    found = json.loads(place.read_text())
+    found, _ = await bench(tmp_path, "streams", "--viewers", "20")
     assert all(found["figures"][f"a delivery, {way}"][OURS] > 0 for way in WAYS)
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
 
@@ -167,17 +162,7 @@ async def test_streams_are_measured_beside_sockets(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", ["mail", "reports"])
 async def test_what_happens_beside_people_is_measured(scenario: str, tmp_path: Path) -> None:
-    place = tmp_path / "figures.json"
-    run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "load.bench", scenario, "--viewers", "20", "--quick"),
-        *("--json", str(place)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=TOP,
-    )
-    _, aside = await run.communicate()
-    assert run.returncode == 0, aside.decode()[-3000:]
-    found = json.loads(place.read_text())
+    found, _ = await bench(tmp_path, scenario, "--viewers", "20")
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
 
 
@@ -186,16 +171,7 @@ async def test_what_happens_beside_people_is_measured(scenario: str, tmp_path: P
 async def test_the_page_is_measured_in_a_browser(tmp_path: Path) -> None:
     if chromium.missing():
         pytest.skip("no Chromium here: install it, or name it in CHROMIUM")
-    place = tmp_path / "figures.json"
-    run = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "load.bench", "browser", "--quick", "--json", str(place)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=TOP,
-    )
-    _, aside = await run.communicate()
-    assert run.returncode == 0, aside.decode()[-3000:]
-    found = json.loads(place.read_text())
+    found, _ = await bench(tmp_path, "browser")
     assert NOT_MEASURED not in [row["verdict"] for row in found["goals"]]
     measured = found["figures"]
     assert measured["chat: rows in the page"][OURS] > 100
