@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests import pace
 from tests.checkers.parts import Parts, fetch_parts
 from tests.closed import check_frame
 from tests.person import Person
@@ -554,12 +555,12 @@ class Mirror:
                 reached.set_result(None)
 
     async def reaches(self, seq: int, *, limit: float = LIMIT) -> None:
-        """Wait until the mirror is at this seq."""
+        """Wait until the mirror is at this seq; on a busy machine `limit` is so much longer."""
         waiting = (seq, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wake()
         try:
-            await asyncio.wait_for(waiting[1], limit)
+            await asyncio.wait_for(waiting[1], limit * pace.stretch())
         except TimeoutError:
             raise AssertionError(f"the mirror stands at {self.state.seq}, not at {seq}") from None
         finally:

@@ -256,6 +256,7 @@ async def test_a_story_that_all_viewers_share_is_compared_with_the_feed(
     monkeypatch.setattr(Room, "_take", lie)
     async with opened(bob, streams.stream("bob")):
         await board.card("the truth")
+        await until(lambda: streams.deliveries == 1)
         await streams.compare(connection, channel)
     assert streams.swapped == 1
     assert "viewers saw" in said(streams)

@@ -59,6 +59,12 @@ def post(desk: Desk, board: Board, monkeypatch: pytest.MonkeyPatch) -> Post:
     return Post(desk, monkeypatch)
 
 
+@pytest.fixture
+def at_peace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has not seen a late message for long."""
+    monkeypatch.setattr(desk.hub, "_hold_seconds", hub.HOLD_SECONDS)
+
+
 @asynccontextmanager
 async def opened(person: Person, **params: Any) -> AsyncIterator[tuple[Wire, dict[str, Any]]]:
     async with person.socket("demo", **params) as wire:
@@ -96,6 +102,7 @@ async def test_a_lost_message_is_read_once_when_the_next_one_comes(
         assert len(reads) == 1
 
 
+@pytest.mark.usefixtures("at_peace")
 async def test_a_late_message_is_read_for_nothing_once(
     board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
 ) -> None:
@@ -117,6 +124,66 @@ async def test_a_late_message_is_read_for_nothing_once(
         assert len(reads) == 2
 
 
+async def test_who_knows_nothing_of_its_bus_waits_longest(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id), 2)
+        post.deliver(1)
+        await asyncio.sleep(5 * hub.HOLD_SECONDS)
+        post.deliver(0)
+        for seq in (1, 2):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert reads == []
+
+
+@pytest.mark.usefixtures("at_peace")
+async def test_each_missing_message_has_its_own_time(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    post: Post,
+    reads: list[int],
+    no_checks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is missing next is not read because something else was missing before it."""
+    monkeypatch.setattr(hub, "HOLD_SECONDS", 1.0)
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id), 6)
+        post.deliver(1)
+        await asyncio.sleep(0.6)
+        post.deliver(3, 0)
+        await asyncio.sleep(0.6)
+        post.deliver(5, 2, 4)
+        for seq in range(1, 7):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert reads == []
+
+
+@pytest.mark.usefixtures("at_peace")
+async def test_who_was_late_in_time_gives_the_next_one_longer(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    post: Post,
+    reads: list[int],
+    no_checks: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub, "HOLD_SECONDS", 1.0)
+    monkeypatch.setattr(hub, "ON_ITS_WAY_SECONDS", 4.0)
+    async with opened(alice) as (wire, hello):
+        for place, late in ((0, 0.9), (2, 1.1)):
+            await tell(desk, project_channel(board.id), 2)
+            post.deliver(place + 1)
+            await asyncio.sleep(late)
+            post.deliver(place)
+            for seq in (place + 1, place + 2):
+                assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert reads == []
+
+
 async def test_a_lost_last_message_comes_within_two_seconds(
     board: Board, desk: Desk, alice: Person, post: Post
 ) -> None:
@@ -128,6 +195,7 @@ async def test_a_lost_last_message_comes_within_two_seconds(
         assert time.monotonic() - began <= pace.here(2)
 
 
+@pytest.mark.usefixtures("at_peace")
 async def test_on_a_slow_bus_a_message_has_longer_to_arrive(
     board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
 ) -> None:

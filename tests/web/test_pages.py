@@ -422,17 +422,18 @@ async def test_labels_are_made_changed_and_deleted(
     visit: Visit, board: Board, olga: Person
 ) -> None:
     page = (await visit("alice", "/p/demo/settings/labels")).page
+    labels = page.get_by_role("list")
     await button(page, "New label").click()
     await by_label(page, "Name").fill("Night")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_text("Night", exact=True)).to_be_visible()
+    await expect(labels.get_by_text("Night", exact=True)).to_be_visible()
     await button(page, "Edit Night").click()
     await by_label(page, "Name").fill("Day")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_text("Day", exact=True)).to_be_visible()
+    await expect(labels.get_by_text("Day", exact=True)).to_be_visible()
     await button(page, "Delete Day").click()
     await agree(page, "Delete")
-    await expect(page.get_by_text("Day", exact=True)).to_have_count(0)
+    await expect(labels.get_by_text("Day", exact=True)).to_have_count(0)
     assert "Day" not in [each["name"] for each in await olga.get(f"{board.path}/labels")]
 
 

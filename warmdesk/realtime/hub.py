@@ -104,8 +104,9 @@ class Hub:
         self._looked_at = -math.inf
         self._ticked_at = time.monotonic()
         self._frozen = False
-        self._hold_seconds = HOLD_SECONDS
-        """How long a missing message is waited for; longer since one came that had been read."""
+        self._hold_seconds = ON_ITS_WAY_SECONDS
+        """How long a missing message is waited for, by what was seen: a process that knows nothing
+        of its bus begins with the longest (as TCP does: RFC 6298, 2.1)."""
 
     async def start(self) -> None:
         """Learn the epoch and begin to check and sweep."""
@@ -178,6 +179,8 @@ class Hub:
         else:
             if missing:
                 self._hold(room)
+            elif room.held_timer is not None:
+                self._came(room)
 
     def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:
         """An event of another epoch, which no room here may take: either the one that this process
@@ -207,14 +210,17 @@ class Hub:
 
     def _hold(self, room: Room) -> None:
         """Something is missing: it has 20 ms to arrive by itself (1–5 % of a quiet bus come out of
-        order), twice as long as the message took that overtook it, and as long as one was late
-        that came after it had been read.
+        order), twice as long as the message took that overtook it, and longer than others were
+        late. What comes meanwhile ends that time; what is missing then has a time of its own.
         """
+        missing = room.last + 1
+        if room.held_timer is not None and missing != room.held_for:
+            self._came(room)
         if room.held_timer is None and room.catching is None:
             loop = asyncio.get_running_loop()
             overtook = next(iter(room.held.values()), None)
             late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
-            room.held_since = loop.time()
+            room.held_for, room.held_since = missing, loop.time()
             room.held_timer = loop.call_later(
                 max(HOLD_SECONDS, min(max(2 * late, self._hold_seconds), ON_ITS_WAY_SECONDS)),
                 self._held_long_enough,
@@ -224,12 +230,20 @@ class Hub:
     def _held_long_enough(self, room: Room) -> None:
         room.held_timer = None
         if room.held or room.doubtful:
-            room.read_late = room.last + 1
+            room.read_late = room.held_for
             self.catch_up(room, cause="gap")
 
+    def _came(self, room: Room) -> None:
+        """What was missing came in its time."""
+        assert room.held_timer is not None
+        room.held_timer.cancel()
+        room.held_timer = None
+        self._learn(room)
+
     def _learn(self, room: Room) -> None:
-        """A message came that was only late, and was read for nothing: the next ones have more time
-        for some minutes. So does TCP with its reordering window (RACK, RFC 8985, 6.2).
+        """A message came that was only late, in its time or when it had been read for nothing: the
+        next ones have more time for some minutes. So does TCP with its reordering window (RACK,
+        RFC 8985, 6.2).
         """
         late = asyncio.get_running_loop().time() - room.held_since
         if late <= ON_ITS_WAY_SECONDS:

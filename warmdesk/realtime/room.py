@@ -69,6 +69,7 @@ class Room:
         "empty_since",
         "gone",
         "held",
+        "held_for",
         "held_since",
         "held_timer",
         "joined",
@@ -122,6 +123,7 @@ class Room:
         self.held: dict[int, Entry] = {}
         self.doubtful = False  # something was heard of that neither stands nor is held
         self.held_timer: asyncio.TimerHandle | None = None
+        self.held_for = 0  # the seq that is waited for
         self.held_since = 0.0
         self.read_late = 0  # the seq that did not come in time, and was read
         self.catching: asyncio.Task[None] | None = None

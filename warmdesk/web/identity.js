@@ -80,6 +80,27 @@ function jsonOf(text) {
   }
 }
 
+// What I chose and the server has not answered, in its order: what is told meanwhile is older.
+const choices = [];
+
+/** Takes in what the server tells of me. */
+export function meIs(told) {
+  me.value = Object.assign({ ...me.peek() }, told, ...choices);
+}
+
+/** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with what
+ * was before.
+ */
+export function choose(changes) {
+  const { id } = me.peek();
+  choices.push(changes);
+  meIs({});
+  return (told) => {
+    choices.splice(choices.indexOf(changes), 1);
+    if (me.peek()?.id === id) meIs(told);
+  };
+}
+
 // The other tabs: whoever asked for a token tells them, and they need not ask.
 const tabs = new BroadcastChannel("warmdesk-identity");
 tabs.onmessage = ({ data }) => {

@@ -1,6 +1,6 @@
 /* What my own pages share: a section with its title, and a change of my account that shows at once. */
 import { call } from "./api.js";
-import { me } from "./identity.js";
+import { choose, me } from "./identity.js";
 import { notice, sayError } from "./ui.js";
 import { html } from "./view.js";
 
@@ -15,13 +15,11 @@ export const Section = ({ title, text, children, foot }) => html`<section class=
 /** Changes my account: at once here, and back again with a word where the server refuses. */
 export async function change(changes) {
   const before = me.peek();
-  me.value = { ...before, ...changes };
+  const end = choose(changes);
   try {
-    me.value = await call("PUT", "/users/me", changes);
+    end(await call("PUT", "/users/me", changes));
   } catch (error) {
-    const back = {};
-    for (const name in changes) back[name] = before[name];
-    if (me.peek()?.id === before.id) me.value = { ...me.peek(), ...back };
+    end(Object.fromEntries(Object.keys(changes).map((name) => [name, before[name]])));
     notice(sayError(error), { bad: true });
   }
 }

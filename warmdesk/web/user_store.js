@@ -4,7 +4,7 @@
 import { call, callAll, nextPath, request } from "./api.js";
 import { conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
-import { me, signedOut } from "./identity.js";
+import { me, meIs, signedOut } from "./identity.js";
 import { batch, computed, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -132,7 +132,7 @@ class UserStore {
     if (type.startsWith("dm.")) this.#converse(frame);
     else if (type.startsWith("notification")) this.#notified(type, payload, seq);
     else if (type.startsWith("project.") || type === "chat.read") this.#project(type, payload);
-    else if (type === "user.updated") me.value = { ...me.peek(), ...payload };
+    else if (type === "user.updated") meIs(payload);
     this.#tell(frame);
   }
 
@@ -287,7 +287,7 @@ class UserStore {
     this.#unreadAt = -1;
     this.#began = Promise.resolve(0);
     const place = await this.fetchNotifications();
-    const jobs = [this.fetchProjects(), call("GET", "/users/me").then((found) => (me.value = { ...me.peek(), ...found }))];
+    const jobs = [this.fetchProjects(), call("GET", "/users/me").then(meIs)];
     if (this.conversations.peek()) jobs.push(this.fetchConversations());
     await Promise.all(jobs);
     this.#tell({ type: "reset", payload: place });

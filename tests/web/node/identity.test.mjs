@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { answerBy, requests, sessionBy } from "./browser.mjs";
 
-const { era, finishLeaving, me, refresh, signedIn, signedOut, signOut, Unreached } = await import("../../../warmdesk/web/identity.js");
+const { choose, era, finishLeaving, me, meIs, refresh, signedIn, signedOut, signOut, Unreached } = await import("../../../warmdesk/web/identity.js");
 const { call, upload } = await import("../../../warmdesk/web/api.js");
 
 const tokens = (id) => ({ access_token: `token of ${id}`, expires_in: 900, user: { id } });
@@ -249,4 +249,26 @@ test("an upload has another token where the first is not taken, and ends when it
   statuses = [401, 401];
   await assert.rejects(upload("/files", "file", file), { status: 401 });
   assert.equal(me.peek(), null);
+});
+
+test("what I chose stays over what is told of earlier choices, and a refusal takes back only its own", () => {
+  me.value = { id: 1, name: "Ann", theme: "light", accent: "blue" };
+  const dark = choose({ theme: "dark" });
+  const green = choose({ accent: "green" });
+  meIs({ theme: "dark", accent: "blue" });
+  assert.deepEqual(me.peek(), { id: 1, name: "Ann", theme: "dark", accent: "green" });
+  dark({ id: 1, name: "Ann", theme: "dark", accent: "blue" });
+  assert.equal(me.peek().accent, "green");
+  const red = choose({ accent: "red" });
+  green({ accent: "blue" });
+  assert.equal(me.peek().accent, "red");
+  red({ id: 1, name: "Anna", theme: "dark", accent: "red" });
+  meIs({ accent: "yellow" });
+  assert.deepEqual(me.peek(), { id: 1, name: "Anna", theme: "dark", accent: "yellow" });
+
+  const late = choose({ theme: "light" });
+  me.value = { id: 2, theme: "dark" };
+  late({ id: 1, theme: "light" });
+  meIs({ accent: "blue" });
+  assert.deepEqual(me.peek(), { id: 2, theme: "dark", accent: "blue" });
 });
