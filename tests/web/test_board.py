@@ -306,6 +306,21 @@ async def test_a_card_goes_by_a_finger(alice: Person, board: Board, visit: Visit
     assert page.url.endswith("/p/demo")
 
 
+async def test_a_column_is_laid_out_whole_but_a_long_one(board: Board, visit: Visit) -> None:
+    """What is out of sight costs less while the page is busy, and more with each change after."""
+    await cards(board, *(f"Card {number}" for number in range(70)))
+    page = (await visit("alice", "/p/demo")).page
+    settled = page.locator(".column-cards.settled")
+    await expect(settled).to_have_count(4)
+    far = column(page, "Backlog").locator(".tile").last
+    shown = "(tile) => getComputedStyle(tile).contentVisibility"
+    assert await far.evaluate(shown) == "visible"
+    await column(page, "Backlog").locator(".tile").last.scroll_into_view_if_needed()
+    await expect(column(page, "Backlog").locator(".tile")).to_have_count(70)
+    await expect(settled).to_have_count(3)
+    assert await far.evaluate(shown) == "auto"
+
+
 async def test_a_swipe_scrolls(board: Board, visit: Visit) -> None:
     await cards(board, *(f"Card {number}" for number in range(20)))
     mine = await visit("alice", "/p/demo", **PHONE)

@@ -5,6 +5,10 @@ import { html, live } from "./view.js";
 import { t } from "./words.js";
 
 const FACES = 3;
+// What is longer is cut where it has no room. What clips its content is a part of its own to whoever paints:
+// some of them in each of a thousand cards cost more than all else.
+const LINES = 40;
+const WORD = 20;
 const PRIORITIES = { low: 1, medium: 2, high: 3, critical: 4 };
 
 /** Whether a date has passed ("late"), is today ("soon"), or neither (""). */
@@ -16,7 +20,7 @@ export const urgency = (date, closed) => {
 
 /** A card's priority as a sign of four bars. */
 export const Priority = ({ level }) =>
-  PRIORITIES[level] ? html`<i class=${`prio p${PRIORITIES[level]}`} role="img" aria-label=${t(`card.priority_${level}`)} title=${t(`card.priority_${level}`)} />` : null;
+  PRIORITIES[level] ? html`<i class=${`prio p${PRIORITIES[level]}`} role="img" aria-label=${t(`card.priority_${level}`)} title=${t(`card.priority_${level}`)}><b /><b /><b /><b /></i>` : null;
 
 const Faces = ({ store, ids }) => {
   const people = ids.slice(0, FACES).map((id) => store.people.get(id));
@@ -37,12 +41,13 @@ export const Tile = live(({ store, id }) => {
   const key = isNew ? "" : store.key(card);
   const late = urgency(card.due_date, card.closed);
   const chosen = mark.startsWith("chosen");
+  const title = card.title.length > LINES ? "tile-title long" : "tile-title";
   const shown = card.label_ids.map((one) => labels.get(one)).filter(Boolean);
   return html`<li class=${`tile${card.closed ? " closed" : ""}${wishes.length ? " wish" : ""}${mark ? ` ${mark}` : ""}`} data-card=${id}>
-    ${shown.length > 0 && html`<div class="tile-labels">${shown.map((one) => html`<${Chip} key=${one.id} color=${one.color}>${one.name}<//>`)}</div>`}
+    ${shown.length > 0 && html`<div class="tile-labels">${shown.map((one) => html`<${Chip} key=${one.id} color=${one.color} long=${one.name.length > WORD}>${one.name}<//>`)}</div>`}
     ${isNew
-      ? html`<span class="tile-title">${card.title}</span>`
-      : html`<a class="tile-title" href=${`/p/${store.slug}/c/${key}`} draggable="false" tabindex="-1" dir="auto"
+      ? html`<span class=${title}>${card.title}</span>`
+      : html`<a class=${title} href=${`/p/${store.slug}/c/${key}`} draggable="false" tabindex="-1" dir="auto"
           aria-roledescription=${chosen ? t("board.chosen") : undefined}>${card.title}</a>`}
     <div class="tile-facts"><span class="tile-key">${isNew ? t("board.making") : key}</span>
       <${Priority} level=${card.priority} />
@@ -52,7 +57,7 @@ export const Tile = live(({ store, id }) => {
       ${card.checklist_total > 0 && html`<span class="tile-n" title=${t("card.checklist")}><${Icon} name="check" />${card.checklist_done ?? 0}/${card.checklist_total}</span>`}
       ${card.attachment_count > 0 && html`<span class="tile-n" title=${t("card.n_files", { n: card.attachment_count })}><${Icon} name="attach" />${card.attachment_count}</span>`}
       ${card.time_spent_minutes > 0 && html`<span class="tile-n" title=${t("card.time")}><${Icon} name="clock" />${duration(card.time_spent_minutes)}</span>`}
-      ${card.tags.map((tag) => html`<span key=${tag} class="tile-tag">#${tag}</span>`)}
+      ${card.tags.map((tag) => html`<span key=${tag} class=${tag.length > WORD ? "tile-tag long" : "tile-tag"}>#${tag}</span>`)}
       ${card.assignee_ids.length > 0 && html`<${Faces} store=${store} ids=${card.assignee_ids} />`}
     </div>
     ${!isNew && html`<button type="button" class="tile-more" tabindex="-1" aria-haspopup="menu" aria-label=${t("board.menu_of", { key })} />`}

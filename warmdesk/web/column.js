@@ -9,6 +9,7 @@ import { batch, effect, html, live, signal, withRender } from "./view.js";
 import { t } from "./words.js";
 
 const NEAR = 1500;
+const FRESH_MS = 1000;
 
 function sizeOf(column, store) {
   const n = column.size.value;
@@ -116,9 +117,29 @@ const Writer = live(({ board, column, before }, self) => {
   self.from = self.props.board.focus.last;
 });
 
+const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
+const fresh = new Set();
+
+/** Some time after it came, when the page has nothing else to do, a column is laid out whole; one at a time. */
+function settleLater(cards) {
+  fresh.add(cards);
+  if (fresh.size === 1) setTimeout(whenIdle, FRESH_MS, settle);
+}
+
+function settle() {
+  const [cards] = fresh;
+  if (!cards) return;
+  fresh.delete(cards);
+  if (cards.n <= WINDOW) cards.list.classList.add("settled");
+  if (fresh.size) whenIdle(settle);
+}
+
 const Cards = live(({ column, board }, self) => {
   const { store } = board;
   const ids = column.window.value;
+  self.n = ids.length;
+  // A long one never is: each part that is scrolled to would be laid out at once.
+  if (self.n > WINDOW) self.list?.classList.remove("settled");
   const all = column.passed.value.length;
   const more = ids.length < all || column.next.value;
   const scrolled = (event) => {
@@ -138,6 +159,9 @@ const Cards = live(({ column, board }, self) => {
     ${!ids.length && html`<li class="column-empty" key="empty">${store.filter.value ? t("column.none_pass") : t("column.empty")}</li>`}
     ${more && html`<li key="more"><${Button} kind="quiet" onClick=${() => board.grow(column)}>${t("ui.more")}<//></li>`}
   </ul>`;
+}, (self) => {
+  settleLater(self);
+  self.end = () => fresh.delete(self);
 });
 
 /** A column of a board. */

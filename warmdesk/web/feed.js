@@ -2,7 +2,7 @@
  * dropped, anything else asks for what is missing.
  */
 import { Line } from "./store_line.js";
-import { batch, renderNow } from "./view.js";
+import { batch, inFrame } from "./view.js";
 
 const BEHIND_MS = 2000;
 const SYNC_MS = 10_000;
@@ -176,7 +176,10 @@ export class Feed {
 
   /** Applies what has come, in one batch, and leaves the rest of a long replay for the next frame. */
   flush() {
-    if (this.resetting || this.line.stopped) return;
+    if (!this.resetting && !this.line.stopped) inFrame(() => this.#apply());
+  }
+
+  #apply() {
     const until = performance.now() + TASK_MS;
     const frames = this.queue;
     this.queue = [];
@@ -191,7 +194,6 @@ export class Feed {
     for (const frame of frames.slice(at)) this.#hold(frame);
     this.handlers.after?.();
     this.#reach();
-    renderNow();
   }
 
   #take(frame) {

@@ -3,6 +3,11 @@
  */
 import { afterRender } from "./view.js";
 
+// In each frame: an attribute that is written has the element's style looked up again, though it is the same.
+function put(element, name, value) {
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+}
+
 /** The focus of a board; `root()` gives its element. */
 export class BoardFocus {
   last = null; // the card that has or had it
@@ -34,12 +39,12 @@ export class BoardFocus {
   #stopAt(id, index) {
     const tile = this.tile(id);
     if (!tile) return;
-    for (const each of tile.querySelectorAll("a.tile-title, .tile-more")) each.tabIndex = index;
+    for (const each of tile.querySelectorAll("a.tile-title, .tile-more")) put(each, "tabindex", index);
     if (index !== 0) return;
     const column = this.board.columnOf(id);
     if (!column) return;
-    tile.setAttribute("aria-setsize", column.next.peek() ? -1 : column.passed.peek().length);
-    tile.setAttribute("aria-posinset", column.passed.peek().indexOf(id) + 1);
+    put(tile, "aria-setsize", column.next.peek() ? -1 : column.passed.peek().length);
+    put(tile, "aria-posinset", column.passed.peek().indexOf(id) + 1);
   }
 
   /** A card of the board has the focus now. */

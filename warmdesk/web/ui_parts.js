@@ -62,7 +62,7 @@ export function Pile({ users, max = 4, size = 20, count = users.length, label })
 }
 
 /** A label of a colour that is not ours: its text is made readable on the ground of either theme. */
-export const Chip = ({ color, children, title }) => html`<span class="chip" title=${title}
+export const Chip = ({ color, children, title, long }) => html`<span class=${classes("chip", long && "long")} title=${title}
   style=${{ "--label": /^#[0-9a-f]{6}$/i.test(color ?? "") ? color : "var(--soft)" }}>${children}</span>`;
 
 /** Links that belong together; the one that is `on` is the present page. `n` is shown beside it. */

@@ -16,6 +16,7 @@ const FRAME_MS = 16;
 let waiting = [];
 let slower = 0;
 let painted = 0;
+let gathering = false;
 
 /** From one render to the next about this many ms pass from now on; 0: one render a frame. */
 export function renderEvery(ms) {
@@ -35,7 +36,7 @@ function nextFrame(then) {
 
 /** Runs `then` with the next render: what it writes into the page is laid out together with that. */
 export function withRender(then) {
-  if (waiting.push(then) === 1) nextFrame(paint);
+  if (waiting.push(then) === 1 && !gathering) nextFrame(paint);
 }
 
 options.debounceRendering = withRender;
@@ -49,11 +50,19 @@ function paint() {
   for (const one of runs) one();
 }
 
-/** Renders what is waiting. Who changes something in an animation frame need not wait for the next one:
- * each that changes the page is laid out and painted.
+/** Renders what `then` changes at its end. Who changes something in an animation frame need not wait for
+ * the next one: each is laid out and painted, also when nothing changes in it.
  */
-export function renderNow() {
-  if (!slower) paint();
+export function inFrame(then) {
+  gathering = !slower;
+  try {
+    then();
+  } finally {
+    if (gathering) {
+      gathering = false;
+      paint();
+    }
+  }
 }
 
 function same(one, other) {

@@ -6,6 +6,7 @@ export const LANGUAGES = { en: "English", nl: "Nederlands", de: "Deutsch", fr: "
 export const language = signal("en");
 const words = signal({});
 let plural = new Intl.PluralRules("en");
+let figures = new Intl.NumberFormat("en");
 
 /** Reads the words of a language; one that is not here is English. Rejects when they do not come. */
 export async function speak(wanted) {
@@ -14,6 +15,7 @@ export async function speak(wanted) {
   if (!answer.ok) throw new Error(`words of ${code}: status ${answer.status}`);
   const read = await answer.json();
   plural = new Intl.PluralRules(code);
+  figures = new Intl.NumberFormat(code);
   document.documentElement.lang = code;
   words.value = read;
   language.value = code;
@@ -36,6 +38,6 @@ export function t(key, values = {}) {
   if (text === undefined) return key;
   if (typeof text === "object") text = text[plural.select(values.n)] ?? text.other;
   return text.replace(/\{(\w+)\}/g, (all, name) =>
-    name in values ? (name === "n" ? values.n.toLocaleString(language.value) : String(values[name])) : all,
+    name in values ? (name === "n" && typeof values.n === "number" ? figures.format(values.n) : String(values[name])) : all,
   );
 }

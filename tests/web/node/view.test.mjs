@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import "./browser.mjs";
 
-const { renderEvery, renderNow, withRender, work } = await import("../../../warmdesk/web/view.js");
+const { inFrame, renderEvery, withRender, work } = await import("../../../warmdesk/web/view.js");
 
 /** A clock by which frames come each 10 ms: `pass(ms)` gives when something was rendered meanwhile. */
 function ownClock(context) {
@@ -48,10 +48,11 @@ test("what is asked for together is rendered once, in the next frame", (context)
 test("who changes something in a frame has it rendered there, and once", (context) => {
   const pass = ownClock(context);
   const { frames } = work;
-  withRender(nothing);
-  renderNow();
+  inFrame(() => withRender(nothing));
   assert.equal(work.frames, frames + 1);
-  assert.deepEqual(pass(50), []);
+  assert.deepEqual(pass(50), [], "no other frame was asked for");
+  withRender(nothing);
+  assert.deepEqual(pass(20).length, 1, "and the next one is again");
 });
 
 test("in a storm renders are so far apart as was said, whatever is asked for in between", (context) => {
@@ -59,8 +60,7 @@ test("in a storm renders are so far apart as was said, whatever is asked for in 
   pass(100);
   renderEvery(80);
   const at = pass(400, () => {
-    withRender(nothing);
-    renderNow();
+    inFrame(() => withRender(nothing));
   });
   const apart = at.slice(1).map((one, n) => one - at[n]);
   assert.ok(at.length >= 4 && apart.every((ms) => ms >= 60 && ms <= 80), `${apart}`);
