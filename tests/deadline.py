@@ -63,7 +63,7 @@ class Tick:
         self._timer = self.loop.call_later(TICK, self._fire)
 
     def _fire(self) -> None:
-        LAG.worst = max(LAG.worst, time.monotonic() - self.due)
+        LAG.late(time.monotonic() - self.due)
         self.wait()
 
     def cancel(self) -> None:
@@ -96,13 +96,14 @@ def inside() -> Iterator[None]:
 
 def set_timer(item: pytest.Item, seconds: float) -> None:
     """From now on the test has so many seconds, its fixtures included; on a busy machine more."""
-    attempts, LAG.worst = 0, 0.0
-    began = time.monotonic()
+    attempts, began = 0, time.monotonic()
+    LAG.begin()
 
     def ring(number: int, frame: object) -> None:
         nonlocal attempts
         taken = time.monotonic() - began
-        if not Test.inside or (not attempts and taken < seconds * stretch()):
+        allowed = seconds * stretch() + LAG.total
+        if not Test.inside or (not attempts and taken < allowed):
             return  # it rings again
         attempts += 1
         sentence = f"{item.nodeid}: it had {seconds:g} s, and {taken:.1f} s passed"

@@ -1,8 +1,8 @@
 """How fast this machine is now: limits of tests are for a machine that does nothing else.
 
-A limit that keeps a test from waiting for ever is multiplied by `stretch`. A bound that a document
-promises is asserted by `allows`, or by `here`: longer for what the machine kept this process from
-doing while the test ran, no more.
+A limit that keeps a test from waiting for ever is multiplied by `stretch`, and time in which the
+machine stood still does not count. A bound that a document promises is asserted by `allows`, or by
+`here`: longer for what the machine kept this process from doing while the test ran, no more.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ database, the bus, another server, who watches.
 
 
 class Lag:
-    """How late, at worst, the tests' loop was woken since the test began, in seconds."""
+    """How late the tests' loop was woken since the test began, in seconds: at worst, and in all."""
 
     worst = 0.0
+    total = 0.0
+
+    def late(self, seconds: float) -> None:
+        self.worst = max(self.worst, seconds)
+        if seconds > TICK:
+            self.total += seconds
+
+    def begin(self) -> None:
+        self.worst = self.total = 0.0
 
 
 LAG = Lag()

@@ -35,6 +35,8 @@ ALIGHT_SECONDS = 3.0
 """After everybody came, before anything is measured."""
 AGAIN_SECONDS = 20.0
 """Memory that abusers took is free again so long after they went."""
+TURN_SECONDS = 20.0
+"""How long people work alone, and then beside abusers, and again."""
 TICK = 0.05
 PLANNED = 10_000
 """More faults than fit into any soak."""
@@ -55,10 +57,10 @@ async def play(
     phase: float = 0.0,
     abuse: list[str] | None = None,
 ) -> tuple[Team, Course]:
-    """Let people work: `phase` seconds alone, as long beside abusers, and then while these things
-    break, one after the other, for so many seconds in all or until all are done. `abuse` names what
-    the abusers do; with None there are none. What came of it is in both answers; `report.broken`
-    judges.
+    """Let people work: `phase` seconds alone and as long beside abusers, in turns, and then while
+    these things break, one after the other, for so many seconds in all or until all are done.
+    `abuse` names what the abusers do; with None there are none. What came of it is in both answers;
+    `report.broken` judges.
     """
     course = Course()
     given = {"access_token_ttl": 300, "rate_limits": "on"}
@@ -78,9 +80,7 @@ async def play(
                 await abusers.start()
             if phase:
                 await asyncio.sleep(ALIGHT_SECONDS)
-                await alone(team, course, phase, say)
-                if abusers is not None:
-                    await beside(team, abusers, course, phase, say)
+                await undisturbed(team, abusers, course, phase, say)
             await _break(team, course, iter(faults), began, seconds, say)
         except Exception as error:
             team.broken.append(f"the soak itself ended: {error!r}")
@@ -95,9 +95,8 @@ async def play(
 
 
 @asynccontextmanager
-async def _measured(team: Team, name: str) -> AsyncIterator[Phase]:
+async def _measured(team: Team, phase: Phase) -> AsyncIterator[None]:
     """Nothing breaks; what people see is kept."""
-    phase = Phase(name)
     before, began = await team.healings(), time.monotonic()
 
     async def watch() -> None:
@@ -109,33 +108,34 @@ async def _measured(team: Team, name: str) -> AsyncIterator[Phase]:
     watching = asyncio.create_task(watch())
     team.phase = phase
     try:
-        yield phase
+        yield
     finally:
         team.phase = None
         watching.cancel()
-        phase.seconds = time.monotonic() - began
+        phase.seconds += time.monotonic() - began
     after = await team.healings()
-    phase.healings = {cause: count - before[cause] for cause, count in after.items()}
+    for cause, count in after.items():
+        phase.healings[cause] = phase.healings.get(cause, 0) + count - before[cause]
 
 
-async def alone(team: Team, course: Course, seconds: float, say: Say) -> None:
-    """People work, and nothing else happens."""
-    async with _measured(team, "alone") as course.alone:
-        await asyncio.sleep(seconds)
-    say(f"           {report.phase_figures(course.alone)}")
-
-
-async def beside(team: Team, abusers: Abusers, course: Course, seconds: float, say: Say) -> None:
-    """The same people beside abusers; afterwards memory is free again."""
+async def undisturbed(
+    team: Team, abusers: Abusers | None, course: Course, seconds: float, say: Say
+) -> None:
+    """People work alone and beside abusers, so many seconds each. In turns: a machine is not as
+    fast in one minute as in the next, and what is compared must meet the same one.
+    """
     course.memory = before = memory(team)
-    async with _measured(team, "beside abusers") as course.beside:
-        await abusers.act()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            await asyncio.sleep(TICK * 10)
-            course.memory_most = max(course.memory_most, sum(memory(team).values()))
-    say(f"           {report.phase_figures(course.beside)}")
-    await abusers.rest()
+    turns = max(1, round(seconds / TURN_SECONDS))
+    for _ in range(turns):
+        async with _measured(team, course.alone):
+            await asyncio.sleep(seconds / turns)
+        if abusers is not None:
+            await abusers.act()
+            await beside(team, course, seconds / turns)
+            await abusers.rest()
+    say(f"           {report.phase_figures(course.alone)}")
+    if abusers is None:
+        return
 
     def freed() -> bool:
         course.memory_after = memory(team)
@@ -143,7 +143,17 @@ async def beside(team: Team, abusers: Abusers, course: Course, seconds: float, s
 
     with suppress(AssertionError):
         await until(freed, limit=AGAIN_SECONDS, every=0.5)
+    say(f"           {report.phase_figures(course.beside)}")
     say(f"           abusers: {abusers.figures()}")
+
+
+async def beside(team: Team, course: Course, seconds: float) -> None:
+    """The same people beside abusers, who act."""
+    async with _measured(team, course.beside):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(TICK * 10)
+            course.memory_most = max(course.memory_most, sum(memory(team).values()))
 
 
 async def _break(
