@@ -161,6 +161,18 @@ async def test_each_missing_message_has_its_own_time(
         assert reads == []
 
 
+async def test_a_message_that_comes_twice_ends_no_wait_for_another(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id), 3)
+        post.deliver(0, 2, 0)
+        for seq in (1, 2, 3):
+            event = await wire.next("project.unarchived", limit=2)
+            assert event["seq"] == hello["seq"] + seq
+        assert len(reads) == 1
+
+
 @pytest.mark.usefixtures("at_peace")
 async def test_who_was_late_in_time_gives_the_next_one_longer(
     board: Board,

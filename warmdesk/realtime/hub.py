@@ -179,7 +179,7 @@ class Hub:
         else:
             if missing:
                 self._hold(room)
-            elif room.held_timer is not None:
+            elif room.held_timer is not None and room.last >= room.held_for:
                 self._came(room)
 
     def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:

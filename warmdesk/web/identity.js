@@ -80,12 +80,13 @@ function jsonOf(text) {
   }
 }
 
-// What I chose and the server has not answered, in its order: what is told meanwhile is older.
+// What somebody chose and the server has not answered, in its order: what is told meanwhile is older.
 const choices = [];
 
 /** Takes in what the server tells of me. */
 export function meIs(told) {
-  me.value = Object.assign({ ...me.peek() }, told, ...choices);
+  const mine = choices.filter(({ id }) => id === me.peek().id);
+  me.value = Object.assign({ ...me.peek() }, told, ...mine.map(({ changes }) => changes));
 }
 
 /** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with what
@@ -93,10 +94,11 @@ export function meIs(told) {
  */
 export function choose(changes) {
   const { id } = me.peek();
-  choices.push(changes);
+  const one = { id, changes };
+  choices.push(one);
   meIs({});
   return (told) => {
-    choices.splice(choices.indexOf(changes), 1);
+    choices.splice(choices.indexOf(one), 1);
     if (me.peek()?.id === id) meIs(told);
   };
 }

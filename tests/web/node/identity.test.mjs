@@ -268,7 +268,7 @@ test("what I chose stays over what is told of earlier choices, and a refusal tak
 
   const late = choose({ theme: "light" });
   me.value = { id: 2, theme: "dark" };
-  late({ id: 1, theme: "light" });
   meIs({ accent: "blue" });
-  assert.deepEqual(me.peek(), { id: 2, theme: "dark", accent: "blue" });
+  late({ id: 1, theme: "light" });
+  assert.deepEqual(me.peek(), { id: 2, theme: "dark", accent: "blue" }, "a choice is nobody else's");
 });
