@@ -83,10 +83,11 @@ function jsonOf(text) {
 // What somebody chose and the server has not answered, in its order: what is told meanwhile is older.
 const choices = [];
 
-/** Takes in what the server tells of me. */
+/** Takes in what the server tells of me; of who has left nothing. */
 export function meIs(told) {
-  const mine = choices.filter(({ id }) => id === me.peek().id);
-  me.value = Object.assign({ ...me.peek() }, told, ...mine.map(({ changes }) => changes));
+  const now = me.peek();
+  const mine = choices.filter(({ id }) => id === now?.id);
+  if (now) me.value = Object.assign({ ...now }, told, ...mine.map(({ changes }) => changes));
 }
 
 /** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with what

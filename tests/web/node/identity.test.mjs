@@ -271,4 +271,7 @@ test("what I chose stays over what is told of earlier choices, and a refusal tak
   meIs({ accent: "blue" });
   late({ id: 1, theme: "light" });
   assert.deepEqual(me.peek(), { id: 2, theme: "dark", accent: "blue" }, "a choice is nobody else's");
+  me.value = null;
+  meIs({ accent: "blue" });
+  assert.equal(me.peek(), null, "nobody came");
 });
