@@ -106,16 +106,23 @@ async def test_a_place_where_tens_of_thousands_crowd_spaces_all(
 @pytest.mark.foul
 @pytest.mark.timeout(120)
 async def test_a_column_of_many_is_emptied(board: Board, connection: Any) -> None:
-    """Asked of PostgreSQL itself, whose seconds are counted and not how long it was kept waiting:
-    a request has four.
+    """Asked of PostgreSQL itself, by the seconds of a processor: a request has four, and a machine
+    is not as fast in one minute as in the next. To move cards costs at most so many times what it
+    costs to write them.
     """
+    statistics = Path(f"/proc/{connection.get_server_pid()}/schedstat")
+
+    def used() -> float:
+        return int(statistics.read_text().split()[0]) / 1e9
+
     there = await board.card("There", board.done)
     await connection.execute("update cards set card_number = $1", MANY + 1)
+    began = used()
     await connection.execute(FILL, board.id, board.backlog, MANY)
+    written = used() - began
     await connection.execute("analyze cards")
     ids = [row["id"] for row in await connection.fetch("select id from cards order by id")][1:]
-    statistics = Path(f"/proc/{connection.get_server_pid()}/schedstat")
-    began = int(statistics.read_text().split()[0])
+    began = used()
     delete: Query[..., Any] = sql.columns.delete
     messages = await delete(
         connection,
@@ -129,9 +136,9 @@ async def test_a_column_of_many_is_emptied(board: Board, connection: Any) -> Non
         target=board.done,
         most=1000,
     )
-    took = (int(statistics.read_text().split()[0]) - began) / 1e9
-    print(f"{took:.2f} s of a processor")
-    assert took < 3.5
+    took = used() - began
+    print(f"{took:.2f} s of a processor, {took / written:.2f} times what it took to write them")
+    assert took / written < 4.5
     assert len(messages["messages"]) == 1
     assert await order(connection, board.done) == [there["id"], *ids]
     (_, *moves, last) = await told(connection)
