@@ -493,7 +493,7 @@ async def until(condition: Callable[[], Any], *, limit: float = 5.0, every: floa
         if found:
             return found
         waited, still = loop.time() - began, pace.LAG.total - stood
-        assert waited < limit * pace.stretch() + 2 * still, (
+        assert waited < limit * pace.stretch() + still, (
             f"it did not become true within {waited:.1f} s"
         )
         await asyncio.sleep(every)

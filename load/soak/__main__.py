@@ -32,7 +32,7 @@ PAUSE_SECONDS = 2.0
 PHASE_SECONDS, PHASE_SHARE = 60.0, 0.2
 """How long people work without a fault, with and without abusers: at most, and of the whole."""
 ALIGHT_SECONDS = 3.0
-"""After everybody came, before anything is measured."""
+"""After everybody came, and after abusers went, before anything is measured."""
 AGAIN_SECONDS = 20.0
 """Memory that abusers took is free again so long after they went."""
 TURN_SECONDS = 20.0
@@ -124,15 +124,17 @@ async def undisturbed(
     """People work alone and beside abusers, so many seconds each. In turns: a machine is not as
     fast in one minute as in the next, and what is compared must meet the same one.
     """
-    course.memory = before = memory(team)
+    before: dict[int, int] = {}
     turns = max(1, round(seconds / TURN_SECONDS))
     for _ in range(turns):
         async with _measured(team, course.alone):
             await asyncio.sleep(seconds / turns)
         if abusers is not None:
+            course.memory = before = before or memory(team)
             await abusers.act()
             await beside(team, course, seconds / turns)
             await abusers.rest()
+            await asyncio.sleep(ALIGHT_SECONDS)  # what they had begun is over
     say(f"           {report.phase_figures(course.alone)}")
     if abusers is None:
         return

@@ -186,7 +186,7 @@ async def crowd(
     """So many at once, and at most so many a second together, until cancelled. What was begun
     too late is not made up for.
     """
-    due = time.monotonic()
+    due = time.monotonic() - 1 / rate  # the first at once
 
     async def one() -> None:
         nonlocal due

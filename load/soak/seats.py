@@ -122,7 +122,7 @@ class Pen(Client):
         headers: dict[str, str],
         seconds: float = ATTEMPT_SECONDS,
     ) -> Answer:
-        began, team = time.monotonic(), self.team
+        began, phase = time.monotonic(), self.team.phase
         if self.session.closed:
             raise aiohttp.ClientConnectionError("the browser is closed")
         try:
@@ -131,15 +131,15 @@ class Pen(Client):
             self.figures.unanswered += 1
             raise
         finally:
-            if team.phase is not None:
-                team.phase.answered(path, time.monotonic() - began)
+            if phase is not None:
+                phase.answered(path, time.monotonic() - began)
         self.figures.answers[answer.status] += 1
         late = answer.status == 503 and time.monotonic() - began > ASK_SECONDS
         if path == SIGN_IN and (answer.status == 429 or late):
             # Who signs in waits for a thread; on a machine that is busy with other things too long.
-            if team.phase is not None:
-                team.phase.turned_away += 1
-        elif answer.status == 429 or (answer.status == 503 and not team.explained(began)):
+            if phase is not None:
+                phase.turned_away += 1
+        elif answer.status == 429 or (answer.status == 503 and not self.team.explained(began)):
             code = answer.body.get("code") if isinstance(answer.body, dict) else ""
             asked = re.sub(r"\d+", "#", path.partition("?")[0])
             self.figures.unexplained[f"{answer.status} {code} {method} {asked}"] += 1
@@ -336,7 +336,7 @@ class Seat:
         """
         if not isinstance(self.socket, aiohttp.ClientWebSocketResponse) or self.socket.closed:
             raise ConnectionError("not connected to a socket")
-        name, began = str(next(self._ids)), time.monotonic()
+        name, began, phase = str(next(self._ids)), time.monotonic(), self.team.phase
         answer = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
             message = {"type": type, "payload": payload, "id": name}
@@ -344,8 +344,8 @@ class Seat:
             frame = await asyncio.wait_for(answer, limit)
         finally:
             del self._asked[name]
-            if self.team.phase is not None:
-                self.team.phase.answered(type, time.monotonic() - began)
+            if phase is not None:
+                phase.answered(type, time.monotonic() - began)
         if frame["type"] == "error":
             raise SocketRefused(frame["payload"]["code"], frame["payload"]["message"])
         acked: Json = frame["payload"]

@@ -76,6 +76,7 @@ async def opened(person: Person, **params: Any) -> AsyncIterator[tuple[Wire, dic
 # What the bus does to messages
 
 
+@pytest.mark.usefixtures("at_peace")
 async def test_messages_in_a_wrong_order_cost_no_read(
     board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
 ) -> None:
@@ -125,16 +126,89 @@ async def test_a_late_message_is_read_for_nothing_once(
 
 
 async def test_who_knows_nothing_of_its_bus_waits_longest(
-    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    post: Post,
+    reads: list[int],
+    no_checks: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fresh = hub.Hub(desk.database, desk.bus)._hold_seconds
+    monkeypatch.setattr(desk.hub, "_hold_seconds", 10 * fresh)
+    monkeypatch.setattr(hub, "ON_ITS_WAY_SECONDS", 10 * fresh)
     async with opened(alice) as (wire, hello):
         await tell(desk, project_channel(board.id), 2)
         post.deliver(1)
-        await asyncio.sleep(5 * hub.HOLD_SECONDS)
+        await asyncio.sleep(20 * hub.HOLD_SECONDS)
         post.deliver(0)
         for seq in (1, 2):
             assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
         assert reads == []
+
+
+@pytest.mark.usefixtures("at_peace")
+async def test_what_never_happened_is_forgotten_though_events_go_on(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    reads: list[int],
+    no_checks: None,
+    eventually: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each event that comes is not what was missing; and how far they are apart teaches nothing."""
+    monkeypatch.setattr(hub, "HOLD_SECONDS", hub.ON_ITS_WAY_SECONDS)
+    async with opened(alice) as (wire, hello):
+        channel = project_channel(board.id)
+        desk.bus.publish_all([f'{channel} {hello["seq"] + 500} told -\n{{"seq":0}}'])
+        room, told = desk.hub.rooms[channel], 0
+
+        async def flows() -> bool:
+            nonlocal told
+            await tell(desk, channel)
+            told += 1
+            return bool(reads)
+
+        await eventually(flows, limit=5, every=0.01)
+        await eventually(lambda: not room.held)
+        for seq in range(1, told + 1):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert desk.hub._hold_seconds < 0.1
+
+
+@pytest.mark.usefixtures("at_peace")
+async def test_one_that_was_read_for_nothing_teaches_though_another_came_in_time(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice) as (wire, hello):
+        await tell(desk, project_channel(board.id), 4)
+        post.deliver(1)
+        for seq in (1, 2):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        assert len(reads) == 1
+        post.deliver(3, 2)
+        for seq in (3, 4):
+            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        before = desk.hub._hold_seconds
+        assert before < 2 * hub.HOLD_SECONDS
+        await asyncio.sleep(3 * hub.HOLD_SECONDS)
+        post.deliver(0)
+        await wire.settle()
+        assert desk.hub._hold_seconds > 2 * before
+
+
+async def test_a_room_that_closes_waits_for_nothing(
+    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+) -> None:
+    async with opened(alice):
+        room = desk.hub.rooms[f"project:{board.id}"]
+        await tell(desk, project_channel(board.id), 2)
+        post.deliver(1)
+        timer = await until(lambda: room.held_timer)
+    room.begin(room.last)
+    assert timer.cancelled()
+    assert room.held_timer is None
 
 
 @pytest.mark.usefixtures("at_peace")
@@ -183,10 +257,10 @@ async def test_who_was_late_in_time_gives_the_next_one_longer(
     no_checks: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "HOLD_SECONDS", 1.0)
-    monkeypatch.setattr(hub, "ON_ITS_WAY_SECONDS", 4.0)
+    monkeypatch.setattr(hub, "HOLD_SECONDS", 3.0)
+    monkeypatch.setattr(hub, "ON_ITS_WAY_SECONDS", 12.0)
     async with opened(alice) as (wire, hello):
-        for place, late in ((0, 0.9), (2, 1.1)):
+        for place, late in ((0, 2.5), (2, 3.3)):
             await tell(desk, project_channel(board.id), 2)
             post.deliver(place + 1)
             await asyncio.sleep(late)

@@ -128,6 +128,8 @@ class Hub:
     async def stop(self) -> None:
         """End the hub's tasks; its sockets were closed before."""
         await self._tasks.stop()
+        for room in self.rooms.values():
+            room.rest()
         await self.heals.stop()
 
     @property
@@ -169,7 +171,8 @@ class Hub:
         if self._frozen:
             return
         if entry.seq == room.read_late:
-            self._learn(room)
+            room.read_late = 0
+            self._learn(room.read_since)
         try:
             missing = room.hear(entry)
         except Exception:
@@ -213,42 +216,47 @@ class Hub:
         order), twice as long as the message took that overtook it, and longer than others were
         late. What comes meanwhile ends that time; what is missing then has a time of its own.
         """
-        missing = room.last + 1
-        if room.held_timer is not None and missing != room.held_for:
+        if room.catching is not None:
+            return
+        now, missing = asyncio.get_running_loop().time(), room.last + 1
+        if room.held_timer is None:
+            room.missing_since = now
+        elif missing == room.held_for or now - room.missing_since > CHECK_SECONDS:
+            # In a room that holds what never happened something is always missing.
+            return
+        else:
             self._came(room)
-        if room.held_timer is None and room.catching is None:
-            loop = asyncio.get_running_loop()
-            overtook = next(iter(room.held.values()), None)
-            late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
-            room.held_for, room.held_since = missing, loop.time()
-            room.held_timer = loop.call_later(
-                max(HOLD_SECONDS, min(max(2 * late, self._hold_seconds), ON_ITS_WAY_SECONDS)),
-                self._held_long_enough,
-                room,
-            )
+        overtook = next(iter(room.held.values()), None)
+        late = 0.0 if overtook is None else feed.seconds_since(overtook) or 0.0
+        room.held_for, room.held_since = missing, now
+        room.held_timer = asyncio.get_running_loop().call_later(
+            max(HOLD_SECONDS, min(max(2 * late, self._hold_seconds), ON_ITS_WAY_SECONDS)),
+            self._held_long_enough,
+            room,
+        )
 
     def _held_long_enough(self, room: Room) -> None:
         room.held_timer = None
         if room.held or room.doubtful:
-            room.read_late = room.held_for
+            room.read_late, room.read_since = room.held_for, room.held_since
             self.catch_up(room, cause="gap")
 
     def _came(self, room: Room) -> None:
-        """What was missing came in its time."""
-        assert room.held_timer is not None
-        room.held_timer.cancel()
-        room.held_timer = None
-        self._learn(room)
+        """What was missing came in its time. Behind others that were missing it may not have been
+        sent yet when its time began: only the first of them teaches.
+        """
+        room.rest()
+        if room.held_since == room.missing_since:
+            self._learn(room.held_since)
 
-    def _learn(self, room: Room) -> None:
+    def _learn(self, since: float) -> None:
         """A message came that was only late, in its time or when it had been read for nothing: the
         next ones have more time for some minutes. So does TCP with its reordering window (RACK,
         RFC 8985, 6.2).
         """
-        late = asyncio.get_running_loop().time() - room.held_since
+        late = asyncio.get_running_loop().time() - since
         if late <= ON_ITS_WAY_SECONDS:
             self._hold_seconds = max(self._hold_seconds, 1.5 * late)
-        room.read_late = 0
 
     def _taken(self, room: Room, entry: Entry) -> None:
         """Give an event, in its order, to the listeners inside the process. It stands already:
@@ -292,6 +300,8 @@ class Hub:
             return
         finally:
             room.catching = None
+            if room.last >= room.held_for:  # it was read, and was not late
+                room.rest()
         log.info(
             "hub.caught_up channel=%s from=%d to=%d cause=%s", room.channel, began, room.last, cause
         )
@@ -305,7 +315,8 @@ class Hub:
             room.doubtful = False
             async with self.reads:
                 page = await feed.after(self.database.reserved, room.channel, since)
-            epoch = await self._epoch_of(page.epoch, went_back=page.seq < since)
+            # Where `since` is of a history that is over, it says nothing of this one.
+            epoch = await self._epoch_of(page.epoch, went_back=page.seq < since <= room.last)
             if not room.opened or self._history_changed(epoch):
                 return
             if not self._apply(room, page):
@@ -452,6 +463,7 @@ class Hub:
             await asyncio.wait(waiting, timeout=CHECK_LIMIT)
         if self._frozen and time.monotonic() - self._ticked_at <= FREEZE_SECONDS:
             self._frozen = False
+            self._doubt.set()  # what came since the heads were read was dropped
             log.warning("hub.woken rooms=%d", len(rooms))
             self.on_woken()
 
@@ -662,6 +674,7 @@ class Hub:
             ):
                 del self.rooms[channel]
                 room.opened = False
+                room.rest()
                 self.bus.unsubscribe(channel)
 
 

@@ -74,12 +74,14 @@ class Room:
         "held_timer",
         "joined",
         "last",
+        "missing_since",
         "oldest",
         "opened",
         "opening",
         "presence",
         "present_ids",
         "read_late",
+        "read_since",
         "ready",
         "rejoin",
         "sent",
@@ -125,7 +127,9 @@ class Room:
         self.held_timer: asyncio.TimerHandle | None = None
         self.held_for = 0  # the seq that is waited for
         self.held_since = 0.0
+        self.missing_since = 0.0  # since then something was always missing
         self.read_late = 0  # the seq that did not come in time, and was read
+        self.read_since = 0.0  # since when it had been waited for
         self.catching: asyncio.Task[None] | None = None
         self.opening: asyncio.Future[None] | None = None
         self.opened = False
@@ -163,8 +167,15 @@ class Room:
         self.joined.clear()
         self.doubtful = any(early > seq for early in self.held)
         self.held.clear()
+        self.rest()
         for waiter in self.waiting:
             waiter.wake(Wake.EVENT)
+
+    def rest(self) -> None:
+        """Nothing is waited for."""
+        if self.held_timer is not None:
+            self.held_timer.cancel()
+            self.held_timer = None
 
     # Events
 
