@@ -1,7 +1,7 @@
 /* The start: who is signed in, in which language and look, and which page shows at which address. */
 import { address, go } from "./address.js";
 import { wear } from "./appearance.js";
-import { ask, enrolling, me, refresh, settings } from "./identity.js";
+import { ask, enrolling, me, meIs, refresh, settings } from "./identity.js";
 import { request } from "./api.js";
 import { isNewer, renew, watchRelease } from "./release.js";
 import { dressed } from "./sheets.js";
@@ -148,7 +148,8 @@ async function lookAround() {
 async function begin() {
   const { data: found, headers } = await request("GET", "/bootstrap");
   settings.value = found.settings;
-  me.value = found.user;
+  if (me.peek()?.id === found.user.id) meIs(found.user);
+  else me.value = found.user;
   return { ...found, seq: Number(headers.get("Warmdesk-Seq")), epoch: headers.get("Warmdesk-Epoch") };
 }
 

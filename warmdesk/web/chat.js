@@ -28,7 +28,7 @@ export const Chat = live(
       why=${project.is_archived ? t("chat.archived") : t("chat.viewer")}
       label=${t("chat.label", { name: project.name })} enter=${true} uploads=${chat.uploads}
       hasMore=${chat.list.older.value} hasAfter=${chat.list.newer.value}
-      more=${chat.more} moreAfter=${chat.moreAfter} newest=${chat.newest}
+      more=${chat.more} moreAfter=${chat.moreAfter} back=${chat.back} newest=${chat.newest}
       send=${chat.send} edit=${chat.edit} remove=${chat.remove} react=${chat.react}
       canRemove=${chat.canRemove} nameOf=${chat.nameOf} people=${chat.people} linkOf=${chat.linkOf}
       typing=${chat.typing.value} tell=${chat.tell} unreadFrom=${chat.unreadFrom.value} seen=${chat.seen}

@@ -16,11 +16,10 @@ const stores = new WeakMap();
 class ChatStore extends TalkStore {
   constructor(store, feed) {
     const base = `/projects/${store.slug}/chat`;
-    super(base, new MessageList(`${base}/messages`, KINDS, { reading: () => this.shown > 0 && this.isBack }));
+    super(base, new MessageList(`${base}/messages`, KINDS));
     this.store = store;
     this.feed = feed;
     this.uploads = { project: store.slug };
-    this.shown = 0;
     store.listen("chat.", (frame) => this.hear(frame));
     store.listen("reset", () => this.begun && this.list.reset());
     store.listen("project.member_updated", ({ payload }) => this.list.rename(payload.user));

@@ -115,7 +115,7 @@ export const Conversation = live(
         : state === "loading" && !rows.length
           ? html`<${Skeleton} lines=${8} />`
           : html`<${Talk} place=${`dm.${id}`} messages=${rows} canWrite=${true} label=${t("messages.label", { name: nameOf(one) })} enter=${true}
-              uploads=${store.uploads} hasMore=${store.list.older.value} hasAfter=${store.list.newer.value} more=${store.more} moreAfter=${store.moreAfter}
+              uploads=${store.uploads} hasMore=${store.list.older.value} hasAfter=${store.list.newer.value} more=${store.more} moreAfter=${store.moreAfter} back=${store.back}
               newest=${store.newest} send=${store.send} edit=${store.edit} remove=${store.remove} react=${store.react} canRemove=${store.canRemove}
               nameOf=${store.nameOf} people=${store.people} linkOf=${store.linkOf} typing=${store.typing.value} tell=${store.tell}
               unreadFrom=${store.unreadFrom.value} seen=${store.seen} target=${target} empty=${[t("messages.nothing"), t("messages.nothing_text")]} />`;

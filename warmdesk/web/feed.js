@@ -51,9 +51,13 @@ export class Feed {
     this.resetting = place;
     this.line.start();
     const goOn = (at) => {
-      if (this.resetting !== place || this.line.stopped) return;
-      const { seq: head, epoch } = this; // of a connection that was made meanwhile
+      if (this.line.stopped) return;
+      const { seq: head, epoch, resetting } = this; // of a connection that was made meanwhile
       this.resetting = null;
+      if (resetting !== place) {
+        this.reset(resetting); // it could not go on, and waited for this
+        return;
+      }
       if (!at?.epoch || (epoch !== null && epoch !== at.epoch)) {
         this.reset({ seq: head ?? 0, epoch, reason: "start" });
         return;
@@ -164,13 +168,15 @@ export class Feed {
 
   #hold(frame) {
     if (this.queue.length < HELD) this.queue.push(frame);
-    if (this.framed || this.resetting) return;
-    this.framed = true;
+    // A page that was hidden meanwhile has no frames: what was to come in one comes by the clock.
+    const how = document.hidden ? "clock" : "frame";
+    if (this.framed === how || this.framed === "clock" || this.resetting) return;
+    this.framed = how;
     const flush = () => {
-      this.framed = false;
+      this.framed = null;
       this.flush();
     };
-    if (document.hidden) setTimeout(flush, HIDDEN_MS);
+    if (how === "clock") setTimeout(flush, HIDDEN_MS);
     else requestAnimationFrame(flush);
   }
 
@@ -220,8 +226,11 @@ export class Feed {
     const next = () => {
       clearTimeout(timer);
       if (this.syncing !== mine) return;
-      this.flush();
-      this.syncing = null;
+      try {
+        this.flush();
+      } finally {
+        this.syncing = null;
+      }
       // With a pause: the server has nothing more than it sent just now.
       if (this.seq < this.wanted) setTimeout(() => this.#missing(0), BEHIND_MS);
     };
@@ -239,12 +248,9 @@ export class Feed {
     if (under) return; // what is under way begins again when it is done
     for (let tries = 0; !this.line.stopped; ) {
       const asked = this.resetting;
+      let told;
       try {
-        const { seq, epoch } = (await this.handlers.reset?.(asked)) ?? asked;
-        if (this.resetting !== asked) continue;
-        if (epoch !== asked.epoch) this.#forget();
-        this.fetched(seq, epoch);
-        return;
+        told = (await this.handlers.reset?.(asked)) ?? asked;
       } catch (error) {
         if (error.status === 401) return;
         if (error.status === 403 || error.status === 404) {
@@ -254,7 +260,12 @@ export class Feed {
         const ms = Math.min(10_000, 500 * 2 ** tries) * (0.5 + Math.random());
         tries += 1;
         await new Promise((done) => setTimeout(done, ms));
+        continue;
       }
+      if (this.resetting !== asked) continue;
+      if (told.epoch !== asked.epoch) this.#forget();
+      this.fetched(told.seq, told.epoch);
+      return;
     }
   }
 

@@ -80,27 +80,32 @@ function jsonOf(text) {
   }
 }
 
-// What somebody chose and the server has not answered, in its order: what is told meanwhile is older.
+// What I chose and the server has not answered, in its order, lies over what it told of me: that is older.
 const choices = [];
+let said = null;
+
+function lay(before, told) {
+  said = { ...before, ...told };
+  me.value = Object.assign({ ...said }, ...choices.filter(({ id }) => id === said.id).map(({ changes }) => changes));
+}
 
 /** Takes in what the server tells of me; of who has left nothing. */
 export function meIs(told) {
   const now = me.peek();
-  const mine = choices.filter(({ id }) => id === now?.id);
-  if (now) me.value = Object.assign({ ...now }, told, ...mine.map(({ changes }) => changes));
+  if (now) lay(choices.some(({ id }) => id === now.id) ? said : now, told);
 }
 
-/** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with what
- * was before.
+/** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with nothing
+ * when it refused.
  */
 export function choose(changes) {
-  const { id } = me.peek();
-  const one = { id, changes };
-  choices.push(one);
   meIs({});
+  const one = { id: said.id, changes };
+  choices.push(one);
+  lay(said, {});
   return (told) => {
     choices.splice(choices.indexOf(one), 1);
-    if (me.peek()?.id === id) meIs(told);
+    if (me.peek()?.id === one.id) lay(said, told);
   };
 }
 
@@ -124,7 +129,8 @@ function keep(data) {
   token = data.access_token;
   expires = Date.now() + data.expires_in * 1000;
   if (data.user) {
-    me.value = data.user;
+    if (before) meIs(data.user);
+    else me.value = data.user;
     tabs.postMessage({ id: data.user.id, token, expires });
   }
   return data;

@@ -1,6 +1,6 @@
 /* What my own pages share: a section with its title, and a change of my account that shows at once. */
 import { call } from "./api.js";
-import { choose, me } from "./identity.js";
+import { choose } from "./identity.js";
 import { notice, sayError } from "./ui.js";
 import { html } from "./view.js";
 
@@ -14,12 +14,11 @@ export const Section = ({ title, text, children, foot }) => html`<section class=
 
 /** Changes my account: at once here, and back again with a word where the server refuses. */
 export async function change(changes) {
-  const before = me.peek();
   const end = choose(changes);
   try {
     end(await call("PUT", "/users/me", changes));
   } catch (error) {
-    end(Object.fromEntries(Object.keys(changes).map((name) => [name, before[name]])));
+    end({});
     notice(sayError(error), { bad: true });
   }
 }

@@ -2,7 +2,7 @@
 import { call, upload } from "./api.js";
 import { Form, formOf } from "./door.js";
 import { dateTime } from "./format.js";
-import { me } from "./identity.js";
+import { me, meIs } from "./identity.js";
 import { change, Section } from "./me_parts.js";
 import { Avatar, Button, Field, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
@@ -27,7 +27,7 @@ const Picture = live((_, self) => {
     if (!file) return;
     self.part.value = 0;
     try {
-      me.value = await upload("/users/me/avatar", "avatar", file, { onProgress: (part) => (self.part.value = part) });
+      meIs(await upload("/users/me/avatar", "avatar", file, { onProgress: (part) => (self.part.value = part) }));
     } catch (error) {
       notice(sayError(error), { bad: true });
     }
@@ -36,7 +36,7 @@ const Picture = live((_, self) => {
   const remove = async () => {
     try {
       await call("DELETE", "/users/me/avatar");
-      me.value = { ...me.peek(), avatar_url: null };
+      meIs({ avatar_url: null });
     } catch (error) {
       notice(sayError(error), { bad: true });
     }
@@ -57,7 +57,7 @@ const Names = live((_, self) => {
   // The address is the way back in: who changes it shows that they know the password.
   const form = formOf(self, { ...first, current_password: "" }, async ({ current_password, ...values }) => {
     const proof = values.email === me.peek().email ? {} : { current_password };
-    me.value = await call("PUT", "/users/me", { ...values, ...proof });
+    meIs(await call("PUT", "/users/me", { ...values, ...proof }));
     form.values.value = { ...form.values.peek(), current_password: "" };
     notice(t("me.saved"));
   });

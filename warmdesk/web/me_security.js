@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { Form, formOf, passwordHint } from "./door.js";
 import { Enrol } from "./factor.js";
-import { enrolling, me } from "./identity.js";
+import { enrolling, me, meIs } from "./identity.js";
 import { Section } from "./me_parts.js";
 import { Button, Field, notice } from "./ui.js";
 import { html, live, signal } from "./view.js";
@@ -30,7 +30,7 @@ const Password = live((_, self) => {
 const Off = live((_, self) => {
   const form = formOf(self, { password: "", code: "" }, async ({ password, code }) => {
     await call("POST", "/auth/mfa/disable", { password, code: code.replace(/\s/g, "") });
-    me.value = { ...me.peek(), totp_enabled: false };
+    meIs({ totp_enabled: false });
     notice(t("me.factor_off"));
   });
   return html`<${Form} form=${form} fields=${["password", "code"]} word=${t("me.factor_disable")} kind="danger">
@@ -45,7 +45,7 @@ const Factor = live((_, self) => {
   const isOn = me.value.totp_enabled;
   const done = () => {
     self.open.value = false;
-    me.value = { ...me.peek(), totp_enabled: true };
+    meIs({ totp_enabled: true });
   };
   const text = isOn ? t("me.factor_is_on") : t("me.factor_is_off");
   if (!self.open.value) {

@@ -11,8 +11,8 @@ const AGAIN_MS = 2000;
 const SLOW_MS = 30_000;
 
 /** Messages of `path`, oldest first. `kinds` maps the types of events to what they do: message, updated,
- * deleted, reactions. `mine(payload)` says whether an event is about this list; while `reading()`, rows that
- * are far back stay.
+ * deleted, reactions. `mine(payload)` says whether an event is about this list; while `isBack`, somebody reads
+ * rows that are far back, and they stay.
  */
 export class MessageList {
   rows = signal([]);
@@ -20,12 +20,12 @@ export class MessageList {
   state = signal({ state: "loading", error: null });
   older = signal(false);
   newer = signal(false);
+  isBack = false;
 
-  constructor(path, kinds, { mine = () => true, reading = () => false } = {}) {
+  constructor(path, kinds, { mine = () => true } = {}) {
     this.path = path;
     this.kinds = kinds;
     this.mine = mine;
-    this.reading = reading;
     this.log = [];
   }
 
@@ -154,7 +154,7 @@ export class MessageList {
       if (this.log.length > KEPT * 2) this.log = this.log.slice(-KEPT);
     }
     let rows = this.#after(this.rows.peek(), frame);
-    if (rows.length > MOST && !this.newer.peek() && !this.reading()) {
+    if (rows.length > MOST && !this.newer.peek() && !this.isBack) {
       rows = rows.slice(-LESS);
       this.older.value = true;
     }

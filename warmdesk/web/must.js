@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { Door, Form, formOf, passwordHint } from "./door.js";
 import { Enrol } from "./factor.js";
-import { me } from "./identity.js";
+import { me, meIs } from "./identity.js";
 import { Button, Field } from "./ui.js";
 import { leave } from "./ui_leave.js";
 import { html, live } from "./view.js";
@@ -14,7 +14,7 @@ const Leave = () =>
 const Change = live((_, self) => {
   const form = formOf(self, { current_password: "", new_password: "" }, async (values) => {
     await call("PUT", "/users/me/password", values);
-    me.value = await call("GET", "/users/me");
+    meIs(await call("GET", "/users/me"));
   });
   return html`<${Form} form=${form} fields=${["current_password", "new_password"]} word=${t("door.reset_word")}>
     <${Field} ...${form.field("current_password")} kind="password" label=${t("door.current_password")}
@@ -29,7 +29,7 @@ export default live(() => {
     return html`<${Door} title=${t("door.must_change")}><p>${t("door.must_change_text")}</p><${Change} /><${Leave} /><//>`;
   }
   const done = async () => {
-    me.value = await call("GET", "/users/me");
+    meIs(await call("GET", "/users/me"));
   };
   return html`<${Door} title=${t("door.must_enrol")}><p>${t("door.must_enrol_text")}</p><${Enrol} done=${done} /><${Leave} /><//>`;
 });

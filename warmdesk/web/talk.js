@@ -71,6 +71,7 @@ function dayName(iso) {
  * - `typing`: [UserRef] who write; `tell()` that I do. `people`: [UserRef] or a function, for @; `find(text)`
  *   → promise of more. `nameOf(id)`.
  * - `unreadFrom`: the last message that was read when it was opened; `seen(id)`: the newest is in sight.
+ *   `back(isBack)`: whether what is far back is read.
  *   `target`: the id of a message to show, and to mark. `linkOf(message)`: its address. `extra(message)`: elements in a
  *   row, `when(message)` in place of its time.
  * - `flow`: it stands in a page that scrolls, and has no window of its own. `empty`: [title, text].
@@ -84,6 +85,7 @@ export const Talk = live(
     talk.box.send = props.send;
     const win = (self.win ??= new TalkWindow(flow));
     talk.window = win;
+    props.back?.(!win.atEnd.value);
     const [from, to] = win.range(messages, props);
     const editing = talk.editing.value;
     const rows = [];
@@ -142,7 +144,10 @@ export const Talk = live(
   },
   (self) => {
     self.win.begin();
-    self.end = () => self.win.end();
+    self.end = () => {
+      self.win.end();
+      self.props.back?.(false);
+    };
   },
 );
 

@@ -62,6 +62,11 @@ export class TalkStore {
     this.typing.value = [...this.writers.keys()].map((id) => this.personOf(id)).filter((one) => one?.display_name);
   }
 
+  /** Somebody reads what is far back, or does not any more. */
+  back = (isBack) => {
+    this.list.isBack = isBack;
+  };
+
   #seen(id) {
     if (id <= (this.read ?? this.lastRead() ?? 0)) return;
     this.read = id;

@@ -4,12 +4,14 @@
 import { call, callAll, nextPath, request } from "./api.js";
 import { conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
-import { me, meIs, signedOut } from "./identity.js";
+import { me, meIs, nobody, signedOut } from "./identity.js";
+import { isOfProject, projectRules } from "./project_rules.js";
 import { batch, computed, signal } from "./view.js";
 import { t } from "./words.js";
 
 const KEPT = 500; // events that are applied again over what was fetched meanwhile
 const PAGE = 50;
+const AGAIN_MS = 200;
 const CALM_MS = 1200; // the page that somebody waits for goes first
 
 class UserStore {
@@ -72,7 +74,7 @@ class UserStore {
   async #begin(known, mine) {
     const first = await known.catch(() => mine === this.#run && this.fetchProjects().catch(() => {}));
     if (mine !== this.#run) return;
-    if (first) this.#setProjects(first.projects);
+    if (first) this.#setProjects(first.projects, first.seq);
     if (first && this.#unreadAt < 0) {
       this.unread.value = first.unread_notifications;
       this.#counted.value = first.unread_conversations;
@@ -115,6 +117,14 @@ class UserStore {
     return this.#events.filter((frame) => frame.seq > seq);
   }
 
+  // Whether an answer is older than what is heard, and is asked for again. Nobody gets another's.
+  async #isOld(seq, mine) {
+    const old = seq < (await this.#began);
+    if (old) await new Promise((done) => setTimeout(done, AGAIN_MS));
+    if (mine !== this.#run) throw nobody();
+    return old;
+  }
+
   #hello(payload) {
     if (payload.unread_notifications !== undefined) {
       this.#unreadAt = payload.seq;
@@ -131,15 +141,14 @@ class UserStore {
     if (this.#events.length > KEPT * 2) this.#events = this.#events.slice(-KEPT);
     if (type.startsWith("dm.")) this.#converse(frame);
     else if (type.startsWith("notification")) this.#notified(type, payload, seq);
-    else if (type.startsWith("project.") || type === "chat.read") this.#project(type, payload);
+    else if (isOfProject(type)) this.#project(frame);
     else if (type === "user.updated") meIs(payload);
     this.#tell(frame);
   }
 
   /** Takes in what has no number. */
   hear(frame) {
-    const { type, payload } = frame;
-    if (type === "project.activity") this.#change(payload.slug, payload);
+    if (frame.type === "project.activity") this.#project(frame);
     this.#tell(frame);
   }
 
@@ -161,7 +170,7 @@ class UserStore {
       const next = nextPath(first.headers);
       const rest = next ? await callAll(next) : [];
       const at = Number(first.headers.get("Warmdesk-Seq"));
-      if (at < (await this.#began)) return await this.fetchConversations();
+      if (await this.#isOld(at, mine)) return await this.fetchConversations();
       const known = new Set(first.data.map((one) => one.id));
       let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
       for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
@@ -220,7 +229,7 @@ class UserStore {
     try {
       const path = older && now.more ? now.more : `/notifications?limit=${PAGE}`;
       const { data, headers } = await request("GET", path);
-      if (data.seq < (await this.#began)) return await this.fetchNotifications({ older });
+      if (await this.#isOld(data.seq, mine)) return await this.fetchNotifications({ older });
       const more = nextPath(headers);
       const known = new Set(data.items.map((one) => one.id));
       const had = this.notifications.peek().items;
@@ -240,18 +249,22 @@ class UserStore {
 
   // Projects
 
-  #setProjects(list) {
+  // Over what was told since it was asked for, it is laid under.
+  #setProjects(list, at) {
     batch(() => {
       this.projects.value = list;
       this.projectsState.value = "ready";
+      for (const frame of this.after(at)) if (isOfProject(frame.type)) this.#project(frame);
     });
   }
 
   /** Fetches the projects anew. */
   async fetchProjects() {
     const mine = this.#run;
+    const at = this.feed?.seq ?? 0;
     try {
-      this.#setProjects(await callAll("/projects?include=here&limit=500"));
+      const list = await callAll("/projects?include=here&limit=500");
+      if (mine === this.#run) this.#setProjects(list, at);
     } catch (error) {
       this.projectsError = error;
       if (mine === this.#run && this.projectsState.peek() !== "ready") this.projectsState.value = "failed";
@@ -259,26 +272,10 @@ class UserStore {
     }
   }
 
-  #change(slug, values) {
-    this.projects.value = this.projects.peek().map((one) => (one.slug === slug ? { ...one, ...values, slug: one.slug } : one));
-  }
-
-  #project(type, payload) {
-    const { slug } = payload;
-    if (type === "project.created" || type === "project.joined") {
-      this.fetchProjects().catch(() => {});
-    } else if (type === "project.left") {
-      this.projects.value = this.projects.peek().filter((one) => one.slug !== slug);
-    } else if (type === "project.starred" || type === "project.unstarred") {
-      this.#change(slug, { starred: type === "project.starred" });
-    } else if (type === "project.archived" || type === "project.unarchived") {
-      this.#change(slug, { is_archived: type === "project.archived" });
-    } else if (type === "project.updated") {
-      const { project } = payload;
-      this.projects.value = this.projects.peek().map((one) => (one.id === project.id ? { ...one, ...project } : one));
-    } else if (type === "chat.read") {
-      this.#change(slug, { unread_count: payload.unread_count, last_read_message_id: payload.message_id });
-    }
+  #project(frame) {
+    const next = projectRules(this.projects.peek(), frame);
+    if (next) this.projects.value = next;
+    else this.fetchProjects().catch(() => {});
   }
 
   // Another history: everything is fetched again.

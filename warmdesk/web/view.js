@@ -47,7 +47,16 @@ function paint() {
   waiting = [];
   work.frames += 1;
   painted = performance.now();
-  for (const one of runs) one();
+  for (const one of runs) {
+    try {
+      one();
+    } catch (error) {
+      // A fault of one is heard of, and the others are rendered all the same.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
 }
 
 /** Renders what `then` changes at its end. Who changes something in an animation frame need not wait for

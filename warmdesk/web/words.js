@@ -6,14 +6,19 @@ export const LANGUAGES = { en: "English", nl: "Nederlands", de: "Deutsch", fr: "
 export const language = signal("en");
 const words = signal({});
 let plural = new Intl.PluralRules("en");
+let turn = 0;
 let figures = new Intl.NumberFormat("en");
 
-/** Reads the words of a language; one that is not here is English. Rejects when they do not come. */
+/** Reads the words of a language; one that is not here is English. Rejects when they do not come. Who asks for
+ * another meanwhile hears that one.
+ */
 export async function speak(wanted) {
   const code = wanted in LANGUAGES ? wanted : "en";
+  const mine = (turn += 1);
   const answer = await fetch(new URL(`./lang/${code}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`words of ${code}: status ${answer.status}`);
   const read = await answer.json();
+  if (mine !== turn) return;
   plural = new Intl.PluralRules(code);
   figures = new Intl.NumberFormat(code);
   document.documentElement.lang = code;

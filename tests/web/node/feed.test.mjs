@@ -169,6 +169,41 @@ test("what was fetched in another history, or not at all, is fetched again", asy
   }
 });
 
+test("a reset that comes before it is known where all was fetched is not forgotten", async () => {
+  const resets = [];
+  const reset = async ({ reason }) => {
+    resets.push(reason);
+    return { seq: 3, epoch: "f" };
+  };
+  const { feed, seen, socket, come } = await early({ reset });
+  socket.say(hello(9));
+  socket.say({ type: "sync.reset", payload: { seq: 3, epoch: "f", reason: "epoch" } });
+  await settled();
+  assert.deepEqual(resets, [], "it waits for what is on its way");
+  come({ seq: 9, epoch: "e" });
+  await settled();
+  socket.say(event(4));
+  await turn();
+  assert.deepEqual([resets, seen, feed.epoch], [["epoch"], [4], "f"]);
+});
+
+test("what came when the page was just hidden comes by the clock", async () => {
+  const { seen, socket } = await opened();
+  socket.say(hello(10));
+  const ask = globalThis.requestAnimationFrame;
+  try {
+    globalThis.requestAnimationFrame = () => {}; // as in a page that nobody sees
+    socket.say(event(11));
+    document.hidden = true;
+    socket.say(event(12));
+    for (let tries = 0; seen.length < 2 && tries < 100; tries += 1) await turn();
+    assert.deepEqual(seen, [11, 12]);
+  } finally {
+    globalThis.requestAnimationFrame = ask;
+    document.hidden = false;
+  }
+});
+
 test("a reset is fetched again, and events wait for it", async () => {
   let fetched;
   const { feed, seen, socket } = await opened({ reset: () => new Promise((done) => (fetched = done)) });

@@ -260,13 +260,16 @@ test("what I chose stays over what is told of earlier choices, and a refusal tak
   dark({ id: 1, name: "Ann", theme: "dark", accent: "blue" });
   assert.equal(me.peek().accent, "green");
   const red = choose({ accent: "red" });
-  green({ accent: "blue" });
+  green({});
   assert.equal(me.peek().accent, "red");
-  red({ id: 1, name: "Anna", theme: "dark", accent: "red" });
-  meIs({ accent: "yellow" });
+  red({});
+  assert.equal(me.peek().accent, "blue", "what the server said last, and not what was refused before");
+  meIs({ accent: "yellow", name: "Anna" });
   assert.deepEqual(me.peek(), { id: 1, name: "Anna", theme: "dark", accent: "yellow" });
 
   const late = choose({ theme: "light" });
+  signedIn(tokens(1));
+  assert.equal(me.peek().theme, "light", "a token that is renewed says what was");
   me.value = { id: 2, theme: "dark" };
   meIs({ accent: "blue" });
   late({ id: 1, theme: "light" });

@@ -206,6 +206,19 @@ test("how far I read is said also when I leave before the pause is over", async 
   assert.deepEqual(await tell(), ["/chat/read 7"]);
 });
 
+test("what somebody reads far back stays, however much is said", () => {
+  const list = new MessageList("/chat", KINDS);
+  const talk = new TalkStore("/chat", list);
+  list.lay({ rows: Array.from({ length: 1500 }, (_, at) => message(at + 1)), at: 20, goesOn: false });
+  talk.back(true);
+  list.apply({ type: "said", payload: message(2000), seq: 21 });
+  assert.deepEqual([list.rows.peek().length, list.rows.peek()[0].id], [1501, 1]);
+  talk.back(false);
+  list.apply({ type: "said", payload: message(2001), seq: 22 });
+  assert.ok(list.rows.peek().length < 1000, "nobody does any more");
+  assert.equal(list.older.peek(), true);
+});
+
 test("what lies before the pages that are here waits for its own page", () => {
   const list = new MessageList("/chat", KINDS);
   list.lay({ rows: [message(10), message(11)], at: 20, goesOn: false });

@@ -31,3 +31,47 @@ test("a list that was read before all is heard is read again", async (context) =
   assert.deepEqual(user.conversations.peek().map((one) => one.id), [3]);
   assert.deepEqual([user.unread.peek(), lists], [1, { "/notifications": 2, "/conversations": 2 }]);
 });
+
+test("what was told before the projects are here lies over them", async (context) => {
+  context.after(() => user.stop());
+  me.value = { id: 1 };
+  answerBy(() => ({ data: [] }));
+  let come;
+  user.start(new Promise((done) => (come = done)));
+  await settled();
+  const socket = sockets.at(-1);
+  socket.say({ type: "hello", payload: { seq: 7, epoch: "e" } });
+  socket.say({ type: "project.left", payload: { slug: "left" }, seq: 8 });
+  socket.say({ type: "chat.read", payload: { slug: "here", unread_count: 0, message_id: 4 }, seq: 9 });
+  const projects = ["here", "left"].map((slug, id) => ({ id, slug, unread_count: 3 }));
+  come({ seq: 7, epoch: "e", projects, unread_notifications: 0, unread_conversations: 0 });
+  await settled();
+  assert.deepEqual(user.projects.peek().map(({ slug, unread_count }) => [slug, unread_count]), [["here", 0]]);
+
+  // An answer that was made before a star lies under it.
+  let go;
+  answerBy(() => new Promise((done) => (go = done)));
+  const fetched = user.fetchProjects();
+  await settled();
+  socket.say({ type: "project.starred", payload: { slug: "here" }, seq: 10 });
+  await settled();
+  go({ data: [{ id: 0, slug: "here", starred: false, unread_count: 0 }] });
+  await fetched;
+  assert.equal(user.projects.peek()[0].starred, true);
+});
+
+test("what was fetched for one person is never the next one's", async (context) => {
+  context.after(() => user.stop());
+  me.value = { id: 1 };
+  answerBy(() => ({ data: [{ id: 3, updated_at: "2026-01-01", name: "a secret" }], headers: { "Warmdesk-Seq": "9" } }));
+  let fail;
+  user.start(new Promise((_, reject) => (fail = reject)));
+  const late = assert.rejects(user.fetchConversations(), { code: "signed_out" });
+  await settled();
+  user.stop();
+  me.value = { id: 2 };
+  user.start(new Promise(() => {}));
+  fail(new Error("gone"));
+  await late;
+  assert.equal(user.conversations.peek(), null);
+});

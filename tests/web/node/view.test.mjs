@@ -65,3 +65,16 @@ test("in a storm renders are so far apart as was said, whatever is asked for in 
   const apart = at.slice(1).map((one, n) => one - at[n]);
   assert.ok(at.length >= 4 && apart.every((ms) => ms >= 60 && ms <= 80), `${apart}`);
 });
+
+test("a fault of one is heard of, and the others are rendered", (context) => {
+  const faults = [];
+  const done = [];
+  context.mock.method(globalThis, "queueMicrotask", (then) => assert.throws(then, ({ message }) => faults.push(message) > 0));
+  inFrame(() => {
+    withRender(() => {
+      throw new Error("a bug");
+    });
+    withRender(() => done.push(2));
+  });
+  assert.deepEqual([done, faults], [[2], ["a bug"]]);
+});
