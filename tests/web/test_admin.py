@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.conftest import Board, Wait
 from tests.person import Person
@@ -194,7 +195,21 @@ async def test_a_backup_is_put_back(visit: Visit, board: Board, root: Person) ->
     put_back = button(page.get_by_role("dialog"), "Put back")
     await expect(put_back).to_be_disabled()
     await by_label(page, "Type “restore”").fill("restore")
-    await put_back.click()
+    go = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await go.wait()
+        await route.continue_()
+
+    await visitor.context.route("**/restore", wait)
+    async with page.expect_request("**/restore"):
+        await put_back.click()
+    # Meanwhile it stays, however often somebody wants it to go.
+    dialog = page.locator("dialog")
+    for _ in range(3):
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_have_js_property("open", True)
+    go.set()
     await expect(page.get_by_role("heading", name="It is back")).to_be_visible()
     await button(page.get_by_role("dialog"), "Start again").click()
 

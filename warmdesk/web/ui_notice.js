@@ -1,6 +1,6 @@
 /* What the page says at its edge for a moment. */
 import { me } from "./identity.js";
-import { effect, html, live, signal } from "./view.js";
+import { afterRender, effect, html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 const SHORT_MS = 5000;
@@ -43,6 +43,8 @@ export const Notices = live((_, self) => {
     self.element.showPopover();
   }
   self.last = last;
+  // What stands in a region that is new is said by no screen reader: the region comes first.
+  const said = (self.isHere ??= signal(false)).value ? notices.value : [];
   const hold = (one) => ({
     onPointerEnter: () => clearTimeout(one.timer),
     onPointerLeave: () => begin(one),
@@ -50,14 +52,17 @@ export const Notices = live((_, self) => {
     onFocusOut: () => begin(one),
   });
   return html`<div class="toasts" popover="manual" role="region" aria-label=${t("ui.notices")} ref=${(element) => element && (self.element = element)}>
-      <div role="status">${notices.value.filter((one) => !one.bad).map((one) => html`<div key=${one.id} class="toast" ...${hold(one)}>
+      <div role="status">${said.filter((one) => !one.bad).map((one) => html`<div key=${one.id} class="toast" ...${hold(one)}>
         <span>${one.text}</span>${one.undo && html`<button type="button" onClick=${() => {
           drop(one.id);
           one.undo();
         }}>${one.word ?? t("ui.undo")}</button>`}
         <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
-      <div role="alert">${notices.value.filter((one) => one.bad).map((one) => html`<div key=${one.id} class="toast bad" ...${hold(one)}>
+      <div role="alert">${said.filter((one) => one.bad).map((one) => html`<div key=${one.id} class="toast bad" ...${hold(one)}>
         <span>${one.text}</span>
         <button type="button" aria-label=${t("ui.close")} onClick=${() => drop(one.id)}>×</button></div>`)}</div>
     </div>`;
-}, (self) => self.element.showPopover());
+}, (self) => {
+  self.element.showPopover();
+  afterRender(() => (self.isHere.value = true));
+});
