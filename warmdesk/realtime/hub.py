@@ -182,7 +182,7 @@ class Hub:
         else:
             if missing:
                 self._hold(room)
-            elif room.held_timer is not None and room.last >= room.held_for:
+            elif room.held_timer is not None:
                 self._came(room)
 
     def _hear_foreign(self, channel: str, seq: int, epoch: str) -> None:
@@ -296,6 +296,7 @@ class Hub:
         try:
             await self._read_missing(room)
         except DATABASE_AWAY as error:
+            room.doubtful = True
             self.database.outage.doubt(f"the feed {room.channel}", error)
             return
         finally:

@@ -184,7 +184,7 @@ class Room:
         something is missing.
         """
         if entry.seq <= self.last:
-            return False
+            return bool(self.held) or self.doubtful
         if entry.seq != self.last + 1:
             self.hold(entry)
             return True
