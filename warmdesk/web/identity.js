@@ -92,7 +92,7 @@ function lay(before, told) {
 /** Takes in what the server tells of me; of who has left nothing. */
 export function meIs(told) {
   const now = me.peek();
-  if (now) lay(choices.some(({ id }) => id === now.id) ? said : now, told);
+  if (now && (told.id ?? now.id) === now.id) lay(choices.some(({ id }) => id === now.id) ? said : now, told);
 }
 
 /** Shows at once what I chose. Gives the function that ends it: with what the server answered, or with nothing

@@ -3,7 +3,8 @@
 /** Whether events of this type are about it. */
 export const isOfProject = (type) => type.startsWith("project.") || type === "chat.read";
 
-const with_ = (list, slug, values) => list.map((one) => (one.slug === slug ? { ...one, ...values, slug } : one));
+/** The list with other values of the project at `slug`. */
+const changed = (list, slug, values) => list.map((one) => (one.slug === slug ? { ...one, ...values, slug } : one));
 
 /** The list after an event or a signal; null where it must be fetched again. */
 export function projectRules(list, { type, payload }) {
@@ -16,16 +17,16 @@ export function projectRules(list, { type, payload }) {
       return list.filter((one) => one.slug !== slug);
     case "project.starred":
     case "project.unstarred":
-      return with_(list, slug, { starred: type === "project.starred" });
+      return changed(list, slug, { starred: type === "project.starred" });
     case "project.archived":
     case "project.unarchived":
-      return with_(list, slug, { is_archived: type === "project.archived" });
+      return changed(list, slug, { is_archived: type === "project.archived" });
     case "project.updated":
       return list.map((one) => (one.id === project.id ? { ...one, ...project } : one));
     case "project.activity":
-      return with_(list, slug, payload);
+      return changed(list, slug, payload);
     case "chat.read":
-      return with_(list, slug, { unread_count: payload.unread_count, last_read_message_id: payload.message_id });
+      return changed(list, slug, { unread_count: payload.unread_count, last_read_message_id: payload.message_id });
     default:
       return list;
   }

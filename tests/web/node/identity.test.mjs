@@ -271,6 +271,7 @@ test("what I chose stays over what is told of earlier choices, and a refusal tak
   signedIn(tokens(1));
   assert.equal(me.peek().theme, "light", "a token that is renewed says what was");
   me.value = { id: 2, theme: "dark" };
+  meIs({ id: 1, accent: "green" });
   meIs({ accent: "blue" });
   late({ id: 1, theme: "light" });
   assert.deepEqual(me.peek(), { id: 2, theme: "dark", accent: "blue" }, "a choice is nobody else's");
