@@ -306,6 +306,7 @@ async def test_who_was_away_for_long_is_told_how_much_follows(
         for _ in range(3):
             await tell(twin.desk, channel, 90)
             await board.card()
+        await until(lambda: twin.desk.hub.rooms[channel].last == head + 273)
         for since in (head, head + 1, head + 270, head + 273):
             async with far.socket("demo", since=since) as back:
                 told = (await back.next("hello"))["payload"]
