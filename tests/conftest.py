@@ -47,7 +47,7 @@ USUAL: dict[str, Any] = {
 }
 
 passwords.COST = 4
-passwords.NICENESS = passwords.NICENESS_OF_KNOWN = 0
+passwords.NICENESS = 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

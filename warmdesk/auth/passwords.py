@@ -46,9 +46,7 @@ WAITING_OF_NETWORK = 8
 PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and the client would be
 gone when it does."""
-NICENESS, NICENESS_OF_KNOWN = 10, 5
-"""Requests go before hashes, and who is known before strangers who try one password after another:
-beside a hundred of them a sign-in took four times as long."""
+NICENESS = 10
 
 T = TypeVar("T")
 
@@ -164,17 +162,16 @@ class Queue:
 STRANGERS, KNOWN = Queue(), Queue()
 
 
-def _give_way(known: bool) -> None:
+def _give_way() -> None:
     """On Linux a thread has its own priority."""
     if sys.platform == "linux":
-        niceness = NICENESS_OF_KNOWN if known else NICENESS
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 @functools.cache
-def _threads(number: int, name: str, known: bool = False) -> ThreadPoolExecutor:
+def _threads(number: int, name: str) -> ThreadPoolExecutor:
     """Made at first use, so that each process of a prefork has its own."""
-    return ThreadPoolExecutor(number, name, initializer=_give_way, initargs=(known,))
+    return ThreadPoolExecutor(number, name, initializer=_give_way)
 
 
 def _do_next(*queues: Queue) -> None:
@@ -197,7 +194,7 @@ async def _apart(work: Callable[[], T], turn: Turn) -> T:
     hashing: Future[T] = (KNOWN if turn.known else STRANGERS).put(work, turn)
     _threads(THREADS, "passwords").submit(_do_next, STRANGERS, KNOWN)
     if turn.known:
-        _threads(1, "passwords-known", known=True).submit(_do_next, KNOWN)
+        _threads(1, "passwords-known").submit(_do_next, KNOWN)
     outcome = asyncio.wrap_future(hashing)
     try:
         await asyncio.wait([outcome], timeout=PATIENCE)
