@@ -87,14 +87,13 @@ class Watch:
         self.scrapes.append(scrape(time.monotonic(), text, instance="here"))
 
     async def silent(self, *alerts: str, limit: float = 20.0) -> None:
-        """Until each of these alerts (without any named: all) was false once: a busy machine lags
-        a while, and one that is true now and then is not true for its time.
-        """
-        loud = list(alerts or RULES)
+        """Until these alerts (without any named: all) are false: a busy machine lags a while."""
+
+        loud: list[str] = []
 
         async def are_silent() -> bool:
             await self.look()
-            loud[:] = [name for name in loud if self.fires(name)]
+            loud[:] = [name for name in alerts or RULES if self.fires(name)]
             return not loud
 
         await self.look()

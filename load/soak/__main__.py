@@ -35,7 +35,7 @@ ALIGHT_SECONDS = 3.0
 """After everybody came, and after abusers went, before anything is measured."""
 AGAIN_SECONDS = 20.0
 """Memory that abusers took is free again so long after they went."""
-TURN_SECONDS = 20.0
+ALTERNATE_SECONDS = 20.0
 """How long people work alone, and then beside abusers, and again."""
 TICK = 0.05
 PLANNED = 10_000
@@ -125,7 +125,7 @@ async def undisturbed(
     fast in one minute as in the next, and what is compared must meet the same one.
     """
     before: dict[int, int] = {}
-    turns = max(1, round(seconds / TURN_SECONDS))
+    turns = max(1, round(seconds / ALTERNATE_SECONDS))
     for _ in range(turns):
         async with _measured(team, course.alone):
             await asyncio.sleep(seconds / turns)

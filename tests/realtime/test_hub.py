@@ -73,6 +73,12 @@ async def opened(person: Person, **params: Any) -> AsyncIterator[tuple[Wire, dic
         yield wire, hello["payload"]
 
 
+async def come(wire: Wire, hello: dict[str, Any], *places: int) -> None:
+    """The next events, each so far after the one of `hello`."""
+    for place in places:
+        assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + place
+
+
 # What the bus does to messages
 
 
@@ -114,8 +120,7 @@ async def test_a_late_message_is_read_for_nothing_once(
             post.deliver(place + 1)
             await asyncio.sleep(late * hub.HOLD_SECONDS)
             post.deliver(place)
-            for seq in (place + 1, place + 2):
-                assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+            await come(wire, hello, place + 1, place + 2)
             await wire.settle()
             assert len(reads) == 1
         await tell(desk, project_channel(board.id), 2)
@@ -142,8 +147,7 @@ async def test_who_knows_nothing_of_its_bus_waits_longest(
         post.deliver(1)
         await asyncio.sleep(20 * hub.HOLD_SECONDS)
         post.deliver(0)
-        for seq in (1, 2):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, 1, 2)
         assert reads == []
 
 
@@ -172,8 +176,7 @@ async def test_what_never_happened_is_forgotten_though_events_go_on(
 
         await eventually(flows, limit=5, every=0.01)
         await eventually(lambda: not room.held)
-        for seq in range(1, told + 1):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, *range(1, told + 1))
         assert desk.hub._hold_seconds < 0.1
 
 
@@ -184,12 +187,10 @@ async def test_one_that_was_read_for_nothing_teaches_though_another_came_in_time
     async with opened(alice) as (wire, hello):
         await tell(desk, project_channel(board.id), 4)
         post.deliver(1)
-        for seq in (1, 2):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, 1, 2)
         assert len(reads) == 1
         post.deliver(3, 2)
-        for seq in (3, 4):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, 3, 4)
         before = desk.hub._hold_seconds
         assert before < 2 * hub.HOLD_SECONDS
         await asyncio.sleep(3 * hub.HOLD_SECONDS)
@@ -198,17 +199,33 @@ async def test_one_that_was_read_for_nothing_teaches_though_another_came_in_time
         assert desk.hub._hold_seconds > 2 * before
 
 
-async def test_a_room_that_closes_waits_for_nothing(
-    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+@pytest.mark.parametrize("end", ["closes", "is forgotten", "stops"])
+async def test_nobody_waits_for_a_room_that_is_gone(
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    post: Post,
+    reads: list[int],
+    no_checks: None,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
 ) -> None:
+    monkeypatch.setattr(hub, "HOLD_SECONDS", 10.0)
+    channel = project_channel(board.id)
     async with opened(alice):
-        room = desk.hub.rooms[f"project:{board.id}"]
-        await tell(desk, project_channel(board.id), 2)
+        room = desk.hub.rooms[channel]
+        await tell(desk, channel, 2)
         post.deliver(1)
         timer = await until(lambda: room.held_timer)
-    room.begin(room.last)
+    await until(lambda: room.empty)
+    if end == "closes":
+        desk.hub._visit(time.monotonic() + 60)
+        assert channel not in desk.hub.rooms
+    elif end == "is forgotten":
+        assert desk.hub._history_changed("another")
+    else:
+        await desk.hub.stop()
     assert timer.cancelled()
-    assert room.held_timer is None
 
 
 @pytest.mark.usefixtures("at_peace")
@@ -230,8 +247,7 @@ async def test_each_missing_message_has_its_own_time(
         post.deliver(3, 0)
         await asyncio.sleep(0.6)
         post.deliver(5, 2, 4)
-        for seq in range(1, 7):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, *range(1, 7))
         assert reads == []
 
 
@@ -241,9 +257,7 @@ async def test_a_message_that_comes_twice_ends_no_wait_for_another(
     async with opened(alice) as (wire, hello):
         await tell(desk, project_channel(board.id), 3)
         post.deliver(0, 2, 0)
-        for seq in (1, 2, 3):
-            event = await wire.next("project.unarchived", limit=2)
-            assert event["seq"] == hello["seq"] + seq
+        await come(wire, hello, 1, 2, 3)
         assert len(reads) == 1
 
 
@@ -265,8 +279,7 @@ async def test_who_was_late_in_time_gives_the_next_one_longer(
             post.deliver(place + 1)
             await asyncio.sleep(late)
             post.deliver(place)
-            for seq in (place + 1, place + 2):
-                assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+            await come(wire, hello, place + 1, place + 2)
         assert reads == []
 
 
@@ -292,8 +305,7 @@ async def test_on_a_slow_bus_a_message_has_longer_to_arrive(
         post.deliver(1)
         await asyncio.sleep(3 * hub.HOLD_SECONDS)
         post.deliver(0)
-        for seq in (1, 2):
-            assert (await wire.next("project.unarchived"))["seq"] == hello["seq"] + seq
+        await come(wire, hello, 1, 2)
         assert reads == []
 
 

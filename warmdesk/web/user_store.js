@@ -117,7 +117,7 @@ class UserStore {
     return this.#events.filter((frame) => frame.seq > seq);
   }
 
-  // Whether an answer is older than what is heard, and is asked for again. Nobody gets another's.
+  // Whether an answer is too old: what came between it and the first event that is heard, nobody told.
   async #isOld(seq, mine) {
     const old = seq < (await this.#began);
     if (old) await new Promise((done) => setTimeout(done, AGAIN_MS));
@@ -249,7 +249,7 @@ class UserStore {
 
   // Projects
 
-  // Over what was told since it was asked for, it is laid under.
+  // What was told since the list was asked for, at `at`, lies over it.
   #setProjects(list, at) {
     batch(() => {
       this.projects.value = list;
