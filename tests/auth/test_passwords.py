@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,48 @@ def test_turns_go_round_networks_and_addresses(senders: list[tuple[str, str]]) -
             between = later[: later.index(network)]
             assert len(set(between)) == len(between)
             assert set(later[later.index(network) :]) - {network} <= set(between)
+
+
+@given(senders=st.lists(SENDERS, max_size=20), taken=st.integers(min_value=0, max_value=20))
+def test_a_newcomer_waits_for_none_that_had_a_turn(
+    senders: list[tuple[str, str]], taken: int
+) -> None:
+    queue = Queue()
+    for network, address in senders:
+        with suppress(TooMany):
+            queue.put(functools.partial(str, network), Turn(f"{network}{address}", network))
+    had: set[str] = set()
+    for _ in range(taken):
+        if (found := queue.take()) is not None:
+            had.add(found.work())
+            found.future.set_result(None)
+    queue.put(functools.partial(str, "newcomer"), Turn("newcomer", "newcomer"))
+
+    told = drained(queue)
+    before = told[: told.index("newcomer")]
+    assert not had & set(before)
+    assert len(set(before)) == len(before)
+
+
+def test_newcomers_without_end_keep_nobody_out() -> None:
+    queue = Queue()
+    for _ in range(3):
+        queue.put(functools.partial(str, "early"), Turn("early", "early"))
+    told = []
+    for n in range(50):
+        queue.put(functools.partial(str, "late"), Turn(f"{n}", f"{n}"))
+        if (found := queue.take()) is not None:
+            told.append(found.work())
+            found.future.set_result(None)
+
+    turns = [place for place, of in enumerate(told) if of == "early"]
+    assert turns[0] == 0
+    assert len(turns) == 3
+    assert {later - sooner for sooner, later in pairwise(turns)} == {passwords.NEWCOMERS_TURNS + 1}
+    assert len(drained(queue)) == 3
+    assert queue._taken == 0
+    assert not queue._newcomers
+    assert not queue._others
 
 
 def test_an_address_and_a_network_have_few_places() -> None:

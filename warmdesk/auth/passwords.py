@@ -8,8 +8,10 @@ in number and in time, for threads that give way may get little: a flood of sign
 hangs that need not wait for its turn is answered as soon as all else.
 
 No client keeps others from signing in. The queue is fair (round-robin by network, within a network
-by address, within an address first come, first served), so a newcomer waits for one hash of each
-other network, however many theirs are. Few hashes of one address may wait, and when a queue is full
+by address, within an address first come, first served), and a network that had no turn yet goes
+before those that had one (new flows before old ones, as in FQ-CoDel, RFC 8290): a newcomer waits
+for the hash that is under way, however much one other network has waiting, and for one hash of each
+other newcomer. Few hashes of one address may wait, and when a queue is full
 the network that has most in it yields one. Addresses from which the account was signed in to lately
 have a queue and a thread of their own.
 """
@@ -43,6 +45,10 @@ for one thread, so on a small machine the last ones meet `PATIENCE` instead."""
 WAITING_OF_ADDRESS = 4
 WAITING_OF_NETWORK = 8
 """Hashes of one address, and of one network, that may wait in one queue; under way are others."""
+NEWCOMERS_TURNS = 4
+"""Turns of newcomers, one after another, while others wait for one more: fresh networks without end
+must not keep those out.
+"""
 PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and the client would be
 gone when it does."""
@@ -85,14 +91,19 @@ class Queue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._networks: OrderedDict[str, Addresses] = OrderedDict()
+        self._newcomers: OrderedDict[str, Addresses] = OrderedDict()
+        """Networks that wait for their first turn."""
+        self._others: OrderedDict[str, Addresses] = OrderedDict()
+        """Networks that had a turn and have more waiting."""
+        self._newcomers_turns = 0
         self._taken = 0
 
     def put(self, work: Callable[[], Any], turn: Turn) -> Future[Any]:
         """The outcome of some work, whose turn will come. `TooMany` when too much waits."""
         wanted, yielding = Hash(work, turn), None
         with self._lock:
-            addresses = self._networks.get(turn.network, OrderedDict())
+            networks = self._others if turn.network in self._others else self._newcomers
+            addresses = networks.get(turn.network, OrderedDict())
             waiting = addresses.get(turn.address, deque())
             of_network = sum(map(len, addresses.values()))
             if turn.address and (
@@ -104,9 +115,8 @@ class Queue:
                 if yielding is None:
                     raise _busy(5)
             self._taken += 1
-            waiting = self._networks.setdefault(turn.network, addresses).setdefault(
-                turn.address, waiting
-            )
+            # The one that yielded may have been the last of this address.
+            waiting = networks.setdefault(turn.network, addresses).setdefault(turn.address, waiting)
             waiting.append(wanted)
         if yielding is not None:
             yielding.future.set_exception(_busy(5))
@@ -116,24 +126,37 @@ class Queue:
     def take(self) -> Hash | None:
         """The next one, under way from now on."""
         with self._lock:
-            while self._networks:
-                network, addresses = self._networks.popitem(last=False)
+            while self._newcomers or self._others:
+                network, addresses = self._next_networks().popitem(last=False)
                 address, waiting = addresses.popitem(last=False)
                 found = waiting.popleft()
                 if waiting:
                     addresses[address] = waiting
                 if addresses:
-                    self._networks[network] = addresses
+                    self._others[network] = addresses
                 if found.future.set_running_or_notify_cancel():
                     return found
         return None
+
+    def _next_networks(self) -> OrderedDict[str, Addresses]:
+        """Those of which the first has its turn now."""
+        if not self._others:
+            self._newcomers_turns = 0
+            return self._newcomers
+        if self._newcomers and self._newcomers_turns < NEWCOMERS_TURNS:
+            self._newcomers_turns += 1
+            return self._newcomers
+        self._newcomers_turns = 0
+        return self._others
 
     def _last_of_longest(self, length: int) -> Hash | None:
         """The hash that yields to a newcomer whose network would have so many waiting: the youngest
         of the network that has most, if that is more.
         """
         longest = max(
-            self._networks.values(), key=lambda each: sum(map(len, each.values())), default=None
+            (*self._newcomers.values(), *self._others.values()),
+            key=lambda each: sum(map(len, each.values())),
+            default=None,
         )
         if longest is None or sum(map(len, longest.values())) <= length:
             return None
@@ -148,7 +171,8 @@ class Queue:
 
     def _drop(self, gone: Hash) -> None:
         """Take it out, if it still waits."""
-        addresses = self._networks.get(gone.turn.network)
+        networks = self._others if gone.turn.network in self._others else self._newcomers
+        addresses = networks.get(gone.turn.network)
         waiting = addresses.get(gone.turn.address) if addresses is not None else None
         if addresses is None or waiting is None or gone not in waiting:
             return
@@ -156,7 +180,7 @@ class Queue:
         if not waiting:
             del addresses[gone.turn.address]
         if not addresses:
-            del self._networks[gone.turn.network]
+            del networks[gone.turn.network]
 
 
 STRANGERS, KNOWN = Queue(), Queue()
