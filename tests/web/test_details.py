@@ -254,6 +254,31 @@ async def test_a_step_that_i_ticked_stays_ticked_while_others_write(
     await expect(page.locator(".card-item.done")).to_have_text("Oil it well")
 
 
+async def test_a_step_that_is_told_before_its_answer_is_there_once(
+    visit: Visit, board: Board
+) -> None:
+    await board.card("Fix the door")
+    page = (await visit("alice", "/p/demo/c/DEMO-1")).page
+    told = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if route.request.method != "POST":
+            return await route.fallback()
+        answer = await route.fetch()
+        await told.wait()
+        return await route.fulfill(response=answer)
+
+    await page.route("**/checklist", late)
+    await page.get_by_role("button", name="Add a checklist").click()
+    await page.keyboard.type("Oil")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("checkbox", name="Oil", disabled=False)).to_be_visible()
+    await expect(page.locator(".card-item")).to_have_text("Oil")
+    told.set()
+    await page.get_by_role("checkbox", name="Oil").check()
+    await expect(page.locator(".card-item.done")).to_have_text("Oil")
+
+
 async def test_an_order_that_is_refused_takes_no_other_wish_along(
     visit: Visit, board: Board, alice: Person
 ) -> None:

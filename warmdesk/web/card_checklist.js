@@ -62,22 +62,18 @@ const Item = live(({ card, item, canWrite, at, n }, self) => {
 /** The checklist of a `CardStore`. */
 export const Checklist = live(({ card, canWrite }, self) => {
   const items = card.items.value;
-  const coming = (self.coming ??= signal([]));
+  const coming = card.coming.value;
   const open = (self.open ??= signal(false));
   const done = items.filter((one) => one.is_completed).length;
   const add = async (field) => {
     const bodies = field.value.split("\n").map((one) => one.trim().slice(0, LONGEST)).filter(Boolean);
     field.value = "";
     for (const body of bodies) {
-      const one = { key: newKey(), body };
-      coming.value = [...coming.peek(), one];
-      try {
-        card.keep("checklist", await call("POST", `${card.path}/checklist`, { body }, { key: one.key }));
-      } catch (error) {
+      const ask = (options) => call("POST", `${card.path}/checklist`, { body }, { ...options, key: newKey() });
+      await card.add(body, ask).catch((error) => {
         if (!field.value) field.value = body;
         bad(error);
-      }
-      coming.value = coming.peek().filter((each) => each !== one);
+      });
     }
   };
   const pressed = (event) => {
@@ -91,14 +87,14 @@ export const Checklist = live(({ card, canWrite }, self) => {
     }
   };
   const isOpen = open.value || (items.length > 0 && canWrite);
-  if (!items.length && !coming.value.length && !isOpen) {
+  if (!items.length && !coming.length && !isOpen) {
     return canWrite ? html`<section class="card-part"><${Button} kind="quiet" onClick=${() => (open.value = true)}><${Icon} name="check" />${t("card.add_checklist")}<//></section>` : null;
   }
   return html`<section class="card-part" aria-label=${t("card.checklist")}>
     <header><h3>${t("card.checklist")}</h3>${items.length > 0 && html`<span class="faint number">${done}/${items.length}</span>`}<span class="grow" /></header>
     ${items.length > 0 && html`<progress class="card-progress" max=${items.length} value=${done} aria-label=${t("card.progress", { done, n: items.length })} />`}
     <ul class="card-items">${items.map((item, at) => html`<${Item} key=${item.id} card=${card} item=${item} canWrite=${canWrite} at=${at} n=${items.length} />`)}
-      ${coming.value.map((one) => html`<li key=${one.key} class="card-item wish"><label><input type="checkbox" disabled /><span dir="auto">${one.body}</span></label></li>`)}</ul>
+      ${coming.map((one) => html`<li key=${one.client} class="card-item wish"><label><input type="checkbox" disabled /><span dir="auto">${one.body}</span></label></li>`)}</ul>
     ${canWrite && html`<input type="text" class="card-add-item" dir="auto" aria-label=${t("card.new_item")} placeholder=${t("card.new_item")} onKeyDown=${pressed}
       ref=${(field) => field && field !== self.field && ((self.field = field), open.peek() && field.focus())} />`}
   </section>`;

@@ -28,6 +28,10 @@ export class CardStore {
   watching = signal(false);
   history = signal(null); // null: nobody asked yet
   olderHistory = signal(false);
+  /** Steps that I add to the checklist: [{client, body}]; each goes when it is told or answered, so nobody sees
+   * it twice.
+   */
+  coming = signal([]);
   /** What I wish of the checklist: [{client, wanted: id of an item → what it is to be, null where it goes}]. */
   wishes = signal([]);
   items = computed(() => {
@@ -155,10 +159,16 @@ export class CardStore {
     if (this.waiting) return this.waiting.push(frame);
     return batch(() => {
       this.#told(frame);
+      this.#hasCome(frame.client_id);
       // What I wished is told now, or was answered and told before.
       const isOfThese = frame.type.startsWith("board.checklist_") && frame.payload.card_id === this.id;
       this.#endWishes((wish) => wish.client === frame.client_id || (isOfThese && wish.answered));
     });
+  }
+
+  #hasCome(client) {
+    const rest = this.coming.peek().filter((one) => one.client !== client);
+    if (rest.length < this.coming.peek().length) this.coming.value = rest;
   }
 
   #endWishes(isOver) {
@@ -251,6 +261,22 @@ export class CardStore {
       if (answer && [answer].flat().every(isHere)) end();
     } catch (error) {
       end();
+      throw error;
+    }
+  }
+
+  /** Adds a step to the checklist by `ask(options)`, which resolves to it. */
+  async add(body, ask) {
+    const one = { client: nextId(), body };
+    this.coming.value = [...this.coming.peek(), one];
+    try {
+      const item = await ask({ clientId: one.client });
+      batch(() => {
+        this.keep("checklist", item);
+        this.#hasCome(one.client);
+      });
+    } catch (error) {
+      this.#hasCome(one.client);
       throw error;
     }
   }
