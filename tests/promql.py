@@ -16,6 +16,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 Labels = frozenset[tuple[str, str]]
@@ -54,6 +55,19 @@ class Scrape:
     at: float
     series: Vector
 
+    @cached_property
+    def by_name(self) -> dict[str, Vector]:
+        """The series of each metric: an expression that looks at all others, too, in scrape after
+        scrape, would hold the loop that it judges.
+        """
+        found: dict[str, Vector] = {}
+        for labels, value in self.series.items():
+            found.setdefault(dict(labels)[NAME], {})[labels] = value
+        return found
+
+    def named(self, name: str) -> Vector:
+        return self.by_name.get(name, {})
+
 
 def scrape(at: float, text: str, **labels: str) -> Scrape:
     """The text format as series; `labels` are what Prometheus would add, like ``instance``."""
@@ -63,9 +77,15 @@ def scrape(at: float, text: str, **labels: str) -> Scrape:
         if line.startswith("#") or not line:
             continue
         assert found is not None, f"no sample: {line!r}"
-        own = {name: _plain(value) for name, value in LABEL.findall(found[2] or "")}
-        series[frozenset({NAME: found[1], **own, **labels}.items())] = float(found[3])
+        series[_labels(found[1], found[2] or "", **labels)] = float(found[3])
     return Scrape(at, series)
+
+
+@lru_cache(maxsize=20_000)
+def _labels(name: str, written: str, **labels: str) -> Labels:
+    """Scrape after scrape shows the same series."""
+    own = {key: _plain(value) for key, value in LABEL.findall(written)}
+    return frozenset({NAME: name, **own, **labels}.items())
 
 
 def _plain(escaped: str) -> str:
@@ -210,7 +230,8 @@ class Reading:
         return kept
 
     def matchers(self, name: str) -> Callable[[Labels], bool]:
-        wanted: list[tuple[str, str, str]] = [(NAME, "=", name)]
+        """Whether a series of this metric is asked for."""
+        wanted: list[tuple[str, str, str]] = []
         self.asked.add(name)
         if self.next_is("{"):
             self.take("{")
@@ -221,19 +242,20 @@ class Reading:
             self.take("}")
 
         def matches(labels: Labels) -> bool:
-            found = dict(labels)
+            found = dict(labels) if wanted else {}
             return all(_fits(found.get(key, ""), sign, value) for key, sign, value in wanted)
 
         return matches
 
     def selected(self, name: str) -> Vector:
         matches = self.matchers(name)
-        now = self.scrapes[-1].series
+        now = self.scrapes[-1].named(name)
         return {labels: value for labels, value in now.items() if matches(labels)}
 
     def growth(self, *, per_second: bool) -> Vector:
         self.take("(")
-        matches = self.matchers(self.take())
+        name = self.take()
+        matches = self.matchers(name)
         kind, span = self.tokens[self.place]
         assert kind == "range", f"{span} instead of a range"
         self.take()
@@ -243,7 +265,7 @@ class Reading:
         found: dict[Labels, list[tuple[float, float]]] = {}
         for one in self.scrapes:
             if one.at >= end - seconds:
-                for labels, value in one.series.items():
+                for labels, value in one.named(name).items():
                     if matches(labels):
                         found.setdefault(labels, []).append((one.at, value))
         return {

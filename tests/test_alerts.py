@@ -83,7 +83,9 @@ class Watch:
         """One more scrape; of a server that is gone there is nothing in it."""
         text = ""
         with suppress(aiohttp.ClientError):
-            text = (await self.reader.request("GET", "/metrics")).body
+            answer = await self.reader.request("GET", "/metrics")
+            assert answer.status == 200, answer.body
+            text = answer.body
         self.scrapes.append(scrape(time.monotonic(), text, instance="here"))
 
     async def silent(self, *alerts: str, limit: float = 20.0) -> None:

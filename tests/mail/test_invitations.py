@@ -290,8 +290,9 @@ async def test_no_address_is_flooded_at_once_or_by_many(
 ) -> None:
     path = f"{board.path}/invitations"
     made = await asyncio.gather(*(olga.post(path, {"email": ZOE}) for _ in range(12)))
-    assert sum(each["mail"] == "waiting" for each in made) == 5
-    await connection.execute("update invitations set letters = 14 where id = $1", made[0]["id"])
+    first, *others = (each for each in made if each["mail"] == "waiting")
+    assert len(others) == 4
+    await connection.execute("update invitations set letters = 14 where id = $1", first["id"])
     said = [(await root.post(path, {"email": ZOE.upper()}))["mail"] for _ in range(3)]
     of_all = await connection.fetchval("select sum(letters) from invitations")
     assert (said, of_all) == (["waiting", "waiting", None], 20)
