@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import asyncpg
@@ -373,3 +374,24 @@ async def test_a_batch_has_a_size_and_a_turn_makes_them_all(
     assert await made(connection, 100, 3_000) == 3
     assert await Grams(desk).turn() == 241
     assert await made(connection) == 0
+
+
+@pytest.mark.foul
+async def test_between_long_texts_it_rests_longer_than_it_works(
+    board: Board, desk: Desk, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[float] = []
+    make = sql.cards.make_grams
+
+    async def timed(*args: Any, **values: Any) -> Any:
+        began = time.monotonic()
+        batch = await make(*args, **values)
+        worked.append(time.monotonic() - began)
+        return batch
+
+    await fill(connection, board, [(f"Card {n}", "some words " * 5000) for n in range(5)])
+    monkeypatch.setattr(sql.cards, "make_grams", timed)
+    began = time.monotonic()
+    assert await Grams(desk).turn() == 5
+    assert len(worked) == 6
+    assert time.monotonic() - began >= 3 * sum(worked[:-1])
