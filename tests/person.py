@@ -60,7 +60,7 @@ class Ear:
     async def next(self, type: str | None = None, *, limit: float = LIMIT) -> dict[str, Any]:
         """The next frame, or the next of this type (those before it are passed over)."""
         try:
-            async with asyncio.timeout(limit * pace.stretch()), self._news:
+            async with pace.timeout(limit), self._news:
                 while True:
                     while self._read < len(self.frames):
                         frame = self.frames[self._read]
@@ -90,7 +90,8 @@ class Ear:
 
     async def closed(self, *, limit: float = LIMIT) -> int | None:
         """The code that the server ends it with."""
-        await asyncio.wait_for(asyncio.shield(self._task), limit * pace.stretch())
+        async with pace.timeout(limit):
+            await asyncio.shield(self._task)
         return self.end
 
     async def _stop(self) -> None:
@@ -133,7 +134,7 @@ class Wire(Ear):
         self._settled += 1
         name = f"settle-{self._settled}"
         await self.send("ping", id=name)
-        async with asyncio.timeout(LIMIT * pace.stretch()), self._news:
+        async with pace.timeout(LIMIT), self._news:
             await self._news.wait_for(lambda: any(f.get("id") == name for f in self.frames))
 
     async def close(self) -> None:

@@ -560,7 +560,8 @@ class Mirror:
         self._waiting.append(waiting)
         self._wake()
         try:
-            await asyncio.wait_for(waiting[1], limit * pace.stretch())
+            async with pace.timeout(limit):
+                await waiting[1]
         except TimeoutError:
             raise AssertionError(f"the mirror stands at {self.state.seq}, not at {seq}") from None
         finally:
