@@ -52,7 +52,10 @@ must not keep those out.
 PATIENCE = 10.0
 """Seconds that one waits for its turn. On a busy machine a turn comes late, and the client would be
 gone when it does."""
-NICENESS = 10
+NICENESS = 5
+"""On a machine that people keep busy a hash takes five times as long as on an idle one, and a flood
+of them slows the board by a tenth; at 10 it is seven times.
+"""
 
 T = TypeVar("T")
 
