@@ -286,6 +286,29 @@ def test_newcomers_without_end_keep_nobody_out() -> None:
     assert not queue._others
 
 
+def test_who_sends_one_after_another_is_a_newcomer_once() -> None:
+    queue = Queue()
+
+    def put(network: str) -> None:
+        queue.put(functools.partial(str, network), Turn(network, network))
+
+    for _ in range(passwords.WAITING_OF_ADDRESS):
+        put("office")
+    put("one")
+    put("other")
+    told: list[str] = []
+    while told.count("office") < passwords.WAITING_OF_ADDRESS:
+        found = queue.take()
+        assert found is not None
+        told.append(found.work())
+        if told[-1] != "office":
+            put(told[-1])
+        found.future.set_result(None)
+
+    turns = [place for place, of in enumerate(told) if of == "office"]
+    assert {later - sooner for sooner, later in pairwise(turns)} == {3}
+
+
 def test_an_address_and_a_network_have_few_places() -> None:
     queue = Queue()
     for _ in range(passwords.WAITING_OF_ADDRESS):

@@ -97,7 +97,8 @@ class Queue:
         self._newcomers: OrderedDict[str, Addresses] = OrderedDict()
         """Networks that wait for their first turn."""
         self._others: OrderedDict[str, Addresses] = OrderedDict()
-        """Networks that had a turn and have more waiting."""
+        """Networks that had a turn, in the order of their next one; with nothing waiting until that
+        would be, so that none that sends one after another is a newcomer each time."""
         self._newcomers_turns = 0
         self._taken = 0
 
@@ -129,20 +130,21 @@ class Queue:
     def take(self) -> Hash | None:
         """The next one, under way from now on."""
         with self._lock:
-            while self._newcomers or self._others:
-                network, addresses = self._next_networks().popitem(last=False)
+            while networks := self._next_networks():
+                network, addresses = networks.popitem(last=False)
                 address, waiting = addresses.popitem(last=False)
                 found = waiting.popleft()
                 if waiting:
                     addresses[address] = waiting
-                if addresses:
-                    self._others[network] = addresses
+                self._others[network] = addresses
                 if found.future.set_running_or_notify_cancel():
                     return found
         return None
 
     def _next_networks(self) -> OrderedDict[str, Addresses]:
-        """Those of which the first has its turn now."""
+        """Those of which the first has its turn now; empty when nothing waits."""
+        while self._others and not next(iter(self._others.values())):
+            self._others.popitem(last=False)
         if not self._others:
             self._newcomers_turns = 0
             return self._newcomers
@@ -171,6 +173,8 @@ class Queue:
         with self._lock:
             self._taken -= 1
             self._drop(done)
+            if not self._taken:
+                self._others.clear()
 
     def _drop(self, gone: Hash) -> None:
         """Take it out, if it still waits."""
@@ -182,7 +186,7 @@ class Queue:
         waiting.remove(gone)
         if not waiting:
             del addresses[gone.turn.address]
-        if not addresses:
+        if not addresses and networks is self._newcomers:
             del networks[gone.turn.network]
 
 
