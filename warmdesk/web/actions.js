@@ -124,18 +124,20 @@ export async function archiveCard(store, id) {
 
 /** The same change to many cards, each of which shows it at once. */
 export async function changeMany(store, ids, change, fields) {
-  const wishes = batch(() => ids.map((id) => ({ card_id: id, ...wishOf(change, fields) })));
+  const wishes = ids.map((id) => ({ card_id: id, ...wishOf(change, fields) }));
   const [first, ...rest] = wishes;
   if (!first) return undefined;
-  store.intents.add(first);
-  for (const wish of rest) store.intents.add({ ...wish, client_id: first.client_id });
+  batch(() => {
+    store.intents.add(first);
+    for (const wish of rest) store.intents.add(Object.assign(wish, { client_id: first.client_id }));
+  });
   const ofThese = () => store.intents.all.peek().filter((wish) => wish.client_id === first.client_id);
   try {
     const key = newKey();
     const options = { clientId: first.client_id, key };
     const cards = await surely(store, async () => {
       return (await call("PATCH", `${store.path}/cards`, { ids, change }, options)).cards;
-    }, () => ofThese().length > 0);
+    }, () => wishes.some((wish) => wish.told));
     if (!cards) return [];
     const versions = new Map(cards.map((card) => [card.id, card.version]));
     for (const wish of ofThese()) {
@@ -149,8 +151,8 @@ export async function changeMany(store, ids, change, fields) {
   }
 }
 
-/** Asks until there is an answer; undefined where `isOpen` finds meanwhile that it was done. */
-async function surely(store, ask, isOpen) {
+/** Asks until there is an answer; undefined where `isDone` finds meanwhile that it was done. */
+async function surely(store, ask, isDone) {
   for (;;) {
     try {
       return await ask();
@@ -158,7 +160,7 @@ async function surely(store, ask, isOpen) {
       if (!(error instanceof Unreached || error.status === 503)) throw error;
       notice(t("board.not_sent"));
       await store.reached(error.wait);
-      if (!isOpen()) return undefined;
+      if (isDone()) return undefined;
     }
   }
 }

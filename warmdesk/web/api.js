@@ -116,7 +116,7 @@ export async function blobUrl(path, { signal } = {}) {
 }
 
 /** Sends a file as `field` of a form, with other `fields`; `onProgress(part 0..1)`. Resolves to the answer's JSON. */
-export async function upload(path, field, file, { fields = {}, onProgress, signal } = {}) {
+export async function upload(path, field, file, { fields = {}, onProgress, signal, clientId } = {}) {
   const mine = era();
   const key = newKey();
   return forAsker(mine, await signed(mine, send));
@@ -132,7 +132,7 @@ export async function upload(path, field, file, { fields = {}, onProgress, signa
       sending.open("POST", `/api/v1${path}`);
       sending.responseType = "json";
       sending.setRequestHeader("Authorization", `Bearer ${token}`);
-      sending.setRequestHeader("X-Client-Id", nextId());
+      sending.setRequestHeader("X-Client-Id", clientId ?? nextId());
       sending.setRequestHeader("Idempotency-Key", key);
       sending.upload.onprogress = (event) => event.lengthComputable && onProgress?.(event.loaded / event.total);
       sending.onload = () => {

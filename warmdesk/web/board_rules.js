@@ -54,6 +54,9 @@ export class BoardRules {
       const card = this.store.cards.get(payload.card_id)?.peek();
       return card ? [[card.column_id, -1]] : [];
     }
+    // Counted here, too: a page that was read before an event has it carried out once more.
+    if (type === "project.member_added") this.store.memberCount.value += 1;
+    if (type === "project.member_removed") this.store.memberCount.value -= 1;
     return [];
   }
 
@@ -98,17 +101,13 @@ export class BoardRules {
       const { my_role: _, ...rest } = project;
       this.store.project.value = { ...this.store.project.peek(), ...rest };
     },
-    "project.member_added": (member) => {
-      this.store.memberCount.value += 1;
-      this.#memberIs(member);
-    },
+    "project.member_added": (member) => this.#memberIs(member),
     "project.member_updated": (member) => {
       if (this.store.members.peek().has(member.user_id) && member.role) this.#memberIs(member);
       else this.#userIs(member.user);
     },
     "project.guest_updated": ({ user }) => this.#userIs(user),
     "project.member_removed": ({ user_id: id }) => {
-      this.store.memberCount.value -= 1;
       const left = new Map(this.store.members.peek());
       left.delete(id);
       this.store.members.value = left;

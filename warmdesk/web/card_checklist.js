@@ -1,6 +1,6 @@
 /* The steps of a card. */
 import { say } from "./announce.js";
-import { call, newKey } from "./api.js";
+import { Wish, call, newKey } from "./api.js";
 import { Button, Icon, Menu, notice, sayError } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -64,16 +64,20 @@ export const Checklist = live(({ card, canWrite }, self) => {
   const items = card.items.value;
   const coming = card.coming.value;
   const open = (self.open ??= signal(false));
+  const wish = (self.wish ??= new Wish());
   const done = items.filter((one) => one.is_completed).length;
   const add = async (field) => {
     const bodies = field.value.split("\n").map((one) => one.trim().slice(0, LONGEST)).filter(Boolean);
     field.value = "";
     for (const body of bodies) {
-      const ask = (options) => call("POST", `${card.path}/checklist`, { body }, { ...options, key: newKey() });
-      await card.add(body, ask).catch((error) => {
+      const ask = (options) => call("POST", `${card.path}/checklist`, { body }, { ...options, key: wish.key({ body }) });
+      try {
+        await card.add(body, ask);
+        wish.done();
+      } catch (error) {
         if (!field.value) field.value = body;
         bad(error);
-      });
+      }
     }
   };
   const pressed = (event) => {

@@ -1,5 +1,5 @@
 /* Files and links of a card. */
-import { Wish, call, upload } from "./api.js";
+import { Wish, call, nextId, upload } from "./api.js";
 import { ago, size } from "./format.js";
 import { me } from "./identity.js";
 import { Picture, download } from "./talk_files.js";
@@ -10,8 +10,9 @@ import { t } from "./words.js";
 const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;
 const bad = (error) => notice(sayError(error), { bad: true });
 
-/** Files that are on their way to a card; a file that fails stays with "try again". The server knows no key
- * for them: one whose answer was lost may have arrived, so it is looked for before it is sent again.
+/** Files that are on their way to a card; a file that fails stays with "try again". Its event tells that it
+ * arrived, or its answer, whichever is first. The server knows no key for them: one whose answer was lost may
+ * have arrived, so it is looked for before it is sent again.
  */
 export class CardUploads {
   list = signal([]);
@@ -20,6 +21,14 @@ export class CardUploads {
   constructor(card) {
     this.card = card;
     this.arrived = new Set(); // ids, each of one upload
+    card.whenTold = (frame) => this.#told(frame);
+  }
+
+  #told({ type, client_id: client, payload }) {
+    const one = type === "board.attachment_added" && this.list.peek().find((each) => each.client === client);
+    if (!one) return;
+    this.arrived.add(payload.id);
+    this.drop(one);
   }
 
   #set(one, more) {
@@ -27,7 +36,7 @@ export class CardUploads {
   }
 
   add(files) {
-    for (const file of files) this.#send({ id: (this.count += 1), file, stop: new AbortController(), part: 0, after: this.#newest() });
+    for (const file of files) this.#send({ id: (this.count += 1), client: nextId(), file, stop: new AbortController(), part: 0, after: this.#newest() });
   }
 
   again(one) {
@@ -55,7 +64,7 @@ export class CardUploads {
     this.list.value = [...this.list.peek(), one];
     try {
       const onProgress = (part) => this.#set(one, { part });
-      const send = () => upload(`${this.card.path}/attachments`, "file", one.file, { onProgress, signal: one.stop.signal });
+      const send = () => upload(`${this.card.path}/attachments`, "file", one.file, { onProgress, signal: one.stop.signal, clientId: one.client });
       const made = (one.again && (await this.#lost(one))) || (await send());
       this.arrived.add(made.id);
       this.list.value = this.list.peek().filter((each) => each.id !== one.id);

@@ -1,14 +1,13 @@
 /* One card with all that hangs on it, kept true by the events of its project while it is open. */
 import { nextId, nextPath, request } from "./api.js";
 import { same } from "./board_rules.js";
+import { byId, byPosition, newest, put, rulesOf } from "./card_rules.js";
+import { hasCome } from "./outbox.js";
 import { batch, computed, signal } from "./view.js";
 
 const PARTS = "comments,checklist,attachments,links";
-const byPosition = (one, other) => one.position - other.position || one.id - other.id;
-const byId = (one, other) => one.id - other.id;
-const newest = (one, other) => other.id - one.id;
-const without = (list, id) => list.filter((one) => one.id !== id);
-const put = (list, item, order) => [...without(list, item.id), item].sort(order);
+const KEPT = 200; // events of comments that are applied again over pages that were read before them
+const AGAIN_MS = 5000;
 
 /** A card by its key or id. `state`: loading, ready, failed (with `error`), gone (deleted, with `movedTo` where
  * it went), missing.
@@ -47,16 +46,23 @@ export class CardStore {
     this.name = name;
     this.at = 0;
     this.waiting = null;
+    this.gone = new Set(); // what events took out of the lists: an answer that is late does not bring it back
+    this.log = [];
     this.stops = [
       board.listen("board.", (frame) => this.#hear(frame)),
       board.listen("project.", (frame) => this.#hear(frame)),
-      board.listen("reset", () => this.load()),
+      board.listen("reset", () => {
+        this.gone.clear();
+        this.log = [];
+        this.load();
+      }),
     ];
     this.load();
   }
 
   end() {
     for (const stop of this.stops) stop();
+    clearTimeout(this.again);
     this.over = true;
   }
 
@@ -86,6 +92,7 @@ export class CardStore {
 
   async load() {
     const waiting = (this.waiting = []);
+    clearTimeout(this.again);
     const path = `${this.board.path}/cards/${encodeURIComponent(this.id ?? this.name)}?include=${PARTS}${this.history.peek() ? ",history" : ""}`;
     try {
       const { data, headers } = await request("GET", path);
@@ -98,8 +105,10 @@ export class CardStore {
       if (this.over || this.waiting !== waiting) return;
       this.waiting = null;
       this.error = error;
-      if (error.status === 404) this.state.value = this.state.peek() === "ready" ? "gone" : "missing";
-      else if (this.state.peek() !== "ready") this.state.value = "failed";
+      const state = this.state.peek();
+      if (error.status === 404) this.state.value = state === "ready" || state === "gone" ? "gone" : "missing";
+      else if (state !== "ready") this.state.value = "failed";
+      else this.again = setTimeout(() => this.load(), AGAIN_MS);
     }
   }
 
@@ -134,9 +143,13 @@ export class CardStore {
   async older({ limit = 50 } = {}) {
     const before = this.comments.peek()[0]?.id;
     const { data, headers } = await request("GET", `${this.path}/comments?limit=${limit}&before=${before}`);
-    const known = new Set(this.comments.peek().map((one) => one.id));
-    this.comments.value = [...data.filter((one) => !known.has(one.id)), ...this.comments.peek()].sort(byId);
-    this.olderComments.value = !!nextPath(headers);
+    const at = Number(headers.get("Warmdesk-Seq")) || 0;
+    batch(() => {
+      const known = new Set(this.comments.peek().map((one) => one.id));
+      this.comments.value = [...data.filter((one) => !known.has(one.id)), ...this.comments.peek()].sort(byId);
+      for (const frame of this.log) if (frame.seq > at) this.#rules[frame.type](frame.payload);
+      this.olderComments.value = !!nextPath(headers);
+    });
   }
 
   /** Fetches the comments back to one that is not here yet. */
@@ -156,10 +169,14 @@ export class CardStore {
   }
 
   #hear(frame) {
-    if (this.waiting) return this.waiting.push(frame);
-    return batch(() => {
+    // Over what is fetched just now it is applied once more; what is here is true meanwhile.
+    this.waiting?.push(frame);
+    batch(() => {
       this.#told(frame);
+      if (this.state.peek() !== "ready") return;
       this.#hasCome(frame.client_id);
+      hasCome(frame.client_id);
+      this.whenTold?.(frame);
       // What I wished is told now, or was answered and told before.
       const isOfThese = frame.type.startsWith("board.checklist_") && frame.payload.card_id === this.id;
       this.#endWishes((wish) => wish.client === frame.client_id || (isOfThese && wish.answered));
@@ -183,6 +200,7 @@ export class CardStore {
     const id = payload.card_id ?? (frame.type.startsWith("board.card_") ? payload.id : undefined);
     if (!rule || !this.facts.peek() || (id !== undefined && id !== this.id)) return undefined;
     rule(payload);
+    if (frame.type.startsWith("board.comment_")) this.log = [...this.log.slice(-KEPT), frame];
     if (id !== undefined && this.history.peek()) {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.over || this.readHistory().catch(() => {}), 300);
@@ -190,58 +208,7 @@ export class CardStore {
     return undefined;
   }
 
-  #card = (card) => {
-    const { changes, ...told } = card;
-    this.facts.value = { ...this.facts.peek(), ...told };
-    this.state.value = "ready";
-    if (told.description_cut) this.load();
-  };
-
-  #userIs(user) {
-    const facts = this.facts.peek();
-    const replaced = (one) => (one?.id === user.id ? user : one);
-    this.facts.value = { ...facts, created_by: replaced(facts.created_by), assignees: facts.assignees.map(replaced) };
-    this.comments.value = this.comments.peek().map((one) => (one.user_id === user.id ? { ...one, user } : one));
-    this.watchers.value = this.watchers.peek().map(replaced);
-  }
-
-  #rules = {
-    "board.card_created": this.#card,
-    "board.card_restored": this.#card,
-    "board.card_updated": this.#card,
-    "board.card_moved": ({ card }) => this.#card(card),
-    "board.card_deleted": ({ moved_to_key: key }) => {
-      this.movedTo = key ?? null;
-      this.state.value = "gone";
-    },
-    "board.comment_created": (one) => (this.comments.value = put(this.comments.peek(), one, byId)),
-    "board.comment_updated": (one) => (this.comments.value = this.comments.peek().map((each) => (each.id === one.id ? one : each))),
-    "board.comment_deleted": ({ comment_id: id }) => (this.comments.value = without(this.comments.peek(), id)),
-    "board.checklist_item_created": (one) => (this.checklist.value = put(this.checklist.peek(), one, byPosition)),
-    "board.checklist_item_updated": (one) => (this.checklist.value = put(this.checklist.peek(), one, byPosition)),
-    "board.checklist_item_deleted": ({ id }) => (this.checklist.value = without(this.checklist.peek(), id)),
-    "board.checklist_reordered": ({ item_ids: ids }) => {
-      const places = new Map(ids.map((id, index) => [id, 1000 * (index + 1)]));
-      this.checklist.value = this.checklist.peek().map((one) => ({ ...one, position: places.get(one.id) ?? one.position })).sort(byPosition);
-    },
-    "board.attachment_added": ({ card_id: _, ...file }) => (this.files.value = put(this.files.peek(), file, newest)),
-    "board.attachment_removed": ({ id }) => (this.files.value = without(this.files.peek(), id)),
-    "board.link_created": (one) => (this.links.value = put(this.links.peek(), one, newest)),
-    "board.link_updated": (one) => (this.links.value = put(this.links.peek(), one, newest)),
-    "board.link_deleted": ({ id }) => (this.links.value = without(this.links.peek(), id)),
-    "board.label_updated": (label) => {
-      const facts = this.facts.peek();
-      this.facts.value = { ...facts, labels: facts.labels.map((one) => (one.id === label.id ? label : one)) };
-    },
-    "board.label_deleted": ({ id }) => (this.facts.value = { ...this.facts.peek(), labels: without(this.facts.peek().labels, id) }),
-    "project.member_updated": ({ user }) => this.#userIs(user),
-    "project.guest_updated": ({ user }) => this.#userIs(user),
-    "project.member_removed": ({ user_id: id }) => {
-      const facts = this.facts.peek();
-      this.facts.value = { ...facts, assignees: without(facts.assignees, id) };
-      this.watchers.value = without(this.watchers.peek(), id);
-    },
-  };
+  #rules = rulesOf(this);
 
   /** Wishes items of the checklist to be so (a map, as in `wishes`) until that is told, or `ask(options)` is
    * refused; wishes of other items, and later ones of the same, stay.
@@ -276,15 +243,19 @@ export class CardStore {
         this.#hasCome(one.client);
       });
     } catch (error) {
+      if (!this.coming.peek().includes(one)) return; // its event told that it is there
       this.#hasCome(one.client);
       throw error;
     }
   }
 
-  /** Takes in an item, a file or a link that an answer shows; its event changes nothing then. */
+  /** Takes in an item, a file or a link that an answer shows, unless an event told since that it is gone; its
+   * event changes nothing then.
+   */
   keep(name, item) {
     const order = { checklist: byPosition, comments: byId, files: newest, links: newest }[name];
     const list = this[name].peek();
+    if (this.gone.has(`${name}.${item.id}`)) return;
     if (!list.some((one) => one.id === item.id)) this[name].value = put(list, item, order);
   }
 }

@@ -52,3 +52,14 @@ export function conversationRules(list, frame, mine) {
   const all = list.map((each) => (each === one ? next : each));
   return { list: type === "dm.message" ? all.sort(newest) : all, ask: isUnsure ? id : null };
 }
+
+/** The list after these events, and the ids of conversations that are to be fetched: {list, asks}. */
+export function afterAll(list, frames, mine) {
+  const asks = new Set();
+  for (const frame of frames) {
+    const next = conversationRules(list, frame, mine);
+    list = next.list;
+    if (next.ask) asks.add(next.ask);
+  }
+  return { list, asks };
+}

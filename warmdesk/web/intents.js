@@ -78,7 +78,7 @@ export class Intents {
   heard(clientId, id, version) {
     if (!this.all.peek().length) return;
     this.#drop((wish) => {
-      if (clientId && wish.client_id === clientId && (wish.card_id === id || wish.kind === "create")) return true;
+      if (clientId && wish.client_id === clientId && (wish.card_id === id || wish.kind === "create")) return (wish.told = true);
       if (wish.card_id !== id) return false;
       return version === null || (wish.version !== undefined && wish.version <= version);
     });
@@ -140,10 +140,11 @@ export class Intents {
           return await ask(wish);
         } catch (error) {
           if (!(error instanceof Unreached || error.status === 503)) throw error;
-          // Was it done? What was missed will say; else it is sent once more, under the same key.
+          // Was it done? What was missed will say; else it is sent once more, under the same key, also when it
+          // shows no more: what others did to the card ended it, and did not do it.
           unsure?.(wish);
           await reached(error.wait);
-          if (!this.has(wish)) return DONE;
+          if (wish.told) return DONE;
         }
       }
     })();

@@ -161,8 +161,9 @@ export class MessageList {
     this.rows.value = rows;
   }
 
-  /** Keeps a message as an answer showed it. */
+  /** Keeps a message as an answer showed it, unless an event told since that it is gone. */
   keep(message) {
+    if (this.log.some(({ type, payload }) => this.kinds[type] === "deleted" && payload.id === message.id)) return;
     this.rows.value = this.#put(this.rows.peek(), message);
   }
 
@@ -196,7 +197,8 @@ export class MessageList {
   #put(rows, message) {
     const at = rows.findLastIndex((one) => one.id <= message.id);
     if (at >= 0 && rows[at].id === message.id) {
-      return rows[at].version > message.version ? rows : rows.with(at, message);
+      // Of the same version what is here is younger: reactions make no other.
+      return rows[at].version >= message.version ? rows : rows.with(at, message);
     }
     // What lies outside of the pages that are here comes with its own page.
     if (at === rows.length - 1 && this.newer.peek()) return rows;

@@ -83,6 +83,12 @@ class Outbox {
     this.#put(this.items.peek().filter((each) => each.nonce !== nonce));
   }
 
+  /** An event tells what this client sent: it is on its way no more, whatever becomes of the answer. */
+  hasCome(clientId) {
+    const one = this.items.peek().find((each) => each.clientId === clientId);
+    if (one) this.drop(one.nonce);
+  }
+
   async #go(one) {
     const { nonce, body, files, more, clientId } = one;
     try {
@@ -119,6 +125,11 @@ function write(name, items) {
   } catch {
     // It is in memory.
   }
+}
+
+/** An event was taken in that names this client: what it tells is shown, and is on its way no more. */
+export function hasCome(clientId) {
+  if (clientId) for (const box of boxes.values()) box.hasCome(clientId);
 }
 
 /** The outbox of a place, the same as long as the page lives. */

@@ -36,12 +36,18 @@ export class Pages {
 
   async #fetch(path, before) {
     const turn = (this.turn += 1);
+    this.isTouched = false;
     const slow = setTimeout(() => {
       if (turn === this.turn) this.list.value = { ...this.list.peek(), state: "loading" };
     }, SKELETON_MS);
     try {
       const { data, headers } = await request("GET", path);
       if (turn !== this.turn) return;
+      if (this.isTouched) {
+        // What changed meanwhile may not be in it.
+        await this.#fetch(path, before);
+        return;
+      }
       const held = before();
       const known = new Set(held.map(this.id));
       const items = [...held, ...data.filter((one) => !known.has(this.id(one)))];
@@ -67,6 +73,7 @@ export class Pages {
 
   /** Other items in place of all that are here. */
   set(items) {
+    this.isTouched = true;
     this.list.value = { ...this.list.peek(), items };
   }
 }

@@ -25,18 +25,21 @@ const Remove = live(({ slug, column, others, close }, self) => {
 const Arrow = ({ up, off, label, move }) => html`<button type="button" class=${up ? "button quiet square settings-up" : "button quiet square"}
   aria-label=${label} title=${label} aria-disabled=${off ? "true" : undefined} onClick=${() => off || move()}><${Icon} name="down" /></button>`;
 
-/** Sends the order that is wished for, until it is the server's. */
+/** Sends the order that is wished for, until it is the server's. The wish is over when its event came, or
+ * when it is answered and what the store has is the same.
+ */
 async function order(self, slug, ids) {
   self.wish.value = ids;
   if (self.sending) return;
   self.sending = true;
   try {
     for (let sent = null; self.wish.peek() && self.wish.peek() !== sent; ) {
-      sent = self.wish.peek();
+      sent = self.sent = self.wish.peek();
       await doing(() => call("PATCH", `/projects/${slug}/columns/reorder`, { column_ids: sent }), () => (self.wish.value = null));
     }
   } finally {
     self.sending = false;
+    if (`${self.wish.peek()}` === `${self.props.store.order.peek()}`) self.wish.value = null;
   }
 }
 
@@ -49,6 +52,16 @@ function shown(self, ids) {
     queueMicrotask(() => self.wish.peek() === wish && !self.sending && (self.wish.value = null));
   }
   return isSame ? wish : ids;
+}
+
+function begin(self) {
+  const { store } = self.props;
+  const isTold = () => `${self.wish.peek()}` === `${store.order.peek()}`;
+  const ends = [
+    store.listen("board.columns_reordered", () => self.wish.peek() === self.sent && isTold() && (self.wish.value = null)),
+    store.listen("reset", () => self.sending || (self.wish.value = null)),
+  ];
+  self.end = () => ends.forEach((end) => end());
 }
 
 /** The columns in board order. */
@@ -91,4 +104,4 @@ export const Columns = live(({ store, slug }, self) => {
     ${self.editing.value && html`<${ColumnForm} path=${`/projects/${slug}/columns`} column=${self.editing.value} close=${() => (self.editing.value = null)} />`}
     ${self.removing.value && html`<${Remove} slug=${slug} column=${self.removing.value} close=${() => (self.removing.value = null)}
       others=${columns.filter((one) => one.id !== self.removing.value.id)} />`}`;
-});
+}, begin);

@@ -103,7 +103,11 @@ function Member({ member, mine, slug, list, isArchived }) {
   const isMe = user.id === me.peek()?.id;
   const set = (wanted) => {
     list.put({ ...member, role: wanted });
-    doing(() => call("PUT", `/projects/${slug}/members/${user.id}`, { role: wanted }), () => list.put({ ...member }));
+    doing(() => call("PUT", `/projects/${slug}/members/${user.id}`, { role: wanted }), () => {
+      // Only this wish is taken back; who is gone meanwhile stays so.
+      const held = list.list.peek().items.find((one) => one.user_id === user.id);
+      if (held?.role === wanted) list.put({ ...held, role });
+    });
   };
   const remove = async () => {
     const text = isMe ? t("project_settings.leave_ask") : t("project_settings.remove_ask", { name: user.display_name });

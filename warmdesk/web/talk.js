@@ -17,6 +17,7 @@ const TOGETHER_MS = 5 * 60_000;
 /** What the rows and the composer need of the talk: the same object as long as it lives. */
 class Talking {
   editing = signal(null);
+  turns = new Map(); // by message and emoji: what is asked for last
 
   constructor(props) {
     this.box = outboxOf(props.place);
@@ -31,17 +32,29 @@ class Talking {
     };
   }
 
-  /** Lays a reaction over the message until the server has answered. */
+  /** Lays a reaction over the message until the server has answered the last that was asked for; one is asked
+   * for after the other.
+   */
   async wish(message, emoji, on, wishes) {
     wishes.value = new Map(wishes.peek()).set(emoji, on);
+    const key = `${message.id} ${emoji}`;
+    const turn = this.#ask(this.turns.get(key), message, emoji, on);
+    this.turns.set(key, turn);
+    await turn;
+    if (this.turns.get(key) !== turn) return;
+    this.turns.delete(key);
+    const rest = new Map(wishes.peek());
+    rest.delete(emoji);
+    wishes.value = rest;
+  }
+
+  async #ask(before, message, emoji, on) {
+    await before;
     try {
       await this.react(message, emoji, on);
     } catch (error) {
       notice(sayError(error), { bad: true });
     }
-    const rest = new Map(wishes.peek());
-    rest.delete(emoji);
-    wishes.value = rest;
   }
 }
 

@@ -2,6 +2,7 @@
 import { call, nextPath, request } from "./api.js";
 import { me } from "./identity.js";
 import { MessageList } from "./message_store.js";
+import { hasCome } from "./outbox.js";
 import { batch, signal } from "./view.js";
 
 const PAGE = 50;
@@ -66,9 +67,9 @@ class TopicStore {
     try {
       const { data, headers } = await request("GET", more && now.more ? now.more : `${this.base}?limit=${PAGE}`);
       const at = Number(headers.get("Warmdesk-Seq") ?? 0);
-      const known = new Set(data.map((one) => one.id));
       let page = data.map((one) => ({ ...one, at }));
       for (const frame of this.log) if (frame.seq > at) page = topicRules(page, frame);
+      const known = new Set(page.map((one) => one.id));
       batch(() => {
         const had = more ? this.topics.peek().filter((one) => !known.has(one.id)) : [];
         this.topics.value = [...had, ...page].sort(placed);
@@ -83,6 +84,7 @@ class TopicStore {
   /** Begins a topic, once under this key. */
   async create(body, key) {
     const made = await call("POST", this.base, body, { key });
+    if (this.log.some(({ type, payload }) => type === "topic.deleted" && payload.id === made.id)) return made;
     this.topics.value = topicRules(this.topics.peek(), { type: "topic.created", payload: made, seq: 0 });
     return made;
   }
@@ -106,6 +108,8 @@ export class OpenTopic {
     this.list = new MessageList(`${this.base}/replies`, KINDS, { mine: (payload) => payload.topic_id === id });
     this.send = async (body, { nonce, clientId }) => {
       const sent = await call("POST", `${this.base}/replies`, { body }, { key: nonce, clientId });
+      // It stands at the end, which may not be here yet. A page that fails is behind the button that fetches the rest.
+      await this.#toEnd().catch(() => {});
       this.list.keep(sent);
       return sent;
     };
@@ -123,7 +127,10 @@ export class OpenTopic {
   begin() {
     this.stops = [
       this.store.listen("topic.", (frame) => this.#hear(frame)),
-      this.store.listen("reset", () => this.load()),
+      this.store.listen("reset", () => {
+        this.list.log = []; // another history may count from below
+        this.load({ anew: true });
+      }),
       this.store.listen("project.member_updated", ({ payload }) => this.list.rename(payload.user)),
     ];
     this.load();
@@ -134,8 +141,14 @@ export class OpenTopic {
     for (const stop of this.stops ?? []) stop();
   }
 
+  async #toEnd() {
+    const { rows, newer } = this.list;
+    while (!this.over && newer.peek() && rows.peek().length > 0) await this.list.loadNewer();
+  }
+
   #hear(frame) {
     this.list.apply(frame);
+    hasCome(frame.client_id);
     const { type, payload } = frame;
     const now = this.shown.peek();
     if (payload.id !== this.id) return;
@@ -145,7 +158,8 @@ export class OpenTopic {
     }
   }
 
-  async load() {
+  /** Fetches it with its first replies; `anew`: nothing that is here counts. */
+  async load({ anew = false } = {}) {
     const now = this.shown.peek();
     if (now.state === "deleted") return;
     this.shown.value = { ...now, state: now.topic ? now.state : "loading", error: null };
@@ -156,7 +170,7 @@ export class OpenTopic {
         const { state, topic: last } = this.shown.peek();
         if (state !== "deleted") {
           // An event may have told of a later version while the answer was on its way.
-          this.shown.value = { state: "ready", topic: last?.version > topic.version ? last : topic, error: null };
+          this.shown.value = { state: "ready", topic: !anew && last?.version > topic.version ? last : topic, error: null };
         }
         this.list.lay({ rows: replies, at: Number(headers.get("Warmdesk-Seq") ?? 0), goesOn: more });
       });

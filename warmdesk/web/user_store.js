@@ -2,7 +2,7 @@
  * each event of my feed.
  */
 import { call, callAll, nextPath, request } from "./api.js";
-import { conversationRules } from "./conversation_rules.js";
+import { afterAll, conversationRules } from "./conversation_rules.js";
 import { Feed } from "./feed.js";
 import { me, meIs, nobody, signedOut } from "./identity.js";
 import { isOfProject, projectRules } from "./project_rules.js";
@@ -172,12 +172,13 @@ class UserStore {
       const at = Number(first.headers.get("Warmdesk-Seq"));
       if (await this.#isOld(at, mine)) return await this.fetchConversations();
       const known = new Set(first.data.map((one) => one.id));
-      let list = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
-      for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
+      const all = [...first.data, ...rest.filter((one) => !known.has(one.id))].map((one) => ({ ...one, at }));
+      const { list, asks } = afterAll(all, this.after(at), me.peek()?.id);
       batch(() => {
         this.conversations.value = list;
         this.conversationsError.value = null;
       });
+      for (const id of asks) this.fetchConversation(id).catch(() => {});
     } catch (error) {
       if (mine === this.#run) this.conversationsError.value = error;
       throw error;
@@ -194,8 +195,8 @@ class UserStore {
   /** Keeps a conversation as an answer showed it at `at`, a place of my feed. */
   keepConversation(data, at = this.feed?.seq ?? 0) {
     const rest = (this.conversations.peek() ?? []).filter((one) => one.id !== data.id);
-    let list = [{ ...data, at }];
-    for (const frame of this.after(at)) list = conversationRules(list, frame, me.peek()?.id).list;
+    const { list, asks } = afterAll([{ ...data, at }], this.after(at), me.peek()?.id);
+    if (list.length && asks.has(data.id)) this.fetchConversation(data.id).catch(() => {});
     this.conversations.value = [...list, ...rest].sort((one, other) => (one.updated_at < other.updated_at ? 1 : -1));
   }
 

@@ -307,3 +307,14 @@ test("a date is the day that it names, in every zone", () => {
   assert.equal(duration(90), "1.5");
   me.value = null;
 });
+
+test("what an answer shows of a message is no younger than reactions, and brings no deleted one back", () => {
+  const list = new MessageList("/x", KINDS);
+  list.apply({ type: "said", payload: message(1), seq: 1 });
+  list.apply({ type: "reacted", payload: { message_id: 1, reactions: [{ emoji: "👍", count: 1, user_ids: [2] }] }, seq: 2 });
+  list.keep(message(1));
+  assert.equal(list.rows.peek()[0].reactions.length, 1);
+  list.apply({ type: "deleted", payload: { id: 1 }, seq: 3 });
+  list.keep(message(1, 2));
+  assert.deepEqual(list.rows.peek(), []);
+});

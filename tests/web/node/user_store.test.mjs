@@ -75,3 +75,25 @@ test("what was fetched for one person is never the next one's", async (context) 
   await late;
   assert.equal(user.conversations.peek(), null);
 });
+
+test("a conversation that begins while the list is fetched is fetched, too", async (context) => {
+  context.after(() => user.stop());
+  me.value = { id: 1 };
+  let go;
+  answerBy(({ path }) => {
+    if (path === "/conversations/8") return { data: { id: 8, updated_at: "2026-01-02" }, headers: { "Warmdesk-Seq": "8" } };
+    if (path.startsWith("/conversations")) return new Promise((done) => (go = done));
+    return { data: [] };
+  });
+  user.start(Promise.resolve({ seq: 7, epoch: "e", projects: [], unread_notifications: 0, unread_conversations: 0 }));
+  await settled();
+  sockets.at(-1).say({ type: "hello", payload: { seq: 7, epoch: "e", unread_notifications: 0 } });
+  const all = user.fetchConversations();
+  await settled();
+  sockets.at(-1).say({ type: "dm.message", payload: { id: 1, conversation_id: 8, sender_id: 2, created_at: "2026-01-02" }, seq: 8 });
+  await settled();
+  go({ data: [{ id: 3, updated_at: "2026-01-01" }], headers: { "Warmdesk-Seq": "7", "Warmdesk-Epoch": "e" } });
+  await all;
+  await settled();
+  assert.deepEqual(user.conversations.peek().map((one) => one.id), [8, 3]);
+});
