@@ -24,7 +24,7 @@ import pytest
 import redis.asyncio
 from aiohttp import web
 
-from tests import deadline, pace
+from tests import again, deadline, pace
 from tests.checkers.client_boards import Accompanied
 from tests.checkers.mirror import mirror
 from tests.closed import check_event
@@ -85,6 +85,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
     """The loop that the server runs on."""
     return {"uvloop": deadline.new_loop}
+
+
+@pytest.hookimpl
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    again.run(item, nextitem)
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Which tests were run twice, and why."""
+    kinds = ("passed", "failed", "error", "skipped")
+    reports = [report for kind in kinds for report in terminalreporter.stats.get(kind, [])]
+    if lines := again.said(reports):
+        terminalreporter.section("run again, for the machine stood still")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(tryfirst=True)

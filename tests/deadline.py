@@ -10,9 +10,10 @@ was waited for.
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import time
-from collections.abc import Awaitable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -80,9 +81,12 @@ def new_loop() -> Loop:
 
 
 class Test:
-    """`inside`: a test or its fixtures run, and not what pytest does between them."""
+    """`inside`: a test or its fixtures run, and not what pytest does between them. `begin`: gives
+    the test that runs its time anew.
+    """
 
     inside = False
+    begin: Callable[[], None] | None = None
 
 
 @contextmanager
@@ -94,8 +98,17 @@ def inside() -> Iterator[None]:
         Test.inside = False
 
 
+def begin_again() -> None:
+    """From now on the test that runs has all its time once more."""
+    for loop in LOOPS:
+        loop.late = ""
+    if Test.begin is not None:
+        Test.begin()
+
+
 def set_timer(item: pytest.Item, seconds: float) -> None:
     """From now on the test has so many seconds, its fixtures included; on a busy machine more."""
+    Test.begin = functools.partial(set_timer, item, seconds)
     attempts, began = 0, time.monotonic()
     LAG.begin()
 
@@ -122,5 +135,6 @@ def set_timer(item: pytest.Item, seconds: float) -> None:
 def cancel_timer() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    Test.begin = None
     for loop in LOOPS:
         loop.late = ""

@@ -1,0 +1,85 @@
+"""A test is run once more where the machine stood still, and for nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).parents[1]
+TESTS = """
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import pytest
+
+TRIES = []
+
+def stand_still():
+    me = os.getpid()
+    code = f"import os, time; os.kill({me}, 19); time.sleep(1.6); os.kill({me}, 18)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+@pytest.fixture
+async def kept():
+    yield TRIES
+    TRIES.append("end")
+
+@pytest.mark.timeout(5)
+async def test_fails_while_all_stands_still(kept):
+    TRIES.append("try")
+    if TRIES.count("try") == 1:
+        await asyncio.sleep(0.3)
+        stand_still()
+        await asyncio.sleep(0.3)
+    assert TRIES == ["try", "end", "try"]
+
+async def test_fails_each_time():
+    stand_still()
+    await asyncio.sleep(0.3)
+    assert False, "it is wrong"
+
+async def test_holds_its_loop():
+    TRIES.append("held")
+    end = time.monotonic() + 1.6
+    while time.monotonic() < end:
+        pass
+    await asyncio.sleep(0.1)
+    assert TRIES.count("held") == 2
+
+def test_fails_alone():
+    TRIES.append("alone")
+    assert TRIES.count("alone") == 2
+"""
+
+
+def test_a_test_is_run_again_only_where_all_stood_still(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "setup.cfg").write_text(
+        "[tool:pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = session\n"
+        "asyncio_default_test_loop_scope = session\naddopts = -p no:cacheprovider\n"
+    )
+    (tmp_path / "test_still.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-rA", "-c", "setup.cfg"]
+    ran = subprocess.run(
+        [*command, f"--rootdir={tmp_path}"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(TOP), "PATH": os.defpath, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    said = ran.stdout + ran.stderr
+    assert "3 failed, 1 passed" in said, said
+    assert "PASSED test_still.py::test_fails_while_all_stands_still" in said
+    for name in ("fails_each_time", "holds_its_loop", "fails_alone"):
+        assert f"FAILED test_still.py::test_{name}" in said, said
+    again = said.partition("run again, for the machine stood still")[2].partition("=====")[2]
+    assert "test_still.py::test_fails_while_all_stands_still: 1." in again, said
+    assert "test_still.py::test_fails_each_time: 1." in again
+    assert "holds_its_loop" not in again.partition("short test summary")[0]
