@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from warmdesk.desk import Desk
-from warmdesk.realtime import feed
+from warmdesk.realtime import bus, feed, hub
 
 
 @pytest.fixture
 def no_checks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the bus and gaps tell the hub anything: checks do not come in between."""
+    """Only the bus and gaps tell the hub anything: checks do not come in between, and so nothing
+    may need one.
+    """
 
     async def never() -> None:
         pass
 
     monkeypatch.setattr(desk.hub, "check", never)
+    monkeypatch.setattr(hub, "FREEZE_SECONDS", math.inf)
+    monkeypatch.setattr(bus, "SILENCE_SECONDS", math.inf)
 
 
 @pytest.fixture

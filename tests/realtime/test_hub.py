@@ -192,8 +192,15 @@ async def test_what_never_happened_is_forgotten_though_events_go_on(
 
 @pytest.mark.usefixtures("at_peace")
 async def test_one_that_was_read_for_nothing_teaches_though_another_came_in_time(
-    board: Board, desk: Desk, alice: Person, post: Post, reads: list[int], no_checks: None
+    board: Board,
+    desk: Desk,
+    alice: Person,
+    post: Post,
+    reads: list[int],
+    no_checks: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(hub, "ON_ITS_WAY_SECONDS", 6.0)  # later than that teaches nothing
     async with opened(alice) as (wire, hello):
         await tell(desk, project_channel(board.id), 4)
         post.deliver(1)

@@ -43,6 +43,12 @@ Texts = st.text(
 )
 
 
+@pytest.fixture(autouse=True)
+def only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's own job makes no grams meanwhile."""
+    monkeypatch.setattr(Grams, "seconds", 3600.0)
+
+
 async def fill(connection: Any, board: Board, texts: list[tuple[str, str]]) -> None:
     await connection.execute(
         "insert into cards (project_id, column_id, title, description, position, card_number)"

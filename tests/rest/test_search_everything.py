@@ -31,6 +31,12 @@ Texts = st.text(
 )
 
 
+@pytest.fixture(autouse=True)
+def only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's own job makes no grams meanwhile."""
+    monkeypatch.setattr(Grams, "seconds", 3600.0)
+
+
 async def find(person: Person, q: str, **other: Any) -> list[Any]:
     query = "".join(f"&{name}={value}" for name, value in other.items())
     found: list[Any] = await person.get(f"/search?q={quote(q)}{query}")

@@ -306,10 +306,9 @@ async def key_of(connection: Any, user_id: int) -> str:
 
 
 async def test_settings_cost_a_request_no_statement(
-    root: Person, alice: Person, monkeypatch: pytest.MonkeyPatch
+    root: Person, alice: Person, monkeypatch: pytest.MonkeyPatch, eventually: Wait
 ) -> None:
     """Also the one after a change: they are read when the news comes."""
-    await root.put(PLACE, {"company_name": "Wonderland"})
     asked = []
     real = sql.settings.all
 
@@ -318,6 +317,9 @@ async def test_settings_cost_a_request_no_statement(
         return await real(*args, **options)
 
     monkeypatch.setattr(sql.settings, "all", counted)
+    await root.put(PLACE, {"company_name": "Wonderland"})
+    await eventually(lambda: len(asked) == 3)  # twice by the change, and by the news of it
+    asked.clear()
     for _ in range(3):
         await root.get(PLACE)
         await alice.get("/users/me")

@@ -182,7 +182,10 @@ async def test_messages_of_sockets_have_the_same_share_and_keep_their_order(
                 opening.create_task(follow(message_id))
 
             async def stand() -> bool:
-                return await waiting(watcher) == SHARE and len(desk.writes._waiting[alice.id]) == 6
+                return (
+                    await waiting(watcher) == SHARE
+                    and len(desk.writes._waiting.get(alice.id, ())) == 6
+                )
 
             await eventually(stand)
         gate.set()

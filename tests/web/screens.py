@@ -51,8 +51,8 @@ SCREENS = {
     "search": Screen("/search?q=calendar", ".search-found"),
     "search of nothing": Screen("/search", ".search h2"),
     "time": Screen("/time", ".time-day"),
-    "week": Screen("/time/week", ".time-sheet"),
-    "report": Screen("/time/report", ".time-groups"),
+    "week": Screen("/time/week?date=2026-04-08", ".time-sheet"),
+    "report": Screen("/time/report?from=2026-04-01&to=2026-04-30", ".time-groups"),
     "profile": Screen("/me", ".me form"),
     "look": Screen("/me/appearance", ".me-option"),
     "notify": Screen("/me/notifications", ".me select"),
@@ -123,7 +123,8 @@ async def home(given: dict[str, Any], settings: Settings) -> AsyncIterator[House
         topics = await owner.get(f"/projects/{slug}/topics")
         talks = await owner.get("/conversations")
         invitation = await owner.post(f"/projects/{slug}/invitations", {"role": "member"})
-        await owner.post("/time-entries", {"minutes": 75, "project": slug, "note": "Shelves"})
+        entry = {"minutes": 75, "project": slug, "note": "Shelves", "date": "2026-04-08"}
+        await owner.post("/time-entries", entry)
         gone = await owner.post(f"/projects/{slug}/columns/{fullest['column_id']}/cards", GONE)
         await owner.delete(f"/projects/{slug}/cards/{gone['id']}")
         await owner.close()

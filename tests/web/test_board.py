@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
 from tests.person import Person
-from tests.web.conftest import Visit, Visitor, module
+from tests.web.conftest import PATIENCE, Visit, Visitor, module
 
 COLUMNS = ("Backlog", "In Progress", "Review", "Done")
 
@@ -335,7 +335,11 @@ async def test_a_swipe_scrolls(board: Board, visit: Visit) -> None:
         touch("touchEnd", x, y),
     )
 
-    assert await at_rest(column(page, "Backlog").locator("ul")) > 50
+    list_ = column(page, "Backlog").locator("ul")
+    await page.wait_for_function(
+        "list => list.scrollTop > 50", arg=await list_.element_handle(), timeout=PATIENCE
+    )
+    assert await at_rest(list_) > 50
     await expect(page.locator(".ghost, .dragging")).to_have_count(0)
 
 
@@ -475,6 +479,7 @@ async def test_columns_come_change_move_and_go(olga: Person, board: Board, visit
     await page.get_by_role("dialog").get_by_label("Limit").fill("3")
     await page.get_by_role("button", name="Save").click()
     await heads(*COLUMNS, "Ideas")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
     await drag_column(page, "Ideas", "Backlog")
     await heads("Ideas", *COLUMNS)
     await page.get_by_role("button", name="Menu of Ideas").click()
@@ -524,6 +529,7 @@ async def test_keys_are_helped_with_and_letters_can_be_turned_off(
     await page.get_by_role("button", name="Help and keys").click()
     await help_.get_by_label("Single letters do something").check()
     await page.keyboard.press("Escape")
+    await expect(help_).to_have_count(0)
     await link(page, "One").focus()
     await page.keyboard.press("c")
     await expect(tile(page, "One")).to_have_class(re.compile("closed"))
@@ -594,7 +600,7 @@ async def test_what_others_do_is_rendered_in_the_frame_that_takes_it_in(
     (card,) = await cards(board, "Before")
     page = (await visit("bob", "/p/demo")).page
     await expect(link(page, "Before")).to_be_visible()
-    await page.wait_for_load_state("networkidle")
+    await renders_so_far(page)  # what a new socket is told of other projects has come
     rendered = asyncio.ensure_future(page.evaluate(SHOWN_WITH))
     while not await page.evaluate("() => window.watching"):
         await asyncio.sleep(0.01)

@@ -270,6 +270,7 @@ async def test_a_step_that_is_told_before_its_answer_is_there_once(
 
     await page.route("**/checklist", late)
     await page.get_by_role("button", name="Add a checklist").click()
+    await expect(by_label(page, "New step")).to_be_focused()
     await page.keyboard.type("Oil")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("checkbox", name="Oil", disabled=False)).to_be_visible()
@@ -376,7 +377,7 @@ async def test_more_cards_than_one_request_takes_are_changed_together(
     async def all_closed() -> bool:
         return not await alice.get(f"{board.path}/cards?closed=false&limit=1")
 
-    await eventually(all_closed)
+    await eventually(all_closed, limit=30)
 
 
 # Refused, and written again
