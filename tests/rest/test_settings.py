@@ -318,7 +318,8 @@ async def test_settings_cost_a_request_no_statement(
 
     monkeypatch.setattr(sql.settings, "all", counted)
     await root.put(PLACE, {"company_name": "Wonderland"})
-    await eventually(lambda: len(asked) == 3)  # twice by the change, and by the news of it
+    # Twice by the change, once by its request, and once by the news of it.
+    await eventually(lambda: len(asked) == 4)
     asked.clear()
     for _ in range(3):
         await root.get(PLACE)
