@@ -293,6 +293,48 @@ async def test_presence_is_frozen_while_redis_is_away_and_right_again_afterwards
         assert sorted(changes(viewer)[2:]) == [("leave", 2), ("leave", 3)]
 
 
+async def test_a_call_that_fails_alone_keeps_nobody_shown(
+    board: Board, desk: Desk, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = desk.presence.leases._script
+    failed = asyncio.Event()
+
+    async def fails_once(**given: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            return await away()
+        return await script(**given)
+
+    async with here(bob) as viewer:
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+            monkeypatch.setattr(desk.presence.leases, "_script", fails_once)
+            await asyncio.wait_for(failed.wait(), 3 * leases_module.TURN_SECONDS)
+        leave = await viewer.next("presence.leave", limit=DELAY + leases_module.TURN_SECONDS)
+        assert leave["payload"] == {"user_id": alice.id}
+
+
+async def test_whoever_comes_and_goes_while_a_call_fails_leaves_no_ghost(
+    board: Board, desk: Desk, alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lease was taken, so none runs out, and nothing changes in Redis."""
+    script = desk.presence.leases._script
+
+    async def without_alice(*, args: list[bytes]) -> Any:
+        if any(alice.id in room["renew"] for room in orjson.loads(args[0])["rooms"]):
+            return await away()
+        return await script(args=args)
+
+    async with here(bob) as viewer:
+        await asyncio.sleep(2 * leases_module.TURN_SECONDS)
+        monkeypatch.setattr(desk.presence.leases, "_script", without_alice)
+        async with here(alice):
+            await viewer.next("presence.join", limit=SOON)
+        monkeypatch.setattr(desk.presence.leases, "_script", script)
+        leave = await viewer.next("presence.leave", limit=DELAY + 2 * leases_module.TURN_SECONDS)
+        assert leave["payload"] == {"user_id": alice.id}
+
+
 async def many(desk: Desk, connection: Any, project_id: int, count: int) -> list[int]:
     """Members without faces."""
     rows = await connection.fetch(

@@ -36,6 +36,15 @@ ONLINE = "online"
 Request = dict[str, Any]
 
 
+def doubt_seconds() -> float:
+    """The longest that Redis may be silent to a process without a doubt. Whoever lives had renewed
+    at most so long before that a turn was late; until the next answer the lease lasts, with a pause
+    to spare.
+    """
+    spare = LEASE_SECONDS - TURN_SECONDS - LEAP_SECONDS - AGAIN_SECONDS
+    return max(TURN_SECONDS + AGAIN_SECONDS, spare)
+
+
 class LeaseAnswer(NamedTuple):
     """The answer of Redis: for each room of the requests; and signs that leases are doubtful.
 

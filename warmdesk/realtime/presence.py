@@ -11,8 +11,10 @@ a lost signal, or an announcer that died, leaves no ghost.
 
 No leave is sent for the length of one lease when leases may have run out or vanished though their
 processes live: Redis was away, is another one than before (restarted, flushed, a promoted replica),
-its clock leapt, or this process slept. A process that has just begun cannot know: it waits for a
-moment when others are late. Presence is frozen rather than wrong.
+its clock leapt, or this process slept. A call that fails alone is no sign of it: leaves come from
+answers only, and where one comes soon after another all others have renewed their leases in time,
+too. A process that has just begun cannot know: it waits for a moment when others are late. Presence
+is frozen rather than wrong.
 
 Joins and leaves are signals, collected for a fifth of a second: 2,000 people who reopen one board
 cost 2,000 writes and not 2,000 × 2,000. A connection gets the changes since its own list was made,
@@ -65,6 +67,7 @@ class Presence:
         self.bus = bus
         self.leave_delay = leases.leave_delay
         self._frozen_until = 0.0
+        self._answered_at = time.monotonic()
         self._lowered: dict[str, dict[int, float]] = {}
         self._coming: dict[str, Counter[int]] = {}
         self._joining: dict[str, set[int]] = {}
@@ -208,7 +211,6 @@ class Presence:
             try:
                 await self._turn()
             except (*REDIS_AWAY, *DATABASE_AWAY) as error:
-                self.freeze()
                 self._doubt(error)
                 failed = True
             else:
@@ -279,10 +281,8 @@ class Presence:
             self._looking.add(room.channel)
             await asyncio.shield(self._soon())
             return
-        try:
+        with suppress(*REDIS_AWAY, *DATABASE_AWAY):
             await self._turn()
-        except (*REDIS_AWAY, *DATABASE_AWAY):
-            self.freeze()
 
     def _soon(self) -> asyncio.Task[None]:
         """The next turn for newcomers and for rooms to look at. It takes all that is asked for
@@ -303,8 +303,10 @@ class Presence:
                 answers = await self._ask(only, looking=looking)
             await self._compare(answers)
         except (*REDIS_AWAY, *DATABASE_AWAY) as error:
-            self.freeze()
             self._doubt(error)
+            for channel in joining:
+                if (room := self.hub.rooms.get(channel)) is not None:
+                    room.presence.version = -1  # it may show newcomers who took no lease
         for channel in joining:
             self.bus.hint(channel, HINT)
 
@@ -389,6 +391,10 @@ class Presence:
 
     def _note(self, answer: LeaseAnswer) -> None:
         """Freeze presence when leases are doubtful."""
+        now = time.monotonic()
+        if now - self._answered_at > leases.doubt_seconds():
+            self.freeze()
+        self._answered_at = now
         if answer.leapt:
             self.freeze()
             log.warning("presence.clock_leapt seconds=%.1f", answer.leapt)
@@ -431,11 +437,15 @@ class Presence:
         for user_id, ref in refs.items():
             if user_id not in presence.present:
                 self._tell(room, "join", user_id, ref)
+        kept = False
         for user_id in [u for u in presence.present if u not in there]:
-            if not frozen and not self._is_here(room.channel, user_id):
+            if frozen or self._is_here(room.channel, user_id):
+                kept = True
+            else:
                 self._tell(room, "leave", user_id)
                 PRESENCE_CORRECTIONS.inc()
-        presence.version = -1 if frozen else seen["version"]
+        # Who is shown without a lease is looked for again, though nothing changes in Redis.
+        presence.version = -1 if frozen or kept else seen["version"]
 
     # People
 
