@@ -2,7 +2,7 @@
 
 The server gives what it does seconds: a read has two, a change four and a half, a lock one. Where
 the machine stands still for longer they end, whatever a test waits for, and its failure shows
-nothing. One that fails once more counts.
+nothing. One that fails once more has failed.
 
 How long all stood still is measured by a thread, so that a server or a test that holds its loop is
 not excused.

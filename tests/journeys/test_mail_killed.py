@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,10 @@ from tests.conftest import until
 from tests.journeys.conftest import Start
 from tests.journeys.running import is_gone
 from tests.postbox import WAITING, Postbox, postbox
+from warmdesk.jobs.mail import LEASE
+
+MEANWHILE = timedelta(seconds=0.2)
+"""Longer than a worker needs to die, shorter than the next one to begin."""
 
 
 def has_begun(box: Postbox, number: int) -> bool:
@@ -38,10 +43,14 @@ async def test_each_mail_arrives_though_workers_are_killed(
         for nth in range(1, kills + 1):
             await until(partial(has_begun, box, nth * step), limit=30)
             (worker,) = server.workers()
+            killed_at = await connection.fetchval("select clock_timestamp()")
             os.kill(worker, signal.SIGKILL)
             await until(partial(is_gone, worker))
-            # As if the lease of what it was sending were over.
-            await connection.execute("update mails set due_at = clock_timestamp()")
+            # As if the lease of what it was sending were over; not that of the next worker.
+            await connection.execute(
+                "update mails set due_at = clock_timestamp() where due_at <= $1",
+                killed_at + LEASE + MEANWHILE,
+            )
         await until(lambda: connection.fetchval("select count(*) = 0 from mails"), limit=60)
         arrived = Counter(letter.to[0] for letter in box.letters)
     assert len(arrived) == number

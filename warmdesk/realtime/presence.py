@@ -67,7 +67,7 @@ class Presence:
         self.bus = bus
         self.leave_delay = leases.leave_delay
         self._frozen_until = 0.0
-        self._answered_at = time.monotonic()
+        self._answered_at = float("inf")
         self._lowered: dict[str, dict[int, float]] = {}
         self._coming: dict[str, Counter[int]] = {}
         self._joining: dict[str, set[int]] = {}
