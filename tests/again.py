@@ -20,7 +20,7 @@ from _pytest.runner import runtestprotocol
 from tests import deadline
 
 TICK = 0.1
-STOOD = 1.0
+STOOD = 0.5
 """Seconds for which nothing ran here."""
 PROPERTY = "again"
 

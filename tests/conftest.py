@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import hypothesis
 import pytest
 import redis.asyncio
 from aiohttp import web
@@ -63,11 +62,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # An example that the machine keeps waiting is not a slow one.
-    hypothesis.settings.register_profile(
-        "warmdesk", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
-    hypothesis.settings.load_profile("warmdesk")
     for line in (
         "settings(**changes): settings of this test's server",
         "long: takes more than 15 seconds; left out but with --long, or when its file is named",

@@ -7,10 +7,7 @@ machine stood still does not count. A bound that a document promises is asserted
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 TICK = 0.02
 HOPS = 6
@@ -50,29 +47,3 @@ def allows(seconds: float, *, hops: int = HOPS) -> float:
 def here(seconds: float) -> float:
     """The same of a server in this process: who asks and who answers are woken by one loop."""
     return allows(seconds, hops=2)
-
-
-@asynccontextmanager
-async def timeout(seconds: float) -> AsyncIterator[None]:
-    """``asyncio.timeout`` for what only must not last for ever: on a busy machine it is so much
-    longer, and by what this process was kept from running.
-    """
-    loop = asyncio.get_running_loop()
-    began, stood = loop.time(), LAG.total
-    timer: asyncio.TimerHandle | None = None
-    async with asyncio.timeout(None) as scope:
-
-        def ring() -> None:
-            nonlocal timer
-            left = began + seconds * stretch() + LAG.total - stood - loop.time()
-            if left > 0:
-                timer = loop.call_later(left, ring)
-            else:
-                scope.reschedule(loop.time())
-
-        ring()
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()

@@ -60,7 +60,7 @@ class Ear:
     async def next(self, type: str | None = None, *, limit: float = LIMIT) -> dict[str, Any]:
         """The next frame, or the next of this type (those before it are passed over)."""
         try:
-            async with pace.timeout(limit), self._news:
+            async with asyncio.timeout(limit * pace.stretch()), self._news:
                 while True:
                     while self._read < len(self.frames):
                         frame = self.frames[self._read]
@@ -90,8 +90,7 @@ class Ear:
 
     async def closed(self, *, limit: float = LIMIT) -> int | None:
         """The code that the server ends it with."""
-        async with pace.timeout(limit):
-            await asyncio.shield(self._task)
+        await asyncio.wait_for(asyncio.shield(self._task), limit * pace.stretch())
         return self.end
 
     async def _stop(self) -> None:
@@ -134,7 +133,7 @@ class Wire(Ear):
         self._settled += 1
         name = f"settle-{self._settled}"
         await self.send("ping", id=name)
-        async with pace.timeout(LIMIT), self._news:
+        async with asyncio.timeout(LIMIT * pace.stretch()), self._news:
             await self._news.wait_for(lambda: any(f.get("id") == name for f in self.frames))
 
     async def close(self) -> None:
@@ -203,12 +202,6 @@ class Stream(Ear):
         await self._stop()
 
 
-STOOD = 1.0
-"""Seconds for which the machine stood still while something was read: the server may have taken
-them for its own, and the read for one that is too long.
-"""
-
-
 class Refusal(Exception):
     """A stream was refused: the answer's status and body."""
 
@@ -252,10 +245,7 @@ class Person:
 
     async def _checked(self, method: str, path: str, body: Any, options: dict[str, Any]) -> Any:
         status = options.pop("status", SUCCESS[method])
-        stood = pace.LAG.total
         answer = await self.request(method, path, body, **options)
-        if method == "GET" and answer.status == 503 != status and pace.LAG.total - stood > STOOD:
-            answer = await self.request(method, path, body, **options)
         check_answer(method, path, answer.status, answer.body)
         said = f"{self.username}: {method} {path} gave {answer.status}, not {status}: {answer.body}"
         assert answer.status == status, said

@@ -61,7 +61,7 @@ class Receiver:
     async def until(self, enough: Callable[[list[Came]], Any], limit: float = 10.0) -> list[Came]:
         """What came, as soon as it is enough."""
         try:
-            async with pace.timeout(limit), self.news:
+            async with asyncio.timeout(limit * pace.stretch()), self.news:
                 await self.news.wait_for(lambda: enough(self.came))
         except TimeoutError:
             raise AssertionError(f"only {[each.id for each in self.came]} came") from None

@@ -560,8 +560,7 @@ class Mirror:
         self._waiting.append(waiting)
         self._wake()
         try:
-            async with pace.timeout(limit):
-                await waiting[1]
+            await asyncio.wait_for(waiting[1], limit * pace.stretch())
         except TimeoutError:
             raise AssertionError(f"the mirror stands at {self.state.seq}, not at {seq}") from None
         finally:

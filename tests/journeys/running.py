@@ -34,9 +34,9 @@ PROGRAM = ("-m", "warmdesk")
 
 async def until(condition: Callable[[], Any], *, within: float, what: str = "") -> Any:
     """The condition's first true answer, awaited when it can be. On a busy machine `within` is so
-    much longer, and by what this process was kept from running.
+    much longer.
     """
-    began, stood = time.monotonic(), pace.LAG.total
+    began = time.monotonic()
     while True:
         answer = condition()
         if asyncio.iscoroutine(answer):
@@ -44,7 +44,7 @@ async def until(condition: Callable[[], Any], *, within: float, what: str = "") 
         if answer:
             return answer
         waited = time.monotonic() - began
-        if waited > within * pace.stretch() + pace.LAG.total - stood:
+        if waited > within * pace.stretch():
             raise AssertionError(f"not within {waited:.1f} s: {what}")
         await asyncio.sleep(0.02)
 

@@ -7,7 +7,6 @@ import re
 
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests import pace
 from tests.conftest import Board, Wait
 from tests.person import Person
 from tests.web.conftest import Visit, by_label
@@ -198,7 +197,7 @@ async def test_what_is_typed_while_a_title_is_saved_follows_it(
 
 async def shows_title(alice: Person, board: Board, title: str) -> None:
     """The card comes to have this title."""
-    async with pace.timeout(20):
+    async with asyncio.timeout(20):
         while (await alice.get(f"{board.path}/cards/DEMO-1"))["title"] != title:
             await asyncio.sleep(0.05)
 

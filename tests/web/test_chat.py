@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from tests import pace
 from tests.conftest import Board
 from tests.person import Person
 from tests.web.conftest import Visit
@@ -184,7 +183,7 @@ async def test_unread_messages_are_marked_and_read(
     page = visitor.page
     await expect(page.locator(".talk-new")).to_be_visible()
     await expect(row(page, "fresh news")).to_be_visible()
-    async with pace.timeout(10):
+    async with asyncio.timeout(10):
         while (await alice.get(board.path))["unread_count"]:
             await asyncio.sleep(0.05)
 

@@ -377,7 +377,7 @@ async def test_more_cards_than_one_request_takes_are_changed_together(
     async def all_closed() -> bool:
         return not await alice.get(f"{board.path}/cards?closed=false&limit=1")
 
-    await eventually(all_closed, limit=30)
+    await eventually(all_closed)
 
 
 # Refused, and written again

@@ -11,9 +11,9 @@ No client keeps others from signing in. The queue is fair (round-robin by networ
 by address, within an address first come, first served), and a network that had no turn yet goes
 before those that had one (new flows before old ones, as in FQ-CoDel, RFC 8290): a newcomer waits
 for the hash that is under way, however much one other network has waiting, and for one hash of each
-other newcomer. Few hashes of one address may wait, and when a queue is full
-the network that has most in it yields one. Addresses from which the account was signed in to lately
-have a queue and a thread of their own.
+other newcomer. Few hashes of one address may wait, and when a queue is full the network that has
+most in it yields one. Addresses from which the account was signed in to lately have a queue and a
+thread of their own.
 """
 
 from __future__ import annotations
