@@ -5,24 +5,21 @@ the machine stands still for longer they end, whatever a test waits for, and its
 nothing. One that fails once more has failed.
 
 How long all stood still is measured by a thread, so that a server or a test that holds its loop is
-not excused.
+not excused. The rest is pytest-rerunfailures'.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from tests import deadline
 
 TICK = 0.1
 STOOD = 0.5
 """Seconds for which nothing ran here."""
-PROPERTY = "again"
 
 
 class Pulse(threading.Thread):
@@ -33,6 +30,9 @@ class Pulse(threading.Thread):
         self.worst = 0.0
 
     def begin(self) -> None:
+        """A test begins."""
+        if not self.is_alive():
+            self.start()
         self.worst = 0.0
 
     def run(self) -> None:
@@ -45,40 +45,12 @@ class Pulse(threading.Thread):
 PULSE = Pulse()
 
 
-def run(item: pytest.Item, following: pytest.Item | None) -> None:
-    """Run a test, once more if it has to be, and report it."""
-    if not PULSE.is_alive():
-        PULSE.start()
-    where = {"nodeid": item.nodeid, "location": item.location}
-    item.ihook.pytest_runtest_logstart(**where)
-    PULSE.begin()
-    reports = runtestprotocol(item, log=False, nextitem=following)
-    if PULSE.worst >= STOOD and any(report.failed for report in reports):
-        reason = f"{PULSE.worst:.1f} s without a core; {first_failure(reports)}"
-        deadline.begin_again()
-        item._initrequest()  # type: ignore[attr-defined]
-        reports = runtestprotocol(item, log=False, nextitem=following)
-        for report in reports:
-            report.user_properties.append((PROPERTY, reason))
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(**where)
+def excused() -> bool:
+    """Whether the test that failed is run once more; then it has all its time again."""
+    if PULSE.worst < STOOD:
+        return False
+    deadline.begin_again()
+    return True
 
 
-def first_failure(reports: Iterable[pytest.TestReport]) -> str:
-    """The last line of what the first attempt failed with."""
-    failed = next(report for report in reports if report.failed)
-    lines = failed.longreprtext.strip().splitlines() or [""]
-    told = [line for line in lines if line.startswith("E ")] or lines[-1:]
-    return told[0].removeprefix("E").strip()[:200]
-
-
-def said(reports: Iterable[pytest.TestReport]) -> list[str]:
-    """A line for each test that was run twice."""
-    found = {
-        report.nodeid: reason
-        for report in reports
-        for name, reason in report.user_properties
-        if name == PROPERTY
-    }
-    return [f"{name}: {reason}" for name, reason in sorted(found.items())]
+ONCE_MORE = pytest.mark.flaky(reruns=1, condition=excused)

@@ -71,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(again.ONCE_MORE)
     if config.getoption("long"):
         return
     named = {Path(each.partition("::")[0]).resolve() for each in config.args}
@@ -87,20 +89,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     return {"uvloop": deadline.new_loop}
 
 
-@pytest.hookimpl
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    again.run(item, nextitem)
-    return True
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Which tests were run twice, and why."""
-    kinds = ("passed", "failed", "error", "skipped")
-    reports = [report for kind in kinds for report in terminalreporter.stats.get(kind, [])]
-    if lines := again.said(reports):
-        terminalreporter.section("run again, for the machine stood still")
-        for line in lines:
-            terminalreporter.write_line(line)
+def pytest_runtest_logstart() -> None:
+    """In each process that runs tests, before each attempt."""
+    again.PULSE.begin()
 
 
 @pytest.hookimpl(tryfirst=True)
