@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-TOP = Path(__file__).parents[1]
+from tests.test_deadline import ran
+
 TESTS = """
 import asyncio
 import os
@@ -58,27 +56,11 @@ def test_fails_alone():
 
 
 def test_a_test_is_run_again_only_where_all_stood_still(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
-    (tmp_path / "setup.cfg").write_text(
-        "[tool:pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = session\n"
-        "asyncio_default_test_loop_scope = session\naddopts = -p no:cacheprovider\n"
-    )
-    (tmp_path / "test_still.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-n", "1", "-rAR", "-c", "setup.cfg"]
-    ran = subprocess.run(
-        [*command, f"--rootdir={tmp_path}"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(TOP), "PATH": os.defpath, "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    said = ran.stdout + ran.stderr
+    said = ran(tmp_path, TESTS)
     assert "3 failed, 1 passed, 2 rerun" in said, said
-    assert "PASSED test_still.py::test_fails_while_all_stands_still" in said
+    assert "PASSED test_them.py::test_fails_while_all_stands_still" in said
     for name in ("fails_each_time", "holds_its_loop", "fails_alone"):
-        assert f"FAILED test_still.py::test_{name}" in said, said
-    assert "RERUN test_still.py::test_fails_while_all_stands_still" in said
-    assert "RERUN test_still.py::test_fails_each_time" in said
-    assert said.count("RERUN test_still.py") == 2
+        assert f"FAILED test_them.py::test_{name}" in said, said
+    assert "RERUN test_them.py::test_fails_while_all_stands_still" in said
+    assert "RERUN test_them.py::test_fails_each_time" in said
+    assert said.count("RERUN test_them.py") == 2

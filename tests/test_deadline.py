@@ -69,26 +69,31 @@ async def test_comes_after():
 """
 
 
-def test_a_test_that_runs_out_of_time_fails_and_the_next_one_runs(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "setup.cfg").write_text(SETUP)
-    (tmp_path / "test_late.py").write_text(TESTS)
+def ran(directory: Path, tests: str) -> str:
+    """What a run of these tests said, with the hooks of all tests, in a worker."""
+    (directory / "conftest.py").write_text(CONFTEST)
+    (directory / "setup.cfg").write_text(SETUP)
+    (directory / "test_them.py").write_text(tests)
     # Wide, or the sentences of failures are cut.
-    command = [sys.executable, "-m", "pytest", "-n", "1", "-rA", "-c", "setup.cfg"]
-    ran = subprocess.run(
-        [*command, f"--rootdir={tmp_path}"],
-        cwd=tmp_path,
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-rAR", "-c", "setup.cfg"]
+    run = subprocess.run(
+        [*command, f"--rootdir={directory}"],
+        cwd=directory,
         env={"PYTHONPATH": str(TOP), "PATH": os.defpath, "COLUMNS": "300"},
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    said = ran.stdout + ran.stderr
+    return run.stdout + run.stderr
+
+
+def test_a_test_that_runs_out_of_time_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    said = ran(tmp_path, TESTS)
     for name in ("waits", "waits_for_a_task", "blocks"):
-        test = f"test_late.py::test_{name}"
+        test = f"test_them.py::test_{name}"
         assert f"FAILED {test} - Failed: {test}: it had 0.5 s, and" in said, said
-    assert "ERROR test_late.py::test_has_a_fixture_that_waits - Failed" in said
-    assert "ERROR test_late.py::test_has_a_fixture_that_never_ends - Failed" in said
-    assert "PASSED test_late.py::test_comes_after" in said
+    assert "ERROR test_them.py::test_has_a_fixture_that_waits - Failed" in said
+    assert "ERROR test_them.py::test_has_a_fixture_that_never_ends - Failed" in said
+    assert "PASSED test_them.py::test_comes_after" in said
     assert "3 failed, 2 passed, 2 errors" in said
