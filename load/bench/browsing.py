@@ -48,8 +48,8 @@ from warmdesk.auth.passwords import hash_password
 COLUMNS = 10
 SMALL, LARGE = 50, 500
 """Cards of a column."""
-WINDOW = 60
-"""So many of them stand in the page."""
+WINDOW, FEWEST = 30, 22
+"""So many of them stand in the page at first, and at least."""
 KNOWN = 400
 """The page asks for 500 of a column at first; where moves made it longer it has those that follow
 only when they are wanted.
@@ -84,7 +84,7 @@ KNOWS = f"""async (slug) => {{
   const columns = store.shown().columns.map(({{ cards }}) =>
     cards.slice(0, {KNOWN}).map(({{ id, version, title }}) => [id, version, title]));
   const shown = [...document.querySelectorAll("section.column")].map((column) =>
-    [...column.querySelectorAll(".tile")].map((tile) => tile.dataset.card).slice(0, {WINDOW}));
+    [...column.querySelectorAll(".tile")].map((tile) => tile.dataset.card).slice(0, {FEWEST}));
   return [feed.seq, columns, shown];
 }}"""
 ELEMENTS = "() => document.querySelectorAll('*').length"
@@ -467,7 +467,7 @@ async def is_current(on: Desk, slug: str, tab: Tab, name: str) -> None:
         [[card["id"], card["version"], card["title"]] for card in column["cards"][:KNOWN]]
         for column in shown["columns"]
     ]
-    in_sight = [[str(id_) for id_, *_ in column[:WINDOW]] for column in wanted]
+    in_sight = [[str(id_) for id_, *_ in column[:FEWEST]] for column in wanted]
     current = False
     while not current and time.monotonic() < end:
         current = await tab.ask(KNOWS, slug) == [shown["seq"], wanted, in_sight]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from tests.conftest import Board
@@ -308,7 +309,7 @@ async def test_a_card_goes_by_a_finger(alice: Person, board: Board, visit: Visit
 
 async def test_a_column_is_laid_out_whole_but_a_long_one(board: Board, visit: Visit) -> None:
     """What is out of sight costs less while the page is busy, and more with each change after."""
-    await cards(board, *(f"Card {number}" for number in range(70)))
+    await cards(board, *(f"Card {number}" for number in range(55)))
     page = (await visit("alice", "/p/demo")).page
     settled = page.locator(".column-cards.settled")
     await expect(settled).to_have_count(4)
@@ -316,7 +317,7 @@ async def test_a_column_is_laid_out_whole_but_a_long_one(board: Board, visit: Vi
     shown = "(tile) => getComputedStyle(tile).contentVisibility"
     assert await far.evaluate(shown) == "visible"
     await column(page, "Backlog").locator(".tile").last.scroll_into_view_if_needed()
-    await expect(column(page, "Backlog").locator(".tile")).to_have_count(70)
+    await expect(column(page, "Backlog").locator(".tile")).to_have_count(55)
     await expect(settled).to_have_count(3)
     assert await far.evaluate(shown) == "auto"
 
@@ -560,10 +561,12 @@ async def renders_so_far(page: Page) -> int:
     return now
 
 
+@pytest.mark.parametrize("count", [12, 45])
 async def test_what_others_do_renders_what_it_changes_and_no_more(
-    alice: Person, board: Board, visit: Visit
+    alice: Person, board: Board, visit: Visit, count: int
 ) -> None:
-    made = await cards(board, *(f"Card {number}" for number in range(12)))
+    """Also where more stand in a column than in the page: none comes for the one that goes."""
+    made = await cards(board, *(f"Card {number}" for number in range(count)))
     page = (await visit("bob", "/p/demo")).page
     await expect(link(page, "Card 11")).to_be_visible()
     await expect(page.locator(".pile").first).to_be_visible()
@@ -582,6 +585,25 @@ async def test_what_others_do_renders_what_it_changes_and_no_more(
     await alice.put(f"{board.path}/cards/{made[3]['id']}", {"title": "Another"})
     await expect(link(page, "Another")).to_be_visible()
     assert await page.evaluate(RENDERS) - before == 1
+
+
+HEIGHTS = """() => {
+  const list = document.querySelector(".column-cards");
+  return [list.clientHeight, list.scrollHeight];
+}"""
+
+
+@pytest.mark.parametrize("height", [900, 2880])
+async def test_a_column_fills_the_screen_twice_however_tall_it_is(
+    board: Board, visit: Visit, height: int
+) -> None:
+    await cards(board, *(f"Card {number}" for number in range(110)))
+    page = (await visit("bob", "/p/demo", height=height)).page
+    await expect(link(page, "Card 29")).to_be_attached()
+
+    seen, whole = await page.evaluate(HEIGHTS)
+    assert 2 * seen <= whole <= 3.5 * height
+    assert seen > height / 2
 
 
 SHOWN_WITH = f"""async () => {{

@@ -24,6 +24,8 @@ REQUESTS = 35
 
 COLUMNS = 10
 CARDS = 50
+SHOWN = 30
+"""So many cards of each stand in the page: what fills this screen twice."""
 
 
 async def furnish(board: Board, olga: Person, connection: Any) -> None:
@@ -63,7 +65,7 @@ async def test_the_first_board_stays_below_its_budgets(
         await page.goto(f"{visitor.url}/p/demo")
     await last.value
     await expect(page.locator("section.column")).to_have_count(COLUMNS)
-    await expect(page.locator(".tile")).to_have_count(COLUMNS * CARDS)
+    await expect(page.locator(".tile")).to_have_count(COLUMNS * SHOWN)
     await page.wait_for_load_state("networkidle")
     sent: Counter[str] = Counter()
     for each in asked:

@@ -42,8 +42,8 @@ ITEMS = 100
 SETTLED = 20.0
 FOLLOWED = 3.0
 """Seconds; promised is one while the bus is known to be down and two when it is not yet."""
-WINDOW = 60
-"""So many cards of a column stand in the page."""
+FEWEST = 22
+"""So many cards of a column stand in the page at least."""
 OWN = (
     *("my_role", "open_card_count", "starred", "unread_count", "mention_count"),
     *("last_read_message_id", "muted", "last_activity_at"),
@@ -179,8 +179,19 @@ async def equals(page: Page, slug: str, fetched: Any) -> None:
 
 async def shows_titles(page: Page, fetched: Any) -> None:
     """Until the columns in the page have the cards that were fetched, in order."""
-    wanted = [[card["title"] for card in each["cards"][:WINDOW]] for each in fetched["columns"]]
-    await becomes(lambda: page.evaluate(TITLES), wanted)
+    wanted = [[card["title"] for card in each["cards"]] for each in fetched["columns"]]
+
+    async def wrong() -> list[Any]:
+        columns = await page.evaluate(TITLES)
+        if len(columns) != len(wanted):
+            return list(columns)
+        return [
+            (shown, all_)
+            for shown, all_ in zip(columns, wanted, strict=True)
+            if shown != all_[: len(shown)] or len(shown) < min(FEWEST, len(all_))
+        ]
+
+    await becomes(wrong, [])
 
 
 async def shows_last(page: Page, said: list[Any]) -> None:

@@ -1,6 +1,6 @@
 /* A card as it lies on the board. */
 import { day, duration, today } from "./format.js";
-import { Avatar, Chip, Icon } from "./ui.js";
+import { Avatar, Chip } from "./ui.js";
 import { html, live } from "./view.js";
 import { t } from "./words.js";
 
@@ -20,7 +20,7 @@ export const urgency = (date, closed) => {
 
 /** A card's priority as a sign of four bars. */
 export const Priority = ({ level }) =>
-  PRIORITIES[level] ? html`<i class=${`prio p${PRIORITIES[level]}`} role="img" aria-label=${t(`card.priority_${level}`)} title=${t(`card.priority_${level}`)}><b /><b /><b /><b /></i>` : null;
+  PRIORITIES[level] ? html`<i class=${`prio p${PRIORITIES[level]}`} role="img" aria-label=${t(`card.priority_${level}`)} title=${t(`card.priority_${level}`)} />` : null;
 
 const Faces = ({ store, ids }) => {
   const people = ids.slice(0, FACES).map((id) => store.people.get(id));
@@ -52,11 +52,11 @@ export const Tile = live(({ store, id }) => {
     <div class="tile-facts"><span class="tile-key">${isNew ? t("board.making") : key}</span>
       <${Priority} level=${card.priority} />
       ${card.due_date && html`<time class=${`due ${late}`} datetime=${card.due_date}>${late === "late" && html`<span class="said">${t("card.overdue")}</span>`}${day(card.due_date)}</time>`}
-      ${card.has_description && html`<span title=${t("card.has_text")}><${Icon} name="text" /></span>`}
-      ${card.comment_count > 0 && html`<span class="tile-n" title=${t("card.n_comments", { n: card.comment_count })}><${Icon} name="chat" />${card.comment_count}</span>`}
-      ${card.checklist_total > 0 && html`<span class="tile-n" title=${t("card.checklist")}><${Icon} name="check" />${card.checklist_done ?? 0}/${card.checklist_total}</span>`}
-      ${card.attachment_count > 0 && html`<span class="tile-n" title=${t("card.n_files", { n: card.attachment_count })}><${Icon} name="attach" />${card.attachment_count}</span>`}
-      ${card.time_spent_minutes > 0 && html`<span class="tile-n" title=${t("card.time")}><${Icon} name="clock" />${duration(card.time_spent_minutes)}</span>`}
+      ${card.has_description && html`<i class="sign text" title=${t("card.has_text")} />`}
+      ${card.comment_count > 0 && html`<span class="tile-n" title=${t("card.n_comments", { n: card.comment_count })}><i class="sign chat" />${card.comment_count}</span>`}
+      ${card.checklist_total > 0 && html`<span class="tile-n" title=${t("card.checklist")}><i class="sign check" />${card.checklist_done ?? 0}/${card.checklist_total}</span>`}
+      ${card.attachment_count > 0 && html`<span class="tile-n" title=${t("card.n_files", { n: card.attachment_count })}><i class="sign attach" />${card.attachment_count}</span>`}
+      ${card.time_spent_minutes > 0 && html`<span class="tile-n" title=${t("card.time")}><i class="sign clock" />${duration(card.time_spent_minutes)}</span>`}
       ${card.tags.map((tag) => html`<span key=${tag} class=${tag.length > WORD ? "tile-tag long" : "tile-tag"}>#${tag}</span>`)}
       ${card.assignee_ids.length > 0 && html`<${Faces} store=${store} ids=${card.assignee_ids} />`}
     </div>

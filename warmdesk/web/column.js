@@ -1,14 +1,14 @@
 /* A column of the board: its head, the cards that stand in the page, and where new ones are written. */
 import { createCard } from "./actions.js";
 import { say } from "./announce.js";
-import { WINDOW } from "./board_column.js";
+import { SLACK, WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
 import { author, keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
 import { batch, effect, html, live, signal, withRender } from "./view.js";
 import { t } from "./words.js";
 
-const NEAR = 1500;
+const NEAR = 1000;
 const FRESH_MS = 1000;
 
 function sizeOf(column, store) {
@@ -21,10 +21,17 @@ function sizeOf(column, store) {
 
 function saySize({ element, size }) {
   const [shown, said] = element.children;
-  shown.textContent = size.shown;
-  said.textContent = size.said;
+  write(shown, size.shown);
+  write(said, size.said);
+  if (element.title === size.over) return;
   element.classList.toggle("over", !!size.over);
   element.title = size.over;
+}
+
+/** Text into an element that has nothing else; its node stays. */
+function write(element, text) {
+  if (element.firstChild) element.firstChild.data = text;
+  else element.textContent = text;
 }
 
 /** How many cards there are. Each move changes two of these: they are written without a render of their own. */
@@ -130,7 +137,7 @@ function settle() {
   const [cards] = fresh;
   if (!cards) return;
   fresh.delete(cards);
-  if (cards.n <= WINDOW) cards.list.classList.add("settled");
+  if (cards.n <= WINDOW + SLACK) cards.list.classList.add("settled");
   if (fresh.size) whenIdle(settle);
 }
 
@@ -139,7 +146,7 @@ const Cards = live(({ column, board }, self) => {
   const ids = column.window.value;
   self.n = ids.length;
   // A long one never is: each part that is scrolled to would be laid out at once.
-  if (self.n > WINDOW) self.list?.classList.remove("settled");
+  if (self.n > WINDOW + SLACK) self.list?.classList.remove("settled");
   const all = column.passed.value.length;
   const more = ids.length < all || column.next.value;
   const scrolled = (event) => {

@@ -20,7 +20,9 @@ export class BoardFocus {
   }
 
   tile(id) {
-    return this.root()?.querySelector(`[data-card="${id}"]`);
+    const { known } = this; // mostly it is asked for the same one
+    if (known?.isConnected && known.dataset.card === `${id}`) return known;
+    return (this.known = this.root()?.querySelector(`[data-card="${id}"]`));
   }
 
   /** The card of an element, or null. */

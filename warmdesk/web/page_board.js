@@ -122,7 +122,7 @@ export class Board {
   showCard(id) {
     const column = this.columnOf(id);
     const at = column?.passed.peek().indexOf(id) ?? -1;
-    if (at >= column?.grown.peek()) column.grown.value = at + 20;
+    if (at >= column?.window.peek().length) column.grown.value = at + 20;
   }
 
   chooseAll(columnId) {

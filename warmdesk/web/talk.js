@@ -58,6 +58,28 @@ class Talking {
   }
 }
 
+/** The rows of messages by their ids, as long as they stay what they are: hundreds stand in a talk, and one comes. */
+class Rows {
+  made = new Map();
+  last = new Map();
+
+  /** From now on those that are not asked for again are forgotten. */
+  begin() {
+    this.last = this.made;
+    this.made = new Map();
+  }
+
+  of(message, before, talk, editing, target) {
+    let one = this.last.get(message.id);
+    if (one?.message !== message || one.before !== before || one.editing !== editing || one.target !== target) {
+      const row = html`<${Row} key=${message.id} message=${message} talk=${talk} first=${isFirst(message, before)} editing=${editing} target=${target} />`;
+      one = { message, before, editing, target, row };
+    }
+    this.made.set(message.id, one);
+    return one.row;
+  }
+}
+
 const isFirst = (message, before) =>
   !before ||
   authorId(before) !== authorId(message) ||
@@ -101,6 +123,8 @@ export const Talk = live(
     props.back?.(!win.atEnd.value);
     const [from, to] = win.range(messages, props);
     const editing = talk.editing.value;
+    const made = (self.rows ??= new Rows());
+    made.begin();
     const rows = [];
     let before = null;
     let date = "";
@@ -120,8 +144,7 @@ export const Talk = live(
           before = null;
         }
       }
-      rows.push(html`<${Row} key=${message.id} message=${message} talk=${talk} first=${isFirst(message, before)}
-        editing=${editing === message.id} target=${target === message.id} />`);
+      rows.push(made.of(message, before, talk, editing === message.id, target === message.id));
       before = message;
     }
     const isHere = ({ nonce, id }) => messages.slice(-50).some((one) => one.id === id || (one.nonce && one.nonce === nonce));

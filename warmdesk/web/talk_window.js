@@ -128,7 +128,9 @@ export class TalkWindow {
   // The first row in sight, and how far it is from the top: taken before a render, put back after it.
   #remember() {
     const { log } = this;
-    if (!log || this.atEnd.peek() || this.wanted) return;
+    // Where nothing scrolled since, it stands: to look for it at a point is dear.
+    if (!log || this.atEnd.peek() || this.wanted || (this.anchor && log.scrollTop === this.top)) return;
+    this.top = log.scrollTop;
     const top = log.getBoundingClientRect().top;
     const element = document.elementFromPoint(log.getBoundingClientRect().left + 60, top + 4)?.closest?.(".talk-row");
     const row = element && log.contains(element) ? element : [...log.querySelectorAll(".talk-row")].find((one) => one.getBoundingClientRect().bottom > top);
@@ -159,6 +161,7 @@ export class TalkWindow {
       if (!row) return;
       const moved = row.getBoundingClientRect().top - log.getBoundingClientRect().top - this.anchor.y;
       if (Math.abs(moved) >= 1) log.scrollTop += moved;
+      this.top = log.scrollTop;
     }
   }
 
