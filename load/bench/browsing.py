@@ -339,7 +339,7 @@ async def scrolled(tab: Tab) -> Seen:
 async def faults(on: Desk) -> None:
     """Both workers are killed; later the line is cut for ten seconds, and the browser knows it."""
     run, slug, ours = on.run, await on.board(SMALL), on.office.ours
-    tiles = COLUMNS * SMALL
+    tiles = COLUMNS * min(SMALL, WINDOW)
     async with (
         Dam(f"127.0.0.1:{ours.port}") as line,
         on.browser.tab(f"/p/{slug}", tiles=tiles, line=line) as tab,

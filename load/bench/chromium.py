@@ -70,10 +70,15 @@ WATCH = """(() => {
 """`usable`: since the page was asked for, until all tiles are there, the key that leads to the
 filter leads there, and all of that is painted.
 """
-USABLE = """() => new Promise((done) => {
-  const look = () => (bench.usable ? done(bench.usable) : setTimeout(look, 20));
+USABLE = """() => new Promise((done, failed) => {
+  const until = performance.now() + PATIENCE;
+  const look = () => {
+    if (bench.usable) done(bench.usable);
+    else if (performance.now() < until) setTimeout(look, 20);
+    else failed(new Error(`${document.querySelectorAll(".tile").length} tiles after PATIENCE ms`));
+  };
   look();
-})"""
+})""".replace("PATIENCE", f"{PATIENCE:.0f}")
 
 
 @dataclass

@@ -128,8 +128,12 @@ export class TalkWindow {
   // The first row in sight, and how far it is from the top: taken before a render, put back after it.
   #remember() {
     const { log } = this;
+    if (!log || this.atEnd.peek() || this.wanted) {
+      this.anchor = null;
+      return;
+    }
     // Where nothing scrolled since, it stands: to look for it at a point is dear.
-    if (!log || this.atEnd.peek() || this.wanted || (this.anchor && log.scrollTop === this.top)) return;
+    if (this.anchor && log.scrollTop === this.top) return;
     this.top = log.scrollTop;
     const top = log.getBoundingClientRect().top;
     const element = document.elementFromPoint(log.getBoundingClientRect().left + 60, top + 4)?.closest?.(".talk-row");
@@ -158,7 +162,10 @@ export class TalkWindow {
       log.scrollTop = log.scrollHeight;
     } else if (this.anchor) {
       const row = log.querySelector(`[data-id="${this.anchor.id}"]`);
-      if (!row) return;
+      if (!row) {
+        this.anchor = null;
+        return;
+      }
       const moved = row.getBoundingClientRect().top - log.getBoundingClientRect().top - this.anchor.y;
       if (Math.abs(moved) >= 1) log.scrollTop += moved;
       this.top = log.scrollTop;
