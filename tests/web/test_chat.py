@@ -14,6 +14,7 @@ from playwright.async_api import Locator, Page, Route, expect
 from tests.conftest import Board
 from tests.person import Person
 from tests.web.conftest import Visit
+from tests.web.screens import two_frames
 
 HOME = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "node"
@@ -171,6 +172,42 @@ async def test_a_link_leads_to_an_old_message(visit: Visit, alice: Person, board
     await expect(page.get_by_role("link", name="Topics")).to_have_attribute("aria-current", "page")
     await page.get_by_role("link", name="Chat").click()
     await expect(page.locator(f'[data-id="{newest}"]')).to_be_in_viewport()
+
+
+FIRST_IN_SIGHT = """(log) => {
+  const { top } = log.getBoundingClientRect();
+  const rows = [...log.querySelectorAll(".talk-row")];
+  const row = rows.find((one) => one.getBoundingClientRect().bottom > top);
+  return [Number(row.dataset.id), row.getBoundingClientRect().top - top];
+}"""
+
+
+async def test_what_is_read_back_stays_where_it_is(
+    visit: Visit, alice: Person, olga: Person, board: Board
+) -> None:
+    """Whatever happens above it: the row itself goes, and then one before it grows."""
+    made = [
+        await olga.post(f"{board.path}/chat/messages", {"body": f"line {number}\n\nof two"})
+        for number in range(50)
+    ]
+    page = (await visit("alice", "/p/demo/chat")).page
+    await expect(row(page, "line 49")).to_be_in_viewport()
+    await log(page).evaluate("(log) => { log.scrollTop = log.scrollHeight / 2; }")
+    await expect(page.get_by_role("button", name="To the newest")).to_be_visible()
+    first, _ = await log(page).evaluate(FIRST_IN_SIGHT)
+
+    await olga.delete(f"{board.path}/chat/messages/{first}")
+    await expect(page.locator(f'[data-id="{first}"]')).to_have_count(0)
+    await two_frames(page)
+    before = await log(page).evaluate(FIRST_IN_SIGHT)
+    tall = "\n".join(f"more {number}" for number in range(20))
+    above = next(each for each in made if each["body"].startswith("line 5\n"))
+    await olga.put(f"{board.path}/chat/messages/{above['id']}", {"body": tall})
+    await expect(row(page, "more 19")).to_be_attached()
+
+    await two_frames(page)
+    after = await log(page).evaluate(FIRST_IN_SIGHT)
+    assert after == [before[0], pytest.approx(before[1], abs=1)]
 
 
 async def test_unread_messages_are_marked_and_read(
