@@ -25,7 +25,9 @@ with who as materialized (
     cross join lateral found_text(f.kind, f.id) as t
     where f.nth <= :limit::integer
 ), shown as (
-    select b.kind, b.id, p.slug, null::text as heading, null::text as card_key, j.card::text as item
+    select
+        b.kind, b.id, p.slug, null::text as heading, p.key_prefix || '-' || c.card_number as card_key,
+        j.card::text as item
     from cards_json(array(select o.id from best as o where o.kind = 0), true) as j
     inner join best as b on b.kind = 0 and b.id = j.id
     inner join cards as c on c.id = j.id

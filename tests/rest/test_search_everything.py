@@ -124,7 +124,7 @@ async def test_what_is_found_is_shown_as_everywhere_and_says_where_it_is(
     for kind, each in found.items():
         assert each["project_slug"] == (None if kind == "dm_message" else board.slug)
     assert {kind: (each["card_key"], each["heading"]) for kind, each in found.items()} == {
-        "card": (None, None),
+        "card": (found["card"]["item"]["key"], None),
         "card_comment": ("DEMO-2", "Another"),
         "chat_message": (None, None),
         "dm_message": (None, None),

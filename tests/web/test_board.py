@@ -511,6 +511,55 @@ async def drag_column(page: Page, source: str, target: str) -> None:
     await page.mouse.up()
 
 
+async def test_what_is_typed_ahead_goes_into_the_field_and_does_nothing_else(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    """On a page that is slow the field shows long after the key that asks for it."""
+    (card,) = await cards(board, "One")
+    visitor = await visit("alice", "/p/demo")
+    page = visitor.page
+    await link(page, "One").focus()
+    before = await alice.get(f"{board.path}/cards/{card['id']}")
+    session = await visitor.context.new_cdp_session(page)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
+
+    await page.keyboard.press("n")
+    await page.keyboard.type("calm axes xx")
+    title = page.get_by_label("Title of the new card in Backlog")
+    await expect(title).to_have_value("calm axes xx")
+    await page.keyboard.press("Escape")
+    await link(page, "One").focus()
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("cix")
+    goto = page.get_by_role("combobox", name="Go to")
+    await expect(goto).to_have_value("cix")
+    await page.keyboard.press("Escape")
+    await expect(goto).to_have_count(0)
+    await link(page, "One").focus()
+    await page.keyboard.press("Enter")
+    card_ = page.get_by_role("dialog")
+    await card_.get_by_role("button", name="Add a description").click()
+    await page.keyboard.type("please call him")
+    await expect(card_.get_by_role("textbox", name="Description")).to_have_value("please call him")
+
+    assert await alice.get(f"{board.path}/cards/{card['id']}") == before
+
+
+async def test_letters_after_each_other_are_keys_of_the_page(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    """What waited for the page to show what the one before asked for is done then, in order."""
+    (card,) = await cards(board, "One")
+    page = (await visit("alice", "/p/demo")).page
+    await link(page, "One").focus()
+    await page.keyboard.type("xcxa")
+    people = page.get_by_role("dialog")
+    await expect(people).to_be_visible()
+    await expect(tile(page, "One")).to_have_class(re.compile("closed"))
+    await expect(page.locator(".bulk")).to_have_count(0)
+    assert (await alice.get(f"{board.path}/cards/{card['id']}"))["closed"]
+
+
 async def test_keys_are_helped_with_and_letters_can_be_turned_off(
     board: Board, visit: Visit
 ) -> None:

@@ -195,6 +195,7 @@ effect(() => {
     if (id !== null) {
       const known = begin();
       known.then(sayUnsent).catch(() => {}); // whoever needs it says so
+      dressed(import("./keys.js")).catch(() => {}); // each page has them
       user.start(known);
     } else if (was !== null) {
       user.stop();

@@ -3,6 +3,7 @@
  */
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
+import { holdKeys, holdsKey, isTyping } from "./keys_ahead.js";
 import { dressed, wears } from "./sheets.js";
 import { Dialog, Field, notice, sayError } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
@@ -87,12 +88,7 @@ function nameOf(event) {
   return [...parts, key].join("+");
 }
 
-/** Whether what is typed here is text. */
-export const isTyping = (element) =>
-  !!element?.closest?.('input:not([type="checkbox"], [type="radio"], [type="button"]), textarea, select, [contenteditable="true"]');
-
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.isComposing || !me.peek()) return;
+function pressed(event) {
   const name = nameOf(event);
   const typing = isTyping(event.target);
   const plain = !name.startsWith("Ctrl+") && !name.startsWith("Alt+");
@@ -109,6 +105,7 @@ document.addEventListener("keydown", (event) => {
       if (!Object.hasOwn(map, wanted)) continue;
       if (map[wanted][1](event) === false) continue;
       event.preventDefault();
+      holdKeys(pressed);
       return;
     }
   }
@@ -116,7 +113,18 @@ document.addEventListener("keydown", (event) => {
     first = name;
     firstAt = performance.now();
   }
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!event.defaultPrevented && !event.isComposing && me.peek()) pressed(event);
 });
+// Before anybody else hears of it: a key that waits is none yet.
+document.addEventListener("keydown", (event) => {
+  if (!holdsKey(event)) return;
+  event.preventDefault();
+  event.stopPropagation();
+}, true);
+document.addEventListener("click", () => holdKeys(pressed), true);
 
 document.addEventListener("warmdesk-help", () => (helping.value = true));
 

@@ -28,8 +28,22 @@ function putOn(name) {
   return coming;
 }
 
+let coming = 0;
+
+/** Whether files are on their way. */
+export const isComing = () => coming > 0;
+
 /** A file that is on its way, once it is here with the style sheets that it needs. */
 export async function dressed(file) {
+  coming += 1;
+  try {
+    return await withSheets(file);
+  } finally {
+    coming -= 1;
+  }
+}
+
+async function withSheets(file) {
   const found = await file;
   const names = [...missing.keys()];
   await Promise.all(

@@ -59,6 +59,9 @@ function paint() {
   }
 }
 
+/** Whether something changed that does not show yet. */
+export const isRendering = () => waiting.length > 0;
+
 /** Renders what `then` changes at its end. Who changes something in an animation frame need not wait for
  * the next one: each is laid out and painted, also when nothing changes in it.
  */
