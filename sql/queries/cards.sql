@@ -243,6 +243,7 @@ with chosen as (
             k.project_id = p.id and k.deleted_at is null
             and k.id > coalesce(:after_id::bigint, 0)
             and (k.archived_at is null or :include_archived::boolean)
+            and (k.archived_at is not null or not :only_archived::boolean)
             and (:column_id::bigint is null or k.column_id = :column_id::bigint)
             and (:closed::boolean is null or k.closed = :closed::boolean)
             and (:due_before::date is null or k.due_date < :due_before::date)
@@ -299,6 +300,7 @@ with chosen as (
         where
             k.project_id = p.id and k.deleted_at is null
             and (k.archived_at is null or :include_archived::boolean)
+            and (k.archived_at is not null or not :only_archived::boolean)
             and (:column_id::bigint is null or k.column_id = :column_id::bigint)
             and (:closed::boolean is null or k.closed = :closed::boolean)
             and (:due_before::date is null or k.due_date < :due_before::date)
@@ -407,6 +409,7 @@ with asked as materialized (
         where
             k.id = l.id and k.deleted_at is null
             and (k.archived_at is null or :include_archived::boolean)
+            and (k.archived_at is not null or not :only_archived::boolean)
             and (:column_id::bigint is null or k.column_id = :column_id::bigint)
             and (:closed::boolean is null or k.closed = :closed::boolean)
             and (:due_before::date is null or k.due_date < :due_before::date)

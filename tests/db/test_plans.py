@@ -499,6 +499,7 @@ def cases(n: int) -> Iterator[Case]:
             "project_id": project,
             "after_id": None,
             "include_archived": False,
+            "only_archived": False,
             "column_id": None,
             "closed": None,
             "due_before": None,

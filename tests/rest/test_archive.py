@@ -45,6 +45,10 @@ async def test_an_archived_card_leaves_the_board_and_is_still_found(
     assert await titles(alice, f"{column}?include_archived=true") == ["Fix the door", "Other"]
     assert await titles(alice, f"{board.path}/cards") == ["Other"]
     assert len(await titles(alice, f"{board.path}/cards?include_archived=true")) == 2
+    for sort in ("", "&sort=updated", "&sort=position", "&q=o"):
+        assert await titles(alice, f"{board.path}/cards?archived=true{sort}") == ["Fix the door"]
+        either = f"{board.path}/cards?archived=false&include_archived=true{sort}"
+        assert await titles(alice, either) == ["Other"]
     for q in ("door", card["key"]):
         found = f"{board.path}/cards?q={q}"
         assert await titles(alice, found) == ["Fix the door"]

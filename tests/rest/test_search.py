@@ -28,6 +28,7 @@ FILTERS: dict[str, Any] = {
     "closed": None,
     "due_before": None,
     "include_archived": False,
+    "only_archived": False,
     "bytes": 8 << 20,
 }
 SCAN = """

@@ -42,6 +42,7 @@ SCREENS = {
     "columns": Screen("/p/{slug}/settings/columns", ".page-row"),
     "labels": Screen("/p/{slug}/settings/labels", ".page-row"),
     "people": Screen("/p/{slug}/settings/people", ".page-row"),
+    "archive": Screen("/p/{slug}/settings/archive", ".page-row, .empty"),
     "deleted": Screen("/p/{slug}/settings/deleted", ".page-row"),
     "hooks": Screen("/p/{slug}/settings/hooks", ".empty"),
     "keys": Screen("/p/{slug}/settings/keys", ".empty"),

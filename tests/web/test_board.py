@@ -545,6 +545,28 @@ async def test_what_is_typed_ahead_goes_into_the_field_and_does_nothing_else(
     assert await alice.get(f"{board.path}/cards/{card['id']}") == before
 
 
+async def test_who_leaves_before_all_is_sent_is_asked(board: Board, visit: Visit) -> None:
+    await cards(board, "One")
+    visitor = await visit("alice", "/p/demo")
+    page = visitor.page
+    visitor.allowed.append("ERR_INTERNET_DISCONNECTED")
+    await link(page, "One").focus()
+    await visitor.context.set_offline(True)
+    await expect(page.get_by_text("You are offline")).to_be_visible()
+    await page.keyboard.press("n")
+    await page.keyboard.type("Made offline")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".tile.wish")).to_have_text(re.compile("Made offline"))
+    async with page.expect_event("dialog") as asked:
+        await page.close(run_before_unload=True)
+    question = await asked.value
+    assert question.type == "beforeunload"
+    await question.dismiss()
+
+    await visitor.context.set_offline(False)
+    await expect(page.locator(".tile:not(.wish)")).to_have_count(2)
+
+
 async def test_letters_after_each_other_are_keys_of_the_page(
     alice: Person, board: Board, visit: Visit
 ) -> None:

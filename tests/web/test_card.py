@@ -134,6 +134,24 @@ async def test_who_both_write_see_both_texts(
     await eventually(is_mine)
 
 
+async def test_both_texts_are_put_together_line_by_line(
+    alice: Person, board: Board, visit: Visit
+) -> None:
+    await board.card("Fix the door", description="First\nLast")
+    mine = await visit("alice", "/p/demo/c/DEMO-1")
+    mine.statuses.add(409)
+    page = mine.page
+    await page.get_by_role("button", name="Edit the description").click()
+    text = page.get_by_role("textbox", name="Description", exact=True)
+    await text.fill("First\nMine\nLast")
+    await alice.put(f"{board.path}/cards/DEMO-1", {"description": "First\nLast\nTheirs"})
+    await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
+    await page.get_by_role("button", name="Save").click()
+    await page.get_by_role("button", name="Put both together").click()
+
+    await expect(text).to_have_value("First\nMine\nLast\nTheirs")
+
+
 async def test_a_foreign_title_leaves_alone_what_i_type(
     alice: Person, board: Board, visit: Visit
 ) -> None:

@@ -204,6 +204,41 @@ async def test_what_is_typed_is_found_and_marked(visit: Visit, board: Board) -> 
     )
 
 
+async def test_a_card_that_is_found_opens(visit: Visit, board: Board) -> None:
+    card = await board.card("Mend the fence")
+    visitor = await visit("alice", "/search?q=fence")
+    page = visitor.page
+    await expect(page.locator(".search-key")).to_have_text(card["key"])
+    await page.get_by_role("link", name="Mend the fence").click()
+
+    await expect(page).to_have_url(re.compile(f"/p/demo/c/{card['key']}$"))
+    await expect(page.get_by_role("dialog").get_by_label("Title")).to_have_value("Mend the fence")
+    await page.goto(f"{visitor.url}/p/demo")
+    await expect(page.locator(".tile")).to_have_count(1)
+    await page.keyboard.press("Control+k")
+    async with page.expect_response("**/search?*"):
+        await page.keyboard.type("fence")
+    await expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
+
+
+@pytest.mark.parametrize("path", ["/", "/messages", "/notifications", "/me", "/time"])
+async def test_every_page_has_the_keys_that_are_everywhere(visit: Visit, path: str) -> None:
+    page = (await visit("alice", path)).page
+    help_ = page.get_by_role("dialog", name="Keys")
+    await button(page, "Help and keys").click()
+    await expect(help_).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(help_).to_have_count(0)
+    await page.keyboard.press("Control+k")
+    goto = page.get_by_role("combobox", name="Go to")
+    await expect(goto).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(goto).to_have_count(0)
+    await page.locator("main").focus()
+    await page.keyboard.type("gn")
+    await expect(page).to_have_url(re.compile("/notifications$"))
+
+
 async def test_what_is_not_there_is_said(visit: Visit, board: Board) -> None:
     page = (await visit("alice", "/search?q=nowhere")).page
 
@@ -537,7 +572,7 @@ async def test_webhooks_of_both_ways_are_made(
     await page.get_by_role("checkbox", name="All events").uncheck()
     await page.get_by_title("Events", exact=True).click()
     await page.get_by_role("combobox", name="Events").fill("card_moved")
-    await expect(page.get_by_role("option")).to_have_count(1)
+    await expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(1)
     await page.keyboard.press("Enter")
     await page.keyboard.press("Escape")
     await button(page.get_by_role("dialog"), "Save").click()
@@ -562,6 +597,24 @@ async def test_a_deleted_card_is_brought_back(visit: Visit, board: Board, olga: 
 
     await expect(page.get_by_role("heading", name="No deleted cards")).to_be_visible()
     assert (await olga.get(f"{board.path}/cards/{card['id']}"))["title"] == "Lost"
+
+
+async def test_an_archived_card_is_listed_and_brought_back(
+    visit: Visit, board: Board, alice: Person
+) -> None:
+    kept, late = await board.card("Kept"), await board.card("Late")
+    await alice.post(f"{board.path}/cards/{kept['id']}/archive", status=200)
+    page = (await visit("alice", "/p/demo/settings/archive")).page
+    rows = page.locator(".page-row")
+    await expect(rows).to_have_count(1)
+    await alice.post(f"{board.path}/cards/{late['id']}/archive", status=200)
+    await expect(rows).to_have_count(2)
+    await rows.filter(has_text="Kept").get_by_role("button", name="Back to the board").click()
+
+    await expect(rows).to_have_text([re.compile("Late")])
+    assert (await alice.get(f"{board.path}/cards/{kept['id']}"))["archived_at"] is None
+    await page.get_by_role("link", name="Late").click()
+    await expect(page.get_by_role("dialog").get_by_label("Title")).to_have_value("Late")
 
 
 async def test_who_only_reads_changes_nothing(visit: Visit, board: Board) -> None:

@@ -145,12 +145,14 @@ async def create_card(request: web.Request) -> web.Response:
 async def find_cards(request: web.Request) -> web.Response:
     """List a project's cards that fit every filter: the oldest first, or in the order of `sort`.
 
-    A search (`q`) finds archived cards too, and shows the card whose key it is before all others.
+    A search (`q`) finds archived cards too, and shows the card whose key it is before all others;
+    `archived` asks for these alone, or for none of them.
     In very long texts it may end a page early, even an empty one: as long as there is a `Link` with
     `rel="next"`, it goes on there.
     """
     query: CardFilter = request[QUERY]
     assignee = query.assignee
+    with_archived = bool(query.q) if query.include_archived is None else query.include_archived
     *after, after_id = begins_after(request)
     if query.q and query.sort:
         raise field_error("sort", "conflicting", "a search has its own order")
@@ -161,9 +163,8 @@ async def find_cards(request: web.Request) -> web.Response:
         "label": query.label,
         "closed": query.closed,
         "due_before": day(query.due_before, "due_before") if query.due_before else None,
-        "include_archived": bool(query.q)
-        if query.include_archived is None
-        else query.include_archived,
+        "include_archived": with_archived if query.archived is None else query.archived,
+        "only_archived": bool(query.archived),
         "after_id": after_id,
         "limit": query.limit,
         "bytes": PAGE_BYTES,

@@ -191,6 +191,7 @@ async def list_tickets(request: web.Request) -> web.Response:
         closed=None if query.include_closed else False,
         due_before=None,
         include_archived=False,
+        only_archived=False,
         after_id=after_id,
         limit=query.limit,
         bytes=PAGE_BYTES,

@@ -264,6 +264,8 @@ class CardFilter(PageQuery):
     sort: Literal["updated", "created", "position"] | None = None
     include_archived: bool | None = None
     """Unless it is said, a search finds archived cards, and a list does not show them."""
+    archived: bool | None = None
+    """Only archived cards, or none of them, whatever else is said."""
 
 
 class DeletedQuery(PageQuery):

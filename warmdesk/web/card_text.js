@@ -53,6 +53,13 @@ function draftOf(self, card, name) {
   return { put, drop, save };
 }
 
+/** My text, and behind it the lines that somebody else added to what I began with. */
+function together({ base, text }, theirs) {
+  const known = new Set([...base.split("\n"), ...text.split("\n")]);
+  const added = theirs.split("\n").filter((line) => !known.has(line));
+  return [text, ...added].join("\n");
+}
+
 /** Both texts, when somebody else changed what I was writing. */
 const Conflict = ({ self, draft, name }) => {
   const theirs = self.theirs.value;
@@ -68,7 +75,7 @@ const Conflict = ({ self, draft, name }) => {
     <div class="card-theirs"><small>${t("card.theirs")}</small>${name === "title" ? html`<p dir="auto">${theirs}</p>` : html`<pre tabindex="0" dir="auto">${theirs || t("card.empty")}</pre>`}</div>
     <p class="soft">${t("card.mine_above")}</p>
     <div class="row wrap"><${Button} kind="main" onClick=${keep}>${t("card.keep_mine")}<//>
-      <${Button} onClick=${() => (draft.put({ base: theirs, text: `${mine.text}\n${theirs}` }), (self.theirs.value = null))}>${t("card.put_together")}<//>
+      <${Button} onClick=${() => (draft.put({ base: theirs, text: together(mine, theirs) }), (self.theirs.value = null))}>${t("card.put_together")}<//>
       <${Button} onClick=${draft.drop}>${t("card.take_theirs")}<//></div></div>`;
 };
 

@@ -5,7 +5,7 @@ import { SLACK, WINDOW } from "./board_column.js";
 import { Tile } from "./card_tile.js";
 import { author, keepDraft, readDraft } from "./drafts.js";
 import { Button, Icon, Menu } from "./ui.js";
-import { batch, effect, html, live, signal, withRender } from "./view.js";
+import { afterRender, batch, effect, html, live, signal, withRender } from "./view.js";
 import { t } from "./words.js";
 
 const NEAR = 1000;
@@ -86,7 +86,10 @@ const Writer = live(({ board, column, before }, self) => {
   self.owner ??= author();
   const close = (back) => {
     board.writing.value = null;
-    if (back) board.focus.to(self.from ?? board.focus.last);
+    if (!back) return;
+    const card = self.from ?? board.focus.last;
+    if (card !== null) board.focus.to(card);
+    else afterRender(() => document.querySelector(`section[data-column="${column.id}"] .column-foot button`)?.focus());
   };
   const put = (words) => {
     text.value = words;

@@ -53,7 +53,7 @@ const Factor = live((_, self) => {
       <${Button} onClick=${() => (self.open.value = true)}>${isOn ? t("me.factor_disable") : t("door.must_enrol")}<//>`} />`;
   }
   return html`<${Section} title=${t("me.factor")} text=${text}
-    foot=${isOn && html`<${Button} kind="quiet" onClick=${() => (self.open.value = false)}>${t("ui.cancel")}<//>`}>
+    foot=${isOn && !enrolling.value && html`<${Button} kind="quiet" onClick=${() => (self.open.value = false)}>${t("ui.cancel")}<//>`}>
     ${isOn && !enrolling.value ? html`<${Off} />` : html`<${Enrol} done=${done} />`}
   <//>`;
 });

@@ -48,6 +48,11 @@ class Project {
         this.late.value = false;
       } else this.lateTimer ??= setTimeout(() => (this.late.value = true), LOST_MS);
     });
+    // What I did since is in this page alone.
+    this.leaving = (event) => {
+      if (!this.feed.line.open && this.store.intents.all.peek().length) event.preventDefault();
+    };
+    addEventListener("beforeunload", this.leaving);
     this.start = this.start.bind(this);
     this.start();
   }
@@ -111,6 +116,7 @@ class Project {
   end() {
     if (this.over) return; // another one may have its place by now
     this.over = true;
+    removeEventListener("beforeunload", this.leaving);
     this.watch();
     clearTimeout(this.lateTimer);
     this.storm(false);

@@ -1,5 +1,6 @@
 /* The settings of a project: what it is, its columns, labels and people, and the programs around it. */
 import { PartTabs } from "./pages.js";
+import { Archive } from "./project_settings_archive.js";
 import { Columns } from "./project_settings_columns.js";
 import { Deleted } from "./project_settings_deleted.js";
 import { General } from "./project_settings_general.js";
@@ -22,6 +23,7 @@ const PARTS = {
   columns: [Columns, "viewer"],
   labels: [Labels, "viewer"],
   people: [People, "viewer"],
+  archive: [Archive, "viewer"],
   deleted: [Deleted, "admin"],
   hooks: [Hooks, "owner"],
   keys: [Keys, "owner"],

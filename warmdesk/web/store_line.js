@@ -6,6 +6,8 @@ import { signal } from "./view.js";
 
 const PING_MS = 30_000;
 const PONG_MS = 5000;
+const OFFLINE_MS = 1500; // the browser says that there is no network: only a server on this machine still answers
+const WAKES = ["online", "offline", "focus", "pointerdown"];
 const ANSWER_MS = 15_000;
 const HELLO_MS = 15_000;
 const EAGER_MS = 120_000; // people wait for the page in these first minutes
@@ -33,11 +35,14 @@ export class Line {
     this.ids = 0;
     this.tries = 0;
     this.stopped = false;
-    this.wake = ({ type }) => !document.hidden && this.#doubt(type === "online");
+    this.wake = ({ type }) => {
+      if (type === "offline") this.#ping(OFFLINE_MS);
+      else if (!document.hidden) this.#doubt(type === "online");
+    };
   }
 
   start() {
-    for (const name of ["online", "focus", "pointerdown"]) addEventListener(name, this.wake);
+    for (const name of WAKES) addEventListener(name, this.wake);
     document.addEventListener("visibilitychange", this.wake);
     this.#open();
   }
@@ -45,7 +50,7 @@ export class Line {
   /** Ends for good. */
   stop() {
     this.stopped = true;
-    for (const name of ["online", "focus", "pointerdown"]) removeEventListener(name, this.wake);
+    for (const name of WAKES) removeEventListener(name, this.wake);
     document.removeEventListener("visibilitychange", this.wake);
     clearTimeout(this.again);
     this.#close();
@@ -187,11 +192,11 @@ export class Line {
     } else if (this.state.peek().kind !== "replaced" && (isBack || performance.now() - this.tried > 1000)) this.now();
   }
 
-  #ping() {
+  #ping(ms = PONG_MS) {
     if (!this.open || this.silence) return;
     const { socket } = this;
     this.#say({ type: "ping" });
-    this.silence = setTimeout(() => this.socket === socket && this.#lost(1006), PONG_MS);
+    this.silence = setTimeout(() => this.socket === socket && this.#lost(1006), ms);
   }
 
   /** Takes in a frame of the socket. */

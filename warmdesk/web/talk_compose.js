@@ -115,7 +115,8 @@ export const Compose = live(
         talk.begin(last);
       } else if (event.key === "Escape") {
         event.preventDefault(); // a dialog around it stays
-        event.currentTarget.blur();
+        const field = event.currentTarget;
+        (field.closest(".talk").querySelector(".talk-log[tabindex]") ?? field.closest(".sheet") ?? document.querySelector("main"))?.focus({ preventScroll: true });
       }
       return undefined;
     };

@@ -36,7 +36,7 @@ const pathOf = (address) => address.split("?")[0];
 const isOpen = (one) => {
   const here = pathOf(address.peek());
   if (here === "/notifications" && !one.conversation_id) return true;
-  return (!!one.conversation_id || !!one.card) && here === pathOf(placeOfNotification(one));
+  return here === pathOf(placeOfNotification(one));
 };
 
 /** Whether the system may show notifications: "on", "off", "ask", or null where there are none. */
