@@ -48,7 +48,7 @@ from warmdesk.auth.passwords import hash_password
 COLUMNS = 10
 SMALL, LARGE = 50, 500
 """Cards of a column."""
-WINDOW, FEWEST = 30, 22
+WINDOW, FEWEST = 30, 18
 """So many of them stand in the page at first, and at least."""
 KNOWN = 400
 """The page asks for 500 of a column at first; where moves made it longer it has those that follow
@@ -413,6 +413,7 @@ async def very_many(on: Desk) -> None:
             for in_sight in (False, True):
                 await record(on, slug, line, count, in_sight=in_sight)
                 await storm(on.run, tab, line, "very many")
+            await quiet(tab)
             weights.append(await tab.held() | {"elements": await tab.ask(ELEMENTS)})
         await is_current(on, slug, tab, "very many")
         for figure, key in WEIGHED.items():

@@ -42,7 +42,7 @@ ITEMS = 100
 SETTLED = 20.0
 FOLLOWED = 3.0
 """Seconds; promised is one while the bus is known to be down and two when it is not yet."""
-FEWEST = 22
+FEWEST = 18
 """So many cards of a column stand in the page at least."""
 OWN = (
     *("my_role", "open_card_count", "starred", "unread_count", "mention_count"),

@@ -5,8 +5,10 @@ import { computed, signal } from "./view.js";
  * costs, and most of all to paint, grows with those that stand there.
  */
 export const WINDOW = Math.max(30, Math.ceil(Math.max(globalThis.screen?.height ?? 0, globalThis.innerHeight ?? 0) / 32));
-/** So many more or fewer: a card that comes or goes then takes no other one with it at the end. */
-export const SLACK = 8;
+/** So many fewer, and twice as many more, while things happen: a card that comes or goes takes no other one with it
+ * at the end.
+ */
+export const SLACK = Math.floor(0.4 * WINDOW);
 
 /** The same array as long as it holds the same. */
 function steady(get) {
@@ -18,17 +20,22 @@ function steady(get) {
   });
 }
 
-/** Of all, about `grown` from the start: to where they ended before, by one of the last three that stood there. */
+/** Of all, about `grown` from the start: to where they ended before, which one of the last three tells that is still
+ * behind its neighbour.
+ */
 function windowed(all, grown, before) {
   if (all.length <= grown) return all;
-  const changed = (end) => Math.abs(end - before.length);
-  const ends = before.slice(-3).map((id, at, last) => all.indexOf(id) + last.length - at);
-  const near = ends.filter((end) => Math.abs(end - grown) <= SLACK).sort((one, other) => changed(one) - changed(other));
-  return all.slice(0, near[0] ?? grown);
+  const [third, second, last] = before.slice(-3).map((id) => all.indexOf(id));
+  const told = [last === second + 1 ? last : -1, second === third + 1 ? second : -1, last, second, third];
+  const end = told.find((at) => at + 1 >= grown - SLACK && at + 1 <= grown + 2 * SLACK) ?? grown - 1;
+  return all.slice(0, end + 1);
 }
 
 /** A column of a `BoardStore`; each of its parts is a signal. */
 export class Column {
+  #level = signal(0);
+  #leveled = 0;
+
   constructor(store, column) {
     this.id = column.id;
     this.col = signal(column);
@@ -48,10 +55,23 @@ export class Column {
       });
     });
     /** Those of them that stand in the page. */
-    this.window = steady((before) => windowed(this.passed.value, this.grown.value, before));
+    this.window = steady((before) => {
+      const anew = this.#leveled !== (this.#leveled = this.#level.value);
+      return windowed(this.passed.value, this.grown.value, anew ? [] : before);
+    });
     this.size = computed(() => {
       const own = this.view.value.length;
       return this.next.value ? this.counted.value + own - this.ids.value.length : own;
     });
+  }
+
+  /** How many more stand in the page than were wanted; negative: fewer. */
+  get surplus() {
+    return this.window.peek().length - Math.min(this.grown.peek(), this.passed.peek().length);
+  }
+
+  /** Lets as many stand in the page as were wanted. */
+  level() {
+    this.#level.value += 1;
   }
 }

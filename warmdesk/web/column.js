@@ -10,6 +10,7 @@ import { t } from "./words.js";
 
 const NEAR = 1000;
 const FRESH_MS = 1000;
+const QUIET_MS = 500;
 
 function sizeOf(column, store) {
   const n = column.size.value;
@@ -140,7 +141,7 @@ function settle() {
   const [cards] = fresh;
   if (!cards) return;
   fresh.delete(cards);
-  if (cards.n <= WINDOW + SLACK) cards.list.classList.add("settled");
+  if (cards.n <= WINDOW + 2 * SLACK) cards.list.classList.add("settled");
   if (fresh.size) whenIdle(settle);
 }
 
@@ -149,7 +150,7 @@ const Cards = live(({ column, board }, self) => {
   const ids = column.window.value;
   self.n = ids.length;
   // A long one never is: each part that is scrolled to would be laid out at once.
-  if (self.n > WINDOW + SLACK) self.list?.classList.remove("settled");
+  if (self.n > WINDOW + 2 * SLACK) self.list?.classList.remove("settled");
   const all = column.passed.value.length;
   const more = ids.length < all || column.next.value;
   const scrolled = (event) => {
@@ -171,8 +172,38 @@ const Cards = live(({ column, board }, self) => {
   </ul>`;
 }, (self) => {
   settleLater(self);
-  self.end = () => fresh.delete(self);
+  const stop = effect(() => {
+    self.props.column.window.value;
+    levelLater(self);
+  });
+  self.end = () => {
+    stop();
+    fresh.delete(self);
+    uneven.delete(self);
+  };
 });
+
+const uneven = new Set();
+let quiet = 0;
+
+/** Once nothing happens on the board, as many cards stand in a column as were wanted. */
+function levelLater(cards) {
+  uneven.add(cards);
+  clearTimeout(quiet);
+  quiet = setTimeout(whenIdle, QUIET_MS, () => {
+    batch(() => uneven.forEach(level));
+    uneven.clear();
+  });
+}
+
+function level({ props: { column }, list }) {
+  const { surplus } = column;
+  if (!surplus) return;
+  // Those that are looked at stay.
+  const first = list.querySelectorAll(".tile")[column.grown.peek()];
+  const end = list.getBoundingClientRect().bottom + NEAR;
+  if (surplus < 0 || first?.getBoundingClientRect().top > end) column.level();
+}
 
 /** A column of a board. */
 export const ColumnView = live(({ board, id }) => {
