@@ -536,7 +536,12 @@ async def test_what_is_typed_ahead_goes_into_the_field_and_does_nothing_else(
     await page.keyboard.press("Escape")
     await expect(goto).to_have_count(0)
     await link(page, "One").focus()
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("onn")
+    await page.keyboard.press("Backspace")
+    await page.keyboard.type("e")
     await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/c/DEMO-1$"))
     card_ = page.get_by_role("dialog")
     await card_.get_by_role("button", name="Add a description").click()
     await page.keyboard.type("please call him")
@@ -570,7 +575,7 @@ async def test_who_leaves_before_all_is_sent_is_asked(board: Board, visit: Visit
 async def test_letters_after_each_other_are_keys_of_the_page(
     alice: Person, board: Board, visit: Visit
 ) -> None:
-    """What waited for the page to show what the one before asked for is done then, in order."""
+    """None asks for a field but the last."""
     (card,) = await cards(board, "One")
     page = (await visit("alice", "/p/demo")).page
     await link(page, "One").focus()
@@ -668,13 +673,16 @@ HEIGHTS = """() => {
 async def test_a_column_fills_the_screen_twice_however_tall_it_is(
     board: Board, visit: Visit, height: int
 ) -> None:
-    await cards(board, *(f"Card {number}" for number in range(110)))
+    await cards(board, *(f"Card {number}" for number in range(100)))
     page = (await visit("bob", "/p/demo", height=height)).page
     await expect(link(page, "Card 29")).to_be_attached()
 
     seen, whole = await page.evaluate(HEIGHTS)
     assert 2 * seen <= whole <= 3.5 * height
     assert seen > height / 2
+    await link(page, "Card 0").focus()
+    await page.keyboard.press("End")
+    await expect(link(page, "Card 99")).to_be_focused()
 
 
 SHOWN_WITH = f"""async () => {{

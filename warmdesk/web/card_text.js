@@ -53,11 +53,14 @@ function draftOf(self, card, name) {
   return { put, drop, save };
 }
 
-/** My text, and behind it the lines that somebody else added to what I began with. */
+/** My text, and behind it what somebody else has in place of a part of what I began with. */
 function together({ base, text }, theirs) {
-  const known = new Set([...base.split("\n"), ...text.split("\n")]);
-  const added = theirs.split("\n").filter((line) => !known.has(line));
-  return [text, ...added].join("\n");
+  const [before, after] = [base.split("\n"), theirs.split("\n")];
+  let from = 0;
+  while (from < before.length && from < after.length && before[from] === after[from]) from += 1;
+  let same = 0;
+  while (same < Math.min(before.length, after.length) - from && before.at(-1 - same) === after.at(-1 - same)) same += 1;
+  return [text, ...after.slice(from, after.length - same)].join("\n");
 }
 
 /** Both texts, when somebody else changed what I was writing. */

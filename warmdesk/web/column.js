@@ -199,10 +199,11 @@ function levelLater(cards) {
 function level({ props: { column }, list }) {
   const { surplus } = column;
   if (!surplus) return;
-  // Those that are looked at stay.
-  const first = list.querySelectorAll(".tile")[column.grown.peek()];
+  // Those that are looked at stay, and who has the focus.
+  const [first, ...rest] = [...list.querySelectorAll(".tile")].slice(column.grown.peek());
   const end = list.getBoundingClientRect().bottom + NEAR;
-  if (surplus < 0 || first?.getBoundingClientRect().top > end) column.level();
+  const isFree = first?.getBoundingClientRect().top > end && ![first, ...rest].some((tile) => tile.contains(document.activeElement));
+  if (surplus < 0 || isFree) column.level();
 }
 
 /** A column of a board. */
@@ -223,10 +224,11 @@ export const ColumnView = live(({ board, id }) => {
 
 /** Shows more cards of a column, and fetches those that are not here. */
 export async function grow(store, column) {
-  const { grown, passed } = column;
-  if (grown.peek() < passed.peek().length) grown.value += WINDOW;
+  const { grown, passed, window: shown } = column;
+  const more = () => (grown.value = Math.max(grown.peek(), shown.peek().length) + WINDOW);
+  if (grown.peek() < passed.peek().length) more();
   else if (column.next.peek()) {
     await store.pages.fill(column.id);
-    batch(() => (grown.value += WINDOW));
+    more();
   }
 }

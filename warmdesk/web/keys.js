@@ -3,7 +3,7 @@
  */
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
-import { holdKeys, holdsKey, isTyping } from "./keys_ahead.js";
+import { holdKeys, isTyping } from "./keys_ahead.js";
 import { dressed, wears } from "./sheets.js";
 import { Dialog, Field, notice, sayError } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
@@ -40,8 +40,8 @@ function turn(on) {
 
 /** The keys of a live component while it is in the page: {"n": [words, does]}. Names are those of
  * KeyboardEvent.key with "Ctrl+", "Shift+" (of named keys only) and "Alt+" before them, two after each
- * other with a space between. `does(event)` that gives false lets the key be. In a dialog they are named
- * with `depth` 1.
+ * other with a space between. `does(event)` that gives false lets the key be; "field" behind it says that it asks
+ * for one. In a dialog they are named with `depth` 1.
  */
 export function keys(map, self, { title, depth = 0 } = {}) {
   self.keyMap = { map, title, depth };
@@ -60,7 +60,7 @@ const toProject = (part) => () => (slug() ? go(`/p/${slug()}${part}`) : false);
 
 const EVERYWHERE = {
   "?": ["keys.help", () => (helping.value = true)],
-  "Ctrl+k": ["keys.goto", () => openGoto()],
+  "Ctrl+k": ["keys.goto", () => openGoto(), "field"],
   "g b": ["keys.board", toProject("")],
   "g c": ["keys.chat", toProject("/chat")],
   "g t": ["keys.topics", toProject("/topics")],
@@ -88,7 +88,8 @@ function nameOf(event) {
   return [...parts, key].join("+");
 }
 
-function pressed(event) {
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.isComposing || !me.peek()) return;
   const name = nameOf(event);
   const typing = isTyping(event.target);
   const plain = !name.startsWith("Ctrl+") && !name.startsWith("Alt+");
@@ -105,7 +106,7 @@ function pressed(event) {
       if (!Object.hasOwn(map, wanted)) continue;
       if (map[wanted][1](event) === false) continue;
       event.preventDefault();
-      holdKeys(pressed);
+      if (map[wanted][2] === "field") holdKeys();
       return;
     }
   }
@@ -113,18 +114,7 @@ function pressed(event) {
     first = name;
     firstAt = performance.now();
   }
-}
-
-document.addEventListener("keydown", (event) => {
-  if (!event.defaultPrevented && !event.isComposing && me.peek()) pressed(event);
 });
-// Before anybody else hears of it: a key that waits is none yet.
-document.addEventListener("keydown", (event) => {
-  if (!holdsKey(event)) return;
-  event.preventDefault();
-  event.stopPropagation();
-}, true);
-document.addEventListener("click", () => holdKeys(pressed), true);
 
 document.addEventListener("warmdesk-help", () => (helping.value = true));
 

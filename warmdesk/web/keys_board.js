@@ -88,7 +88,7 @@ export function keysOf(board) {
       const id = board.here;
       const column = id === null ? store.shownOrder.peek()[0] : board.columnOf(id)?.id;
       if (column !== undefined) board.write(column);
-    }],
+    }, "field"],
     Enter: ["keys.open", (event) => {
       if (board.lifted) return board.drop();
       const id = board.here;
@@ -98,9 +98,9 @@ export function keysOf(board) {
     e: ["keys.title", writes((id) => {
       board.editTitle = true;
       board.open(id);
-    })],
-    a: ["keys.assign", pick("people")],
-    l: ["keys.labels", pick("labels")],
+    }), "field"],
+    a: ["keys.assign", pick("people"), "field"],
+    l: ["keys.labels", pick("labels"), "field"],
     d: ["keys.due", pick("due")],
     i: ["keys.assign_me", writes((id) => {
       const mine = me.peek().id;

@@ -3,6 +3,7 @@ import { go } from "./address.js";
 import { changeMany, moveCard } from "./actions.js";
 import { say, sayOfOthers } from "./announce.js";
 import { call, newKey } from "./api.js";
+import { SLACK } from "./board_column.js";
 import { grow } from "./column.js";
 import { Dragging } from "./drag.js";
 import { BoardFocus } from "./focus.js";
@@ -122,7 +123,7 @@ export class Board {
   showCard(id) {
     const column = this.columnOf(id);
     const at = column?.passed.peek().indexOf(id) ?? -1;
-    if (at >= column?.window.peek().length) column.grown.value = at + 20;
+    if (at >= column?.window.peek().length) column.grown.value = at + 1 + SLACK; // so that it stands there however many do
   }
 
   chooseAll(columnId) {

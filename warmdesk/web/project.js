@@ -50,7 +50,7 @@ class Project {
     });
     // What I did since is in this page alone.
     this.leaving = (event) => {
-      if (!this.feed.line.open && this.store.intents.all.peek().length) event.preventDefault();
+      if (!this.feed.line.open && this.store.intents.turns.size) event.preventDefault();
     };
     addEventListener("beforeunload", this.leaving);
     this.start = this.start.bind(this);

@@ -10,9 +10,17 @@ import { t } from "./words.js";
 function begin(self) {
   const { store } = self.props;
   const ends = [
-    store.listen("board.card_updated", ({ payload }) => payload.changes.includes("archived_at") && self.list.again()),
+    store.listen("board.card_updated", ({ payload }) => {
+      if (!payload.changes.includes("archived_at")) return;
+      if (payload.archived_at) self.list.put(payload);
+      else self.list.drop(payload.id);
+    }),
     store.listen("board.card_deleted", ({ payload }) => self.list.drop(payload.card_id)),
-    store.listen("board.card_restored", () => self.list.again()),
+    store.listen("board.card_restored", ({ payload }) => {
+      const card = payload.card ?? payload;
+      if (card.archived_at) self.list.put(card);
+    }),
+    store.listen("reset", () => self.list.again()),
   ];
   self.end = () => ends.forEach((end) => end());
 }

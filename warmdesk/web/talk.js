@@ -7,7 +7,7 @@ import { Compose } from "./talk_compose.js";
 import { Row, Waiting, authorId } from "./talk_row.js";
 import { TalkWindow } from "./talk_window.js";
 import { Empty, notice, sayError } from "./ui.js";
-import { html, live, signal } from "./view.js";
+import { html, kept, live, signal } from "./view.js";
 import { t } from "./words.js";
 
 wears("talk.css");
@@ -72,7 +72,7 @@ class Rows {
   of(message, before, talk, editing, target) {
     let one = this.last.get(message.id);
     if (one?.message !== message || one.before !== before || one.editing !== editing || one.target !== target) {
-      const row = html`<${Row} key=${message.id} message=${message} talk=${talk} first=${isFirst(message, before)} editing=${editing} target=${target} />`;
+      const row = kept(html`<${Row} key=${message.id} message=${message} talk=${talk} first=${isFirst(message, before)} editing=${editing} target=${target} />`);
       one = { message, before, editing, target, row };
     }
     this.made.set(message.id, one);

@@ -77,6 +77,14 @@ export function inFrame(then) {
   }
 }
 
+/** A node to be given to the renderer again and again. It takes a copy each time: one that it took itself would hold
+ * all that stood around it, long after that left the page. (`__b` is its depth; it copies what has one.)
+ */
+export function kept(node) {
+  node.__b = 1;
+  return node;
+}
+
 function same(one, other) {
   for (const name in one) if (one[name] !== other[name]) return false;
   for (const name in other) if (!(name in one)) return false;
