@@ -1,7 +1,8 @@
 /* What stands around every page: the header, the bar that tells the state, and where the page itself is. */
 import { address, go } from "./address.js";
 import { me, settings } from "./identity.js";
-import { Avatar, Button, Empty, Icon, Menu, Tabs } from "./ui.js";
+import { dressed } from "./sheets.js";
+import { Avatar, Button, Empty, Icon, Menu, Tabs, notice, sayError } from "./ui.js";
 import { leave } from "./ui_leave.js";
 import "./ui_notify.js";
 import { user } from "./user_store.js";
@@ -45,8 +46,11 @@ const MyMenu = live(() => {
   ]}><${Avatar} user=${mine} size=${24} /><//>`;
 });
 
-/** Shows the help of the keys: whoever has it listens for this event on the document. */
-const help = () => document.dispatchEvent(new CustomEvent("warmdesk-help"));
+/** Shows the help of the keys: whoever has it listens for this event on the document, once it is here. */
+async function help() {
+  await dressed(import("./keys.js")).catch((error) => notice(sayError(error), { bad: true }));
+  document.dispatchEvent(new CustomEvent("warmdesk-help"));
+}
 
 const Search = () => html`<form class="frame-search" role="search" onSubmit=${(event) => {
   event.preventDefault();

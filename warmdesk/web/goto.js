@@ -2,13 +2,10 @@
 import { address, go } from "./address.js";
 import { call } from "./api.js";
 import { projectHere } from "./project.js";
-import { wears } from "./sheets.js";
 import { Dialog, Icon } from "./ui.js";
 import { user } from "./user_store.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
-
-wears("board.css");
 
 const MOST = 12;
 const LATER_MS = 200;

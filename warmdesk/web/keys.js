@@ -4,12 +4,10 @@
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
 import { holdKeys, isTyping } from "./keys_ahead.js";
-import { dressed, wears } from "./sheets.js";
+import { dressed } from "./sheets.js";
 import { Dialog, Field, notice, sayError } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
 import { t } from "./words.js";
-
-wears("board.css");
 
 const SEQUENCE_MS = 1500;
 const OFF = "warmdesk.letters";
