@@ -3,7 +3,7 @@
  */
 import { address, go } from "./address.js";
 import { me } from "./identity.js";
-import { holdKeys, isTyping } from "./keys_ahead.js";
+import { holdKeys, isTyping } from "./ui_ahead.js";
 import { dressed } from "./sheets.js";
 import { Dialog, Field, notice, sayError } from "./ui.js";
 import { effect, html, live, render, signal } from "./view.js";
