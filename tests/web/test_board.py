@@ -521,7 +521,7 @@ async def test_what_is_typed_ahead_goes_into_the_field_and_does_nothing_else(
     await link(page, "One").focus()
     before = await alice.get(f"{board.path}/cards/{card['id']}")
     session = await visitor.context.new_cdp_session(page)
-    await session.send("Emulation.setCPUThrottlingRate", {"rate": 20})
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
 
     await page.keyboard.press("n")
     await page.keyboard.type("calm axes xx")
