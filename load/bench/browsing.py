@@ -84,7 +84,7 @@ KNOWS = f"""async (slug) => {{
   const columns = store.shown().columns.map(({{ cards }}) =>
     cards.slice(0, {KNOWN}).map(({{ id, version, title }}) => [id, version, title]));
   const shown = [...document.querySelectorAll("section.column")].map((column) =>
-    [...column.querySelectorAll(".tile")].map((tile) => tile.dataset.card).slice(0, {FEWEST}));
+    [...column.querySelectorAll(".tile")].map((tile) => Number(tile.dataset.card)));
   return [feed.seq, columns, shown];
 }}"""
 ELEMENTS = "() => document.querySelectorAll('*').length"
@@ -468,10 +468,14 @@ async def is_current(on: Desk, slug: str, tab: Tab, name: str) -> None:
         [[card["id"], card["version"], card["title"]] for card in column["cards"][:KNOWN]]
         for column in shown["columns"]
     ]
-    in_sight = [[str(id_) for id_, *_ in column[:FEWEST]] for column in wanted]
+    whole = [[card["id"] for card in column["cards"]] for column in shown["columns"]]
     current = False
     while not current and time.monotonic() < end:
-        current = await tab.ask(KNOWS, slug) == [shown["seq"], wanted, in_sight]
+        seq, known, in_page = await tab.ask(KNOWS, slug)
+        current = [seq, known] == [shown["seq"], wanted] and all(
+            len(ids) >= FEWEST and ids == all_[: len(ids)]
+            for ids, all_ in zip(in_page, whole, strict=True)
+        )
     on.run.add(f"{name}: the board is the server's at the end", float(current))
 
 

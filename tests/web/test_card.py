@@ -104,20 +104,27 @@ async def test_comments_have_time_and_files_have_progress(
     assert card["attachments"][0]["filename"] == "door.txt"
 
 
+async def both_write(
+    alice: Person, board: Board, visit: Visit, old: str, mine: str, theirs: str
+) -> tuple[Page, Locator]:
+    """A description that two changed: the page of one that was refused, and their text."""
+    await board.card("Fix the door", description=old)
+    visitor = await visit("alice", "/p/demo/c/DEMO-1")
+    visitor.statuses.add(409)
+    page = visitor.page
+    await page.get_by_role("button", name="Edit the description").click()
+    text = page.get_by_role("textbox", name="Description", exact=True)
+    await text.fill(mine)
+    await alice.put(f"{board.path}/cards/DEMO-1", {"description": theirs})
+    await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
+    await page.get_by_role("button", name="Save").click()
+    return page, text
+
+
 async def test_who_both_write_see_both_texts(
     alice: Person, board: Board, visit: Visit, eventually: Wait
 ) -> None:
-    await board.card("Fix the door", description="Old")
-    mine = await visit("alice", "/p/demo/c/DEMO-1")
-    mine.statuses.add(409)
-    page = mine.page
-
-    await page.get_by_role("button", name="Edit the description").click()
-    text = page.get_by_role("textbox", name="Description", exact=True)
-    await text.fill("Mine")
-    await alice.put(f"{board.path}/cards/DEMO-1", {"description": "Theirs"})
-    await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
-    await page.get_by_role("button", name="Save").click()
+    page, text = await both_write(alice, board, visit, "Old", "Mine", "Theirs")
     both = page.get_by_role("alert").filter(has_text="Somebody else changed it")
     await expect(both).to_contain_text("Theirs")
     await expect(text).to_have_value("Mine")
@@ -137,19 +144,12 @@ async def test_who_both_write_see_both_texts(
 async def test_both_texts_are_put_together_line_by_line(
     alice: Person, board: Board, visit: Visit
 ) -> None:
-    await board.card("Fix the door", description="First\nLast")
-    mine = await visit("alice", "/p/demo/c/DEMO-1")
-    mine.statuses.add(409)
-    page = mine.page
-    await page.get_by_role("button", name="Edit the description").click()
-    text = page.get_by_role("textbox", name="Description", exact=True)
-    await text.fill("First\nMine\nLast")
-    await alice.put(f"{board.path}/cards/DEMO-1", {"description": "First\nLast\nTheirs"})
-    await expect(page.get_by_text("Somebody changed this text while you write.")).to_be_visible()
-    await page.get_by_role("button", name="Save").click()
+    page, text = await both_write(
+        alice, board, visit, "First\nLast", "First\nMine\nLast", "First\nLast\n\nLast\nTheirs"
+    )
     await page.get_by_role("button", name="Put both together").click()
 
-    await expect(text).to_have_value("First\nMine\nLast\nTheirs")
+    await expect(text).to_have_value("First\nMine\nLast\n\nLast\nTheirs")
 
 
 async def test_a_foreign_title_leaves_alone_what_i_type(

@@ -200,9 +200,9 @@ function level({ props: { column }, list }) {
   const { surplus } = column;
   if (!surplus) return;
   // Those that are looked at stay, and who has the focus.
-  const [first, ...rest] = [...list.querySelectorAll(".tile")].slice(column.grown.peek());
+  const last = [...list.querySelectorAll(".tile")].slice(column.grown.peek());
   const end = list.getBoundingClientRect().bottom + NEAR;
-  const isFree = first?.getBoundingClientRect().top > end && ![first, ...rest].some((tile) => tile.contains(document.activeElement));
+  const isFree = last[0]?.getBoundingClientRect().top > end && !last.some((tile) => tile.contains(document.activeElement));
   if (surplus < 0 || isFree) column.level();
 }
 

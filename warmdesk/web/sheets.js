@@ -37,20 +37,16 @@ export const isComing = () => coming > 0;
 export async function dressed(file) {
   coming += 1;
   try {
-    return await withSheets(file);
+    const found = await file;
+    const names = [...missing.keys()];
+    await Promise.all(
+      names.map((name) => {
+        if (!missing.get(name)) missing.set(name, putOn(name));
+        return missing.get(name);
+      }),
+    );
+    return found;
   } finally {
     coming -= 1;
   }
-}
-
-async function withSheets(file) {
-  const found = await file;
-  const names = [...missing.keys()];
-  await Promise.all(
-    names.map((name) => {
-      if (!missing.get(name)) missing.set(name, putOn(name));
-      return missing.get(name);
-    }),
-  );
-  return found;
 }
