@@ -79,7 +79,7 @@ async def test_a_page_names_all_files_that_it_begins_with(http: aiohttp.ClientSe
     [
         ("/", ["base.css", "pages.css"]),
         ("/p/demo", ["base.css", "board.css"]),
-        ("/p/demo/chat", ["base.css", "board.css", "talk.css"]),
+        ("/p/demo/chat", ["base.css", "talk.css"]),
         ("/register", ["base.css", "door.css"]),
     ],
 )
