@@ -103,6 +103,7 @@ class System(Stored):
         self.rotates = bool(settings.previous_secret_key)
         self.on_addresses: set[Callable[[], None]] = set()
         """Called when API keys may be used from other addresses than before."""
+        self._nobody_here = True
         self._doubted = asyncio.Event()
         self._loading = asyncio.Lock()
         self._tasks = Tasks()
@@ -133,6 +134,17 @@ class System(Stored):
                 for tell in self.on_addresses:
                     tell()
             await self._reseal(rows)
+
+    async def is_nobody_here(self) -> bool:
+        """Whether nobody has an account yet. Once somebody has one this asks no more; while
+        PostgreSQL is away it says no.
+        """
+        if self._nobody_here:
+            try:
+                self._nobody_here = bool(await sql.auth.nobody_yet(self.database))
+            except DATABASE_AWAY:
+                return False
+        return self._nobody_here
 
     async def _reseal(self, rows: Iterable[Any]) -> None:
         """Seal what an older key sealed with the one of now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conftest import Board, Invite
 from tests.person import Person
-from warmdesk.schemas.settings import PUBLIC
+from warmdesk.schemas.settings import FACTS, PUBLIC
 
 
 async def test_it_shows_what_the_single_requests_show(
@@ -15,7 +15,7 @@ async def test_it_shows_what_the_single_requests_show(
     shown = await alice.get("/bootstrap?project=demo")
 
     assert shown["user"] == await alice.get("/users/me")
-    assert set(shown["settings"]) == set(PUBLIC)
+    assert set(shown["settings"]) == {*PUBLIC, *FACTS}
     assert shown["projects"] == await alice.get("/projects?mine=true")
     assert shown["unread_notifications"] == 2  # that she was added, too
     assert shown["unread_conversations"] == 0

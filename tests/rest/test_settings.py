@@ -17,7 +17,7 @@ from tests.person import PASSWORD, Person
 from warmdesk.config import ConfigError, Settings
 from warmdesk.db.queries import sql
 from warmdesk.desk import Desk
-from warmdesk.schemas.settings import FIELDS, PUBLIC, SECRET_SETTINGS, SystemSettings
+from warmdesk.schemas.settings import FACTS, FIELDS, PUBLIC, SECRET_SETTINGS, SystemSettings
 from warmdesk.sealing import MARK, Sealing, Unreadable
 from warmdesk.system import first_values
 
@@ -162,8 +162,32 @@ async def test_only_administrators_see_them_and_everybody_the_public_ones(
     async with alice.client.session.get(f"{url}/api/v1/system/settings") as response:
         said = await response.json()
     assert said["company_name"] == "Wonderland"
-    assert set(said) == set(PUBLIC)
+    assert set(said) == {*PUBLIC, *FACTS}
     assert not [name for name in PUBLIC if name.startswith(("smtp", "api"))]
+
+
+async def test_an_empty_server_says_so_until_somebody_has_an_account(
+    settings: Settings, empty_database_url: str
+) -> None:
+    empty = replace(settings, database_url=empty_database_url)
+    async with serving(empty) as one, serving(empty) as two, aiohttp.ClientSession() as session:
+
+        async def said(door: Door) -> Any:
+            async with session.get(f"{door.url}/api/v1/system/settings") as response:
+                return (await response.json())["first_account"]
+
+        assert [await said(one), await said(two)] == [True, True]
+        async with session.post(f"{one.url}/api/v1/auth/register", json=NEWCOMER) as response:
+            assert response.status == 201
+        assert [await said(one), await said(two)] == [False, False]
+
+
+@pytest.mark.settings(base_url="http://desk.example.org")
+async def test_all_are_told_whether_links_are_mailed(root: Person, alice: Person) -> None:
+    assert (await alice.get("/system/settings"))["sends_mail"] is False
+    await root.put(PLACE, {"smtp_host": "127.0.0.1"})
+    assert (await alice.get("/system/settings"))["sends_mail"] is True
+    assert (await alice.get("/bootstrap"))["settings"]["sends_mail"] is True
 
 
 async def test_a_secret_is_sealed_and_never_shown(

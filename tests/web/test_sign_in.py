@@ -4,16 +4,16 @@ be changed first, the second factor.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.conftest import Board
+from tests.conftest import Board, serving
 from tests.person import PASSWORD, Person
 from tests.web.conftest import Visit, Visitor, by_label, enter, module, program
 from warmdesk import clock
 from warmdesk.auth.totp import STEP_SECONDS, password_at
+from warmdesk.config import Settings
 
 NEXT = "staple it all together"
 
@@ -102,6 +102,33 @@ async def test_somebody_registers_and_is_told_what_is_wrong(visit: Visit, board:
     await signed_in(page)
 
 
+async def test_on_an_empty_server_the_first_account_is_made(
+    visit: Visit, settings: Settings, empty_database_url: str
+) -> None:
+    async with serving(replace(settings, database_url=empty_database_url)) as empty:
+        page = (await visit(path="/me", at=empty.url)).page
+        await make_the_first_account(page)
+        another = (await visit(path="/", at=empty.url)).page
+        await expect(another.get_by_role("heading", name="Sign in")).to_be_visible()
+        await page.close()
+        await another.close()
+
+
+async def make_the_first_account(page: Page) -> None:
+    await expect(page.get_by_role("heading", name="Create the first account")).to_be_visible()
+    await expect(page.get_by_text("Yours will be the administrator’s.")).to_be_visible()
+    await by_label(page, "Username").fill("ada")
+    await by_label(page, "Mail address").fill("ada@example.org")
+    await by_label(page, "Password").fill("ada keeps bees")
+    await page.get_by_role("button", name="Create the account").click()
+    await signed_in(page)
+
+    await page.get_by_role("button", name="ada").click()
+    await expect(page.get_by_role("menuitem", name="Administration")).to_be_visible()
+    await page.get_by_role("menuitem", name="Sign out").click()
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
 async def test_where_registration_is_closed_nobody_is_led_there(
     visit: Visit, board: Board, root: Person
 ) -> None:
@@ -113,7 +140,17 @@ async def test_where_registration_is_closed_nobody_is_led_there(
     await expect(page.get_by_text("Accounts are made by administrators here")).to_be_visible()
 
 
-async def test_a_forgotten_password(visit: Visit, board: Board, connection: Any) -> None:
+async def test_where_nothing_is_mailed_a_forgotten_password_says_so(
+    visit: Visit, board: Board
+) -> None:
+    page = (await visit(path="/forgot-password")).page
+    await expect(page.get_by_text("Ask an administrator to set a new password")).to_be_visible()
+    await expect(page.get_by_role("button", name="Send the link")).to_have_count(0)
+
+
+@pytest.mark.settings(base_url="http://desk.example.org")
+async def test_a_forgotten_password(visit: Visit, board: Board, root: Person) -> None:
+    await root.put("/admin/system-settings", {"smtp_host": "127.0.0.1", "smtp_port": 1})
     visitor = await visit(path="/")
     page = visitor.page
     await page.get_by_role("link", name="Forgot your password?").click()

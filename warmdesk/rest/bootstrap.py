@@ -16,6 +16,7 @@ from warmdesk.http.request import ACTOR, DESK, QUERY, READS
 from warmdesk.http.route import ApiTag, reader_feed
 from warmdesk.http.routing import route
 from warmdesk.http.views import view_of
+from warmdesk.mail.letters import is_on
 from warmdesk.realtime.channels import user_channel
 from warmdesk.schemas.bootstrap import MOST_UNREAD, Bootstrap, Starting
 from warmdesk.schemas.settings import public
@@ -59,7 +60,11 @@ async def show_start(request: web.Request) -> web.Response:
         )
     found: dict[str, Any] = {
         "user": Raw(me.encode()),
-        "settings": public(desk.system.values),
+        "settings": public(
+            desk.system.values,
+            sends_mail=is_on(desk.settings, desk.system.values),
+            first_account=False,
+        ),
         "projects": [Raw(each.encode()) for each in page["items"]],
         "unread_notifications": unread["notifications"],
         "unread_conversations": unread["conversations"],

@@ -21,7 +21,7 @@ from warmdesk.http.answers import answer
 from warmdesk.http.request import ACTOR, BODY, CONTEXT, DESK
 from warmdesk.http.route import PUBLIC, ApiTag, Rate
 from warmdesk.http.routing import route
-from warmdesk.mail.letters import Place, message, require_mail, trial_letter
+from warmdesk.mail.letters import Place, is_on, message, require_mail, trial_letter
 from warmdesk.mail.postman import REASONS, NotTaken, Postman
 from warmdesk.realtime.change import Change
 from warmdesk.schemas.settings import (
@@ -128,7 +128,10 @@ async def send_test_mail(request: web.Request) -> web.Response:
 @route("GET", "/system/settings", need=PUBLIC, answer=PublicSettings, tag=SETTINGS)
 async def show_public_settings(request: web.Request) -> web.Response:
     """Show what clients need to know before somebody signs in."""
-    return answer(public(request.app[DESK].system.values))
+    desk = request.app[DESK]
+    first = await desk.system.is_nobody_here()
+    values = desk.system.values
+    return answer(public(values, sends_mail=is_on(desk.settings, values), first_account=first))
 
 
 def _sent(body: Any) -> dict[str, Any]:

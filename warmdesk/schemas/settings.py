@@ -270,6 +270,15 @@ PUBLIC = (
     "login_branding_enabled",
 )
 """What everybody may know, also before they sign in."""
+FACTS: dict[str, Any] = {
+    "sends_mail": Annotated[
+        bool, Meta(description="Whether links that set a new password are mailed.")
+    ],
+    "first_account": Annotated[
+        bool, Meta(description="Nobody has an account yet; the next one is the administrator's.")
+    ],
+}
+"""What everybody may know besides, and nobody sets."""
 
 
 def _is_secret(kind: Any) -> bool:
@@ -308,7 +317,7 @@ ShownSettings: Any = msgspec.defstruct(
 )
 PublicSettings: Any = msgspec.defstruct(
     "PublicSettings",
-    [(name, FIELDS[name].type) for name in PUBLIC],
+    [*((name, FIELDS[name].type) for name in PUBLIC), *FACTS.items()],
     bases=(Shape,),
     kw_only=True,
     namespace={"__doc__": "What clients need before somebody signs in."},
@@ -347,9 +356,9 @@ def shown(values: SystemSettings) -> dict[str, Any]:
     }
 
 
-def public(values: SystemSettings) -> dict[str, Any]:
-    """The settings as everybody sees them."""
-    return {name: getattr(values, name) for name in PUBLIC}
+def public(values: SystemSettings, **facts: bool) -> dict[str, Any]:
+    """The settings as everybody sees them, and all `FACTS`."""
+    return {name: getattr(values, name) for name in PUBLIC} | facts
 
 
 def faults(fields: Mapping[str, Any]) -> dict[str, Fault]:

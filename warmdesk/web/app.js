@@ -142,6 +142,7 @@ const Root = live(() => {
 async function lookAround() {
   const { data } = await ask("GET", "/system/settings");
   settings.value = { ...settings.peek(), ...data };
+  if (data.first_account && !address.peek().startsWith("/register")) go("/register", { replace: true });
 }
 
 /** All that is known at the start of somebody who is signed in. */

@@ -5,7 +5,8 @@ import { urgency } from "./card_tile.js";
 import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
 import { dateTime, duration } from "./format.js";
 import { me } from "./identity.js";
-import { Avatar, Button, Chip, DateField, Field, Icon, Picker, Pile, notice, sayError } from "./ui.js";
+import { Avatar, Button, Chip, Field, Icon, Picker, Pile, notice, sayError } from "./ui.js";
+import { DateField } from "./ui_date.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 
@@ -103,7 +104,7 @@ export const CardSide = live(({ board, card, canWrite }) => {
       <${DateField} class="card-due" label=${t("card.due")} disabled=${!canWrite} value=${seen.due_date} error=${wrong ? t("card.due_before_start") : undefined}
         onChange=${(due_date) => change({ due_date })} />
     </div>
-    <${Fact} label=${t("card.time")}><p class="number">${duration(seen.time_spent_minutes ?? 0)}</p><//>
+    <${Fact} label=${t("card.time")}><p class="number">${duration(seen.time_spent_minutes ?? 0)} h</p><//>
     <${Fact} label=${t("card.watchers")}><${Watchers} card=${card} /><//>
     <p class="card-made faint">${t("card.made", { who: card.facts.value.created_by?.display_name ?? t("history.webhook"), when: dateTime(seen.created_at) })}</p>
   </aside>`;

@@ -45,7 +45,7 @@ const Comments = live(({ card, canWrite }, self) => {
     },
     edit: (message, body, version) => call("PUT", `${path}/${message.id}`, { body, version }),
     remove: (message) => call("DELETE", `${path}/${message.id}`),
-    extra: (message) => message.time_spent_minutes > 0 && html`<p class="card-spent"><${Icon} name="clock" />${duration(message.time_spent_minutes)}</p>`,
+    extra: (message) => message.time_spent_minutes > 0 && html`<p class="card-spent"><${Icon} name="clock" />${duration(message.time_spent_minutes)} h</p>`,
     more: () => card.older().catch((error) => notice(sayError(error), { bad: true })),
   };
   const { send, edit, remove, extra, more } = self.does;

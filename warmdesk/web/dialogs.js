@@ -7,7 +7,8 @@ import { columnOptions, labelOptions, peopleOptions } from "./choices.js";
 import { ColumnForm } from "./column_form.js";
 import { me } from "./identity.js";
 import { wears } from "./sheets.js";
-import { ANY_DAY, Button, Dialog, Failed, Field, Icon, Popup, confirm, notice } from "./ui.js";
+import { Button, Dialog, Failed, Field, Icon, Popup, confirm, notice } from "./ui.js";
+import { ANY_DAY } from "./ui_date.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
 

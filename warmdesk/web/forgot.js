@@ -1,6 +1,6 @@
 /* A forgotten password: a mail with a link is asked for. */
 import { Door, Form, formOf } from "./door.js";
-import { ask } from "./identity.js";
+import { ask, settings } from "./identity.js";
 import { Field } from "./ui.js";
 import { html, live, signal } from "./view.js";
 import { t } from "./words.js";
@@ -12,7 +12,9 @@ export default live((_, self) => {
     self.sent.value = true;
   });
   return html`<${Door} title=${t("door.forgot_title")}>
-    ${self.sent.value
+    ${settings.value.sends_mail === false
+      ? html`<p>${t("door.forgot_no_mail")}</p>`
+      : self.sent.value
       ? html`<p role="status">${t("door.forgot_sent", { email: form.values.value.email })}</p>`
       : html`<p>${t("door.forgot_text")}</p>
         <${Form} form=${form} fields=${["email"]} word=${t("door.forgot_send")}>

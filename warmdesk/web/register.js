@@ -29,9 +29,10 @@ export const RegisterForm = live(({ invitation, email = "", done }, self) => {
 
 export default live(() => {
   if (me.value) go("/", { replace: true });
-  const isClosed = settings.value.registration_enabled === false;
-  return html`<${Door} title=${t("door.register")}>
-    ${isClosed
+  const { first_account: isFirst, registration_enabled: isOpen } = settings.value;
+  return html`<${Door} title=${t(isFirst ? "door.first" : "door.register")}>
+    ${isFirst && html`<p>${t("door.first_text")}</p>`}
+    ${isOpen === false && !isFirst
       ? html`<p>${t("door.no_registration")}</p>`
       : html`<${RegisterForm} done=${() => go("/", { replace: true })} />`}
     <p class="door-also"><a href="/sign-in">${t("door.have_account")}</a></p>

@@ -1,7 +1,6 @@
-/* The parts that every page is made of. */
+/* The parts that every page is made of. Those that few need stand beside it. */
 export { Toasts, confirm } from "./ui_ask.js";
 export { Avatar, Button, Chip, Empty, Icon, Pile, Skeleton, Tabs } from "./ui_parts.js";
-export { ANY_DAY, DateField } from "./ui_date.js";
 export { Field } from "./ui_field.js";
 export { Failed, Loading, load, reload, sayError } from "./ui_load.js";
 export { Dialog, Popup } from "./ui_over.js";

@@ -99,6 +99,9 @@ const FIELDS = {
   unreachable: () => t("ui.field_unreachable"),
 };
 
+// Fields that are refused where no form marks them.
+const NAMES = { due_date: () => t("card.due"), start_date: () => t("card.start") };
+
 /** What is wrong with one field of a refused request, in words; undefined if nothing is. */
 export function sayField(error, name) {
   const code = error?.fields?.[name];
@@ -113,7 +116,7 @@ export function sayError(error) {
   if (error.status === 429 || error.code === "rate_limited") return t("ui.error_wait", { n: Math.max(1, Math.ceil(error.wait ?? error.retry_after ?? 1)) });
   if (error.status === 503) return t("ui.error_unavailable");
   const fields = Object.entries(error.fields ?? {});
-  if (fields.length) return fields.map(([name, code]) => `${name}: ${FIELDS[code]?.() ?? code}`).join("; ");
+  if (fields.length) return fields.map(([name, code]) => `${NAMES[name]?.() ?? name}: ${FIELDS[code]?.() ?? code}`).join("; ");
   return SAID[error.code]?.() ?? error.message ?? String(error.status);
 }
 
