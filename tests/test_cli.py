@@ -19,9 +19,10 @@ import pytest
 import warmdesk
 from tests import pace
 from tests.conftest import Board, Wait
-from tests.journeys.conftest import Crowd, free_port
+from tests.journeys.conftest import Crowd
 from tests.journeys.running import SECRETS, Running, command, until, variables
 from tests.person import Person
+from tests.ports import free_port
 from tests.test_documents import HOME, parsed, rows
 from warmdesk import clock
 from warmdesk.auth import totp

@@ -23,8 +23,8 @@ import redis.asyncio
 import yaml
 
 from tests.containers.dockerfile import FILE, TOP, steps
-from tests.journeys.conftest import free_port
 from tests.journeys.running import SECRETS, until
+from tests.ports import free_port
 from warmdesk.app import resources
 from warmdesk.config import PREFIX, load
 from warmdesk.embedded.child import before_exec, wheel

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -37,6 +36,7 @@ from tests.conftest import (
 )
 from tests.journeys.running import SECRETS, children
 from tests.person import Person
+from tests.ports import free_port
 from warmdesk.db.migrations import migrate
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.embedded.child import before_exec
@@ -47,20 +47,6 @@ STOP_SECONDS = 15.0
 PATIENCE = 30.0
 SHIFTED = str(Path(__file__).with_name("shifted.py"))
 SELDOM = str(Path(__file__).with_name("seldom.py"))
-
-
-GIVEN: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on, each given once: whoever got it may not listen on it yet."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
 
 
 class Process:

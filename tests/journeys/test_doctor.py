@@ -23,12 +23,13 @@ import trustme
 from tests import pace
 from tests.conftest import Servers, changed_settings, serving
 from tests.disk import small_disk
-from tests.journeys.conftest import OwnPostgres, free_port
+from tests.journeys.conftest import OwnPostgres
 from tests.journeys.proxy import Proxy
 from tests.journeys.running import SECRETS, Running, command, variables
 from tests.journeys.test_refused_servers import listening, pooler, relay
 from tests.journeys.test_sentinel import Node, Watched
 from tests.person import Person
+from tests.ports import free_port
 from tests.postbox import postbox, silent
 from tests.test_documents import parsed, rows
 from tests.uploads import upload

@@ -22,9 +22,10 @@ import redis.asyncio
 import trustme
 
 from tests.conftest import changed_settings
-from tests.journeys.conftest import OwnPostgres, free_port
+from tests.journeys.conftest import OwnPostgres
 from tests.journeys.proxy import Proxy
 from tests.journeys.running import SECRETS, Running, refused, until
+from tests.ports import free_port
 from warmdesk import server
 from warmdesk.commands.shared import Status
 from warmdesk.embedded import Valkey

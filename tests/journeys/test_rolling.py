@@ -35,10 +35,11 @@ import trustme
 
 from tests import pace
 from tests.conftest import Board
-from tests.journeys.conftest import Process, Start, free_port
+from tests.journeys.conftest import Process, Start
 from tests.journeys.running import children, is_gone, until
 from tests.journeys.viewers import Tally, Viewer
 from tests.person import PASSWORD, Person, Wire
+from tests.ports import free_port
 from warmdesk.desk import Desk
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

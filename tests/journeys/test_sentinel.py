@@ -18,7 +18,8 @@ from redis.exceptions import RedisError
 
 from tests.conftest import until
 from tests.journeys.company import Company, healed
-from tests.journeys.conftest import Start, Visit, free_port, furnished
+from tests.journeys.conftest import Start, Visit, furnished
+from tests.ports import free_port
 from warmdesk.embedded.valkey import _binary
 from warmdesk.realtime.sentinels import PrimaryConnection, Sentinels
 
