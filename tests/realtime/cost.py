@@ -21,7 +21,7 @@ WARM = 1000
 
 
 def own_bytes() -> int:
-    """The memory of this process that is no file's: those are shared with whoever runs beside it."""
+    """The memory of this process that is no file's: files are shared with whoever runs."""
     gc.collect()
     with open("/proc/self/smaps_rollup") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss_Anon:"))
