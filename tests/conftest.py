@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 import redis.asyncio
 from aiohttp import web
@@ -37,6 +38,10 @@ from warmdesk.desk import Desk, open_desk
 from warmdesk.embedded import Postgres, Valkey
 from warmdesk.handshake_reader import HandshakeReaders
 from warmdesk.realtime.events import ERASING
+
+# How long an example takes is no property: on a busy machine it is any time.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 PEOPLE = {"root": "admin", "olga": "user", "alice": "user", "bob": "user", "eve": "user"}
 NAMES = itertools.count(1)

@@ -383,7 +383,6 @@ Sizes = st.lists(
 
 @given(sizes=Sizes, limit=st.integers(0, 40_000))
 @settings(
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -65,7 +65,7 @@ def test_two_texts_are_what_the_merge_is(objects: tuple[dict[str, Any], dict[str
 @example(({}, NESTED))
 @example((NESTED, {}))
 @example((NESTED, {"": None}))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_postgresql_joins_as_python_does(
     connection: Any, objects: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:

@@ -199,9 +199,7 @@ async def test_redis_forgets_by_itself(there: Any) -> None:
     assert [0 < await there.pttl(key) <= 60_000 for key in keys] == [True]
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 20), tries=st.lists(st.booleans(), max_size=60))
 async def test_it_counts_as_a_list_would(
     there: Any, fresh: Callable[[], str], limit: int, tries: list[bool]

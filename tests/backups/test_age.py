@@ -45,14 +45,14 @@ def decrypted(file: bytes, word: str = WORD, *, step: int = 7777) -> bytes:
     return bytes(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SIZES, st.integers(1, 200_000), st.integers(1, 200_000))
 def test_what_was_written_is_read(size: int, written: int, read: int) -> None:
     text = bytes(number % 251 for number in range(size))
     assert decrypted(encrypted(text, step=written), step=read) == text
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SIZES)
 def test_another_program_reads_it(size: int) -> None:
     text = bytes(number % 251 for number in range(size))

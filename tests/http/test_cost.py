@@ -47,7 +47,6 @@ AGAIN = 4
 
 slow_cases = hypothesis_settings(
     max_examples=60,
-    deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),

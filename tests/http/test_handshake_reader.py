@@ -697,7 +697,7 @@ def test_what_is_read_here_aiohttp_reads_alike() -> None:
     taken = 0
 
     @given(heads())
-    @hypothesis_settings(max_examples=1000, deadline=None, database=None, phases=[Phase.generate])
+    @hypothesis_settings(max_examples=1000, database=None, phases=[Phase.generate])
     def compare(head: bytes) -> None:
         nonlocal taken
         handshake = read(head)

@@ -49,9 +49,7 @@ SHORT = {
     "/projects/{slug}/webhooks/{webhook_id}/deliveries": "the last fifty",
 }
 """Lists that are one answer, with the reason."""
-FEW = settings(
-    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MANY = settings(FEW, max_examples=150)
 WRONG = (
     "null",

@@ -161,7 +161,7 @@ async def travellers(board: Board, connection: Any) -> dict[int, ZoneInfo]:
 @given(due=DAYS | OF_CHANGE, minutes=st.integers(-38 * 60, 40 * 60))
 @example(due=date(2024, 3, 31), minutes=7 * 60)
 @example(due=date(2024, 10, 27), minutes=8 * 60)
-@often(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@often(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.foul
 async def test_nine_is_nine_in_every_time_zone_on_every_day(
     board: Board, travellers: dict[int, ZoneInfo], connection: Any, due: date, minutes: int

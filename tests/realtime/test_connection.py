@@ -444,7 +444,7 @@ def cut(draw: Any, data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(conversations(), st.data())
 def test_any_cut_of_any_conversation_gives_the_same_messages(
     conversation: tuple[bytes, list[bytes], list[tuple[int, bytes]]], data: Any
@@ -457,7 +457,7 @@ def test_any_cut_of_any_conversation_gives_the_same_messages(
     assert heard.connection._pending is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversations(), conversations(), st.data())
 def test_no_byte_of_one_socket_reaches_another(one: Any, two: Any, data: Any) -> None:
     hers, his = Heard(), Heard()

@@ -94,7 +94,7 @@ def talks(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 
 @given(talks())
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_each_gets_every_event_and_nobody_a_text_after_its_deletion(
     talk: list[tuple[str, int, int]],
 ) -> None:

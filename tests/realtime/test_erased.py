@@ -98,7 +98,7 @@ SIZES = st.one_of(st.integers(0, 400), st.sampled_from(EDGES[:6]))
 
 
 @given(acts(SIZES), st.data())
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_whoever_joins_a_room_is_told_what_is_left(told: list[Act], drawn: st.DataObject) -> None:
     async def story() -> None:
         room = make_room()
@@ -188,7 +188,6 @@ LIVE_SIZES = st.one_of(st.integers(0, 400), st.sampled_from([5_000, 65_536]))
 @given(told=acts(LIVE_SIZES), drawn=st.data())
 @hypothesis_settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_all_are_told_what_is_left_live_on_resume_and_in_pages_on_two_processes(

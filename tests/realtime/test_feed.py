@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from warmdesk.db.queries import sql
@@ -203,7 +202,6 @@ async def test_the_epoch_changes_with_the_installation(connection: Any) -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 31), st.integers(0, 40))
-@hypothesis_settings(deadline=None)
 def test_whether_a_page_reaches_back_is_whether_everything_after_is_kept(
     head: int, gone: int, since: int
 ) -> None:

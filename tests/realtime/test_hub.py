@@ -476,7 +476,7 @@ def mixtures(draw: st.DrawFn) -> list[tuple[int, str]]:
 
 
 @given(mixtures(), st.booleans())
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_a_room_takes_what_is_of_its_history_and_nothing_else(
     mixture: list[tuple[int, str]], opened: bool
 ) -> None:

@@ -66,7 +66,7 @@ def histories(draw: st.DrawFn) -> tuple[int, list[int], set[int], list[int]]:
 
 
 @given(histories(), st.booleans())
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 def test_whatever_comes_each_connection_gets_each_event_once_and_in_order(
     history: tuple[int, list[int], set[int], list[int]], pausing: bool
 ) -> None:

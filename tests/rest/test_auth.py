@@ -940,9 +940,7 @@ async def test_a_session_lives_on_as_long_as_it_is_used_and_sheds_what_expired(
     assert await connection.fetchval("select count(*) from refresh_tokens") == 2
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=8))
 async def test_a_family_follows_its_rule_whatever_is_used_when(
     anyone: Client, connection: Any, steps: list[tuple[int, bool]]

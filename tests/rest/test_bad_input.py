@@ -539,7 +539,6 @@ def drawn(route: Route) -> list[tuple[bytes | None, str]]:
     @hypothesis.settings(
         max_examples=20,
         database=None,
-        deadline=None,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )

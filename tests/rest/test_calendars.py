@@ -182,7 +182,7 @@ async def test_any_date_is_one(board: Board, url: str, bob: Person, due: str) ->
 
 @example(title="C:\\New", project="\\n, \\N; \\\\N", name="\\N")
 @given(title=TEXT, project=TEXT, name=TEXT)
-@often(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@often(suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_text_makes_a_line_or_breaks_one(title: str, project: str, name: str) -> None:
     row = {
         "id": 7,

@@ -101,9 +101,7 @@ async def test_the_last_page_has_no_link(board: Board, alice: Person) -> None:
     limit=st.integers(1, 12),
     asked=st.data(),
 )
-@settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_whatever_fits_every_message_is_on_one_page(
     board: Board,
     connection: Any,

@@ -330,9 +330,7 @@ async def test_no_page_is_too_long(
     bytes_=st.integers(0, 60_000),
     limit=st.integers(1, 12),
 )
-@settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_whatever_fits_every_reply_is_on_one_page(
     board: Board,
     connection: Any,

@@ -94,9 +94,7 @@ def together(pages: list[list[int]]) -> list[int]:
     batch=st.integers(0, 8),
     deleted=st.sets(st.integers(0, 7)),
 )
-@settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_it_finds_what_a_scan_finds(
     board: Board,
     connection: Any,

@@ -362,9 +362,7 @@ async def test_words_are_found(
 
 
 @given(text=Texts, asked=st.data(), indexed=st.booleans())
-@settings(
-    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.foul
 async def test_what_a_text_holds_finds_it(
     board: Board, connection: Any, text: str, asked: st.DataObject, indexed: bool

@@ -461,9 +461,7 @@ async def test_a_topic_with_the_longest_replies_is_not_too_long(
     deleted=st.sets(st.integers(0, 11)),
     limit=st.integers(1, 12),
 )
-@settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_topic_is_on_one_page_in_its_order(
     board: Board,
     connection: Any,
